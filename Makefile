@@ -26,7 +26,7 @@ help:
 	@echo "make test-oldest  test samplers, callbacks and resuming on the lowest versions allowed"
 	@echo "make docs         build the documentation, run its examples and check its links"
 	@echo "make mutants      how many of 300 faults put into the code the tests notice; takes an hour"
-	@echo "make optunahub    build the packages for OptunaHub, and run their tests"
+	@echo "make optunahub    build the packages for OptunaHub, check them as its registry does, and test them"
 	@echo "make package      build sdist and wheel into dist, and check them"
 	@echo "make lint         check style, formatting, types (also as users see them) and which folder imports which"
 	@echo "make lock         bring requirements.lock up to pyproject.toml (UPGRADE=1: to the newest versions)"

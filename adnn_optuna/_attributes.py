@@ -30,6 +30,7 @@ SCORES = "adnn:scores"
 # unmoved network, both from one fresh seed.
 REPEATED = "adnn:repeated"
 GROUPS = "adnn:groups"
+UNSEEDED = "adnn:unseeded"  # What the names of its winners begin with that no seed changes: true.
 CONFIRMED = "adnn:confirmed"  # What the names of its confirmed winners begin with: `Confirmed`.
 WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
@@ -212,7 +213,6 @@ class TestLook(TypedDict):
 
     Of ``n_classes`` classes, the test set has the most samples, ``n_largest``, of the
     ``largest_class``. Where some repeat others or belong together, they count as ``n_groups``.
-    ``is_random`` is there where it is false: no seed changes the training of either network.
     """
 
     looked: str
@@ -229,7 +229,6 @@ class TestLook(TypedDict):
     largest_class: NotRequired[str]
     n_largest: NotRequired[int]
     n_groups: NotRequired[float]
-    is_random: NotRequired[bool]
 
 
 class Confirmed(TypedDict):
@@ -252,6 +251,7 @@ _SHAPES: Mapping[str, Any] = {
     WEIGHTS: str,
     CONFIRMED: Confirmed,
     REPEATED: float,
+    UNSEEDED: bool,
     GROUPS: str,
     COMPARISON: Declaration,
     FRESH: float | None,

@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Sequence
-from typing import NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 
 class Unit(NamedTuple):
@@ -92,3 +92,11 @@ def unit_of(metric: str) -> Unit:
 def score_in_words(metric: str) -> str:
     """Return what a metric of a network's predictions is called in a sentence."""
     return printable(metric).replace("_r2", " R²").replace("_", " ")
+
+
+def params_in_words(params: Mapping[str, Any]) -> str:
+    """Return a trial's parameters as text; those of other objectives may be no numbers."""
+    return ", ".join(
+        printable(f"{name}={value:.4g}" if isinstance(value, int | float) else f"{name}={value}")
+        for name, value in params.items()
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import re
 import shutil
 import sys
@@ -124,10 +126,11 @@ def _write_helps() -> None:
     """Write what each command of ``adnn`` says of itself."""
     command = typer.main.get_command(cli)
     context = typer.Context(command, info_name="adnn")
-    parts = [f"```text\n{command.get_help(context)}\n```"]
-    for name, verb in command.commands.items():
-        of_verb = typer.Context(verb, info_name=name, parent=context)
-        parts.append(f"## adnn {name}\n\n```text\n{verb.get_help(of_verb)}\n```")
+    with contextlib.redirect_stdout(io.StringIO()):  # No terminal, so without colours.
+        parts = [f"```text\n{command.get_help(context)}\n```"]
+        for name, verb in command.commands.items():
+            of_verb = typer.Context(verb, info_name=name, parent=context)
+            parts.append(f"## adnn {name}\n\n```text\n{verb.get_help(of_verb)}\n```")
     (HERE / "reference" / "_helps.md").write_text("\n\n".join(parts), encoding="utf-8")
 
 

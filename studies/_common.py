@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
-from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, paired_differences
+from adnn_optuna.plots import _style as style
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +30,9 @@ TRIED = HERE.parent / "build" / "studies"
 
 Results = dict[str, Any]
 
-COLORS = qualitative.Plotly
+# Those of the package's figures, and four more where these are not enough.
+CONTROL_COLOR = style.CONTROL_COLOR
+COLORS = (*style.COLORS, "#5f6b7a", "#8a5a3c", "#1f4e79", "#c9b82f")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Study:
         for suffix, figure in self.figures(results).items():
             path = folder / f"{self.name}{suffix}.png"
             figure.update_layout(template="plotly_white", font_size=13)
+            figure.update_layout(xaxis_exponentformat="e", yaxis_exponentformat="e")
             figure.write_image(path, width=figure.layout.width or 900, scale=1.5)
             paths.append(path)
         return paths

@@ -22,9 +22,8 @@ from unittest import mock
 import numpy as np
 import optuna
 import pandas as pd
-import plotly.colors
 import plotly.graph_objects as go
-from _common import HERE, TRIED, Results, Study, markdown_table
+from _common import COLORS, HERE, TRIED, Results, Study, markdown_table
 from scipy import stats
 from tqdm import tqdm
 
@@ -267,7 +266,7 @@ def rank_tables(results: Results) -> str:
 def rank_figures(results: Results) -> dict[str, go.Figure]:
     """Draw the mean ranks and their intervals."""
     figure = go.Figure()
-    colors = itertools.cycle(plotly.colors.qualitative.D3)
+    colors = itertools.cycle(COLORS)
     for name in methods_of(results):
         rows = [row for row in results["rows"] if row["method"] == name and row["mean_rank"]]
         ranks = np.array([row["mean_rank"] for row in rows], float).reshape(-1, 3)

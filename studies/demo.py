@@ -12,6 +12,7 @@ from pathlib import Path
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.output import load_libraries
+from adnn_optuna.reporting.comparisons import picture
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def main() -> None:
     report = args.output / "demo.html"
     comparison.report(report)
     if args.picture is not None:
-        comparison.plot().write_image(args.picture, width=900, height=450, scale=2)
+        picture(comparison).write_image(args.picture, width=900, height=450, scale=2)
     print(
         f"\nDigits, 64-64-10, SGD, 5 epochs; {args.seeds} seeds x {args.trials} trials; selection "
         f"on the validation set.\n\n{comparison}\n\n"

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from _common import (
+    COLORS,
     Claim,
     Experiment,
     Results,
@@ -65,7 +66,7 @@ CONTROLS = ("longer", "learning_rate", "constant", "ensemble")
 OFFSETS = ("greedy", "annealing")
 
 # Who wins, by colour: offsets (blue), neither, the other (orange); beyond ±10 pp alike.
-WINNERS = [[0, "#d95f02"], [0.5, "#f7f7f7"], [1, "#1f78b4"]]
+WINNERS = [[0, COLORS[1]], [0.5, "#f7f7f7"], [1, COLORS[0]]]
 LIMIT = 10
 
 

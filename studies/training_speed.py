@@ -603,7 +603,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print(f"\nInterrupted; the same command goes on with what is missing in {output}.")
     # A ratio needs what it is taken to.
-    results["seconds"] = {k: v for k, v in results["seconds"].items() if "keras" in v}
+    needed = {"keras", "adnn_optuna"}
+    results["seconds"] = {k: v for k, v in results["seconds"].items() if needed <= v.keys()}
     if results["seconds"]:
         print(summary(results))
 

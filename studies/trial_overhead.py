@@ -1,25 +1,24 @@
 """What a trial costs beside its training: sampler, storage and bookkeeping.
 
-Four measurements, of each of which every contender has its turn in each repetition:
+Three measurements, in each of which all contenders take turns:
 
 - ``search``: wall time of :func:`adnn_optuna.search` on an SQLite file less that of its
   trainings (digits, 64-64-10, 5 epochs, 100 trials), for each searcher;
-- ``sqlite``: wall time of a trial in ``study.optimize``, of an objective that only asks for two
-  parameters, on SQLite with write-ahead logging as ``search`` opens it, after 100 and after 2000
-  trials, also in a study with a trial that was asked for at its beginning and never told;
-- ``memory``: the processor's time of such a trial in memory, with a callback for each limit, after
-  1000, 10,000 and 20,000 trials, and of the first one of a new sampler after these;
+- ``growth``: the processor's time of a trial in ``study.optimize``, of an objective that only
+  asks for two parameters, with a callback for each limit, after 1000 and after 20,000 trials: in
+  memory, and on SQLite as ``search`` opens it, where the trials before are copies of those in
+  memory; then beside a trial that was asked for and never told, and of the first trial of a new
+  sampler;
 - ``calls``: how often such a trial reads the study's trials from its storage, and how often it
   writes to it.
 
-Nothing else should run meanwhile. A run that was interrupted goes on where it stopped.
+Nothing else should run meanwhile; it takes about ten minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
-import json
 import platform
 import statistics
 import tempfile
@@ -29,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from _common import TRIED, Results, Study, markdown_table, write_json
-from optuna.samplers import RandomSampler, TPESampler
+from optuna.samplers import RandomSampler
 from optuna.storages import InMemoryStorage
 from tqdm import tqdm
 
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from optuna.samplers import BaseSampler
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
 
     from adnn_optuna.networks.training import Trainer
 
@@ -51,14 +52,9 @@ SAMPLERS: dict[str, Callable[[], BaseSampler]] = {
     "annealing": lambda: adnn.AdaptiveSimulatedAnnealingSampler(seed=0),
     "greedy": lambda: adnn.DeltaStepSampler(deltas=(2e-5,), max_steps=50_000),
     "random_restart": lambda: adnn.RandomRestartSampler(seed=0),
-    "TPE": lambda: TPESampler(seed=0),
-}
-# TPE's time grows with the study by its nature.
-IN_MEMORY: dict[str, Callable[[], BaseSampler]] = {
-    **{name: make for name, make in SAMPLERS.items() if name != "TPE"},
     "greedy_improving": lambda: adnn.DeltaStepSampler((2e-5,), 50_000, accept="improving"),
 }
-STUDIES = ("alone", "abandoned")
+STORAGES = ("memory", "sqlite")
 READS = ("get_all_trials",)
 WRITES = (
     "create_new_trial",
@@ -70,9 +66,10 @@ WRITES = (
     "set_trial_user_attr",
 )
 N_TRIALS = 100
-N_TRIALS_BEFORE = (100, 2000)
-N_TRIALS_IN_MEMORY = (1000, 10_000, 20_000)
-REPETITIONS = 3
+SIZES = (1000, 20_000)
+N_SEARCHES = 3
+# So many trials at a time, and so often: in some of them, Python looks for garbage among all.
+N_AT_ONCE, N_ROUNDS = 20, 7
 
 
 class CountingStorage(InMemoryStorage):
@@ -139,43 +136,81 @@ def objective(trial: optuna.Trial) -> float:
     return (trial.suggest_float("x", 0, 1) - 0.3) ** 2 + trial.suggest_float("y", 0, 1)
 
 
-def milliseconds_on_sqlite(sampler: str, kind: str, before: tuple[int, ...]) -> dict[str, float]:
-    """Return the wall time of a trial, by how many there were before."""
-    found = {}
-    with tempfile.TemporaryDirectory() as folder:
-        study = optuna.create_study(
-            storage=open_storage(f"sqlite:///{folder}/study.db"), sampler=SAMPLERS[sampler]()
-        )
-        if kind == "abandoned":
-            with warnings.catch_warnings():
-                # That nothing will beat for it, as in `study.optimize`, is what is wanted.
-                warnings.simplefilter("ignore", UserWarning)
-                study.ask()
-        for n_before in before:
-            study.optimize(objective, n_trials=n_before - len(study.trials))
-            start = time.perf_counter()
-            study.optimize(objective, n_trials=N_TRIALS)
-            found[str(n_before)] = 1e3 * (time.perf_counter() - start) / N_TRIALS
-    return found
+class Growing:
+    """A sampler's study that grows, with a callback for each limit."""
 
+    def __init__(self, sampler: str, storage: BaseStorage) -> None:
+        self._make = SAMPLERS[sampler]
+        self._study = optuna.create_study(storage=storage, sampler=self._make())
+        self._limits = [limit(10**9) for limit in LIMITS]
+        self.seconds: list[float] = []
 
-def milliseconds_in_memory(sampler: str, before: tuple[int, ...]) -> dict[str, float]:
-    """Return the processor's time of a trial, by how many were before, and of a first one."""
-    study = optuna.create_study(sampler=IN_MEMORY[sampler]())
-    limits = [limit(10**9) for limit in LIMITS]
-    found = {}
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All trials as they are stored."""
+        return self._study.get_trials(deepcopy=False)
 
-    def milliseconds(n_trials: int) -> float:
+    def grow(self, n_trials: int) -> None:
+        """Run trials until there are so many."""
+        self._study.optimize(objective, n_trials - len(self.trials), callbacks=self._limits)
+
+    def copy(self, trials: list[FrozenTrial]) -> None:
+        """Take over those of them that are new here."""
+        for trial in trials[len(self.trials) :]:
+            self._study._storage.create_new_trial(self._study._study_id, trial)  # noqa: SLF001
+
+    def run(self, n_trials: int = N_AT_ONCE) -> float:
+        """Return the processor's time of a trial in milliseconds."""
         start = time.process_time()
-        study.optimize(objective, n_trials=n_trials, callbacks=limits)
+        self._study.optimize(objective, n_trials, callbacks=self._limits)
         return 1e3 * (time.process_time() - start) / n_trials
 
-    for n_before in before:
-        milliseconds(n_before - len(study.trials))
-        # In some of them, Python looks for garbage among all trials.
-        found[str(n_before)] = statistics.median(milliseconds(20) for _ in range(5))
-    study.sampler = IN_MEMORY[sampler]()
-    return {**found, "first": milliseconds(1)}
+    def abandon(self) -> None:
+        """Ask for a trial, and never tell it."""
+        with warnings.catch_warnings():
+            # That nothing will beat for it, as in `study.optimize`, is what is wanted.
+            warnings.simplefilter("ignore", UserWarning)
+            self._study.ask()
+
+    def renew(self) -> None:
+        """Go on with a new sampler."""
+        self._study.sampler = self._make()
+
+
+def growth(sizes: tuple[int, ...]) -> Results:
+    """Return the milliseconds of a trial by storage, sampler and how many there were before."""
+    found: Results = {storage: {name: {} for name in SAMPLERS} for storage in STORAGES}
+    with tempfile.TemporaryDirectory() as folder:
+        studies = {
+            name: {
+                "memory": Growing(name, InMemoryStorage()),
+                "sqlite": Growing(name, open_storage(f"sqlite:///{folder}/{name}.db")),
+            }
+            for name in SAMPLERS
+        }
+        each = [(name, storage) for storage in STORAGES for name in SAMPLERS]
+
+        def measure(what: str) -> None:
+            times: dict[tuple[str, str], list[float]] = {one: [] for one in each}
+            # The first round warms up.
+            for _ in range(1 + N_ROUNDS):
+                for name, storage in each:
+                    times[name, storage].append(studies[name][storage].run())
+            for name, storage in each:
+                found[storage][name][what] = statistics.median(times[name, storage][1:])
+
+        for size in sizes:
+            for of_name in tqdm(studies.values(), desc=f"{size} trials", unit="sampler"):
+                of_name["memory"].grow(size)
+                of_name["sqlite"].copy(of_name["memory"].trials)
+            measure(str(size))
+        for name, storage in each:
+            studies[name][storage].abandon()
+        measure("abandoned")
+        for name, storage in each:
+            studies[name][storage].renew()
+            found[storage][name]["first"] = studies[name][storage].run(1)
+    return found
 
 
 def calls(sampler: str, n_trials: int) -> dict[str, float]:
@@ -192,89 +227,61 @@ def calls(sampler: str, n_trials: int) -> dict[str, float]:
     }
 
 
-def measure(searches: Searches, results: Results) -> Results:
-    """Return one repetition of all measurements, in milliseconds."""
-    n_trials, before = results["n_trials"], tuple(results["n_trials_before"])
-    in_memory = tuple(results["n_trials_in_memory"])
-    return {
-        "search": {name: searches.milliseconds(name, n_trials) for name in SEARCHERS},
-        "sqlite": {
-            kind: {name: milliseconds_on_sqlite(name, kind, before) for name in SAMPLERS}
-            for kind in STUDIES
-        },
-        "memory": {name: milliseconds_in_memory(name, in_memory) for name in IN_MEMORY},
-        "calls": {name: calls(name, n_trials) for name in SAMPLERS},
-    }
-
-
 def median_and_range(values: list[float]) -> str:
     return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 
-def in_search(results: Results) -> dict[str, list[float]]:
-    """Return the milliseconds of a trial of each searcher, in each repetition."""
-    return {name: [r["search"][name] for r in results["repetitions"]] for name in SEARCHERS}
+def grown_by(of_storage: Results, name: str, what: str, sizes: list[str]) -> float:
+    """Return by what a trial's time is multiplied, less what that of random search grew by."""
+    random = of_storage["Random"]
+    return (of_storage[name][what] - random[what] + random[sizes[0]]) / of_storage[name][sizes[0]]
 
 
 def summary(results: Results) -> str:
-    """Return the four measurements as tables."""
-    repetitions = results["repetitions"]
+    """Return the three measurements as tables."""
     searches = markdown_table(
         ["`search` on SQLite, beside the trainings", "ms a trial"],
-        [[name, median_and_range(values)] for name, values in in_search(results).items()],
+        [[name, median_and_range(values)] for name, values in results["search"].items()],
     )
-    cells = [(kind, str(n)) for kind in STUDIES for n in results["n_trials_before"]]
-
-    def times(name: str, kind: str, before: str) -> list[float]:
-        return [r["sqlite"][kind][name][before] for r in repetitions]
-
-    def ratios(name: str, kind: str, before: str) -> list[float]:
-        random = times("Random", kind, before)
-        return [t / r for t, r in zip(times(name, kind, before), random, strict=True)]
-
-    note = {"alone": "", "abandoned": ", beside an abandoned one"}
-    sqlite = markdown_table(
-        ["`study.optimize`, × Random", *(f"after {n} trials{note[kind]}" for kind, n in cells)],
+    sizes = [str(size) for size in results["sizes"]]
+    named = {"memory": "in memory", "sqlite": "on SQLite"}
+    grown = markdown_table(
         [
-            ["Random", *(f"{statistics.median(times('Random', *cell)):.3g} ms" for cell in cells)],
-            *(
-                [name, *(median_and_range(ratios(name, *cell)) for cell in cells)]
-                for name in SAMPLERS
-                if name != "Random"
-            ),
-        ],
-    )
-    sizes = [str(n) for n in results["n_trials_in_memory"]]
-    memory = markdown_table(
-        [
-            "`study.optimize` in memory, ms",
-            *(f"after {n} trials" for n in sizes),
-            f"the first of a new sampler after {sizes[-1]}",
+            "`study.optimize`, ms a trial",
+            *(f"after {size} trials" for size in sizes),
+            "×, less Random's growth",
+            "beside an abandoned one",
+            "the first of a new sampler",
         ],
         [
-            [name, *(median_and_range([r["memory"][name][n] for r in repetitions]) for n in cells)]
-            for cells in [[*sizes, "first"]]
-            for name in IN_MEMORY
+            [
+                f"{name}, {named[storage]}",
+                *(f"{times[size]:.3g}" for size in sizes),
+                f"{grown_by(of_storage, name, sizes[-1], sizes):.2f}",
+                *(f"{times[what]:.3g}" for what in ("abandoned", "first")),
+            ]
+            for storage, of_storage in results["growth"].items()
+            for name, times in of_storage.items()
         ],
     )
     counted = markdown_table(
         ["calls of the storage in a trial", "reads of the trials", "writes"],
         [
-            [name, *(f"{repetitions[0]['calls'][name][kind]:.3g}" for kind in ("reads", "writes"))]
-            for name in SAMPLERS
+            [name, *(f"{of_name[kind]:.3g}" for kind in ("reads", "writes"))]
+            for name, of_name in results["calls"].items()
         ],
     )
-    return f"{searches}\n\n{sqlite}\n\n{memory}\n\n{counted}"
+    return f"{searches}\n\n{grown}\n\n{counted}"
 
 
 def sentence(results: Results) -> str:
     """Return what the page on training says of it."""
-    times = {name: median_and_range(values) for name, values in in_search(results).items()}
+    times = {name: median_and_range(values) for name, values in results["search"].items()}
     return (
         "Not only training counts in a search: sampler, SQLite and bookkeeping take another "
         f"{times['random_restart']} ms\na trial with random restarts, {times['greedy']} with "
         f"greedy and {times['annealing']} with annealing\n(median and range of "
-        f"{len(results['repetitions'])} searches of {results['n_trials']} trials, digits; "
+        f"{len(results['search']['greedy'])} searches of {results['n_trials']} trials, digits; "
         "`python studies/trial_overhead.py`)."
     )
 
@@ -284,33 +291,27 @@ STUDY = Study("trial_overhead", lambda _: {}, summary)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
-    parser.add_argument("--quick", action="store_true", help="one repetition of short studies")
-    arguments = parser.parse_args()
+    parser.add_argument("--quick", action="store_true", help="short studies, in build/studies")
+    quick = parser.parse_args().quick
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-    output = STUDY.results_file
+    TRIED.mkdir(parents=True, exist_ok=True)
+    file = STUDY.results_file
+    n_trials, sizes = (10, (100, 500)) if quick else (N_TRIALS, SIZES)
+    searches = Searches()
+    in_search: dict[str, list[float]] = {name: [] for name in SEARCHERS}
+    for _ in range(1 if quick else N_SEARCHES):
+        for name in SEARCHERS:
+            in_search[name].append(searches.milliseconds(name, n_trials))
     results: Results = {
         "command": "python studies/trial_overhead.py",
         "machine": f"{platform.machine()}, {n_cores()} cores",
-        "n_trials": N_TRIALS,
-        "n_trials_before": N_TRIALS_BEFORE,
-        "n_trials_in_memory": N_TRIALS_IN_MEMORY,
-        "repetitions": [],
+        "n_trials": n_trials,
+        "sizes": sizes,
+        "search": in_search,
+        "growth": growth(sizes),
+        "calls": {name: calls(name, n_trials) for name in SAMPLERS},
     }
-    n_repetitions = arguments.repetitions
-    if arguments.quick:
-        TRIED.mkdir(parents=True, exist_ok=True)
-        output = TRIED / output.name
-        results |= {"n_trials": 10, "n_trials_before": (100, 200)}
-        results["n_trials_in_memory"] = (100, 1000)
-        n_repetitions = 1
-    elif output.exists():
-        results = json.loads(output.read_text(encoding="utf-8"))
-    searches = Searches()
-    for _ in tqdm(range(len(results["repetitions"]), n_repetitions), unit="repetition"):
-        results["repetitions"].append(measure(searches, results))
-        write_json(output, results)
+    write_json(TRIED / file.name if quick else file, results)
     print(summary(results))
 
 

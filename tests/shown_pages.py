@@ -64,13 +64,6 @@ def text_of(html: str) -> str:
     return " ".join(" ".join(document.itertext()).split())
 
 
-def cards_of(html: str) -> dict[str, tuple[str, str]]:
-    """Return the value and the note of each card by its label."""
-    [cards] = list(parsed(html).iter("dl"))
-    texts = [["".join(part.itertext()) for part in card] for card in cards]
-    return {label: (value, note) for label, value, note in texts}
-
-
 def of_a_regression(study: optuna.Study) -> SearchRecord:
     config = study.user_attrs["adnn:config"]
     config["dataset"]["task"] = "regression"

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from adnn_optuna.engine.retraining import is_random, retrain
 from adnn_optuna.evidence.confirmation import ConfirmationFacts, Estimate, facts_of, mean_gain
 from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.evidence.proportions import student_half_width
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 FEWEST_FRESH = 20  # Pairs of a verifier: of fewer, forged gains of some points pass.
 # Of ten thousand honest confirmations one is called another than fresh pairs: many are verified.
@@ -111,11 +114,16 @@ def check_confirmation(contract: dict[str, Any], objective: InitOffsetObjective)
 
 
 def fresh_pairs(
-    contract: dict[str, Any], objective: InitOffsetObjective, own: np.ndarray, count: int
+    contract: dict[str, Any],
+    objective: InitOffsetObjective,
+    own: np.ndarray,
+    count: int,
+    bar: "tqdm[Any] | None",
 ) -> ConfirmationFacts:
     """Train so many pairs of winner and unmoved network from seeds that nobody knew before.
 
-    ``own`` are the scores of the winner's own network on the test examples, of shape (n,).
+    ``own`` are the scores of the winner's own network on the test examples, of shape (n,),
+    and the ``bar`` counts the trainings, if one is shown.
 
     Raises:
         CannotCheckError: If no seed changes the training.
@@ -130,7 +138,7 @@ def fresh_pairs(
     if objective.moves(contract["winner"]["params"]):
         arms[MOVED] = contract["winner"]["params"]
     starts = [objective.replace(seed=seed).starts(arm) for arm in arms.values() for seed in seeds]
-    scores = np.stack([run.scores for run in retrain(objective.trainer, starts)])
+    scores = np.stack([run.scores for run in retrain(objective.trainer, starts, bar=bar)])
     of_arms = dict(zip(arms, scores.reshape(len(arms), count, -1), strict=True))
     winner, groups = contract["study"]["best_trial"], objective.trainer.dataset.test_groups
     return facts_of(Confirmation(winner, 1, tuple(seeds), own, of_arms, groups))

@@ -27,6 +27,7 @@ from adnn_optuna.accountability.fresh import (
 )
 from adnn_optuna.engine.ensembles import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.retraining import Retrained, gains_of, look_of, retrain
 from adnn_optuna.evidence.confirmation import ConfirmationFacts
 from adnn_optuna.evidence.proportions import gain_interval, student_half_width
@@ -40,6 +41,7 @@ from adnn_optuna.networks.predictors import Predictor
 
 if TYPE_CHECKING:
     import keras
+    from tqdm.auto import tqdm
 
 _N_MOVED = 8  # Trainings of baseline and of winner that tell what last bits do.
 _LEVEL = 0.99
@@ -82,6 +84,7 @@ def verified(
     model: MLP | Callable[..., Any] | None,
     fresh: int | None,
     max_parameters: int,
+    show_progress_bar: bool,
 ) -> VerdictFacts:
     """Check a contract, as :func:`adnn_optuna.verify` says.
 
@@ -103,15 +106,16 @@ def verified(
         found = contracts.describe_environment()
         elsewhere = config_differences(contract["environment"], found, "environment")
         half_width, runs = 0.0, list[Retrained]()
-        if not elsewhere:
-            runs, unlike = _train_here(contract, objective)
-        if others := [*elsewhere, *unlike]:
-            half_width, runs = _train_elsewhere(contract, objective)
-        if file is not None:
-            check_weights(contract, objective, file, runs[-1].weights)
-        is_random, pairs = check_confirmation(contract, objective), None
-        if fresh is not None:
-            pairs = fresh_pairs(contract, objective, runs[1].scores, fresh)
+        with progress_bar(show=show_progress_bar, unit="training", desc="verify") as bar:
+            if not elsewhere:
+                runs, unlike = _train_here(contract, objective, bar)
+            if others := [*elsewhere, *unlike]:
+                half_width, runs = _train_elsewhere(contract, objective, bar)
+            if file is not None:
+                check_weights(contract, objective, file, runs[-1].weights)
+            is_random, pairs = check_confirmation(contract, objective), None
+            if fresh is not None:
+                pairs = fresh_pairs(contract, objective, runs[1].scores, fresh, bar)
     except CannotCheckError as error:
         return VerdictFacts("cannot_check", error.args)
     except BreachedError as error:
@@ -234,7 +238,7 @@ def _rebuild(
 
 
 def _train_here(
-    contract: dict[str, Any], objective: InitOffsetObjective
+    contract: dict[str, Any], objective: InitOffsetObjective, bar: "tqdm[Any] | None"
 ) -> tuple[list[Retrained], list[str]]:
     """Train baseline and winner again, and say in a sentence if other bits came out.
 
@@ -242,7 +246,7 @@ def _train_here(
     but not those of the initial weights.
     """
     starts = (objective.starts({}), objective.starts(contract["winner"]["params"]))
-    runs = [*retrain(objective.trainer, starts)]
+    runs = [*retrain(objective.trainer, starts, bar=bar)]
     others = {
         f"{role}.{name}": f"{contract[role].get(name)}, but trained again {found.get(name)}"
         for role, of_role, run in zip(contracts.ROLES, starts, runs, strict=True)
@@ -264,7 +268,7 @@ def _train_here(
 
 
 def _train_elsewhere(
-    contract: dict[str, Any], objective: InitOffsetObjective
+    contract: dict[str, Any], objective: InitOffsetObjective, bar: "tqdm[Any] | None"
 ) -> tuple[float, list[Retrained]]:
     """Train both several times, and refuse accuracies that such trainings do not have.
 
@@ -278,7 +282,7 @@ def _train_elsewhere(
         for i in range(_N_MOVED)
         for role, of_role in enumerate(({}, contract["winner"]["params"]))
     ]
-    runs, rows = [*retrain(objective.trainer, starts)], contract["split"]
+    runs, rows = [*retrain(objective.trainer, starts, bar=bar)], contract["split"]
     gains = gains_of(runs)
     claim = contracts.claim_of(contract)
     half_width = student_half_width(gains, claim.resolution, _LEVEL, 1)

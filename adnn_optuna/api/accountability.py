@@ -71,6 +71,7 @@ def verify(
     model: MLP | Callable[..., Any] | None = None,
     fresh: int | None = None,
     max_parameters: int = MAX_PARAMETERS,
+    show_progress_bar: bool = False,
 ) -> Verdict:
     """Check a contract: rebuild everything, train baseline and winner again, and compare.
 
@@ -107,6 +108,7 @@ def verify(
         max_parameters: The most parameters of a network, and the most values that one of its
             layers or a metric of Keras holds, for which memory is spent; a contract with more is
             not built. (Of layers and the parts of such there may be 10,000.)
+        show_progress_bar: Whether to show a progress bar.
 
     Returns:
         The verdict. Whatever the file holds, no error is raised.
@@ -115,8 +117,8 @@ def verify(
         TypeError: If an argument is of the wrong type.
         ValueError: If ``fresh`` or ``max_parameters`` is too small.
     """
-    options: Any = {"fresh": fresh, "max_parameters": max_parameters}
-    facts = verified(path, data_dir, dataset=dataset, model=model, **options)
+    options: Any = {"max_parameters": max_parameters, "show_progress_bar": show_progress_bar}
+    facts = verified(path, data_dir, dataset=dataset, model=model, fresh=fresh, **options)
     return Verdict(**vars(facts))
 
 

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna import _checks
 from adnn_optuna._attributes import BASELINE, CONFIG
 from adnn_optuna._checks import WrongTypeError, WrongValueError
-from adnn_optuna.api._told import Told, found_by_evaluating
+from adnn_optuna.api._told import Printed, Told, found_by_evaluating
 from adnn_optuna.engine.confirmation import experiment_of
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -24,7 +24,7 @@ from adnn_optuna.engine.outcomes import with_seed
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import load_study, objective_from_study
-from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, RecheckFacts
+from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 
@@ -32,6 +32,12 @@ Evaluate = Callable[[FrozenTrial, int], float]
 
 # Annealing ends with moves of about a thousandth of the range; steps of the paper are longer.
 _NEAR = 0.005
+
+
+class Luck(Printed, LuckFacts):
+    """What luck alone gains; printed, it is a sentence for each baseline."""
+
+    _telling = "rechecks.luck"
 
 
 class Recheck(Told, RecheckFacts):

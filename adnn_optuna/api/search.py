@@ -34,10 +34,11 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.retraining import is_random, look_at_test_set
+from adnn_optuna.engine.retraining import is_random, look_at_test_set, note_randomness
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import kept, open_storage, patiently
 from adnn_optuna.evidence.confirmation import ConfirmationFacts, confirmation_of
+from adnn_optuna.evidence.examples import WinnerFacts, winner_facts
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.reporting.dashboard import save_notes
 from adnn_optuna.reporting.searches_claims import unowned_in_words
@@ -48,11 +49,44 @@ if TYPE_CHECKING:
 _logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
-@dataclasses.dataclass(frozen=True)
-class SearchResult(Told, Predicting, SearchRecord):
-    """What a search came to: a :class:`SearchRecord` with the study's objective."""
+class StoredSearch(Told, SearchRecord):
+    """What a study tells of its search, without the objective that it was searched with."""
 
     _telling = "searches"
+
+    @property
+    def confirmation(self) -> ConfirmationFacts | None:
+        """What fresh seeds show of the winner, see :meth:`confirm`; :obj:`None` before."""
+        return confirmation_of(self)
+
+    @interrupted_where_called
+    def report(
+        self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Write a report: one HTML file, which needs no network, with claim, evidence, figures.
+
+        Where the objective is known, it trains winner and unmoved network once more, to show how
+        they learned and, where the test set was looked at, of which test examples they say
+        something else.
+
+        Args:
+            path: The file to write.
+            contract: The file of the search's contract, to be shown in the report.
+
+        Raises:
+            ValueError: If the contract cannot be read, or is that of another result.
+        """
+        check_output_file("The report", Path(path))
+        content = None if contract is None else read_contract(Path(contract))
+        self._tell("page", content, self._winner()).save(path)
+
+    def _winner(self) -> WinnerFacts | None:
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult(StoredSearch, Predicting):
+    """What a search came to: a :class:`SearchRecord` with the study's objective."""
 
     objective: InitOffsetObjective = dataclasses.field(repr=False)
 
@@ -70,6 +104,10 @@ class SearchResult(Told, Predicting, SearchRecord):
             ValueError: If no trial was completed.
         """
         return self._predictor(trained=trained).model()
+
+    def _winner(self) -> WinnerFacts | None:
+        with interruptible() as stop:
+            return winner_facts(self, self.objective, stop)
 
     def _predictor(self, *, trained: bool = True) -> Predictor:
         if self.best is None:
@@ -97,11 +135,6 @@ class SearchResult(Told, Predicting, SearchRecord):
             look_at_test_set(self, self.objective, stop)
         save_notes([self])
         return self
-
-    @property
-    def confirmation(self) -> ConfirmationFacts | None:
-        """What fresh seeds show of the winner, see :meth:`confirm`; :obj:`None` before."""
-        return confirmation_of(self)
 
     @interrupted_where_called
     def confirm(self, seeds: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
@@ -146,21 +179,6 @@ class SearchResult(Told, Predicting, SearchRecord):
         confirmation = confirmation_content(self.confirmation)
         return Contract.from_search(self, self.objective, confirmation)
 
-    def report(
-        self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
-    ) -> None:
-        """Write a report: one HTML file, which needs no network, with claim, evidence, figures.
-
-        Args:
-            path: The file to write.
-            contract: The file of the search's contract, to be shown in the report.
-
-        Raises:
-            ValueError: If the contract cannot be read, or is that of another result.
-        """
-        content = None if contract is None else read_contract(Path(contract))
-        self._tell("page", content).save(path)
-
     def model_card(
         self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
     ) -> None:
@@ -181,7 +199,7 @@ class SearchResult(Told, Predicting, SearchRecord):
         from adnn_optuna.reporting import model_cards
 
         file = Path(path)
-        check_output_file("The model card", file, ".md")
+        check_output_file("The model card", file)
         content = None if contract is None else read_contract(Path(contract))
         file.write_text(model_cards.card(self, content), "utf-8", "backslashreplace")
 
@@ -298,6 +316,7 @@ def run_search(
                 said = "Nothing was left to do in study %r: it had ended by %s already."
                 _logger.info(said, study.study_name, study.user_attrs.get(stored.STOP_REASON))
             result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
+            note_randomness(result, objective)
             if test:
                 look_at_test_set(result, objective, stop)
         if confirm == "auto":

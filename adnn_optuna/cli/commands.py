@@ -3,15 +3,15 @@
 Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
 
+import shlex
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
-
 import adnn_optuna as adnn
 from adnn_optuna._attributes import CONFIG
 from adnn_optuna._checks import WrongValueError, check_output_file
+from adnn_optuna.cli import hints
 from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
 
@@ -26,11 +26,9 @@ def search(
     test: bool = True,
     confirm: str = "auto",
     contract: opt.Contract = None,
-    report: opt.Report = None,
-    model_card: opt.ModelCard = None,
     quiet: opt.Quiet = False,
     **objective: Any,
-) -> None:
+) -> out.Answer:
     """Search for the init offsets that train to the best network, within limits.
 
     Give at least one limit (the greedy searchers also end by themselves). The
@@ -47,7 +45,7 @@ def search(
     if contract is not None:
         check_contract_path("--contract", contract, objective["dataset"])
     names = {key: value for key, value in objective.items() if key != "dataset"}
-    name = opt.default_name(f"{Path(objective['dataset']).stem}-{sampler}", search, names)
+    name = opt.default_name(f"{Path(objective['dataset']).stem}-{sampler}", names)
     result = adnn.search(
         opt.make_objective(**objective),
         sampler,
@@ -59,8 +57,7 @@ def search(
         show_progress_bar=not quiet,
         **limits,
     )
-    files: Any = {"contract": contract, "report": report, "model_card": model_card}
-    out.show_search(result, storage, objective["data_dir"], **files, quiet=quiet)
+    return out.Answer(result, hints.of_search(result, storage, objective["data_dir"]))
 
 
 def resume(
@@ -75,7 +72,7 @@ def resume(
     report: opt.Report = None,
     model_card: opt.ModelCard = None,
     quiet: opt.Quiet = False,
-) -> None:
+) -> out.Answer:
     """Continue a stored search or comparison, interrupted or with higher limits.
 
     It knows its model, data, training, searchers and limits. Limits given here
@@ -91,17 +88,19 @@ def resume(
 
     out.load_libraries()
     opened = storages.open_storage(storage, must_exist=True)
+    study = studies.load_study(opened, study_name)
+    if studies.is_comparison(study) and (contract or model_card):
+        of_one = "--contract and --model-card are"
+        raise WrongValueError(f"{of_one} of one study, but {study_name!r} is a comparison.")
     if contract is not None:
-        config = studies.load_study(opened, study_name).user_attrs.get(CONFIG, {})
+        config = study.user_attrs.get(CONFIG, {})
         check_contract_path("--contract", contract, config.get("dataset", {}).get("path"))
     ending: Any = {"test": test, "confirm": opt.parse_confirm(confirm)}
     options: Any = {**limits, **ending, "show_progress_bar": not quiet}
     result = adnn.resume(opened, study_name, data_dir=data_dir, **options)
     if isinstance(result, adnn.Comparison):
-        out.show_pages(result, quiet=quiet, report=report)
-        return
-    files: Any = {"contract": contract, "report": report, "model_card": model_card}
-    out.show_search(result, storage, data_dir, **files, quiet=quiet)
+        return out.Answer(result, hints.of_comparison(result, storage, report))
+    return out.Answer(result, hints.of_search(result, storage, data_dir))
 
 
 def compare(
@@ -125,12 +124,11 @@ def compare(
     trials_at_once: opt.AtOnce = None,
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     study_name: opt.NewName = None,
-    plot: opt.Plot = None,
     report: opt.Report = None,
     equivalence: float | None = None,
     quiet: opt.Quiet = False,
     **objective: Any,
-) -> None:
+) -> out.Answer:
     """Compare searchers, of networks or any function, with paired seeds and equal budgets.
 
     Every searcher runs once for each seed, from the same initial weights and on
@@ -145,10 +143,10 @@ def compare(
       adnn compare --max-trial 30 --seeds 100 --stop-when-decided --controls longer
       adnn compare module:objective --samplers tpe,annealing --max-trial 50
     """
-    given = opt.default_name("", compare, objective)
+    given = opt.default_name("", objective)
     if function is not None and given:
         raise WrongValueError(f"Options of networks ({given[1:]}) are not those of a function.")
-    own = f"compare-{function}" if function else opt.default_name("compare", compare, objective)
+    own = f"compare-{function}" if function else opt.default_name("compare", objective)
     if function is not None:
         import optuna
 
@@ -169,9 +167,7 @@ def compare(
         show_progress_bar=not quiet,
         **limits,
     )
-    out.show_pages(comparison, quiet=quiet, plot=plot, report=report)
-    if not quiet:
-        out.say_how_to_look(storage)
+    return out.Answer(comparison, hints.of_comparison(comparison, storage, report))
 
 
 def ensemble(
@@ -184,11 +180,9 @@ def ensemble(
         Path | None, "The .keras file for the average, one model of raw inputs."
     ] = None,
     contract: opt.Contract = None,
-    plot: opt.Plot = None,
-    report: opt.Report = None,
     quiet: opt.Quiet = False,
     **network: Any,
-) -> None:
+) -> out.Answer:
     """Train fresh networks, none chosen, and average what they predict.
 
     It says what that gains over one of them, and what it costs.
@@ -208,15 +202,11 @@ def ensemble(
         opt.make_network(**network),
         n,
         storage=storage,
-        study_name=study_name or opt.default_name("ensemble", ensemble, network),
+        study_name=study_name or opt.default_name("ensemble", network),
         max_time=max_time,
         show_progress_bar=not quiet,
     )
-    if save is not None:
-        result.save(save)
-    if contract is not None:
-        result.contract().save(contract)
-    out.show_pages(result, quiet=quiet, plot=plot, report=report)
+    return out.Answer(result)
 
 
 def plan(
@@ -228,10 +218,9 @@ def plan(
     max_trial: int = 20,
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     study_name: opt.NewName = None,
-    plot: opt.Plot = None,
     quiet: opt.Quiet = False,
     **objective: Any,
-) -> None:
+) -> out.Answer:
     """Tell how many seeds, and hours, it takes to show a gain with 80 % power.
 
     How far the differences of two searchers vary is taken from a comparison or,
@@ -246,9 +235,12 @@ def plan(
 
     if (file is None) != (name is None):
         raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
+    asked: dict[str, Any] | None = None
     if file is not None and name is not None:
-        comparison = load_comparison(opt.parse_storage(file), name)
+        storage = opt.parse_storage(file)
+        comparison = load_comparison(storage, name)
     else:
+        asked = opt.not_default(objective)
         with warnings.catch_warnings():
             # A pilot is to decide nothing.
             warnings.filterwarnings("ignore", ".* can decide nothing about the searchers")
@@ -259,15 +251,12 @@ def plan(
                 seeds=range(5),
                 controls=(),
                 storage=storage,
-                study_name=study_name or opt.default_name("pilot", plan, objective),
+                study_name=study_name or opt.default_name("pilot", objective),
                 show_progress_bar=not quiet,
             )
     planned = comparison.plan(gain)
-    out.show_pages(planned, quiet=quiet, plot=plot)
-    if not quiet:
-        first = max(comparison.declaration["seeds"]) + 1
-        last = first + planned.seeds - 1
-        out.say(f"\nFresh seeds: adnn compare --study-name planned --seeds {first}-{last}")
+    where: Any = {"storage": storage, "data_dir": objective["data_dir"]}
+    return out.Answer(planned, hints.of_plan(comparison, planned.seeds, asked, **where))
 
 
 def report(
@@ -277,8 +266,7 @@ def report(
     contract: Annotated[Path | None, "The study's contract, to be shown in the report."] = None,
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     equivalence: float | None = None,
-    quiet: opt.Quiet = False,
-) -> None:
+) -> out.Answer:
     """Write a report of a search or a comparison: one HTML file that opens from disk.
 
     It needs no network and trains nothing: all is read from the studies.
@@ -288,46 +276,71 @@ def report(
       adnn report --study-name compare
       adnn report --study-name mine --contract mine.contract.json
     """
-    from adnn_optuna.accountability.contract import read_contract
     from adnn_optuna.api.comparisons import load_comparison
+    from adnn_optuna.api.search import StoredSearch
     from adnn_optuna.engine import records, storages, studies
-    from adnn_optuna.reporting import searches
 
+    check_output_file("--output", output, ".html")
     opened = storages.open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
     if not studies.is_comparison(study):
-        record = records.record_of(study)
-        content = None if contract is None else read_contract(contract)
-        searches.page(record, content).save(output)
-        out.show(searches.text(record))
+        found: Any = StoredSearch(**vars(records.record_of(study)))
+        found.report(output, contract)
     elif contract is not None:
         raise WrongValueError(f"--contract is of one study, but {study_name!r} is a comparison.")
     else:
         found = load_comparison(opened, study_name, equivalence=equivalence)
         found.report(output)
-        out.show(found)
-    if not quiet:
-        out.say(f"\nThe report is in {output}.")
+    return out.Answer(found, {"Read it": str(output)})
 
 
-def audit(
-    file: Annotated[Path, "A model as model.save of Keras wrote it."],
+def contract(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Show JSON instead of a table.")] = False,
-) -> None:
+    study_name: opt.StudyName,
+    output: Annotated[Path | None, "The .json file; by default named by the study."] = None,
+    storage: opt.Storage = opt.DEFAULT_STORAGE,
+    data_dir: Path | None = None,
+) -> out.Answer:
+    """Write the contract of a stored search, and beside it the winner's weights.
+
+    Baseline and winner are trained once more, and the winner is confirmed by
+    fresh seeds where that was not done.
+
+    \b
+    Examples:
+      adnn contract --study-name digits-annealing
+      adnn contract --study-name mine --output mine.contract.json
+    """
+    from adnn_optuna.accountability.contract import check_contract_path
+    from adnn_optuna.engine import records, storages, studies
+
+    out.load_libraries()
+    study = studies.load_study(storages.open_storage(storage, must_exist=True), study_name)
+    output = Path(f"{study_name.replace('/', '-')}.contract.json") if output is None else output
+    data = study.user_attrs.get(CONFIG, {}).get("dataset", {}).get("path")
+    check_contract_path("--output", output, data)
+    objective = studies.objective_from_study(study, data_dir)
+    found = adnn.SearchResult(**vars(records.record_of(study)), objective=objective)
+    out.check_winner(found)
+    made = found.contract()
+    made.save(output)
+    return out.Answer(made, {"Check it": shlex.join(["adnn", "verify", str(output)])})
+
+
+def audit(file: Annotated[Path, "A model as model.save of Keras wrote it."]) -> out.Answer:
     """Show what is random in a Keras model: initial values, layers, and their seeds.
 
     Nothing in the file is executed: lambda layers and classes of others are refused.
 
     \b
-    Example:
+    Examples:
+      adnn audit model.keras
       adnn audit model.keras --json
     """
     from adnn_optuna.api.accountability import audit_file
 
     out.load_libraries()
-    found = audit_file(file)
-    out.show(found.to_json() if as_json else found)
+    return out.Answer(audit_file(file))
 
 
 def verify(
@@ -336,7 +349,8 @@ def verify(
     data_dir: Path | None = None,
     fresh: int | None = None,
     max_parameters: int = 100_000_000,
-) -> None:
+    quiet: opt.Quiet = False,
+) -> out.Answer:
     """Check a contract: train its baseline and its winner again, and compare.
 
     Nothing in the file is executed, and nothing outside its folder is read.
@@ -358,7 +372,7 @@ def verify(
       adnn verify fashion.contract.json --data-dir ~/data
     """
     out.load_libraries()
-    verdict = adnn.verify(file, data_dir, fresh=fresh, max_parameters=max_parameters)
-    out.show(verdict)
+    options: Any = {"fresh": fresh, "max_parameters": max_parameters}
+    verdict = adnn.verify(file, data_dir, **options, show_progress_bar=not quiet)
     codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
-    raise typer.Exit(codes.get(verdict.status, 0))
+    return out.Answer(verdict, code=codes.get(verdict.status, 0))

@@ -43,17 +43,17 @@ def _first_sentence(text: str) -> str:
     return re.sub(r'``"([^"`]*)"``', r"\1", plain).replace("``", "")
 
 
-def arms(*, is_control: bool) -> str:
-    """Return the searchers, or the controls, each with what it does, as the arms declare them."""
-    said = []
+def arms(*, is_control: bool) -> dict[str, str]:
+    """Return what each searcher, or control, does by its name, as the arms declare them."""
+    said = {}
     for node in ast.walk(_module("engine/arms")):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "Arm":
             given = {keyword.arg: keyword.value for keyword in node.keywords}
             if "help" in given and ("is_control" in given) == is_control:
                 text = ast.unparse(node.args[0])
                 name = getattr(_attributes, text.removeprefix("stored."), text.strip("'"))
-                said.append(f"{name} ({ast.literal_eval(given['help'])})")
-    return ", ".join(said)
+                said[str(name)] = ast.literal_eval(given["help"])
+    return said
 
 
 def limits() -> Iterator[inspect.Parameter]:
@@ -65,6 +65,8 @@ def limits() -> Iterator[inspect.Parameter]:
         values = dict(zip(map(ast.unparse, names), texts, strict=True))
         if "reason" in values:
             kind: Any = int if values.get("kind") == "int" else float
-            option = Annotated[kind | None, typer.Option(help=values["help"])]
+            option = Annotated[
+                kind | None, typer.Option(help=values["help"], rich_help_panel="Limits")
+            ]
             named: Any = (values["reason"], inspect.Parameter.KEYWORD_ONLY)
             yield inspect.Parameter(*named, default=None, annotation=option)

@@ -35,9 +35,8 @@ def recheck(
     deterministic: bool = False,
     n_jobs: int = 1,
     max_time: float | None = None,
-    report: opt.Report = None,
     quiet: opt.Quiet = False,
-) -> None:
+) -> out.Answer:
     """Tell how much of the best value of any Optuna study is luck.
 
     The best trials are evaluated again with fresh seeds, which are kept in the
@@ -66,7 +65,7 @@ def recheck(
         max_time=max_time,
         show_progress_bar=not quiet,
     )
-    out.show_pages(found, quiet=quiet, report=report)
+    return out.Answer(found)
 
 
 def luck(
@@ -79,7 +78,7 @@ def luck(
         "What it is measured from: the mean of all draws, or one, as in papers; by default both.",
     ] = None,
     files: Annotated[int, "Of how many such searches the best is told."] = 1,
-) -> None:
+) -> out.Answer:
     """Tell what the best of some equally good draws gains by luck alone.
 
     \b
@@ -87,9 +86,9 @@ def luck(
       adnn luck --n 51 --sd 0.0096 --claimed 0.04
       adnn luck --n 51 --sd 0.0127 --claimed 0.0402 --baseline one --files 10
     """
-    from adnn_optuna.reporting.rechecks import luck_in_words
+    from adnn_optuna.api.recheck import Luck
 
-    out.show(luck_in_words(n, sd, claimed, baseline, files))
+    return out.Answer(Luck(n, sd, claimed, baseline, files))
 
 
 def variance(
@@ -98,10 +97,9 @@ def variance(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     study_name: opt.NewName = None,
     max_time: float | None = None,
-    report: opt.Report = None,
     quiet: opt.Quiet = False,
     **network: Any,
-) -> None:
+) -> out.Answer:
     """Tell how far a network's accuracy varies from run to run, and from what.
 
     Initialisation, order of the batches and split of the data are drawn afresh,
@@ -116,11 +114,11 @@ def variance(
         opt.make_network(**network),
         n,
         storage=storage,
-        study_name=study_name or opt.default_name("variance", variance, network),
+        study_name=study_name or opt.default_name("variance", network),
         max_time=max_time,
         show_progress_bar=not quiet,
     )
-    out.show_pages(found, quiet=quiet, report=report)
+    return out.Answer(found)
 
 
 def compare_models(
@@ -139,10 +137,9 @@ def compare_models(
     study_name: opt.NewName = None,
     max_time: float | None = None,
     equivalence: float | None = None,
-    report: opt.Report = None,
     quiet: opt.Quiet = False,
     **training: Any,
-) -> None:
+) -> out.Answer:
     """Tell which of several models is better, with everything random drawn afresh.
 
     Nothing in a file is executed; a function is looked for here first.
@@ -165,12 +162,12 @@ def compare_models(
         seeds=opt.parse_seeds(seeds),
         stop_when_decided=stop_when_decided,
         storage=storage,
-        study_name=study_name or opt.default_name("models", compare_models, training),
+        study_name=study_name or opt.default_name("models", training),
         max_time=max_time,
         equivalence=equivalence,
         show_progress_bar=not quiet,
     )
-    out.show_pages(found, quiet=quiet, report=report)
+    return out.Answer(found)
 
 
 def compare_values(
@@ -180,10 +177,7 @@ def compare_values(
     margin: float | None = None,
     planned: bool = True,
     paired: bool = True,
-    plot: opt.Plot = None,
-    report: opt.Report = None,
-    quiet: opt.Quiet = False,
-) -> None:
+) -> out.Answer:
     """Tell which of several arms is better, by values that were measured elsewhere.
 
     A first column of words, or one called seed or the like, names the rows.
@@ -196,4 +190,4 @@ def compare_values(
     found = adnn.compare_values(
         file, minimize=minimize, margin=margin, planned=planned, paired=paired
     )
-    out.show_pages(found, quiet=quiet, plot=plot, report=report)
+    return out.Answer(found)

@@ -14,28 +14,46 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from adnn_optuna import __version__
 from adnn_optuna._checks import TOO_LITTLE_MEMORY, WrongInputError, is_out_of_memory, masked
 from adnn_optuna.cli import commands, luck, output
+from adnn_optuna.cli.completions import COMPLETED
+from adnn_optuna.cli.helping import Verb, Verbs
 from adnn_optuna.cli.options import with_help
 
 # A help loads neither rich nor, as these options have values, the pydantic that would read any.
-_DEFAULTS = dict.fromkeys(("help", "install_completion", "show_completion"), False)
+_DEFAULTS = dict.fromkeys(("help", "install_completion", "show_completion", "version"), False)
 app: typer.Typer = typer.Typer(
     name="adnn",
+    cls=Verbs,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "default_map": _DEFAULTS},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "default_map": _DEFAULTS,
+        "max_content_width": sys.maxsize,
+    },
+)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        output.show(f"adnn_optuna {__version__}")
+        raise typer.Exit
+
+
+_VERSION = typer.Option(
+    "--version", callback=_show_version, is_eager=True, help="Show it and exit."
 )
 
 
 @app.callback()
-def _adnn() -> None:
+def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
     """Search for the initial weights from which a network trains best.
 
     Train a network twice and its accuracy differs, because its weights start
@@ -51,7 +69,7 @@ def _adnn() -> None:
       adnn verify first.contract.json
       adnn resume --study-name first --max-trial 40 --report search.html
       adnn compare --max-trial 20 --seeds 10 --report comparison.html
-      adnn --version
+      adnn report --study-name first --contract first.contract.json
 
     \b
     Exit codes:
@@ -65,18 +83,32 @@ def _adnn() -> None:
     """
 
 
+# What each command writes of what its verb returns.
+_VERBS: dict[Callable[..., output.Answer], tuple[str, ...]] = {
+    commands.search: ("contract", "report", "model_card"),
+    commands.resume: ("contract", "report", "model_card"),
+    commands.compare: ("plot", "report"),
+    commands.ensemble: ("save", "contract", "plot", "report"),
+    commands.plan: ("plot",),
+    luck.recheck: ("report",),
+    luck.variance: ("report",),
+    luck.compare_models: ("report",),
+    luck.compare_values: ("plot", "report"),
+    luck.luck: (),
+    commands.report: (),
+    commands.contract: (),
+    commands.audit: (),
+    commands.verify: (),
+}
+_COMMANDS = [verb.__name__.replace("_", "-") for verb in _VERBS]
 # The options of all commands, by their names in Python.
 _OPTIONS: set[str] = set()
-for _verb in (
-    *(commands.search, commands.resume, commands.compare, commands.ensemble, commands.plan),
-    *(luck.recheck, luck.variance, luck.compare_models, luck.compare_values, luck.luck),
-    *(commands.report, commands.audit, commands.verify),
-):
-    _verb = with_help(_verb)
+for _verb, _files in _VERBS.items():
+    _command = with_help(_verb, _files, COMPLETED)
     _OPTIONS |= {
-        p.name for p in inspect.signature(_verb).parameters.values() if p.kind is p.KEYWORD_ONLY
+        p.name for p in inspect.signature(_command).parameters.values() if p.kind is p.KEYWORD_ONLY
     }
-    app.command()(_verb)
+    app.command(cls=Verb)(_command)
 
 
 def _in_words_of_the_command_line(message: str) -> str:
@@ -110,22 +142,31 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
     return f"Something unexpected happened, {what} ({where}).", output.UNEXPECTED
 
 
+def _refused(error: Any) -> str:
+    """Return what the parser refuses, without the voice of the library that reads its values."""
+    if not hasattr(error.__cause__, "errors"):
+        return " ".join(error.format_message().split())
+    [found, *_] = error.__cause__.errors()
+    wanted = "a whole number" if found["type"].startswith("int") else "a number"
+    if (least := found.get("ctx", {}).get("ge")) is not None:
+        wanted = f"at least {least}"
+    if choices := error.param.type_descriptor.choices:
+        wanted = f"one of {', '.join(map(repr, choices))}"
+    return f"{error.param.opts[0]} must be {wanted}, but it is {found['input']!r}"
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run what follows ``adnn`` on the command line, or show its help; return the exit code."""
     arguments = list(arguments) or ["--help"]
-    if arguments == ["--version"]:
-        output.show(f"adnn_optuna {__version__}")
-        return 0
     try:
         code: int | None = app(arguments, prog_name="adnn", standalone_mode=False)
     except KeyboardInterrupt:  # While a command runs, Typer makes an exit code of it.
         code = output.INTERRUPTED
     except typer.TyperException as error:
-        # Typer's parser puts the kind of an error before its message.
-        message = " ".join(error.format_message().replace("Value error, ", "").split())
-        context = getattr(error, "ctx", None)
-        command = "adnn" if context is None else context.command_path
-        output.say(f"adnn: {message.rstrip('.')}; see {command} --help.")
+        said = _refused(error)
+        command = " ".join(["adnn", *(first for first in arguments[:1] if first in _COMMANDS)])
+        end = "? See" if said.endswith("?") else "; see"
+        output.say(f"adnn: {said.rstrip('.?')}{end} {command} --help.")
         return output.WRONG_INPUT
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if os.environ.get("ADNN_DEBUG"):

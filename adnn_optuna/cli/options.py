@@ -1,5 +1,6 @@
 """What the commands of ``adnn`` take: their options, and how these become Python objects."""
 
+import copy
 import functools
 import importlib
 import inspect
@@ -14,7 +15,7 @@ import typer
 
 from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.cli import declared
-from adnn_optuna.cli.output import load_libraries
+from adnn_optuna.cli.output import Answer, finish, load_libraries
 
 if TYPE_CHECKING:
     import keras
@@ -35,15 +36,18 @@ Contract = Annotated[
 Report = Annotated[Path | None, "The .html file for a report, all figures included."]
 ModelCard = Annotated[Path | None, "The .md file for a model card that Hugging Face reads."]
 Plot = Annotated[Path | None, "The .html file for the figure."]
-Sampler = Annotated[str, f"{declared.arms(is_control=False)}."]
-_CONTROLS = (
-    f"{declared.arms(is_control=True)}, or none; by default learning_rate, from 10 trials on."
-)
+_ARMS = [
+    ", ".join(f"{name} ({does})" for name, does in declared.arms(is_control=is_control).items())
+    for is_control in (False, True)
+]
+Sampler = Annotated[str, f"{_ARMS[0]}."]
+_CONTROLS = f"{_ARMS[1]}, or none; by default learning_rate, from 10 trials on."
 Controls = Annotated[str | None, f"What the same compute buys otherwise: {_CONTROLS}"]
 Seeds = Annotated[str, "The seeds of the runs: 10 (the seeds 0 to 9), 1,2,5 or 10-19."]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show the results only: no progress bar, no hints.")
 ]
+Json = Annotated[bool, typer.Option(help="Show the facts as JSON, and nothing else on stdout.")]
 _AT_ONCE = "Trials asked for before any is told; by default 8 or, to learn of each, 1."
 AtOnce = Annotated[int | None, typer.Option(min=1, help=_AT_ONCE)]
 _DATASET = "digits, mnist, fashion_mnist, or a .csv[.gz] or .parquet table, or an .npz of x and y."
@@ -134,63 +138,97 @@ def make_objective(
     return make_network(**network).replace(space=space)
 
 
-# What makes the options that a verb passes on by a name, and where they are documented.
-_MADE_BY: dict[str, tuple[Callable[..., object], tuple[str, ...]]] = {
-    "data": (load_data, ("load_dataset",)),
-    "training": (make_training, ("Training",)),
-    "network": (make_network, ("MLP", "InitOffsetObjective")),
-    "objective": (make_objective, ("OffsetSpace",)),
+_OUTPUT: dict[str, Any] = {
+    "plot": Plot,
+    "report": Report,
+    "model_card": ModelCard,
+    "quiet": Quiet,
+    "json": Json,
+}
+# What makes the options that a verb passes on by a name, where they are documented, their group.
+_MADE_BY: dict[str, tuple[Callable[..., object], tuple[str, ...], str]] = {
+    "data": (load_data, ("load_dataset",), "Data"),
+    "training": (make_training, ("Training",), "Training"),
+    "network": (make_network, ("MLP", "InitOffsetObjective"), "Network"),
+    "objective": (make_objective, ("OffsetSpace",), "Offsets"),
+}
+_PAGES = ("plot", "report", "model_card")  # What is checked before there is what to write.
+# The group of what a verb takes itself, where it has one.
+_GROUPS = {
+    "data_dir": "Data",
+    **dict.fromkeys(("max_trial", "max_time"), "Limits"),
+    **dict.fromkeys(("contract", "save", "output", *_OUTPUT), "Output"),
 }
 # Where a verb's own options are, if not in the function of its name.
 _DOCUMENTED = {
     "plan": "compare",
     "report": "compare",
+    "contract": "resume",
     "luck": "expected_luck",
     "variance": "measure_variance",
 }
 
 
-def with_help(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb's arguments and options their help, also those that it passes on.
+def with_help(
+    verb: Callable[..., Answer], files: Sequence[str], completed: Mapping[str, Callable[..., Any]]
+) -> Callable[..., None]:
+    """Return the command of a verb: its options with their help, also those that it passes on.
 
-    Its argument ``limits`` stands for an option for each.
+    Its argument ``limits`` stands for an option for each. What the verb returns is shown, as text
+    or as JSON, and the ``files`` are written of it. Values of options are ``completed``, by name.
     """
-    name = verb.__name__
-    own = inspect.signature(verb)
-    given = _explained(own, (_DOCUMENTED.get(name, name),))
+    own = {**inspect.signature(verb).parameters}
+    taken = [*own]
+    for name, annotation in _OUTPUT.items():
+        if name in (*files, "quiet", "json"):
+            default = None if name in files else False
+            more: Any = (name, inspect.Parameter.KEYWORD_ONLY)
+            own.setdefault(name, inspect.Parameter(*more, default=default, annotation=annotation))
+    given = _explained(own.values(), (_DOCUMENTED.get(verb.__name__, verb.__name__),))
     limits = [limit for limit in declared.limits() if limit.name not in given]
     parameters: list[inspect.Parameter] = []
-    for parameter in sorted(given.values(), key=lambda p: p.name not in own.parameters):
+    for parameter in sorted(given.values(), key=lambda p: p.name not in own):
+        if note := get_args(parameter.annotation)[1]:
+            note.autocompletion = completed.get(parameter.name)
         parameters += limits if parameter.name == "limits" else [parameter]
+
     verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    if "limits" not in given:
-        return verb
 
     @functools.wraps(verb)
-    def with_limits(**options: Any) -> None:
-        verb(limits={limit.name: options.pop(limit.name) for limit in limits}, **options)
+    def command(*, json: bool, **options: Any) -> None:
+        shown = {name: options[name] for name in ("quiet", *files)}
+        options = {name: value for name, value in options.items() if name not in {*own} - {*taken}}
+        if "limits" in given:
+            options["limits"] = {limit.name: options.pop(limit.name) for limit in limits}
+        finish(verb.__name__.replace("_", "-"), verb(**options), as_json=json, **shown)
 
-    return with_limits
+    return command
 
 
 def _explained(
-    signature: inspect.Signature, documented: Iterable[str]
+    parameters: Iterable[inspect.Parameter], documented: Iterable[str], group: str | None = None
 ) -> dict[str, inspect.Parameter]:
-    """Return parameters with their help, those of the data first among what is passed on."""
+    """Return parameters with help and group, those of the data first of what is passed on."""
     said = {k: text for name in documented for k, text in declared.arguments(name).items()}
     passed_on, own = {}, {}
-    for name, parameter in signature.parameters.items():
+    for parameter in parameters:
+        name = parameter.name
         if parameter.kind is parameter.VAR_KEYWORD:
-            make, where = _MADE_BY[name]
-            passed_on = _explained(inspect.signature(make), where)
+            make, where, part = _MADE_BY[name]
+            passed_on = _explained(inspect.signature(make).parameters.values(), where, part)
             continue
         annotation, note = parameter.annotation, said.get(name)
         if get_origin(annotation) is Annotated:
             annotation, note = get_args(annotation)
         if isinstance(note, str):
             is_option = parameter.kind is parameter.KEYWORD_ONLY
-            check = _check_page if name in ("output", "plot", "report", "model_card") else None
-            note = (typer.Option if is_option else typer.Argument)(help=note, callback=check)
+            note = (typer.Option if is_option else typer.Argument)(help=note)
+        if note is not None:
+            note = copy.copy(note)
+            if annotation is bool and parameter.default is False and not note.param_decls:
+                note.param_decls = (f"--{name.replace('_', '-')}",)
+            note.callback = _check_page if name in _PAGES else None
+            note.rich_help_panel = _GROUPS.get(name, group)
         own[name] = parameter.replace(annotation=Annotated[annotation, note])
     return {**passed_on, **own}
 
@@ -202,13 +240,18 @@ def _check_page(option: typer.CallbackParam, file: Path | None) -> Path | None:
     return file
 
 
-def default_name(first: str, verb: Callable[..., None], options: Mapping[str, Any]) -> str:
+def default_name(first: str, options: Mapping[str, Any]) -> str:
     """Return a study's name that begins with ``first`` and tells what is not by default."""
-    defaults = inspect.signature(verb).parameters
-    told = {k: v for k, v in options.items() if v != defaults[k].default and k != "data_dir"}
+    told = {k: v for k, v in not_default(options).items() if k != "data_dir"}
     if "dataset" in told:
         told["dataset"] = Path(told["dataset"]).name
     return "-".join([first, *(f"{k.replace('_', '-')}={v}" for k, v in told.items())])
+
+
+def not_default(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the options of a network that are not by default."""
+    defaults = _explained(inspect.signature(make_objective).parameters.values(), ())
+    return {k: options[k] for k, p in defaults.items() if options.get(k, p.default) != p.default}
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What the commands show: results, hints on stderr how to go on from them, and exit codes."""
+"""What the commands show: results on stdout, on stderr how to go on from them, and exit codes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
-from adnn_optuna._checks import WrongValueError, install_command, is_installed, masked
+import typer
+
+from adnn_optuna._checks import WrongValueError, is_installed
 from adnn_optuna._units import printable
-
-if TYPE_CHECKING:
-    from adnn_optuna.api.search import SearchResult
 
 BREACHED, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -60,75 +59,57 @@ def say(text: str) -> None:
     show(text, sys.stderr)
 
 
-def show_pages(
-    result: Any, *, quiet: bool, plot: Path | None = None, report: Path | None = None
-) -> None:
-    """Show a result, and write its figure and its report where they are asked for."""
-    if plot is not None:
-        result.plot().write_html(plot, include_plotlyjs=True)
-    if report is not None:
-        result.report(report)
-    show(result)
-    files = {"plot": plot, "report": report}
-    written = [f"The {kind} is in {file}." for kind, file in files.items() if file is not None]
-    if written and not quiet:
-        say("\n" + "\n".join(written))
+class Answer(NamedTuple):
+    """What a command found: facts that print, how to go on from them by what for, an exit code."""
+
+    facts: Any
+    more: dict[str, str] = {}  # noqa: RUF012 - nobody changes it.
+    code: int = 0
 
 
-def show_search(
-    result: SearchResult,
-    storage: str,
-    data_dir: Path | None,
-    *,
-    contract: Path | None,
-    report: Path | None,
-    model_card: Path | None,
-    quiet: bool,
-) -> None:
-    """Write a search's files, and print what it came to and how to go on from it."""
-    from adnn_optuna.callbacks import LIMITS
-    from adnn_optuna.engine.storages import is_in_memory
-    from adnn_optuna.reporting.searches_claims import why_no_winner
+_WRITTEN = {"plot": "See it", "save": "Load it", "report": "Read it", "model_card": "Publish it"}
 
-    made = None
+
+def finish(verb: str, answer: Answer, *, as_json: bool, quiet: bool, **files: Path | None) -> None:
+    """Write the files that are asked for, and show what was found and how to go on from it."""
+    from adnn_optuna.cli.facts import as_json as in_json
+
+    facts, more, code = answer
+    asked = {what: file for what, file in files.items() if file is not None}
+    more = more | {how: str(asked[what]) for what, how in _WRITTEN.items() if what in asked}
+    made = []
     try:
-        if contract is not None and result.best is None:
-            raise WrongValueError(
-                f"The contract cannot be made yet: {why_no_winner(result)} The study "
-                f"{result.study.study_name!r} is kept."
-            )
-        if contract is not None:
-            result.contract().save(contract)
-            made = contract
+        if contract := asked.get("contract"):
+            check_winner(facts)
+            facts.contract().save(contract)
+            more.pop("Confirm it", None)  # A contract holds what fresh seeds show.
+            more["Check it"] = shlex.join(["adnn", "verify", str(contract)])
+            made = [contract] if verb != "ensemble" else []
     finally:
         # Also of a search that no contract can be made of.
-        if report is not None:
-            result.report(report, made)
-        show(result)
-    if model_card is not None:
-        result.model_card(model_card, made)
-    if quiet:
-        return
-    study = result.study
-    limit = next((limit for limit in LIMITS if limit.reason == result.stop_reason), None)
-    if limit is not None and not is_in_memory(storage):
-        words = ["adnn", "resume", "--storage", masked(storage), "--study-name", study.study_name]
-        words += [] if data_dir is None else ["--data-dir", str(data_dir)]
-        words += [f"--{limit.reason.replace('_', '-')}", f"{2 * limit(1).used(study):g}"]
-        say(f"\nGo on:      {shlex.join(words)}")
-    say_how_to_look(storage)
-    if report is not None:
-        say(f"Read it:    {report}")
-    if contract is not None:
-        say(f"Check it:   {shlex.join(['adnn', 'verify', str(contract)])}")
+        if "plot" in asked:
+            facts.plot().write_html(asked["plot"], include_plotlyjs=True)
+        if "save" in asked:
+            facts.save(asked["save"])
+        if "report" in asked:
+            facts.report(asked["report"], *made)
+        following = {what.lower().replace(" ", "_"): how for what, how in more.items()}
+        show(in_json(verb, facts, next=following) if as_json else facts)
+    if "model_card" in asked:
+        facts.model_card(asked["model_card"], *made)
+    if more and not quiet:
+        say("\n" + "\n".join(f"{f'{what}:':11} {how}" for what, how in more.items()))
+    if code:
+        raise typer.Exit(code)
 
 
-def say_how_to_look(storage: str) -> None:
-    """Name the command that shows the studies, where these outlast this process."""
-    from adnn_optuna.engine.storages import is_in_memory
+def check_winner(facts: Any) -> None:
+    """Refuse to make a contract of a search that has no winner yet."""
+    from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.reporting.searches_claims import why_no_winner
 
-    if not is_in_memory(storage):
-        command = shlex.join(["optuna-dashboard", masked(storage)])
-        if not is_installed("optuna_dashboard"):
-            command = f"{install_command('optuna_dashboard')} && {command}"
-        say(f"Look at it: {command}")
+    if isinstance(facts, SearchRecord) and facts.best is None:
+        raise WrongValueError(
+            f"The contract cannot be made yet: {why_no_winner(facts)} The study "
+            f"{facts.study.study_name!r} is kept."
+        )

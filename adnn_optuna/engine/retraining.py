@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Average
 from adnn_optuna.networks.training import Run, Trainer, is_finite
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 
 class Retrained(NamedTuple):
@@ -121,8 +124,6 @@ def look_of(
     }
     if data.test_groups.max() + 1 < len(differences):
         look["n_groups"] = effective_number(data.test_groups)
-    if not is_random(objective):
-        look["is_random"] = False
     if head.num_classes is None:
         look["standard_error"] = math.sqrt(variance_of_mean(differences, data.test_groups))
     else:
@@ -138,11 +139,13 @@ def retrain(
     trainer: Trainer,
     starts: Sequence[Start | Sequence[Start]],
     stop: threading.Event | None = None,
+    bar: "tqdm[Any] | None" = None,
 ) -> Iterator[Retrained]:
     """Train from each of ``starts``, to save memory only one on each core at a time.
 
     Several in the place of one are averaged: the metrics are those of their average, without those
-    that diverged, and the weights those of all others, one network's after the other's.
+    that diverged, and the weights those of all others, one network's after the other's. A ``bar``
+    gets so many more to do, and counts them.
 
     Raises:
         KeyboardInterrupt: If ``stop`` is set meanwhile.
@@ -150,8 +153,12 @@ def retrain(
     groups = [[one] if isinstance(one, Start) else one for one in starts]
     runs = trainer.train_in_turn([*itertools.chain(*groups)], stop=stop)
     splits = ["train", "val"] if len(trainer.dataset.y_val) else ["train"]
+    if bar is not None:
+        bar.total = (bar.total or 0) + len(groups)
     for group in groups:
         of_group = [next(runs) for _ in group]
+        if bar is not None:
+            bar.update()
         if not all(run.history for run in of_group):
             raise KeyboardInterrupt
         kept = [run for run in of_group if is_finite(run.metrics)]
@@ -199,6 +206,14 @@ def random_sources(trainer: Trainer) -> tuple[str, ...]:
 def is_random(objective: InitOffsetObjective) -> bool:
     """Return whether another seed gives another network."""
     return not {"initialisation", "order"}.isdisjoint(random_sources(objective.trainer))
+
+
+def note_randomness(record: SearchRecord, objective: InitOffsetObjective) -> None:
+    """Store that no seed changes the winner's training, where that is so."""
+    if record.best is not None and not is_random(objective.of(record.best.params)):
+        name = f"{stored.UNSEEDED}/{record.best.number}"
+        patiently(record.study.set_user_attr, name, True)  # noqa: FBT003
+        record.attrs[name] = True
 
 
 class Redrawing:

@@ -128,13 +128,21 @@ def check_study_name(study_name: str) -> None:
         )
 
 
+def study_names(storage: BaseStorage) -> list[str]:
+    """Return the names of the studies in a storage, of a comparison its own alone."""
+    known = dict.fromkeys(patiently(optuna.get_all_study_names, storage))
+    # The parts of one are named after it.
+    is_part = (any(n[:i] in known for i, c in enumerate(n) if c == "/") for n in known)
+    return [name for name, is_one in zip(known, is_part, strict=True) if not is_one]
+
+
 def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
     """Return a stored study, or refuse its name and list those that there are."""
     check_study_name(study_name)
     try:
         study = patiently(optuna.load_study, study_name=study_name, storage=storage)
     except KeyError:
-        names = [repr(name) for name in patiently(optuna.get_all_study_names, storage)]
+        names = [repr(name) for name in study_names(storage)]
         shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
         raise WrongValueError(
             f"There is no study {study_name!r} in {storage_url(storage) or 'the storage'}; "

@@ -42,6 +42,7 @@ class ArmValues:
         sources: What each seed draws afresh, as far as that is known.
         n_test: The number of test examples, 0 if that is unknown.
         like: The names of other comparisons of the same, in the same storage.
+        names: What the values of all arms are of, in their order, if they are paired.
     """
 
     values: Mapping[str, Sequence[float]]
@@ -57,6 +58,15 @@ class ArmValues:
     sources: tuple[str, ...] = ()
     n_test: int = 0
     like: tuple[str, ...] = ()
+    names: Sequence[object] = ()
+
+    @property
+    def ranked(self) -> list[str]:
+        """The labels of the arms, that with the best mean first."""
+        if not self.n_values:
+            return [*self.values]
+        means = {label: float(values.mean()) for label, values in self.compared.items()}
+        return sorted(means, key=lambda label: means[label], reverse=self.maximize)
 
     @property
     def is_of_new_data(self) -> bool:
@@ -218,6 +228,7 @@ class ModelComparisonFacts(Findings, ArmValues):
     arm = "model"
 
     def __post_init__(self) -> None:
+        self.names = self.seeds
         of_seeds = [[(i, seed) for i in range(len(self.labels))] for seed in self.seeds]
         is_done = [all(e in self.evaluations for e in of_seed) for of_seed in of_seeds]
         n_done = [*is_done, False].index(False)

@@ -124,6 +124,12 @@ class ComparisonFacts:
         return next(iter(self.results.values()))[0]
 
     @property
+    def study_name(self) -> str:
+        """What the names of its studies begin with."""
+        label, [first, *_] = next(iter(self.results.items()))
+        return first.study.study_name.removesuffix(f"/{label}/seed={self.seeds[0]}")
+
+    @property
     def is_of_function(self) -> bool:
         """Whether any Optuna objective is compared, and no searches of networks."""
         return self.any_record.is_of_function

@@ -14,21 +14,21 @@ from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.evidence.paired_differences import fewest_pairs
 
-_MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
+MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
 
 
 def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     """Return the seeds of a comparison as Python's integers; refuse what are none."""
     try:
-        first = itertools.islice(seeds, _MAX_SEEDS + 1)
+        first = itertools.islice(seeds, MAX_SEEDS + 1)
     except TypeError:
         raise WrongTypeError(
             f"seeds must be a sequence of whole numbers, but it is {seeds!r}."
         ) from None
     checked = tuple(map(checked_seed, first))
-    if len(checked) > _MAX_SEEDS:
+    if len(checked) > MAX_SEEDS:
         raise WrongValueError(
-            f"seeds has more than {_MAX_SEEDS:,}, but each is a study: take fewer."
+            f"seeds has more than {MAX_SEEDS:,}, but each is a study: take fewer."
         )
     if not checked:
         raise WrongValueError("seeds is empty, but a comparison needs at least one.")

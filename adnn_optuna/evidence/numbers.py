@@ -36,7 +36,6 @@ class Number(NamedTuple):
         shown: Where it is shown.
         of: What returns it, of a run and the mean baselines of all runs of its searcher; by
             default the run's attribute of its name.
-        card: What it is called on a card of a search's page; empty where it has none.
         counted: How it is shown without a metric.
     """
 
@@ -46,7 +45,6 @@ class Number(NamedTuple):
     heading: str
     shown: Sequence[str]
     of: Callable[[SearchRecord, Baselines], float] | None = None
-    card: str = ""
     counted: Unit = COUNT
 
     @property
@@ -68,7 +66,6 @@ _ALL = [*_RUN, "means", "means page"]
 _EACH = [*_ALL, "function"]
 _OWN, _MEAN = "gain {unit} over\nown baseline", "gain {unit} over\nmean baseline"
 _TEST_OWN, _TEST_MEAN = "test gain {unit}\nown baseline", "test gain {unit}\nmean baseline"
-_OWN_CARD = "Test gain over the search's own baseline"
 
 NUMBERS = (
     Number(
@@ -78,11 +75,10 @@ NUMBERS = (
         "trials",
         ["runs", "function"],
         lambda run, _: len(run.done_trials),
-        "Trials",
     ),
     Number("baseline", "metric", "baseline", "baseline", _RUN),
     Number("best", "metric", "best", "best\n{metric}", _EACH, lambda run, _: run.best_value),
-    Number("gain", "metric", "gain", _OWN, _ALL, card="Gain in {metric}"),
+    Number("gain", "metric", "gain", _OWN, _ALL),
     Number(
         *("gain_over_mean_baseline", "metric", "", _MEAN, ["runs"]),
         lambda run, mean: run.improvement(run.best_value, mean.selection),
@@ -99,16 +95,16 @@ NUMBERS = (
     Number("test_baseline", "test_metric", "baseline", "test\nbaseline", _RUN),
     Number(
         *("test_best", "test_metric", "best", "{score}\n{unit}", _EACH),
-        *(lambda run, _: run.test_value, "{score} of the winner"),
+        lambda run, _: run.test_value,
     ),
-    Number("test_gain", "test_metric", "gain", _TEST_OWN, _ALL, card=_OWN_CARD),
+    Number("test_gain", "test_metric", "gain", _TEST_OWN, _ALL),
     Number(
         *("gain_over_usual", "test_metric", "", "test gain {unit}\nover what is usual"),
-        *(["statements"], lambda run, _: _confirmed(run, "usual"), "Better than usual"),
+        *(["statements"], lambda run, _: _confirmed(run, "usual")),
     ),
     Number(
         *("gain_repeats", "test_metric", "", "test gain {unit}\nthat repeats"),
-        *(["statements"], lambda run, _: _confirmed(run, "repeats"), "Repeats"),
+        *(["statements"], lambda run, _: _confirmed(run, "repeats")),
     ),
     Number(
         *("test_gain_over_mean_baseline", "test_metric", "", _TEST_MEAN, ["means", "means page"]),
@@ -116,7 +112,8 @@ NUMBERS = (
     ),
     Number(
         *("seconds", "", "", "seconds\nof a run", ["function"]),
-        *(lambda run, _: seconds_under_way(run.done_trials), "", SECONDS),
+        lambda run, _: seconds_under_way(run.done_trials),
+        counted=SECONDS,
     ),
 )
 

@@ -89,7 +89,7 @@ class RecheckFacts(Findings):
         self.overstated_high: float = excess.high
         self.gain: Estimate = Estimate(*(math.nan,) * 3)
         if self.trial and self.against and not self.missing and not self.is_deterministic:
-            differences = self._by_seed(self.trial) - self._by_seed(self.against)
+            differences = self._paired(self.trial) - self._paired(self.against)
             self.gain = mean_gain(self._sign * differences)
         self.noise: float = stdev(confirmed) if len(confirmed) > 1 else math.nan
         of_study = variance(self.study_values) if len(self.study_values) > 1 else 0.0
@@ -117,12 +117,17 @@ class RecheckFacts(Findings):
         return 1 if self.maximize else -1
 
     @property
+    def metric(self) -> str:
+        """What the values are; of a study that does not tell, they are values."""
+        return str(self.experiment["metric"]) if isinstance(self.experiment, dict) else "value"
+
+    @property
     def _confirmed(self) -> list[int]:
         """The numbers of those evaluated with the further seeds, once they are known."""
         best = self.best if self.confirm_best else None
         return [*dict.fromkeys(t.number for t in (self.trial, best, self.against) if t)]
 
-    def _by_seed(self, trial: FrozenTrial) -> np.ndarray:
+    def _paired(self, trial: FrozenTrial) -> np.ndarray:
         made = [(trial.number, seed) for seed in self._seeds["confirm"]]
         return np.array([self.evaluations[evaluation] for evaluation in made])
 
@@ -133,11 +138,16 @@ class RecheckFacts(Findings):
             return math.nan
         return self._sign * (_stored(self.trial) - _stored(self.against))
 
-    def values(self, trial: FrozenTrial, role: str) -> list[float]:
+    def by_seed(self, trial: FrozenTrial, role: str) -> dict[int, float]:
         """Return the values that a trial came to with the seeds of a role, in their order."""
-        made = [(trial.number, seed) for seed in self._seeds.get(role, ())]
-        found = (self.evaluations.get(evaluation, math.nan) for evaluation in made)
-        return [value for value in found if not math.isnan(value)]
+        known = {
+            s: self.evaluations.get((trial.number, s), math.nan) for s in self._seeds.get(role, ())
+        }
+        return {seed: value for seed, value in known.items() if not math.isnan(value)}
+
+    def values(self, trial: FrozenTrial, role: str) -> list[float]:
+        """Return the same without the seeds."""
+        return [*self.by_seed(trial, role).values()]
 
     @property
     def n_equal(self) -> int:
@@ -234,3 +244,45 @@ def chance_of_luck(
         over_draw = -np.expm1(n * special.log_ndtr(claimed / sd + draws))
         chance = float(integrate.trapezoid(over_draw * stats.norm.pdf(draws), draws))
     return -math.expm1(files * math.log1p(-chance)) if chance < 1 else 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class LuckFacts:
+    """What luck alone gains, and how likely it makes a claimed gain.
+
+    Args:
+        n: Of how many equally good draws the best one is told.
+        sd: Their standard deviation.
+        claimed: The gain that somebody claims, if anybody does.
+        baseline: What gains are measured from; :obj:`None`: from either.
+        files: Of how many such searches the best is told.
+    """
+
+    n: int
+    sd: float
+    claimed: float | None = None
+    baseline: Baseline | None = None
+    files: int = 1
+
+    @property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """What gains are measured from."""
+        return ("mean", "one") if self.baseline is None else (self.baseline,)
+
+    @property
+    def expected(self) -> float:
+        """What the best of the draws is expected to gain."""
+        return expected_luck(self.n, self.sd)
+
+    @property
+    def chances(self) -> dict[Baseline, float]:
+        """By each baseline, how likely one search gains what is claimed, or more."""
+        return dataclasses.replace(self, files=1).chances_of_files
+
+    @property
+    def chances_of_files(self) -> dict[Baseline, float]:
+        """By each baseline, how likely at least one of the searches does."""
+        if self.claimed is None:
+            return {}
+        told = (self.n, self.sd, self.claimed)
+        return {b: chance_of_luck(*told, b, self.files) for b in self.baselines}

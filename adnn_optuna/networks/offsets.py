@@ -87,7 +87,8 @@ class OffsetSpace:
         names = [name for v in variables if (name := self._parameter(v)) is not None]
         if not names:
             raise WrongValueError(
-                "No hidden layer has a kernel or bias: use OffsetSpace(include_output=True)."
+                "No hidden layer has a kernel or bias that is trained: use "
+                "OffsetSpace(include_output=True)."
             )
         return dict.fromkeys(names, FloatDistribution(self.low, self.high))
 

@@ -24,11 +24,12 @@ def plot_gain(study: style.Source) -> go.Figure:
         gains = unit.scale * np.array([*record.gains.values()])
         below = gains < (floor := style.floor_of(gains.tolist()))
         symbols = np.where(below, "triangle-down-open", "circle").tolist()
-        look: Any = {"size": 6, "opacity": 0.6, "symbol": symbols}
+        look: Any = {"size": 7, "opacity": 0.9, "symbol": symbols}
         name = "trial (▽ far below)" if below.any() else "trial"
         shown = np.maximum(gains, floor).tolist()
         points = style.dots(record.gains, shown, style.COLORS[0], name, **look)
-        points.update(text=[f"{g:.4g}" for g in gains], hovertemplate="trial %{x}: %{text}")
+        seed = style.seed_of(record)
+        style.hover(points, [f"{seed}trial {n}: {unit.gain(g)}" for n, g in record.gains.items()])
         numbers = [trial.number for trial in record.done_trials]
         best = [unit.scale * gain for gain in curves.gains_so_far(record)]
         line = style.line(numbers, best, style.COLORS[1], "best so far", width=2.5, shape="hv")
@@ -50,7 +51,7 @@ def plot_best_against_trials(runs: style.Runs) -> go.Figure:
     figure = style.new_figure(title, "Trial", y_title)
     for label, color, records in arms:
         curve = curves.best_against_trials(records)
-        style.add_mean(figure, curve, unit.scale, color, label, width=2.5)
+        style.add_mean(figure, curve, unit, color, label, width=2.5)
     return style.say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
 
 
@@ -66,7 +67,8 @@ def plot_best_against_compute(runs: style.Runs) -> go.Figure:
     for label, color, records in arms:
         curve = curves.best_against_compute(records)
         dash = "dot" if any(record.is_control for record in records) else "solid"
-        style.add_mean(figure, curve, unit.scale, color, label, width=2.5, dash=dash)
+        look: Any = {"is_gain": False, "width": 2.5, "dash": dash}
+        style.add_mean(figure, curve, unit, color, label, **look)
     return style.say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
 
 
@@ -84,7 +86,8 @@ def plot_test_accuracy(runs: style.Runs) -> go.Figure:
         colors, addition = [style.COLORS[-1], *colors], ", which no search saw"
     score = score_in_words(first[0].test_metric if first else "test_accuracy")
     unit = unit_of(score)
-    figure = plot_by_seed(values, score, addition, colors, unit=unit)
+    names = [style.seed_of(record).removesuffix(", ") for record in first]
+    figure = plot_by_seed(values, score, addition, colors, unit=unit, names=names)
     return style.say_if_empty(figure, "No winner was tested.")
 
 
@@ -96,6 +99,7 @@ def plot_by_seed(
     *,
     unit: Unit,
     per: str = "seed",
+    names: Sequence[str] = (),
 ) -> go.Figure:
     """Plot scores of several arms, with a line for each seed.
 
@@ -106,6 +110,7 @@ def plot_by_seed(
         colors: The arms' colors, which begin again after the last one.
         unit: How they are shown.
         per: What the scores of all arms are of, in the same order; empty if they are not paired.
+        names: What each score is of, such as "seed 3"; their numbers if none are given.
     """
     by = f" by {per}" if per else ""
     title = f"{score[:1].upper()}{score[1:]}{by}{addition}"
@@ -122,7 +127,12 @@ def plot_by_seed(
         arms = zip(rows, values, itertools.cycle(colors), strict=False)
         for i, (row, name, color) in enumerate(arms):
             box = {"x": row, "y": [i] * len(row), "name": style.shown(name), **look}
-            figure.add_box(marker_color=color, **box)
+            said = [
+                f"{name}, {of}: {unit.value(math.nan if value is None else value / unit.scale)}"
+                for of, value in zip(names or range(len(row)), row, strict=False)
+            ]
+            trace = go.Box(marker_color=color, hoveron="points", **box)
+            figure.add_trace(style.hover(trace, said))
         style.label_rows(figure, values)
     return figure
 
@@ -154,7 +164,7 @@ def plot_gain_against_members(study: style.Sources) -> go.Figure:
     y_title = unit.heading(f"Gain in {metric}", is_gain=True)
     figure = style.new_figure(title, "Number of networks n", y_title)
     curve, name = curves.gains_of_averages(records), "average of n networks"
-    style.add_mean(figure, curve, unit.scale, style.COLORS[0], name, width=2.5)
+    style.add_mean(figure, curve, unit, style.COLORS[0], name, width=2.5)
     return style.say_if_empty(figure, "No networks were averaged.")
 
 
@@ -211,7 +221,7 @@ def plot_price_of_luck(runs: style.Runs) -> go.Figure:
     control = next((arm[-1] for arm in arms if any(record.is_restart for record in arm[-1])), [])
     curve = curves.price_of_luck(control)
     name = "best of n random restarts"
-    style.add_mean(figure, curve, unit.scale, style.CONTROL_COLOR, name, width=3)
+    style.add_mean(figure, curve, unit, style.CONTROL_COLOR, name, width=3)
     ends = [1, max((len(record.values) for record in control), default=0)]
     for label, color, records in arms:
         gain = unit.scale * curves.gain_over_draws(records, control)

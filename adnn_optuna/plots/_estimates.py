@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,29 +18,46 @@ from adnn_optuna.evidence.variance import ALL, VarianceFacts
 
 def plot_recheck(facts: RecheckFacts) -> go.Figure:
     """Plot the stored values of a study's best trials beside those of fresh seeds."""
-    noise = f"; noise: sd {facts.noise:.2g}, {facts.noise_share:.0%} of the study's variance"
-    x_title = f"value{'' if math.isnan(facts.noise_share) else noise}"
-    figure = style.new_figure("What the study said, and what fresh seeds say", x_title, "")
+    unit = unit_of(facts.metric)
+    figure = style.new_figure(
+        "What the study said, and what fresh seeds say", unit.heading(facts.metric), ""
+    )
     trials = facts.candidates
     for role, name, shift, color in (
         ("choose", "fresh seeds to choose by", -0.17, style.CONTROL_COLOR),
         ("confirm", "further seeds to confirm", 0.12, style.COLORS[0]),
     ):
-        fresh = [facts.values(trial, role) for trial in trials]
-        points = [(value, i + shift) for i, values in enumerate(fresh) for value in values]
-        if not points:
+        made = [
+            (
+                unit.scale * value,
+                i + shift,
+                f"trial {trial.number}, seed {seed}: {unit.value(value)}",
+            )
+            for i, trial in enumerate(trials)
+            for seed, value in facts.by_seed(trial, role).items()
+        ]
+        if not made:
             continue
-        x, y = zip(*points, strict=True)
-        figure.add_trace(style.dots(x, y, color, name, size=7, opacity=0.5))
-        means, _, ends = zip(*(facts.interval(trial, role) for trial in trials), strict=True)
+        x, y, said = zip(*made, strict=True)
+        points = style.dots(x, y, color, name, size=7, opacity=0.6)
+        figure.add_trace(style.hover(points, said))
+        estimates = [facts.interval(trial, role) for trial in trials]
         # A single value has no interval.
-        widths = [end - x if end < math.inf else 0.0 for x, end in zip(means, ends, strict=True)]
-        rows, said = np.arange(len(trials)) + shift + 0.07, "their mean, 95 % interval"
-        trace = style.dots(means, rows, color, said, size=10, symbol="square")
-        figure.add_trace(trace.update(error_x={"array": widths}))
-    stored, name, color = [t.value for t in trials], "what the study said", style.COLORS[1]
-    places = range(len(trials))
-    figure.add_trace(style.dots(stored, places, color, name, size=11, symbol="diamond"))
+        widths = [e.high - e.value if e.high < math.inf else 0.0 for e in estimates]
+        rows, mean = np.arange(len(trials)) + shift + 0.07, "their mean, 95 % interval"
+        means = [unit.scale * estimate.value for estimate in estimates]
+        trace = style.dots(means, rows, color, mean, size=10, symbol="square")
+        trace.update(error_x={"array": [unit.scale * width for width in widths]})
+        figure.add_trace(style.hover(trace, [f"mean {unit.value(e.value)}" for e in estimates]))
+    stored = [t.value for t in trials if t.value is not None]
+    look: Any = {"size": 11, "symbol": "diamond"}
+    trace = style.dots(
+        [unit.scale * value for value in stored],
+        range(len(trials)),
+        *(style.COLORS[1], "what the study said"),
+        **look,
+    )
+    figure.add_trace(style.hover(trace, map(unit.value, stored)))
     chosen = (", chosen" if trial is facts.trial else "" for trial in trials)
     labels = [f"trial {t.number}{mark}" for t, mark in zip(trials, chosen, strict=True)]
     return style.label_rows(figure, labels)
@@ -57,7 +74,8 @@ def plot_variance(facts: VarianceFacts) -> go.Figure:
         # Side by side, lest equal ones hide each other.
         x = (unit.scale * deviations).round(6).tolist()
         y = (i + np.linspace(-0.2, 0.2, max(len(deviations), 1))).tolist()
-        runs = style.dots(x, y, color, "", size=7, opacity=0.5)
+        runs = style.dots(x, y, color, "", size=7, opacity=0.6)
+        style.hover(runs, [f"run {n}: {unit.gain(d)}" for n, d in enumerate(deviations, 1)])
         sd, low, high = (unit.scale * value for value in facts.spreads[name])
         ends = {"array": [sd - low, high - sd], "arrayminus": [high - sd, sd - low]}
         dash: Any = {"size": 11, "symbol": "line-ns-open", "line_width": 3}
@@ -66,7 +84,9 @@ def plot_variance(facts: VarianceFacts) -> go.Figure:
         figure.add_traces([runs.update(showlegend=False), spread.update(showlegend=name == ALL)])
     if not math.isnan(own := facts.own_value - facts.mean):
         x, y, color = [unit.scale * own], [len(points) - 1], style.COLORS[1]
-        figure.add_trace(style.dots(x, y, color, "the seed in use", size=11, symbol="diamond"))
+        look: Any = {"size": 11, "symbol": "diamond"}
+        trace = style.dots(x, y, color, "the seed in use", **look)
+        figure.add_trace(style.hover(trace, [f"seed {facts.seed}: {unit.gain(own)}"]))
     return style.label_rows(figure, points)
 
 
@@ -77,10 +97,16 @@ def plot_averages(facts: EnsembleFacts) -> go.Figure:
     figure = style.new_figure(title, "Number of networks that are averaged", heading)
     if scores:
         alone = [unit.scale * score for score in facts.members]
-        figure.add_trace(style.dots([1] * len(alone), alone, style.CONTROL_COLOR, "one network"))
+        points = style.dots([1] * len(alone), alone, style.CONTROL_COLOR, "one network", size=7)
+        seeds = [seed for seed in facts.seeds if seed in facts.predicted]
+        of_each = zip(seeds, facts.members, strict=True)
+        said = [f"seed {seed}: {unit.value(score)}" for seed, score in of_each]
+        figure.add_trace(style.hover(points, said))
         means = [round(unit.scale * score, 6) for score in scores]
         numbers = range(1, len(means) + 1)
-        figure.add_trace(style.line(numbers, means, style.COLORS[0], "average", width=2.5))
+        trace = style.line(numbers, means, style.COLORS[0], "average", width=2.5)
+        said = [f"average of {n}: {unit.value(v)}" for n, v in zip(numbers, scores, strict=True)]
+        figure.add_trace(style.hover(trace, said))
         figure.update_xaxes(dtick=max(1, len(means) // 10))
     return style.say_if_empty(figure, "No network was trained.")
 
@@ -93,6 +119,7 @@ def plot_gains(
     of: str = "R²",
     over: str = "",
     region: float = 0.0,
+    open_dots: Collection[str] = (),
 ) -> go.Figure:
     """Plot gains, each with the interval in which it may be, beside 0.
 
@@ -104,21 +131,27 @@ def plot_gains(
         of: What is gained, if these are no accuracies.
         over: What they are gains over, as the x axis says it.
         region: Up to this gain, to both sides, nothing is gained or lost.
+        open_dots: Of what dots are open.
     """
     is_accuracy = unit is ACCURACY
     x_title = f"Gain{over} [percentage points]" if is_accuracy else f"Gain in {of}{over}"
     figure = style.new_figure(title, x_title, "")
     rows, region = unit.scale * np.array([*gains.values()]), unit.scale * region
-    for i, (gain, low, high) in enumerate(rows.tolist()):
+    for i, (label, (gain, low, high)) in enumerate(zip(gains, rows.tolist(), strict=True)):
         color = style.COLORS[2 if low > 0 else 4 if high < 0 else 0]
-        dot = style.dots([gain], [i], color, "", size=15).update(showlegend=False)
-        if math.isfinite(low) and math.isfinite(high):
-            ends = {"array": [high - gain], "arrayminus": [gain - low]}
-            dot.update(error_x={**ends, "thickness": 3, "width": 8})
+        symbol = "circle-open" if label in open_dots else "circle"
+        look: Any = {"size": 15, "symbol": symbol, "line": {"width": 3, "color": color}}
+        dot = style.dots([gain], [i], color, "", **look).update(showlegend=False)
+        said = f", interval {unit.interval(low / unit.scale, high / unit.scale)}"
+        ends = said if math.isfinite(low) and math.isfinite(high) else ""
+        style.hover(dot, [f"{label}: {unit.gain(gain / unit.scale)}{ends}"])
+        if ends:
+            bar = {"array": [high - gain], "arrayminus": [gain - low]}
+            dot.update(error_x={**bar, "thickness": 3, "width": 8})
         dot.update(text=f"{gain:+.{unit.digits}f}", textposition="top center", textfont_size=15)
         figure.add_trace(dot.update(mode="markers+text", cliponaxis=False))
     if gains:
-        figure.add_vline(0, line={"color": style.CONTROL_COLOR, "width": 2})
+        figure.add_vline(0, line={"color": style.CONTROL_COLOR, "width": 1.5}, layer="below")
         grey = {"fillcolor": style.CONTROL_COLOR, "opacity": 0.25, "line_width": 0}
         figure.add_vrect(-region, region, **grey)
         # With room for the numbers above the outermost dots.

@@ -9,6 +9,7 @@ import numpy as np
 import optuna
 import plotly.graph_objects as go
 
+from adnn_optuna._attributes import CONFIG
 from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.records import SearchRecord, records_of
 from adnn_optuna.evidence.curves import Curve
@@ -20,12 +21,14 @@ Runs = Mapping[str, Sequence[Source]]
 # They can be told apart by the colour-blind and from both backgrounds; luck is grey.
 COLORS = ("#2b8cd9", "#e07b1f", "#0f9d76", "#b26fd8", "#d8487a", "#a8892c")
 CONTROL_COLOR = "#8b929c"
+SCALE = ("#d3e5f4", "#08406e")  # From the worst to the best; pages have one for each theme.
 
 _AXIS = {
     "gridcolor": "rgba(128, 128, 128, 0.25)",
     "zerolinecolor": "rgba(128, 128, 128, 0.6)",
     "automargin": True,
     "ticks": "",
+    "exponentformat": "e",  # As small as other labels: powers of 10 are drawn larger.
     "title": {"standoff": 8, "font": {"size": 13}},
 }
 _TEMPLATE = go.layout.Template(
@@ -74,7 +77,7 @@ def shown(label: str, width: int = 36, max_lines: int = 3) -> str:
 
 def label_rows(figure: go.Figure, labels: Collection[str]) -> go.Figure:
     """Label the rows of a figure, 0, 1, …, from the top: there, long labels leave it its room."""
-    texts = [shown(label, 18) for label in labels]
+    texts = [shown(label, 16) for label in labels]
     ticks = {"tickvals": [*range(len(texts))], "ticktext": texts, "autorange": "reversed"}
     figure.update_yaxes(zeroline=False, **ticks)
     return figure.update_layout(height=max(360, 110 + 50 * len(texts)))
@@ -92,21 +95,41 @@ def dots(x: Iterable[Any], y: Iterable[Any], color: Any, name: str, **marker: An
     return go.Scatter(x=[*x], y=[*y], mode="markers", marker=marker, name=shown(name))
 
 
+def hover(trace: Any, texts: Iterable[str]) -> Any:
+    """Return a trace whose points say what they are; users' names in that are no HTML."""
+    return trace.update(hovertext=[shown(text, 60, 6) for text in texts], hoverinfo="text")
+
+
+def seed_of(record: SearchRecord) -> str:
+    """Return the seed of a search as the beginning of what a point says; empty of a function."""
+    config = record.attrs.get(CONFIG, {})
+    return f"seed {config['seed']}, " if "seed" in config else ""
+
+
 def add_mean(
-    figure: go.Figure, curve: Curve, scale: float, color: str, name: str, **style: Any
+    figure: go.Figure,
+    curve: Curve,
+    unit: Unit,
+    color: str,
+    name: str,
+    *,
+    is_gain: bool = True,
+    **style: Any,
 ) -> None:
     """Draw a mean and, where it is one of several curves, a band of one standard deviation."""
     if not len(curve.x):
         return
     # More digits than anyone sees make pages of many figures heavy.
-    mean = (scale * curve.mean).round(6)
+    mean = (unit.scale * curve.mean).round(6)
     if curve.sd is not None:
-        sd = scale * curve.sd
+        sd = unit.scale * curve.sd
         edge = np.concatenate([mean + sd, (mean - sd)[::-1]]).round(6)
         band = line([*curve.x, *reversed(curve.x)], edge.tolist(), color, "", width=0)
         band.update(fill="toself", fillcolor=color, opacity=0.15, hoverinfo="skip")
         figure.add_trace(band.update(showlegend=False, legendgroup=name))
-    figure.add_trace(line(curve.x, mean.tolist(), color, name, **style).update(legendgroup=name))
+    trace = line(curve.x, mean.tolist(), color, name, **style).update(legendgroup=name)
+    behind = unit.of_gains if is_gain else unit.of_values
+    figure.add_trace(trace.update(hovertemplate=f"%{{y:.{unit.digits}f}}{behind}"))
 
 
 def floor_of(gains: Collection[float]) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import plotly.graph_objects as go
 
-from adnn_optuna._units import ACCURACY, Unit, printable, unit_of
+from adnn_optuna._units import ACCURACY, Unit, params_in_words, printable, unit_of
 from adnn_optuna.accountability.audit import AuditFacts, in_words, seed_in_words
 from adnn_optuna.accountability.contract import ROLES, ContractFacts, claim_of
 from adnn_optuna.accountability.fresh import said_confirmation
@@ -19,7 +19,6 @@ from adnn_optuna.reporting.pages import Figure, Page
 from adnn_optuna.reporting.searches_claims import (
     duplicates_in_words,
     not_moved_in_words,
-    params_in_words,
 )
 
 _MEANING: dict[Status, str] = {
@@ -111,7 +110,7 @@ def verdict_page(facts: VerdictFacts) -> Page:
         "picture": Figure("gains", verdict_figure(facts)),
         "caption": "Gains on the test set, each with its interval of 95 %, where it has one.",
     }
-    return Page("told.html.jinja", _claim(facts), "", content)
+    return Page("told.html.jinja", _claim(facts), content)
 
 
 def _claim(facts: VerdictFacts) -> str:

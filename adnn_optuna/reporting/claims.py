@@ -10,8 +10,9 @@ from adnn_optuna._units import Unit, printable
 from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.evidence.proportions import n_counted, unseen_share
 
-QUESTIONS = ("What was gained?", "Is it luck?", "What else could be done?", "How to check it?")
-"""What somebody asks first who knows nothing of seeds."""
+HOLD, USUAL, REPEATS = "What you hold", "What is usual", "What repeats"
+OTHERWISE, CHECK = NEXT = ("What else could be done?", "How to check it?")
+"""What somebody asks who knows what was found."""
 
 
 def n_examples(look: TestLook) -> str:

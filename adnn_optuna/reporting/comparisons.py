@@ -6,11 +6,10 @@ import math
 import textwrap
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 
 from adnn_optuna import plots
-from adnn_optuna._units import ACCURACY, score_in_words, unit_of
+from adnn_optuna._units import ACCURACY, score_in_words
 from adnn_optuna.evidence.comparison import ComparisonFacts
 from adnn_optuna.evidence.numbers import numbers_of
 from adnn_optuna.plots._estimates import plot_gains
@@ -62,7 +61,9 @@ def text(comparison: ComparisonFacts) -> str:
 
 def _mean_rows(comparison: ComparisonFacts, place: str) -> tuple[list[str], list[tuple[str, ...]]]:
     """Return the headings of the means that a place shows, and each arm with them, as text."""
-    record, shown = comparison.any_record, tables.numbers_at(place)
+    record = comparison.any_record
+    is_twice = record.val_metric == record.metric  # What was selected by.
+    shown = [n for n in tables.numbers_at(place) if not (is_twice and n.metric == "val_metric")]
     units = [
         comparison.unit if comparison.is_of_function and number.metric else number.unit_of(record)
         for number in shown
@@ -82,60 +83,59 @@ def figure(comparison: ComparisonFacts) -> go.Figure:
     return plots.plot_best_against_trials(comparison.searchers)
 
 
+def picture(comparison: ComparisonFacts) -> go.Figure:
+    """Return what each arm gains beyond luck, as far as that is known."""
+    gains: dict[str, tuple[float, ...]] = {}
+    for row in [*claims.against_control(comparison), *claims.controls_against_luck(comparison)]:
+        gains[row.arm] = (row.mean, row.low, row.high)
+    title = "What is gained beyond luck, and how far it may be off"
+    luck = [comparison.restarts] if gains and comparison.restarts is not None else []
+    told: Any = {"region": comparison.equivalence or 0.0}
+    told["open_dots"] = [*comparison.controls, *luck]
+    if comparison.is_of_function:
+        told["of"] = score_in_words(comparison.any_record.test_metric)
+    gains |= dict.fromkeys(luck, (0.0, math.nan, math.nan))
+    over = f" over {claims.luck_in_words(comparison)}"
+    return plot_gains(gains, title, comparison.unit, over=over, **told)
+
+
 def page(comparison: ComparisonFacts) -> Page:
     """Return the report: claim, evidence, figures, settings."""
     results, record = comparison.searchers, comparison.any_record
-    label, [first, *_] = next(iter(results.items()))
-    everything = [run for runs in results.values() for run in runs]
+    first = next(iter(results.values()))[0]
     best = next(iter(claims.against_control(comparison)), None)
     averaged = [runs for runs in comparison.controls.values() if runs[0].n_networks > 1]
     where = origin([*comparison.results.values()])
-    answers = claims.answers_of_comparison(comparison, where["url"])
     is_of_function = comparison.is_of_function
     header, rows = _mean_rows(comparison, "function" if is_of_function else "means page")
-    figures = [
-        Figure("test-accuracy", plots.plot_test_accuracy(comparison.results)),
-        Figure("trials", plots.plot_best_against_trials(results)),
-    ]
-    if not is_of_function:
-        figures[1:1] = [
+    figures = [Figure("test-accuracy", plots.plot_test_accuracy(comparison.results))]
+    if is_of_function:
+        figures.append(Figure("trials", figure(comparison)))
+    else:
+        figures += [
             Figure("compute", plots.plot_best_against_compute(comparison.results)),
             Figure("price-of-luck", plots.plot_price_of_luck(results)),
             *(Figure("members", plots.plot_gain_against_members(runs)) for runs in averaged),
         ]
-        figures.append(Figure("distribution", plots.plot_accuracy_distribution(everything)))
     content = {
-        "name": first.study.study_name.removesuffix(f"/{label}/seed={comparison.seeds[0]}"),
+        "name": comparison.study_name,
         "comparison": comparison,
-        "answers": answers,
-        "picture": Figure("gains", _picture(comparison)),
-        "caveat": claims.caveat_of_comparison(comparison),
+        "answers": claims.answers_of_comparison(comparison, where["url"]),
+        "picture": Figure("gains", picture(comparison)),
         "intervals": claims.intervals_in_words(comparison),
-        "lucky": max(everything, key=lambda run: np.nan_to_num(run.gain, nan=-math.inf)),
-        "best": best,
-        "gains": comparison.table().get("test_gain"),
         "score": score_in_words(record.test_metric),
         "unit": comparison.unit,
-        "selection_unit": unit_of(record.metric),
         "means": {"header": header, "rows": rows},
         "runs": _run_rows(comparison),
         "figures": figures,
         **where,
     }
     mind = "" if is_of_function else to_mind(results[best.arm] if best else [first])
-    return Page("comparison.html.jinja", claims.verdict_of_comparison(comparison), mind, content)
-
-
-def _picture(comparison: ComparisonFacts) -> go.Figure:
-    """Return what each searcher gains beyond luck, where that is known."""
-    rows = claims.against_control(comparison)
-    gains = {row.arm: (row.mean, row.low, row.high) for row in rows}
-    title = "What is gained beyond luck, and how far it may be off"
-    told: Any = {"region": comparison.equivalence or 0.0}
-    if comparison.is_of_function:
-        told["of"] = score_in_words(comparison.any_record.test_metric)
-    over = f" over {claims.luck_in_words(comparison)}"
-    return plot_gains(gains, title, comparison.unit, over=over, **told)
+    claim, caveat = (
+        claims.verdict_of_comparison(comparison, in_short=True),
+        claims.caveat_of_comparison(comparison),
+    )
+    return Page("comparison.html.jinja", claim, content, caveat, mind)
 
 
 def _run_rows(comparison: ComparisonFacts) -> dict[str, Any]:

@@ -12,7 +12,11 @@ from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.evidence.comparison import ComparisonFacts
 from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.reporting.claims import (
-    QUESTIONS,
+    CHECK,
+    HOLD,
+    OTHERWISE,
+    REPEATS,
+    USUAL,
     images,
     in_full,
     interval_in_words,
@@ -32,68 +36,77 @@ _LUCK = {
 
 def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[str, str]:
     """Return the same of a comparison, whose studies are at ``url``."""
-    if comparison.is_of_function:
-        return _answers_of_function(comparison, url)
+    told = _told_of_function if comparison.is_of_function else _told_of_networks
+    check = _how_to_check(comparison, url)
+    held, usual, repeats, otherwise = told(comparison)
+    by_what = (f"{HOLD}:", f"{USUAL}:", f"{REPEATS}:", OTHERWISE, CHECK)
+    return dict(zip(by_what, (held, usual, repeats, otherwise, check), strict=True))
+
+
+def _told_of_networks(comparison: ComparisonFacts) -> tuple[str, str, str, str]:
+    """Return what the winners are, what luck brings, what repeats, and what else could be done."""
     look, n_seeds = comparison.any_record.test_look, len(comparison.seeds)
-    gains, unit = comparison.table()["test_gain"], comparison.unit
+    table, unit = comparison.table(), comparison.unit
     best = next(iter(against_control(comparison)), None)
-    arm = best.arm if best else next(iter(comparison.searchers), gains.index[0])
-    gained = "Nothing is known yet: the searches' winners were not tested."
-    if look and math.isfinite(gains[arm]):
-        gained = (
-            f"On {look['n_images']} test examples, which no search saw, {arm} gains "
-            f"{in_full(gains[arm], unit)} over the network as it was "
-            f"({images(gains[arm], look)}), in the mean of {n_seeds} random "
+    arm = best.arm if best else next(iter(comparison.searchers), table.index[0])
+    gain = table["test_gain"][arm]
+    held = "nothing is known yet: the searches' winners were not tested."
+    if look and math.isfinite(gain):
+        held = (
+            f"on {look['n_images']} test examples, which no search saw, {arm}'s winners come to "
+            f"{unit.value(table['test_best'][arm])}, {in_full(gain, unit)} over the network as it "
+            f"was ({images(gain, look)}), in the mean of {n_seeds} random "
             f"beginning{'s' * (n_seeds > 1)}."
         )
-    luck = "That is not known: without random restarts, nothing shows what luck alone brings."
+    usual = "that is not known: without random restarts, nothing shows what luck alone brings."
     if best:
         what = _LUCK.get(str(best.verdict), "so it is not shown to be more than luck")
-        luck = (
-            "Nothing but other random beginnings, as often, gain "
-            f"{in_full(gains[best.other], unit)}; beyond that, {arm} has "
+        usual = (
+            "nothing but other random beginnings, as often, gain "
+            f"{in_full(table['test_gain'][best.other], unit)}; beyond that, {arm} has "
             f"{in_full(best.mean, unit)} ({with_interval(best, unit)}), {what}. "
             f"{unseen(best.n_pairs)}."
         )
+    repeats = repeats_in_words(comparison).partition(": ")[2] or "not known, it was not tried."
     otherwise = _otherwise(comparison) or (
         "Not tried here are one longer training and other learning rates for the same compute, "
         "which may gain as much: adnn compare --controls longer,learning_rate."
     )
-    told = (gained, luck, otherwise, _how_to_check(comparison, url))
-    answers = [*zip(QUESTIONS, told, strict=True)]
-    if said := repeats_in_words(comparison):
-        what, repeats = said.split(": ", 1)
-        answers.insert(2, (f"{what}:", repeats))
-    return dict(answers)
+    return held, usual, repeats, otherwise
 
 
-def _answers_of_function(comparison: ComparisonFacts, url: str | None) -> dict[str, str]:
-    """Return what a comparison of any objective answers."""
+def _told_of_function(comparison: ComparisonFacts) -> tuple[str, str, str, str]:
+    """Return the same of a comparison of any objective."""
     best, unit = next(iter(against_control(comparison)), None), comparison.unit
-    table = comparison.table()
-    gained = luck = "Nothing is known yet: no seed has a value of all arms."
+    table, n_fresh = comparison.table(), comparison.any_record.n_fresh
+    held = usual = "nothing is known yet: no seed has a value of all arms."
     if best:
         score = score_in_words(comparison.any_record.test_metric)
-        gained = (
-            f"The best trial that {best.arm} finds comes to a {score} of "
+        held = (
+            f"the best trial that {best.arm} finds comes to a {score} of "
             f"{unit.value(table['test_best'][best.arm])}, in the mean of {best.n_pairs} "
             f"seed{'s' * (best.n_pairs > 1)}."
         )
         what = _LUCK.get(str(best.verdict), "so it is not shown to be more than luck")
         by_luck = unit.value(table["test_best"][best.other])
-        luck = (
-            f"As many trials of random search come to {by_luck}; "
+        usual = (
+            f"as many trials of random search come to {by_luck}; "
             f"beyond that, {best.arm} is better by {unit.gain(best.mean)} "
             f"({with_interval(best, unit)}), {what}. {unseen(best.n_pairs)}."
         )
+    repeats = (
+        f"a fresh value, the mean of {n_fresh} evaluation{'s' * (n_fresh > 1)} of a run's best "
+        "trial, by which nothing was chosen."
+        if n_fresh
+        else "not known, as no best trial was evaluated afresh."
+    )
     trials, seconds = comparison.any_record.budget["max_trial"], table["seconds"]
     took = listed([f"{arm} {SECONDS.value(s)} seconds" for arm, s in seconds.items()])
     otherwise = (
         f"All arms had up to {trials} trials a seed. A run took {took}: where a search itself is "
         "slow, as many seconds may buy more trials of a faster one."
     )
-    answers = (gained, luck, otherwise, _how_to_check(comparison, url))
-    return dict(zip(QUESTIONS, answers, strict=True))
+    return held, usual, repeats, otherwise
 
 
 def _how_to_check(comparison: ComparisonFacts, url: str | None) -> str:
@@ -116,6 +129,13 @@ def against_control(comparison: ComparisonFacts) -> list[PairedDifference]:
     return sorted(known, key=lambda row: (row.verdict != "better", -row.mean))
 
 
+def controls_against_luck(comparison: ComparisonFacts) -> list[PairedDifference]:
+    """Return how much better than random restarts each control is, in their order."""
+    luck = str(comparison.restarts)
+    rows = comparison.rows_of([(luck, label) for label in comparison.controls])
+    return [row.turned() for row in rows if row.n_pairs]
+
+
 def claim_of_comparison(comparison: ComparisonFacts) -> str:
     """Return the verdict, what the same compute gains otherwise, and what no seed has shown."""
     best = next(iter(against_control(comparison)), None)
@@ -125,19 +145,27 @@ def claim_of_comparison(comparison: ComparisonFacts) -> str:
     return " ".join(filter(None, parts))
 
 
-def verdict_of_comparison(comparison: ComparisonFacts) -> str:
+def verdict_of_comparison(comparison: ComparisonFacts, *, in_short: bool = False) -> str:
     """Return whether the best searcher is better than random restarts, on the test set.
 
     And than no search at all, where one offset for all layers was tried: a search has to beat it.
+    In short it leaves out the numbers of the first.
     """
+    said, evidence, more = _verdict(comparison)
+    return f"{said}{'' if in_short else evidence}{more}."
+
+
+def _verdict(comparison: ComparisonFacts) -> tuple[str, str, str]:
+    """Return the verdict, its numbers, and what is to be said besides."""
     if comparison.restarts is None:
-        return "There are no random restarts to compare with, so nothing can be told from luck."
+        said = "There are no random restarts to compare with, so nothing can be told from luck"
+        return said, "", ""
     rows, luck = against_control(comparison), luck_in_words(comparison)
     if not rows:
-        said = f"There are no searchers with results to compare with {luck}."
+        said = f"There are no searchers with results to compare with {luck}"
         run = comparison.any_record
         has_winner = run.best is not None or comparison.is_of_function
-        return said if has_winner else f"{said} {why_no_winner(run)}"
+        return said, "", "" if has_winner else f". {why_no_winner(run)[:-1]}"
     best, verdicts = rows[0], {row.verdict for row in rows}
     unit = comparison.unit
     mean = f"{unit.gain(best.mean)} of {score_in_words(comparison.any_record.test_metric)}"
@@ -147,31 +175,26 @@ def verdict_of_comparison(comparison: ComparisonFacts) -> str:
         by = f"a {score} {than} by {unit.value(abs(best.mean))}"
         mean = by if best.mean else f"the same {score}"
     if best.n_pairs == 1:
-        return (
-            f"One seed decides nothing: with it, {best.arm} has {mean} against {luck}, "
-            "and another seed may say the opposite."
+        evidence = (
+            f": with it, {best.arm} has {mean} against {luck}, and another seed may say the "
+            "opposite"
         )
+        return "One seed decides nothing", evidence, ""
     size = images(best.mean, comparison.any_record.test_look)
     evidence = f"({size and f'{size}; '}{with_interval(best, unit)}, {best.n_pairs} seeds)"
+    no_search = _against_no_search(comparison, best.arm)
     if best.verdict == "better":
         others = [row.arm for row in rows[1:] if row.verdict == "better"]
         also = f"; so {'are' if others[1:] else 'is'} {listed(others)}" if others else ""
-        claim = (
-            f"{best.arm} is better than {luck} for most seeds"
-            f"{_against_no_search(comparison, best.arm)}: {mean} for the same number of trials "
-            f"{evidence}{also}"
-        )
-    else:
-        claim = f"No searcher is shown to be better than {luck}"
-        if verdicts == {"worse"}:
-            claim = f"Every searcher is worse than {luck} for most seeds"
-        elif "undecided" not in verdicts:
-            claim = f"No searcher is better than {luck} for most seeds"
-        is_equal = best.verdict == "equivalent"
-        nearest = f"{best.arm} {'is equivalent' if is_equal else 'comes closest'}"
-        claim = f"{claim}: {nearest}, with {mean} {evidence}"
-        claim += _against_no_search(comparison, best.arm)
-    return f"{claim}."
+        said = f"{best.arm} is better than {luck} for most seeds{no_search}"
+        return said, f": {mean} for the same number of trials {evidence}", also
+    said = f"No searcher is shown to be better than {luck}"
+    if verdicts == {"worse"}:
+        said = f"Every searcher is worse than {luck} for most seeds"
+    elif "undecided" not in verdicts:
+        said = f"No searcher is better than {luck} for most seeds"
+    nearest = "is equivalent" if best.verdict == "equivalent" else "comes closest"
+    return f"{said}: {best.arm} {nearest}", f", with {mean} {evidence}", no_search
 
 
 def _against_no_search(comparison: ComparisonFacts, arm: str) -> str:
@@ -277,14 +300,11 @@ def caveat_of_comparison(comparison: ComparisonFacts) -> str:
     if comparison.is_of_function:
         of = "objective"
         luck = "What random search finds is what the number of trials alone brings."
-        n_fresh = comparison.any_record.n_fresh
-        luck += (
-            f" A fresh value is the mean of {n_fresh} evaluation{'s' * (n_fresh > 1)} of a run's "
-            "best trial, by which nothing was chosen."
-            if n_fresh
-            else " The best value told is too good to be true, and the more so the more often a "
-            "sampler asks for the same: confirm=5 evaluates the best trials afresh."
-        )
+        if not comparison.any_record.n_fresh:
+            luck += (
+                " The best value told is too good to be true, and the more so the more often a "
+                "sampler asks for the same: confirm=5 evaluates the best trials afresh."
+            )
     parts.append(
         f"{luck} All is said of this {of}, and assumes that differences are symmetric about their "
         "centre."

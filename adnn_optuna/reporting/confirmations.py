@@ -15,9 +15,8 @@ from adnn_optuna.evidence.confirmation import (
     held_score,
 )
 from adnn_optuna.evidence.paired_differences import ALPHA
-from adnn_optuna.reporting.claims import n_examples, unseen
+from adnn_optuna.reporting.claims import HOLD, REPEATS, USUAL, n_examples, unseen
 
-HOLD, USUAL, REPEATS = "What you hold", "What is usual", "What repeats"
 _NO_SEED = "no seed changes this training"
 _ORDINALS = ("", "", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 
@@ -68,8 +67,7 @@ def verdict(record: SearchRecord) -> str:
 
 def _is_random(record: SearchRecord) -> bool:
     """Return whether a seed changes the training of the winner, as far as is known."""
-    look = record.test_look
-    return look is None or look.get("is_random", True)
+    return record.best is None or f"{stored.UNSEEDED}/{record.best.number}" not in record.attrs
 
 
 def how_to_confirm(record: SearchRecord) -> str:

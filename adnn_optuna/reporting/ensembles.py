@@ -81,4 +81,4 @@ def page(facts: EnsembleFacts) -> Page:
         "picture": Figure("averages", figure(facts)),
         "caption": "Points are networks alone; the line is the mean of the averages of as many.",
     }
-    return Page("told.html.jinja", claim(facts), caveat(facts), content)
+    return Page("told.html.jinja", claim(facts), content, caveat(facts))

@@ -11,12 +11,13 @@ import yaml
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna._units import printable
+from adnn_optuna._units import params_in_words, printable
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.confirmation import confirmation_of, held_score
 from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.reporting import searches_claims as claims
-from adnn_optuna.reporting.confirmations import HOLD, REPEATS, USUAL, statements
+from adnn_optuna.reporting.claims import HOLD, REPEATS, USUAL
+from adnn_optuna.reporting.confirmations import statements
 from adnn_optuna.reporting.origins import shown_contract
 
 
@@ -36,7 +37,7 @@ def card(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> str
         **statements(record),
         "Data": f"{data['name']} (SHA-256 {data['fingerprint']})",
         "Search": f"{record.proposers[record.best.number]}, {len(record.done_trials)} trials; the "
-        f"best one is {record.best.number}: {claims.params_in_words(record.best.params)}",
+        f"best one is {record.best.number}: {params_in_words(record.best.params)}",
         "Test set": f"{claims.use_of_test_set(record)}.",
         "To mind": claims.to_mind([record]),
         "How to check it": answers["How to check it?"],

@@ -37,7 +37,7 @@ def claim(facts: ArmValues) -> str:
         return f"Nothing is known of the {facts.arm}s yet{made}"
     unit = facts.unit
     means = {label: float(values.mean()) for label, values in facts.compared.items()}
-    best = (max if facts.maximize else min)(means, key=lambda label: means[label])
+    best = facts.ranked[0]
 
     def compared(rows: Sequence[PairedDifference]) -> str:
         said = []
@@ -139,14 +139,18 @@ def text(facts: ArmValues) -> str:
 def figure(facts: ArmValues) -> go.Figure:
     """Return the values, with a line for each seed."""
     per = facts.per if facts.is_paired else ""
-    return plot_by_seed(facts.values, facts.score, unit=facts.unit, per=per)
+    values = {label: facts.values[label] for label in facts.ranked}
+    names = [f"{per} {name}" for name in facts.names]
+    return plot_by_seed(values, facts.score, unit=facts.unit, per=per, names=names)
 
 
 def page(facts: ArmValues) -> Page:
     """Return the report."""
+    place, known = {label: i for i, label in enumerate(facts.ranked)}, facts.paired_differences
     shown = {
         "unit": facts.unit,
-        "rows": rows(facts),
+        "rows": sorted(rows(facts), key=lambda row: place[row[0]]),
+        "differences": sorted(known, key=lambda row: min(place[row.arm], place[row.other])),
         "size": _size(facts),
         "intervals": intervals_in_words(facts),
     }
@@ -158,7 +162,7 @@ def page(facts: ArmValues) -> Page:
     }
     if isinstance(facts, Findings):
         content = content_of("models", "trainings", facts, figure(facts))
-    return Page("models.html.jinja", claim(facts), caveat(facts), content | shown)
+    return Page("models.html.jinja", claim(facts), content | shown, caveat(facts))
 
 
 def intervals_in_words(facts: ArmValues) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,16 @@ from adnn_optuna.accountability.fresh import said_confirmation
 from adnn_optuna.engine.records import SearchRecord, is_of_trial
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.reporting.accountability import claims_in_words
+from adnn_optuna.reporting.claims import listed
 from adnn_optuna.reporting.searches_claims import end_in_words
+
+# What somebody asks for first: of which part of a configuration which settings.
+_ASKED = {
+    "network": ("model", ("type", "hidden", "activation")),
+    "data": ("dataset", ("name", "source")),
+    "training": ("training", ("optimizer", "learning_rate", "batch_size", "epochs")),
+    "what moves": ("space", ("parameter", "low", "high", "scope")),
+}
 
 
 def origin(arms: Sequence[Sequence[SearchRecord]]) -> dict[str, Any]:
@@ -39,11 +49,28 @@ def origin(arms: Sequence[Sequence[SearchRecord]]) -> dict[str, Any]:
     trials = [trial for runs in arms for record in runs for trial in record.done_trials]
     moments = [m for trial in trials for m in (trial.datetime_start, trial.datetime_complete) if m]
     days = sorted({f"{moment:%Y-%m-%d}" for moment in moments})
+    searchers = [record.searcher or "study.optimize" for record in firsts]
     return {
+        "in_words": [
+            *_in_words(config),
+            ("search", f"{listed(searchers)}, {_listed(shown.budget) or 'no limits'}"),
+        ],
         "settings": [*settings, ("storage", url or "in memory")],
         "url": url,
         "dates": f"trained {' to '.join(sorted({days[0], days[-1]}))}" if days else "no trials",
     }
+
+
+def _in_words(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the first settings of a configuration that somebody asks for, as text."""
+    for title, (part, names) in _ASKED.items():
+        known = {name.replace("_", " "): config.get(part, {}).get(name) for name in names}
+        # An optimizer may be as Keras writes it.
+        told = {k: v.get("class_name") if isinstance(v, dict) else v for k, v in known.items()}
+        if said := _listed(told):
+            yield title, re.sub(r"^(type|name|parameter|optimizer) ", "", said)
+    if "metric" in config:
+        yield "selected by", str(config["metric"])
 
 
 def _listed(values: Mapping[str, Any]) -> str:

@@ -37,12 +37,21 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """A page: its template, what it claims, what to mind of it, and all that is shown besides."""
+    """A page: its template, what it claims, what is shown besides, and what to think of that.
+
+    What has to be minded of the claim stands beside it, the caveat beside the evidence.
+    """
 
     template: str
     claim: str
-    lead: str
     content: Mapping[str, Any]
+    caveat: str = ""
+    mind: str = ""
+
+    @property
+    def headline(self) -> str:
+        """What stands in the largest letters: the first sentence of the claim."""
+        return re.split(r"(?<=\.) (?=[A-Z])", self.claim, maxsplit=1)[0]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page to a file; refuse one that cannot be written, or that has no folder."""

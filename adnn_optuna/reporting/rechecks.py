@@ -5,15 +5,14 @@ from __future__ import annotations
 import functools
 import math
 
-from adnn_optuna._units import printable
+from adnn_optuna._units import printable, unit_of
 from adnn_optuna.evidence.proportions import unseen_share
 from adnn_optuna.evidence.recheck import (
     FIRST_OF_PARAMS,
     UNMOVED,
     Baseline,
+    LuckFacts,
     RecheckFacts,
-    chance_of_luck,
-    expected_luck,
 )
 from adnn_optuna.plots._estimates import plot_recheck as figure
 from adnn_optuna.reporting.pages import Page, content_of, so_far
@@ -37,21 +36,23 @@ def _gain(facts: RecheckFacts) -> str:
         return f"Nothing was gained: the chosen trial is {over} itself."
     if math.isnan(gain.value):
         return f"What it gains over {over} is not known, as some evaluations came to no value."
-    width = (gain.high - gain.low) / 2
-    shown = functools.partial(_rounded, width)
-    found = f"{shown(gain.value)}, which so few seeds give no interval of,"
+    unit, width = unit_of(facts.metric), (gain.high - gain.low) / 2
+    shown = functools.partial(_rounded, unit.scale, width)
+    found = f"{shown(gain.value)}{unit.of_gains}, which so few seeds give no interval of,"
     if math.isfinite(width):
-        found = f"{shown(gain.value)} ({shown(gain.low)} to {shown(gain.high)})"
+        found = f"{shown(gain.value)}{unit.of_gains} ({shown(gain.low)} to {shown(gain.high)})"
     said = f"On fresh seeds, {found} is what trial {trial.number} gains over {over}"
     if facts.said_gain > 0:
-        whose = f"that the study says trial {trial.number} gained over {over}"
-        said = f"Of the {shown(facts.said_gain)} {whose}, {found} is there on fresh seeds"
+        told = f"{shown(facts.said_gain)}{unit.of_gains} that the study says"
+        whose = f"{told} trial {trial.number} gained over {over}"
+        said = f"Of the {whose}, {found} is there on fresh seeds"
     return f"{said}{', so no gain is shown' * (not gain.low > 0)}."
 
 
 def _value(facts: RecheckFacts) -> str:
     """Return what the study said of its best trial, and what fresh seeds say of the chosen one."""
     best, trial, shown = facts.best, facts.trial, functools.partial(_shown, facts)
+    excess_shown = functools.partial(_shown, facts, is_gain=True)
     said = f"The study said {shown(best.values[0])} (trial {best.number})"
     if facts.is_deterministic:
         return (
@@ -68,7 +69,7 @@ def _value(facts: RecheckFacts) -> str:
         excess, verb = (-excess[0], -excess[2], -excess[1]), "understated"
     said = (
         f"{said} {shown(facts.value, facts.low, facts.high)}: the study {verb} by "
-        f"{shown(*excess)}{', on the same validation data' * facts.on_same_data}."
+        f"{excess_shown(*excess)}{', on the same validation data' * facts.on_same_data}."
     )
     # The word luck is for one and the same trial only.
     again = facts.interval(best, "confirm")
@@ -78,7 +79,7 @@ def _value(facts: RecheckFacts) -> str:
         said += f" Trial {best.number} itself gives {shown(*again)}."
     luck = facts.excess(again)
     if luck[1] > 0:
-        return f"{said} Of trial {best.number}'s value, {shown(*luck)} was luck."
+        return f"{said} Of trial {best.number}'s value, {excess_shown(*luck)} was luck."
     return f"{said} That trial {best.number} was lucky is not shown."
 
 
@@ -115,55 +116,45 @@ def page(facts: RecheckFacts) -> Page:
     """Return the report."""
     shown = {"shown": functools.partial(_shown, facts)}
     content = content_of("recheck", "evaluations", facts, figure(facts))
-    return Page("recheck.html.jinja", claim(facts), caveat(facts), content | shown)
+    return Page("recheck.html.jinja", claim(facts), content | shown, caveat(facts))
 
 
-def _shown(facts: RecheckFacts, value: float, *interval: float) -> str:
+def _shown(facts: RecheckFacts, value: float, *interval: float, is_gain: bool = False) -> str:
     """Return a value as text, as exactly as two digits of the interval's width ask for."""
-    if interval:
-        low, high = (_shown(facts, end) for end in interval)
-        return f"{_shown(facts, value)} ({low} to {high})"
-    return _rounded((facts.high - facts.low) / 2, value)
+    unit = unit_of(facts.metric)
+    rounded = functools.partial(_rounded, unit.scale, (facts.high - facts.low) / 2)
+    said = f"{rounded(value)}{unit.of_gains if is_gain else unit.of_values}"
+    return f"{said} ({' to '.join(map(rounded, interval))})" if interval else said
 
 
-def _rounded(width: float, value: float) -> str:
+def _rounded(scale: float, width: float, value: float) -> str:
     """Return a value as text, as exactly as two digits of its interval's half width ask for."""
+    width, value = scale * width, scale * value
     if not 0 < width < math.inf:
         return f"{value:.6g}"
     return f"{value:z.{min(max(1 - math.floor(math.log10(width)), 0), 15)}f}"
 
 
-def luck_in_words(
-    n: int,
-    sd: float,
-    claimed: float | None = None,
-    baseline: Baseline | None = None,
-    files: int = 1,
-) -> str:
-    """Return what luck alone gains, and how likely it makes a gain, by what that is measured from.
-
-    See :func:`chance_of_luck`; both baselines if none is given.
-    """
-    draws = f"the best of {n} equally good draws" if n > 1 else "one draw"
+def luck_text(facts: LuckFacts) -> str:
+    """Return what luck alone gains, and how likely it makes a gain, over each baseline."""
+    draws = f"the best of {facts.n} equally good draws" if facts.n > 1 else "one draw"
     told: dict[Baseline, str] = {
         "mean": "the mean",
         "one": "one baseline, which is such a draw itself",
     }
     lines = []
-    for measured, said in told.items():
-        if baseline not in (None, measured):
-            continue
+    for baseline in facts.baselines:
         line = (
-            f"By luck alone {draws} with a standard deviation of {sd:g} "
-            f"is expected to be {expected_luck(n, sd):.4g} better than {said}"
+            f"By luck alone {draws} with a standard deviation of {facts.sd:g} "
+            f"is expected to be {facts.expected:.4g} better than {told[baseline]}"
         )
-        if claimed is not None:
-            chance = functools.partial(chance_of_luck, n, sd, claimed, measured)
-            line += f", and {claimed:g} or more with probability {chance():.2g}"
-            if files != 1:
-                of_files = chance(files)
+        if facts.claimed is not None:
+            chance, of_files = facts.chances[baseline], facts.chances_of_files[baseline]
+            line += f", and {facts.claimed:g} or more with probability {chance:.2g}"
+            if facts.files != 1:
                 line += (
-                    f", in at least one of {files} such searches with probability {of_files:.2g}"
+                    f", in at least one of {facts.files} such searches with probability "
+                    f"{of_files:.2g}"
                 )
         lines.append(f"{line}.")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,14 +10,17 @@ from typing import Any
 import plotly.graph_objects as go
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._units import score_in_words, unit_of
+from adnn_optuna._units import params_in_words, score_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.confirmation import confirmation_of
-from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
+from adnn_optuna.evidence.examples import WinnerFacts
+from adnn_optuna.evidence.numbers import numbers_of
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n
 from adnn_optuna.plots import plot_gain as figure
 from adnn_optuna.plots._estimates import plot_gains
+from adnn_optuna.plots._winner import plot_learning, plot_places, png
 from adnn_optuna.reporting import searches_claims as claims
+from adnn_optuna.reporting.claims import n_examples
 from adnn_optuna.reporting.confirmations import hyperparameters_in_words, statements
 from adnn_optuna.reporting.origins import origin, shown_contract
 from adnn_optuna.reporting.pages import Figure, Page
@@ -38,7 +42,7 @@ def text(record: SearchRecord) -> str:
     lines += _number_lines(record)
     if (look := record.test_look) and (uneven := claims.uneven_classes_in_words(look)):
         lines.append(f"  {uneven}")
-    params = claims.params_in_words(record.best.params)
+    params = params_in_words(record.best.params)
     lines.append(f"  best trial {record.best.number}: {params}")
     if record.test_looks and record.looks_elsewhere:
         lines.append(f"  {claims.use_of_test_set(record)}")
@@ -100,25 +104,38 @@ def _number_lines(record: SearchRecord) -> list[str]:
     return [f"  {line:<15}  {'  '.join(parts)}" for line, parts in lines.items()]
 
 
-def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Page:
+def page(
+    record: SearchRecord,
+    contract: Mapping[str, Any] | None = None,
+    winner: WinnerFacts | None = None,
+) -> Page:
     """Return the report of a search, with what the file of its contract holds.
+
+    Where winner and unmoved network were trained once more, it shows both.
 
     Raises:
         ValueError: If the contract is that of another result.
     """
     shown = None if contract is None else shown_contract(record, contract)
     answers = claims.answers_of_search(record, shown["quoted_name"] if shown else None)
-    claim = answers.pop("verdict")
+    claim, mind = answers.pop("verdict"), claims.to_mind([record])
     on_fresh_seeds = {f"{what}:": said for what, said in statements(record).items()}
     figures = [Figure("gain", figure(record))]
+    if not record.is_restart and (places := plot_places(record)).data:
+        figures.append(Figure("places", places))
+    if winner is not None:
+        metric = record.test_metric.removeprefix("test_")
+        figures.append(Figure("learning", plot_learning(winner, metric)))
     if record.is_restart:
         figures.append(Figure("distribution", plot_accuracy_distribution(record)))
         figures.append(Figure("best-of-n", plot_best_of_n(record)))
+    used = f"{claims.use_of_test_set(record)}."
     said = (
+        "The winner was selected by the selection metric, so that value is too good to be true.",
+        "" if used in mind or stored.CONFIG not in record.attrs else used,
         hyperparameters_in_words(record),
         claims.hyperparameter_gain_in_words(record),
         claims.proposers_in_words(record),
-        f"{claims.use_of_test_set(record)}.",
         _not_moved(record),
         claims.unowned_in_words(record),
     )
@@ -126,15 +143,15 @@ def page(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> Pag
         "name": record.study.study_name,
         "answers": {**on_fresh_seeds, **answers},
         "picture": Figure("gains", _picture(record)),
-        "numbers": _cards(record),
+        "trials": f"{len(record.done_trials)} trials, {claims.end_in_words(record.stop_reason)}",
         "said": " ".join(filter(None, said)),
-        "look": record.test_look,
         "figures": figures,
+        "changed": _changed(record, winner),
         "scores": _score_rows(record),
         "contract": shown,
         **origin([[record]]),
     }
-    return Page("search.html.jinja", claim, claims.to_mind([record]), content)
+    return Page("search.html.jinja", claim, content, mind=mind)
 
 
 def _picture(record: SearchRecord) -> go.Figure:
@@ -148,25 +165,34 @@ def _picture(record: SearchRecord) -> go.Figure:
     return plot_gains(known, title, unit_of(record.test_metric))
 
 
-def _cards(record: SearchRecord) -> list[tuple[str, str, str]]:
-    """Return the label, the value and a note of each number that has a card."""
-    [values] = numbers_of([record])
-    before = unit_of(record.test_metric).value(record.test_baseline)
-    notes = {
-        "test_gain": claims.about_test_gain(record),
-        "trials": claims.end_in_words(record.stop_reason),
-        "gain": "what the search selected by; part of it is luck",
-        "gain_over_usual": "over the mean of fresh unmoved networks",
-        "gain_repeats": "the offsets' mean gain over fresh seeds",
-        "test_best": f"unmoved network {before}",
-    }
-    cards = []
-    for number in NUMBERS:
-        if number.card:
-            label = filled(number.card, number, record)
-            said = told(number, values[number.name], record)
-            cards.append((label[0].upper() + label[1:], said, notes.get(number.name, "")))
-    return cards
+def _changed(record: SearchRecord, winner: WinnerFacts | None) -> list[tuple[str, list[Any]]]:
+    """Return the test examples that changed, for the worse and for the better, as shown."""
+    if winner is None or (look := record.test_look) is None:
+        return []
+    worse, better = "Right before and wrong now", "Wrong before and right now"
+    if record.test_metric == "test_r2":
+        worse, better = "Farther from the target now", "Nearer to the target now"
+
+    def as_text(values: Mapping[str, Any]) -> dict[str, str]:
+        return {k: f"{v:.4g}" if isinstance(v, float) else str(v) for k, v in values.items()}
+
+    shown = []
+    for title, examples, n in (
+        (worse, winner.lost, look["lost"]),
+        (better, winner.won, look["won"]),
+    ):
+        some = [
+            {
+                "says": as_text({"is": e.truth, "unmoved": e.unmoved, "winner": e.winner}),
+                "columns": as_text(e.columns),
+                "number": str(e.number),
+                "png": None if e.pixels is None else base64.b64encode(png(e.pixels)).decode(),
+            }
+            for e in examples
+        ]
+        of = f"{len(some)} of {n}" if len(some) < n else f"{n}"
+        shown.append((f"{title}: {of} of {n_examples(look)}", some))
+    return shown
 
 
 def _score_rows(record: SearchRecord) -> list[list[str]]:
@@ -178,6 +204,13 @@ def _score_rows(record: SearchRecord) -> list[list[str]]:
     }
     rows: dict[str, dict[str, str]] = {}
     for number in numbers_at("scores"):
-        row = rows.setdefault(number.metric_of(record), {})
-        row.setdefault(number.part, told(number, values[number.name], record))
+        if math.isnan(values[number.name]) and stored.CONFIG not in record.attrs:
+            continue  # It has no other metrics.
+        row, said = (
+            rows.setdefault(number.metric_of(record), {}),
+            told(number, values[number.name], record),
+        )
+        if number.name == "test_gain" and (note := claims.about_test_gain(record)):
+            said = f"{said} ({note})"
+        row.setdefault(number.part, said)
     return [[titles.get(metric, metric), *row.values()] for metric, row in rows.items()]

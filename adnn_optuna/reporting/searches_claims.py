@@ -14,7 +14,7 @@ from adnn_optuna._attributes import TestLook
 from adnn_optuna._units import printable, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.networks.duplicates import in_words
-from adnn_optuna.reporting.claims import in_full, listed, n_examples
+from adnn_optuna.reporting.claims import CHECK, OTHERWISE, in_full, listed, n_examples
 from adnn_optuna.reporting.confirmations import verdict
 
 # So many times as frequent as the others in their mean is a class that makes a test set uneven:
@@ -56,7 +56,7 @@ def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, s
     if contract:
         again = f"adnn verify {contract} trains both networks again and names what differs"
         check = f"Anyone can: {again}."
-    return {**answers, "What else could be done?": otherwise, "How to check it?": check}
+    return {**answers, OTHERWISE: otherwise, CHECK: check}
 
 
 def to_mind(runs: Sequence[SearchRecord]) -> str:
@@ -207,12 +207,4 @@ def hyperparameter_gain_in_words(record: SearchRecord) -> str:
         "The baseline has the winner's own hyperparameters, unmoved: these alone gain "
         f"{unit.gain(gain)} in {printable(record.metric)} over the first trial's, which reach "
         f"{unit.value(first)}, and that is no part of the gain."
-    )
-
-
-def params_in_words(params: Mapping[str, Any]) -> str:
-    """Return a trial's parameters as text; those of other objectives may be no numbers."""
-    return ", ".join(
-        printable(f"{name}={value:.4g}" if isinstance(value, int | float) else f"{name}={value}")
-        for name, value in params.items()
     )

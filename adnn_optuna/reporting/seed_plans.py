@@ -49,7 +49,7 @@ def page(facts: SeedPlanFacts) -> Page:
         "caption": f"The dotted line is the power of {POWER:.0%} that is planned for.",
         "text": numbers,
     }
-    return Page("told.html.jinja", f"{aim}: {facts.seeds} planned seeds.", "", content)
+    return Page("told.html.jinja", f"{aim}: {facts.seeds} planned seeds.", content)
 
 
 def _in_words(hours: float) -> str:

@@ -78,9 +78,8 @@ def text(facts: VarianceFacts) -> str:
 
 def page(facts: VarianceFacts) -> Page:
     """Return the report."""
-    shown = {"shown": functools.partial(_shown, facts), "rows": rows(facts)}
-    content = content_of("variance", "runs", facts, figure(facts))
-    return Page("variance.html.jinja", claim(facts), caveat(facts), content | shown)
+    content = content_of("variance", "runs", facts, figure(facts)) | {"rows": rows(facts)}
+    return Page("variance.html.jinja", claim(facts), content, caveat(facts))
 
 
 def _shown(facts: VarianceFacts, spread: float, *interval: float) -> str:

@@ -120,7 +120,9 @@ def _needed(modules: set[str]) -> list[str]:
         needed.add(module)
         for node in ast.walk(ast.parse(_file(module).read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("adnn_optuna"):
-                modules.add(str(node.module))
+                of_root = node.module == "adnn_optuna"
+                names = [f"adnn_optuna.{alias.name}" for alias in node.names]
+                modules |= set(names if of_root else [str(node.module)])
         modules -= needed
     return sorted(needed)
 
@@ -148,6 +150,7 @@ def _adapted(source: str, package: str) -> str:
         source,
         flags=re.MULTILINE,
     )
+    source = source.replace("from adnn_optuna import", "from . import")
     return re.sub(r"from adnn_optuna(?:\.samplers)?\.(\w+) import", r"from .\1 import", source)
 
 

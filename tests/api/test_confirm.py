@@ -70,10 +70,11 @@ class TestAutomatically:
         data = adnn.load_dataset("digits")
         model = adnn.MLP(hidden=(4,), kernel_initializer="ones")
         objective = adnn.InitOffsetObjective(model, data, **settings)
-        said = str(adnn.search(objective, "greedy", max_trial=20))
-        for what in ("is usual", "repeats"):
-            assert f"What {what}: not known, as no seed changes this training.\n" in said
-        assert "result.confirm()" not in said
+        for test in (True, False):
+            said = str(adnn.search(objective, "greedy", max_trial=20, test=test))
+            for what in ("is usual", "repeats"):
+                assert f"What {what}: not known, as no seed changes this training.\n" in said
+            assert "result.confirm()" not in said
 
     def test_of_a_control_half_as_many_are_enough(self, objective: InitOffsetObjective) -> None:
         result = adnn.search(objective, "random_restart", max_trial=10)

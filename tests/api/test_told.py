@@ -16,7 +16,7 @@ from search_worker import make_objective, quick_training
 from stored_studies import store_classes, store_comparison, store_study
 
 import adnn_optuna as adnn
-from adnn_optuna.api.search import SearchResult
+from adnn_optuna.api.search import StoredSearch
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.reporting import searches
@@ -116,7 +116,7 @@ def test_no_terminal_and_no_page_obeys_what_a_study_holds(tmp_path: Path) -> Non
         )
     )
     record = record_of(study)
-    result: Any = SearchResult(**vars(record), objective=None)  # type: ignore[arg-type]
+    result = StoredSearch(**vars(record))
     result.report(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8").replace(_plotly_js(), "")
     figures = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)

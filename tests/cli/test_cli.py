@@ -21,6 +21,7 @@ import pytest
 from stored_studies import declaration, store_head, store_study
 
 import adnn_optuna as adnn
+from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.callbacks import LIMITS, Limit, LimitValues
 from adnn_optuna.cli import commands
 from adnn_optuna.cli import main as cli
@@ -450,8 +451,10 @@ class TestCompare:
         assert done.stderr == (
             "adnn: 2 seeds can decide nothing about the searchers: with 3 claims it takes at "
             "least 7.\n"
-            "\nThe plot is in figure.html.\nThe report is in whole.html.\n"
+            "\nNamed:      compare\n"
+            "Plan more:  adnn plan sqlite:///adnn.db compare --gain 0.003\n"
             "Look at it: optuna-dashboard sqlite:///adnn.db\n"
+            "See it:     figure.html\nRead it:    whole.html\n"
         )
         assert "plotly" in (folder / "figure.html").read_text()
         names = optuna.get_all_study_names("sqlite:///adnn.db")
@@ -463,7 +466,7 @@ class TestCompare:
         assert cli.run(["report", "--study-name", "compare"]) == 0
         shown = capsys.readouterr()
         assert shown.out == done.stdout
-        assert shown.err == "\nThe report is in report.html.\n"
+        assert shown.err == "\nRead it:    report.html\n"
         assert (folder / "report.html").read_text() == (folder / "whole.html").read_text()
         name = "compare/greedy/seed=3"
         assert cli.run(["report", "--study-name", name, "--output", "one.html", "--quiet"]) == 0
@@ -502,14 +505,33 @@ class TestControlsAndPlans:
         out, err = capsys.readouterr()
         assert out.startswith("To show a gain of 20 pp with a power of 80%:\n  planned, fresh")
         assert re.search(r"it may take \d+ to \d+ planned seeds", out)
+        # The same network, searchers, controls and budget, with other seeds.
+        label, _, command = err.strip().partition(": ")
         assert re.fullmatch(
-            r"\nFresh seeds: adnn compare --study-name planned --seeds 5-\d+\n", err
-        )
+            "adnn compare --max-trial 3 --controls longer,constant "
+            r"--samplers greedy,random_restart --seeds 5-\d+ --batch-size 400 --epochs 1 "
+            "--hidden 16 --study-name compare-planned --storage sqlite:///adnn.db",
+            command,
+        ), command
+        assert label == "Fresh seeds"
+        with pytest.warns(UserWarning, match="seeds can decide nothing"):
+            assert cli.run([*shlex.split(command)[1:], "-q"]) == 0
+        of_both = [
+            {
+                label: run.attrs["adnn:config"] | {"seed": 0}
+                for label, [run, *_] in load_comparison("sqlite:///adnn.db", name).results.items()
+            }
+            for name in ("compare", "compare-planned")
+        ]
+        assert of_both[0] == of_both[1]
 
     @pytest.mark.filterwarnings("error:.* can decide nothing")
     def test_without_a_comparison_a_pilot_is_run(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert cli.run(["plan", *TINY, *LIMIT, "--gain", "0.2"]) == 0
-        assert "that of 5 pilot seeds" in capsys.readouterr().out
+        assert cli.run(["plan", *TINY[:-1], *LIMIT, "--gain", "0.2"]) == 0
+        out, err = capsys.readouterr()
+        assert "that of 5 pilot seeds" in out
+        assert " --samplers greedy,random_restart --seeds 5-" in err
+        assert " --batch-size 400 --epochs 1 --hidden 16 --study-name pilot-" in err
         names = optuna.get_all_study_names("sqlite:///adnn.db")
         pilot = "pilot-batch-size=400-epochs=1-hidden=16"
         arms = ("greedy", "random_restart")
@@ -692,8 +714,7 @@ class TestWrongInput:
         assert done.returncode == 2
         assert not done.stdout
         assert done.stderr == (
-            "adnn: Invalid value for '--n': Input should be a valid integer, unable to parse "
-            "string as an integer; see adnn luck --help.\n"
+            "adnn: --n must be a whole number, but it is 'many'; see adnn luck --help.\n"
         )
         assert self.refused(["search", "--hidden", "many", *LIMIT], capsys) == (
             "adnn: --hidden must be whole numbers separated by commas, but it is 'many'.\n"
@@ -830,8 +851,14 @@ class TestVerify:
         assert contract.with_suffix(".npz").is_file()
         assert cli.run(["verify", str(contract), "--fresh", "19"]) == 2
         assert "must be at least 20" in capsys.readouterr().err
-        assert cli.run(["verify", str(contract), "--fresh", "20"]) == 0
-        out = capsys.readouterr().out
+        with monkeypatch.context() as terminal:
+            terminal.setattr(sys.stderr, "isatty", lambda: True)
+            assert cli.run(["verify", str(contract), "--fresh", "20"]) == 0
+            out, err = capsys.readouterr()
+            # All trainings, with the time that is left of them.
+            assert re.search(r"verify:.* \d+/\d+ \[\d+:\d+<\d+:\d+", err)
+            assert cli.run(["verify", str(contract), "--quiet"]) == 0
+            assert not capsys.readouterr().err
         assert "by 20 seeds drawn here" in out
         assert out.startswith("exact:")
         assert "not checked: study: how many trials were searched" in out
@@ -921,7 +948,7 @@ class TestStreams:
         self.store_comparison()
         environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
         done = run_program(["report", "--study-name", "c"], env=environment)
-        assert (done.returncode, done.stderr) == (0, "\nThe report is in report.html.\n")
+        assert (done.returncode, done.stderr) == (0, "\nRead it:    report.html\n")
         assert r"mean \xb1 standard deviation" in done.stdout
         assert (folder / "report.html").is_file()
 

@@ -66,7 +66,5 @@ def test_limits_are_those_of_the_callbacks() -> None:
 
 
 def test_tables_of_one_stem_have_different_studies() -> None:
-    def verb(*, dataset: str = "digits") -> None: ...
-
-    names = {default_name("s", verb, {"dataset": f"data/t.{kind}"}) for kind in ("csv", "parquet")}
+    names = {default_name("s", {"dataset": f"data/t.{kind}"}) for kind in ("csv", "parquet")}
     assert names == {"s-dataset=t.csv", "s-dataset=t.parquet"}

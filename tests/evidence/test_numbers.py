@@ -78,8 +78,6 @@ class TestEach:
             number.shown, True
         )
         assert number.shown
-        labels = [label.lower() for label, *_ in search["numbers"]]
-        assert (filled(number.card, number, first).lower() in labels) == bool(number.card)
 
     def test_has_a_heading_of_two_lines_at_most(
         self, number: Number, comparison: Comparison

@@ -140,7 +140,7 @@ class TestGain:
         study = store_study("s", values=[0.5, 0.51, 0.52, 0.51, 0.5, 0.1])
         study.set_user_attr("adnn:baseline", 0.5)
         trials = named(plots.plot_gain(study), "trial (▽ far below)")
-        assert trials.text[-1] == "-40"
+        assert trials.hovertext[-1] == "seed 0, trial 5: -40.00 pp"
         assert -1 < trials.y[-1] < min(trials.y[:-1])
         assert trials.marker.symbol[-1] == "triangle-down-open"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,8 @@ from known_facts import changed, compared, minimizing, of_equals, recheck, trial
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED
+from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts
 from adnn_optuna.reporting import rechecks
-from adnn_optuna.reporting.rechecks import luck_in_words
 
 
 def test_whole_text_of_both_trials_confirmed() -> None:
@@ -109,16 +109,16 @@ def test_values_have_as_many_digits_as_their_interval_asks_for(sd: float, shown:
     assert f"trial 17 gives {shown}: the study" in said
 
 
-def test_figure_says_which_is_chosen_and_how_large_the_noise_is() -> None:
+def test_figure_says_which_is_chosen_and_what_each_point_is() -> None:
     figure = rechecks.figure(recheck(17, [0.904, 0.905, 0.906]))
     assert [*figure.layout.yaxis.ticktext] == ["trial 31", "trial 17, chosen"]
-    title = figure.layout.xaxis.title.text.replace("<br>", " ")
-    assert title == "value; noise: sd 0.001, 2% of the study's variance"
+    assert figure.layout.xaxis.title.text == "value"
     values = {trace.name: [*trace.x] for trace in figure.data}
     assert values["fresh seeds to choose by"] == [0.85, 0.95]
     assert values["further seeds to confirm"] == [0.904, 0.905, 0.906] * 2
     assert values["what the study said"] == [0.9123, 0.91]
-    assert rechecks.figure(of_equals([0.4])).layout.xaxis.title.text == "value"
+    said = {text.partition(",")[0] for trace in figure.data for text in trace.hovertext}
+    assert {"trial 31", "trial 17", "mean 0.9050"} <= said
 
 
 def test_word_luck_is_for_the_same_trial_only() -> None:
@@ -133,6 +133,10 @@ def test_word_luck_is_for_the_same_trial_only() -> None:
 def test_better_than_the_study_said_is_understated() -> None:
     said = rechecks.claim(recheck(17, [0.919, 0.92, 0.921]))
     assert "the study understated by 0.0077 (0.0052 to 0.0102)" in said
+
+
+def luck_in_words(*arguments: Any, **options: Any) -> str:
+    return rechecks.luck_text(LuckFacts(*arguments, **options))
 
 
 def test_luck_in_words_tells_how_likely_a_gain_is() -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from datetime import datetime
 from importlib.metadata import version
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
-from shown_pages import RUN, SETTINGS, text_of, titles
+from shown_pages import EVIL, RUN, SETTINGS, parsed, text_of, titles
 from stored_studies import store_classes, store_confirmation, store_look, store_study
 
 import adnn_optuna
 from adnn_optuna import _attributes as stored
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.confirmation import confirmation_of
+from adnn_optuna.evidence.examples import Example, WinnerFacts
+from adnn_optuna.plots._winner import png
 from adnn_optuna.reporting import searches, searches_claims
 from adnn_optuna.reporting.confirmations import statements
 
@@ -42,7 +46,11 @@ class TestSearch:
             "What else could be done?",
             "How to check it?",
         ]
-        assert titles(page) == [("gain", "Gain against trials")]
+        assert titles(page) == [
+            ("gain", "Gain against trials"),
+            ("places", "Where the best trials lie"),
+        ]
+        assert page.content["changed"] == []
         html = page.render()
         for name in ("optuna", "numpy", "scipy"):
             assert f"{name} {version(name)}" in html
@@ -107,6 +115,50 @@ class TestSearch:
         assert settings["training.patience"] == "null"
 
 
+class TestPictures:
+    """What the page shows of winner and unmoved network, where these were trained once more."""
+
+    FACTS = WinnerFacts(
+        [{"val_accuracy": 0.5, "train_accuracy": 0.6}, {"val_accuracy": 0.7}],
+        [{"val_accuracy": 0.75}, {"val_accuracy": 0.875}],
+        lost=[Example(7, "cat", "cat", EVIL, np.eye(3), {})],
+        won=[Example(8, "dog", "cat", "dog", np.ones((3, 3)), {})],
+    )
+
+    def test_say_of_each_image_that_changed_what_both_networks_say(self) -> None:
+        record = record_of(store_study("one", gain=0.003))
+        html = searches.page(record, winner=self.FACTS).render()
+        shown = text_of(html).replace(" ,", ",")
+        says = f"is cat, unmoved cat, winner {EVIL}"
+        assert f"Right before and wrong now: 1 of 20 of 1000 test images {says}" in shown
+        says = "is dog, unmoved cat, winner dog"
+        assert f"Wrong before and right now: 1 of 23 of 1000 test images {says}" in shown
+        assert EVIL not in html
+        images = [one.attrib["src"] for one in parsed(html).iter("img")]
+        assert len(images) == 2
+        assert images[0] == f"data:image/png;base64,{base64.b64encode(png(np.eye(3))).decode()}"
+
+    def test_are_of_rows_where_the_data_are_a_table(self) -> None:
+        rows = [Example(7, 0, 0, 1, None, {"age": 30.0, "city": "Rome"})]
+        record = record_of(store_study("one", gain=0.003))
+        facts = self.FACTS._replace(lost=rows, won=[])
+        shown = text_of(searches.page(record, winner=facts).render())
+        assert "row is unmoved winner age city 7 0 0 1 30 Rome" in shown
+
+    def test_of_learning_are_by_epoch(self) -> None:
+        page = searches.page(record_of(store_study("one")), winner=self.FACTS)
+        [figure] = [f.figure for f in page.content["figures"] if f.kind == "learning"]
+        drawn = {trace.name: ([*trace.x], [*trace.y]) for trace in figure.data}
+        assert drawn["winner, validation"] == ([1, 2], [75.0, 87.5])
+        assert drawn["unmoved, validation"] == ([1, 2], [50.0, 70.0])
+
+    def test_of_a_winner_that_was_not_tested_show_no_example(self) -> None:
+        study = store_study("going on")
+        study.enqueue_trial({})
+        study.tell(study.ask(), 2.0)
+        assert searches.page(record_of(study), winner=self.FACTS).content["changed"] == []
+
+
 class TestTestSet:
     """What a search's report says of its test gain, and of the looks at the test set."""
 
@@ -114,7 +166,7 @@ class TestTestSet:
         record = record_of(store_study("gained", gain=0.003))
         gain = "+0.30 pp: 3 of 1000 test images"
         shown = text_of(searches.page(record).render())
-        assert gain.replace(":", "") in shown
+        assert gain.replace(": ", " (") + ")" in shown
         # It is called what it is, below the three statements.
         own = "  Over the search's own baseline, which is one network of one seed:\n"
         above, _, below = searches.text(record).partition(own)
@@ -139,8 +191,8 @@ class TestTestSet:
         # Another worker that ended at the same time.
         store_look(study, "2026-11-25T13:00:01+00:00", 0.9, 0.005)
         shown = text_of(searches.page(record_of(study)).render())
-        assert shown.count("was looked at 2 times, after 12 and 13 trials: the later gains") == 2
-        assert "+0.50 pp 5 of 1000 test images" in shown
+        assert shown.count("was looked at 2 times, after 12 and 13 trials: the later gains") == 1
+        assert "+0.50 pp (5 of 1000 test images" in shown
 
 
 class TestUnevenClasses:
@@ -179,9 +231,11 @@ class TestFirstScreen:
             for word in (" pp", "p-value", "McNemar", "baseline"):
                 assert word not in answer
         page = searches.page(record)
-        first, _, _ = text_of(page.render()).partition(" Evidence ")
-        for said in (*answers.values(), *statements(record).values()):
+        first, _, last = text_of(page.render()).partition(" Evidence ")
+        for said in (answers["verdict"], *statements(record).values()):
             assert said in first
+        for answer in [*answers.values()][1:]:
+            assert answer in last
         places = [first.index(what) for what in ("What you hold: ", "What is usual: ")]
         assert places == sorted(places)
         # The largest letters are the verdict, and no searcher's gain.
@@ -210,7 +264,7 @@ class TestUnfinished:
         first, _, evidence = shown.partition(" Evidence ")
         assert first.count("The search has not ended") == 1
         assert "What you hold: not known before the test set is looked at" in first
-        assert "Trials 13 not ended" in evidence
+        assert "· 13 trials, not ended ·" in first
         assert "nothing yet" not in shown
         assert "only an earlier winner was tested; result.test() or resume opens it" in evidence
         assert "used once, after 12 trials, for an earlier winner than the present one" in shown

@@ -208,7 +208,7 @@ def test_looks_at_one_test_set_are_counted_over_the_storage() -> None:
         "times: of these 5 looks, all but the first are no longer of untouched test data"
     )
     page = searches.page(record)
-    for shown in (searches.text(record), page.lead, page.content["said"]):
+    for shown in (searches.text(record), page.mind):
         assert said in shown
     # A comparison looks once, by all its units together.
     assert [*record_of(units[0]).looks_elsewhere] == ["s0", "s1", "s2"]

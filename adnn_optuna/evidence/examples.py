@@ -1,0 +1,108 @@
+"""A winner beside its unmoved network: how both learned, and what they say of test examples."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adnn_optuna._attributes import Metrics
+from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.networks.training import Trainer
+
+MOST = 12
+"""How many examples are shown of those that changed for the better, and for the worse."""
+
+
+class Example(NamedTuple):
+    """A test example: its number, its label or targets, what both networks say, how it looks.
+
+    ``pixels`` are those of an image, float of shape (height, width) or (height, width, 3) in
+    [0, 1]; ``columns`` a row's values by their columns' names, before they were scaled.
+    """
+
+    number: int
+    truth: Any
+    unmoved: Any
+    winner: Any
+    pixels: np.ndarray | None
+    columns: dict[str, Any]
+
+
+class WinnerFacts(NamedTuple):
+    """What came of training a winner and its unmoved network once more.
+
+    It holds the metrics of both after each epoch, and the test examples that the winner is worse
+    on and better on, those that changed the most first; none while the test set is closed.
+    """
+
+    unmoved: Sequence[Metrics]
+    winner: Sequence[Metrics]
+    lost: Sequence[Example] = ()
+    won: Sequence[Example] = ()
+
+
+def winner_facts(
+    record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event
+) -> WinnerFacts | None:
+    """Train a search's winner and its unmoved network once more, and look at each epoch.
+
+    Return nothing where there is no winner, or where that is an average of networks.
+
+    Raises:
+        KeyboardInterrupt: If ``stop`` is set meanwhile.
+    """
+    if record.best is None:
+        return None
+    objective, params = objective.as_trained(record.best), record.best.params
+    starts = [*objective.starts({}), *objective.starts(params)]
+    if len(starts) != 2:
+        return None
+    trainer = objective.trainer
+    unmoved, winner = runs = trainer.train(starts, stop=stop, keep_weights=True)
+    if any(run.status == "stopped" for run in runs):
+        raise KeyboardInterrupt
+    if record.test_look is None:
+        return WinnerFacts(unmoved.history, winner.history)
+    data, head = trainer.dataset, trainer.architecture.head
+    outputs = [trainer.outputs(run.weights or [], data.x_test) for run in runs]
+    before, after = (head.scores(some, data.y_test).astype(float) for some in outputs)
+    differences = after - before
+    order = np.argsort(differences, kind="stable").tolist()
+    lost, won = (
+        _examples(trainer, outputs, [i for i in some[:MOST] if sign * differences[i] > 0])
+        for sign, some in ((-1, order), (1, order[::-1]))
+    )
+    return WinnerFacts(unmoved.history, winner.history, lost, won)
+
+
+def _examples(
+    trainer: Trainer, outputs: Sequence[np.ndarray], numbers: Sequence[int]
+) -> list[Example]:
+    """Return some test examples with what is said of them."""
+    data, head = trainer.dataset, trainer.architecture.head
+    said = [data.y_test, *outputs]
+    if head.num_classes is not None:
+        labels = np.asarray(data.classes or range(head.num_classes))
+        said = [labels[of] for of in (data.y_test, *map(head.predicted, outputs))]
+    x, rows, blocks = data.x_test, np.empty((len(data.y_test), 0)), [*data.preprocessing.blocks()]
+    if x.ndim == 2:
+        rows = data.preprocessing.undone(x)
+        blocks = blocks or [(f"x{i}", None, slice(i, i + 1)) for i in range(x.shape[1])]
+    pixels = None
+    if data.unit == "images":
+        pixels = x.mean(axis=-1) if x.ndim == 4 and x.shape[-1] != 3 else x
+        pixels = (pixels - pixels.min()) / (np.ptp(pixels) or 1.0)
+    examples = []
+    for i in numbers:
+        truth, unmoved, winner = (np.squeeze(some[i]).tolist() for some in said)
+        columns = {
+            name: float(rows[i, at][0])
+            if known is None
+            else [*known, "other"][rows[i, at].argmax()]
+            for name, known, at in blocks
+        }
+        image = None if pixels is None else pixels[i]
+        examples.append(Example(i, truth, unmoved, winner, image, columns))
+    return examples

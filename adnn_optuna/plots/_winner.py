@@ -1,0 +1,94 @@
+"""Figures of a search's winner: where it lies among the trials, and how it learned."""
+
+import itertools
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+import adnn_optuna.plots._style as style
+from adnn_optuna._units import params_in_words, unit_of
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.examples import WinnerFacts
+from adnn_optuna.evidence.places import places_of
+
+
+def plot_places(record: SearchRecord) -> go.Figure:
+    """Plot where the trials of a search lie, in one or two coordinates, and how good they are."""
+    (names, trials), unit = places_of(record), unit_of(record.metric)
+    metric = unit.heading(record.metric)
+    figure = style.new_figure("Where the best trials lie", *[*names, metric, metric][:2])
+    if not names:
+        return figure
+    values = [unit.scale * trial.values[0] for trial in trials]
+    x, y = [[trial.params[name] for trial in trials] for name in names] + [values] * (
+        2 - len(names)
+    )
+    # Few that are far worse than all others would leave these one colour.
+    is_loss = record.improvement(1.0, 0.0) < 0
+    low, high = np.quantile(values, [0.0, 0.75] if is_loss else [0.25, 1.0]).tolist()
+    scale: Any = {"colorscale": style.SCALE, "reversescale": is_loss, "cmin": low, "cmax": high}
+    figure.update_layout(coloraxis={**scale, "colorbar": {"thickness": 10, "outlinewidth": 0}})
+    look: Any = {"size": 9, "coloraxis": "coloraxis", "line": {"width": 1}}
+    said = [
+        f"{style.seed_of(record)}trial {trial.number}: {unit.value(trial.values[0])} at "
+        f"{params_in_words({name: trial.params[name] for name in names})}"
+        for trial in trials
+    ]
+    figure.add_trace(
+        style.hover(style.dots(x, y, values, "", **look), said).update(showlegend=False)
+    )
+    is_best = [trial.number == (record.best and record.best.number) for trial in trials]
+    ring: Any = {"size": 17, "symbol": "circle-open", "line": {"width": 3}}
+    best_x, best_y = ([*itertools.compress(of, is_best)] for of in (x, y))
+    winner = style.dots(best_x, best_y, style.COLORS[1], "winner", **ring)
+    figure.add_trace(winner.update(hoverinfo="skip"))
+    axes = dict(zip(names, (figure.layout.xaxis, figure.layout.yaxis), strict=False))
+    for name, axis in axes.items():
+        axis.type = "log" if getattr(trials[0].distributions[name], "log", False) else None
+    return figure
+
+
+def plot_learning(facts: WinnerFacts, metric: str) -> go.Figure:
+    """Plot what both networks came to after each epoch, on training and validation data."""
+    unit = unit_of(metric)
+    title = "How the winner and the unmoved network learned"
+    figure = style.new_figure(title, "Epoch", unit.heading(metric))
+    networks = {"winner": facts.winner, "unmoved": facts.unmoved}
+    for split, part, dash in (("val", "validation", "solid"), ("train", "training", "dot")):
+        for (name, epochs), color in zip(networks.items(), style.COLORS, strict=False):
+            values = [
+                unit.scale * epoch[key]
+                for epoch in epochs
+                if (key := f"{split}_{metric}") in epoch
+            ]
+            if not values:
+                continue
+            numbers, look = range(1, len(values) + 1), {"dash": dash, "width": 2.5}
+            trace = style.line(numbers, values, color, f"{name}, {part}", **look)
+            trace.update(mode="lines+markers", marker={"size": 6})
+            shown = f"%{{y:.{unit.digits}f}}{unit.of_values}"
+            figure.add_trace(trace.update(hovertemplate=shown))
+    return figure.update_layout(hovermode="x unified")
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Return an image with values from 0 to 1 as a PNG file, see W3C's PNG specification.
+
+    Args:
+        pixels: Of shape (height, width) or (height, width, 3).
+    """
+    rows = (255 * pixels).round().astype(np.uint8)
+    height, width, *colors = rows.shape
+    parts = {
+        b"IHDR": struct.pack(">2I5B", width, height, 8, 2 if colors else 0, 0, 0, 0),
+        b"IDAT": zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows)),
+        b"IEND": b"",
+    }
+    chunks = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts.items()
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

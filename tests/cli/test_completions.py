@@ -1,0 +1,58 @@
+"""Which values a shell completes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import TYPE_CHECKING
+
+import optuna
+import pytest
+
+from adnn_optuna.cli import main as cli
+from adnn_optuna.engine.arms import SEARCHERS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def completed(words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what a shell offers for the last of some words, which may be empty."""
+    monkeypatch.setenv("_ADNN_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+    with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
+        cli.run(["none"])
+    return shown.getvalue().split()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("adnn comp", ["compare", "compare-models", "compare-values"]),
+        ("adnn search --sampler ", list(SEARCHERS)),
+        ("adnn compare --samplers greedy,an", ["greedy,annealing"]),
+        ("adnn compare --controls longer,no", ["longer,none"]),
+        ("adnn search --dataset m", ["mnist"]),
+        ("adnn search --scope ", ["layer", "shared"]),
+        ("adnn search --json", ["--json"]),
+        # Where no value is known, the shell offers files.
+        ("adnn verify ", []),
+    ],
+)
+def test_are_what_can_be_given(
+    words: str, offered: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert completed(words, monkeypatch) == offered
+
+
+def test_are_the_names_of_studies_and_of_a_comparison_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "mine/recheck", "c", "c/tpe/seed=0", "a/b"):
+        optuna.create_study(storage="sqlite:///adnn.db", study_name=name)
+    assert completed("adnn resume --study-name ", monkeypatch) == ["mine", "c", "a/b"]
+    assert completed("adnn recheck adnn.db m", monkeypatch) == ["mine"]
+    elsewhere = "adnn report --storage sqlite:///none.db --study-name "
+    assert completed(elsewhere, monkeypatch) == []

@@ -1,0 +1,158 @@
+"""What ``--json`` shows of each verb."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+from stored_studies import declaration, store_head, store_study
+
+from adnn_optuna.cli import facts
+from adnn_optuna.cli import main as cli
+from adnn_optuna.networks._program import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NETWORK = ["--hidden", "4", "--epochs", "1", "--batch-size", "400"]
+FUNCTIONS = """
+import random
+
+def objective(trial, seed):
+    return trial.suggest_float("x", -1, 1) ** 2 + random.Random(seed).random()
+
+def small(seed):
+    return random.Random(seed).random()
+
+def wide(seed):
+    return 1 + random.Random(seed + 1).random()
+"""
+# Of each verb what follows it, the class of its facts, and some of what it shows.
+VERBS: dict[str, tuple[list[str], str, dict[str, Any]]] = {
+    "search": (
+        [*NETWORK, "--max-trial", "2", "--study-name", "mine", "--report", "again.html"],
+        *("SearchRecord", {"study": "mine", "stop_reason": "max_trial", "gain": 0.0}),
+    ),
+    "resume": (
+        ["--study-name", "mine", "--max-trial", "2"],
+        *("SearchRecord", {"study": "mine", "metric": "val_accuracy"}),
+    ),
+    "compare": (
+        ["own:objective", "--samplers", "tpe", "--max-trial", "2", "--seeds", "2,1"],
+        *("ComparisonFacts", {"study_name": "compare-own:objective", "seeds": [2, 1]}),
+    ),
+    "plan": (["adnn.db", "c", "--gain", "0.002"], "SeedPlanFacts", {"gain": 0.002, "n_pilot": 3}),
+    "recheck": (
+        ["adnn.db", "compare-own:objective/tpe/seed=1", "--evaluate", "own:objective"],
+        *("RecheckFacts", {"maximize": False, "against": None, "said_gain": None}),
+    ),
+    "variance": (
+        ["--n", "5", *NETWORK],
+        *("VarianceFacts", {"value_name": "val_accuracy", "n": 5, "n_lost": 0}),
+    ),
+    "compare-models": (
+        ["own:small", "own:wide", "--seeds", "3"],
+        *("ModelComparisonFacts", {"labels": ["small", "wide"], "seeds": [0, 1, 2]}),
+    ),
+    "compare-values": (
+        ["values.csv", "--minimize"],
+        *("ValueComparisonFacts", {"values": {"a": [1.0, 2.0, 4.0], "b": [2.0, 4.0, 3.0]}}),
+    ),
+    "ensemble": (
+        ["--n", "2", *NETWORK],
+        *("EnsembleFacts", {"score_name": "test_accuracy", "n_diverged": 0}),
+    ),
+    "luck": (
+        ["--n", "1", "--sd", "2", "--claimed", "0", "--baseline", "mean"],
+        *("LuckFacts", {"expected": 0.0, "chances": {"mean": 0.5}}),
+    ),
+    "report": (["--study-name", "c"], "ComparisonFacts", {"study_name": "c", "seeds": [0, 1, 2]}),
+    "contract": (
+        ["--study-name", "mine", "--output", "mine.json"],
+        *("ContractFacts", {"next": {"check_it": "adnn verify mine.json"}}),
+    ),
+    "verify": (["first.json"], "VerdictFacts", {"status": "exact", "fresh": None}),
+    "audit": (["model.keras"], "AuditFacts", {"not_moved": []}),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return a folder with a search and its contract, a comparison, a model and functions."""
+    import keras
+
+    path, compile_ = tmp_path_factory.mktemp("json"), Program._compile
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
+        # Without XLA, which takes longer than all the rest.
+        patch.setattr(Program, "_compile", lambda *of, **_: compile_(*of, jit_compile=False))
+        (path / "own.py").write_text(FUNCTIONS)
+        (path / "values.csv").write_text("seed,a,b\n0,1,2\n1,2,4\n2,4,3\n")
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path / "model.keras")
+        search = ["search", *VERBS["search"][0][:-2], "--confirm", "0", "--contract", "first.json"]
+        assert cli.run([*search, "-q"]) == 0
+        storage = optuna.storages.RDBStorage("sqlite:///adnn.db")
+        store_head(storage, "c", declaration(range(3), "greedy", "random_restart"))
+        for label in ("greedy", "random_restart"):
+            for seed in range(3):
+                gain = 0.01 * seed if label == "greedy" else 0.0
+                told: Any = {"sampler": label, "seed": seed, "gain": gain}
+                store_study(f"c/{label}/{seed=}", storage=storage, **told)
+        yield path
+
+
+def strictly(text: str) -> Any:
+    """Return what a text is as JSON, which knows neither NaN nor infinity."""
+    return json.loads(text, parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_of_a_verb_stdout_is_json_alone_with_the_facts_that_are_documented(
+    verb: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, kind, shown = VERBS[verb]
+    assert cli.run([verb, *arguments, "--json"]) == 0, capsys.readouterr().err
+    found = strictly(capsys.readouterr().out)
+    names = [name.partition(":")[0] for name in facts.SHOWN[kind].split()]
+    assert list(found) == ["verb", *names, "next"]
+    assert found["verb"] == verb
+    assert shown == {name: found[name] for name in shown}
+
+
+def test_there_is_one_for_each_verb() -> None:
+    assert {*VERBS} == {*cli._COMMANDS}
+    assert {kind for _, kind, _ in VERBS.values()} == facts.SHOWN.keys()
+
+
+def test_each_name_is_documented() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "json.md"
+    told = re.findall(r"`(\w+)`", page.read_text("utf-8"))
+    shown = {name.partition(":")[0] for names in facts.SHOWN.values() for name in names.split()}
+    assert shown <= {*told}
+
+
+def test_what_is_no_number_is_null_and_what_has_no_name_a_list() -> None:
+    shown = strictly(facts.as_json("v", {"a": (math.nan, -math.inf, 1), "b": {2: None}}))
+    assert shown == {"verb": "v", "a": [None, None, 1], "b": {"2": None}}
+
+
+def test_an_error_leaves_stdout_empty(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["report", "--study-name", "nope", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    # A comparison is named once, and not each of its studies.
+    assert err.startswith("adnn: There is no study 'nope' in sqlite:///adnn.db; it has ")
+    assert "'c'" in err
+    assert "seed=" not in err
+
+
+def test_the_verdict_is_also_the_exit_code(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["verify", "none.json", "--json"]) == 2
+    assert strictly(capsys.readouterr().out)["status"] == "cannot_check"
