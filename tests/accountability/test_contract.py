@@ -621,8 +621,8 @@ def test_does_not_hold_elsewhere_with_a_gain_that_was_added(
     gain: float, content: Any, result: SearchResult
 ) -> None:
     with pytest.raises(BreachedError, match="is not reproduced: trained 8 times"):
-        _train_elsewhere(with_more_gain(content, gain), result.objective)
-    _train_elsewhere(content, result.objective)
+        _train_elsewhere(with_more_gain(content, gain), result.objective, None)
+    _train_elsewhere(content, result.objective, None)
 
 
 def test_does_not_hold_elsewhere_with_accuracies_that_were_added(
@@ -632,7 +632,7 @@ def test_does_not_hold_elsewhere_with_accuracies_that_were_added(
     for role, name in itertools.product(("baseline", "winner"), names):
         content[role][name] += 0.01
     with pytest.raises(BreachedError) as caught:
-        _train_elsewhere(content, result.objective)
+        _train_elsewhere(content, result.objective, None)
     assert {reason.split()[0] for reason in caught.value.args} == {
         f"{role}.{name}" for role in ("baseline", "winner") for name in names
     }
@@ -648,7 +648,7 @@ def test_cannot_be_checked_where_a_training_forgets_its_gain(
     )
     content["winner"]["params"] = {}
     with pytest.raises(CannotCheckError, match="Here this training forgets its gain"):
-        _train_elsewhere(content, chaotic)
+        _train_elsewhere(content, chaotic, None)
 
 
 def test_cannot_be_checked_with_few_test_images(content: Any, result: SearchResult) -> None:
@@ -658,7 +658,7 @@ def test_cannot_be_checked_with_few_test_images(content: Any, result: SearchResu
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), few, training=training, seed=3)
     content["split"] = {"train": 120, "val": 40, "test": 40}
     with pytest.raises(CannotCheckError) as refusal:
-        _train_elsewhere(content, objective)
+        _train_elsewhere(content, objective, None)
     assert re.fullmatch(
         r"Here this training forgets its gain: trained 8 times from weights moved in their last "
         r"bits, it is [+-]\d+\.\d\d ± 2\.50 pp with 40 test images, but it must be known to "
@@ -678,7 +678,7 @@ def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
     verdict = adnn.verify(forged(content, path), dataset=data)
     assert (verdict.status, verdict.holds) == ("within_tolerance", True)
     # One of 40 images would be 0.025 of an accuracy. It is where one more training is at 99 %.
-    gains = gains_of(_train_elsewhere(content, objective)[1])
+    gains = gains_of(_train_elsewhere(content, objective, None)[1])
     student = scipy.stats.t.ppf(0.995, 7) * np.std(gains, ddof=1) * np.sqrt(1 + 1 / 8)
     assert len(gains) == 8
     assert 0 < verdict.half_width == pytest.approx(student)
@@ -714,7 +714,7 @@ def test_of_forged_gains_at_most_one_in_twenty_holds(tmp_path: Path) -> None:
     gains = np.linspace(0.008, 0.017, 20)
     for gain, (path, objective) in zip(gains, contracts_of_digits(tmp_path), strict=True):
         try:
-            _train_elsewhere(with_more_gain(json.loads(path.read_text()), gain), objective)
+            _train_elsewhere(with_more_gain(json.loads(path.read_text()), gain), objective, None)
             statuses.append("holds")
         except (BreachedError, CannotCheckError) as error:
             statuses.append(type(error).__name__)

@@ -43,12 +43,12 @@ VERBS: dict[str, tuple[list[str], str, dict[str, Any]]] = {
         *("SearchRecord", {"study": "mine", "metric": "val_accuracy"}),
     ),
     "compare": (
-        ["own:objective", "--samplers", "tpe", "--max-trial", "2", "--seeds", "2,1"],
-        *("ComparisonFacts", {"study_name": "compare-own:objective", "seeds": [2, 1]}),
+        ["told_own:objective", "--samplers", "tpe", "--max-trial", "2", "--seeds", "2,1"],
+        *("ComparisonFacts", {"study_name": "compare-told_own:objective", "seeds": [2, 1]}),
     ),
     "plan": (["adnn.db", "c", "--gain", "0.002"], "SeedPlanFacts", {"gain": 0.002, "n_pilot": 3}),
     "recheck": (
-        ["adnn.db", "compare-own:objective/tpe/seed=1", "--evaluate", "own:objective"],
+        ["adnn.db", "compare-told_own:objective/tpe/seed=1", "--evaluate", "told_own:objective"],
         *("RecheckFacts", {"maximize": False, "against": None, "said_gain": None}),
     ),
     "variance": (
@@ -56,7 +56,7 @@ VERBS: dict[str, tuple[list[str], str, dict[str, Any]]] = {
         *("VarianceFacts", {"value_name": "val_accuracy", "n": 5, "n_lost": 0}),
     ),
     "compare-models": (
-        ["own:small", "own:wide", "--seeds", "3"],
+        ["told_own:small", "told_own:wide", "--seeds", "3"],
         *("ModelComparisonFacts", {"labels": ["small", "wide"], "seeds": [0, 1, 2]}),
     ),
     "compare-values": (
@@ -91,7 +91,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(path)
         # Without XLA, which takes longer than all the rest.
         patch.setattr(Program, "_compile", lambda *of, **_: compile_(*of, jit_compile=False))
-        (path / "own.py").write_text(FUNCTIONS)
+        (path / "told_own.py").write_text(FUNCTIONS)
         (path / "values.csv").write_text("seed,a,b\n0,1,2\n1,2,4\n2,4,3\n")
         keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path / "model.keras")
         search = ["search", *VERBS["search"][0][:-2], "--confirm", "0", "--contract", "first.json"]
