@@ -132,8 +132,11 @@ class Dataset:
         Images have channels, or are as high as wide, or of uint8 pixels.
         """
         height, *others = self.x_train.shape[1:]
-        is_pixels = len(others) == 1 and self.preprocessing.factor == preprocessing.PIXELS.factor
-        return "images" if len(others) == 2 or others == [height] or is_pixels else "examples"
+        factor = self.preprocessing.factor
+        is_pixels = len(others) == 1 and factor == preprocessing.PIXELS.factor
+        has_one_scale = not isinstance(factor, tuple) or len(factor) == 1
+        is_square = others == [height] and has_one_scale
+        return "images" if len(others) == 2 or is_square or is_pixels else "examples"
 
     @property
     def task(self) -> Task:

@@ -21,6 +21,7 @@ _MAX_CATEGORIES = 1000
 _LEAST_ROWS, _LEAST_SHARE = 2, 0.01
 # A range so narrow beside the values is that of their rounding errors.
 _LEAST_RANGE = 1e-12
+_OTHER_UNITS = 100.0  # Digits, whose borders are nearly empty, come to 16.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,8 +148,7 @@ class Preprocessing:
         What is constant becomes 0, and the features of categories stay 0 and 1. Images, which are
         of uint8 or as high as wide, have one scale; sequences one for each feature.
         """
-        _, *height, last = x_train.shape
-        is_one = x_train.dtype == np.uint8 or height == [last]
+        is_one = x_train.dtype == np.uint8 or _is_square_image(x_train)
         if isinstance(self.factor, tuple):
             is_one = len(self.factor) == 1
         axes = None if x_train.ndim == 3 and is_one else (*range(x_train.ndim - 1),)
@@ -188,6 +188,18 @@ class Preprocessing:
         return np.array(
             [self.target_mean or [0] * size, self.target_std or [1] * size], np.float32
         )
+
+
+def _is_square_image(x: NDArray[Any]) -> bool:
+    """Return whether inputs are as high as wide, and not sequences with as many steps as features.
+
+    Columns of images vary as rows do, but features of other units differ, and steps do not.
+    """
+    if x.ndim != 3 or x.shape[1] != x.shape[2]:
+        return False
+    ranges = [x.max(axis=axes) * 1.0 - x.min(axis=axes) for axes in ((0, 1), (0, 2))]
+    columns, rows = (r.max() / r[r > 0].min(initial=r.max()) if r.any() else 1.0 for r in ranges)
+    return bool(columns <= _OTHER_UNITS * rows)
 
 
 PIXELS = Preprocessing(factor=1 / 255)

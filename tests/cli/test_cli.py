@@ -480,6 +480,7 @@ TINY = ["--hidden", "16", "--epochs", "1", "--batch-size", "400", "--samplers", 
 
 
 class TestControlsAndPlans:
+    @pytest.mark.slow
     def test_of_the_command_line_are_those_of_python(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:

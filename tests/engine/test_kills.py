@@ -107,7 +107,7 @@ def is_finished(study: optuna.Study) -> bool:
     return all(trial.state.is_finished() for trial in study.trials)
 
 
-@pytest.mark.parametrize("searcher", [tpe, "annealing"])
+@pytest.mark.parametrize("searcher", [pytest.param(tpe, marks=pytest.mark.slow), "annealing"])
 def test_a_trial_that_had_only_begun_is_done_by_the_next_worker(
     searcher: Any, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 L = keras.layers
 N = 400
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 RNG = np.random.default_rng(0)
 WORDS = RNG.integers(0, 50, (N, 6))
 HAS_WORD = (WORDS < 5).any(axis=1)
@@ -146,7 +148,10 @@ AS_GIVEN: dict[str, tuple[Callable[[], keras.Model], Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", AS_GIVEN)
+@pytest.mark.parametrize(
+    "kind",
+    [k if k in ("embedding", "adapted normalization") else slow(k) for k in AS_GIVEN],
+)
 def test_what_a_model_takes_as_given_is_not_scaled(
     kind: str, said: pytest.LogCaptureFixture
 ) -> None:
@@ -238,16 +243,16 @@ def test_other_first_layers_take_scaled_inputs(first: Callable[[], list[Any]]) -
     assert features_as_given(model, (4,)) == {}
 
 
-@pytest.mark.parametrize("times", [5, 7])
+@pytest.mark.parametrize("times", [5, 7, 2])
 def test_each_feature_of_a_sequence_has_a_scale_of_its_own(times: int) -> None:
-    x = PRESSURE if times == 5 else np.concatenate([PRESSURE, PRESSURE[:, :2]], axis=1)
+    x = np.concatenate([PRESSURE, PRESSURE], axis=1)[:, :times]
     data = Dataset.from_arrays(x, RISES)
     assert len(data.preprocessing.factor) == 2  # type: ignore[arg-type]
     np.testing.assert_allclose(data.x_train.mean(axis=(0, 1)), 0, atol=1e-5)
     np.testing.assert_allclose(data.x_train.std(axis=(0, 1)), 1, rtol=1e-5)
     redrawn = data.redrawn(1)
     np.testing.assert_allclose(redrawn.x_train.std(axis=(0, 1)), 1, rtol=1e-5)
-    if times == 5:
+    if times == 5:  # With two it is as high as wide.
         expected = fitted(recurrent, (x - x.mean(axis=(0, 1))) / x.std(axis=(0, 1)), RISES)
         found = trained(recurrent, data).run.metrics["val_accuracy"]  # type: ignore[attr-defined]
         assert found == pytest.approx(expected, abs=0.05)
@@ -282,18 +287,18 @@ ENDS: dict[str, Callable[[Any], Any]] = {
     [
         ("average", None, True),
         ("average", False, True),
-        ("clipped", False, True),
-        ("column", None, True),
-        ("column", False, True),
-        ("hard_sigmoid", None, True),
-        ("hard_sigmoid", False, True),
         ("sigmoid", None, True),
-        ("reshaped", False, True),
-        ("two sigmoids", False, True),
         ("linear", None, False),
         ("linear", True, False),
         ("linear from zeros", None, False),
         ("tanh", None, False),
+        slow("clipped", False, True),
+        slow("column", None, True),
+        slow("column", False, True),
+        slow("hard_sigmoid", None, True),
+        slow("hard_sigmoid", False, True),
+        slow("reshaped", False, True),
+        slow("two sigmoids", False, True),
     ],
 )
 def test_outputs_are_what_the_loss_says_or_what_they_show(

@@ -224,7 +224,11 @@ def test_weighted_examples_and_targets_are_those_of_fit(task: Any, n_seeds: int)
 
 @pytest.mark.parametrize(
     ("monitor", "restore_best_weights", "min_delta"),
-    [("val_loss", True, 0), ("val_loss", False, 0.05), ("val_accuracy", True, 0.06)],
+    [
+        ("val_accuracy", True, 0.06),
+        pytest.param("val_loss", True, 0, marks=pytest.mark.slow),
+        pytest.param("val_loss", False, 0.05, marks=pytest.mark.slow),
+    ],
 )
 def test_early_stopping_is_that_of_keras(
     monitor: str, *, restore_best_weights: bool, min_delta: float

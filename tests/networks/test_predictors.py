@@ -39,7 +39,9 @@ KINDS: dict[str, tuple[Any, np.ndarray]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["a single output", pytest.param("a subclassed model", marks=pytest.mark.slow)]
+)
 def test_an_average_is_that_of_its_networks(kind: str) -> None:
     model, y = KINDS[kind]
     task: Any = {} if kind == "a single output" else {"task": "regression"}

@@ -87,7 +87,7 @@ def trained(model: Any, training: Training) -> dict[str, float]:
     return run.metrics
 
 
-@pytest.mark.parametrize("loss", [Squares(3.0), squares])
+@pytest.mark.parametrize("loss", [Squares(3.0), pytest.param(squares, marks=pytest.mark.slow)])
 def test_registered_ones_train_as_those_of_keras(loss: Any) -> None:
     settings: dict[str, Any] = {"optimizer": keras.optimizers.SGD(Falling(0.1)), "epochs": 2}
     settings["jit_compile"] = isinstance(loss, Squares)  # Once is enough.
@@ -107,7 +107,7 @@ def test_registered_ones_train_as_those_of_keras(loss: Any) -> None:
         assert found["val_loss"] == pytest.approx(trained(MLP(), keras_loss)["val_loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", [Squares(3.0), squares])
+@pytest.mark.parametrize("loss", [Squares(3.0), pytest.param(squares, marks=pytest.mark.slow)])
 def test_a_model_may_be_compiled_with_registered_ones(loss: Any) -> None:
     def build() -> keras.Model:
         model = keras.Sequential([keras.Input((3,)), Twice(), keras.layers.Dense(1)])

@@ -96,7 +96,11 @@ def test_killed_at_random_moments(
 
 
 @pytest.mark.parametrize(
-    ("sampler", "storage"), [("annealing", "sqlite:///{}/study.db"), ("greedy", "{}/journal.log")]
+    ("sampler", "storage"),
+    [
+        pytest.param("annealing", "sqlite:///{}/study.db", marks=pytest.mark.slow),
+        ("greedy", "{}/journal.log"),
+    ],
 )
 def test_several_processes_share_a_study(sampler: str, storage: str, tmp_path: Path) -> None:
     place = storage.format(tmp_path)
