@@ -178,6 +178,7 @@ def test_command_line_takes_files_and_functions(
     assert "Two models are called 'one'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_those_of_a_regression_are_compared_by_r2() -> None:
     x = np.random.default_rng(0).normal(size=(60, 3))
     data = adnn.Dataset.from_arrays(x, x.sum(axis=1), task="regression")

@@ -199,6 +199,7 @@ def test_models_are_made_where_nothing_disturbs_their_random_numbers() -> None:
     assert all(held)
 
 
+@pytest.mark.slow
 def test_threads_that_make_models_of_the_trial_lose_no_trial() -> None:
     def drawing(trial: Any) -> keras.Model:
         units = trial.suggest_categorical("width", WIDTHS)

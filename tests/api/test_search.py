@@ -221,7 +221,7 @@ def test_no_accuracy_can_gain_as_much(objective: InitOffsetObjective, url: str) 
     assert adnn.search(make_objective(metric="val_loss"), max_trial=1, max_gain=2).best is not None
 
 
-@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("batch_size", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_max_gain_ends_at_the_first_trial_that_reaches_it(
     batch_size: int, objective: InitOffsetObjective, url: str
 ) -> None:

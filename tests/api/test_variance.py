@@ -110,6 +110,7 @@ def test_refuses_what_is_wrong(wrong: dict[str, Any], said: str) -> None:
         adnn.measure_variance(**{"objective": lambda seed: seed, **wrong})
 
 
+@pytest.mark.slow
 def test_command_line_writes_a_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -176,7 +176,13 @@ def test_two_classes_by_one_sigmoid_and_a_compiled_model(tmp_path: Any) -> None:
     assert model.optimizer.clipnorm == 0.7
 
 
-@pytest.mark.parametrize("metric", [None, "val_rmse", keras.metrics.MeanAbsolutePercentageError()])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        keras.metrics.MeanAbsolutePercentageError(),
+        *(pytest.param(metric, marks=pytest.mark.slow) for metric in (None, "val_rmse")),
+    ],
+)
 def test_a_regression(metric: Any, tmp_path: Any) -> None:
     result = searched(adnn.MLP((16,)), TABLE, 40 + SUM, task="regression", metric=metric)
     assert result.study.direction.name == ("MAXIMIZE" if metric is None else "MINIMIZE")

@@ -945,6 +945,7 @@ class TestStreams:
         (folder / "read.json").write_text("{}")
         assert self.run_unread(["verify", "read.json"], PYTHONUNBUFFERED=unbuffered) == (2, "")
 
+    @pytest.mark.slow
     def test_of_another_encoding_show_escapes(self, folder: Path) -> None:
         self.store_comparison()
         environment = {**os.environ, "PYTHONIOENCODING": "ascii"}

@@ -84,6 +84,7 @@ def test_what_a_worker_elsewhere_began_is_made_when_it_shows_no_life(
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.slow
 def test_an_evaluation_that_takes_long_shows_life(watched: optuna.Study) -> None:
     def evaluate(number: int) -> float:
         if number == 3:

@@ -187,6 +187,7 @@ def test_no_error_leaves_a_trial_running(
     assert [params["restart"] for params, _ in values(result.study)] == list(range(6))
 
 
+@pytest.mark.slow
 def test_where_memory_runs_out_trials_are_trained_one_by_one(
     objective: InitOffsetObjective, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -695,6 +695,7 @@ def test_wrong_configurations_are_refused(config: Any) -> None:
 # The real thing.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _FOLDERS)
 def test_real_data(real_data: Path, name: str) -> None:
     dataset = load_dataset(name)

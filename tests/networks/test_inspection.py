@@ -243,7 +243,7 @@ def test_other_first_layers_take_scaled_inputs(first: Callable[[], list[Any]]) -
     assert features_as_given(model, (4,)) == {}
 
 
-@pytest.mark.parametrize("times", [5, 7, 2])
+@pytest.mark.parametrize("times", [pytest.param(5, marks=pytest.mark.slow), 7, 2])
 def test_each_feature_of_a_sequence_has_a_scale_of_its_own(times: int) -> None:
     x = np.concatenate([PRESSURE, PRESSURE], axis=1)[:, :times]
     data = Dataset.from_arrays(x, RISES)

@@ -160,7 +160,7 @@ def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dic
 
 
 # One of each sort; the others are of the slow tests.
-FAST = ("average", "compiled")  # Compiled: schedule and clipping.
+FAST = ("compiled",)  # With schedule and clipping.
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,9 @@ def test_over_seeds_each_kind_of_training_is_that_of_fit(kind: str) -> None:
 
 
 @pytest.mark.parametrize("n_seeds", [2, pytest.param(20, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize(
+    "task", ["classification", pytest.param("regression", marks=pytest.mark.slow)]
+)
 def test_weighted_examples_and_targets_are_those_of_fit(task: Any, n_seeds: int) -> None:
     x, y = digits.x_train[:300], digits.y_train[:300]
     weights = np.random.default_rng(0).random(300) * 3

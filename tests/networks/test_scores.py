@@ -43,7 +43,12 @@ def run_of(trainer: Trainer) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("outputs", "activation"), [(1, None), (1, "sigmoid"), (2, None), (2, "softmax")]
+    ("outputs", "activation"),
+    [
+        (2, None),
+        *(pytest.param(*k, marks=pytest.mark.slow) for k in ((1, None), (1, "sigmoid"))),
+        pytest.param(2, "softmax", marks=pytest.mark.slow),
+    ],
 )
 def test_metrics_of_two_classes_are_those_of_scikit_learn(
     outputs: int, activation: str | None, logs: pytest.LogCaptureFixture

@@ -211,8 +211,16 @@ def test_a_keras_model_is_the_same_in_any_company(build: Callable[[], keras.Mode
 @pytest.mark.parametrize(
     ("build", "training"),
     [
-        (MLP((16, 5), "tanh"), {"optimizer": "sgd", "learning_rate": 0.1, "batch_size": 32}),
-        (MLP((16,)), {"optimizer": "adam", "batch_size": 60, "shuffle": False}),
+        pytest.param(
+            MLP((16, 5), "tanh"),
+            {"optimizer": "sgd", "learning_rate": 0.1, "batch_size": 32},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            MLP((16,)),
+            {"optimizer": "adam", "batch_size": 60, "shuffle": False},
+            marks=pytest.mark.slow,
+        ),
         (
             lambda: keras.Sequential(
                 [
