@@ -228,7 +228,7 @@ class ModelComparisonFacts(Findings, ArmValues):
     arm = "model"
 
     def __post_init__(self) -> None:
-        self.names = self.seeds
+        self.names: Sequence[object] = self.seeds
         of_seeds = [[(i, seed) for i in range(len(self.labels))] for seed in self.seeds]
         is_done = [all(e in self.evaluations for e in of_seed) for of_seed in of_seeds]
         n_done = [*is_done, False].index(False)
