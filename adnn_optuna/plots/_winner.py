@@ -30,7 +30,8 @@ def plot_places(record: SearchRecord) -> go.Figure:
     is_loss = record.improvement(1.0, 0.0) < 0
     low, high = np.quantile(values, [0.0, 0.75] if is_loss else [0.25, 1.0]).tolist()
     scale: Any = {"colorscale": style.SCALE, "reversescale": is_loss, "cmin": low, "cmax": high}
-    figure.update_layout(coloraxis={**scale, "colorbar": {"thickness": 10, "outlinewidth": 0}})
+    bar = {"thickness": 10, "outlinewidth": 0, "title": {"text": metric, "side": "right"}}
+    figure.update_layout(coloraxis={**scale, "colorbar": bar})
     look: Any = {"size": 9, "coloraxis": "coloraxis", "line": {"width": 1}}
     said = [
         f"{style.seed_of(record)}trial {trial.number}: {unit.value(trial.values[0])} at "
