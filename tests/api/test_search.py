@@ -645,6 +645,7 @@ def test_a_training_that_diverges_ends_its_trial_only() -> None:
 
 
 @pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
+@pytest.mark.slow
 def test_a_baseline_that_diverges_is_replayed_and_reported(
     metric: Any, url: str, tmp_path: Path, logs: pytest.LogCaptureFixture
 ) -> None:

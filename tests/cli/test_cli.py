@@ -527,6 +527,7 @@ class TestControlsAndPlans:
         assert of_both[0] == of_both[1]
 
     @pytest.mark.filterwarnings("error:.* can decide nothing")
+    @pytest.mark.slow
     def test_without_a_comparison_a_pilot_is_run(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.run(["plan", *TINY[:-1], *LIMIT, "--gain", "0.2"]) == 0
         out, err = capsys.readouterr()

@@ -27,6 +27,7 @@ PRICES = 5e4 + 2e4 * (X @ [1, 2, -1, 0.5]) + 3e3 * RNG.normal(size=300)
 BOTH = np.column_stack([PRICES, 0.4 + 0.1 * X[:, 0]])
 
 
+@pytest.mark.slow
 def test_all_scores_are_in_the_users_units_and_as_good_as_of_keras(tmp_path: Any) -> None:
     data = Dataset.from_arrays(X, BOTH, task="regression")
     metrics = ["mean_absolute_percentage_error"]

@@ -124,7 +124,13 @@ def test_threads_share_a_database(tmp_path: Path) -> None:
     assert sorted(indices) == list(range(24))
 
 
-@pytest.mark.parametrize("sampler", ["annealing", "greedy", "random_restart"])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "annealing",
+        *(pytest.param(s, marks=pytest.mark.slow) for s in ("greedy", "random_restart")),
+    ],
+)
 def test_a_new_process_proposes_the_same(sampler: str, tmp_path: Path) -> None:
     place = str(tmp_path / "journal.log")
     for n_trials in (3, 8):
