@@ -5,7 +5,9 @@ Drawing needs Chromium or Chrome.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import optuna
 
 import adnn_optuna as adnn
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 
 
 def pictures() -> list[tuple[str, Path | None]]:
@@ -26,13 +28,15 @@ def pictures() -> list[tuple[str, Path | None]]:
 def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     names: dict[str, Any] = {"adnn": adnn, "optuna": optuna}
-    for code, file in pictures():
-        exec(code, names)  # noqa: S102 - it is the code of our own page
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            names["figure"].update_layout(template="plotly_white", font_size=13)
-            names["figure"].write_image(file, width=720, height=400, scale=1.25)
-            print(file.relative_to(HERE))
+    # The page's code writes files.
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        for code, file in pictures():
+            exec(code, names)  # noqa: S102 - it is the code of our own page
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                names["figure"].update_layout(template="plotly_white", font_size=13)
+                names["figure"].write_image(file, width=720, height=400, scale=1.25)
+                print(file.relative_to(HERE))
 
 
 if __name__ == "__main__":
