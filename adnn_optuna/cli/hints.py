@@ -22,7 +22,6 @@ def of_search(result: SearchResult, storage: str, data_dir: Path | None) -> dict
     """Return how to search on to twice the limit that was met, and how to look at the study."""
     from adnn_optuna.callbacks import LIMITS
     from adnn_optuna.engine.confirmation import SEEDS
-    from adnn_optuna.engine.retraining import is_random
 
     study, more = result.study, {}
     named = {"storage": storage, "study_name": study.study_name, "data_dir": data_dir}
@@ -30,8 +29,8 @@ def of_search(result: SearchResult, storage: str, data_dir: Path | None) -> dict
     if limit is not None:
         more["Go on"] = _adnn("resume", **named, **{limit.reason: f"{2 * limit(1).used(study):g}"})
     hints = _of_stored(storage, more)
-    best = result.best if result.confirmation is None else None
-    if hints and best is not None and is_random(result.objective.of(best.params)):
+    is_confirmed = result.confirmation is not None
+    if hints and result.best is not None and not (is_confirmed or result.is_unseeded):
         hints["Confirm it"] = _adnn("resume", **named, confirm=SEEDS)
     return hints
 

@@ -168,6 +168,11 @@ class SearchRecord:
         return float(self.attrs.get(name, math.nan))
 
     @property
+    def is_unseeded(self) -> bool:
+        """Whether no seed changes the training of the best trial, as far as that was noted."""
+        return self.best is not None and f"{stored.UNSEEDED}/{self.best.number}" in self.attrs
+
+    @property
     def done_trials(self) -> list[FrozenTrial]:
         """The trials that were run to an end, whatever came of them, by number."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if is_done(trial)]
@@ -307,10 +312,11 @@ def record_of(study: optuna.Study) -> SearchRecord:
             f"The study {study.study_name!r} has {len(study.directions)} objectives, but reports "
             "and figures are of one; give a study with one objective."
         )
-    check_attributes(study)
     attrs: dict[str, Any] = study.user_attrs
+    check_attributes(study, attrs)
     best = best_trial(study)
-    check_attributes(study, best)
+    if best is not None:
+        check_attributes(study, best)
     baseline = attrs.get(stored.BASELINE, math.nan)
     if best is not None and stored.CONFIG not in attrs:
         # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.

@@ -148,7 +148,7 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
             f"There is no study {study_name!r} in {storage_url(storage) or 'the storage'}; "
             + (f"it has {shown}." if names else "it has none.")
         ) from None
-    patiently(check_attributes, study)
+    patiently(lambda: check_attributes(study, study.user_attrs))
     return study
 
 

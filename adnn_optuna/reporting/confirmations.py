@@ -29,7 +29,7 @@ def statements(record: SearchRecord) -> dict[str, str]:
     if record.best is None or stored.CONFIG not in record.attrs:
         return {}
     facts = confirmation_of(record)
-    if facts is None and not _is_random(record):
+    if facts is None and record.is_unseeded:
         usual, repeats = (f"not known, as {_NO_SEED}.",) * 2
         return {HOLD: _hold(record, None), USUAL: usual, REPEATS: repeats}
     if facts is None:
@@ -50,7 +50,7 @@ def verdict(record: SearchRecord) -> str:
         said = "How much of the best value is luck is not known."
     elif record.is_restart:
         said = "Nothing repeats: this control moves nothing."
-    elif not _is_random(record):
+    elif record.is_unseeded:
         said = f"Whether anything repeats is not known, as {_NO_SEED}."
     elif (facts := confirmation_of(record)) is None:
         said = "Whether anything repeats on fresh seeds is not known."
@@ -63,11 +63,6 @@ def verdict(record: SearchRecord) -> str:
     if record.stop_reason is None:
         return f"The search has not ended; so far, {said[0].lower()}{said[1:]}"
     return said
-
-
-def _is_random(record: SearchRecord) -> bool:
-    """Return whether a seed changes the training of the winner, as far as is known."""
-    return record.best is None or f"{stored.UNSEEDED}/{record.best.number}" not in record.attrs
 
 
 def how_to_confirm(record: SearchRecord) -> str:

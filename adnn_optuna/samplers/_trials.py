@@ -4,7 +4,7 @@ import contextlib
 import functools
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from optuna.study import Study
@@ -119,13 +119,13 @@ class PerStudy(Generic[Kept]):
         return type(self), (self._create,)
 
 
-def check_attributes(study: Study, trial: FrozenTrial | None = None) -> None:
-    """Refuse a trial, or a study, whose attributes of ours are not as they are stored."""
-    if trial is None:
-        name, where = malformed(study.user_attrs), ""
+def check_attributes(study: Study, of: FrozenTrial | Mapping[str, Any]) -> None:
+    """Refuse a trial, or a study by its own, whose attributes of ours are not as stored."""
+    if isinstance(of, FrozenTrial):
+        name = malformed(of.system_attrs) or malformed(of.user_attrs)
+        where = f"trial {of.number} of "
     else:
-        name = malformed(trial.system_attrs) or malformed(trial.user_attrs)
-        where = f"trial {trial.number} of "
+        name, where = malformed(of), ""
     if name is not None:
         raise WrongValueError(
             f"The attribute {name!r} of {where}the study {study.study_name!r} is not what "

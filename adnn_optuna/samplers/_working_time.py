@@ -10,7 +10,7 @@ from datetime import datetime
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from adnn_optuna._attributes import ELAPSED, WORKED, Worked, malformed
+from adnn_optuna._attributes import ELAPSED, WORKED, Worked
 from adnn_optuna.samplers._trials import check_attributes
 
 
@@ -101,6 +101,5 @@ def _seen(trial: FrozenTrial, seconds: float, worked: Worked) -> float:
 def _worked(study: Study) -> dict[str, Worked]:
     """Return what the workers of a study stored, by their names."""
     attrs = study._storage.get_study_user_attrs(study._study_id)
-    if malformed(attrs):
-        check_attributes(study)
+    check_attributes(study, attrs)
     return {name: one for name, one in attrs.items() if name.startswith(f"{WORKED}/")}
