@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +18,11 @@ from adnn_optuna.accountability.contract import (
 )
 from adnn_optuna.engine.confirmation import MOVED, UNMOVED, Confirmation
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.retraining import is_random, retrain
 from adnn_optuna.evidence.confirmation import ConfirmationFacts, Estimate, facts_of, mean_gain
 from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.evidence.proportions import student_half_width
-
-if TYPE_CHECKING:
-    from tqdm.auto import tqdm
 
 FEWEST_FRESH = 20  # Pairs of a verifier: of fewer, forged gains of some points pass.
 # Of ten thousand honest confirmations one is called another than fresh pairs: many are verified.
@@ -118,7 +116,7 @@ def fresh_pairs(
     objective: InitOffsetObjective,
     own: np.ndarray,
     count: int,
-    bar: "tqdm[Any] | None",
+    bar: Bar | None,
 ) -> ConfirmationFacts:
     """Train so many pairs of winner and unmoved network from seeds that nobody knew before.
 

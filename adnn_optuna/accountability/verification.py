@@ -27,7 +27,7 @@ from adnn_optuna.accountability.fresh import (
 )
 from adnn_optuna.engine.ensembles import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.progress import progress_bar
+from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.retraining import Retrained, gains_of, look_of, retrain
 from adnn_optuna.evidence.confirmation import ConfirmationFacts
 from adnn_optuna.evidence.proportions import gain_interval, student_half_width
@@ -41,7 +41,6 @@ from adnn_optuna.networks.predictors import Predictor
 
 if TYPE_CHECKING:
     import keras
-    from tqdm.auto import tqdm
 
 _N_MOVED = 8  # Trainings of baseline and of winner that tell what last bits do.
 _LEVEL = 0.99
@@ -238,7 +237,7 @@ def _rebuild(
 
 
 def _train_here(
-    contract: dict[str, Any], objective: InitOffsetObjective, bar: "tqdm[Any] | None"
+    contract: dict[str, Any], objective: InitOffsetObjective, bar: Bar | None
 ) -> tuple[list[Retrained], list[str]]:
     """Train baseline and winner again, and say in a sentence if other bits came out.
 
@@ -268,7 +267,7 @@ def _train_here(
 
 
 def _train_elsewhere(
-    contract: dict[str, Any], objective: InitOffsetObjective, bar: "tqdm[Any] | None"
+    contract: dict[str, Any], objective: InitOffsetObjective, bar: Bar | None
 ) -> tuple[float, list[Retrained]]:
     """Train both several times, and refuse accuracies that such trainings do not have.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import optuna
 
+from adnn_optuna._checks import logger
 from adnn_optuna._units import printable
 from adnn_optuna.engine.evaluations import (
     Evaluation,
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 F = TypeVar("F", bound=Findings)
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 class Printed:
@@ -81,5 +80,5 @@ def found_by_evaluating(
         return make_evaluations(known, study, names, evaluate, **options)
     except KeyboardInterrupt:
         facts: Any = known(made_evaluations(study, names))
-        _logger.info("Interrupted. %s", facts._tell("claim"))
+        logger.info("Interrupted. %s", facts._tell("claim"))
         raise

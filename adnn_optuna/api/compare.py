@@ -17,7 +17,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import Declaration
-from adnn_optuna._checks import WrongValueError, as_positive_int
+from adnn_optuna._checks import WrongValueError, as_positive_int, logger
 from adnn_optuna.api._compared import Control, Samplers, what_is_compared
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult
@@ -32,8 +32,6 @@ from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, s
 from adnn_optuna.engine.studies import declaration_of, study_name_of
 from adnn_optuna.evidence import declarations
 from adnn_optuna.reporting.dashboard import save_notes
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 @interrupted_where_called
@@ -222,7 +220,7 @@ def _keep(storage: BaseStorage, study_name: str) -> None:
             if name == study_name or name.startswith(f"{study_name}/"):
                 optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=to)
     said = "Interrupted; all trials are kept%s. Compare again, with the same arguments, or resume."
-    _logger.log(level, said, where)
+    logger.log(level, said, where)
 
 
 def _is_over(
@@ -234,7 +232,7 @@ def _is_over(
     said = f"{len(comparison.seeds)} seeds, {n_decided} of {n_claims} claims decided"
     if bar is not None:
         bar.set_postfix_str(said)
-    _logger.info("%s: %s.", study_name, said)
+    logger.info("%s: %s.", study_name, said)
     return n_decided == n_claims or comparison.seconds >= (max_time or math.inf)
 
 

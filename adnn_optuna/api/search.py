@@ -14,7 +14,7 @@ from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongValueError, check_integer, check_output_file
+from adnn_optuna._checks import WrongValueError, check_integer, check_output_file, logger
 from adnn_optuna.accountability.contract import read_contract
 from adnn_optuna.accountability.fresh import confirmation_content
 from adnn_optuna.api._predicting import Predicting
@@ -45,8 +45,6 @@ from adnn_optuna.reporting.searches_claims import unowned_in_words
 
 if TYPE_CHECKING:
     import keras
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 class StoredSearch(Told, SearchRecord):
@@ -304,7 +302,7 @@ def run_search(
             "confirm=%d comes to nothing with test=False, for all that fresh seeds show is of the "
             "test score; result.confirm() looks at it later."
         )
-        _logger.warning(said, confirm)
+        logger.warning(said, confirm)
     try:
         with kept(study), progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
             shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
@@ -314,7 +312,7 @@ def run_search(
             loop.run()
             if n_before and loop.n_done == n_before:
                 said = "Nothing was left to do in study %r: it had ended by %s already."
-                _logger.info(said, study.study_name, study.user_attrs.get(stored.STOP_REASON))
+                logger.info(said, study.study_name, study.user_attrs.get(stored.STOP_REASON))
             result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
             note_randomness(result, objective)
             if test:
@@ -327,7 +325,7 @@ def run_search(
             )
     except KeyboardInterrupt:
         unowned = unowned_in_words(patiently(record_of, study))
-        _logger.info(f"{studies.resume_hint(study)} {unowned}".rstrip())
+        logger.info(f"{studies.resume_hint(study)} {unowned}".rstrip())
         raise
     save_notes([result])
     return result
@@ -340,4 +338,4 @@ def _log(trial: optuna.Trial, outcome: Outcome) -> None:
         said = (
             "Trial %d finished with value: %s and parameters: %s. Best is trial %d with value: %s."
         )
-        _logger.info(said, trial.number, outcome.value, trial.params, best.number, best.value)
+        logger.info(said, trial.number, outcome.value, trial.params, best.number, best.value)

@@ -29,6 +29,7 @@ from adnn_optuna._attributes import (
     STOP_REASON,
     SearchSettings,
 )
+from adnn_optuna._checks import logger
 from adnn_optuna.callbacks import Tally, callbacks_of
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.outcomes import Outcome, mark
@@ -51,8 +52,6 @@ from adnn_optuna.samplers._owners import (
     ownership,
     run_of_trials,
 )
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 # How long to wait before looking again whether others have done the rest, in seconds.
 _SECONDS_BETWEEN_LOOKS = 0.1
@@ -340,7 +339,7 @@ class Loop:
                     raise
                 # A server that was restarted may have told it, and not said so.
                 if ended.state != outcome.state:
-                    _logger.warning(
+                    logger.warning(
                         "Trial %d was ended by another worker, which saw no sign of life of this "
                         "one; its result is dropped and the trial is done again.",
                         trial.number,

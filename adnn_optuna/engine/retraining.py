@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import logger
 from adnn_optuna.engine.ensembles import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.scores import as_attributes, effective_number, variance_of_mean
 from adnn_optuna.engine.storages import patiently
@@ -24,9 +25,6 @@ from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Average
 from adnn_optuna.networks.training import Run, Trainer, is_finite
-
-if TYPE_CHECKING:
-    from tqdm.auto import tqdm
 
 
 class Retrained(NamedTuple):
@@ -139,7 +137,7 @@ def retrain(
     trainer: Trainer,
     starts: Sequence[Start | Sequence[Start]],
     stop: threading.Event | None = None,
-    bar: "tqdm[Any] | None" = None,
+    bar: Bar | None = None,
 ) -> Iterator[Retrained]:
     """Train from each of ``starts``, to save memory only one on each core at a time.
 

@@ -11,12 +11,11 @@ import optuna
 from optuna.storages import InMemoryStorage
 
 from adnn_optuna._attributes import NOTE
+from adnn_optuna._checks import logger
 from adnn_optuna._units import printable
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.comparison import ComparisonFacts
 from adnn_optuna.reporting import comparisons, comparisons_claims, searches, searches_claims
-
-_logger = optuna.logging.get_logger("optuna.adnn_optuna")
 
 
 def save_notes(
@@ -46,7 +45,7 @@ def save_notes(
                 save_note(study, note)
                 study.set_user_attr(NOTE, _digest(note))
     except Exception as error:  # noqa: BLE001 - whatever it is, the search itself is stored
-        _logger.warning("Nothing was saved for optuna-dashboard: %s", error)
+        logger.warning("Nothing was saved for optuna-dashboard: %s", error)
 
 
 def _note_of_search(record: SearchRecord) -> str:

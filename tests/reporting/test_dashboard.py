@@ -208,7 +208,7 @@ def test_a_search_ends_well_without_it(
         raise RuntimeError("the disk is full")
 
     monkeypatch.setattr(optuna_dashboard, "save_note", refuse)
-    monkeypatch.setattr(dashboard._logger, "propagate", True)
+    monkeypatch.setattr(dashboard.logger, "propagate", True)
     dashboard.save_notes([record_of(study)])
     said = "Nothing was saved for optuna-dashboard: the disk is full"
     assert [record.getMessage() for record in caplog.records] == [said]
