@@ -25,7 +25,6 @@ from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.ensembles import EnsembleFacts
 from adnn_optuna.networks.predictors import Predictor
-from adnn_optuna.networks.training import n_cores
 
 
 @dataclasses.dataclass
@@ -167,7 +166,7 @@ def ensemble(
         NAMES,
         members.train,
         stop=stop,
-        n_jobs=n_cores(),
+        n_jobs=trainer.n_at_once(),
         max_time=max_time,
         show_progress_bar=show_progress_bar,
     )

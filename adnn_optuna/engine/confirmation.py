@@ -128,7 +128,7 @@ def confirm_winner(
         _NAMES,
         evaluate,
         stop=stop,
-        n_jobs=n_cores(),
+        n_jobs=arms[UNMOVED][0].trainer.n_at_once(),
         show_progress_bar=show_progress_bar,
     )
 

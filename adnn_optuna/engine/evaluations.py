@@ -195,20 +195,23 @@ class _Worker:
     limit: MaxTimeCallback
     interval: int | None
     begun: set[int] = dataclasses.field(default_factory=set, init=False)
-    _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, init=False)
+    # Held to look and to begin, one thread at a time; told of when an evaluation has ended.
+    _ended: threading.Condition = dataclasses.field(
+        default_factory=threading.Condition, init=False
+    )
 
     def work(self, bar: Bar | None = None) -> None:
         """Make evaluations, also those of the dead, until none is left or time is up."""
         try:
             while not self.stop.is_set():
-                with self._lock:
+                with self._ended:
                     trials, missing = patiently(self._look, bar)
                     if not missing:  # Those that were begun are made.
                         return
                     trial = patiently(self._begin, trials, missing)
-                if trial is None:
-                    time.sleep(_SECONDS_BETWEEN_LOOKS)
-                else:
+                    if trial is None:  # Of other processes, nothing tells that one has ended.
+                        self._ended.wait(_SECONDS_BETWEEN_LOOKS)
+                if trial is not None:
                     self._make(trial)
         except BaseException:
             self.stop.set()
@@ -291,7 +294,9 @@ class _Worker:
                 _owners.end_trial(self.study, trial)
             raise
         finally:
-            self.begun.discard(trial._trial_id)
+            with self._ended:
+                self.begun.discard(trial._trial_id)
+                self._ended.notify_all()
 
     def _measured(self, evaluation: Evaluation) -> Measured:
         """Return what an evaluation comes to, NaN if to no value."""

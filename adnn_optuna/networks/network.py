@@ -176,9 +176,10 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
         raise MemoryError(_checks.TOO_LITTLE_MEMORY) from None
     _check_names(mlp, *shapes[:2])
 
+    of_kernels, of_biases = map(_initializer, (mlp.kernel_initializer, mlp.bias_initializer))
+
     def initializer(i: int, seed: int, restart: int) -> keras.initializers.Initializer:
-        spec = mlp.bias_initializer if i % 2 else mlp.kernel_initializer
-        return _seeded_initializer(spec, derived_seed(seed, restart, i))
+        return _seeded(of_biases if i % 2 else of_kernels, derived_seed(seed, restart, i))
 
     @functools.lru_cache(max(_BYTES_KEPT // n_bytes, 1))
     def draw(seed: int, restart: int) -> list[np.ndarray]:
@@ -234,7 +235,7 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
     for name, shape in (("kernel_initializer", kernel_shape), ("bias_initializer", bias_shape)):
         spec = getattr(mlp, name)
         try:
-            _seeded_initializer(spec, 0)(shape, dtype="float32")
+            _seeded(_initializer(spec), 0)(shape, dtype="float32")
         # Keras, NumPy and TensorFlow each refuse in their own way.
         except Exception as error:
             if _checks.is_out_of_memory(error):
@@ -245,16 +246,23 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
             ) from None
 
 
-def _seeded_initializer(spec: str | dict[str, Any], seed: int) -> keras.initializers.Initializer:
+def _initializer(spec: str | dict[str, Any]) -> keras.initializers.Initializer:
     import keras
 
     # Keras draws a default seed from Python's global source, which is left as it was.
-    with keras_files.undisturbed(seed):
-        initializer = keras.initializers.get(copy.deepcopy(spec))
-        config = initializer.get_config()
-        if "seed" in config:
-            initializer = type(initializer).from_config({**config, "seed": seed})
-    return initializer
+    with keras_files.undisturbed():
+        return keras.initializers.get(copy.deepcopy(spec))
+
+
+def _seeded(
+    initializer: keras.initializers.Initializer, seed: int
+) -> keras.initializers.Initializer:
+    config = initializer.get_config()
+    return (
+        type(initializer).from_config({**config, "seed": seed})
+        if "seed" in config
+        else initializer
+    )
 
 
 def derived_seed(*key: int) -> int:
