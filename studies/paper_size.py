@@ -105,13 +105,17 @@ class TrainingOnce(Trainer):
         super().__init__(trainer.architecture, trainer.training, trainer.dataset)
         self._known: dict[Start, Run] = {}
 
-    def train(self, starts: Sequence[Start], **options: Any) -> list[Run]:
-        """Return what came of each start, trained now or before."""
-        missing = [start for start in dict.fromkeys(starts) if start not in self._known]
-        runs = super().train(missing, **{**options, "keep_weights": True})
-        found = dict(zip(missing, runs, strict=True))
-        self._known |= {start: run for start, run in found.items() if run.status != "stopped"}
-        return [found.get(start) or self._known[start] for start in starts]
+    def _trained(
+        self, starts: Sequence[Start], n_at_once: int, **options: Any
+    ) -> Iterator[tuple[int, Run]]:
+        """Yield what came of each start, trained now or before."""
+        for i, start in enumerate(starts):
+            if (run := self._known.get(start)) is None:
+                options["keep_weights"] = True
+                [(_, run)] = super()._trained([start], n_at_once, **options)
+                if run.status != "stopped":
+                    self._known[start] = run
+            yield i, run
 
 
 def planned(settings: Settings) -> Iterator[tuple[str, int]]:

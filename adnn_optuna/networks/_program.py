@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import BEHAVIOUR
+from adnn_optuna.networks._arrays import as_tensor
 from adnn_optuna.networks._scores import Score, Scores
 from adnn_optuna.networks.behaviour import behaviour
 from adnn_optuna.networks.inspection import operations
@@ -278,3 +279,14 @@ def compiled(
         if len(_programs) > _N_PROGRAMS:
             del _programs[next(iter(_programs))]
         return program
+
+
+@functools.lru_cache(maxsize=32)
+def orders_of(rows: int, seed: int | None, first: int, count: int) -> tf.Tensor:
+    """Return the orders of the training rows from an epoch on: int32, of shape (count, rows)."""
+    orders = np.tile(np.arange(rows, dtype=np.int32), (count, 1))
+    for i in range(count):
+        if seed is not None:  # Counter-based, so no epoch needs the earlier.
+            words = np.random.Philox(np.random.SeedSequence((seed, first + i)))
+            orders[i] = np.random.Generator(words).permutation(rows)
+    return as_tensor(orders)

@@ -188,32 +188,65 @@ class Trainer:
         self,
         starts: Sequence[Start],
         *,
-        stop: threading.Event | None = None,
-        deadline: float = math.inf,
         after_epoch: Callable[[int, int, Metrics], bool] | None = None,
-        meanwhile: Callable[[float], object] | None = None,
         evaluate_each_epoch: bool = True,
         keep_weights: bool = False,
+        **limits: Any,
     ) -> list[Run]:
         """Train from each of ``starts``, and return what came of each.
 
         Args:
             starts: What to train from.
-            stop: After it is set, trainings end within about half a second.
-            deadline: The value of :func:`time.monotonic` at which trainings end, as soon.
             after_epoch: Called with (index in ``starts``, epoch from 0, metrics) for all trainings
                 before any goes on; where it returns :obj:`True`, that training is pruned.
-            meanwhile: Called about twice a second of a long training, with the epochs that it has
-                behind it, by any thread.
             evaluate_each_epoch: Whether to evaluate not only after the last epoch.
                 ``after_epoch`` implies it.
             keep_weights: Whether to return the trained weights.
+            **limits: Those of :meth:`train_in_turn`.
         """
-        self._program  # noqa: B018 - compiled here, where its errors are the caller's.
-        trainings = [_UnderWay(start, start.epochs or self.training.epochs) for start in starts]
-        epochs = max((training.last_epoch for training in trainings), default=0)
-        looks = (epochs,) if after_epoch is None else range(1, epochs + 1)
+        options = {**limits, "after_epoch": after_epoch, "keep_weights": keep_weights}
         evaluate = evaluate_each_epoch or after_epoch is not None
+        runs = dict(self._trained(starts, len(starts), **options, evaluate=evaluate))
+        return [runs[i] for i in range(len(starts))]
+
+    def n_at_once(self) -> int:
+        """Return how many trainings are best begun at once, as far as the memory allows.
+
+        Fewer would leave cores idle as often as others wait for the last one.
+        """
+        weights = self.architecture.initial_weights(0, 0)
+        # Weights and up to two moments of each, before and after an epoch.
+        bytes_of_one = 6 * sum(array.nbytes for array in weights)
+        return max(min(_AT_ONCE, _BYTES_AT_ONCE // bytes_of_one), 1)
+
+    def train_in_turn(self, starts: Sequence[Start], **limits: Any) -> Iterator[Run]:
+        """Train to the end from each of ``starts``, to save memory only some at a time.
+
+        While the caller looks at one, others go on. The ``limits`` are ``stop``, an event, after
+        which trainings end within about half a second; ``deadline``, of :func:`time.monotonic`, at
+        which they end as soon; ``meanwhile``, called about twice a second of a long training, by
+        any thread, with the epochs that it has behind it.
+        """
+        at_once = max(n_cores(), self.n_at_once())
+        return (run for _, run in self._trained(starts, at_once, **limits))
+
+    def _trained(
+        self,
+        starts: Sequence[Start],
+        n_at_once: int,
+        *,
+        stop: threading.Event | None = None,
+        deadline: float = math.inf,
+        after_epoch: Callable[[int, int, Metrics], bool] | None = None,
+        meanwhile: Callable[[float], object] | None = None,
+        evaluate: bool = False,
+        keep_weights: bool = True,
+    ) -> Iterator[tuple[int, Run]]:
+        """Train, and yield what came of each as it ends, with its index in ``starts``."""
+        self._program  # noqa: B018 - compiled here, where its errors are the caller's.
+        # Those that have not ended: no memory is to be held for the others.
+        trainings = dict(enumerate(_UnderWay(s, s.epochs or self.training.epochs) for s in starts))
+        epochs = max((training.last_epoch for training in trainings.values()), default=0)
         evaluate |= self.training.patience is not None
         abandoned = threading.Event()
         futures: list[Future[None]] = []
@@ -233,20 +266,19 @@ class Trainer:
             training.run.seconds += time.monotonic() - began
 
         try:
-            for look in looks:
-                running = [(i, t) for i, t in enumerate(trainings) if t.run.status == "running"]
-                futures = []
-                for _, training in running:
-                    # In this thread: settings of Keras, such as its global policy, are a thread's.
-                    rate = training.start.learning_rate or self.training.fixed_learning_rate
-                    training.state = training.state or [
-                        *map(as_tensor, self.initial_weights(training.start)),
-                        *self._program.optimizer_state(rate),
-                    ]
-                    futures.append(_threads().submit(advance, training, look))
-                for (i, training), future in zip(running, futures, strict=True):
-                    future.result()
-                    run = training.run
+            for look in (epochs,) if after_epoch is None else range(1, epochs + 1):
+                running, futures = [*trainings], []
+                for k, i in enumerate(running):
+                    for one in map(trainings.__getitem__, running[len(futures) : k + n_at_once]):
+                        # In this thread: settings of Keras, such as its global policy, are its.
+                        rate = one.start.learning_rate or self.training.fixed_learning_rate
+                        one.state = one.state or [
+                            *map(as_tensor, self.initial_weights(one.start)),
+                            *self._program.optimizer_state(rate),
+                        ]
+                        futures.append(_threads().submit(advance, one, look))
+                    futures[k].result()
+                    run = trainings[i].run
                     if (
                         after_epoch is not None
                         and run.status in {"running", "complete"}
@@ -255,41 +287,23 @@ class Trainer:
                         run.status = "pruned"
                     if run.status != "running":
                         if keep_weights:
-                            weights = self._program.weights(training.state)
+                            weights = self._program.weights(trainings[i].state)
                             run.weights = [values.numpy() for values in weights]
-                        training.state, training.best_state = [], []
+                        del trainings[i]
+                        yield i, run
         finally:
             # Where this thread was interrupted, those that train were not. Where memory ran out,
             # the others' is free before the caller tries again.
             abandoned.set()
             wait(futures)
-        return [training.run for training in trainings]
-
-    def n_at_once(self) -> int:
-        """Return how many trainings are best begun at once, as far as the memory allows.
-
-        Fewer would leave cores idle as often as others wait for the last one.
-        """
-        weights = self.architecture.initial_weights(0, 0)
-        # Weights and up to two moments of each, before and after an epoch.
-        bytes_of_one = 6 * sum(array.nbytes for array in weights)
-        return max(min(_AT_ONCE, _BYTES_AT_ONCE // bytes_of_one), 1)
-
-    def train_in_turn(self, starts: Sequence[Start], **limits: Any) -> Iterator[Run]:
-        """Train to the end from each of ``starts``, to save memory only some at a time.
-
-        The ``limits`` are ``stop``, ``deadline`` and ``meanwhile`` of :meth:`train`.
-        """
-        n = max(n_cores(), self.n_at_once())
-        for first in range(0, len(starts), n):
-            some = starts[first : first + n]
-            yield from self.train(some, **limits, evaluate_each_epoch=False, keep_weights=True)
 
     def _advance(self, training: _UnderWay, seconds: float, *, evaluate: bool) -> None:
         """Train and score by one call of about so many seconds; score if asked to or at the end.
 
         The call is for whole epochs, a part of one, or a part of its scores.
         """
+        from adnn_optuna.networks._program import orders_of
+
         run, step, budget = training.run, training.step, int(seconds / self._seconds_per_row)
         begin, of_epoch = run.epochs % self._orders_epochs, int(self._work[self._n_batches])
         count = 1
@@ -376,22 +390,10 @@ def is_finite(metrics: Metrics) -> bool:
 
 def n_cores() -> int:
     """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # macOS and Windows do not tell.
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    of_machine = os.cpu_count() or 1  # macOS and Windows do not tell of the process.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else of_machine
 
 
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n_cores(), thread_name_prefix="training")
-
-
-@functools.lru_cache(maxsize=32)
-def orders_of(rows: int, seed: int | None, first: int, count: int) -> tf.Tensor:
-    """Return the orders of the training rows from an epoch on: int32, of shape (count, rows)."""
-    orders = np.tile(np.arange(rows, dtype=np.int32), (count, 1))
-    for i in range(count):
-        if seed is not None:  # Counter-based, so no epoch needs the earlier.
-            words = np.random.Philox(np.random.SeedSequence((seed, first + i)))
-            orders[i] = np.random.Generator(words).permutation(rows)
-    return as_tensor(orders)

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 import warnings
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,13 @@ import tensorflow as tf
 
 import adnn_optuna.networks.training as training_module
 from adnn_optuna.networks._arrays import as_tensor
+from adnn_optuna.networks._program import orders_of
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import load_dataset
 from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.training import Trainer, orders_of
+from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -474,6 +476,14 @@ def test_each_training_tells_its_own_seconds(digits: Trainer) -> None:
 
 def test_no_starts_no_runs(digits: Trainer) -> None:
     assert digits.train([]) == []
+
+
+def test_in_turn_nothing_holds_what_the_caller_drops(digits: Trainer) -> None:
+    dropped: list[weakref.ref[Any]] = []
+    for run in digits.train_in_turn([start(digits, seed=seed) for seed in range(12)]):
+        assert sum(ref() is not None for ref in dropped) <= 1  # The one before, until now.
+        dropped.append(weakref.ref(run))
+    assert len(dropped) == 12
 
 
 @pytest.mark.parametrize(
