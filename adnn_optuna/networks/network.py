@@ -179,7 +179,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
     of_kernels, of_biases = map(_initializer, (mlp.kernel_initializer, mlp.bias_initializer))
 
     def initializer(i: int, seed: int, restart: int) -> keras.initializers.Initializer:
-        return _seeded(of_biases if i % 2 else of_kernels, derived_seed(seed, restart, i))
+        return (of_biases if i % 2 else of_kernels)(derived_seed(seed, restart, i))
 
     @functools.lru_cache(max(_BYTES_KEPT // n_bytes, 1))
     def draw(seed: int, restart: int) -> list[np.ndarray]:
@@ -235,7 +235,7 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
     for name, shape in (("kernel_initializer", kernel_shape), ("bias_initializer", bias_shape)):
         spec = getattr(mlp, name)
         try:
-            _seeded(_initializer(spec), 0)(shape, dtype="float32")
+            _initializer(spec)(0)(shape, dtype="float32")
         # Keras, NumPy and TensorFlow each refuse in their own way.
         except Exception as error:
             if _checks.is_out_of_memory(error):
@@ -246,23 +246,16 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
             ) from None
 
 
-def _initializer(spec: str | dict[str, Any]) -> keras.initializers.Initializer:
+def _initializer(spec: str | dict[str, Any]) -> Callable[[int], keras.initializers.Initializer]:
+    """Return what makes the initializer of a seed."""
     import keras
 
     # Keras draws a default seed from Python's global source, which is left as it was.
     with keras_files.undisturbed():
-        return keras.initializers.get(copy.deepcopy(spec))
-
-
-def _seeded(
-    initializer: keras.initializers.Initializer, seed: int
-) -> keras.initializers.Initializer:
-    config = initializer.get_config()
-    return (
-        type(initializer).from_config({**config, "seed": seed})
-        if "seed" in config
-        else initializer
-    )
+        made = keras.initializers.get(copy.deepcopy(spec))
+    if "seed" not in (config := made.get_config()):
+        return lambda _: made
+    return lambda seed: type(made).from_config({**config, "seed": seed})
 
 
 def derived_seed(*key: int) -> int:
