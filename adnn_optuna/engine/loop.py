@@ -327,10 +327,10 @@ class Loop:
     def _tell(self, trials: list[optuna.Trial], outcomes: list[Outcome], began: float) -> None:
         """Tell what came of trials; those after the one that gained enough count for nothing."""
         for trial, outcome in zip(trials, outcomes, strict=True):
-            if outcome.is_stopped:
+            if outcome.status == "stopped":
                 continue
             if patiently(self._has_gained_enough):
-                outcome = Outcome(TrialState.PRUNED, is_cut_off=True)  # noqa: PLW2901
+                outcome = Outcome("timeout")  # noqa: PLW2901
             try:
                 patiently(self._tell_one, trial, outcome, time.monotonic() - began)
             except (UpdateFinishedTrialError, ValueError):
