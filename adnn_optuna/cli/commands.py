@@ -25,7 +25,6 @@ def search(
     study_name: opt.NewName = None,
     test: bool = True,
     confirm: str = "auto",
-    contract: opt.Contract = None,
     quiet: opt.Quiet = False,
     **objective: Any,
 ) -> out.Answer:
@@ -40,10 +39,6 @@ def search(
       adnn search --max-trial 20 --contract digits.contract.json
       adnn search --sampler greedy --hidden 256,256 --max-time 600 --report search.html
     """
-    from adnn_optuna.accountability.contract import check_contract_path
-
-    if contract is not None:
-        check_contract_path("--contract", contract, objective["dataset"])
     names = {key: value for key, value in objective.items() if key != "dataset"}
     name = opt.default_name(f"{Path(objective['dataset']).stem}-{sampler}", names)
     result = adnn.search(
@@ -176,10 +171,6 @@ def ensemble(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     study_name: opt.NewName = None,
     max_time: float | None = None,
-    save: Annotated[
-        Path | None, "The .keras file for the average, one model of raw inputs."
-    ] = None,
-    contract: opt.Contract = None,
     quiet: opt.Quiet = False,
     **network: Any,
 ) -> out.Answer:
@@ -192,12 +183,6 @@ def ensemble(
       adnn ensemble --hidden 64,64 --save ensemble.keras
       adnn ensemble --n 10 --dataset fashion_mnist --report ensemble.html
     """
-    from adnn_optuna.accountability.contract import check_contract_path
-
-    if save is not None:
-        check_output_file("--save", save, ".keras")
-    if contract is not None:
-        check_contract_path("--contract", contract, network["dataset"])
     result = adnn.ensemble(
         opt.make_network(**network),
         n,

@@ -33,6 +33,7 @@ Contract = Annotated[
     "Write the result as a contract (.json), which adnn verify checks, and beside it the winner's "
     "trained weights (.npz).",
 ]
+Save = Annotated[Path | None, "The .keras file for the average, one model of raw inputs."]
 Report = Annotated[Path | None, "The .html file for a report, all figures included."]
 ModelCard = Annotated[Path | None, "The .md file for a model card that Hugging Face reads."]
 Plot = Annotated[Path | None, "The .html file for the figure."]
@@ -139,6 +140,8 @@ def make_objective(
 
 
 _OUTPUT: dict[str, Any] = {
+    "contract": Contract,
+    "save": Save,
     "plot": Plot,
     "report": Report,
     "model_card": ModelCard,
@@ -152,12 +155,13 @@ _MADE_BY: dict[str, tuple[Callable[..., object], tuple[str, ...], str]] = {
     "network": (make_network, ("MLP", "InitOffsetObjective"), "Network"),
     "objective": (make_objective, ("OffsetSpace",), "Offsets"),
 }
-_PAGES = ("plot", "report", "model_card")  # What is checked before there is what to write.
+# Files that are checked before there is what to write, by the suffixes that they must have.
+_SUFFIXES = {"plot": ".html", "report": ".html", "model_card": ".md", "save": ".keras"}
 # The group of what a verb takes itself, where it has one.
 _GROUPS = {
     "data_dir": "Data",
     **dict.fromkeys(("max_trial", "max_time"), "Limits"),
-    **dict.fromkeys(("contract", "save", "output", *_OUTPUT), "Output"),
+    **dict.fromkeys(("output", *_OUTPUT), "Output"),
 }
 # Where a verb's own options are, if not in the function of its name.
 _DOCUMENTED = {
@@ -197,6 +201,10 @@ def with_help(
     @functools.wraps(verb)
     def command(*, json: bool, **options: Any) -> None:
         shown = {name: options[name] for name in ("quiet", *files)}
+        if "dataset" in options and shown.get("contract") is not None:
+            from adnn_optuna.accountability.contract import check_contract_path
+
+            check_contract_path("--contract", shown["contract"], options["dataset"])
         options = {name: value for name, value in options.items() if name not in {*own} - {*taken}}
         if "limits" in given:
             options["limits"] = {limit.name: options.pop(limit.name) for limit in limits}
@@ -227,16 +235,16 @@ def _explained(
             note = copy.copy(note)
             if annotation is bool and parameter.default is False and not note.param_decls:
                 note.param_decls = (f"--{name.replace('_', '-')}",)
-            note.callback = _check_page if name in _PAGES else None
+            note.callback = _check_file if name in _SUFFIXES else None
             note.rich_help_panel = _GROUPS.get(name, group)
         own[name] = parameter.replace(annotation=Annotated[annotation, note])
     return {**passed_on, **own}
 
 
-def _check_page(option: typer.CallbackParam, file: Path | None) -> Path | None:
+def _check_file(option: typer.CallbackParam, file: Path | None) -> Path | None:
     """Refuse a file that cannot be written, before there is what to write."""
     if file is not None:
-        check_output_file(option.opts[0], file, ".md" if option.name == "model_card" else ".html")
+        check_output_file(option.opts[0], file, _SUFFIXES[option.name or ""])
     return file
 
 

@@ -28,7 +28,6 @@ from optuna.samplers import (
     TPESampler,
 )
 from optuna.study import Study
-from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Proposal, Trained
@@ -110,8 +109,7 @@ class LongerObjective(OneTrialObjective):
         space = cast("ControlSpace", self.space)
         [run] = self.trainer.train([self.start({space.parameter: space.high})], **limits)
         if run.status == "stopped" or not run.history:
-            is_stopped = run.status == "stopped"
-            return [Outcome(TrialState.PRUNED, is_cut_off=not is_stopped, is_stopped=is_stopped)]
+            return [Outcome(run.status)]
         patiently(self.set_baseline, trial.study, run.history[: int(space.unmoved)][-1])
         best, value = len(run.history) - 1, math.nan
         for epoch, metrics in enumerate(run.history):
@@ -122,9 +120,9 @@ class LongerObjective(OneTrialObjective):
                 patiently(trial.report, value, epoch)
         trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
         if math.isnan(value):
-            return [Outcome(TrialState.FAIL, None, run.metrics, trained)]
+            return [Outcome("diverged", None, run.metrics, trained)]
         self.store_found(trial, best + 1)
-        return [Outcome(TrialState.COMPLETE, value, run.history[best], trained)]
+        return [Outcome("complete", value, run.history[best], trained)]
 
 
 class _OneTrialSampler(RandomRestartSampler):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import threading
 from collections.abc import Mapping
@@ -31,7 +30,7 @@ from adnn_optuna.engine.evaluations import (
     seeds_to_confirm,
 )
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.records import SearchRecord, is_of_trial
+from adnn_optuna.engine.records import SearchRecord, is_of_trial, store
 from adnn_optuna.engine.retraining import gains_of, is_random, retrain
 from adnn_optuna.engine.scores import as_attributes, from_attributes
 from adnn_optuna.engine.storages import patiently
@@ -106,7 +105,7 @@ def confirm_winner(
             "seeds": [*seeds_to_confirm(experiment, best.params, n_seeds)],
             "arms": [*arms],
         }
-        patiently(record.study.set_user_attr, name, declared)
+        store(record, name, declared)
     # As the first worker declared it, and with the other winners.
     record.attrs.update(patiently(lambda: record.study.user_attrs))
     # Of whatever study had the name before, as the seeds are of the experiment.
@@ -122,8 +121,16 @@ def confirm_winner(
         # Also of one that diverged: whoever trains so gets such a network.
         return Measured(run.score, as_attributes(stored.SCORES, run.scores))
 
+    needed = _evaluations(record.attrs[name])
+
+    def trainings(made: Mapping[Evaluation, float]) -> Findings:
+        found = Findings({e: made[e] for e in needed if e in made}, study.study_name)
+        found.missing = [evaluation for evaluation in needed if evaluation not in made]
+        found.n_evaluations = len(needed)
+        return found
+
     make_evaluations(
-        functools.partial(_Trainings, study_name=study.study_name, confirmed=record.attrs[name]),
+        trainings,
         study,
         _NAMES,
         evaluate,
@@ -133,20 +140,8 @@ def confirm_winner(
     )
 
 
-@dataclasses.dataclass
-class _Trainings(Findings):
-    """The trainings that a confirmation needs."""
-
-    confirmed: Confirmed = dataclasses.field(kw_only=True)
-
-    def __post_init__(self) -> None:
-        needed = _evaluations(self.confirmed)
-        self.evaluations = {e: v for e, v in self.evaluations.items() if e in set(needed)}
-        self.n_evaluations = len(needed)
-        self.missing = [evaluation for evaluation in needed if evaluation not in self.evaluations]
-
-
 def _evaluations(confirmed: Confirmed) -> list[Evaluation]:
+    """Return the trainings that a confirmation needs."""
     return [
         (confirmed["trial"], arm, seed) for seed in confirmed["seeds"] for arm in confirmed["arms"]
     ]
@@ -230,9 +225,7 @@ def repeat_winner(
     gain = 0.0
     if starts[0] != starts[1]:
         [gain] = gains_of([*retrain(winner.trainer, starts, stop)])
-    name = f"{stored.REPEATED}/{best.number}"
-    patiently(record.study.set_user_attr, name, gain)
-    record.attrs[name] = gain
+    store(record, f"{stored.REPEATED}/{best.number}", gain)
 
 
 def _name(record: SearchRecord) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import optuna
-from optuna.trial import TrialState
 
 from adnn_optuna._attributes import Trained
 from adnn_optuna.engine.objective import InitOffsetObjective, OneTrialObjective
@@ -67,13 +66,12 @@ class EnsembleObjective(OneTrialObjective):
                 average.add(run)
                 patiently(trial.report, average.value(self.metric), average.n)
         if run.status == "stopped" or not average.n:
-            is_stopped, is_cut_off = run.status == "stopped", run.status == "timeout"
-            state = TrialState.PRUNED if is_stopped or is_cut_off else TrialState.FAIL
-            return [Outcome(state, None, None, trained, is_cut_off, is_stopped)]
+            is_over = run.status in ("complete", "diverged")
+            return [Outcome("diverged" if is_over else run.status, trained=trained)]
         self._tested = (self.seed, len(ended)), ended[0], average
         self.store_found(trial, len(ended))
         metrics = average.metrics
-        return [Outcome(TrialState.COMPLETE, metrics[self.metric], metrics, trained)]
+        return [Outcome("complete", metrics[self.metric], metrics, trained)]
 
     def take_tested(self, params: dict[str, Any]) -> tuple[Run, Average] | None:
         """Return the unmoved network and the average if these are what was trained last, once."""

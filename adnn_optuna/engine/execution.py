@@ -17,7 +17,7 @@ from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import KeyedObjective, number, with_seed
 from adnn_optuna.engine.progress import Bar
-from adnn_optuna.engine.records import SearchRecord, record_of
+from adnn_optuna.engine.records import SearchRecord, record_of, store
 from adnn_optuna.engine.retraining import look_at_test_set
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
@@ -139,4 +139,4 @@ def evaluate_afresh(
         with contextlib.suppress(TrialPruned):
             seed = derived_seed(objective.seed, 1, int(name.rpartition("/")[2]))
             value = number(evaluate(copy.deepcopy(record.best), seed))
-        patiently(record.study.set_user_attr, name, value if math.isfinite(value) else None)
+        store(record, name, value if math.isfinite(value) else None)

@@ -46,6 +46,7 @@ from adnn_optuna.samplers import IndexedSampler, KeyedSampler
 from adnn_optuna.samplers._keyed import COUNTING, is_drawn
 from adnn_optuna.samplers._owners import (
     claim_of,
+    end_trial,
     is_alive,
     is_own,
     owner_of,
@@ -146,8 +147,8 @@ class Loop:
         self._look()
         if reason := self._limit():
             return reason, 0
-        n_done, n_live = self._tally.n_done, len(self._live())
-        n_waiting, n_free = sum(map(has_parameters, self._waiting())), self._n_proposals()
+        n_done, n_live, n_free = self._tally.n_done, len(self._live()), self._n_proposals()
+        n_waiting = sum(map(has_parameters, self._in_state(TrialState.WAITING)))
         if not (n_live or n_waiting or n_free):
             return "exhausted", 0
         # Up to the end of a batch: the proposals of the next one learn from this one, also where
@@ -180,23 +181,19 @@ class Loop:
         if abandoned:
             self._look()
 
-    def _waiting(self) -> list[FrozenTrial]:
-        unfinished = self._tally.reader.unfinished.values()
-        return [t for t in unfinished if t.state == TrialState.WAITING]
+    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
+        """Return the trials that wait, or run, as of the last look."""
+        return [t for t in self._tally.reader.unfinished.values() if t.state == state]
 
     def _fail(self, trial: FrozenTrial) -> None:
         """End a trial that is to be done again."""
         # First, or it were lost where this worker dies in between. Others may do the same.
         enqueue_again(self._study, trial)
-        with contextlib.suppress(UpdateFinishedTrialError):
-            self._study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        end_trial(self._study, trial)
 
     def _live(self) -> list[FrozenTrial]:
         """Return the trials of which a result is expected."""
-        running = [
-            t for t in self._tally.reader.unfinished.values() if t.state == TrialState.RUNNING
-        ]
-        return [trial for trial in running if self._lives(trial)]
+        return [*filter(self._lives, self._in_state(TrialState.RUNNING))]
 
     def _lives(self, trial: FrozenTrial) -> bool:
         if (alive := is_alive(trial)) is not None:
@@ -303,8 +300,8 @@ class Loop:
         Nothing else would tell of a trial whose worker dies right there that it is nobody's.
         """
         storage: Any = self._study._storage
-        waiting = (trial for trial in self._waiting() if trial._trial_id not in self._open)
-        if (trial := next(waiting, None)) is None:
+        waiting = self._in_state(TrialState.WAITING)
+        if (trial := next((t for t in waiting if t._trial_id not in self._open), None)) is None:
             new = optuna.create_trial(state=TrialState.WAITING)
             trial = storage.get_trial(storage.create_new_trial(self._study._study_id, new))
         with contextlib.suppress(UpdateFinishedTrialError):
@@ -327,10 +324,10 @@ class Loop:
     def _tell(self, trials: list[optuna.Trial], outcomes: list[Outcome], began: float) -> None:
         """Tell what came of trials; those after the one that gained enough count for nothing."""
         for trial, outcome in zip(trials, outcomes, strict=True):
-            if outcome.is_stopped:
+            if outcome.status == "stopped":
                 continue
             if patiently(self._has_gained_enough):
-                outcome = Outcome(TrialState.PRUNED, is_cut_off=True)  # noqa: PLW2901
+                outcome = Outcome("timeout")  # noqa: PLW2901
             try:
                 patiently(self._tell_one, trial, outcome, time.monotonic() - began)
             except (UpdateFinishedTrialError, ValueError):
@@ -386,9 +383,8 @@ class Loop:
 
     def _tidy(self, *, is_interrupt: bool) -> None:
         """End the trials that are under way, and say that the user interrupted the run."""
-        for trial_id in self._open:
-            with contextlib.suppress(UpdateFinishedTrialError):
-                self._study._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        for trial in self._open.values():
+            end_trial(self._study, trial)
         self._open.clear()
         self._look()
         if is_interrupt and self._n_trials_before is not None:

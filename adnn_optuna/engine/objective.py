@@ -23,7 +23,7 @@ from adnn_optuna.engine.experiment import Experiment, takes_trial
 from adnn_optuna.engine.outcomes import Outcome, best_trial, mark
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.keras_files import undisturbed
-from adnn_optuna.networks.training import Run, is_finite
+from adnn_optuna.networks.training import Run, Status, is_finite
 from adnn_optuna.samplers._trials import PerStudy
 
 _ANOTHER = "{} belongs to another objective ({}); use another study name or the same settings."
@@ -310,17 +310,14 @@ class InitOffsetObjective(Experiment):
         return gain > 0 or (gain == 0 and trial.number < best.number)
 
     def _outcome(self, run: Run, *, is_pruned: bool) -> Outcome:
-        status = "pruned" if is_pruned else run.status
-        metrics = run.metrics if run.history else None
+        status: Status = "pruned" if is_pruned else run.status
         trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
-        if metrics is not None and not is_finite(metrics):
-            return Outcome(TrialState.FAIL, None, metrics, trained)
-        if metrics is not None and status == "complete":
-            return Outcome(TrialState.COMPLETE, metrics[self.metric], metrics, trained)
-        is_cut_off, is_stopped = status == "timeout", status == "stopped"
-        if is_cut_off and math.isfinite(whole := self.trainer.seconds):
+        if not is_finite(run.metrics):
+            status = "diverged"
+        if status == "timeout" and math.isfinite(whole := self.trainer.seconds):
             trained["whole"] = whole
-        return Outcome(TrialState.PRUNED, None, metrics, trained, is_cut_off, is_stopped)
+        value = run.metrics[self.metric] if status == "complete" else None
+        return Outcome(status, value, run.metrics if run.history else None, trained)
 
 
 class OneTrialObjective(InitOffsetObjective):

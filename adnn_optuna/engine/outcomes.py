@@ -18,21 +18,27 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.networks.network import derived_seed
+from adnn_optuna.networks.training import Status
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a trial ends: FAIL is that its training diverged.
+    """How a trial ends, by the status of its training.
 
-    If a limit cut it off, it is PRUNED. If the user stopped it, it is not told, but done again.
+    That of one that any limit cut off is ``"timeout"``. If the user stopped it, it is not told,
+    but done again.
     """
 
-    state: TrialState
+    status: Status
     value: float | None = None
     metrics: Metrics | None = None
     trained: Trained | None = None
-    is_cut_off: bool = False
-    is_stopped: bool = False
+
+    @property
+    def state(self) -> TrialState:
+        """What Optuna is told."""
+        states = {"complete": TrialState.COMPLETE, "diverged": TrialState.FAIL}
+        return states.get(self.status, TrialState.PRUNED)
 
     def store(self, trial: optuna.Trial, elapsed: float) -> None:
         """Store in a trial, before it is told, what is to be known beside state and value."""
@@ -41,9 +47,9 @@ class Outcome:
             trial.set_user_attr(stored.TRAINED, self.trained)
         if self.metrics is not None:
             trial.set_user_attr(stored.TRIAL_METRICS, self.metrics)
-        if self.is_cut_off:
+        if self.status == "timeout":
             mark(trial, "interrupted")
-        if self.state == TrialState.FAIL:
+        if self.status == "diverged":
             mark(trial, "diverged")
 
 
@@ -180,16 +186,16 @@ class FunctionObjective:
         try:
             value = number(with_seed(self.function)[0](trial, self.seed_of(trial)))
         except TrialPruned:
-            return Outcome(TrialState.PRUNED)
+            return Outcome("pruned")
         if not math.isfinite(value):
-            return Outcome(TrialState.FAIL)
+            return Outcome("diverged")
         for name in self.told:
             if name not in trial.user_attrs:
                 raise WrongValueError(
                     f"The objective of the study {trial.study.study_name!r} does not tell "
                     f"{name} of its trials: let it call trial.set_user_attr({name!r}, …)."
                 )
-        return Outcome(TrialState.COMPLETE, value)
+        return Outcome("complete", value)
 
 
 @dataclasses.dataclass(frozen=True)

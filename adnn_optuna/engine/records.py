@@ -17,6 +17,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.outcomes import best_trial
+from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import check_attributes
@@ -331,6 +332,12 @@ def record_of(study: optuna.Study) -> SearchRecord:
         baseline=baseline,
         best=best,
     )
+
+
+def store(record: SearchRecord, name: str, value: Any) -> None:
+    """Store an attribute in the study of a record, which has it from now on."""
+    patiently(record.study.set_user_attr, name, value)
+    record.attrs[name] = value
 
 
 def test_metric(dataset: Mapping[str, Any]) -> str:

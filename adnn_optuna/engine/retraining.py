@@ -18,7 +18,7 @@ from adnn_optuna._checks import logger
 from adnn_optuna.engine.ensembles import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.records import SearchRecord, store
 from adnn_optuna.engine.scores import as_attributes, effective_number, variance_of_mean
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.data import Dataset
@@ -62,15 +62,12 @@ def look_at_test_set(
         if "n_groups" in look:
             attrs |= as_attributes(stored.GROUPS, of_winner.dataset.test_groups)
         for name, text in attrs.items():
-            patiently(record.study.set_user_attr, name, text)
-            record.attrs[name] = text
+            store(record, name, text)
     elif look["n_trials"] == n_trials:
         return
     now = datetime.now(UTC).isoformat()
     look = {**look, "looked": now, "n_trials": n_trials}
-    name = f"{stored.TEST}/{now}-{os.getpid()}"
-    patiently(record.study.set_user_attr, name, look)
-    record.attrs[name] = look
+    store(record, f"{stored.TEST}/{now}-{os.getpid()}", look)
 
 
 def retrain_winner(
@@ -89,7 +86,7 @@ def retrain_winner(
     starts, trainer = [objective.starts({}), objective.starts(params)], objective.trainer
     known = objective.take_tested(params) if isinstance(objective, EnsembleObjective) else None
     if known is not None:
-        runs = [_tested(trainer, known[0]), _tested_together(trainer, known[1], [])]
+        runs = [_tested(trainer, known[0]), _tested(trainer, known[1])]
     else:
         runs = [*retrain(trainer, starts, stop)]
     before = [{**run.metrics, **metrics} for run, metrics in zip(runs, told, strict=True)]
@@ -167,22 +164,19 @@ def retrain(
         for run in kept:
             average.add(run)
         weights = [array for run in kept for array in run.weights or []]
-        yield _tested_together(trainer, average, weights)
+        yield _tested(trainer, average)._replace(weights=weights)
 
 
-def _tested(trainer: Trainer, run: Run) -> Retrained:
-    weights, data = run.weights or [], trainer.dataset
-    scores = trainer.evaluate(weights, data.x_test, data.y_test)
-    return Retrained(run.metrics | _score(trainer, scores), weights, scores)
-
-
-def _tested_together(trainer: Trainer, average: Average, weights: list[np.ndarray]) -> Retrained:
-    scores = average.test_scores
-    return Retrained(average.metrics | _score(trainer, scores), weights, scores)
-
-
-def _score(trainer: Trainer, scores: np.ndarray) -> Metrics:
-    return {f"test_{trainer.architecture.head.score}": float(scores.mean())}
+def _tested(trainer: Trainer, of: Run | Average) -> Retrained:
+    """Return what a training, or an average of several, comes to on the test set, too."""
+    data, weights = trainer.dataset, list[np.ndarray]()
+    if isinstance(of, Average):
+        scores = of.test_scores
+    else:
+        weights = of.weights or []
+        scores = trainer.evaluate(weights, data.x_test, data.y_test)
+    score = {f"test_{trainer.architecture.head.score}": float(scores.mean())}
+    return Retrained(of.metrics | score, weights, scores)
 
 
 def gains_of(runs: Sequence[Retrained]) -> list[float]:
@@ -209,9 +203,7 @@ def is_random(objective: InitOffsetObjective) -> bool:
 def note_randomness(record: SearchRecord, objective: InitOffsetObjective) -> None:
     """Store that no seed changes the winner's training, where that is so."""
     if record.best is not None and not is_random(objective.of(record.best.params)):
-        name = f"{stored.UNSEEDED}/{record.best.number}"
-        patiently(record.study.set_user_attr, name, True)  # noqa: FBT003
-        record.attrs[name] = True
+        store(record, f"{stored.UNSEEDED}/{record.best.number}", value=True)
 
 
 class Redrawing:

@@ -170,7 +170,7 @@ def _lives(owner: Owner) -> bool | None:
     return _start_time(owner["process"]) == owner["start"]
 
 
-def end_trial(study: Study, trial: FrozenTrial) -> None:
+def end_trial(study: Study, trial: FrozenTrial | Trial) -> None:
     """Tell an unfinished trial FAIL, without the note that it failed by itself.
 
     The storage does so in one transaction, which fails for a trial that has ended: a worker may

@@ -131,7 +131,7 @@ def test_a_baseline_that_is_cut_off_is_trained_when_its_trial_is_done_again(
 
     monkeypatch.setattr(Trainer, "train", stopped_afterwards)
     [outcome] = of_trial.train([trial], stop=stop)
-    assert outcome.is_stopped
+    assert outcome.status == "stopped"
     assert "adnn:baseline" not in study.trials[-1].user_attrs
     monkeypatch.undo()
     [outcome] = of_trial.train([trial])

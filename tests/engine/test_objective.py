@@ -464,7 +464,7 @@ def test_a_deadline_prunes_and_marks(objective: InitOffsetObjective) -> None:
     trial = study.ask(objective.distributions)
     [outcome] = objective.train([trial], deadline=0.0)
     outcome.store(trial, 1.5)
-    assert (outcome.state, outcome.is_cut_off) == (TrialState.PRUNED, True)
+    assert (outcome.state, outcome.status) == (TrialState.PRUNED, "timeout")
     assert study.trials[0].system_attrs[ENDED] == "interrupted"
     assert study.trials[0].user_attrs[ELAPSED] == 1.5
     assert BASELINE not in study.user_attrs
@@ -475,7 +475,7 @@ def test_what_is_stopped_has_no_outcome(objective: InitOffsetObjective) -> None:
     stop = threading.Event()
     stop.set()
     [outcome] = objective.train([study.ask(objective.distributions)], stop=stop)
-    assert outcome.is_stopped
+    assert outcome.status == "stopped"
     assert BASELINE not in study.user_attrs
 
 
