@@ -258,11 +258,9 @@ def _seeded(
     initializer: keras.initializers.Initializer, seed: int
 ) -> keras.initializers.Initializer:
     config = initializer.get_config()
-    return (
-        type(initializer).from_config({**config, "seed": seed})
-        if "seed" in config
-        else initializer
-    )
+    if "seed" not in config:
+        return initializer
+    return type(initializer).from_config({**config, "seed": seed})
 
 
 def derived_seed(*key: int) -> int:
