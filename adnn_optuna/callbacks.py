@@ -94,8 +94,6 @@ class Limit(abc.ABC):
     help: ClassVar[str]
     ends_early: ClassVar[bool] = False
     """Whether it ends searches before the compute is spent that they were given."""
-    is_enough: ClassVar[bool] = True
-    """Whether a search may have no other, and a searcher that never ends by itself."""
 
     def __init__(self, value: float) -> None:
         if self.kind is int:

@@ -68,9 +68,8 @@ class Plan:
         check_type("pruner", self.pruner, BasePruner | None, wanted)
         if self.name is not None:
             check_study_name(self.name)
-        is_enough = any(limit.is_enough for limit in callbacks_of(self.limits))
-        if not is_enough and not arm.ends_by_itself:
-            *names, last = (limit.reason for limit in LIMITS if limit.is_enough)
+        if not callbacks_of(self.limits) and not arm.ends_by_itself:
+            *names, last = (limit.reason for limit in LIMITS)
             raise WrongValueError(
                 f"The search would never end: give {', '.join(names)} or {last}."
             )

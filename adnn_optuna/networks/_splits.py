@@ -35,20 +35,23 @@ def split_size(where: str, name: str, size: float | None, n: int, *, is_given: b
 
 
 def drawn_rows(
-    where: str, y: NDArray[Any], sizes: Sequence[int], seed: int, groups: Any
+    where: str, y: NDArray[Any], sizes: Sequence[int], seed: int, group: NDArray[np.intp] | None
 ) -> dict[str, NDArray[np.intp]]:
-    """Return the rows of each split, ascending; ``sizes`` are those of test and validation."""
+    """Return the rows of each split, ascending; ``sizes`` are those of test and validation.
+
+    No ``group``, by its number for each sample, gets into two of them.
+    """
     n = len(y)
     if sum(sizes) >= n:
         said = f"of {n} samples, {sizes[1]} for validation and {sizes[0]} for the test"
         raise WrongValueError(f"{where}: {said} leave none for training: give smaller sizes.")
     if not is_integer(seed) or seed < 0:
         raise WrongValueError(f"{where}: seed is {seed!r}, not an integer of 0 or more.")
-    if groups is None:
+    if group is None:
         order = stratified_order(y, int(seed))
         parts = [np.sort(part) for part in np.split(order, np.cumsum(sizes))]
     else:
-        parts = _grouped_rows(where, groups, n, sizes, int(seed))
+        parts = _grouped_rows(where, group, sizes, int(seed))
     return dict(zip(("test", "val", "train"), parts, strict=True))
 
 
@@ -81,14 +84,13 @@ def checked_groups(where: str, name: str, values: Any, n: int) -> NDArray[np.int
 
 
 def _grouped_rows(
-    where: str, groups: Any, n: int, sizes: Sequence[int], seed: int
+    where: str, group: NDArray[np.intp], sizes: Sequence[int], seed: int
 ) -> list[NDArray[np.intp]]:
     """Return the rows of test, validation and training, no group in two of them.
 
     The groups come in a random order, and each goes to the first split that has room for it; a
     split that has room for none gets the smallest.
     """
-    group = checked_groups(where, "groups", groups, n)
     counts = np.bincount(group)
     left = np.argsort(np.random.Philox(seed).random_raw(len(counts)), kind="stable").tolist()
     n_splits = 1 + sum(size > 0 for size in sizes)

@@ -294,7 +294,8 @@ class Dataset:
         n = len(y)
         asked = {"_test": ("test_size", test_size), "_val": ("validation_size", validation_size)}
         sizes = [_splits.split_size(where, *asked[s], n, is_given=s in inputs) for s in asked]
-        rows = _splits.drawn_rows(where, y, sizes, seed, groups)
+        group = groups if groups is None else _splits.checked_groups(where, "groups", groups, n)
+        rows = _splits.drawn_rows(where, y, sizes, seed, group)
         if num_classes is None:
             _arrays.check_trained(where, y[rows["train"]], classes)
         options = {"class_weight": class_weight, "sample_weight": sample_weight}
@@ -309,9 +310,9 @@ class Dataset:
         fitted = preprocessing.fitted(where, columns, scale, of_splits, targets)
         for split, x in zip(_SPLITS, of_splits, strict=True):
             fields[f"x_{split}"] = fitted.scaled(f"{where}: x_{split}", x)
-        if groups is not None and "_test" not in inputs:
-            fields["groups_test"] = _arrays.plain(where, "groups", groups)[rows["test"]]
-        if groups is None and weight is None:
+        if group is not None and "_test" not in inputs:
+            fields["groups_test"] = group[rows["test"]]
+        if group is None and weight is None:
             fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in inputs)
         if isinstance(classes, tuple):
             fields["classes"] = classes

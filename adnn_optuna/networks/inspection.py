@@ -1,13 +1,17 @@
-"""What a model of the user's does with inputs and outputs, traced or tried; loads TensorFlow."""
+"""What a model of the user's is, and does with inputs and outputs: called, traced or tried.
+
+It loads TensorFlow.
+"""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from adnn_optuna._checks import logger
+from adnn_optuna._checks import WrongTypeError, WrongValueError, first_line, logger
 
 # Operations that hand inputs on, all or some of them, in another shape or order.
 _HANDING_ON = {"Identity", "IdentityN", "Reshape", "Transpose", "Squeeze", "ExpandDims", "Slice"}
@@ -22,6 +26,48 @@ _WITH_CONSTANT |= {"NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual"}
 _N_TRIES = 8
 # Standardised targets are nearer to 0.
 _ANY_NUMBER = 10
+
+
+def built(build_model: Callable[[], keras.Model], input_shape: tuple[int, ...]) -> keras.Model:
+    """Return the model of a callable of the user's with all its variables."""
+    model = build_model()
+    if not isinstance(model, keras.Model):
+        raise WrongTypeError(
+            "The model's callable must return a keras.Model, but it returned "
+            f"{type(model).__name__}."
+        )
+    if not model.built:
+        # By a call, as a subclassed model seldom has a `build` that makes all layers'.
+        outputs_of(model, np.zeros((1, *input_shape), np.float32))
+    return model
+
+
+def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
+    """Return what a model makes of examples; refuse one that does not take them or has several."""
+    try:
+        outputs = model(x, training=False)
+    except (TypeError, ValueError, tf.errors.OpError) as error:
+        of_texts = keras.layers.TextVectorization, keras.layers.StringLookup
+        layers = model._flatten_layers()  # noqa: SLF001
+        if found := next((layer.name for layer in layers if isinstance(layer, of_texts)), None):
+            raise WrongValueError(
+                f"The model's layer {found!r} takes strings, but data here are numbers: leave it "
+                "out of the model, and make the data set of what it makes of your strings, as "
+                "layer(strings).numpy()."
+            ) from None
+        # What Keras says begins with where it was.
+        own, why = getattr(model, "input_shape", None), first_line(error)
+        if own and own != (None, *x.shape[1:]):
+            why = f"its input_shape is {own}"
+        raise WrongValueError(
+            f"The model does not take examples of shape {x.shape[1:]} ({why})."
+        ) from error
+    if isinstance(outputs, list | tuple | dict):
+        raise WrongValueError(
+            f"The model has {len(outputs)} outputs, but trainings here are of one; let your "
+            "callable return a keras.Model of one of them, or concatenate them."
+        )
+    return outputs
 
 
 def graph_of(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adnn_optuna import _checks
-from adnn_optuna._checks import WrongTypeError, WrongValueError, first_line
+from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import INITIAL_WEIGHTS, sketch_weights
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._arrays import named
@@ -274,7 +274,7 @@ def _keras_architecture(
         # Layers take their default seeds from Python's `random` when they are made. In a fresh
         # thread equal models have equal names.
         with keras_files.undisturbed(derived_seed(seed, restart)):
-            return keras_files.in_fresh_thread(_built, build_model, input_shape)
+            return keras_files.in_fresh_thread(inspection.built, build_model, input_shape)
 
     model, other = build(0, 0), build(0, 0)
     if other is model:
@@ -293,7 +293,7 @@ def _keras_architecture(
         )
     draws = np.random.default_rng(0).random((3, *input_shape), np.float32)
     with initializers.noting_use() as used:
-        outputs = _outputs(model, draws)
+        outputs = inspection.outputs_of(model, draws)
     shape = tuple(getattr(outputs, "shape", ()))
     is_binary = head.num_classes == 2 and shape == (3, 1)
     if shape != (3, head.size) and not is_binary:
@@ -347,52 +347,6 @@ def _keras_architecture(
         as_given=functools.cache(lambda: inspection.features_as_given(other, input_shape)),
         gives_any_numbers=functools.cache(lambda: inspection.are_any_numbers(other, draws)),
     )
-
-
-def _built(build_model: Callable[[], keras.Model], input_shape: tuple[int, ...]) -> keras.Model:
-    """Return the model of a callable of the user's with all its variables."""
-    import keras
-
-    model = build_model()
-    if not isinstance(model, keras.Model):
-        raise WrongTypeError(
-            "The model's callable must return a keras.Model, but it returned "
-            f"{type(model).__name__}."
-        )
-    if not model.built:
-        # By a call, as a subclassed model seldom has a `build` that makes all layers'.
-        _outputs(model, np.zeros((1, *input_shape), np.float32))
-    return model
-
-
-def _outputs(model: keras.Model, x: np.ndarray) -> Any:
-    import keras
-    import tensorflow as tf
-
-    try:
-        outputs = model(x, training=False)
-    except (TypeError, ValueError, tf.errors.OpError) as error:
-        of_texts = keras.layers.TextVectorization, keras.layers.StringLookup
-        layers = model._flatten_layers()  # noqa: SLF001
-        if found := next((layer.name for layer in layers if isinstance(layer, of_texts)), None):
-            raise WrongValueError(
-                f"The model's layer {found!r} takes strings, but data here are numbers: leave it "
-                "out of the model, and make the data set of what it makes of your strings, as "
-                "layer(strings).numpy()."
-            ) from None
-        # What Keras says begins with where it was.
-        own, why = getattr(model, "input_shape", None), first_line(error)
-        if own and own != (None, *x.shape[1:]):
-            why = f"its input_shape is {own}"
-        raise WrongValueError(
-            f"The model does not take examples of shape {x.shape[1:]} ({why})."
-        ) from error
-    if isinstance(outputs, list | tuple | dict):
-        raise WrongValueError(
-            f"The model has {len(outputs)} outputs, but trainings here are of one; let your "
-            "callable return a keras.Model of one of them, or concatenate them."
-        )
-    return outputs
 
 
 def _values(model: keras.Model) -> list[np.ndarray]:

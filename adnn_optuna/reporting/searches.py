@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -186,7 +185,7 @@ def _changed(record: SearchRecord, winner: WinnerFacts | None) -> list[tuple[str
                 "says": as_text({"is": e.truth, "unmoved": e.unmoved, "winner": e.winner}),
                 "columns": as_text(e.columns),
                 "number": str(e.number),
-                "png": None if e.pixels is None else base64.b64encode(png(e.pixels)).decode(),
+                "png": None if e.pixels is None else png(e.pixels),
             }
             for e in examples
         ]

@@ -69,9 +69,8 @@ class Indices:
         self.reader = TrialReader()
         self.is_constrained = False
         self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
-        self._gaps: list[
-            int
-        ] = []  # The indices without one, below the first behind all that have.
+        # The indices without one, below the first behind all that have.
+        self._gaps: list[int] = []
         self._end = 0
         self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
         # Of how many trials a state was told, without which of them, and the state.
@@ -198,17 +197,15 @@ class Indices:
         return state
 
     def tell(self, state: Replayed, trial: FrozenTrial) -> None:
-        """Tell a state a trial, if that counts."""
-        index = self.counted_index(trial)
-        is_of_others = self.index_of(trial) is None and trial.state == TrialState.COMPLETE
-        if index is not None or (is_of_others and trial.system_attrs.get(ENDED) != "interrupted"):
-            state.tell(index, trial)
-
-    def counted_index(self, trial: FrozenTrial) -> int | None:
-        """Return the index of which a trial is the result, :obj:`None` if it is none."""
+        """Tell a state a trial, if that counts: the result of an index, or a value of others."""
         index = self.index_of(trial)
-        result = None if index is None else self.results.get(index)
-        return index if result is not None and result.number == trial.number else None
+        if index is None:
+            is_interrupted = trial.system_attrs.get(ENDED) == "interrupted"
+            counts = trial.state == TrialState.COMPLETE and not is_interrupted
+        else:
+            counts = index in self.results and self.results[index].number == trial.number
+        if counts:
+            state.tell(index, trial)
 
 
 class IndexedSampler(BaseSampler, abc.ABC):

@@ -35,7 +35,9 @@ class TrialReader:
         self.was_reset = False
         if (news := self._read_few(study)) is None:
             trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-            self.was_reset = not self._is_beginning_of(trials)
+            n_known, last = len(self.trials), self.trials[-1:]
+            is_known = len(trials) >= n_known and all(map(_is_same, last, trials[n_known - 1 :]))
+            self.was_reset = not is_known
             if self.was_reset:
                 self.trials, self.unfinished = [], {}
             news = [trials[number] for number in self.unfinished] + trials[len(self.trials) :]
@@ -68,12 +70,6 @@ class TrialReader:
             return [storage.get_trial(trial_id) for trial_id in ids]
         except KeyError:  # The study was deleted.
             return None
-
-    def _is_beginning_of(self, trials: list[FrozenTrial]) -> bool:
-        n_known = len(self.trials)
-        if not n_known or len(trials) < n_known:
-            return not n_known
-        return _is_same(self.trials[-1], trials[n_known - 1])
 
 
 def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 import zlib
 
@@ -16,7 +17,9 @@ from adnn_optuna.plots._winner import plot_places, png
 @pytest.mark.parametrize("colors", [(), (3,)])
 def test_png_holds_the_pixels(colors: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).random((4, 5, *colors))
-    file = png(pixels)
+    kind, _, text = png(pixels).partition(",")
+    assert kind == "data:image/png;base64"
+    file = base64.b64decode(text)
     assert file[:8] == b"\x89PNG\r\n\x1a\n"
     chunks, at = {}, 8
     while at < len(file):
