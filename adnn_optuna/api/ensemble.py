@@ -16,7 +16,7 @@ from adnn_optuna.api.accountability import Contract
 from adnn_optuna.api.search import run_search
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.ensembles import EnsembleObjective, seeds_of_members
+from adnn_optuna.engine.ensembles import seeds_of_members
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.members import NAMES, Members
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -74,10 +74,8 @@ class Ensemble(Told, Predicting, EnsembleFacts):
                 f"{len(self.missing)} of the {len(self.seeds)} networks of {self.study_name!r} "
                 "are not trained yet; make the same call again."
             )
-        first, limits = (
-            self.objective.replace(seed=self.seeds[0]),
-            checked_limits(max_trial=len(self.seeds)),
-        )
+        first = self.objective.replace(seed=self.seeds[0])
+        limits = checked_limits(max_trial=len(self.seeds))
         plan = studies.Plan(first, self.study_name, stored.ENSEMBLE, limits)
         with interruptible() as stop:
             result = run_search(
@@ -150,12 +148,11 @@ def ensemble(
     members = Members(objective, study, stop, max_time)
     # Fresh, and the same as those of the control of this seed.
     [first] = seeds_of_members(objective.seed, 1)
-    averaged = EnsembleObjective.of_search(objective.replace(seed=first), int(n))
     found = found_by_evaluating(
         functools.partial(
             Ensemble,
             study_name=study_name,
-            seeds=tuple(start.seed for start in averaged.starts({"members": int(n)})),
+            seeds=(first, *seeds_of_members(first, int(n) - 1)),
             head=trainer.architecture.head,
             dataset=trainer.dataset,
             predicted={},

@@ -24,12 +24,15 @@ class Curve(NamedTuple):
     sd: np.ndarray | None
 
 
-def _mean_curve(x: Sequence[int], curves: Sequence[Sequence[float]]) -> Curve:
-    table = np.array(curves)
-    if table.size == 0:
+def _mean_curve(
+    curves: Sequence[Sequence[float] | np.ndarray], x: Sequence[int] | None = None
+) -> Curve:
+    """Return the mean of curves as far as all of them go, by default by number from 1."""
+    if not (n := min(map(len, curves), default=0)):
         return Curve([], np.empty(0), None)
+    table = np.array([curve[:n] for curve in curves])
     sd = table.std(axis=0, ddof=1) if len(table) > 1 else None
-    return Curve(x, table.mean(axis=0), sd)
+    return Curve(range(1, n + 1) if x is None else x, table.mean(axis=0), sd)
 
 
 def gains_so_far(record: SearchRecord) -> list[float]:
@@ -56,7 +59,7 @@ def best_against_trials(runs: Sequence[SearchRecord]) -> Curve:
     curves = [curve for curve in of_run if curve]
     n = max(map(len, curves), default=0)
     longest = [[*curve, *[curve[-1]] * (n - len(curve))] for curve in curves]
-    return _mean_curve(range(1, n + 1), longest)
+    return _mean_curve(longest)
 
 
 def best_by_epochs(record: SearchRecord) -> dict[int, float]:
@@ -91,7 +94,7 @@ def best_against_compute(runs: Sequence[SearchRecord]) -> Curve:
     x = sorted({epochs for curve in curves for epochs in curve})
     x = [n for n in x if n >= max(min(curve) for curve in curves)]
     return _mean_curve(
-        x, [[curve[max(k for k in curve if k <= n)] for n in x] for curve in curves]
+        [[curve[max(k for k in curve if k <= n)] for n in x] for curve in curves], x
     )
 
 
@@ -102,8 +105,7 @@ def gains_of_averages(runs: Sequence[SearchRecord]) -> Curve:
         for run in runs
         if run.best is not None and math.isfinite(run.baseline)
     ]
-    numbers = range(1, min(map(len, curves), default=0) + 1)
-    return _mean_curve(numbers, [curve[: len(numbers)] for curve in curves])
+    return _mean_curve(curves)
 
 
 def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:
@@ -160,8 +162,7 @@ def price_of_luck(control: Sequence[SearchRecord]) -> Curve:
         for record in control
         if record.values
     ]
-    numbers = range(1, min(map(len, bests), default=0) + 1)
-    return _mean_curve(numbers, [best[: len(numbers)] - best[0] for best in bests])
+    return _mean_curve([best - best[0] for best in bests])
 
 
 def gain_over_draws(runs: Sequence[SearchRecord], control: Sequence[SearchRecord]) -> float:

@@ -54,12 +54,14 @@ class EnsembleFacts(Findings):
     def _predictions(self) -> list[np.ndarray]:
         return [self.predicted[seed] for seed in self.seeds if seed in self.predicted]
 
-    def _scores(self, predictions: np.ndarray) -> np.ndarray:
-        return head_of_predictions(self.head).scores(predictions, self.dataset.y_test)
+    def _scores(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the score of the average of predictions on each test example."""
+        mean = np.mean(predictions, axis=0)
+        return head_of_predictions(self.head).scores(mean, self.dataset.y_test)
 
     @functools.cached_property
     def _member_scores(self) -> np.ndarray:
-        return np.stack([self._scores(of_member) for of_member in self._predictions])
+        return np.stack([self._scores([of_member]) for of_member in self._predictions])
 
     @functools.cached_property
     def members(self) -> tuple[float, ...]:
@@ -81,15 +83,14 @@ class EnsembleFacts(Findings):
     @functools.cached_property
     def score(self) -> float:
         """The test score of their average; NaN without any."""
-        return float(self._scores(_mean(self._predictions)).mean()) if self.members else math.nan
+        return float(self._scores(self._predictions).mean()) if self.members else math.nan
 
     @functools.cached_property
     def gain(self) -> Estimate:
         """By how much the average is better than the mean network; NaN of less than two."""
         if self.n_members < 2:
             return Estimate(math.nan, math.nan, math.nan)
-        groups = self.dataset.test_groups
-        own = self._scores(_mean(self._predictions))
+        own, groups = self._scores(self._predictions), self.dataset.test_groups
         return difference_from_usual(own, self._member_scores, groups)
 
     @functools.cached_property
@@ -114,10 +115,6 @@ class EnsembleFacts(Findings):
         """The mean test score of averages of 1, 2, … networks that follow each other in a ring."""
         n, twice = self.n_members, self._predictions * 2
         return [
-            fmean(float(self._scores(_mean(twice[i : i + k])).mean()) for i in range(n))
+            fmean(float(self._scores(twice[i : i + k]).mean()) for i in range(n))
             for k in range(1, n)
         ] + [self.score] * (n > 0)
-
-
-def _mean(predictions: Sequence[np.ndarray]) -> np.ndarray:
-    return np.asarray(np.mean(predictions, axis=0))

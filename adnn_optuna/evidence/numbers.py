@@ -1,7 +1,7 @@
 """The numbers of a search's result: one list, which prints, pages and tables read."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
@@ -9,13 +9,6 @@ from adnn_optuna._units import COUNT, SECONDS, Unit, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.confirmation import confirmation_of
 from adnn_optuna.evidence.curves import seconds_under_way
-
-
-class Baselines(NamedTuple):
-    """The mean baselines of a searcher's runs; NaN without any."""
-
-    selection: float
-    test: float
 
 
 class Number(NamedTuple):
@@ -34,8 +27,8 @@ class Number(NamedTuple):
         heading: What it is called above columns, in one line or two: ``{metric}`` is what the
             search selected by, ``{score}`` that of the test set, ``{unit}`` the unit.
         shown: Where it is shown.
-        of: What returns it, of a run and the mean baselines of all runs of its searcher; by
-            default the run's attribute of its name.
+        of: What returns it, of a run and the mean ``baseline`` and ``test_baseline`` of all runs
+            of its searcher; by default the run's attribute of its name.
         counted: How it is shown without a metric.
     """
 
@@ -44,7 +37,7 @@ class Number(NamedTuple):
     part: str
     heading: str
     shown: Sequence[str]
-    of: Callable[[SearchRecord, Baselines], float] | None = None
+    of: Callable[[SearchRecord, Mapping[str, float]], float] | None = None
     counted: Unit = COUNT
 
     @property
@@ -68,20 +61,13 @@ _OWN, _MEAN = "gain {unit} over\nown baseline", "gain {unit} over\nmean baseline
 _TEST_OWN, _TEST_MEAN = "test gain {unit}\nown baseline", "test gain {unit}\nmean baseline"
 
 NUMBERS = (
-    Number(
-        "trials",
-        "",
-        "",
-        "trials",
-        ["runs", "function"],
-        lambda run, _: len(run.done_trials),
-    ),
+    Number("trials", "", "", "trials", ["runs", "function"], lambda run, _: len(run.done_trials)),
     Number("baseline", "metric", "baseline", "baseline", _RUN),
     Number("best", "metric", "best", "best\n{metric}", _EACH, lambda run, _: run.best_value),
     Number("gain", "metric", "gain", _OWN, _ALL),
     Number(
         *("gain_over_mean_baseline", "metric", "", _MEAN, ["runs"]),
-        lambda run, mean: run.improvement(run.best_value, mean.selection),
+        lambda run, mean: run.improvement(run.best_value, mean["baseline"]),
     ),
     Number("val_baseline", "val_metric", "baseline", "validation\nbaseline", ["scores"]),
     Number(
@@ -108,7 +94,7 @@ NUMBERS = (
     ),
     Number(
         *("test_gain_over_mean_baseline", "test_metric", "", _TEST_MEAN, ["means", "means page"]),
-        lambda run, mean: run.test_value - mean.test,
+        lambda run, mean: run.test_value - mean["test_baseline"],
     ),
     Number(
         *("seconds", "", "", "seconds\nof a run", ["function"]),
@@ -120,8 +106,8 @@ NUMBERS = (
 
 def numbers_of(runs: Sequence[SearchRecord]) -> list[dict[str, float]]:
     """Return all numbers of each run of a searcher, by their names."""
-    baselines = ([run.baseline for run in runs], [run.test_baseline for run in runs])
-    means = Baselines(*map(_mean, baselines))
+    baselines = {n: [getattr(run, n) for run in runs] for n in ("baseline", "test_baseline")}
+    means = {name: _mean(values) for name, values in baselines.items()}
     return [
         {n.name: n.of(run, means) if n.of else getattr(run, n.name) for n in NUMBERS}
         for run in runs

@@ -2,6 +2,7 @@
 
 import bisect
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -129,9 +130,7 @@ def _planned_power(effects: np.ndarray, n: int, n_claims: int) -> float:
 
 
 def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
-    def power_of(n: int) -> float:
-        return _planned_power(effects, n, n_claims)
-
+    power_of = functools.partial(_planned_power, effects, n_claims=n_claims)
     low = high = paired.fewest_pairs(n_claims)
     while power_of(high) < POWER:
         low, high = high + 1, 2 * high

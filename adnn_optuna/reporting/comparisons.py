@@ -49,8 +49,8 @@ def text(comparison: ComparisonFacts) -> str:
         lines += [missing, ""]
     if rows := comparison.paired_differences:
         intervals = claims.intervals_in_words(comparison)
-        told: Any = {"unit": comparison.unit}
-        lines += tables.verdict_lines(rows, score, comparison.equivalence, intervals, **told)
+        margin, unit = comparison.equivalence, comparison.unit
+        lines += tables.verdict_lines(rows, score, margin, intervals, unit=unit)
         lines += [*(f"{label}: {c}" for label, c in claims.later_costs(comparison).items()), ""]
     said = claims.claim_of_comparison(comparison)
     others = others_in_words("The same objective is", comparison.like)
@@ -131,10 +131,8 @@ def page(comparison: ComparisonFacts) -> Page:
         **where,
     }
     mind = "" if is_of_function else to_mind(results[best.arm] if best else [first])
-    claim, caveat = (
-        claims.verdict_of_comparison(comparison, in_short=True),
-        claims.caveat_of_comparison(comparison),
-    )
+    claim = claims.verdict_of_comparison(comparison, in_short=True)
+    caveat = claims.caveat_of_comparison(comparison)
     return Page("comparison.html.jinja", claim, content, caveat, mind)
 
 

@@ -37,10 +37,9 @@ _LUCK = {
 def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[str, str]:
     """Return the same of a comparison, whose studies are at ``url``."""
     told = _told_of_function if comparison.is_of_function else _told_of_networks
-    check = _how_to_check(comparison, url)
-    held, usual, repeats, otherwise = told(comparison)
     by_what = (f"{HOLD}:", f"{USUAL}:", f"{REPEATS}:", OTHERWISE, CHECK)
-    return dict(zip(by_what, (held, usual, repeats, otherwise, check), strict=True))
+    answers = (*told(comparison), _how_to_check(comparison, url))
+    return dict(zip(by_what, answers, strict=True))
 
 
 def _told_of_networks(comparison: ComparisonFacts) -> tuple[str, str, str, str]:
@@ -204,14 +203,12 @@ def _against_no_search(comparison: ComparisonFacts, arm: str) -> str:
     rows = comparison.rows_of([(arm, label) for label in constant])
     if not rows or not rows[0].n_pairs:
         return ""
-    unit, words = (
-        comparison.unit,
-        {
-            "better": ", and better than",
-            "worse": ", but worse than",
-            "equivalent": ", but equivalent to",
-        },
-    )
+    unit = comparison.unit
+    words = {
+        "better": ", and better than",
+        "worse": ", but worse than",
+        "equivalent": ", but equivalent to",
+    }
     said = words.get(str(rows[0].verdict), ", but not shown to be better than")
     evidence = f"{unit.gain(rows[0].mean)}, {with_interval(rows[0], unit)}"
     return f"{said} one offset for all layers, which is no search ({evidence})"
@@ -236,13 +233,10 @@ def _otherwise(comparison: ComparisonFacts) -> str:
 
 def later_costs(comparison: ComparisonFacts) -> dict[str, str]:
     """Return what the winners of controls cost ever after, as parts of sentences."""
-    n_networks = {
-        label: max(run.n_networks for run in runs) for label, runs in comparison.controls.items()
-    }
     return {
-        label: ARMS[comparison.controls[label][0].searcher].later.format(n=n)
-        for label, n in n_networks.items()
-        if n > 1
+        label: ARMS[runs[0].searcher].later.format(n=n)
+        for label, runs in comparison.controls.items()
+        if (n := max(run.n_networks for run in runs)) > 1
     }
 
 

@@ -28,20 +28,15 @@ def statements(record: SearchRecord) -> dict[str, str]:
     """
     if record.best is None or stored.CONFIG not in record.attrs:
         return {}
-    facts = confirmation_of(record)
-    if facts is None and record.is_unseeded:
-        usual, repeats = (f"not known, as {_NO_SEED}.",) * 2
-        return {HOLD: _hold(record, None), USUAL: usual, REPEATS: repeats}
-    if facts is None:
-        usual, repeats = f"not known yet: {how_to_confirm(record)}.", "not known yet."
-        if record.is_restart:
-            repeats = "nothing, it moves nothing."
-        return {HOLD: _hold(record, None), USUAL: usual, REPEATS: repeats}
-    return {
-        HOLD: _hold(record, facts),
-        USUAL: _usual(record, facts),
-        REPEATS: repeats_in_words(facts, unit_of(record.test_metric)),
-    }
+    if (facts := confirmation_of(record)) is not None:
+        usual = _usual(record, facts)
+        repeats = repeats_in_words(facts, unit_of(record.test_metric))
+    elif record.is_unseeded:
+        usual = repeats = f"not known, as {_NO_SEED}."
+    else:
+        usual = f"not known yet: {how_to_confirm(record)}."
+        repeats = "nothing, it moves nothing." if record.is_restart else "not known yet."
+    return {HOLD: _hold(record, facts), USUAL: usual, REPEATS: repeats}
 
 
 def verdict(record: SearchRecord) -> str:

@@ -50,22 +50,21 @@ def text(record: SearchRecord) -> str:
         lines.append(f"  {twice}")
     if scaling := dataset.get("preprocessing"):
         lines.append(f"  inputs {_inputs_in_words(scaling)}")
-    whose = (
-        claims.hyperparameter_gain_in_words(record),
-        claims.proposers_in_words(record),
-        _not_moved(record),
-        claims.unowned_in_words(record),
-    )
-    return "\n".join([*lines, *(f"  {said}" for said in whose if said)])
+    return "\n".join([*lines, *(f"  {said}" for said in _besides(record))])
 
 
-def _not_moved(record: SearchRecord) -> str:
-    """Return which variables the offsets of a search do not move, a sentence."""
+def _besides(record: SearchRecord) -> list[str]:
+    """Return what is to be known of a search besides its numbers, a sentence each."""
     config = record.attrs.get(stored.CONFIG, {})
     is_of_offsets = config.get("space", {}).get("type") == "OffsetSpace"
-    return claims.not_moved_in_words(
-        config.get("model", {}).get("not_moved", []) if is_of_offsets else []
+    not_moved = config.get("model", {}).get("not_moved", []) if is_of_offsets else []
+    said = (
+        claims.hyperparameter_gain_in_words(record),
+        claims.proposers_in_words(record),
+        claims.not_moved_in_words(not_moved),
+        claims.unowned_in_words(record),
     )
+    return [*filter(None, said)]
 
 
 def _inputs_in_words(preprocessing: Mapping[str, Any]) -> str:
@@ -133,10 +132,7 @@ def page(
         "The winner was selected by the selection metric, so that value is too good to be true.",
         "" if used in mind or stored.CONFIG not in record.attrs else used,
         hyperparameters_in_words(record),
-        claims.hyperparameter_gain_in_words(record),
-        claims.proposers_in_words(record),
-        _not_moved(record),
-        claims.unowned_in_words(record),
+        *_besides(record),
     )
     content = {
         "name": record.study.study_name,
@@ -205,10 +201,8 @@ def _score_rows(record: SearchRecord) -> list[list[str]]:
     for number in numbers_at("scores"):
         if math.isnan(values[number.name]) and stored.CONFIG not in record.attrs:
             continue  # It has no other metrics.
-        row, said = (
-            rows.setdefault(number.metric_of(record), {}),
-            told(number, values[number.name], record),
-        )
+        row = rows.setdefault(number.metric_of(record), {})
+        said = told(number, values[number.name], record)
         if number.name == "test_gain" and (note := claims.about_test_gain(record)):
             said = f"{said} ({note})"
         row.setdefault(number.part, said)
