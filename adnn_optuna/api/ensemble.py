@@ -147,12 +147,12 @@ def ensemble(
     stop = threading.Event()
     members = Members(objective, study, stop, max_time)
     # Fresh, and the same as those of the control of this seed.
-    [first] = seeds_of_members(objective.seed, 1)
+    [_, first] = seeds_of_members(objective.seed, 2)
     found = found_by_evaluating(
         functools.partial(
             Ensemble,
             study_name=study_name,
-            seeds=(first, *seeds_of_members(first, int(n) - 1)),
+            seeds=tuple(seeds_of_members(first, int(n))),
             head=trainer.architecture.head,
             dataset=trainer.dataset,
             predicted={},

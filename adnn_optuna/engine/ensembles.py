@@ -21,8 +21,8 @@ _KEY = 0xE  # Apart from what else is keyed on a seed and a number.
 
 
 def seeds_of_members(seed: int, n: int) -> list[int]:
-    """Return the seeds of ``n`` networks, of initialisation and order, that follow from one."""
-    return [derived_seed(seed, number, _KEY) for number in range(n)]
+    """Return the seeds of ``n`` networks, of initialisation and order: one and what follows."""
+    return [seed, *(derived_seed(seed, number, _KEY) for number in range(n - 1))]
 
 
 class EnsembleObjective(OneTrialObjective):
@@ -42,7 +42,7 @@ class EnsembleObjective(OneTrialObjective):
 
     def starts(self, params: dict[str, Any]) -> list[Start]:
         """Return what its networks are trained from."""
-        seeds = [self.seed, *seeds_of_members(self.seed, int(params.get("members", 1)) - 1)]
+        seeds = seeds_of_members(self.seed, int(params.get("members", 1)))
         return [dataclasses.replace(self.baseline_start, seed=seed) for seed in seeds]
 
     def train(self, trials: Sequence[optuna.Trial], **limits: Any) -> list[Outcome]:
