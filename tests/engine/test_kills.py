@@ -191,7 +191,7 @@ def test_each_index_is_done_once_and_none_is_missing(searcher: Any, tmp_path: Pa
 
         workers = [begin(work) for _ in range(6)]
         for how in (signal.SIGINT, signal.SIGKILL, signal.SIGINT):
-            time.sleep(chance.uniform(0.2, 1))
+            time.sleep(chance.uniform(0.05, 0.4))
             os.kill(ended := workers.pop(0), how)
             statuses.add(os.waitpid(ended, 0)[1])
             workers.append(begin(work))
@@ -200,7 +200,8 @@ def test_each_index_is_done_once_and_none_is_missing(searcher: Any, tmp_path: Pa
         study = search(url, searcher, max_trial=n_trials)
         finished = filter(is_done, study.trials)
         assert sorted(map(index_of, finished)) == [*range(n_trials)], url
-        assert is_finished(study)
+        # Whose worker died within `Study.ask` bears no word of it, as if a user had asked for it.
+        assert not any(t.system_attrs for t in study.trials if not t.state.is_finished())
     assert statuses == {0, signal.SIGKILL}
 
 
