@@ -109,9 +109,9 @@ class TrainingOnce(Trainer):
         self, starts: Sequence[Start], n_at_once: int, **options: Any
     ) -> Iterator[tuple[int, Run]]:
         """Yield what came of each start, trained now or before."""
+        options["keep_weights"] = True
         for i, start in enumerate(starts):
             if (run := self._known.get(start)) is None:
-                options["keep_weights"] = True
                 [(_, run)] = super()._trained([start], n_at_once, **options)
                 if run.status != "stopped":
                     self._known[start] = run

@@ -270,7 +270,7 @@ class Trainer:
                 running, futures = [*trainings], []
                 for k, i in enumerate(running):
                     for one in map(trainings.__getitem__, running[len(futures) : k + n_at_once]):
-                        # In this thread: settings of Keras, such as its global policy, are its.
+                        # In this thread: Keras's settings, such as its policy, are a thread's.
                         rate = one.start.learning_rate or self.training.fixed_learning_rate
                         one.state = one.state or [
                             *map(as_tensor, self.initial_weights(one.start)),
