@@ -25,6 +25,7 @@ from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.ensembles import EnsembleFacts
 from adnn_optuna.networks.predictors import Predictor
+from adnn_optuna.networks.training import n_cores
 
 
 @dataclasses.dataclass
@@ -163,7 +164,7 @@ def ensemble(
         NAMES,
         members.train,
         stop=stop,
-        n_jobs=trainer.n_at_once(),
+        n_jobs=trainer.n_at_once(least=n_cores()),
         max_time=max_time,
         show_progress_bar=show_progress_bar,
     )

@@ -135,7 +135,7 @@ def confirm_winner(
         _NAMES,
         evaluate,
         stop=stop,
-        n_jobs=arms[UNMOVED][0].trainer.n_at_once(),
+        n_jobs=arms[UNMOVED][0].trainer.n_at_once(least=n_cores()),
         show_progress_bar=show_progress_bar,
     )
 

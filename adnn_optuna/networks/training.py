@@ -209,7 +209,7 @@ class Trainer:
         runs = dict(self._trained(starts, len(starts), **options, evaluate=evaluate))
         return [runs[i] for i in range(len(starts))]
 
-    def n_at_once(self) -> int:
+    def n_at_once(self, *, least: int = 1) -> int:
         """Return how many trainings are best begun at once, as far as the memory allows.
 
         Fewer would leave cores idle as often as others wait for the last one.
@@ -217,7 +217,7 @@ class Trainer:
         weights = self.architecture.initial_weights(0, 0)
         # Weights and up to two moments of each, before and after an epoch.
         bytes_of_one = 6 * sum(array.nbytes for array in weights)
-        return max(min(_AT_ONCE, _BYTES_AT_ONCE // bytes_of_one), 1)
+        return max(min(_AT_ONCE, _BYTES_AT_ONCE // bytes_of_one), least)
 
     def train_in_turn(self, starts: Sequence[Start], **limits: Any) -> Iterator[Run]:
         """Train to the end from each of ``starts``, to save memory only some at a time.
@@ -227,7 +227,7 @@ class Trainer:
         which they end as soon; ``meanwhile``, called about twice a second of a long training, by
         any thread, with the epochs that it has behind it.
         """
-        at_once = max(n_cores(), self.n_at_once())
+        at_once = self.n_at_once(least=n_cores())
         return (run for _, run in self._trained(starts, at_once, **limits))
 
     def _trained(
