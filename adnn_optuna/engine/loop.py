@@ -13,7 +13,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -187,8 +186,9 @@ class Loop:
 
     def _fail(self, trial: FrozenTrial) -> None:
         """End a trial that is to be done again."""
-        # First, or it were lost where this worker dies in between. Others may do the same.
-        enqueue_again(self._study, trial)
+        # First, or it were lost where this worker dies in between. Others may do the same. As it
+        # is now: what was read while its worker lived may be in parts of before.
+        enqueue_again(self._study, self._study._storage.get_trial(trial._trial_id))
         end_trial(self._study, trial)
 
     def _live(self) -> list[FrozenTrial]:
@@ -234,7 +234,9 @@ class Loop:
                     patiently(storage.record_heartbeat, trial._trial_id)
         patiently(self._look)
         self._warn_of_repeats()
-        live = self._live()
+        waiting = self._in_state(TrialState.WAITING)
+        # Also those which others are about to begin: theirs may be the smaller numbers.
+        live = self._live() + [t for t in waiting if is_alive(t) or not has_parameters(t)]
         for trial_id, trial in list(self._open.items()):
             n_before = self._n_before(trial, live)
             if self._tally.n_done + n_before >= self._max_trial or self._is_repetition(trial):
@@ -282,31 +284,32 @@ class Loop:
             self._look()
         self._has_failed = True
         storage: Any = self._study._storage
-        claimed = self._claim()
-        with signals.without_warnings() if self._tally.heartbeat_interval else nullcontext():
-            trial = self._study.ask()
-            if not isinstance(self._study.sampler, IndexedSampler):
-                storage.set_trial_system_attr(trial._trial_id, OWNER, ownership(trial))
-            if trial._trial_id != claimed:  # Another worker took that one.
-                with contextlib.suppress(UpdateFinishedTrialError):
-                    storage.set_trial_system_attr(claimed, claim_of(trial), None)
-            self._objective.suggest(trial)
+        self._study._thread_local.cached_all_trials = None  # Samplers are to see what is new.
+        trial = optuna.Trial(self._study, self._begin())
+        if not isinstance(self._study.sampler, IndexedSampler):
+            storage.set_trial_system_attr(trial._trial_id, OWNER, ownership(trial))
+        self._objective.suggest(trial)
         self._has_failed = False
         return trial
 
-    def _claim(self) -> int:
-        """Say who begins the trial that `Study.ask` takes, the first waiting one; return its id.
+    def _begin(self) -> int:
+        """Begin the first waiting trial, or a new one; return its id.
 
-        Nothing else would tell of a trial whose worker dies right there that it is nobody's.
+        As `Study.ask` does, but who begins it is told before: where a worker dies in between,
+        nothing else tells that the trial is nobody's.
         """
         storage: Any = self._study._storage
-        waiting = self._in_state(TrialState.WAITING)
-        if (trial := next((t for t in waiting if t._trial_id not in self._open), None)) is None:
-            new = optuna.create_trial(state=TrialState.WAITING)
-            trial = storage.get_trial(storage.create_new_trial(self._study._study_id, new))
-        with contextlib.suppress(UpdateFinishedTrialError):
-            storage.set_trial_system_attr(trial._trial_id, claim_of(trial), ownership(trial))
-        return trial._trial_id
+        waiting = (t for t in self._in_state(TrialState.WAITING) if t._trial_id not in self._open)
+        while True:
+            if (trial := next(waiting, None)) is None:
+                new = optuna.create_trial(state=TrialState.WAITING)
+                trial = storage.get_trial(storage.create_new_trial(self._study._study_id, new))
+            trial_id, claim = trial._trial_id, claim_of(trial)
+            with contextlib.suppress(UpdateFinishedTrialError):
+                storage.set_trial_system_attr(trial_id, claim, ownership(trial))
+                if storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                    return cast("int", trial_id)
+                storage.set_trial_system_attr(trial_id, claim, None)  # Another worker was first.
 
     def _is_repetition(self, trial: optuna.Trial) -> bool:
         """Return whether others do the same: they took the last proposal, or retried before."""

@@ -125,8 +125,11 @@ class Indices:
         return [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
 
     def pending(self) -> dict[int, Proposal]:
-        """Return what the trials under way that have an index say of themselves, by that."""
-        proposals = map(self.proposal_of, self.running())
+        """Return what the trials under way that have an index say of themselves, by that.
+
+        Databases read a trial's state first: one that seems to be waiting may have begun since.
+        """
+        proposals = map(self.proposal_of, self.reader.unfinished.values())
         return {p["index"]: p for p in proposals if p and p["index"] is not None}
 
     def unfinished_indices(self) -> Iterator[int]:

@@ -365,7 +365,7 @@ def test_a_disk_that_is_full_ends_the_command_with_one_sentence(tmp_path: Path) 
     run = subprocess.run(
         [sys.executable, "-m", "adnn_optuna", "search", *options, "--storage", url],
         preexec_fn=lambda: resource.setrlimit(
-            resource.RLIMIT_FSIZE, (500_000, resource.RLIM_INFINITY)
+            resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY)
         ),
         capture_output=True,
         text=True,
@@ -374,10 +374,10 @@ def test_a_disk_that_is_full_ends_the_command_with_one_sentence(tmp_path: Path) 
     assert run.returncode == 4
     assert run.stderr.startswith("adnn: The storage failed (")
     assert run.stderr.count("\n") == 1
-    study = optuna.load_study(study_name="digits-annealing", storage=url)
-    kept = completed(study)
+    [name] = optuna.get_all_study_names(url)
+    kept = completed(optuna.load_study(study_name=name, storage=url))
     assert 1 < len(kept) < 100
-    resumed = adnn.resume(url, "digits-annealing", max_trial=len(kept) + 1)
+    resumed = adnn.resume(url, name, max_trial=len(kept) + 1)
     assert completed(resumed.study)[:-1] == kept
 
 

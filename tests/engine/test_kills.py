@@ -200,8 +200,7 @@ def test_each_index_is_done_once_and_none_is_missing(searcher: Any, tmp_path: Pa
         study = search(url, searcher, max_trial=n_trials)
         finished = filter(is_done, study.trials)
         assert sorted(map(index_of, finished)) == [*range(n_trials)], url
-        # Whose worker died within `Study.ask` bears no word of it, as if a user had asked for it.
-        assert not any(t.system_attrs for t in study.trials if not t.state.is_finished())
+        assert is_finished(study)
     assert statuses == {0, signal.SIGKILL}
 
 

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
+from adnn_optuna import InitOffsetObjective
 from adnn_optuna._attributes import ELAPSED, ENDED, OWNER, TRIAL_METRICS
 from adnn_optuna.engine import loop, storages
 from adnn_optuna.engine.loop import Loop
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from optuna.storages import BaseStorage
 
-    from adnn_optuna import InitOffsetObjective
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -143,20 +143,20 @@ def test_what_a_storage_left_running_is_done_by_the_next_run(
 ) -> None:
     whole = adnn.search(objective, "annealing", max_trial=6).study
     search: dict[str, Any] = {"max_trial": 6, "storage": storage, "study_name": "s"}
-    for name in ("tell", "ask"):
+    for owner, name in ((optuna.Study, "tell"), (InitOffsetObjective, "suggest")):
         with monkeypatch.context() as patch:
             patch.setattr(storages, "_PATIENCE", 0.1)
-            calls, function = [2], getattr(optuna.Study, name)
+            calls, function = [2], getattr(owner, name)
 
             def fail(
                 self: Any, *args: Any, calls: Any = calls, function: Any = function, **kwargs: Any
             ) -> Any:
                 calls[0] -= 1
-                done = calls[0] >= 0 or function.__name__ == "ask"
+                done = calls[0] >= 0 or function.__name__ == "suggest"
                 returned = function(self, *args, **kwargs) if done else None
                 return returned if calls[0] >= 0 else locked()
 
-            patch.setattr(optuna.Study, name, fail)
+            patch.setattr(owner, name, fail)
             with pytest.raises(StorageError, match=r"database is locked.*then resume the study\."):
                 adnn.search(objective, "annealing", **search)
         study = optuna.load_study(study_name="s", storage=storage)

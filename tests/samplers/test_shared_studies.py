@@ -238,6 +238,22 @@ def test_interleavings(make_sampler: Callable[[], BaseSampler]) -> None:
     )
 
 
+class StateReadFirst(InMemoryStorage):
+    """Reads as a database does while trials begin: their states first, then what they hold."""
+
+    def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        trials = copy.deepcopy(super().get_all_trials(*args, **kwargs))
+        for trial in trials:
+            if trial.state == TrialState.RUNNING:
+                trial.state = TrialState.WAITING
+        return trials
+
+
+def test_what_was_read_while_it_began_keeps_its_index() -> None:
+    study = optuna.create_study(storage=StateReadFirst(), sampler=RandomRestartSampler(seed=0))
+    assert [index_of(study.ask()) for _ in range(3)] == [0, 1, 2]
+
+
 @all_samplers
 def test_threads_share_a_study(make_sampler: Callable[[], BaseSampler]) -> None:
     study = optuna.create_study(sampler=make_sampler())
