@@ -295,6 +295,12 @@ def differences_of(comparison: adnn.Comparison) -> str:
     return comparison.differences().to_csv()
 
 
+def test_few_seeds_are_warned_of_at_the_line_that_calls() -> None:
+    with pytest.warns(UserWarning, match="1 seed can decide nothing about the searchers") as found:
+        compare(seeds=range(1), max_trial=1, confirm=0)
+    assert {warning.filename for warning in found} == {__file__}
+
+
 def test_page_figure_and_plan(tmp_path: Path) -> None:
     found = of_smooth()
     found.report(tmp_path / "c.html")
