@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import sqlite3
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,8 @@ from search_worker import make_objective, quick_training
 import adnn_optuna as adnn
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import optuna
 
 # Not in ascending order: seeds count as they are declared.
@@ -40,6 +44,18 @@ def compare(**changes: Any) -> adnn.Comparison:
         "equivalence": 0.5,
     }
     return adnn.compare(tiny_objective(), **{**settings, **changes})
+
+
+def n_completed(path: Path) -> int:
+    """Return how many trials of a comparison are done; none while there is no database."""
+    uri = f"{path.as_uri()}?mode=ro"
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(uri, uri=True)) as connection,
+    ):
+        query = "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
+        return int(connection.execute(query).fetchone()[0])
+    return 0
 
 
 CONTROLS: dict[str, Any] = {

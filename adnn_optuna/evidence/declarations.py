@@ -98,7 +98,7 @@ def declared(
             warnings.warn(
                 f"{len(seeds)} seed{'s' * (len(seeds) > 1)} can decide nothing about the {what}: "
                 f"with {n} claim{'s' * (n > 1)} it takes at least {needed}.",
-                stacklevel=3,
+                stacklevel=4,  # Whose line it is that called a verb.
             )
     return {
         "seeds": [*max(seeds, known, key=len)],

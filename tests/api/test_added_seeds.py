@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import compare_worker
 import optuna
 import pytest
-from compare_worker import CONTROLS, SEEDS, compare, own_control
+from compare_worker import CONTROLS, SEEDS, compare, n_completed, own_control
 
 import adnn_optuna as adnn
 from adnn_optuna.api.comparisons import load_comparison
@@ -29,18 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 N_CORES = n_cores()
-
-
-def n_completed(path: Path) -> int:
-    """Return how many trials of a comparison are done; none while there is no database."""
-    uri = f"{path.as_uri()}?mode=ro"
-    with (
-        contextlib.suppress(sqlite3.Error),
-        contextlib.closing(sqlite3.connect(uri, uri=True)) as connection,
-    ):
-        query = "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
-        return int(connection.execute(query).fetchone()[0])
-    return 0
 
 
 def killed(path: Path, controls: str, n_trials: int) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from compare_worker import n_completed
 from optuna.trial import TrialState
 from shown_pages import text_of
 
@@ -25,6 +26,7 @@ from adnn_optuna.cli.main import run
 from adnn_optuna.reporting.comparisons_claims import caveat_of_comparison
 
 HERE = str(Path(__file__).parent)
+PATHS = [HERE, str(Path(__file__).parents[1])]
 
 
 def smooth(trial: Any, seed: int) -> float:
@@ -272,19 +274,21 @@ class TestGoingOn:
 
     @pytest.mark.slow
     def test_killed_ten_times_it_says_the_same(self, tmp_path: Path) -> None:
-        url = f"sqlite:///{tmp_path}/c.db"
+        path = tmp_path / "c.db"
+        url = f"sqlite:///{path}"
         code = (
-            f"import sys, time; sys.path.insert(0, {HERE!r}); import test_compare_functions as t\n"
+            f"import sys, time; sys.path[:0] = {PATHS!r}; import test_compare_functions as t\n"
             "def slow(trial, seed):\n"
             "    time.sleep(0.02)\n"
             "    return t.smooth(trial, seed)\n"
             f"t.compare(slow, ('annealing', 'tpe'), max_trial=10, storage={url!r})"
         )
-        for _ in range(10):
+        for n_trials in range(10, 160, 15):  # Of 180.
             process = subprocess.Popen([sys.executable, "-c", code])
-            time.sleep(6)
+            while process.poll() is None and n_completed(path) < n_trials:
+                time.sleep(0.01)
             process.kill()
-            process.wait()
+            assert process.wait() == -signal.SIGKILL
         found = compare(samplers=("annealing", "tpe"), max_trial=10, storage=url)
         whole = compare(samplers=("annealing", "tpe"), max_trial=10)
         assert values_of(found) == values_of(whole)
@@ -293,6 +297,12 @@ class TestGoingOn:
 
 def differences_of(comparison: adnn.Comparison) -> str:
     return comparison.differences().to_csv()
+
+
+def test_few_seeds_are_warned_of_at_the_line_that_calls() -> None:
+    with pytest.warns(UserWarning, match="1 seed can decide nothing about the searchers") as found:
+        compare(seeds=range(1), max_trial=1, confirm=0)
+    assert {warning.filename for warning in found} == {__file__}
 
 
 def test_page_figure_and_plan(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ class TestAnyState:
 class TestRegression:
     """R² has no unit: it is no percentage, and no example is right."""
 
-    WRONG = ("images", "accuracy", "percentage points", " pp", "network right", "[%]")
+    WRONG = ("images", "accuracy", "percentage points", " pp", "examples right", "[%]")
 
     def test_search_tells_r2(self) -> None:
         record = of_a_regression(store_study("numbers", metric="val_r2", gain=0.003))

@@ -264,7 +264,6 @@ class TestUnfinished:
         assert first.count("The search has not ended") == 1
         assert "What you hold: not known before the test set is looked at" in first
         assert "· 13 trials, not ended ·" in first
-        assert "nothing yet" not in shown
         assert "only an earlier winner was tested; result.test() or resume opens it" in evidence
         assert "used once, after 12 trials, for an earlier winner than the present one" in shown
         assert "closed" not in shown + searches.text(record)

@@ -185,7 +185,7 @@ def test_a_better_trial_after_the_test_contradicts_nothing() -> None:
     page = searches.page(record_of(study)).render()
     assert "only an earlier winner was tested" in page
     assert "The test set was used once, after 12 trials, for an earlier winner" in page
-    assert "nothing yet" not in page
+    assert "test set is closed" not in page
     store_look(study, "2026-11-25T12:00:02+00:00", 0.9, 0.01)
     assert "910 of 1000 test images right" in searches.page(record_of(study)).render()
 
