@@ -125,7 +125,8 @@ class Searches:
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
             storage = f"sqlite:///{folder}/studies.db"
-            adnn.search(self._objective, searcher, storage=storage, max_trial=n_trials, confirm=0)
+            limits: Any = {"max_trial": n_trials, "confirm": 0, "test": False}
+            adnn.search(self._objective, searcher, storage=storage, **limits)
             seconds = time.perf_counter() - start
         return 1e3 * (seconds - self._trainer.seconds) / n_trials
 
