@@ -154,8 +154,12 @@ def paired_differences(
         raw = arrays[arm] - arrays[other]
         has_both = np.isfinite(raw)
         n_pairs = int(np.logical_and.accumulate(has_both).sum())
-        size = size_of(np.concatenate([arrays[arm][:n_pairs], arrays[other][:n_pairs]]))
-        d = (raw[:n_pairs] / size).round(DECIMALS)
+        raw, two = raw[:n_pairs], [arrays[label][:n_pairs] for label in (arm, other)]
+        sizes = np.abs(two).max(axis=0)
+        # Equal ones have no noise that is to be rounded away, such as huge values of failed runs.
+        is_tie = np.abs(raw) <= sizes * 10.0**-DECIMALS
+        size = size_of(sizes[~is_tie])
+        d = (np.where(is_tie, 0.0, raw) / size).round(DECIMALS)
         low, high, verdict, reasons = math.nan, math.nan, None, []
         if {arm, other} in claimed:
             low, high = (size * end for end in interval_of(d, m))
@@ -170,12 +174,13 @@ def paired_differences(
                 reasons.append(
                     "the differences look skewed, but its interval takes them for symmetric"
                 )
-        if names is not None and n_pairs < len(raw):
+        if names is not None and n_pairs < len(has_both):
             reasons.append(f"the evidence ends before {names[n_pairs]}, which lacks a value")
         elif has_both[n_pairs:].any():
-            reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(raw)}")
+            reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(has_both)}")
         mean = size * float(d.mean()) if n_pairs else math.nan
-        superiority = float(np.mean((d > 0) + 0.5 * (d == 0))) if n_pairs else math.nan
+        wins = np.where(is_tie, 0.5, raw > 0)
+        superiority = float(wins.mean()) if n_pairs else math.nan
         ends = (math.nan, math.nan) if looks_again else share_interval(superiority, n_pairs)
         numbers = (n_pairs, mean, low, high, superiority, *ends)
         ends = (size * float(d.min()), size * float(d.max())) if n_pairs else (math.nan, math.nan)

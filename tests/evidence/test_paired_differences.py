@@ -191,6 +191,12 @@ class TestDegenerate:
         assert found == pytest.approx([one.mean, one.low, one.high, 0.7, 1.3], rel=1e-9)
         assert row.reason == one.reason
 
+    def test_huge_values_of_failed_runs_hide_no_difference_of_the_others(self) -> None:
+        ours, theirs = [0.1 + 0.001 * i for i in range(10)], [0.2] * 10
+        both = only([*ours, 1e20], [*theirs, 1e20])
+        assert (both.verdict, both.superiority) == ("worse", 0.5 / 11)
+        assert only([*ours, 0.1], [*theirs, 1e20]).superiority == 0
+
     def test_equal_differences_have_an_interval_of_no_width(self) -> None:
         # Their differences of floats are not equal to the last bit, nor is their mean.
         other = np.linspace(0.1, 0.9, 12)
