@@ -273,7 +273,7 @@ def planned_interval(differences: np.ndarray, n_claims: int) -> tuple[float, flo
 
     Args:
         differences: The differences of one claim, of shape (pairs,). Above 16 pairs, 99,999
-            random subsets, always the same, stand for all.
+            random subsets, always the same, stand for all; of more than 2,500 claims as many more.
         n_claims: The number of claims that share the probability ``ALPHA`` that any of their
             intervals misses its centre.
 
@@ -282,11 +282,12 @@ def planned_interval(differences: np.ndarray, n_claims: int) -> tuple[float, flo
     """
     # In whole units of the last decimal sums are exact, so equal means are equal.
     units = np.rint(np.asarray(differences, dtype=np.float64) * 10.0**DECIMALS)
-    n_flips = 2 ** len(units) if len(units) <= MAX_EXACT else _N_SUBSETS + 1
+    is_exact, needed = len(units) <= MAX_EXACT, math.ceil(2 * n_claims / ALPHA)
+    n_flips = 2 ** len(units) if is_exact else max(_N_SUBSETS + 1, needed)
     k = math.floor(ALPHA / (2 * n_claims) * n_flips + 1e-9)
     if k == 0:
         return -math.inf, math.inf
-    means = _means_of_all_subsets(units) if len(units) <= MAX_EXACT else _means_of_subsets(units)
+    means = _means_of_all_subsets(units) if is_exact else _means_of_subsets(units, n_flips - 1)
     low, high = np.partition(means, [k - 1, n_flips - k - 1])[[k - 1, n_flips - k - 1]]
     return float(low / 10.0**DECIMALS), float(high / 10.0**DECIMALS)
 
@@ -299,11 +300,11 @@ def _means_of_all_subsets(values: np.ndarray) -> np.ndarray:
     return np.asarray(sums[1:] / counts[1:])
 
 
-def _means_of_subsets(values: np.ndarray) -> np.ndarray:
+def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
     rng = np.random.default_rng(0)
-    sums, counts = np.zeros(_N_SUBSETS), np.zeros(_N_SUBSETS)
+    sums, counts = np.zeros(n_subsets), np.zeros(n_subsets)
     for value in values:  # Pair by pair: a further one leaves the earlier draws as they are.
-        is_in = rng.integers(0, 2, _N_SUBSETS, dtype=bool)
+        is_in = rng.integers(0, 2, n_subsets, dtype=bool)
         sums += value * is_in
         counts += is_in
     # The empty subset has no mean; a full one, as rare, takes its place.

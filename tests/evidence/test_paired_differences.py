@@ -140,6 +140,13 @@ class TestPlannedInterval:
         ends = means[k - 1], means[-k]
         np.testing.assert_allclose(planned_interval(d, n_claims), ends, atol=1e-10)
 
+    @pytest.mark.parametrize("n_claims", [2500, 2556, 10_000])
+    def test_of_any_number_of_claims_is_finite_from_the_fewest_pairs_on(
+        self, n_claims: int
+    ) -> None:
+        low, high = planned_interval(np.linspace(1, 2, fewest_pairs(n_claims)), n_claims)
+        assert 1 <= low < high <= 2
+
     def test_of_random_subsets_is_near_that_of_all(self) -> None:
         d = np.random.default_rng(0).normal(0, 1, 17)
         sums = counts = np.zeros(1)
