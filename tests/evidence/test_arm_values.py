@@ -79,7 +79,15 @@ class TestUnpaired:
         assert row.superiority == pytest.approx(((above > 0) + 0.5 * (above == 0)).mean())
         assert math.isnan(row.superiority_low)
 
-    @pytest.mark.parametrize(("one", "two"), [([1.0], ONE), ([1.0, 1.0], [2.0, 2.0])])
+    def test_many_values_need_no_memory_for_all_their_pairs(self) -> None:
+        values = np.random.default_rng(0).normal(size=100_000).tolist()
+        [row] = unpaired_differences({"one": values, "two": values}, equivalence=0.1)
+        assert (row.verdict, row.superiority) == ("equivalent", 0.5)
+
+    @pytest.mark.parametrize(
+        ("one", "two"),
+        [([1.0], ONE), ([1.0, 1.0], [2.0, 2.0]), ([0.3, 0.1 + 0.2, 0.3], [0.5] * 3)],
+    )
     def test_nothing_is_decided_without_a_spread(self, one: list[float], two: list[float]) -> None:
         [row] = unpaired_differences({"one": one, "two": two}, equivalence=9.0)
         assert (row.low, row.high, row.verdict) == (-math.inf, math.inf, "undecided")
