@@ -34,7 +34,8 @@ class Unit(NamedTuple):
             return self
         # Of the smallest spread three digits, of the largest value five.
         places = [2 - math.floor(math.log10(spread)) for spread in spreads if spread > 0]
-        digits = min([max(places, default=4), 4 - math.floor(math.log10(largest))])
+        size = math.floor(math.log10(largest))
+        digits = min(max(places, default=max(4, 2 - size)), 4 - size)
         return self._replace(digits=min(max(digits, 0), 300))
 
     def value(self, value: float) -> str:

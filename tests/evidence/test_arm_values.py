@@ -28,6 +28,7 @@ class TestUnits:
             ([[1e-9, 2e-9]], 12),
             ([[7.0]], 4),
             ([[7.0, 7.0]], 4),
+            ([[3e-6, 3e-6]], 8),
         ],
     )
     def test_show_what_tells_values_apart(self, arms: list[list[float]], digits: int) -> None:

@@ -107,6 +107,12 @@ class TestSearch:
                 "numbers."
             ),
         }
+        tiny = optuna.create_study(study_name="tiny")
+        tiny.add_trials([optuna.trial.create_trial(value=value) for value in (3e-6, 1e-6)])
+        assert answers(tiny)["What was gained?"].startswith("+0.00000200 over the first trial")
+        assert "baseline 0.00000300  best 0.00000100  gain +0.00000200" in searches.text(
+            record_of(tiny)
+        )
         closed = "The test set is closed; result.test() or resume opens it"
         assert searches_claims.use_of_test_set(record_of(other)) == closed
 
