@@ -142,10 +142,13 @@ def why_no_winner(record: SearchRecord) -> str:
     states = [trial.state for trial in record.done_trials]
     n_diverged = states.count(TrialState.FAIL)
     if states:
-        mend = "lower the learning rate" if n_diverged else "let the pruner wait for longer"
+        diverged, mend = "diverged", "lower the learning rate"
+        if stored.CONFIG not in record.attrs:
+            diverged, mend = "came to no finite number", "look at the objective"
+        mend = mend if n_diverged else "let the pruner wait for longer"
         return (
             f"No trial was completed: {len(states) - n_diverged} were pruned, {n_diverged} "
-            f"diverged; {mend}."
+            f"{diverged}; {mend}."
         )
     cut_off = [
         t for t in record.study.get_trials(deepcopy=False) if stored.ELAPSED in t.user_attrs

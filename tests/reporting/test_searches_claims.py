@@ -156,6 +156,15 @@ def test_without_a_completed_trial_it_says_what_came_of_all() -> None:
     assert "nan" not in searches.text(record_of(copy))
 
 
+def test_a_function_without_a_value_has_no_learning_rate_to_lower() -> None:
+    study = optuna.create_study(study_name="function")
+    failed = {"state": TrialState.FAIL, "system_attrs": {"adnn:ended": "diverged"}}
+    study.add_trials([optuna.create_trial(**failed) for _ in range(3)])
+    assert answers(study)[VERDICT] == (
+        "No trial was completed: 0 were pruned, 3 came to no finite number; look at the objective."
+    )
+
+
 @pytest.mark.tensorflow
 def test_each_sampler_is_named_with_its_trials(
     objective: InitOffsetObjective, tmp_path: Path
