@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -25,6 +26,11 @@ def test_expected_best_of_n_is_the_mean_over_all_draws() -> None:
         draws = itertools.combinations(values, n)
         assert expected == pytest.approx(np.mean([max(draw) for draw in draws]))
     assert len(expected_best_of_n([])) == 0
+    # Of many it takes no memory for each pair of them.
+    tracemalloc.start()
+    assert expected_best_of_n(range(2000))[-1] == 1999
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
 
 
 def test_of_a_single_run_have_no_spread_and_of_none_no_place() -> None:
