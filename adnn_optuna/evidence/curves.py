@@ -134,7 +134,11 @@ def draws_of(records: Sequence[SearchRecord]) -> Draws | None:
     values = np.array(restarts or baselines_of(records))
     if not len(values):
         return None
-    counts, edges = np.histogram(values, bins=int(np.clip(2 * np.sqrt(len(values)), 5, 40)))
+    low, high = values.min(), values.max()
+    if high - low <= 1e-9 * (size := np.abs(values).max()):  # Too narrow for bins.
+        low, high = low - (size or 1.0) / 2, high + (size or 1.0) / 2
+    n_bins = int(np.clip(2 * np.sqrt(len(values)), 5, 40))
+    counts, edges = np.histogram(values, bins=n_bins, range=(low, high))
     sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     return Draws(len(values), float(values.mean()), sd, counts, edges)
 

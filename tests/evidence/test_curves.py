@@ -54,6 +54,13 @@ def test_draws_are_all_restarts_or_else_the_baselines() -> None:
     assert draws_of([]) is None
 
 
+@pytest.mark.parametrize("values", [[0.3, 0.1 + 0.2], [1e20] * 3, [0.0, 0.0]])
+def test_draws_may_be_equal_but_for_their_last_bits(values: list[float]) -> None:
+    draws = draws_of([record_of(store_study("s", sampler="random_restart", values=values))])
+    assert draws is not None
+    assert draws.counts.sum() == draws.n == len(values)
+
+
 def test_seconds_of_trials_at_once_count_once_and_pauses_not_at_all() -> None:
     begin = datetime(2026, 1, 1)  # noqa: DTZ001 - as Optuna's
 
