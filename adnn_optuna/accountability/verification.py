@@ -282,8 +282,7 @@ def _train_elsewhere(
         for role, of_role in enumerate(({}, contract["winner"]["params"]))
     ]
     runs, rows = [*retrain(objective.trainer, starts, bar=bar)], contract["split"]
-    gains = gains_of(runs)
-    claim = contracts.claim_of(contract)
+    gains, claim = gains_of(runs), contracts.claim_of(contract)
     half_width = student_half_width(gains, claim.resolution, _LEVEL, 1)
     found = f"trained {_N_MOVED} times from weights moved in their last bits"
     of_gain = f"{found}, it is {claim.unit.gain(fmean(gains), half_width)}"
@@ -370,8 +369,7 @@ def check_weights(
         raise BreachedError(f"{said} holds its arrays by other names than the model's.")
     # In another environment than the contract's a training tells nothing of their bits.
     data, claim = objective.trainer.dataset, contracts.claim_of(contract)
-    claimed = winner[claim.metric]
-    n = len(objective.trainer.architecture.variables)
+    claimed, n = winner[claim.metric], len(objective.trainer.architecture.variables)
     networks = [weights[first : first + n] for first in range(0, len(weights), n)]
     predictor = Predictor(objective.trainer, lambda: networks)
     found = float(predictor.head.scores(predictor.outputs(data.x_test), data.y_test).mean())
@@ -383,11 +381,14 @@ def check_weights(
 
 def _read_arrays(file: Path, expected_bytes: int) -> dict[str, np.ndarray]:
     """Return the arrays of an ``.npz`` file that is no larger than a model's weights."""
+    too_large = WrongValueError(f"{file.name!r} is larger than the model's weights.")
+    if file.stat().st_size > 2 * expected_bytes + 2**20:  # Names take some bytes, too.
+        raise too_large
     content = io.BytesIO(file.read_bytes())
     with zipfile.ZipFile(content) as archive:
         sizes = [entry.file_size for entry in archive.infolist()]
     # An array's header takes some hundred bytes.
     if sum(sizes) > expected_bytes + 1000 * len(sizes):
-        raise WrongValueError(f"{file.name!r} is larger than the model's weights.")
+        raise too_large
     with np.load(content, allow_pickle=False) as arrays:
-        return dict(arrays)
+        return {name: np.asarray(arrays[name]) for name in arrays}

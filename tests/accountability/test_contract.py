@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -778,7 +779,7 @@ def test_notices_other_files_beside_it(contract: Contract, tmp_path: Path) -> No
     )
 
 
-@pytest.mark.parametrize("kind", ["other values", "pickle", "huge", "no archive"])
+@pytest.mark.parametrize("kind", ["other values", "pickle", "huge", "no array", "no archive"])
 def test_notices_other_weights_than_it_states(
     kind: str, content: Any, contract: Contract, path: Path, tmp_path: Path
 ) -> None:
@@ -790,6 +791,9 @@ def test_notices_other_weights_than_it_states(
             np.savez(file, a=np.array([Explosive()], dtype=object))
         case "huge":
             np.savez_compressed(file, a=np.zeros(10**6))
+        case "no array":
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("hidden_0/kernel", b"no array")
         case _:
             file.write_bytes(b"PK nothing")
     verdict = adnn.verify(beside(content, file, tmp_path / CONTRACT), path.parent)
@@ -832,6 +836,12 @@ def test_unpacks_no_more_than_the_model_has(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros(10**6))
     with pytest.raises(ValueError, match="is larger than the model's weights"):
         _read_arrays(tmp_path / "bomb.npz", 10**6)
+    # Nor does it read a file that is larger, whatever its archive says.
+    np.savez(tmp_path / "sparse.npz", a=np.zeros(1))
+    with (tmp_path / "sparse.npz").open("r+b") as file:
+        file.truncate(2**36)
+    with pytest.raises(ValueError, match="is larger than the model's weights"):
+        _read_arrays(tmp_path / "sparse.npz", 10**6)
 
 
 def beside(content: dict[str, Any], file: Path, path: Path) -> Path:
