@@ -125,11 +125,16 @@ def verified(
     not_checked = {
         f"files.weights: {contract['files']['weights']['name']!r} is not there": file is None,
         "study: how many trials were searched, by which sampler, how long": True,
+        "objective: what its data and classes are called, its metric and space": True,
+        "winner.hyperparameters: that training, and network without model, follow from them": (
+            "hyperparameters" in contract["winner"]
+        ),
         "the choice of the seed, of the data, of the moment": True,
-        "environment, and all bits and losses: that they came out there": bool(others),
+        "environment, all bits, losses, other metrics: that they came out there": bool(others),
         "confirmation: what its maker's fresh seeds show; ask for others (fresh=20)": (
             is_random and pairs is None
         ),
+        "confirmation: what its maker says besides the mean gain": pairs is not None,
     }
     breaches = () if pairs is None else tuple(not_repeated(contract, pairs))
     return VerdictFacts(
@@ -203,6 +208,7 @@ def _rebuild(
     for name, said, found in (
         ("objective.dataset.fingerprint", stored["dataset"]["fingerprint"], data.fingerprint),
         ("split", contract["split"], {k: len(getattr(data, f"y_{k}")) for k in contract["split"]}),
+        ("objective.dataset.duplicates", stored["dataset"].get("duplicates", {}), data.duplicates),
     ):
         if said != found:
             raise CannotCheckError(f"{name} is {said}, but that of the data is {found}.")
