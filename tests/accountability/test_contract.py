@@ -431,6 +431,7 @@ UNCHECKABLE = [
         209,
         f"split is {SPLIT | {'test': 209}}, but that of the data is {SPLIT}.",
     ),
+    ("split.test", 0, "split.test must be a number from 1 to inf, but it is 0."),
     ("tolerance", {"accuracy": 0.25}, "A contract has no field tolerance."),
     ("confirmation", {"rank": 1}, "The field confirmation.holds is missing."),
     ("confirmation", [0.1] * 10, "A contract has no field confirmation."),

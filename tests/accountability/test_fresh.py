@@ -135,6 +135,7 @@ def test_the_confirmation_cannot_be_left_out(content: Any, path: Path) -> None:
         ("holds", lambda old: [0.99, 0.98, 1.0], "confirmation.holds is 0.99, but by the rest"),
         ("holds", lambda old: [old[0], 0.97, 1.0], "out of its own interval."),
         ("usual", lambda old: [old[0], 0.97, 1.0], "out of its own interval."),
+        ("holds", lambda old: [old[0], old[1] + 0.01, old[2]], "holds is surer than the test"),
         ("rank", lambda _: 6, "confirmation.repeats is"),
     ],
 )
