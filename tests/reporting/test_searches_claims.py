@@ -113,6 +113,8 @@ class TestSearch:
         assert "baseline 0.00000300  best 0.00000100  gain +0.00000200" in searches.text(
             record_of(tiny)
         )
+        # Nobody else's objective has a test accuracy.
+        assert "unknown" not in searches.text(record_of(other))
         closed = "The test set is closed; result.test() or resume opens it"
         assert searches_claims.use_of_test_set(record_of(other)) == closed
 
