@@ -35,6 +35,7 @@ def test_only_the_user_says_that_nothing_is_random() -> None:
         "nothing was evaluated and no luck of training measured.\n"
         "Whether the value holds on other data, no seed can tell."
     )
+    assert "were evaluated with" not in rechecks.page(told).render()
 
 
 def test_equal_values_name_the_share_of_seeds_that_may_differ() -> None:
