@@ -42,10 +42,10 @@ def claim(facts: VarianceFacts) -> str:
 
 def caveat(facts: VarianceFacts) -> str:
     """Return what to think of it."""
-    said = (
-        f"Of {len(facts.values)} runs with all sources drawn afresh, intervals of 95 %. Each "
-        "source is redrawn alone, with its interactions, so shares need not add up to 100 %."
-    )
+    said = f"Of {len(facts.values)} runs with all sources drawn afresh, intervals of 95 %."
+    if len(facts.sources) > 1:
+        said += " Each source is redrawn alone, with its interactions, so shares need not add up "
+        said += "to 100 %."
     if facts.total.sd > 0 and (still := [k for k, part in facts.parts.items() if part.sd == 0]):
         said += (
             f" Where redrawing {listed(still)} changed nothing, it may in up to "

@@ -87,3 +87,5 @@ def test_single_source_is_drawn_once() -> None:
     wanted = VarianceFacts({}, *arguments).missing
     one = VarianceFacts({e: float(i) for i, e in enumerate(wanted)}, *arguments)
     assert [len(t.x) for t in variances.figure(one).data if not t.name] == [6]
+    assert variances.caveat(one) == "Of 6 runs with all sources drawn afresh, intervals of 95 %."
+    assert "redrawn alone" not in variances.page(one).render().partition("<h2>Evidence")[2]
