@@ -98,6 +98,6 @@ def score_in_words(metric: str) -> str:
 def params_in_words(params: Mapping[str, Any]) -> str:
     """Return a trial's parameters as text; those of other objectives may be no numbers."""
     return ", ".join(
-        printable(f"{name}={value:.4g}" if isinstance(value, int | float) else f"{name}={value}")
+        printable(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}")
         for name, value in params.items()
     )

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from adnn_optuna._units import PLAIN
+from adnn_optuna._units import PLAIN, params_in_words
 from adnn_optuna.evidence.arm_values import (
     ValueComparisonFacts,
     unit_of_values,
@@ -37,6 +37,11 @@ class TestUnits:
     def test_are_plain_where_nothing_is_known(self) -> None:
         for arms in ([], [[]], [[0.0, 0.0]], [[math.nan, math.inf]]):
             assert unit_of_values(arms) is PLAIN
+
+
+def test_parameters_that_are_whole_or_no_numbers_are_told_as_they_are() -> None:
+    params = {"units": 12345, "rate": 0.0123456, "bias": True, "kind": "a"}
+    assert params_in_words(params) == "units=12345, rate=0.01235, bias=True, kind=a"
 
 
 class TestPaired:
