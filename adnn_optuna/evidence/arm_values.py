@@ -131,7 +131,8 @@ class ArmValues:
 def unit_of_values(arms: Iterable[Sequence[float] | np.ndarray]) -> Unit:
     """Return how values of anything are shown, by those of some arms."""
     known = [array[np.isfinite(array)] for array in map(np.asarray, arms)]
-    spreads = [float(array.std(ddof=1)) for array in known if len(array) > 1]
+    sized = [(size_of(array), array) for array in known if len(array) > 1]
+    spreads = [size * float((array / size).std(ddof=1)) for size, array in sized]
     largest = max((float(abs(array).max()) for array in known if len(array)), default=0.0)
     return PLAIN.fitted(spreads, largest)
 
