@@ -91,8 +91,8 @@ def page(facts: VarianceFacts) -> Page:
 def _shown(facts: VarianceFacts, spread: float, *interval: float) -> str:
     """Return a difference or a standard deviation as text."""
     unit = unit_of(facts.value_name)
-    said = f"{unit.scale * spread:.3g}{unit.of_gains}"
-    if not interval:
+    said = f"{unit.scale * spread:.3g}{unit.of_gains}" if math.isfinite(spread) else "unknown"
+    if not interval or math.isnan(spread):
         return said
     low, high = (f"{unit.scale * end:.3g}" for end in interval)
     return f"{said} ({low} to {high})"

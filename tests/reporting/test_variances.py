@@ -41,6 +41,10 @@ def test_luck_of_the_seed_in_use_is_told() -> None:
 def test_says_what_is_not_known_nothing_varies_or_is_lost() -> None:
     said = "How far v varies is not known yet, with 0 of 80 runs made. The same call goes on."
     assert variances.text(VarianceFacts({}, "s", "v", SOURCES, 20, None, True)) == said
+    none = measured(lambda *_: math.nan)
+    said = "How far value varies is not known yet, with 80 of 80 runs made: too few have a value."
+    assert variances.text(none) == said
+    assert [spread for _, spread, _ in variances.rows(none)] == ["unknown"] * 4
     same = "All 20 runs came to the same value, but up to 14 % of all runs may differ."
     assert variances.claim(measured(lambda *_: 0.5)) == same
     assert variances.text(measured(lambda *_: 0.5)).startswith(same)
