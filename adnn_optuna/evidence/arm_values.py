@@ -131,6 +131,9 @@ class ArmValues:
 def unit_of_values(arms: Iterable[Sequence[float] | np.ndarray]) -> Unit:
     """Return how values of anything are shown, by those of some arms."""
     known = [array[np.isfinite(array)] for array in map(np.asarray, arms)]
+    # Without huge values of failed runs, beside which all others would look like 0.
+    most = 1e9 * float(np.median(np.abs(np.concatenate(known)))) if any(map(len, known)) else 0.0
+    known = [array[np.abs(array) <= (most or math.inf)] for array in known]
     sized = [(size_of(array), array) for array in known if len(array) > 1]
     spreads = [size * float((array / size).std(ddof=1)) for size, array in sized]
     largest = max((float(abs(array).max()) for array in known if len(array)), default=0.0)
