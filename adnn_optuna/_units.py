@@ -34,7 +34,8 @@ class Unit(NamedTuple):
             return self
         # Of the smallest spread three digits, of the largest value five.
         places = [2 - math.floor(math.log10(spread)) for spread in spreads if spread > 0]
-        digits = min([max(places, default=4), 4 - math.floor(math.log10(largest))])
+        size = math.floor(math.log10(largest))
+        digits = min(max(places, default=max(4, 2 - size)), 4 - size)
         return self._replace(digits=min(max(digits, 0), 300))
 
     def value(self, value: float) -> str:
@@ -97,6 +98,6 @@ def score_in_words(metric: str) -> str:
 def params_in_words(params: Mapping[str, Any]) -> str:
     """Return a trial's parameters as text; those of other objectives may be no numbers."""
     return ", ".join(
-        printable(f"{name}={value:.4g}" if isinstance(value, int | float) else f"{name}={value}")
+        printable(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}")
         for name, value in params.items()
     )

@@ -47,11 +47,11 @@ _VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|
 # so many numbers.
 # The rest is checked by what is made of them. Those with "?" may be missing; there are no others.
 _SCHEMA: tuple[tuple[Any, str], ...] = (
-    ((1, math.inf), "format_version"),
+    ((1, math.inf), "format_version split.train split.test"),
     (str, "format sha256 study.name objective.metric files.weights.name files.weights.sha256"),
     (str | None, "study.sampler study.stop_reason"),
     ((0, math.inf), "study.trials study.completed_trials study.best_trial"),
-    ((0, math.inf), "objective.seed split.train split.val split.test"),
+    ((0, math.inf), "objective.seed split.val"),
     (dict, "objective.model objective.space winner.params environment"),
     (dict, "winner.hyperparameters?"),
     (str, "objective.dataset.name objective.dataset.source objective.dataset.fingerprint"),

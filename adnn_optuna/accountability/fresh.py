@@ -21,7 +21,7 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.retraining import is_random, retrain
 from adnn_optuna.evidence.confirmation import ConfirmationFacts, Estimate, facts_of, mean_gain
-from adnn_optuna.evidence.paired_differences import ALPHA
+from adnn_optuna.evidence.paired_differences import ALPHA, share_interval
 from adnn_optuna.evidence.proportions import student_half_width
 
 FEWEST_FRESH = 20  # Pairs of a verifier: of fewer, forged gains of some points pass.
@@ -108,6 +108,11 @@ def check_confirmation(contract: dict[str, Any], objective: InitOffsetObjective)
         value, low, high = getattr(said, name)
         if not low <= value <= high:
             raise BreachedError(f"{where}.{name} is {value}, out of its own interval.")
+    n, groups = contract["split"]["test"], objective.trainer.dataset.test_groups
+    low, high = share_interval(said.holds.value, n, said.level)
+    is_alone = claim.resolution and groups.max() + 1 == n  # Then it follows from the share.
+    if is_alone and said.holds.high - said.holds.low < 0.99 * (high - low):
+        raise BreachedError(f"{where}.holds is surer than the test examples make it.")
     return True
 
 

@@ -125,11 +125,16 @@ def verified(
     not_checked = {
         f"files.weights: {contract['files']['weights']['name']!r} is not there": file is None,
         "study: how many trials were searched, by which sampler, how long": True,
+        "objective: what its data and classes are called, its metric and space": True,
+        "winner.hyperparameters: that training, and network without model, follow from them": (
+            "hyperparameters" in contract["winner"]
+        ),
         "the choice of the seed, of the data, of the moment": True,
-        "environment, and all bits and losses: that they came out there": bool(others),
+        "environment, all bits, losses, other metrics: that they came out there": bool(others),
         "confirmation: what its maker's fresh seeds show; ask for others (fresh=20)": (
             is_random and pairs is None
         ),
+        "confirmation: what its maker says besides the mean gain": pairs is not None,
     }
     breaches = () if pairs is None else tuple(not_repeated(contract, pairs))
     return VerdictFacts(
@@ -203,6 +208,7 @@ def _rebuild(
     for name, said, found in (
         ("objective.dataset.fingerprint", stored["dataset"]["fingerprint"], data.fingerprint),
         ("split", contract["split"], {k: len(getattr(data, f"y_{k}")) for k in contract["split"]}),
+        ("objective.dataset.duplicates", stored["dataset"].get("duplicates", {}), data.duplicates),
     ):
         if said != found:
             raise CannotCheckError(f"{name} is {said}, but that of the data is {found}.")
@@ -282,8 +288,7 @@ def _train_elsewhere(
         for role, of_role in enumerate(({}, contract["winner"]["params"]))
     ]
     runs, rows = [*retrain(objective.trainer, starts, bar=bar)], contract["split"]
-    gains = gains_of(runs)
-    claim = contracts.claim_of(contract)
+    gains, claim = gains_of(runs), contracts.claim_of(contract)
     half_width = student_half_width(gains, claim.resolution, _LEVEL, 1)
     found = f"trained {_N_MOVED} times from weights moved in their last bits"
     of_gain = f"{found}, it is {claim.unit.gain(fmean(gains), half_width)}"
@@ -370,8 +375,7 @@ def check_weights(
         raise BreachedError(f"{said} holds its arrays by other names than the model's.")
     # In another environment than the contract's a training tells nothing of their bits.
     data, claim = objective.trainer.dataset, contracts.claim_of(contract)
-    claimed = winner[claim.metric]
-    n = len(objective.trainer.architecture.variables)
+    claimed, n = winner[claim.metric], len(objective.trainer.architecture.variables)
     networks = [weights[first : first + n] for first in range(0, len(weights), n)]
     predictor = Predictor(objective.trainer, lambda: networks)
     found = float(predictor.head.scores(predictor.outputs(data.x_test), data.y_test).mean())
@@ -383,11 +387,14 @@ def check_weights(
 
 def _read_arrays(file: Path, expected_bytes: int) -> dict[str, np.ndarray]:
     """Return the arrays of an ``.npz`` file that is no larger than a model's weights."""
+    too_large = WrongValueError(f"{file.name!r} is larger than the model's weights.")
+    if file.stat().st_size > 2 * expected_bytes + 2**20:  # Names take some bytes, too.
+        raise too_large
     content = io.BytesIO(file.read_bytes())
     with zipfile.ZipFile(content) as archive:
         sizes = [entry.file_size for entry in archive.infolist()]
     # An array's header takes some hundred bytes.
     if sum(sizes) > expected_bytes + 1000 * len(sizes):
-        raise WrongValueError(f"{file.name!r} is larger than the model's weights.")
+        raise too_large
     with np.load(content, allow_pickle=False) as arrays:
-        return dict(arrays)
+        return {name: np.asarray(arrays[name]) for name in arrays}

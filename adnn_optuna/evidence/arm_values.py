@@ -15,9 +15,11 @@ from adnn_optuna._units import PLAIN, Unit, unit_of
 from adnn_optuna.engine.evaluations import Evaluation, Findings
 from adnn_optuna.evidence.paired_differences import (
     ALPHA,
+    DECIMALS,
     PairedDifference,
     differences_table,
     paired_differences,
+    size_of,
     undecided,
     verdict_of,
 )
@@ -129,7 +131,11 @@ class ArmValues:
 def unit_of_values(arms: Iterable[Sequence[float] | np.ndarray]) -> Unit:
     """Return how values of anything are shown, by those of some arms."""
     known = [array[np.isfinite(array)] for array in map(np.asarray, arms)]
-    spreads = [float(array.std(ddof=1)) for array in known if len(array) > 1]
+    # Without huge values of failed runs, beside which all others would look like 0.
+    most = 1e9 * float(np.median(np.abs(np.concatenate(known)))) if any(map(len, known)) else 0.0
+    known = [array[np.abs(array) <= (most or math.inf)] for array in known]
+    sized = [(size_of(array), array) for array in known if len(array) > 1]
+    spreads = [size * float((array / size).std(ddof=1)) for size, array in sized]
     largest = max((float(abs(array).max()) for array in known if len(array)), default=0.0)
     return PLAIN.fitted(spreads, largest)
 
@@ -187,21 +193,22 @@ def unpaired_differences(
         low, high, reason = -math.inf, math.inf, ""
         if min(len(one), len(two)) < 2:
             reason = "with one value nothing is known of how much they vary"
-        elif not (np.ptp(one) or np.ptp(two)):
+        elif all(np.ptp(of) <= size_of(of) * 10.0**-DECIMALS for of in (one, two)):
             reason = "neither arm's values vary, so these do not tell how much others would"
         else:
             test = stats.ttest_ind(one, two, equal_var=False)
             low, high = map(float, test.confidence_interval(1 - ALPHA / len(pairs)))
-        above = one[:, np.newaxis] - two
+        ordered = np.sort(two)  # All pairs of many values would not fit into memory.
+        places = [np.searchsorted(ordered, one, side) for side in ("left", "right")]
         rows.append(
             PairedDifference(
                 arm=arm,
                 other=other,
-                n_pairs=min(above.shape),
+                n_pairs=min(len(one), len(two)),
                 mean=float(one.mean() - two.mean()),
                 low=low,
                 high=high,
-                superiority=float(np.mean((above > 0) + 0.5 * (above == 0))),
+                superiority=float(np.mean(places) / len(two)),
                 superiority_low=math.nan,
                 superiority_high=math.nan,
                 verdict=verdict_of(low, high, equivalence),

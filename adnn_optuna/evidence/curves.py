@@ -134,7 +134,11 @@ def draws_of(records: Sequence[SearchRecord]) -> Draws | None:
     values = np.array(restarts or baselines_of(records))
     if not len(values):
         return None
-    counts, edges = np.histogram(values, bins=int(np.clip(2 * np.sqrt(len(values)), 5, 40)))
+    low, high = values.min(), values.max()
+    if high - low <= 1e-9 * (size := np.abs(values).max()):  # Too narrow for bins.
+        low, high = low - (size or 1.0) / 2, high + (size or 1.0) / 2
+    n_bins = int(np.clip(2 * np.sqrt(len(values)), 5, 40))
+    counts, edges = np.histogram(values, bins=n_bins, range=(low, high))
     sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     return Draws(len(values), float(values.mean()), sd, counts, edges)
 
@@ -150,9 +154,12 @@ def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
     It is the exact mean over all subsets: all n are among the i smallest of N values in C(i, n) of
     C(N, n) subsets, which is i / N times (i - 1) / (N - 1) and so on, n times.
     """
-    i, drawn = np.arange(len(values) + 1), np.arange(len(values))[:, None]
-    share = np.cumprod(np.maximum(i - drawn, 0) / (len(values) - drawn), axis=0)
-    return np.asarray(np.diff(share) @ np.sort(values))
+    i, ordered = np.arange(len(values) + 1), np.sort(values)
+    share, means = np.ones(len(i)), np.empty(len(values))
+    for drawn in range(len(values)):  # One after the other, to spare memory.
+        share *= np.maximum(i - drawn, 0) / (len(values) - drawn)
+        means[drawn] = np.diff(share) @ ordered
+    return means
 
 
 def price_of_luck(control: Sequence[SearchRecord]) -> Curve:

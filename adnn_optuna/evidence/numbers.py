@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from adnn_optuna._units import COUNT, SECONDS, Unit, unit_of
+from adnn_optuna._units import COUNT, PLAIN, SECONDS, Unit, unit_of
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.arm_values import unit_of_values
 from adnn_optuna.evidence.confirmation import confirmation_of
 from adnn_optuna.evidence.curves import seconds_under_way
 
@@ -51,6 +52,8 @@ class Number(NamedTuple):
 
     def unit_of(self, record: SearchRecord) -> Unit:
         """Return how it is shown."""
+        if self.metric == "metric":
+            return unit_of_search(record)
         return unit_of(self.metric_of(record)) if self.metric else self.counted
 
 
@@ -112,6 +115,12 @@ def numbers_of(runs: Sequence[SearchRecord]) -> list[dict[str, float]]:
         {n.name: n.of(run, means) if n.of else getattr(run, n.name) for n in NUMBERS}
         for run in runs
     ]
+
+
+def unit_of_search(record: SearchRecord) -> Unit:
+    """Return how the selection metric is shown: in more digits where its values need them."""
+    unit, fitted = unit_of(record.metric), unit_of_values([record.values])
+    return fitted if unit is PLAIN and fitted.digits > unit.digits else unit
 
 
 def _confirmed(record: SearchRecord, name: str) -> float:

@@ -154,8 +154,12 @@ def paired_differences(
         raw = arrays[arm] - arrays[other]
         has_both = np.isfinite(raw)
         n_pairs = int(np.logical_and.accumulate(has_both).sum())
-        size = size_of(np.concatenate([arrays[arm][:n_pairs], arrays[other][:n_pairs]]))
-        d = (raw[:n_pairs] / size).round(DECIMALS)
+        raw, two = raw[:n_pairs], [arrays[label][:n_pairs] for label in (arm, other)]
+        sizes = np.abs(two).max(axis=0)
+        # Equal ones have no noise that is to be rounded away, such as huge values of failed runs.
+        is_tie = np.abs(raw) <= sizes * 10.0**-DECIMALS
+        size = size_of(sizes[~is_tie])
+        d = (np.where(is_tie, 0.0, raw) / size).round(DECIMALS)
         low, high, verdict, reasons = math.nan, math.nan, None, []
         if {arm, other} in claimed:
             low, high = (size * end for end in interval_of(d, m))
@@ -170,12 +174,13 @@ def paired_differences(
                 reasons.append(
                     "the differences look skewed, but its interval takes them for symmetric"
                 )
-        if names is not None and n_pairs < len(raw):
+        if names is not None and n_pairs < len(has_both):
             reasons.append(f"the evidence ends before {names[n_pairs]}, which lacks a value")
         elif has_both[n_pairs:].any():
-            reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(raw)}")
+            reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(has_both)}")
         mean = size * float(d.mean()) if n_pairs else math.nan
-        superiority = float(np.mean((d > 0) + 0.5 * (d == 0))) if n_pairs else math.nan
+        wins = np.where(is_tie, 0.5, raw > 0)
+        superiority = float(wins.mean()) if n_pairs else math.nan
         ends = (math.nan, math.nan) if looks_again else share_interval(superiority, n_pairs)
         numbers = (n_pairs, mean, low, high, superiority, *ends)
         ends = (size * float(d.min()), size * float(d.max())) if n_pairs else (math.nan, math.nan)
@@ -268,7 +273,7 @@ def planned_interval(differences: np.ndarray, n_claims: int) -> tuple[float, flo
 
     Args:
         differences: The differences of one claim, of shape (pairs,). Above 16 pairs, 99,999
-            random subsets, always the same, stand for all.
+            random subsets, always the same, stand for all; of more than 2,500 claims as many more.
         n_claims: The number of claims that share the probability ``ALPHA`` that any of their
             intervals misses its centre.
 
@@ -277,11 +282,12 @@ def planned_interval(differences: np.ndarray, n_claims: int) -> tuple[float, flo
     """
     # In whole units of the last decimal sums are exact, so equal means are equal.
     units = np.rint(np.asarray(differences, dtype=np.float64) * 10.0**DECIMALS)
-    n_flips = 2 ** len(units) if len(units) <= MAX_EXACT else _N_SUBSETS + 1
+    is_exact, needed = len(units) <= MAX_EXACT, math.ceil(2 * n_claims / ALPHA)
+    n_flips = 2 ** len(units) if is_exact else max(_N_SUBSETS + 1, needed)
     k = math.floor(ALPHA / (2 * n_claims) * n_flips + 1e-9)
     if k == 0:
         return -math.inf, math.inf
-    means = _means_of_all_subsets(units) if len(units) <= MAX_EXACT else _means_of_subsets(units)
+    means = _means_of_all_subsets(units) if is_exact else _means_of_subsets(units, n_flips - 1)
     low, high = np.partition(means, [k - 1, n_flips - k - 1])[[k - 1, n_flips - k - 1]]
     return float(low / 10.0**DECIMALS), float(high / 10.0**DECIMALS)
 
@@ -294,11 +300,11 @@ def _means_of_all_subsets(values: np.ndarray) -> np.ndarray:
     return np.asarray(sums[1:] / counts[1:])
 
 
-def _means_of_subsets(values: np.ndarray) -> np.ndarray:
+def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
     rng = np.random.default_rng(0)
-    sums, counts = np.zeros(_N_SUBSETS), np.zeros(_N_SUBSETS)
+    sums, counts = np.zeros(n_subsets), np.zeros(n_subsets)
     for value in values:  # Pair by pair: a further one leaves the earlier draws as they are.
-        is_in = rng.integers(0, 2, _N_SUBSETS, dtype=bool)
+        is_in = rng.integers(0, 2, n_subsets, dtype=bool)
         sums += value * is_in
         counts += is_in
     # The empty subset has no mean; a full one, as rare, takes its place.

@@ -18,7 +18,8 @@ from scipy import integrate, special, stats
 
 from adnn_optuna._checks import as_positive_int, check_number, check_positive
 from adnn_optuna.engine.evaluations import Evaluation, Findings, fresh_seeds, seeds_to_confirm
-from adnn_optuna.evidence.confirmation import Estimate, mean_gain
+from adnn_optuna.evidence.confirmation import Estimate
+from adnn_optuna.evidence.paired_differences import paired_differences
 from adnn_optuna.evidence.proportions import student_half_width
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ Baseline = Literal["mean", "one"]
 FIRST_OF_PARAMS = 2**30
 """From here on numbers are of parameters that no trial of the study has."""
 UNMOVED = "unmoved"  # The user attribute of such a trial, if it is the unmoved network.
-_ROUNDING = 1e-12  # Values that differ by less are equal.
+_ROUNDING = 1e-12  # Values of size 1 that differ by less are equal.
 
 
 @dataclasses.dataclass
@@ -74,8 +75,9 @@ class RecheckFacts(Findings):
         self.n_lost: int = sum(map(math.isnan, self.evaluations.values()))
 
         # The least difference of values: of accuracies, one image or more.
-        gaps = np.diff(np.unique([*self.study_values, *self.evaluations.values()]))
-        self._resolution = float(min(gaps[gaps > _ROUNDING], default=0.0))
+        known = np.unique([*self.study_values, *self.evaluations.values()])
+        gaps, sizes = np.diff(known), np.maximum(np.abs(known[1:]), np.abs(known[:-1]))
+        self._resolution = float(min(gaps[gaps > _ROUNDING * sizes], default=0.0))
         confirmed = self.values(self.trial, "confirm") if self.trial and not self.missing else []
         estimate = mean_interval(confirmed, self._resolution)
         if self.is_deterministic:
@@ -89,8 +91,11 @@ class RecheckFacts(Findings):
         self.overstated_high: float = excess.high
         self.gain: Estimate = Estimate(*(math.nan,) * 3)
         if self.trial and self.against and not self.missing and not self.is_deterministic:
-            differences = self._paired(self.trial) - self._paired(self.against)
-            self.gain = mean_gain(self._sign * differences)
+            arms = {"trial": self.trial, "against": self.against}
+            values = {arm: (self._sign * self._paired(of)).tolist() for arm, of in arms.items()}
+            [row] = paired_differences(values, equivalence=None)
+            if row.n_pairs == self.confirm:
+                self.gain = Estimate(row.mean, row.low, row.high)
         self.noise: float = stdev(confirmed) if len(confirmed) > 1 else math.nan
         of_study = variance(self.study_values) if len(self.study_values) > 1 else 0.0
         self.noise_share: float = min(self.noise**2 / of_study, 1.0) if of_study else math.nan
@@ -189,11 +194,14 @@ def _stored(trial: FrozenTrial) -> float:
 def mean_interval(values: Sequence[float], resolution: float) -> Estimate:
     """Return the mean with Student's t interval of 95 %, infinite for one value, NaN for none.
 
-    Where all values are tied, it is as wide as the least difference that values can have.
+    Where all values are tied, but for rounding, it is as wide as the least difference that values
+    can have.
     """
     if (n := len(values)) < 2:
         return Estimate(*((values[0], -math.inf, math.inf) if n else (math.nan,) * 3))
-    mean, half = fmean(values), student_half_width(values, 0.0, 0.95) or resolution / 2
+    mean, half = fmean(values), student_half_width(values, 0.0, 0.95)
+    if max(values) - min(values) < resolution or not half:
+        half = resolution / 2
     return Estimate(mean, mean - half, mean + half)
 
 

@@ -27,7 +27,10 @@ def text(comparison: ComparisonFacts) -> str:
     look, score = record.test_look, score_in_words(record.test_metric)
     header, body = _mean_rows(comparison, "function" if comparison.is_of_function else "means")
     columns = [["", *heading.split("\n")][-2:] for heading in header]
-    notes = tables.what_is_shown(len(comparison.seeds))
+    n_seeds = len(comparison.seeds)
+    notes = tables.what_is_shown(n_seeds)
+    if any(claims.n_known(comparison, arm) < n_seeds for arm in comparison.results):
+        notes += " but for runs that came to no value"
     if comparison.is_of_function:
         direction = claims.direction_in_words(comparison)
         notes += f"; {direction}; a difference: how much better the first is"

@@ -44,11 +44,10 @@ def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[
 
 def _told_of_networks(comparison: ComparisonFacts) -> tuple[str, str, str, str]:
     """Return what the winners are, what luck brings, what repeats, and what else could be done."""
-    look, n_seeds = comparison.any_record.test_look, len(comparison.seeds)
-    table, unit = comparison.table(), comparison.unit
+    look, table, unit = comparison.any_record.test_look, comparison.table(), comparison.unit
     best = next(iter(against_control(comparison)), None)
     arm = best.arm if best else next(iter(comparison.searchers), table.index[0])
-    gain = table["test_gain"][arm]
+    gain, n_seeds = table["test_gain"][arm], n_known(comparison, arm)
     held = "nothing is known yet: the searches' winners were not tested."
     if look and math.isfinite(gain):
         held = (
@@ -81,10 +80,11 @@ def _told_of_function(comparison: ComparisonFacts) -> tuple[str, str, str, str]:
     held = usual = "nothing is known yet: no seed has a value of all arms."
     if best:
         score = score_in_words(comparison.any_record.test_metric)
+        n_seeds = n_known(comparison, best.arm)
         held = (
             f"the best trial that {best.arm} finds comes to a {score} of "
-            f"{unit.value(table['test_best'][best.arm])}, in the mean of {best.n_pairs} "
-            f"seed{'s' * (best.n_pairs > 1)}."
+            f"{unit.value(table['test_best'][best.arm])}, in the mean of {n_seeds} "
+            f"seed{'s' * (n_seeds > 1)}."
         )
         what = _LUCK.get(str(best.verdict), "so it is not shown to be more than luck")
         by_luck = unit.value(table["test_best"][best.other])
@@ -116,6 +116,11 @@ def _how_to_check(comparison: ComparisonFacts, url: str | None) -> str:
         f"{f' and stored in {url}' if url else ''}; the same call with the same seeds makes them "
         f"again, with the same numbers{follows}."
     )
+
+
+def n_known(comparison: ComparisonFacts, arm: str) -> int:
+    """Return how many runs of an arm came to a test score, which its means are of."""
+    return sum(math.isfinite(run.test_value) for run in comparison.results[arm])
 
 
 def against_control(comparison: ComparisonFacts) -> list[PairedDifference]:

@@ -78,7 +78,7 @@ def _hold(record: SearchRecord, facts: ConfirmationFacts | None) -> str:
         return f"not known before the test set is looked at; {which}."
     level = 1 - ALPHA if facts is None else facts.level
     ends = f"{unit.bare.value(held.low)} to {unit.value(held.high)}"
-    interval = f"{100 * level:.4g} % interval {ends}"
+    interval = f"{100 * level:.9g} % interval {ends}"
     if record.test_metric == "test_r2":
         got = f"has an R² of {unit.value(held.value)} on {n_examples(look)}"
     else:
@@ -109,7 +109,7 @@ def repeats_in_words(facts: ConfirmationFacts, unit: Unit) -> str:
     if not math.isfinite(low):
         gain = f"{gain}, too few for an interval{_rank(facts)}"
         return f"Nothing is shown to repeat: the offsets gain {gain}."
-    interval = f"{100 * facts.level:.4g} % interval {unit.interval(low, high)}"
+    interval = f"{100 * facts.level:.9g} % interval {unit.interval(low, high)}"
     if low <= 0 <= high:
         return f"Nothing is shown to repeat: the offsets gain {gain} ({interval}){_rank(facts)}."
     verb = "gain" if low > 0 else "lose: they gain"
@@ -135,7 +135,7 @@ def estimate_in_words(estimate: Estimate, level: float, unit: Unit) -> str:
     if not math.isfinite(estimate.low):
         return f"{unit.gain(estimate.value)}, without an interval"
     ends = unit.interval(estimate.low, estimate.high)
-    return f"{unit.gain(estimate.value)} ({100 * level:.4g} % interval {ends})"
+    return f"{unit.gain(estimate.value)} ({100 * level:.9g} % interval {ends})"
 
 
 def _rank(facts: ConfirmationFacts) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import plotly.graph_objects as go
@@ -33,8 +34,12 @@ _AN = {"model": "a model", "arm": "an arm"}
 def claim(facts: ArmValues) -> str:
     """Return which arm is the best, and whether it is better than each other, in a sentence."""
     if not facts.n_values:
-        made = f", {so_far(facts, 'trainings')}" if isinstance(facts, Findings) else "."
-        return f"Nothing is known of the {facts.arm}s yet{made}"
+        if isinstance(facts, Findings) and not any(facts.values.values()):
+            return f"Nothing is known of the {facts.arm}s yet, {so_far(facts, 'trainings')}"
+        lacking = [label for label, [first, *_] in facts.values.items() if not isfinite(first)]
+        lack = f"lack{'s' * (len(lacking) == 1)} a value of {facts.per} {facts.names[0]}"
+        said = f"{claims.listed(lacking)} {lack}; measure it, or leave the {facts.arm} out"
+        return f"Nothing is known of all {facts.arm}s together: {said}."
     unit = facts.unit
     means = {label: float(values.mean()) for label, values in facts.compared.items()}
     best = facts.ranked[0]

@@ -128,7 +128,7 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
         said = f"The contract is of another result ({in_words(differing)})"
         raise WrongValueError(f"{said}; make one of this result.")
     # The files of a contract bear its name.
-    name = Path(contract["files"]["weights"]["name"]).with_suffix(".json").name
+    name = f"{Path(contract['files']['weights']['name']).stem}.json"
     promised = {key: contract[key] for key in ("winner", "baseline", "environment")}
     text = json.dumps(contract, indent=1) + "\n"
     return {

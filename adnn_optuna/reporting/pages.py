@@ -93,8 +93,8 @@ def _plotly_js() -> str:
 
 def so_far(facts: Findings, made: str) -> str:
     """Return how many evaluations were made, by what they are called, and how to make the rest."""
-    of = f"{len(facts.evaluations)} of {facts.n_evaluations}"
-    return f"with {of} {made} made. The same call goes on."
+    of = f"with {len(facts.evaluations)} of {facts.n_evaluations} {made} made"
+    return f"{of}. The same call goes on." if facts.missing else f"{of}: too few have a value."
 
 
 def content_of(kind: str, made: str, facts: Findings, figure: go.Figure) -> dict[str, Any]:

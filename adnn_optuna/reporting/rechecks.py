@@ -131,7 +131,7 @@ def _rounded(scale: float, width: float, value: float) -> str:
     """Return a value as text, as exactly as two digits of its interval's half width ask for."""
     width, value = scale * width, scale * value
     if not 0 < width < math.inf:
-        return f"{value:.6g}"
+        return f"{value:z.6g}"
     return f"{value:z.{min(max(1 - math.floor(math.log10(width)), 0), 15)}f}"
 
 

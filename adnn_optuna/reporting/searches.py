@@ -90,6 +90,8 @@ def _number_lines(record: SearchRecord) -> list[str]:
     [values] = numbers_of([record])
     lines: dict[str, list[str]] = {}
     for number in numbers_at("print"):
+        if math.isnan(values[number.name]) and stored.CONFIG not in record.attrs:
+            continue  # It has no other metrics.
         said = told(number, values[number.name], record)
         if not number.is_gain:
             said = f"{said:>8}"

@@ -11,8 +11,9 @@ from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import TestLook
-from adnn_optuna._units import printable, unit_of
+from adnn_optuna._units import printable
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.numbers import unit_of_search
 from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.reporting.claims import CHECK, OTHERWISE, in_full, listed, n_examples
 from adnn_optuna.reporting.confirmations import verdict
@@ -35,7 +36,7 @@ def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, s
         return {"verdict": why_no_winner(record)}
     answers = {"verdict": verdict(record)}
     if stored.CONFIG not in record.attrs:
-        n_trials, gain = len(record.done_trials), in_full(record.gain, unit_of(record.metric))
+        n_trials, gain = len(record.done_trials), in_full(record.gain, unit_of_search(record))
         again = "adnn recheck evaluates the best ones again, with fresh random numbers"
         answers["What was gained?"] = (
             f"{gain} over the first trial, by which the best of {n_trials} was chosen: it looks "
@@ -141,10 +142,13 @@ def why_no_winner(record: SearchRecord) -> str:
     states = [trial.state for trial in record.done_trials]
     n_diverged = states.count(TrialState.FAIL)
     if states:
-        mend = "lower the learning rate" if n_diverged else "let the pruner wait for longer"
+        diverged, mend = "diverged", "lower the learning rate"
+        if stored.CONFIG not in record.attrs:
+            diverged, mend = "came to no finite number", "look at the objective"
+        mend = mend if n_diverged else "let the pruner wait for longer"
         return (
             f"No trial was completed: {len(states) - n_diverged} were pruned, {n_diverged} "
-            f"diverged; {mend}."
+            f"{diverged}; {mend}."
         )
     cut_off = [
         t for t in record.study.get_trials(deepcopy=False) if stored.ELAPSED in t.user_attrs
@@ -202,7 +206,7 @@ def hyperparameter_gain_in_words(record: SearchRecord) -> str:
     """Return what the best trial's own hyperparameters gain, beside the offsets; or empty."""
     if math.isnan(gain := record.hyperparameter_gain):
         return ""
-    unit, first = unit_of(record.metric), record.attrs[stored.BASELINE]
+    unit, first = unit_of_search(record), record.attrs[stored.BASELINE]
     return (
         "The baseline has the winner's own hyperparameters, unmoved: these alone gain "
         f"{unit.gain(gain)} in {printable(record.metric)} over the first trial's, which reach "

@@ -10,6 +10,7 @@ from adnn_optuna._units import ACCURACY, unit_of
 from adnn_optuna.evidence.proportions import unseen_share
 from adnn_optuna.evidence.variance import ALL, SHARES, VarianceFacts
 from adnn_optuna.plots._estimates import plot_variance as figure
+from adnn_optuna.reporting.claims import listed
 from adnn_optuna.reporting.pages import Page, content_of, so_far
 from adnn_optuna.reporting.tables import aligned
 
@@ -41,10 +42,15 @@ def claim(facts: VarianceFacts) -> str:
 
 def caveat(facts: VarianceFacts) -> str:
     """Return what to think of it."""
-    said = (
-        f"Of {len(facts.values)} runs with all sources drawn afresh, intervals of 95 %. Each "
-        "source is redrawn alone, with its interactions, so shares need not add up to 100 %."
-    )
+    said = f"Of {len(facts.values)} runs with all sources drawn afresh, intervals of 95 %."
+    if len(facts.sources) > 1:
+        said += " Each source is redrawn alone, with its interactions, so shares need not add up "
+        said += "to 100 %."
+    if facts.total.sd > 0 and (still := [k for k, part in facts.parts.items() if part.sd == 0]):
+        said += (
+            f" Where redrawing {listed(still)} changed nothing, it may in up to "
+            f"{100 * max(unseen_share(len(facts.differences[k])) for k in still):.0f} % of runs."
+        )
     if facts.n_lost:
         said += (
             f" {facts.n_lost} of {len(facts.evaluations)} runs came to no value and are left "
@@ -85,8 +91,8 @@ def page(facts: VarianceFacts) -> Page:
 def _shown(facts: VarianceFacts, spread: float, *interval: float) -> str:
     """Return a difference or a standard deviation as text."""
     unit = unit_of(facts.value_name)
-    said = f"{unit.scale * spread:.3g}{unit.of_gains}"
-    if not interval:
+    said = f"{unit.scale * spread:.3g}{unit.of_gains}" if math.isfinite(spread) else "unknown"
+    if not interval or math.isnan(spread):
         return said
     low, high = (f"{unit.scale * end:.3g}" for end in interval)
     return f"{said} ({low} to {high})"

@@ -135,6 +135,7 @@ def test_the_confirmation_cannot_be_left_out(content: Any, path: Path) -> None:
         ("holds", lambda old: [0.99, 0.98, 1.0], "confirmation.holds is 0.99, but by the rest"),
         ("holds", lambda old: [old[0], 0.97, 1.0], "out of its own interval."),
         ("usual", lambda old: [old[0], 0.97, 1.0], "out of its own interval."),
+        ("holds", lambda old: [old[0], old[1] + 0.01, old[2]], "holds is surer than the test"),
         ("rank", lambda _: 6, "confirmation.repeats is"),
     ],
 )
@@ -171,7 +172,7 @@ def test_an_exact_replay_is_reproduced_and_never_shown(path: Path, tmp_path: Pat
     claims = [line for line in str(verdict).split("\n") if line.startswith("  - by its maker, ")]
     assert len(claims) == 3
     asked = "confirmation: what its maker's fresh seeds show; ask for others (fresh=20)"
-    assert verdict.not_checked[1:] == ("the choice of the seed, of the data, of the moment", asked)
+    assert verdict.not_checked[2:] == ("the choice of the seed, of the data, of the moment", asked)
 
 
 def test_a_lucky_restart_is_not_shown_by_fresh_seeds(tmp_path: Path) -> None:
@@ -196,6 +197,8 @@ def test_fresh_pairs_are_of_seeds_that_nobody_knew(content: Any, path: Path) -> 
         assert verdict.status == "exact"
         assert f"the seeds drawn here: {', '.join(map(str, fresh.seeds))}" in str(verdict)
         assert not any("ask for" in what for what in verdict.not_checked)
+        said = "confirmation: what its maker says besides the mean gain"
+        assert verdict.not_checked[-1] == said
         seeds += fresh.seeds
     assert len(set(seeds)) == 50
     objective, params = objective_of(), content["winner"]["params"]

@@ -101,6 +101,14 @@ class TestVerdicts:
             assert said in found.differences()["reason"].iloc[0]
             assert found.differences()["verdict"].iloc[0] == "undecided"
 
+    def test_an_arm_without_the_first_value_is_named(self) -> None:
+        found = adnn.compare_values({**arms(), "d": [math.nan, *[1.0] * 9]})
+        assert str(found) == (
+            "Nothing is known of all arms together: d lacks a value of seed 0; measure it, or "
+            "leave the arm out."
+        )
+        assert found.differences()["verdict"]["a", "b"] == "worse"
+
     def test_what_is_missing_ends_the_evidence_and_is_named(self) -> None:
         frame = pd.DataFrame(arms(), index=[f"d{i}" for i in range(10)]).rename_axis("dataset")
         frame.loc["d8", "c"] = math.nan
@@ -111,7 +119,7 @@ class TestVerdicts:
         assert [*table["reason"]] == ["", said, said]
         assert [*found.table()["datasets"]] == [8, 8, 8]
         nothing = adnn.compare_values({"a": [math.nan, 1.0], "b": [2.0, 1.0]})
-        assert str(nothing) == "Nothing is known of the arms yet."
+        assert str(nothing).startswith("Nothing is known of all arms together: a lacks a value")
         assert nothing.plot().data
 
 

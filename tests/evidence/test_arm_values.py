@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from adnn_optuna._units import PLAIN
+from adnn_optuna._units import PLAIN, params_in_words
 from adnn_optuna.evidence.arm_values import (
     ValueComparisonFacts,
     unit_of_values,
@@ -25,9 +25,13 @@ class TestUnits:
             ([[0.91, 0.92]], 5),  # A spread of .007: three digits of it.
             ([[1000.0, 1000.001]], 1),  # But five digits at the most.
             ([[1e6, 2e6]], 0),
+            ([[1e300, 2e300]], 0),
+            ([[0.91, 0.92, 1e20], [1e20, 0.9]], 5),
+            ([[1e-300, 2e-300]], 300),
             ([[1e-9, 2e-9]], 12),
             ([[7.0]], 4),
             ([[7.0, 7.0]], 4),
+            ([[3e-6, 3e-6]], 8),
         ],
     )
     def test_show_what_tells_values_apart(self, arms: list[list[float]], digits: int) -> None:
@@ -36,6 +40,11 @@ class TestUnits:
     def test_are_plain_where_nothing_is_known(self) -> None:
         for arms in ([], [[]], [[0.0, 0.0]], [[math.nan, math.inf]]):
             assert unit_of_values(arms) is PLAIN
+
+
+def test_parameters_that_are_whole_or_no_numbers_are_told_as_they_are() -> None:
+    params = {"units": 12345, "rate": 0.0123456, "bias": True, "kind": "a"}
+    assert params_in_words(params) == "units=12345, rate=0.01235, bias=True, kind=a"
 
 
 class TestPaired:
@@ -79,7 +88,15 @@ class TestUnpaired:
         assert row.superiority == pytest.approx(((above > 0) + 0.5 * (above == 0)).mean())
         assert math.isnan(row.superiority_low)
 
-    @pytest.mark.parametrize(("one", "two"), [([1.0], ONE), ([1.0, 1.0], [2.0, 2.0])])
+    def test_many_values_need_no_memory_for_all_their_pairs(self) -> None:
+        values = np.random.default_rng(0).normal(size=100_000).tolist()
+        [row] = unpaired_differences({"one": values, "two": values}, equivalence=0.1)
+        assert (row.verdict, row.superiority) == ("equivalent", 0.5)
+
+    @pytest.mark.parametrize(
+        ("one", "two"),
+        [([1.0], ONE), ([1.0, 1.0], [2.0, 2.0]), ([0.3, 0.1 + 0.2, 0.3], [0.5] * 3)],
+    )
     def test_nothing_is_decided_without_a_spread(self, one: list[float], two: list[float]) -> None:
         [row] = unpaired_differences({"one": one, "two": two}, equivalence=9.0)
         assert (row.low, row.high, row.verdict) == (-math.inf, math.inf, "undecided")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -25,6 +26,11 @@ def test_expected_best_of_n_is_the_mean_over_all_draws() -> None:
         draws = itertools.combinations(values, n)
         assert expected == pytest.approx(np.mean([max(draw) for draw in draws]))
     assert len(expected_best_of_n([])) == 0
+    # Of many it takes no memory for each pair of them.
+    tracemalloc.start()
+    assert expected_best_of_n(range(2000))[-1] == 1999
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
 
 
 def test_of_a_single_run_have_no_spread_and_of_none_no_place() -> None:
@@ -46,6 +52,13 @@ def test_draws_are_all_restarts_or_else_the_baselines() -> None:
     assert alone is not None
     assert (alone.n, alone.mean, alone.sd) == (1, walk.baseline, 0)
     assert draws_of([]) is None
+
+
+@pytest.mark.parametrize("values", [[0.3, 0.1 + 0.2], [1e20] * 3, [0.0, 0.0]])
+def test_draws_may_be_equal_but_for_their_last_bits(values: list[float]) -> None:
+    draws = draws_of([record_of(store_study("s", sampler="random_restart", values=values))])
+    assert draws is not None
+    assert draws.counts.sum() == draws.n == len(values)
 
 
 def test_seconds_of_trials_at_once_count_once_and_pauses_not_at_all() -> None:

@@ -140,6 +140,13 @@ class TestPlannedInterval:
         ends = means[k - 1], means[-k]
         np.testing.assert_allclose(planned_interval(d, n_claims), ends, atol=1e-10)
 
+    @pytest.mark.parametrize("n_claims", [2500, 2556, 10_000])
+    def test_of_any_number_of_claims_is_finite_from_the_fewest_pairs_on(
+        self, n_claims: int
+    ) -> None:
+        low, high = planned_interval(np.linspace(1, 2, fewest_pairs(n_claims)), n_claims)
+        assert 1 <= low < high <= 2
+
     def test_of_random_subsets_is_near_that_of_all(self) -> None:
         d = np.random.default_rng(0).normal(0, 1, 17)
         sums = counts = np.zeros(1)
@@ -190,6 +197,12 @@ class TestDegenerate:
         found = np.array([row.mean, row.low, row.high, row.smallest, row.largest]) / factor
         assert found == pytest.approx([one.mean, one.low, one.high, 0.7, 1.3], rel=1e-9)
         assert row.reason == one.reason
+
+    def test_huge_values_of_failed_runs_hide_no_difference_of_the_others(self) -> None:
+        ours, theirs = [0.1 + 0.001 * i for i in range(10)], [0.2] * 10
+        both = only([*ours, 1e20], [*theirs, 1e20])
+        assert (both.verdict, both.superiority) == ("worse", 0.5 / 11)
+        assert only([*ours, 0.1], [*theirs, 1e20]).superiority == 0
 
     def test_equal_differences_have_an_interval_of_no_width(self) -> None:
         # Their differences of floats are not equal to the last bit, nor is their mean.

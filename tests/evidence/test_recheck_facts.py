@@ -133,6 +133,10 @@ def test_interval_holds_its_mean(values: list[float], resolution: float) -> None
     assert low <= mean <= high
 
 
+def test_values_that_differ_by_their_last_bits_only_are_tied() -> None:
+    assert mean_interval([0.3, 0.1 + 0.2, 0.3], 0.1) == pytest.approx((0.3, 0.25, 0.35))
+
+
 def test_interval_of_few_values() -> None:
     assert np.isnan(mean_interval([], 0.1)).all()
     assert mean_interval([0.9], 0.1) == (0.9, -math.inf, math.inf)
@@ -215,3 +219,17 @@ class TestGain:
 
     def test_of_too_few_pairs_has_no_interval(self) -> None:
         assert compared(self.GAINS[:5], trial(0, 0.888)).gain[1:] == (-math.inf, math.inf)
+
+    @pytest.mark.parametrize("size", [2.0**-50, 1.0, 2.0**50])
+    def test_is_as_sure_in_any_unit(self, size: float) -> None:
+        values = {(23, choosing(1)[0]): 0.9 * size}
+        for i, seed in enumerate(confirming(8)):
+            values |= {(23, seed): (0.9 + 0.01 * i) * size, (7, seed): 0.8 * size}
+        # With the value of a trial that failed.
+        first, of_study = trial(7, 0.8 * size), [0.916 * size, 0.8 * size, -1e20 * size]
+        report = RecheckFacts(
+            *(values, "study", True, [trial(23, of_study[0])], of_study, 1, 8, False, True),
+            against_of=lambda _: first,
+        )
+        assert np.divide(report.gain, size) == pytest.approx((0.135, 0.1125, 0.1575), rel=0.1)
+        assert report._resolution == pytest.approx(0.004 * size)

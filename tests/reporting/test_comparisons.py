@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -280,6 +281,17 @@ def test_what_is_missing_is_said() -> None:
     for text in (str(comparison), comparisons_claims.caveat_of_comparison(comparison)):
         assert said in text
         assert "nan" not in text
+
+
+def test_means_are_said_to_be_of_the_runs_that_came_to_a_value() -> None:
+    comparison = store_comparison({"greedy": [0.01] * 8, "random_restart": [0.0] * 8})
+    assert "over 8 seeds; pp =" in str(comparison)
+    attrs = comparison.results["greedy"][2].attrs
+    attrs.pop(next(name for name in attrs if name.startswith("adnn:test/")))
+    comparison = dataclasses.replace(comparison)
+    assert "over 8 seeds but for runs that came to no value; pp =" in str(comparison)
+    [held, *_] = comparisons_claims.answers_of_comparison(comparison, None).values()
+    assert "in the mean of 7 random beginnings" in held
 
 
 def test_without_any_winner_it_says_why() -> None:

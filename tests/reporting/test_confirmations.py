@@ -97,6 +97,7 @@ class TestWordForWord:
         for said in second.values():
             assert "(97.5 % interval" in said
         assert "98.75 % interval" in statements(confirmed(gains, n_earlier=2))[REPEATS]
+        assert "(99.9951172 % interval" in statements(confirmed(gains, n_earlier=10))[HOLD]
         # With so little error left, ten seeds can show nothing.
         assert statements(confirmed(gains, n_earlier=5))[REPEATS] == (
             "Nothing is shown to repeat: the offsets gain +1.32 pp in the mean of 10 fresh seeds, "

@@ -18,6 +18,7 @@ from adnn_optuna._attributes import RUNS
 from adnn_optuna.accountability.contract import read_contract
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.reporting import searches
+from adnn_optuna.reporting.origins import shown_contract
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +68,8 @@ class TestContract:
             "my contract.json",
             "'my contract.json'",
         )
+        nameless = self.contract(record, files={"weights": {"name": ""}})
+        assert shown_contract(record, nameless)["name"] == ".json"
         assert json.loads(base64.b64decode(shown["base64"])) == contract
         assert shown["text"] == json.dumps(contract, indent=1) + "\n"
         assert shown["promised"][-2:] == [

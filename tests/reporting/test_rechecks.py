@@ -35,6 +35,11 @@ def test_only_the_user_says_that_nothing_is_random() -> None:
         "nothing was evaluated and no luck of training measured.\n"
         "Whether the value holds on other data, no seed can tell."
     )
+    assert "were evaluated with" not in rechecks.page(told).render()
+
+
+def test_nothing_has_no_sign() -> None:
+    assert "the study overstated by 0 (0 to 0)" in rechecks.text(of_equals([0.5] * 7))
 
 
 def test_equal_values_name_the_share_of_seeds_that_may_differ() -> None:

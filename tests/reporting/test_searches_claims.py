@@ -107,6 +107,14 @@ class TestSearch:
                 "numbers."
             ),
         }
+        tiny = optuna.create_study(study_name="tiny")
+        tiny.add_trials([optuna.trial.create_trial(value=value) for value in (3e-6, 1e-6)])
+        assert answers(tiny)["What was gained?"].startswith("+0.00000200 over the first trial")
+        assert "baseline 0.00000300  best 0.00000100  gain +0.00000200" in searches.text(
+            record_of(tiny)
+        )
+        # Nobody else's objective has a test accuracy.
+        assert "unknown" not in searches.text(record_of(other))
         closed = "The test set is closed; result.test() or resume opens it"
         assert searches_claims.use_of_test_set(record_of(other)) == closed
 
@@ -148,6 +156,15 @@ def test_without_a_completed_trial_it_says_what_came_of_all() -> None:
     said = "No trial was completed: 2 were pruned, 0 diverged; let the pruner wait for longer."
     assert said in searches.text(record_of(copy))
     assert "nan" not in searches.text(record_of(copy))
+
+
+def test_a_function_without_a_value_has_no_learning_rate_to_lower() -> None:
+    study = optuna.create_study(study_name="function")
+    failed = {"state": TrialState.FAIL, "system_attrs": {"adnn:ended": "diverged"}}
+    study.add_trials([optuna.create_trial(**failed) for _ in range(3)])
+    assert answers(study)[VERDICT] == (
+        "No trial was completed: 0 were pruned, 3 came to no finite number; look at the objective."
+    )
 
 
 @pytest.mark.tensorflow
