@@ -107,7 +107,12 @@ def open_evaluations(
     study = optuna.create_study(
         storage=opened, study_name=name, direction=direction, load_if_exists=True
     )
-    if EVALUATED not in study.user_attrs and not study.get_trials(deepcopy=False):
+    attrs = study.user_attrs
+    if EVALUATED not in attrs and any(stored.startswith("adnn:") for stored in attrs):
+        raise WrongValueError(
+            f"The study {name!r} is a search or a comparison of such; use another study name."
+        )
+    if EVALUATED not in attrs and not study.get_trials(deepcopy=False):
         study.set_user_attr(EVALUATED, evaluated)
     known = {"evaluated": study.user_attrs.get(EVALUATED)}
     if differences := config_differences(known, {"evaluated": evaluated}):

@@ -148,6 +148,11 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
             + (f"it has {shown}." if names else "it has none.")
         ) from None
     patiently(lambda: check_attributes(study, study.user_attrs))
+    if stored.EVALUATED in study.user_attrs:
+        raise WrongValueError(
+            f"The study {study_name!r} is no search, but holds evaluations, such as of a recheck "
+            "or of models: make the call again that began it, or use another study name."
+        )
     return study
 
 
@@ -307,10 +312,10 @@ def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecor
     declaration: Declaration = head.user_attrs[stored.COMPARISON]
     storage = head._storage
     known = set(patiently(optuna.get_all_study_names, storage))
-    arms: dict[str, dict[int, SearchRecord]] = {}
+    arms: dict[str, dict[int, SearchRecord]] = {label: {} for label in declaration["arms"]}
     for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
         name = study_name_of(head.study_name, label, seed)
         if name in known:
             study = patiently(optuna.load_study, study_name=name, storage=storage)
-            arms.setdefault(label, {})[seed] = patiently(record_of, study)
+            arms[label][seed] = patiently(record_of, study)
     return arms
