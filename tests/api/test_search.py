@@ -209,6 +209,12 @@ def test_a_search_that_has_nothing_to_do_says_so(
     with logs.at_level(logging.INFO):
         adnn.resume(url, "mine", max_time=1000)
     assert "Nothing was left to do in study 'mine': it had ended by max_trial" in logs.text
+    # As where the first run was killed before it could say anything.
+    study = optuna.load_study(study_name="mine", storage=url)
+    study.set_user_attr("adnn:stop_reason", None)
+    with logs.at_level(logging.INFO):
+        adnn.resume(url, "mine", max_trial=1)
+    assert "it had ended by these limits already" in logs.text
 
 
 def test_no_accuracy_can_gain_as_much(objective: InitOffsetObjective, url: str) -> None:
