@@ -168,6 +168,10 @@ def run(arguments: Sequence[str]) -> int:
         code: int | None = app(arguments, prog_name="adnn", standalone_mode=False)
     except KeyboardInterrupt:  # While a command runs, Typer makes an exit code of it.
         code = output.INTERRUPTED
+    except SystemExit as ended:  # Typer's, of a help that nobody reads any more.
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        code = 0
     except typer.TyperException as error:
         said = without_passwords(_refused(error))
         command = " ".join(["adnn", *(first for first in arguments[:1] if first in _COMMANDS)])

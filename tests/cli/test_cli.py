@@ -962,6 +962,12 @@ class TestStreams:
     @pytest.mark.slow
     @pytest.mark.parametrize("closed", ["2>&-", "0<&- 2>&-"])
     def test_may_be_closed(self, closed: str) -> None:
+    def test_of_a_help_may_be_closed(self) -> None:
+        assert self.run_unread(["--help"]) == (0, "")
+        closed = shlex.join(program(["luck", "--help"]))
+        done = subprocess.run(["sh", "-c", f"{closed} >&-"], stderr=subprocess.PIPE, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+
         command = shlex.join(program(["luck", "--n", "20", "--sd", "1"]))
         done = subprocess.run(
             ["sh", "-c", f"{command} {closed}"], stdout=subprocess.PIPE, text=True, check=False
