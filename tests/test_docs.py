@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import runpy
 import zlib
@@ -53,6 +54,25 @@ def test_what_the_example_says_to_repeat_does_so_for_nine_seeds_of_ten() -> None
     ]
     confirmations = [result.confirmation for result in results]
     assert sum(c is not None and c.repeats.low > 0 for c in confirmations) >= 9
+
+
+def test_calls_and_commands_in_the_text_are_those_that_the_package_takes() -> None:
+    docs = REFERENCE.parent
+    guide = (docs / "guides" / "contracts.md").read_text(encoding="utf-8")
+    calls = re.findall(r"verify\((path[^)]*)\)", guide)
+    assert len(calls) >= 3
+    for call in calls:
+        for argument in call.split(", ")[1:]:
+            assert argument.partition("=")[0] in inspect.signature(adnn.verify).parameters, call
+            assert "=" in argument, call
+    rates = [
+        re.findall(pattern, page.read_text(encoding="utf-8"))[0]
+        for pattern, page in (
+            (r"learning_rate=([\d.]+)", docs.parent / "README.md"),
+            (r"--learning-rate ([\d.]+)", docs / "start.md"),
+        )
+    ]
+    assert rates[0] == rates[1]  # The same search without Python.
 
 
 def test_the_table_of_initializers_is_up_to_date() -> None:
