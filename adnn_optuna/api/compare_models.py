@@ -142,8 +142,11 @@ def compare_models(
         if not isinstance(model, MLP) and callable(model) and (names := seeds_of(model))
     }
     rest: Any = {label: model for label, model in models.items() if label not in named}
-    if dataset is not None and not rest:
-        raise WrongValueError("dataset is of Keras models, but all models are functions of seeds.")
+    for name, value in (("dataset", dataset), ("training", training)):
+        if value is not None and not rest:
+            raise WrongValueError(
+                f"{name} is of Keras models, but all models are functions of seeds."
+            )
     networks = _Networks(rest, dataset, training) if rest else None
     evaluated: dict[str, Any] = {
         "models": {label: {"sources": [*names]} for label, names in named.items()}
