@@ -138,9 +138,8 @@ def compare(
       adnn compare --max-trial 30 --seeds 100 --stop-when-decided --controls longer
       adnn compare module:objective --samplers tpe,annealing --max-trial 50
     """
-    given = opt.default_name("", objective)
-    if function is not None and given:
-        raise WrongValueError(f"Options of networks ({given[1:]}) are not those of a function.")
+    if function is not None:
+        opt.check_no_network(objective, "a function")
     own = f"compare-{function}" if function else opt.default_name("compare", objective)
     if function is not None:
         import optuna
@@ -223,6 +222,7 @@ def plan(
         raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
     asked: dict[str, Any] | None = None
     if file is not None and name is not None:
+        opt.check_no_network(objective, "a stored comparison")
         storage = opt.parse_storage(file)
         comparison = load_comparison(storage, name)
     else:

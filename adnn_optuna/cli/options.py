@@ -265,6 +265,12 @@ def default_name(first: str, options: Mapping[str, Any]) -> str:
     return "-".join([first, *(f"{k.replace('_', '-')}={v}" for k, v in told.items())])
 
 
+def check_no_network(options: Mapping[str, Any], of: str) -> None:
+    """Refuse options of a network where something else is given, which would not heed them."""
+    if given := default_name("", options):
+        raise WrongValueError(f"Options of networks ({given[1:]}) are not those of {of}.")
+
+
 def not_default(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the options of a network that are not by default."""
     defaults = _explained(inspect.signature(make_objective).parameters.values(), ())

@@ -694,6 +694,7 @@ WRONG = {
     "empty control": (["compare", *LIMIT, "--controls", ""], "labels.*not empty"),
     "plan for what": (["plan"], "--gain"),
     "plan nothing": (["plan", "--gain", "nan"], "gain. must be a finite number"),
+    "two plans": (["plan", "a.db", "c", "--gain", "1", "--epochs", "2"], "Options of networks"),
     "half a plan": (["plan", "adnn.db", "--gain", "0.1"], "both FILE and NAME"),
     "plan from nowhere": (["plan", "no.db", "compare", "--gain", "0.1"], "no file 'no.db'"),
     "nothing to report": (["report", "--study-name", "mine"], "adnn.db"),
