@@ -82,7 +82,7 @@ class Ensemble(Told, Predicting, EnsembleFacts):
             result = run_search(
                 plan, InMemoryStorage(), stop, test=True, confirm=0, show_progress_bar=False
             )
-            return result.contract()
+        return result.contract()
 
 
 @interrupted_where_called
