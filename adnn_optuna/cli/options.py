@@ -209,6 +209,10 @@ def with_help(
                     f"--contract takes at least {PAIRS[0]} fresh seeds, but --confirm is {n}, and "
                     f"a winner is confirmed once; give {PAIRS[0]}."
                 )
+            if options.get("test") is False:
+                raise WrongValueError(
+                    "--contract looks at the test set, which --no-test keeps closed; give one."
+                )
             if "dataset" in options:
                 check_contract_path("--contract", shown["contract"], options["dataset"])
         written = [file for name in files if (file := options[name]) is not None]

@@ -683,6 +683,7 @@ WRONG = {
     "URL for a number": (["search", "--max-trial=nope://me:secret@host/a"], r"me:\*\*\*@host"),
     "URL for data": (["search", "--data", "nope://me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
     "too few for it": (["search", *LIMIT, "--confirm", "6", "--contract", "a.json"], "10 fresh"),
+    "closed for it": (["search", *LIMIT, "--no-test", "--contract", "a.json"], "--no-test keeps"),
     "path of a module": (["compare", "./nets.py:f", *LIMIT], "FUNCTION must be MODULE:FUNCTION"),
     "file with a sign": (["compare-models", "x=n=4.keras", "b.keras"], "no file 'n=4.keras'"),
     "compare no name": (["compare", *LIMIT, "--study-name", ""], "--study-name must be"),
