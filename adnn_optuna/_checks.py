@@ -24,7 +24,13 @@ def say_once(message: str, *args: object) -> None:
 
 
 class WrongInputError(Exception):
-    """What was asked for is wrong: the message says in a sentence what, where, how to mend it."""
+    """What was asked for is wrong: the message says in a sentence what, where, how to mend it.
+
+    It hides passwords, also where the URL of a storage stands in the place of something else.
+    """
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__(*map(without_passwords, messages))
 
 
 class WrongValueError(WrongInputError, ValueError):
@@ -83,8 +89,9 @@ def check_type(name: str, value: object, kind: type | UnionType, wanted: str) ->
     """Raise unless the value is of a kind; truth values are numbers to Python only."""
     is_no_number = isinstance(value, bool) and kind in (Integral, Real)
     if is_no_number or not isinstance(value, kind):
+        shown = without_passwords(repr(value))[:100]  # Half a URL hides none.
         raise WrongTypeError(
-            f"{name} must be {wanted}, but is {value!r:.100} of type {type(value).__name__}."
+            f"{name} must be {wanted}, but is {shown} of type {type(value).__name__}."
         )
 
 
@@ -176,6 +183,12 @@ def masked(url: str, text: str | None = None) -> str:
     for secret in (part for raw in secrets for part in (raw, unquote(raw), *raw.split("@"))):
         text = text.replace(secret, "***") if len(secret) > 2 else text
     return text
+
+
+def without_passwords(text: str) -> str:
+    """Return a text with the passwords replaced that URLs in it have."""
+    # Of two slashes, a path keeps one; what is before them is no drive's letter.
+    return re.sub(r"""[\w+.-]{2,}:/[^\s'"]+""", lambda url: masked(url[0]), text)
 
 
 TOO_LITTLE_MEMORY = (

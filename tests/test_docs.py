@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import re
 import runpy
 import zlib
@@ -53,6 +55,40 @@ def test_what_the_example_says_to_repeat_does_so_for_nine_seeds_of_ten() -> None
     ]
     confirmations = [result.confirmation for result in results]
     assert sum(c is not None and c.repeats.low > 0 for c in confirmations) >= 9
+
+
+def test_calls_and_commands_in_the_text_are_those_that_the_package_takes() -> None:
+    docs = REFERENCE.parent
+    guide = (docs / "guides" / "contracts.md").read_text(encoding="utf-8")
+    calls = re.findall(r"verify\((path[^)]*)\)", guide)
+    assert len(calls) >= 3
+    for call in calls:
+        for argument in call.split(", ")[1:]:
+            assert argument.partition("=")[0] in inspect.signature(adnn.verify).parameters, call
+            assert "=" in argument, call
+    rates = [
+        re.findall(pattern, page.read_text(encoding="utf-8"))[0]
+        for pattern, page in (
+            (r"learning_rate=([\d.]+)", docs.parent / "README.md"),
+            (r"--learning-rate ([\d.]+)", docs / "start.md"),
+        )
+    ]
+    assert rates[0] == rates[1]  # The same search without Python.
+
+
+def test_a_search_in_the_text_has_the_name_by_which_it_is_gone_on_with() -> None:
+    root, gone_on_with = REFERENCE.parents[1], []
+    notebooks = [json.loads(file.read_text("utf-8")) for file in root.glob("notebooks/*.ipynb")]
+    texts = ["".join(cell["source"]) for notebook in notebooks for cell in notebook["cells"]]
+    texts += [file.read_text("utf-8") for file in (root / "README.md", *root.glob("docs/**/*.md"))]
+    for block in re.findall(r"^```.*?\n(.*?)^```", "\n".join(texts), re.DOTALL | re.MULTILINE):
+        searches = re.findall(r"^adnn search (.*)", block, re.MULTILINE)
+        names = re.findall(r"^adnn (?:resume|contract) --study-name (\S+)", block, re.MULTILINE)
+        gone_on_with += names if searches else []
+        for name in names if searches else []:
+            # One with other settings than the defaults is called by them, if by nothing else.
+            assert f"--study-name {name}" in searches[0] or "--hidden" not in searches[0], block
+    assert len(gone_on_with) >= 3
 
 
 def test_the_table_of_initializers_is_up_to_date() -> None:

@@ -14,11 +14,12 @@ from optuna.study import StudyDirection
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_positive, check_type
 from adnn_optuna.api._told import Told, found_by_evaluating
+from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.outcomes import seeds_of
 from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.signals import interrupted_where_called
-from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.studies import like_comparisons
 from adnn_optuna.evidence.arm_values import VALUE, ModelComparisonFacts
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
@@ -133,6 +134,7 @@ def compare_models(
         raise WrongValueError(f"models has {len(models)} entries, but it takes two to compare.")
     for label in models:
         check_type("The label of a model", label, str, "a string")
+    checked_limits(max_time=max_time)
     seeds, labels = checked_seeds(seeds), tuple(models)
     named = {
         label: names
@@ -140,8 +142,11 @@ def compare_models(
         if not isinstance(model, MLP) and callable(model) and (names := seeds_of(model))
     }
     rest: Any = {label: model for label, model in models.items() if label not in named}
-    if dataset is not None and not rest:
-        raise WrongValueError("dataset is of Keras models, but all models are functions of seeds.")
+    for name, value in (("dataset", dataset), ("training", training)):
+        if value is not None and not rest:
+            raise WrongValueError(
+                f"{name} is of Keras models, but all models are functions of seeds."
+            )
     networks = _Networks(rest, dataset, training) if rest else None
     evaluated: dict[str, Any] = {
         "models": {label: {"sources": [*names]} for label, names in named.items()}
@@ -157,9 +162,7 @@ def compare_models(
         of_data, sources = networks.of_data, {**networks.sources, **sources}
     elif equivalence is not None:
         check_positive("equivalence", equivalence)
-    study = patiently(
-        open_evaluations, open_storage(storage), study_name, StudyDirection.MAXIMIZE, evaluated
-    )
+    study = patiently(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
     declaration = declared(
         patiently(lambda: study.user_attrs).get(COMPARISON),
         seeds,

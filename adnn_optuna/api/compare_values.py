@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +119,8 @@ def compare_values(
         values = _read_csv(Path(values))
     elif isinstance(values, Mapping):
         values = _frame(values, paired=paired)
+    elif isinstance(values, pd.DataFrame) and values.shape[1]:
+        values = _with_named_rows(values, map(str, values.iloc[:, 0]))
     check_type("values", values, pd.DataFrame, "a mapping, a data frame or the name of a CSV file")
     if not len(values) and values.shape[1]:
         raise WrongValueError("values has no rows, but it takes at least one.")
@@ -176,15 +181,16 @@ def _frame(values: Mapping[str, Sequence[float]], *, paired: bool) -> pd.DataFra
 
 def _numbers(label: str, column: pd.Series[Any]) -> np.ndarray:
     """Return the values of an arm, NaN where one is missing; refuse what is no number."""
-    numbers = pd.to_numeric(column, errors="coerce")
-    is_word = (numbers.isna() & column.notna()) | column.map(lambda value: isinstance(value, str))
-    if is_word.any() or np.iscomplexobj(numbers):
-        first = column[is_word].iloc[0] if is_word.any() else column.iloc[0]
-        raise WrongTypeError(
-            f"values must be numbers, but {label!r} has {first!r:.100}; give its values as "
-            "numbers, or leave it out."
-        )
-    return np.asarray(numbers, dtype=np.float64)
+    numbers, is_known = np.full(len(column), math.nan), column.notna()
+    for i in np.flatnonzero(is_known):
+        # To pandas, dates are numbers.
+        if not isinstance(value := column.iloc[i], Real | Decimal | np.bool_):
+            raise WrongTypeError(
+                f"values must be numbers, but {label!r} has {value!r:.100}; give its values as "
+                "numbers, or leave it out."
+            )
+        numbers[i] = value
+    return numbers
 
 
 def _filled(label: str, array: np.ndarray) -> np.ndarray:
@@ -210,7 +216,7 @@ def _read_csv(file: Path) -> pd.DataFrame:
     try:
         # As text, for pandas gives two columns of one name different ones.
         cells = pd.read_csv(file, header=None, dtype=str, skipinitialspace=True)
-    except (ValueError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - of whatever unpacks a file that is packed
         raise WrongValueError(
             f"The file {str(file)!r} is no table of comma-separated values ({first_line(error)})."
         ) from None
@@ -223,12 +229,15 @@ def _read_csv(file: Path) -> pd.DataFrame:
     # What is no number stays what it is, so that it can be told.
     is_known = numbers.notna() | cells.iloc[1:].isna()
     table: pd.DataFrame = numbers.where(is_known, cells.iloc[1:]).set_axis(header, axis=1)
-    first = header.iloc[0].lower().replace(" ", "_")
+    return _with_named_rows(table.reset_index(drop=True), cells.iloc[1:, 0].fillna("").str.strip())
+
+
+def _with_named_rows(table: pd.DataFrame, rows: Iterable[str]) -> pd.DataFrame:
+    """Return a table without its first column, if that names the rows, by these names."""
+    # As pandas calls a column without a name.
+    first = str(table.columns[0]).lower().replace(" ", "_").removeprefix("unnamed:_0")
+    column = table.iloc[:, 0]
     is_named = first in ("", *_NAMES_OF_ROWS.split(), *(f"{n}s" for n in _NAMES_OF_ROWS.split()))
-    if is_named or bool(numbers.iloc[:, 0].isna().all()):
-        rows = cells.iloc[1:, 0].fillna("").str.strip()
-        table.index = pd.Index([*rows], name=first or None)
-        table = table.iloc[:, 1:]
-    else:
-        table = table.reset_index(drop=True)
+    if is_named or (column.notna().any() and pd.to_numeric(column, errors="coerce").isna().all()):
+        return table.iloc[:, 1:].set_axis(pd.Index([*rows], name=first or None))
     return table

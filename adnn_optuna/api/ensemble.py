@@ -22,7 +22,7 @@ from adnn_optuna.engine.members import NAMES, Members
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.retraining import is_random
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
-from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.storages import patiently
 from adnn_optuna.evidence.ensembles import EnsembleFacts
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.networks.training import n_cores
@@ -82,7 +82,7 @@ class Ensemble(Told, Predicting, EnsembleFacts):
             result = run_search(
                 plan, InMemoryStorage(), stop, test=True, confirm=0, show_progress_bar=False
             )
-            return result.contract()
+        return result.contract()
 
 
 @interrupted_where_called
@@ -137,14 +137,14 @@ def ensemble(
         raise WrongValueError(
             f"n must be at least 2, for one network is no ensemble, but it is {n}."
         )
+    checked_limits(max_time=max_time)
     if not is_random(objective):
         raise WrongValueError(
             "Neither the initial weights nor the order of the batches are random, so all networks "
             "would be the same."
         )
     evaluated = {key: v for key, v in objective.config.items() if key not in ("space", "metric")}
-    opened = open_storage(storage)
-    study = patiently(open_evaluations, opened, study_name, StudyDirection.MAXIMIZE, evaluated)
+    study = patiently(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
     stop = threading.Event()
     members = Members(objective, study, stop, max_time)
     # Fresh, and the same as those of the control of this seed.

@@ -17,6 +17,7 @@ from adnn_optuna import _checks
 from adnn_optuna._attributes import BASELINE, CONFIG
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.api._told import Printed, Told, found_by_evaluating
+from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.confirmation import experiment_of
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -150,6 +151,7 @@ def recheck(
     n_jobs = _checks.as_positive_int("n_jobs", n_jobs)
     if (confirm := _checks.as_positive_int("confirm", confirm)) < 2:
         raise WrongValueError("confirm must be at least 2, for one value has no interval.")
+    checked_limits(max_time=max_time)
     if isinstance(study, tuple) and len(study) == 2:
         study = load_study(open_storage(study[0], must_exist=True), study[1])
     _checks.check_type(
@@ -178,7 +180,7 @@ def recheck(
     )
     opened = patiently(
         open_evaluations,
-        study._storage if storage is None else open_storage(storage),
+        study._storage if storage is None else storage,
         f"{study.study_name}/recheck",
         study.direction,
         # An earlier study of the name had other trials.

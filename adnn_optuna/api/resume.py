@@ -133,6 +133,11 @@ def _arguments(
         return {**known, "objective": objective, "samplers": arms, "direction": head.direction}
     if objective is None:
         records = [r for of_arm in records_of_comparison(head).values() for r in of_arm.values()]
+        if not records:
+            raise WrongValueError(
+                f"The comparison {head.study_name!r} has no runs, which would tell its objective: "
+                "go on with it by compare, with the same arguments."
+            )
         # The other arms have other spaces.
         types = [r.attrs.get(stored.CONFIG, {}).get("space", {}).get("type") for r in records]
         first = types.index(OffsetSpace.__name__) if OffsetSpace.__name__ in types else 0

@@ -312,7 +312,9 @@ def run_search(
             loop.run()
             if n_before and loop.n_done == n_before:
                 said = "Nothing was left to do in study %r: it had ended by %s already."
-                logger.info(said, study.study_name, study.user_attrs.get(stored.STOP_REASON))
+                # Without a reason, a run that was killed came further than these limits.
+                ended = study.user_attrs.get(stored.STOP_REASON) or "these limits"
+                logger.info(said, study.study_name, ended)
             result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
             note_randomness(result, objective)
             if test:

@@ -10,12 +10,13 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int
 from adnn_optuna.api._told import Told, found_by_evaluating
+from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import seeds_of
 from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.signals import interrupted_where_called
-from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.storages import patiently
 from adnn_optuna.evidence.variance import AS_GIVEN, FEWEST, VarianceFacts
 from adnn_optuna.networks.training import n_cores
 
@@ -103,6 +104,7 @@ def measure_variance(
         raise WrongValueError(
             f"n must be at least {FEWEST}, for fewer runs say nothing of a spread, but it is {n}."
         )
+    checked_limits(max_time=max_time)
     stop: threading.Event | None = threading.Event()
     if isinstance(objective, InitOffsetObjective):
         redrawing, names = Redrawing(objective.dataset), random_sources(objective.trainer)
@@ -137,7 +139,8 @@ def measure_variance(
             f"{type(objective).__name__}."
         )
     settings |= {"study_name": study_name, "sources": tuple(names), "n": int(n)}
-    study = patiently(open_evaluations, open_storage(storage), study_name, direction, evaluated)
+    n_jobs = as_positive_int("n_jobs", n_jobs)
+    study = patiently(open_evaluations, storage, study_name, direction, evaluated)
     known = functools.partial(Variance, maximize=direction == StudyDirection.MAXIMIZE, **settings)
     return found_by_evaluating(
         known,
@@ -145,7 +148,7 @@ def measure_variance(
         names,
         evaluate,
         stop=stop,
-        n_jobs=as_positive_int("n_jobs", n_jobs),
+        n_jobs=n_jobs,
         max_time=max_time,
         show_progress_bar=show_progress_bar,
     )

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import CONFIG
-from adnn_optuna._checks import WrongValueError, check_output_file
+from adnn_optuna._checks import WrongValueError, check_output_file, check_positive
 from adnn_optuna.cli import hints
 from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
@@ -138,9 +138,8 @@ def compare(
       adnn compare --max-trial 30 --seeds 100 --stop-when-decided --controls longer
       adnn compare module:objective --samplers tpe,annealing --max-trial 50
     """
-    given = opt.default_name("", objective)
-    if function is not None and given:
-        raise WrongValueError(f"Options of networks ({given[1:]}) are not those of a function.")
+    if function is not None:
+        opt.check_no_network(objective, "a function")
     own = f"compare-{function}" if function else opt.default_name("compare", objective)
     if function is not None:
         import optuna
@@ -156,7 +155,7 @@ def compare(
         controls=opt.parse_controls(controls),
         stop_when_decided=stop_when_decided,
         storage=storage,
-        study_name=study_name or own,
+        study_name=own if study_name is None else study_name,
         batch_size=trials_at_once or "auto",
         equivalence=equivalence,
         show_progress_bar=not quiet,
@@ -187,7 +186,7 @@ def ensemble(
         opt.make_network(**network),
         n,
         storage=storage,
-        study_name=study_name or opt.default_name("ensemble", network),
+        study_name=opt.default_name("ensemble", network) if study_name is None else study_name,
         max_time=max_time,
         show_progress_bar=not quiet,
     )
@@ -218,10 +217,12 @@ def plan(
     """
     from adnn_optuna.api.comparisons import load_comparison
 
+    check_positive("gain", gain)  # Before a pilot is run.
     if (file is None) != (name is None):
         raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
     asked: dict[str, Any] | None = None
     if file is not None and name is not None:
+        opt.check_no_network(objective, "a stored comparison")
         storage = opt.parse_storage(file)
         comparison = load_comparison(storage, name)
     else:
@@ -236,7 +237,9 @@ def plan(
                 seeds=range(5),
                 controls=(),
                 storage=storage,
-                study_name=study_name or opt.default_name("pilot", objective),
+                study_name=opt.default_name("pilot", objective)
+                if study_name is None
+                else study_name,
                 show_progress_bar=not quiet,
             )
     planned = comparison.plan(gain)
@@ -301,6 +304,8 @@ def contract(
 
     out.load_libraries()
     study = studies.load_study(storages.open_storage(storage, must_exist=True), study_name)
+    if studies.is_comparison(study):
+        raise WrongValueError(f"A contract is of one study, but {study_name!r} is a comparison.")
     output = Path(f"{study_name.replace('/', '-')}.contract.json") if output is None else output
     data = study.user_attrs.get(CONFIG, {}).get("dataset", {}).get("path")
     check_contract_path("--output", output, data)

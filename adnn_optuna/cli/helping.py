@@ -13,7 +13,7 @@ _FIRST_COLUMN = 26
 
 def _styled(text: str, **style: Any) -> str:
     """Return a text in a style, where stdout is a terminal and the user takes colours."""
-    is_wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    is_wanted = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     return typer.style(text, **style) if is_wanted else text
 
 

@@ -20,7 +20,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from adnn_optuna import __version__
-from adnn_optuna._checks import TOO_LITTLE_MEMORY, WrongInputError, is_out_of_memory, masked
+from adnn_optuna._checks import (
+    TOO_LITTLE_MEMORY,
+    WrongInputError,
+    is_out_of_memory,
+    masked,
+    without_passwords,
+)
 from adnn_optuna.cli import commands, luck, output
 from adnn_optuna.cli.completions import COMPLETED
 from adnn_optuna.cli.helping import Verb, Verbs
@@ -162,8 +168,12 @@ def run(arguments: Sequence[str]) -> int:
         code: int | None = app(arguments, prog_name="adnn", standalone_mode=False)
     except KeyboardInterrupt:  # While a command runs, Typer makes an exit code of it.
         code = output.INTERRUPTED
+    except SystemExit as ended:  # Typer's, of a help that nobody reads any more.
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        code = 0
     except typer.TyperException as error:
-        said = _refused(error)
+        said = without_passwords(_refused(error))
         command = " ".join(["adnn", *(first for first in arguments[:1] if first in _COMMANDS)])
         end = "? See" if said.endswith("?") else "; see"
         output.say(f"adnn: {said.rstrip('.?')}{end} {command} --help.")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from adnn_optuna._checks import WrongValueError, check_output_file
+from adnn_optuna._checks import WrongValueError, check_output_file, is_file
 from adnn_optuna.cli import declared
 from adnn_optuna.cli.output import Answer, finish, load_libraries
 
@@ -201,10 +201,23 @@ def with_help(
     @functools.wraps(verb)
     def command(*, json: bool, **options: Any) -> None:
         shown = {name: options[name] for name in ("quiet", *files)}
-        if "dataset" in options and shown.get("contract") is not None:
-            from adnn_optuna.accountability.contract import check_contract_path
+        if shown.get("contract") is not None:
+            from adnn_optuna.accountability.contract import PAIRS, check_contract_path
 
-            check_contract_path("--contract", shown["contract"], options["dataset"])
+            if (n := parse_confirm(options.get("confirm", ""))) in range(1, PAIRS[0]):
+                raise WrongValueError(
+                    f"--contract takes at least {PAIRS[0]} fresh seeds, but --confirm is {n}, and "
+                    f"a winner is confirmed once; give {PAIRS[0]}."
+                )
+            if options.get("test") is False:
+                raise WrongValueError(
+                    "--contract looks at the test set, which --no-test keeps closed; give one."
+                )
+            if "dataset" in options:
+                check_contract_path("--contract", shown["contract"], options["dataset"])
+        written = [file for name in files if (file := options[name]) is not None]
+        if twice := next((file for i, file in enumerate(written) if file in written[:i]), None):
+            raise WrongValueError(f"{str(twice)!r} is to be written twice; name another file.")
         options = {name: value for name, value in options.items() if name not in {*own} - {*taken}}
         if "limits" in given:
             options["limits"] = {limit.name: options.pop(limit.name) for limit in limits}
@@ -256,6 +269,12 @@ def default_name(first: str, options: Mapping[str, Any]) -> str:
     return "-".join([first, *(f"{k.replace('_', '-')}={v}" for k, v in told.items())])
 
 
+def check_no_network(options: Mapping[str, Any], of: str) -> None:
+    """Refuse options of a network where something else is given, which would not heed them."""
+    if given := default_name("", options):
+        raise WrongValueError(f"Options of networks ({given[1:]}) are not those of {of}.")
+
+
 def not_default(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the options of a network that are not by default."""
     defaults = _explained(inspect.signature(make_objective).parameters.values(), ())
@@ -272,7 +291,7 @@ def _integers(option: str, text: str) -> tuple[int, ...]:
 def load_function(option: str, text: str) -> Callable[..., Any]:
     """Return a function that is given as ``module:function``, out of this folder first."""
     module, _, name = text.partition(":")
-    if not (module and name):
+    if not (module and name) or module.startswith("."):  # Python's own mark of what is beside it.
         raise WrongValueError(f"{option} must be MODULE:FUNCTION, but it is {text!r}.")
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -288,7 +307,8 @@ def load_models(texts: Sequence[str]) -> "dict[str, Callable[[], keras.Model]]":
 
     models = {}
     for text in texts:
-        label, is_labelled, where = text.rpartition("=")
+        is_labelled = "=" in text and not is_file(text)
+        label, _, where = text.partition("=") if is_labelled else ("", "", text)
         if where.endswith(".keras"):
             build: Any = model_from_file(Path(where))
             name = Path(where).stem

@@ -27,7 +27,7 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback, heartbeat_interval, is_done
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.signals import heartbeats, interruptible, without_warnings
-from adnn_optuna.engine.storages import kept, patiently
+from adnn_optuna.engine.storages import kept, open_storage, patiently
 from adnn_optuna.engine.studies import check_study_name
 from adnn_optuna.samplers import _owners
 from adnn_optuna.samplers._trials import check_attributes
@@ -95,7 +95,7 @@ def seeds_to_confirm(experiment: Any, params: Mapping[str, Any], count: int) -> 
 
 
 def open_evaluations(
-    storage: BaseStorage, name: str, direction: StudyDirection, evaluated: Any
+    storage: str | BaseStorage | None, name: str, direction: StudyDirection, evaluated: Any
 ) -> optuna.Study:
     """Create or load the study of some evaluations; ``evaluated`` says of what, as JSON holds it.
 
@@ -103,10 +103,16 @@ def open_evaluations(
         ValueError: If a study of this name holds something else.
     """
     check_study_name(name)
+    opened = open_storage(storage)
     study = optuna.create_study(
-        storage=storage, study_name=name, direction=direction, load_if_exists=True
+        storage=opened, study_name=name, direction=direction, load_if_exists=True
     )
-    if EVALUATED not in study.user_attrs and not study.get_trials(deepcopy=False):
+    attrs = study.user_attrs
+    if EVALUATED not in attrs and any(stored.startswith("adnn:") for stored in attrs):
+        raise WrongValueError(
+            f"The study {name!r} is a search or a comparison of such; use another study name."
+        )
+    if EVALUATED not in attrs and not study.get_trials(deepcopy=False):
         study.set_user_attr(EVALUATED, evaluated)
     known = {"evaluated": study.user_attrs.get(EVALUATED)}
     if differences := config_differences(known, {"evaluated": evaluated}):

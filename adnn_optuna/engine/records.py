@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics, RunRecord, TestLook
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongValueError, check_type
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.outcomes import best_trial
@@ -350,6 +350,8 @@ def records_of(
 ) -> list[SearchRecord]:
     """Return what one or several studies tell, which may be records already."""
     several = studies if isinstance(studies, Sequence) else [studies]
+    for one in several:
+        check_type("study", one, optuna.Study | SearchRecord, "an Optuna study or its record")
     return [one if isinstance(one, SearchRecord) else record_of(one) for one in several]
 
 

@@ -152,7 +152,11 @@ def _open(url: str, *, is_sqlite: bool) -> RDBStorage:
 def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
     with contextlib.closing(connection.cursor()) as cursor:
         # A transaction costs a third of the time, and survives the death of the process.
-        cursor.execute("PRAGMA journal_mode = WAL")
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise  # What can only be read is read as it is.
         cursor.execute("PRAGMA synchronous = NORMAL")
 
 

@@ -16,7 +16,13 @@ from optuna.storages import BaseStorage, InMemoryStorage
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Declaration, SearchSettings
-from adnn_optuna._checks import WrongValueError, as_positive_int, check_type
+from adnn_optuna._checks import (
+    WrongInputError,
+    WrongValueError,
+    as_positive_int,
+    check_type,
+    first_line,
+)
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine.arms import Arm, Searcher, arm_of
@@ -148,6 +154,11 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
             + (f"it has {shown}." if names else "it has none.")
         ) from None
     patiently(lambda: check_attributes(study, study.user_attrs))
+    if stored.EVALUATED in study.user_attrs:
+        raise WrongValueError(
+            f"The study {study_name!r} is no search, but holds evaluations, such as of a recheck "
+            "or of models: make the call again that began it, or use another study name."
+        )
     return study
 
 
@@ -166,15 +177,23 @@ def objective_from_study(
             f"The model or training of the study {study.study_name!r} is a function of the trial, "
             "which a study does not hold: give its objective."
         )
-    objective = InitOffsetObjective(
-        model_from_config(config["model"]),
-        dataset_from_config(config["dataset"], data_dir),
-        training=Training(**config["training"]),
-        space=space_from_config(config["space"]),
-        metric=config["metric"],
-        direction=config.get("direction"),
-        seed=config["seed"],
-    )
+    try:
+        objective = InitOffsetObjective(
+            model_from_config(config["model"]),
+            dataset_from_config(config["dataset"], data_dir),
+            training=Training(**config["training"]),
+            space=space_from_config(config["space"]),
+            metric=config["metric"],
+            direction=config.get("direction"),
+            seed=config["seed"],
+        )
+    except WrongInputError:
+        raise
+    except (KeyError, TypeError) as error:
+        raise WrongValueError(
+            f"The study {study.study_name!r} has settings that this version of adnn_optuna does "
+            f"not know ({first_line(error)}); take the one that began it."
+        ) from None
     if differences := config_differences(config["model"], objective.config["model"], "model"):
         raise WrongValueError(
             f"The model of the study {study.study_name!r} cannot be rebuilt from its "
@@ -307,10 +326,10 @@ def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecor
     declaration: Declaration = head.user_attrs[stored.COMPARISON]
     storage = head._storage
     known = set(patiently(optuna.get_all_study_names, storage))
-    arms: dict[str, dict[int, SearchRecord]] = {}
+    arms: dict[str, dict[int, SearchRecord]] = {label: {} for label in declaration["arms"]}
     for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
         name = study_name_of(head.study_name, label, seed)
         if name in known:
             study = patiently(optuna.load_study, study_name=name, storage=storage)
-            arms.setdefault(label, {})[seed] = patiently(record_of, study)
+            arms[label][seed] = patiently(record_of, study)
     return arms

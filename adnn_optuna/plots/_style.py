@@ -10,6 +10,7 @@ import optuna
 import plotly.graph_objects as go
 
 from adnn_optuna._attributes import CONFIG
+from adnn_optuna._checks import check_type
 from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.records import SearchRecord, records_of
 from adnn_optuna.evidence.curves import Curve
@@ -54,6 +55,7 @@ def metric_of(records: Sequence[SearchRecord]) -> tuple[str, Unit]:
 
 def arms_of(runs: Runs) -> tuple[list[tuple[str, str, list[SearchRecord]]], str, Unit]:
     """Return label, color and records of each arm, random restarts in grey, metric and unit."""
+    check_type("runs", runs, Mapping, "a mapping from labels to studies")
     arms, everything, colors = [], [], itertools.cycle(COLORS)
     for label, studies in runs.items():
         everything += (records := records_of(studies))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
@@ -55,10 +56,14 @@ def origin(arms: Sequence[Sequence[SearchRecord]]) -> dict[str, Any]:
             *_in_words(config),
             ("search", f"{listed(searchers)}, {_listed(shown.budget) or 'no limits'}"),
         ],
-        "settings": [*settings, ("storage", url or "in memory")],
-        "url": url,
+        "settings": [*settings, ("storage", url or _without_url(study._storage))],
+        "url": url and shlex.quote(url),
         "dates": f"trained {' to '.join(sorted({days[0], days[-1]}))}" if days else "no trials",
     }
+
+
+def _without_url(storage: BaseStorage) -> str:
+    return "in memory" if isinstance(storage, InMemoryStorage) else type(storage).__name__
 
 
 def _in_words(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -255,6 +255,8 @@ class TestFunctionsOfSeeds:
     def test_data_are_of_networks(self) -> None:
         with pytest.raises(ValueError, match="all models are functions of seeds"):
             compare({"a": small, "b": wide})
+        with pytest.raises(ValueError, match="training is of Keras models"):
+            adnn.compare_models({"a": small, "b": wide}, training=TRAINING)
         with pytest.raises(TypeError, match="dataset must be a Dataset, as not all models"):
             adnn.compare_models({"a": small, "b": adnn.MLP()})
         with pytest.raises(ValueError, match="equivalence"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import re
 from pathlib import Path
@@ -177,6 +178,9 @@ class TestTables:
         expected = adnn.compare_values(arms()).differences()
         pd.testing.assert_frame_equal(found.differences(), expected)
         pd.testing.assert_frame_equal(adnn.compare_values(frame).differences(), expected)
+        found = adnn.compare_values(pd.read_csv(tmp_path / "r.csv"))
+        assert (found.per, found.names[3]) == named
+        pd.testing.assert_frame_equal(found.differences(), expected)
 
     def test_columns_of_unpaired_arms_may_end_early(self, tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text("a,b\n1,3\n2,4\n3,\n")
@@ -198,6 +202,9 @@ class TestTables:
     )
     def test_that_are_wrong_are_refused(self, text: str, said: str, tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text(text)
+        (tmp_path / "r.csv.gz").write_bytes(gzip.compress(text.encode())[:12])
+        with pytest.raises(ValueError, match="no table of comma-separated values"):
+            adnn.compare_values(tmp_path / "r.csv.gz")
         with pytest.raises((ValueError, TypeError), match=said):
             adnn.compare_values(tmp_path / "r.csv")
 
@@ -212,6 +219,7 @@ class TestTables:
         ({"a": [1.0, "x"], "b": [1.0, 2.0]}, {}, "'a' has 'x'"),
         ({"a": ["1", "2"], "b": [1.0, 2.0]}, {}, "'a' has '1'"),
         ({"a": [1j], "b": [1.0]}, {}, "'a' has"),
+        ({"a": pd.to_datetime(["2026-11-27"]), "b": [1.0]}, {}, "'a' has Timestamp"),
         ({"a": 3, "b": [1.0]}, {}, "sequence of numbers"),
         ([[1.0], [2.0]], {}, "values must be a mapping"),
         ({"a": [1.0, math.nan], "b": [1.0, 2.0]}, {"paired": False}, "'a' lacks a value"),

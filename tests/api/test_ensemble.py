@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -182,6 +183,22 @@ def test_that_of_a_comparison_predicts_together(
     raw, y = raw_of(objective), objective.dataset.y_test
     assert (averaged.predict(raw) == y).mean() == pytest.approx(averaged.test_value)
     assert len(averaged.model().layers) == 4  # The inputs, two networks and their average.
+
+
+def test_its_contract_is_interrupted_at_once(
+    result: adnn.Ensemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went_on = []
+
+    def interrupted(_: adnn.SearchResult) -> None:
+        signal.raise_signal(signal.SIGINT)
+        went_on.append(True)
+
+    monkeypatch.setattr(adnn.SearchResult, "contract", interrupted)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A background job ignores it.
+    with pytest.raises(KeyboardInterrupt):
+        result.contract()
+    assert not went_on
 
 
 def test_its_contract_is_verified_as_that_of_a_search(

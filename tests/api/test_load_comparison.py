@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import optuna
 import pytest
 from stored_studies import declaration, store_head, store_study
 
+import adnn_optuna as adnn
 from adnn_optuna.api.comparisons import load_comparison
 
 ARMS = ("greedy", "random_restart")
@@ -44,3 +46,37 @@ def test_loading_refuses_what_is_not_there_or_has_nothing_to_show() -> None:
     study.set_user_attr("adnn:stop_reason", "max_trial")
     loaded = load_comparison(storage, "c", equivalence=0.02)
     assert (loaded.seeds, loaded.n_done, loaded.equivalence) == ((0, 1), 2, 0.02)
+
+
+def test_an_arm_whose_runs_were_deleted_is_missing_and_not_left_out() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    store_head(storage, "c", declaration([0], *ARMS))
+    store_study("c/random_restart/seed=0", sampler="random_restart", storage=storage)
+    with pytest.raises(ValueError, match="1 of its 2 runs have ended, but not all of its first"):
+        load_comparison(storage, "c")
+    optuna.delete_study(study_name="c/random_restart/seed=0", storage=storage)
+    with pytest.raises(ValueError, match="0 of its 2 runs have ended"):
+        load_comparison(storage, "c")
+    with pytest.raises(ValueError, match=r"'c' has no runs, .* by compare"):
+        adnn.resume(storage, "c")
+
+
+def test_evaluations_are_neither_a_search_nor_a_comparison() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    functions = {"a": lambda seed: seed % 7, "b": lambda seed: seed % 5}
+    adnn.compare_models(functions, seeds=range(6), storage=storage, study_name="evaluated")
+
+    def objective(trial: optuna.Trial) -> float:
+        return trial.suggest_float("x", 0, 1)
+
+    compare: Any = {"max_trial": 1, "seeds": range(6), "storage": storage}
+    with pytest.raises(ValueError, match="'evaluated' is no search, but holds evaluations"):
+        adnn.compare(objective, ["annealing"], study_name="evaluated", **compare)
+    for call in (adnn.resume, load_comparison):
+        with pytest.raises(ValueError, match="make the call again that began it"):
+            call(storage, "evaluated")
+    adnn.compare(objective, ["annealing"], **compare)
+    before = optuna.load_study(study_name="compare", storage=storage).user_attrs
+    with pytest.raises(ValueError, match="'compare' is a search or a comparison"):
+        adnn.compare_models(functions, seeds=range(6), storage=storage, study_name="compare")
+    assert optuna.load_study(study_name="compare", storage=storage).user_attrs == before

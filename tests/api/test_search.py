@@ -209,6 +209,22 @@ def test_a_search_that_has_nothing_to_do_says_so(
     with logs.at_level(logging.INFO):
         adnn.resume(url, "mine", max_time=1000)
     assert "Nothing was left to do in study 'mine': it had ended by max_trial" in logs.text
+    # As where the first run was killed before it could say anything.
+    study = optuna.load_study(study_name="mine", storage=url)
+    study.set_user_attr("adnn:stop_reason", None)
+    with logs.at_level(logging.INFO):
+        adnn.resume(url, "mine", max_trial=1)
+    assert "it had ended by these limits already" in logs.text
+
+
+def test_settings_of_another_version_are_refused(objective: InitOffsetObjective, url: str) -> None:
+    study = optuna.create_study(storage=url, study_name="newer", direction="maximize")
+    settings: Any = {"training": {"momentum": 0.9}, "space": {"width": 1}, "model": {"skip": 1}}
+    for part, of_newer in settings.items():
+        changed = {**objective.config, part: {**objective.config[part], **of_newer}}
+        study.set_user_attr("adnn:config", changed)
+        with pytest.raises(ValueError, match="'newer' has settings that this version"):
+            adnn.resume(url, "newer", sampler="greedy")
 
 
 def test_no_accuracy_can_gain_as_much(objective: InitOffsetObjective, url: str) -> None:

@@ -184,6 +184,29 @@ def test_a_comparison_that_is_refused_late_leaves_no_study(objective: InitOffset
     assert not optuna.get_all_study_names(storage)
 
 
+def test_evaluations_that_are_refused_leave_no_study(
+    objective: InitOffsetObjective, tmp_path: Path
+) -> None:
+    def one(seed: int) -> float:
+        return seed % 7
+
+    study = optuna.create_study()
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    models = {"a": one, "b": one}
+    verbs: list[Callable[..., Any]] = [
+        functools.partial(adnn.measure_variance, one),
+        functools.partial(adnn.compare_models, models, seeds=range(50)),
+        functools.partial(adnn.ensemble, objective),
+        functools.partial(adnn.recheck, study, lambda trial, seed: 1.0),
+    ]
+    wrong: list[dict[str, Any]] = [{"max_time": -1}, {"study_name": ""}]
+    calls = [functools.partial(verb, **of) for verb in verbs[:3] for of in wrong]
+    calls += [functools.partial(verbs[0], n_jobs=0), functools.partial(verbs[3], max_time=0)]
+    for call in calls:
+        assert outcome(lambda: call(storage=f"sqlite:///{tmp_path}/e.db")) is WrongInputError  # noqa: B023
+    assert not [*tmp_path.iterdir()]
+
+
 ARRAYS = st.one_of(
     ODD,
     st_numpy.arrays(

@@ -579,6 +579,8 @@ class TestReport:
         out, err = capsys.readouterr()
         assert not out
         assert "'c' has nothing to show yet: 1 of its 2 runs have ended" in err
+        assert cli.run(["contract", "--study-name", "c"]) == 2
+        assert "'c' is a comparison" in capsys.readouterr().err
         assert not (folder / "report.html").exists()
         resume = ["resume", "--study-name", "c", "--max-trial", "2", "--report", "r.html"]
         assert cli.run(resume) == 0
@@ -676,10 +678,24 @@ WRONG = {
     "compare name": (["compare", *LIMIT, "--study-name", "\udcff"], "--study-name"),
     "no report": (["compare", *LIMIT, "--report", "report.pdf"], "--report.*html"),
     "no region": (["compare", *LIMIT, "--equivalence", "-1"], "equivalence.*0"),
+    "URL elsewhere": (["search", *LIMIT, "nope://me:secret@host/a"], r"me:\*\*\*@host"),
+    "URL for a command": (["nope://me:secret@host/a"], r"me:\*\*\*@host"),
+    "URL for a number": (["search", "--max-trial=nope://me:secret@host/a"], r"me:\*\*\*@host"),
+    "URL for data": (["search", "--data", "nope://me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
+    "too few for it": (["search", *LIMIT, "--confirm", "6", "--contract", "a.json"], "10 fresh"),
+    "closed for it": (["search", *LIMIT, "--no-test", "--contract", "a.json"], "--no-test keeps"),
+    "path of a module": (["compare", "./nets.py:f", *LIMIT], "FUNCTION must be MODULE:FUNCTION"),
+    "file with a sign": (["compare-models", "x=n=4.keras", "b.keras"], "no file 'n=4.keras'"),
+    "compare no name": (["compare", *LIMIT, "--study-name", ""], "--study-name must be"),
+    "vary no name": (["variance", "--study-name", ""], "--study-name must be"),
+    "vary no time": (["variance", "--max-time", "-1"], "--max-time must be"),
+    "one file": (["compare", *LIMIT, "--plot", "a.html", "--report", "./a.html"], "written twice"),
     "no control": (["compare", *LIMIT, "--controls", "nope"], "'nope'.*'learning_rate'"),
     "a control twice": (["compare", *LIMIT, "--controls", "longer,longer"], "twice"),
     "empty control": (["compare", *LIMIT, "--controls", ""], "labels.*not empty"),
     "plan for what": (["plan"], "--gain"),
+    "plan nothing": (["plan", "--gain", "nan"], "gain. must be a finite number"),
+    "two plans": (["plan", "a.db", "c", "--gain", "1", "--epochs", "2"], "Options of networks"),
     "half a plan": (["plan", "adnn.db", "--gain", "0.1"], "both FILE and NAME"),
     "plan from nowhere": (["plan", "no.db", "compare", "--gain", "0.1"], "no file 'no.db'"),
     "nothing to report": (["report", "--study-name", "mine"], "adnn.db"),
@@ -945,6 +961,12 @@ class TestStreams:
         assert (folder / "read.json").is_file()
         (folder / "read.json").write_text("{}")
         assert self.run_unread(["verify", "read.json"], PYTHONUNBUFFERED=unbuffered) == (2, "")
+
+    def test_of_a_help_may_be_closed(self) -> None:
+        assert self.run_unread(["--help"]) == (0, "")
+        closed = shlex.join(program(["luck", "--help"]))
+        done = subprocess.run(["sh", "-c", f"{closed} >&-"], stderr=subprocess.PIPE, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
 
     @pytest.mark.slow
     def test_of_another_encoding_show_escapes(self, folder: Path) -> None:

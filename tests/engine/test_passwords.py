@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 import string
 import time
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
@@ -202,6 +203,27 @@ def test_a_file_has_no_password(tmp_path: Path) -> None:
     for name in ("a:b@c.db", "study.db"):
         url = f"sqlite:///{tmp_path / name}"
         assert storage_url(open_storage(url)) == url
+
+
+def test_an_url_in_the_place_of_something_else() -> None:
+    url, study = "postgresql://user:geheim@127.0.0.1:1/db?password=geheim", optuna.create_study()
+    function: Any = abs
+    wrong: dict[str, Callable[[], object]] = {
+        "study": lambda: adnn.recheck(url, function),  # type: ignore[arg-type]
+        "evaluate": lambda: adnn.recheck((url, "name", url), function),  # type: ignore[arg-type]
+        "samplers": lambda: adnn.compare(lambda trial: 1.0, url, max_trial=1),
+        "sampler": lambda: adnn.search(make_objective(), url),
+        "n": lambda: adnn.measure_variance(lambda seed: 1.0, url),  # type: ignore[arg-type]
+        "file": lambda: adnn.compare_values(url),
+        "data": lambda: adnn.load_dataset(url),
+        "storage": lambda: adnn.resume(study._storage, url),
+    }
+    for what, call in wrong.items():
+        with pytest.raises((ValueError, TypeError, FileNotFoundError)) as caught:
+            call()
+        assert_no_secret("".join(traceback.format_exception(caught.value)))
+        assert ":***@127.0.0.1:1/db?password=***" in str(caught.value), what
+    assert_no_secret(str(pickle.loads(pickle.dumps(caught.value))))
 
 
 def test_a_wrong_password(postgresql: Server) -> None:

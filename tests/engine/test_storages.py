@@ -252,3 +252,11 @@ def test_a_storage_is_named_without_its_password(postgresql: Server) -> None:
         == f"postgresql+psycopg://postgres:***@127.0.0.1:{postgresql._port}/postgres"
     )
     assert "p@ss" not in repr(storage)
+
+
+def test_a_file_that_can_only_be_read_is_read(tmp_path: Path) -> None:
+    optuna.create_study(storage=f"sqlite:///{tmp_path}/plain.db", study_name="theirs")
+    opened = open_storage(f"sqlite:///file:{tmp_path}/plain.db?mode=ro&uri=true", must_exist=True)
+    assert optuna.get_all_study_names(opened) == ["theirs"]
+    with pytest.raises(optuna.exceptions.StorageInternalError):
+        optuna.create_study(storage=opened, study_name="ours")

@@ -263,3 +263,10 @@ class TestComparison:
                 len(json.dumps(plot(studies_of(comparison)).to_plotly_json(), default=str))
                 < 30_000
             )
+
+
+@pytest.mark.parametrize("wrong", ["s", None, ["s"], {"a": 3}, {"a": ["s"]}])
+def test_what_is_no_study_is_refused(wrong: Any) -> None:
+    for plot in (*OF_ONE, *OF_SEVERAL):
+        with pytest.raises(TypeError, match=r"must be (an Optuna study|a mapping)"):
+            plot(wrong)

@@ -191,3 +191,15 @@ def test_holds_when_each_run_was_made_under_which_limits_and_why_it_ended() -> N
         "run 2026-11-23 09:00 UTC, max_trial 12, from 0 to 12 trials, ended by max_trial "
         "run 2026-11-24 10:00 UTC, max_time 30.5, from 12 trials on, not ended"
     ) in shown
+
+
+def test_only_what_is_in_memory_is_said_to_be(tmp_path: Path) -> None:
+    def stored(storage: Any) -> tuple[str, str]:
+        told = searches.page(record_of(store_study("s", storage=storage))).content
+        return dict(told["settings"])["storage"], told["url"]
+
+    url = f"sqlite:///{tmp_path}/my own.db"
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal"))
+    assert stored(optuna.storages.InMemoryStorage()) == ("in memory", None)
+    assert stored(optuna.storages.RDBStorage(url)) == (url, f"'{url}'")
+    assert stored(optuna.storages.JournalStorage(backend)) == ("JournalStorage", None)
