@@ -272,10 +272,8 @@ class Trainer:
                     for one in map(trainings.__getitem__, running[len(futures) : k + n_at_once]):
                         # In this thread: Keras's settings, such as its policy, are a thread's.
                         rate = one.start.learning_rate or self.training.fixed_learning_rate
-                        one.state = one.state or [
-                            *map(as_tensor, self.initial_weights(one.start)),
-                            *self._program.optimizer_state(rate),
-                        ]
+                        first = self.initial_weights(one.start)
+                        one.state = one.state or self._program.first_state(first, rate)
                         futures.append(_threads().submit(advance, one, look))
                     futures[k].result()
                     run = trainings[i].run

@@ -333,6 +333,29 @@ def test_a_start_brings_its_own_learning_rate_and_epochs(digits: Trainer) -> Non
     assert bits(digits.train([same], keep_weights=True)[0]) == bits(runs[1])
 
 
+@keras.saving.register_keras_serializable("test_training")
+class Anchored(keras.optimizers.SGD):
+    """It puts back what it copied at first, as schedule-free optimizers do in their first step."""
+
+    def build(self, variables: Any) -> None:
+        super().build(variables)
+        self.anchors = [self.add_variable_from_reference(v, "anchor") for v in variables]
+        for anchor, variable in zip(self.anchors, variables, strict=True):
+            anchor.assign(variable)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        variable.assign(self.anchors[self._get_variable_index(variable)])
+
+
+def test_an_optimizer_copies_the_weights_of_its_own_training() -> None:
+    settings: Any = {"optimizer": Anchored(0.1), "epochs": 1, "jit_compile": False}
+    trainer = trainer_of(MLP((2,)), few_digits(4), **settings)
+    starts = [start(trainer, 0.5, seed=3), start(trainer)]
+    for one, run in zip(starts, trainer.train(starts, keep_weights=True), strict=True):
+        for trained, first in zip(run.weights or [], trainer.initial_weights(one), strict=True):
+            np.testing.assert_array_equal(trained, first)
+
+
 def test_each_epoch_and_seed_has_its_own_order() -> None:
     orders = [tuple(of_epoch) for seed in (0, 1) for of_epoch in orders_of(50, seed, 0, 2).numpy()]
     assert len(set(orders)) == 4
@@ -593,6 +616,16 @@ def test_the_global_policy_of_keras_holds_in_all_threads() -> None:
         keras.config.set_dtype_policy("float32")
     assert run.weights is not None
     assert run.weights[0].dtype == np.float64
+
+
+def test_an_mlp_does_not_depend_on_keras_default_of_floats() -> None:
+    keras.config.set_floatx("float64")
+    try:
+        trainer = trainer_of(MLP((2,)), few_digits(4), jit_compile=False, epochs=1)
+        [run] = trainer.train([start(trainer)])
+    finally:
+        keras.config.set_floatx("float32")
+    assert run.status == "complete"
 
 
 def test_an_error_of_the_models_own_is_not_hidden() -> None:
