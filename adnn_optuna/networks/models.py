@@ -82,7 +82,7 @@ _OPTIMIZERS = (
 
 # Of Keras's metrics, as of ours, those are better the lower they are.
 _MINIMIZED = re.compile(
-    r"loss|error|crossentropy|hinge|divergence|poisson|log_?cosh|false|r?mse|mae|mape|msle",
+    r"loss|error|crossentropy|bce|hinge|divergence|poisson|log_?cosh|false|r?mse|mae|mape|msle",
     re.IGNORECASE,
 )
 

@@ -201,6 +201,12 @@ def test_the_learning_rate_goes_with_an_optimizers_name() -> None:
     assert optimizer.get_config()["learning_rate"] == 0.25
 
 
+@pytest.mark.parametrize("name", ["bce", "mse", "mae", "mape", "msle", "poisson", "hinge"])
+def test_a_loss_is_minimized_as_a_metric(name: str) -> None:
+    assert keras.metrics.get(name).name in dir(keras.losses)
+    assert Training().is_minimized(f"val_{name}")
+
+
 def test_unknown_settings_of_an_optimizer_are_refused_in_a_sentence() -> None:
     training = Training(optimizer={"class_name": "SGD", "config": {"momentums": 0.9}})
     with pytest.raises(ValueError, match=r"Keras cannot make the optimizer 'SGD'.*momentums"):
