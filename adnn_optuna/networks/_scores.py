@@ -47,6 +47,12 @@ class Scores:
             # Those that a head knows itself are not computed twice.
             if settings not in self.names:
                 metric, adapt = keras_metric(settings, head)
+                same = next((m for m, _ in self._metrics if m.name == metric.name), metric)
+                if same is not metric and same.get_config() != metric.get_config():
+                    raise WrongValueError(
+                        f"metrics has two different ones called {metric.name!r}, of which only "
+                        "one could be told: give one of them another name."
+                    )
                 if metric.name not in self.names:
                     self._metrics.append((metric, adapt))
                     self.names.append(metric.name)

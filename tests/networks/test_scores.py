@@ -115,3 +115,9 @@ def test_a_regression_of_one_value_in_a_split_is_refused() -> None:
     architecture = build_architecture(MLP(), (3,), None)
     with pytest.raises(WrongValueError, match="val_r2 means nothing where all 1 labels"):
         Trainer(architecture, Training(), data)
+def test_two_metrics_of_one_name_are_told_apart() -> None:
+    same = ("auc", metrics.AUC(), metrics.Recall(), metrics.Precision())
+    found = [n for n in trainer_of(2, None, metrics=same).metrics if n.startswith("val_")]
+    assert found == ["val_accuracy", "val_loss", "val_auc", "val_recall", "val_precision"]
+    with pytest.raises(WrongValueError, match="two different ones called 'recall'"):
+        trainer_of(2, None, metrics=(metrics.Recall(0.1), metrics.Recall(0.9)))
