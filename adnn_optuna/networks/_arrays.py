@@ -25,6 +25,8 @@ _Float = type[np.floating[Any]]
 
 def plain(where: str, name: str, values: Any) -> NDArray[Any]:
     """Return what pandas, TensorFlow or lists hold as an array of numbers or strings."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        values = np.ma.filled(values.astype(object), np.nan)  # Not what stands beneath the mask.
     try:
         array = np.asarray(values)
         if array.dtype.kind not in "OTUS":

@@ -179,6 +179,18 @@ class TestLabels:
             None if data.classes is None else list(data.classes)
         )
 
+    @pytest.mark.parametrize("dtype", [float, int, "<U3"])
+    def test_that_are_masked_are_missing(self, dtype: Any) -> None:
+        masked = np.ma.masked_array(X.astype(int).astype(dtype), np.zeros(X.shape, bool))
+        assert len(Dataset.from_arrays(masked, Y).y_train)
+        masked[5, 1] = np.ma.masked
+        with pytest.raises(ValueError, match=r"x\[5, 1\] is nan|x .*replace what is missing"):
+            Dataset.from_arrays(masked, Y)
+        with pytest.raises(ValueError, match="replace what is missing"):
+            Dataset.from_arrays(X, masked[:, 1])
+        if dtype != "<U3":
+            assert Dataset.from_arrays(masked, Y, missing="impute").preprocessing.fill
+
     @pytest.mark.parametrize(
         ("y", "classes"),
         [
