@@ -182,11 +182,19 @@ class Program:
         # Before the scores, as evaluating advances the seeds of Keras's recurrent layers.
         trained = [tf.convert_to_tensor(v.value) for v in self._variables]
         self._optimizer.finalize_variable_values(self._model.trainable_variables)
+        fixed = [(v, tf.convert_to_tensor(v.value)) for v in self._model.non_trainable_variables]
+
+        def score(*arguments: Any) -> Score:
+            # Some models draw here, too: alike, wherever a call begins and ends.
+            for variable, value in fixed:
+                variable.assign(value)
+            return self._score(*arguments)
+
         bounds_of_splits = zip(of_splits[::2], of_splits[1::2], strict=True)
         scores = [
             _in_batches(
                 *(split[1].shape[0], EVALUATION_ROWS, of_split),
-                *(functools.partial(self._score, *split[:2], units), *total),
+                *(functools.partial(score, *split[:2], units), *total),
             )
             for split, of_split, total in zip(splits, bounds_of_splits, totals, strict=True)
         ]

@@ -703,10 +703,21 @@ def test_the_papers_first_model_reaches_the_papers_accuracy() -> None:
     assert np.mean(accuracies) == pytest.approx(0.886, abs=0.025)  # As published.
 
 
+class AlwaysDropout(keras.layers.Dropout):
+    def call(self, x: Any, training: bool = False) -> Any:
+        return super().call(x, training=True)
+
+
+def drawing_net() -> keras.Model:
+    layers = [keras.layers.Flatten(), AlwaysDropout(0.5), keras.layers.Dense(10)]
+    return keras.Sequential([keras.Input(SHAPE), *layers])
+
+
 class TestPartsOfEpochs:
-    def test_give_the_same_bits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("model", [MLP((8,)), drawing_net])
+    def test_give_the_same_bits(self, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         # Batches and scored thousands with a rest each.
-        trainer = trainer_of(MLP((8,)), few_digits(1050, 300), batch_size=100, epochs=3)
+        trainer = trainer_of(model, few_digits(1050, 300), batch_size=100, epochs=3)
         starts = [start(trainer, seed=seed) for seed in range(3)]
         whole = trainer.train(starts, keep_weights=True)
         for seconds in (1e-9, 1e-3):
