@@ -143,7 +143,7 @@ class Program:
         """Return the outputs for all examples, float32 of shape (n, outputs)."""
         outputs = []
         with self._evaluating:
-            for first in range(0, len(x), EVALUATION_ROWS):
+            for first in range(0, max(len(x), 1), EVALUATION_ROWS):
                 rows = x[first : first + EVALUATION_ROWS] if len(x) > EVALUATION_ROWS else x
                 # To look for it anew takes as long as a call of a small network.
                 if (evaluate := self._of_shapes.get(shape := tuple(rows.shape))) is None:
