@@ -186,8 +186,12 @@ class Predictor:
         [model] = models if len(models) == 1 else [self._average(models)]
         training, head = self.trainer.training, self.trainer.architecture.head
         metrics: list[Any] = [] if head.num_classes is None else ["accuracy"]
-        metrics += [made(keras.metrics, m, takes_logits=False)[0] for m in training.metrics]
-        loss, _ = made(keras.losses, training.loss or "", takes_logits=False)
+        loss, of_loss = made(keras.losses, training.loss or "", takes_logits=False)
+        for settings in training.metrics:
+            metric, name = made(keras.metrics, settings, takes_logits=False)
+            # Keras gives it the labels of the loss: numbers, or rows of one column each.
+            if head.size == 1 or ("sparse" in name.lower()) == ("sparse" in of_loss.lower()):
+                metrics.append(metric)
         model.compile(training.build_optimizer(), loss, metrics=metrics)
         # Else Keras warns of a file's optimizer whenever it loads the file.
         model.optimizer.build(model.trainable_variables)

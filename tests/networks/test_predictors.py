@@ -78,3 +78,24 @@ def test_an_average_is_that_of_its_networks(kind: str, logs: pytest.LogCaptureFi
     assert "Keras rounds the inputs of this model to float32" in logs.text
     labels = np.asarray(data.classes)
     np.testing.assert_array_equal(predicted, labels[chances.argmax(axis=1)])
+
+
+CATEGORICAL = pytest.param("categorical_crossentropy", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("loss", [None, CATEGORICAL])
+def test_a_model_is_evaluated_by_labels_as_its_loss_takes_them(loss: str | None) -> None:
+    data = adnn.Dataset.from_arrays(TABLE, SUM > 20)
+    metrics = ("auc", "sparse_categorical_accuracy")
+    training = quick_training(metrics=metrics, loss=loss)
+    objective = adnn.InitOffsetObjective(adnn.MLP((4,)), data, training=training)
+    weights = objective.trainer.initial_weights(objective.baseline_start)
+    model = Predictor(objective.trainer, lambda: [weights]).model()
+    labels = (SUM > 20).astype(int)
+    found = model.evaluate(
+        TABLE, np.eye(2)[labels] if loss else labels, verbose=0, return_dict=True
+    )
+    right = model.predict(TABLE, verbose=0).argmax(axis=1) == labels
+    assert found["accuracy"] == pytest.approx(right.mean())
+    assert (metrics[1] in found) != bool(loss)
+    assert any(name.startswith("auc") for name in found) == bool(loss)  # Keras numbers it.
