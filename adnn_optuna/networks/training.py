@@ -136,7 +136,8 @@ class Trainer:
             )
             scaling = dataclasses.replace(scaling, target_mean=(), target_std=())
             self.dataset = dataclasses.replace(self.dataset, preprocessing=scaling)
-        scores.check(self._y, dataset.classes)
+        of_test = {} if dataset.num_classes else {"test": dataset.y_test}
+        scores.check(self._y | of_test, dataset.classes)
         self.metrics: tuple[str, ...] = tuple(
             f"{split}_{name}" for split in self._y for name in scores.names
         )
