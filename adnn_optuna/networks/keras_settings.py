@@ -59,6 +59,8 @@ def name_or_config(name: str, value: object, *, keep_name: bool = False) -> str 
         ) from None
     # Keras numbers the names of optimizers over the whole process: equal ones would differ.
     own_name = str(config.pop("name", ""))
+    if "inner_optimizer" in config:
+        config["inner_optimizer"]["config"].pop("name", None)
     if keep_name:
         # Without the number, unless it is a name of the user's.
         base = re.sub(r"_\d+$", "", own_name)

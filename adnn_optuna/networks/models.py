@@ -325,12 +325,19 @@ def completed(training: Training, compiled: Training | None, default_loss: str) 
     if isinstance(optimizer, dict):
         # That of an optimizer that the model brings along is another one where it was given.
         if rate is not None:
-            config = {**optimizer["config"], "learning_rate": rate}
-            optimizer, rate = {**optimizer, "config": config}, None
+            optimizer, rate = _with_rate(optimizer, rate), None
     elif rate is None:
         rate = 0.001
     loss = training.loss or default_loss
     return dataclasses.replace(training, optimizer=optimizer, learning_rate=rate, loss=loss)
+
+
+def _with_rate(optimizer: dict[str, Any], rate: float | dict[str, Any]) -> dict[str, Any]:
+    config = optimizer["config"]
+    changes: dict[str, Any] = {"learning_rate": rate}
+    if inner := config.get("inner_optimizer"):
+        changes = {"inner_optimizer": _with_rate(inner, rate)}
+    return {**optimizer, "config": {**config, **changes}}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from adnn_optuna.networks import models
-from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training, compiled_training
+from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training, compiled_training, completed
 
 NORMAL = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
 
@@ -205,6 +205,16 @@ def test_the_learning_rate_goes_with_an_optimizers_name() -> None:
 def test_a_loss_is_minimized_as_a_metric(name: str) -> None:
     assert keras.metrics.get(name).name in dir(keras.losses)
     assert Training().is_minimized(f"val_{name}")
+
+
+def test_an_optimizer_that_scales_losses_is_as_the_one_within() -> None:
+    kinds = keras.optimizers
+    some = [Training(kinds.LossScaleOptimizer(kinds.SGD(0.25, momentum=0.5))) for _ in range(2)]  # type: ignore[arg-type]
+    assert some[0] == some[1]
+    faster = completed(dataclasses.replace(some[0], learning_rate=0.5), None, "mse")
+    assert faster.fixed_learning_rate == 0.5
+    assert float(faster.build_optimizer().learning_rate) == 0.5
+    assert faster.build_optimizer().inner_optimizer.momentum == 0.5
 
 
 def test_unknown_settings_of_an_optimizer_are_refused_in_a_sentence() -> None:
