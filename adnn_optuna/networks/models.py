@@ -244,8 +244,14 @@ class Training:
             rate = self.learning_rate
             config = {} if rate is None else {"learning_rate": rate}
             optimizer = {"class_name": optimizer, "config": config}
+        optimizer = copy.deepcopy(optimizer)  # Keras fills it in.
+        # By itself, Keras does not find each of its own by name.
+        found = {n.lower(): c for n, c in vars(keras.optimizers).items() if isinstance(c, type)}
+        own: Any = found.get(str(optimizer["class_name"]).lower())
         try:
-            return keras.optimizers.get(copy.deepcopy(optimizer))  # A copy, as Keras fills it in.
+            if own is not None:
+                return own.from_config(optimizer["config"])
+            return keras.optimizers.get(optimizer)
         except (TypeError, ValueError, AttributeError) as error:
             raise WrongValueError(
                 f"Keras cannot make the optimizer {optimizer['class_name']!r} with "

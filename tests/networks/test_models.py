@@ -207,6 +207,15 @@ def test_a_loss_is_minimized_as_a_metric(name: str) -> None:
     assert Training().is_minimized(f"val_{name}")
 
 
+@pytest.mark.parametrize("name", models._OPTIMIZERS)
+def test_each_optimizer_is_made_by_name_and_as_an_object(name: str) -> None:
+    [kind] = [
+        k for k in vars(keras.optimizers).values() if getattr(k, "__name__", "").lower() == name
+    ]
+    for optimizer in (name, kind()):
+        assert type(Training(optimizer).build_optimizer()) is kind
+
+
 def test_an_optimizer_that_scales_losses_is_as_the_one_within() -> None:
     kinds = keras.optimizers
     some = [Training(kinds.LossScaleOptimizer(kinds.SGD(0.25, momentum=0.5))) for _ in range(2)]  # type: ignore[arg-type]
