@@ -297,18 +297,12 @@ def compiled_training(model: keras.Model) -> Training | None:
     metrics = settings.get("metrics") or []
     try:
         return Training(
-            _without_module(settings["optimizer"]),
-            loss=_without_module(settings.get("loss")),
-            metrics=tuple(_without_module(m) for m in metrics if m not in _KNOWN_METRICS),
+            settings["optimizer"],
+            loss=settings.get("loss"),
+            metrics=tuple(m for m in metrics if m not in _KNOWN_METRICS),
         )
     except WrongInputError as error:
         raise WrongValueError(f"The model's compilation: {error}") from None
-
-
-def _without_module(settings: Any) -> Any:
-    """Return the name of a function, which is written as an object."""
-    is_function = isinstance(settings, dict) and settings.get("class_name") == "function"
-    return settings["config"] if is_function and settings["module"] == "builtins" else settings
 
 
 def completed(training: Training, compiled: Training | None, default_loss: str) -> Training:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import doctest
+import functools
 import json
 import math
 from typing import Any
@@ -214,6 +215,17 @@ def test_each_optimizer_is_made_by_name_and_as_an_object(name: str) -> None:
     ]
     for optimizer in (name, kind()):
         assert type(Training(optimizer).build_optimizer()) is kind
+
+
+def test_functions_of_keras_are_as_good_as_their_names() -> None:
+    mse = keras.losses.mean_squared_error
+    expected = Training(loss="mean_squared_error", metrics=("mean_squared_error",))
+    assert Training(loss=mse, metrics=(mse,)) == expected
+    assert Training(loss=keras.losses.serialize(mse), metrics=(mse,)) == expected
+    with pytest.raises(
+        TypeError, match=r"loss must be a Keras name, .*but it is functools.partial"
+    ):
+        Training(loss=functools.partial(mse))  # type: ignore[arg-type]
 
 
 def test_an_optimizer_that_scales_losses_is_as_the_one_within() -> None:
