@@ -98,7 +98,15 @@ def check_is_all_in_config(what: str, value: Any) -> None:
     """Refuse an object of Keras's that another one of its configuration does not equal."""
     if not hasattr(value, "get_config") or what.endswith("initializer"):
         return
-    own, kept = _plain(value), _plain(type(value).from_config(value.get_config()))
+    try:
+        again = type(value).from_config(value.get_config())
+    except Exception as error:
+        raise WrongValueError(
+            f"{what} {type(value).__name__!r} cannot be made again of its configuration "
+            f"({_checks.first_line(error):.100}): register functions and classes of your own by "
+            "keras.saving.register_keras_serializable, as no lambda can be."
+        ) from error
+    own, kept = _plain(value), _plain(again)
     for name, found in own.items():
         if found != kept.get(name):
             raise WrongValueError(

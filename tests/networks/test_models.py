@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks import models
 from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training, compiled_training, completed
 
@@ -236,6 +237,12 @@ def test_an_optimizer_that_scales_losses_is_as_the_one_within() -> None:
     assert faster.fixed_learning_rate == 0.5
     assert float(faster.build_optimizer().learning_rate) == 0.5
     assert faster.build_optimizer().inner_optimizer.momentum == 0.5
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a .lambda")
+def test_a_lambda_as_a_rate_is_refused_in_a_sentence() -> None:
+    with pytest.raises(WrongValueError, match=r"optimizer 'SGD' cannot be made again.*register"):
+        Training(keras.optimizers.SGD(lambda: 0.1))  # type: ignore[arg-type]
 
 
 def test_unknown_settings_of_an_optimizer_are_refused_in_a_sentence() -> None:
