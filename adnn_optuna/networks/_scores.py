@@ -188,16 +188,15 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
     """Return a Keras loss as a function of labels and outputs, with one value per example."""
     from_logits = not head.are_probabilities
     loss, name = made(keras.losses, settings, takes_logits=from_logits)
-    reduction = getattr(loss, "reduction", "mean") if isinstance(settings, dict) else "mean"
-    if reduction not in ("mean", "sum_over_batch_size", "auto"):
-        raise WrongValueError(
-            f"loss {name!r} has reduction={reduction!r}, but trainings minimize the mean over a "
-            "batch; leave the reduction out."
-        )
-    if isinstance(settings, str):
-        loss = getattr(loss, "fn", loss)
-    elif isinstance(loss, keras.losses.Loss):
-        loss = loss.call
+    known = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}
+    for option, values in known.items() if isinstance(settings, dict) else ():
+        if (value := getattr(loss, option, values[0])) not in values:
+            raise WrongValueError(
+                f"loss {name!r} has {option}={value!r}, but trainings minimize the mean over "
+                f"all of a batch; leave the {option} out."
+            )
+    if isinstance(loss, keras.losses.Loss):
+        loss = getattr(loss, "fn", loss.call) if isinstance(settings, str) else loss.call
     takes_logits = "from_logits" in inspect.signature(loss).parameters
     options = {"from_logits": from_logits} if takes_logits else {}
     is_sparse = "sparse" in name.lower()

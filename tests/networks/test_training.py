@@ -509,12 +509,16 @@ def test_in_turn_nothing_holds_what_the_caller_drops(digits: Trainer) -> None:
     assert len(dropped) == 12
 
 
+LEAVES_OUT = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=1)
+
+
 @pytest.mark.parametrize(
     ("training", "error"),
     [
         ({"loss": "crossentropy"}, "Keras knows no loss 'crossentropy'"),
         ({"loss": "ctc"}, "does not give one value per example"),
         ({"loss": "Loss"}, "Loss"),
+        ({"loss": LEAVES_OUT}, "has ignore_class=1, but trainings minimize the mean over all"),
         ({"loss": "LossFunctionWrapper"}, "LossFunctionWrapper"),
         ({"optimizer": {"class_name": "SGD", "config": {"momentums": 1}}}, "momentums"),
     ],
