@@ -169,10 +169,10 @@ def made(kind: Any, settings: Settings, *, takes_logits: bool) -> tuple[Any, str
     settings = copy.deepcopy(settings)  # Keras fills it in.
     if isinstance(settings, dict) and "from_logits" in settings["config"]:
         settings["config"]["from_logits"] = takes_logits
-    if isinstance(settings, str) and (own := keras.saving.get_registered_object(settings)):
-        return own, name.rpartition(">")[2]
+    own = keras.saving.get_registered_object(settings) if isinstance(settings, str) else None
     try:
-        return kind.get(settings), name.rpartition(">")[2]
+        part = own or kind.get(settings)
+        return part() if isinstance(part, type) else part, name.rpartition(">")[2]
     except (TypeError, ValueError) as error:  # A class that needs arguments has a name, too.
         modules = f"keras.{kind.__name__.rpartition('.')[2]}"
         why = f"that can be made so ({first_line(error):.200}); see {modules}."
@@ -212,6 +212,8 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
     if shape != (3,) or (is_sparse and head.size == 1):
         kind = "classifier with a single output" if head.size == 1 else "classifier"
         kind = "regression" if head.num_classes is None else kind
+        if head.size > 1 and head.num_classes and not is_sparse:
+            kind += " from rows of one-hot labels, as one gets whose name has no 'sparse' in it"
         raise WrongValueError(
             f"The loss {name!r} does not give one value per example of a {kind}; use one that "
             f"does, such as {head.default_loss!r}."
@@ -231,7 +233,7 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         metric = keras.metrics.MeanMetricWrapper(metric, name=name)
     elif isinstance(settings, str):
         # As in Keras, but for the numbers of names.
-        own_name = settings if settings.islower() else re.sub(r"_\d+$", "", metric.name)
+        own_name = name if settings.islower() else re.sub(r"_\d+$", "", metric.name)
         metric = type(metric)(name=own_name)
     is_sparse = "sparse" in f"{name} {metric.name}".lower()
     is_of_second = head.num_classes == 2 and _is_of_one_class(metric)
