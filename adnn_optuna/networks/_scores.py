@@ -29,6 +29,9 @@ _OF_ONE_CLASS = (
     *("SensitivityAtSpecificity", "SpecificityAtSensitivity"),
 )
 
+# What losses and metrics raise that are tried on what they do not take.
+_REFUSALS = TypeError, ValueError, NotImplementedError, tf.errors.OpError
+
 
 class Scores:
     """What is summed up over the examples of a split, batch by batch, and what comes of it.
@@ -207,7 +210,7 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
 
     try:
         shape = per_row(*_example(head)).shape
-    except (TypeError, ValueError, NotImplementedError, tf.errors.OpError):
+    except _REFUSALS:
         shape = None
     if shape != (3,) or (is_sparse and head.size == 1):
         kind = "classifier with a single output" if head.size == 1 else "classifier"
@@ -224,7 +227,7 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
 def keras_metric(settings: Settings, head: Head) -> _Metric:
     """Return a Keras metric, and what makes its arguments of labels and outputs."""
     metric, name = made(keras.metrics, settings, takes_logits=False)
-    if head.num_classes is None and "accuracy" in name.lower():
+    if head.num_classes is None and ("accuracy" in name.lower() or _is_of_one_class(metric)):
         raise WrongValueError(
             f"The metric {name!r} is of classes, which a regression has none of; use r2, rmse, "
             "mae or another one of numbers."
@@ -260,7 +263,7 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         metric.update_state(*adapt(*_example(head)))
         is_number = np.size(metric.result()) == 1
         metric.reset_state()
-    except (TypeError, ValueError, AttributeError, tf.errors.OpError) as error:
+    except (*_REFUSALS, AttributeError) as error:
         raise WrongValueError(
             f"The metric {name!r} does not fit networks with {head.size} outputs "
             f"({first_line(error)}); leave it out."
