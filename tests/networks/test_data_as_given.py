@@ -265,6 +265,7 @@ class TestRegression:
             ({"y": np.where(Y == 0, np.nan, Y)}, r"y\[0\] is nan, but must be finite"),
             ({"y": np.full(N, 2.5)}, r"a target is 2\.5 in all training samples"),
             ({"y": FRAME["city"]}, "targets of a regression are numbers"),
+            ({"y": 1.7e9 + X[:, :2]}, "y varies so little beside its size that float32 loses it"),
             ({"y": X[:-1]}, "x has 60 samples and y 59"),
             ({"num_classes": 3}, "has no num_classes"),
             ({"class_weight": "balanced"}, "has no class_weight"),
