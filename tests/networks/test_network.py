@@ -443,7 +443,11 @@ class OwnTraining(keras.Sequential):
         ),
         (
             lambda: keras.Model(one := keras.Input(SHAPE), [one, keras.layers.Dense(10)(one)]),
-            "The model has 2 outputs",
+            "The model has 2 outputs in a list",
+        ),
+        (
+            lambda: keras.Model(one := keras.Input((8, 8)), {"a": keras.layers.Flatten()(one)}),
+            "The model has 1 outputs in a dict, but trainings here are of one alone",
         ),
         (
             lambda: keras.Sequential(
