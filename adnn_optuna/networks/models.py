@@ -323,6 +323,8 @@ def completed(training: Training, compiled: Training | None, default_loss: str) 
     training = dataclasses.replace(training, **changes)
     optimizer, rate = training.optimizer or "adam", training.learning_rate
     if isinstance(optimizer, dict):
+        if rate is None and not {"learning_rate", "inner_optimizer"} & optimizer["config"].keys():
+            rate = training.build_optimizer().get_config().get("learning_rate")  # Keras's own.
         # That of an optimizer that the model brings along is another one where it was given.
         if rate is not None:
             optimizer, rate = _with_rate(optimizer, rate), None

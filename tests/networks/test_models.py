@@ -245,6 +245,13 @@ def test_a_lambda_as_a_rate_is_refused_in_a_sentence() -> None:
         Training(keras.optimizers.SGD(lambda: 0.1))  # type: ignore[arg-type]
 
 
+def test_an_optimizer_without_a_rate_has_that_of_its_class() -> None:
+    training = Training({"class_name": "SGD", "config": {"momentum": 0.9}})
+    found = completed(training, None, "mse")
+    assert found.fixed_learning_rate == pytest.approx(0.01)
+    assert found.build_optimizer().momentum == 0.9
+
+
 def test_unknown_settings_of_an_optimizer_are_refused_in_a_sentence() -> None:
     training = Training(optimizer={"class_name": "SGD", "config": {"momentums": 0.9}})
     with pytest.raises(ValueError, match=r"Keras cannot make the optimizer 'SGD'.*momentums"):
