@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # Of labels and the like, in a message.
 _NAMED = 5
 
-# How far float32 may round targets, in their standard deviations.
-_MOST_ROUNDING = 0.1
+# How far float32 may round targets, as a part of their range.
+_MOST_ROUNDING = 0.05
 
 _Float = type[np.floating[Any]]
 
@@ -106,8 +106,9 @@ def _checked_targets(where: str, name: str, values: Any) -> NDArray[Any]:
         )
     _check_finite(where, name, array, np.float32)
     exact = array.astype(np.float64)
-    errors, spreads = np.abs(exact.astype(np.float32) - exact), exact.std(axis=0)
-    if ((errors > _MOST_ROUNDING * spreads) & (spreads > 0)).any():
+    errors = np.abs(exact.astype(np.float32) - exact)
+    ranges = np.ptp(exact, axis=0) if len(exact) else 0  # 0 of what is constant.
+    if ((errors > _MOST_ROUNDING * ranges) & (ranges > 0)).any():
         raise WrongValueError(
             f"{where}: {name} varies so little beside its size that float32 loses it: subtract "
             "its mean, or another number like it."
