@@ -281,7 +281,7 @@ class Trainer:
                     if (
                         after_epoch is not None
                         and run.status in {"running", "complete"}
-                        and after_epoch(i, look - 1, run.metrics)
+                        and after_epoch(i, look - 1, run.history[-1])
                     ):
                         run.status = "pruned"
                     if run.status != "running":

@@ -456,6 +456,21 @@ def test_a_pruned_training_ends_and_leaves_the_others_alone(digits: Trainer) -> 
     assert [bits(runs[i]) for i in (0, 2)] == [bits(expected[i]) for i in (0, 2)]
 
 
+def test_a_pruner_sees_the_epoch_that_ended_a_training_not_the_best_one() -> None:
+    settings: Any = {"patience": 1, "mode": "max", "restore_best_weights": True, "epochs": 4}
+    settings |= {"monitor": "train_loss", "jit_compile": False}  # Which falls.
+    trainer = trainer_of(MLP((4,)), few_digits(20), **settings)
+    seen: list[Metrics] = []
+
+    def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
+        seen.append(metrics)
+        return False
+
+    [run] = trainer.train([start(trainer)], after_epoch=after_epoch)
+    assert seen == run.history
+    assert run.metrics == seen[0] != seen[-1]
+
+
 def test_a_diverged_training_ends_alone(digits: Trainer) -> None:
     seen = []
     starts = [start(digits, math.inf), start(digits)]
