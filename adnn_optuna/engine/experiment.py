@@ -213,7 +213,14 @@ class Experiment:
             while len(self._of_networks) >= _N_NETWORKS:
                 self._of_networks.pop(next(iter(self._of_networks)))
             self._of_networks[key] = found
-        return found.replace(seed=self.seed, space=self.space, training=training)
+        found = found.replace(seed=self.seed, space=self.space, training=training)
+        if found.direction != self.direction:
+            wanted = found.direction.name.lower()
+            raise WrongValueError(
+                f"{self.metric!r} is to be {wanted}d, as the metric in what your function returns "
+                f"tells, but not its name: give direction={wanted!r}."
+            )
+        return found
 
     @property
     def trainer(self) -> Trainer:

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 # Of labels and the like, in a message.
 _NAMED = 5
 
+# How far float32 may round targets, as a part of their range.
+_MOST_ROUNDING = 0.05
+
 _Float = type[np.floating[Any]]
 
 
 def plain(where: str, name: str, values: Any) -> NDArray[Any]:
     """Return what pandas, TensorFlow or lists hold as an array of numbers or strings."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        values = np.ma.filled(values.astype(object), np.nan)  # Not what stands beneath the mask.
     try:
         array = np.asarray(values)
         if array.dtype.kind not in "OTUS":
@@ -100,6 +105,14 @@ def _checked_targets(where: str, name: str, values: Any) -> NDArray[Any]:
             "targets of a regression are numbers of shape (n,) or (n, targets)."
         )
     _check_finite(where, name, array, np.float32)
+    exact = array.astype(np.float64)
+    errors = np.abs(exact.astype(np.float32) - exact)
+    ranges = np.ptp(exact, axis=0) if len(exact) else 0  # 0 of what is constant.
+    if ((errors > _MOST_ROUNDING * ranges) & (ranges > 0)).any():
+        raise WrongValueError(
+            f"{where}: {name} varies so little beside its size that float32 loses it: subtract "
+            "its mean, or another number like it."
+        )
     return array
 
 

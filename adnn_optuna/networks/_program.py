@@ -44,11 +44,8 @@ class Program:
         self, architecture: Architecture, training: Training, splits: Sequence[Data], epochs: int
     ) -> None:
         self._model = architecture.build(0, 0)
-        self._optimizer = training.build_optimizer()
-        if architecture.scales_loss and not hasattr(self._optimizer, "inner_optimizer"):
-            # As `compile` does.
-            self._optimizer = keras.optimizers.LossScaleOptimizer(self._optimizer)
-        self._optimizer.build(self._model.trainable_variables)
+        self._training, self._scales_loss = training, architecture.scales_loss
+        self._optimizer = self._built_optimizer()
         self._variables = [*self._model.variables, *self._optimizer.variables]
         self._batch_size = training.batch_size
         self.scores = Scores(architecture.head, training.loss or "", training.metrics)
@@ -58,6 +55,12 @@ class Program:
         state = [tf.convert_to_tensor(v.value) for v in self._variables]
         # Noted, as averaging the weights of a training leaves that training's in the variables.
         self._optimizer_state = state[len(self._model.variables) :]
+        # Some optimizers begin with a copy of the weights.
+        for variable in self._model.trainable_variables:
+            variable.assign(variable + 1)
+        moved = [v.value for v in self._built_optimizer().variables]
+        pairs = zip(moved, self._optimizer_state, strict=True)
+        self._copies_weights = not all(np.array_equal(*pair) for pair in pairs)
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
         bounds = tf.zeros(4 + 2 * len(splits), tf.int32)
         data = splits, tf.ones((2, architecture.head.size))
@@ -105,12 +108,27 @@ class Program:
             self._of_thread.variables = [tf.Variable(v.value) for v in self._variables]
         return self._of_thread.variables[index].handle
 
-    def optimizer_state(self, learning_rate: float | None) -> list[tf.Tensor]:
-        """Return the optimizer's first state, of a learning rate if no schedule says it."""
+    def _built_optimizer(self) -> keras.optimizers.Optimizer:
+        optimizer = self._training.build_optimizer()
+        if self._scales_loss and not hasattr(optimizer, "inner_optimizer"):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # As `compile` does.
+        optimizer.build(self._model.trainable_variables)
+        return optimizer
+
+    def first_state(
+        self, weights: Sequence[np.ndarray], learning_rate: float | None
+    ) -> list[tf.Tensor]:
+        """Return the state of initial weights, of a learning rate if no schedule says it."""
+        tensors, state = [*map(as_tensor, weights)], self._optimizer_state
+        if self._copies_weights:
+            with self._evaluating:
+                self._assign(tensors)
+                state = [tf.convert_to_tensor(v.value) for v in self._built_optimizer().variables]
         # The one of the learning rate, where no schedule says what it is, is an ordinary one.
         rates = {} if learning_rate is None else {id(self._optimizer.learning_rate): learning_rate}
-        first = zip(self._optimizer.variables, self._optimizer_state, strict=True)
-        return [tf.convert_to_tensor(rates.get(id(v), value)) for v, value in first]
+        first = zip(self._optimizer.variables, state, strict=True)
+        of_optimizer = [tf.convert_to_tensor(rates.get(id(v), old), old.dtype) for v, old in first]
+        return tensors + of_optimizer
 
     def weights(self, state: list[tf.Tensor]) -> list[tf.Tensor]:
         """Return the model's variables of a state, averaged if the optimizer averages them."""
@@ -125,7 +143,7 @@ class Program:
         """Return the outputs for all examples, float32 of shape (n, outputs)."""
         outputs = []
         with self._evaluating:
-            for first in range(0, len(x), EVALUATION_ROWS):
+            for first in range(0, max(len(x), 1), EVALUATION_ROWS):
                 rows = x[first : first + EVALUATION_ROWS] if len(x) > EVALUATION_ROWS else x
                 # To look for it anew takes as long as a call of a small network.
                 if (evaluate := self._of_shapes.get(shape := tuple(rows.shape))) is None:
@@ -164,11 +182,19 @@ class Program:
         # Before the scores, as evaluating advances the seeds of Keras's recurrent layers.
         trained = [tf.convert_to_tensor(v.value) for v in self._variables]
         self._optimizer.finalize_variable_values(self._model.trainable_variables)
+        fixed = [(v, tf.convert_to_tensor(v.value)) for v in self._model.non_trainable_variables]
+
+        def score(*arguments: Any) -> Score:
+            # Some models draw here, too: alike, wherever a call begins and ends.
+            for variable, value in fixed:
+                variable.assign(value)
+            return self._score(*arguments)
+
         bounds_of_splits = zip(of_splits[::2], of_splits[1::2], strict=True)
         scores = [
             _in_batches(
                 *(split[1].shape[0], EVALUATION_ROWS, of_split),
-                *(functools.partial(self._score, *split[:2], units), *total),
+                *(functools.partial(score, *split[:2], units), *total),
             )
             for split, of_split, total in zip(splits, bounds_of_splits, totals, strict=True)
         ]

@@ -29,6 +29,9 @@ _OF_ONE_CLASS = (
     *("SensitivityAtSpecificity", "SpecificityAtSensitivity"),
 )
 
+# What losses and metrics raise that are tried on what they do not take.
+_REFUSALS = TypeError, ValueError, NotImplementedError, tf.errors.OpError
+
 
 class Scores:
     """What is summed up over the examples of a split, batch by batch, and what comes of it.
@@ -47,6 +50,12 @@ class Scores:
             # Those that a head knows itself are not computed twice.
             if settings not in self.names:
                 metric, adapt = keras_metric(settings, head)
+                same = next((m for m, _ in self._metrics if m.name == metric.name), metric)
+                if same is not metric and same.get_config() != metric.get_config():
+                    raise WrongValueError(
+                        f"metrics has two different ones called {metric.name!r}, of which only "
+                        "one could be told: give one of them another name."
+                    )
                 if metric.name not in self.names:
                     self._metrics.append((metric, adapt))
                     self.names.append(metric.name)
@@ -163,10 +172,10 @@ def made(kind: Any, settings: Settings, *, takes_logits: bool) -> tuple[Any, str
     settings = copy.deepcopy(settings)  # Keras fills it in.
     if isinstance(settings, dict) and "from_logits" in settings["config"]:
         settings["config"]["from_logits"] = takes_logits
-    if isinstance(settings, str) and (own := keras.saving.get_registered_object(settings)):
-        return own, name.rpartition(">")[2]
+    own = keras.saving.get_registered_object(settings) if isinstance(settings, str) else None
     try:
-        return kind.get(settings), name.rpartition(">")[2]
+        part = own or kind.get(settings)
+        return part() if isinstance(part, type) else part, name.rpartition(">")[2]
     except (TypeError, ValueError) as error:  # A class that needs arguments has a name, too.
         modules = f"keras.{kind.__name__.rpartition('.')[2]}"
         why = f"that can be made so ({first_line(error):.200}); see {modules}."
@@ -182,16 +191,15 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
     """Return a Keras loss as a function of labels and outputs, with one value per example."""
     from_logits = not head.are_probabilities
     loss, name = made(keras.losses, settings, takes_logits=from_logits)
-    reduction = getattr(loss, "reduction", "mean") if isinstance(settings, dict) else "mean"
-    if reduction not in ("mean", "sum_over_batch_size", "auto"):
-        raise WrongValueError(
-            f"loss {name!r} has reduction={reduction!r}, but trainings minimize the mean over a "
-            "batch; leave the reduction out."
-        )
-    if isinstance(settings, str):
-        loss = getattr(loss, "fn", loss)
-    elif isinstance(loss, keras.losses.Loss):
-        loss = loss.call
+    known = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}
+    for option, values in known.items() if isinstance(settings, dict) else ():
+        if (value := getattr(loss, option, values[0])) not in values:
+            raise WrongValueError(
+                f"loss {name!r} has {option}={value!r}, but trainings minimize the mean over "
+                f"all of a batch; leave the {option} out."
+            )
+    if isinstance(loss, keras.losses.Loss):
+        loss = getattr(loss, "fn", loss.call) if isinstance(settings, str) else loss.call
     takes_logits = "from_logits" in inspect.signature(loss).parameters
     options = {"from_logits": from_logits} if takes_logits else {}
     is_sparse = "sparse" in name.lower()
@@ -202,11 +210,13 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
 
     try:
         shape = per_row(*_example(head)).shape
-    except (TypeError, ValueError, NotImplementedError, tf.errors.OpError):
+    except _REFUSALS:
         shape = None
     if shape != (3,) or (is_sparse and head.size == 1):
         kind = "classifier with a single output" if head.size == 1 else "classifier"
         kind = "regression" if head.num_classes is None else kind
+        if head.size > 1 and head.num_classes and not is_sparse:
+            kind += " from rows of one-hot labels, as one gets whose name has no 'sparse' in it"
         raise WrongValueError(
             f"The loss {name!r} does not give one value per example of a {kind}; use one that "
             f"does, such as {head.default_loss!r}."
@@ -217,7 +227,7 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
 def keras_metric(settings: Settings, head: Head) -> _Metric:
     """Return a Keras metric, and what makes its arguments of labels and outputs."""
     metric, name = made(keras.metrics, settings, takes_logits=False)
-    if head.num_classes is None and "accuracy" in name.lower():
+    if head.num_classes is None and ("accuracy" in name.lower() or _is_of_one_class(metric)):
         raise WrongValueError(
             f"The metric {name!r} is of classes, which a regression has none of; use r2, rmse, "
             "mae or another one of numbers."
@@ -226,7 +236,7 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         metric = keras.metrics.MeanMetricWrapper(metric, name=name)
     elif isinstance(settings, str):
         # As in Keras, but for the numbers of names.
-        own_name = settings if settings.islower() else re.sub(r"_\d+$", "", metric.name)
+        own_name = name if settings.islower() else re.sub(r"_\d+$", "", metric.name)
         metric = type(metric)(name=own_name)
     is_sparse = "sparse" in f"{name} {metric.name}".lower()
     is_of_second = head.num_classes == 2 and _is_of_one_class(metric)
@@ -253,7 +263,7 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         metric.update_state(*adapt(*_example(head)))
         is_number = np.size(metric.result()) == 1
         metric.reset_state()
-    except (TypeError, ValueError, AttributeError, tf.errors.OpError) as error:
+    except (*_REFUSALS, AttributeError) as error:
         raise WrongValueError(
             f"The metric {name!r} does not fit networks with {head.size} outputs "
             f"({first_line(error)}); leave it out."

@@ -64,8 +64,9 @@ def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
         ) from error
     if isinstance(outputs, list | tuple | dict):
         raise WrongValueError(
-            f"The model has {len(outputs)} outputs, but trainings here are of one; let your "
-            "callable return a keras.Model of one of them, or concatenate them."
+            f"The model has {len(outputs)} outputs in a {type(outputs).__name__}, but trainings "
+            "here are of one alone; let your callable return a keras.Model of one of them, or "
+            "concatenate them."
         )
     return outputs
 

@@ -18,13 +18,13 @@ _OF_USE = {"built", "name", "seed", "_trainable_variables_indices"}
 _UNSET = re.compile(r'null|\{\}|""|\[(null(, )?)*\]')
 
 
-def name_or_config(name: str, value: object, *, keep_name: bool = False) -> str | dict[str, Any]:
+def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> str | dict[str, Any]:
     """Bring a Keras name, configuration or object into the form that JSON can hold.
 
     Classes and functions of the user's are those that are registered.
     """
-    if isinstance(value, str):
-        return value
+    if (known := _name_of_function(value)) is not None:
+        return known
     class_name = config = None
     if isinstance(value, dict):
         class_name, config = value.get("class_name"), value.get("config") or {}
@@ -34,7 +34,9 @@ def name_or_config(name: str, value: object, *, keep_name: bool = False) -> str 
     elif type(value).__module__.startswith("keras.") and hasattr(value, "get_config"):
         class_name, config = type(value).__name__, value.get_config()
         check_is_all_in_config(name, value)
-    elif not isinstance(value, type) and (hasattr(value, "get_config") or callable(value)):
+    elif not isinstance(value, type) and (
+        hasattr(value, "get_config") or (callable(value) and hasattr(value, "__name__"))
+    ):
         import keras
 
         is_object = hasattr(value, "get_config")
@@ -59,12 +61,25 @@ def name_or_config(name: str, value: object, *, keep_name: bool = False) -> str 
         ) from None
     # Keras numbers the names of optimizers over the whole process: equal ones would differ.
     own_name = str(config.pop("name", ""))
+    if "inner_optimizer" in config:
+        config["inner_optimizer"]["config"].pop("name", None)
     if keep_name:
         # Without the number, unless it is a name of the user's.
         base = re.sub(r"_\d+$", "", own_name)
         is_numbered = base.replace("_", "") == class_name.lower()
         config["name"] = base if is_numbered else own_name
     return {"class_name": class_name, "config": config}
+
+
+def _name_of_function(value: Any) -> str | None:
+    """Return the name of a function of Keras's, given so, as it is, or as Keras writes it."""
+    if isinstance(value, dict) and value.get("module") == "builtins":
+        value = value.get("config") if value.get("class_name") == "function" else None
+    elif not isinstance(value, type) and str(getattr(value, "__module__", "")).startswith(
+        "keras."
+    ):
+        value = getattr(value, "__name__", None)
+    return value if isinstance(value, str) else None
 
 
 def _checked_registered(what: str, own: Any) -> str:
@@ -83,7 +98,15 @@ def check_is_all_in_config(what: str, value: Any) -> None:
     """Refuse an object of Keras's that another one of its configuration does not equal."""
     if not hasattr(value, "get_config") or what.endswith("initializer"):
         return
-    own, kept = _plain(value), _plain(type(value).from_config(value.get_config()))
+    try:
+        again = type(value).from_config(value.get_config())
+    except Exception as error:
+        raise WrongValueError(
+            f"{what} {type(value).__name__!r} cannot be made again of its configuration "
+            f"({_checks.first_line(error):.100}): register functions and classes of your own by "
+            "keras.saving.register_keras_serializable, as no lambda can be."
+        ) from error
+    own, kept = _plain(value), _plain(again)
     for name, found in own.items():
         if found != kept.get(name):
             raise WrongValueError(

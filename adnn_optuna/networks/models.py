@@ -82,7 +82,7 @@ _OPTIMIZERS = (
 
 # Of Keras's metrics, as of ours, those are better the lower they are.
 _MINIMIZED = re.compile(
-    r"loss|error|crossentropy|hinge|divergence|poisson|log_?cosh|false|r?mse|mae|mape|msle",
+    r"loss|error|crossentropy|bce|hinge|divergence|poisson|log_?cosh|false|r?mse|mae|mape|msle",
     re.IGNORECASE,
 )
 
@@ -244,8 +244,14 @@ class Training:
             rate = self.learning_rate
             config = {} if rate is None else {"learning_rate": rate}
             optimizer = {"class_name": optimizer, "config": config}
+        optimizer = copy.deepcopy(optimizer)  # Keras fills it in.
+        # By itself, Keras does not find each of its own by name.
+        found = {n.lower(): c for n, c in vars(keras.optimizers).items() if isinstance(c, type)}
+        own: Any = found.get(str(optimizer["class_name"]).lower())
         try:
-            return keras.optimizers.get(copy.deepcopy(optimizer))  # A copy, as Keras fills it in.
+            if own is not None:
+                return own.from_config(optimizer["config"])
+            return keras.optimizers.get(optimizer)
         except (TypeError, ValueError, AttributeError) as error:
             raise WrongValueError(
                 f"Keras cannot make the optimizer {optimizer['class_name']!r} with "
@@ -291,18 +297,12 @@ def compiled_training(model: keras.Model) -> Training | None:
     metrics = settings.get("metrics") or []
     try:
         return Training(
-            _without_module(settings["optimizer"]),
-            loss=_without_module(settings.get("loss")),
-            metrics=tuple(_without_module(m) for m in metrics if m not in _KNOWN_METRICS),
+            settings["optimizer"],
+            loss=settings.get("loss"),
+            metrics=tuple(m for m in metrics if m not in _KNOWN_METRICS),
         )
     except WrongInputError as error:
         raise WrongValueError(f"The model's compilation: {error}") from None
-
-
-def _without_module(settings: Any) -> Any:
-    """Return the name of a function, which is written as an object."""
-    is_function = isinstance(settings, dict) and settings.get("class_name") == "function"
-    return settings["config"] if is_function and settings["module"] == "builtins" else settings
 
 
 def completed(training: Training, compiled: Training | None, default_loss: str) -> Training:
@@ -323,14 +323,23 @@ def completed(training: Training, compiled: Training | None, default_loss: str) 
     training = dataclasses.replace(training, **changes)
     optimizer, rate = training.optimizer or "adam", training.learning_rate
     if isinstance(optimizer, dict):
+        if rate is None and not {"learning_rate", "inner_optimizer"} & optimizer["config"].keys():
+            rate = training.build_optimizer().get_config().get("learning_rate")  # Keras's own.
         # That of an optimizer that the model brings along is another one where it was given.
         if rate is not None:
-            config = {**optimizer["config"], "learning_rate": rate}
-            optimizer, rate = {**optimizer, "config": config}, None
+            optimizer, rate = _with_rate(optimizer, rate), None
     elif rate is None:
         rate = 0.001
     loss = training.loss or default_loss
     return dataclasses.replace(training, optimizer=optimizer, learning_rate=rate, loss=loss)
+
+
+def _with_rate(optimizer: dict[str, Any], rate: float | dict[str, Any]) -> dict[str, Any]:
+    config = optimizer["config"]
+    changes: dict[str, Any] = {"learning_rate": rate}
+    if inner := config.get("inner_optimizer"):
+        changes = {"inner_optimizer": _with_rate(inner, rate)}
+    return {**optimizer, "config": {**config, **changes}}
 
 
 @dataclasses.dataclass(frozen=True)

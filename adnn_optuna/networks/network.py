@@ -270,13 +270,13 @@ def _keras_architecture(
 
     from adnn_optuna.networks import inspection
 
-    def build(seed: int, restart: int) -> keras.Model:
+    def build_now(seed: int, restart: int) -> keras.Model:
         # Layers take their default seeds from Python's `random` when they are made. In a fresh
         # thread equal models have equal names.
         with keras_files.undisturbed(derived_seed(seed, restart)):
             return keras_files.in_fresh_thread(inspection.built, build_model, input_shape)
 
-    model, other = build(0, 0), build(0, 0)
+    model, other = build_now(0, 0), build_now(0, 0)
     if other is model:
         raise WrongValueError("Your callable returned the same model twice; build a fresh one.")
     for method in ("train_step", "compute_loss"):
@@ -319,7 +319,21 @@ def _keras_architecture(
             model, draws, np.asarray(outputs, np.float32), from_logits=from_logits
         )
         head = dataclasses.replace(head, size=shape[1], are_probabilities=are_probabilities)
-    described = keras_files.describe_model(model, other)
+    described, hashed = keras_files.describe_model(model, other), hash_weights(weights)
+
+    def build(seed: int, restart: int) -> keras.Model:
+        made = build_now(seed, restart)
+        # Others may differ by what the user's code draws.
+        if (seed, restart) == (0, 0) and (
+            hash_weights(_values(made)) != hashed
+            or keras_files.describe_model(made, other) != described
+        ):
+            raise WrongValueError(
+                "Your callable returns another model by now than when it was given: let it depend "
+                "on nothing that changes, such as the variable of a loop."
+            )
+        return made
+
     config = {
         "type": "keras.Model",
         "model": described,

@@ -19,6 +19,9 @@ from adnn_optuna.networks.training import Run, Trainer
 if TYPE_CHECKING:
     import keras
 
+# From how many standard deviations to 0 float32 rounds by more than 1 % of one.
+_FAR = 0.01 * 2**24
+
 
 def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
     """Return what is averaged of a network's outputs: probabilities, of a regression as they are.
@@ -148,11 +151,10 @@ class Predictor:
         dataset = self.trainer.dataset
         if dataset.num_classes is None:
             raise WrongValueError("A regression has no probabilities of classes; call predict.")
-        encoded = dataset.preprocessing.encoded(raw)
-        chances = self._compiled().predict(encoded, verbose=0)
+        outputs = self.outputs(dataset.preprocessing.transform(raw))
+        chances = predictions(self.head, outputs)
         # A single output is the second of two classes.
-        chances = np.hstack([1 - chances, chances]) if chances.shape[1] == 1 else chances
-        return np.asarray(chances)
+        return np.hstack([1 - chances, chances]) if chances.shape[1] == 1 else chances
 
     def model(self) -> keras.Model:
         """Return the network, or the average of all, as one compiled model of raw inputs.
@@ -167,6 +169,12 @@ class Predictor:
                 "This model takes numbers: model.predict(dataset.preprocessing.encoded(table)). "
                 "The result's own predict and predict_proba take the table itself."
             )
+        if np.max(np.abs(self.trainer.dataset.preprocessing.offset)) > _FAR:
+            logger.warning(
+                "Keras rounds the inputs of this model to float32, though some vary little beside "
+                "their size: make the data set of such inputs minus their mean. The result's own "
+                "predict and predict_proba do not round them."
+            )
         return self._compiled()
 
     def _compiled(self) -> keras.Model:
@@ -178,8 +186,12 @@ class Predictor:
         [model] = models if len(models) == 1 else [self._average(models)]
         training, head = self.trainer.training, self.trainer.architecture.head
         metrics: list[Any] = [] if head.num_classes is None else ["accuracy"]
-        metrics += [made(keras.metrics, m, takes_logits=False)[0] for m in training.metrics]
-        loss, _ = made(keras.losses, training.loss or "", takes_logits=False)
+        loss, of_loss = made(keras.losses, training.loss or "", takes_logits=False)
+        for settings in training.metrics:
+            metric, name = made(keras.metrics, settings, takes_logits=False)
+            # Keras gives it the labels of the loss: numbers, or rows of one column each.
+            if head.size == 1 or ("sparse" in name.lower()) == ("sparse" in of_loss.lower()):
+                metrics.append(metric)
         model.compile(training.build_optimizer(), loss, metrics=metrics)
         # Else Keras warns of a file's optimizer whenever it loads the file.
         model.optimizer.build(model.trainable_variables)

@@ -379,6 +379,9 @@ def _encode(
             features.append(numbers.to_numpy(np.float64, na_value=np.nan)[:, None])
             continue
         text = values.astype(str)
+        # Whole numbers are floats in a column where some are missing.
+        if values.dtype.kind == "f" and not text[~lacks].isin(categories).all():
+            text = values.convert_dtypes().astype(str)
         unknown = sorted(set(text[~lacks]) - set(categories))
         if unknown and known.others is None:
             raise WrongValueError(

@@ -136,7 +136,8 @@ class Trainer:
             )
             scaling = dataclasses.replace(scaling, target_mean=(), target_std=())
             self.dataset = dataclasses.replace(self.dataset, preprocessing=scaling)
-        scores.check(self._y, dataset.classes)
+        of_test = {} if dataset.num_classes else {"test": dataset.y_test}
+        scores.check(self._y | of_test, dataset.classes)
         self.metrics: tuple[str, ...] = tuple(
             f"{split}_{name}" for split in self._y for name in scores.names
         )
@@ -272,17 +273,15 @@ class Trainer:
                     for one in map(trainings.__getitem__, running[len(futures) : k + n_at_once]):
                         # In this thread: Keras's settings, such as its policy, are a thread's.
                         rate = one.start.learning_rate or self.training.fixed_learning_rate
-                        one.state = one.state or [
-                            *map(as_tensor, self.initial_weights(one.start)),
-                            *self._program.optimizer_state(rate),
-                        ]
+                        first = self.initial_weights(one.start)
+                        one.state = one.state or self._program.first_state(first, rate)
                         futures.append(_threads().submit(advance, one, look))
                     futures[k].result()
                     run = trainings[i].run
                     if (
                         after_epoch is not None
                         and run.status in {"running", "complete"}
-                        and after_epoch(i, look - 1, run.metrics)
+                        and after_epoch(i, look - 1, run.history[-1])
                     ):
                         run.status = "pruned"
                     if run.status != "running":

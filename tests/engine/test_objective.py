@@ -141,6 +141,15 @@ def cost(labels: Any, outputs: Any) -> Any:
     return keras.ops.mean(keras.ops.abs(labels - outputs), axis=-1)
 
 
+def test_a_direction_that_a_function_of_the_trial_contradicts_is_refused() -> None:
+    training = dataclasses.replace(TRAINING, metrics=(keras.metrics.Poisson(name="rate"),))
+    settings: Any = {"training": lambda trial: training, "metric": "val_rate"}
+    with pytest.raises(ValueError, match=r"'val_rate' is to be minimized.*direction='minimize'"):
+        InitOffsetObjective(MODEL, few_digits(), **settings).of({})
+    objective = InitOffsetObjective(MODEL, few_digits(), **settings, direction="minimize")
+    assert objective.of({}).direction == objective.direction
+
+
 def test_a_direction_is_given_where_a_name_tells_none(logs: pytest.LogCaptureFixture) -> None:
     logs.set_level(logging.INFO, logger="optuna")
     training = dataclasses.replace(

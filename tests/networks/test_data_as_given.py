@@ -179,6 +179,18 @@ class TestLabels:
             None if data.classes is None else list(data.classes)
         )
 
+    @pytest.mark.parametrize("dtype", [float, int, "<U3"])
+    def test_that_are_masked_are_missing(self, dtype: Any) -> None:
+        masked = np.ma.masked_array(X.astype(int).astype(dtype), np.zeros(X.shape, bool))
+        assert len(Dataset.from_arrays(masked, Y).y_train)
+        masked[5, 1] = np.ma.masked
+        with pytest.raises(ValueError, match=r"x\[5, 1\] is nan|x .*replace what is missing"):
+            Dataset.from_arrays(masked, Y)
+        with pytest.raises(ValueError, match="replace what is missing"):
+            Dataset.from_arrays(X, masked[:, 1])
+        if dtype != "<U3":
+            assert Dataset.from_arrays(masked, Y, missing="impute").preprocessing.fill
+
     @pytest.mark.parametrize(
         ("y", "classes"),
         [
@@ -253,6 +265,7 @@ class TestRegression:
             ({"y": np.where(Y == 0, np.nan, Y)}, r"y\[0\] is nan, but must be finite"),
             ({"y": np.full(N, 2.5)}, r"a target is 2\.5 in all training samples"),
             ({"y": FRAME["city"]}, "targets of a regression are numbers"),
+            ({"y": 1.7e9 + X[:, :2]}, "y varies so little beside its size that float32 loses it"),
             ({"y": X[:-1]}, "x has 60 samples and y 59"),
             ({"num_classes": 3}, "has no num_classes"),
             ({"class_weight": "balanced"}, "has no class_weight"),

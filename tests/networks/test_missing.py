@@ -124,3 +124,12 @@ def test_of_arrays_each_feature_has_the_median_of_the_training_part() -> None:
     x[0, 0, 0] = 1
     with pytest.raises(ValueError, match="the training part has no value of 1: leave"):
         Dataset.from_arrays(x, Y, missing="impute")
+
+
+@pytest.mark.parametrize("rare", ["refuse", "other"])
+def test_categories_that_are_numbers_are_known_beside_missing_ones(rare: Any) -> None:
+    table = pd.DataFrame({"ward": pd.Categorical([1, 2] * 30)})
+    data = Dataset.from_arrays(table, [0, 1, 2] * 20, missing="impute", rare=rare)
+    found = data.preprocessing.encoded(pd.DataFrame({"ward": [1.0, np.nan, 2.0]}))
+    assert found[[0, 2]].tolist() == [[1, 0], [0, 1]]
+    assert found[1].sum() == 1

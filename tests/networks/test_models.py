@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import doctest
+import functools
 import json
 import math
 from typing import Any
@@ -12,8 +13,9 @@ import keras
 import numpy as np
 import pytest
 
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks import models
-from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training, compiled_training
+from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training, compiled_training, completed
 
 NORMAL = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
 
@@ -199,6 +201,55 @@ def test_the_learning_rate_goes_with_an_optimizers_name() -> None:
     optimizer = Training(optimizer="rmsprop", learning_rate=0.25).build_optimizer()
     assert isinstance(optimizer, keras.optimizers.RMSprop)
     assert optimizer.get_config()["learning_rate"] == 0.25
+
+
+@pytest.mark.parametrize("name", ["bce", "mse", "mae", "mape", "msle", "poisson", "hinge"])
+def test_a_loss_is_minimized_as_a_metric(name: str) -> None:
+    assert keras.metrics.get(name).name in dir(keras.losses)
+    assert Training().is_minimized(f"val_{name}")
+
+
+@pytest.mark.parametrize("name", models._OPTIMIZERS)
+def test_each_optimizer_is_made_by_name_and_as_an_object(name: str) -> None:
+    [kind] = [
+        k for k in vars(keras.optimizers).values() if getattr(k, "__name__", "").lower() == name
+    ]
+    for optimizer in (name, kind()):
+        assert type(Training(optimizer).build_optimizer()) is kind
+
+
+def test_functions_of_keras_are_as_good_as_their_names() -> None:
+    mse = keras.losses.mean_squared_error
+    expected = Training(loss="mean_squared_error", metrics=("mean_squared_error",))
+    assert Training(loss=mse, metrics=(mse,)) == expected
+    assert Training(loss=keras.losses.serialize(mse), metrics=(mse,)) == expected
+    with pytest.raises(
+        TypeError, match=r"loss must be a Keras name, .*but it is functools.partial"
+    ):
+        Training(loss=functools.partial(mse))  # type: ignore[arg-type]
+
+
+def test_an_optimizer_that_scales_losses_is_as_the_one_within() -> None:
+    kinds = keras.optimizers
+    some = [Training(kinds.LossScaleOptimizer(kinds.SGD(0.25, momentum=0.5))) for _ in range(2)]  # type: ignore[arg-type]
+    assert some[0] == some[1]
+    faster = completed(dataclasses.replace(some[0], learning_rate=0.5), None, "mse")
+    assert faster.fixed_learning_rate == 0.5
+    assert float(faster.build_optimizer().learning_rate) == 0.5
+    assert faster.build_optimizer().inner_optimizer.momentum == 0.5
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a .lambda")
+def test_a_lambda_as_a_rate_is_refused_in_a_sentence() -> None:
+    with pytest.raises(WrongValueError, match=r"optimizer 'SGD' cannot be made again.*register"):
+        Training(keras.optimizers.SGD(lambda: 0.1))  # type: ignore[arg-type]
+
+
+def test_an_optimizer_without_a_rate_has_that_of_its_class() -> None:
+    training = Training({"class_name": "SGD", "config": {"momentum": 0.9}})
+    found = completed(training, None, "mse")
+    assert found.fixed_learning_rate == pytest.approx(0.01)
+    assert found.build_optimizer().momentum == 0.9
 
 
 def test_unknown_settings_of_an_optimizer_are_refused_in_a_sentence() -> None:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks.initializers import initializer_stddev
 from adnn_optuna.networks.keras_files import model_from_config
 from adnn_optuna.networks.models import MLP
@@ -442,7 +443,11 @@ class OwnTraining(keras.Sequential):
         ),
         (
             lambda: keras.Model(one := keras.Input(SHAPE), [one, keras.layers.Dense(10)(one)]),
-            "The model has 2 outputs",
+            "The model has 2 outputs in a list",
+        ),
+        (
+            lambda: keras.Model(one := keras.Input((8, 8)), {"a": keras.layers.Flatten()(one)}),
+            "The model has 1 outputs in a dict, but trainings here are of one alone",
         ),
         (
             lambda: keras.Sequential(
@@ -459,6 +464,21 @@ class OwnTraining(keras.Sequential):
 def test_wrong_models_are_refused(model: Any, error: str) -> None:
     with pytest.raises((TypeError, ValueError), match=error):
         build_architecture(model, SHAPE, CLASSES)
+
+
+@pytest.mark.parametrize("later", ["tanh", "float64"])
+def test_a_callable_that_returns_another_model_later_is_refused(later: str) -> None:
+    said = ["relu", "float32"]
+
+    def build() -> keras.Model:  # As a function that a loop makes reads the loop's variable.
+        dense = keras.layers.Dense(10, said[0], dtype=said[1])
+        return keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), dense])
+
+    architecture = build_architecture(build, SHAPE, CLASSES)
+    architecture.build(0, 0)
+    said[later == "float64"] = later
+    with pytest.raises(WrongValueError, match="returns another model by now"):
+        architecture.build(0, 0)
 
 
 @pytest.mark.parametrize("name", ["MLP", "convolutional", "functional"])

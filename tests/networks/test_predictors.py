@@ -42,7 +42,7 @@ KINDS: dict[str, tuple[Any, np.ndarray]] = {
 @pytest.mark.parametrize(
     "kind", ["a single output", pytest.param("a subclassed model", marks=pytest.mark.slow)]
 )
-def test_an_average_is_that_of_its_networks(kind: str) -> None:
+def test_an_average_is_that_of_its_networks(kind: str, logs: pytest.LogCaptureFixture) -> None:
     model, y = KINDS[kind]
     task: Any = {} if kind == "a single output" else {"task": "regression"}
     data = adnn.Dataset.from_arrays(TABLE, y, **task)
@@ -66,5 +66,36 @@ def test_an_average_is_that_of_its_networks(kind: str) -> None:
         return
     chances = together.predict_proba(TABLE)
     assert chances.shape == (200, len(set(y)))
+    assert together.predict(TABLE[:0]).shape == (0,)
+    assert alone[0].predict_proba(TABLE[:0]).shape == (0, 2)
+    # Of seconds since 1970, float32 knows only every 128th.
+    far = adnn.Dataset.from_arrays(TABLE + 1.7e9, y)
+    trainer = adnn.InitOffsetObjective(model, far, training=training, space=space).trainer
+    predictor = Predictor(trainer, lambda: weights)
+    np.testing.assert_allclose(predictor.predict_proba(TABLE + 1.7e9), chances, atol=1e-3)
+    assert "float32" not in logs.text
+    predictor.model()
+    assert "Keras rounds the inputs of this model to float32" in logs.text
     labels = np.asarray(data.classes)
     np.testing.assert_array_equal(predicted, labels[chances.argmax(axis=1)])
+
+
+CATEGORICAL = pytest.param("categorical_crossentropy", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("loss", [None, CATEGORICAL])
+def test_a_model_is_evaluated_by_labels_as_its_loss_takes_them(loss: str | None) -> None:
+    data = adnn.Dataset.from_arrays(TABLE, SUM > 20)
+    metrics = ("auc", "sparse_categorical_accuracy")
+    training = quick_training(metrics=metrics, loss=loss)
+    objective = adnn.InitOffsetObjective(adnn.MLP((4,)), data, training=training)
+    weights = objective.trainer.initial_weights(objective.baseline_start)
+    model = Predictor(objective.trainer, lambda: [weights]).model()
+    labels = (SUM > 20).astype(int)
+    found = model.evaluate(
+        TABLE, np.eye(2)[labels] if loss else labels, verbose=0, return_dict=True
+    )
+    right = model.predict(TABLE, verbose=0).argmax(axis=1) == labels
+    assert found["accuracy"] == pytest.approx(right.mean())
+    assert (metrics[1] in found) != bool(loss)
+    assert any(name.startswith("auc") for name in found) == bool(loss)  # Keras numbers it.

@@ -11,9 +11,10 @@ import pytest
 from search_worker import quick_training
 
 from adnn_optuna.networks import keras_files
+from adnn_optuna.networks._scores import Scores
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
-from adnn_optuna.networks.network import build_architecture
+from adnn_optuna.networks.network import Head, build_architecture
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
 
@@ -45,6 +46,11 @@ def squares(y: Any, outputs: Any) -> Any:
 
 def unregistered(y: Any, outputs: Any) -> Any:
     return squares(y, outputs)
+
+
+@registered
+def by_numbers(y: Any, outputs: Any) -> Any:
+    return keras.losses.sparse_categorical_crossentropy(y, outputs, from_logits=True)
 
 
 @registered
@@ -105,6 +111,19 @@ def test_registered_ones_train_as_those_of_keras(loss: Any) -> None:
     if factor == 1:
         keras_loss = Training(loss="mean_squared_error", **settings)
         assert found["val_loss"] == pytest.approx(trained(MLP(), keras_loss)["val_loss"], rel=1e-5)
+
+
+def test_a_loss_that_wants_labels_as_numbers_is_to_say_so() -> None:
+    with pytest.raises(ValueError, match="one-hot labels, as one gets whose name has no 'sparse'"):
+        Scores(Head(3, 3), "tests>by_numbers", ())
+
+
+def test_they_may_be_given_by_their_names() -> None:
+    for loss in ("tests>Squares", "tests>squares"):
+        scores = Scores(Head(None, 2), loss, ["tests>Largest", "tests>squares"])
+        assert scores.names[-2:] == ["largest", "squares"]
+        found = scores.loss(np.zeros((3, 2), np.float32), np.ones((3, 2), np.float32))
+        np.testing.assert_array_equal(found, [1, 1, 1])
 
 
 @pytest.mark.parametrize("loss", [Squares(3.0), pytest.param(squares, marks=pytest.mark.slow)])

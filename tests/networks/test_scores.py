@@ -110,8 +110,25 @@ def test_metrics_of_a_split_with_one_class_are_refused(metric: Any) -> None:
     Trainer(architecture, Training(), one_class)
 
 
-def test_a_regression_of_one_value_in_a_split_is_refused() -> None:
-    data = Dataset.from_arrays(X, X[:, 0], task="regression", validation_size=1)
+@pytest.mark.parametrize(("split", "size"), [("val", "validation_size"), ("test", "test_size")])
+def test_a_regression_of_one_value_in_a_split_is_refused(split: str, size: str) -> None:
+    options: Any = {size: 1}
+    data = Dataset.from_arrays(X, X[:, 0], task="regression", **options)
     architecture = build_architecture(MLP(), (3,), None)
-    with pytest.raises(WrongValueError, match="val_r2 means nothing where all 1 labels"):
+    with pytest.raises(WrongValueError, match=f"{split}_r2 means nothing where all 1 labels"):
         Trainer(architecture, Training(), data)
+
+
+@pytest.mark.parametrize("metric", ["auc", "categorical_accuracy", metrics.Recall()])
+def test_a_metric_of_classes_is_refused_for_a_regression(metric: Any) -> None:
+    data = Dataset.from_arrays(X, X[:, 0], task="regression")
+    with pytest.raises(WrongValueError, match="is of classes, which a regression has none of"):
+        Trainer(build_architecture(MLP(), (3,), None), Training(metrics=(metric,)), data)
+
+
+def test_two_metrics_of_one_name_are_told_apart() -> None:
+    same = ("auc", metrics.AUC(), metrics.Recall(), metrics.Precision())
+    found = [n for n in trainer_of(2, None, metrics=same).metrics if n.startswith("val_")]
+    assert found == ["val_accuracy", "val_loss", "val_auc", "val_recall", "val_precision"]
+    with pytest.raises(WrongValueError, match="two different ones called 'recall'"):
+        trainer_of(2, None, metrics=(metrics.Recall(0.1), metrics.Recall(0.9)))

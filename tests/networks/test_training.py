@@ -333,6 +333,29 @@ def test_a_start_brings_its_own_learning_rate_and_epochs(digits: Trainer) -> Non
     assert bits(digits.train([same], keep_weights=True)[0]) == bits(runs[1])
 
 
+@keras.saving.register_keras_serializable("test_training")
+class Anchored(keras.optimizers.SGD):
+    """It puts back what it copied at first, as schedule-free optimizers do in their first step."""
+
+    def build(self, variables: Any) -> None:
+        super().build(variables)
+        self.anchors = [self.add_variable_from_reference(v, "anchor") for v in variables]
+        for anchor, variable in zip(self.anchors, variables, strict=True):
+            anchor.assign(variable)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        variable.assign(self.anchors[self._get_variable_index(variable)])
+
+
+def test_an_optimizer_copies_the_weights_of_its_own_training() -> None:
+    settings: Any = {"optimizer": Anchored(0.1), "epochs": 1, "jit_compile": False}
+    trainer = trainer_of(MLP((2,)), few_digits(4), **settings)
+    starts = [start(trainer, 0.5, seed=3), start(trainer)]
+    for one, run in zip(starts, trainer.train(starts, keep_weights=True), strict=True):
+        for trained, first in zip(run.weights or [], trainer.initial_weights(one), strict=True):
+            np.testing.assert_array_equal(trained, first)
+
+
 def test_each_epoch_and_seed_has_its_own_order() -> None:
     orders = [tuple(of_epoch) for seed in (0, 1) for of_epoch in orders_of(50, seed, 0, 2).numpy()]
     assert len(set(orders)) == 4
@@ -433,6 +456,21 @@ def test_a_pruned_training_ends_and_leaves_the_others_alone(digits: Trainer) -> 
     assert [bits(runs[i]) for i in (0, 2)] == [bits(expected[i]) for i in (0, 2)]
 
 
+def test_a_pruner_sees_the_epoch_that_ended_a_training_not_the_best_one() -> None:
+    settings: Any = {"patience": 1, "mode": "max", "restore_best_weights": True, "epochs": 4}
+    settings |= {"monitor": "train_loss", "jit_compile": False}  # Which falls.
+    trainer = trainer_of(MLP((4,)), few_digits(20), **settings)
+    seen: list[Metrics] = []
+
+    def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
+        seen.append(metrics)
+        return False
+
+    [run] = trainer.train([start(trainer)], after_epoch=after_epoch)
+    assert seen == run.history
+    assert run.metrics == seen[0] != seen[-1]
+
+
 def test_a_diverged_training_ends_alone(digits: Trainer) -> None:
     seen = []
     starts = [start(digits, math.inf), start(digits)]
@@ -486,12 +524,16 @@ def test_in_turn_nothing_holds_what_the_caller_drops(digits: Trainer) -> None:
     assert len(dropped) == 12
 
 
+LEAVES_OUT = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=1)
+
+
 @pytest.mark.parametrize(
     ("training", "error"),
     [
         ({"loss": "crossentropy"}, "Keras knows no loss 'crossentropy'"),
         ({"loss": "ctc"}, "does not give one value per example"),
         ({"loss": "Loss"}, "Loss"),
+        ({"loss": LEAVES_OUT}, "has ignore_class=1, but trainings minimize the mean over all"),
         ({"loss": "LossFunctionWrapper"}, "LossFunctionWrapper"),
         ({"optimizer": {"class_name": "SGD", "config": {"momentums": 1}}}, "momentums"),
     ],
@@ -595,6 +637,16 @@ def test_the_global_policy_of_keras_holds_in_all_threads() -> None:
     assert run.weights[0].dtype == np.float64
 
 
+def test_an_mlp_does_not_depend_on_keras_default_of_floats() -> None:
+    keras.config.set_floatx("float64")
+    try:
+        trainer = trainer_of(MLP((2,)), few_digits(4), jit_compile=False, epochs=1)
+        [run] = trainer.train([start(trainer)])
+    finally:
+        keras.config.set_floatx("float32")
+    assert run.status == "complete"
+
+
 def test_an_error_of_the_models_own_is_not_hidden() -> None:
     def build() -> keras.Model:
         layers = [keras.layers.Flatten(), Broken(), keras.layers.Dense(10)]
@@ -670,10 +722,21 @@ def test_the_papers_first_model_reaches_the_papers_accuracy() -> None:
     assert np.mean(accuracies) == pytest.approx(0.886, abs=0.025)  # As published.
 
 
+class AlwaysDropout(keras.layers.Dropout):
+    def call(self, x: Any, training: bool = False) -> Any:
+        return super().call(x, training=True)
+
+
+def drawing_net() -> keras.Model:
+    layers = [keras.layers.Flatten(), AlwaysDropout(0.5), keras.layers.Dense(10)]
+    return keras.Sequential([keras.Input(SHAPE), *layers])
+
+
 class TestPartsOfEpochs:
-    def test_give_the_same_bits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("model", [MLP((8,)), drawing_net])
+    def test_give_the_same_bits(self, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         # Batches and scored thousands with a rest each.
-        trainer = trainer_of(MLP((8,)), few_digits(1050, 300), batch_size=100, epochs=3)
+        trainer = trainer_of(model, few_digits(1050, 300), batch_size=100, epochs=3)
         starts = [start(trainer, seed=seed) for seed in range(3)]
         whole = trainer.train(starts, keep_weights=True)
         for seconds in (1e-9, 1e-3):
