@@ -184,7 +184,7 @@ class Loop:
         """Return the trials that wait, or run, as of the last look."""
         return [t for t in self._tally.reader.unfinished.values() if t.state == state]
 
-    def _fail(self, trial: FrozenTrial) -> None:
+    def _fail(self, trial: FrozenTrial | optuna.Trial) -> None:
         """End a trial that is to be done again."""
         # First, or it were lost where this worker dies in between. Others may do the same. As it
         # is now: what was read while its worker lived may be in parts of before.
@@ -387,7 +387,7 @@ class Loop:
     def _tidy(self, *, is_interrupt: bool) -> None:
         """End the trials that are under way, and say that the user interrupted the run."""
         for trial in self._open.values():
-            end_trial(self._study, trial)
+            self._fail(trial)
         self._open.clear()
         self._look()
         if is_interrupt and self._n_trials_before is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
-from optuna.storages import RDBStorage
+from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
@@ -35,6 +35,8 @@ from adnn_optuna.samplers._owners import run_of_trials
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from optuna.storages import BaseStorage
 
 X = FloatDistribution(-1, 1)
 WRITES = [name for name in dir(RDBStorage) if name.startswith(("create_", "set_", "record_"))]
@@ -59,17 +61,23 @@ def tpe(seed: int, _: int | None) -> optuna.samplers.BaseSampler:
 
 
 def loop_of(
-    url: str, searcher: Any, objective: Any = None, batch_size: int = 1, max_trial: int = 4
+    storage: str | BaseStorage,
+    searcher: Any,
+    objective: Any = None,
+    batch_size: int = 1,
+    max_trial: int = 4,
 ) -> tuple[Loop, optuna.Study]:
     objective = objective or Quick(quick, StudyDirection.MINIMIZE, seed=3)
     plan = Plan(objective, "s", searcher, checked_limits(max_trial=max_trial), batch_size)
-    [study] = open_studies([plan], open_storage(url))
+    [study] = open_studies([plan], open_storage(storage))
     return Loop(plan, study, threading.Event()), study
 
 
-def search(url: str, searcher: Any, batch_size: int = 1, max_trial: int = 4) -> optuna.Study:
+def search(
+    storage: str | BaseStorage, searcher: Any, batch_size: int = 1, max_trial: int = 4
+) -> optuna.Study:
     """Search as `adnn_optuna.search` does, but for something that needs no TensorFlow."""
-    run, study = loop_of(url, searcher, None, batch_size, max_trial)
+    run, study = loop_of(storage, searcher, None, batch_size, max_trial)
     run.run()
     return study
 
@@ -138,6 +146,20 @@ def test_a_kill_after_any_write_leaves_no_trace(
         assert done(study) == expected, after
         assert is_finished(study), after
     assert after > 20
+
+
+def test_what_ctrl_c_interrupts_is_done_by_the_next_run() -> None:
+    """Also what was enqueued, as the baseline of a search that would not begin there."""
+
+    def interrupts(_: optuna.Trial) -> float:
+        raise KeyboardInterrupt
+
+    storage, objective = InMemoryStorage(), Quick(interrupts, StudyDirection.MINIMIZE, 3)
+    with pytest.raises(KeyboardInterrupt):
+        loop_of(storage, "random", objective, max_trial=2)[0].run()
+    study = search(storage, "random", max_trial=2)
+    assert done(study)[0] == (0.0, quick(study.trials[1]))
+    assert is_finished(study)
 
 
 def index_of(trial: Any) -> int:
