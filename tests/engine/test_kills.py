@@ -162,6 +162,23 @@ def test_what_ctrl_c_interrupts_is_done_by_the_next_run() -> None:
     assert is_finished(study)
 
 
+def test_workers_that_begin_at_one_moment_enqueue_one_baseline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage, enqueue = InMemoryStorage(), optuna.Study.enqueue_trial
+
+    def late(self: optuna.Study, *args: Any) -> None:
+        monkeypatch.undo()
+        loop_of(storage, "random")
+        enqueue(self, *args)
+
+    monkeypatch.setattr(optuna.Study, "enqueue_trial", late)
+    loop_of(storage, "random")
+    study = search(storage, "random", max_trial=2)
+    assert [x for x, _ in done(study)].count(0.0) == 1
+    assert is_finished(study)
+
+
 def index_of(trial: Any) -> int:
     index: int = trial.system_attrs[PROPOSAL]["index"]
     return index
