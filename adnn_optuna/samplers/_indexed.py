@@ -39,6 +39,7 @@ from adnn_optuna.samplers._owners import (
     end_trial,
     end_turn,
     is_alive,
+    is_in_run,
     is_own,
     ownership,
 )
@@ -81,12 +82,17 @@ class Indices:
     def read(self, study: Study) -> None:
         """Look at the study, and end the trials of the dead."""
         news = self.reader.read(study)
-        while dead := [trial for trial in self.running() if is_alive(trial) is False]:
+        while dead := [trial for trial in self.running() if self._is_abandoned(trial)]:
             for trial in dead:
                 end_trial(study, trial)
             news += self.reader.read(study)
         for trial in news:
             self.note(trial)
+
+    def _is_abandoned(self, trial: FrozenTrial) -> bool:
+        # One that holds no index may be to be enqueued again, which a run does.
+        is_ours = not is_in_run() or self.index_of(trial) is not None
+        return is_ours and is_alive(trial) is False
 
     def index_of(self, trial: FrozenTrial) -> int | None:
         """Return the index of a trial of this sampler, :obj:`None` for others."""

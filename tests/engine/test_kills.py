@@ -19,7 +19,7 @@ from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import PROPOSAL
+from adnn_optuna._attributes import OWNER, PROPOSAL
 from adnn_optuna.callbacks import checked_limits, is_done
 from adnn_optuna.engine import loop
 from adnn_optuna.engine.loop import Loop
@@ -30,7 +30,7 @@ from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.reporting import searches
 from adnn_optuna.samplers import RandomRestartSampler
-from adnn_optuna.samplers._owners import run_of_trials
+from adnn_optuna.samplers._owners import ownership, run_of_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,6 +177,25 @@ def test_workers_that_begin_at_one_moment_enqueue_one_baseline(
     study = search(storage, "random", max_trial=2)
     assert [x for x, _ in done(study)].count(0.0) == 1
     assert is_finished(study)
+
+
+def test_a_dead_workers_enqueued_trial_is_done_whoever_finds_it() -> None:
+    """Also where the sampler looks first, as after each trial of a walk."""
+
+    def beside_others(trial: optuna.Trial) -> float:
+        if trial.number == 1:
+            study, storage = trial.study, trial.study._storage
+            study.enqueue_trial({"x": 0.7})
+            other = study.trials[2]
+            storage.set_trial_state_values(other._trial_id, TrialState.RUNNING)
+            owner = {**ownership(other), "run": "died"}
+            storage.set_trial_system_attr(other._trial_id, OWNER, owner)
+        return quick(trial)
+
+    objective = Quick(beside_others, StudyDirection.MINIMIZE, 3)
+    run, study = loop_of(InMemoryStorage(), "greedy", objective)
+    run.run()
+    assert 0.7 in [x for x, _ in done(study)]
 
 
 def index_of(trial: Any) -> int:
