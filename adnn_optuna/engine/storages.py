@@ -178,7 +178,8 @@ def enqueue_again(study: Study, trial: FrozenTrial) -> None:
     # A training that kills its worker, by taking all memory, is not to kill all others, too.
     is_retry = "failed_trial" in attrs
     is_evaluation = EVALUATED in study.user_attrs
-    if is_proposed_again or is_retry or is_evaluation or not has_parameters(trial):
+    is_needless = is_proposed_again or is_retry or is_evaluation or is_done(trial)
+    if is_needless or not has_parameters(trial):
         return
     # As Optuna's own callback notes it.
     attrs = {**attrs, "failed_trial": trial.number, "retry_history": [trial.number]}

@@ -198,6 +198,15 @@ def test_a_dead_workers_enqueued_trial_is_done_whoever_finds_it() -> None:
     assert 0.7 in [x for x, _ in done(study)]
 
 
+def test_it_is_not_done_again_where_it_was_told_meanwhile() -> None:
+    run, study = loop_of(InMemoryStorage(), optuna.samplers.RandomSampler(seed=0))
+    study.ask({"x": X})
+    seen = study.trials[0]
+    study.tell(0, 1.0)
+    run._fail(seen)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+
+
 def index_of(trial: Any) -> int:
     index: int = trial.system_attrs[PROPOSAL]["index"]
     return index
