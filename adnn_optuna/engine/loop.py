@@ -149,7 +149,8 @@ class Loop:
         n_done, n_live, n_free = self._tally.n_done, len(self._live()), self._n_proposals()
         n_waiting = sum(map(has_parameters, self._in_state(TrialState.WAITING)))
         if not (n_live or n_waiting or n_free):
-            return "exhausted", 0
+            self._look()  # Others may have begun the rest meanwhile.
+            return None if self._live() or self._n_proposals() else "exhausted", 0
         # Up to the end of a batch: the proposals of the next one learn from this one, also where
         # it was begun before the study was killed. What was enqueued is told before anything is
         # proposed: a GridSampler cannot be told of it when all but one of its own are under way.

@@ -29,7 +29,7 @@ from adnn_optuna.engine.signals import without_warnings
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.reporting import searches
-from adnn_optuna.samplers import RandomRestartSampler
+from adnn_optuna.samplers import DeltaStepSampler, RandomRestartSampler
 from adnn_optuna.samplers._owners import ownership, run_of_trials
 
 if TYPE_CHECKING:
@@ -205,6 +205,28 @@ def test_it_is_not_done_again_where_it_was_told_meanwhile() -> None:
     study.tell(0, 1.0)
     run._fail(seen)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+
+
+def test_a_study_is_not_exhausted_while_others_do_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage, n_free = InMemoryStorage(), DeltaStepSampler.n_free
+    run, study = loop_of(storage, DeltaStepSampler(deltas=[0.1], max_steps=1))
+    others = [loop_of(storage, DeltaStepSampler(deltas=[0.1], max_steps=1))[1] for _ in range(2)]
+
+    def late(*args: Any, **kwargs: Any) -> int:  # They begin while this worker looks.
+        while others:
+            thread = threading.Thread(target=others.pop().ask, args=({"x": X},))
+            thread.start()
+            thread.join()
+        return n_free(*args, **kwargs)
+
+    monkeypatch.setattr(DeltaStepSampler, "n_free", late)
+    with run_of_trials(study):
+        assert run._next() == (None, 0)
+        for number in range(2):
+            study.tell(number, 0.0)
+        assert run._next() == ("exhausted", 0)
 
 
 def index_of(trial: Any) -> int:
