@@ -236,8 +236,9 @@ class Loop:
         patiently(self._look)
         self._warn_of_repeats()
         waiting = self._in_state(TrialState.WAITING)
-        # Also those which others are about to begin: theirs may be the smaller numbers.
-        live = self._live() + [t for t in waiting if is_alive(t) or not has_parameters(t)]
+        # Also those which others are about to begin, or began: theirs may be the smaller numbers.
+        begun = [t for t in waiting if owner_of(t) or not has_parameters(t)]
+        live = self._live() + [t for t in begun if is_alive(t) is not False]
         for trial_id, trial in list(self._open.items()):
             n_before = self._n_before(trial, live)
             if self._tally.n_done + n_before >= self._max_trial or self._is_repetition(trial):
