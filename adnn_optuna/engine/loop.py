@@ -334,18 +334,16 @@ class Loop:
             if patiently(self._has_gained_enough):
                 outcome = Outcome("timeout")  # noqa: PLW2901
             try:
-                patiently(self._tell_one, trial, outcome, time.monotonic() - began)
-            except (UpdateFinishedTrialError, ValueError):
-                ended = patiently(self._study._storage.get_trial, trial._trial_id)
-                if not ended.state.is_finished():
-                    raise
+                told = patiently(self._tell_one, trial, outcome, time.monotonic() - began)
+            except UpdateFinishedTrialError:
                 # A server that was restarted may have told it, and not said so.
-                if ended.state != outcome.state:
-                    logger.warning(
-                        "Trial %d was ended by another worker, which saw no sign of life of this "
-                        "one; its result is dropped and the trial is done again.",
-                        trial.number,
-                    )
+                told = patiently(self._study._storage.get_trial, trial._trial_id)
+            if told.state != outcome.state:
+                logger.warning(
+                    "Trial %d was ended by another worker, which saw no sign of life of this "
+                    "one; its result is dropped and the trial is done again.",
+                    trial.number,
+                )
             del self._open[trial._trial_id]
             self._after_tell(trial, outcome)
 
@@ -355,12 +353,12 @@ class Loop:
             self._tally.update(self._study)
         return any(callback._is_reached(self._study, self._tally) for callback in early)
 
-    def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
+    def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> FrozenTrial:
         study = self._study
         outcome.store(trial, elapsed)
         study._thread_local.in_optimize_loop = True  # As samplers may stop the study.
         try:
-            study.tell(trial, outcome.value, outcome.state)
+            return study.tell(trial, outcome.value, outcome.state, skip_if_finished=True)
         finally:
             study._thread_local.in_optimize_loop = False
 

@@ -248,6 +248,17 @@ def test_what_others_elsewhere_have_begun_counts_also_where_its_state_was_read_b
         assert not run._ask(1)
 
 
+def test_an_error_of_a_sampler_that_is_told_is_raised() -> None:
+    class Failing(optuna.samplers.RandomSampler):
+        def after_trial(self, *_: Any) -> None:
+            raise ValueError("Constraint values cannot be NaN.")
+
+    run, study = loop_of(InMemoryStorage(), Failing(seed=0))
+    with pytest.raises(ValueError, match="cannot be NaN"):
+        run.run()
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+
+
 def index_of(trial: Any) -> int:
     index: int = trial.system_attrs[PROPOSAL]["index"]
     return index
