@@ -195,10 +195,13 @@ def enqueue_again(study: Study, trial: FrozenTrial) -> None:
 
 def is_retried_twice(trials: Sequence[FrozenTrial], number: int) -> bool:
     """Return whether a retry is one too many: several workers may have found the same one dead."""
-    if not (history := trials[number].system_attrs.get("retry_history")):
+    # That of a trial that was copied from another study may lie behind it.
+    history = trials[number].system_attrs.get("retry_history") or [number]
+    if not (before := trials[history[-1] : number]):
         return False
-    lost, *others = trials[history[-1] : number]
-    return is_done(lost) or any(t.system_attrs.get("retry_history") == history for t in others)
+    return is_done(before[0]) or any(
+        t.system_attrs.get("retry_history") == history for t in before[1:]
+    )
 
 
 def patiently(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

@@ -248,6 +248,19 @@ def test_what_others_elsewhere_have_begun_counts_also_where_its_state_was_read_b
         assert not run._ask(1)
 
 
+def test_what_was_retried_in_another_study_is_done() -> None:
+    run, study = loop_of(InMemoryStorage(), optuna.samplers.RandomSampler(seed=0))
+    copied = optuna.create_trial(
+        state=TrialState.WAITING,
+        params={"x": 0.5},
+        distributions={"x": X},
+        system_attrs={"failed_trial": 7, "retry_history": [7]},
+    )
+    study.add_trial(copied)
+    run.run()
+    assert 0.5 in [x for x, _ in done(study)]
+
+
 def test_an_error_of_a_sampler_that_is_told_is_raised() -> None:
     class Failing(optuna.samplers.RandomSampler):
         def after_trial(self, *_: Any) -> None:
