@@ -102,7 +102,7 @@ class Loop:
     def run(self) -> None:
         """Run the study; where that is interrupted, the trials under way end as failed."""
         storage, interval = self._study._storage, self._tally.heartbeat_interval
-        self._study._stop_flag = was_exhausted(self._study)
+        self._study._stop_flag = patiently(was_exhausted, self._study)
         try:
             lives = signals.heartbeats(storage, interval, self._open)
             with kept(self._study) as check, run_of_trials(self._study), lives:

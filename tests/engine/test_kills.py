@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.distributions import FloatDistribution
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
@@ -259,6 +260,22 @@ def test_what_was_retried_in_another_study_is_done() -> None:
     study.add_trial(copied)
     run.run()
     assert 0.5 in [x for x, _ in done(study)]
+
+
+def test_a_lock_as_a_run_begins_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, study = loop_of(InMemoryStorage(), "random", max_trial=1)
+    faults, read = [1], InMemoryStorage.get_study_user_attrs
+
+    def locked_once(self: InMemoryStorage, study_id: int) -> Any:
+        if faults and faults.pop():
+            cause = sqlite3.OperationalError("database is locked")
+            cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise sqlalchemy.exc.OperationalError("SELECT", {}, cause)
+        return read(self, study_id)
+
+    monkeypatch.setattr(InMemoryStorage, "get_study_user_attrs", locked_once)
+    run.run()
+    assert len(done(study)) == 1
 
 
 def test_an_error_of_a_sampler_that_is_told_is_raised() -> None:
