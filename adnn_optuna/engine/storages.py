@@ -126,11 +126,10 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         ) from None
 
 
-def _open(url: str, *, is_sqlite: bool) -> RDBStorage:
+def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
+    if is_in_memory(url):  # Of SQLite, each thread would have one of its own.
+        return InMemoryStorage()
     url = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it.
-    # A database in memory ends with its only connection, so that one is left alone.
-    if is_in_memory(url):
-        return RDBStorage(url)
     storage = RDBStorage(
         url,
         # They hold for a copy in another process, too.

@@ -132,3 +132,10 @@ def test_what_was_begun_as_the_storage_failed_is_made(
     work.join(timeout=60)
     assert not faults
     assert [one.evaluations for one in found] == [{(i,): i for i in range(10)}]
+
+
+def test_a_database_in_memory_is_of_all_threads() -> None:
+    """Of SQLite itself, each thread would have one of its own."""
+    study = open_evaluations(open_storage("sqlite://"), "numbers", StudyDirection.MAXIMIZE, {})
+    found = make_evaluations(Numbers, study, ("number",), float, n_jobs=2)
+    assert found.evaluations == {(i,): i for i in range(10)}
