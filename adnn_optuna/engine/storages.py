@@ -86,6 +86,7 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
     if storage is None:
         return InMemoryStorage()
     if isinstance(storage, BaseStorage):
+        _let_lock(storage)
         return storage
     wanted = "a database URL such as 'sqlite:///name.db', an Optuna storage or None"
     _checks.check_type("storage", storage, str, wanted)
@@ -143,8 +144,7 @@ def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
     )
     # In seconds. As attributes, because the arguments warn that they are experimental.
     storage.heartbeat_interval, storage.grace_period = 30, 120
-    if is_sqlite:
-        sqlalchemy.event.listen(storage.scoped_session, "do_orm_execute", _lock_for_update)
+    _let_lock(storage)
     return storage
 
 
@@ -155,6 +155,15 @@ def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
         cursor.execute("PRAGMA synchronous = NORMAL")
 
 
+def _let_lock(storage: BaseStorage) -> None:
+    """Let a storage lock SQLite; a copy in another process has forgotten it."""
+    backend: Any = getattr(storage, "_backend", storage)
+    if isinstance(backend, RDBStorage) and backend.engine.name == "sqlite":
+        event = backend.scoped_session, "do_orm_execute", _lock_for_update
+        if not sqlalchemy.event.contains(*event):
+            sqlalchemy.event.listen(*event)
+
+
 def _lock_for_update(state: ORMExecuteState) -> None:
     """Lock SQLite for SELECT … FOR UPDATE, which it ignores, so that one takes a waiting trial.
 
@@ -162,7 +171,10 @@ def _lock_for_update(state: ORMExecuteState) -> None:
     """
     parts = state.statement.get_children() if isinstance(state.statement, Select) else ()
     if any(isinstance(part, ForUpdateArg) for part in parts):
-        state.session.connection().exec_driver_sql("BEGIN EXCLUSIVE")
+        connection = state.session.connection()
+        driver: Any = connection.connection.driver_connection
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN EXCLUSIVE")
 
 
 def has_parameters(trial: FrozenTrial) -> bool:
