@@ -90,9 +90,8 @@ class Indices:
             self.note(trial)
 
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
-        # One that holds no index may be to be enqueued again, which a run does.
-        is_ours = not is_in_run() or self.index_of(trial) is not None
-        return is_ours and is_alive(trial) is False
+        # One that holds no index may have to be enqueued again, which a run does.
+        return is_alive(trial) is False and not (is_in_run() and self.index_of(trial) is None)
 
     def index_of(self, trial: FrozenTrial) -> int | None:
         """Return the index of a trial of this sampler, :obj:`None` for others."""
@@ -344,6 +343,10 @@ class IndexedSampler(BaseSampler, abc.ABC):
         gave_way = False
         while True:
             indices = self._look(study)
+            if own := indices.proposal_of(trial):  # It began before, in another process.
+                own = {**own, "owner": ownership(trial)}
+                write(PROPOSAL, own)
+                return own
             index: int | None
             if is_fixed or is_retry:
                 # A retry keeps its index if that is free.
