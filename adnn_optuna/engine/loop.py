@@ -356,6 +356,8 @@ class Loop:
     def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> FrozenTrial:
         study = self._study
         outcome.store(trial, elapsed)
+        if outcome.status == "timeout":  # It is done again where the study goes on.
+            enqueue_again(study, study._storage.get_trial(trial._trial_id))
         study._thread_local.in_optimize_loop = True  # As samplers may stop the study.
         try:
             return study.tell(trial, outcome.value, outcome.state, skip_if_finished=True)

@@ -25,7 +25,7 @@ from adnn_optuna._attributes import OWNER, PROPOSAL
 from adnn_optuna.callbacks import checked_limits, is_done
 from adnn_optuna.engine import loop
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective
+from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Outcome
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.signals import without_warnings
 from adnn_optuna.engine.storages import open_storage
@@ -160,6 +160,18 @@ def test_what_ctrl_c_interrupts_is_done_by_the_next_run() -> None:
     storage, objective = InMemoryStorage(), Quick(interrupts, StudyDirection.MINIMIZE, 3)
     with pytest.raises(KeyboardInterrupt):
         loop_of(storage, "random", objective, max_trial=2)[0].run()
+    study = search(storage, "random", max_trial=2)
+    assert done(study)[0] == (0.0, quick(study.trials[1]))
+    assert is_finished(study)
+
+
+def test_what_a_limit_cuts_off_is_done_where_the_study_goes_on() -> None:
+    storage = InMemoryStorage()
+    run, study = loop_of(storage, "random", max_trial=2)
+    with run_of_trials(study):
+        assert run._next() == (None, 1)
+        run._tell(run._ask(1), [Outcome("timeout")], time.monotonic())
+    assert study.trials[0].state == TrialState.PRUNED
     study = search(storage, "random", max_trial=2)
     assert done(study)[0] == (0.0, quick(study.trials[1]))
     assert is_finished(study)
