@@ -110,7 +110,9 @@ class LongerObjective(OneTrialObjective):
         [run] = self.trainer.train([self.start({space.parameter: space.high})], **limits)
         if run.status == "stopped" or not run.history:
             return [Outcome(run.status)]
-        patiently(self.set_baseline, trial.study, run.history[: int(space.unmoved)][-1])
+        # One that ended earlier by itself is whole, one that was cut off is none.
+        if run.status != "timeout" or len(run.history) >= space.unmoved:
+            patiently(self.set_baseline, trial.study, run.history[: int(space.unmoved)][-1])
         best, value = len(run.history) - 1, math.nan
         for epoch, metrics in enumerate(run.history):
             found = self.value(metrics)

@@ -264,9 +264,9 @@ class _Worker:
         if first is None or (first._trial_id, first.number) != (template._trial_id, n_trials):
             _owners.end_trial(self.study, template)
             return None
-        self.begun.add(first._trial_id)
         if self.interval is not None:
             storage.record_heartbeat(first._trial_id)
+        self.begun.add(first._trial_id)  # Last: where the storage fails before, it is in vain.
         return first
 
     def _is_abandoned(self, trial: FrozenTrial) -> bool:

@@ -37,7 +37,8 @@ def check_executor(executor: object, storage: object) -> None:
                 "executor forks this process, and in a copy TensorFlow waits for ever: give "
                 "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
             )
-    if executor is not None and (storage is None or isinstance(storage, InMemoryStorage)):
+    in_memory = (None, "sqlite://", "sqlite:///:memory:")
+    if executor is not None and (storage in in_memory or isinstance(storage, InMemoryStorage)):
         raise WrongValueError(
             "storage is in the memory of this process, where no worker of the executor can reach "
             "it; give the URL of a database."

@@ -102,7 +102,7 @@ class Loop:
     def run(self) -> None:
         """Run the study; where that is interrupted, the trials under way end as failed."""
         storage, interval = self._study._storage, self._tally.heartbeat_interval
-        self._study._stop_flag = was_exhausted(self._study)
+        self._study._stop_flag = patiently(was_exhausted, self._study)
         try:
             lives = signals.heartbeats(storage, interval, self._open)
             with kept(self._study) as check, run_of_trials(self._study), lives:
@@ -149,7 +149,8 @@ class Loop:
         n_done, n_live, n_free = self._tally.n_done, len(self._live()), self._n_proposals()
         n_waiting = sum(map(has_parameters, self._in_state(TrialState.WAITING)))
         if not (n_live or n_waiting or n_free):
-            return "exhausted", 0
+            self._look()  # Others may have begun the rest meanwhile.
+            return None if self._live() or self._n_proposals() else "exhausted", 0
         # Up to the end of a batch: the proposals of the next one learn from this one, also where
         # it was begun before the study was killed. What was enqueued is told before anything is
         # proposed: a GridSampler cannot be told of it when all but one of its own are under way.
@@ -184,7 +185,7 @@ class Loop:
         """Return the trials that wait, or run, as of the last look."""
         return [t for t in self._tally.reader.unfinished.values() if t.state == state]
 
-    def _fail(self, trial: FrozenTrial) -> None:
+    def _fail(self, trial: FrozenTrial | optuna.Trial) -> None:
         """End a trial that is to be done again."""
         # First, or it were lost where this worker dies in between. Others may do the same. As it
         # is now: what was read while its worker lived may be in parts of before.
@@ -235,8 +236,9 @@ class Loop:
         patiently(self._look)
         self._warn_of_repeats()
         waiting = self._in_state(TrialState.WAITING)
-        # Also those which others are about to begin: theirs may be the smaller numbers.
-        live = self._live() + [t for t in waiting if is_alive(t) or not has_parameters(t)]
+        # Also those which others are about to begin, or began: theirs may be the smaller numbers.
+        begun = [t for t in waiting if owner_of(t) or not has_parameters(t)]
+        live = self._live() + [t for t in begun if is_alive(t) is not False]
         for trial_id, trial in list(self._open.items()):
             n_before = self._n_before(trial, live)
             if self._tally.n_done + n_before >= self._max_trial or self._is_repetition(trial):
@@ -332,18 +334,16 @@ class Loop:
             if patiently(self._has_gained_enough):
                 outcome = Outcome("timeout")  # noqa: PLW2901
             try:
-                patiently(self._tell_one, trial, outcome, time.monotonic() - began)
-            except (UpdateFinishedTrialError, ValueError):
-                ended = patiently(self._study._storage.get_trial, trial._trial_id)
-                if not ended.state.is_finished():
-                    raise
+                told = patiently(self._tell_one, trial, outcome, time.monotonic() - began)
+            except UpdateFinishedTrialError:
                 # A server that was restarted may have told it, and not said so.
-                if ended.state != outcome.state:
-                    logger.warning(
-                        "Trial %d was ended by another worker, which saw no sign of life of this "
-                        "one; its result is dropped and the trial is done again.",
-                        trial.number,
-                    )
+                told = patiently(self._study._storage.get_trial, trial._trial_id)
+            if told.state != outcome.state:
+                logger.warning(
+                    "Trial %d was ended by another worker, which saw no sign of life of this "
+                    "one; its result is dropped and the trial is done again.",
+                    trial.number,
+                )
             del self._open[trial._trial_id]
             self._after_tell(trial, outcome)
 
@@ -353,12 +353,14 @@ class Loop:
             self._tally.update(self._study)
         return any(callback._is_reached(self._study, self._tally) for callback in early)
 
-    def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
+    def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> FrozenTrial:
         study = self._study
         outcome.store(trial, elapsed)
+        if outcome.status == "timeout":  # It is done again where the study goes on.
+            enqueue_again(study, study._storage.get_trial(trial._trial_id))
         study._thread_local.in_optimize_loop = True  # As samplers may stop the study.
         try:
-            study.tell(trial, outcome.value, outcome.state)
+            return study.tell(trial, outcome.value, outcome.state, skip_if_finished=True)
         finally:
             study._thread_local.in_optimize_loop = False
 
@@ -387,7 +389,7 @@ class Loop:
     def _tidy(self, *, is_interrupt: bool) -> None:
         """End the trials that are under way, and say that the user interrupted the run."""
         for trial in self._open.values():
-            end_trial(self._study, trial)
+            self._fail(trial)
         self._open.clear()
         self._look()
         if is_interrupt and self._n_trials_before is not None:

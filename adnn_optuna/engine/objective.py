@@ -165,8 +165,8 @@ class InitOffsetObjective(Experiment):
 
     def set_baseline(self, of: optuna.Study | optuna.Trial, metrics: Metrics) -> None:
         """Store what the training of a study's, or a trial's own, unmoved network came to."""
-        of.set_user_attr(stored.BASELINE_METRICS, metrics)
         of.set_user_attr(stored.BASELINE, self.value(metrics))
+        of.set_user_attr(stored.BASELINE_METRICS, metrics)  # Last: with it, all is known.
 
     def train(
         self,

@@ -19,6 +19,7 @@ from adnn_optuna._attributes import Ended, Metrics, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import Status
+from adnn_optuna.samplers._trials import is_feasible
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +91,10 @@ class Objective(Protocol):
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """Return the completed trial with the best value, the first of equals."""
-    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    """Return the completed trial with the best value, the first of equals, if one is feasible."""
+    completed = filter(
+        is_feasible, study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    )
     sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
     return min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None)
 

@@ -20,7 +20,7 @@ from adnn_optuna.engine.outcomes import best_trial
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.samplers._owners import owner_of
-from adnn_optuna.samplers._trials import check_attributes
+from adnn_optuna.samplers._trials import check_attributes, is_feasible
 
 
 @dataclasses.dataclass(frozen=True)
@@ -322,7 +322,7 @@ def record_of(study: optuna.Study) -> SearchRecord:
     if best is not None and stored.CONFIG not in attrs:
         # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
         completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        baseline = completed[0].value
+        baseline = next(filter(is_feasible, completed)).value
     elif best is not None:
         baseline = best.user_attrs.get(stored.BASELINE, baseline)
     return SearchRecord(

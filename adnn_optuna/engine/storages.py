@@ -86,6 +86,7 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
     if storage is None:
         return InMemoryStorage()
     if isinstance(storage, BaseStorage):
+        _let_lock(storage)
         return storage
     wanted = "a database URL such as 'sqlite:///name.db', an Optuna storage or None"
     _checks.check_type("storage", storage, str, wanted)
@@ -126,11 +127,10 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         ) from None
 
 
-def _open(url: str, *, is_sqlite: bool) -> RDBStorage:
+def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
+    if is_in_memory(url):  # Of SQLite, each thread would have one of its own.
+        return InMemoryStorage()
     url = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it.
-    # A database in memory ends with its only connection, so that one is left alone.
-    if is_in_memory(url):
-        return RDBStorage(url)
     storage = RDBStorage(
         url,
         # They hold for a copy in another process, too.
@@ -144,8 +144,7 @@ def _open(url: str, *, is_sqlite: bool) -> RDBStorage:
     )
     # In seconds. As attributes, because the arguments warn that they are experimental.
     storage.heartbeat_interval, storage.grace_period = 30, 120
-    if is_sqlite:
-        sqlalchemy.event.listen(storage.scoped_session, "do_orm_execute", _lock_for_update)
+    _let_lock(storage)
     return storage
 
 
@@ -160,6 +159,15 @@ def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
         cursor.execute("PRAGMA synchronous = NORMAL")
 
 
+def _let_lock(storage: BaseStorage) -> None:
+    """Let a storage lock SQLite; a copy in another process has forgotten it."""
+    backend: Any = getattr(storage, "_backend", storage)
+    if isinstance(backend, RDBStorage) and backend.engine.name == "sqlite":
+        event = backend.scoped_session, "do_orm_execute", _lock_for_update
+        if not sqlalchemy.event.contains(*event):
+            sqlalchemy.event.listen(*event)
+
+
 def _lock_for_update(state: ORMExecuteState) -> None:
     """Lock SQLite for SELECT … FOR UPDATE, which it ignores, so that one takes a waiting trial.
 
@@ -167,7 +175,10 @@ def _lock_for_update(state: ORMExecuteState) -> None:
     """
     parts = state.statement.get_children() if isinstance(state.statement, Select) else ()
     if any(isinstance(part, ForUpdateArg) for part in parts):
-        state.session.connection().exec_driver_sql("BEGIN EXCLUSIVE")
+        connection = state.session.connection()
+        driver: Any = connection.connection.driver_connection
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN EXCLUSIVE")
 
 
 def has_parameters(trial: FrozenTrial) -> bool:
@@ -182,7 +193,8 @@ def enqueue_again(study: Study, trial: FrozenTrial) -> None:
     # A training that kills its worker, by taking all memory, is not to kill all others, too.
     is_retry = "failed_trial" in attrs
     is_evaluation = EVALUATED in study.user_attrs
-    if is_proposed_again or is_retry or is_evaluation or not has_parameters(trial):
+    is_needless = is_proposed_again or is_retry or is_evaluation or is_done(trial)
+    if is_needless or not has_parameters(trial):
         return
     # As Optuna's own callback notes it.
     attrs = {**attrs, "failed_trial": trial.number, "retry_history": [trial.number]}
@@ -198,10 +210,13 @@ def enqueue_again(study: Study, trial: FrozenTrial) -> None:
 
 def is_retried_twice(trials: Sequence[FrozenTrial], number: int) -> bool:
     """Return whether a retry is one too many: several workers may have found the same one dead."""
-    if not (history := trials[number].system_attrs.get("retry_history")):
+    # That of a trial that was copied from another study may lie behind it.
+    history = trials[number].system_attrs.get("retry_history") or [number]
+    if not (before := trials[history[-1] : number]):
         return False
-    lost, *others = trials[history[-1] : number]
-    return is_done(lost) or any(t.system_attrs.get("retry_history") == history for t in others)
+    return is_done(before[0]) or any(
+        t.system_attrs.get("retry_history") == history for t in before[1:]
+    )
 
 
 def patiently(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

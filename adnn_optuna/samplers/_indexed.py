@@ -39,6 +39,7 @@ from adnn_optuna.samplers._owners import (
     end_trial,
     end_turn,
     is_alive,
+    is_in_run,
     is_own,
     ownership,
 )
@@ -81,12 +82,16 @@ class Indices:
     def read(self, study: Study) -> None:
         """Look at the study, and end the trials of the dead."""
         news = self.reader.read(study)
-        while dead := [trial for trial in self.running() if is_alive(trial) is False]:
+        while dead := [trial for trial in self.running() if self._is_abandoned(trial)]:
             for trial in dead:
                 end_trial(study, trial)
             news += self.reader.read(study)
         for trial in news:
             self.note(trial)
+
+    def _is_abandoned(self, trial: FrozenTrial) -> bool:
+        # One that holds no index may have to be enqueued again, which a run does.
+        return is_alive(trial) is False and not (is_in_run() and self.index_of(trial) is None)
 
     def index_of(self, trial: FrozenTrial) -> int | None:
         """Return the index of a trial of this sampler, :obj:`None` for others."""
@@ -338,6 +343,10 @@ class IndexedSampler(BaseSampler, abc.ABC):
         gave_way = False
         while True:
             indices = self._look(study)
+            if own := indices.proposal_of(trial):  # It began before, in another process.
+                own = {**own, "owner": ownership(trial)}
+                write(PROPOSAL, own)
+                return own
             index: int | None
             if is_fixed or is_retry:
                 # A retry keeps its index if that is free.

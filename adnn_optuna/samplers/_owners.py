@@ -65,6 +65,11 @@ def _is_under_way(run: str) -> bool:
     return not run or run in _runs or run in turns
 
 
+def is_in_run() -> bool:
+    """Return whether this thread works for a run, which ends the trials of the dead itself."""
+    return _run.get() in _runs
+
+
 @contextlib.contextmanager
 def run_of_trials(study: Study) -> Iterator[None]:
     """Let the trials that this thread begins be live only within: whatever ends it, they end."""

@@ -379,12 +379,13 @@ def test_processes_that_are_forked_are_refused(tmp_path: Path) -> None:
         )
 
 
-def test_an_executor_needs_a_storage_that_others_reach() -> None:
+@pytest.mark.parametrize("storage", [None, "sqlite://"])
+def test_an_executor_needs_a_storage_that_others_reach(storage: str | None) -> None:
     with (
         concurrent.futures.ThreadPoolExecutor(1) as executor,
         pytest.raises(ValueError, match="storage is in the memory of this process"),
     ):
-        adnn.compare(make_objective(), max_trial=2, seeds=[0], executor=executor)
+        adnn.compare(make_objective(), max_trial=2, seeds=[0], storage=storage, executor=executor)
 
 
 def interrupting(seed: int, _: int | None) -> optuna.samplers.BaseSampler:

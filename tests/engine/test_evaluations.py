@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.distributions import IntDistribution
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
@@ -105,3 +107,35 @@ def test_each_tells_the_time_until_its_end_itself() -> None:
     elapsed = [trial.user_attrs[ELAPSED] for trial in study.trials]
     assert MaxTimeCallback(1).used(study) == max(elapsed)
     assert 10 * 0.01 / 2 <= max(elapsed) <= took
+
+
+def test_what_was_begun_as_the_storage_failed_is_made(
+    watched: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, faults = watched._storage, [1]
+    beat: Any = storage.record_heartbeat  # type: ignore[attr-defined]
+
+    def fail_once(trial_id: int) -> None:
+        if faults and faults.pop():
+            cause = sqlite3.OperationalError("database is locked")
+            cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise sqlalchemy.exc.OperationalError("INSERT", {}, cause)
+        beat(trial_id)
+
+    monkeypatch.setattr(storage, "record_heartbeat", fail_once)
+    found: list[Numbers] = []
+    work = threading.Thread(
+        target=lambda: found.append(make_evaluations(Numbers, watched, ("number",), float)),
+        daemon=True,
+    )
+    work.start()
+    work.join(timeout=60)
+    assert not faults
+    assert [one.evaluations for one in found] == [{(i,): i for i in range(10)}]
+
+
+def test_a_database_in_memory_is_of_all_threads() -> None:
+    """Of SQLite itself, each thread would have one of its own."""
+    study = open_evaluations(open_storage("sqlite://"), "numbers", StudyDirection.MAXIMIZE, {})
+    found = make_evaluations(Numbers, study, ("number",), float, n_jobs=2)
+    assert found.evaluations == {(i,): i for i in range(10)}

@@ -18,6 +18,7 @@ from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import checked_limits as limits_of
+from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.execution import run_studies
 from adnn_optuna.engine.outcomes import FunctionObjective
 from adnn_optuna.engine.records import record_of
@@ -82,6 +83,22 @@ def test_longer_is_one_training_of_all_epochs_and_its_best_one(
         max_trial=1,
     )
     assert record.test_value == alone.test_value
+
+
+def test_longer_that_is_cut_off_before_the_baseline_is_whole_has_none(
+    objective: InitOffsetObjective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, longer = optuna.create_study(), ARMS["longer"].objective(objective, 3)
+    train = longer.trainer.train
+
+    def cut_off(*args: Any, **kwargs: Any) -> Any:
+        [run] = train(*args, **kwargs)
+        return [dataclasses.replace(run, status="timeout", history=run.history[:1])]
+
+    monkeypatch.setattr(longer.trainer, "train", cut_off)
+    [outcome] = longer.train([study.ask()])
+    assert outcome.status == "complete"
+    assert "adnn:baseline" not in study.user_attrs
 
 
 def test_longer_runs_once(objective: InitOffsetObjective) -> None:

@@ -65,6 +65,18 @@ def test_one_without_a_value_leaves_none() -> None:
     assert math.isnan(record_of(found.study).test_value)
 
 
+def test_one_that_violates_a_constraint_is_not_the_best() -> None:
+    study = optuna.create_study()
+    for value, violation in ((0.0, 1.0), (0.5, 0.0), (0.2, -1.0), (0.1, math.nan)):
+        # What Optuna 5 and Optuna 4 store of it.
+        attrs: dict[str, Any] = {"constraints:c": violation, "constraints": [violation]}
+        study.add_trial(optuna.create_trial(value=value, system_attrs=attrs))
+    found = record_of(study)
+    assert found.best is not None
+    assert found.best.number == study.best_trial.number == 2
+    assert found.baseline == 0.5
+
+
 def test_ends_where_it_is_to_stop() -> None:
     stop = threading.Event()
 

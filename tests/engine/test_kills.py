@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import random
 import signal
@@ -14,27 +15,31 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.distributions import FloatDistribution
-from optuna.storages import RDBStorage
+from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import PROPOSAL
+from adnn_optuna._attributes import OWNER, PROPOSAL
 from adnn_optuna.callbacks import checked_limits, is_done
 from adnn_optuna.engine import loop
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective
+from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Outcome
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.signals import without_warnings
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.reporting import searches
-from adnn_optuna.samplers import RandomRestartSampler
-from adnn_optuna.samplers._owners import run_of_trials
+from adnn_optuna.samplers import DeltaStepSampler, RandomRestartSampler
+from adnn_optuna.samplers._owners import ownership, run_of_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
 
 X = FloatDistribution(-1, 1)
 WRITES = [name for name in dir(RDBStorage) if name.startswith(("create_", "set_", "record_"))]
@@ -59,17 +64,23 @@ def tpe(seed: int, _: int | None) -> optuna.samplers.BaseSampler:
 
 
 def loop_of(
-    url: str, searcher: Any, objective: Any = None, batch_size: int = 1, max_trial: int = 4
+    storage: str | BaseStorage,
+    searcher: Any,
+    objective: Any = None,
+    batch_size: int = 1,
+    max_trial: int = 4,
 ) -> tuple[Loop, optuna.Study]:
     objective = objective or Quick(quick, StudyDirection.MINIMIZE, seed=3)
     plan = Plan(objective, "s", searcher, checked_limits(max_trial=max_trial), batch_size)
-    [study] = open_studies([plan], open_storage(url))
+    [study] = open_studies([plan], open_storage(storage))
     return Loop(plan, study, threading.Event()), study
 
 
-def search(url: str, searcher: Any, batch_size: int = 1, max_trial: int = 4) -> optuna.Study:
+def search(
+    storage: str | BaseStorage, searcher: Any, batch_size: int = 1, max_trial: int = 4
+) -> optuna.Study:
     """Search as `adnn_optuna.search` does, but for something that needs no TensorFlow."""
-    run, study = loop_of(url, searcher, None, batch_size, max_trial)
+    run, study = loop_of(storage, searcher, None, batch_size, max_trial)
     run.run()
     return study
 
@@ -138,6 +149,156 @@ def test_a_kill_after_any_write_leaves_no_trace(
         assert done(study) == expected, after
         assert is_finished(study), after
     assert after > 20
+
+
+def test_what_ctrl_c_interrupts_is_done_by_the_next_run() -> None:
+    """Also what was enqueued, as the baseline of a search that would not begin there."""
+
+    def interrupts(_: optuna.Trial) -> float:
+        raise KeyboardInterrupt
+
+    storage, objective = InMemoryStorage(), Quick(interrupts, StudyDirection.MINIMIZE, 3)
+    with pytest.raises(KeyboardInterrupt):
+        loop_of(storage, "random", objective, max_trial=2)[0].run()
+    study = search(storage, "random", max_trial=2)
+    assert done(study)[0] == (0.0, quick(study.trials[1]))
+    assert is_finished(study)
+
+
+def test_what_a_limit_cuts_off_is_done_where_the_study_goes_on() -> None:
+    storage = InMemoryStorage()
+    run, study = loop_of(storage, "random", max_trial=2)
+    with run_of_trials(study):
+        assert run._next() == (None, 1)
+        run._tell(run._ask(1), [Outcome("timeout")], time.monotonic())
+    assert study.trials[0].state == TrialState.PRUNED
+    study = search(storage, "random", max_trial=2)
+    assert done(study)[0] == (0.0, quick(study.trials[1]))
+    assert is_finished(study)
+
+
+def test_workers_that_begin_at_one_moment_enqueue_one_baseline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage, enqueue = InMemoryStorage(), optuna.Study.enqueue_trial
+
+    def late(self: optuna.Study, *args: Any) -> None:
+        monkeypatch.undo()
+        loop_of(storage, "random")
+        enqueue(self, *args)
+
+    monkeypatch.setattr(optuna.Study, "enqueue_trial", late)
+    loop_of(storage, "random")
+    study = search(storage, "random", max_trial=2)
+    assert [x for x, _ in done(study)].count(0.0) == 1
+    assert is_finished(study)
+
+
+def test_a_dead_workers_enqueued_trial_is_done_whoever_finds_it() -> None:
+    """Also where the sampler looks first, as after each trial of a walk."""
+
+    def beside_others(trial: optuna.Trial) -> float:
+        if trial.number == 1:
+            study, storage = trial.study, trial.study._storage
+            study.enqueue_trial({"x": 0.7})
+            other = study.trials[2]
+            storage.set_trial_state_values(other._trial_id, TrialState.RUNNING)
+            owner = {**ownership(other), "run": "died"}
+            storage.set_trial_system_attr(other._trial_id, OWNER, owner)
+        return quick(trial)
+
+    objective = Quick(beside_others, StudyDirection.MINIMIZE, 3)
+    run, study = loop_of(InMemoryStorage(), "greedy", objective)
+    run.run()
+    assert 0.7 in [x for x, _ in done(study)]
+
+
+def test_it_is_not_done_again_where_it_was_told_meanwhile() -> None:
+    run, study = loop_of(InMemoryStorage(), optuna.samplers.RandomSampler(seed=0))
+    study.ask({"x": X})
+    seen = study.trials[0]
+    study.tell(0, 1.0)
+    run._fail(seen)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+
+
+def test_a_study_is_not_exhausted_while_others_do_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage, n_free = InMemoryStorage(), DeltaStepSampler.n_free
+    run, study = loop_of(storage, DeltaStepSampler(deltas=[0.1], max_steps=1))
+    others = [loop_of(storage, DeltaStepSampler(deltas=[0.1], max_steps=1))[1] for _ in range(2)]
+
+    def late(*args: Any, **kwargs: Any) -> int:  # They begin while this worker looks.
+        while others:
+            thread = threading.Thread(target=others.pop().ask, args=({"x": X},))
+            thread.start()
+            thread.join()
+        return n_free(*args, **kwargs)
+
+    monkeypatch.setattr(DeltaStepSampler, "n_free", late)
+    with run_of_trials(study):
+        assert run._next() == (None, 0)
+        for number in range(2):
+            study.tell(number, 0.0)
+        assert run._next() == ("exhausted", 0)
+
+
+def test_what_others_elsewhere_have_begun_counts_also_where_its_state_was_read_before() -> None:
+    class StateReadFirst(InMemoryStorage):
+        def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+            trials = copy.deepcopy(super().get_all_trials(*args, **kwargs))
+            for trial in trials[:1]:
+                trial.state = TrialState.WAITING
+            return trials
+
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    run, study = loop_of(StateReadFirst(), sampler, max_trial=1)
+    other = study.ask({"x": X})
+    owner = {**ownership(other), "host": "elsewhere"}
+    study._storage.set_trial_system_attr(other._trial_id, OWNER, owner)
+    with run_of_trials(study):
+        assert not run._ask(1)
+
+
+def test_what_was_retried_in_another_study_is_done() -> None:
+    run, study = loop_of(InMemoryStorage(), optuna.samplers.RandomSampler(seed=0))
+    copied = optuna.create_trial(
+        state=TrialState.WAITING,
+        params={"x": 0.5},
+        distributions={"x": X},
+        system_attrs={"failed_trial": 7, "retry_history": [7]},
+    )
+    study.add_trial(copied)
+    run.run()
+    assert 0.5 in [x for x, _ in done(study)]
+
+
+def test_a_lock_as_a_run_begins_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, study = loop_of(InMemoryStorage(), "random", max_trial=1)
+    faults, read = [1], InMemoryStorage.get_study_user_attrs
+
+    def locked_once(self: InMemoryStorage, study_id: int) -> Any:
+        if faults and faults.pop():
+            cause = sqlite3.OperationalError("database is locked")
+            cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise sqlalchemy.exc.OperationalError("SELECT", {}, cause)
+        return read(self, study_id)
+
+    monkeypatch.setattr(InMemoryStorage, "get_study_user_attrs", locked_once)
+    run.run()
+    assert len(done(study)) == 1
+
+
+def test_an_error_of_a_sampler_that_is_told_is_raised() -> None:
+    class Failing(optuna.samplers.RandomSampler):
+        def after_trial(self, *_: Any) -> None:
+            raise ValueError("Constraint values cannot be NaN.")
+
+    run, study = loop_of(InMemoryStorage(), Failing(seed=0))
+    with pytest.raises(ValueError, match="cannot be NaN"):
+        run.run()
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
 
 
 def index_of(trial: Any) -> int:

@@ -228,6 +228,25 @@ def test_a_baseline_that_diverged_has_no_value() -> None:
     assert math.isnan(objective(optuna.trial.FixedTrial(study.trials[0].params)))
 
 
+def test_a_baseline_that_a_kill_left_half_stored_is_stored_again(
+    objective: InitOffsetObjective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, store = study_of(0.0, 0.1), optuna.Study.set_user_attr
+
+    def killed(self: optuna.Study, name: str, value: Any) -> None:
+        store(self, name, value)
+        raise SystemExit
+
+    trials = [study.ask(objective.distributions) for _ in range(2)]
+    monkeypatch.setattr(optuna.Study, "set_user_attr", killed)
+    with pytest.raises(SystemExit):
+        objective.train(trials[:1])
+    monkeypatch.undo()
+    objective.train(trials[1:])
+    attrs = study.user_attrs
+    assert attrs[BASELINE] == attrs[BASELINE_METRICS]["val_accuracy"]
+
+
 def test_a_diverged_trial_fails_and_the_study_goes_on() -> None:
     # Half of the largest float32 for each weight: the first sum is infinite.
     space = OffsetSpace(-1e38, 1e38)

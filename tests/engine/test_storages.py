@@ -12,10 +12,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from storage_worker import STORAGES
@@ -101,6 +102,32 @@ def test_a_waiting_trial_goes_to_one_of_two_processes(tmp_path: Path) -> None:
     trial_id = study.trials[0]._trial_id
     taken = [s.set_trial_state_values(trial_id, TrialState.RUNNING) for s in (one, other)]
     assert taken == [True, False]
+
+
+@pytest.mark.parametrize("kind", ["copied", "made by a user"])
+def test_it_does_so_whoever_made_the_storages(kind: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    made: Any = RDBStorage(url) if kind == "made by a user" else open_storage(url)
+    storages = [open_storage(pickle.loads(pickle.dumps(made))) for _ in range(2)]
+    study = optuna.create_study(storage=made, study_name="s")
+    study.enqueue_trial({"x": 1.0})
+    trial_id, both = study.trials[0]._trial_id, threading.Barrier(2)
+
+    def read_before_either_writes(state: Any) -> Any:
+        read = state.invoke_statement().freeze()
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(timeout=0.3)
+        return read()
+
+    for storage in storages:
+        session = storage.scoped_session  # type: ignore[attr-defined]
+        sqlalchemy.event.listen(session, "do_orm_execute", read_before_either_writes)
+    with ThreadPoolExecutor(2) as pool:
+        states = [TrialState.RUNNING] * 2
+        taken = pool.map(
+            lambda s, state: s.set_trial_state_values(trial_id, state), storages, states
+        )
+        assert sorted(taken) == [False, True]
 
 
 def test_many_threads_take_each_waiting_trial_once(tmp_path: Path) -> None:

@@ -374,6 +374,22 @@ def test_trials_that_wait_with_their_parameters_are_not_counted() -> None:
 
 
 @all_samplers
+def test_a_trial_that_another_process_is_sent_is_the_same(
+    make_sampler: Callable[[], BaseSampler],
+) -> None:
+    study = optuna.create_study(sampler=make_sampler())
+    study.optimize(suggest, n_trials=2)
+    twin = copy.deepcopy(study).ask()
+    trial_id = study.ask()._trial_id
+    study.sampler = make_sampler()
+    trial = optuna.Trial(study, trial_id)
+    assert suggest(trial) == suggest(twin)
+    study.tell(trial, 0.0)
+    assert index_of(trial) == 2
+    assert MaxTrialCallback(3).reached(study)
+
+
+@all_samplers
 def test_trials_that_began_with_another_sampler(make_sampler: Callable[[], BaseSampler]) -> None:
     study = optuna.create_study(sampler=make_sampler())
     study.optimize(suggest, n_trials=2)
