@@ -301,17 +301,18 @@ class Loop:
         nothing else tells that the trial is nobody's.
         """
         storage: Any = self._study._storage
-        waiting = (t for t in self._in_state(TrialState.WAITING) if t._trial_id not in self._open)
+        study_id, states = self._study._study_id, (TrialState.WAITING,)
         while True:
-            if (trial := next(waiting, None)) is None:
-                new = optuna.create_trial(state=TrialState.WAITING)
-                trial = storage.get_trial(storage.create_new_trial(self._study._study_id, new))
-            trial_id, claim = trial._trial_id, claim_of(trial)
-            with contextlib.suppress(UpdateFinishedTrialError):
-                storage.set_trial_system_attr(trial_id, claim, ownership(trial))
-                if storage.set_trial_state_values(trial_id, TrialState.RUNNING):
-                    return cast("int", trial_id)
-                storage.set_trial_system_attr(trial_id, claim, None)  # Another worker was first.
+            # As of now, so that none begins before an earlier one that another worker created.
+            for trial in storage.get_all_trials(study_id, deepcopy=False, states=states):
+                trial_id, claim = trial._trial_id, claim_of(trial)
+                with contextlib.suppress(UpdateFinishedTrialError):
+                    storage.set_trial_system_attr(trial_id, claim, ownership(trial))
+                    if storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                        return cast("int", trial_id)
+                    storage.set_trial_system_attr(trial_id, claim, None)  # Another was first.
+            new = optuna.create_trial(state=TrialState.WAITING)
+            storage.create_new_trial(study_id, new)
 
     def _is_repetition(self, trial: optuna.Trial) -> bool:
         """Return whether others do the same: they took the last proposal, or retried before."""

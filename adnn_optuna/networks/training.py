@@ -272,9 +272,10 @@ class Trainer:
                 for k, i in enumerate(running):
                     for one in map(trainings.__getitem__, running[len(futures) : k + n_at_once]):
                         # In this thread: Keras's settings, such as its policy, are a thread's.
-                        rate = one.start.learning_rate or self.training.fixed_learning_rate
-                        first = self.initial_weights(one.start)
-                        one.state = one.state or self._program.first_state(first, rate)
+                        if not one.state:
+                            rate = one.start.learning_rate or self.training.fixed_learning_rate
+                            first = self.initial_weights(one.start)
+                            one.state = self._program.first_state(first, rate)
                         futures.append(_threads().submit(advance, one, look))
                     futures[k].result()
                     run = trainings[i].run
