@@ -277,8 +277,11 @@ def _keras_architecture(
             return keras_files.in_fresh_thread(inspection.built, build_model, input_shape)
 
     model, other = build_now(0, 0), build_now(0, 0)
-    if other is model:
-        raise WrongValueError("Your callable returned the same model twice; build a fresh one.")
+    trained = [{id(v) for v in made.trainable_variables} for made in (model, other)]
+    if other is model or set.intersection(*trained):
+        raise WrongValueError(
+            "Your callable returned the same model twice, or the same layers; build fresh ones."
+        )
     for method in ("train_step", "compute_loss"):
         if getattr(type(model), method) is not getattr(keras.Model, method):
             raise WrongValueError(

@@ -272,10 +272,7 @@ class Trainer:
                 for k, i in enumerate(running):
                     for one in map(trainings.__getitem__, running[len(futures) : k + n_at_once]):
                         # In this thread: Keras's settings, such as its policy, are a thread's.
-                        if not one.state:
-                            rate = one.start.learning_rate or self.training.fixed_learning_rate
-                            first = self.initial_weights(one.start)
-                            one.state = self._program.first_state(first, rate)
+                        one.state = one.state or self._first_state(one.start)
                         futures.append(_threads().submit(advance, one, look))
                     futures[k].result()
                     run = trainings[i].run
@@ -360,6 +357,10 @@ class Trainer:
             run.status = "complete"
         if settings.restore_best_weights and run.status == "complete":
             run.metrics, training.state = run.history[best], training.best_state
+
+    def _first_state(self, start: Start) -> list[tf.Tensor]:
+        rate = start.learning_rate or self.training.fixed_learning_rate
+        return self._program.first_state(self.initial_weights(start), rate)
 
     def initial_weights(self, start: Start) -> list[np.ndarray]:
         """Return what a training starts from, the offsets added in float32."""

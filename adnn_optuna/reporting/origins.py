@@ -57,7 +57,8 @@ def origin(arms: Sequence[Sequence[SearchRecord]]) -> dict[str, Any]:
             ("search", f"{listed(searchers)}, {_listed(shown.budget) or 'no limits'}"),
         ],
         "settings": [*settings, ("storage", url or _without_url(study._storage))],
-        "url": url and shlex.quote(url),
+        "url": url,
+        "quoted_url": url and shlex.quote(url),
         "dates": f"trained {' to '.join(sorted({days[0], days[-1]}))}" if days else "no trials",
     }
 

@@ -101,6 +101,7 @@ def test_max_gain_is_reached_where_result_and_callback_say_so(sampler: str) -> N
     assert (ended.gain, ended.stop_reason) == (gain, "max_gain")
 
 
+@pytest.mark.slow
 def test_a_control_of_the_learning_rate_has_the_baseline_of_its_winner() -> None:
     settings = quick_training("adam", 0.01, epochs=1, batch_size=400)
     compared = adnn.InitOffsetObjective(model, DIGITS, training=settings)

@@ -294,6 +294,7 @@ def test_killed_at_ten_moments_and_resumed_equals_an_undisturbed_one(tmp_path: P
     check_killed(tmp_path, [(after, 0.03) for after in moments])
 
 
+@pytest.mark.slow
 def test_processes_share_the_work_and_need_no_keras(tmp_path: Path) -> None:
     url = SQLITE.format(tmp_path / "shared.db")
     study = make_study(storage=open_storage(url))

@@ -111,6 +111,7 @@ class TestHelp:
             assert said in done.stdout
             assert not done.stderr
 
+    @pytest.mark.slow
     def test_of_all_commands_begins_with_ones_that_work(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

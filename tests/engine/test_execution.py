@@ -180,6 +180,7 @@ def test_constant_goes_all_over_the_range_with_one_offset(objective: InitOffsetO
     assert objective(everywhere) == trial.value
 
 
+@pytest.mark.slow
 def test_constant_goes_all_over_the_range_beside_what_a_function_draws(
     objective: InitOffsetObjective,
 ) -> None:

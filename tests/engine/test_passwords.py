@@ -55,6 +55,7 @@ def run_adnn(
     return run
 
 
+@pytest.mark.slow
 def test_commands_on_a_server(
     postgresql: Server, tmp_path: Path, run_adnn: Callable[..., tuple[int, str]]
 ) -> None:

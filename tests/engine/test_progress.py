@@ -55,6 +55,7 @@ def locked() -> Any:
     holder.join()
 
 
+@pytest.mark.slow
 def test_notebooks_show_a_bar_and_other_programs_that_know_of_them_none() -> None:
     code = """
         import ipykernel

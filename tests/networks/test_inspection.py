@@ -207,9 +207,11 @@ def test_what_a_layer_makes_of_strings_trains() -> None:
     with pytest.raises(ValueError, match=r"of texts what an adapted keras.layers.TextVectorizati"):
         Dataset.from_arrays(TEXTS, np.arange(N) % 2)
     numbers = vectorized()(TEXTS).numpy()
-    layers = [L.Embedding(9, 4), L.Flatten(), L.Dense(2)]
     data = Dataset.from_arrays(numbers, np.arange(N) % 2)
-    trainer = trained(lambda: keras.Sequential([keras.Input((2,)), *layers]), data)
+    trainer = trained(
+        lambda: keras.Sequential([keras.Input((2,)), L.Embedding(9, 4), L.Flatten(), L.Dense(2)]),
+        data,
+    )
     assert trainer.run.metrics["val_accuracy"] == 1  # type: ignore[attr-defined]
 
 

@@ -432,6 +432,7 @@ class OwnTraining(keras.Sequential):
         (3, "model must be an MLP or a callable.*but it is int"),
         (lambda: 3, "must return a keras.Model, but it returned int"),
         (lambda: SAME, "the same model twice"),
+        (lambda: keras.Sequential([keras.Input(SHAPE), *SAME.layers]), "or the same layers"),
         (unseeded_net, "start from different weights"),
         (
             lambda: keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(7)]),

@@ -196,7 +196,7 @@ def test_holds_when_each_run_was_made_under_which_limits_and_why_it_ended() -> N
 def test_only_what_is_in_memory_is_said_to_be(tmp_path: Path) -> None:
     def stored(storage: Any) -> tuple[str, str]:
         told = searches.page(record_of(store_study("s", storage=storage))).content
-        return dict(told["settings"])["storage"], told["url"]
+        return dict(told["settings"])["storage"], told["quoted_url"]
 
     url = f"sqlite:///{tmp_path}/my own.db"
     backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal"))
