@@ -312,6 +312,8 @@ class Loop:
                         return cast("int", trial_id)
                     storage.set_trial_system_attr(trial_id, claim, None)  # Another was first.
             new = optuna.create_trial(state=TrialState.WAITING)
+            new.number = storage.get_n_trials(study_id)  # Unless others create one now.
+            new.system_attrs[claim_of(new)] = ownership(new)
             storage.create_new_trial(study_id, new)
 
     def _is_repetition(self, trial: optuna.Trial) -> bool:
