@@ -94,6 +94,7 @@ def test_callbacks(registry: Path) -> None:
     assert len(run(random, *limits)) == len(run(random, MaxTrialCallback(7))) == 7
 
 
+@pytest.mark.slow
 def test_the_tests_and_examples_of_the_packages_pass(registry: Path) -> None:
     tests = [str(folder) for folder in registry.glob("*/*/tests")]
     assert len(tests) == 4

@@ -157,6 +157,7 @@ def test_few_seeds_are_warned_of_before_they_are_spent() -> None:
         compare(seeds=range(2))
 
 
+@pytest.mark.slow
 def test_command_line_takes_files_and_functions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,6 +66,7 @@ def watched(tmp_path: Path) -> optuna.Study:
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.slow
 def test_what_a_worker_elsewhere_began_is_made_when_it_shows_no_life(
     watched: optuna.Study,
 ) -> None:

@@ -58,6 +58,7 @@ def assert_is_shared_well(url: str, n_workers: int, n_trials: int, how: str = "o
     assert len({trial.params["x"] for trial in study.trials}) == len(study.trials)
 
 
+@pytest.mark.slow
 def test_many_processes_share_an_sqlite_file_that_none_has_made(tmp_path: Path) -> None:
     assert_is_shared_well(f"sqlite:///{tmp_path / 'study.db'}", n_workers=4, n_trials=30)
 

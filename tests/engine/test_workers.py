@@ -196,7 +196,7 @@ def wait_for_trials(url: str, count: int, worker: subprocess.Popen[str]) -> None
 @pytest.mark.parametrize(
     ("sampler", "n_workers", "max_trial", "batch_size"),
     [
-        ("greedy", 2, 12, 3),
+        pytest.param("greedy", 2, 12, 3, marks=pytest.mark.slow),
         pytest.param("greedy", 4, 101, 8, marks=pytest.mark.slow),
         pytest.param("annealing", 4, 60, 1, marks=pytest.mark.slow),
         pytest.param("random_restart", 4, 100, 8, marks=pytest.mark.slow),
