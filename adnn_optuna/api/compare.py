@@ -23,7 +23,7 @@ from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.execution import check_executor, run_studies
+from adnn_optuna.engine.execution import check_executor, check_is_reached, run_studies
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
@@ -140,7 +140,7 @@ def compare(
     )
     arms, seeds = compared.arms, declarations.checked_seeds(seeds)
     of_run: LimitValues = {**given, "max_time": None} if stop_when_decided else given
-    check_executor(executor, storage)
+    check_executor(executor)
 
     def plan(label: str, seed: int) -> studies.Plan:
         searched, searcher, own = compared.of(label, seed)
@@ -162,6 +162,7 @@ def compare(
         progress_bar(n_trials, show=show_progress_bar, unit="trial") as bar,
     ):
         opened = open_storage(storage)
+        check_is_reached(opened, executor)
         before = patiently(declaration_of, opened, study_name)
         _check_same_kind(before, arguments, study_name)
         declaration = declarations.declared(

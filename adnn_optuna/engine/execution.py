@@ -26,8 +26,8 @@ from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import n_cores
 
 
-def check_executor(executor: object, storage: object) -> None:
-    """Refuse what runs no jobs, or in copies of this process, or cannot reach the storage."""
+def check_executor(executor: object) -> None:
+    """Refuse what runs no jobs, or in copies of this process."""
     wanted = "a concurrent.futures.Executor or None"
     check_type("executor", executor, futures.Executor | None, wanted)
     if isinstance(executor, futures.ProcessPoolExecutor):
@@ -37,8 +37,11 @@ def check_executor(executor: object, storage: object) -> None:
                 "executor forks this process, and in a copy TensorFlow waits for ever: give "
                 "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
             )
-    in_memory = (None, "sqlite://", "sqlite:///:memory:")
-    if executor is not None and (storage in in_memory or isinstance(storage, InMemoryStorage)):
+
+
+def check_is_reached(storage: BaseStorage, executor: object) -> None:
+    """Refuse an opened storage that no worker of an executor can reach."""
+    if executor is not None and isinstance(storage, InMemoryStorage):
         raise WrongValueError(
             "storage is in the memory of this process, where no worker of the executor can reach "
             "it; give the URL of a database."
