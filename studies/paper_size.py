@@ -261,15 +261,20 @@ def figures(results: Results) -> dict[str, go.Figure]:
     shown.update_layout(
         title=f"What the best of {results['setting']['trials']} trials gains on the test images, "
         "in the paper's training",
-        margin_b=130,
     )
     return {"": shown}
 
 
 def sentence(results: Results) -> str:
     """Return how the arms of each model that is done differ from luck, and which are open."""
-    judged_of = differences(results, accuracies, OF_LUCK)
-    parts = [said for name in judged_of if (said := of_luck(judged_of[name], name))]
+    of_luck = differences(results, accuracies, OF_LUCK)
+    of_repeats = differences(results, repeated, OF_REPEATS)
+    parts = [
+        f"{said}, and from a fresh seed each their winners repeat "
+        f"{against(of_repeats[name], UNMOVED)} over the unmoved network"
+        for name in of_luck
+        if (said := said_of_luck(of_luck[name], name))
+    ]
     n_planned = len(results["setting"]["seeds"])
     n_done = {name: len(of_units(results, name)) for name in PUBLISHED}
     if left := [f"{name} ({n})" for name, n in n_done.items() if n < n_planned]:
@@ -277,12 +282,18 @@ def sentence(results: Results) -> str:
     return "; ".join(parts)
 
 
-def of_luck(of_model: dict[tuple[str, str], PairedDifference], name: str) -> str:
+def said_of_luck(of_model: dict[tuple[str, str], PairedDifference], name: str) -> str:
     """Return how the searches of a model differ from luck; empty where that is open."""
-    rows = [d for d in of_model.values() if d.other == "random_restart"]
-    shown = [f"{NAMES.get(d.arm, d.arm)} {interval(d)} pp ({d.verdict})" for d in rows]
-    is_open = None in {d.verdict for d in rows}
-    return "" if is_open else f"{name}, against random restarts: {', '.join(shown)}"
+    shown = against(of_model, "random_restart")
+    return shown and f"{name}, against random restarts: {shown}"
+
+
+def against(of_model: dict[tuple[str, str], PairedDifference], other: str) -> str:
+    """Return how the searches of a model differ from another arm; empty where that is open."""
+    rows = [d for d in of_model.values() if d.other == other]
+    if None in {d.verdict for d in rows}:
+        return ""
+    return ", ".join(f"{NAMES.get(d.arm, d.arm)} {interval(d)} pp ({d.verdict})" for d in rows)
 
 
 def claims(results: Results) -> list[Claim]:
@@ -290,7 +301,7 @@ def claims(results: Results) -> list[Claim]:
     rows = []
     for name in PUBLISHED:
         n_done, n_planned = len(of_units(results, name)), len(results["setting"]["seeds"])
-        said = of_luck(judged_of[name], name) if n_done else ""
+        said = said_of_luck(judged_of[name], name) if n_done else ""
         verdict = "open"
         if said:
             found = judged_of[name]["greedy", "random_restart"].verdict

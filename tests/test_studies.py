@@ -183,6 +183,9 @@ def test_a_model_whose_planned_seeds_are_not_done_has_no_verdict(figures: Any) -
     assert " worse | +0.00 (+0.00 to +0.00) equivalent |" in text
     assert "| FMNIST-4 | +2.30 open |" in text
     assert study.POOLED not in text
+    said = study.sentence(done)
+    assert "annealing +0.00 (+0.00 to +0.00) pp (equivalent), and from a fresh seed each" in said
+    assert re.search(r"repeat Algorithm 1 \+0.00 \(.* pp \(undecided\), annealing \+3.35 ", said)
     verdicts = {claim.claim.split()[-1]: claim.verdict for claim in study.claims(done)}
     worse = "not reproduced: against random restarts, Algorithm 1 is worse"
     assert (verdicts["MNIST-4"], verdicts["FMNIST-4"]) == (worse, "open")
