@@ -68,15 +68,19 @@ def run_studies(
             with lock:
                 bar.update(n_trials)
 
-    if executor is None:
-        # A user's own function may be no matter of several threads.
-        is_own = any(isinstance(plan.objective, KeyedObjective) for plan in plans)
-        with futures.ThreadPoolExecutor(1 if is_own else n_cores(), "run") as threads:
+    # A user's own function may be no matter of several threads.
+    is_own = any(isinstance(plan.objective, KeyedObjective) for plan in plans)
+    own = futures.ThreadPoolExecutor(1 if is_own else n_cores(), "run")
+    with own if executor is None else contextlib.nullcontext(executor) as workers:
+        if isinstance(workers, futures.ThreadPoolExecutor):
             pairs = zip(plans, opened, strict=True)
-            _finish([threads.submit(_run_one, stop, count, *pair) for pair in pairs], stop)
-    else:
-        elsewhere = [executor.submit(_run_elsewhere, plan, storage) for plan in plans]
-        _finish(elsewhere, stop, count)
+            runs = [workers.submit(_run_one, stop, count, *pair) for pair in pairs]
+            try:
+                _finish(runs, stop)
+            finally:
+                futures.wait(runs)
+        else:
+            _finish([workers.submit(_run_elsewhere, p, storage) for p in plans], stop, count)
     if stop.is_set():
         raise KeyboardInterrupt
 

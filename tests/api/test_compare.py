@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
+from compare_worker import Cluster
 from optuna.trial import TrialState
 from search_worker import make_objective
 from stored_studies import store_comparison
@@ -350,7 +351,7 @@ def test_a_cluster_compares_as_one_process_does(tmp_path: Path) -> None:
 
 def test_a_grid_that_a_worker_exhausted_is_not_gone_through_again(tmp_path: Path) -> None:
     grid = optuna.samplers.GridSampler({"weight_offset_0": [0.0, 0.1], "bias_offset_0": [0.1]})
-    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+    with Cluster() as executor:
         comparison = adnn.compare(
             make_objective(),
             {"grid": grid},

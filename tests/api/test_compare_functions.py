@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from compare_worker import n_completed
+from compare_worker import Cluster, n_completed
 from optuna.trial import TrialState
 from shown_pages import text_of
 
@@ -266,11 +266,25 @@ class TestGoingOn:
         with pytest.raises(ValueError, match="evaluated 1 times afresh"):
             compare(**settings, confirm=2)
 
-    def test_by_an_executor(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("kind", [futures.ThreadPoolExecutor, Cluster])
+    def test_by_an_executor(self, tmp_path: Path, kind: type[futures.Executor]) -> None:
         url = f"sqlite:///{tmp_path}/c.db"
-        with futures.ThreadPoolExecutor(2) as threads:
-            found = compare(storage=url, executor=threads, max_trial=3, seeds=range(2))
+        with kind() as workers:
+            found = compare(storage=url, executor=workers, max_trial=3, seeds=range(2))
         assert values_of(found) == values_of(compare(max_trial=3, seeds=range(2)))
+
+    def test_the_threads_of_an_executor_are_interrupted(self, tmp_path: Path) -> None:
+        def interrupted(trial: Any) -> float:
+            if trial.number == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.1)
+            return float(trial.suggest_float("x", 0, 1))
+
+        url = f"sqlite:///{tmp_path}/c.db"
+        with futures.ThreadPoolExecutor(1) as threads, pytest.raises(KeyboardInterrupt):
+            compare(interrupted, storage=url, executor=threads, max_trial=40, seeds=range(2))
+        studies = optuna.get_all_study_summaries(url)
+        assert sum(study.n_trials for study in studies) < 10
 
     @pytest.mark.slow
     def test_killed_ten_times_it_says_the_same(self, tmp_path: Path) -> None:
