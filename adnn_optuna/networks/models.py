@@ -290,10 +290,13 @@ def compiled_training(model: keras.Model) -> Training | None:
         )
     for part in ("optimizer", "loss"):
         check_is_all_in_config(part, getattr(model, part))
-    for name in _REFUSED:
-        if settings.get(name):
-            said = f"The model was compiled with {name}={settings[name]!r}"
-            raise WrongValueError(f"{said}, which trainings here do not use; {how}.")
+    refused = {name: settings[name] for name in _REFUSED if settings.get(name)}
+    is_scaled = hasattr(model.optimizer, "inner_optimizer")
+    if model.dtype_policy.name == "mixed_float16" and not is_scaled:
+        refused["auto_scale_loss"] = False  # Which Keras does not write.
+    for name, value in refused.items():
+        said = f"The model was compiled with {name}={value!r}"
+        raise WrongValueError(f"{said}, which trainings here do not use; {how}.")
     metrics = settings.get("metrics") or []
     try:
         return Training(
