@@ -97,7 +97,7 @@ def _check_finite(where: str, name: str, array: NDArray[Any], dtype: _Float) -> 
 
 
 def _checked_targets(where: str, name: str, values: Any) -> NDArray[Any]:
-    """Return the targets of a regression, of shape (n,) or (n, k), checked but not converted."""
+    """Return the targets of a regression, of shape (n,) or (n, k), floats of any size."""
     array = _numbers(_column(where, name, values))
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or 0 in array.shape[1:]:
         raise WrongValueError(
@@ -113,7 +113,7 @@ def _checked_targets(where: str, name: str, values: Any) -> NDArray[Any]:
             f"{where}: {name} varies so little beside its size that float32 loses it: subtract "
             "its mean, or another number like it."
         )
-    return array
+    return array if array.dtype.kind == "f" else exact
 
 
 def read_targets(where: str, suffix: str, values: Any, task: str, n: int) -> NDArray[Any]:

@@ -251,6 +251,9 @@ class TestRegression:
         data = Dataset.from_arrays(np.arange(N)[:, None], y, task="regression", scale="none")
         assert (data.task, data.num_classes, data.n_outputs) == ("regression", None, n_targets)
         assert data.y_train.dtype == np.float32
+        whole = (y * 2).astype(int)
+        twice = Dataset.from_arrays(np.arange(N)[:, None], whole, task="regression", scale="none")
+        np.testing.assert_array_equal(twice.y_test, data.y_test * 2)
         for part in (data, data.redrawn(3)):
             for split in SPLITS:
                 rows = getattr(part, f"x_{split}")[:, 0].astype(int)
