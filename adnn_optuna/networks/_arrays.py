@@ -36,7 +36,7 @@ def plain(where: str, name: str, values: Any) -> NDArray[Any]:
             return array
         objects = np.asarray(values, dtype=object)
     except (TypeError, ValueError) as error:
-        raise WrongValueError(f"{where}: {name} is no array ({error}).") from None
+        raise WrongValueError(f"{where}: {name} is no array ({error}): pad samples.") from None
     # NumPy makes "1" of a 1, and "nan" of what is missing, where others are strings.
     for kind, dtype in ((str, np.str_), (bytes, np.bytes_), (Real | np.bool_, None)):
         if objects.size and all(isinstance(value, kind) for value in objects.flat):

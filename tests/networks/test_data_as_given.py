@@ -402,12 +402,13 @@ class TestTables:
     @pytest.mark.parametrize(
         ("raw", "message"),
         [
-            (FRAME.drop(columns="age"), "columns 'city', 'member', 'size', but must have"),
-            (FRAME.assign(more=1), "but must have each of 'age', 'city', 'member', 'size' once"),
+            (FRAME.drop(columns="age"), "each once, but differs in 'age': rename"),
+            (FRAME.assign(more=1), "each once, but differs in 'more'"),
             (FRAME.assign(city="Paris"), "'city' of raw has the categories 'Paris', .* 'Bern'"),
             (FRAME.assign(age="old"), "'age' of raw must be numbers"),
             (FRAME.assign(age=np.where(FRAME.age > 70, np.nan, 1)), r"lacks .* 'age' \(7 rows\)"),
             (X, "raw is no table of the columns 'age'"),
+            (FRAME.iloc[0], "raw is no table of the columns 'age'"),
         ],
     )
     def test_other_columns_are_refused(self, raw: Any, message: str) -> None:
