@@ -103,7 +103,7 @@ class Scores:
         loss = tf.reduce_sum(tf.cast(self.loss(labels, outputs), tf.float64))
         # As in Keras, the loss is that of the training, with what the model's layers add.
         for own_loss in own_losses:
-            loss += labels.shape[0] * tf.cast(own_loss, tf.float64)
+            loss += labels.shape[0] * tf.reduce_sum(tf.cast(own_loss, tf.float64))
         own = self._own(labels, outputs)
         sums = [total + value for total, value in zip(totals, (*own, loss), strict=False)]
         for metric, adapt, state in self._states(totals):
