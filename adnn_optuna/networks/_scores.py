@@ -206,7 +206,12 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
 
     def per_row(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         targets = labels if is_sparse else _targets(head, labels)
-        return loss(targets, tf.cast(outputs, tf.float32), **options)
+        losses = loss(targets, tf.cast(outputs, tf.float32), **options)
+        if losses.shape.rank == 0:  # As in Keras, that of a whole batch is that of each example.
+            losses = tf.broadcast_to(losses, tf.shape(outputs)[:1])
+        for _ in losses.shape[1:]:  # As in Keras, of each output.
+            losses = tf.reduce_mean(losses, -1)
+        return losses
 
     try:
         shape = per_row(*_example(head)).shape
