@@ -217,14 +217,17 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
     """Refuse what Keras does not know, or cannot make in these shapes."""
     import keras
 
-    units = keras.ops.zeros((1, 2))
     try:
-        outputs = keras.activations.get(mlp.activation)(units)
-    # A TypeError from what needs more arguments than a name can give, such as "threshold".
-    except (ValueError, TypeError):
+        outputs = keras.activations.get(mlp.activation)(keras.ops.zeros((1, 2)))
+        _initializer(mlp.kernel_initializer)(0)(kernel_shape, dtype="float32")
+        _initializer(mlp.bias_initializer)(0)(bias_shape, dtype="float32")
+    # Keras, NumPy and TensorFlow each refuse in their own way.
+    except Exception as error:
+        if _checks.is_out_of_memory(error):
+            raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
         raise WrongValueError(
-            f"Keras knows no activation {mlp.activation!r} that needs nothing but its name; see "
-            "keras.activations for the names."
+            f"Keras cannot make {mlp!r} ({_checks.first_line(error):.200}); see keras.activations "
+            "and keras.initializers for the names, their arguments and what they can make."
         ) from None
     # Keras's "glu" has half as many outputs as inputs, which no size of a layer can tell.
     if tuple(outputs.shape) != (1, 2):
@@ -232,18 +235,6 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
             f"The activation {mlp.activation!r} changes the number of units, which no hidden "
             "layer of an MLP can; use another one, or a callable that returns a keras.Model."
         )
-    for name, shape in (("kernel_initializer", kernel_shape), ("bias_initializer", bias_shape)):
-        spec = getattr(mlp, name)
-        try:
-            _initializer(spec)(0)(shape, dtype="float32")
-        # Keras, NumPy and TensorFlow each refuse in their own way.
-        except Exception as error:
-            if _checks.is_out_of_memory(error):
-                raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
-            raise WrongValueError(
-                f"Keras cannot make values of shape {shape} by the {name} {spec!r}; see "
-                "keras.initializers for the names, their arguments and what they can make."
-            ) from None
 
 
 def _initializer(spec: str | dict[str, Any]) -> Callable[[int], keras.initializers.Initializer]:
