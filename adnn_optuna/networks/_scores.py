@@ -165,13 +165,13 @@ def _example(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
     return labels, tf.fill((3, head.size), 0.5)
 
 
-def made(kind: Any, settings: Settings, *, takes_logits: bool) -> tuple[Any, str]:
-    """Return a loss or metric of Keras and its name; ``kind`` is the module of such."""
+def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
+    """Return a loss or metric of a head and its name; ``kind`` is Keras's module of such."""
     name = settings if isinstance(settings, str) else str(settings["class_name"])
     what = "loss" if kind is keras.losses else "metric"
     settings = copy.deepcopy(settings)  # Keras fills it in.
-    if isinstance(settings, dict) and "from_logits" in settings["config"]:
-        settings["config"]["from_logits"] = takes_logits
+    if head.num_classes and isinstance(settings, dict) and "from_logits" in settings["config"]:
+        settings["config"]["from_logits"] = not head.are_probabilities
     own = keras.saving.get_registered_object(settings) if isinstance(settings, str) else None
     try:
         part = own or kind.get(settings)
@@ -189,8 +189,7 @@ def made(kind: Any, settings: Settings, *, takes_logits: bool) -> tuple[Any, str
 
 def loss_function(settings: Settings, head: Head) -> PerRow:
     """Return a Keras loss as a function of labels and outputs, with one value per example."""
-    from_logits = not head.are_probabilities
-    loss, name = made(keras.losses, settings, takes_logits=from_logits)
+    loss, name = made(keras.losses, settings, head)
     known = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}
     for option, values in known.items() if isinstance(settings, dict) else ():
         if (value := getattr(loss, option, values[0])) not in values:
@@ -200,8 +199,8 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
             )
     if isinstance(loss, keras.losses.Loss):
         loss = getattr(loss, "fn", loss.call) if isinstance(settings, str) else loss.call
-    takes_logits = "from_logits" in inspect.signature(loss).parameters
-    options = {"from_logits": from_logits} if takes_logits else {}
+    takes_logits = head.num_classes and "from_logits" in inspect.signature(loss).parameters
+    options = {"from_logits": not head.are_probabilities} if takes_logits else {}
     is_sparse = "sparse" in name.lower()
 
     def per_row(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
@@ -231,7 +230,7 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
 
 def keras_metric(settings: Settings, head: Head) -> _Metric:
     """Return a Keras metric, and what makes its arguments of labels and outputs."""
-    metric, name = made(keras.metrics, settings, takes_logits=False)
+    metric, name = made(keras.metrics, settings, head.of_predictions)
     if head.num_classes is None and ("accuracy" in name.lower() or _is_of_one_class(metric)):
         raise WrongValueError(
             f"The metric {name!r} is of classes, which a regression has none of; use r2, rmse, "

@@ -54,6 +54,11 @@ class Head:
     are_probabilities: bool = False
 
     @property
+    def of_predictions(self) -> Head:
+        """The head whose outputs are what this one's predict, see :func:`predictions`."""
+        return dataclasses.replace(self, are_probabilities=self.num_classes is not None)
+
+    @property
     def default_loss(self) -> str:
         """The Keras loss where none is given."""
         if self.num_classes is None:

@@ -12,9 +12,10 @@ import sklearn.metrics
 from search_worker import quick_training
 
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.networks._scores import loss_function
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
-from adnn_optuna.networks.network import build_architecture
+from adnn_optuna.networks.network import Head, build_architecture
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
 
@@ -78,6 +79,17 @@ def test_metrics_of_two_classes_are_those_of_scikit_learn(
     assert 0 < expected["recall"] < 1
     found = {name: run.metrics[f"val_{name}"] for name in expected}
     assert found == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_the_loss_of_a_regression_says_itself_whether_it_is_of_logits(
+    *, from_logits: bool
+) -> None:
+    loss = keras.losses.BinaryCrossentropy(from_logits=from_logits)
+    targets, outputs = np.eye(3, dtype=np.float32), np.full((3, 3), 0.9, np.float32)
+    for given in (loss, "binary_crossentropy")[: 1 if from_logits else 2]:
+        found = loss_function(Training(loss=given).loss or "", Head(None, 3))(targets, outputs)
+        assert np.mean(found) == pytest.approx(float(loss(targets, outputs)), rel=1e-6)
 
 
 def test_the_positive_label_is_named(logs: pytest.LogCaptureFixture) -> None:
