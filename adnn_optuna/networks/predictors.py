@@ -126,6 +126,8 @@ class Predictor:
 
     def outputs(self, inputs: np.ndarray) -> np.ndarray:
         """Return the outputs of one network, or the mean predictions of several."""
+        if (found := inputs.shape[1:]) != (wanted := self.trainer.dataset.x_train.shape[1:]):
+            raise WrongValueError(f"A sample must have the shape {wanted}, but one has {found}.")
         of_each = [self.trainer.outputs(weights, inputs) for weights in self.weights]
         if len(of_each) == 1:
             return of_each[0]
