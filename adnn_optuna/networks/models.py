@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adnn_optuna import _checks
 from adnn_optuna._attributes import Metrics
-from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError, logger
+from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError
 from adnn_optuna.networks.keras_settings import (
     check_is_all_in_config,
     checked_rate,
@@ -313,12 +313,7 @@ def completed(training: Training, compiled: Training | None, default_loss: str) 
     changes: dict[str, Any] = {}
     if compiled is not None:
         for name in ("optimizer", "loss"):
-            given, own = getattr(training, name), getattr(compiled, name)
-            if given is None:
-                changes[name] = own
-            elif given != own:
-                said = "The training's %s is %s, not that which the model was compiled with."
-                logger.info(said, name, given)
+            changes[name] = getattr(training, name) or getattr(compiled, name)
         changes["metrics"] = (
             *compiled.metrics,
             *(metric for metric in training.metrics if metric not in compiled.metrics),
