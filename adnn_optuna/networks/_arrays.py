@@ -156,7 +156,7 @@ def _read_labels(where: str, name: str, values: Any) -> NDArray[Any]:
         if not (((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all()):
             raise WrongValueError(
                 f"{where}: the rows of {name}, of shape {array.shape}, are not one-hot: give one "
-                'label for each sample, or, for numbers to predict, task="regression".'
+                'label for each sample, or, for numbers or several labels, task="regression".'
             )
         # A table of one-hot rows names the classes.
         names = np.asarray(getattr(values, "columns", range(array.shape[1])))

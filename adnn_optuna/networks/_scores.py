@@ -231,7 +231,10 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
 def keras_metric(settings: Settings, head: Head) -> _Metric:
     """Return a Keras metric, and what makes its arguments of labels and outputs."""
     metric, name = made(keras.metrics, settings, head.of_predictions)
-    if head.num_classes is None and ("accuracy" in name.lower() or _is_of_one_class(metric)):
+    # Several labels of an example are a regression on 0 and 1.
+    is_of_labels = "binary" in name.lower() or getattr(metric, "multi_label", False)
+    is_of_classes = "accuracy" in name.lower() or _is_of_one_class(metric)
+    if head.num_classes is None and is_of_classes and not is_of_labels:
         raise WrongValueError(
             f"The metric {name!r} is of classes, which a regression has none of; use r2, rmse, "
             "mae or another one of numbers."

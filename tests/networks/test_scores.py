@@ -12,7 +12,7 @@ import sklearn.metrics
 from search_worker import quick_training
 
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.networks._scores import loss_function
+from adnn_optuna.networks._scores import Scores, loss_function
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import Head, build_architecture
@@ -136,6 +136,21 @@ def test_a_metric_of_classes_is_refused_for_a_regression(metric: Any) -> None:
     data = Dataset.from_arrays(X, X[:, 0], task="regression")
     with pytest.raises(WrongValueError, match="is of classes, which a regression has none of"):
         Trainer(build_architecture(MLP(), (3,), None), Training(metrics=(metric,)), data)
+
+
+@pytest.mark.parametrize(
+    "metric", ["binary_accuracy", metrics.AUC(multi_label=True, num_labels=2)]
+)
+def test_metrics_of_several_labels_are_those_of_keras(metric: Any) -> None:
+    labels = (X[:, :2] > 0).astype(np.float32)
+    outputs = np.clip(labels * 0.4 + RNG.random(labels.shape), 0, 1).astype(np.float32)
+    known = Training(metrics=(metric,)).metrics
+    scores = Scores(Head(None, 2), "binary_crossentropy", known)
+    totals = scores.add(labels, outputs, [], scores.nothing)
+    [*_, found] = scores.results("val", totals, labels).values()
+    expected = keras.metrics.get(metric)
+    expected.update_state(labels, outputs)
+    assert found == pytest.approx(float(expected.result()), rel=1e-6)
 
 
 def test_two_metrics_of_one_name_are_told_apart() -> None:
