@@ -222,18 +222,22 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
     """Refuse what Keras does not know, or cannot make in these shapes."""
     import keras
 
-    try:
-        outputs = keras.activations.get(mlp.activation)(keras.ops.zeros((1, 2)))
-        _initializer(mlp.kernel_initializer)(0)(kernel_shape, dtype="float32")
-        _initializer(mlp.bias_initializer)(0)(bias_shape, dtype="float32")
-    # Keras, NumPy and TensorFlow each refuse in their own way.
-    except Exception as error:
-        if _checks.is_out_of_memory(error):
-            raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
-        raise WrongValueError(
-            f"Keras cannot make {mlp!r} ({_checks.first_line(error):.200}); see keras.activations "
-            "and keras.initializers for the names, their arguments and what they can make."
-        ) from None
+    shapes = {"kernel_initializer": kernel_shape, "bias_initializer": bias_shape}
+    for name, shape in (shapes | {"activation": (1, 2)}).items():
+        spec = getattr(mlp, name)
+        try:
+            if name in shapes:
+                _initializer(spec)(0)(shape, dtype="float32")
+            else:
+                outputs = keras.activations.get(spec)(keras.ops.zeros(shape))
+        # Keras, NumPy and TensorFlow each refuse in their own way.
+        except Exception as error:
+            if _checks.is_out_of_memory(error):
+                raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
+            raise WrongValueError(
+                f"Keras cannot make values of shape {shape} by the {name} {spec!r}; see "
+                f"keras.{name.split('_')[-1]}s for names and arguments, and what they can make."
+            ) from None
     # Keras's "glu" has half as many outputs as inputs, which no size of a layer can tell.
     if tuple(outputs.shape) != (1, 2):
         raise WrongValueError(

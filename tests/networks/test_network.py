@@ -202,11 +202,11 @@ def test_constant_initializers() -> None:
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
-        ({"activation": "rleu"}, "cannot make MLP.* activation='rleu'"),
+        ({"activation": "rleu"}, "activation 'rleu'; see keras.activations"),
         ({"activation": "glu"}, "'glu' changes the number of units"),
-        ({"activation": "threshold"}, "threshold.* missing 2 required"),
-        ({"kernel_initializer": "constant"}, "kernel_initializer='constant'"),
-        ({"bias_initializer": "Initializer"}, "bias_initializer='Initializer'"),
+        ({"activation": "threshold"}, "activation 'threshold'"),
+        ({"kernel_initializer": "constant"}, "kernel_initializer 'constant'"),
+        ({"bias_initializer": "Initializer"}, "bias_initializer 'Initializer'"),
         (
             {"kernel_initializer": {"class_name": "Constant", "config": {"value": [1, 2]}}},
             "kernel_initializer",
@@ -215,8 +215,8 @@ def test_constant_initializers() -> None:
             {"bias_initializer": {"class_name": "Constant", "config": {"value": "x"}}},
             "bias_initializer",
         ),
-        ({"kernel_initializer": "glorot"}, "kernel_initializer='glorot'"),
-        ({"bias_initializer": "orthogonal"}, "bias_initializer='orthogonal'"),
+        ({"kernel_initializer": "glorot"}, "kernel_initializer 'glorot'"),
+        ({"bias_initializer": "orthogonal"}, "bias_initializer 'orthogonal'"),
         (
             {"kernel_initializer": {"class_name": "HeNormal", "config": {"gain": 2}}},
             "kernel_initializer",
