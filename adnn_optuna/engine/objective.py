@@ -287,7 +287,6 @@ class InitOffsetObjective(Experiment):
             if baseline.status in ("complete", "diverged"):
                 patiently(objective.set_baseline, study, baseline.metrics)
         outcomes = [
-            # One that had ended by then is not.
             objective._outcome(run, is_pruned=run.epochs > pruned.get(i, run.epochs))
             for i, run in enumerate(runs[: len(trials)])
         ]

@@ -149,7 +149,8 @@ class Scores:
 
 def _is_of_one_class(metric: keras.metrics.Metric) -> bool:
     kinds = tuple(getattr(keras.metrics, name) for name in _OF_ONE_CLASS)
-    return isinstance(metric, kinds) and getattr(metric, "average", None) is None
+    is_of_several = getattr(metric, "average", None) or getattr(metric, "multi_label", False)
+    return isinstance(metric, kinds) and not is_of_several
 
 
 def _targets(head: Head, labels: tf.Tensor) -> tf.Tensor:
@@ -231,10 +232,9 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
 def keras_metric(settings: Settings, head: Head) -> _Metric:
     """Return a Keras metric, and what makes its arguments of labels and outputs."""
     metric, name = made(keras.metrics, settings, head.of_predictions)
-    # Several labels of an example are a regression on 0 and 1.
-    is_of_labels = "binary" in name.lower() or getattr(metric, "multi_label", False)
-    is_of_classes = "accuracy" in name.lower() or _is_of_one_class(metric)
-    if head.num_classes is None and is_of_classes and not is_of_labels:
+    # Several labels of an example are a regression on 0 and 1, with an accuracy of each.
+    is_of_all = "accuracy" in name.lower() and "binary" not in name.lower()
+    if head.num_classes is None and (is_of_all or _is_of_one_class(metric)):
         raise WrongValueError(
             f"The metric {name!r} is of classes, which a regression has none of; use r2, rmse, "
             "mae or another one of numbers."

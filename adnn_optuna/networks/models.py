@@ -312,8 +312,7 @@ def completed(training: Training, compiled: Training | None, default_loss: str) 
     """Return what a network is trained by: as asked for, as it was compiled, or by default."""
     changes: dict[str, Any] = {}
     if compiled is not None:
-        for name in ("optimizer", "loss"):
-            changes[name] = getattr(training, name) or getattr(compiled, name)
+        changes = {k: getattr(training, k) or getattr(compiled, k) for k in ("optimizer", "loss")}
         changes["metrics"] = (
             *compiled.metrics,
             *(metric for metric in training.metrics if metric not in compiled.metrics),

@@ -359,8 +359,7 @@ def _encode(
             said = f"{where}: {name} is no table of the columns {named(names)}"
             raise WrongValueError(f"{said} ({error}).") from None
     table = raw.set_axis(raw.columns.map(str), axis=1).infer_objects()
-    twice = table.columns[table.columns.duplicated()]
-    if wrong := [*sorted(set(table.columns) ^ set(names)), *twice]:
+    if wrong := [*sorted({*table} ^ {*names}), *table.columns[table.columns.duplicated()]]:
         raise WrongValueError(
             f"{where}: {name} must have the columns of the data set, each once, but differs in "
             f"{named(wrong)}: rename, add or drop some."
