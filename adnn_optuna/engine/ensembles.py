@@ -76,5 +76,4 @@ class EnsembleObjective(OneTrialObjective):
     def take_tested(self, params: dict[str, Any]) -> tuple[Run, Average] | None:
         """Return the unmoved network and the average if these are what was trained last, once."""
         known, self._tested = self._tested, None  # It is large.
-        is_same = known is not None and known[0] == (self.seed, params["members"])
-        return known[1:] if known is not None and is_same else None
+        return known[1:] if known and known[0] == (self.seed, params["members"]) else None

@@ -202,7 +202,7 @@ class Experiment:
         key = repr(sorted(of_model.params.items()))
         if (found := self._of_networks.get(key)) is None:
             if hasattr(made, "stateless_call"):  # A model of Keras, which is to be a fresh one.
-                made = functools.partial(_call, model, dict(params))
+                made = functools.partial(model, FixedTrial(dict(params)))
             found = type(self)(**{**self.settings, "model": made, "training": training})
             suggested = {*of_model.params, *of_training.params}
             if both := next((name for name in found.distributions if name in suggested), None):
@@ -327,10 +327,6 @@ def takes_trial(function: object) -> bool:
     except (TypeError, ValueError):  # Not every function of an extension module tells it.
         return False
     return len([p for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]) == 1
-
-
-def _call(function: Callable[[Any], keras.Model], params: dict[str, Any]) -> keras.Model:
-    return function(FixedTrial(params))
 
 
 def _is_own(metric: str | dict[str, Any], name: str) -> bool:

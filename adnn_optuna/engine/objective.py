@@ -255,14 +255,13 @@ class InitOffsetObjective(Experiment):
         is_first = stored.BASELINE_METRICS not in patiently(lambda: study.user_attrs)
         if is_first and unmoved not in starts:
             starts.append(unmoved)
-        pruned: set[int] = set()
+        pruned: dict[int, int] = {}  # After how many epochs.
 
         def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
             if run >= len(trials):
                 return False
-            is_last = epoch == objective.training.epochs - 1
             if run not in pruned and _is_to_end(trials[run], metrics[self.metric], epoch):
-                pruned.update(() if is_last else (run,))
+                pruned[run] = epoch + 1
             # The baseline is needed to its end.
             return run in pruned and not (is_first and starts[run] == unmoved)
 
@@ -288,7 +287,7 @@ class InitOffsetObjective(Experiment):
             if baseline.status in ("complete", "diverged"):
                 patiently(objective.set_baseline, study, baseline.metrics)
         outcomes = [
-            objective._outcome(run, is_pruned=i in pruned)
+            objective._outcome(run, is_pruned=run.epochs > pruned.get(i, run.epochs))
             for i, run in enumerate(runs[: len(trials)])
         ]
         if self.is_of_trial and patiently(self._is_best, trials[0], outcomes[0].value):

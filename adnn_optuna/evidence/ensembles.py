@@ -13,7 +13,6 @@ from adnn_optuna.engine.evaluations import Evaluation, Findings
 from adnn_optuna.evidence.confirmation import Estimate, difference_from_usual
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.network import Head
-from adnn_optuna.networks.predictors import head_of_predictions
 
 
 @dataclasses.dataclass
@@ -57,7 +56,7 @@ class EnsembleFacts(Findings):
     def _scores(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
         """Return the score of the average of predictions on each test example."""
         mean = np.mean(predictions, axis=0)
-        return head_of_predictions(self.head).scores(mean, self.dataset.y_test)
+        return self.head.of_predictions.scores(mean, self.dataset.y_test)
 
     @functools.cached_property
     def _member_scores(self) -> np.ndarray:
@@ -103,7 +102,7 @@ class EnsembleFacts(Findings):
         if self.n_members < 2:
             return math.nan
         if self.head.num_classes is not None:
-            head = head_of_predictions(self.head)
+            head = self.head.of_predictions
             classes = [head.predicted(of_member) for of_member in self._predictions]
             return fmean(float((a != b).mean()) for a, b in itertools.combinations(classes, 2))
         variances = self.dataset.y_test.reshape(len(self.dataset.y_test), -1).var(axis=0)

@@ -36,7 +36,7 @@ def plain(where: str, name: str, values: Any) -> NDArray[Any]:
             return array
         objects = np.asarray(values, dtype=object)
     except (TypeError, ValueError) as error:
-        raise WrongValueError(f"{where}: {name} is no array ({error}).") from None
+        raise WrongValueError(f"{where}: {name} is no array ({error}): pad samples.") from None
     # NumPy makes "1" of a 1, and "nan" of what is missing, where others are strings.
     for kind, dtype in ((str, np.str_), (bytes, np.bytes_), (Real | np.bool_, None)):
         if objects.size and all(isinstance(value, kind) for value in objects.flat):
@@ -97,7 +97,7 @@ def _check_finite(where: str, name: str, array: NDArray[Any], dtype: _Float) -> 
 
 
 def _checked_targets(where: str, name: str, values: Any) -> NDArray[Any]:
-    """Return the targets of a regression, of shape (n,) or (n, k), checked but not converted."""
+    """Return the targets of a regression, of shape (n,) or (n, k), floats of any size."""
     array = _numbers(_column(where, name, values))
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or 0 in array.shape[1:]:
         raise WrongValueError(
@@ -113,7 +113,7 @@ def _checked_targets(where: str, name: str, values: Any) -> NDArray[Any]:
             f"{where}: {name} varies so little beside its size that float32 loses it: subtract "
             "its mean, or another number like it."
         )
-    return array
+    return array if array.dtype.kind == "f" else exact
 
 
 def read_targets(where: str, suffix: str, values: Any, task: str, n: int) -> NDArray[Any]:
@@ -156,7 +156,7 @@ def _read_labels(where: str, name: str, values: Any) -> NDArray[Any]:
         if not (((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all()):
             raise WrongValueError(
                 f"{where}: the rows of {name}, of shape {array.shape}, are not one-hot: give one "
-                'label for each sample, or, for numbers to predict, task="regression".'
+                'label for each sample, or, for numbers or several labels, task="regression".'
             )
         # A table of one-hot rows names the classes.
         names = np.asarray(getattr(values, "columns", range(array.shape[1])))

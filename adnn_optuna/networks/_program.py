@@ -220,7 +220,7 @@ class Program:
             loss = tf.reduce_mean(losses)
             # What the model's own layers add, such as a regularizer.
             for own_loss in self._model.losses:
-                loss += tf.cast(own_loss, loss.dtype)
+                loss += tf.reduce_sum(tf.cast(own_loss, loss.dtype))
             loss = self._optimizer.scale_loss(loss)
         gradients = tape.gradient(loss, [v.value for v in variables])
         self._optimizer.apply(gradients, variables)

@@ -103,7 +103,7 @@ class Scores:
         loss = tf.reduce_sum(tf.cast(self.loss(labels, outputs), tf.float64))
         # As in Keras, the loss is that of the training, with what the model's layers add.
         for own_loss in own_losses:
-            loss += labels.shape[0] * tf.cast(own_loss, tf.float64)
+            loss += labels.shape[0] * tf.reduce_sum(tf.cast(own_loss, tf.float64))
         own = self._own(labels, outputs)
         sums = [total + value for total, value in zip(totals, (*own, loss), strict=False)]
         for metric, adapt, state in self._states(totals):
@@ -149,7 +149,8 @@ class Scores:
 
 def _is_of_one_class(metric: keras.metrics.Metric) -> bool:
     kinds = tuple(getattr(keras.metrics, name) for name in _OF_ONE_CLASS)
-    return isinstance(metric, kinds) and getattr(metric, "average", None) is None
+    is_of_several = getattr(metric, "average", None) or getattr(metric, "multi_label", False)
+    return isinstance(metric, kinds) and not is_of_several
 
 
 def _targets(head: Head, labels: tf.Tensor) -> tf.Tensor:
@@ -165,13 +166,13 @@ def _example(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
     return labels, tf.fill((3, head.size), 0.5)
 
 
-def made(kind: Any, settings: Settings, *, takes_logits: bool) -> tuple[Any, str]:
-    """Return a loss or metric of Keras and its name; ``kind`` is the module of such."""
+def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
+    """Return a loss or metric of a head and its name; ``kind`` is Keras's module of such."""
     name = settings if isinstance(settings, str) else str(settings["class_name"])
     what = "loss" if kind is keras.losses else "metric"
     settings = copy.deepcopy(settings)  # Keras fills it in.
-    if isinstance(settings, dict) and "from_logits" in settings["config"]:
-        settings["config"]["from_logits"] = takes_logits
+    if head.num_classes and isinstance(settings, dict) and "from_logits" in settings["config"]:
+        settings["config"]["from_logits"] = not head.are_probabilities
     own = keras.saving.get_registered_object(settings) if isinstance(settings, str) else None
     try:
         part = own or kind.get(settings)
@@ -189,8 +190,7 @@ def made(kind: Any, settings: Settings, *, takes_logits: bool) -> tuple[Any, str
 
 def loss_function(settings: Settings, head: Head) -> PerRow:
     """Return a Keras loss as a function of labels and outputs, with one value per example."""
-    from_logits = not head.are_probabilities
-    loss, name = made(keras.losses, settings, takes_logits=from_logits)
+    loss, name = made(keras.losses, settings, head)
     known = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}
     for option, values in known.items() if isinstance(settings, dict) else ():
         if (value := getattr(loss, option, values[0])) not in values:
@@ -200,13 +200,18 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
             )
     if isinstance(loss, keras.losses.Loss):
         loss = getattr(loss, "fn", loss.call) if isinstance(settings, str) else loss.call
-    takes_logits = "from_logits" in inspect.signature(loss).parameters
-    options = {"from_logits": from_logits} if takes_logits else {}
+    takes_logits = head.num_classes and "from_logits" in inspect.signature(loss).parameters
+    options = {"from_logits": not head.are_probabilities} if takes_logits else {}
     is_sparse = "sparse" in name.lower()
 
     def per_row(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         targets = labels if is_sparse else _targets(head, labels)
-        return loss(targets, tf.cast(outputs, tf.float32), **options)
+        losses = loss(targets, tf.cast(outputs, tf.float32), **options)
+        if losses.shape.rank == 0:  # As in Keras, that of a whole batch is that of each example.
+            losses = tf.broadcast_to(losses, tf.shape(outputs)[:1])
+        for _ in losses.shape[1:]:  # As in Keras, of each output.
+            losses = tf.reduce_mean(losses, -1)
+        return losses
 
     try:
         shape = per_row(*_example(head)).shape
@@ -226,8 +231,10 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
 
 def keras_metric(settings: Settings, head: Head) -> _Metric:
     """Return a Keras metric, and what makes its arguments of labels and outputs."""
-    metric, name = made(keras.metrics, settings, takes_logits=False)
-    if head.num_classes is None and ("accuracy" in name.lower() or _is_of_one_class(metric)):
+    metric, name = made(keras.metrics, settings, head.of_predictions)
+    # Several labels of an example are a regression on 0 and 1, with an accuracy of each.
+    is_of_all = "accuracy" in name.lower() and "binary" not in name.lower()
+    if head.num_classes is None and (is_of_all or _is_of_one_class(metric)):
         raise WrongValueError(
             f"The metric {name!r} is of classes, which a regression has none of; use r2, rmse, "
             "mae or another one of numbers."

@@ -66,7 +66,7 @@ def _tried(
     with tf.GradientTape() as tape:
         of_training = model(x, training=True)
         losses = scores.loss(y, of_training)
-        own = [tf.cast(value, losses.dtype) for value in model.losses]
+        own = [tf.reduce_sum(tf.cast(value, losses.dtype)) for value in model.losses]
         loss = tf.add_n([tf.reduce_mean(losses), *own])
     variables = [variable.value for variable in model.trainable_variables]
     gradients = tape.gradient(loss, variables, unconnected_gradients="zero")

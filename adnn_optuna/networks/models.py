@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adnn_optuna import _checks
 from adnn_optuna._attributes import Metrics
-from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError, logger
+from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError
 from adnn_optuna.networks.keras_settings import (
     check_is_all_in_config,
     checked_rate,
@@ -290,10 +290,13 @@ def compiled_training(model: keras.Model) -> Training | None:
         )
     for part in ("optimizer", "loss"):
         check_is_all_in_config(part, getattr(model, part))
-    for name in _REFUSED:
-        if settings.get(name):
-            said = f"The model was compiled with {name}={settings[name]!r}"
-            raise WrongValueError(f"{said}, which trainings here do not use; {how}.")
+    refused = {name: settings[name] for name in _REFUSED if settings.get(name)}
+    is_scaled = hasattr(model.optimizer, "inner_optimizer")
+    if model.dtype_policy.name == "mixed_float16" and not is_scaled:
+        refused["auto_scale_loss"] = False  # Which Keras does not write.
+    for name, value in refused.items():
+        said = f"The model was compiled with {name}={value!r}"
+        raise WrongValueError(f"{said}, which trainings here do not use; {how}.")
     metrics = settings.get("metrics") or []
     try:
         return Training(
@@ -309,13 +312,7 @@ def completed(training: Training, compiled: Training | None, default_loss: str) 
     """Return what a network is trained by: as asked for, as it was compiled, or by default."""
     changes: dict[str, Any] = {}
     if compiled is not None:
-        for name in ("optimizer", "loss"):
-            given, own = getattr(training, name), getattr(compiled, name)
-            if given is None:
-                changes[name] = own
-            elif given != own:
-                said = "The training's %s is %s, not that which the model was compiled with."
-                logger.info(said, name, given)
+        changes = {k: getattr(training, k) or getattr(compiled, k) for k in ("optimizer", "loss")}
         changes["metrics"] = (
             *compiled.metrics,
             *(metric for metric in training.metrics if metric not in compiled.metrics),

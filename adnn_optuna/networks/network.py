@@ -54,6 +54,11 @@ class Head:
     are_probabilities: bool = False
 
     @property
+    def of_predictions(self) -> Head:
+        """The head whose outputs are what this one's predict, see :func:`predictions`."""
+        return dataclasses.replace(self, are_probabilities=self.num_classes is not None)
+
+    @property
     def default_loss(self) -> str:
         """The Keras loss where none is given."""
         if self.num_classes is None:
@@ -217,33 +222,28 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
     """Refuse what Keras does not know, or cannot make in these shapes."""
     import keras
 
-    units = keras.ops.zeros((1, 2))
-    try:
-        outputs = keras.activations.get(mlp.activation)(units)
-    # A TypeError from what needs more arguments than a name can give, such as "threshold".
-    except (ValueError, TypeError):
-        raise WrongValueError(
-            f"Keras knows no activation {mlp.activation!r} that needs nothing but its name; see "
-            "keras.activations for the names."
-        ) from None
-    # Keras's "glu" has half as many outputs as inputs, which no size of a layer can tell.
-    if tuple(outputs.shape) != (1, 2):
-        raise WrongValueError(
-            f"The activation {mlp.activation!r} changes the number of units, which no hidden "
-            "layer of an MLP can; use another one, or a callable that returns a keras.Model."
-        )
-    for name, shape in (("kernel_initializer", kernel_shape), ("bias_initializer", bias_shape)):
+    shapes = {"kernel_initializer": kernel_shape, "bias_initializer": bias_shape}
+    for name, shape in (shapes | {"activation": (1, 2)}).items():
         spec = getattr(mlp, name)
         try:
-            _initializer(spec)(0)(shape, dtype="float32")
+            if name in shapes:
+                _initializer(spec)(0)(shape, dtype="float32")
+            else:
+                outputs = keras.activations.get(spec)(keras.ops.zeros(shape))
         # Keras, NumPy and TensorFlow each refuse in their own way.
         except Exception as error:
             if _checks.is_out_of_memory(error):
                 raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
             raise WrongValueError(
                 f"Keras cannot make values of shape {shape} by the {name} {spec!r}; see "
-                "keras.initializers for the names, their arguments and what they can make."
+                f"keras.{name.split('_')[-1]}s for names and arguments, and what they can make."
             ) from None
+    # Keras's "glu" has half as many outputs as inputs, which no size of a layer can tell.
+    if tuple(outputs.shape) != (1, 2):
+        raise WrongValueError(
+            f"The activation {mlp.activation!r} changes the number of units, which no hidden "
+            "layer of an MLP can; use another one, or a callable that returns a keras.Model."
+        )
 
 
 def _initializer(spec: str | dict[str, Any]) -> Callable[[int], keras.initializers.Initializer]:

@@ -83,12 +83,17 @@ class OffsetSpace:
         return {"type": "OffsetSpace", **dataclasses.asdict(self)}
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:
-        """Return the parameters of a trial; raise ValueError where no variable moves."""
-        names = [name for v in variables if (name := self._parameter(v)) is not None]
+        """Return the parameters of a trial; raise ValueError where one moves nothing."""
+        names = dict.fromkeys(name for v in variables if (name := self._parameter(v)) is not None)
         if not names:
             raise WrongValueError(
                 "No hidden layer has a kernel or bias that is trained: use "
                 "OffsetSpace(include_output=True)."
+            )
+        if still := [n for n in names if not any(self.start({n: 1.0}, variables, 0).offsets)]:
+            raise WrongValueError(
+                f"In standard deviations {', '.join(still)} would move nothing, as these kernels "
+                "start constant: use OffsetSpace(unit='absolute')."
             )
         return dict.fromkeys(names, FloatDistribution(self.low, self.high))
 

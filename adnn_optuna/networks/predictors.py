@@ -34,11 +34,6 @@ def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
     return np.asarray(expit(numbers) if head.size == 1 else softmax(numbers, axis=1))
 
 
-def head_of_predictions(head: Head) -> Head:
-    """Return the head whose outputs are the predictions of another one."""
-    return dataclasses.replace(head, are_probabilities=head.num_classes is not None)
-
-
 class Average:
     """The average of the predictions of so far ``n`` networks, without their weights.
 
@@ -50,7 +45,7 @@ class Average:
 
         data, loss = trainer.dataset, trainer.training.loss or ""
         self.n: int = 0
-        self._trainer, self._head = trainer, head_of_predictions(trainer.architecture.head)
+        self._trainer, self._head = trainer, trainer.architecture.head.of_predictions
         self._scores = Scores(self._head, loss, trainer.training.metrics)
         self._scores_of_one = Scores(trainer.architecture.head, loss, ())
         known = {"train": (data.x_train, data.y_train), "val": (data.x_val, data.y_val)}
@@ -127,10 +122,12 @@ class Predictor:
     def head(self) -> Head:
         """What :meth:`outputs` are: those of one network as they are, lest ties arise."""
         head = self.trainer.architecture.head
-        return head if len(self.weights) == 1 else head_of_predictions(head)
+        return head if len(self.weights) == 1 else head.of_predictions
 
     def outputs(self, inputs: np.ndarray) -> np.ndarray:
         """Return the outputs of one network, or the mean predictions of several."""
+        if (found := inputs.shape[1:]) != (wanted := self.trainer.dataset.x_train.shape[1:]):
+            raise WrongValueError(f"A sample must have the shape {wanted}, but one has {found}.")
         of_each = [self.trainer.outputs(weights, inputs) for weights in self.weights]
         if len(of_each) == 1:
             return of_each[0]
@@ -184,11 +181,11 @@ class Predictor:
 
         models = [self._model(weights) for weights in self.weights]
         [model] = models if len(models) == 1 else [self._average(models)]
-        training, head = self.trainer.training, self.trainer.architecture.head
+        training, head = self.trainer.training, self.trainer.architecture.head.of_predictions
         metrics: list[Any] = [] if head.num_classes is None else ["accuracy"]
-        loss, of_loss = made(keras.losses, training.loss or "", takes_logits=False)
+        loss, of_loss = made(keras.losses, training.loss or "", head)
         for settings in training.metrics:
-            metric, name = made(keras.metrics, settings, takes_logits=False)
+            metric, name = made(keras.metrics, settings, head)
             # Keras gives it the labels of the loss: numbers, or rows of one column each.
             if head.size == 1 or ("sparse" in name.lower()) == ("sparse" in of_loss.lower()):
                 metrics.append(metric)

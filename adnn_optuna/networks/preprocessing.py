@@ -353,15 +353,16 @@ def _encode(
     names = [column for column, _ in known.columns or ()]
     if not isinstance(raw, pd.DataFrame):
         try:
-            raw = pd.DataFrame(raw, columns=names)
+            # By its own name, a single row of a table would be an empty one.
+            raw = pd.DataFrame([*raw] if isinstance(raw, pd.Series) else raw, columns=names)
         except ValueError as error:
             said = f"{where}: {name} is no table of the columns {named(names)}"
             raise WrongValueError(f"{said} ({error}).") from None
     table = raw.set_axis(raw.columns.map(str), axis=1).infer_objects()
-    if sorted(table.columns) != sorted(set(names)):
+    if wrong := [*sorted({*table} ^ {*names}), *table.columns[table.columns.duplicated()]]:
         raise WrongValueError(
-            f"{where}: {name} has the columns {named(table.columns)}, but must have each of "
-            f"{named(names)} once: rename, add or drop some."
+            f"{where}: {name} must have the columns of the data set, each once, but differs in "
+            f"{named(wrong)}: rename, add or drop some."
         )
     if not may_lack:
         check_present(f"{where}: {name}", table)

@@ -199,15 +199,14 @@ class Trainer:
         Args:
             starts: What to train from.
             after_epoch: Called with (index in ``starts``, epoch from 0, metrics) for all trainings
-                before any goes on; where it returns :obj:`True`, that training is pruned.
+                before any goes on; where it returns :obj:`True`, one that would go on is pruned.
             evaluate_each_epoch: Whether to evaluate not only after the last epoch.
                 ``after_epoch`` implies it.
             keep_weights: Whether to return the trained weights.
             **limits: Those of :meth:`train_in_turn`.
         """
         options = {**limits, "after_epoch": after_epoch, "keep_weights": keep_weights}
-        evaluate = evaluate_each_epoch or after_epoch is not None
-        runs = dict(self._trained(starts, len(starts), **options, evaluate=evaluate))
+        runs = dict(self._trained(starts, len(starts), **options, evaluate=evaluate_each_epoch))
         return [runs[i] for i in range(len(starts))]
 
     def n_at_once(self, *, least: int = 1) -> int:
@@ -248,7 +247,7 @@ class Trainer:
         # Those that have not ended: no memory is to be held for the others.
         trainings = dict(enumerate(_UnderWay(s, s.epochs or self.training.epochs) for s in starts))
         epochs = max((training.last_epoch for training in trainings.values()), default=0)
-        evaluate |= self.training.patience is not None
+        evaluate |= after_epoch is not None or self.training.patience is not None
         abandoned = threading.Event()
         futures: list[Future[None]] = []
 
@@ -280,6 +279,7 @@ class Trainer:
                         after_epoch is not None
                         and run.status in {"running", "complete"}
                         and after_epoch(i, look - 1, run.history[-1])
+                        and run.status == "running"
                     ):
                         run.status = "pruned"
                     if run.status != "running":

@@ -101,9 +101,19 @@ def test_one_that_diverged_is_left_out(objective: InitOffsetObjective) -> None:
     assert trial.value == [*trial.intermediate_values.values()][-1]
 
 
+class OfEachColumn(keras.regularizers.Regularizer):  # type: ignore[misc]
+    """It adds several numbers, whose sum Keras takes."""
+
+    def __call__(self, kernel: Any) -> Any:
+        return 0.1 * keras.ops.sum(kernel**2, axis=0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
 def test_what_layers_add_to_the_loss_is_averaged_too(objective: InitOffsetObjective) -> None:
     def regularized() -> keras.Model:
-        dense = keras.layers.Dense(10, kernel_regularizer=keras.regularizers.L2(0.1))
+        dense = keras.layers.Dense(10, kernel_regularizer=OfEachColumn())
         return keras.Sequential([keras.Input((8, 8)), keras.layers.Flatten(), dense])
 
     training = quick_training(epochs=1, batch_size=500)

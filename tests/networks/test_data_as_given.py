@@ -251,6 +251,9 @@ class TestRegression:
         data = Dataset.from_arrays(np.arange(N)[:, None], y, task="regression", scale="none")
         assert (data.task, data.num_classes, data.n_outputs) == ("regression", None, n_targets)
         assert data.y_train.dtype == np.float32
+        whole = (y * 2).astype(int)
+        twice = Dataset.from_arrays(np.arange(N)[:, None], whole, task="regression", scale="none")
+        np.testing.assert_array_equal(twice.y_test, data.y_test * 2)
         for part in (data, data.redrawn(3)):
             for split in SPLITS:
                 rows = getattr(part, f"x_{split}")[:, 0].astype(int)
@@ -399,12 +402,13 @@ class TestTables:
     @pytest.mark.parametrize(
         ("raw", "message"),
         [
-            (FRAME.drop(columns="age"), "columns 'city', 'member', 'size', but must have"),
-            (FRAME.assign(more=1), "but must have each of 'age', 'city', 'member', 'size' once"),
+            (FRAME.drop(columns="age"), "each once, but differs in 'age': rename"),
+            (FRAME.assign(more=1), "each once, but differs in 'more'"),
             (FRAME.assign(city="Paris"), "'city' of raw has the categories 'Paris', .* 'Bern'"),
             (FRAME.assign(age="old"), "'age' of raw must be numbers"),
             (FRAME.assign(age=np.where(FRAME.age > 70, np.nan, 1)), r"lacks .* 'age' \(7 rows\)"),
             (X, "raw is no table of the columns 'age'"),
+            (FRAME.iloc[0], "raw is no table of the columns 'age'"),
         ],
     )
     def test_other_columns_are_refused(self, raw: Any, message: str) -> None:

@@ -202,9 +202,9 @@ def test_constant_initializers() -> None:
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
-        ({"activation": "rleu"}, "no activation 'rleu'"),
+        ({"activation": "rleu"}, "activation 'rleu'; see keras.activations"),
         ({"activation": "glu"}, "'glu' changes the number of units"),
-        ({"activation": "threshold"}, "no activation 'threshold' that needs nothing but its name"),
+        ({"activation": "threshold"}, "activation 'threshold'"),
         ({"kernel_initializer": "constant"}, "kernel_initializer 'constant'"),
         ({"bias_initializer": "Initializer"}, "bias_initializer 'Initializer'"),
         (

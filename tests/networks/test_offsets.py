@@ -68,6 +68,14 @@ def test_offsets_in_units_of_the_standard_deviation() -> None:
     assert start.offsets == (0.25, 0.25, 0.0, 0.125, 1.0, 0.5, 0.5)
 
 
+def test_in_units_of_what_is_constant_nothing_would_move() -> None:
+    kernel = VariableInfo("zero/kernel", "weight", 3, is_output=False, stddev=0.0)
+    shared, space = (OffsetSpace(scope=s, unit="stddev") for s in ("shared", "layer"))
+    assert tuple(shared.distributions((*VARIABLES, kernel))) == ("offset",)
+    with pytest.raises(ValueError, match=r"deviations weight_offset_3 would move nothing"):
+        space.distributions((*VARIABLES, kernel))
+
+
 @pytest.mark.parametrize("space", [OffsetSpace(), OffsetSpace(unit="stddev"), RESTARTS])
 def test_without_parameters_a_start_is_the_baseline(space: OffsetSpace | ControlSpace) -> None:
     start = space.start({}, VARIABLES, seed=7)

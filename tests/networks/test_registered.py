@@ -118,6 +118,27 @@ def test_a_loss_that_wants_labels_as_numbers_is_to_say_so() -> None:
         Scores(Head(3, 3), "tests>by_numbers", ())
 
 
+@registered
+def of_a_batch(y: Any, outputs: Any) -> Any:
+    return keras.ops.mean((y - outputs) ** 2)
+
+
+@registered
+def of_each_output(y: Any, outputs: Any) -> Any:
+    return (y - outputs) ** 2
+
+
+@pytest.mark.parametrize("loss", [of_a_batch, of_each_output])
+def test_they_may_return_a_loss_of_any_shape(loss: Any) -> None:
+    y, outputs = np.random.default_rng(0).random((2, 4, 2), np.float32)
+    found = np.asarray(Scores(Head(None, 2), f"tests>{loss.__name__}", ()).loss(y, outputs))
+    assert found.shape == (4,)
+    model = keras.Sequential([keras.Input((2,))])
+    model.compile(loss=loss)
+    theirs = model.compute_loss(y=y, y_pred=keras.ops.convert_to_tensor(outputs))
+    assert found.mean() == pytest.approx(float(theirs), rel=1e-6)
+
+
 def test_they_may_be_given_by_their_names() -> None:
     for loss in ("tests>Squares", "tests>squares"):
         scores = Scores(Head(None, 2), loss, ["tests>Largest", "tests>squares"])

@@ -12,9 +12,10 @@ import sklearn.metrics
 from search_worker import quick_training
 
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.networks._scores import Scores, loss_function
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
-from adnn_optuna.networks.network import build_architecture
+from adnn_optuna.networks.network import Head, build_architecture
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import Trainer
 
@@ -80,6 +81,17 @@ def test_metrics_of_two_classes_are_those_of_scikit_learn(
     assert found == pytest.approx(expected, abs=2e-3)
 
 
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_the_loss_of_a_regression_says_itself_whether_it_is_of_logits(
+    *, from_logits: bool
+) -> None:
+    loss = keras.losses.BinaryCrossentropy(from_logits=from_logits)
+    targets, outputs = np.eye(3, dtype=np.float32), np.full((3, 3), 0.9, np.float32)
+    for given in (loss, "binary_crossentropy")[: 1 if from_logits else 2]:
+        found = loss_function(Training(loss=given).loss or "", Head(None, 3))(targets, outputs)
+        assert np.mean(found) == pytest.approx(float(loss(targets, outputs)), rel=1e-6)
+
+
 def test_the_positive_label_is_named(logs: pytest.LogCaptureFixture) -> None:
     logs.set_level(logging.INFO, logger="optuna")
     trainer_of(2, None, metrics=(metrics.Recall(name="sensitivity"),))
@@ -124,6 +136,21 @@ def test_a_metric_of_classes_is_refused_for_a_regression(metric: Any) -> None:
     data = Dataset.from_arrays(X, X[:, 0], task="regression")
     with pytest.raises(WrongValueError, match="is of classes, which a regression has none of"):
         Trainer(build_architecture(MLP(), (3,), None), Training(metrics=(metric,)), data)
+
+
+@pytest.mark.parametrize(
+    "metric", ["binary_accuracy", metrics.AUC(multi_label=True, num_labels=2)]
+)
+def test_metrics_of_several_labels_are_those_of_keras(metric: Any) -> None:
+    labels = (X[:, :2] > 0).astype(np.float32)
+    outputs = np.clip(labels * 0.4 + RNG.random(labels.shape), 0, 1).astype(np.float32)
+    known = Training(metrics=(metric,)).metrics
+    scores = Scores(Head(None, 2), "binary_crossentropy", known)
+    totals = scores.add(labels, outputs, [], scores.nothing)
+    [*_, found] = scores.results("val", totals, labels).values()
+    expected = keras.metrics.get(metric)
+    expected.update_state(labels, outputs)
+    assert found == pytest.approx(float(expected.result()), rel=1e-6)
 
 
 def test_two_metrics_of_one_name_are_told_apart() -> None:
