@@ -43,8 +43,8 @@ LEAST_ACCURACY = 0.005
 # Of a processor's features, those that say which vector instructions a compiler may use.
 _VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|i8mm")
 
-# What the fields must be, if anything is expected of them here: a type, a number within bounds, or
-# so many numbers.
+# What the fields must be, if anything is expected of them here: a type, a number within bounds
+# (a whole one, if the lower one is), or so many numbers.
 # The rest is checked by what is made of them. Those with "?" may be missing; there are no others.
 _SCHEMA: tuple[tuple[Any, str], ...] = (
     ((1, math.inf), "format_version split.train split.test"),
@@ -67,7 +67,7 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     *((object, f"objective.training.{field.name}") for field in dataclasses.fields(Training)),
     ((1, 100_000), "objective.training.epochs"),
     *((str, f"{role}.initial_weights_sha256 {role}.trained_weights_sha256") for role in ROLES),
-    *(((0, 1), f"{role}.{split}_accuracy?") for role in ROLES for split in _SPLITS),
+    *(((0.0, 1), f"{role}.{split}_accuracy?") for role in ROLES for split in _SPLITS),
     ((-1e30, 1), "baseline.test_r2? winner.test_r2?"),
     ((-1e30, 1e30), "baseline.train_loss winner.train_loss"),
     ((1, 99), "confirmation.rank"),
@@ -367,7 +367,7 @@ def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...
     elif isinstance(wanted, tuple):
         low, high = wanted
         is_right = _is_within(node, low, high)
-        words = f"a number from {low} to {high}"
+        words = f"a {'whole ' * isinstance(low, int)}number from {low:g} to {high:g}"
     else:
         is_right = isinstance(node, wanted)
         words = f"a JSON value of type {getattr(wanted, '__name__', wanted)}"
@@ -377,7 +377,7 @@ def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...
 
 
 def _is_within(value: Any, low: float = -1e30, high: float = 1e30) -> bool:
-    return type(value) in {int, float} and low <= value <= high
+    return type(value) in {int, type(low)} and low <= value <= high
 
 
 def contract_sha256(content: dict[str, Any]) -> str:

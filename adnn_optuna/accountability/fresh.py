@@ -85,9 +85,12 @@ def check_confirmation(contract: dict[str, Any], objective: InitOffsetObjective)
     where = "confirmation"
     if not is_random(objective):
         raise BreachedError(f"{where}: no seed changes this training, so none can confirm it.")
-    n_gains = len(said.seeds) if objective.moves(contract["winner"]["params"]) else 0
-    needed = {"gains": n_gains, "unmoved": len(said.seeds)}
-    for name, n in needed.items():
+    n_seeds = len(said.seeds)
+    # Of thousands that follow from an experiment, two may be the same.
+    if len({seed for seed in said.seeds if type(seed) is int and seed >= 0}) < 0.99 * n_seeds:
+        raise BreachedError(f"{where}.seeds are not {n_seeds} different whole numbers.")
+    n_gains = n_seeds if objective.moves(contract["winner"]["params"]) else 0
+    for name, n in (("gains", n_gains), ("unmoved", n_seeds)):
         values = getattr(said, name)
         if len(values) != n:
             raise BreachedError(f"{where}.{name} has {len(values)} entries, but {n} belong to it.")

@@ -431,7 +431,7 @@ UNCHECKABLE = [
         209,
         f"split is {SPLIT | {'test': 209}}, but that of the data is {SPLIT}.",
     ),
-    ("split.test", 0, "split.test must be a number from 1 to inf, but it is 0."),
+    ("split.test", 0, "split.test must be a whole number from 1 to inf, but it is 0."),
     ("tolerance", {"accuracy": 0.25}, "A contract has no field tolerance."),
     ("confirmation", {"rank": 1}, "The field confirmation.holds is missing."),
     ("confirmation", [0.1] * 10, "A contract has no field confirmation."),
@@ -466,7 +466,7 @@ def test_cannot_check_what_is_not_consistent(
         ("format_version", 2, "{field} is 2, but this version of adnn_optuna reads 1."),
         ("study.name", None, "{field} must be a JSON value of type str, but it is None."),
         ("study.sampler", 1, "{field} must be a JSON value of type str | None, but it is 1."),
-        ("study.trials", -1, "{field} must be a number from 0 to inf, but it is -1."),
+        ("study.trials", -1, "{field} must be a whole number from 0 to inf, but it is -1."),
         ("winner.params", [1], "{field} must be a JSON value of type dict, but it is [1]."),
         ("winner.test_accuracy", 1.5, "{field} must be a number from 0 to 1, but it is 1.5."),
         ("baseline.test_accuracy", -0.5, "{field} must be a number from 0 to 1, but it is -0.5."),
@@ -474,7 +474,8 @@ def test_cannot_check_what_is_not_consistent(
         ("winner.test_own", 0.5, "A contract has no field {field}."),
         ("own", 0.5, "A contract has no field own."),
         ("confirmation.own", 0.5, "A contract has no field {field}."),
-        ("confirmation.rank", 100, "{field} must be a number from 1 to 99, but it is 100."),
+        ("confirmation.rank", 100, "{field} must be a whole number from 1 to 99, but it is 100."),
+        ("confirmation.rank", 1.5, "{field} must be a whole number from 1 to 99, but it is 1.5."),
         ("confirmation.holds", [0.5, 0.5], "{field} must be 3 numbers, but it is [0.5, 0.5]."),
         ("confirmation.usual", 0.5, "{field} must be 3 numbers, but it is 0.5."),
         *(
@@ -485,7 +486,7 @@ def test_cannot_check_what_is_not_consistent(
         (
             "objective.training.epochs",
             100_001,
-            "{field} must be a number from 1 to 100000, but it is 100001.",
+            "{field} must be a whole number from 1 to 100000, but it is 100001.",
         ),
     ],
 )

@@ -137,6 +137,8 @@ def test_the_confirmation_cannot_be_left_out(content: Any, path: Path) -> None:
         ("usual", lambda old: [old[0], 0.97, 1.0], "out of its own interval."),
         ("holds", lambda old: [old[0], old[1] + 0.01, old[2]], "holds is surer than the test"),
         ("rank", lambda _: 6, "confirmation.repeats is"),
+        ("seeds", lambda old: [*old[:9], old[0]], "seeds are not 10 different whole numbers."),
+        ("seeds", lambda old: [*old[:9], 0.5], "seeds are not 10 different whole numbers."),
     ],
 )
 def test_a_confirmation_that_denies_itself_is_breached(
