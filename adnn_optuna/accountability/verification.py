@@ -99,7 +99,7 @@ def verified(
     path, unlike = Path(path), list[str]()
     try:
         contract = contracts.read_contract(path)
-        file = weights_beside(contract, path.parent)
+        file = weights_beside(contract, path.parent, max_parameters)
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
         objective = _rebuild(contract, data, model, max_parameters)
         found = contracts.describe_environment()
@@ -344,13 +344,15 @@ def find_in(folder: Path, name: str, field: str) -> Path | None:
     return file if is_there else None
 
 
-def weights_beside(contract: dict[str, Any], folder: Path) -> Path | None:
+def weights_beside(contract: dict[str, Any], folder: Path, max_parameters: int) -> Path | None:
     """Return the file of the weights beside a contract, if there; refuse another one."""
     written = contract["files"]["weights"]
-    file = find_in(folder, written["name"], "files.weights.name")
+    file, said = find_in(folder, written["name"], "files.weights.name"), "files.weights:"
+    # No number has more than 16 bytes; names take some, too.
+    if file is not None and file.stat().st_size > 16 * max_parameters + 2**24:
+        raise CannotCheckError(f"{said} {file.name!r} is larger than max_parameters allows.")
     if file is not None and contracts.hash_file(file) != written["sha256"]:
-        said = f"files.weights: {written['name']!r} is not the file that was written."
-        raise BreachedError(said)
+        raise BreachedError(f"{said} {file.name!r} is not the file that was written.")
     return file
 
 
@@ -360,7 +362,8 @@ def check_weights(
     """Refuse other weights than the winner's, other names of them, or another accuracy."""
     winner, said = contract["winner"], f"files.weights: {file.name!r}"
     try:
-        arrays = _read_arrays(file, sum(values.nbytes for values in trained))
+        # An array's header takes some hundred bytes.
+        arrays = _read_arrays(file, sum(values.nbytes + 1000 for values in trained))
     except Exception:  # noqa: BLE001 - a broken archive can raise anything that its readers know.
         arrays = {}
     weights = [*arrays.values()]
@@ -385,16 +388,14 @@ def check_weights(
         raise BreachedError(f"{said} is {found}.")
 
 
-def _read_arrays(file: Path, expected_bytes: int) -> dict[str, np.ndarray]:
+def _read_arrays(file: Path, most: int) -> dict[str, np.ndarray]:
     """Return the arrays of an ``.npz`` file that is no larger than a model's weights."""
     too_large = WrongValueError(f"{file.name!r} is larger than the model's weights.")
-    if file.stat().st_size > 2 * expected_bytes + 2**20:  # Names take some bytes, too.
+    if file.stat().st_size > most + 2**20:
         raise too_large
     content = io.BytesIO(file.read_bytes())
     with zipfile.ZipFile(content) as archive:
-        sizes = [entry.file_size for entry in archive.infolist()]
-    # An array's header takes some hundred bytes.
-    if sum(sizes) > expected_bytes + 1000 * len(sizes):
-        raise too_large
+        if sum(entry.file_size for entry in archive.infolist()) > most:
+            raise too_large
     with np.load(content, allow_pickle=False) as arrays:
         return {name: np.asarray(arrays[name]) for name in arrays}

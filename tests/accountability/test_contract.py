@@ -852,6 +852,14 @@ def test_unpacks_no_more_than_the_model_has(tmp_path: Path) -> None:
         _read_arrays(tmp_path / "sparse.npz", 10**6)
 
 
+def test_reads_no_file_that_is_larger_than_any_weights(content: Any, tmp_path: Path) -> None:
+    with (tmp_path / content["files"]["weights"]["name"]).open("wb") as file:
+        file.truncate(2**40)
+    verdict = adnn.verify(write(content, tmp_path / CONTRACT))
+    said = "files.weights: 'digits.contract.npz' is larger than max_parameters allows."
+    assert verdict == adnn.Verdict("cannot_check", (said,))
+
+
 def beside(content: dict[str, Any], file: Path, path: Path) -> Path:
     """Write a contract with another file of weights beside it, as who knows how would."""
     weights = {"name": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
