@@ -16,6 +16,7 @@ import numpy as np
 from adnn_optuna import _checks
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import config_differences, in_words
+from adnn_optuna._units import printable
 from adnn_optuna.accountability import contract as contracts
 from adnn_optuna.accountability.contract import BreachedError, CannotCheckError
 from adnn_optuna.accountability.fresh import (
@@ -64,6 +65,12 @@ class VerdictFacts:
     confirmation: ConfirmationFacts | None = dataclasses.field(default=None, repr=False)
     fresh: ConfirmationFacts | None = dataclasses.field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        # Whatever a contract holds, it neither floods a terminal nor is taken for a command.
+        for name in ("reasons", "not_checked"):
+            texts = (f"{printable(text):.1000}" for text in getattr(self, name)[:100])
+            object.__setattr__(self, name, tuple(texts))
+
     @property
     def holds(self) -> bool:
         """Whether it was trained again and nothing differs, or no more than is tolerated."""
@@ -85,12 +92,7 @@ def verified(
     max_parameters: int,
     show_progress_bar: bool,
 ) -> VerdictFacts:
-    """Check a contract, as :func:`adnn_optuna.verify` says.
-
-    Raises:
-        TypeError: If the dataset is none.
-        ValueError: If ``fresh`` is too small.
-    """
+    """Check a contract, as :func:`adnn_optuna.verify` says."""
     if dataset is not None and not isinstance(dataset, Dataset):
         raise WrongTypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
     _checks.check_integer("max_parameters", max_parameters, low=1)
@@ -233,12 +235,11 @@ def _rebuild(
         value = params.get(name)
         is_number = type(value) in {int, float}
         if name not in space or not is_number or not space[name]._contains(value):
-            raise CannotCheckError(
-                f"winner.params.{name} is {value!r}, which is not in objective.space."
-            )
+            said = f"winner.params.{name} is {value!r}, which is not in objective.space"
+            raise CannotCheckError(f"{said}.")
     size = sum(w.size for w in objective.trainer.initial_weights(objective.baseline_start))
-    n, most = int(params.get("members", 1)), max(max_parameters, size)
-    keras_files.check_count(n * size, "parameters", "winner", most)
+    count = int(params.get("members", 1)) * size
+    keras_files.check_count(count, "parameters", "winner", max(max_parameters, size))
     return objective
 
 
@@ -279,13 +280,11 @@ def _train_elsewhere(
 
     Return half the width of the interval that the gain of one training is in, and the trainings.
     """
+    arms = [*map(objective.starts, ({}, contract["winner"]["params"]))]
     starts = [
-        [
-            _moved(objective, start, (i, role, n))
-            for n, start in enumerate(objective.starts(of_role))
-        ]
+        [_moved(objective, start, (i, role, n)) for n, start in enumerate(arm)]
         for i in range(_N_MOVED)
-        for role, of_role in enumerate(({}, contract["winner"]["params"]))
+        for role, arm in enumerate(arms)
     ]
     runs, rows = [*retrain(objective.trainer, starts, bar=bar)], contract["split"]
     gains, claim = gains_of(runs), contracts.claim_of(contract)
@@ -294,10 +293,8 @@ def _train_elsewhere(
     of_gain = f"{found}, it is {claim.unit.gain(fmean(gains), half_width)}"
     if not half_width <= _MAX_HALF_WIDTH:
         needed = f"it must be known to {claim.unit.margin(_MAX_HALF_WIDTH)}"
-        raise CannotCheckError(
-            f"Here this training forgets its gain: {of_gain} with {rows['test']} test "
-            f"{objective.dataset.unit}, but {needed}."
-        )
+        said = f"{of_gain} with {rows['test']} test {objective.dataset.unit}, but {needed}"
+        raise CannotCheckError(f"Here this training forgets its gain: {said}.")
     breaches = []
     # Rounding must not decide about a difference of exactly the tolerance.
     if not abs(claim.gain - fmean(gains)) <= half_width + 1e-9:

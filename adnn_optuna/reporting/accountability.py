@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import plotly.graph_objects as go
 
-from adnn_optuna._units import ACCURACY, Unit, params_in_words, printable, unit_of
+from adnn_optuna._units import ACCURACY, Unit, params_in_words, unit_of
 from adnn_optuna.accountability.audit import AuditFacts, in_words, seed_in_words
 from adnn_optuna.accountability.contract import ROLES, ContractFacts, claim_of
 from adnn_optuna.accountability.fresh import said_confirmation
@@ -80,7 +80,7 @@ def verdict_text(facts: VerdictFacts) -> str:
     lines = [_claim(facts)]
     lines += [f"  - {line}" for line in (*facts.reasons, *_findings(facts))]
     lines += [f"  - not checked: {what}" for what in facts.not_checked]
-    return "\n".join(map(printable, lines))
+    return "\n".join(lines)
 
 
 def verdict_figure(facts: VerdictFacts) -> go.Figure:

@@ -372,6 +372,12 @@ def test_a_contract_holds_that_was_trained_again_and_came_out_alike() -> None:
     assert [adnn.Verdict(status).holds for status in statuses] == [True, True, False, False]
 
 
+def test_neither_floods_a_terminal_nor_commands_it() -> None:
+    reasons = adnn.Verdict("cannot_check", ("\x1b[2J" * 1000,) * 1000).reasons
+    assert (len(reasons), len(reasons[0])) == (100, 1000)
+    assert reasons[0].startswith(r"\x1b[2J")
+
+
 EDITED = adnn.Verdict("breached", ("The contract was edited after it was written.",))
 
 
