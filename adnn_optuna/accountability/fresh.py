@@ -1,5 +1,6 @@
 """Fresh seeds: what a contract's maker says of them, and what a verifier's own show."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -43,13 +44,12 @@ def confirmation_content(facts: ConfirmationFacts | None) -> dict[str, Any] | No
             f"confirmed by {len(facts.seeds)}, and what was seen is not added to; search again "
             f"with confirm={PAIRS[0]}."
         )
-    names = ("rank", "holds", "usual", "repeats", "seeds", "unmoved")
-    said = {name: getattr(facts, name) for name in names}
-    if facts.gains:
-        said["gains"] = facts.gains
-    if facts.hyperparameters is not None:
-        said["hyperparameters"] = facts.hyperparameters
-    if not all(map(math.isfinite, itertools.chain(facts.usual, facts.repeats, facts.unmoved))):
+    said = {
+        name: value for name, value in dataclasses.asdict(facts).items() if value not in ((), None)
+    }
+    del said["trial"], said["level"]
+    estimates = (facts.usual, facts.repeats, facts.hyperparameters or ())
+    if not all(map(math.isfinite, itertools.chain(facts.unmoved, *estimates))):
         raise WrongValueError(
             "The winner's confirmation has no finite numbers, as a training diverged or so late a "
             "winner has no interval by so few seeds; no contract can hold it."

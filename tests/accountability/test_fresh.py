@@ -98,9 +98,10 @@ def test_no_contract_holds_fewer_pairs_than_ten() -> None:
 def test_no_contract_holds_what_is_no_number(result: SearchResult) -> None:
     confirmation = result.confirmation
     assert confirmation is not None
-    unknown = dataclasses.replace(confirmation, repeats=mean_gain([math.nan] * 10))
-    with pytest.raises(ValueError, match="confirmation has no finite numbers"):
-        confirmation_content(unknown)
+    for name in ("repeats", "hyperparameters"):
+        unknown = dataclasses.replace(confirmation, **{name: mean_gain([math.nan] * 10)})
+        with pytest.raises(ValueError, match="confirmation has no finite numbers"):
+            confirmation_content(unknown)
 
 
 def test_a_training_that_no_seed_changes_has_none(tmp_path: Path) -> None:
