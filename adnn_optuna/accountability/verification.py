@@ -114,7 +114,7 @@ def verified(
                 half_width, runs = _train_elsewhere(contract, objective, bar)
             if file is not None:
                 check_weights(contract, objective, file, runs[-1].weights)
-            is_random, pairs = check_confirmation(contract, objective), None
+            is_random, pairs = check_confirmation(contract, objective, runs[1].scores), None
             if fresh is not None:
                 pairs = fresh_pairs(contract, objective, runs[1].scores, fresh, bar)
     except CannotCheckError as error:
@@ -133,7 +133,7 @@ def verified(
         ),
         "the choice of the seed, of the data, of the moment": True,
         "environment, all bits, losses, other metrics: that they came out there": bool(others),
-        "confirmation: what its maker's fresh seeds show; ask for others (fresh=20)": (
+        "confirmation: what its maker's fresh seeds show, how sure; ask for others (fresh=20)": (
             is_random and pairs is None
         ),
         "confirmation: what its maker says besides the mean gain": pairs is not None,

@@ -260,7 +260,7 @@ NEVER_CHECKED = (
     "study: how many trials were searched, by which sampler, how long",
     "objective: what its data and classes are called, its metric and space",
     "the choice of the seed, of the data, of the moment",
-    "confirmation: what its maker's fresh seeds show; ask for others (fresh=20)",
+    "confirmation: what its maker's fresh seeds show, how sure; ask for others (fresh=20)",
 )
 
 
@@ -690,6 +690,13 @@ def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
     path = tmp_path / CONTRACT
     adnn.search(objective, "annealing", max_trial=3).contract().save(path)
     content = without_files(elsewhere(json.loads(path.read_text())))
+    said, sure = content["confirmation"], copy.deepcopy(content)
+    sure["confirmation"]["holds"] = [said["holds"][0] + end for end in (0, -1e-3, 1e-3)]
+    verdict = adnn.verify(forged(sure, path), dataset=data)
+    breach = "confirmation.holds is surer than the test examples make it."
+    assert verdict == adnn.Verdict("breached", (breach,))
+    # Of what explodes, sums differ by rounding.
+    said |= {"unmoved": [-1e12] * 10, "usual": [1e12, 0, 2e12]}
     verdict = adnn.verify(forged(content, path), dataset=data)
     assert (verdict.status, verdict.holds) == ("within_tolerance", True)
     # One of 40 images would be 0.025 of an accuracy. It is where one more training is at 99 %.

@@ -13,9 +13,14 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.accountability.contract import contract_sha256
-from adnn_optuna.accountability.fresh import confirmation_content, not_repeated, said_confirmation
+from adnn_optuna.accountability.fresh import (
+    _least_width,
+    confirmation_content,
+    not_repeated,
+    said_confirmation,
+)
 from adnn_optuna.engine.retraining import retrain
-from adnn_optuna.evidence.confirmation import ConfirmationFacts, Estimate, mean_gain
+from adnn_optuna.evidence.confirmation import ConfirmationFacts, Estimate, mean_gain, own_score
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,6 +157,13 @@ def test_a_confirmation_that_denies_itself_is_breached(
     assert said in reason
 
 
+def test_what_you_hold_is_no_surer_than_groups_make_it() -> None:
+    own, groups = np.arange(300) % 9 < 6, np.arange(300) // 3
+    _, low, high = own_score(own, groups)
+    assert _least_width(pairs(np.zeros(2)), own, groups) == 0.5 * (high - low)
+    assert _least_width(pairs(np.zeros(2)), own, np.arange(300)) < 0.5 * (high - low)
+
+
 def test_gains_of_what_moves_nothing_are_none(content: Any, path: Path) -> None:
     content["winner"] = {**content["baseline"], "params": {}}
     content["winner"]["params"] = dict.fromkeys(("weight_offset_0", "bias_offset_0"), 0.0)
@@ -174,7 +186,7 @@ def test_an_exact_replay_is_reproduced_and_never_shown(path: Path, tmp_path: Pat
         assert "shown" not in said
     claims = [line for line in str(verdict).split("\n") if line.startswith("  - by its maker, ")]
     assert len(claims) == 3
-    asked = "confirmation: what its maker's fresh seeds show; ask for others (fresh=20)"
+    asked = "confirmation: what its maker's fresh seeds show, how sure; ask for others (fresh=20)"
     assert verdict.not_checked[2:] == ("the choice of the seed, of the data, of the moment", asked)
 
 
