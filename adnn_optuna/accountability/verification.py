@@ -127,7 +127,7 @@ def verified(
     not_checked = {
         f"files.weights: {contract['files']['weights']['name']!r} is not there": file is None,
         "study: how many trials were searched, by which sampler, how long": True,
-        "objective: what its data and classes are called, its metric and space": True,
+        "objective: how data and classes were made and are called, its metric and space": True,
         "winner.hyperparameters: that training, and network without model, follow from them": (
             "hyperparameters" in contract["winner"]
         ),
@@ -211,6 +211,7 @@ def _rebuild(
         ("objective.dataset.fingerprint", stored["dataset"]["fingerprint"], data.fingerprint),
         ("split", contract["split"], {k: len(getattr(data, f"y_{k}")) for k in contract["split"]}),
         ("objective.dataset.duplicates", stored["dataset"].get("duplicates", {}), data.duplicates),
+        ("objective.dataset.task", stored["dataset"].get("task", "classification"), data.task),
     ):
         if said != found:
             raise CannotCheckError(f"{name} is {said}, but that of the data is {found}.")

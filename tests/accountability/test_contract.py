@@ -258,7 +258,7 @@ def is_exact(verdict: adnn.Verdict) -> bool:
 
 NEVER_CHECKED = (
     "study: how many trials were searched, by which sampler, how long",
-    "objective: what its data and classes are called, its metric and space",
+    "objective: how data and classes were made and are called, its metric and space",
     "the choice of the seed, of the data, of the moment",
     "confirmation: what its maker's fresh seeds show, how sure; ask for others (fresh=20)",
 )

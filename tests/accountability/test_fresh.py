@@ -157,6 +157,15 @@ def test_a_confirmation_that_denies_itself_is_breached(
     assert said in reason
 
 
+def test_a_classification_is_no_regression(content: Any, path: Path) -> None:
+    # An R² that no training has, with the gain of the accuracy.
+    content["objective"]["dataset"]["task"] = "regression"
+    for role in ("baseline", "winner"):
+        content[role]["test_r2"] = content[role]["test_accuracy"] + 0.25
+    said = "objective.dataset.task is regression, but that of the data is classification."
+    assert verified(content, path) == adnn.Verdict("cannot_check", (said,))
+
+
 def test_what_you_hold_is_no_surer_than_groups_make_it() -> None:
     own, groups = np.arange(300) % 9 < 6, np.arange(300) // 3
     _, low, high = own_score(own, groups)
