@@ -98,7 +98,7 @@ def verified(
     _checks.check_integer("max_parameters", max_parameters, low=1)
     if fresh is not None:
         _checks.check_integer("fresh", fresh, low=FEWEST_FRESH)
-    path, unlike = Path(path), list[str]()
+    path, unlike = _checks.expanded(path), list[str]()
     try:
         contract = contracts.read_contract(path)
         file = weights_beside(contract, path.parent, max_parameters)

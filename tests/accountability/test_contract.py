@@ -944,8 +944,12 @@ def test_says_in_a_sentence_what_is_no_contract(data: bytes, message: str, tmp_p
     assert re.search(message, reason)
 
 
-def test_checks_a_missing_file_or_a_folder(tmp_path: Path) -> None:
+def test_checks_a_missing_file_or_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     for path, said in (
+        ("~/missing.json", f"The file '{tmp_path}/missing.json' does not exist."),
         (tmp_path / "missing.json", "missing.json' does not exist."),
         (tmp_path, "' is a folder; give the contract's file."),
         ("", "'.' is a folder; give the contract's file."),
