@@ -25,6 +25,7 @@ from adnn_optuna.engine.records import SearchRecord, test_metric
 from adnn_optuna.engine.retraining import Retrained, retrain_winner
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.duplicates import DUPLICATES
+from adnn_optuna.networks.loading import OF_FILES
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
@@ -55,15 +56,11 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (dict, "objective.model objective.space winner.params environment"),
     (dict, "winner.hyperparameters?"),
     (str, "objective.dataset.name objective.dataset.source objective.dataset.fingerprint"),
-    (str, "objective.dataset.path? objective.dataset.target? objective.dataset.task?"),
-    (str, "objective.dataset.scale? objective.dataset.class_weight?"),
-    (str, "objective.dataset.sample_weight? objective.dataset.groups?"),
-    (str, "objective.dataset.missing? objective.dataset.rare?"),
+    *((str, f"objective.dataset.{key}?") for key in ("path", *OF_FILES)),
     (list, "objective.dataset.classes?"),
     (dict, "objective.dataset.preprocessing?"),
     *(((1, math.inf), f"objective.dataset.duplicates.{key}?") for key in DUPLICATES),
-    (object, "objective.dataset.validation_size? objective.dataset.test_size?"),
-    (object, "objective.dataset.seed?"),
+    *((object, f"objective.dataset.{key}?") for key in ("validation_size", "test_size", "seed")),
     *((object, f"objective.training.{field.name}") for field in dataclasses.fields(Training)),
     ((1, 100_000), "objective.training.epochs"),
     *((str, f"{role}.initial_weights_sha256 {role}.trained_weights_sha256") for role in ROLES),
