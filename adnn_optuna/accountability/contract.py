@@ -144,7 +144,11 @@ class ContractFacts:
             "environment": describe_environment(),
         }
         if confirmation is not None:
-            content["confirmation"] = confirmation
+            content["confirmation"], claim = confirmation, claim_of(content)
+            held, found = confirmation["holds"][0], winner[claim.metric]
+            if not math.isclose(held, found, rel_tol=1e-6, abs_tol=claim.tolerance):
+                said = f"The winner's {claim.metric} is {held}, but trained again here {found}"
+                raise WrongValueError(f"{said}; make its contract where it was tested.")
         paths = weight_paths(objective, weights)
         # As it comes back from the file: tuples are lists there.
         content = json.loads(json.dumps(content, allow_nan=False))
@@ -317,6 +321,11 @@ class Claim(NamedTuple):
     metric: str
     gain: float
     resolution: float
+
+    @property
+    def tolerance(self) -> float:
+        """How far apart the scores may be that two processors find of one network."""
+        return max(LEAST_ACCURACY, 2 * self.resolution) + 1e-9
 
     @property
     def unit(self) -> Unit:

@@ -380,8 +380,7 @@ def check_weights(
     networks = [weights[first : first + n] for first in range(0, len(weights), n)]
     predictor = Predictor(objective.trainer, lambda: networks)
     found = float(predictor.head.scores(predictor.outputs(data.x_test), data.y_test).mean())
-    # Another processor may round the outputs of a row or two to another class.
-    if not abs(found - claimed) <= max(contracts.LEAST_ACCURACY, 2 * claim.resolution) + 1e-9:
+    if not abs(found - claimed) <= claim.tolerance:
         said = f"winner.{claim.metric} is {claimed}, but that of the weights in {file.name!r}"
         raise BreachedError(f"{said} is {found}.")
 

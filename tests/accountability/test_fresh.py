@@ -104,9 +104,21 @@ def test_no_contract_holds_what_is_no_number(result: SearchResult) -> None:
     confirmation = result.confirmation
     assert confirmation is not None
     for name in ("repeats", "hyperparameters"):
-        unknown = dataclasses.replace(confirmation, **{name: mean_gain([math.nan] * 10)})
+        changed: dict[str, Any] = {name: mean_gain([math.nan] * 10)}
+        unknown = dataclasses.replace(confirmation, **changed)
         with pytest.raises(ValueError, match="confirmation has no finite numbers"):
             confirmation_content(unknown)
+
+
+def test_no_contract_holds_what_another_machine_found(result: SearchResult) -> None:
+    said = confirmation_content(result.confirm().confirmation)
+    assert said is not None
+    said["holds"] = [value + 0.02 for value in said["holds"]]
+    with pytest.raises(ValueError, match=r"make its contract where it was tested\.$") as refusal:
+        adnn.Contract.from_search(result, result.objective, said)
+    held, found = said["holds"][0], result.test_value
+    begin = f"The winner's test_accuracy is {held}, but trained again here {found}; make"
+    assert str(refusal.value).startswith(begin)
 
 
 def test_a_training_that_no_seed_changes_has_none(tmp_path: Path) -> None:
