@@ -203,9 +203,8 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
 
     Hashes of the weights tell more than the sketches of behaviour; nothing is searched any more.
     """
-    portable: dict[str, Any] = json.loads(json.dumps(config))
-    for name in (BEHAVIOUR, "direction"):
-        portable.pop(name, None)
+    kept = {key: value for key, value in config.items() if key not in (BEHAVIOUR, "direction")}
+    portable: dict[str, Any] = json.loads(json.dumps(kept))
     if "path" in portable["dataset"]:
         portable["dataset"]["path"] = Path(portable["dataset"]["path"]).name
     return portable

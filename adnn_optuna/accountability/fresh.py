@@ -44,9 +44,7 @@ def confirmation_content(facts: ConfirmationFacts | None) -> dict[str, Any] | No
             f"confirmed by {len(facts.seeds)}, and what was seen is not added to; search again "
             f"with confirm={PAIRS[0]}."
         )
-    said = {
-        name: value for name, value in dataclasses.asdict(facts).items() if value not in ((), None)
-    }
+    said = {key: v for key, v in dataclasses.asdict(facts).items() if v not in ((), None)}
     del said["trial"], said["level"]
     estimates = (facts.usual, facts.repeats, facts.hyperparameters or ())
     if not all(map(math.isfinite, itertools.chain(facts.unmoved, *estimates))):
@@ -61,18 +59,11 @@ def said_confirmation(contract: Mapping[str, Any]) -> ConfirmationFacts | None:
     """Return the confirmation that a contract holds; :obj:`None` without one."""
     if (said := contract.get("confirmation")) is None:
         return None
-    names = ("holds", "usual", "repeats")
-    of_hyperparameters = said.get("hyperparameters")
-    return ConfirmationFacts(
-        trial=contract["study"]["best_trial"],
-        rank=said["rank"],
-        level=1 - ALPHA / 2 ** (said["rank"] - 1),
-        **{name: Estimate(*said[name]) for name in names},
-        hyperparameters=of_hyperparameters and Estimate(*of_hyperparameters),
-        seeds=tuple(said["seeds"]),
-        gains=tuple(said.get("gains", ())),
-        unmoved=tuple(said["unmoved"]),
-    )
+    known: dict[str, Any] = {"hyperparameters": None, "gains": ()}
+    for name in said.keys() - {"rank"}:  # What has three numbers is an estimate.
+        known[name] = Estimate(*said[name]) if len(said[name]) == 3 else tuple(said[name])
+    rank, trial = said["rank"], contract["study"]["best_trial"]
+    return ConfirmationFacts(trial, rank, 1 - ALPHA / 2 ** (rank - 1), **known)
 
 
 def check_confirmation(
@@ -82,13 +73,12 @@ def check_confirmation(
 
     ``own`` are the scores of the winner's own network on the test examples, of shape (n,).
     """
-    said = said_confirmation(contract)
+    said, where, has_seeds = said_confirmation(contract), "confirmation", is_random(objective)
+    if said is None and has_seeds:
+        raise CannotCheckError("The field confirmation is missing.")
     if said is None:
-        if is_random(objective):
-            raise CannotCheckError("The field confirmation is missing.")
         return False
-    where = "confirmation"
-    if not is_random(objective):
+    if not has_seeds:
         raise BreachedError(f"{where}: no seed changes this training, so none can confirm it.")
     n_seeds = len(said.seeds)
     # Of thousands that follow from an experiment, two may be the same.
@@ -102,8 +92,6 @@ def check_confirmation(
     claim = claim_of(contract)
     of_winner, n_claims = contract["winner"][claim.metric], 2 ** (said.rank - 1)
     repeats = mean_gain(said.gains, n_claims) if n_gains else Estimate(0.0, 0.0, 0.0)
-    # The winner was tested where it was searched, which may have been another machine.
-    apart = max(LEAST_ACCURACY, 2 * claim.resolution)
     for name, value, expected, tolerance in (
         *(("repeats", *pair, 1e-9) for pair in zip(said.repeats, repeats, strict=True)),
         # The winner was tested where it was searched, which may have been another machine.
@@ -143,9 +131,6 @@ def fresh_pairs(
 
     ``own`` are the scores of the winner's own network on the test examples, of shape (n,),
     and the ``bar`` counts the trainings, if one is shown.
-
-    Raises:
-        CannotCheckError: If no seed changes the training.
     """
     if not is_random(objective):
         raise CannotCheckError(

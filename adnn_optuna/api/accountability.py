@@ -29,10 +29,7 @@ class Contract(Printed, ContractFacts):
     :func:`verify`.
 
     Attributes:
-        content: What the file holds, as JSON does: ``study`` (how it was searched), ``objective``,
-            ``split`` (the samples in each part of the data), ``baseline`` and ``winner`` (SHA-256
-            of weights, accuracies, losses), ``environment`` and ``confirmation`` (what you hold,
-            what is usual and what repeats, with the fresh seeds and the gains of the pairs).
+        content: What the file holds, as JSON does; the reference says what each field is.
         weights: The winner's trained weights by their paths in the model, in the model's order.
     """
 
