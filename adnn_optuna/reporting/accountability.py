@@ -129,7 +129,7 @@ def _findings(facts: VerdictFacts) -> Iterator[str]:
         yield f"what is usual, by these seeds: {usual} over the mean of fresh unmoved networks"
         yield f"the seeds drawn here: {', '.join(map(str, fresh.seeds))}"
     gain, interval = unit.gain(facts.gain, facts.half_width), unit.interval(*facts.interval)
-    said = f"gain of this one network on the test set: {gain}, reproduced"
+    said = f"gain of this one winner on the test set: {gain}, reproduced"
     yield f"{said} (95 % interval from the test {facts.examples} {interval})"
     yield from (f"by its maker, {s}" for s in claims_in_words(facts.confirmation, unit))
 

@@ -628,7 +628,7 @@ def test_holds_elsewhere_where_trainings_there_have_its_gain(content: Any, path:
     assert verdict.half_width == 1 / content["split"]["test"]
     assert verdict.gain is not None
     gain = f"{100 * verdict.gain:+.2f} ± {100 * verdict.half_width:.2f} pp, reproduced"
-    assert f"\n  - gain of this one network on the test set: {gain} (" in str(verdict)
+    assert f"\n  - gain of this one winner on the test set: {gain} (" in str(verdict)
 
 
 @pytest.mark.parametrize("gain", [0.008, 0.01, 0.0125, 0.017])
