@@ -156,8 +156,9 @@ def first_line(error: object) -> str:
 # After the name of the user: up to the last @ before the options, or the first one of all.
 _PASSWORD = re.compile(r"\A([^:]*:)((?:(?!\?[\w.]+=).)*(?=@)|[^@]*(?=@))", re.DOTALL)
 # What is behind it and has no name is a part of one with an & in it.
+_NAME = "(?:pass|pwd|secret|token|odbc_connect)"
 _SECRET_OPTION = re.compile(
-    r"([?&][^=]*?(?:pass|pwd|secret|token|odbc_connect)[^=]*=)([^&]*(?:&[^=&]*(?=&|\Z))*)",
+    rf"([?&](?:(?!{_NAME})[^=])*+{_NAME}[^=]*+=)([^&]*(?:&[^=&]*(?=&|\Z))*)|[?&][^=]*+=?",
     re.IGNORECASE,
 )
 
@@ -172,7 +173,7 @@ def masked(url: str, text: str | None = None) -> str:
     scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
     # A path alone, as that of a file, has neither user nor password.
     patterns = [_SECRET_OPTION] if separator and rest[:1] == "/" else [_PASSWORD, _SECRET_OPTION]
-    spans = [found.span(2) for pattern in patterns for found in pattern.finditer(rest)]
+    spans = [m.span(2) for pattern in patterns for m in pattern.finditer(rest) if m[2] is not None]
     if text is None:
         last = len(rest)
         for start, end in sorted(spans, reverse=True):
@@ -188,7 +189,7 @@ def masked(url: str, text: str | None = None) -> str:
 def without_passwords(text: str) -> str:
     """Return a text with the passwords replaced that URLs in it have."""
     # Of two slashes, a path keeps one; what is before them is no drive's letter.
-    return re.sub(r"""[\w+.-]{2,}:/[^\s'"]+""", lambda url: masked(url[0]), text)
+    return re.sub(r"""(?<![\w+.-])[\w+.-]{2,}:/[^\s'"]+""", lambda url: masked(url[0]), text)
 
 
 TOO_LITTLE_MEMORY = (

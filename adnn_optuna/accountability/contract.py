@@ -25,6 +25,7 @@ from adnn_optuna.engine.records import SearchRecord, test_metric
 from adnn_optuna.engine.retraining import Retrained, retrain_winner
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.duplicates import DUPLICATES
+from adnn_optuna.networks.loading import OF_FILES
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
@@ -43,8 +44,8 @@ LEAST_ACCURACY = 0.005
 # Of a processor's features, those that say which vector instructions a compiler may use.
 _VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|i8mm")
 
-# What the fields must be, if anything is expected of them here: a type, a number within bounds, or
-# so many numbers.
+# What the fields must be, if anything is expected of them here: a type, a number within bounds
+# (a whole one, if the lower one is), or so many numbers.
 # The rest is checked by what is made of them. Those with "?" may be missing; there are no others.
 _SCHEMA: tuple[tuple[Any, str], ...] = (
     ((1, math.inf), "format_version split.train split.test"),
@@ -55,19 +56,15 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (dict, "objective.model objective.space winner.params environment"),
     (dict, "winner.hyperparameters?"),
     (str, "objective.dataset.name objective.dataset.source objective.dataset.fingerprint"),
-    (str, "objective.dataset.path? objective.dataset.target? objective.dataset.task?"),
-    (str, "objective.dataset.scale? objective.dataset.class_weight?"),
-    (str, "objective.dataset.sample_weight? objective.dataset.groups?"),
-    (str, "objective.dataset.missing? objective.dataset.rare?"),
+    *((str, f"objective.dataset.{key}?") for key in ("path", *OF_FILES)),
     (list, "objective.dataset.classes?"),
     (dict, "objective.dataset.preprocessing?"),
     *(((1, math.inf), f"objective.dataset.duplicates.{key}?") for key in DUPLICATES),
-    (object, "objective.dataset.validation_size? objective.dataset.test_size?"),
-    (object, "objective.dataset.seed?"),
+    *((object, f"objective.dataset.{key}?") for key in ("validation_size", "test_size", "seed")),
     *((object, f"objective.training.{field.name}") for field in dataclasses.fields(Training)),
     ((1, 100_000), "objective.training.epochs"),
     *((str, f"{role}.initial_weights_sha256 {role}.trained_weights_sha256") for role in ROLES),
-    *(((0, 1), f"{role}.{split}_accuracy?") for role in ROLES for split in _SPLITS),
+    *(((0.0, 1), f"{role}.{split}_accuracy?") for role in ROLES for split in _SPLITS),
     ((-1e30, 1), "baseline.test_r2? winner.test_r2?"),
     ((-1e30, 1e30), "baseline.train_loss winner.train_loss"),
     ((1, 99), "confirmation.rank"),
@@ -147,7 +144,11 @@ class ContractFacts:
             "environment": describe_environment(),
         }
         if confirmation is not None:
-            content["confirmation"] = confirmation
+            content["confirmation"], claim = confirmation, claim_of(content)
+            held, found = confirmation["holds"][0], winner[claim.metric]
+            if not math.isclose(held, found, rel_tol=1e-6, abs_tol=claim.tolerance):
+                said = f"The winner's {claim.metric} is {held}, but trained again here {found}"
+                raise WrongValueError(f"{said}; make its contract where it was tested.")
         paths = weight_paths(objective, weights)
         # As it comes back from the file: tuples are lists there.
         content = json.loads(json.dumps(content, allow_nan=False))
@@ -202,9 +203,8 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
 
     Hashes of the weights tell more than the sketches of behaviour; nothing is searched any more.
     """
-    portable: dict[str, Any] = json.loads(json.dumps(config))
-    for name in (BEHAVIOUR, "direction"):
-        portable.pop(name, None)
+    kept = {key: value for key, value in config.items() if key not in (BEHAVIOUR, "direction")}
+    portable: dict[str, Any] = json.loads(json.dumps(kept))
     if "path" in portable["dataset"]:
         portable["dataset"]["path"] = Path(portable["dataset"]["path"]).name
     return portable
@@ -322,6 +322,11 @@ class Claim(NamedTuple):
     resolution: float
 
     @property
+    def tolerance(self) -> float:
+        """How far apart the scores may be that two processors find of one network."""
+        return max(LEAST_ACCURACY, 2 * self.resolution) + 1e-9
+
+    @property
     def unit(self) -> Unit:
         """How such gains are shown."""
         return unit_of(self.metric)
@@ -367,7 +372,7 @@ def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...
     elif isinstance(wanted, tuple):
         low, high = wanted
         is_right = _is_within(node, low, high)
-        words = f"a number from {low} to {high}"
+        words = f"a {'whole ' * isinstance(low, int)}number from {low:g} to {high:g}"
     else:
         is_right = isinstance(node, wanted)
         words = f"a JSON value of type {getattr(wanted, '__name__', wanted)}"
@@ -377,7 +382,7 @@ def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...
 
 
 def _is_within(value: Any, low: float = -1e30, high: float = 1e30) -> bool:
-    return type(value) in {int, float} and low <= value <= high
+    return type(value) in {int, type(low)} and low <= value <= high
 
 
 def contract_sha256(content: dict[str, Any]) -> str:

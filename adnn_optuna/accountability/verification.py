@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from adnn_optuna import _checks
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
+from adnn_optuna._units import printable
 from adnn_optuna.accountability import contract as contracts
 from adnn_optuna.accountability.contract import BreachedError, CannotCheckError
 from adnn_optuna.accountability.fresh import (
@@ -64,6 +65,12 @@ class VerdictFacts:
     confirmation: ConfirmationFacts | None = dataclasses.field(default=None, repr=False)
     fresh: ConfirmationFacts | None = dataclasses.field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        # Whatever a contract holds, it neither floods a terminal nor is taken for a command.
+        for name in ("reasons", "not_checked"):
+            texts = (f"{printable(text):.1000}" for text in getattr(self, name)[:100])
+            object.__setattr__(self, name, tuple(texts))
+
     @property
     def holds(self) -> bool:
         """Whether it was trained again and nothing differs, or no more than is tolerated."""
@@ -85,21 +92,15 @@ def verified(
     max_parameters: int,
     show_progress_bar: bool,
 ) -> VerdictFacts:
-    """Check a contract, as :func:`adnn_optuna.verify` says.
-
-    Raises:
-        TypeError: If the dataset is none.
-        ValueError: If ``fresh`` is too small.
-    """
-    if dataset is not None and not isinstance(dataset, Dataset):
-        raise WrongTypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
+    """Check a contract, as :func:`adnn_optuna.verify` says."""
+    _checks.check_type("dataset", dataset, Dataset | None, "a Dataset")
     _checks.check_integer("max_parameters", max_parameters, low=1)
     if fresh is not None:
         _checks.check_integer("fresh", fresh, low=FEWEST_FRESH)
-    path, unlike = Path(path), list[str]()
+    path, unlike = _checks.expanded(path), list[str]()
     try:
         contract = contracts.read_contract(path)
-        file = weights_beside(contract, path.parent)
+        file = weights_beside(contract, path.parent, max_parameters)
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
         objective = _rebuild(contract, data, model, max_parameters)
         found = contracts.describe_environment()
@@ -112,7 +113,7 @@ def verified(
                 half_width, runs = _train_elsewhere(contract, objective, bar)
             if file is not None:
                 check_weights(contract, objective, file, runs[-1].weights)
-            is_random, pairs = check_confirmation(contract, objective), None
+            is_random, pairs = check_confirmation(contract, objective, runs[1].scores), None
             if fresh is not None:
                 pairs = fresh_pairs(contract, objective, runs[1].scores, fresh, bar)
     except CannotCheckError as error:
@@ -125,13 +126,13 @@ def verified(
     not_checked = {
         f"files.weights: {contract['files']['weights']['name']!r} is not there": file is None,
         "study: how many trials were searched, by which sampler, how long": True,
-        "objective: what its data and classes are called, its metric and space": True,
+        "objective: how data and classes were made and are called, its metric and space": True,
         "winner.hyperparameters: that training, and network without model, follow from them": (
             "hyperparameters" in contract["winner"]
         ),
         "the choice of the seed, of the data, of the moment": True,
         "environment, all bits, losses, other metrics: that they came out there": bool(others),
-        "confirmation: what its maker's fresh seeds show; ask for others (fresh=20)": (
+        "confirmation: what its maker's fresh seeds show, how sure; ask for others (fresh=20)": (
             is_random and pairs is None
         ),
         "confirmation: what its maker says besides the mean gain": pairs is not None,
@@ -209,6 +210,7 @@ def _rebuild(
         ("objective.dataset.fingerprint", stored["dataset"]["fingerprint"], data.fingerprint),
         ("split", contract["split"], {k: len(getattr(data, f"y_{k}")) for k in contract["split"]}),
         ("objective.dataset.duplicates", stored["dataset"].get("duplicates", {}), data.duplicates),
+        ("objective.dataset.task", stored["dataset"].get("task", "classification"), data.task),
     ):
         if said != found:
             raise CannotCheckError(f"{name} is {said}, but that of the data is {found}.")
@@ -233,12 +235,11 @@ def _rebuild(
         value = params.get(name)
         is_number = type(value) in {int, float}
         if name not in space or not is_number or not space[name]._contains(value):
-            raise CannotCheckError(
-                f"winner.params.{name} is {value!r}, which is not in objective.space."
-            )
+            said = f"winner.params.{name} is {value!r}, which is not in objective.space"
+            raise CannotCheckError(f"{said}.")
     size = sum(w.size for w in objective.trainer.initial_weights(objective.baseline_start))
-    n, most = int(params.get("members", 1)), max(max_parameters, size)
-    keras_files.check_count(n * size, "parameters", "winner", most)
+    count = int(params.get("members", 1)) * size
+    keras_files.check_count(count, "parameters", "winner", max(max_parameters, size))
     return objective
 
 
@@ -279,13 +280,11 @@ def _train_elsewhere(
 
     Return half the width of the interval that the gain of one training is in, and the trainings.
     """
+    arms = [*map(objective.starts, ({}, contract["winner"]["params"]))]
     starts = [
-        [
-            _moved(objective, start, (i, role, n))
-            for n, start in enumerate(objective.starts(of_role))
-        ]
+        [_moved(objective, start, (i, role, n)) for n, start in enumerate(arm)]
         for i in range(_N_MOVED)
-        for role, of_role in enumerate(({}, contract["winner"]["params"]))
+        for role, arm in enumerate(arms)
     ]
     runs, rows = [*retrain(objective.trainer, starts, bar=bar)], contract["split"]
     gains, claim = gains_of(runs), contracts.claim_of(contract)
@@ -294,10 +293,8 @@ def _train_elsewhere(
     of_gain = f"{found}, it is {claim.unit.gain(fmean(gains), half_width)}"
     if not half_width <= _MAX_HALF_WIDTH:
         needed = f"it must be known to {claim.unit.margin(_MAX_HALF_WIDTH)}"
-        raise CannotCheckError(
-            f"Here this training forgets its gain: {of_gain} with {rows['test']} test "
-            f"{objective.dataset.unit}, but {needed}."
-        )
+        said = f"{of_gain} with {rows['test']} test {objective.dataset.unit}, but {needed}"
+        raise CannotCheckError(f"Here this training forgets its gain: {said}.")
     breaches = []
     # Rounding must not decide about a difference of exactly the tolerance.
     if not abs(claim.gain - fmean(gains)) <= half_width + 1e-9:
@@ -344,13 +341,15 @@ def find_in(folder: Path, name: str, field: str) -> Path | None:
     return file if is_there else None
 
 
-def weights_beside(contract: dict[str, Any], folder: Path) -> Path | None:
+def weights_beside(contract: dict[str, Any], folder: Path, max_parameters: int) -> Path | None:
     """Return the file of the weights beside a contract, if there; refuse another one."""
     written = contract["files"]["weights"]
-    file = find_in(folder, written["name"], "files.weights.name")
+    file, said = find_in(folder, written["name"], "files.weights.name"), "files.weights:"
+    # No number has more than 16 bytes; names take some, too.
+    if file is not None and file.stat().st_size > 16 * max_parameters + 2**24:
+        raise CannotCheckError(f"{said} {file.name!r} is larger than max_parameters allows.")
     if file is not None and contracts.hash_file(file) != written["sha256"]:
-        said = f"files.weights: {written['name']!r} is not the file that was written."
-        raise BreachedError(said)
+        raise BreachedError(f"{said} {file.name!r} is not the file that was written.")
     return file
 
 
@@ -360,7 +359,8 @@ def check_weights(
     """Refuse other weights than the winner's, other names of them, or another accuracy."""
     winner, said = contract["winner"], f"files.weights: {file.name!r}"
     try:
-        arrays = _read_arrays(file, sum(values.nbytes for values in trained))
+        # An array's header takes some hundred bytes.
+        arrays = _read_arrays(file, sum(values.nbytes + 1000 for values in trained))
     except Exception:  # noqa: BLE001 - a broken archive can raise anything that its readers know.
         arrays = {}
     weights = [*arrays.values()]
@@ -379,22 +379,19 @@ def check_weights(
     networks = [weights[first : first + n] for first in range(0, len(weights), n)]
     predictor = Predictor(objective.trainer, lambda: networks)
     found = float(predictor.head.scores(predictor.outputs(data.x_test), data.y_test).mean())
-    # Another processor may round the outputs of a row or two to another class.
-    if not abs(found - claimed) <= max(contracts.LEAST_ACCURACY, 2 * claim.resolution) + 1e-9:
+    if not abs(found - claimed) <= claim.tolerance:
         said = f"winner.{claim.metric} is {claimed}, but that of the weights in {file.name!r}"
         raise BreachedError(f"{said} is {found}.")
 
 
-def _read_arrays(file: Path, expected_bytes: int) -> dict[str, np.ndarray]:
+def _read_arrays(file: Path, most: int) -> dict[str, np.ndarray]:
     """Return the arrays of an ``.npz`` file that is no larger than a model's weights."""
     too_large = WrongValueError(f"{file.name!r} is larger than the model's weights.")
-    if file.stat().st_size > 2 * expected_bytes + 2**20:  # Names take some bytes, too.
+    if file.stat().st_size > most + 2**20:
         raise too_large
     content = io.BytesIO(file.read_bytes())
     with zipfile.ZipFile(content) as archive:
-        sizes = [entry.file_size for entry in archive.infolist()]
-    # An array's header takes some hundred bytes.
-    if sum(sizes) > expected_bytes + 1000 * len(sizes):
-        raise too_large
+        if sum(entry.file_size for entry in archive.infolist()) > most:
+            raise too_large
     with np.load(content, allow_pickle=False) as arrays:
         return {name: np.asarray(arrays[name]) for name in arrays}

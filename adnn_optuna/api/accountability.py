@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._checks import WrongTypeError
+from adnn_optuna._checks import check_type
 from adnn_optuna.accountability.audit import AuditFacts, audited
 from adnn_optuna.accountability.contract import ContractFacts
 from adnn_optuna.accountability.verification import VerdictFacts, verified
@@ -29,10 +29,7 @@ class Contract(Printed, ContractFacts):
     :func:`verify`.
 
     Attributes:
-        content: What the file holds, as JSON does: ``study`` (how it was searched), ``objective``,
-            ``split`` (the samples in each part of the data), ``baseline`` and ``winner`` (SHA-256
-            of weights, accuracies, losses), ``environment`` and ``confirmation`` (what you hold,
-            what is usual and what repeats, with the fresh seeds and the gains of the pairs).
+        content: What the file holds, as JSON does; the reference says what each field is.
         weights: The winner's trained weights by their paths in the model, in the model's order.
     """
 
@@ -156,9 +153,7 @@ def audit_randomness(model: keras.Model) -> Audit:
     load_tensorflow("An audit")
     import keras
 
-    if not isinstance(model, keras.Model):
-        kind = type(model).__name__
-        raise WrongTypeError(f"model must be a keras.Model, but it is a {kind}; build it first.")
+    check_type("model", model, keras.Model, "a keras.Model (build it first)")
     return Audit(**vars(audited(lambda: model)))
 
 

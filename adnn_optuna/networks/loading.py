@@ -35,7 +35,7 @@ _NPZ_KEYS = {"x", "y"} | {f"{kind}_{split}" for kind in "xy" for split in ("trai
 _MNIST_VALIDATION_SIZE = 10_000
 _SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet")
 # Of the arguments, those that are for files only.
-_OF_FILES = (
+OF_FILES = (
     *("target", "task", "scale", "class_weight", "sample_weight", "groups"),
     *("missing", "rare"),
 )
@@ -191,7 +191,7 @@ def dataset_from_config(
             {"built-in": "name", "npz": "path", "csv": "path", "parquet": "path"}[source]
         ]
         arguments = {key: config[key] for key in ("validation_size", "test_size", "seed")}
-        arguments |= {key: config[key] for key in _OF_FILES if key in config}
+        arguments |= {key: config[key] for key in OF_FILES if key in config}
     except (KeyError, TypeError) as error:
         raise WrongValueError(
             f"This is not the configuration of a data set: {config!r}; use Dataset.config."

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import plotly.graph_objects as go
 
-from adnn_optuna._units import ACCURACY, Unit, params_in_words, printable, unit_of
+from adnn_optuna._units import ACCURACY, Unit, params_in_words, unit_of
 from adnn_optuna.accountability.audit import AuditFacts, in_words, seed_in_words
 from adnn_optuna.accountability.contract import ROLES, ContractFacts, claim_of
 from adnn_optuna.accountability.fresh import said_confirmation
@@ -80,7 +80,7 @@ def verdict_text(facts: VerdictFacts) -> str:
     lines = [_claim(facts)]
     lines += [f"  - {line}" for line in (*facts.reasons, *_findings(facts))]
     lines += [f"  - not checked: {what}" for what in facts.not_checked]
-    return "\n".join(map(printable, lines))
+    return "\n".join(lines)
 
 
 def verdict_figure(facts: VerdictFacts) -> go.Figure:
@@ -129,7 +129,7 @@ def _findings(facts: VerdictFacts) -> Iterator[str]:
         yield f"what is usual, by these seeds: {usual} over the mean of fresh unmoved networks"
         yield f"the seeds drawn here: {', '.join(map(str, fresh.seeds))}"
     gain, interval = unit.gain(facts.gain, facts.half_width), unit.interval(*facts.interval)
-    said = f"gain of this one network on the test set: {gain}, reproduced"
+    said = f"gain of this one winner on the test set: {gain}, reproduced"
     yield f"{said} (95 % interval from the test {facts.examples} {interval})"
     yield from (f"by its maker, {s}" for s in claims_in_words(facts.confirmation, unit))
 

@@ -258,9 +258,9 @@ def is_exact(verdict: adnn.Verdict) -> bool:
 
 NEVER_CHECKED = (
     "study: how many trials were searched, by which sampler, how long",
-    "objective: what its data and classes are called, its metric and space",
+    "objective: how data and classes were made and are called, its metric and space",
     "the choice of the seed, of the data, of the moment",
-    "confirmation: what its maker's fresh seeds show; ask for others (fresh=20)",
+    "confirmation: what its maker's fresh seeds show, how sure; ask for others (fresh=20)",
 )
 
 
@@ -372,6 +372,12 @@ def test_a_contract_holds_that_was_trained_again_and_came_out_alike() -> None:
     assert [adnn.Verdict(status).holds for status in statuses] == [True, True, False, False]
 
 
+def test_neither_floods_a_terminal_nor_commands_it() -> None:
+    reasons = adnn.Verdict("cannot_check", ("\x1b[2J" * 1000,) * 1000).reasons
+    assert (len(reasons), len(reasons[0])) == (100, 1000)
+    assert reasons[0].startswith(r"\x1b[2J")
+
+
 EDITED = adnn.Verdict("breached", ("The contract was edited after it was written.",))
 
 
@@ -431,7 +437,7 @@ UNCHECKABLE = [
         209,
         f"split is {SPLIT | {'test': 209}}, but that of the data is {SPLIT}.",
     ),
-    ("split.test", 0, "split.test must be a number from 1 to inf, but it is 0."),
+    ("split.test", 0, "split.test must be a whole number from 1 to inf, but it is 0."),
     ("tolerance", {"accuracy": 0.25}, "A contract has no field tolerance."),
     ("confirmation", {"rank": 1}, "The field confirmation.holds is missing."),
     ("confirmation", [0.1] * 10, "A contract has no field confirmation."),
@@ -466,7 +472,7 @@ def test_cannot_check_what_is_not_consistent(
         ("format_version", 2, "{field} is 2, but this version of adnn_optuna reads 1."),
         ("study.name", None, "{field} must be a JSON value of type str, but it is None."),
         ("study.sampler", 1, "{field} must be a JSON value of type str | None, but it is 1."),
-        ("study.trials", -1, "{field} must be a number from 0 to inf, but it is -1."),
+        ("study.trials", -1, "{field} must be a whole number from 0 to inf, but it is -1."),
         ("winner.params", [1], "{field} must be a JSON value of type dict, but it is [1]."),
         ("winner.test_accuracy", 1.5, "{field} must be a number from 0 to 1, but it is 1.5."),
         ("baseline.test_accuracy", -0.5, "{field} must be a number from 0 to 1, but it is -0.5."),
@@ -474,7 +480,8 @@ def test_cannot_check_what_is_not_consistent(
         ("winner.test_own", 0.5, "A contract has no field {field}."),
         ("own", 0.5, "A contract has no field own."),
         ("confirmation.own", 0.5, "A contract has no field {field}."),
-        ("confirmation.rank", 100, "{field} must be a number from 1 to 99, but it is 100."),
+        ("confirmation.rank", 100, "{field} must be a whole number from 1 to 99, but it is 100."),
+        ("confirmation.rank", 1.5, "{field} must be a whole number from 1 to 99, but it is 1.5."),
         ("confirmation.holds", [0.5, 0.5], "{field} must be 3 numbers, but it is [0.5, 0.5]."),
         ("confirmation.usual", 0.5, "{field} must be 3 numbers, but it is 0.5."),
         *(
@@ -485,7 +492,7 @@ def test_cannot_check_what_is_not_consistent(
         (
             "objective.training.epochs",
             100_001,
-            "{field} must be a number from 1 to 100000, but it is 100001.",
+            "{field} must be a whole number from 1 to 100000, but it is 100001.",
         ),
     ],
 )
@@ -621,7 +628,7 @@ def test_holds_elsewhere_where_trainings_there_have_its_gain(content: Any, path:
     assert verdict.half_width == 1 / content["split"]["test"]
     assert verdict.gain is not None
     gain = f"{100 * verdict.gain:+.2f} ± {100 * verdict.half_width:.2f} pp, reproduced"
-    assert f"\n  - gain of this one network on the test set: {gain} (" in str(verdict)
+    assert f"\n  - gain of this one winner on the test set: {gain} (" in str(verdict)
 
 
 @pytest.mark.parametrize("gain", [0.008, 0.01, 0.0125, 0.017])
@@ -683,6 +690,13 @@ def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
     path = tmp_path / CONTRACT
     adnn.search(objective, "annealing", max_trial=3).contract().save(path)
     content = without_files(elsewhere(json.loads(path.read_text())))
+    said, sure = content["confirmation"], copy.deepcopy(content)
+    sure["confirmation"]["holds"] = [said["holds"][0] + end for end in (0, -1e-3, 1e-3)]
+    verdict = adnn.verify(forged(sure, path), dataset=data)
+    breach = "confirmation.holds is surer than the test examples make it."
+    assert verdict == adnn.Verdict("breached", (breach,))
+    # Of what explodes, sums differ by rounding.
+    said |= {"unmoved": [-1e12] * 10, "usual": [1e12, 0, 2e12]}
     verdict = adnn.verify(forged(content, path), dataset=data)
     assert (verdict.status, verdict.holds) == ("within_tolerance", True)
     # One of 40 images would be 0.025 of an accuracy. It is where one more training is at 99 %.
@@ -851,6 +865,14 @@ def test_unpacks_no_more_than_the_model_has(tmp_path: Path) -> None:
         _read_arrays(tmp_path / "sparse.npz", 10**6)
 
 
+def test_reads_no_file_that_is_larger_than_any_weights(content: Any, tmp_path: Path) -> None:
+    with (tmp_path / content["files"]["weights"]["name"]).open("wb") as file:
+        file.truncate(2**40)
+    verdict = adnn.verify(write(content, tmp_path / CONTRACT))
+    said = "files.weights: 'digits.contract.npz' is larger than max_parameters allows."
+    assert verdict == adnn.Verdict("cannot_check", (said,))
+
+
 def beside(content: dict[str, Any], file: Path, path: Path) -> Path:
     """Write a contract with another file of weights beside it, as who knows how would."""
     weights = {"name": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
@@ -922,8 +944,12 @@ def test_says_in_a_sentence_what_is_no_contract(data: bytes, message: str, tmp_p
     assert re.search(message, reason)
 
 
-def test_checks_a_missing_file_or_a_folder(tmp_path: Path) -> None:
+def test_checks_a_missing_file_or_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     for path, said in (
+        ("~/missing.json", f"The file '{tmp_path}/missing.json' does not exist."),
         (tmp_path / "missing.json", "missing.json' does not exist."),
         (tmp_path, "' is a folder; give the contract's file."),
         ("", "'.' is a folder; give the contract's file."),
@@ -1202,7 +1228,7 @@ def test_data_from_arrays_are_given_again(dataset: adnn.Dataset, tmp_path: Path)
     verdict = adnn.verify(path, dataset=adnn.Dataset.from_arrays(x[1:], y[1:]))
     assert verdict.status == "cannot_check"
     assert "objective.dataset.fingerprint" in verdict.reasons[0]
-    with pytest.raises(TypeError, match=r"^dataset must be a Dataset, but it is a ndarray\.$"):
+    with pytest.raises(TypeError, match=r"^dataset must be a Dataset, but is .* ndarray\.$"):
         adnn.verify(path, dataset=x)  # type: ignore[arg-type]
     # The model is rebuilt from its configuration.
     assert is_exact(adnn.verify(path, dataset=dataset))

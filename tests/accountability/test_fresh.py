@@ -13,9 +13,14 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.accountability.contract import contract_sha256
-from adnn_optuna.accountability.fresh import confirmation_content, not_repeated, said_confirmation
+from adnn_optuna.accountability.fresh import (
+    _least_width,
+    confirmation_content,
+    not_repeated,
+    said_confirmation,
+)
 from adnn_optuna.engine.retraining import retrain
-from adnn_optuna.evidence.confirmation import ConfirmationFacts, Estimate, mean_gain
+from adnn_optuna.evidence.confirmation import ConfirmationFacts, Estimate, mean_gain, own_score
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,9 +103,22 @@ def test_no_contract_holds_fewer_pairs_than_ten() -> None:
 def test_no_contract_holds_what_is_no_number(result: SearchResult) -> None:
     confirmation = result.confirmation
     assert confirmation is not None
-    unknown = dataclasses.replace(confirmation, repeats=mean_gain([math.nan] * 10))
-    with pytest.raises(ValueError, match="confirmation has no finite numbers"):
-        confirmation_content(unknown)
+    for name in ("repeats", "hyperparameters"):
+        changed: dict[str, Any] = {name: mean_gain([math.nan] * 10)}
+        unknown = dataclasses.replace(confirmation, **changed)
+        with pytest.raises(ValueError, match="confirmation has no finite numbers"):
+            confirmation_content(unknown)
+
+
+def test_no_contract_holds_what_another_machine_found(result: SearchResult) -> None:
+    said = confirmation_content(result.confirm().confirmation)
+    assert said is not None
+    said["holds"] = [value + 0.02 for value in said["holds"]]
+    with pytest.raises(ValueError, match=r"make its contract where it was tested\.$") as refusal:
+        adnn.Contract.from_search(result, result.objective, said)
+    held, found = said["holds"][0], result.test_value
+    begin = f"The winner's test_accuracy is {held}, but trained again here {found}; make"
+    assert str(refusal.value).startswith(begin)
 
 
 def test_a_training_that_no_seed_changes_has_none(tmp_path: Path) -> None:
@@ -137,6 +155,8 @@ def test_the_confirmation_cannot_be_left_out(content: Any, path: Path) -> None:
         ("usual", lambda old: [old[0], 0.97, 1.0], "out of its own interval."),
         ("holds", lambda old: [old[0], old[1] + 0.01, old[2]], "holds is surer than the test"),
         ("rank", lambda _: 6, "confirmation.repeats is"),
+        ("seeds", lambda old: [*old[:9], old[0]], "seeds are not 10 different whole numbers."),
+        ("seeds", lambda old: [*old[:9], 0.5], "seeds are not 10 different whole numbers."),
     ],
 )
 def test_a_confirmation_that_denies_itself_is_breached(
@@ -147,6 +167,22 @@ def test_a_confirmation_that_denies_itself_is_breached(
     assert verdict.status == "breached"
     [reason] = verdict.reasons
     assert said in reason
+
+
+def test_a_classification_is_no_regression(content: Any, path: Path) -> None:
+    # An R² that no training has, with the gain of the accuracy.
+    content["objective"]["dataset"]["task"] = "regression"
+    for role in ("baseline", "winner"):
+        content[role]["test_r2"] = content[role]["test_accuracy"] + 0.25
+    said = "objective.dataset.task is regression, but that of the data is classification."
+    assert verified(content, path) == adnn.Verdict("cannot_check", (said,))
+
+
+def test_what_you_hold_is_no_surer_than_groups_make_it() -> None:
+    own, groups = np.arange(300) % 9 < 6, np.arange(300) // 3
+    _, low, high = own_score(own, groups)
+    assert _least_width(pairs(np.zeros(2)), own, groups) == 0.5 * (high - low)
+    assert _least_width(pairs(np.zeros(2)), own, np.arange(300)) < 0.5 * (high - low)
 
 
 def test_gains_of_what_moves_nothing_are_none(content: Any, path: Path) -> None:
@@ -171,7 +207,7 @@ def test_an_exact_replay_is_reproduced_and_never_shown(path: Path, tmp_path: Pat
         assert "shown" not in said
     claims = [line for line in str(verdict).split("\n") if line.startswith("  - by its maker, ")]
     assert len(claims) == 3
-    asked = "confirmation: what its maker's fresh seeds show; ask for others (fresh=20)"
+    asked = "confirmation: what its maker's fresh seeds show, how sure; ask for others (fresh=20)"
     assert verdict.not_checked[2:] == ("the choice of the seed, of the data, of the moment", asked)
 
 

@@ -16,7 +16,7 @@ from postgresql import PASSWORD
 from search_worker import make_objective
 
 import adnn_optuna as adnn
-from adnn_optuna._checks import masked
+from adnn_optuna._checks import masked, without_passwords
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli import output
 from adnn_optuna.engine import storages
@@ -182,6 +182,15 @@ def test_any_character_in_any_part(
         said = "".join(traceback.format_exception(caught.value)) + masked(url) + logs.text
         said = said[said.index(type(caught.value).__name__) :]
         assert not [part for part in ("geheim", "geh", "eim") if part in said], url
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "text", ["a" * 10**5, f"ab://x?{'&pass' * 10**4}", f"a:/{'?pwd' * 10**4}"]
+)
+def test_a_long_text_is_read_in_no_time(text: str) -> None:
+    said = f"{text} ab://u:geheim@h"
+    assert without_passwords(said) == said.replace("geheim", "***")
 
 
 def test_braces_are_no_format(tmp_path: Path) -> None:

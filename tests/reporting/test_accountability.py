@@ -98,7 +98,7 @@ def test_prints_reasons_findings_and_what_was_not_checked() -> None:
     verdict = Verdict("exact", not_checked=("study: how many trials",), **HOLDS)
     lines = [
         "exact: reproduced; trained again, baseline and winner have the same bits.",
-        f"  - gain of this one network on the test set: +2.00 pp, reproduced {interval}",
+        f"  - gain of this one winner on the test set: +2.00 pp, reproduced {interval}",
         "  - not checked: study: how many trials",
     ]
     assert str(verdict).split("\n") == lines
@@ -133,7 +133,7 @@ def test_tells_what_fresh_seeds_show_beside_what_the_maker_says() -> None:
         f"  - what is usual, by these seeds: {usual}",
         f"  - the seeds drawn here: {', '.join(map(str, range(20)))}",
     ]
-    assert lines[4].startswith("  - gain of this one network on the test set: +2.00 pp, reprod")
+    assert lines[4].startswith("  - gain of this one winner on the test set: +2.00 pp, reprod")
     claim = "+3.00 pp (95 % interval +2.00 to +4.00 pp) in the mean of 10 fresh seeds"
     assert lines[-1] == f"  - by its maker, what repeats: {claim}"
     nothing = Verdict("exact", confirmation=said, fresh=facts(-0.005, 0.01, 0.025, 20), **HOLDS)
