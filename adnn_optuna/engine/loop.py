@@ -185,11 +185,12 @@ class Loop:
         """Return the trials that wait, or run, as of the last look."""
         return [t for t in self._tally.reader.unfinished.values() if t.state == state]
 
-    def _fail(self, trial: FrozenTrial | optuna.Trial) -> None:
+    def _fail(self, trial: FrozenTrial | optuna.Trial, *, is_interrupt: bool = False) -> None:
         """End a trial that is to be done again."""
         # First, or it were lost where this worker dies in between. Others may do the same. As it
         # is now: what was read while its worker lived may be in parts of before.
-        enqueue_again(self._study, self._study._storage.get_trial(trial._trial_id))
+        now = self._study._storage.get_trial(trial._trial_id)
+        enqueue_again(self._study, now, is_interrupt=is_interrupt)
         end_trial(self._study, trial)
 
     def _live(self) -> list[FrozenTrial]:
@@ -327,7 +328,7 @@ class Loop:
         """End a trial that is one too many; it counts nowhere."""
         with contextlib.suppress(UpdateFinishedTrialError):
             mark(trial, "interrupted")
-            self._fail(self._tally.reader.trials[trial.number])
+            self._fail(trial, is_interrupt=not self._is_repetition(trial))
 
     def _tell(self, trials: list[optuna.Trial], outcomes: list[Outcome], began: float) -> None:
         """Tell what came of trials; those after the one that gained enough count for nothing."""
@@ -360,7 +361,7 @@ class Loop:
         study = self._study
         outcome.store(trial, elapsed)
         if outcome.status == "timeout":  # It is done again where the study goes on.
-            enqueue_again(study, study._storage.get_trial(trial._trial_id))
+            enqueue_again(study, study._storage.get_trial(trial._trial_id), is_interrupt=True)
         study._thread_local.in_optimize_loop = True  # As samplers may stop the study.
         try:
             return study.tell(trial, outcome.value, outcome.state, skip_if_finished=True)
@@ -392,7 +393,7 @@ class Loop:
     def _tidy(self, *, is_interrupt: bool) -> None:
         """End the trials that are under way, and say that the user interrupted the run."""
         for trial in self._open.values():
-            self._fail(trial)
+            self._fail(trial, is_interrupt=is_interrupt)
         self._open.clear()
         self._look()
         if is_interrupt and self._n_trials_before is not None:

@@ -158,10 +158,13 @@ def test_what_ctrl_c_interrupts_is_done_by_the_next_run() -> None:
         raise KeyboardInterrupt
 
     storage, objective = InMemoryStorage(), Quick(interrupts, StudyDirection.MINIMIZE, 3)
-    with pytest.raises(KeyboardInterrupt):
-        loop_of(storage, "random", objective, max_trial=2)[0].run()
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            loop_of(storage, "random", objective, max_trial=2)[0].run()
     study = search(storage, "random", max_trial=2)
-    assert done(study)[0] == (0.0, quick(study.trials[1]))
+    assert done(study)[0] == (0.0, quick(study.trials[3]))
+    assert study.trials[3].system_attrs["failed_trial"] == 0
+    assert study.trials[3].system_attrs["retry_history"] == [0, 1, 2]
     assert is_finished(study)
 
 
