@@ -28,7 +28,7 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
-from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
+from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import declaration_of, study_name_of
 from adnn_optuna.evidence import declarations
 from adnn_optuna.reporting.dashboard import save_notes
@@ -213,8 +213,8 @@ def compare(
 
 def _keep(storage: BaseStorage, study_name: str) -> None:
     """Copy what is in memory to a database, and say how to go on after an interrupt."""
-    level, where, url = logging.INFO, "", storage_url(storage)
-    if isinstance(storage, InMemoryStorage) or (url and is_in_memory(url)):
+    level, where = logging.INFO, ""
+    if isinstance(storage, InMemoryStorage):
         url = f"sqlite:///{(Path(tempfile.mkdtemp(prefix='adnn-')) / 'compare.db').as_posix()}"
         level, where, to = logging.WARNING, f" in storage={url!r}", open_storage(url)
         for name in optuna.get_all_study_names(storage):
