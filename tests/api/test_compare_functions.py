@@ -354,6 +354,7 @@ def test_random_search_under_six_names(*, stop_when_decided: bool) -> None:
         ({"samplers": {"random": "tpe"}}, "The label 'random' is that of the control"),
         ({"samplers": ("none",)}, "searchers are called"),
         ({"samplers": ()}, "samplers is empty"),
+        ({"samplers": {"lucky": optuna.samplers.RandomSampler(seed=47)}}, "same for each seed"),
         ({"controls": ("longer",)}, "controls are of networks"),
         ({"direction": "up"}, "direction must be"),
         ({"confirm": -1}, "confirm"),
