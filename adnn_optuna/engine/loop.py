@@ -129,8 +129,11 @@ class Loop:
         if count and (trials := self._ask(count)):
             deadline = began + (self._limits["max_time"] or math.inf)
             limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}
-            outcomes = self._objective.train(trials, **limits)
-            self._tell(trials, outcomes, began)
+            self._study._thread_local.in_optimize_loop = True  # As any of these may stop it.
+            try:
+                self._tell(trials, self._objective.train(trials, **limits), began)
+            finally:
+                self._study._thread_local.in_optimize_loop = False
         elif reason is None and not count:
             # Others run all that is left, or a part of a batch that is not to be split. If one of
             # them dies, its trial is to be done.
@@ -362,11 +365,7 @@ class Loop:
         outcome.store(trial, elapsed)
         if outcome.status == "timeout":  # It is done again where the study goes on.
             enqueue_again(study, study._storage.get_trial(trial._trial_id), is_interrupt=True)
-        study._thread_local.in_optimize_loop = True  # As samplers may stop the study.
-        try:
-            return study.tell(trial, outcome.value, outcome.state, skip_if_finished=True)
-        finally:
-            study._thread_local.in_optimize_loop = False
+        return study.tell(trial, outcome.value, outcome.state, skip_if_finished=True)
 
     def _end(self, reason: str) -> None:
         """Store why the run ended; one that had nothing to do changes nothing."""

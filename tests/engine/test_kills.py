@@ -168,6 +168,18 @@ def test_what_ctrl_c_interrupts_is_done_by_the_next_run() -> None:
     assert is_finished(study)
 
 
+def test_an_objective_stops_its_study_as_in_optimize() -> None:
+    def stops(trial: optuna.Trial) -> float:
+        trial.study.stop()
+        return 0.0
+
+    objective = Quick(stops, StudyDirection.MINIMIZE, 3)
+    run, study = loop_of(InMemoryStorage(), "annealing", objective)
+    run.run()
+    assert (len(done(study)), record_of(study).stop_reason) == (1, "exhausted")
+    study.optimize(lambda _: 0.0, n_trials=1)  # It is no longer in a loop.
+
+
 def test_what_a_limit_cuts_off_is_done_where_the_study_goes_on() -> None:
     storage = InMemoryStorage()
     run, study = loop_of(storage, "random", max_trial=2)
