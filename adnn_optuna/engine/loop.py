@@ -260,9 +260,10 @@ class Loop:
         return sum(t.number < trial.number for t in live)  # As the storage numbers them.
 
     def _index_of(self, trial: optuna.Trial | FrozenTrial) -> int | None:
-        attrs = self._tally.reader.trials[trial.number].system_attrs
-        index: int | None = (attrs.get(PROPOSAL) or {}).get("index")
-        return index
+        proposal: Any = self._tally.reader.trials[trial.number].system_attrs.get(PROPOSAL) or {}
+        # A sampler inside of the study's writes its own.
+        is_of_study = proposal.get("sampler") == getattr(self._study.sampler, "_key", None)
+        return cast("int | None", proposal.get("index") if is_of_study else None)
 
     def _warn_of_repeats(self) -> None:
         """Warn if this run begins with the draws of another one, as of one fixed seed."""
