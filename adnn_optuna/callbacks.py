@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna import _checks
 from adnn_optuna._attributes import BASELINE, ELAPSED, ENDED, STOP_REASON
 from adnn_optuna._checks import WrongTypeError, WrongValueError
-from adnn_optuna.samplers._owners import owner_of
+from adnn_optuna.samplers._owners import heartbeat_interval, owner_of
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_feasible
 from adnn_optuna.samplers._working_time import WorkingTime
 
@@ -29,13 +29,6 @@ def is_done(trial: FrozenTrial) -> bool:
     if trial.state == TrialState.FAIL:
         return ended == "diverged"
     return trial.state.is_finished() and ended != "interrupted"
-
-
-def heartbeat_interval(study: Study) -> int | None:
-    """Return how often the storage wants signs of life, in seconds; :obj:`None` if never."""
-    ask = getattr(study._storage, "get_heartbeat_interval", lambda: None)
-    interval: int | None = ask()
-    return interval
 
 
 class Tally:

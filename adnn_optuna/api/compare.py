@@ -28,7 +28,7 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
-from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
+from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import declaration_of, study_name_of
 from adnn_optuna.evidence import declarations
 from adnn_optuna.reporting.dashboard import save_notes
@@ -79,9 +79,9 @@ def compare(
     Args:
         objective: What is searched; its seed is replaced by each of ``seeds``. Or any Optuna
             objective, a function ``(trial)`` or ``(trial, seed)``, where the seed is of the trial.
-        samplers: Names of searchers, as those of search. Or a mapping from labels to what
-            :func:`~adnn_optuna.search` takes. If :obj:`None`, ``"greedy"``, ``"annealing"`` and
-            ``"random_restart"``, of a function ``"tpe"`` and ``"annealing"``.
+        samplers: Names of searchers, as those of search. Or a mapping from labels to these or to
+            functions ``(seed, n_trials) -> sampler``. If :obj:`None`, ``"greedy"``,
+            ``"annealing"`` and ``"random_restart"``, of a function ``"tpe"`` and ``"annealing"``.
         max_trial: The number of trials of each run.
         seeds: The seeds of the runs, in the order in which they count. A comparison that gets
             further ones, or further arms, later pays for having been looked at, with wider
@@ -213,8 +213,8 @@ def compare(
 
 def _keep(storage: BaseStorage, study_name: str) -> None:
     """Copy what is in memory to a database, and say how to go on after an interrupt."""
-    level, where, url = logging.INFO, "", storage_url(storage)
-    if isinstance(storage, InMemoryStorage) or (url and is_in_memory(url)):
+    level, where = logging.INFO, ""
+    if isinstance(storage, InMemoryStorage):
         url = f"sqlite:///{(Path(tempfile.mkdtemp(prefix='adnn-')) / 'compare.db').as_posix()}"
         level, where, to = logging.WARNING, f" in storage={url!r}", open_storage(url)
         for name in optuna.get_all_study_names(storage):

@@ -26,7 +26,7 @@ from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import load_study, objective_from_study
 from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts
-from adnn_optuna.samplers._trials import is_feasible
+from adnn_optuna.samplers._trials import beginning, is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 
 Evaluate = Callable[[FrozenTrial, int], float]
@@ -184,7 +184,7 @@ def recheck(
         f"{study.study_name}/recheck",
         study.direction,
         # An earlier study of the name had other trials.
-        {"study that began": str(study.get_trials(deepcopy=False)[0].datetime_start)},
+        {"study that began": beginning(study.get_trials(deepcopy=False)[0])},
     )
     return found_by_evaluating(
         known,

@@ -97,14 +97,16 @@ def resume(
 
 
 def _stored_searcher(study: optuna.Study) -> str:
-    searcher: str | None = study.user_attrs.get(stored.SEARCH, {}).get("sampler")
-    if searcher in SEARCHERS:
+    settings = study.user_attrs.get(stored.SEARCH, {})
+    searcher: str | None = settings.get("sampler")
+    is_of_comparison = "confirm" in settings or searcher in (*CONTROLS, stored.OBJECTIVE)
+    if searcher in SEARCHERS and not is_of_comparison:
         return searcher
     if searcher is None:
         said = "was not begun by search, so it does not know its searcher: give sampler, one of "
         said += f"{', '.join(SEARCHERS)} or an Optuna sampler"
-    elif searcher in (*CONTROLS, stored.OBJECTIVE):
-        said = "is a control, which is not searched alone: go on with its comparison, by compare"
+    elif is_of_comparison:
+        said = "is a run that is not searched alone: go on with its comparison, by compare"
     else:
         said = f"was searched by {searcher}, which is not stored: give it again as sampler"
     raise WrongValueError(f"The study {study.study_name!r} {said}.")

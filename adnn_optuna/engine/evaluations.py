@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna._attributes import ELAPSED, ENDED, EVALUATED, OWNER
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna.callbacks import MaxTimeCallback, heartbeat_interval, is_done
+from adnn_optuna.callbacks import MaxTimeCallback, is_done
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.signals import heartbeats, interruptible, without_warnings
 from adnn_optuna.engine.storages import kept, open_storage, patiently
@@ -149,7 +149,7 @@ def make_evaluations(
     limit = MaxTimeCallback(_NO_LIMIT if max_time is None else max_time)
     # An evaluation that heeds no event is interrupted wherever it is.
     until_stopped = contextlib.nullcontext() if stop is None else interruptible(stop)
-    interval, stop = heartbeat_interval(study), stop or threading.Event()
+    interval, stop = _owners.heartbeat_interval(study), stop or threading.Event()
     worker = _Worker(findings_of, study, names, evaluate, stop, limit, interval)
     shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
     with (

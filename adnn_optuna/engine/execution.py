@@ -20,7 +20,7 @@ from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.records import SearchRecord, record_of, store
 from adnn_optuna.engine.retraining import look_at_test_set
 from adnn_optuna.engine.signals import interruptible
-from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
 from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import n_cores
@@ -40,11 +40,14 @@ def check_executor(executor: object) -> None:
 
 
 def check_is_reached(storage: BaseStorage, executor: object) -> None:
-    """Refuse an opened storage that no worker of an executor can reach."""
-    if executor is not None and isinstance(storage, InMemoryStorage):
+    """Refuse an opened storage that those who run studies, here or elsewhere, cannot reach."""
+    url = storage_url(storage)
+    is_of_thread = url is not None and is_in_memory(url)  # SQLite's, opened by the user.
+    if is_of_thread or (executor is not None and isinstance(storage, InMemoryStorage)):
+        who = "thread" if executor is None else "worker of the executor"
         raise WrongValueError(
-            "storage is in the memory of this process, where no worker of the executor can reach "
-            "it; give the URL of a database."
+            f"storage is in the memory of this process, where no {who} can reach it; give the URL "
+            "of a database."
         )
 
 

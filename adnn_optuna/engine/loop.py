@@ -129,8 +129,11 @@ class Loop:
         if count and (trials := self._ask(count)):
             deadline = began + (self._limits["max_time"] or math.inf)
             limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}
-            outcomes = self._objective.train(trials, **limits)
-            self._tell(trials, outcomes, began)
+            self._study._thread_local.in_optimize_loop = True  # As any of these may stop it.
+            try:
+                self._tell(trials, self._objective.train(trials, **limits), began)
+            finally:
+                self._study._thread_local.in_optimize_loop = False
         elif reason is None and not count:
             # Others run all that is left, or a part of a batch that is not to be split. If one of
             # them dies, its trial is to be done.
@@ -185,11 +188,12 @@ class Loop:
         """Return the trials that wait, or run, as of the last look."""
         return [t for t in self._tally.reader.unfinished.values() if t.state == state]
 
-    def _fail(self, trial: FrozenTrial | optuna.Trial) -> None:
+    def _fail(self, trial: FrozenTrial | optuna.Trial, *, is_interrupt: bool = False) -> None:
         """End a trial that is to be done again."""
         # First, or it were lost where this worker dies in between. Others may do the same. As it
         # is now: what was read while its worker lived may be in parts of before.
-        enqueue_again(self._study, self._study._storage.get_trial(trial._trial_id))
+        now = self._study._storage.get_trial(trial._trial_id)
+        enqueue_again(self._study, now, is_interrupt=is_interrupt)
         end_trial(self._study, trial)
 
     def _live(self) -> list[FrozenTrial]:
@@ -256,9 +260,10 @@ class Loop:
         return sum(t.number < trial.number for t in live)  # As the storage numbers them.
 
     def _index_of(self, trial: optuna.Trial | FrozenTrial) -> int | None:
-        attrs = self._tally.reader.trials[trial.number].system_attrs
-        index: int | None = (attrs.get(PROPOSAL) or {}).get("index")
-        return index
+        proposal: Any = self._tally.reader.trials[trial.number].system_attrs.get(PROPOSAL) or {}
+        # A sampler inside of the study's writes its own.
+        is_of_study = proposal.get("sampler") == getattr(self._study.sampler, "_key", None)
+        return cast("int | None", proposal.get("index") if is_of_study else None)
 
     def _warn_of_repeats(self) -> None:
         """Warn if this run begins with the draws of another one, as of one fixed seed."""
@@ -327,7 +332,7 @@ class Loop:
         """End a trial that is one too many; it counts nowhere."""
         with contextlib.suppress(UpdateFinishedTrialError):
             mark(trial, "interrupted")
-            self._fail(self._tally.reader.trials[trial.number])
+            self._fail(trial, is_interrupt=not self._is_repetition(trial))
 
     def _tell(self, trials: list[optuna.Trial], outcomes: list[Outcome], began: float) -> None:
         """Tell what came of trials; those after the one that gained enough count for nothing."""
@@ -360,12 +365,8 @@ class Loop:
         study = self._study
         outcome.store(trial, elapsed)
         if outcome.status == "timeout":  # It is done again where the study goes on.
-            enqueue_again(study, study._storage.get_trial(trial._trial_id))
-        study._thread_local.in_optimize_loop = True  # As samplers may stop the study.
-        try:
-            return study.tell(trial, outcome.value, outcome.state, skip_if_finished=True)
-        finally:
-            study._thread_local.in_optimize_loop = False
+            enqueue_again(study, study._storage.get_trial(trial._trial_id), is_interrupt=True)
+        return study.tell(trial, outcome.value, outcome.state, skip_if_finished=True)
 
     def _end(self, reason: str) -> None:
         """Store why the run ended; one that had nothing to do changes nothing."""
@@ -392,7 +393,7 @@ class Loop:
     def _tidy(self, *, is_interrupt: bool) -> None:
         """End the trials that are under way, and say that the user interrupted the run."""
         for trial in self._open.values():
-            self._fail(trial)
+            self._fail(trial, is_interrupt=is_interrupt)
         self._open.clear()
         self._look()
         if is_interrupt and self._n_trials_before is not None:

@@ -190,7 +190,9 @@ class FunctionObjective:
             value = number(with_seed(self.function)[0](trial, self.seed_of(trial)))
         except TrialPruned:
             return Outcome("pruned")
-        if not math.isfinite(value):
+        # As a penalty, it is for samplers to learn from, as in `Study.optimize`.
+        penalty = math.inf if self.direction == StudyDirection.MINIMIZE else -math.inf
+        if not math.isfinite(value) and value != penalty:
             return Outcome("diverged")
         for name in self.told:
             if name not in trial.user_attrs:

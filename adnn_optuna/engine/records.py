@@ -47,8 +47,9 @@ class SearchRecord:
 
     @property
     def best_value(self) -> float:
-        """The selection metric of the best trial; NaN where there is none."""
-        return math.nan if self.best is None or self.best.value is None else self.best.value
+        """The selection metric of the best trial; NaN where there is none, or it is infinite."""
+        value = math.nan if self.best is None or self.best.value is None else self.best.value
+        return value if math.isfinite(value) else math.nan
 
     @property
     def gain(self) -> float:

@@ -186,18 +186,22 @@ def has_parameters(trial: FrozenTrial) -> bool:
     return bool(trial.params) or "fixed_params" in trial.system_attrs
 
 
-def enqueue_again(study: Study, trial: FrozenTrial) -> None:
-    """Enqueue the trial of a dead worker once more, unless a sampler of ours proposes it again."""
+def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = False) -> None:
+    """Enqueue a trial once more whose worker died or, as often as that comes, was interrupted.
+
+    But not what a sampler of ours proposes again.
+    """
     attrs = trial.system_attrs
     is_proposed_again = (attrs.get(PROPOSAL) or {}).get("index") is not None
     # A training that kills its worker, by taking all memory, is not to kill all others, too.
-    is_retry = "failed_trial" in attrs
+    is_retry = "failed_trial" in attrs and not is_interrupt
     is_evaluation = EVALUATED in study.user_attrs
     is_needless = is_proposed_again or is_retry or is_evaluation or is_done(trial)
     if is_needless or not has_parameters(trial):
         return
     # As Optuna's own callback notes it.
-    attrs = {**attrs, "failed_trial": trial.number, "retry_history": [trial.number]}
+    history = [*attrs.get("retry_history", ()), trial.number]
+    attrs = {"failed_trial": trial.number, **attrs, "retry_history": history}
     again = optuna.create_trial(
         state=TrialState.WAITING,
         params=trial.params,

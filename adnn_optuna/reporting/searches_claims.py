@@ -139,16 +139,17 @@ def end_in_words(stop_reason: str | None) -> str:
 
 def why_no_winner(record: SearchRecord) -> str:
     """Return why there is no best trial, and how to get one."""
-    states = [trial.state for trial in record.done_trials]
-    n_diverged = states.count(TrialState.FAIL)
-    if states:
-        diverged, mend = "diverged", "lower the learning rate"
-        if stored.CONFIG not in record.attrs:
-            diverged, mend = "came to no finite number", "look at the objective"
-        mend = mend if n_diverged else "let the pruner wait for longer"
+    trials, failed, mend = record.done_trials, "diverged", "lower the learning rate"
+    if stored.CONFIG not in record.attrs:
+        ended = (TrialState.PRUNED, TrialState.FAIL)
+        trials = record.study.get_trials(deepcopy=False, states=ended)
+        failed, mend = "failed", "look at the objective"
+    if trials:
+        n_failed = sum(trial.state == TrialState.FAIL for trial in trials)
+        mend = mend if n_failed else "let the pruner wait for longer"
         return (
-            f"No trial was completed: {len(states) - n_diverged} were pruned, {n_diverged} "
-            f"{diverged}; {mend}."
+            f"No trial was completed: {len(trials) - n_failed} were pruned, {n_failed} {failed}; "
+            f"{mend}."
         )
     cut_off = [
         t for t in record.study.get_trials(deepcopy=False) if stored.ELAPSED in t.user_attrs

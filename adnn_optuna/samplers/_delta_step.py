@@ -1,6 +1,5 @@
 """Walks away from an origin, step by step."""
 
-import dataclasses
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
@@ -22,18 +21,6 @@ from adnn_optuna.samplers._walk import (
 )
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class WalkStep:
-    """Which step of which walk, from 1 on, a trial is.
-
-    The baseline, where all walks start, is step 0, without a δ.
-    """
-
-    number: int
-    delta: float | None
-    step: int
 
 
 class DeltaStepSampler(IndexedSampler):
@@ -123,22 +110,6 @@ class DeltaStepSampler(IndexedSampler):
             f"{type(self).__name__}(deltas={self._deltas}, max_steps={self._max_steps}, "
             f"accept={self._accept!r}, origin={self._origin})"
         )
-
-    def steps(self, study: Study) -> list[WalkStep]:
-        """Return which step each finished trial is, in the order of the walks.
-
-        The study was searched by a sampler with the same arguments.
-        """
-        with self._memory.lock:
-            results = self._look(study).results
-        steps = []
-        for index in sorted(results):
-            if index > self.last_index:  # It was asked for in vain.
-                break
-            walk, step = divmod(index - 1, self._max_steps) if index else (None, -1)
-            delta = None if walk is None else self._deltas[walk]
-            steps.append(WalkStep(results[index].number, delta, step + 1))
-        return steps
 
     def is_exhausted(self, study: Study) -> bool:
         """Return whether all steps are done, and no further trial is to be asked for."""

@@ -39,8 +39,8 @@ from adnn_optuna.samplers._owners import (
     end_trial,
     end_turn,
     is_alive,
-    is_in_run,
     is_own,
+    is_watched,
     ownership,
 )
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
@@ -82,16 +82,17 @@ class Indices:
     def read(self, study: Study) -> None:
         """Look at the study, and end the trials of the dead."""
         news = self.reader.read(study)
-        while dead := [trial for trial in self.running() if self._is_abandoned(trial)]:
+        while dead := [t for t in self.running() if self._is_abandoned(study, t)]:
             for trial in dead:
                 end_trial(study, trial)
             news += self.reader.read(study)
         for trial in news:
             self.note(trial)
 
-    def _is_abandoned(self, trial: FrozenTrial) -> bool:
-        # One that holds no index may have to be enqueued again, which a run does.
-        return is_alive(trial) is False and not (is_in_run() and self.index_of(trial) is None)
+    def _is_abandoned(self, study: Study, trial: FrozenTrial) -> bool:
+        # One that holds no index may have to be enqueued again.
+        is_ended_here = self.index_of(trial) is not None or not is_watched(study)
+        return is_ended_here and is_alive(trial) is False
 
     def index_of(self, trial: FrozenTrial) -> int | None:
         """Return the index of a trial of this sampler, :obj:`None` for others."""

@@ -65,9 +65,16 @@ def _is_under_way(run: str) -> bool:
     return not run or run in _runs or run in turns
 
 
-def is_in_run() -> bool:
-    """Return whether this thread works for a run, which ends the trials of the dead itself."""
-    return _run.get() in _runs
+def heartbeat_interval(study: Study) -> int | None:
+    """Return how often the storage wants signs of life, in seconds; :obj:`None` if never."""
+    ask = getattr(study._storage, "get_heartbeat_interval", lambda: None)
+    interval: int | None = ask()
+    return interval
+
+
+def is_watched(study: Study) -> bool:
+    """Return whether the trials of the dead are ended by the run of this thread, or by Optuna."""
+    return _run.get() in _runs or heartbeat_interval(study) is not None
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import WrongValueError, check_integer
+from adnn_optuna.samplers._trials import beginning
 
 # What a random number is for. Numbers for different purposes are independent.
 GENERATE, ACCEPT, REFINE, BRANCH = range(4)
@@ -48,5 +49,5 @@ def seed_of(study: Study, first_trial: FrozenTrial, seed: int | None) -> int:
     """
     if seed is not None:
         return int(seed)
-    data = f"{study.study_name} {first_trial.datetime_start}"
+    data = f"{study.study_name} {beginning(first_trial)}"
     return int.from_bytes(hashlib.sha256(data.encode()).digest()[:7], "little")

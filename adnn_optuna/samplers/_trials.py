@@ -129,6 +129,11 @@ def check_attributes(study: Study, of: FrozenTrial | Mapping[str, Any]) -> None:
         )
 
 
+def beginning(trial: FrozenTrial) -> str:
+    """Return when a trial began, within a minute: a journal tells hours by its reader's zone."""
+    return f"{began:%S.%f s}" if (began := trial.datetime_start) else ""
+
+
 def constraints_of(trial: FrozenTrial) -> list[float]:
     """Return the violations of a trial's constraints, which Optuna 4 keeps elsewhere than 5."""
     constraints: dict[str, float] | None = getattr(trial, "constraints", None)

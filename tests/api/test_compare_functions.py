@@ -192,12 +192,32 @@ class TestObjectives:
         assert (found.table()["seconds"] > 0).all()
         assert math.isfinite(found.differences()["difference"].iloc[0])
 
-    def test_a_run_without_a_value_ends_the_evidence(self) -> None:
+    @pytest.mark.parametrize("direction", ["minimize", "maximize"])
+    def test_an_infinite_penalty_is_told_as_in_optimize(self, direction: str) -> None:
+        sign = 1 if direction == "minimize" else -1
+
+        def objective(trial: Any) -> float:
+            x = trial.suggest_float("x", -1, 1)
+            return sign * math.inf if x > 0 else -sign * math.inf if x < -0.9 else x
+
+        found = compare(objective, ("tpe",), max_trial=12, seeds=[0], direction=direction)
+        for [record] in found.results.values():
+            plain = optuna.create_study(direction=direction)
+            for trial in record.done_trials:
+                value = objective(optuna.trial.FixedTrial(trial.params))
+                is_told = value != -sign * math.inf
+                assert (trial.value == value) is (trial.state == TrialState.COMPLETE) is is_told
+                if is_told:
+                    plain.add_trial(trial)
+            assert record.best_value == plain.best_value
+
+    @pytest.mark.parametrize(("value", "confirm"), [(math.nan, 5), (math.inf, 5), (math.inf, 0)])
+    def test_a_run_without_a_value_ends_the_evidence(self, value: float, confirm: int) -> None:
         def objective(trial: Any) -> float:
             x = trial.suggest_float("x", 0, 1)
-            return math.nan if x < 2 else x
+            return value if x < 2 else x
 
-        found = compare(objective, max_trial=2)
+        found = compare(objective, max_trial=2, confirm=confirm)
         assert found.is_complete
         assert [*found.differences()["pairs"]] == [0]
         assert "no searchers with results to compare with random search" in str(found)
@@ -263,6 +283,8 @@ class TestGoingOn:
         assert [*longer.table()["trials"]] == [3, 3]
         with pytest.raises(ValueError, match="is of a function, which is not stored"):
             adnn.resume(url, "compare")
+        with pytest.raises(ValueError, match="go on with its comparison, by compare"):
+            adnn.resume(url, "compare/annealing/seed=0", objective=smooth)
         with pytest.raises(ValueError, match="evaluated 1 times afresh"):
             compare(**settings, confirm=2)
 
@@ -361,6 +383,11 @@ def test_random_search_under_six_names(*, stop_when_decided: bool) -> None:
     assert wrong <= n * 0.05 + 2 * math.sqrt(n * 0.05 * 0.95)
 
 
+def test_a_database_of_one_thread_is_refused() -> None:
+    with pytest.raises(ValueError, match="where no thread can reach it"):
+        compare(storage=optuna.storages.RDBStorage("sqlite://"))
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -368,6 +395,7 @@ def test_random_search_under_six_names(*, stop_when_decided: bool) -> None:
         ({"samplers": {"random": "tpe"}}, "The label 'random' is that of the control"),
         ({"samplers": ("none",)}, "searchers are called"),
         ({"samplers": ()}, "samplers is empty"),
+        ({"samplers": {"lucky": optuna.samplers.RandomSampler(seed=47)}}, "same for each seed"),
         ({"controls": ("longer",)}, "controls are of networks"),
         ({"direction": "up"}, "direction must be"),
         ({"confirm": -1}, "confirm"),

@@ -443,6 +443,22 @@ class TestWrongInput:
         with pytest.raises(TypeError, match="must be an Optuna study"):
             adnn.recheck("study", evaluate)  # type: ignore[arg-type]
 
+    def test_a_recheck_goes_on_in_another_time_zone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal"))
+        study = make_study(storage=optuna.storages.JournalStorage(file))
+        found = make_recheck(study)
+        try:
+            monkeypatch.setenv("TZ", "ELSE-5:30")
+            time.tzset()
+            storage = optuna.storages.JournalStorage(file)
+            study = optuna.load_study(study_name="study", storage=storage)
+            assert make_recheck(study).value == found.value
+        finally:
+            monkeypatch.undo()
+            time.tzset()
+
     def test_evaluations_of_an_earlier_study_of_the_name_are_not_taken(self) -> None:
         storage = open_storage(None)
         make_recheck(make_study(storage=storage))

@@ -31,7 +31,11 @@ from adnn_optuna.engine.signals import without_warnings
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.reporting import searches
-from adnn_optuna.samplers import DeltaStepSampler, RandomRestartSampler
+from adnn_optuna.samplers import (
+    AdaptiveSimulatedAnnealingSampler,
+    DeltaStepSampler,
+    RandomRestartSampler,
+)
 from adnn_optuna.samplers._owners import ownership, run_of_trials
 
 if TYPE_CHECKING:
@@ -158,11 +162,40 @@ def test_what_ctrl_c_interrupts_is_done_by_the_next_run() -> None:
         raise KeyboardInterrupt
 
     storage, objective = InMemoryStorage(), Quick(interrupts, StudyDirection.MINIMIZE, 3)
-    with pytest.raises(KeyboardInterrupt):
-        loop_of(storage, "random", objective, max_trial=2)[0].run()
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            loop_of(storage, "random", objective, max_trial=2)[0].run()
     study = search(storage, "random", max_trial=2)
-    assert done(study)[0] == (0.0, quick(study.trials[1]))
+    assert done(study)[0] == (0.0, quick(study.trials[3]))
+    assert study.trials[3].system_attrs["failed_trial"] == 0
+    assert study.trials[3].system_attrs["retry_history"] == [0, 1, 2]
     assert is_finished(study)
+
+
+def test_a_factory_may_wrap_a_sampler_of_ours() -> None:
+    """Both give indices, and only those of the one inside are kept."""
+
+    def fixed(seed: int, _: int | None) -> optuna.samplers.BaseSampler:
+        inner = AdaptiveSimulatedAnnealingSampler(seed=seed)
+        return optuna.samplers.PartialFixedSampler({"y": 0.0}, inner)
+
+    run, study = loop_of(InMemoryStorage(), fixed, max_trial=6)
+    with run_of_trials(study):
+        for _ in range(6):
+            run._round()
+    assert len(dict(done(study))) == 6
+
+
+def test_an_objective_stops_its_study_as_in_optimize() -> None:
+    def stops(trial: optuna.Trial) -> float:
+        trial.study.stop()
+        return 0.0
+
+    objective = Quick(stops, StudyDirection.MINIMIZE, 3)
+    run, study = loop_of(InMemoryStorage(), "annealing", objective)
+    run.run()
+    assert (len(done(study)), record_of(study).stop_reason) == (1, "exhausted")
+    study.optimize(lambda _: 0.0, n_trials=1)  # It is no longer in a loop.
 
 
 def test_what_a_limit_cuts_off_is_done_where_the_study_goes_on() -> None:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import warnings
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, RandomRestartSampler
+from adnn_optuna.samplers._random_numbers import seed_of
 from adnn_optuna.samplers._unit_interval import from_unit, hull, levels, rescale, to_unit
 
 if TYPE_CHECKING:
@@ -180,6 +182,16 @@ def test_the_seed_of_a_sampler_without_one_is_kept_in_the_study() -> None:
     study._storage.set_trial_system_attr(trial._trial_id, "adnn:ended", "interrupted")
     study.tell(trial, state=TrialState.FAIL)
     assert every_kind(study.ask()) == value
+
+
+def test_the_seed_of_a_sampler_without_one_is_the_same_in_every_time_zone() -> None:
+    study, here = optuna.create_study(), optuna.create_trial(value=0.0)
+    elsewhere = optuna.create_trial(value=0.0)
+    assert here.datetime_start is not None
+    elsewhere.datetime_start = here.datetime_start + timedelta(hours=5, minutes=30)
+    assert seed_of(study, here, None) == seed_of(study, elsewhere, None)
+    elsewhere.datetime_start += timedelta(microseconds=1)
+    assert seed_of(study, here, None) != seed_of(study, elsewhere, None)
 
 
 def test_another_process_draws_the_same() -> None:

@@ -347,6 +347,21 @@ def test_a_retried_trial_keeps_its_index(tmp_path: Any) -> None:
     assert index_of(study.ask()) == 4
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+def test_what_was_enqueued_is_left_to_a_storage_that_watches_hearts(tmp_path: Any) -> None:
+    """Its callback enqueues it again, but only what it fails itself."""
+    storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_interval=60)
+    study = optuna.create_study(storage=storage, sampler=greedy())
+    study.enqueue_trial({"x": 0.5})
+    for _ in range(2):
+        trial = study.ask()
+        suggest(trial)
+        kill(study, trial)
+    suggest(study.ask())
+    states = [TrialState.RUNNING, TrialState.FAIL, TrialState.RUNNING]
+    assert [trial.state for trial in study.trials] == states
+
+
 def test_enqueued_trials_are_not_counted() -> None:
     study = optuna.create_study(sampler=greedy())
     study.optimize(suggest, n_trials=3)
