@@ -64,6 +64,13 @@ class Unit(NamedTuple):
 
     def heading(self, of: str, *, is_gain: bool = False) -> str:
         """Return the heading of an axis or a column of values or gains, with the unit."""
+    def interval_of(
+        self, low: float, high: float, level: float = 0.95, *, is_gain: bool = True
+    ) -> str:
+        """Return the interval of a difference, or of a value, with its level."""
+        ends = f"{self.bare.value(low)} to {self.value(high)}"
+        return f"{100 * level:.9g} % interval {self.interval(low, high) if is_gain else ends}"
+
         unit = (self.of_gains if is_gain else self.of_values).strip()
         return f"{of} [{unit}]".strip() if unit else of
 

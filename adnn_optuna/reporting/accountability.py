@@ -57,7 +57,7 @@ def claims_in_words(facts: ConfirmationFacts | None, unit: Unit) -> list[str]:
     if facts is None:
         return []
     (held, low, high), n = facts.holds, len(facts.seeds)
-    ends = f"{unit.bare.value(low)} to {unit.value(high)}"
+    interval = unit.interval_of(low, high, facts.level, is_gain=False)
     repeats = "nothing, it moves nothing"
     if facts.gains:
         said = estimate_in_words(facts.repeats, facts.level, unit)
@@ -65,7 +65,7 @@ def claims_in_words(facts: ConfirmationFacts | None, unit: Unit) -> list[str]:
     later = f"; as winner {facts.rank} of those confirmed" if facts.rank > 1 else ""
     usual = estimate_in_words(facts.usual, facts.level, unit)
     claims = [
-        f"what you hold: {unit.value(held)} ({100 * facts.level:.9g} % interval {ends})",
+        f"what you hold: {unit.value(held)} ({interval})",
         f"what is usual: {usual} over the mean of {n} fresh unmoved networks",
         f"what repeats: {repeats}{later}",
     ]

@@ -77,8 +77,7 @@ def _hold(record: SearchRecord, facts: ConfirmationFacts | None) -> str:
         which = "only an earlier winner was tested" if record.test_looks else "it is closed"
         return f"not known before the test set is looked at; {which}."
     level = 1 - ALPHA if facts is None else facts.level
-    ends = f"{unit.bare.value(held.low)} to {unit.value(held.high)}"
-    interval = f"{100 * level:.9g} % interval {ends}"
+    interval = unit.interval_of(held.low, held.high, level, is_gain=False)
     if record.test_metric == "test_r2":
         got = f"has an R² of {unit.value(held.value)} on {n_examples(look)}"
     else:
@@ -109,7 +108,7 @@ def repeats_in_words(facts: ConfirmationFacts, unit: Unit) -> str:
     if not math.isfinite(low):
         gain = f"{gain}, too few for an interval{_rank(facts)}"
         return f"Nothing is shown to repeat: the offsets gain {gain}."
-    interval = f"{100 * facts.level:.9g} % interval {unit.interval(low, high)}"
+    interval = unit.interval_of(low, high, facts.level)
     if low <= 0 <= high:
         return f"Nothing is shown to repeat: the offsets gain {gain} ({interval}){_rank(facts)}."
     verb = "gain" if low > 0 else "lose: they gain"
@@ -134,8 +133,8 @@ def estimate_in_words(estimate: Estimate, level: float, unit: Unit) -> str:
         return "unknown, as a training came to no number"
     if not math.isfinite(estimate.low):
         return f"{unit.gain(estimate.value)}, without an interval"
-    ends = unit.interval(estimate.low, estimate.high)
-    return f"{unit.gain(estimate.value)} ({100 * level:.9g} % interval {ends})"
+    interval = unit.interval_of(estimate.low, estimate.high, level)
+    return f"{unit.gain(estimate.value)} ({interval})"
 
 
 def _rank(facts: ConfirmationFacts) -> str:
