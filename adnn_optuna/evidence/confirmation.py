@@ -129,7 +129,7 @@ def own_score(
     variance, n_groups = _variance_of_mean(scores, groups)
     if scores.dtype != bool:
         half = _quantile(level, n_groups - 1) * math.sqrt(variance)
-        return Estimate(mean, mean - half, mean + half)
+        return Estimate(mean, mean - half, min(mean + half, 1.0))  # No R² is above 1.
     # The variance of so many independent examples, but for the degrees of freedom that it has.
     biased = variance * (n_groups - 1) / n_groups
     effective = mean * (1 - mean) / biased if biased else n_groups
@@ -147,7 +147,7 @@ def difference_from_usual(
 
     What is not known is what other test examples would say, and what other networks would: the
     variances add up, and Student's t has the degrees of freedom of Welch (1947) and Satterthwaite
-    (1946).
+    (1946). Where no classes differ, it is the interval of Bonett and Price (2012).
 
     Args:
         own: The score of the network on each test example, of shape (n,).
@@ -160,7 +160,10 @@ def difference_from_usual(
     k, mean = len(unmoved), float(differences.mean())
     of_networks = float(unmoved.mean(axis=1, dtype=np.float64).var(ddof=1)) / k
     total = of_examples + of_networks
-    if not total > 0:  # Equal throughout, or a training came to no number.
+    if total == 0 and own.dtype == bool:  # Equal throughout, but other examples may differ.
+        half = _quantile(level, math.inf) * math.sqrt(2) / (n_groups + 2)
+        return Estimate(mean, max(mean - half, -1.0), min(mean + half, 1.0))
+    if not total > 0:  # A training came to no number, if it is not 0.
         return Estimate(mean, mean - total, mean + total)
     freedom = total**2 / (of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1))
     half = _quantile(level, freedom) * math.sqrt(total)
