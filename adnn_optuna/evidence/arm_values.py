@@ -80,7 +80,7 @@ class ArmValues:
         """How the values are shown."""
         if self.score != VALUE:
             return unit_of(self.score)
-        return unit_of_values(self.compared.values())
+        return unit_of_values(self.compared.values(), are_paired=self.is_paired)
 
     @property
     def column(self) -> str:
@@ -128,16 +128,22 @@ class ArmValues:
         return differences_table(self.paired_differences, self.arm)
 
 
-def unit_of_values(arms: Iterable[Sequence[float] | np.ndarray]) -> Unit:
-    """Return how values of anything are shown, by those of some arms."""
-    known = [array[np.isfinite(array)] for array in map(np.asarray, arms)]
+def unit_of_values(
+    arms: Iterable[Sequence[float] | np.ndarray], *, are_paired: bool = False
+) -> Unit:
+    """Return how values of anything are shown, by those of some arms, and by their differences."""
+    arrays = [np.asarray(of_arm, dtype=float) for of_arm in arms]
+    sizes = np.abs(np.concatenate([[0.0], *arrays]))
+    sizes = sizes[np.isfinite(sizes)][1:]
     # Without huge values of failed runs, beside which all others would look like 0.
-    most = 1e9 * float(np.median(np.abs(np.concatenate(known)))) if any(map(len, known)) else 0.0
-    known = [array[np.abs(array) <= (most or math.inf)] for array in known]
+    most = (1e9 * float(np.median(sizes)) if len(sizes) else 0.0) or math.inf
+    arrays = [np.where(np.isfinite(a) & (np.abs(a) <= most), a, math.nan) for a in arrays]
+    if are_paired:  # What all arms have in common may spread far more than their differences.
+        arrays += [one - two for one, two in itertools.combinations(arrays, 2)]
+    known = [array[~np.isnan(array)] for array in arrays]
     sized = [(size_of(array), array) for array in known if len(array) > 1]
     spreads = [size * float((array / size).std(ddof=1)) for size, array in sized]
-    largest = max((float(abs(array).max()) for array in known if len(array)), default=0.0)
-    return PLAIN.fitted(spreads, largest)
+    return PLAIN.fitted(spreads, float(sizes[sizes <= most].max(initial=0.0)))
 
 
 @dataclasses.dataclass

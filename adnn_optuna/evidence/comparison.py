@@ -139,7 +139,8 @@ class ComparisonFacts:
         """How the scores are shown that arms are compared by."""
         if not self.is_of_function:
             return unit_of(self.any_record.test_metric)
-        return unit_of_values([run.test_value for run in runs] for runs in self.results.values())
+        values = ([run.test_value for run in runs] for runs in self.results.values())
+        return unit_of_values(values, are_paired=True)
 
     @property
     def looks_again(self) -> bool:
