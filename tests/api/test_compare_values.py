@@ -187,6 +187,28 @@ class TestTables:
         found = adnn.compare_values(tmp_path / "r.csv", paired=False)
         assert [*found.table()["seeds"]] == [3, 2]
 
+    @pytest.mark.parametrize("first", ["trial", "run_id", "Replicates", "#"])
+    def test_that_count_their_rows_or_part_columns_otherwise_are_read(
+        self, first: str, tmp_path: Path
+    ) -> None:
+        expected = adnn.compare_values(arms()).differences()
+        for separator in ";", "\t":
+            self.FRAME.to_csv(tmp_path / "r.csv", sep=separator, index_label=first)
+            found = adnn.compare_values(tmp_path / "r.csv")
+            pd.testing.assert_frame_equal(found.differences(), expected)
+        text = self.FRAME.to_csv(index_label=first).replace("\n", ",\n")  # As spreadsheets do.
+        (tmp_path / "r.csv").write_text(text)
+        pd.testing.assert_frame_equal(
+            adnn.compare_values(tmp_path / "r.csv").differences(), expected
+        )
+
+    def test_of_mappings_by_seed_are_of_their_values(self) -> None:
+        found = adnn.compare_values({a: dict(enumerate(v, 7)) for a, v in arms().items()})
+        assert found.differences()["difference"].iloc[0] == pytest.approx(
+            np.subtract(arms()["a"], arms()["b"]).mean()
+        )
+        assert found.names[0] == "7"
+
     @pytest.mark.parametrize(
         ("text", "said"),
         [
@@ -222,8 +244,12 @@ class TestTables:
         ({"a": pd.to_datetime(["2026-11-27"]), "b": [1.0]}, {}, "'a' has Timestamp"),
         ({"a": 3, "b": [1.0]}, {}, "sequence of numbers"),
         ([[1.0], [2.0]], {}, "values must be a mapping"),
-        ({"a": [1.0, math.nan], "b": [1.0, 2.0]}, {"paired": False}, "'a' lacks a value"),
-        ({"a": [math.inf], "b": [1.0]}, {"paired": False}, "'a' lacks a value"),
+        ({"a": [1.0, math.nan], "b": [1.0, 2.0]}, {"paired": False}, "'a' lacks a finite value"),
+        ({"a": [math.inf], "b": [1.0]}, {"paired": False}, "'a' lacks a finite value"),
+        ({"a": {0.9, 0.8}, "b": {0.7, 0.6}}, {}, "sequence of numbers"),
+        ({"a": {1: 0.9, 2: 0.8}, "b": {2: 0.7, 1: 0.6}}, {}, "different indices"),
+        ({"a": [10**400], "b": [1.0]}, {}, "'a' has a value above 1e[+]300"),
+        ({"a": [-1e308], "b": [1e308]}, {"paired": False}, "'a' has a value above 1e[+]300"),
         ({"a": [1.0], "b": [1.0]}, {"margin": 0}, "margin"),
         ({"a": [1.0], "b": [1.0]}, {"paired": False, "planned": False}, "planned is False"),
         ({"a": [1.0], "b": [1.0]}, {"minimize": "no"}, "minimize must be"),
