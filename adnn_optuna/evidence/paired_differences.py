@@ -178,6 +178,9 @@ def paired_differences(
             reasons.append(f"the evidence ends before {names[n_pairs]}, which lacks a value")
         elif has_both[n_pairs:].any():
             reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(has_both)}")
+        rounding = size * 10.0**-DECIMALS
+        if mean < low - rounding or mean > high + rounding:
+            reasons.append("few differences are far from all others: the mean is off their centre")
         mean = size * float(d.mean()) if n_pairs else math.nan
         wins = np.where(is_tie, 0.5, raw > 0)
         superiority = float(wins.mean()) if n_pairs else math.nan

@@ -265,6 +265,14 @@ def test_share_of_pairs_has_the_interval_of_clopper_and_pearson() -> None:
         assert (row.superiority_low, row.superiority_high) == pytest.approx((ends.low, ends.high))
     assert only([0.1, 0.0, 0.0, -0.1]).superiority == 0.5
     again = only([0.1] * 8, looks_again=True)
+def test_a_mean_that_a_few_pairs_take_out_of_its_interval_is_told() -> None:
+    bulk = [1.61, 0.41, 11.36, 1.7, 1.46, 0.78, 0.4, 0.88, 1.07, 2.29, -0.29, 1.11, 1.49, 7.4]
+    row = only([*bulk, 6.66, -61.32], looks_again=True)
+    assert row.mean < 0 < row.low
+    assert row.verdict == "better"
+    assert "the mean is off their centre" in row.reason
+
+
     assert math.isnan(again.superiority_low)
     assert math.isnan(again.superiority_high)
 
