@@ -250,7 +250,10 @@ class ModelComparisonFacts(Findings, ArmValues):
             for i, label in enumerate(self.labels)
         }
         self.on_these_rows: list[PairedDifference] = paired_differences(
-            self.values, equivalence=self.equivalence, looks_again=self.looks_again
+            self.values,
+            equivalence=self.equivalence,
+            looks_again=self.looks_again,
+            names=[f"seed {seed}" for seed in self.seeds],
         )
         left = of_seeds[n_done:]
         if self.looks_again:

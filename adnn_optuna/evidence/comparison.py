@@ -246,7 +246,10 @@ class ComparisonFacts:
             for label in (*labels, *self.controls)
         }
         compared = functools.partial(
-            paired.paired_differences, equivalence=self.equivalence, looks_again=self.looks_again
+            paired.paired_differences,
+            equivalence=self.equivalence,
+            looks_again=self.looks_again,
+            names=[f"seed {seed}" for seed in self.seeds],
         )
         searched = {label: values[label] for label in labels}
         rows = compared(searched, claims=of_searchers, n_claims=n_claims["searchers"])

@@ -111,7 +111,7 @@ def paired_differences(
     claims: Sequence[tuple[str, str]] | None = None,
     n_claims: int = 0,
     looks_again: bool = False,
-    names: Sequence[str] | None = None,
+    names: Sequence[object] = (),
 ) -> list[PairedDifference]:
     """Compare each two arms.
 
@@ -125,7 +125,7 @@ def paired_differences(
         n_claims: How many claims share the error rate, where more were declared than are made.
         looks_again: Whether the intervals hold however often one looks and adds seeds; otherwise
             only for a number of seeds that was planned.
-        names: What the values of an arm are of, by which a missing one is told; seeds by default.
+        names: What the values of an arm are of, by which a missing one is told.
 
     Returns:
         One difference for each pair of arms, in the order of ``values``.
@@ -174,14 +174,13 @@ def paired_differences(
                 reasons.append(
                     "the differences look skewed, but its interval takes them for symmetric"
                 )
-        if names is not None and n_pairs < len(has_both):
-            reasons.append(f"the evidence ends before {names[n_pairs]}, which lacks a value")
-        elif has_both[n_pairs:].any():
-            reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(has_both)}")
+        if n_pairs < len(has_both):
+            place = names[n_pairs] if names else f"pair {n_pairs + 1} of {len(has_both)}"
+            reasons.append(f"the evidence ends before {place}, which lacks a finite value")
+        mean = size * float(d.mean()) if n_pairs else math.nan
         rounding = size * 10.0**-DECIMALS
         if mean < low - rounding or mean > high + rounding:
             reasons.append("few differences are far from all others: the mean is off their centre")
-        mean = size * float(d.mean()) if n_pairs else math.nan
         wins = np.where(is_tie, 0.5, raw > 0)
         superiority = float(wins.mean()) if n_pairs else math.nan
         ends = (math.nan, math.nan) if looks_again else share_interval(superiority, n_pairs)

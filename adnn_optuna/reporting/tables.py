@@ -87,7 +87,12 @@ def verdict_lines(
     notes = ["; ".join(known)]
     for note in (f"least: the smallest difference; {scope(rows, per)}", intervals):
         notes += textwrap.wrap(note, 98)
-    notes += dict.fromkeys(row.reason for row in rows if row.reason)
+    by_reason: dict[str, list[str]] = {}
+    for row in rows:
+        by_reason.setdefault(row.reason, []).append(pair(row))
+    for reason, pairs in by_reason.items():
+        of = f"{', '.join(pairs)}: " if len(by_reason) > 1 else ""
+        notes += textwrap.wrap(f"{of}{reason}", 98) if reason else []
     return [*lines, *notes]
 
 

@@ -105,8 +105,8 @@ class TestVerdicts:
     def test_an_arm_without_the_first_value_is_named(self) -> None:
         found = adnn.compare_values({**arms(), "d": [math.nan, *[1.0] * 9]})
         assert str(found) == (
-            "Nothing is known of all arms together: d lacks a value of seed 0; measure it, or "
-            "leave the arm out."
+            "Nothing is known of all arms together: d lacks a finite value of seed 0; measure it, "
+            "or leave the arm out."
         )
         assert found.differences()["verdict"]["a", "b"] == "worse"
 
@@ -116,11 +116,16 @@ class TestVerdicts:
         found = adnn.compare_values(frame)
         table = found.differences()
         assert [*table["pairs"]] == [10, 8, 8]
-        said = "the evidence ends before dataset d8, which lacks a value"
+        said = "the evidence ends before dataset d8, which lacks a finite value"
         assert [*table["reason"]] == ["", said, said]
         assert [*found.table()["datasets"]] == [8, 8, 8]
         nothing = adnn.compare_values({"a": [math.nan, 1.0], "b": [2.0, 1.0]})
-        assert str(nothing).startswith("Nothing is known of all arms together: a lacks a value")
+        assert str(nothing).startswith("Nothing is known of all arms together: a lacks a finite")
+        told = " ".join(str(found).split())
+        assert f"a - c, b - c: {said}" in told
+        assert re.search(
+            r"b has the best mean .* over 8 datasets; it is better than a \(\S+ over 10", told
+        )
         assert nothing.plot().data
 
 
@@ -182,11 +187,6 @@ class TestTables:
         assert (found.per, found.names[3]) == named
         pd.testing.assert_frame_equal(found.differences(), expected)
 
-    def test_columns_of_unpaired_arms_may_end_early(self, tmp_path: Path) -> None:
-        (tmp_path / "r.csv").write_text("a,b\n1,3\n2,4\n3,\n")
-        found = adnn.compare_values(tmp_path / "r.csv", paired=False)
-        assert [*found.table()["seeds"]] == [3, 2]
-
     @pytest.mark.parametrize("first", ["trial", "run_id", "Replicates", "#"])
     def test_that_count_their_rows_or_part_columns_otherwise_are_read(
         self, first: str, tmp_path: Path
@@ -208,6 +208,11 @@ class TestTables:
             np.subtract(arms()["a"], arms()["b"]).mean()
         )
         assert found.names[0] == "7"
+
+    def test_columns_of_unpaired_arms_may_end_early(self, tmp_path: Path) -> None:
+        (tmp_path / "r.csv").write_text("a,b\n1,3\n2,4\n3,\n")
+        found = adnn.compare_values(tmp_path / "r.csv", paired=False)
+        assert [*found.table()["seeds"]] == [3, 2]
 
     @pytest.mark.parametrize(
         ("text", "said"),

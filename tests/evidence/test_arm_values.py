@@ -76,12 +76,12 @@ class TestPaired:
         assert [*table["value"]] == pytest.approx([7 / 3, 10 / 3])
         assert facts.n_values == 3
         [row] = facts.paired_differences
-        assert row.reason.endswith("the evidence ends before seed d, which lacks a value")
+        assert row.reason.endswith("the evidence ends before seed d, which lacks a finite value")
 
     def test_one_that_lacks_the_last_is_named_too(self) -> None:
         facts = ValueComparisonFacts({"one": ONE, "two": [*TWO[:-1], math.nan]}, NAMES, "fold")
         assert facts.paired_differences[0].reason == (
-            "the evidence ends before fold h, which lacks a value"
+            "the evidence ends before fold h, which lacks a finite value"
         )
         assert not facts.is_of_new_data
 

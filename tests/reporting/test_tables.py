@@ -39,7 +39,11 @@ def test_whole_text() -> None:
     interval = "interval: " + "of many words " * 8
     lines = tables.verdict_lines([*ROWS, ROWS[1]], "test accuracy", 0.005, interval, unit=ACCURACY)
     twice = PRINTED.splitlines()
-    assert lines == [*twice[:5], *twice[4:]]  # A reason is given once.
+    assert lines[:-1] == [*twice[:5], *twice[4:-1]]
+    of = "a name that is lo… - 18 characters long"
+    assert lines[-1] == f"{of}, {of}: too few"  # A reason is given once.
+    lines = tables.verdict_lines([ROWS[1]], "test accuracy", 0.005, interval, unit=ACCURACY)
+    assert lines[-1] == "too few"
     lines = tables.verdict_lines(ROWS, "test R²", None, interval, unit=PLAIN, per="fold")
     assert "test R² of" in lines[1]
     assert "one - two" in lines[3]
