@@ -196,14 +196,19 @@ def unpaired_differences(
     rows = []
     for arm, other in pairs:
         one, two = (np.asarray(values[label], dtype=np.float64) for label in (arm, other))
-        low, high, reason = -math.inf, math.inf, ""
+        low, high, reason, mean = -math.inf, math.inf, "", float(one.mean() - two.mean())
         if min(len(one), len(two)) < 2:
             reason = "with one value nothing is known of how much they vary"
         elif all(np.ptp(of) <= size_of(of) * 10.0**-DECIMALS for of in (one, two)):
             reason = "neither arm's values vary, so these do not tell how much others would"
         else:
-            test = stats.ttest_ind(one, two, equal_var=False)
-            low, high = map(float, test.confidence_interval(1 - ALPHA / len(pairs)))
+            size = size_of(np.concatenate([one, two]))
+            n = np.array([len(one), len(two)])
+            parts = np.array([(of / size).var(ddof=1) for of in (one, two)]) / n
+            freedom = parts.sum() ** 2 / (parts**2 / (n - 1)).sum()
+            quantile = float(stats.t.isf(ALPHA / (2 * len(pairs)), freedom))
+            half = size * quantile * math.sqrt(parts.sum())
+            low, high = mean - half, mean + half
         ordered = np.sort(two)  # All pairs of many values would not fit into memory.
         places = [np.searchsorted(ordered, one, side) for side in ("left", "right")]
         rows.append(
@@ -211,7 +216,7 @@ def unpaired_differences(
                 arm=arm,
                 other=other,
                 n_pairs=min(len(one), len(two)),
-                mean=float(one.mean() - two.mean()),
+                mean=mean,
                 low=low,
                 high=high,
                 superiority=float(np.mean(places) / len(two)),
