@@ -5,8 +5,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
-_LARGEST_SIZE = 12  # Values with more digits than this before or after the point get an exponent.
-
 
 class Unit(NamedTuple):
     """How a metric's values are shown.
@@ -39,7 +37,7 @@ class Unit(NamedTuple):
         # Of the smallest spread, but for rounding, three digits; of the largest value nine.
         if varying := [spread for spread in spreads if spread > 1e-12 * largest]:
             digits = min(2 - math.floor(math.log10(min(varying))), 8 - size)
-        exponent = max(size, -300) if abs(size) > _LARGEST_SIZE else 0
+        exponent = max(size, -300) if abs(size) > 12 else 0  # Where too many digits are to count.
         behind = f"e{exponent:+03d}" if exponent else ""
         scaled = self._replace(scale=10.0**-exponent, of_values=behind, of_gains=behind)
         return scaled._replace(digits=max(digits + exponent, 0))
@@ -64,9 +62,7 @@ class Unit(NamedTuple):
         ends = (f"{self.scale * end:+.{self.digits}f}" for end in bounded)
         return f"{' to '.join(ends)}{self.of_gains}"
 
-    def interval_of(
-        self, low: float, high: float, level: float = 0.95, *, is_gain: bool = True
-    ) -> str:
+    def interval_of(self, low: float, high: float, level: float, *, is_gain: bool = True) -> str:
         """Return the interval of a difference, or of a value, with its level."""
         ends = f"{self.bare.value(low)} to {self.value(high)}"
         return f"{100 * level:.9g} % interval {self.interval(low, high) if is_gain else ends}"

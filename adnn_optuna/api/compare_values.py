@@ -224,9 +224,8 @@ def _read_csv(file: Path) -> pd.DataFrame:
     if not is_file(file):
         raise NoSuchFileError(f"There is no file {str(file)!r}; give a CSV file.")
     try:
-        # As text, for pandas gives two columns of one name different ones.
+        # As text, for pandas gives two columns of one name different ones; parted as line 1 is.
         options: Any = {"header": None, "dtype": str, "skipinitialspace": True}
-        # Commas, semicolons or tabs, as the first line has them.
         cells = pd.read_csv(file, sep=None, engine="python", **options).dropna(axis=1, how="all")
     except Exception as error:  # noqa: BLE001 - of whatever unpacks a file that is packed
         raise WrongValueError(

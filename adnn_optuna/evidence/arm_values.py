@@ -28,23 +28,9 @@ VALUE = "value"  # What is measured, where nothing else is known of it.
 
 
 class ArmValues:
-    """What all facts of such arms have in common.
+    """What :class:`~adnn_optuna.ValueComparison` and :class:`~adnn_optuna.ModelComparison` share.
 
-    Attributes:
-        values: The values of each arm, by its label.
-        paired_differences: The statistics from which all tables and sentences come.
-        on_these_rows: The same for the data as they are, where those are for new data.
-        score: What the values are.
-        maximize: Whether higher values are better.
-        arm: What an arm is called.
-        per: What each value of an arm is of.
-        is_paired: Whether the values of all arms are of the same ones, in the same order.
-        looks_again: Whether the intervals pay for looking again after each of them.
-        equivalence: The difference up to which two arms are as good as each other, if any.
-        sources: What each seed draws afresh, as far as that is known.
-        n_test: The number of test examples, 0 if that is unknown.
-        like: The names of other comparisons of the same, in the same storage.
-        names: What the values of all arms are of, in their order, if they are paired.
+    They say what the attributes are; ``arm`` is what an arm is called.
     """
 
     values: Mapping[str, Sequence[float]]

@@ -52,11 +52,6 @@ class ComparisonFacts:
                     f"The arm {label!r} has {len(runs)} results for {len(self.seeds)} seeds; give "
                     "one for each seed, in their order."
                 )
-            if label == stored.RANDOM_RESTART and not all(run.is_restart for run in runs):
-                raise WrongValueError(
-                    f"The arm {label!r} is not random restarts, but was searched by "
-                    f"{runs[0].searcher or 'another sampler'}; give it another label."
-                )
         self._check_arms_are_alike()
         declared = tuple(self.declaration["seeds"])
         if declared[: len(self.seeds)] != self.seeds:

@@ -160,13 +160,12 @@ def difference_from_usual(
     k, mean = len(unmoved), float(differences.mean())
     of_networks = float(unmoved.mean(axis=1, dtype=np.float64).var(ddof=1)) / k
     total = of_examples + of_networks
-    if total == 0 and own.dtype == bool:  # Equal throughout, but other examples may differ.
+    half = total  # 0, or NaN where a training came to no number.
+    if total > 0:
+        freedom = total**2 / (of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1))
+        half = _quantile(level, freedom) * math.sqrt(total)
+    elif total == 0 and own.dtype == bool:  # Of other examples, some may differ.
         half = _quantile(level, math.inf) * math.sqrt(2) / (n_groups + 2)
-        return Estimate(mean, max(mean - half, -1.0), min(mean + half, 1.0))
-    if not total > 0:  # A training came to no number, if it is not 0.
-        return Estimate(mean, mean - total, mean + total)
-    freedom = total**2 / (of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1))
-    half = _quantile(level, freedom) * math.sqrt(total)
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -176,10 +175,9 @@ def mean_gain(gains: Sequence[float] | np.ndarray, n_claims: int = 1) -> Estimat
     It is infinite with too few of them, and all is NaN where one of them is.
     """
     mean = float(np.mean(gains))
-    ends = (
-        (math.nan, math.nan) if math.isnan(mean) else planned_interval(np.array(gains), n_claims)
-    )
-    return Estimate(mean, *ends)
+    if math.isnan(mean):
+        return Estimate(*(math.nan,) * 3)
+    return Estimate(mean, *planned_interval(np.array(gains), n_claims))
 
 
 def _variance_of_mean(values: np.ndarray, groups: np.ndarray | None) -> tuple[float, int]:

@@ -129,24 +129,10 @@ def paired_differences(
 
     Returns:
         One difference for each pair of arms, in the order of ``values``.
-
-    Raises:
-        ValueError: If arms have different numbers of values, or a claim is of no two arms.
     """
     arrays = {arm: np.asarray(of_arm, dtype=np.float64) for arm, of_arm in values.items()}
-    if len({len(array) for array in arrays.values()}) > 1:
-        lengths = ", ".join(f"{arm!r} {len(array)}" for arm, array in arrays.items())
-        raise WrongValueError(
-            "All arms must have one value for each seed, NaN where there is none, but have "
-            f"different numbers of values: {lengths}."
-        )
     pairs = list(itertools.combinations(arrays, 2))
     claimed = {frozenset(claim) for claim in (pairs if claims is None else claims)}
-    if unknown := claimed - {frozenset(pair) for pair in pairs}:
-        claim = " and ".join(map(repr, sorted(unknown.pop())))
-        raise WrongValueError(
-            f"A claim must be of two of the arms {[*arrays]}, but is of {claim}."
-        )
     m = max(len(claimed), n_claims)
     interval_of = sequential_interval if looks_again else planned_interval
     rows = []
@@ -252,12 +238,7 @@ def check_equivalence(equivalence: Any) -> None:
 
 @functools.cache  # Of looking again it costs more than all intervals of a comparison.
 def fewest_pairs(n_claims: int, *, looks_again: bool = False) -> int:
-    """Return how many pairs it takes before any verdict is possible.
-
-    Args:
-        n_claims: The number of claims that share the error rate; none need no pairs.
-        looks_again: See :func:`paired_differences`.
-    """
+    """Return how many pairs it takes before any verdict is possible; without claims none."""
     if n_claims == 0:
         return 0
     if not looks_again:
@@ -333,14 +314,9 @@ def e_process(centred: np.ndarray) -> np.ndarray:
 def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, float]:
     """Return the hull of all centres that were never excluded, at level 1 - ALPHA / n_claims.
 
-    Args:
-        differences: The differences of one claim, of shape (pairs,), in their declared order.
-        n_claims: The number of claims that share the probability ``ALPHA`` that any of their
-            intervals ever misses its centre.
-
-    Returns:
-        Its ends: infinite while there are too few pairs to exclude anything, and NaN if all
-        centres are excluded. 0 and the differences themselves are tried exactly.
+    The arguments are those of :func:`planned_interval`, the differences in their declared order.
+    The ends are infinite while there are too few pairs to exclude anything, and NaN if all centres
+    are excluded. 0 and the differences themselves are tried exactly.
     """
     d = np.asarray(differences, dtype=np.float64).round(DECIMALS)
     if not len(d):

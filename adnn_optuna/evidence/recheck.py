@@ -259,14 +259,9 @@ def chance_of_luck(
 
 @dataclasses.dataclass(frozen=True)
 class LuckFacts:
-    """What luck alone gains, and how likely it makes a claimed gain.
+    """What luck alone gains, and how likely it makes a claimed gain, see :func:`chance_of_luck`.
 
-    Args:
-        n: Of how many equally good draws the best one is told.
-        sd: Their standard deviation.
-        claimed: The gain that somebody claims, if anybody does.
-        baseline: What gains are measured from; :obj:`None`: from either.
-        files: Of how many such searches the best is told.
+    Without a ``baseline`` it is told of either.
     """
 
     n: int

@@ -18,7 +18,6 @@ from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.reporting.claims import HOLD, REPEATS, USUAL, n_examples, unseen
 
 _NO_SEED = "no seed changes this training"
-_ORDINALS = ("", "", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 
 
 def statements(record: SearchRecord) -> dict[str, str]:
@@ -106,13 +105,13 @@ def repeats_in_words(facts: ConfirmationFacts, unit: Unit) -> str:
         return "not known, as a training on fresh seeds came to no number."
     gain = f"{unit.gain(mean)} in the mean of {n} fresh seeds"
     if not math.isfinite(low):
-        gain = f"{gain}, too few for an interval{_rank(facts)}"
+        gain = f"{gain}, too few for an interval{rank(facts)}"
         return f"Nothing is shown to repeat: the offsets gain {gain}."
     interval = unit.interval_of(low, high, facts.level)
     if low <= 0 <= high:
-        return f"Nothing is shown to repeat: the offsets gain {gain} ({interval}){_rank(facts)}."
+        return f"Nothing is shown to repeat: the offsets gain {gain} ({interval}){rank(facts)}."
     verb = "gain" if low > 0 else "lose: they gain"
-    return f"the offsets {verb} {gain} ({interval}){_rank(facts)}; {unseen(n)}."
+    return f"the offsets {verb} {gain} ({interval}){rank(facts)}; {unseen(n)}."
 
 
 def hyperparameters_in_words(record: SearchRecord) -> str:
@@ -137,9 +136,6 @@ def estimate_in_words(estimate: Estimate, level: float, unit: Unit) -> str:
     return f"{unit.gain(estimate.value)} ({interval})"
 
 
-def _rank(facts: ConfirmationFacts) -> str:
+def rank(facts: ConfirmationFacts) -> str:
     """Return which winner of its study this one is; empty for the first."""
-    if facts.rank == 1:
-        return ""
-    which = _ORDINALS[facts.rank] if facts.rank < len(_ORDINALS) else f"{facts.rank}th"
-    return f"; this winner is the {which} one confirmed of its study"
+    return f"; as winner {facts.rank} of those confirmed" if facts.rank > 1 else ""

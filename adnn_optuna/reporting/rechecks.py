@@ -17,8 +17,6 @@ from adnn_optuna.evidence.recheck import (
 from adnn_optuna.plots._estimates import plot_recheck as figure
 from adnn_optuna.reporting.pages import Page, content_of, so_far
 
-_MOST_DIGITS = 15  # After the point.
-
 
 def claim(facts: RecheckFacts) -> str:
     """Return what the recheck shows: what is there of the gain, then of the value."""
@@ -132,8 +130,8 @@ def _shown(facts: RecheckFacts, value: float, *interval: float, is_gain: bool = 
 def _rounded(scale: float, width: float, value: float) -> str:
     """Return a value as text, as exactly as two digits of its interval's half width ask for."""
     width, value = scale * width, scale * value
-    digits = 1 - math.floor(math.log10(width)) if 0 < width < math.inf else _MOST_DIGITS + 1
-    return f"{value:z.{max(digits, 0)}f}" if digits <= _MOST_DIGITS else f"{value:z.6g}"
+    digits = 1 - math.floor(math.log10(width)) if 0 < width < math.inf else math.inf
+    return f"{value:z.{max(digits, 0)}f}" if digits <= 15 else f"{value:z.6g}"
 
 
 def luck_text(facts: LuckFacts) -> str:
