@@ -323,8 +323,10 @@ def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, 
         return -math.inf, math.inf
 
     def is_possible(centres: np.ndarray) -> np.ndarray:
-        e_values = e_process(d - centres[:, np.newaxis])
-        return np.asarray(e_values.max(axis=-1) < n_claims / ALPHA)
+        # In parts, as thousands of pairs of thousands of centres would not fit into memory.
+        parts = np.array_split(centres, 1 + centres.size * len(d) // 10**5)
+        largest = [e_process(d - part[:, np.newaxis]).max(axis=-1) for part in parts]
+        return np.asarray(np.concatenate(largest) < n_claims / ALPHA)
 
     centres = _candidates(d)
     possible = np.flatnonzero(is_possible(centres))
