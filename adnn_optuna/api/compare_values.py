@@ -26,8 +26,6 @@ from adnn_optuna._checks import (
 from adnn_optuna.api._told import Told
 from adnn_optuna.evidence.arm_values import ValueComparisonFacts
 
-Values = pd.DataFrame | Mapping[str, Sequence[float]]
-
 # Where a table's first column has numbers, it tells by its name that these are no arm's.
 _NAMES_OF_ROWS = (
     "seed random_state run trial repeat repetition replicate replication rep iteration epoch unit "
@@ -58,7 +56,7 @@ class ValueComparison(Told, ValueComparisonFacts):
 
 
 def compare_values(
-    values: Values | str | os.PathLike[str],
+    values: pd.DataFrame | Mapping[str, Sequence[float]] | str | os.PathLike[str],
     *,
     minimize: bool = False,
     margin: float | None = None,
@@ -134,10 +132,10 @@ def compare_values(
         raise WrongValueError(f"values has {len(arms)} arms, but it takes two to compare.")
     names = [str(name) for name in values.index]
     per = "seed" if values.index.name is None else str(values.index.name)
-    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+    if (is_again := pd.Index(names).duplicated()).any():
         raise WrongValueError(
-            f"values has {per} {twice[0]} twice, but each is to count once; leave one out, or "
-            "give them names of their own."
+            f"values has {per} {names[is_again.argmax()]} twice, but each is to count once; leave "
+            "one out, or give them names of their own."
         )
     if not paired:
         names, arms = [], {label: _filled(label, array) for label, array in arms.items()}
