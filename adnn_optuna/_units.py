@@ -32,11 +32,15 @@ class Unit(NamedTuple):
         """Return the same with the digits that values need which spread so, and are so large."""
         if not 0 < largest < math.inf:
             return self
-        # Of the smallest spread three digits, of the largest value five.
-        places = [2 - math.floor(math.log10(spread)) for spread in spreads if spread > 0]
         size = math.floor(math.log10(largest))
-        digits = min(max(places, default=max(4, 2 - size)), 4 - size)
-        return self._replace(digits=min(max(digits, 0), 300))
+        digits = min(max(4, 2 - size), 4 - size)
+        # Of the smallest spread, but for rounding, three digits; of the largest value nine.
+        if varying := [spread for spread in spreads if spread > 1e-12 * largest]:
+            digits = min(2 - math.floor(math.log10(min(varying))), 8 - size)
+        exponent = max(size, -300) if abs(size) > 12 else 0  # Where too many digits are to count.
+        behind = f"e{exponent:+03d}" if exponent else ""
+        scaled = self._replace(scale=10.0**-exponent, of_values=behind, of_gains=behind)
+        return scaled._replace(digits=max(digits + exponent, 0))
 
     def value(self, value: float) -> str:
         """Return a value as text."""
@@ -57,6 +61,11 @@ class Unit(NamedTuple):
         bounded = (math.copysign(min(abs(end), self.largest), end) + 0.0 for end in (low, high))
         ends = (f"{self.scale * end:+.{self.digits}f}" for end in bounded)
         return f"{' to '.join(ends)}{self.of_gains}"
+
+    def interval_of(self, low: float, high: float, level: float, *, is_gain: bool = True) -> str:
+        """Return the interval of a difference, or of a value, with its level."""
+        ends = f"{self.bare.value(low)} to {self.value(high)}"
+        return f"{100 * level:.9g} % interval {self.interval(low, high) if is_gain else ends}"
 
     def margin(self, margin: float) -> str:
         """Return a margin around no difference."""

@@ -164,5 +164,5 @@ def not_repeated(contract: dict[str, Any], fresh: ConfirmationFacts) -> Iterator
         here = f"on {len(fresh.seeds)} fresh seeds it is {unit.gain(found)}"
         yield (
             f"confirmation: the mean gain of {unit.gain(mean)} that it says does not repeat: "
-            f"{here} (95 % interval {unit.interval(*ends)})."
+            f"{here} ({unit.interval_of(*ends, fresh.level)})."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from numbers import Real
 from pathlib import Path
@@ -25,12 +26,12 @@ from adnn_optuna._checks import (
 from adnn_optuna.api._told import Told
 from adnn_optuna.evidence.arm_values import ValueComparisonFacts
 
-Values = pd.DataFrame | Mapping[str, Sequence[float]]
-
 # Where a table's first column has numbers, it tells by its name that these are no arm's.
 _NAMES_OF_ROWS = (
-    "seed run repeat unit fold split dataset data_set task problem instance index name"
+    "seed random_state run trial repeat repetition replicate replication rep iteration epoch unit "
+    "fold split dataset data_set task problem instance index id name #"
 )
+_LARGEST = 1e300
 
 
 class ValueComparison(Told, ValueComparisonFacts):
@@ -55,7 +56,7 @@ class ValueComparison(Told, ValueComparisonFacts):
 
 
 def compare_values(
-    values: Values | str | os.PathLike[str],
+    values: pd.DataFrame | Mapping[str, Sequence[float]] | str | os.PathLike[str],
     *,
     minimize: bool = False,
     margin: float | None = None,
@@ -131,10 +132,10 @@ def compare_values(
         raise WrongValueError(f"values has {len(arms)} arms, but it takes two to compare.")
     names = [str(name) for name in values.index]
     per = "seed" if values.index.name is None else str(values.index.name)
-    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+    if (is_again := pd.Index(names).duplicated()).any():
         raise WrongValueError(
-            f"values has {per} {twice[0]} twice, but each is to count once; leave one out, or "
-            "give them names of their own."
+            f"values has {per} {names[is_again.argmax()]} twice, but each is to count once; leave "
+            "one out, or give them names of their own."
         )
     if not paired:
         names, arms = [], {label: _filled(label, array) for label, array in arms.items()}
@@ -154,7 +155,9 @@ def _frame(values: Mapping[str, Sequence[float]], *, paired: bool) -> pd.DataFra
     columns = {}
     for label, of_arm in values.items():
         try:
-            columns[label] = of_arm if isinstance(of_arm, pd.Series) else pd.Series([*of_arm])
+            # Of a set pandas says that it has no order.
+            is_known = isinstance(of_arm, pd.Series | Mapping | AbstractSet)
+            columns[label] = pd.Series(of_arm if is_known else [*of_arm])
         except TypeError:
             raise WrongTypeError(
                 f"The values of {label!r} must be a sequence of numbers, but are {of_arm!r:.100}."
@@ -189,6 +192,11 @@ def _numbers(label: str, column: pd.Series[Any]) -> np.ndarray:
                 f"values must be numbers, but {label!r} has {value!r:.100}; give its values as "
                 "numbers, or leave it out."
             )
+        if _LARGEST < abs(value) != math.inf:
+            raise WrongValueError(
+                f"{label!r} has a value above {_LARGEST:g}, of which differences are no numbers; "
+                "give all values in a larger unit."
+            )
         numbers[i] = value
     return numbers
 
@@ -204,7 +212,7 @@ def _check_none_is_missing(label: str, array: np.ndarray) -> None:
     """Refuse unpaired values one of which is missing."""
     if not len(array) or not np.isfinite(array).all():
         raise WrongValueError(
-            f"{label!r} lacks a value, and what is missing may depend on the value: measure it, "
+            f"{label!r} lacks a finite value, which may depend on what it would be: measure it, "
             "or leave it out if you know why it is missing."
         )
 
@@ -214,8 +222,9 @@ def _read_csv(file: Path) -> pd.DataFrame:
     if not is_file(file):
         raise NoSuchFileError(f"There is no file {str(file)!r}; give a CSV file.")
     try:
-        # As text, for pandas gives two columns of one name different ones.
-        cells = pd.read_csv(file, header=None, dtype=str, skipinitialspace=True)
+        # As text, for pandas gives two columns of one name different ones; parted as line 1 is.
+        options: Any = {"header": None, "dtype": str, "skipinitialspace": True}
+        cells = pd.read_csv(file, sep=None, engine="python", **options).dropna(axis=1, how="all")
     except Exception as error:  # noqa: BLE001 - of whatever unpacks a file that is packed
         raise WrongValueError(
             f"The file {str(file)!r} is no table of comma-separated values ({first_line(error)})."
@@ -237,7 +246,7 @@ def _with_named_rows(table: pd.DataFrame, rows: Iterable[str]) -> pd.DataFrame:
     # As pandas calls a column without a name.
     first = str(table.columns[0]).lower().replace(" ", "_").removeprefix("unnamed:_0")
     column = table.iloc[:, 0]
-    is_named = first in ("", *_NAMES_OF_ROWS.split(), *(f"{n}s" for n in _NAMES_OF_ROWS.split()))
+    is_named = first.removesuffix("_id").removesuffix("s") in ("", *_NAMES_OF_ROWS.split())
     if is_named or (column.notna().any() and pd.to_numeric(column, errors="coerce").isna().all()):
         return table.iloc[:, 1:].set_axis(pd.Index([*rows], name=first or None))
     return table

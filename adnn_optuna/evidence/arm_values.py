@@ -28,23 +28,9 @@ VALUE = "value"  # What is measured, where nothing else is known of it.
 
 
 class ArmValues:
-    """What all facts of such arms have in common.
+    """What :class:`~adnn_optuna.ValueComparison` and :class:`~adnn_optuna.ModelComparison` share.
 
-    Attributes:
-        values: The values of each arm, by its label.
-        paired_differences: The statistics from which all tables and sentences come.
-        on_these_rows: The same for the data as they are, where those are for new data.
-        score: What the values are.
-        maximize: Whether higher values are better.
-        arm: What an arm is called.
-        per: What each value of an arm is of.
-        is_paired: Whether the values of all arms are of the same ones, in the same order.
-        looks_again: Whether the intervals pay for looking again after each of them.
-        equivalence: The difference up to which two arms are as good as each other, if any.
-        sources: What each seed draws afresh, as far as that is known.
-        n_test: The number of test examples, 0 if that is unknown.
-        like: The names of other comparisons of the same, in the same storage.
-        names: What the values of all arms are of, in their order, if they are paired.
+    They say what the attributes are; ``arm`` is what an arm is called.
     """
 
     values: Mapping[str, Sequence[float]]
@@ -80,7 +66,7 @@ class ArmValues:
         """How the values are shown."""
         if self.score != VALUE:
             return unit_of(self.score)
-        return unit_of_values(self.compared.values())
+        return unit_of_values(self.compared.values(), are_paired=self.is_paired)
 
     @property
     def column(self) -> str:
@@ -128,16 +114,22 @@ class ArmValues:
         return differences_table(self.paired_differences, self.arm)
 
 
-def unit_of_values(arms: Iterable[Sequence[float] | np.ndarray]) -> Unit:
-    """Return how values of anything are shown, by those of some arms."""
-    known = [array[np.isfinite(array)] for array in map(np.asarray, arms)]
+def unit_of_values(
+    arms: Iterable[Sequence[float] | np.ndarray], *, are_paired: bool = False
+) -> Unit:
+    """Return how values of anything are shown, by those of some arms, and by their differences."""
+    arrays = [np.asarray(of_arm, dtype=float) for of_arm in arms]
+    sizes = np.abs(np.concatenate([[0.0], *arrays]))
+    sizes = sizes[np.isfinite(sizes)][1:]
     # Without huge values of failed runs, beside which all others would look like 0.
-    most = 1e9 * float(np.median(np.abs(np.concatenate(known)))) if any(map(len, known)) else 0.0
-    known = [array[np.abs(array) <= (most or math.inf)] for array in known]
+    most = (1e9 * float(np.median(sizes)) if len(sizes) else 0.0) or math.inf
+    arrays = [np.where(np.isfinite(a) & (np.abs(a) <= most), a, math.nan) for a in arrays]
+    if are_paired:  # What all arms have in common may spread far more than their differences.
+        arrays += [one - two for one, two in itertools.combinations(arrays, 2)]
+    known = [array[~np.isnan(array)] for array in arrays]
     sized = [(size_of(array), array) for array in known if len(array) > 1]
     spreads = [size * float((array / size).std(ddof=1)) for size, array in sized]
-    largest = max((float(abs(array).max()) for array in known if len(array)), default=0.0)
-    return PLAIN.fitted(spreads, largest)
+    return PLAIN.fitted(spreads, float(sizes[sizes <= most].max(initial=0.0)))
 
 
 @dataclasses.dataclass
@@ -190,14 +182,19 @@ def unpaired_differences(
     rows = []
     for arm, other in pairs:
         one, two = (np.asarray(values[label], dtype=np.float64) for label in (arm, other))
-        low, high, reason = -math.inf, math.inf, ""
+        low, high, reason, mean = -math.inf, math.inf, "", float(one.mean() - two.mean())
         if min(len(one), len(two)) < 2:
             reason = "with one value nothing is known of how much they vary"
         elif all(np.ptp(of) <= size_of(of) * 10.0**-DECIMALS for of in (one, two)):
             reason = "neither arm's values vary, so these do not tell how much others would"
         else:
-            test = stats.ttest_ind(one, two, equal_var=False)
-            low, high = map(float, test.confidence_interval(1 - ALPHA / len(pairs)))
+            size = size_of(np.concatenate([one, two]))
+            n = np.array([len(one), len(two)])
+            parts = np.array([(of / size).var(ddof=1) for of in (one, two)]) / n
+            freedom = parts.sum() ** 2 / (parts**2 / (n - 1)).sum()
+            quantile = float(stats.t.isf(ALPHA / (2 * len(pairs)), freedom))
+            half = size * quantile * math.sqrt(parts.sum())
+            low, high = mean - half, mean + half
         ordered = np.sort(two)  # All pairs of many values would not fit into memory.
         places = [np.searchsorted(ordered, one, side) for side in ("left", "right")]
         rows.append(
@@ -205,7 +202,7 @@ def unpaired_differences(
                 arm=arm,
                 other=other,
                 n_pairs=min(len(one), len(two)),
-                mean=float(one.mean() - two.mean()),
+                mean=mean,
                 low=low,
                 high=high,
                 superiority=float(np.mean(places) / len(two)),
@@ -244,7 +241,10 @@ class ModelComparisonFacts(Findings, ArmValues):
             for i, label in enumerate(self.labels)
         }
         self.on_these_rows: list[PairedDifference] = paired_differences(
-            self.values, equivalence=self.equivalence, looks_again=self.looks_again
+            self.values,
+            equivalence=self.equivalence,
+            looks_again=self.looks_again,
+            names=[f"seed {seed}" for seed in self.seeds],
         )
         left = of_seeds[n_done:]
         if self.looks_again:

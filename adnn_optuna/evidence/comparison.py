@@ -52,11 +52,6 @@ class ComparisonFacts:
                     f"The arm {label!r} has {len(runs)} results for {len(self.seeds)} seeds; give "
                     "one for each seed, in their order."
                 )
-            if label == stored.RANDOM_RESTART and not all(run.is_restart for run in runs):
-                raise WrongValueError(
-                    f"The arm {label!r} is not random restarts, but was searched by "
-                    f"{runs[0].searcher or 'another sampler'}; give it another label."
-                )
         self._check_arms_are_alike()
         declared = tuple(self.declaration["seeds"])
         if declared[: len(self.seeds)] != self.seeds:
@@ -139,7 +134,8 @@ class ComparisonFacts:
         """How the scores are shown that arms are compared by."""
         if not self.is_of_function:
             return unit_of(self.any_record.test_metric)
-        return unit_of_values([run.test_value for run in runs] for runs in self.results.values())
+        values = ([run.test_value for run in runs] for runs in self.results.values())
+        return unit_of_values(values, are_paired=True)
 
     @property
     def looks_again(self) -> bool:
@@ -245,7 +241,10 @@ class ComparisonFacts:
             for label in (*labels, *self.controls)
         }
         compared = functools.partial(
-            paired.paired_differences, equivalence=self.equivalence, looks_again=self.looks_again
+            paired.paired_differences,
+            equivalence=self.equivalence,
+            looks_again=self.looks_again,
+            names=[f"seed {seed}" for seed in self.seeds],
         )
         searched = {label: values[label] for label in labels}
         rows = compared(searched, claims=of_searchers, n_claims=n_claims["searchers"])

@@ -129,7 +129,7 @@ def own_score(
     variance, n_groups = _variance_of_mean(scores, groups)
     if scores.dtype != bool:
         half = _quantile(level, n_groups - 1) * math.sqrt(variance)
-        return Estimate(mean, mean - half, mean + half)
+        return Estimate(mean, mean - half, min(mean + half, 1.0))  # No R² is above 1.
     # The variance of so many independent examples, but for the degrees of freedom that it has.
     biased = variance * (n_groups - 1) / n_groups
     effective = mean * (1 - mean) / biased if biased else n_groups
@@ -147,7 +147,7 @@ def difference_from_usual(
 
     What is not known is what other test examples would say, and what other networks would: the
     variances add up, and Student's t has the degrees of freedom of Welch (1947) and Satterthwaite
-    (1946).
+    (1946). Where no classes differ, it is the interval of Bonett and Price (2012).
 
     Args:
         own: The score of the network on each test example, of shape (n,).
@@ -160,10 +160,12 @@ def difference_from_usual(
     k, mean = len(unmoved), float(differences.mean())
     of_networks = float(unmoved.mean(axis=1, dtype=np.float64).var(ddof=1)) / k
     total = of_examples + of_networks
-    if not total > 0:  # Equal throughout, or a training came to no number.
-        return Estimate(mean, mean - total, mean + total)
-    freedom = total**2 / (of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1))
-    half = _quantile(level, freedom) * math.sqrt(total)
+    half = total  # 0, or NaN where a training came to no number.
+    if total > 0:
+        freedom = total**2 / (of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1))
+        half = _quantile(level, freedom) * math.sqrt(total)
+    elif total == 0 and own.dtype == bool:  # Of other examples, some may differ.
+        half = _quantile(level, math.inf) * math.sqrt(2) / (n_groups + 2)
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -173,10 +175,9 @@ def mean_gain(gains: Sequence[float] | np.ndarray, n_claims: int = 1) -> Estimat
     It is infinite with too few of them, and all is NaN where one of them is.
     """
     mean = float(np.mean(gains))
-    ends = (
-        (math.nan, math.nan) if math.isnan(mean) else planned_interval(np.array(gains), n_claims)
-    )
-    return Estimate(mean, *ends)
+    if math.isnan(mean):
+        return Estimate(*(math.nan,) * 3)
+    return Estimate(mean, *planned_interval(np.array(gains), n_claims))
 
 
 def _variance_of_mean(values: np.ndarray, groups: np.ndarray | None) -> tuple[float, int]:

@@ -111,7 +111,7 @@ def paired_differences(
     claims: Sequence[tuple[str, str]] | None = None,
     n_claims: int = 0,
     looks_again: bool = False,
-    names: Sequence[str] | None = None,
+    names: Sequence[object] = (),
 ) -> list[PairedDifference]:
     """Compare each two arms.
 
@@ -125,28 +125,14 @@ def paired_differences(
         n_claims: How many claims share the error rate, where more were declared than are made.
         looks_again: Whether the intervals hold however often one looks and adds seeds; otherwise
             only for a number of seeds that was planned.
-        names: What the values of an arm are of, by which a missing one is told; seeds by default.
+        names: What the values of an arm are of, by which a missing one is told.
 
     Returns:
         One difference for each pair of arms, in the order of ``values``.
-
-    Raises:
-        ValueError: If arms have different numbers of values, or a claim is of no two arms.
     """
     arrays = {arm: np.asarray(of_arm, dtype=np.float64) for arm, of_arm in values.items()}
-    if len({len(array) for array in arrays.values()}) > 1:
-        lengths = ", ".join(f"{arm!r} {len(array)}" for arm, array in arrays.items())
-        raise WrongValueError(
-            "All arms must have one value for each seed, NaN where there is none, but have "
-            f"different numbers of values: {lengths}."
-        )
     pairs = list(itertools.combinations(arrays, 2))
     claimed = {frozenset(claim) for claim in (pairs if claims is None else claims)}
-    if unknown := claimed - {frozenset(pair) for pair in pairs}:
-        claim = " and ".join(map(repr, sorted(unknown.pop())))
-        raise WrongValueError(
-            f"A claim must be of two of the arms {[*arrays]}, but is of {claim}."
-        )
     m = max(len(claimed), n_claims)
     interval_of = sequential_interval if looks_again else planned_interval
     rows = []
@@ -174,11 +160,13 @@ def paired_differences(
                 reasons.append(
                     "the differences look skewed, but its interval takes them for symmetric"
                 )
-        if names is not None and n_pairs < len(has_both):
-            reasons.append(f"the evidence ends before {names[n_pairs]}, which lacks a value")
-        elif has_both[n_pairs:].any():
-            reasons.append(f"the evidence ends before seed {n_pairs + 1} of {len(has_both)}")
+        if n_pairs < len(has_both):
+            place = names[n_pairs] if names else f"pair {n_pairs + 1} of {len(has_both)}"
+            reasons.append(f"the evidence ends before {place}, which lacks a finite value")
         mean = size * float(d.mean()) if n_pairs else math.nan
+        rounding = size * 10.0**-DECIMALS
+        if mean < low - rounding or mean > high + rounding:
+            reasons.append("few differences are far from all others: the mean is off their centre")
         wins = np.where(is_tie, 0.5, raw > 0)
         superiority = float(wins.mean()) if n_pairs else math.nan
         ends = (math.nan, math.nan) if looks_again else share_interval(superiority, n_pairs)
@@ -250,12 +238,7 @@ def check_equivalence(equivalence: Any) -> None:
 
 @functools.cache  # Of looking again it costs more than all intervals of a comparison.
 def fewest_pairs(n_claims: int, *, looks_again: bool = False) -> int:
-    """Return how many pairs it takes before any verdict is possible.
-
-    Args:
-        n_claims: The number of claims that share the error rate; none need no pairs.
-        looks_again: See :func:`paired_differences`.
-    """
+    """Return how many pairs it takes before any verdict is possible; without claims none."""
     if n_claims == 0:
         return 0
     if not looks_again:
@@ -331,22 +314,19 @@ def e_process(centred: np.ndarray) -> np.ndarray:
 def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, float]:
     """Return the hull of all centres that were never excluded, at level 1 - ALPHA / n_claims.
 
-    Args:
-        differences: The differences of one claim, of shape (pairs,), in their declared order.
-        n_claims: The number of claims that share the probability ``ALPHA`` that any of their
-            intervals ever misses its centre.
-
-    Returns:
-        Its ends: infinite while there are too few pairs to exclude anything, and NaN if all
-        centres are excluded. 0 and the differences themselves are tried exactly.
+    The arguments are those of :func:`planned_interval`, the differences in their declared order.
+    The ends are infinite while there are too few pairs to exclude anything, and NaN if all centres
+    are excluded. 0 and the differences themselves are tried exactly.
     """
     d = np.asarray(differences, dtype=np.float64).round(DECIMALS)
     if not len(d):
         return -math.inf, math.inf
 
     def is_possible(centres: np.ndarray) -> np.ndarray:
-        e_values = e_process(d - centres[:, np.newaxis])
-        return np.asarray(e_values.max(axis=-1) < n_claims / ALPHA)
+        # In parts, as thousands of pairs of thousands of centres would not fit into memory.
+        parts = np.array_split(centres, 1 + centres.size * len(d) // 10**5)
+        largest = [e_process(d - part[:, np.newaxis]).max(axis=-1) for part in parts]
+        return np.asarray(np.concatenate(largest) < n_claims / ALPHA)
 
     centres = _candidates(d)
     possible = np.flatnonzero(is_possible(centres))

@@ -14,7 +14,7 @@ from adnn_optuna.accountability.fresh import said_confirmation
 from adnn_optuna.accountability.verification import Status, VerdictFacts
 from adnn_optuna.evidence.confirmation import ConfirmationFacts
 from adnn_optuna.plots._estimates import plot_gains
-from adnn_optuna.reporting.confirmations import estimate_in_words, repeats_in_words
+from adnn_optuna.reporting.confirmations import estimate_in_words, rank, repeats_in_words
 from adnn_optuna.reporting.pages import Figure, Page
 from adnn_optuna.reporting.searches_claims import (
     duplicates_in_words,
@@ -57,17 +57,16 @@ def claims_in_words(facts: ConfirmationFacts | None, unit: Unit) -> list[str]:
     if facts is None:
         return []
     (held, low, high), n = facts.holds, len(facts.seeds)
-    ends = f"{unit.bare.value(low)} to {unit.value(high)}"
+    interval = unit.interval_of(low, high, facts.level, is_gain=False)
     repeats = "nothing, it moves nothing"
     if facts.gains:
         said = estimate_in_words(facts.repeats, facts.level, unit)
         repeats = f"{said} in the mean of {n} fresh seeds"
-    later = f"; as winner {facts.rank} of those confirmed" if facts.rank > 1 else ""
     usual = estimate_in_words(facts.usual, facts.level, unit)
     claims = [
-        f"what you hold: {unit.value(held)} ({100 * facts.level:.9g} % interval {ends})",
+        f"what you hold: {unit.value(held)} ({interval})",
         f"what is usual: {usual} over the mean of {n} fresh unmoved networks",
-        f"what repeats: {repeats}{later}",
+        f"what repeats: {repeats}{rank(facts)}",
     ]
     if facts.hyperparameters is not None:
         said = estimate_in_words(facts.hyperparameters, facts.level, unit)

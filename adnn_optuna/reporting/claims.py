@@ -83,7 +83,9 @@ def interval_in_words(
 def with_interval(difference: PairedDifference, unit: Unit) -> str:
     """Return the interval of a difference as a part of a sentence."""
     shown = interval(difference, unit)
-    said = "no interval yet" if shown == "none" else f"interval {shown}"
+    # More pairs bring none back where they contradict each other.
+    yet = "" if math.isnan(difference.low) else " yet"
+    said = f"no interval{yet}" if shown == "none" else f"interval {shown}"
     if difference.n_pairs < 2 or math.isnan(difference.smallest):
         return said
     return f"{said}, smallest {unit.gain(difference.smallest)}"

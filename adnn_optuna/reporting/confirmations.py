@@ -18,7 +18,6 @@ from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.reporting.claims import HOLD, REPEATS, USUAL, n_examples, unseen
 
 _NO_SEED = "no seed changes this training"
-_ORDINALS = ("", "", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 
 
 def statements(record: SearchRecord) -> dict[str, str]:
@@ -77,8 +76,7 @@ def _hold(record: SearchRecord, facts: ConfirmationFacts | None) -> str:
         which = "only an earlier winner was tested" if record.test_looks else "it is closed"
         return f"not known before the test set is looked at; {which}."
     level = 1 - ALPHA if facts is None else facts.level
-    ends = f"{unit.bare.value(held.low)} to {unit.value(held.high)}"
-    interval = f"{100 * level:.9g} % interval {ends}"
+    interval = unit.interval_of(held.low, held.high, level, is_gain=False)
     if record.test_metric == "test_r2":
         got = f"has an R² of {unit.value(held.value)} on {n_examples(look)}"
     else:
@@ -107,13 +105,13 @@ def repeats_in_words(facts: ConfirmationFacts, unit: Unit) -> str:
         return "not known, as a training on fresh seeds came to no number."
     gain = f"{unit.gain(mean)} in the mean of {n} fresh seeds"
     if not math.isfinite(low):
-        gain = f"{gain}, too few for an interval{_rank(facts)}"
+        gain = f"{gain}, too few for an interval{rank(facts)}"
         return f"Nothing is shown to repeat: the offsets gain {gain}."
-    interval = f"{100 * facts.level:.9g} % interval {unit.interval(low, high)}"
+    interval = unit.interval_of(low, high, facts.level)
     if low <= 0 <= high:
-        return f"Nothing is shown to repeat: the offsets gain {gain} ({interval}){_rank(facts)}."
+        return f"Nothing is shown to repeat: the offsets gain {gain} ({interval}){rank(facts)}."
     verb = "gain" if low > 0 else "lose: they gain"
-    return f"the offsets {verb} {gain} ({interval}){_rank(facts)}; {unseen(n)}."
+    return f"the offsets {verb} {gain} ({interval}){rank(facts)}; {unseen(n)}."
 
 
 def hyperparameters_in_words(record: SearchRecord) -> str:
@@ -134,13 +132,10 @@ def estimate_in_words(estimate: Estimate, level: float, unit: Unit) -> str:
         return "unknown, as a training came to no number"
     if not math.isfinite(estimate.low):
         return f"{unit.gain(estimate.value)}, without an interval"
-    ends = unit.interval(estimate.low, estimate.high)
-    return f"{unit.gain(estimate.value)} ({100 * level:.9g} % interval {ends})"
+    interval = unit.interval_of(estimate.low, estimate.high, level)
+    return f"{unit.gain(estimate.value)} ({interval})"
 
 
-def _rank(facts: ConfirmationFacts) -> str:
+def rank(facts: ConfirmationFacts) -> str:
     """Return which winner of its study this one is; empty for the first."""
-    if facts.rank == 1:
-        return ""
-    which = _ORDINALS[facts.rank] if facts.rank < len(_ORDINALS) else f"{facts.rank}th"
-    return f"; this winner is the {which} one confirmed of its study"
+    return f"; as winner {facts.rank} of those confirmed" if facts.rank > 1 else ""

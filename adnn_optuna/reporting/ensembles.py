@@ -25,8 +25,8 @@ def claim(facts: EnsembleFacts) -> str:
     )
     said = (
         f"The average of {n} networks is {shown}: {unit.value(facts.score)} {score}, "
-        f"{unit.gain(gain.value)} over their mean (95 % interval "
-        f"{unit.interval(gain.low, gain.high)}); predicting costs {n} times as much."
+        f"{unit.gain(gain.value)} over their mean ({unit.interval_of(*gain[1:], 0.95)}); "
+        f"predicting costs {n} times as much."
     )
     return f"{said} It is not all yet, {so_far(facts, 'trainings')}" if facts.missing else said
 

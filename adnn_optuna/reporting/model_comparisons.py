@@ -37,7 +37,7 @@ def claim(facts: ArmValues) -> str:
         if isinstance(facts, Findings) and not any(facts.values.values()):
             return f"Nothing is known of the {facts.arm}s yet, {so_far(facts, 'trainings')}"
         lacking = [label for label, [first, *_] in facts.values.items() if not isfinite(first)]
-        lack = f"lack{'s' * (len(lacking) == 1)} a value of {facts.per} {facts.names[0]}"
+        lack = f"lack{'s' * (len(lacking) == 1)} a finite value of {facts.per} {facts.names[0]}"
         said = f"{claims.listed(lacking)} {lack}; measure it, or leave the {facts.arm} out"
         return f"Nothing is known of all {facts.arm}s together: {said}."
     unit = facts.unit
@@ -49,7 +49,9 @@ def claim(facts: ArmValues) -> str:
         for row in rows:
             if best in {row.arm, row.other}:
                 shown = row if row.arm == best else row.turned()
-                evidence = f"{unit.gain(shown.mean)}, {claims.with_interval(shown, unit)}"
+                n, is_of_all = shown.n_pairs, shown.n_pairs == facts.n_values
+                of = "" if is_of_all or not facts.is_paired else f" over {n} {facts.per}s"
+                evidence = f"{unit.gain(shown.mean)}{of}, {claims.with_interval(shown, unit)}"
                 said.append(f"{_WORDS[str(shown.verdict)]} {shown.other} ({evidence})")
         return ", ".join(said)
 

@@ -130,9 +130,8 @@ def _shown(facts: RecheckFacts, value: float, *interval: float, is_gain: bool = 
 def _rounded(scale: float, width: float, value: float) -> str:
     """Return a value as text, as exactly as two digits of its interval's half width ask for."""
     width, value = scale * width, scale * value
-    if not 0 < width < math.inf:
-        return f"{value:z.6g}"
-    return f"{value:z.{min(max(1 - math.floor(math.log10(width)), 0), 15)}f}"
+    digits = 1 - math.floor(math.log10(width)) if 0 < width < math.inf else math.inf
+    return f"{value:z.{max(digits, 0)}f}" if digits <= 15 else f"{value:z.6g}"
 
 
 def luck_text(facts: LuckFacts) -> str:

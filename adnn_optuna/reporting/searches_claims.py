@@ -209,7 +209,7 @@ def hyperparameter_gain_in_words(record: SearchRecord) -> str:
         return ""
     unit, first = unit_of_search(record), record.attrs[stored.BASELINE]
     return (
-        "The baseline has the winner's own hyperparameters, unmoved: these alone gain "
-        f"{unit.gain(gain)} in {printable(record.metric)} over the first trial's, which reach "
-        f"{unit.value(first)}, and that is no part of the gain."
+        "The baseline has the winner's own hyperparameters, unmoved: from the search's one seed "
+        f"these alone gain {unit.gain(gain)} in {printable(record.metric)} over the first "
+        f"trial's, which reach {unit.value(first)}, and that is no part of the gain."
     )

@@ -81,11 +81,18 @@ def verdict_lines(
     known = [f"paired by {per}"] if per else ["not paired"]
     if equivalence is not None:
         known.append(f"equivalent: within {unit.margin(equivalence)}")
-    known.append(f"superior: share of {f'{per}s' if per else 'all pairs of values'}, ties half")
+    each = "" if all(math.isnan(row.superiority_low) for row in rows) else ", 95 % each"
+    of = f"{per}s" if per else "all pairs of values"
+    known.append(f"superior: share of {of}, ties half{each}")
     notes = ["; ".join(known)]
     for note in (f"least: the smallest difference; {scope(rows, per)}", intervals):
         notes += textwrap.wrap(note, 98)
-    notes += dict.fromkeys(row.reason for row in rows if row.reason)
+    by_reason: dict[str, list[str]] = {}
+    for row in rows:
+        by_reason.setdefault(row.reason, []).append(pair(row))
+    for reason, pairs in by_reason.items():
+        of = f"{', '.join(pairs)}: " if len(by_reason) > 1 else ""
+        notes += textwrap.wrap(f"{of}{reason}", 98) if reason else []
     return [*lines, *notes]
 
 

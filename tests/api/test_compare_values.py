@@ -105,8 +105,8 @@ class TestVerdicts:
     def test_an_arm_without_the_first_value_is_named(self) -> None:
         found = adnn.compare_values({**arms(), "d": [math.nan, *[1.0] * 9]})
         assert str(found) == (
-            "Nothing is known of all arms together: d lacks a value of seed 0; measure it, or "
-            "leave the arm out."
+            "Nothing is known of all arms together: d lacks a finite value of seed 0; measure it, "
+            "or leave the arm out."
         )
         assert found.differences()["verdict"]["a", "b"] == "worse"
 
@@ -116,11 +116,16 @@ class TestVerdicts:
         found = adnn.compare_values(frame)
         table = found.differences()
         assert [*table["pairs"]] == [10, 8, 8]
-        said = "the evidence ends before dataset d8, which lacks a value"
+        said = "the evidence ends before dataset d8, which lacks a finite value"
         assert [*table["reason"]] == ["", said, said]
         assert [*found.table()["datasets"]] == [8, 8, 8]
         nothing = adnn.compare_values({"a": [math.nan, 1.0], "b": [2.0, 1.0]})
-        assert str(nothing).startswith("Nothing is known of all arms together: a lacks a value")
+        assert str(nothing).startswith("Nothing is known of all arms together: a lacks a finite")
+        told = " ".join(str(found).split())
+        assert f"a - c, b - c: {said}" in told
+        assert re.search(
+            r"b has the best mean .* over 8 datasets; it is better than a \(\S+ over 10", told
+        )
         assert nothing.plot().data
 
 
@@ -182,6 +187,28 @@ class TestTables:
         assert (found.per, found.names[3]) == named
         pd.testing.assert_frame_equal(found.differences(), expected)
 
+    @pytest.mark.parametrize("first", ["trial", "run_id", "Replicates", "#"])
+    def test_that_count_their_rows_or_part_columns_otherwise_are_read(
+        self, first: str, tmp_path: Path
+    ) -> None:
+        expected = adnn.compare_values(arms()).differences()
+        for separator in ";", "\t":
+            self.FRAME.to_csv(tmp_path / "r.csv", sep=separator, index_label=first)
+            found = adnn.compare_values(tmp_path / "r.csv")
+            pd.testing.assert_frame_equal(found.differences(), expected)
+        text = self.FRAME.to_csv(index_label=first).replace("\n", ",\n")  # As spreadsheets do.
+        (tmp_path / "r.csv").write_text(text)
+        pd.testing.assert_frame_equal(
+            adnn.compare_values(tmp_path / "r.csv").differences(), expected
+        )
+
+    def test_of_mappings_by_seed_are_of_their_values(self) -> None:
+        found = adnn.compare_values({a: dict(enumerate(v, 7)) for a, v in arms().items()})
+        assert found.differences()["difference"].iloc[0] == pytest.approx(
+            np.subtract(arms()["a"], arms()["b"]).mean()
+        )
+        assert found.names[0] == "7"
+
     def test_columns_of_unpaired_arms_may_end_early(self, tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text("a,b\n1,3\n2,4\n3,\n")
         found = adnn.compare_values(tmp_path / "r.csv", paired=False)
@@ -222,8 +249,12 @@ class TestTables:
         ({"a": pd.to_datetime(["2026-11-27"]), "b": [1.0]}, {}, "'a' has Timestamp"),
         ({"a": 3, "b": [1.0]}, {}, "sequence of numbers"),
         ([[1.0], [2.0]], {}, "values must be a mapping"),
-        ({"a": [1.0, math.nan], "b": [1.0, 2.0]}, {"paired": False}, "'a' lacks a value"),
-        ({"a": [math.inf], "b": [1.0]}, {"paired": False}, "'a' lacks a value"),
+        ({"a": [1.0, math.nan], "b": [1.0, 2.0]}, {"paired": False}, "'a' lacks a finite value"),
+        ({"a": [math.inf], "b": [1.0]}, {"paired": False}, "'a' lacks a finite value"),
+        ({"a": {0.9, 0.8}, "b": {0.7, 0.6}}, {}, "sequence of numbers"),
+        ({"a": {1: 0.9, 2: 0.8}, "b": {2: 0.7, 1: 0.6}}, {}, "different indices"),
+        ({"a": [10**400], "b": [1.0]}, {}, "'a' has a value above 1e[+]300"),
+        ({"a": [-1e308], "b": [1e308]}, {"paired": False}, "'a' has a value above 1e[+]300"),
         ({"a": [1.0], "b": [1.0]}, {"margin": 0}, "margin"),
         ({"a": [1.0], "b": [1.0]}, {"paired": False, "planned": False}, "planned is False"),
         ({"a": [1.0], "b": [1.0]}, {"minimize": "no"}, "minimize must be"),

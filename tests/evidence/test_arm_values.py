@@ -23,11 +23,12 @@ class TestUnits:
         ("arms", "digits"),
         [
             ([[0.91, 0.92]], 5),  # A spread of .007: three digits of it.
-            ([[1000.0, 1000.001]], 1),  # But five digits at the most.
+            ([[1000.0, 1000.001]], 5),  # But nine digits at the most.
+            ([[0.1] * 5], 4),  # Of which the standard deviation is 1.6e-17.
             ([[1e6, 2e6]], 0),
-            ([[1e300, 2e300]], 0),
+            ([[1e300, 2e300]], 3),  # As 1.000e+300.
             ([[0.91, 0.92, 1e20], [1e20, 0.9]], 5),
-            ([[1e-300, 2e-300]], 300),
+            ([[1e-300, 2e-300]], 3),
             ([[1e-9, 2e-9]], 12),
             ([[7.0]], 4),
             ([[7.0, 7.0]], 4),
@@ -36,6 +37,18 @@ class TestUnits:
     )
     def test_show_what_tells_values_apart(self, arms: list[list[float]], digits: int) -> None:
         assert unit_of_values(arms).digits == digits
+
+    def test_show_differences_that_are_far_smaller_than_what_pairs_have_in_common(self) -> None:
+        arms = [np.array([0.5, 0.7, 0.9]), np.array([0.5004, 0.7005, 0.9003])]
+        assert unit_of_values(arms).digits == 3
+        assert unit_of_values(arms, are_paired=True).digits == 6
+
+    def test_write_what_is_huge_or_tiny_with_an_exponent(self) -> None:
+        for size in (1e-320, 1e-300, 1e200, 1e300):
+            unit = unit_of_values([[size, 2 * size]])
+            assert len(unit.value(size)) < 32
+            assert float(unit.value(size)) == pytest.approx(size, rel=0.01)
+            assert float(unit.gain(size)) == pytest.approx(size, rel=0.01)
 
     def test_are_plain_where_nothing_is_known(self) -> None:
         for arms in ([], [[]], [[0.0, 0.0]], [[math.nan, math.inf]]):
@@ -63,12 +76,12 @@ class TestPaired:
         assert [*table["value"]] == pytest.approx([7 / 3, 10 / 3])
         assert facts.n_values == 3
         [row] = facts.paired_differences
-        assert row.reason.endswith("the evidence ends before seed d, which lacks a value")
+        assert row.reason.endswith("the evidence ends before seed d, which lacks a finite value")
 
     def test_one_that_lacks_the_last_is_named_too(self) -> None:
         facts = ValueComparisonFacts({"one": ONE, "two": [*TWO[:-1], math.nan]}, NAMES, "fold")
         assert facts.paired_differences[0].reason == (
-            "the evidence ends before fold h, which lacks a value"
+            "the evidence ends before fold h, which lacks a finite value"
         )
         assert not facts.is_of_new_data
 

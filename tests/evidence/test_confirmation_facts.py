@@ -18,6 +18,7 @@ from adnn_optuna.evidence.confirmation import (
     mean_gain,
     own_score,
 )
+from adnn_optuna.evidence.proportions import difference_interval
 
 _SPREAD = 0.25  # Of networks' abilities.
 
@@ -110,6 +111,10 @@ class TestWhatYouHold:
         low, high = stats.t.interval(0.95, 49, scores.mean(), stats.sem(scores))
         assert own_score(scores) == pytest.approx((scores.mean(), low, high))
 
+    def test_no_r2_may_be_above_1(self) -> None:
+        value, low, high = own_score(1 - np.array([1.0] + [0.01] * 19))
+        assert low < value < high == 1
+
 
 class TestWhatIsUsual:
     def test_one_baseline_s_luck_is_taken_out(self) -> None:
@@ -130,9 +135,21 @@ class TestWhatIsUsual:
         often = difference_from_usual(np.repeat(own, 10), np.repeat(unmoved, 10, 1), groups)
         assert often == pytest.approx(once)
 
-    def test_a_network_that_all_others_equal_is_no_better(self) -> None:
+    def test_a_network_that_all_others_equal_is_no_better_but_may_differ_on_others(self) -> None:
         own = np.arange(50) < 40
-        assert difference_from_usual(own, np.stack([own] * 10)) == (0, 0, 0)
+        low, high = difference_interval(0, 0, 50)
+        assert difference_from_usual(own, np.stack([own] * 10)) == pytest.approx((0, low, high))
+        assert difference_from_usual(own / 2, np.stack([own / 2] * 10)) == (0, 0, 0)
+
+    def test_of_easy_images_the_interval_holds_the_truth(self) -> None:
+        """One in fifty is hard: often all networks get all thirty images right."""
+        rng, n_held = np.random.default_rng(0), 0
+        for _ in range(200):
+            is_hard = rng.random(30) < 0.02
+            own = ~is_hard | (rng.random(30) < 0.7)
+            _, low, high = difference_from_usual(own, ~is_hard | (rng.random((10, 30)) < 0.5))
+            n_held += low <= 0.02 * 0.2 <= high
+        assert n_held >= 190
 
 
 class TestWhatRepeats:

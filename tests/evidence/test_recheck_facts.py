@@ -20,6 +20,7 @@ from known_facts import (
     trial,
     with_a_lost_one,
 )
+from scipy import stats
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.evaluations import fresh_seeds
@@ -166,7 +167,13 @@ def test_expected_luck_is_the_mean_best_draw() -> None:
         assert adnn.expected_luck(n, 1.0) == pytest.approx(expected, abs=1e-5)
     draws = np.random.default_rng(0).normal(0, 0.5, (20_000, 50)).max(axis=1)
     assert adnn.expected_luck(50, 0.5) == pytest.approx(draws.mean(), abs=0.006)
-    assert adnn.expected_luck(10**9, 1.0) == pytest.approx(6.0877, abs=1e-3)
+    # The largest of many is where on average an exponential number of them is above.
+    above = -np.log((np.arange(100_000) + 0.5) / 100_000)
+    for n in (10**9, 10**16, 10**20, 10**300):
+        expected = stats.norm.isf(above / n).mean()
+        assert adnn.expected_luck(n, 1.0) == pytest.approx(expected, abs=1e-3)
+    with pytest.raises(ValueError, match="`n` must be a finite number"):
+        adnn.expected_luck(10**400, 1.0)
 
 
 @pytest.mark.parametrize(("n", "sd"), [(0, 1.0), (1.5, 1.0), (3, 0.0), (3, math.nan), (True, 1.0)])

@@ -24,6 +24,13 @@ def test_parts_of_sentences() -> None:
     infinite = difference(low=-math.inf, high=math.inf)
     assert claims.interval(infinite, ACCURACY) == "none"
     assert claims.with_interval(infinite, ACCURACY) == "no interval yet"
+    # Of pairs that contradict each other; more pairs bring none back.
+    assert claims.with_interval(difference(low=math.nan, high=math.nan), PLAIN) == "no interval"
+    ends = (
+        ACCURACY.interval_of(0.01, 0.025, 0.975),
+        PLAIN.interval_of(0.5, 0.75, 0.95, is_gain=False),
+    )
+    assert ends == ("97.5 % interval +1.00 to +2.50 pp", "95 % interval 0.5000 to 0.7500")
     assert claims.with_interval(difference(), ACCURACY) == "interval -0.20 to +2.00 pp"
     least = difference(smallest=-0.004)
     assert claims.with_interval(least, ACCURACY) == "interval -0.20 to +2.00 pp, smallest -0.40 pp"

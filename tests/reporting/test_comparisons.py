@@ -232,7 +232,7 @@ greedy - rates                   -4.02  -4.57 to -3.50  -5.10      0 % (0 to 31)
 annealing - rates                -5.23  -5.55 to -4.94  -5.87      0 % (0 to 31)      worse
 random_restart - rates           -5.05  -5.38 to -4.69  -5.51      0 % (0 to 31)      worse
 -------------------------------------------------------------------------------------------
-paired by seed; equivalent: within ±0.1 pp; superior: share of seeds, ties half
+paired by seed; equivalent: within ±0.1 pp; superior: share of seeds, ties half, 95 % each
 least: the smallest difference; each verdict is one for most seeds; 10 seeds: what befalls fewer
 than 26 % of seeds may not have been seen
 interval: 95 % for the 3 claims on searchers together and the 3 claims on controls together, from

@@ -93,7 +93,7 @@ class TestWordForWord:
     def test_later_winners_are_told_as_such_with_half_the_error_each(self) -> None:
         gains = [0.01, 0.012, 0.014, 0.01, 0.02, 0.01, 0.012, 0.014, 0.01, 0.02]
         second = statements(confirmed(gains, n_earlier=1))
-        assert "; this winner is the second one confirmed of its study; " in second[REPEATS]
+        assert "; as winner 2 of those confirmed; " in second[REPEATS]
         for said in second.values():
             assert "(97.5 % interval" in said
         assert "98.75 % interval" in statements(confirmed(gains, n_earlier=2))[REPEATS]
@@ -101,7 +101,7 @@ class TestWordForWord:
         # With so little error left, ten seeds can show nothing.
         assert statements(confirmed(gains, n_earlier=5))[REPEATS] == (
             "Nothing is shown to repeat: the offsets gain +1.32 pp in the mean of 10 fresh seeds, "
-            "too few for an interval; this winner is the sixth one confirmed of its study."
+            "too few for an interval; as winner 6 of those confirmed."
         )
 
     def test_before_it_is_confirmed_it_says_how_and_how_long_that_takes(self) -> None:

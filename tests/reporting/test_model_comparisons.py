@@ -27,7 +27,7 @@ narrow - wide         -10.38  -13.60 to -7.15  -13.00   0 % (0 to 37)       wors
 narrow - deep         -10.39  -13.39 to -7.39  -12.80   0 % (0 to 37)       worse
 wide - deep            -0.01   -0.32 to +0.30   -0.10  38 % (9 to 76)  equivalent
 ---------------------------------------------------------------------------------
-paired by seed; equivalent: within ±0.4 pp; superior: share of seeds, ties half
+paired by seed; equivalent: within ±0.4 pp; superior: share of seeds, ties half, 95 % each
 least: the smallest difference; each verdict is one for most seeds; 8 seeds: what befalls fewer
 than 31 % of seeds may not have been seen
 interval: 95 % for the 3 claims on models together, for new data of this kind, after Nadeau and

@@ -85,6 +85,11 @@ def test_claim_says_what_the_study_said_and_what_fresh_seeds_say() -> None:
     assert "redraws" not in rechecks.caveat(same)
 
 
+def test_tiny_values_are_not_told_as_zeros() -> None:
+    tiny = recheck(17, [0.904e-300, 0.905e-300, 0.906e-300])
+    assert "trial 17 gives 9.05e-301 (9.02516e-301 to 9.07484e-301)" in rechecks.claim(tiny)
+
+
 def test_lost_evaluations_and_those_without_a_seed_are_told() -> None:
     report = with_a_lost_one()
     assert rechecks.caveat(report) == (

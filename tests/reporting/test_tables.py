@@ -27,7 +27,7 @@ test accuracy of                         [pp]        interval    least          
 one - two                               +1.23  +0.10 to +2.00    +0.40  100 % (63 to 100)    better
 a name that is… - 18 characters …     unknown            none  unknown               50 %  no claim
 ---------------------------------------------------------------------------------------------------
-paired by seed; equivalent: within ±0.5 pp; superior: share of seeds, ties half
+paired by seed; equivalent: within ±0.5 pp; superior: share of seeds, ties half, 95 % each
 least: the smallest difference; each verdict is one for most seeds; 3 seeds: what befalls fewer
 than 63 % of seeds may not have been seen
 interval: of many words of many words of many words of many words of many words of many words of
@@ -39,16 +39,20 @@ def test_whole_text() -> None:
     interval = "interval: " + "of many words " * 8
     lines = tables.verdict_lines([*ROWS, ROWS[1]], "test accuracy", 0.005, interval, unit=ACCURACY)
     twice = PRINTED.splitlines()
-    assert lines == [*twice[:5], *twice[4:]]  # A reason is given once.
+    assert lines[:-1] == [*twice[:5], *twice[4:-1]]
+    of = "a name that is lo… - 18 characters long"
+    assert lines[-1] == f"{of}, {of}: too few"  # A reason is given once.
+    lines = tables.verdict_lines([ROWS[1]], "test accuracy", 0.005, interval, unit=ACCURACY)
+    assert lines[-1] == "too few"
     lines = tables.verdict_lines(ROWS, "test R²", None, interval, unit=PLAIN, per="fold")
     assert "test R² of" in lines[1]
     assert "one - two" in lines[3]
     assert "+0.0123" in lines[3]
-    assert "paired by fold; superior: share of folds, ties half" in lines
+    assert "paired by fold; superior: share of folds, ties half, 95 % each" in lines
     lines = tables.verdict_lines(ROWS, "value", 0.1, interval, unit=PLAIN, per="")
     assert (
-        "not paired; equivalent: within ±0.1; superior: share of all pairs of values, ties half"
-        in lines
+        "not paired; equivalent: within ±0.1; superior: share of all pairs of values, ties half, "
+        "95 % each" in lines
     )
 
 
