@@ -29,7 +29,7 @@ from adnn_optuna.reporting.tables import filled, numbers_at, told
 def text(record: SearchRecord) -> str:
     """Return what a search came to, as it prints."""
     n_trials, end = len(record.done_trials), claims.end_in_words(record.stop_reason)
-    lines = [f"Study {record.study.study_name!r}: {n_trials} trials, {end}"]
+    lines = [f"Study {record.study.study_name!r}: {n_trials} trial{'s' * (n_trials != 1)}, {end}"]
     if record.best is None:
         why = (claims.why_no_winner(record), claims.unowned_in_words(record))
         return "\n".join([*lines, *(f"  {said}" for said in why if said)])
@@ -129,7 +129,7 @@ def page(
     if record.is_restart:
         figures.append(Figure("distribution", plot_accuracy_distribution(record)))
         figures.append(Figure("best-of-n", plot_best_of_n(record)))
-    used = f"{claims.use_of_test_set(record)}."
+    used, n = f"{claims.use_of_test_set(record)}.", len(record.done_trials)
     said = (
         "The winner was selected by the selection metric, so that value is too good to be true.",
         "" if used in mind or stored.CONFIG not in record.attrs else used,
@@ -140,7 +140,7 @@ def page(
         "name": record.study.study_name,
         "answers": {**on_fresh_seeds, **answers},
         "picture": Figure("gains", _picture(record)),
-        "trials": f"{len(record.done_trials)} trials, {claims.end_in_words(record.stop_reason)}",
+        "trials": f"{n} trial{'s' * (n != 1)}, {claims.end_in_words(record.stop_reason)}",
         "said": " ".join(filter(None, said)),
         "figures": figures,
         "changed": _changed(record, winner),

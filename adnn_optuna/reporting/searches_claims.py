@@ -43,10 +43,10 @@ def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, s
             f"better than it is; {again}."
         )
         return answers
+    n = len(record.done_trials)
     otherwise = (
-        f"The same {len(record.done_trials)} trainings could go into other random beginnings, one "
-        "longer training or other learning rates, which may gain as much: adnn compare tries them "
-        "all."
+        f"The same {n} training{'s' * (n != 1)} could go into other random beginnings, one longer "
+        "training or other learning rates, which may gain as much: adnn compare tries them all."
     )
     if record.is_restart:
         otherwise = "A real search, which has to gain more than this: adnn compare runs both."
@@ -95,16 +95,18 @@ def use_of_test_set(record: SearchRecord) -> str:
     """Return how often the test set of a search was looked at, and what that means."""
     looks, elsewhere = record.test_looks, record.looks_elsewhere
     numbers = [str(look["n_trials"]) for look in looks]
-    is_old = ", for an earlier winner than the present one" if record.test_look is None else ""
+    after = f"after {listed(numbers)} trial{'s' * (numbers != ['1'])}" if looks else ""
+    if record.test_look is None:
+        after += ", for an earlier winner than the present one"
     whose = "no longer of untouched test data"
     n = len(looks) + sum(elsewhere.values())
     if not looks:
         said = "The test set is closed; result.test() or resume opens it"
     elif n == 1:
-        return f"The test set was used once, after {numbers[0]} trials{is_old}"
+        return f"The test set was used once, {after}"
     else:
         times = f"{len(looks)} times" if len(looks) > 1 else "once"
-        said = f"The test set was looked at {times}, after {listed(numbers)} trials{is_old}"
+        said = f"The test set was looked at {times}, {after}"
     if not elsewhere:
         return said if not looks else f"{said}: the later gains are {whose}"
     names = [repr(printable(name)) for name in elsewhere]

@@ -310,7 +310,7 @@ class TestSearch:
     def test_of_other_settings_is_another_study(self, capsys: pytest.CaptureFixture[str]) -> None:
         for changes in ([], ["--low", "-0.1"], ["--seed", "1"], []):
             assert cli.run(["search", *NETWORK, "--max-trial", "1", *changes]) == 0
-            assert ": 1 trials, ended by max_trial" in capsys.readouterr().out
+            assert ": 1 trial, ended by max_trial" in capsys.readouterr().out
         names = optuna.get_all_study_names("sqlite:///adnn.db")
         ends = ("", "-low=-0.1", "-seed=1")
         assert names == [f"{NAME}{end}" for end in ends]
