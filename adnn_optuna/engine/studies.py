@@ -177,7 +177,7 @@ def objective_from_study(
     if is_of_trial(config):
         raise WrongValueError(
             f"The model or training of the study {study.study_name!r} is a function of the trial, "
-            "which a study does not hold: give its objective."
+            "which a study does not hold: give its objective, in Python."
         )
     try:
         objective = InitOffsetObjective(
@@ -199,7 +199,7 @@ def objective_from_study(
     if differences := config_differences(config["model"], objective.config["model"], "model"):
         raise WrongValueError(
             f"The model of the study {study.study_name!r} cannot be rebuilt from its "
-            f"configuration ({in_words(differences)}); pass the objective again."
+            f"configuration ({in_words(differences)}); pass the objective again, in Python."
         )
     return objective
 
