@@ -298,7 +298,7 @@ def load_head(storage: BaseStorage, name: str) -> optuna.Study:
     head = load_study(storage, name)
     if not is_comparison(head):
         raise WrongValueError(
-            f"The study {name!r} is no comparison; give a comparison another study_name."
+            f"The study {name!r} is no comparison; give the name of one, or a new one."
         )
     return head
 
