@@ -124,7 +124,7 @@ def _in_words_of_the_command_line(message: str) -> str:
     words, names = "|".join(_OPTIONS), "|".join(name for name in _OPTIONS if "_" in name)
     begins, outside = "is|are|has|holds|must|names", r"(?<![\w./'\"-])"
     line = " ".join(message.split())
-    line = re.sub(rf"^({words})(?= (?:{begins})\b)", _option, line)
+    line = re.sub(rf"^`?({words})`?(?= (?:{begins})\b)", _option, line)
     line = re.sub(rf"{outside}({words})=(?=[\w'\"-])", lambda match: f"{_option(match)} ", line)
     return re.sub(rf"{outside}`?({names})`?(?!\w|[./-]\w)", _option, line)
 
@@ -158,7 +158,7 @@ def _refused(error: Any) -> str:
         wanted = f"at least {least}"
     if choices := error.param.type_descriptor.choices:
         wanted = f"one of {', '.join(map(repr, choices))}"
-    return f"{error.param.opts[0]} must be {wanted}, but it is {found['input']!r}"
+    return f"{error.param.opts[0]} must be {wanted}, but it is {found['input']!r:.100}"
 
 
 def run(arguments: Sequence[str]) -> int:

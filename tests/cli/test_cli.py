@@ -625,7 +625,16 @@ class TestSeeds:
         assert list(parse_seeds(text)) == seeds
 
 
+BIG = "9" * 5000  # More digits than Python reads.
 WRONG = {
+    "many digits": (["compare", *LIMIT, "--seeds", BIG], "--seeds must be .{100,200}$"),
+    "to many digits": (["compare", *LIMIT, "--seeds", f"0-{BIG}"], "--seeds must be"),
+    "huge layer": (["search", *LIMIT, "--hidden", BIG], "--hidden must be"),
+    "huge number of seeds": (["search", *LIMIT, "--confirm", BIG], "--confirm must be"),
+    "huge trial": (["recheck", "a.db", "s", "--against", BIG], "--against must be"),
+    "no float": (["luck", "--sd", "1", "--n", "9" * 400], "--n must be .{100,200}$"),
+    "unread number": (["luck", "--sd", "1", "--n", BIG], "--n must be .{100,200}$"),
+    "no number": (["luck", "--n", "2", "--sd", "nan"], "^adnn: --sd must be a finite"),
     "no command": (["nope"], "nope"),
     "no such option": (["search", "--nope", *LIMIT], "--nope .*; see adnn search --help"),
     "option without value": (["search", "--hidden"], "--hidden"),
@@ -695,7 +704,7 @@ WRONG = {
     "a control twice": (["compare", *LIMIT, "--controls", "longer,longer"], "twice"),
     "empty control": (["compare", *LIMIT, "--controls", ""], "labels.*not empty"),
     "plan for what": (["plan"], "--gain"),
-    "plan nothing": (["plan", "--gain", "nan"], "gain. must be a finite number"),
+    "plan nothing": (["plan", "--gain", "nan"], "--gain must be a finite number"),
     "two plans": (["plan", "a.db", "c", "--gain", "1", "--epochs", "2"], "Options of networks"),
     "half a plan": (["plan", "adnn.db", "--gain", "0.1"], "both FILE and NAME"),
     "plan from nowhere": (["plan", "no.db", "compare", "--gain", "0.1"], "no file 'no.db'"),
