@@ -141,10 +141,6 @@ def compare(
     if function is not None:
         opt.check_no_network(objective, "a function")
     own = f"compare-{function}" if function else opt.default_name("compare", objective)
-    if function is not None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
     comparison = adnn.compare(
         opt.load_function("FUNCTION", function) if function else opt.make_objective(**objective),
         None if samplers is None else samplers.split(","),

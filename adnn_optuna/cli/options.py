@@ -291,7 +291,10 @@ def _integers(option: str, text: str) -> tuple[int, ...]:
 
 def load_function(option: str, text: str) -> Callable[..., Any]:
     """Return a function that is given as ``module:function``, out of this folder first."""
-    module, _, name = text.partition(":")
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    module, _, name = text.replace(".py:", ":").partition(":")  # As a shell completes it.
     if not (module and name) or module.startswith("."):  # Python's own mark of what is beside it.
         raise WrongValueError(f"{option} must be MODULE:FUNCTION, but it is {text!r}.")
     sys.path.insert(0, str(Path.cwd()))

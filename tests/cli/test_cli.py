@@ -25,9 +25,10 @@ from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.callbacks import LIMITS, Limit, LimitValues
 from adnn_optuna.cli import commands
 from adnn_optuna.cli import main as cli
-from adnn_optuna.cli.options import parse_controls, parse_seeds
+from adnn_optuna.cli.options import load_function, parse_controls, parse_seeds
 from adnn_optuna.engine.arms import SEARCHERS
 from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.networks._program import Program
 
 if TYPE_CHECKING:
@@ -777,7 +778,43 @@ class TestWrongInput:
             assert said in self.refused(arguments, capsys)
         assert completed(study_name="mine") == before
         optuna.create_study(storage="sqlite:///adnn.db", study_name="theirs")
-        assert "theirs" in self.refused(["resume", "--study-name", "theirs"], capsys)
+        refused = self.refused(["resume", "--study-name", "theirs"], capsys)
+        # The command has no such option.
+        assert "'theirs' was not begun by search" in refused
+        assert "give adnn_optuna.resume one of greedy, " in refused
+
+    def test_what_another_command_takes_is_no_option(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        study = optuna.create_study(storage="sqlite:///a.db", study_name="s")
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+        against = ["--against", '{"x": 5}', "--evaluate", "math:hypot"]
+        # That of offsets takes --low and --high.
+        assert "FloatDistribution(high=1.0, " in self.refused(
+            ["recheck", "a.db", "s", *against], capsys
+        )
+        (folder / "own_seeds.py").write_text("def f(seed): ...\ndef g(seed): ...\n")
+        models = ["compare-models", "own_seeds:f", "own_seeds:g"]
+        said = self.refused([*models, "--epochs", "3"], capsys)
+        assert "(--epochs 3) are not those of functions" in said
+
+    def test_what_compares_functions_leaves_out_the_log_of_optuna(self, folder: Path) -> None:
+        (folder / "own_pair.py").write_text("def f(seed): return seed\ndef g(seed): return 1\n")
+        optuna.logging.set_verbosity(optuna.logging.INFO)
+        assert cli.run(["compare-models", "own_pair:f", "own_pair:g", "--seeds", "2"]) == 0
+        assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+
+    def test_a_module_that_cannot_be_imported_is_the_users(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (folder / "own_broken.py").write_text("def f(:\n")
+        (folder / "own_dying.py").write_text("1 / 0\n")
+        (folder / "own_path.py").write_text("def f(trial): ...\n")
+        for name, said in (("own_broken", "SyntaxError"), ("own_dying", "division by zero")):
+            error = self.refused(["compare", f"{name}:f", *LIMIT], capsys)
+            assert re.search(f"'{name}:f' cannot be loaded .*{said}", error)
+        # As a shell completes it.
+        assert load_function("FUNCTION", "own_path.py:f").__name__ == "f"
 
 
 class TestTrouble:
@@ -838,6 +875,39 @@ class TestTrouble:
                 f"    adnn search --max-trial 2 --storage {shown}\n"
             )
         assert not list(folder.iterdir())
+
+    @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite+pysqlite:///:memory:?a=1"])
+    def test_what_is_in_memory_is_not_said_to_be_kept(
+        self, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.search_raises(KeyboardInterrupt(), monkeypatch)
+        for option in (["--storage", url], [f"--storage={url}"]):
+            assert cli.run(["search", *LIMIT, *option, "--study-name", "a:b@c"]) == 130
+            err = capsys.readouterr().err
+            assert err.startswith("Interrupted; what was done is not stored. Begin again with:\n")
+            # A name is no URL, so it has no password.
+            assert err.endswith(" --study-name a:b@c\n")
+
+    def test_the_end_of_a_cluster_s_job_is_no_exception_that_may_be_lost(self) -> None:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # As `main` does.
+        try:
+            with contextlib.suppress(KeyboardInterrupt), interruptible() as stop:
+                os.kill(os.getpid(), signal.SIGTERM)
+                went_on = stop.is_set()
+            assert went_on
+            assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def test_nor_is_what_a_command_without_storage_did(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(adnn, "compare_values", interrupted)
+        assert cli.run(["compare-values", "a.csv"]) == 130
+        assert "is not stored. Begin again with:\n    adnn compare-v" in capsys.readouterr().err
 
     def test_an_interrupt_of_an_import_is_one_like_any_other(self) -> None:
         code = """if True:
