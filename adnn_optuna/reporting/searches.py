@@ -120,7 +120,7 @@ def page(
     answers = claims.answers_of_search(record, shown["quoted_name"] if shown else None)
     claim, mind = answers.pop("verdict"), claims.to_mind([record])
     on_fresh_seeds = {f"{what}:": said for what, said in statements(record).items()}
-    figures = [Figure("gain", figure(record))]
+    figures = [Figure("gain", figure(record))] if record.best else []
     if not record.is_restart and (places := plot_places(record)).data:
         figures.append(Figure("places", places))
     if winner is not None:
@@ -131,7 +131,8 @@ def page(
         figures.append(Figure("best-of-n", plot_best_of_n(record)))
     used, n = f"{claims.use_of_test_set(record)}.", len(record.done_trials)
     said = (
-        "The winner was selected by the selection metric, so that value is too good to be true.",
+        "The winner was selected by the selection metric, so that value is too good to be true."
+        * (record.best is not None),
         "" if used in mind or stored.CONFIG not in record.attrs else used,
         hyperparameters_in_words(record),
         *_besides(record),
@@ -144,7 +145,7 @@ def page(
         "said": " ".join(filter(None, said)),
         "figures": figures,
         "changed": _changed(record, winner),
-        "scores": _score_rows(record),
+        "scores": _score_rows(record) if record.best else [],
         "contract": shown,
         **origin([[record]]),
     }

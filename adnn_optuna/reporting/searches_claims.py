@@ -26,12 +26,7 @@ _NAMED = 5
 
 
 def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, str]:
-    """Return what somebody asks first, each with one sentence; the first one is the verdict.
-
-    Args:
-        record: The search.
-        contract: The name of its contract's file, if it has one.
-    """
+    """Return what somebody asks first, each with one sentence; the first one is the verdict."""
     if record.best is None:
         return {"verdict": why_no_winner(record)}
     answers = {"verdict": verdict(record)}
@@ -152,11 +147,12 @@ def why_no_winner(record: SearchRecord) -> str:
             f"No trial was completed: {len(states) - n_diverged} were pruned, {n_diverged} "
             f"{diverged}; {mend}."
         )
-    cut_off = [
-        t for t in record.study.get_trials(deepcopy=False) if stored.ELAPSED in t.user_attrs
-    ]
+    trials = record.study.get_trials(deepcopy=False)
+    cut_off = [t for t in trials if stored.ELAPSED in t.user_attrs]
     if not cut_off or record.stop_reason != "max_time":
-        return "No trial was finished yet."
+        n = sum(t.state == TrialState.FAIL for t in trials if stored.CONFIG not in record.attrs)
+        failed = f"No trial was completed: {n} failed; look at the objective."
+        return failed if n else "No trial was finished yet."
     attrs = cut_off[-1].user_attrs
     why = "while the network was compiled"
     if seconds := attrs.get(stored.TRAINED, {}).get("whole"):
