@@ -327,7 +327,7 @@ def run_search(
             )
     except KeyboardInterrupt:
         unowned = unowned_in_words(patiently(record_of, study))
-        logger.info(f"{studies.resume_hint(study)} {unowned}".rstrip())
+        logger.info(f"{studies.resume_hint(study, test=test)} {unowned}".rstrip())
         raise
     save_notes([result])
     return result

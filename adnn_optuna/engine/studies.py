@@ -204,13 +204,14 @@ def objective_from_study(
     return objective
 
 
-def resume_hint(study: optuna.Study) -> str:
+def resume_hint(study: optuna.Study, *, test: bool) -> str:
     """Return the sentence that tells how to go on with an interrupted study."""
     name, url = repr(study.study_name), storage_url(study._storage)
     if isinstance(study._storage, InMemoryStorage):
         return f"Interrupted; the study {name} is in memory and ends with this process."
     where = "storage" if url is None else repr(url)
-    return f"Interrupted; all trials are kept. Go on with adnn_optuna.resume({where}, {name})."
+    where += f", {name}" if test else f", {name}, test=False"
+    return f"Interrupted; all trials are kept. Go on with adnn_optuna.resume({where})."
 
 
 def open_studies(plans: Sequence[Plan], storage: BaseStorage) -> list[optuna.Study]:

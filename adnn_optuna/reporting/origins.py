@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
+from adnn_optuna._units import as_argument
 from adnn_optuna.accountability.contract import claim_of
 from adnn_optuna.accountability.fresh import said_confirmation
 from adnn_optuna.engine.records import SearchRecord, is_of_trial
@@ -137,7 +138,7 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
     text = json.dumps(contract, indent=1) + "\n"
     return {
         "name": name,
-        "quoted_name": shlex.quote(name),
+        "quoted_name": as_argument(name),
         "promised": [*_flattened(promised)],
         "claims": claims_in_words(said_confirmation(contract), claim_of(contract).unit),
         "text": text,

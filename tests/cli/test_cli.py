@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
@@ -21,9 +22,11 @@ import pytest
 from stored_studies import declaration, store_head, store_study
 
 import adnn_optuna as adnn
+from adnn_optuna._units import as_argument
 from adnn_optuna.api.comparisons import load_comparison
+from adnn_optuna.api.search import StoredSearch
 from adnn_optuna.callbacks import LIMITS, Limit, LimitValues
-from adnn_optuna.cli import commands
+from adnn_optuna.cli import commands, hints
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli.options import load_function, parse_controls, parse_seeds
 from adnn_optuna.engine.arms import SEARCHERS
@@ -479,6 +482,21 @@ class TestCompare:
 
 
 TINY = ["--hidden", "16", "--epochs", "1", "--batch-size", "400", "--samplers", "greedy", "-q"]
+
+
+class TestHints:
+    def test_a_name_is_not_taken_for_an_option(self) -> None:
+        named: Any = SimpleNamespace(study_name="-x", seeds=(0, 1), is_of_function=False)
+        said = hints.of_comparison(named, "sqlite:///a.db", None)
+        assert said["Plan more"] == "adnn plan --gain 0.003 -- sqlite:///a.db -x"
+        assert as_argument("-x.json") == "./-x.json"
+
+    def test_a_closed_test_set_stays_closed(self) -> None:
+        record = record_of(store_study("mine"))
+        found: Any = StoredSearch(**vars(record))
+        for test, option in ((False, " --no-test"), (True, "")):
+            said = hints.of_search(found, "sqlite:///a.db", None, test=test)
+            assert said["Go on"].endswith(f" --study-name mine --max-trial 24{option}")
 
 
 class TestControlsAndPlans:
