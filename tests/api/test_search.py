@@ -397,7 +397,7 @@ class TestLooksAtTheTestSet:
         objective = make_objective(training=quick_training(epochs=10**6))
         result = adnn.search(objective, "annealing", max_time=0.5)
         assert result.test_looks == []
-        with pytest.raises(ValueError, match="no completed trial"):
+        with pytest.raises(ValueError, match="no winner"):
             result.test()
 
 

@@ -326,7 +326,7 @@ class TestSearch:
         assert cli.run([*search, "--contract", "c.json", "--report", "r.html"]) == 2
         out, err = capsys.readouterr()
         assert "No trial was finished" in out
-        assert re.search("contract cannot be made yet.*longer --max-time.*'short' is kept", err)
+        assert re.search("study 'short' has no winner: .* resume it with a longer --max-time", err)
         assert optuna.get_all_study_names("sqlite:///adnn.db") == ["short"]
         assert (folder / "r.html").is_file()
 
