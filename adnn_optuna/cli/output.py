@@ -48,7 +48,9 @@ def show(result: object, stream: TextIO | None = None) -> None:
     stream = stream or sys.stdout
     try:
         print(printable(str(result), keep="\n"), file=stream, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
+        if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+            raise  # A result that a full disk does not take, unlike a note, is lost.
         # Where the rest can go, or Python complains of it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -85,14 +87,14 @@ def finish(verb: str, answer: Answer, *, as_json: bool, quiet: bool, **files: Pa
             made = [contract] if verb != "ensemble" else []
     finally:
         # Also of a search that no contract can be made of.
+        following = {what.lower().replace(" ", "_"): how for what, how in more.items()}
+        show(in_json(verb, facts, next=following) if as_json else facts)
         if "plot" in asked:
             facts.plot().write_html(asked["plot"], include_plotlyjs=True)
         if "save" in asked:
             facts.save(asked["save"])
         if "report" in asked:
             facts.report(asked["report"], *made)
-        following = {what.lower().replace(" ", "_"): how for what, how in more.items()}
-        show(in_json(verb, facts, next=following) if as_json else facts)
     if "model_card" in asked:
         facts.model_card(asked["model_card"], *made)
     if more and not quiet:

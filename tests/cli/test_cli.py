@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import inspect
+import io
 import json
 import os
 import pty
@@ -1059,6 +1061,33 @@ class TestStreams:
         assert (folder / "read.json").is_file()
         (folder / "read.json").write_text("{}")
         assert self.run_unread(["verify", "read.json"], PYTHONUNBUFFERED=unbuffered) == (2, "")
+
+    def test_a_file_that_is_not_written_leaves_the_result_on_stdout(
+        self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(adnn.ValueComparison, "report", full)
+        (folder / "values.csv").write_text("a,b\n1,2\n2,4\n")
+        assert cli.run(["compare-values", "values.csv", "--report", "r.html"]) == 4
+        out, err = capsys.readouterr()
+        assert "b has the best mean value" in " ".join(out.split())
+        assert err.startswith("adnn: A file cannot be read or written ([Errno 28] No space left")
+
+    @pytest.mark.parametrize(("stream", "n", "code"), [("stderr", 0, 2), ("stdout", 2, 4)])
+    def test_of_notes_may_be_on_a_full_disk_and_of_results_not(
+        self, stream: str, n: int, code: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Full(io.StringIO):
+            def flush(self) -> None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+            def fileno(self) -> int:
+                return os.open(os.devnull, os.O_WRONLY)
+
+        monkeypatch.setattr(sys, stream, Full())
+        assert cli.run(["luck", "--n", str(n), "--sd", "1"]) == code
 
     def test_of_a_help_may_be_closed(self) -> None:
         assert self.run_unread(["--help"]) == (0, "")
