@@ -1,5 +1,6 @@
 """What the commands of ``adnn`` take: their options, and how these become Python objects."""
 
+import contextlib
 import copy
 import functools
 import importlib
@@ -222,7 +223,10 @@ def with_help(
         options = {name: value for name, value in options.items() if name not in {*own} - {*taken}}
         if "limits" in given:
             options["limits"] = {limit.name: options.pop(limit.name) for limit in limits}
-        finish(verb.__name__.replace("_", "-"), verb(**options), as_json=json, **shown)
+        # Only results stand there, whatever Keras says of a download or a user's function prints.
+        with contextlib.redirect_stdout(sys.stderr):
+            answer = verb(**options)
+        finish(verb.__name__.replace("_", "-"), answer, as_json=json, **shown)
 
     return command
 
@@ -300,8 +304,9 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
     sys.path.insert(0, str(Path.cwd()))
     try:
         function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise WrongValueError(f"{option} {text!r} cannot be loaded: {error}.") from None
+    except Exception as error:  # Whatever a user's own module raises.
+        why = f"{type(error).__name__}: {error}"
+        raise WrongValueError(f"{option} {text!r} cannot be loaded ({why}).") from error
     return function
 
 
