@@ -692,6 +692,7 @@ WRONG = {
     "no page of a search": (["search", *LIMIT, "--report", "a.pdf"], "--report.*html"),
     "no model card": (["search", *LIMIT, "--model-card", "a.html"], "--model-card.*md"),
     "storage": (["search", "--storage", "adnn.db", *LIMIT], "'adnn.db' is not a database URL"),
+    "two slashes": (["search", "--storage", "sqlite://a.db", *LIMIT], "Invalid SQLite URL"),
     "no folder": (["search", "--storage", "sqlite:///no/a.db", *LIMIT], "folder exists"),
     "no server": (["search", "--storage", "nope://me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
     "no URL": (["search", "--storage", "nope//me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
