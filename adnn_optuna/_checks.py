@@ -122,18 +122,18 @@ def check_positive(name: str, value: Any) -> None:
         raise WrongValueError(f"`{name}` must be greater than 0, but is {value!r}.")
 
 
-def as_positive_int(name: str, value: object) -> int:
-    """Return a whole number of at least 1 as Python's, and refuse anything else."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise WrongValueError(f"{name} must be a whole number of at least 1, but it is {value!r}.")
+def as_positive_int(name: str, value: Any, low: int = 1) -> int:
+    """Return a whole number of at least ``low`` as Python's, and refuse anything else."""
+    if not is_integer(value) or not is_finite(value) or value < low:
+        raise WrongValueError(
+            f"{name} must be a whole number of at least {low}, but it is {value!r:.100}."
+        )
     return int(value)
 
 
 def checked_seed(seed: object) -> int:
     """Return a seed as a Python integer; refuse what is none."""
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
-        raise WrongValueError(f"seed must be a whole number of at least 0, but it is {seed!r}.")
-    return int(seed)
+    return as_positive_int("seed", seed, low=0)
 
 
 def check_parameters(name: str, values: Mapping[Any, Any]) -> None:

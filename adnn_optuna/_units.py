@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -92,6 +93,11 @@ _CONTROL = re.compile(
 def printable(text: str, keep: str = "") -> str:
     """Return a text of somebody else's with its control characters escaped."""
     return _CONTROL.sub(lambda c: c[0] if c[0] in keep else ascii(c[0])[1:-1], text)
+
+
+def as_argument(file: str) -> str:
+    """Return a file's name as a shell takes it, and no command for an option."""
+    return shlex.quote(f"./{file}" if file.startswith("-") else file)
 
 
 def unit_of(metric: str) -> Unit:

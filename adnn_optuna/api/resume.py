@@ -103,12 +103,12 @@ def _stored_searcher(study: optuna.Study) -> str:
     if searcher in SEARCHERS and not is_of_comparison:
         return searcher
     if searcher is None:
-        said = "was not begun by search, so it does not know its searcher: give sampler, one of "
-        said += f"{', '.join(SEARCHERS)} or an Optuna sampler"
+        said = "was not begun by search, so it does not know its searcher: give adnn_optuna.resume"
+        said += f" one of {', '.join(SEARCHERS)} or an Optuna sampler as sampler"
     elif is_of_comparison:
         said = "is a run that is not searched alone: go on with its comparison, by compare"
     else:
-        said = f"was searched by {searcher}, which is not stored: give it again as sampler"
+        said = f"was searched by {searcher}, which is not stored: give it to adnn_optuna.resume"
     raise WrongValueError(f"The study {study.study_name!r} {said}.")
 
 

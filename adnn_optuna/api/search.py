@@ -41,7 +41,7 @@ from adnn_optuna.evidence.confirmation import ConfirmationFacts, confirmation_of
 from adnn_optuna.evidence.examples import WinnerFacts, winner_facts
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.reporting.dashboard import save_notes
-from adnn_optuna.reporting.searches_claims import unowned_in_words
+from adnn_optuna.reporting.searches_claims import unowned_in_words, why_no_winner
 
 if TYPE_CHECKING:
     import keras
@@ -109,10 +109,8 @@ class SearchResult(StoredSearch, Predicting):
 
     def _predictor(self, *, trained: bool = True) -> Predictor:
         if self.best is None:
-            raise WrongValueError(
-                f"The study {self.study.study_name!r} has no completed trial, so it has no "
-                "winner; resume it."
-            )
+            why = why_no_winner(self)
+            raise WrongValueError(f"The study {self.study.study_name!r} has no winner: {why}")
         objective = self.objective.as_trained(self.best)
         trainer, starts = objective.trainer, objective.starts(self.best.params)
         if not trained:
@@ -327,7 +325,7 @@ def run_search(
             )
     except KeyboardInterrupt:
         unowned = unowned_in_words(patiently(record_of, study))
-        logger.info(f"{studies.resume_hint(study)} {unowned}".rstrip())
+        logger.info(f"{studies.resume_hint(study, test=test)} {unowned}".rstrip())
         raise
     save_notes([result])
     return result

@@ -3,7 +3,6 @@
 Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
 
-import shlex
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal
 import adnn_optuna as adnn
 from adnn_optuna._attributes import CONFIG
 from adnn_optuna._checks import WrongValueError, check_output_file, check_positive
+from adnn_optuna._units import as_argument
 from adnn_optuna.cli import hints
 from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
@@ -52,7 +52,7 @@ def search(
         show_progress_bar=not quiet,
         **limits,
     )
-    return out.Answer(result, hints.of_search(result, storage, objective["data_dir"]))
+    return out.Answer(result, hints.of_search(result, storage, objective["data_dir"], test=test))
 
 
 def resume(
@@ -95,7 +95,7 @@ def resume(
     result = adnn.resume(opened, study_name, data_dir=data_dir, **options)
     if isinstance(result, adnn.Comparison):
         return out.Answer(result, hints.of_comparison(result, storage, report))
-    return out.Answer(result, hints.of_search(result, storage, data_dir))
+    return out.Answer(result, hints.of_search(result, storage, data_dir, test=test))
 
 
 def compare(
@@ -141,10 +141,6 @@ def compare(
     if function is not None:
         opt.check_no_network(objective, "a function")
     own = f"compare-{function}" if function else opt.default_name("compare", objective)
-    if function is not None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
     comparison = adnn.compare(
         opt.load_function("FUNCTION", function) if function else opt.make_objective(**objective),
         None if samplers is None else samplers.split(","),
@@ -311,10 +307,9 @@ def contract(
     check_contract_path("--output", output, data)
     objective = studies.objective_from_study(study, data_dir)
     found = adnn.SearchResult(**vars(records.record_of(study)), objective=objective)
-    out.check_winner(found)
     made = found.contract()
     made.save(output)
-    return out.Answer(made, {"Check it": shlex.join(["adnn", "verify", str(output)])})
+    return out.Answer(made, {"Check it": f"adnn verify {as_argument(str(output))}"})
 
 
 def audit(file: Annotated[Path, "A model as model.save of Keras wrote it."]) -> out.Answer:

@@ -8,7 +8,6 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 _GROUPS = ("Arguments", "Options", "Limits", "Data", "Network", "Training", "Offsets", "Output")
-_FIRST_COLUMN = 26
 
 
 def _styled(text: str, **style: Any) -> str:
@@ -20,7 +19,7 @@ def _styled(text: str, **style: Any) -> str:
 def _write(formatter: Any, heading: str, rows: list[tuple[str, str]]) -> None:
     with formatter.section(_styled(heading, bold=True)):
         styled = [(_styled(name, fg=typer.colors.CYAN), said) for name, said in rows]
-        formatter.write_dl(styled, col_max=_FIRST_COLUMN)
+        formatter.write_dl(styled, col_max=26)
 
 
 class Verb(TyperCommand):

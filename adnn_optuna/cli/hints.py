@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from adnn_optuna.api.comparisons import Comparison
     from adnn_optuna.api.search import SearchResult
 
-_GAIN = 0.003  # Of a plan that is proposed: 0.3 points of accuracy.
 
-
-def of_search(result: SearchResult, storage: str, data_dir: Path | None) -> dict[str, str]:
+def of_search(
+    result: SearchResult, storage: str, data_dir: Path | None, *, test: bool
+) -> dict[str, str]:
     """Return how to search on to twice the limit that was met, and how to look at the study."""
     from adnn_optuna.callbacks import LIMITS
     from adnn_optuna.engine.confirmation import SEEDS
@@ -27,7 +27,8 @@ def of_search(result: SearchResult, storage: str, data_dir: Path | None) -> dict
     named = {"storage": storage, "study_name": study.study_name, "data_dir": data_dir}
     limit = next((limit for limit in LIMITS if limit.reason == result.stop_reason), None)
     if limit is not None:
-        more["Go on"] = _adnn("resume", **named, **{limit.reason: f"{2 * limit(1).used(study):g}"})
+        further = {limit.reason: f"{2 * limit(1).used(study):g}", "test": test and None}
+        more["Go on"] = _adnn("resume", **named, **further)
     hints = _of_stored(storage, more)
     is_confirmed = result.confirmation is not None
     if hints and result.best is not None and not (is_confirmed or result.is_unseeded):
@@ -42,7 +43,7 @@ def of_comparison(comparison: Comparison, storage: str, report: Path | None) -> 
     if report is None:
         more["Report it"] = _adnn("report", storage=storage, study_name=name)
     if len(comparison.seeds) > 1 and not comparison.is_of_function:
-        more["Plan more"] = _adnn("plan", masked(storage), name, gain=_GAIN)
+        more["Plan more"] = _adnn("plan", masked(storage), name, gain=0.003)
     return _of_stored(storage, more)
 
 
@@ -120,16 +121,18 @@ def _as_given(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, dict) else value
 
 
-def _adnn(*words: str, **options: Any) -> str:
+def _adnn(verb: str, *words: str, **options: Any) -> str:
     """Return a command line; an option without a value is left out."""
-    line = ["adnn", *words]
+    line = ["adnn", verb]
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
             line.append(option if value else option.replace("--", "--no-", 1))
         elif value is not None:
             line += [option, masked(value) if name == "storage" else str(_as_given(value))]
-    return shlex.join(line)
+    if any(word.startswith("-") for word in words):
+        return shlex.join([*line, "--", *words])
+    return shlex.join([*line[:2], *words, *line[2:]])
 
 
 def _of_stored(storage: str, more: Mapping[str, str]) -> dict[str, str]:

@@ -47,11 +47,8 @@ def recheck(
       adnn recheck optuna.db my-study --evaluate train:objective
       adnn recheck adnn.db digits-annealing --confirm-best --report recheck.html
     """
-    import optuna
-
     if evaluate is None:
         out.load_libraries()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = adnn.recheck(
         (opt.parse_storage(storage), name),
         None if evaluate is None else opt.load_function("--evaluate", evaluate),
@@ -153,7 +150,9 @@ def compare_models(
 
     loaded = opt.load_models(models)
     data, settings = None, None
-    if not all(map(seeds_of, loaded.values())):
+    if all(map(seeds_of, loaded.values())):
+        opt.check_no_network(training, "functions of a seed")
+    else:
         data, settings = opt.make_training(**training)
     found = adnn.compare_models(
         loaded,

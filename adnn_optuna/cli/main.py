@@ -84,7 +84,7 @@ def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
       2    wrong input: one sentence on stderr says how to mend it, and all that
            was stored is kept; adnn verify: the contract cannot be checked
       3    something unexpected: ADNN_DEBUG=1 in the environment shows where
-      4    the storage or the memory failed: all finished trials are kept
+      4    the storage, a disk or the memory failed: all finished trials are kept
       130  interrupted (Ctrl-C or SIGTERM): all finished trials are kept
     """
 
@@ -106,25 +106,22 @@ _VERBS: dict[Callable[..., output.Answer], tuple[str, ...]] = {
     commands.audit: (),
     commands.verify: (),
 }
-_COMMANDS = [verb.__name__.replace("_", "-") for verb in _VERBS]
-# The options of all commands, by their names in Python.
-_OPTIONS: set[str] = set()
+_COMMANDS = {verb.__name__.replace("_", "-"): verb for verb in _VERBS}
+_IN_MEMORY = re.compile(r"\bsqlite[+\w]*:/{2,3}(:memory:)?(\?.*)?$")
 for _verb, _files in _VERBS.items():
-    _command = with_help(_verb, _files, COMPLETED)
-    _OPTIONS |= {
-        p.name for p in inspect.signature(_command).parameters.values() if p.kind is p.KEYWORD_ONLY
-    }
-    app.command(cls=Verb)(_command)
+    app.command(cls=Verb)(with_help(_verb, _files, COMPLETED))
 
 
-def _in_words_of_the_command_line(message: str) -> str:
+def _in_words_of(command: str, message: str) -> str:
     """Return an error's message in one line, with options for the parameters that it names."""
     # Not where it is a part of a path, a URL or the name of a setting. What is a word, too, is an
     # argument where a sentence begins with it, or where it is given a value.
-    words, names = "|".join(_OPTIONS), "|".join(name for name in _OPTIONS if "_" in name)
+    parameters = inspect.signature(_COMMANDS[command]).parameters.values()
+    options = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    words, names = "|".join(options), "|".join(name for name in options if "_" in name) or "(?!)"
     begins, outside = "is|are|has|holds|must|names", r"(?<![\w./'\"-])"
     line = " ".join(message.split())
-    line = re.sub(rf"^({words})(?= (?:{begins})\b)", _option, line)
+    line = re.sub(rf"^`?({words})`?(?= (?:{begins})\b)", _option, line)
     line = re.sub(rf"{outside}({words})=(?=[\w'\"-])", lambda match: f"{_option(match)} ", line)
     return re.sub(rf"{outside}`?({names})`?(?!\w|[./-]\w)", _option, line)
 
@@ -133,18 +130,20 @@ def _option(match: re.Match[str]) -> str:
     return f"--{match[1].replace('_', '-')}"
 
 
-def _in_a_sentence(error: Exception) -> tuple[str, int]:
+def _in_a_sentence(command: str, error: Exception) -> tuple[str, int]:
     """Return what went wrong, and the exit code for it."""
     if isinstance(error, WrongInputError):
-        return _in_words_of_the_command_line(str(error)), output.WRONG_INPUT
+        return _in_words_of(command, str(error)), output.WRONG_INPUT
     from adnn_optuna.engine.storages import StorageError
 
     if isinstance(error, StorageError):
         return str(error), output.FAILED
     if is_out_of_memory(error):
-        return _in_words_of_the_command_line(TOO_LITTLE_MEMORY), output.FAILED
-    what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return _in_words_of(command, TOO_LITTLE_MEMORY), output.FAILED
     where = "ADNN_DEBUG=1 in the environment shows where"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"A file cannot be read or written ({error}; {where}); mend that.", output.FAILED
+    what = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return f"Something unexpected happened, {what} ({where}).", output.UNEXPECTED
 
 
@@ -158,7 +157,7 @@ def _refused(error: Any) -> str:
         wanted = f"at least {least}"
     if choices := error.param.type_descriptor.choices:
         wanted = f"one of {', '.join(map(repr, choices))}"
-    return f"{error.param.opts[0]} must be {wanted}, but it is {found['input']!r}"
+    return f"{error.param.opts[0]} must be {wanted}, but it is {found['input']!r:.100}"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -181,12 +180,16 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if os.environ.get("ADNN_DEBUG"):
             traceback.print_exc()
-        sentence, code = _in_a_sentence(error)
+        sentence, code = _in_a_sentence(arguments[0], error)
         output.say(f"adnn: {sentence}")
     if code == output.INTERRUPTED:
         # An import that was interrupted cannot be made again, so nothing is imported here.
-        said = "Interrupted; all finished trials are kept. Go on with:"
-        output.say(f"{said}\n    {shlex.join(['adnn', *map(masked, arguments)])}")
+        is_kept = "storage" in inspect.signature(_COMMANDS.get(arguments[0], run)).parameters
+        said = "what was done is not stored. Begin again with"
+        if is_kept and not any(map(_IN_MEMORY.search, arguments)):
+            said = "all finished trials are kept. Go on with"
+        shown = (masked(text) if "://" in text else text for text in arguments)
+        output.say(f"Interrupted; {said}:\n    {shlex.join(['adnn', *shown])}")
     return code or 0
 
 

@@ -1,5 +1,6 @@
 """What the commands of ``adnn`` take: their options, and how these become Python objects."""
 
+import contextlib
 import copy
 import functools
 import importlib
@@ -37,6 +38,7 @@ Save = Annotated[Path | None, "The .keras file for the average, one model of raw
 Report = Annotated[Path | None, "The .html file for a report, all figures included."]
 ModelCard = Annotated[Path | None, "The .md file for a model card that Hugging Face reads."]
 Plot = Annotated[Path | None, "The .html file for the figure."]
+_WHOLE = r"\d{1,99}"  # Python reads no number of thousands of digits.
 _ARMS = [
     ", ".join(f"{name} ({does})" for name, does in declared.arms(is_control=is_control).items())
     for is_control in (False, True)
@@ -221,7 +223,10 @@ def with_help(
         options = {name: value for name, value in options.items() if name not in {*own} - {*taken}}
         if "limits" in given:
             options["limits"] = {limit.name: options.pop(limit.name) for limit in limits}
-        finish(verb.__name__.replace("_", "-"), verb(**options), as_json=json, **shown)
+        # Only results stand there, whatever Keras says of a download or a user's function prints.
+        with contextlib.redirect_stdout(sys.stderr):
+            answer = verb(**options)
+        finish(verb.__name__.replace("_", "-"), answer, as_json=json, **shown)
 
     return command
 
@@ -282,22 +287,26 @@ def not_default(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"\d+(,\d+)*,?", text):
+    if not re.fullmatch(rf"{_WHOLE}(,{_WHOLE})*,?", text):
         wanted = "must be whole numbers separated by commas"
-        raise WrongValueError(f"{option} {wanted}, but it is {text!r}.")
+        raise WrongValueError(f"{option} {wanted}, but it is {text!r:.100}.")
     return tuple(map(int, text.rstrip(",").split(",")))
 
 
 def load_function(option: str, text: str) -> Callable[..., Any]:
     """Return a function that is given as ``module:function``, out of this folder first."""
-    module, _, name = text.partition(":")
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    module, _, name = text.replace(".py:", ":").partition(":")  # As a shell completes it.
     if not (module and name) or module.startswith("."):  # Python's own mark of what is beside it.
         raise WrongValueError(f"{option} must be MODULE:FUNCTION, but it is {text!r}.")
     sys.path.insert(0, str(Path.cwd()))
     try:
         function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise WrongValueError(f"{option} {text!r} cannot be loaded: {error}.") from None
+    except Exception as error:  # Whatever a user's own module raises.
+        why = f"{type(error).__name__}: {error}"
+        raise WrongValueError(f"{option} {text!r} cannot be loaded ({why}).") from error
     return function
 
 
@@ -333,25 +342,25 @@ def parse_controls(text: str | None) -> Sequence[str] | None:
 
 def parse_against(text: str | None) -> Any:
     """Return a trial's number, or parameters that are given as JSON."""
-    if text is None or re.fullmatch(r"\d+", text):
+    if text is None or re.fullmatch(_WHOLE, text):
         return text and int(text)
     if not isinstance(params := _name_or_config("--against", text), dict):
         raise WrongValueError(
-            f"--against must be a trial's number, or parameters as JSON, but it is {text!r}."
+            f"--against must be a trial's number, or parameters as JSON, but it is {text!r:.100}."
         )
     return params
 
 
 def parse_confirm(text: str) -> Any:
     """Return a number of seeds, or what is to be refused as none."""
-    return int(text) if re.fullmatch(r"\d+", text) else text
+    return int(text) if re.fullmatch(_WHOLE, text) else text
 
 
 def parse_seeds(text: str) -> Sequence[int]:
     """Return the seeds of a count, a list or a range with both its ends."""
-    if ends := re.fullmatch(r"(\d+)-(\d+)", text):
+    if ends := re.fullmatch(rf"({_WHOLE})-({_WHOLE})", text):
         return range(int(ends[1]), int(ends[2]) + 1)
-    return range(int(text)) if re.fullmatch(r"\d+", text) else _integers("--seeds", text)
+    return range(int(text)) if re.fullmatch(_WHOLE, text) else _integers("--seeds", text)
 
 
 def _name_or_config(option: str, text: str) -> str | dict[str, Any]:
@@ -360,4 +369,4 @@ def _name_or_config(option: str, text: str) -> str | dict[str, Any]:
     try:
         return dict(json.loads(text))
     except ValueError as error:
-        raise WrongValueError(f"{option} is no valid JSON ({error}): {text!r}.") from None
+        raise WrongValueError(f"{option} is no valid JSON ({error}): {text!r:.100}.") from None

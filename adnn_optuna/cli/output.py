@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import typer
 
-from adnn_optuna._checks import WrongValueError, is_installed
-from adnn_optuna._units import printable
+from adnn_optuna._checks import is_installed
+from adnn_optuna._units import as_argument, printable
 
 BREACHED, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -49,7 +48,9 @@ def show(result: object, stream: TextIO | None = None) -> None:
     stream = stream or sys.stdout
     try:
         print(printable(str(result), keep="\n"), file=stream, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
+        if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+            raise  # A result that a full disk does not take, unlike a note, is lost.
         # Where the rest can go, or Python complains of it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -80,36 +81,23 @@ def finish(verb: str, answer: Answer, *, as_json: bool, quiet: bool, **files: Pa
     made = []
     try:
         if contract := asked.get("contract"):
-            check_winner(facts)
             facts.contract().save(contract)
             more.pop("Confirm it", None)  # A contract holds what fresh seeds show.
-            more["Check it"] = shlex.join(["adnn", "verify", str(contract)])
+            more["Check it"] = f"adnn verify {as_argument(str(contract))}"
             made = [contract] if verb != "ensemble" else []
     finally:
         # Also of a search that no contract can be made of.
+        following = {what.lower().replace(" ", "_"): how for what, how in more.items()}
+        show(in_json(verb, facts, next=following) if as_json else facts)
         if "plot" in asked:
             facts.plot().write_html(asked["plot"], include_plotlyjs=True)
         if "save" in asked:
             facts.save(asked["save"])
         if "report" in asked:
             facts.report(asked["report"], *made)
-        following = {what.lower().replace(" ", "_"): how for what, how in more.items()}
-        show(in_json(verb, facts, next=following) if as_json else facts)
     if "model_card" in asked:
         facts.model_card(asked["model_card"], *made)
     if more and not quiet:
         say("\n" + "\n".join(f"{f'{what}:':11} {how}" for what, how in more.items()))
     if code:
         raise typer.Exit(code)
-
-
-def check_winner(facts: Any) -> None:
-    """Refuse to make a contract of a search that has no winner yet."""
-    from adnn_optuna.engine.records import SearchRecord
-    from adnn_optuna.reporting.searches_claims import why_no_winner
-
-    if isinstance(facts, SearchRecord) and facts.best is None:
-        raise WrongValueError(
-            f"The contract cannot be made yet: {why_no_winner(facts)} The study "
-            f"{facts.study.study_name!r} is kept."
-        )

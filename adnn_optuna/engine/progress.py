@@ -27,14 +27,19 @@ class Bar(_Tqdm):
 
     monitor_interval = 0
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; what a notebook shows does not follow a new ``total`` by itself."""
+        super().__setattr__(name, value)
+        shown = getattr(self, "container", None) if name == "total" and value else None
+        if shown is not None:
+            bar = shown.children[1]
+            bar.max, bar.bar_style, bar.layout.width = value, "", None
+
 
 def progress_bar(
     total: int | None = None, *, show: bool, **options: Any
 ) -> contextlib.AbstractContextManager[Bar | None]:
-    """Return a bar if it is to be shown, on terminals and in notebooks; else :obj:`None` on entry.
-
-    The ``total`` is how much there is to do, where that is known; ``options`` are those of tqdm.
-    """
+    """Return a bar if it is to be shown, on terminals and in notebooks; else None on entry."""
     is_seen = sys.stderr is not None and sys.stderr.isatty()
     if not show or not (is_seen or _is_notebook()):
         return contextlib.nullcontext()

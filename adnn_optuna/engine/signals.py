@@ -67,19 +67,18 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
             raise KeyboardInterrupt
         stop.set()
 
-    defaults: dict[int, Any] = {
-        signal.SIGINT: signal.default_int_handler,
-        signal.SIGTERM: signal.SIG_DFL,
-    }
+    ours = signal.default_int_handler  # Of the command line for SIGTERM, too.
+    defaults: dict[int, Any] = {signal.SIGINT: (ours,), signal.SIGTERM: (ours, signal.SIG_DFL)}
     is_main = threading.current_thread() is threading.main_thread()
-    handled = [s for s, default in defaults.items() if is_main and signal.getsignal(s) == default]
+    before = {number: signal.getsignal(number) for number in defaults if is_main}
+    handled: Any = {n: handler for n, handler in before.items() if handler in defaults[n]}
     for number in handled:
         signal.signal(number, interrupt)
     try:
         yield stop
     finally:
-        for number in handled:
-            signal.signal(number, defaults[number])
+        for number, handler in handled.items():
+            signal.signal(number, handler)
     # Only now none can come unseen.
     if stop.is_set():
         raise KeyboardInterrupt

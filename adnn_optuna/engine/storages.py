@@ -356,7 +356,7 @@ def _check_options(url: URL, storage: str) -> None:
         known = next(s for s in spellings if make_url(s).database in (name, f"file:{quoted}"))
         raise WrongValueError(
             f"The storage {_checks.masked(storage)!r} has a ? that begins no options of SQLite; "
-            f"of a file of this name write {_checks.masked(known)!r}."
+            f"of a file of this name write {_checks.masked(storage, known)!r}."
         )
 
 
@@ -384,7 +384,8 @@ def _check_holds_studies(url: URL, named: str) -> None:
 def is_in_memory(url: str | URL) -> bool:
     """Return whether a database URL names SQLite's database in memory, which ends with us."""
     parsed = make_url(url)
-    return parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:")
+    is_named = parsed.host or parsed.database not in (None, "", ":memory:")
+    return parsed.get_backend_name() == "sqlite" and not is_named
 
 
 def storage_url(storage: BaseStorage) -> str | None:

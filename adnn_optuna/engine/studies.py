@@ -177,7 +177,7 @@ def objective_from_study(
     if is_of_trial(config):
         raise WrongValueError(
             f"The model or training of the study {study.study_name!r} is a function of the trial, "
-            "which a study does not hold: give its objective."
+            "which a study does not hold: give its objective, in Python."
         )
     try:
         objective = InitOffsetObjective(
@@ -199,18 +199,19 @@ def objective_from_study(
     if differences := config_differences(config["model"], objective.config["model"], "model"):
         raise WrongValueError(
             f"The model of the study {study.study_name!r} cannot be rebuilt from its "
-            f"configuration ({in_words(differences)}); pass the objective again."
+            f"configuration ({in_words(differences)}); pass the objective again, in Python."
         )
     return objective
 
 
-def resume_hint(study: optuna.Study) -> str:
+def resume_hint(study: optuna.Study, *, test: bool) -> str:
     """Return the sentence that tells how to go on with an interrupted study."""
     name, url = repr(study.study_name), storage_url(study._storage)
     if isinstance(study._storage, InMemoryStorage):
         return f"Interrupted; the study {name} is in memory and ends with this process."
     where = "storage" if url is None else repr(url)
-    return f"Interrupted; all trials are kept. Go on with adnn_optuna.resume({where}, {name})."
+    where += f", {name}" if test else f", {name}, test=False"
+    return f"Interrupted; all trials are kept. Go on with adnn_optuna.resume({where})."
 
 
 def open_studies(plans: Sequence[Plan], storage: BaseStorage) -> list[optuna.Study]:
@@ -298,7 +299,7 @@ def load_head(storage: BaseStorage, name: str) -> optuna.Study:
     head = load_study(storage, name)
     if not is_comparison(head):
         raise WrongValueError(
-            f"The study {name!r} is no comparison; give a comparison another study_name."
+            f"The study {name!r} is no comparison; give the name of one, or a new one."
         )
     return head
 

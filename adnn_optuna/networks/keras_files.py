@@ -284,7 +284,7 @@ def _from_keras_config(config: dict[str, Any]) -> Callable[[], keras.Model]:
             problem = first_line(error)
         raise WrongValueError(
             f"The stored model cannot be rebuilt from its configuration ({problem}); pass the "
-            "objective again."
+            "objective again, in Python."
         )
 
     return rebuild

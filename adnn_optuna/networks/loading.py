@@ -184,7 +184,7 @@ def dataset_from_config(
         if source == "arrays":
             raise WrongValueError(
                 f"Dataset {name!r} was made of arrays, which a study does not hold: pass the "
-                "objective with its dataset again."
+                "objective with its dataset again, in Python."
             )
         # No other source: a verification looks at the paths of these.
         wanted = config[

@@ -96,8 +96,8 @@ class Training:
     :func:`keras.saving.register_keras_serializable`.
 
     Args:
-        optimizer: The Keras name, configuration or object of an optimizer; Adam.
-        learning_rate: The learning rate, or a Keras schedule. It replaces that of an optimizer
+        optimizer: The Keras name of an optimizer. Or its configuration or object; else Adam.
+        learning_rate: The learning rate. Or a Keras schedule. It replaces that of an optimizer
             object or of the model's, and is 0.001 for a name.
         batch_size: The number of examples of a batch; the last one of an epoch may be smaller.
         epochs: How often the training set is gone through.
@@ -113,8 +113,8 @@ class Training:
         metrics: Keras metrics that are computed beside accuracy or R² and loss: names,
             configurations or objects, such as ``"auc"``. Those of one class among others (recall,
             precision, AUC, F-scores) are of the second one of two, as in scikit-learn.
-        patience: After how many epochs without a better value of ``monitor`` the training ends, as
-            by :class:`keras.callbacks.EarlyStopping`. :obj:`None`: it does not.
+        patience: After how many epochs without a better validation loss, or value of ``monitor``,
+            the training ends, as by :class:`keras.callbacks.EarlyStopping`. :obj:`None`: none.
         restore_best_weights: Whether the network is then that of the best epoch; else of the last.
         monitor: A metric, such as ``"val_accuracy"``.
         min_delta: By how much a value of it must be better to count as such.

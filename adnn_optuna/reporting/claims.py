@@ -54,14 +54,7 @@ def superiority(difference: PairedDifference) -> str:
 def interval_in_words(
     n_claims: Mapping[str, int], *, looks_again: bool, of_new_data: bool = False, how: str = ""
 ) -> str:
-    """Return what the intervals promise, and at what price.
-
-    Args:
-        n_claims: The number of claims of each family, by what they are about.
-        looks_again: Whether the comparison looks again after each seed.
-        of_new_data: Whether they are for new data, and others for the data as they are.
-        how: Where they come from, if not from pairs.
-    """
+    """Return what the intervals of so many claims of each family promise, and at what price."""
     which = " and ".join(
         f"the {n} claims on {what} together" if n > 1 else f"the claim on {what}"
         for what, n in n_claims.items()

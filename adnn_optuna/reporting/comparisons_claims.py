@@ -174,9 +174,10 @@ def _verdict(comparison: ComparisonFacts) -> tuple[str, str, str]:
     unit = comparison.unit
     mean = f"{unit.gain(best.mean)} of {score_in_words(comparison.any_record.test_metric)}"
     if comparison.is_of_function:
-        is_lower = (best.mean > 0) == (direction_in_words(comparison) == "minimized")
-        score, than = comparison.any_record.test_metric, "lower" if is_lower else "higher"
-        by = f"a {score} {than} by {unit.value(abs(best.mean))}"
+        # What is better, as in the interval, so that what is worse has a minus.
+        than = "lower" if direction_in_words(comparison) == "minimized" else "higher"
+        score = comparison.any_record.test_metric
+        by = f"a {score} {than} by {unit.value(best.mean)}"
         mean = by if best.mean else f"the same {score}"
     if best.n_pairs == 1:
         evidence = (

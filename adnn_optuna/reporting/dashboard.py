@@ -51,19 +51,18 @@ def save_notes(
 def _note_of_search(record: SearchRecord) -> str:
     claim, *others = searches_claims.answers_of_search(record, None).values()
     caveat = " ".join([searches_claims.to_mind([record]), *others]).strip()
-    return _note("Search", claim, caveat, printable(searches.text(record), keep="\n"))
+    return _note("Search", claim, caveat, searches.text(record))
 
 
 def _note_of_comparison(comparison: ComparisonFacts) -> str:
     claim = comparisons_claims.claim_of_comparison(comparison)
     caveat = comparisons_claims.caveat_of_comparison(comparison)
-    shown = printable(comparisons.text(comparison), keep="\n")
-    return _note("Comparison", claim, caveat, shown)
+    return _note("Comparison", claim, caveat, comparisons.text(comparison))
 
 
 def _note(title: str, claim: str, caveat: str, numbers: str) -> str:
     # Indented, Markdown shows the numbers as they are.
-    shown = "\n".join(f"    {line}" for line in numbers.splitlines())
+    shown = "\n".join(f"    {line}" for line in printable(numbers, keep="\n").splitlines())
     return f"## {title}\n\n**{_literal(claim)}**\n\n{_literal(caveat)}\n\n{shown}"
 
 

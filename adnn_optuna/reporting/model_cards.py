@@ -32,14 +32,15 @@ def card(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> str
         raise WrongValueError(f"There is no model to write a card of: {said}")
     shown = None if contract is None else shown_contract(record, contract)
     answers = claims.answers_of_search(record, shown["quoted_name"] if shown else None)
+    used, n = f"{claims.use_of_test_set(record)}.", len(record.done_trials)
     name, data = record.study.study_name, record.attrs[stored.CONFIG]["dataset"]
     facts = {
         **statements(record),
         "Data": f"{data['name']} (SHA-256 {data['fingerprint']})",
-        "Search": f"{record.proposers[record.best.number]}, {len(record.done_trials)} trials; the "
+        "Search": f"{record.proposers[record.best.number]}, {n} trial{'s' * (n != 1)}; the "
         f"best one is {record.best.number}: {params_in_words(record.best.params)}",
-        "Test set": f"{claims.use_of_test_set(record)}.",
-        "To mind": claims.to_mind([record]),
+        "Test set": used,
+        "To mind": claims.to_mind([record]).removesuffix(used).rstrip(),
         "How to check it": answers["How to check it?"],
         "The contract's SHA-256": "" if contract is None else contract["sha256"],
     }

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
+from adnn_optuna._units import as_argument
 from adnn_optuna.accountability.contract import claim_of
 from adnn_optuna.accountability.fresh import said_confirmation
 from adnn_optuna.engine.records import SearchRecord, is_of_trial
@@ -40,31 +41,29 @@ def origin(arms: Sequence[Sequence[SearchRecord]]) -> dict[str, Any]:
     study, config = shown.study, dict(shown.attrs.get(CONFIG, {}))
     if len(arms) > 1:
         config.pop("seed", None)
-    settings = [*_flattened(config)]
+    settings = [*_flattened(config)] if config else []
     for record in firsts:
-        search = record.attrs.get(SEARCH, {})
+        search = record.attrs.get(SEARCH, {"sampler": "study.optimize"})
         of_arm = f", {search.get('sampler', '')}" if len(arms) > 1 else ""
         settings.append((f"search{of_arm}", _listed(search)))
         settings += [(f"run{of_arm}", _run_in_words(run)) for run in record.runs]
-    url = storage_url(study._storage)
+    url, storage = storage_url(study._storage), study._storage
+    where = "in memory" if isinstance(storage, InMemoryStorage) else url or type(storage).__name__
     trials = [trial for runs in arms for record in runs for trial in record.done_trials]
     moments = [m for trial in trials for m in (trial.datetime_start, trial.datetime_complete) if m]
     days = sorted({f"{moment:%Y-%m-%d}" for moment in moments})
     searchers = [record.searcher or "study.optimize" for record in firsts]
+    limits = shown.budget if SEARCH in shown.attrs else {}
     return {
         "in_words": [
             *_in_words(config),
-            ("search", f"{listed(searchers)}, {_listed(shown.budget) or 'no limits'}"),
+            ("search", f"{listed(searchers)}, {_listed(limits) or 'no limits'}"),
         ],
-        "settings": [*settings, ("storage", url or _without_url(study._storage))],
+        "settings": [*settings, ("storage", where)],
         "url": url,
         "quoted_url": url and shlex.quote(url),
         "dates": f"trained {' to '.join(sorted({days[0], days[-1]}))}" if days else "no trials",
     }
-
-
-def _without_url(storage: BaseStorage) -> str:
-    return "in memory" if isinstance(storage, InMemoryStorage) else type(storage).__name__
 
 
 def _in_words(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -139,7 +138,7 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
     text = json.dumps(contract, indent=1) + "\n"
     return {
         "name": name,
-        "quoted_name": shlex.quote(name),
+        "quoted_name": as_argument(name),
         "promised": [*_flattened(promised)],
         "claims": claims_in_words(said_confirmation(contract), claim_of(contract).unit),
         "text": text,

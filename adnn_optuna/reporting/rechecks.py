@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 
-from adnn_optuna._units import printable, unit_of
+from adnn_optuna._units import ACCURACY, printable, unit_of
 from adnn_optuna.evidence.proportions import unseen_share
 from adnn_optuna.evidence.recheck import (
     FIRST_OF_PARAMS,
@@ -114,9 +114,9 @@ def text(facts: RecheckFacts) -> str:
 
 def page(facts: RecheckFacts) -> Page:
     """Return the report."""
-    shown = {"shown": functools.partial(_shown, facts)}
     content = content_of("recheck", "evaluations", facts, figure(facts))
-    return Page("recheck.html.jinja", claim(facts), content | shown, caveat(facts))
+    content["shown"] = functools.partial(_shown, facts)
+    return Page("recheck.html.jinja", claim(facts), content, caveat(facts))
 
 
 def _shown(facts: RecheckFacts, value: float, *interval: float, is_gain: bool = False) -> str:
@@ -124,7 +124,9 @@ def _shown(facts: RecheckFacts, value: float, *interval: float, is_gain: bool = 
     unit = unit_of(facts.metric)
     rounded = functools.partial(_rounded, unit.scale, (facts.high - facts.low) / 2)
     said = f"{rounded(value)}{unit.of_gains if is_gain else unit.of_values}"
-    return f"{said} ({' to '.join(map(rounded, interval))})" if interval else said
+    least = 0.0 if unit is ACCURACY and not is_gain else -unit.largest  # What none can be.
+    ends = [rounded(min(max(end, least), unit.largest)) for end in interval]
+    return f"{said} ({' to '.join(ends)})" if interval else said
 
 
 def _rounded(scale: float, width: float, value: float) -> str:

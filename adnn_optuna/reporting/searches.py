@@ -29,7 +29,7 @@ from adnn_optuna.reporting.tables import filled, numbers_at, told
 def text(record: SearchRecord) -> str:
     """Return what a search came to, as it prints."""
     n_trials, end = len(record.done_trials), claims.end_in_words(record.stop_reason)
-    lines = [f"Study {record.study.study_name!r}: {n_trials} trials, {end}"]
+    lines = [f"Study {record.study.study_name!r}: {n_trials} trial{'s' * (n_trials != 1)}, {end}"]
     if record.best is None:
         why = (claims.why_no_winner(record), claims.unowned_in_words(record))
         return "\n".join([*lines, *(f"  {said}" for said in why if said)])
@@ -120,7 +120,7 @@ def page(
     answers = claims.answers_of_search(record, shown["quoted_name"] if shown else None)
     claim, mind = answers.pop("verdict"), claims.to_mind([record])
     on_fresh_seeds = {f"{what}:": said for what, said in statements(record).items()}
-    figures = [Figure("gain", figure(record))]
+    figures = [Figure("gain", figure(record))] if record.best else []
     if not record.is_restart and (places := plot_places(record)).data:
         figures.append(Figure("places", places))
     if winner is not None:
@@ -129,9 +129,10 @@ def page(
     if record.is_restart:
         figures.append(Figure("distribution", plot_accuracy_distribution(record)))
         figures.append(Figure("best-of-n", plot_best_of_n(record)))
-    used = f"{claims.use_of_test_set(record)}."
+    used, n = f"{claims.use_of_test_set(record)}.", len(record.done_trials)
     said = (
-        "The winner was selected by the selection metric, so that value is too good to be true.",
+        "The winner was selected by the selection metric, so that value is too good to be true."
+        * (record.best is not None),
         "" if used in mind or stored.CONFIG not in record.attrs else used,
         hyperparameters_in_words(record),
         *_besides(record),
@@ -140,11 +141,11 @@ def page(
         "name": record.study.study_name,
         "answers": {**on_fresh_seeds, **answers},
         "picture": Figure("gains", _picture(record)),
-        "trials": f"{len(record.done_trials)} trials, {claims.end_in_words(record.stop_reason)}",
+        "trials": f"{n} trial{'s' * (n != 1)}, {claims.end_in_words(record.stop_reason)}",
         "said": " ".join(filter(None, said)),
         "figures": figures,
         "changed": _changed(record, winner),
-        "scores": _score_rows(record),
+        "scores": _score_rows(record) if record.best else [],
         "contract": shown,
         **origin([[record]]),
     }

@@ -26,12 +26,7 @@ _NAMED = 5
 
 
 def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, str]:
-    """Return what somebody asks first, each with one sentence; the first one is the verdict.
-
-    Args:
-        record: The search.
-        contract: The name of its contract's file, if it has one.
-    """
+    """Return what somebody asks first, each with one sentence; the first one is the verdict."""
     if record.best is None:
         return {"verdict": why_no_winner(record)}
     answers = {"verdict": verdict(record)}
@@ -43,10 +38,10 @@ def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, s
             f"better than it is; {again}."
         )
         return answers
+    n = len(record.done_trials)
     otherwise = (
-        f"The same {len(record.done_trials)} trainings could go into other random beginnings, one "
-        "longer training or other learning rates, which may gain as much: adnn compare tries them "
-        "all."
+        f"The same {n} training{'s' * (n != 1)} could go into other random beginnings, one longer "
+        "training or other learning rates, which may gain as much: adnn compare tries them all."
     )
     if record.is_restart:
         otherwise = "A real search, which has to gain more than this: adnn compare runs both."
@@ -95,16 +90,18 @@ def use_of_test_set(record: SearchRecord) -> str:
     """Return how often the test set of a search was looked at, and what that means."""
     looks, elsewhere = record.test_looks, record.looks_elsewhere
     numbers = [str(look["n_trials"]) for look in looks]
-    is_old = ", for an earlier winner than the present one" if record.test_look is None else ""
+    after = f"after {listed(numbers)} trial{'s' * (numbers != ['1'])}" if looks else ""
+    if record.test_look is None:
+        after += ", for an earlier winner than the present one"
     whose = "no longer of untouched test data"
     n = len(looks) + sum(elsewhere.values())
     if not looks:
         said = "The test set is closed; result.test() or resume opens it"
     elif n == 1:
-        return f"The test set was used once, after {numbers[0]} trials{is_old}"
+        return f"The test set was used once, {after}"
     else:
         times = f"{len(looks)} times" if len(looks) > 1 else "once"
-        said = f"The test set was looked at {times}, after {listed(numbers)} trials{is_old}"
+        said = f"The test set was looked at {times}, {after}"
     if not elsewhere:
         return said if not looks else f"{said}: the later gains are {whose}"
     names = [repr(printable(name)) for name in elsewhere]
@@ -151,11 +148,12 @@ def why_no_winner(record: SearchRecord) -> str:
             f"No trial was completed: {len(trials) - n_failed} were pruned, {n_failed} {failed}; "
             f"{mend}."
         )
-    cut_off = [
-        t for t in record.study.get_trials(deepcopy=False) if stored.ELAPSED in t.user_attrs
-    ]
+    trials = record.study.get_trials(deepcopy=False)
+    cut_off = [t for t in trials if stored.ELAPSED in t.user_attrs]
     if not cut_off or record.stop_reason != "max_time":
-        return "No trial was finished yet."
+        n = sum(t.state == TrialState.FAIL for t in trials if stored.CONFIG not in record.attrs)
+        failed = f"No trial was completed: {n} failed; look at the objective."
+        return failed if n else "No trial was finished yet."
     attrs = cut_off[-1].user_attrs
     why = "while the network was compiled"
     if seconds := attrs.get(stored.TRAINED, {}).get("whole"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -112,6 +113,14 @@ class TestArms:
             of_smooth().differences()["difference"].iloc[0]
         )
         assert "a fresh value higher by" in " ".join(str(turned).split())
+
+    def test_a_loss_is_told_with_the_sign_of_its_interval(self) -> None:
+        def poor(seed: int, _: int | None) -> optuna.samplers.BaseSampler:
+            base = optuna.samplers.RandomSampler(seed=seed)
+            return optuna.samplers.PartialFixedSampler(dict.fromkeys("xyz", -5.0), base)
+
+        said = " ".join(str(compare(samplers={"poor": poor}, max_trial=1)).split())
+        assert re.search(r"a fresh value lower by -[\d.]+ \(interval -[\d.]+ to -", said)
 
 
 class TestScores:

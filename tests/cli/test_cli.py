@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import inspect
+import io
 import json
 import os
 import pty
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import termios
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
@@ -21,13 +24,16 @@ import pytest
 from stored_studies import declaration, store_head, store_study
 
 import adnn_optuna as adnn
+from adnn_optuna._units import as_argument
 from adnn_optuna.api.comparisons import load_comparison
+from adnn_optuna.api.search import StoredSearch
 from adnn_optuna.callbacks import LIMITS, Limit, LimitValues
-from adnn_optuna.cli import commands
+from adnn_optuna.cli import commands, hints
 from adnn_optuna.cli import main as cli
-from adnn_optuna.cli.options import parse_controls, parse_seeds
+from adnn_optuna.cli.options import load_function, parse_controls, parse_seeds
 from adnn_optuna.engine.arms import SEARCHERS
 from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.networks._program import Program
 
 if TYPE_CHECKING:
@@ -310,7 +316,7 @@ class TestSearch:
     def test_of_other_settings_is_another_study(self, capsys: pytest.CaptureFixture[str]) -> None:
         for changes in ([], ["--low", "-0.1"], ["--seed", "1"], []):
             assert cli.run(["search", *NETWORK, "--max-trial", "1", *changes]) == 0
-            assert ": 1 trials, ended by max_trial" in capsys.readouterr().out
+            assert ": 1 trial, ended by max_trial" in capsys.readouterr().out
         names = optuna.get_all_study_names("sqlite:///adnn.db")
         ends = ("", "-low=-0.1", "-seed=1")
         assert names == [f"{NAME}{end}" for end in ends]
@@ -322,7 +328,7 @@ class TestSearch:
         assert cli.run([*search, "--contract", "c.json", "--report", "r.html"]) == 2
         out, err = capsys.readouterr()
         assert "No trial was finished" in out
-        assert re.search("contract cannot be made yet.*longer --max-time.*'short' is kept", err)
+        assert re.search("study 'short' has no winner: .* resume it with a longer --max-time", err)
         assert optuna.get_all_study_names("sqlite:///adnn.db") == ["short"]
         assert (folder / "r.html").is_file()
 
@@ -480,6 +486,21 @@ class TestCompare:
 TINY = ["--hidden", "16", "--epochs", "1", "--batch-size", "400", "--samplers", "greedy", "-q"]
 
 
+class TestHints:
+    def test_a_name_is_not_taken_for_an_option(self) -> None:
+        named: Any = SimpleNamespace(study_name="-x", seeds=(0, 1), is_of_function=False)
+        said = hints.of_comparison(named, "sqlite:///a.db", None)
+        assert said["Plan more"] == "adnn plan --gain 0.003 -- sqlite:///a.db -x"
+        assert as_argument("-x.json") == "./-x.json"
+
+    def test_a_closed_test_set_stays_closed(self) -> None:
+        record = record_of(store_study("mine"))
+        found: Any = StoredSearch(**vars(record))
+        for test, option in ((False, " --no-test"), (True, "")):
+            said = hints.of_search(found, "sqlite:///a.db", None, test=test)
+            assert said["Go on"].endswith(f" --study-name mine --max-trial 24{option}")
+
+
 class TestControlsAndPlans:
     @pytest.mark.slow
     def test_of_the_command_line_are_those_of_python(
@@ -625,7 +646,16 @@ class TestSeeds:
         assert list(parse_seeds(text)) == seeds
 
 
+BIG = "9" * 5000  # More digits than Python reads.
 WRONG = {
+    "many digits": (["compare", *LIMIT, "--seeds", BIG], "--seeds must be .{100,200}$"),
+    "to many digits": (["compare", *LIMIT, "--seeds", f"0-{BIG}"], "--seeds must be"),
+    "huge layer": (["search", *LIMIT, "--hidden", BIG], "--hidden must be"),
+    "huge number of seeds": (["search", *LIMIT, "--confirm", BIG], "--confirm must be"),
+    "huge trial": (["recheck", "a.db", "s", "--against", BIG], "--against must be"),
+    "no float": (["luck", "--sd", "1", "--n", "9" * 400], "--n must be .{100,200}$"),
+    "unread number": (["luck", "--sd", "1", "--n", BIG], "--n must be .{100,200}$"),
+    "no number": (["luck", "--n", "2", "--sd", "nan"], "^adnn: --sd must be a finite"),
     "no command": (["nope"], "nope"),
     "no such option": (["search", "--nope", *LIMIT], "--nope .*; see adnn search --help"),
     "option without value": (["search", "--hidden"], "--hidden"),
@@ -662,6 +692,7 @@ WRONG = {
     "no page of a search": (["search", *LIMIT, "--report", "a.pdf"], "--report.*html"),
     "no model card": (["search", *LIMIT, "--model-card", "a.html"], "--model-card.*md"),
     "storage": (["search", "--storage", "adnn.db", *LIMIT], "'adnn.db' is not a database URL"),
+    "two slashes": (["search", "--storage", "sqlite://a.db", *LIMIT], "Invalid SQLite URL"),
     "no folder": (["search", "--storage", "sqlite:///no/a.db", *LIMIT], "folder exists"),
     "no server": (["search", "--storage", "nope://me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
     "no URL": (["search", "--storage", "nope//me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
@@ -695,7 +726,7 @@ WRONG = {
     "a control twice": (["compare", *LIMIT, "--controls", "longer,longer"], "twice"),
     "empty control": (["compare", *LIMIT, "--controls", ""], "labels.*not empty"),
     "plan for what": (["plan"], "--gain"),
-    "plan nothing": (["plan", "--gain", "nan"], "gain. must be a finite number"),
+    "plan nothing": (["plan", "--gain", "nan"], "--gain must be a finite number"),
     "two plans": (["plan", "a.db", "c", "--gain", "1", "--epochs", "2"], "Options of networks"),
     "half a plan": (["plan", "adnn.db", "--gain", "0.1"], "both FILE and NAME"),
     "plan from nowhere": (["plan", "no.db", "compare", "--gain", "0.1"], "no file 'no.db'"),
@@ -768,7 +799,43 @@ class TestWrongInput:
             assert said in self.refused(arguments, capsys)
         assert completed(study_name="mine") == before
         optuna.create_study(storage="sqlite:///adnn.db", study_name="theirs")
-        assert "theirs" in self.refused(["resume", "--study-name", "theirs"], capsys)
+        refused = self.refused(["resume", "--study-name", "theirs"], capsys)
+        # The command has no such option.
+        assert "'theirs' was not begun by search" in refused
+        assert "give adnn_optuna.resume one of greedy, " in refused
+
+    def test_what_another_command_takes_is_no_option(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        study = optuna.create_study(storage="sqlite:///a.db", study_name="s")
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+        against = ["--against", '{"x": 5}', "--evaluate", "math:hypot"]
+        # That of offsets takes --low and --high.
+        assert "FloatDistribution(high=1.0, " in self.refused(
+            ["recheck", "a.db", "s", *against], capsys
+        )
+        (folder / "own_seeds.py").write_text("def f(seed): ...\ndef g(seed): ...\n")
+        models = ["compare-models", "own_seeds:f", "own_seeds:g"]
+        said = self.refused([*models, "--epochs", "3"], capsys)
+        assert "(--epochs 3) are not those of functions" in said
+
+    def test_what_compares_functions_leaves_out_the_log_of_optuna(self, folder: Path) -> None:
+        (folder / "own_pair.py").write_text("def f(seed): return seed\ndef g(seed): return 1\n")
+        optuna.logging.set_verbosity(optuna.logging.INFO)
+        assert cli.run(["compare-models", "own_pair:f", "own_pair:g", "--seeds", "2"]) == 0
+        assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+
+    def test_a_module_that_cannot_be_imported_is_the_users(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (folder / "own_broken.py").write_text("def f(:\n")
+        (folder / "own_dying.py").write_text("1 / 0\n")
+        (folder / "own_path.py").write_text("def f(trial): ...\n")
+        for name, said in (("own_broken", "SyntaxError"), ("own_dying", "division by zero")):
+            error = self.refused(["compare", f"{name}:f", *LIMIT], capsys)
+            assert re.search(f"'{name}:f' cannot be loaded .*{said}", error)
+        # As a shell completes it.
+        assert load_function("FUNCTION", "own_path.py:f").__name__ == "f"
 
 
 class TestTrouble:
@@ -829,6 +896,39 @@ class TestTrouble:
                 f"    adnn search --max-trial 2 --storage {shown}\n"
             )
         assert not list(folder.iterdir())
+
+    @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite+pysqlite:///:memory:?a=1"])
+    def test_what_is_in_memory_is_not_said_to_be_kept(
+        self, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.search_raises(KeyboardInterrupt(), monkeypatch)
+        for option in (["--storage", url], [f"--storage={url}"]):
+            assert cli.run(["search", *LIMIT, *option, "--study-name", "a:b@c"]) == 130
+            err = capsys.readouterr().err
+            assert err.startswith("Interrupted; what was done is not stored. Begin again with:\n")
+            # A name is no URL, so it has no password.
+            assert err.endswith(" --study-name a:b@c\n")
+
+    def test_the_end_of_a_cluster_s_job_is_no_exception_that_may_be_lost(self) -> None:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # As `main` does.
+        try:
+            with contextlib.suppress(KeyboardInterrupt), interruptible() as stop:
+                os.kill(os.getpid(), signal.SIGTERM)
+                went_on = stop.is_set()
+            assert went_on
+            assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def test_nor_is_what_a_command_without_storage_did(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(adnn, "compare_values", interrupted)
+        assert cli.run(["compare-values", "a.csv"]) == 130
+        assert "is not stored. Begin again with:\n    adnn compare-v" in capsys.readouterr().err
 
     def test_an_interrupt_of_an_import_is_one_like_any_other(self) -> None:
         code = """if True:
@@ -962,6 +1062,33 @@ class TestStreams:
         assert (folder / "read.json").is_file()
         (folder / "read.json").write_text("{}")
         assert self.run_unread(["verify", "read.json"], PYTHONUNBUFFERED=unbuffered) == (2, "")
+
+    def test_a_file_that_is_not_written_leaves_the_result_on_stdout(
+        self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(adnn.ValueComparison, "report", full)
+        (folder / "values.csv").write_text("a,b\n1,2\n2,4\n")
+        assert cli.run(["compare-values", "values.csv", "--report", "r.html"]) == 4
+        out, err = capsys.readouterr()
+        assert "b has the best mean value" in " ".join(out.split())
+        assert err.startswith("adnn: A file cannot be read or written ([Errno 28] No space left")
+
+    @pytest.mark.parametrize(("stream", "n", "code"), [("stderr", 0, 2), ("stdout", 2, 4)])
+    def test_of_notes_may_be_on_a_full_disk_and_of_results_not(
+        self, stream: str, n: int, code: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Full(io.StringIO):
+            def flush(self) -> None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+            def fileno(self) -> int:
+                return os.open(os.devnull, os.O_WRONLY)
+
+        monkeypatch.setattr(sys, stream, Full())
+        assert cli.run(["luck", "--n", str(n), "--sd", "1"]) == code
 
     def test_of_a_help_may_be_closed(self) -> None:
         assert self.run_unread(["--help"]) == (0, "")

@@ -40,6 +40,12 @@ def test_markup_is_left_out() -> None:
     assert '({"class_name": ..., ' in declared.arguments("MLP")["kernel_initializer"]
 
 
+def test_an_option_is_not_said_to_take_more_than_a_shell_gives() -> None:
+    said = declared.arguments("Training")
+    assert said["optimizer"] == "The Keras name of an optimizer."
+    assert said["learning_rate"] == "The learning rate."
+
+
 def test_every_option_of_every_command_has_a_help() -> None:
     app: Any = typer.main.get_command(cli.app)
     for command in app.commands.values():

@@ -141,6 +141,19 @@ def test_what_is_no_number_is_null_and_what_has_no_name_a_list() -> None:
     assert shown == {"verb": "v", "a": [None, None, 1], "b": {"2": None}}
 
 
+def test_what_a_user_s_function_prints_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = 'print("loaded")\ndef one(seed): return print(seed) or seed\ndef two(seed): return 2\n'
+    (tmp_path / "own_loud.py").write_text(code)
+    models = ["own_loud:one", "own_loud:two", "--seeds", "2", "--json"]
+    assert cli.run(["compare-models", *models]) == 0
+    out, err = capsys.readouterr()
+    assert strictly(out)["labels"] == ["one", "two"]
+    assert err.startswith("loaded\n0\n1\n")
+
+
 def test_an_error_leaves_stdout_empty(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["report", "--study-name", "nope", "--json"]) == 2
     out, err = capsys.readouterr()

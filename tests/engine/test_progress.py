@@ -17,10 +17,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from search_worker import make_objective
+from tqdm.notebook import tqdm as tqdm_notebook
 from tqdm.std import tqdm
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.progress import progress_bar
+from adnn_optuna.engine.progress import Bar, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +70,18 @@ def test_notebooks_show_a_bar_and_other_programs_that_know_of_them_none() -> Non
     command = [sys.executable, "-c", textwrap.dedent(code)]
     process = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (process.stdout, process.stderr) == ("False\n", "")
+
+
+def test_a_notebook_shows_the_total_that_is_known_later() -> None:
+    class NotebookBar(Bar, tqdm_notebook):
+        """As in a notebook's process."""
+
+    bar: Any = NotebookBar(total=None, display=False)
+    bar.total, bar.n = 5, 2
+    bar.refresh()
+    _, shown, _ = bar.container.children
+    assert (shown.value, shown.max, shown.bar_style, shown.layout.width) == (2, 5, "", None)
+    bar.close()
 
 
 @pytest.mark.usefixtures("locked")

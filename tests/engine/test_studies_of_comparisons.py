@@ -53,5 +53,7 @@ def test_a_search_is_no_comparison() -> None:
     storage = optuna.storages.InMemoryStorage()
     store_study("mine", values=[0.9], storage=storage)
     for load in (declaration_of, load_head):
-        with pytest.raises(ValueError, match="'mine' is no comparison; give a comparison another"):
+        with pytest.raises(
+            ValueError, match="'mine' is no comparison; give the name of one, or a"
+        ):
             load(storage, "mine")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from stored_studies import changed, store_confirmation, store_study
+from stored_studies import changed, store_confirmation, store_look, store_study
 
 from adnn_optuna._attributes import CONFIG
 from adnn_optuna.engine.records import record_of
@@ -70,6 +70,16 @@ def test_before_fresh_seeds_there_is_only_what_you_hold(tmp_path: Path) -> None:
     assert held.metric_value == pytest.approx(record.test_value, abs=0.0005)
     assert held.metric_args["low"] < held.metric_value < held.metric_args["high"]
     assert "not known yet" in read(record, tmp_path).text
+
+
+def test_says_how_the_test_set_was_used_once(tmp_path: Path) -> None:
+    study = store_study("digits", gain=0.004)
+    study.enqueue_trial({})
+    study.tell(study.ask(), study.user_attrs["adnn:baseline"] + 0.25)
+    store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
+    text = read(record_of(study), tmp_path).text
+    assert text.count("The test set was looked at 2 times") == 1
+    assert "To mind" not in text
 
 
 def test_before_a_look_at_the_test_set_there_is_no_metric(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from known_facts import changed, compared, minimizing, of_equals, recheck, trial
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts
+from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts
 from adnn_optuna.reporting import rechecks
 
 
@@ -36,6 +36,15 @@ def test_only_the_user_says_that_nothing_is_random() -> None:
         "Whether the value holds on other data, no seed can tell."
     )
     assert "were evaluated with" not in rechecks.page(told).render()
+
+
+def test_no_interval_reaches_to_what_no_accuracy_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = recheck(17, [0.02, 0.9, 0.5])
+    assert "gives 0.5 (-0.6 to 1.6)" in rechecks.claim(few)
+    monkeypatch.setattr(RecheckFacts, "metric", "val_accuracy")
+    assert "trial 17 gives 47 % (0 to 100): the study overstated by 44 pp (-66 to 100)" in (
+        rechecks.claim(few)
+    )
 
 
 def test_nothing_has_no_sign() -> None:

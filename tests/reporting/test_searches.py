@@ -55,6 +55,25 @@ class TestSearch:
             assert f"{name} {version(name)}" in html
         assert f"adnn_optuna {adnn_optuna.__version__}" in html
 
+    @pytest.mark.parametrize("state", [None, TrialState.FAIL, TrialState.PRUNED])
+    def test_of_no_winner_and_nobody_s_limits_shows_neither(
+        self, state: TrialState | None
+    ) -> None:
+        study = optuna.create_study(study_name="theirs")
+        if state is not None:
+            study.add_trial(create_trial(state=state))
+        page = searches.page(record_of(study))
+        if state == TrialState.FAIL:
+            assert page.claim == "No trial was completed: 1 failed; look at the objective."
+        assert page.content["in_words"] == [("search", "study.optimize, no limits")]
+        assert page.content["settings"] == [
+            *(("search", "sampler study.optimize"), ("storage", "in memory"))
+        ]
+        shown = text_of(page.render())
+        assert "No trial was" in shown
+        assert "inner" not in shown
+        assert "Evidence" not in shown
+
     def test_figures_of_random_restarts_show_luck(self) -> None:
         page = searches.page(record_of(store_study("one", sampler="random_restart")))
         assert titles(page) == [

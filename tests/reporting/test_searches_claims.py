@@ -59,6 +59,14 @@ class TestSearch:
         }
         assert answers(store_study("one"))[CHECK] == WRITE_CONTRACT
 
+    def test_of_one_trial_has_no_plural(self) -> None:
+        study = store_study("one", values=[0.9])
+        record = record_of(study)
+        assert answers(study)[OTHERWISE].startswith("The same 1 training could go")
+        assert searches_claims.use_of_test_set(record).endswith(" once, after 1 trial")
+        assert searches.text(record).startswith("Study 'one': 1 trial, ended")
+        assert searches.page(record).content["trials"] == "1 trial, ended by max_trial"
+
     def test_control_moves_nothing(self) -> None:
         said = answers(store_study("luck", sampler="random_restart", gain=0.05))
         assert said[VERDICT] == "Nothing repeats: this control moves nothing."
