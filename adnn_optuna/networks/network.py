@@ -227,9 +227,9 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
         spec = getattr(mlp, name)
         try:
             if name in shapes:
-                _initializer(spec)(0)(shape, dtype="float32")
+                values = _initializer(spec)(0)(shape, dtype="float32")
             else:
-                outputs = keras.activations.get(spec)(keras.ops.zeros(shape))
+                values = keras.activations.get(spec)(keras.ops.zeros(shape))
         # Keras, NumPy and TensorFlow each refuse in their own way.
         except Exception as error:
             if _checks.is_out_of_memory(error):
@@ -238,12 +238,12 @@ def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int,
                 f"Keras cannot make values of shape {shape} by the {name} {spec!r}; see "
                 f"keras.{name.split('_')[-1]}s for names and arguments, and what they can make."
             ) from None
-    # Keras's "glu" has half as many outputs as inputs, which no size of a layer can tell.
-    if tuple(outputs.shape) != (1, 2):
-        raise WrongValueError(
-            f"The activation {mlp.activation!r} changes the number of units, which no hidden "
-            "layer of an MLP can; use another one, or a callable that returns a keras.Model."
-        )
+        # Keras's "glu" has half as many outputs as inputs, which no size of a layer can tell.
+        if tuple(values.shape) != shape:
+            raise WrongValueError(
+                f"The {name} {spec!r} changes the number of units, which no hidden layer of an "
+                "MLP can; use another one, or a callable that returns a keras.Model."
+            )
 
 
 def _initializer(spec: str | dict[str, Any]) -> Callable[[int], keras.initializers.Initializer]:

@@ -101,7 +101,7 @@ def test_one_that_diverged_is_left_out(objective: InitOffsetObjective) -> None:
     assert trial.value == [*trial.intermediate_values.values()][-1]
 
 
-class OfEachColumn(keras.regularizers.Regularizer):  # type: ignore[misc]
+class OfEachColumn(keras.regularizers.Regularizer):
     """It adds several numbers, whose sum Keras takes."""
 
     def __call__(self, kernel: Any) -> Any:
