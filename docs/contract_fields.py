@@ -105,8 +105,9 @@ def _in_words(wanted: Any) -> str:
     if isinstance(wanted, range):
         return f"{' to '.join(f'{n:,}' for n in sorted({wanted[0], wanted[-1]}))} numbers"
     if isinstance(wanted, tuple):
-        low, high = (f"{bound:,}" if abs(bound) < _ANY else "" for bound in wanted)
+        low, high = (f"{bound:,g}" if abs(bound) < _ANY else "" for bound in wanted)
         of = {(True, True): f", {low} to {high}", (True, False): f", at least {low}"}
         of |= {(False, True): f", at most {high}", (False, False): ""}
-        return f"number{of[bool(low), bool(high)]}"
+        kind = "whole number" if isinstance(wanted[0], int) else "number"
+        return f"{kind}{of[bool(low), bool(high)]}"
     return _TYPES[wanted]

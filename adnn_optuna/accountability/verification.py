@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from adnn_optuna import _checks
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import printable
 from adnn_optuna.accountability import contract as contracts
@@ -93,7 +93,8 @@ def verified(
     show_progress_bar: bool,
 ) -> VerdictFacts:
     """Check a contract, as :func:`adnn_optuna.verify` says."""
-    _checks.check_type("dataset", dataset, Dataset | None, "a Dataset")
+    if dataset is not None and not isinstance(dataset, Dataset):
+        raise WrongTypeError(f"dataset must be a Dataset, but it is a {type(dataset).__name__}.")
     _checks.check_integer("max_parameters", max_parameters, low=1)
     if fresh is not None:
         _checks.check_integer("fresh", fresh, low=FEWEST_FRESH)

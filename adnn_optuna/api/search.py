@@ -166,8 +166,8 @@ class SearchResult(StoredSearch, Predicting):
         winner first, see :meth:`confirm`, where that was not done and any seed changes anything.
 
         Raises:
-            ValueError: If no trial was completed, a training diverges, or the winner was confirmed
-                by fewer than 10 seeds.
+            ValueError: If no trial was completed, a training diverges or comes out otherwise than
+                it was tested, or the winner was confirmed by fewer than 10 seeds.
         """
         self.test()
         if self.best is not None and is_random(self.objective.of(self.best.params)):
