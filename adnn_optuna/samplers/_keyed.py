@@ -1,7 +1,6 @@
 """Optuna's samplers, with random numbers that follow from the study."""
 
 import copy
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -148,8 +147,7 @@ class KeyedIndexSampler(IndexedSampler):
         first = trials[holders[0]] if holders else trial
         sampler = self._keyed.of_key(draw_key(proposal))
         sampler.before_trial(study, trial)
-        latest = functools.partial(study._storage.get_trial, trial._trial_id)
-        trial = latest()  # A sampler may write to it.
+        trial = study._storage.get_trial(trial._trial_id)  # A sampler may write to it.
         space = sampler.infer_relative_search_space(study, trial)
         undisturbed = copy.copy(trial)
         if index is not None and isinstance(sampler, CmaEsSampler):
@@ -161,7 +159,8 @@ class KeyedIndexSampler(IndexedSampler):
                 return first.params[name]
             if name in relative and space[name] == distribution:
                 return relative[name]
-            return sampler.sample_independent(study, latest(), name, distribution)
+            now = study._storage.get_trial(trial._trial_id)
+            return sampler.sample_independent(study, now, name, distribution)
 
         return value
 
