@@ -176,7 +176,8 @@ def proposers_in_words(record: SearchRecord) -> str:
         return ""
     groups = itertools.groupby(proposers, key=lambda number: proposers[number])
     runs = [(printable(who), [*of_run]) for who, of_run in groups]
-    listed = ", ".join(f"{n[0]}–{n[-1]} by {who}" for who, n in runs)
+    spans = ((who, f"{n[0]}–{n[-1]}" if n[1:] else str(n[0])) for who, n in runs)
+    listed = ", ".join(f"{span} by {who}" for who, span in spans)
     best = record.best.number
     return f"Proposed were trials {listed}; the best one, {best}, by {printable(proposers[best])}."
 

@@ -147,6 +147,7 @@ class KeyedIndexSampler(IndexedSampler):
         first = trials[holders[0]] if holders else trial
         sampler = self._keyed.of_key(draw_key(proposal))
         sampler.before_trial(study, trial)
+        trial = study._storage.get_trial(trial._trial_id)  # A sampler may write to it.
         space = sampler.infer_relative_search_space(study, trial)
         undisturbed = copy.copy(trial)
         if index is not None and isinstance(sampler, CmaEsSampler):
@@ -158,7 +159,8 @@ class KeyedIndexSampler(IndexedSampler):
                 return first.params[name]
             if name in relative and space[name] == distribution:
                 return relative[name]
-            return sampler.sample_independent(study, trial, name, distribution)
+            now = study._storage.get_trial(trial._trial_id)
+            return sampler.sample_independent(study, now, name, distribution)
 
         return value
 

@@ -67,8 +67,7 @@ def _is_under_way(run: str) -> bool:
 
 def heartbeat_interval(study: Study) -> int | None:
     """Return how often the storage wants signs of life, in seconds; :obj:`None` if never."""
-    ask = getattr(study._storage, "get_heartbeat_interval", lambda: None)
-    interval: int | None = ask()
+    interval: int | None = getattr(study._storage, "get_heartbeat_interval", lambda: None)()
     return interval
 
 

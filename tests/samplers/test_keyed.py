@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
 from optuna.samplers import BaseSampler, CmaEsSampler, GridSampler, RandomSampler, TPESampler
 
 from adnn_optuna.samplers import KeyedSampler, RandomRestartSampler
+from adnn_optuna.samplers._keyed import KeyedIndexSampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,3 +66,21 @@ def test_one_made_of_another_kind_is_refused() -> None:
     ):
         with pytest.raises(TypeError, match="must make an Optuna sampler that draws at random"):
             KeyedSampler(factory, seed=0)  # type: ignore[arg-type]
+
+
+def test_in_a_search_a_sampler_sees_its_trial_as_it_is() -> None:
+    seen = []
+
+    class Writing(RandomSampler):
+        def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+            study._storage.set_trial_system_attr(trial._trial_id, "mine", 1)
+
+        def sample_independent(
+            self, study: optuna.Study, trial: optuna.trial.FrozenTrial, *asked: Any
+        ) -> Any:
+            seen.append((trial.system_attrs.get("mine"), [*trial.params]))
+            return super().sample_independent(study, trial, *asked)
+
+    keyed = KeyedSampler(lambda seed, _: Writing(seed=seed), seed=0)
+    optuna.create_study(sampler=KeyedIndexSampler(keyed)).optimize(objective, n_trials=1)
+    assert seen == [(1, []), (1, ["x"])]
