@@ -38,7 +38,7 @@ class Unit(NamedTuple):
         if varying := [spread for spread in spreads if spread > 1e-12 * largest]:
             digits = min(2 - math.floor(math.log10(min(varying))), 8 - size)
         exponent = max(size, -300) if abs(size) > 12 else 0  # Where too many digits are to count.
-        behind = f"e{exponent:+03d}" if exponent else ""
+        behind = f" ×1e{exponent:+03d}" if exponent else ""
         return Unit(10.0**-exponent, max(digits + exponent, 0), behind, behind, self.largest)
 
     def value(self, value: float) -> str:
