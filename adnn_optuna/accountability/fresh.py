@@ -158,11 +158,11 @@ def not_repeated(contract: dict[str, Any], fresh: ConfirmationFacts) -> Iterator
     if said is None or not fresh.gains or math.isnan(fresh.repeats.value):
         return
     half = student_half_width(fresh.gains, claim.resolution, _LEVEL, PAIRS[0])
-    mean, (found, *ends) = fmean(said.gains), fresh.repeats
+    mean, (found, low, high) = fmean(said.gains), fresh.repeats
     if not abs(mean - found) <= half + 1e-9:
         unit = claim.unit
         here = f"on {len(fresh.seeds)} fresh seeds it is {unit.gain(found)}"
         yield (
             f"confirmation: the mean gain of {unit.gain(mean)} that it says does not repeat: "
-            f"{here} ({unit.interval_of(*ends, fresh.level)})."
+            f"{here} ({unit.interval_of(low, high, fresh.level)})."
         )

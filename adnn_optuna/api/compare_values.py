@@ -192,7 +192,8 @@ def _numbers(label: str, column: pd.Series[Any]) -> np.ndarray:
                 f"values must be numbers, but {label!r} has {value!r:.100}; give its values as "
                 "numbers, or leave it out."
             )
-        if _LARGEST < abs(value) != math.inf:
+        size: Any = abs(value)
+        if _LARGEST < size != math.inf:
             raise WrongValueError(
                 f"{label!r} has a value above {_LARGEST:g}, of which differences are no numbers; "
                 "give all values in a larger unit."
