@@ -185,7 +185,7 @@ def run(arguments: Sequence[str]) -> int:
     if code == output.INTERRUPTED:
         # An import that was interrupted cannot be made again, so nothing is imported here.
         is_kept = "storage" in inspect.signature(_COMMANDS.get(arguments[0], run)).parameters
-        said = "what was done is not stored. Begin again with"
+        said = "with these options nothing is stored. Begin again with"
         if is_kept and not any(map(_IN_MEMORY.search, arguments)):
             said = "all finished trials are kept. Go on with"
         shown = (masked(text) if "://" in text else text for text in arguments)

@@ -151,9 +151,7 @@ def why_no_winner(record: SearchRecord) -> str:
     trials = record.study.get_trials(deepcopy=False)
     cut_off = [t for t in trials if stored.ELAPSED in t.user_attrs]
     if not cut_off or record.stop_reason != "max_time":
-        n = sum(t.state == TrialState.FAIL for t in trials if stored.CONFIG not in record.attrs)
-        failed = f"No trial was completed: {n} failed; look at the objective."
-        return failed if n else "No trial was finished yet."
+        return "No trial was finished yet."
     attrs = cut_off[-1].user_attrs
     why = "while the network was compiled"
     if seconds := attrs.get(stored.TRAINED, {}).get("whole"):

@@ -905,7 +905,9 @@ class TestTrouble:
         for option in (["--storage", url], [f"--storage={url}"]):
             assert cli.run(["search", *LIMIT, *option, "--study-name", "a:b@c"]) == 130
             err = capsys.readouterr().err
-            assert err.startswith("Interrupted; what was done is not stored. Begin again with:\n")
+            assert err.startswith(
+                "Interrupted; with these options nothing is stored. Begin again with:\n"
+            )
             # A name is no URL, so it has no password.
             assert err.endswith(" --study-name a:b@c\n")
 
@@ -928,7 +930,9 @@ class TestTrouble:
 
         monkeypatch.setattr(adnn, "compare_values", interrupted)
         assert cli.run(["compare-values", "a.csv"]) == 130
-        assert "is not stored. Begin again with:\n    adnn compare-v" in capsys.readouterr().err
+        assert (
+            "nothing is stored. Begin again with:\n    adnn compare-v" in capsys.readouterr().err
+        )
 
     def test_an_interrupt_of_an_import_is_one_like_any_other(self) -> None:
         code = """if True:

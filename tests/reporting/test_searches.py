@@ -64,7 +64,9 @@ class TestSearch:
             study.add_trial(create_trial(state=state))
         page = searches.page(record_of(study))
         if state == TrialState.FAIL:
-            assert page.claim == "No trial was completed: 1 failed; look at the objective."
+            assert page.claim == (
+                "No trial was completed: 0 were pruned, 1 failed; look at the objective."
+            )
         assert page.content["in_words"] == [("search", "study.optimize, no limits")]
         assert page.content["settings"] == [
             *(("search", "sampler study.optimize"), ("storage", "in memory"))
