@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from optuna.pruners import BasePruner, MedianPruner
-from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import RANDOM_RESTART
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_integer, check_positive
 from adnn_optuna.callbacks import LimitValues, callbacks_of
-from adnn_optuna.engine.arms import CONTROLS, Searcher, arm_of, check_searcher
+from adnn_optuna.engine.arms import CONTROLS, Searcher, check_searcher
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Objective, with_seed
 from adnn_optuna.engine.studies import check_objective
@@ -164,13 +163,8 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher], luck: str) -> di
     if not searchers:
         raise WrongValueError("samplers is empty, but there must be at least one to compare.")
     is_of_function = luck == stored.RANDOM
-    for label, searcher in searchers.items():
+    for searcher in searchers.values():
         check_searcher(searcher)
-        if isinstance(searcher, BaseSampler) and not arm_of(searcher).ends_by_itself:
-            raise WrongValueError(
-                f"samplers has one sampler as {label!r}, which draws the same for each seed and "
-                "so may be lucky with all: give a function (seed, n_trials) that returns one."
-            )
         if is_of_function and searcher == RANDOM_RESTART:
             raise WrongValueError(
                 f"samplers has {RANDOM_RESTART!r}, which draws new initial weights: of a function "

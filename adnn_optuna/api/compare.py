@@ -79,9 +79,9 @@ def compare(
     Args:
         objective: What is searched; its seed is replaced by each of ``seeds``. Or any Optuna
             objective, a function ``(trial)`` or ``(trial, seed)``, where the seed is of the trial.
-        samplers: Names of searchers, as those of search. Or a mapping from labels to these or to
-            functions ``(seed, n_trials) -> sampler``. If :obj:`None`, ``"greedy"``,
-            ``"annealing"`` and ``"random_restart"``, of a function ``"tpe"`` and ``"annealing"``.
+        samplers: Names of searchers, as those of search. Or a mapping from labels to what
+            :func:`~adnn_optuna.search` takes. If :obj:`None`, ``"greedy"``, ``"annealing"`` and
+            ``"random_restart"``, of a function ``"tpe"`` and ``"annealing"``.
         max_trial: The number of trials of each run.
         seeds: The seeds of the runs, in the order in which they count. A comparison that gets
             further ones, or further arms, later pays for having been looked at, with wider

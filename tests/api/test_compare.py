@@ -135,13 +135,16 @@ def test_own_samplers_by_label(objective: InitOffsetObjective) -> None:
             "TPE": lambda seed, n_trials: optuna.samplers.TPESampler(
                 seed=seed, n_startup_trials=n_trials
             ),
-            "short walk": adnn.DeltaStepSampler(max_steps=1),
+            "one sampler": optuna.samplers.RandomSampler(seed=0),
             "walk": "greedy",
         },
         max_trial=3,
         seeds=(0, 1),
     )
-    assert list(comparison.table().index) == ["TPE", "short walk", "walk", "random_restart"]
+    assert list(comparison.table().index) == ["TPE", "one sampler", "walk", "random_restart"]
+    # Each run has a copy of its own: the same draws for each seed.
+    first, second = comparison.results["one sampler"]
+    assert [t.params for t in first.study.trials] == [t.params for t in second.study.trials]
 
 
 class TestControl:

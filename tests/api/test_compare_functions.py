@@ -404,7 +404,6 @@ def test_a_database_of_one_thread_is_refused() -> None:
         ({"samplers": {"random": "tpe"}}, "The label 'random' is that of the control"),
         ({"samplers": ("none",)}, "searchers are called"),
         ({"samplers": ()}, "samplers is empty"),
-        ({"samplers": {"lucky": optuna.samplers.RandomSampler(seed=47)}}, "same for each seed"),
         ({"controls": ("longer",)}, "controls are of networks"),
         ({"direction": "up"}, "direction must be"),
         ({"confirm": -1}, "confirm"),
