@@ -6,13 +6,20 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from optuna.pruners import BasePruner, MedianPruner
+from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import RANDOM_RESTART
-from adnn_optuna._checks import WrongTypeError, WrongValueError, check_integer, check_positive
+from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
+    check_integer,
+    check_positive,
+    logger,
+)
 from adnn_optuna.callbacks import LimitValues, callbacks_of
-from adnn_optuna.engine.arms import CONTROLS, Searcher, check_searcher
+from adnn_optuna.engine.arms import CONTROLS, Searcher, arm_of, check_searcher
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Objective, with_seed
 from adnn_optuna.engine.studies import check_objective
@@ -163,8 +170,15 @@ def _labelled(samplers: Iterable[str] | Mapping[str, Searcher], luck: str) -> di
     if not searchers:
         raise WrongValueError("samplers is empty, but there must be at least one to compare.")
     is_of_function = luck == stored.RANDOM
-    for searcher in searchers.values():
+    for label, searcher in searchers.items():
         check_searcher(searcher)
+        if isinstance(searcher, BaseSampler) and not arm_of(searcher).ends_by_itself:
+            logger.warning(
+                "samplers has one sampler as %r for all seeds: its copies may draw the same, so "
+                "that luck with one seed is luck with all. Give a function (seed, n_trials) that "
+                "returns one.",
+                label,
+            )
         if is_of_function and searcher == RANDOM_RESTART:
             raise WrongValueError(
                 f"samplers has {RANDOM_RESTART!r}, which draws new initial weights: of a function "

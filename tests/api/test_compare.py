@@ -128,7 +128,9 @@ def test_numpy_numbers_are_as_good_as_pythons(
     assert set(optuna.get_all_study_names(url)) == names
 
 
-def test_own_samplers_by_label(objective: InitOffsetObjective) -> None:
+def test_own_samplers_by_label(
+    objective: InitOffsetObjective, logs: pytest.LogCaptureFixture
+) -> None:
     comparison = adnn.compare(
         objective,
         {
@@ -142,7 +144,9 @@ def test_own_samplers_by_label(objective: InitOffsetObjective) -> None:
         seeds=(0, 1),
     )
     assert list(comparison.table().index) == ["TPE", "one sampler", "walk", "random_restart"]
-    # Each run has a copy of its own: the same draws for each seed.
+    # Each run has a copy of its own: the same draws for each seed, of which a user is warned.
+    [said] = [r.getMessage() for r in logs.records if "for all seeds" in r.getMessage()]
+    assert said.startswith("samplers has one sampler as 'one sampler' for all seeds: its copies")
     first, second = comparison.results["one sampler"]
     assert [t.params for t in first.study.trials] == [t.params for t in second.study.trials]
 

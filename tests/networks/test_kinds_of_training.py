@@ -117,8 +117,7 @@ def train(trainer: Trainer, seed: int) -> dict[str, float]:
 def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dict[str, float]]:
     """Yield what Keras makes of the same network, from the same weights, for each seed."""
     dataset, training = trainer.dataset, trainer.training
-    model = trainer.architecture.build(0, 0)
-    head = trainer.architecture.head
+    model, head = trainer.architecture.build(0, 0), trainer.architecture.head
     loss: Any = keras.losses.SparseCategoricalCrossentropy(not head.are_probabilities)
     y_train, y_val = dataset.y_train, dataset.y_val
     if head.size == 1:
@@ -138,7 +137,7 @@ def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dic
     fresh = [v.numpy() for v in optimizer.variables]
     for seed in seeds:
         keras.utils.set_random_seed(seed)  # For its own orders of the batches, if any.
-        model.set_weights(trainer.architecture.initial_weights(seed, 0))
+        model.set_weights(trainer.architecture.build(seed, 0).get_weights())
         for variable, value in zip(optimizer.variables, fresh, strict=True):
             variable.assign(value)
         model.fit(
@@ -153,7 +152,7 @@ def fit(trainer: Trainer, seeds: Iterable[int], *callbacks: Any) -> Iterator[dic
         found = {}
         for split, x, y in (("train", dataset.x_train, y_train), ("val", dataset.x_val, y_val)):
             found[f"{split}_loss"], _ = model.evaluate(x, y, verbose=0)
-            outputs = np.asarray(model(x))
+            outputs = np.asarray(model(x, training=False))  # Keras augments otherwise.
             labels = dataset.y_train if split == "train" else dataset.y_val
             found[f"{split}_accuracy"] = float(head.scores(outputs, labels).mean())
         yield found
