@@ -10,7 +10,8 @@ from adnn_optuna.cli import declared
 from adnn_optuna.cli.options import DEFAULT_STORAGE, parse_storage
 
 _SEARCHERS = [*declared.arms(is_control=False)]
-_METRICS = ("val_accuracy", "train_accuracy", "val_loss", "train_loss")
+_CONTROLS = [*declared.arms(is_control=True), "none"]
+_METRICS = [*(f"{part}_{of}" for of in ("accuracy", "loss") for part in ("val", "train"))]
 
 
 def _values(*values: str) -> Callable[[], Iterable[str]]:
@@ -26,7 +27,6 @@ def _studies(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     """Return the names of the studies, and comparisons, in the storage of a command."""
     from adnn_optuna.engine import storages, studies
 
-    storages._PATIENCE = 0.0  # noqa: SLF001 - whoever presses a key waits for no server
     given = ctx.params.get("storage") or ctx.params.get("file") or DEFAULT_STORAGE
     try:
         names = studies.study_names(storages.open_storage(parse_storage(given), must_exist=True))
@@ -38,7 +38,7 @@ def _studies(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 COMPLETED: dict[str, Callable[..., Any]] = {
     "sampler": _values(*_SEARCHERS),
     "samplers": _list(*_SEARCHERS),
-    "controls": _list(*declared.arms(is_control=True), "none"),
+    "controls": _list(*_CONTROLS),
     "dataset": _values("digits", "mnist", "fashion_mnist"),
     "optimizer": _values("adam", "adamw", "nadam", "rmsprop", "sgd"),
     "activation": _values("relu", "tanh", "sigmoid", "elu", "gelu", "selu", "silu"),
