@@ -99,7 +99,7 @@ def check_number(name: str, value: Any) -> None:
     """Raise unless the value is a finite number."""
     check_type(f"`{name}`", value, Real, "a number")
     if not is_finite(value):
-        raise WrongValueError(f"`{name}` must be a finite number, but is {value!r}.")
+        raise WrongValueError(f"`{name}` must be a finite number, but is {value!r:.100}.")
 
 
 def is_finite(value: float | Real) -> bool:
@@ -124,10 +124,11 @@ def check_positive(name: str, value: Any) -> None:
 
 def as_positive_int(name: str, value: Any, low: int = 1) -> int:
     """Return a whole number of at least ``low`` as Python's, and refuse anything else."""
-    if not is_integer(value) or not is_finite(value) or value < low:
+    if not is_integer(value) or value < low:
         raise WrongValueError(
             f"{name} must be a whole number of at least {low}, but it is {value!r:.100}."
         )
+    check_number(name, value)
     return int(value)
 
 

@@ -227,7 +227,6 @@ def expected_luck(n: int, sd: float) -> float:
         ValueError: If ``n`` is not a whole number of at least 1, or ``sd`` not above 0.
     """
     n = as_positive_int("n", n)
-    check_number("n", n)
     check_positive("sd", sd)
     # Of the largest draw: as a logarithm, that loses nothing however many there are.
     log_density = math.log(n) + stats.norm.logpdf(_DRAWS) + (n - 1.0) * special.log_ndtr(_DRAWS)

@@ -269,5 +269,7 @@ class TestFunctionsOfSeeds:
         monkeypatch.chdir(tmp_path)
         monkeypatch.syspath_prepend(str(Path(__file__).parent))
         models = ["test_compare_models:small", "big=test_compare_models:wider"]
-        assert run(["compare-models", *models, "--seeds", "6", "--dataset", "none.csv"]) == 0
+        assert run(["compare-models", *models, "--seeds", "6", "--dataset", "none.csv"]) == 2
+        assert "--dataset none.csv) are not those of functions" in capsys.readouterr().err
+        assert run(["compare-models", *models, "--seeds", "6"]) == 0
         assert "big has the best mean value" in " ".join(capsys.readouterr().out.split())
