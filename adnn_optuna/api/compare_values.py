@@ -223,13 +223,17 @@ def _read_csv(file: Path) -> pd.DataFrame:
     if not is_file(file):
         raise NoSuchFileError(f"There is no file {str(file)!r}; give a CSV file.")
     try:
-        # As text, for pandas gives two columns of one name different ones; parted as line 1 is.
+        # As text, for pandas gives two columns of one name different ones.
         options: Any = {"header": None, "dtype": str, "skipinitialspace": True}
-        cells = pd.read_csv(file, sep=None, engine="python", **options).dropna(axis=1, how="all")
+        for separator in ",;\t":
+            cells = pd.read_csv(file, sep=separator, encoding="utf-8-sig", **options)
+            if cells.shape[1] > 1:
+                break
     except Exception as error:  # noqa: BLE001 - of whatever unpacks a file that is packed
         raise WrongValueError(
             f"The file {str(file)!r} is no table of comma-separated values ({first_line(error)})."
         ) from None
+    cells = cells.dropna(axis=1, how="all")
     header = cells.iloc[0].fillna("").str.strip()
     numbers = cells.iloc[1:].apply(pd.to_numeric, errors="coerce")
     if pd.to_numeric(header, errors="coerce").notna().all():

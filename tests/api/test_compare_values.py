@@ -197,10 +197,13 @@ class TestTables:
             found = adnn.compare_values(tmp_path / "r.csv")
             pd.testing.assert_frame_equal(found.differences(), expected)
         text = self.FRAME.to_csv(index_label=first).replace("\n", ",\n")  # As spreadsheets do.
-        (tmp_path / "r.csv").write_text(text)
+        (tmp_path / "r.csv").write_text(text, encoding="utf-8-sig")
         pd.testing.assert_frame_equal(
             adnn.compare_values(tmp_path / "r.csv").differences(), expected
         )
+        (tmp_path / "r.csv").write_text("my accuracy\n0.9\n0.8\n")
+        with pytest.raises(ValueError, match="1 arms, but it takes two"):
+            adnn.compare_values(tmp_path / "r.csv")
 
     def test_of_mappings_by_seed_are_of_their_values(self) -> None:
         found = adnn.compare_values({a: dict(enumerate(v, 7)) for a, v in arms().items()})
