@@ -14,7 +14,7 @@ import tensorflow as tf
 from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna.networks._arrays import as_tensor
-from adnn_optuna.networks._scores import Score, Scores
+from adnn_optuna.networks._scores import Score, Scores, with_own_losses
 from adnn_optuna.networks.behaviour import behaviour
 from adnn_optuna.networks.inspection import operations
 from adnn_optuna.networks.models import Training
@@ -217,10 +217,7 @@ class Program:
             losses = self.scores.loss(y, self._model(x, training=True))
             for weight in weights:
                 losses *= weight
-            loss = tf.reduce_mean(losses)
-            # What the model's own layers add, such as a regularizer.
-            for own_loss in self._model.losses:
-                loss += tf.reduce_sum(tf.cast(own_loss, loss.dtype))
+            loss = with_own_losses(tf.reduce_mean(losses), self._model.losses)
             loss = self._optimizer.scale_loss(loss)
         gradients = tape.gradient(loss, [v.value for v in variables])
         self._optimizer.apply(gradients, variables)

@@ -101,9 +101,8 @@ class Scores:
     ) -> Score:
         """Return the sums with a batch; ``own_losses`` are those that the model's layers add."""
         loss = tf.reduce_sum(tf.cast(self.loss(labels, outputs), tf.float64))
-        # As in Keras, the loss is that of the training, with what the model's layers add.
-        for own_loss in own_losses:
-            loss += labels.shape[0] * tf.reduce_sum(tf.cast(own_loss, tf.float64))
+        # As in Keras, the loss is that of the training.
+        loss = with_own_losses(loss, own_losses, labels.shape[0])
         own = self._own(labels, outputs)
         sums = [total + value for total, value in zip(totals, (*own, loss), strict=False)]
         for metric, adapt, state in self._states(totals):
@@ -145,6 +144,13 @@ class Scores:
                 result = result.value if isinstance(result, keras.Variable) else result
             metrics[metric.name] = np.asarray(result).item()
         return {f"{split}_{name}": value for name, value in metrics.items()}
+
+
+def with_own_losses(loss: tf.Tensor, own_losses: Sequence[Any], n: int = 1) -> tf.Tensor:
+    """Return a sum of ``n`` losses with what a model's layers add to each, as Keras does."""
+    for own_loss in own_losses:
+        loss += n * tf.reduce_sum(tf.cast(own_loss, loss.dtype))
+    return loss
 
 
 def _is_of_one_class(metric: keras.metrics.Metric) -> bool:
