@@ -123,16 +123,16 @@ def _as_given(value: Any) -> Any:
 
 def _adnn(verb: str, *words: str, **options: Any) -> str:
     """Return a command line; an option without a value is left out."""
-    line = ["adnn", verb]
+    given: list[str] = []
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
-            line.append(option if value else option.replace("--", "--no-", 1))
+            given.append(option if value else option.replace("--", "--no-", 1))
         elif value is not None:
-            line += [option, masked(value) if name == "storage" else str(_as_given(value))]
+            given += [option, masked(value) if name == "storage" else str(_as_given(value))]
     if any(word.startswith("-") for word in words):
-        return shlex.join([*line, "--", *words])
-    return shlex.join([*line[:2], *words, *line[2:]])
+        return shlex.join(["adnn", verb, *given, "--", *words])
+    return shlex.join(["adnn", verb, *words, *given])
 
 
 def _of_stored(storage: str, more: Mapping[str, str]) -> dict[str, str]:
