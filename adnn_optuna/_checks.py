@@ -122,7 +122,7 @@ def check_positive(name: str, value: Any) -> None:
         raise WrongValueError(f"`{name}` must be greater than 0, but is {value!r}.")
 
 
-def as_positive_int(name: str, value: Any, low: int = 1) -> int:
+def as_integer(name: str, value: Any, low: int = 1) -> int:
     """Return a whole number of at least ``low`` as Python's, and refuse anything else."""
     if not is_integer(value) or value < low:
         raise WrongValueError(
@@ -130,11 +130,6 @@ def as_positive_int(name: str, value: Any, low: int = 1) -> int:
         )
     check_number(name, value)
     return int(value)
-
-
-def checked_seed(seed: object) -> int:
-    """Return a seed as a Python integer; refuse what is none."""
-    return as_positive_int("seed", seed, low=0)
 
 
 def check_parameters(name: str, values: Mapping[Any, Any]) -> None:

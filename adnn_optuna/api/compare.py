@@ -17,7 +17,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import Declaration
-from adnn_optuna._checks import WrongValueError, as_positive_int, logger
+from adnn_optuna._checks import WrongValueError, as_integer, logger
 from adnn_optuna.api._compared import Control, Samplers, what_is_compared
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult
@@ -125,7 +125,7 @@ def compare(
             ``storage`` in a database in a temporary folder, whose URL is logged.
     """
     studies.check_study_name(study_name)
-    max_trial = as_positive_int("max_trial", max_trial)
+    max_trial = as_integer("max_trial", max_trial)
     # All are checked, whichever holds for a single run.
     given = checked_limits(max_trial=max_trial, **limits)
     compared = what_is_compared(

@@ -9,7 +9,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongValueError, as_positive_int
+from adnn_optuna._checks import WrongValueError, as_integer
 from adnn_optuna.api._predicting import Predicting
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.api.accountability import Contract
@@ -133,7 +133,7 @@ def ensemble(
         KeyboardInterrupt: If the user interrupts; all finished trainings are stored.
     """
     trainer = studies.check_objective(objective).trainer
-    if as_positive_int("n", n) < 2:
+    if as_integer("n", n) < 2:
         raise WrongValueError(
             f"n must be at least 2, for one network is no ensemble, but it is {n}."
         )

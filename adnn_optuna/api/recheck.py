@@ -147,9 +147,9 @@ def recheck(
             was completed.
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
     """
-    top, seeds = _checks.as_positive_int("top", top), _checks.as_positive_int("seeds", seeds)
-    n_jobs = _checks.as_positive_int("n_jobs", n_jobs)
-    if (confirm := _checks.as_positive_int("confirm", confirm)) < 2:
+    top, seeds = _checks.as_integer("top", top), _checks.as_integer("seeds", seeds)
+    n_jobs = _checks.as_integer("n_jobs", n_jobs)
+    if (confirm := _checks.as_integer("confirm", confirm)) < 2:
         raise WrongValueError("confirm must be at least 2, for one value has no interval.")
     checked_limits(max_time=max_time)
     if isinstance(study, tuple) and len(study) == 2:

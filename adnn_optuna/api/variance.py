@@ -8,7 +8,7 @@ from typing import Any
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from adnn_optuna._checks import WrongTypeError, WrongValueError, as_positive_int
+from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import open_evaluations
@@ -100,7 +100,7 @@ def measure_variance(
         ValueError: If an argument is wrong, nothing is random, or the study has other runs.
         KeyboardInterrupt: If the user interrupts; all finished runs are stored.
     """
-    if as_positive_int("n", n) < FEWEST:
+    if as_integer("n", n) < FEWEST:
         raise WrongValueError(
             f"n must be at least {FEWEST}, for fewer runs say nothing of a spread, but it is {n}."
         )
@@ -139,7 +139,7 @@ def measure_variance(
             f"{type(objective).__name__}."
         )
     settings |= {"study_name": study_name, "sources": tuple(names), "n": int(n)}
-    n_jobs = as_positive_int("n_jobs", n_jobs)
+    n_jobs = as_integer("n_jobs", n_jobs)
     study = patiently(open_evaluations, storage, study_name, direction, evaluated)
     known = functools.partial(Variance, maximize=direction == StudyDirection.MAXIMIZE, **settings)
     return found_by_evaluating(

@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FixedTrial
 
 from adnn_optuna._attributes import Made, Metrics
-from adnn_optuna._checks import WrongValueError, check_type, checked_seed, say_once
+from adnn_optuna._checks import WrongValueError, as_integer, check_type, say_once
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.models import MLP, Training
@@ -57,7 +57,7 @@ class Experiment:
             check_type("training", training, Training, wanted)
         check_type("space", space, Space, "an OffsetSpace or RESTARTS")
         self._model, self._training = model, training
-        self.seed: int = checked_seed(seed)
+        self.seed: int = as_integer("seed", seed, low=0)
         self.dataset: Dataset = dataset
         self.space: Space = space
         self.distributions: dict[str, BaseDistribution] = {}
@@ -175,7 +175,7 @@ class Experiment:
         """Return the same experiment with another seed, space or training of the same network."""
         other = object.__new__(type(self))
         other.__dict__ = dict(self.__dict__)
-        other.seed = self.seed if seed is None else checked_seed(seed)
+        other.seed = self.seed if seed is None else as_integer("seed", seed, low=0)
         other.space = self.space if space is None else space
         if training is not None and training != self._training:
             other._training = training

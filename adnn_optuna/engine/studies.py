@@ -20,7 +20,7 @@ from adnn_optuna._attributes import Declaration, SearchSettings
 from adnn_optuna._checks import (
     WrongInputError,
     WrongValueError,
-    as_positive_int,
+    as_integer,
     check_type,
     first_line,
 )
@@ -96,7 +96,7 @@ class Plan:
                 batch_size = objective.trainer.n_at_once() if is_batched else 1
         elif batch_size == "auto":
             batch_size = 1
-        self.batch_size = as_positive_int("batch_size", batch_size)
+        self.batch_size = as_integer("batch_size", batch_size)
 
     @property
     def arm(self) -> Arm:

@@ -9,7 +9,7 @@ import optuna
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Declaration
-from adnn_optuna._checks import WrongTypeError, WrongValueError, checked_seed, logger
+from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer, logger
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.evidence.paired_differences import fewest_pairs
@@ -25,7 +25,7 @@ def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
         raise WrongTypeError(
             f"seeds must be a sequence of whole numbers, but it is {seeds!r}."
         ) from None
-    checked = tuple(map(checked_seed, first))
+    checked = tuple(as_integer("seed", seed, low=0) for seed in first)
     if len(checked) > MAX_SEEDS:
         raise WrongValueError(
             f"seeds has more than {MAX_SEEDS:,}, but each is a study: take fewer."

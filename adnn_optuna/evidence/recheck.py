@@ -16,7 +16,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 from scipy import integrate, special, stats
 
-from adnn_optuna._checks import as_positive_int, check_number, check_positive
+from adnn_optuna._checks import as_integer, check_number, check_positive
 from adnn_optuna.engine.evaluations import Evaluation, Findings, fresh_seeds, seeds_to_confirm
 from adnn_optuna.evidence.confirmation import Estimate
 from adnn_optuna.evidence.paired_differences import paired_differences
@@ -226,7 +226,7 @@ def expected_luck(n: int, sd: float) -> float:
         TypeError: If ``sd`` is no number.
         ValueError: If ``n`` is not a whole number of at least 1, or ``sd`` not above 0.
     """
-    n = as_positive_int("n", n)
+    n = as_integer("n", n)
     check_positive("sd", sd)
     # Of the largest draw: as a logarithm, that loses nothing however many there are.
     log_density = math.log(n) + stats.norm.logpdf(_DRAWS) + (n - 1.0) * special.log_ndtr(_DRAWS)
@@ -248,7 +248,7 @@ def chance_of_luck(
         files: Of how many such searches, each with draws and a baseline of its own, one at least.
     """
     check_number("claimed", claimed)
-    files = as_positive_int("files", files)
+    files = as_integer("files", files)
     chance = -math.expm1(n * float(special.log_ndtr(claimed / sd)))
     if baseline == "one":
         over_draw = -np.expm1(n * special.log_ndtr(claimed / sd + _DRAWS))

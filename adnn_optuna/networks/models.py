@@ -56,8 +56,7 @@ class MLP:
                 f"hidden must be a sequence of sizes, such as (64, 64) or (64,), not {hidden!r}."
             )
         sizes = tuple(
-            _checks.as_positive_int(f"The size of hidden layer {i}", n)
-            for i, n in enumerate(hidden)
+            _checks.as_integer(f"The size of hidden layer {i}", n) for i, n in enumerate(hidden)
         )
         if not sizes:
             raise WrongValueError("hidden is empty, but an MLP needs at least one hidden layer.")
@@ -142,7 +141,7 @@ class Training:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs"):
-            object.__setattr__(self, name, _checks.as_positive_int(name, getattr(self, name)))
+            object.__setattr__(self, name, _checks.as_integer(name, getattr(self, name)))
         object.__setattr__(self, "learning_rate", checked_rate(self.learning_rate))
         for name in ("shuffle", "restore_best_weights"):
             _checks.check_type(name, getattr(self, name), bool, "True or False")
