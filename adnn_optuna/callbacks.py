@@ -4,23 +4,23 @@ They are computed from the study's trials alone, and so add up over resumed runs
 """
 
 import abc
+import bisect
 import inspect
 import math
 import re
-import time
+import secrets
+import threading
 from collections.abc import Callable
-from numbers import Real
 from typing import Any, ClassVar, TypedDict, TypeVar, Unpack, cast
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
-from adnn_optuna._attributes import BASELINE, ELAPSED, ENDED, STOP_REASON
+from adnn_optuna._attributes import BASELINE, ELAPSED, ENDED, STOP_REASON, WORKED, Worked
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.samplers._owners import heartbeat_interval, owner_of
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_feasible
-from adnn_optuna.samplers._working_time import WorkingTime
 
 
 def is_done(trial: FrozenTrial) -> bool:
@@ -29,6 +29,78 @@ def is_done(trial: FrozenTrial) -> bool:
     if trial.state == TrialState.FAIL:
         return ended == "diverged"
     return trial.state.is_finished() and ended != "interrupted"
+
+
+class WorkingTime:
+    """The time of the longest row of trials that followed each other in a study, in seconds.
+
+    At the end of a trial it is the largest that was seen when that began, plus the trial's own. A
+    trial may bear it; nobody can write to one that has ended, so the workers of others store it in
+    the study. Only where nobody did, the dates of the trials tell, by the clocks of their workers.
+    """
+
+    def __init__(self) -> None:
+        self._borne = 0.0
+        # When trials ended, by their dates, and the working time then. Both rise.
+        self._ends = [-math.inf]
+        self._seconds = [0.0]
+        self._name = f"{WORKED}/{secrets.token_hex(4)}"
+        self._seen: dict[int, float] = {}  # When the last trial of each thread ended.
+
+    def elapsed(self, study: Study) -> float:
+        """Return the time until the last trial ended."""
+        worked = [one["elapsed"] for one in _worked(study).values()]
+        return max(*worked, self._borne) if worked else self._seconds[-1]
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Take in a trial that has ended."""
+        if trial.datetime_start is None or trial.datetime_complete is None:
+            return
+        elapsed = trial.user_attrs.get(ELAPSED)
+        if elapsed is None:
+            elapsed = self._before(trial) + _duration(trial)
+        else:
+            self._borne = max(self._borne, elapsed)
+        end = trial.datetime_complete.timestamp()
+        first = bisect.bisect_left(self._ends, end)
+        if self._seconds[first - 1] < elapsed:
+            last = max(first, bisect.bisect_right(self._seconds, elapsed))
+            self._ends[first:last], self._seconds[first:last] = [end], [elapsed]
+
+    def _before(self, trial: FrozenTrial) -> float:
+        """Return the time when a trial began, by the dates."""
+        assert trial.datetime_start is not None
+        return self._seconds[bisect.bisect_right(self._ends, trial.datetime_start.timestamp()) - 1]
+
+    def store(self, study: Study, trial: FrozenTrial, n_trials: int) -> None:
+        """Store the time in a study of so many trials, one of which this thread has just ended."""
+        worked, thread, seconds = _worked(study), threading.get_ident(), _duration(trial)
+        if (seen := self._seen.get(thread)) is None:
+            # A trial that got its number after another one had ended began after that. Beside one
+            # that got it before, the worker may have worked for all of that time.
+            others = [
+                one["elapsed"] - (seconds if trial.number < one["n_trials"] else 0.0)
+                for one in worked.values()
+            ]
+            seen = max(*(others or [self._before(trial)]), self._borne)
+        known = worked[self._name]["elapsed"] if self._name in worked else 0.0
+        mine: Worked = {"elapsed": max(seen + seconds, known), "n_trials": n_trials}
+        study.set_user_attr(self._name, mine)
+        all_known = [mine["elapsed"], *(one["elapsed"] for one in worked.values())]
+        self._seen[thread] = max(*all_known, self._borne)
+
+
+def _duration(trial: FrozenTrial) -> float:
+    assert trial.datetime_start is not None
+    assert trial.datetime_complete is not None
+    # The clock may have been set back.
+    return max((trial.datetime_complete - trial.datetime_start).total_seconds(), 0.0)
+
+
+def _worked(study: Study) -> dict[str, Worked]:
+    """Return what the workers of a study stored, by their names."""
+    attrs = study._storage.get_study_user_attrs(study._study_id)
+    return {name: one for name, one in attrs.items() if name.startswith(f"{WORKED}/")}
 
 
 class Tally:
@@ -64,8 +136,7 @@ class Tally:
             if trial.value is None or trial.state != TrialState.COMPLETE or not is_feasible(trial):
                 continue
             self.best = min(self.best or trial, trial, key=self._rank)
-            if self.first is None or trial.number < self.first.number:
-                self.first = trial
+            self.first = min(self.first or trial, trial, key=lambda t: t.number)
 
     def _rank(self, trial: FrozenTrial) -> tuple[float, int]:
         return self._sign * trial.values[0], trial.number
@@ -150,9 +221,9 @@ class MaxTimeCallback(Limit):
     What counts is the time in which trials ran that have ended, in this or any other process, now
     or in an earlier run; where several ran at once, the longest row of trials that followed each
     other. Neither time in which nothing ran counts, nor the trial of a worker that died. Each
-    worker measures its trials by a clock that nobody sets and stores what they add up to; only of
-    a study that never had this callback, and not our objective, the times that Optuna stores tell
-    how long it took. The trial that runs when the limit is reached is completed first.
+    worker measures its trials by its own clock and stores what they add up to; only of a study
+    that never had this callback, and not our objective, the times that Optuna stores tell how
+    long it took. The trial that runs when the limit is reached is completed first.
 
     Example: ``study.optimize(objective, callbacks=[MaxTimeCallback(600)])``
 
@@ -166,14 +237,13 @@ class MaxTimeCallback(Limit):
 
     def __init__(self, max_time: float) -> None:
         super().__init__(max_time)
-        self._made = time.monotonic()
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
         """Store how long the study has worked, and end it if it has reached the limit."""
         with self._tallies.lock:
             tally = self._tally(study)
             if ELAPSED not in trial.user_attrs:
-                tally.time.store(study, trial, self._made, len(tally.reader.trials))
+                tally.time.store(study, trial, len(tally.reader.trials))
         self._end_if_reached(study, tally)
 
     def seconds_left(self, study: Study) -> float:
@@ -258,9 +328,6 @@ class MaxGainCallback(Limit):
             baseline = study._storage.get_study_user_attrs(study._study_id).get(BASELINE)
         if baseline is None:
             baseline = math.nan if tally.first is None else tally.first.value
-        _checks.check_type(
-            f"The user attribute {BASELINE!r} of the study", baseline, Real, "a number"
-        )
         return float(baseline)
 
 

@@ -301,27 +301,6 @@ class TestMaxTime:
         assert 12 * 0.02 + 3 * 0.02 <= MaxTimeCallback(1).used(study) <= took
         assert shortest < took
 
-    @pytest.mark.parametrize("n_jobs", [1, 3])
-    def test_a_clock_that_is_set_meanwhile_changes_nothing(self, clock: Any, n_jobs: int) -> None:
-        study, limit = optuna.create_study(), MaxTimeCallback(0.3)
-
-        def jump(trial: optuna.Trial) -> float:
-            time.sleep(0.02)
-            clock.hours = 0 if trial.number % 2 else 1 - trial.number
-            return 0.5
-
-        began = time.monotonic()
-        study.optimize(jump, n_trials=100, n_jobs=n_jobs, callbacks=[limit])
-        assert study.user_attrs["adnn:stop_reason"] == "max_time"
-        assert 0.3 <= limit.used(study) <= time.monotonic() - began
-        assert len(study.trials) <= n_jobs * 16
-
-    def test_what_another_program_stored_of_it_is_refused(self) -> None:
-        study = optuna.create_study()
-        study.set_user_attr("adnn:worked/x", {"elapsed": "long"})
-        with pytest.raises(ValueError, match=r"attribute 'adnn:worked/x' of the study .* is not"):
-            MaxTimeCallback(1).reached(study)
-
     def test_time_in_which_nothing_ran_is_not_counted(self) -> None:
         study, limit, took = optuna.create_study(), MaxTimeCallback(100), 0.0
         for _ in range(3):
@@ -431,14 +410,6 @@ class TestMaxGain:
         assert not MaxGainCallback(0.2).reached(study)
         add_trial(study, value=0.7)
         assert MaxGainCallback(0.2).reached(study)
-
-    @pytest.mark.parametrize("stored", ["0.5", [1], True])
-    def test_refuses_a_stored_baseline_that_is_no_number(self, stored: object) -> None:
-        study = optuna.create_study()
-        study.set_user_attr("adnn:baseline", stored)
-        add_trial(study, value=0.5)
-        with pytest.raises(TypeError, match="'adnn:baseline' of the study must be a number"):
-            MaxGainCallback(0.2).reached(study)
 
     @pytest.mark.parametrize("max_gain", [0, -0.1, math.nan, math.inf])
     def test_refuses_what_is_no_gain(self, max_gain: float) -> None:
