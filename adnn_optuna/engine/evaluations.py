@@ -155,7 +155,7 @@ def make_evaluations(
         until_stopped,
         kept(study),
         progress_bar(**shown) as bar,
-        _owners.run_of_trials(study),
+        _owners.run_of_trials(),
         heartbeats(study._storage, interval, worker.begun),
         futures.ThreadPoolExecutor(n_jobs, "evaluations") as threads,
     ):

@@ -105,7 +105,7 @@ class Loop:
         self._study._stop_flag = patiently(was_exhausted, self._study)
         try:
             lives = signals.heartbeats(storage, interval, self._open)
-            with kept(self._study) as check, run_of_trials(self._study), lives:
+            with kept(self._study) as check, run_of_trials(), lives:
                 while (reason := self._round()) is None:
                     check()
             patiently(self._end, reason)

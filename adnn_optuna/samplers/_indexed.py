@@ -20,7 +20,6 @@ one that came and died meanwhile gives way as well, and the first one is the fir
 import abc
 import contextlib
 import copy
-import functools
 import itertools
 import math
 import secrets
@@ -34,15 +33,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import ENDED, PROPOSAL, Ended, Proposal, StoredStep
-from adnn_optuna.samplers._owners import (
-    begin_turn,
-    end_trial,
-    end_turn,
-    is_alive,
-    is_own,
-    is_watched,
-    ownership,
-)
+from adnn_optuna.samplers._owners import end_trial, is_alive, is_own, is_watched, ownership
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
@@ -70,9 +61,7 @@ class Indices:
         self.reader = TrialReader()
         self.is_constrained = False
         self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
-        # The indices without one, below the first behind all that have.
-        self._gaps: list[int] = []
-        self._end = 0
+        self._n_done = 0  # All indices below have one.
         self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
         # Of how many trials a state was told, without which of them, and the state.
         self._states: list[tuple[int, list[int], Any]] = []
@@ -117,10 +106,6 @@ class Indices:
         if not trial.state.is_finished() or has_died or ended == "interrupted":
             return
         known = self.results.setdefault(index, trial)
-        self._gaps += filter(self.is_proposed, range(self._end, index))
-        self._end = max(self._end, index + 1)
-        if index in self._gaps:
-            self._gaps.remove(index)
         # A worker that was taken for dead and woke up did the same: the lower number counts.
         if trial.number < known.number:
             self.results[index] = trial
@@ -140,8 +125,10 @@ class Indices:
 
     def unfinished_indices(self) -> Iterator[int]:
         """Yield the indices without a result, from the smallest one on."""
-        further = filter(self.is_proposed, itertools.count(self._end))
-        return itertools.chain(self._gaps, further)
+        while self._n_done in self.results:
+            self._n_done += 1
+        left = (i for i in itertools.count(self._n_done) if i not in self.results)
+        return filter(self.is_proposed, left)
 
     def is_proposed(self, index: int) -> bool:
         """Return whether an index is worth a trial."""
@@ -319,7 +306,6 @@ class IndexedSampler(BaseSampler, abc.ABC):
         if study._is_multi_objective():
             return  # Sampling raises: then the trial fails, instead of being left RUNNING.
         with self._memory.lock:
-            begin_turn(study)
             proposal = self._claim(study, trial)
             indices = self._memory[study]
             if indices.is_constrained and not self._has_warned_of_constraints:
@@ -333,9 +319,10 @@ class IndexedSampler(BaseSampler, abc.ABC):
 
     def _claim(self, study: Study, trial: FrozenTrial) -> Proposal:
         """Write, look, choose again."""
-        write: Callable[[str, Any], None] = functools.partial(
-            study._storage.set_trial_system_attr, trial._trial_id
-        )
+
+        def write(name: str, value: Any) -> None:
+            study._storage.set_trial_system_attr(trial._trial_id, name, value)
+
         attrs = trial.system_attrs
         is_fixed = "fixed_params" in attrs or bool(trial.params)
         copied = attrs.get(PROPOSAL) or {}
@@ -390,11 +377,9 @@ class IndexedSampler(BaseSampler, abc.ABC):
         # Who finds the trial of a dead worker may end it by `Study.tell`.
         failed_here = state == TrialState.FAIL and is_alive(trial)
         if failed_here and PROPOSAL in attrs and not attrs.get(ENDED):
-            error: Ended = "error"
-            study._storage.set_trial_system_attr(trial._trial_id, ENDED, error)
+            study._storage.set_trial_system_attr(trial._trial_id, ENDED, "error")
         # The trial that is being told is not finished yet, so its own index is not free.
         if self.last_index < math.inf and is_own(trial) and not self.n_free(study):
             # Those who ask and tell stop by themselves, and `study.stop` raises for them.
             with contextlib.suppress(RuntimeError):
                 study.stop()
-        end_turn(study)
