@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,14 +12,7 @@ from optuna.trial import FrozenTrial
 from adnn_optuna._attributes import Proposal, StoredStep
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_integer, check_number
 from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
-from adnn_optuna.samplers._walk import (
-    Origin,
-    Step,
-    Walk,
-    fixed_parameters,
-    moves,
-    n_steps_inside,
-)
+from adnn_optuna.samplers._walk import Origin, Step, Walk, moves, n_steps_inside
 
 _logger = logging.getLogger(__name__)
 
@@ -65,8 +59,8 @@ class DeltaStepSampler(IndexedSampler):
         Optuna tells no cause: one that Ctrl-C interrupted in ``study.optimize`` failed by itself,
         as with :class:`~optuna.samplers.GridSampler`, and ``study.enqueue_trial(trial.params)``
         does it again. No two workers get the same step. A
-        trial that is asked for when all steps are done or held by others repeats one, with a
-        warning. A step out of the search space is left out of the walk, and with
+        trial that is asked for when all steps are done or held by others repeats the baseline,
+        with a warning. A step out of the search space is left out of the walk, and with
         ``accept="always"`` so are those after it.
 
     References:
@@ -92,9 +86,22 @@ class DeltaStepSampler(IndexedSampler):
         accept: Literal["always", "improving"] = "always",
         origin: float | Mapping[str, Any] = 0.0,
     ) -> None:
-        _check_deltas(deltas)
+        if isinstance(deltas, str) or not isinstance(deltas, Sequence):
+            raise WrongTypeError(
+                f"`deltas` must be a sequence of numbers, one for each walk, but is {deltas!r}."
+            )
+        if not deltas:
+            raise WrongValueError(
+                "`deltas` is empty, but must have the step of at least one walk."
+            )
+        for delta in deltas:
+            check_number("deltas", delta)
+        if 0 in deltas:
+            raise WrongValueError(
+                f"`deltas` must not contain 0, a step that leads nowhere: {deltas!r}."
+            )
         check_integer("max_steps", max_steps, low=1)
-        if not isinstance(accept, str) or accept not in ("always", "improving"):
+        if accept not in ("always", "improving"):
             raise WrongValueError(f'`accept` must be "always" or "improving", but is {accept!r}.')
         self._origin = Origin(origin)
         self._deltas = tuple(float(delta) for delta in deltas)
@@ -130,23 +137,19 @@ class DeltaStepSampler(IndexedSampler):
         index = proposal["index"]
         if not index:
             return None, 0.0
-        pending = indices.pending()
         if index > self.last_index:
-            repeated = next(indices.unfinished_indices())
-            is_held = repeated in pending and repeated <= self.last_index
             _logger.warning(
                 "All steps of `DeltaStepSampler` are done or held by other workers, so trial %d "
-                "repeats %s.",
+                "repeats the baseline.",
                 proposal["owner"]["trial"],
-                f"step {repeated}" if is_held and repeated else "the baseline",
             )
-            return (is_held and pending[repeated]["step"]) or (None, 0.0)
+            return None, 0.0
         walk, step = divmod(index - 1, self._max_steps)
         if self._accept == "always":
             return None, (step + 1) * self._deltas[walk]
         awaited = [
             other["step"]
-            for of_other, other in sorted(pending.items())
+            for of_other, other in sorted(indices.pending().items())
             if (of_other - 1) // self._max_steps == walk and other["step"] is not None
         ]
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
@@ -158,10 +161,7 @@ class DeltaStepSampler(IndexedSampler):
 
 
 class _IndicesInside(Indices):
-    """Indices without those whose steps lead out of the search space of all trials so far.
-
-    A parameter that another sampler fixes does not move, so its range does not matter.
-    """
+    """Indices without those whose steps lead out of the search space of all trials so far."""
 
     def __init__(
         self, key: str, origin: Origin, deltas: tuple[float, ...], max_steps: int
@@ -170,45 +170,18 @@ class _IndicesInside(Indices):
         self._origin = origin
         self._deltas = deltas
         self._max_steps = max_steps
-        # How many steps of each walk are inside of all ranges of a parameter so far.
-        self._n_inside: dict[str, list[float]] = {}
-        self._inside: list[float] = []  # Of all parameters that move.
-        self._fixed: frozenset[str] = frozenset()
+        self._n_inside = [math.inf for _ in deltas]  # How many steps of each walk are inside.
 
     def note(self, trial: FrozenTrial) -> None:
         super().note(trial)
-        proposal = self.proposal_of(trial)
-        if proposal is None or proposal["step"] is None:
+        if self.index_of(trial) is None:
             return
-        # As far as it is known: a trial that has just begun has asked for no parameters.
-        step = Step(self._origin, self.reader.trials, proposal["step"])
-        self._fixed |= fixed_parameters(trial, step)
         for name, distribution in trial.distributions.items():
             if moves(distribution):
                 start = self._origin.value(name, distribution)
                 inside = [n_steps_inside(start, delta, distribution) for delta in self._deltas]
-                self._n_inside[name] = [*map(min, inside, self._n_inside.get(name, inside))]
-        moving = [of_one for name, of_one in self._n_inside.items() if name not in self._fixed]
-        if self._inside != (inside := [min(of_walk) for of_walk in zip(*moving, strict=True)]):
-            self._inside = inside
-            proposed = filter(self.is_proposed, range(self._end))
-            self._gaps = [index for index in proposed if index not in self.results]
+                self._n_inside = [*map(min, self._n_inside, inside)]
 
     def is_proposed(self, index: int) -> bool:
         walk, step = divmod(index - 1, self._max_steps)
-        return index == 0 or walk >= len(self._inside) or step + 1 <= self._inside[walk]
-
-
-def _check_deltas(deltas: Any) -> None:
-    if isinstance(deltas, str | bytes | bytearray) or not isinstance(deltas, Sequence):
-        raise WrongTypeError(
-            f"`deltas` must be a sequence of numbers, one for each walk, but is {deltas!r}."
-        )
-    if not deltas:
-        raise WrongValueError("`deltas` is empty, but must have the step of at least one walk.")
-    for delta in deltas:
-        check_number("deltas", delta)
-        if delta == 0:
-            raise WrongValueError(
-                f"`deltas` must not contain 0, a step that leads nowhere: {deltas!r}."
-            )
+        return index == 0 or walk >= len(self._deltas) or step + 1 <= self._n_inside[walk]

@@ -28,15 +28,13 @@ class Origin:
     """Where the walks start: one value for all numerical parameters, or a mapping from names."""
 
     def __init__(self, values: float | Mapping[str, Any]) -> None:
-        self._by_name: dict[str, Any] = {}
-        self._default = 0.0
-        if isinstance(values, Mapping):
-            check_parameters("origin", values)
-            self._by_name = {name: _normal(values[name]) for name in sorted(values)}
-        else:
-            check_type("`origin`", values, Real, "a number or a mapping from names to values")
-            check_number("origin", values)
-            self._default = float(values) + 0.0
+        by_name = values if isinstance(values, Mapping) else {}
+        default = 0.0 if isinstance(values, Mapping) else values
+        check_parameters("origin", by_name)
+        check_type("`origin`", default, Real, "a number or a mapping from names to values")
+        check_number("origin", default)
+        self._by_name = {name: _normal(by_name[name]) for name in sorted(by_name)}
+        self._default = _normal(default)
 
     def __repr__(self) -> str:
         """Return what is the same for equal origins only."""
@@ -47,16 +45,13 @@ class Origin:
         if isinstance(distribution, CategoricalDistribution):
             choice = self._by_name.get(name, distribution.choices[0])
             return distribution.to_external_repr(distribution.to_internal_repr(choice))
-        value = self._by_name.get(name, self._default)
-        check_number(f"origin[{name!r}]", value)
-        return nearest_value(value, distribution)
+        return nearest_value(self._by_name.get(name, self._default), distribution)
 
 
 def _normal(value: Any) -> Any:
-    """Return the same of equal numbers, and other values as they are."""
-    if isinstance(value, bool) or not isinstance(value, Real) or float(value) != value:
-        return value
-    return float(value) + 0.0  # -0.0 + 0.0 is 0.0.
+    """Return the same of equal numbers, and choices as they are."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return float(value) + 0.0 if is_number else value  # -0.0 + 0.0 is 0.0.
 
 
 def moves(distribution: BaseDistribution) -> TypeGuard[FloatDistribution | IntDistribution]:
@@ -90,15 +85,6 @@ class Step:
         if isinstance(distribution, CategoricalDistribution):
             return value
         return nearest_value(value + length, distribution)
-
-
-def fixed_parameters(trial: FrozenTrial, step: Step) -> frozenset[str]:
-    """Return the parameters of a trial that are not those of its step: another sampler's."""
-    return frozenset(
-        name
-        for name, distribution in trial.distributions.items()
-        if moves(distribution) and trial.params[name] != step(name, distribution)
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,18 +126,15 @@ class Walk:
     legs: Mapping[int, _Leg] = dataclasses.field(default_factory=dict)  # By the walk's number.
     baseline: float = math.inf
     distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
-    fixed: frozenset[str] = frozenset()
 
     def tell(self, index: int | None, trial: FrozenTrial) -> None:
         """Take in the trial of a step; one of others is no step."""
         if index is None:
             return
-        start, length = step = trial.system_attrs[PROPOSAL]["step"]
-        self.fixed |= fixed_parameters(trial, Step(self.origin, self.reader.trials, step))
+        start, length = trial.system_attrs[PROPOSAL]["step"]
         self.distributions = {**self.distributions, **trial.distributions}
-        value = math.inf
-        if trial.state == TrialState.COMPLETE and trial.value is not None:
-            value = self.sign * trial.value
+        is_complete = trial.state == TrialState.COMPLETE
+        value = self.sign * trial.values[0] if is_complete else math.inf
         if index == 0:
             self.baseline = value
             return
@@ -186,5 +169,5 @@ class Walk:
         return all(
             known.low - tolerance <= step(name, known) + length <= known.high + tolerance
             for name, known in self.distributions.items()
-            if moves(known) and name not in self.fixed
+            if moves(known)
         )

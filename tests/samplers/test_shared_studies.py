@@ -533,19 +533,6 @@ def test_a_dead_workers_trial_may_be_told_while_another_one_runs(
     assert suggest(study.ask()) == value
 
 
-def test_a_step_that_was_repeated_is_repeated_again_after_a_death() -> None:
-    study = optuna.create_study(sampler=DeltaStepSampler(deltas=(0.1,), max_steps=2))
-    held = [study.ask() for _ in range(3)]
-    xs = [trial.suggest_float("x", 0, 1) for trial in held]
-    for trial in held[:2]:
-        study.tell(trial, 0.0)
-    repeated = study.ask()
-    assert repeated.suggest_float("x", 0, 1) == xs[2]
-    kill(study, repeated)
-    study.tell(held[2], 0.0)
-    assert study.ask().suggest_float("x", 0, 1) == xs[2]
-
-
 def numbers_of_results(sampler: IndexedSampler, study: optuna.Study) -> list[int]:
     results = sampler._look(study).results
     return [results[index].number for index in sorted(results)]
