@@ -1,20 +1,38 @@
 """Walks away from an origin, step by step."""
 
+import dataclasses
 import hashlib
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
+from typing import Any, Literal, Self, TypeGuard
 
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import Proposal, StoredStep
-from adnn_optuna._checks import WrongTypeError, WrongValueError, check_integer, check_number
+from adnn_optuna._attributes import PROPOSAL, Proposal, StoredStep
+from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
+    check_integer,
+    check_number,
+    check_parameters,
+    check_type,
+)
 from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
-from adnn_optuna.samplers._walk import Origin, Step, Walk, moves, n_steps_inside
+from adnn_optuna.samplers._unit_interval import nearest_value
 
 _logger = logging.getLogger(__name__)
+# A bound is reached even if the sum of many steps is off by rounding, as 0.1 + 0.2 is.
+_TOLERANCE = 1e-9
 
 
 class DeltaStepSampler(IndexedSampler):
@@ -90,32 +108,30 @@ class DeltaStepSampler(IndexedSampler):
             raise WrongTypeError(
                 f"`deltas` must be a sequence of numbers, one for each walk, but is {deltas!r}."
             )
-        if not deltas:
-            raise WrongValueError(
-                "`deltas` is empty, but must have the step of at least one walk."
-            )
         for delta in deltas:
             check_number("deltas", delta)
-        if 0 in deltas:
+        if not deltas or 0 in deltas:
             raise WrongValueError(
-                f"`deltas` must not contain 0, a step that leads nowhere: {deltas!r}."
+                f"`deltas` must have a step for each walk, none of which is 0: {deltas!r}."
             )
         check_integer("max_steps", max_steps, low=1)
         if accept not in ("always", "improving"):
             raise WrongValueError(f'`accept` must be "always" or "improving", but is {accept!r}.')
-        self._origin = Origin(origin)
-        self._deltas = tuple(float(delta) for delta in deltas)
-        self._max_steps = int(max_steps)
+        self._walks = _Walks(
+            _Origin(origin), tuple(float(delta) for delta in deltas), int(max_steps)
+        )
         self._accept = accept
         # What an index means depends on all of these, so walks that differ are counted apart.
-        identity = f"({self._deltas}, {self._max_steps}, {accept!r}, {self._origin})"
+        walks = self._walks
+        identity = f"({walks.deltas}, {walks.max_steps}, {accept!r}, {walks.origin})"
         digest = hashlib.sha256(identity.encode()).hexdigest()
         super().__init__(f"delta_step:{digest[:16]}")
 
     def __repr__(self) -> str:
+        walks = self._walks
         return (
-            f"{type(self).__name__}(deltas={self._deltas}, max_steps={self._max_steps}, "
-            f"accept={self._accept!r}, origin={self._origin})"
+            f"{type(self).__name__}(deltas={walks.deltas}, max_steps={walks.max_steps}, "
+            f"accept={self._accept!r}, origin={walks.origin})"
         )
 
     def is_exhausted(self, study: Study) -> bool:
@@ -126,12 +142,12 @@ class DeltaStepSampler(IndexedSampler):
     @property
     def last_index(self) -> int:
         """The index of the last step of the last walk."""
-        return len(self._deltas) * self._max_steps
+        return len(self._walks.deltas) * self._walks.max_steps
 
     def _remember(self, study: Study) -> Indices:
         if self._accept == "improving":
             return super()._remember(study)
-        return _IndicesInside(self._key, self._origin, self._deltas, self._max_steps)
+        return _IndicesInside(self._key, self._walks)
 
     def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep:
         index = proposal["index"]
@@ -144,44 +160,194 @@ class DeltaStepSampler(IndexedSampler):
                 proposal["owner"]["trial"],
             )
             return None, 0.0
-        walk, step = divmod(index - 1, self._max_steps)
+        walk, step = self._walks.place(index)
         if self._accept == "always":
-            return None, (step + 1) * self._deltas[walk]
+            return None, (step + 1) * self._walks.deltas[walk]
         awaited = [
             other["step"]
             for of_other, other in sorted(indices.pending().items())
-            if (of_other - 1) // self._max_steps == walk and other["step"] is not None
+            if self._walks.place(of_other)[0] == walk and other["step"] is not None
         ]
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        start = Walk(self._origin, self._deltas, self._max_steps, sign, indices.reader)
-        return indices.state(proposal, lambda: start).next_step(index, awaited)
+        told = indices.state(proposal, lambda: _Told(self._walks, sign))
+        return told.next_step(walk, awaited, indices.reader.trials)
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        return Step(self._origin, indices.reader.trials, proposal["step"])
+        start, length = proposal["step"] or (None, 0.0)
+        trial = None if start is None else indices.reader.trials[start]
+
+        def value(name: str, distribution: BaseDistribution) -> Any:
+            place = self._walks.origin.or_trial(trial, name, distribution)
+            if isinstance(distribution, CategoricalDistribution):
+                return place
+            return nearest_value(place + length, distribution)
+
+        return value
+
+
+class _Origin:
+    """Where the walks start: one value for all numerical parameters, or a mapping from names."""
+
+    def __init__(self, values: float | Mapping[str, Any]) -> None:
+        by_name = values if isinstance(values, Mapping) else {}
+        default = 0.0 if isinstance(values, Mapping) else values
+        check_parameters("origin", by_name)
+        check_type("`origin`", default, Real, "a number or a mapping from names to values")
+        check_number("origin", default)
+        self._by_name = {name: _normal(by_name[name]) for name in sorted(by_name)}
+        self._default = _normal(default)
+
+    def __repr__(self) -> str:
+        """Return what is the same for equal origins only."""
+        return repr(self._by_name or self._default)
+
+    def value(self, name: str, distribution: BaseDistribution) -> Any:
+        """Return a parameter's value at the origin, or the nearest one that it can have."""
+        if isinstance(distribution, CategoricalDistribution):
+            choice = self._by_name.get(name, distribution.choices[0])
+            return distribution.to_external_repr(distribution.to_internal_repr(choice))
+        return nearest_value(self._by_name.get(name, self._default), distribution)
+
+    def or_trial(
+        self, trial: FrozenTrial | None, name: str, distribution: BaseDistribution
+    ) -> Any:
+        """Return a parameter's value in a trial, or at the origin where there is none."""
+        if trial is None or name not in trial.params:
+            return self.value(name, distribution)
+        check_distribution_compatibility(trial.distributions[name], distribution)
+        return trial.params[name]
+
+
+def _normal(value: Any) -> Any:
+    """Return the same of equal numbers, and choices as they are."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return float(value) + 0.0 if is_number else value  # -0.0 + 0.0 is 0.0.
+
+
+def _moves(distribution: BaseDistribution) -> TypeGuard[FloatDistribution | IntDistribution]:
+    """Return whether a parameter can be moved by a step."""
+    return not (isinstance(distribution, CategoricalDistribution) or distribution.single())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Walks:
+    """Where walks start, and how long their steps are."""
+
+    origin: _Origin
+    deltas: tuple[float, ...]
+    max_steps: int
+
+    def place(self, index: int) -> tuple[int, int]:
+        """Return which walk an index above 0 is of, and which of its steps, both from 0."""
+        return divmod(index - 1, self.max_steps)
 
 
 class _IndicesInside(Indices):
     """Indices without those whose steps lead out of the search space of all trials so far."""
 
-    def __init__(
-        self, key: str, origin: Origin, deltas: tuple[float, ...], max_steps: int
-    ) -> None:
+    def __init__(self, key: str, walks: _Walks) -> None:
         super().__init__(key)
-        self._origin = origin
-        self._deltas = deltas
-        self._max_steps = max_steps
-        self._n_inside = [math.inf for _ in deltas]  # How many steps of each walk are inside.
+        self._walks = walks
+        self._n_inside = [math.inf for _ in walks.deltas]  # How many steps of each are inside.
 
     def note(self, trial: FrozenTrial) -> None:
         super().note(trial)
         if self.index_of(trial) is None:
             return
         for name, distribution in trial.distributions.items():
-            if moves(distribution):
-                start = self._origin.value(name, distribution)
-                inside = [n_steps_inside(start, delta, distribution) for delta in self._deltas]
-                self._n_inside = [*map(min, self._n_inside, inside)]
+            if not _moves(distribution):
+                continue
+            start = self._walks.origin.value(name, distribution)
+            for walk, delta in enumerate(self._walks.deltas):
+                bound = distribution.high if delta > 0 else distribution.low
+                n_inside = (bound - start) / delta + _TOLERANCE
+                self._n_inside[walk] = min(self._n_inside[walk], n_inside)
 
     def is_proposed(self, index: int) -> bool:
-        walk, step = divmod(index - 1, self._max_steps)
-        return index == 0 or walk >= len(self._deltas) or step + 1 <= self._n_inside[walk]
+        walk, step = self._walks.place(index)
+        return index == 0 or walk >= len(self._n_inside) or step + 1 <= self._n_inside[walk]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Leg:
+    """How far a walk has come: the trial that it stands at, :obj:`None` for the origin."""
+
+    length: float  # Of the next step forward.
+    start: int | None = None
+    best_value: float | None = None
+    is_reversed: bool = False  # The step forward failed, so that the next one leads back.
+
+    @property
+    def next_length(self) -> float:
+        return -self.length if self.is_reversed else self.length
+
+    def after(self, start: int | None, length: float) -> Self:
+        """Return the leg after a step of this length that failed, or whose value is awaited.
+
+        A step from where the walk stood before says nothing of the next one.
+        """
+        if start != self.start:
+            return self
+        is_reversed = (length < 0) != (self.length < 0)
+        size = math.copysign(length, self.length) / (2 if is_reversed else 1)
+        turned = dataclasses.replace(self, length=size, is_reversed=not is_reversed)
+        # Steps are told in any order: the walk turns on from the last one.
+        return max(self, turned, key=lambda leg: (-abs(leg.length), leg.is_reversed))
+
+
+@dataclasses.dataclass
+class _Told:
+    """Walks that keep improving steps only, as told so far; the sign is -1 to maximise."""
+
+    walks: _Walks
+    sign: int
+    legs: Mapping[int, _Leg] = dataclasses.field(default_factory=dict)  # By the walk's number.
+    baseline: float = math.inf
+    distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
+
+    def tell(self, index: int | None, trial: FrozenTrial) -> None:
+        if index is None:  # A trial of others is no step.
+            return
+        self.distributions = {**self.distributions, **trial.distributions}
+        is_complete = trial.state == TrialState.COMPLETE
+        value = self.sign * trial.values[0] if is_complete else math.inf
+        if index == 0:
+            self.baseline = value
+            return
+        walk, _ = self.walks.place(index)
+        if walk >= len(self.walks.deltas):  # It was asked for in vain.
+            return
+        leg, (start, length) = self._leg(walk), trial.system_attrs[PROPOSAL]["step"]
+        best_value = self.baseline if leg.best_value is None else leg.best_value
+        # On in the direction that improved.
+        leg = _Leg(length, trial.number, value) if value < best_value else leg.after(start, length)
+        self.legs = {**self.legs, walk: leg}
+
+    def next_step(
+        self, walk: int, awaited: Iterable[StoredStep], trials: Sequence[FrozenTrial]
+    ) -> StoredStep:
+        """Return the next step of a walk, given those whose values are awaited."""
+        leg = self._leg(walk)
+        for step in awaited:
+            leg = leg.after(*step)
+        # Each turn but the first halves the step: after 100, it is no step any more.
+        for _ in range(100):
+            if self._is_inside(leg, trials):
+                break
+            leg = leg.after(leg.start, leg.next_length)
+        return leg.start, leg.next_length
+
+    def _leg(self, walk: int) -> _Leg:
+        return self.legs.get(walk, _Leg(self.walks.deltas[walk]))
+
+    def _is_inside(self, leg: _Leg, trials: Sequence[FrozenTrial]) -> bool:
+        # As far as it is known: a trial that failed early has asked for no parameters.
+        trial = None if leg.start is None else trials[leg.start]
+        length, tolerance = leg.next_length, _TOLERANCE * abs(leg.length)
+        return all(
+            known.low - tolerance
+            <= self.walks.origin.or_trial(trial, name, known) + length
+            <= known.high + tolerance
+            for name, known in self.distributions.items()
+            if _moves(known)
+        )

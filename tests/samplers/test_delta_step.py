@@ -233,10 +233,10 @@ def test_pickling_and_repr() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"deltas": ()}, "^`deltas` is empty, but must have the step of at least one walk.$"),
+        ({"deltas": ()}, r"^`deltas` must have a step for each walk, none of which is 0: \(\).$"),
         (
             {"deltas": (0.1, 0.0)},
-            r"^`deltas` must not contain 0, a step that leads nowhere: \(0.1, 0.0\).$",
+            r"^`deltas` must have a step for each walk, none of which is 0: \(0.1, 0.0\).$",
         ),
         ({"deltas": (math.nan,)}, "`deltas` must be a finite number, but is nan"),
         ({"max_steps": 0}, "`max_steps` must be at least 1, but is 0"),
