@@ -13,7 +13,7 @@ import statistics
 
 import numpy as np
 
-from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
+from adnn_optuna.samplers._asa import MAX_EXPONENT, AdaptiveSimulatedAnnealing, Options
 
 _ACCEPTED_MODULUS = 100  # Acceptance_Frequency_Modulus
 _GENERATED_MODULUS = 10_000  # Generated_Frequency_Modulus
@@ -42,7 +42,8 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
 
     def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
         """Return c and Q/D (4), of a temperature of 1e-5 after 100 points, whatever the budget."""
-        return self._rate(n_dims, -math.log(1e-5), 100.0)
+        exponent = min(self._options.quench / n_dims, MAX_EXPONENT)
+        return -math.log(1e-5) * 100.0**-exponent, exponent
 
     @property
     def _initial_cost_temperature(self) -> float:

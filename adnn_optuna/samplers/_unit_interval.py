@@ -25,8 +25,7 @@ def to_unit(value: Any, distribution: BaseDistribution) -> float:
     low, high, is_log = _bounds(distribution)
     if is_log:
         value = math.log(max(value, math.ulp(0.0)))
-    width = high / 2 - low / 2  # The whole may be more than the largest number.
-    return float((value / 2 - low / 2) / width) if width else 0.5
+    return float((value - low) / (high - low)) if high > low else 0.5
 
 
 def from_unit(unit: float, distribution: BaseDistribution) -> Any:
@@ -78,8 +77,7 @@ def rescale(unit: float, old: BaseDistribution, new: BaseDistribution) -> float:
 
 def _value_at(unit: float, distribution: BaseDistribution) -> float:
     low, high, is_log = _bounds(distribution)
-    width = high - low
-    value = low + unit * width if math.isfinite(width) else (1 - unit) * low + unit * high
+    value = low + unit * (high - low)
     return math.exp(value) if is_log else value
 
 
