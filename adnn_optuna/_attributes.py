@@ -25,8 +25,6 @@ EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are,
 # afresh before: the value, if it came to one.
 FRESH = "adnn:fresh"
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
-# What the names of its workers begin with, each `Worked`: of trials that bear no `ELAPSED`.
-WORKED = "adnn:worked"
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"
 
@@ -180,13 +178,6 @@ class RunRecord(TypedDict):
     n_trials_before: int
     stop_reason: str | None
     n_trials: int | None
-
-
-class Worked(TypedDict):
-    """The study's working time in seconds when a worker last ended a trial, of so many by then."""
-
-    elapsed: float
-    n_trials: int
 
 
 class TestLook(TypedDict):

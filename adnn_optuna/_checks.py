@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import logging
+import math
 import os
 import re
 import sys
@@ -96,7 +97,11 @@ def check_type(name: str, value: object, kind: type | UnionType, wanted: str) ->
 def check_number(name: str, value: Any) -> None:
     """Raise unless the value is a finite number."""
     check_type(f"`{name}`", value, Real, "a number")
-    if not abs(value) <= sys.float_info.max:
+    try:
+        is_finite = math.isfinite(value)
+    except OverflowError:
+        is_finite = False
+    if not is_finite:
         raise WrongValueError(f"`{name}` must be a finite number, but is {value!r:.100}.")
 
 

@@ -8,8 +8,6 @@ import bisect
 import inspect
 import math
 import re
-import secrets
-import threading
 from collections.abc import Callable
 from typing import Any, ClassVar, TypedDict, TypeVar, Unpack, cast
 
@@ -17,7 +15,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
-from adnn_optuna._attributes import BASELINE, ELAPSED, ENDED, STOP_REASON, WORKED, Worked
+from adnn_optuna._attributes import BASELINE, ELAPSED, ENDED, STOP_REASON
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.samplers._owners import heartbeat_interval, owner_of
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_feasible
@@ -35,72 +33,31 @@ class WorkingTime:
     """The time of the longest row of trials that followed each other in a study, in seconds.
 
     At the end of a trial it is the largest that was seen when that began, plus the trial's own. A
-    trial may bear it; nobody can write to one that has ended, so the workers of others store it in
-    the study. Only where nobody did, the dates of the trials tell, by the clocks of their workers.
+    trial of ours bears it; of others the dates tell, which Optuna stores.
     """
 
     def __init__(self) -> None:
-        self._borne = 0.0
         # When trials ended, by their dates, and the working time then. Both rise.
         self._ends = [-math.inf]
         self._seconds = [0.0]
-        self._name = f"{WORKED}/{secrets.token_hex(4)}"
-        self._seen: dict[int, float] = {}  # When the last trial of each thread ended.
 
-    def elapsed(self, study: Study) -> float:
-        """Return the time until the last trial ended."""
-        worked = [one["elapsed"] for one in _worked(study).values()]
-        return max(*worked, self._borne) if worked else self._seconds[-1]
+    @property
+    def elapsed(self) -> float:
+        """The time until the last trial ended."""
+        return self._seconds[-1]
 
     def add(self, trial: FrozenTrial) -> None:
         """Take in a trial that has ended."""
         if trial.datetime_start is None or trial.datetime_complete is None:
             return
-        elapsed = trial.user_attrs.get(ELAPSED)
-        if elapsed is None:
-            elapsed = self._before(trial) + _duration(trial)
-        else:
-            self._borne = max(self._borne, elapsed)
-        end = trial.datetime_complete.timestamp()
+        start, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
+        before = self._seconds[bisect.bisect_right(self._ends, start) - 1]
+        # The clock may have been set back.
+        elapsed = trial.user_attrs.get(ELAPSED, before + max(end - start, 0.0))
         first = bisect.bisect_left(self._ends, end)
         if self._seconds[first - 1] < elapsed:
             last = max(first, bisect.bisect_right(self._seconds, elapsed))
             self._ends[first:last], self._seconds[first:last] = [end], [elapsed]
-
-    def _before(self, trial: FrozenTrial) -> float:
-        """Return the time when a trial began, by the dates."""
-        assert trial.datetime_start is not None
-        return self._seconds[bisect.bisect_right(self._ends, trial.datetime_start.timestamp()) - 1]
-
-    def store(self, study: Study, trial: FrozenTrial, n_trials: int) -> None:
-        """Store the time in a study of so many trials, one of which this thread has just ended."""
-        worked, thread, seconds = _worked(study), threading.get_ident(), _duration(trial)
-        if (seen := self._seen.get(thread)) is None:
-            # A trial that got its number after another one had ended began after that. Beside one
-            # that got it before, the worker may have worked for all of that time.
-            others = [
-                one["elapsed"] - (seconds if trial.number < one["n_trials"] else 0.0)
-                for one in worked.values()
-            ]
-            seen = max(*(others or [self._before(trial)]), self._borne)
-        known = worked[self._name]["elapsed"] if self._name in worked else 0.0
-        mine: Worked = {"elapsed": max(seen + seconds, known), "n_trials": n_trials}
-        study.set_user_attr(self._name, mine)
-        all_known = [mine["elapsed"], *(one["elapsed"] for one in worked.values())]
-        self._seen[thread] = max(*all_known, self._borne)
-
-
-def _duration(trial: FrozenTrial) -> float:
-    assert trial.datetime_start is not None
-    assert trial.datetime_complete is not None
-    # The clock may have been set back.
-    return max((trial.datetime_complete - trial.datetime_start).total_seconds(), 0.0)
-
-
-def _worked(study: Study) -> dict[str, Worked]:
-    """Return what the workers of a study stored, by their names."""
-    attrs = study._storage.get_study_user_attrs(study._study_id)
-    return {name: one for name, one in attrs.items() if name.startswith(f"{WORKED}/")}
 
 
 class Tally:
@@ -172,10 +129,7 @@ class Limit(abc.ABC):
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:  # noqa: ARG002
         """End the study if it has reached the limit, and store why."""
-        self._end_if_reached(study, self._tally(study))
-
-    def _end_if_reached(self, study: Study, tally: Tally) -> None:
-        if self._is_reached(study, tally):
+        if self.reached(study):
             study.set_user_attr(STOP_REASON, self.reason)
             study.stop()
 
@@ -195,7 +149,7 @@ class Limit(abc.ABC):
         """Return about how long the study takes to reach the limit; infinite if unknown."""
         tally = self._tally(study)
         used = 0.0 if self.ends_early else self._used(study, tally)
-        return (self.value - used) * tally.time.elapsed(study) / used if used else math.inf
+        return (self.value - used) * tally.time.elapsed / used if used else math.inf
 
     @abc.abstractmethod
     def _used(self, study: Study, tally: Tally) -> float: ...
@@ -220,10 +174,10 @@ class MaxTimeCallback(Limit):
 
     What counts is the time in which trials ran that have ended, in this or any other process, now
     or in an earlier run; where several ran at once, the longest row of trials that followed each
-    other. Neither time in which nothing ran counts, nor the trial of a worker that died. Each
-    worker measures its trials by its own clock and stores what they add up to; only of a study
-    that never had this callback, and not our objective, the times that Optuna stores tell how
-    long it took. The trial that runs when the limit is reached is completed first.
+    other. Neither time in which nothing ran counts, nor the trial of a worker that died. Where
+    the objective is not ours, the dates that Optuna stores tell how long a trial took; workers
+    whose clocks are apart may then seem to have run side by side. The trial that runs when the
+    limit is reached is completed first.
 
     Example: ``study.optimize(objective, callbacks=[MaxTimeCallback(600)])``
 
@@ -238,20 +192,12 @@ class MaxTimeCallback(Limit):
     def __init__(self, max_time: float) -> None:
         super().__init__(max_time)
 
-    def __call__(self, study: Study, trial: FrozenTrial) -> None:
-        """Store how long the study has worked, and end it if it has reached the limit."""
-        with self._tallies.lock:
-            tally = self._tally(study)
-            if ELAPSED not in trial.user_attrs:
-                tally.time.store(study, trial, len(tally.reader.trials))
-        self._end_if_reached(study, tally)
-
     def seconds_left(self, study: Study) -> float:
         """Return how long the study's trials may still take."""
         return self.value - self.used(study)
 
-    def _used(self, study: Study, tally: Tally) -> float:
-        return tally.time.elapsed(study)
+    def _used(self, study: Study, tally: Tally) -> float:  # noqa: ARG002
+        return tally.time.elapsed
 
 
 class MaxTrialCallback(Limit):
@@ -311,12 +257,14 @@ class MaxGainCallback(Limit):
         return f"{super().__repr__()[:-1]}, baseline={self._baseline})"
 
     def _used(self, study: Study, tally: Tally) -> float:
-        return _gain(study, tally.best, self._baseline_of(study, tally))
+        best = math.nan if tally.best is None else tally.best.values[0]
+        gain = best - self._baseline_of(study, tally)
+        return -gain if study.direction == StudyDirection.MINIMIZE else gain
 
     def _is_reached(self, study: Study, tally: Tally) -> bool:
-        if tally.best is None or not math.isfinite(baseline := self._baseline_of(study, tally)):
+        baseline, gain = self._baseline_of(study, tally), self._used(study, tally)
+        if tally.best is None or not math.isfinite(baseline):
             return False
-        gain = _gain(study, tally.best, baseline)
         rounding = math.ulp(tally.best.values[0]) + math.ulp(baseline)
         return gain >= self.value or self.value - gain <= rounding < self.value
 
@@ -329,11 +277,6 @@ class MaxGainCallback(Limit):
         if baseline is None:
             baseline = math.nan if tally.first is None else tally.first.value
         return float(baseline)
-
-
-def _gain(study: Study, best: FrozenTrial | None, baseline: float) -> float:
-    gain = math.nan if best is None else best.values[0] - baseline
-    return -gain if study.direction == StudyDirection.MINIMIZE else gain
 
 
 LIMITS: tuple[type[Limit], ...] = (MaxTimeCallback, MaxTrialCallback, MaxGainCallback)
@@ -355,15 +298,15 @@ class LimitValues(OtherLimits, total=False):
 
 def checked_limits(**given: Unpack[LimitValues]) -> LimitValues:
     """Return the value of every limit as JSON holds it, or refuse one that is wrong."""
-    known: Any = {limit.reason: limit for limit in LIMITS}
-    values: dict[str, Any] = {**dict.fromkeys(known), **given}
+    makers: Any = {limit.reason: limit for limit in LIMITS}
+    for name in given.keys() - makers.keys():
+        raise WrongTypeError(
+            f"Got an unexpected keyword argument {name!r}; the limits are {', '.join(makers)}."
+        )
+    values: dict[str, Any] = {**dict.fromkeys(makers), **given}
     for name, value in values.items():
-        if name not in known:
-            raise WrongTypeError(
-                f"Got an unexpected keyword argument {name!r}; the limits are {', '.join(known)}."
-            )
-        # NumPy's numbers, which JSON cannot hold, become Python's.
-        values[name] = None if value is None else known[name](value).value
+        if value is not None:
+            values[name] = makers[name](value).value
     return cast("LimitValues", values)
 
 
