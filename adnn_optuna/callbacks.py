@@ -29,37 +29,6 @@ def is_done(trial: FrozenTrial) -> bool:
     return trial.state.is_finished() and ended != "interrupted"
 
 
-class WorkingTime:
-    """The time of the longest row of trials that followed each other in a study, in seconds.
-
-    At the end of a trial it is the largest that was seen when that began, plus the trial's own. A
-    trial of ours bears it; of others the dates tell, which Optuna stores.
-    """
-
-    def __init__(self) -> None:
-        # When trials ended, by their dates, and the working time then. Both rise.
-        self._ends = [-math.inf]
-        self._seconds = [0.0]
-
-    @property
-    def elapsed(self) -> float:
-        """The time until the last trial ended."""
-        return self._seconds[-1]
-
-    def add(self, trial: FrozenTrial) -> None:
-        """Take in a trial that has ended."""
-        if trial.datetime_start is None or trial.datetime_complete is None:
-            return
-        start, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
-        before = self._seconds[bisect.bisect_right(self._ends, start) - 1]
-        # The clock may have been set back.
-        elapsed = trial.user_attrs.get(ELAPSED, before + max(end - start, 0.0))
-        first = bisect.bisect_left(self._ends, end)
-        if self._seconds[first - 1] < elapsed:
-            last = max(first, bisect.bisect_right(self._seconds, elapsed))
-            self._ends[first:last], self._seconds[first:last] = [end], [elapsed]
-
-
 class Tally:
     """What the finished trials of a study add up to, and its reader."""
 
@@ -74,7 +43,18 @@ class Tally:
         # The trial with the best value, the first of equals, and the first that has one.
         self.best: FrozenTrial | None = None
         self.first: FrozenTrial | None = None
-        self.time: WorkingTime = WorkingTime()
+        # When trials ended, by their dates, and the working time then. Both rise.
+        self._ends = [-math.inf]
+        self._seconds = [0.0]
+
+    @property
+    def elapsed(self) -> float:
+        """The time of the longest row of trials that followed each other, in seconds.
+
+        At the end of a trial it is the largest that was seen when that began, plus the trial's
+        own. A trial of ours bears it; of others the dates tell, which Optuna stores.
+        """
+        return self._seconds[-1]
 
     def update(self, study: Study) -> None:
         """Take in the trials that have finished since the last update."""
@@ -85,7 +65,7 @@ class Tally:
         # A trial's working time follows from those that ended before it began.
         for trial in sorted(finished, key=lambda t: str(t.datetime_complete)):
             if not self._may_have_died(trial):
-                self.time.add(trial)
+                self._add_time(trial)
             if not is_done(trial):
                 continue
             self.n_done += 1
@@ -103,6 +83,18 @@ class Tally:
         is_watched = self.heartbeat_interval is not None or owner_of(trial) is not None
         ended_by_itself = trial.system_attrs.get(ENDED) or ELAPSED in trial.user_attrs
         return trial.state == TrialState.FAIL and is_watched and not ended_by_itself
+
+    def _add_time(self, trial: FrozenTrial) -> None:
+        if trial.datetime_start is None or trial.datetime_complete is None:
+            return
+        start, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
+        before = self._seconds[bisect.bisect_right(self._ends, start) - 1]
+        # The clock may have been set back.
+        elapsed = trial.user_attrs.get(ELAPSED, before + max(end - start, 0.0))
+        first = bisect.bisect_left(self._ends, end)
+        if self._seconds[first - 1] < elapsed:
+            last = max(first, bisect.bisect_right(self._seconds, elapsed))
+            self._ends[first:last], self._seconds[first:last] = [end], [elapsed]
 
 
 class Limit(abc.ABC):
@@ -149,7 +141,7 @@ class Limit(abc.ABC):
         """Return about how long the study takes to reach the limit; infinite if unknown."""
         tally = self._tally(study)
         used = 0.0 if self.ends_early else self._used(study, tally)
-        return (self.value - used) * tally.time.elapsed / used if used else math.inf
+        return (self.value - used) * tally.elapsed / used if used else math.inf
 
     @abc.abstractmethod
     def _used(self, study: Study, tally: Tally) -> float: ...
@@ -197,7 +189,7 @@ class MaxTimeCallback(Limit):
         return self.value - self.used(study)
 
     def _used(self, study: Study, tally: Tally) -> float:  # noqa: ARG002
-        return tally.time.elapsed
+        return tally.elapsed
 
 
 class MaxTrialCallback(Limit):

@@ -125,7 +125,7 @@ class Loop:
             raise KeyboardInterrupt
         reason, count = patiently(self._next)
         # Before the trials, so that their own time reaches the limit when the training does.
-        began = time.monotonic() - self._tally.time.elapsed
+        began = time.monotonic() - self._tally.elapsed
         if count and (trials := self._ask(count)):
             deadline = began + (self._limits["max_time"] or math.inf)
             limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}

@@ -32,7 +32,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import ENDED, PROPOSAL, Ended, Proposal, StoredStep
+from adnn_optuna._attributes import ENDED, PROPOSAL, Proposal, StoredStep
 from adnn_optuna.samplers._owners import end_trial, is_alive, is_own, is_watched, ownership
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
 
@@ -71,17 +71,18 @@ class Indices:
     def read(self, study: Study) -> None:
         """Look at the study, and end the trials of the dead."""
         news = self.reader.read(study)
-        while dead := [t for t in self.running() if self._is_abandoned(study, t)]:
+        # One that holds no index may have to be enqueued again, by who watches.
+        while dead := [
+            trial
+            for trial in self.running()
+            if self.index_of(trial) is not None or not is_watched(study)
+            if is_alive(trial) is False
+        ]:
             for trial in dead:
                 end_trial(study, trial)
             news += self.reader.read(study)
         for trial in news:
             self.note(trial)
-
-    def _is_abandoned(self, study: Study, trial: FrozenTrial) -> bool:
-        # One that holds no index may have to be enqueued again.
-        is_ended_here = self.index_of(trial) is not None or not is_watched(study)
-        return is_ended_here and is_alive(trial) is False
 
     def index_of(self, trial: FrozenTrial) -> int | None:
         """Return the index of a trial of this sampler, :obj:`None` for others."""
@@ -134,10 +135,11 @@ class Indices:
         """Return whether an index is worth a trial."""
         return True
 
-    def free_indices(self) -> Iterator[int]:
-        """Yield those of them that no live trial has."""
+    def free_indices(self, at_most: int) -> list[int]:
+        """Return the first of them that no live trial has."""
         held = self.pending()
-        return (index for index in self.unfinished_indices() if index not in held)
+        free = (index for index in self.unfinished_indices() if index not in held)
+        return [*itertools.islice(free, at_most)]
 
     def holders(self, index: int | None, own_number: int) -> list[int]:
         """Return the numbers of the other trials, also of the dead, that have an index.
@@ -242,8 +244,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def n_free(self, study: Study, at_most: int = 1) -> int:
         """Return how many proposals are neither done nor held by a live trial, or ``at_most``."""
         with self._memory.lock:
-            free = self._look(study).free_indices()
-            return sum(index <= self.last_index for index in itertools.islice(free, at_most))
+            free = self._look(study).free_indices(at_most)
+            return sum(index <= self.last_index for index in free)
 
     def n_before(self, study: Study, index: int) -> int:
         """Return how many proposals before one were not done when a trial last began."""
@@ -251,8 +253,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             indices = self._memory[study]
             if not indices.reader.trials:  # It was used for another study meanwhile.
                 indices = self._look(study)
-            unfinished = indices.unfinished_indices()
-            return sum(1 for _ in itertools.takewhile(index.__gt__, unfinished))
+            return len([*itertools.takewhile(index.__gt__, indices.unfinished_indices())])
 
     def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep | None:
         """Return what is to be stored with a new proposal, beside what it saw."""
@@ -341,12 +342,10 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 is_taken = wanted in indices.results or wanted in indices.pending()
                 index = None if is_taken or gave_way else wanted
             else:
-                others = [t for t in indices.running() if t.number != trial.number]
-                choosing = [t for t in others if indices.index_of(t) is None]
-                n_choices = 1 + len(choosing) if gave_way else 1
-                free = indices.free_indices()
+                choosing = [t for t in indices.running() if indices.index_of(t) is None]
+                n_others = sum(other.number != trial.number for other in choosing)
                 # The user's own random numbers are left alone.
-                index = secrets.choice([*itertools.islice(free, n_choices)])
+                index = secrets.choice(indices.free_indices(1 + n_others if gave_way else 1))
             holders = indices.holders(index, trial.number)
             proposal = indices.proposal(trial, index)
             if proposal["step"] is None and index is not None:
@@ -357,8 +356,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             write(PROPOSAL, {**proposal, "index": None})
             gave_way = True
         # A retry of what was done again meanwhile counts for nothing. Others may inherit the note.
-        is_surplus = wanted is not None and index is None
-        ended: Ended | None = "interrupted" if is_surplus else None
+        ended = "interrupted" if wanted is not None and index is None else None
         if attrs.get(ENDED) != ended:
             write(ENDED, ended)
         return proposal
@@ -371,8 +369,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         Its worker lives then, and nobody stopped it.
         """
         with self._memory.lock:
-            indices = self._memory[study]
-            indices.sources.pop(trial._trial_id, None)
+            self._memory[study].sources.pop(trial._trial_id, None)
         attrs = trial.system_attrs
         # Who finds the trial of a dead worker may end it by `Study.tell`.
         failed_here = state == TrialState.FAIL and is_alive(trial)
