@@ -92,9 +92,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     Note:
         Any number of threads and processes can share a study, with the same arguments for each;
         with four, the regret is about 1.15 times that of one. A trial that failed or was pruned
-        counts as a rejected move, and one that others proposed is adopted where it is better. One
-        that Ctrl-C interrupted in ``study.optimize`` counts as failed, where the objective is not
-        ours: ``study.enqueue_trial(trial.params)`` does it again.
+        counts as a rejected move (so does one that Ctrl-C interrupted in ``study.optimize``, where
+        the objective is not ours), and one that others proposed is adopted where it is better.
         Constraints are ignored.
 
     References:
@@ -108,9 +107,9 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         seed: Seed of the random numbers. If :obj:`None`, it follows from the study.
         n_trials: The number of trials that the cooling is made for. If :obj:`None`, it is 100, and
             grows with the study. Who goes on after it finds the annealing about as cold as it was.
-        x0: The parameters of the first trial, a mapping from names to values. Those that it lacks
-            start at random. A value out of range is clipped, with a warning; a name that no trial
-            asks for is an error of the second trial.
+        x0: The parameters of the first trial, by their names; those that it lacks start at random.
+            A value out of range is clipped, with a warning; a name that no trial asks for is an
+            error of the second trial.
         initial_temperature: The temperature at the start, at most 1, where moves lead everywhere.
             By default it is 1, or 0.1 with ``x0``, as a good point is not to be left at once.
         quench: Ingber's Q: the exponent of the annealing time, in units of one over the number of

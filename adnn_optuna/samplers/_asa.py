@@ -128,8 +128,8 @@ class Options:
 class AdaptiveSimulatedAnnealing:
     """The state of an annealing, as told so far.
 
-    Points are arrays of one number in [0, 1] for each coordinate, NaN where unknown. Coordinates
-    can be added at any time. What it holds is replaced and never changed: `copy.copy` is enough.
+    Points are arrays of one number in [0, 1] for each coordinate, NaN where unknown. What it holds
+    is replaced and never changed: `copy.copy` is enough.
     """
 
     def __init__(self, seed: int, options: Options) -> None:
@@ -225,10 +225,7 @@ class AdaptiveSimulatedAnnealing:
         return float(move(center, u, T, np.array([n_choices]))[0])
 
     def ask(self, index: int, key: int, n_pending: int = 0) -> np.ndarray:
-        """Generate a point while the values of some are awaited.
-
-        The index is how far the annealing has come, the key what the random numbers depend on.
-        """
+        """Generate a point while the values of some are awaited."""
         if not self._names:
             return np.empty(0)
         if self._is_finite.any():
@@ -256,10 +253,10 @@ class AdaptiveSimulatedAnnealing:
         return np.asarray(self._generate(x, T, key, 1)[0])
 
     def _ask_mixed(self, index: int, key: int) -> np.ndarray:
-        """Generate a point where coordinates have finitely many values, or conditions.
+        """Generate a point where coordinates have finitely many values, in a branch that is drawn.
 
-        It is in a branch that is drawn. But where this is the best one, and no model of it alone
-        predicts its values better than that of all does, the model of all chooses from anywhere.
+        But where this is the best one, and no model of it alone predicts its values better than
+        that of all does, the model of all chooses from anywhere.
         """
         points, values = self._pool.points, self._pool.values
         conditions = Conditions.of(points, self._is_finite)

@@ -73,13 +73,11 @@ class DeltaStepSampler(IndexedSampler):
 
     Note:
         A new sampler with the same arguments goes on where the study stopped. A step whose worker
-        died is done again; one that failed by itself is not. Of an objective that is not ours,
-        Optuna tells no cause: one that Ctrl-C interrupted in ``study.optimize`` failed by itself,
-        as with :class:`~optuna.samplers.GridSampler`, and ``study.enqueue_trial(trial.params)``
-        does it again. No two workers get the same step. A
-        trial that is asked for when all steps are done or held by others repeats the baseline,
-        with a warning. A step out of the search space is left out of the walk, and with
-        ``accept="always"`` so are those after it.
+        died is done again; one that failed by itself is not, nor one that Ctrl-C interrupted in
+        ``study.optimize``, where the objective is not ours: Optuna tells no cause. No two workers
+        get the same step. A trial that is asked for when all steps are done or held by others
+        repeats the baseline, with a warning. A step out of the search space is left out of the
+        walk, and with ``accept="always"`` so are those after it.
 
     References:
         With ``accept="always"`` and the defaults it is Algorithm 1 of the paper that this package

@@ -173,10 +173,9 @@ class Indices:
     def state(self, proposal: Proposal, start: Callable[[], State]) -> State:
         """Return a state that was told the trials that a proposal saw; nobody may change it.
 
-        It is told them by their numbers, whatever order they finished in: it is the same in each
-        worker and each new process. It is kept before each trial that was unfinished, and where
-        the replay has come to: it costs no more than the trials since the first one that has
-        finished meanwhile, however long the study is, and even if some trial never ends.
+        It is told them by their numbers, so it is the same in each worker. It is kept before each
+        trial that was unfinished, and where the replay has come to: it costs no more than the
+        trials since the first one that has finished meanwhile, even if some trial never ends.
         """
         n_trials, unfinished = proposal["n_trials"], proposal["unfinished"]
         state: State

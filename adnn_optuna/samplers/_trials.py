@@ -47,9 +47,7 @@ def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
 class PerStudy(Generic[Kept]):
     """What is kept in memory of the study that was asked for last, only to save time.
 
-    One place, and not one for each study: an object that is used for many studies keeps nothing
-    of those before. A copy, also one in another process, begins with nothing. Threads that share
-    it hold its lock meanwhile.
+    A copy, also one in another process, begins with nothing. Threads hold its lock meanwhile.
     """
 
     def __init__(self, create: Callable[[Study], Kept]) -> None:
