@@ -39,6 +39,7 @@ from adnn_optuna.samplers._mixed import (
     without_nan,
 )
 from adnn_optuna.samplers._random_numbers import ACCEPT, BRANCH, GENERATE, REFINE, uniforms
+from adnn_optuna.samplers._unit_interval import Levels
 
 _MIN_TEMPERATURE = 1e-12  # Below this, (2) is all rounding.
 # The largest Q/D. With it nothing cools before three quarters of the budget, and beyond it the
@@ -137,7 +138,7 @@ class AdaptiveSimulatedAnnealing:
         self._options = options
         self._names: tuple[str, ...] = ()
         self._n_choices = np.empty(0, dtype=np.int64)
-        self._levels: tuple[tuple[np.ndarray, np.ndarray] | None, ...] = ()
+        self._levels: tuple[Levels, ...] = ()
         self._cost_samples: tuple[float, ...] = ()
         self._pool = PointPool()
         self._k_offsets = np.empty(0)  # The annealing times k_i, less the index of the point.
@@ -147,9 +148,7 @@ class AdaptiveSimulatedAnnealing:
         self.f: float | None = None
         self.k_c = 0
 
-    def add_coordinate(
-        self, name: str, n_choices: int = 0, levels: tuple[np.ndarray, np.ndarray] | None = None
-    ) -> None:
+    def add_coordinate(self, name: str, n_choices: int = 0, levels: Levels = None) -> None:
         """Add a coordinate: numerical, perhaps with levels and bounds between them, or choices."""
         self._names += (name,)
         self._levels += (levels,)
@@ -160,9 +159,7 @@ class AdaptiveSimulatedAnnealing:
         self.x = np.append(self.x, np.nan)
         self._best_x = np.append(self._best_x, np.nan)
 
-    def rescale(
-        self, name: str, start: float, end: float, levels: tuple[np.ndarray, np.ndarray] | None
-    ) -> None:
+    def rescale(self, name: str, start: float, end: float, levels: Levels) -> None:
         """Give a coordinate another scale, on which 0 and 1 of the old one are these places."""
         i = self._names.index(name)
         self._levels = (*self._levels[:i], levels, *self._levels[i + 1 :])

@@ -41,10 +41,7 @@ ParameterSource = Callable[[str, "BaseDistribution"], Any]
 
 
 class Replayed(Protocol):
-    """What a sampler knows, as a function of the finished trials that it was told of.
-
-    What is told to a copy, made by :func:`copy.copy`, leaves the other one as it is.
-    """
+    """What a sampler knows of the finished trials; telling a `copy.copy` leaves it as it is."""
 
     def tell(self, index: int | None, trial: FrozenTrial) -> object:
         """Take in a trial with its index, :obj:`None` for a trial of others."""
@@ -208,8 +205,7 @@ class Indices:
 class IndexedSampler(BaseSampler, abc.ABC):
     """Base class of samplers whose proposals follow from their index and the study's trials.
 
-    A parameter's value does not depend on which others are asked for, nor in which order. So
-    search spaces that change from trial to trial need no special care.
+    A parameter's value does not depend on which others are asked for, nor in which order.
 
     Args:
         key: Trials with the same key are counted together.

@@ -14,6 +14,7 @@ import statistics
 import numpy as np
 
 from adnn_optuna.samplers._asa import MAX_EXPONENT, AdaptiveSimulatedAnnealing, Options
+from adnn_optuna.samplers._unit_interval import Levels
 
 _ACCEPTED_MODULUS = 100  # Acceptance_Frequency_Modulus
 _GENERATED_MODULUS = 10_000  # Generated_Frequency_Modulus
@@ -32,9 +33,7 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
         self._max_initial_cost_temperature = math.inf
         self._n_accepted_since = 0
 
-    def add_coordinate(
-        self, name: str, n_choices: int = 0, levels: tuple[np.ndarray, np.ndarray] | None = None
-    ) -> None:
+    def add_coordinate(self, name: str, n_choices: int = 0, levels: Levels = None) -> None:
         """Add a coordinate, which is as cold as if it had been there from the start."""
         k_offsets = self._k_offsets
         super().add_coordinate(name, n_choices, levels)

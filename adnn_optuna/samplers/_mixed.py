@@ -21,6 +21,7 @@ from typing import Self
 import numpy as np
 
 from adnn_optuna.samplers._local_model import LocalModel, PointPool
+from adnn_optuna.samplers._unit_interval import Levels
 
 # As many as there is time for: what is far tells of other choices.
 N_NEAR = 80
@@ -113,9 +114,7 @@ def without_nan(points: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(points), 0.5, points)
 
 
-def rounded(
-    candidates: np.ndarray, levels: Sequence[tuple[np.ndarray, np.ndarray] | None]
-) -> np.ndarray:
+def rounded(candidates: np.ndarray, levels: Sequence[Levels]) -> np.ndarray:
     """Round coordinates to the values that their parameters can have."""
     candidates = candidates.copy()
     for column, of_column in enumerate(levels):

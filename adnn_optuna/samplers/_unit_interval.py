@@ -11,6 +11,12 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+Levels = tuple[np.ndarray, np.ndarray] | None
+"""Where the values of a numerical parameter are in [0, 1], and the bounds between them.
+
+It is :obj:`None` for those with more than a thousand values, and for categorical ones.
+"""
+
 _MAX_LEVELS = 1000  # With more values, a parameter is as good as continuous.
 
 
@@ -36,11 +42,8 @@ def from_unit(unit: float, distribution: BaseDistribution) -> Any:
     return nearest_value(_value_at(unit, distribution), distribution)
 
 
-def levels(distribution: BaseDistribution) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return where the values of a numerical distribution are in [0, 1], and what divides them.
-
-    It is :obj:`None` for those with more than a thousand values, and for categorical ones.
-    """
+def levels(distribution: BaseDistribution) -> Levels:
+    """Return the levels of a distribution."""
     step = getattr(distribution, "step", None)
     if step is None:
         return None
