@@ -115,21 +115,19 @@ class DeltaStepSampler(IndexedSampler):
         check_integer("max_steps", max_steps, low=1)
         if accept not in ("always", "improving"):
             raise WrongValueError(f'`accept` must be "always" or "improving", but is {accept!r}.')
-        self._walks = _Walks(
-            _Origin(origin), tuple(float(delta) for delta in deltas), int(max_steps)
-        )
+        self._origin = _Origin(origin)
+        self._deltas = tuple(float(delta) for delta in deltas)
+        self._max_steps = int(max_steps)
         self._accept = accept
         # What an index means depends on all of these, so walks that differ are counted apart.
-        walks = self._walks
-        identity = f"({walks.deltas}, {walks.max_steps}, {accept!r}, {walks.origin})"
+        identity = f"({self._deltas}, {self._max_steps}, {accept!r}, {self._origin})"
         digest = hashlib.sha256(identity.encode()).hexdigest()
         super().__init__(f"delta_step:{digest[:16]}")
 
     def __repr__(self) -> str:
-        walks = self._walks
         return (
-            f"{type(self).__name__}(deltas={walks.deltas}, max_steps={walks.max_steps}, "
-            f"accept={self._accept!r}, origin={walks.origin})"
+            f"{type(self).__name__}(deltas={self._deltas}, max_steps={self._max_steps}, "
+            f"accept={self._accept!r}, origin={self._origin})"
         )
 
     def is_exhausted(self, study: Study) -> bool:
@@ -140,12 +138,16 @@ class DeltaStepSampler(IndexedSampler):
     @property
     def last_index(self) -> int:
         """The index of the last step of the last walk."""
-        return len(self._walks.deltas) * self._walks.max_steps
+        return len(self._deltas) * self._max_steps
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Return which walk an index above 0 is of, and which of its steps, both from 0."""
+        return divmod(index - 1, self._max_steps)
 
     def _remember(self, study: Study) -> Indices:
         if self._accept == "improving":
             return super()._remember(study)
-        return _IndicesInside(self._key, self._walks)
+        return _IndicesInside(self._key, self)
 
     def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep:
         index = proposal["index"]
@@ -158,16 +160,16 @@ class DeltaStepSampler(IndexedSampler):
                 proposal["owner"]["trial"],
             )
             return None, 0.0
-        walk, step = self._walks.place(index)
+        walk, step = self._place(index)
         if self._accept == "always":
-            return None, (step + 1) * self._walks.deltas[walk]
+            return None, (step + 1) * self._deltas[walk]
         awaited = [
             other["step"]
             for of_other, other in sorted(indices.pending().items())
-            if self._walks.place(of_other)[0] == walk and other["step"] is not None
+            if self._place(of_other)[0] == walk and other["step"] is not None
         ]
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        told = indices.state(proposal, lambda: _Told(self._walks, sign))
+        told = indices.state(proposal, lambda: _Told(self, sign))
         return told.next_step(walk, awaited, indices.reader.trials)
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
@@ -175,7 +177,7 @@ class DeltaStepSampler(IndexedSampler):
         trial = None if start is None else indices.reader.trials[start]
 
         def value(name: str, distribution: BaseDistribution) -> Any:
-            place = self._walks.origin.or_trial(trial, name, distribution)
+            place = self._origin.or_trial(trial, name, distribution)
             if isinstance(distribution, CategoricalDistribution):
                 return place
             return nearest_value(place + length, distribution)
@@ -227,26 +229,13 @@ def _moves(distribution: BaseDistribution) -> TypeGuard[FloatDistribution | IntD
     return not (isinstance(distribution, CategoricalDistribution) or distribution.single())
 
 
-@dataclasses.dataclass(frozen=True)
-class _Walks:
-    """Where walks start, and how long their steps are."""
-
-    origin: _Origin
-    deltas: tuple[float, ...]
-    max_steps: int
-
-    def place(self, index: int) -> tuple[int, int]:
-        """Return which walk an index above 0 is of, and which of its steps, both from 0."""
-        return divmod(index - 1, self.max_steps)
-
-
 class _IndicesInside(Indices):
     """Indices without those whose steps lead out of the search space of all trials so far."""
 
-    def __init__(self, key: str, walks: _Walks) -> None:
+    def __init__(self, key: str, walks: DeltaStepSampler) -> None:
         super().__init__(key)
         self._walks = walks
-        self._n_inside = [math.inf for _ in walks.deltas]  # How many steps of each are inside.
+        self._n_inside = [math.inf for _ in walks._deltas]  # How many steps of each are inside.
 
     def note(self, trial: FrozenTrial) -> None:
         super().note(trial)
@@ -255,14 +244,14 @@ class _IndicesInside(Indices):
         for name, distribution in trial.distributions.items():
             if not _moves(distribution):
                 continue
-            start = self._walks.origin.value(name, distribution)
-            for walk, delta in enumerate(self._walks.deltas):
+            start = self._walks._origin.value(name, distribution)
+            for walk, delta in enumerate(self._walks._deltas):
                 bound = distribution.high if delta > 0 else distribution.low
                 n_inside = (bound - start) / delta + _TOLERANCE
                 self._n_inside[walk] = min(self._n_inside[walk], n_inside)
 
     def is_proposed(self, index: int) -> bool:
-        walk, step = self._walks.place(index)
+        walk, step = self._walks._place(index)
         return index == 0 or walk >= len(self._n_inside) or step + 1 <= self._n_inside[walk]
 
 
@@ -297,7 +286,7 @@ class _Leg:
 class _Told:
     """Walks that keep improving steps only, as told so far; the sign is -1 to maximise."""
 
-    walks: _Walks
+    walks: DeltaStepSampler
     sign: int
     legs: Mapping[int, _Leg] = dataclasses.field(default_factory=dict)  # By the walk's number.
     baseline: float = math.inf
@@ -312,8 +301,8 @@ class _Told:
         if index == 0:
             self.baseline = value
             return
-        walk, _ = self.walks.place(index)
-        if walk >= len(self.walks.deltas):  # It was asked for in vain.
+        walk, _ = self.walks._place(index)
+        if walk >= len(self.walks._deltas):  # It was asked for in vain.
             return
         leg, (start, length) = self._leg(walk), trial.system_attrs[PROPOSAL]["step"]
         best_value = self.baseline if leg.best_value is None else leg.best_value
@@ -336,7 +325,7 @@ class _Told:
         return leg.start, leg.next_length
 
     def _leg(self, walk: int) -> _Leg:
-        return self.legs.get(walk, _Leg(self.walks.deltas[walk]))
+        return self.legs.get(walk, _Leg(self.walks._deltas[walk]))
 
     def _is_inside(self, leg: _Leg, trials: Sequence[FrozenTrial]) -> bool:
         # As far as it is known: a trial that failed early has asked for no parameters.
@@ -344,7 +333,7 @@ class _Told:
         length, tolerance = leg.next_length, _TOLERANCE * abs(leg.length)
         return all(
             known.low - tolerance
-            <= self.walks.origin.or_trial(trial, name, known) + length
+            <= self.walks._origin.or_trial(trial, name, known) + length
             <= known.high + tolerance
             for name, known in self.distributions.items()
             if _moves(known)
