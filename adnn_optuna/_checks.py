@@ -24,10 +24,7 @@ def say_once(message: str, *args: object) -> None:
 
 
 class WrongInputError(Exception):
-    """What was asked for is wrong: the message says in a sentence what, where, how to mend it.
-
-    It hides passwords, also where the URL of a storage stands in the place of something else.
-    """
+    """What was asked for is wrong: the message says what, where, how to mend it, no password."""
 
     def __init__(self, *messages: str) -> None:
         super().__init__(*map(without_passwords, messages))
@@ -150,10 +147,7 @@ _SECRET_OPTION = re.compile(
 
 
 def masked(url: str, text: str | None = None) -> str:
-    """Return a storage URL, or what is meant to be one, with its passwords replaced by ``***``.
-
-    Or a text that may have them in it, as an error's of a driver.
-    """
+    """Return a storage URL, or a text that may have its passwords, with ``***`` for these."""
     # Not by its parts as SQLAlchemy reads them: of a password with an @ that is not escaped, half
     # would be taken for the host.
     scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)

@@ -8,21 +8,13 @@ from typing import Any, NamedTuple, Self
 
 
 class Unit(NamedTuple):
-    """How a metric's values are shown.
+    """How a metric's values are shown."""
 
-    Attributes:
-        scale: What they are shown times.
-        digits: How many digits stand after the point.
-        of_values: What stands behind a value.
-        of_gains: What stands behind the difference of two values.
-        largest: What values differ by, at the most.
-    """
-
-    scale: float
-    digits: int
-    of_values: str
-    of_gains: str
-    largest: float = math.inf
+    scale: float  # What they are shown times.
+    digits: int  # How many stand after the point.
+    of_values: str  # What stands behind a value.
+    of_gains: str  # What stands behind the difference of two values.
+    largest: float = math.inf  # What values differ by, at the most.
 
     @property
     def bare(self) -> Self:
