@@ -156,11 +156,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         self._seed = seed
         self._x0 = dict(x0 or {})
         self._options = Options(
-            n_trials=n_trials,
-            initial_temperature=float(initial_temperature),
-            quench=float(quench),
-            n_candidates=int(n_candidates),
-            has_reannealing=reannealing,
+            n_trials, float(initial_temperature), float(quench), int(n_candidates), reannealing
         )
         self._is_published = ingber
 

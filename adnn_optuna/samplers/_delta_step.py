@@ -177,7 +177,7 @@ class DeltaStepSampler(IndexedSampler):
         trial = None if start is None else indices.reader.trials[start]
 
         def value(name: str, distribution: BaseDistribution) -> Any:
-            place = self._origin.or_trial(trial, name, distribution)
+            place = self._origin.value(name, distribution, trial)
             if isinstance(distribution, CategoricalDistribution):
                 return place
             return nearest_value(place + length, distribution)
@@ -201,21 +201,17 @@ class _Origin:
         """Return what is the same for equal origins only."""
         return repr(self._by_name or self._default)
 
-    def value(self, name: str, distribution: BaseDistribution) -> Any:
-        """Return a parameter's value at the origin, or the nearest one that it can have."""
+    def value(
+        self, name: str, distribution: BaseDistribution, trial: FrozenTrial | None = None
+    ) -> Any:
+        """Return a parameter's value in a trial, or else the nearest one to the origin."""
+        if trial is not None and name in trial.params:
+            check_distribution_compatibility(trial.distributions[name], distribution)
+            return trial.params[name]
         if isinstance(distribution, CategoricalDistribution):
             choice = self._by_name.get(name, distribution.choices[0])
             return distribution.to_external_repr(distribution.to_internal_repr(choice))
         return nearest_value(self._by_name.get(name, self._default), distribution)
-
-    def or_trial(
-        self, trial: FrozenTrial | None, name: str, distribution: BaseDistribution
-    ) -> Any:
-        """Return a parameter's value in a trial, or at the origin where there is none."""
-        if trial is None or name not in trial.params:
-            return self.value(name, distribution)
-        check_distribution_compatibility(trial.distributions[name], distribution)
-        return trial.params[name]
 
 
 def _normal(value: Any) -> Any:
@@ -333,7 +329,7 @@ class _Told:
         length, tolerance = leg.next_length, _TOLERANCE * abs(leg.length)
         return all(
             known.low - tolerance
-            <= self.walks._origin.or_trial(trial, name, known) + length
+            <= self.walks._origin.value(name, known, trial) + length
             <= known.high + tolerance
             for name, known in self.distributions.items()
             if _moves(known)
