@@ -186,14 +186,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def is_file(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file exists; ``Path.is_file`` raises where its name is too long."""
-    return os.path.isfile(path)  # noqa: PTH113
-
-
-def is_folder(path: str | os.PathLike[str]) -> bool:
-    """Return whether a folder exists; ``Path.is_dir`` raises where its name is too long."""
-    return os.path.isdir(path)  # noqa: PTH112
+# Those of `Path` raise where a name is too long.
+is_file, is_folder = os.path.isfile, os.path.isdir
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
