@@ -1,20 +1,6 @@
 """The names and shapes of all that a study stores: JSON, which no later run rewrites."""
 
-import functools
-from collections.abc import Callable, Mapping
-from numbers import Integral, Real
-from types import UnionType
-from typing import (
-    Any,
-    Literal,
-    NotRequired,
-    TypedDict,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from typing import Any, Literal, NotRequired, TypedDict
 
 # User attributes of a study.
 CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
@@ -39,8 +25,6 @@ EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are,
 # afresh before: the value, if it came to one.
 FRESH = "adnn:fresh"
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
-# What the names of its workers begin with, each `Worked`: of trials that bear no `ELAPSED`.
-WORKED = "adnn:worked"
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"
 
@@ -196,13 +180,6 @@ class RunRecord(TypedDict):
     n_trials: int | None
 
 
-class Worked(TypedDict):
-    """The study's working time in seconds when a worker last ended a trial, of so many by then."""
-
-    elapsed: float
-    n_trials: int
-
-
 class TestLook(TypedDict):
     """One look at the test set: when, at which winner, after how many trials, what it showed.
 
@@ -238,76 +215,3 @@ class Confirmed(TypedDict):
     trial: int
     seeds: list[int]
     arms: list[int]
-
-
-_SHAPES: Mapping[str, Any] = {
-    CONFIG: Config,
-    BASELINE: float,
-    BASELINE_METRICS: Metrics,
-    SEARCH: SearchSettings,
-    RUNS: RunRecord,
-    TEST: TestLook,
-    SCORES: str,
-    WEIGHTS: str,
-    CONFIRMED: Confirmed,
-    REPEATED: float,
-    UNSEEDED: bool,
-    GROUPS: str,
-    COMPARISON: Declaration,
-    FRESH: float | None,
-    STOP_REASON: str | None,
-    WORKED: Worked,
-    NOTE: str,
-    PROPOSAL: Proposal,
-    OWNER: Owner,
-    CLAIM: Owner | None,
-    ENDED: Ended | None,
-    MADE: Made,
-    TRIAL_METRICS: Metrics,
-    TRAINED: Trained,
-    ELAPSED: float,
-}
-
-
-def malformed(attrs: Mapping[str, Any]) -> str | None:
-    """Return the name of an attribute of ours that is not as it is stored, if there is one."""
-    for name in attrs:
-        if name.startswith("adnn:") and not _fits(_SHAPES.get(name.split("/")[0]))(attrs[name]):
-            return name
-    return None
-
-
-@functools.cache  # Each trial of a long study is looked at.
-def _fits(shape: Any) -> Callable[[Any], bool]:
-    """Return what tells whether JSON has the shape of a type; :obj:`None` is any."""
-    parts, origin = [_fits(part) for part in get_args(shape)], get_origin(shape)
-    if is_typeddict(shape):
-        fields = get_type_hints(shape).items()
-        checks = [(name, _fits(of), name in shape.__required_keys__) for name, of in fields]
-        return lambda value: (
-            isinstance(value, dict)
-            and all(
-                fits(value[name]) if name in value else not is_needed
-                for name, fits, is_needed in checks
-            )
-        )
-    if origin in (dict, list):
-        return lambda value: (
-            isinstance(value, origin)
-            and all(map(parts[-1], value.values() if origin is dict else value))
-        )
-    if origin is tuple:
-        return lambda value: (
-            isinstance(value, list | tuple)
-            and len(value) == len(parts)
-            and all(fits(one) for fits, one in zip(parts, value, strict=True))
-        )
-    if origin in (Union, UnionType, Literal):
-        return lambda value: any(fits(value) for fits in parts)
-    if isinstance(shape, str):
-        return lambda value: bool(value == shape)
-    kind = {float: Real, int: Integral, Any: object, None: object}.get(shape, shape)
-    is_any = kind is object
-    return lambda value: (
-        type(value) is shape or is_any or (isinstance(value, kind) and not isinstance(value, bool))
-    )

@@ -24,10 +24,7 @@ def say_once(message: str, *args: object) -> None:
 
 
 class WrongInputError(Exception):
-    """What was asked for is wrong: the message says in a sentence what, where, how to mend it.
-
-    It hides passwords, also where the URL of a storage stands in the place of something else.
-    """
+    """What was asked for is wrong: the message says what, where, how to mend it, no password."""
 
     def __init__(self, *messages: str) -> None:
         super().__init__(*map(without_passwords, messages))
@@ -49,11 +46,13 @@ class NotInstalledError(WrongInputError, ImportError):
     """A package is needed that the installation left out."""
 
 
-# The packages that are needed for a part of the work only, by the extra that installs them.
+# The extras that install packages which are needed for a part of the work only.
 _EXTRAS = {
-    "tensorflow": ("keras", "sklearn", "tensorflow"),
-    "postgresql": ("psycopg",),
-    "dashboard": ("optuna_dashboard",),
+    "keras": "tensorflow",
+    "sklearn": "tensorflow",
+    "tensorflow": "tensorflow",
+    "psycopg": "postgresql",
+    "optuna_dashboard": "dashboard",
 }
 
 
@@ -66,16 +65,13 @@ def check_installed(package: str, what: str) -> None:
 
 def install_command(package: str) -> str:
     """Return the command that installs a package, with the extra that it is of, if it is."""
-    extra = next((extra for extra, packages in _EXTRAS.items() if package in packages), None)
+    extra = _EXTRAS.get(package)
     return f"pip install 'adnn_optuna[{extra}]'" if extra else f"pip install {package}"
 
 
 def is_installed(package: str) -> bool:
     """Return whether a package can be imported, without importing it."""
-    try:
-        return importlib.util.find_spec(package) is not None
-    except ValueError:  # It was imported, but says nothing of where it is from.
-        return True
+    return importlib.util.find_spec(package) is not None
 
 
 def check_integer(name: str, value: Any, low: int) -> None:
@@ -98,16 +94,12 @@ def check_type(name: str, value: object, kind: type | UnionType, wanted: str) ->
 def check_number(name: str, value: Any) -> None:
     """Raise unless the value is a finite number."""
     check_type(f"`{name}`", value, Real, "a number")
-    if not is_finite(value):
-        raise WrongValueError(f"`{name}` must be a finite number, but is {value!r:.100}.")
-
-
-def is_finite(value: float | Real) -> bool:
-    """Return whether a number is finite, also as a float."""
     try:
-        return math.isfinite(value)
+        is_finite = math.isfinite(value)
     except OverflowError:
-        return False
+        is_finite = False
+    if not is_finite:
+        raise WrongValueError(f"`{name}` must be a finite number, but is {value!r:.100}.")
 
 
 def is_integer(value: object) -> bool:
@@ -132,14 +124,9 @@ def as_integer(name: str, value: Any, low: int = 1) -> int:
     return int(value)
 
 
-def check_parameters(name: str, values: Mapping[Any, Any]) -> None:
-    """Raise unless all names are strings and all numbers finite; anything else is a choice."""
+def check_parameters(name: str, values: Mapping[str, Any]) -> None:
+    """Raise unless all numbers are finite; anything else is a choice."""
     for parameter, value in values.items():
-        if not isinstance(parameter, str):
-            raise WrongTypeError(
-                f"The names in `{name}` must be strings, but one is {parameter!r} of type "
-                f"{type(parameter).__name__}."
-            )
         if isinstance(value, Real) and not isinstance(value, bool):
             check_number(f"{name}[{parameter!r}]", value)
 
@@ -160,10 +147,7 @@ _SECRET_OPTION = re.compile(
 
 
 def masked(url: str, text: str | None = None) -> str:
-    """Return a storage URL, or what is meant to be one, with its passwords replaced by ``***``.
-
-    Or a text that may have them in it, as an error's of a driver.
-    """
+    """Return a storage URL, or a text that may have its passwords, with ``***`` for these."""
     # Not by its parts as SQLAlchemy reads them: of a password with an @ that is not escaped, half
     # would be taken for the host.
     scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
@@ -202,25 +186,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-_MAX_NAME_BYTES = 200  # File systems take 255, and what is written meanwhile has a longer name.
-
-
-def is_file(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file exists; ``Path.is_file`` raises where its name is too long."""
-    return os.path.isfile(path)  # noqa: PTH113
-
-
-def is_folder(path: str | os.PathLike[str]) -> bool:
-    """Return whether a folder exists; ``Path.is_dir`` raises where its name is too long."""
-    return os.path.isdir(path)  # noqa: PTH112
+# Those of `Path` raise where a name is too long.
+is_file, is_folder = os.path.isfile, os.path.isdir
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
     """Return a path with a user's home for ``~``; ``Path.expanduser`` raises without that user."""
-    try:
-        return Path(os.path.expanduser(path))  # noqa: PTH111
-    except ValueError:  # No user's name has a null or half a character.
-        return Path(path)
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def check_output_file(what: str, path: Path, suffix: str = "") -> None:
@@ -234,12 +206,9 @@ def check_output_file(what: str, path: Path, suffix: str = "") -> None:
         raise NoSuchFileError(
             f"{refused}: there is no folder {str(folder)!r}; make it, or name another file."
         )
-    if len(os.fsencode(path.name)) > _MAX_NAME_BYTES:
-        why = f"its name is longer than {_MAX_NAME_BYTES} bytes; shorten it"
-    elif is_folder(path):
-        why = "it is a folder; name another file"
-    elif not os.access(folder, os.W_OK):
-        why = f"you may not write to the folder {str(folder)!r}; name a file in another"
-    else:
-        return
-    raise WrongValueError(f"{refused}: {why}.")
+    if is_folder(path):
+        raise WrongValueError(f"{refused}: it is a folder; name another file.")
+    if not os.access(folder, os.W_OK):
+        raise WrongValueError(
+            f"{refused}: you may not write to the folder {str(folder)!r}; name a file in another."
+        )

@@ -8,28 +8,20 @@ from typing import Any, NamedTuple, Self
 
 
 class Unit(NamedTuple):
-    """How a metric's values are shown.
+    """How a metric's values are shown."""
 
-    Attributes:
-        scale: What they are shown times.
-        digits: How many digits stand after the point.
-        of_values: What stands behind a value.
-        of_gains: What stands behind the difference of two values.
-        largest: What values differ by, at the most.
-    """
-
-    scale: float
-    digits: int
-    of_values: str
-    of_gains: str
-    largest: float = math.inf
+    scale: float  # What they are shown times.
+    digits: int  # How many stand after the point.
+    of_values: str  # What stands behind a value.
+    of_gains: str  # What stands behind the difference of two values.
+    largest: float = math.inf  # What values differ by, at the most.
 
     @property
     def bare(self) -> Self:
         """The same without what stands behind, for columns whose heading says it."""
         return self._replace(of_values="", of_gains="")
 
-    def fitted(self, spreads: Sequence[float], largest: float) -> "Unit":
+    def fitted(self, spreads: Sequence[float], largest: float) -> Self:
         """Return the same with the digits that values need which spread so, and are so large."""
         if not 0 < largest < math.inf:
             return self
@@ -38,9 +30,7 @@ class Unit(NamedTuple):
         # Of the smallest spread, but for rounding, three digits; of the largest value nine.
         if varying := [spread for spread in spreads if spread > 1e-12 * largest]:
             digits = min(2 - math.floor(math.log10(min(varying))), 8 - size)
-        exponent = max(size, -300) if abs(size) > 12 else 0  # Where too many digits are to count.
-        behind = f" ×1e{exponent:+03d}" if exponent else ""
-        return Unit(10.0**-exponent, max(digits + exponent, 0), behind, behind, self.largest)
+        return self._replace(digits=max(digits, 0))
 
     def value(self, value: float) -> str:
         """Return a value as text."""

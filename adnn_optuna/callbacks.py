@@ -4,12 +4,11 @@ They are computed from the study's trials alone, and so add up over resumed runs
 """
 
 import abc
+import bisect
 import inspect
 import math
 import re
-import time
 from collections.abc import Callable
-from numbers import Real
 from typing import Any, ClassVar, TypedDict, TypeVar, Unpack, cast
 
 from optuna.study import Study, StudyDirection
@@ -20,7 +19,6 @@ from adnn_optuna._attributes import BASELINE, ELAPSED, ENDED, STOP_REASON
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.samplers._owners import heartbeat_interval, owner_of
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_feasible
-from adnn_optuna.samplers._working_time import WorkingTime
 
 
 def is_done(trial: FrozenTrial) -> bool:
@@ -45,7 +43,18 @@ class Tally:
         # The trial with the best value, the first of equals, and the first that has one.
         self.best: FrozenTrial | None = None
         self.first: FrozenTrial | None = None
-        self.time: WorkingTime = WorkingTime()
+        # When trials ended, by their dates, and the working time then. Both rise.
+        self._ends = [-math.inf]
+        self._seconds = [0.0]
+
+    @property
+    def elapsed(self) -> float:
+        """The time of the longest row of trials that followed each other, in seconds.
+
+        At the end of a trial it is the largest that was seen when that began, plus the trial's
+        own. A trial of ours bears it; of others the dates tell, which Optuna stores.
+        """
+        return self._seconds[-1]
 
     def update(self, study: Study) -> None:
         """Take in the trials that have finished since the last update."""
@@ -56,7 +65,7 @@ class Tally:
         # A trial's working time follows from those that ended before it began.
         for trial in sorted(finished, key=lambda t: str(t.datetime_complete)):
             if not self._may_have_died(trial):
-                self.time.add(trial)
+                self._add_time(trial)
             if not is_done(trial):
                 continue
             self.n_done += 1
@@ -64,8 +73,7 @@ class Tally:
             if trial.value is None or trial.state != TrialState.COMPLETE or not is_feasible(trial):
                 continue
             self.best = min(self.best or trial, trial, key=self._rank)
-            if self.first is None or trial.number < self.first.number:
-                self.first = trial
+            self.first = min(self.first or trial, trial, key=lambda t: t.number)
 
     def _rank(self, trial: FrozenTrial) -> tuple[float, int]:
         return self._sign * trial.values[0], trial.number
@@ -75,6 +83,18 @@ class Tally:
         is_watched = self.heartbeat_interval is not None or owner_of(trial) is not None
         ended_by_itself = trial.system_attrs.get(ENDED) or ELAPSED in trial.user_attrs
         return trial.state == TrialState.FAIL and is_watched and not ended_by_itself
+
+    def _add_time(self, trial: FrozenTrial) -> None:
+        if trial.datetime_start is None or trial.datetime_complete is None:
+            return
+        start, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
+        before = self._seconds[bisect.bisect_right(self._ends, start) - 1]
+        # The clock may have been set back.
+        elapsed = trial.user_attrs.get(ELAPSED, before + max(end - start, 0.0))
+        first = bisect.bisect_left(self._ends, end)
+        if self._seconds[first - 1] < elapsed:
+            last = max(first, bisect.bisect_right(self._seconds, elapsed))
+            self._ends[first:last], self._seconds[first:last] = [end], [elapsed]
 
 
 class Limit(abc.ABC):
@@ -101,10 +121,7 @@ class Limit(abc.ABC):
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:  # noqa: ARG002
         """End the study if it has reached the limit, and store why."""
-        self._end_if_reached(study, self._tally(study))
-
-    def _end_if_reached(self, study: Study, tally: Tally) -> None:
-        if self._is_reached(study, tally):
+        if self.reached(study):
             study.set_user_attr(STOP_REASON, self.reason)
             study.stop()
 
@@ -124,7 +141,7 @@ class Limit(abc.ABC):
         """Return about how long the study takes to reach the limit; infinite if unknown."""
         tally = self._tally(study)
         used = 0.0 if self.ends_early else self._used(study, tally)
-        return (self.value - used) * tally.time.elapsed(study) / used if used else math.inf
+        return (self.value - used) * tally.elapsed / used if used else math.inf
 
     @abc.abstractmethod
     def _used(self, study: Study, tally: Tally) -> float: ...
@@ -149,10 +166,10 @@ class MaxTimeCallback(Limit):
 
     What counts is the time in which trials ran that have ended, in this or any other process, now
     or in an earlier run; where several ran at once, the longest row of trials that followed each
-    other. Neither time in which nothing ran counts, nor the trial of a worker that died. Each
-    worker measures its trials by a clock that nobody sets and stores what they add up to; only of
-    a study that never had this callback, and not our objective, the times that Optuna stores tell
-    how long it took. The trial that runs when the limit is reached is completed first.
+    other. Neither time in which nothing ran counts, nor the trial of a worker that died. Where
+    the objective is not ours, the dates that Optuna stores tell how long a trial took; workers
+    whose clocks are apart may then seem to have run side by side. The trial that runs when the
+    limit is reached is completed first.
 
     Example: ``study.optimize(objective, callbacks=[MaxTimeCallback(600)])``
 
@@ -166,22 +183,13 @@ class MaxTimeCallback(Limit):
 
     def __init__(self, max_time: float) -> None:
         super().__init__(max_time)
-        self._made = time.monotonic()
-
-    def __call__(self, study: Study, trial: FrozenTrial) -> None:
-        """Store how long the study has worked, and end it if it has reached the limit."""
-        with self._tallies.lock:
-            tally = self._tally(study)
-            if ELAPSED not in trial.user_attrs:
-                tally.time.store(study, trial, self._made, len(tally.reader.trials))
-        self._end_if_reached(study, tally)
 
     def seconds_left(self, study: Study) -> float:
         """Return how long the study's trials may still take."""
         return self.value - self.used(study)
 
-    def _used(self, study: Study, tally: Tally) -> float:
-        return tally.time.elapsed(study)
+    def _used(self, study: Study, tally: Tally) -> float:  # noqa: ARG002
+        return tally.elapsed
 
 
 class MaxTrialCallback(Limit):
@@ -241,12 +249,14 @@ class MaxGainCallback(Limit):
         return f"{super().__repr__()[:-1]}, baseline={self._baseline})"
 
     def _used(self, study: Study, tally: Tally) -> float:
-        return _gain(study, tally.best, self._baseline_of(study, tally))
+        best = math.nan if tally.best is None else tally.best.values[0]
+        gain = best - self._baseline_of(study, tally)
+        return -gain if study.direction == StudyDirection.MINIMIZE else gain
 
     def _is_reached(self, study: Study, tally: Tally) -> bool:
-        if tally.best is None or not math.isfinite(baseline := self._baseline_of(study, tally)):
+        baseline, gain = self._baseline_of(study, tally), self._used(study, tally)
+        if tally.best is None or not math.isfinite(baseline):
             return False
-        gain = _gain(study, tally.best, baseline)
         rounding = math.ulp(tally.best.values[0]) + math.ulp(baseline)
         return gain >= self.value or self.value - gain <= rounding < self.value
 
@@ -258,15 +268,7 @@ class MaxGainCallback(Limit):
             baseline = study._storage.get_study_user_attrs(study._study_id).get(BASELINE)
         if baseline is None:
             baseline = math.nan if tally.first is None else tally.first.value
-        _checks.check_type(
-            f"The user attribute {BASELINE!r} of the study", baseline, Real, "a number"
-        )
         return float(baseline)
-
-
-def _gain(study: Study, best: FrozenTrial | None, baseline: float) -> float:
-    gain = math.nan if best is None else best.values[0] - baseline
-    return -gain if study.direction == StudyDirection.MINIMIZE else gain
 
 
 LIMITS: tuple[type[Limit], ...] = (MaxTimeCallback, MaxTrialCallback, MaxGainCallback)
@@ -288,15 +290,15 @@ class LimitValues(OtherLimits, total=False):
 
 def checked_limits(**given: Unpack[LimitValues]) -> LimitValues:
     """Return the value of every limit as JSON holds it, or refuse one that is wrong."""
-    known: Any = {limit.reason: limit for limit in LIMITS}
-    values: dict[str, Any] = {**dict.fromkeys(known), **given}
+    makers: Any = {limit.reason: limit for limit in LIMITS}
+    for name in given.keys() - makers.keys():
+        raise WrongTypeError(
+            f"Got an unexpected keyword argument {name!r}; the limits are {', '.join(makers)}."
+        )
+    values: dict[str, Any] = {**dict.fromkeys(makers), **given}
     for name, value in values.items():
-        if name not in known:
-            raise WrongTypeError(
-                f"Got an unexpected keyword argument {name!r}; the limits are {', '.join(known)}."
-            )
-        # NumPy's numbers, which JSON cannot hold, become Python's.
-        values[name] = None if value is None else known[name](value).value
+        if value is not None:
+            values[name] = makers[name](value).value
     return cast("LimitValues", values)
 
 

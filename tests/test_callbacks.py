@@ -6,10 +6,8 @@ import cProfile
 import gc
 import math
 import pickle
-import threading
 import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -62,21 +60,6 @@ def constraints(violation: float) -> dict[str, Any]:
 
 def objective(trial: optuna.Trial) -> float:
     return trial.suggest_float("x", 0, 1)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> threading.local:
-    """Return what sets the clock of each thread, as far as Optuna's storage in memory asks it."""
-
-    class Clock(threading.local):
-        hours = 0
-
-        def now(self) -> datetime:
-            return datetime.now() + timedelta(hours=self.hours)  # noqa: DTZ005
-
-    own = Clock()
-    monkeypatch.setattr("optuna.storages._in_memory.datetime", own)
-    return own
 
 
 class TestMaxTrial:
@@ -172,8 +155,6 @@ class TestMaxTime:
         study.optimize(objective, n_trials=1, callbacks=[limit])
         assert "adnn:stop_reason" not in study.user_attrs
         assert 90 <= limit.used(study) < 90.1
-        add_trial(study, 1e9, 1e9 + 10)  # Dates are not believed where working time is stored.
-        assert limit.used(study) < 90.1
         study.optimize(objective, callbacks=[limit])
         assert study.user_attrs["adnn:stop_reason"] == "max_time"
         assert limit.used(study) >= 90.2
@@ -263,64 +244,6 @@ class TestMaxTime:
         add_trial(study, 0, 10)
         add_trial(study, 10, 86400, TrialState.FAIL)
         assert MaxTimeCallback(1).used(study) == pytest.approx(10)
-
-    @pytest.mark.parametrize("n_jobs", [1, 3])
-    def test_own_failures_count_with_heartbeats(self, tmp_path: Path, n_jobs: int) -> None:
-        storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_interval=60)
-        study = optuna.create_study(storage=storage, sampler=optuna.samplers.RandomSampler())
-        limit = MaxTimeCallback(0.2)
-
-        def fail(_: optuna.Trial) -> float:
-            time.sleep(0.05)
-            raise ArithmeticError
-
-        study.optimize(fail, n_trials=60, n_jobs=n_jobs, catch=ArithmeticError, callbacks=[limit])
-        assert len(study.trials) < 60
-        assert study.user_attrs["adnn:stop_reason"] == "max_time"
-
-    def test_clocks_that_are_apart_count_neither_less_nor_more(self, clock: Any) -> None:
-        """Workers whose clocks are an hour apart, one after the other and side by side."""
-        storage = optuna.storages.InMemoryStorage()
-        optuna.create_study(storage=storage, study_name="s")
-
-        def work(hours: int, n_trials: int = 3) -> float:
-            clock.hours = hours
-            study = optuna.load_study(study_name="s", storage=storage)
-            limit = MaxTimeCallback(100)
-            began = time.monotonic()
-            study.optimize(lambda _: time.sleep(0.02) or 0.5, n_trials, callbacks=[limit])
-            return time.monotonic() - began
-
-        took = sum(map(work, (1, 0, -1, 5)))
-        study = optuna.load_study(study_name="s", storage=storage)
-        assert 12 * 0.02 <= MaxTimeCallback(1).used(study) <= took
-        began = time.monotonic()
-        with ThreadPoolExecutor(3) as threads:
-            shortest = min(threads.map(work, (2, 0, -2)))
-        took += time.monotonic() - began
-        assert 12 * 0.02 + 3 * 0.02 <= MaxTimeCallback(1).used(study) <= took
-        assert shortest < took
-
-    @pytest.mark.parametrize("n_jobs", [1, 3])
-    def test_a_clock_that_is_set_meanwhile_changes_nothing(self, clock: Any, n_jobs: int) -> None:
-        study, limit = optuna.create_study(), MaxTimeCallback(0.3)
-
-        def jump(trial: optuna.Trial) -> float:
-            time.sleep(0.02)
-            clock.hours = 0 if trial.number % 2 else 1 - trial.number
-            return 0.5
-
-        began = time.monotonic()
-        study.optimize(jump, n_trials=100, n_jobs=n_jobs, callbacks=[limit])
-        assert study.user_attrs["adnn:stop_reason"] == "max_time"
-        assert 0.3 <= limit.used(study) <= time.monotonic() - began
-        assert len(study.trials) <= n_jobs * 16
-
-    def test_what_another_program_stored_of_it_is_refused(self) -> None:
-        study = optuna.create_study()
-        study.set_user_attr("adnn:worked/x", {"elapsed": "long"})
-        with pytest.raises(ValueError, match=r"attribute 'adnn:worked/x' of the study .* is not"):
-            MaxTimeCallback(1).reached(study)
 
     def test_time_in_which_nothing_ran_is_not_counted(self) -> None:
         study, limit, took = optuna.create_study(), MaxTimeCallback(100), 0.0
@@ -431,14 +354,6 @@ class TestMaxGain:
         assert not MaxGainCallback(0.2).reached(study)
         add_trial(study, value=0.7)
         assert MaxGainCallback(0.2).reached(study)
-
-    @pytest.mark.parametrize("stored", ["0.5", [1], True])
-    def test_refuses_a_stored_baseline_that_is_no_number(self, stored: object) -> None:
-        study = optuna.create_study()
-        study.set_user_attr("adnn:baseline", stored)
-        add_trial(study, value=0.5)
-        with pytest.raises(TypeError, match="'adnn:baseline' of the study must be a number"):
-            MaxGainCallback(0.2).reached(study)
 
     @pytest.mark.parametrize("max_gain", [0, -0.1, math.nan, math.inf])
     def test_refuses_what_is_no_gain(self, max_gain: float) -> None:

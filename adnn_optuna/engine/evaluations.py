@@ -30,7 +30,6 @@ from adnn_optuna.engine.signals import heartbeats, interruptible, without_warnin
 from adnn_optuna.engine.storages import kept, open_storage, patiently
 from adnn_optuna.engine.studies import check_study_name
 from adnn_optuna.samplers import _owners
-from adnn_optuna.samplers._trials import check_attributes
 
 Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
@@ -156,7 +155,7 @@ def make_evaluations(
         until_stopped,
         kept(study),
         progress_bar(**shown) as bar,
-        _owners.run_of_trials(study),
+        _owners.run_of_trials(),
         heartbeats(study._storage, interval, worker.begun),
         futures.ThreadPoolExecutor(n_jobs, "evaluations") as threads,
     ):
@@ -273,7 +272,6 @@ class _Worker:
         """Return whether nobody runs a trial; whose number is not its owner's is given up."""
         if trial.state != TrialState.RUNNING:
             return False
-        check_attributes(self.study, trial)
         is_in_vain = _owners.is_own(trial) and trial._trial_id not in self.begun
         return _owners.owner_of(trial) is None or is_in_vain or _owners.is_alive(trial) is False
 

@@ -105,7 +105,7 @@ class Loop:
         self._study._stop_flag = patiently(was_exhausted, self._study)
         try:
             lives = signals.heartbeats(storage, interval, self._open)
-            with kept(self._study) as check, run_of_trials(self._study), lives:
+            with kept(self._study) as check, run_of_trials(), lives:
                 while (reason := self._round()) is None:
                     check()
             patiently(self._end, reason)
@@ -125,7 +125,7 @@ class Loop:
             raise KeyboardInterrupt
         reason, count = patiently(self._next)
         # Before the trials, so that their own time reaches the limit when the training does.
-        began = time.monotonic() - patiently(self._tally.time.elapsed, self._study)
+        began = time.monotonic() - self._tally.elapsed
         if count and (trials := self._ask(count)):
             deadline = began + (self._limits["max_time"] or math.inf)
             limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}

@@ -20,7 +20,7 @@ from adnn_optuna.engine.outcomes import best_trial
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.samplers._owners import owner_of
-from adnn_optuna.samplers._trials import check_attributes, is_feasible
+from adnn_optuna.samplers._trials import is_feasible
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +118,6 @@ class SearchRecord:
             if _fingerprint(other.user_attrs) == data
             and not other.study_name.startswith(siblings)
             and other.study_name != own
-            and stored.malformed(other.user_attrs) is None
             and (looks := _looks(other.user_attrs))
         }
 
@@ -200,7 +199,6 @@ class SearchRecord:
         return {trial.number: self._proposer(trial) for trial in self.done_trials}
 
     def _proposer(self, trial: FrozenTrial) -> str:
-        check_attributes(self.study, trial)
         proposal = trial.system_attrs.get(stored.PROPOSAL)
         if self.is_control:  # Its sampler is called as another one.
             return self.searcher
@@ -315,10 +313,7 @@ def record_of(study: optuna.Study) -> SearchRecord:
             "and figures are of one; give a study with one objective."
         )
     attrs: dict[str, Any] = study.user_attrs
-    check_attributes(study, attrs)
     best = best_trial(study)
-    if best is not None:
-        check_attributes(study, best)
     baseline = attrs.get(stored.BASELINE, math.nan)
     if best is not None and stored.CONFIG not in attrs:
         # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.

@@ -37,7 +37,6 @@ from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.offsets import space_from_config
 from adnn_optuna.samplers import DeltaStepSampler
 from adnn_optuna.samplers._owners import end_trial
-from adnn_optuna.samplers._trials import check_attributes
 
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
@@ -155,7 +154,6 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
             f"There is no study {study_name!r} in {storage_url(storage) or 'the storage'}; "
             + (f"it has {shown}." if names else "it has none.")
         ) from None
-    patiently(lambda: check_attributes(study, study.user_attrs))
     if stored.EVALUATED in study.user_attrs:
         raise WrongValueError(
             f"The study {study_name!r} is no search, but holds evaluations, such as of a recheck "

@@ -10,7 +10,6 @@ from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.samplers._trials import check_attributes
 
 
 class Curve(NamedTuple):
@@ -68,7 +67,6 @@ def best_by_epochs(record: SearchRecord) -> dict[int, float]:
     epochs, n_trained = config.get("training", {}).get("epochs", 1), 0
     best, curve = math.nan, {}
     for trial in record.done_trials:
-        check_attributes(record.study, trial)
         trained = trial.user_attrs.get(stored.TRAINED, {})
         n_epochs = max(trained.get("epochs", epochs), 1)
         values = {n_epochs - 1: trial.value}

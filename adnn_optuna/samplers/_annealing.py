@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import math
 import warnings
 from collections.abc import Mapping
@@ -16,7 +17,6 @@ from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import (
     WrongValueError,
     check_integer,
-    check_number,
     check_parameters,
     check_positive,
     check_type,
@@ -92,9 +92,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     Note:
         Any number of threads and processes can share a study, with the same arguments for each;
         with four, the regret is about 1.15 times that of one. A trial that failed or was pruned
-        counts as a rejected move, and one that others proposed is adopted where it is better. One
-        that Ctrl-C interrupted in ``study.optimize`` counts as failed, where the objective is not
-        ours: ``study.enqueue_trial(trial.params)`` does it again.
+        counts as a rejected move (so does one that Ctrl-C interrupted in ``study.optimize``, where
+        the objective is not ours), and one that others proposed is adopted where it is better.
         Constraints are ignored.
 
     References:
@@ -108,9 +107,9 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         seed: Seed of the random numbers. If :obj:`None`, it follows from the study.
         n_trials: The number of trials that the cooling is made for. If :obj:`None`, it is 100, and
             grows with the study. Who goes on after it finds the annealing about as cold as it was.
-        x0: The parameters of the first trial, a mapping from names to values. Those that it lacks
-            start at random. A value out of range is clipped, with a warning; a name that no trial
-            asks for is an error of the second trial.
+        x0: The parameters of the first trial, by their names; those that it lacks start at random.
+            A value out of range is clipped, with a warning; a name that no trial asks for is an
+            error of the second trial.
         initial_temperature: The temperature at the start, at most 1, where moves lead everywhere.
             By default it is 1, or 0.1 with ``x0``, as a good point is not to be left at once.
         quench: Ingber's Q: the exponent of the annealing time, in units of one over the number of
@@ -151,19 +150,15 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             )
         check_positive("quench", quench)
         check_integer("n_candidates", n_candidates, low=1)
-        check_type("`reannealing`", reannealing, bool | np.bool_, "True or False")
-        check_type("`ingber`", ingber, bool | np.bool_, "True or False")
+        check_type("`reannealing`", reannealing, bool, "True or False")
+        check_type("`ingber`", ingber, bool, "True or False")
         super().__init__("annealing")
         self._seed = seed
         self._x0 = dict(x0 or {})
         self._options = Options(
-            n_trials=n_trials,
-            initial_temperature=float(initial_temperature),
-            quench=float(quench),
-            n_candidates=int(n_candidates),
-            has_reannealing=bool(reannealing),
+            n_trials, float(initial_temperature), float(quench), int(n_candidates), reannealing
         )
-        self._is_published = bool(ingber)
+        self._is_published = ingber
 
     def __repr__(self) -> str:
         options = self._options
@@ -174,19 +169,20 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             f"reannealing={options.has_reannealing}, ingber={self._is_published})"
         )
 
-    def _start(self, study: Study, indices: Indices) -> "_Chain":
-        seed = seed_of(study, indices.reader.trials[0], self._seed)
-        sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        make = PublishedAnnealing if self._is_published else AdaptiveSimulatedAnnealing
-        return _Chain(make(seed, self._options), sign, self._x0)
-
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        chain = indices.state(proposal, lambda: self._start(study, indices))
+        def start() -> _Chain:
+            seed = seed_of(study, indices.reader.trials[0], self._seed)
+            make = PublishedAnnealing if self._is_published else AdaptiveSimulatedAnnealing
+            sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
+            return _Chain(make(seed, self._options), sign, self._x0)
+
+        chain = indices.state(proposal, start)
         index, key = proposal["index"], draw_key(proposal)
         if index is None:
             index = next(indices.unfinished_indices())
         units = chain.annealing.ask(index, key, proposal["n_pending"])
-        return _Point(chain, index, key, dict(zip(chain.distributions, units, strict=True)))
+        point = dict(zip(chain.distributions, map(float, units), strict=True))
+        return functools.partial(chain.value, index, key, point)
 
 
 @dataclasses.dataclass
@@ -205,74 +201,71 @@ class _Chain:
     def tell(self, index: int | None, trial: FrozenTrial) -> None:
         if trial.state != TrialState.COMPLETE:
             return  # The value of a pruned trial is one of an unfinished training.
-        assert trial.value is not None
         self.names |= trial.distributions.keys()
         units = {}
         for name, distribution in trial.distributions.items():
+            known = self.distributions.get(name)
             if distribution.single():
                 continue
-            if name not in self.distributions:
-                self.distributions = {**self.distributions, name: distribution}
+            if known is None:
+                known = distribution
                 self.annealing.add_coordinate(name, n_choices(distribution), levels(distribution))
-            known = wider = self.distributions[name]
-            if distribution != known:
-                if not can_rescale(distribution, known):
-                    continue
-                # A coordinate's scale is all of the range that its parameter ever had.
-                if (wider := hull(known, distribution)) != known:
-                    self.distributions = {**self.distributions, name: wider}
-                    start, end = (rescale(place, known, wider) for place in (0.0, 1.0))
-                    self.annealing.rescale(name, start, end, levels(wider))
-            units[name] = to_unit(trial.params[name], wider)
+            elif not can_rescale(known, distribution):
+                continue
+            # A coordinate's scale is all of the range that its parameter ever had.
+            elif (wider := hull(known, distribution)) != known:
+                start, end = (rescale(place, known, wider) for place in (0.0, 1.0))
+                self.annealing.rescale(name, start, end, levels(wider))
+                known = wider
+            self.distributions = {**self.distributions, name: known}
+            units[name] = to_unit(trial.params[name], known)
         x = np.array([units.get(name, math.nan) for name in self.distributions])
-        self.annealing.tell(index, x, self.sign * trial.value)
+        self.annealing.tell(index, x, self.sign * trial.values[0])
 
-
-@dataclasses.dataclass
-class _Point:
-    """A point of the annealing as parameters."""
-
-    chain: _Chain
-    index: int
-    key: int
-    units: Mapping[str, float]
-
-    def __call__(self, name: str, distribution: BaseDistribution) -> Any:
-        annealing, x0 = self.chain.annealing, self.chain.x0
-        if self.chain.distributions and (unknown := sorted(x0.keys() - self.chain.names)):
+    def value(
+        self,
+        index: int,
+        key: int,
+        point: Mapping[str, float],
+        name: str,
+        distribution: BaseDistribution,
+    ) -> Any:
+        """Return the value of a parameter at a point of the annealing."""
+        if self.distributions and (unknown := sorted(self.x0.keys() - self.names)):
             raise WrongValueError(
                 f"`x0` has a value for {unknown[0]!r}, a parameter that no trial has: "
-                f"correct it, or leave it out (they have {', '.join(sorted(self.chain.names))})."
+                f"correct it, or leave it out (they have {', '.join(sorted(self.names))})."
             )
-        if name in x0 and not n_choices(distribution):
-            check_number(f"x0[{name!r}]", x0[name])
-        if self.key == 0 and name in x0:
-            if not (n_choices(distribution) or distribution._contains(x0[name])):
-                nearest = nearest_value(x0[name], distribution)
-                warnings.warn(
-                    f"`x0[{name!r}]` is {x0[name]!r}, which is none of the values of "
-                    f"{distribution}: the first trial has {nearest!r} instead.",
-                    stacklevel=2,
-                )
-                return nearest
-            # The internal representation checks the choices of categorical parameters.
-            return distribution.to_external_repr(distribution.to_internal_repr(x0[name]))
-
-        center = math.nan
-        if (known := self.chain.distributions.get(name)) is not None:
-            if known == distribution:
-                return from_unit(float(self.units[name]), distribution)
-            # The range has changed since. Any other change is for Optuna to refuse.
-            if can_rescale(known, distribution):
-                unit = rescale(float(self.units[name]), known, distribution)
-                if 0 <= unit <= 1:
-                    return from_unit(unit, distribution)
-                x = float(annealing.x[list(self.units).index(name)])
-                center = rescale(x, known, distribution)
-        elif name in x0:
-            center = to_unit(x0[name], distribution)
-        n_dims = annealing.n_dims if self.chain.distributions else max(len(x0), 1)
-        unit = annealing.draw(
-            name, n_choices(distribution), center, index=self.index, key=self.key, n_dims=n_dims
+        if key == 0 and name in self.x0:
+            return _start(name, self.x0[name], distribution)
+        center, known = math.nan, self.distributions.get(name)
+        if known is None and name in self.x0:
+            center = to_unit(self.x0[name], distribution)
+        # The range may have changed since. Any other change is for Optuna to refuse.
+        elif known is not None and can_rescale(known, distribution):
+            unit = point[name]
+            if known != distribution:
+                unit = rescale(unit, known, distribution)
+            if known == distribution or 0 <= unit <= 1:
+                return from_unit(unit, distribution)
+            x = float(self.annealing.x[list(point).index(name)])
+            center = rescale(x, known, distribution)
+        n_dims = self.annealing.n_dims if self.distributions else max(len(self.x0), 1)
+        unit = self.annealing.draw(
+            name, n_choices(distribution), center, index=index, key=key, n_dims=n_dims
         )
         return from_unit(unit, distribution)
+
+
+def _start(name: str, value: Any, distribution: BaseDistribution) -> Any:
+    """Return a value of ``x0``, or the nearest one that its parameter can have."""
+    # The internal representation checks the choices of categorical parameters.
+    if n_choices(distribution) or distribution._contains(value):
+        return distribution.to_external_repr(distribution.to_internal_repr(value))
+    nearest = nearest_value(value, distribution)
+    warnings.warn(
+        f"`x0[{name!r}]` is {value!r}, which is none of the values of "
+        f"{distribution}: the first trial has {nearest!r} instead.",
+        stacklevel=2,
+    )
+    return nearest

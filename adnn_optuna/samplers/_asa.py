@@ -23,7 +23,6 @@ import statistics
 
 import numpy as np
 
-from adnn_optuna.samplers._generating import move
 from adnn_optuna.samplers._local_model import PointPool, sensitivities
 from adnn_optuna.samplers._mixed import (
     N_NEAR,
@@ -40,11 +39,12 @@ from adnn_optuna.samplers._mixed import (
     without_nan,
 )
 from adnn_optuna.samplers._random_numbers import ACCEPT, BRANCH, GENERATE, REFINE, uniforms
+from adnn_optuna.samplers._unit_interval import Levels
 
 _MIN_TEMPERATURE = 1e-12  # Below this, (2) is all rounding.
 # The largest Q/D. With it nothing cools before three quarters of the budget, and beyond it the
 # powers of annealing times overflow.
-_MAX_EXPONENT = 20.0
+MAX_EXPONENT = 20.0
 _UNKNOWN_N_TRIALS = 100  # The budget that the schedule is made for if it is unknown.
 _N_COST_SAMPLES = 5  # Number_Cost_Samples
 _N_MODEL_POINTS = 40  # The model is fitted to so many of the points, those nearest to the current.
@@ -61,6 +61,54 @@ _REANNEALING_PERIOD = 10
 _MAX_SENSITIVITY_RATIO = 1e4
 # The same samples are asked for again by each point, and exact sums take most of a replay's time.
 _pstdev = functools.lru_cache(statistics.pstdev)
+
+
+def generating_cdf(y: np.ndarray, temperature: np.ndarray) -> np.ndarray:
+    """Return the probability of a move up to ``y``, the integral of (1)."""
+    # 1/2 + sgn(y)/2 ln(1 + |y|/T) / ln(1 + 1/T)
+    ratio = np.log1p(np.abs(y) / temperature) / np.log1p(1 / temperature)
+    return np.asarray(0.5 + 0.5 * np.copysign(ratio, y))
+
+
+def generating_quantile(u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
+    """Return the move that is exceeded with probability ``1 - u`` (2)."""
+    y = temperature * np.expm1(np.abs(2 * u - 1) * np.log1p(1 / temperature))
+    return np.asarray(np.copysign(y, u - 0.5))
+
+
+def generate(x: np.ndarray, u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
+    """Move coordinates by the part of (1) within [0, 1]: Ingber redraws one that leaves it."""
+    lower = generating_cdf(-x, temperature)
+    upper = generating_cdf(1 - x, temperature)
+    y = generating_quantile(lower + u * (upper - lower), temperature)
+    return np.asarray(np.clip(x + y, 0.0, 1.0))
+
+
+def generate_choice(
+    x: np.ndarray, u: np.ndarray, temperature: np.ndarray, n_choices: np.ndarray
+) -> np.ndarray:
+    """Move categorical coordinates, of which each choice has 1/n_choices of [0, 1].
+
+    The choice changes as often as a numerical coordinate would move by more than half of such
+    an interval; all other choices are then equally likely, as categories have no order.
+    """
+    p_stay = 2 * generating_cdf(0.5 / n_choices, temperature) - 1
+    shift = 1 + np.floor((u - p_stay) / (1 - p_stay) * (n_choices - 1))
+    moved = (np.floor(x * n_choices) + np.minimum(shift, n_choices - 1)) % n_choices
+    return np.where(u < p_stay, x, (moved + 0.5) / n_choices)
+
+
+def move(
+    x: np.ndarray, u: np.ndarray, temperature: np.ndarray, n_choices: np.ndarray
+) -> np.ndarray:
+    """Move coordinates of both kinds, or from anywhere in those that are unknown."""
+    moved = generate(x, u, temperature)
+    columns = n_choices > 0
+    if columns.any():
+        moved[..., columns] = generate_choice(
+            x[columns], u[..., columns], temperature[columns], n_choices[columns]
+        )
+    return np.where(np.isnan(x), u, moved)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +129,8 @@ class Options:
 class AdaptiveSimulatedAnnealing:
     """The state of an annealing, as told so far.
 
-    Points are arrays of one number in [0, 1] for each coordinate, NaN where unknown. Coordinates
-    can be added at any time. What it holds is replaced and never changed: `copy.copy` is enough.
+    Points are arrays of one number in [0, 1] for each coordinate, NaN where unknown. What it holds
+    is replaced and never changed: `copy.copy` is enough.
     """
 
     def __init__(self, seed: int, options: Options) -> None:
@@ -90,7 +138,7 @@ class AdaptiveSimulatedAnnealing:
         self._options = options
         self._names: tuple[str, ...] = ()
         self._n_choices = np.empty(0, dtype=np.int64)
-        self._levels: tuple[tuple[np.ndarray, np.ndarray] | None, ...] = ()
+        self._levels: tuple[Levels, ...] = ()
         self._cost_samples: tuple[float, ...] = ()
         self._pool = PointPool()
         self._k_offsets = np.empty(0)  # The annealing times k_i, less the index of the point.
@@ -100,9 +148,7 @@ class AdaptiveSimulatedAnnealing:
         self.f: float | None = None
         self.k_c = 0
 
-    def add_coordinate(
-        self, name: str, n_choices: int = 0, levels: tuple[np.ndarray, np.ndarray] | None = None
-    ) -> None:
+    def add_coordinate(self, name: str, n_choices: int = 0, levels: Levels = None) -> None:
         """Add a coordinate: numerical, perhaps with levels and bounds between them, or choices."""
         self._names += (name,)
         self._levels += (levels,)
@@ -113,13 +159,7 @@ class AdaptiveSimulatedAnnealing:
         self.x = np.append(self.x, np.nan)
         self._best_x = np.append(self._best_x, np.nan)
 
-    def rescale(
-        self,
-        name: str,
-        start: float,
-        end: float,
-        levels: tuple[np.ndarray, np.ndarray] | None,
-    ) -> None:
+    def rescale(self, name: str, start: float, end: float, levels: Levels) -> None:
         """Give a coordinate another scale, on which 0 and 1 of the old one are these places."""
         i = self._names.index(name)
         self._levels = (*self._levels[:i], levels, *self._levels[i + 1 :])
@@ -141,13 +181,10 @@ class AdaptiveSimulatedAnnealing:
     def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
         """Return c and Q/D (4)."""
         budget = self._options.budget(n_generated)
-        # T is T_0 N^-3 after N points.
         n_cooling = n_dims if n_dims <= _MAX_COOLING_DIMS else _MANY_COOL_AS
-        return self._rate(n_cooling, 3 * math.log(budget), budget)
-
-    def _rate(self, n_dims: int, m: float, anneal_scale: float) -> tuple[float, float]:
-        exponent = min(self._options.quench / n_dims, _MAX_EXPONENT)
-        return m * anneal_scale**-exponent, exponent
+        exponent = min(self._options.quench / n_cooling, MAX_EXPONENT)
+        # T is T_0 N^-3 after N points.
+        return 3 * math.log(budget) * budget**-exponent, exponent
 
     @property
     def n_dims(self) -> int:
@@ -181,15 +218,11 @@ class AdaptiveSimulatedAnnealing:
     ) -> float:
         """Draw a coordinate that the state does not know, about ``x``, from everywhere if NaN."""
         u = uniforms(self._seed, key, GENERATE, name, 1)
-        center = np.clip(np.array([x]), 0.0, 1.0)
-        temperature = self.temperatures(index, n_dims, np.zeros(1))
-        return float(move(center, u, temperature, np.array([n_choices]))[0])
+        center, T = np.clip([x], 0.0, 1.0), self.temperatures(index, n_dims, np.zeros(1))
+        return float(move(center, u, T, np.array([n_choices]))[0])
 
     def ask(self, index: int, key: int, n_pending: int = 0) -> np.ndarray:
-        """Generate a point while the values of some are awaited.
-
-        The index is how far the annealing has come, the key what the random numbers depend on.
-        """
+        """Generate a point while the values of some are awaited."""
         if not self._names:
             return np.empty(0)
         if self._is_finite.any():
@@ -217,10 +250,10 @@ class AdaptiveSimulatedAnnealing:
         return np.asarray(self._generate(x, T, key, 1)[0])
 
     def _ask_mixed(self, index: int, key: int) -> np.ndarray:
-        """Generate a point where coordinates have finitely many values, or conditions.
+        """Generate a point where coordinates have finitely many values, in a branch that is drawn.
 
-        It is in a branch that is drawn. But where this is the best one, and no model of it alone
-        predicts its values better than that of all does, the model of all chooses from anywhere.
+        But where this is the best one, and no model of it alone predicts its values better than
+        that of all does, the model of all chooses from anywhere.
         """
         points, values = self._pool.points, self._pool.values
         conditions = Conditions.of(points, self._is_finite)
@@ -260,12 +293,11 @@ class AdaptiveSimulatedAnnealing:
             is_left = ~is_told(filled, without_nan(points), self._is_finite)
         if model is None:
             return np.asarray(candidates[np.argmax(is_left)])
-        for wanted in (is_left & is_new, is_left):
+        for wanted in (is_left & is_new, is_left, np.ones(size, dtype=bool)):
             if wanted.any():
-                candidates, filled = candidates[wanted], filled[wanted]
                 break
-        row = most_promising(model, filled, explores=index // 2 % 2 == 1)
-        return np.asarray(candidates[row])
+        row = most_promising(model, filled[wanted], explores=index // 2 % 2 == 1)
+        return np.asarray(candidates[wanted][row])
 
     @property
     def _is_on_plateau(self) -> bool:
@@ -309,8 +341,7 @@ class AdaptiveSimulatedAnnealing:
         is_accepted = self._is_accepted(index, f)
         if is_accepted:
             # Coordinates that this point lacks, in a search space that changes, keep their value.
-            self.x = np.where(np.isnan(x), self.x, x)
-            self.f = f
+            self.x, self.f = np.where(np.isnan(x), self.x, x), f
             self.k_c += index is not None
         if self._options.has_reannealing and index is not None:
             self._reanneal_if_due(index)

@@ -1,26 +1,38 @@
 """Walks away from an origin, step by step."""
 
+import dataclasses
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
+from typing import Any, Literal, Self, TypeGuard
 
-from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial
-
-from adnn_optuna._attributes import Proposal, StoredStep
-from adnn_optuna._checks import WrongTypeError, WrongValueError, check_integer, check_number
-from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
-from adnn_optuna.samplers._walk import (
-    Origin,
-    Step,
-    Walk,
-    fixed_parameters,
-    moves,
-    n_steps_inside,
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
 )
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from adnn_optuna._attributes import PROPOSAL, Proposal, StoredStep
+from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
+    check_integer,
+    check_number,
+    check_parameters,
+    check_type,
+)
+from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
+from adnn_optuna.samplers._unit_interval import nearest_value
 
 _logger = logging.getLogger(__name__)
+# A bound is reached even if the sum of many steps is off by rounding, as 0.1 + 0.2 is.
+_TOLERANCE = 1e-9
 
 
 class DeltaStepSampler(IndexedSampler):
@@ -61,13 +73,11 @@ class DeltaStepSampler(IndexedSampler):
 
     Note:
         A new sampler with the same arguments goes on where the study stopped. A step whose worker
-        died is done again; one that failed by itself is not. Of an objective that is not ours,
-        Optuna tells no cause: one that Ctrl-C interrupted in ``study.optimize`` failed by itself,
-        as with :class:`~optuna.samplers.GridSampler`, and ``study.enqueue_trial(trial.params)``
-        does it again. No two workers get the same step. A
-        trial that is asked for when all steps are done or held by others repeats one, with a
-        warning. A step out of the search space is left out of the walk, and with
-        ``accept="always"`` so are those after it.
+        died is done again; one that failed by itself is not, nor one that Ctrl-C interrupted in
+        ``study.optimize``, where the objective is not ours: Optuna tells no cause. No two workers
+        get the same step. A trial that is asked for when all steps are done or held by others
+        repeats the baseline, with a warning. A step out of the search space is left out of the
+        walk, and with ``accept="always"`` so are those after it.
 
     References:
         With ``accept="always"`` and the defaults it is Algorithm 1 of the paper that this package
@@ -92,11 +102,20 @@ class DeltaStepSampler(IndexedSampler):
         accept: Literal["always", "improving"] = "always",
         origin: float | Mapping[str, Any] = 0.0,
     ) -> None:
-        _check_deltas(deltas)
+        if isinstance(deltas, str) or not isinstance(deltas, Sequence):
+            raise WrongTypeError(
+                f"`deltas` must be a sequence of numbers, one for each walk, but is {deltas!r}."
+            )
+        for delta in deltas:
+            check_number("deltas", delta)
+        if not deltas or 0 in deltas:
+            raise WrongValueError(
+                f"`deltas` must have a step for each walk, none of which is 0: {deltas!r}."
+            )
         check_integer("max_steps", max_steps, low=1)
-        if not isinstance(accept, str) or accept not in ("always", "improving"):
+        if accept not in ("always", "improving"):
             raise WrongValueError(f'`accept` must be "always" or "improving", but is {accept!r}.')
-        self._origin = Origin(origin)
+        self._origin = _Origin(origin)
         self._deltas = tuple(float(delta) for delta in deltas)
         self._max_steps = int(max_steps)
         self._accept = accept
@@ -121,94 +140,197 @@ class DeltaStepSampler(IndexedSampler):
         """The index of the last step of the last walk."""
         return len(self._deltas) * self._max_steps
 
+    def _place(self, index: int) -> tuple[int, int]:
+        """Return which walk an index above 0 is of, and which of its steps, both from 0."""
+        return divmod(index - 1, self._max_steps)
+
     def _remember(self, study: Study) -> Indices:
         if self._accept == "improving":
             return super()._remember(study)
-        return _IndicesInside(self._key, self._origin, self._deltas, self._max_steps)
+        return _IndicesInside(self._key, self)
 
     def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep:
         index = proposal["index"]
         if not index:
             return None, 0.0
-        pending = indices.pending()
         if index > self.last_index:
-            repeated = next(indices.unfinished_indices())
-            is_held = repeated in pending and repeated <= self.last_index
             _logger.warning(
                 "All steps of `DeltaStepSampler` are done or held by other workers, so trial %d "
-                "repeats %s.",
+                "repeats the baseline.",
                 proposal["owner"]["trial"],
-                f"step {repeated}" if is_held and repeated else "the baseline",
             )
-            return (is_held and pending[repeated]["step"]) or (None, 0.0)
-        walk, step = divmod(index - 1, self._max_steps)
+            return None, 0.0
+        walk, step = self._place(index)
         if self._accept == "always":
             return None, (step + 1) * self._deltas[walk]
         awaited = [
             other["step"]
-            for of_other, other in sorted(pending.items())
-            if (of_other - 1) // self._max_steps == walk and other["step"] is not None
+            for of_other, other in sorted(indices.pending().items())
+            if self._place(of_other)[0] == walk and other["step"] is not None
         ]
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        start = Walk(self._origin, self._deltas, self._max_steps, sign, indices.reader)
-        return indices.state(proposal, lambda: start).next_step(index, awaited)
+        told = indices.state(proposal, lambda: _Told(self, sign))
+        return told.next_step(walk, awaited, indices.reader.trials)
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        return Step(self._origin, indices.reader.trials, proposal["step"])
+        start, length = proposal["step"] or (None, 0.0)
+        trial = None if start is None else indices.reader.trials[start]
+
+        def value(name: str, distribution: BaseDistribution) -> Any:
+            place = self._origin.value(name, distribution, trial)
+            if isinstance(distribution, CategoricalDistribution):
+                return place
+            return nearest_value(place + length, distribution)
+
+        return value
+
+
+class _Origin:
+    """Where the walks start: one value for all numerical parameters, or a mapping from names."""
+
+    def __init__(self, values: float | Mapping[str, Any]) -> None:
+        by_name = values if isinstance(values, Mapping) else {}
+        default = 0.0 if isinstance(values, Mapping) else values
+        check_parameters("origin", by_name)
+        check_type("`origin`", default, Real, "a number or a mapping from names to values")
+        check_number("origin", default)
+        self._by_name = {name: _normal(by_name[name]) for name in sorted(by_name)}
+        self._default = _normal(default)
+
+    def __repr__(self) -> str:
+        """Return what is the same for equal origins only."""
+        return repr(self._by_name or self._default)
+
+    def value(
+        self, name: str, distribution: BaseDistribution, trial: FrozenTrial | None = None
+    ) -> Any:
+        """Return a parameter's value in a trial, or else the nearest one to the origin."""
+        if trial is not None and name in trial.params:
+            check_distribution_compatibility(trial.distributions[name], distribution)
+            return trial.params[name]
+        if isinstance(distribution, CategoricalDistribution):
+            choice = self._by_name.get(name, distribution.choices[0])
+            return distribution.to_external_repr(distribution.to_internal_repr(choice))
+        return nearest_value(self._by_name.get(name, self._default), distribution)
+
+
+def _normal(value: Any) -> Any:
+    """Return the same of equal numbers, and choices as they are."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return float(value) + 0.0 if is_number else value  # -0.0 + 0.0 is 0.0.
+
+
+def _moves(distribution: BaseDistribution) -> TypeGuard[FloatDistribution | IntDistribution]:
+    """Return whether a parameter can be moved by a step."""
+    return not (isinstance(distribution, CategoricalDistribution) or distribution.single())
 
 
 class _IndicesInside(Indices):
-    """Indices without those whose steps lead out of the search space of all trials so far.
+    """Indices without those whose steps lead out of the search space of all trials so far."""
 
-    A parameter that another sampler fixes does not move, so its range does not matter.
-    """
-
-    def __init__(
-        self, key: str, origin: Origin, deltas: tuple[float, ...], max_steps: int
-    ) -> None:
+    def __init__(self, key: str, walks: DeltaStepSampler) -> None:
         super().__init__(key)
-        self._origin = origin
-        self._deltas = deltas
-        self._max_steps = max_steps
-        # How many steps of each walk are inside of all ranges of a parameter so far.
-        self._n_inside: dict[str, list[float]] = {}
-        self._inside: list[float] = []  # Of all parameters that move.
-        self._fixed: frozenset[str] = frozenset()
+        self._walks = walks
+        self._n_inside = [math.inf for _ in walks._deltas]  # How many steps of each are inside.
 
     def note(self, trial: FrozenTrial) -> None:
         super().note(trial)
-        proposal = self.proposal_of(trial)
-        if proposal is None or proposal["step"] is None:
+        if self.index_of(trial) is None:
             return
-        # As far as it is known: a trial that has just begun has asked for no parameters.
-        step = Step(self._origin, self.reader.trials, proposal["step"])
-        self._fixed |= fixed_parameters(trial, step)
         for name, distribution in trial.distributions.items():
-            if moves(distribution):
-                start = self._origin.value(name, distribution)
-                inside = [n_steps_inside(start, delta, distribution) for delta in self._deltas]
-                self._n_inside[name] = [*map(min, inside, self._n_inside.get(name, inside))]
-        moving = [of_one for name, of_one in self._n_inside.items() if name not in self._fixed]
-        if self._inside != (inside := [min(of_walk) for of_walk in zip(*moving, strict=True)]):
-            self._inside = inside
-            proposed = filter(self.is_proposed, range(self._end))
-            self._gaps = [index for index in proposed if index not in self.results]
+            if not _moves(distribution):
+                continue
+            start = self._walks._origin.value(name, distribution)
+            for walk, delta in enumerate(self._walks._deltas):
+                bound = distribution.high if delta > 0 else distribution.low
+                n_inside = (bound - start) / delta + _TOLERANCE
+                self._n_inside[walk] = min(self._n_inside[walk], n_inside)
 
     def is_proposed(self, index: int) -> bool:
-        walk, step = divmod(index - 1, self._max_steps)
-        return index == 0 or walk >= len(self._inside) or step + 1 <= self._inside[walk]
+        walk, step = self._walks._place(index)
+        return index == 0 or walk >= len(self._n_inside) or step + 1 <= self._n_inside[walk]
 
 
-def _check_deltas(deltas: Any) -> None:
-    if isinstance(deltas, str | bytes | bytearray) or not isinstance(deltas, Sequence):
-        raise WrongTypeError(
-            f"`deltas` must be a sequence of numbers, one for each walk, but is {deltas!r}."
+@dataclasses.dataclass(frozen=True)
+class _Leg:
+    """How far a walk has come: the trial that it stands at, :obj:`None` for the origin."""
+
+    length: float  # Of the next step forward.
+    start: int | None = None
+    best_value: float | None = None
+    is_reversed: bool = False  # The step forward failed, so that the next one leads back.
+
+    @property
+    def next_length(self) -> float:
+        return -self.length if self.is_reversed else self.length
+
+    def after(self, start: int | None, length: float) -> Self:
+        """Return the leg after a step of this length that failed, or whose value is awaited.
+
+        A step from where the walk stood before says nothing of the next one.
+        """
+        if start != self.start:
+            return self
+        is_reversed = (length < 0) != (self.length < 0)
+        size = math.copysign(length, self.length) / (2 if is_reversed else 1)
+        turned = dataclasses.replace(self, length=size, is_reversed=not is_reversed)
+        # Steps are told in any order: the walk turns on from the last one.
+        return max(self, turned, key=lambda leg: (-abs(leg.length), leg.is_reversed))
+
+
+@dataclasses.dataclass
+class _Told:
+    """Walks that keep improving steps only, as told so far; the sign is -1 to maximise."""
+
+    walks: DeltaStepSampler
+    sign: int
+    legs: Mapping[int, _Leg] = dataclasses.field(default_factory=dict)  # By the walk's number.
+    baseline: float = math.inf
+    distributions: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
+
+    def tell(self, index: int | None, trial: FrozenTrial) -> None:
+        if index is None:  # A trial of others is no step.
+            return
+        self.distributions = {**self.distributions, **trial.distributions}
+        is_complete = trial.state == TrialState.COMPLETE
+        value = self.sign * trial.values[0] if is_complete else math.inf
+        if index == 0:
+            self.baseline = value
+            return
+        walk, _ = self.walks._place(index)
+        if walk >= len(self.walks._deltas):  # It was asked for in vain.
+            return
+        leg, (start, length) = self._leg(walk), trial.system_attrs[PROPOSAL]["step"]
+        best_value = self.baseline if leg.best_value is None else leg.best_value
+        # On in the direction that improved.
+        leg = _Leg(length, trial.number, value) if value < best_value else leg.after(start, length)
+        self.legs = {**self.legs, walk: leg}
+
+    def next_step(
+        self, walk: int, awaited: Iterable[StoredStep], trials: Sequence[FrozenTrial]
+    ) -> StoredStep:
+        """Return the next step of a walk, given those whose values are awaited."""
+        leg = self._leg(walk)
+        for step in awaited:
+            leg = leg.after(*step)
+        # Each turn but the first halves the step: after 100, it is no step any more.
+        for _ in range(100):
+            if self._is_inside(leg, trials):
+                break
+            leg = leg.after(leg.start, leg.next_length)
+        return leg.start, leg.next_length
+
+    def _leg(self, walk: int) -> _Leg:
+        return self.legs.get(walk, _Leg(self.walks._deltas[walk]))
+
+    def _is_inside(self, leg: _Leg, trials: Sequence[FrozenTrial]) -> bool:
+        # As far as it is known: a trial that failed early has asked for no parameters.
+        trial = None if leg.start is None else trials[leg.start]
+        length, tolerance = leg.next_length, _TOLERANCE * abs(leg.length)
+        return all(
+            known.low - tolerance
+            <= self.walks._origin.value(name, known, trial) + length
+            <= known.high + tolerance
+            for name, known in self.distributions.items()
+            if _moves(known)
         )
-    if not deltas:
-        raise WrongValueError("`deltas` is empty, but must have the step of at least one walk.")
-    for delta in deltas:
-        check_number("deltas", delta)
-        if delta == 0:
-            raise WrongValueError(
-                f"`deltas` must not contain 0, a step that leads nowhere: {deltas!r}."
-            )

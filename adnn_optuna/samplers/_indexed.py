@@ -20,7 +20,6 @@ one that came and died meanwhile gives way as well, and the first one is the fir
 import abc
 import contextlib
 import copy
-import functools
 import itertools
 import math
 import secrets
@@ -33,16 +32,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import ENDED, PROPOSAL, Ended, Proposal, StoredStep
-from adnn_optuna.samplers._owners import (
-    begin_turn,
-    end_trial,
-    end_turn,
-    is_alive,
-    is_own,
-    is_watched,
-    ownership,
-)
+from adnn_optuna._attributes import ENDED, PROPOSAL, Proposal, StoredStep
+from adnn_optuna.samplers._owners import end_trial, is_alive, is_own, is_watched, ownership
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
@@ -50,10 +41,7 @@ ParameterSource = Callable[[str, "BaseDistribution"], Any]
 
 
 class Replayed(Protocol):
-    """What a sampler knows, as a function of the finished trials that it was told of.
-
-    What is told to a copy, made by :func:`copy.copy`, leaves the other one as it is.
-    """
+    """What a sampler knows of the finished trials; telling a `copy.copy` leaves it as it is."""
 
     def tell(self, index: int | None, trial: FrozenTrial) -> object:
         """Take in a trial with its index, :obj:`None` for a trial of others."""
@@ -70,9 +58,7 @@ class Indices:
         self.reader = TrialReader()
         self.is_constrained = False
         self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
-        # The indices without one, below the first behind all that have.
-        self._gaps: list[int] = []
-        self._end = 0
+        self._n_done = 0  # All indices below have one.
         self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
         # Of how many trials a state was told, without which of them, and the state.
         self._states: list[tuple[int, list[int], Any]] = []
@@ -82,17 +68,18 @@ class Indices:
     def read(self, study: Study) -> None:
         """Look at the study, and end the trials of the dead."""
         news = self.reader.read(study)
-        while dead := [t for t in self.running() if self._is_abandoned(study, t)]:
+        # One that holds no index may have to be enqueued again, by who watches.
+        while dead := [
+            trial
+            for trial in self.running()
+            if self.index_of(trial) is not None or not is_watched(study)
+            if is_alive(trial) is False
+        ]:
             for trial in dead:
                 end_trial(study, trial)
             news += self.reader.read(study)
         for trial in news:
             self.note(trial)
-
-    def _is_abandoned(self, study: Study, trial: FrozenTrial) -> bool:
-        # One that holds no index may have to be enqueued again.
-        is_ended_here = self.index_of(trial) is not None or not is_watched(study)
-        return is_ended_here and is_alive(trial) is False
 
     def index_of(self, trial: FrozenTrial) -> int | None:
         """Return the index of a trial of this sampler, :obj:`None` for others."""
@@ -117,10 +104,6 @@ class Indices:
         if not trial.state.is_finished() or has_died or ended == "interrupted":
             return
         known = self.results.setdefault(index, trial)
-        self._gaps += filter(self.is_proposed, range(self._end, index))
-        self._end = max(self._end, index + 1)
-        if index in self._gaps:
-            self._gaps.remove(index)
         # A worker that was taken for dead and woke up did the same: the lower number counts.
         if trial.number < known.number:
             self.results[index] = trial
@@ -140,17 +123,20 @@ class Indices:
 
     def unfinished_indices(self) -> Iterator[int]:
         """Yield the indices without a result, from the smallest one on."""
-        further = filter(self.is_proposed, itertools.count(self._end))
-        return itertools.chain(self._gaps, further)
+        while self._n_done in self.results:
+            self._n_done += 1
+        left = (i for i in itertools.count(self._n_done) if i not in self.results)
+        return filter(self.is_proposed, left)
 
     def is_proposed(self, index: int) -> bool:
         """Return whether an index is worth a trial."""
         return True
 
-    def free_indices(self) -> Iterator[int]:
-        """Yield those of them that no live trial has."""
+    def free_indices(self, at_most: int) -> list[int]:
+        """Return the first of them that no live trial has."""
         held = self.pending()
-        return (index for index in self.unfinished_indices() if index not in held)
+        free = (index for index in self.unfinished_indices() if index not in held)
+        return [*itertools.islice(free, at_most)]
 
     def holders(self, index: int | None, own_number: int) -> list[int]:
         """Return the numbers of the other trials, also of the dead, that have an index.
@@ -184,10 +170,9 @@ class Indices:
     def state(self, proposal: Proposal, start: Callable[[], State]) -> State:
         """Return a state that was told the trials that a proposal saw; nobody may change it.
 
-        It is told them by their numbers, whatever order they finished in: it is the same in each
-        worker and each new process. It is kept before each trial that was unfinished, and where
-        the replay has come to: it costs no more than the trials since the first one that has
-        finished meanwhile, however long the study is, and even if some trial never ends.
+        It is told them by their numbers, so it is the same in each worker. It is kept before each
+        trial that was unfinished, and where the replay has come to: it costs no more than the
+        trials since the first one that has finished meanwhile, even if some trial never ends.
         """
         n_trials, unfinished = proposal["n_trials"], proposal["unfinished"]
         state: State
@@ -220,8 +205,7 @@ class Indices:
 class IndexedSampler(BaseSampler, abc.ABC):
     """Base class of samplers whose proposals follow from their index and the study's trials.
 
-    A parameter's value does not depend on which others are asked for, nor in which order. So
-    search spaces that change from trial to trial need no special care.
+    A parameter's value does not depend on which others are asked for, nor in which order.
 
     Args:
         key: Trials with the same key are counted together.
@@ -255,8 +239,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def n_free(self, study: Study, at_most: int = 1) -> int:
         """Return how many proposals are neither done nor held by a live trial, or ``at_most``."""
         with self._memory.lock:
-            free = self._look(study).free_indices()
-            return sum(index <= self.last_index for index in itertools.islice(free, at_most))
+            free = self._look(study).free_indices(at_most)
+            return sum(index <= self.last_index for index in free)
 
     def n_before(self, study: Study, index: int) -> int:
         """Return how many proposals before one were not done when a trial last began."""
@@ -264,8 +248,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             indices = self._memory[study]
             if not indices.reader.trials:  # It was used for another study meanwhile.
                 indices = self._look(study)
-            unfinished = indices.unfinished_indices()
-            return sum(1 for _ in itertools.takewhile(index.__gt__, unfinished))
+            return len([*itertools.takewhile(index.__gt__, indices.unfinished_indices())])
 
     def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep | None:
         """Return what is to be stored with a new proposal, beside what it saw."""
@@ -319,7 +302,6 @@ class IndexedSampler(BaseSampler, abc.ABC):
         if study._is_multi_objective():
             return  # Sampling raises: then the trial fails, instead of being left RUNNING.
         with self._memory.lock:
-            begin_turn(study)
             proposal = self._claim(study, trial)
             indices = self._memory[study]
             if indices.is_constrained and not self._has_warned_of_constraints:
@@ -333,9 +315,10 @@ class IndexedSampler(BaseSampler, abc.ABC):
 
     def _claim(self, study: Study, trial: FrozenTrial) -> Proposal:
         """Write, look, choose again."""
-        write: Callable[[str, Any], None] = functools.partial(
-            study._storage.set_trial_system_attr, trial._trial_id
-        )
+
+        def write(name: str, value: Any) -> None:
+            study._storage.set_trial_system_attr(trial._trial_id, name, value)
+
         attrs = trial.system_attrs
         is_fixed = "fixed_params" in attrs or bool(trial.params)
         copied = attrs.get(PROPOSAL) or {}
@@ -354,12 +337,10 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 is_taken = wanted in indices.results or wanted in indices.pending()
                 index = None if is_taken or gave_way else wanted
             else:
-                others = [t for t in indices.running() if t.number != trial.number]
-                choosing = [t for t in others if indices.index_of(t) is None]
-                n_choices = 1 + len(choosing) if gave_way else 1
-                free = indices.free_indices()
+                choosing = [t for t in indices.running() if indices.index_of(t) is None]
+                n_others = sum(other.number != trial.number for other in choosing)
                 # The user's own random numbers are left alone.
-                index = secrets.choice([*itertools.islice(free, n_choices)])
+                index = secrets.choice(indices.free_indices(1 + n_others if gave_way else 1))
             holders = indices.holders(index, trial.number)
             proposal = indices.proposal(trial, index)
             if proposal["step"] is None and index is not None:
@@ -370,8 +351,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             write(PROPOSAL, {**proposal, "index": None})
             gave_way = True
         # A retry of what was done again meanwhile counts for nothing. Others may inherit the note.
-        is_surplus = wanted is not None and index is None
-        ended: Ended | None = "interrupted" if is_surplus else None
+        ended = "interrupted" if wanted is not None and index is None else None
         if attrs.get(ENDED) != ended:
             write(ENDED, ended)
         return proposal
@@ -384,17 +364,14 @@ class IndexedSampler(BaseSampler, abc.ABC):
         Its worker lives then, and nobody stopped it.
         """
         with self._memory.lock:
-            indices = self._memory[study]
-            indices.sources.pop(trial._trial_id, None)
+            self._memory[study].sources.pop(trial._trial_id, None)
         attrs = trial.system_attrs
         # Who finds the trial of a dead worker may end it by `Study.tell`.
         failed_here = state == TrialState.FAIL and is_alive(trial)
         if failed_here and PROPOSAL in attrs and not attrs.get(ENDED):
-            error: Ended = "error"
-            study._storage.set_trial_system_attr(trial._trial_id, ENDED, error)
+            study._storage.set_trial_system_attr(trial._trial_id, ENDED, "error")
         # The trial that is being told is not finished yet, so its own index is not free.
         if self.last_index < math.inf and is_own(trial) and not self.n_free(study):
             # Those who ask and tell stop by themselves, and `study.stop` raises for them.
             with contextlib.suppress(RuntimeError):
                 study.stop()
-        end_turn(study)

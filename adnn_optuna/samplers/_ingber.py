@@ -13,7 +13,8 @@ import statistics
 
 import numpy as np
 
-from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
+from adnn_optuna.samplers._asa import MAX_EXPONENT, AdaptiveSimulatedAnnealing, Options
+from adnn_optuna.samplers._unit_interval import Levels
 
 _ACCEPTED_MODULUS = 100  # Acceptance_Frequency_Modulus
 _GENERATED_MODULUS = 10_000  # Generated_Frequency_Modulus
@@ -32,9 +33,7 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
         self._max_initial_cost_temperature = math.inf
         self._n_accepted_since = 0
 
-    def add_coordinate(
-        self, name: str, n_choices: int = 0, levels: tuple[np.ndarray, np.ndarray] | None = None
-    ) -> None:
+    def add_coordinate(self, name: str, n_choices: int = 0, levels: Levels = None) -> None:
         """Add a coordinate, which is as cold as if it had been there from the start."""
         k_offsets = self._k_offsets
         super().add_coordinate(name, n_choices, levels)
@@ -42,7 +41,8 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
 
     def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
         """Return c and Q/D (4), of a temperature of 1e-5 after 100 points, whatever the budget."""
-        return self._rate(n_dims, -math.log(1e-5), 100.0)
+        exponent = min(self._options.quench / n_dims, MAX_EXPONENT)
+        return -math.log(1e-5) * 100.0**-exponent, exponent
 
     @property
     def _initial_cost_temperature(self) -> float:

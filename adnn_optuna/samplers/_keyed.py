@@ -125,11 +125,7 @@ class KeyedSampler(BaseSampler):
 
 
 class KeyedIndexSampler(IndexedSampler):
-    """Keyed on the index, not the number: one that a kill frees is proposed again as it was.
-
-    Args:
-        keyed: Makes the samplers.
-    """
+    """Keyed on the index, not the number: one that a kill frees is proposed again as it was."""
 
     def __init__(self, keyed: KeyedSampler) -> None:
         super().__init__("keyed")

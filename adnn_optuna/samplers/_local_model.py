@@ -13,10 +13,7 @@ _TAIL_RIDGE = 1e-9  # Keeps the linear part defined where the points lie in a pl
 
 @dataclasses.dataclass(frozen=True)
 class PointPool:
-    """The points that a model is fitted to, one a row: the best ones, and the latest.
-
-    Their number is bounded, and with it the time of a fit, however long the study is.
-    """
+    """The points that a model is fitted to, one a row: a bounded number of the best and latest."""
 
     capacity: int = 200
     points: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0)))
@@ -69,10 +66,7 @@ class LocalModel:
         self.errors = np.empty(0)  # Of the prediction of each value from all others.
 
     def fit(self, values: np.ndarray, *, is_exact: bool = False) -> bool:
-        """Fit values and return whether they tell anything.
-
-        If it need not be exact, it is smoothed where that predicts better.
-        """
+        """Fit values, smoothed where that predicts better; return whether they tell anything."""
         from scipy.linalg import blas, lapack  # It takes as long to import as all of Optuna.
 
         size = np.abs(values).max() or 1.0

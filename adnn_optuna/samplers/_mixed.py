@@ -21,6 +21,7 @@ from typing import Self
 import numpy as np
 
 from adnn_optuna.samplers._local_model import LocalModel, PointPool
+from adnn_optuna.samplers._unit_interval import Levels
 
 # As many as there is time for: what is far tells of other choices.
 N_NEAR = 80
@@ -113,9 +114,7 @@ def without_nan(points: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(points), 0.5, points)
 
 
-def rounded(
-    candidates: np.ndarray, levels: Sequence[tuple[np.ndarray, np.ndarray] | None]
-) -> np.ndarray:
+def rounded(candidates: np.ndarray, levels: Sequence[Levels]) -> np.ndarray:
     """Round coordinates to the values that their parameters can have."""
     candidates = candidates.copy()
     for column, of_column in enumerate(levels):
@@ -128,10 +127,9 @@ def rounded(
 def is_untried(
     candidates: np.ndarray, points: np.ndarray, n_choices: np.ndarray, is_finite: np.ndarray
 ) -> np.ndarray:
-    """Return which coordinates of candidates try what has hardly been tried.
+    """Return which coordinates of candidates try what a model knows nothing of.
 
-    Of a parameter that never had another value, a model knows nothing, and little of a choice that
-    was told once, perhaps with unlucky other parameters.
+    Which is another value of what never moved, or a choice that was told once, perhaps unluckily.
     """
     untried = np.zeros(candidates.shape, dtype=bool)
     for i in np.flatnonzero(is_finite):
@@ -172,10 +170,7 @@ def model_near(
 def model_of(
     branch: Branch, points: np.ndarray, values: np.ndarray, n_choices: np.ndarray
 ) -> LocalModel | None:
-    """Return a model of a branch, if it predicts its values better than that of all points does.
-
-    Each value is predicted from all others.
-    """
+    """Return a model of a branch, if it predicts its values better than that of all points."""
     if len(branch.rows) <= branch.has.sum():
         return None
     filled = without_nan(points)
@@ -186,12 +181,11 @@ def model_of(
         return None
     all_rows = nearest(filled, best, n_choices, N_NEAR)
     of_all = LocalModel(filled[all_rows], n_choices)
-    is_here = np.isin(all_rows, rows)
     if not of_all.fit(values[all_rows]):
         return model
     with np.errstate(over="ignore"):
-        is_better = np.mean(model.errors**2) < np.mean(of_all.errors[is_here] ** 2)
-    return model if is_better else None
+        error_of_all = np.mean(of_all.errors[np.isin(all_rows, rows)] ** 2)
+        return model if np.mean(model.errors**2) < error_of_all else None
 
 
 def nearest(

@@ -43,11 +43,10 @@ class RandomRestartSampler(IndexedSampler):
 
     Note:
         A new sampler goes on where the study stopped, no two workers get the same restart, and
-        that of a worker that died is done again. One that Ctrl-C interrupted in ``study.optimize``
-        counts as failed, where the objective is not ours: ``study.enqueue_trial(trial.params)``
-        does it again. Where ``restart`` begins above 0 or has a step,
-        it takes its values in their order; after the last one it keeps that. An enqueued trial
-        without it gets a random one.
+        that of a worker that died is done again (not one that Ctrl-C interrupted in
+        ``study.optimize``, where the objective is not ours). Where ``restart`` begins above 0 or
+        has a step, it takes its values in their order; after the last one it keeps that. An
+        enqueued trial without it gets a random one.
 
     Args:
         seed: Seed for the other parameters. If :obj:`None`, it follows from the study.

@@ -1,22 +1,14 @@
 """Reading the trials of a growing study, a finished one only once."""
 
-import contextlib
-import functools
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from adnn_optuna._attributes import malformed
-from adnn_optuna._checks import WrongValueError
-
 Kept = TypeVar("Kept")
-
-# Databases list about so many trials, which Optuna sorts each time, while they read a single one.
-_LISTED_MEANWHILE = 2_500
 
 
 class TrialReader:
@@ -32,67 +24,30 @@ class TrialReader:
         """Read all trials and return those that are new or were unfinished, by number."""
         # The storage is asked directly, because some pruners hide trials from samplers. See
         # https://github.com/optuna/optuna/issues/2327.
-        self.was_reset = False
-        if (news := self._read_few(study)) is None:
-            trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-            n_known, last = len(self.trials), self.trials[-1:]
-            is_known = len(trials) >= n_known and all(map(_is_same, last, trials[n_known - 1 :]))
-            self.was_reset = not is_known
-            if self.was_reset:
-                self.trials, self.unfinished = [], {}
-            news = [trials[number] for number in self.unfinished] + trials[len(self.trials) :]
-        for trial in news:
-            check_attributes(study, trial)
-        for trial in news:
-            self.trials[trial.number : trial.number + 1] = [trial]
+        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        n_known, last = len(self.trials), self.trials[-1:]
+        is_known = len(trials) >= n_known and all(map(_is_same, last, trials[n_known - 1 :]))
+        self.was_reset = not is_known
+        if self.was_reset:
+            n_known, self.unfinished = 0, {}
+        news = [trials[number] for number in self.unfinished] + trials[n_known:]
+        self.trials = trials
         self.unfinished = {t.number: t for t in news if not t.state.is_finished()}
         return news
-
-    def _read_few(self, study: Study) -> list[FrozenTrial] | None:
-        """Read one by one what may have changed, :obj:`None` where listing all is faster.
-
-        Storages list the trials anew each time, which takes the longer the more of them there are.
-        """
-        n_known, storage = len(self.trials), study._storage
-        ids = [trial._trial_id for trial in self.unfinished.values()]
-        n_few = n_known // _LISTED_MEANWHILE
-        if len(ids) > n_few or not n_few:
-            return None
-        id_of = functools.partial(storage.get_trial_id_from_study_id_trial_number, study._study_id)
-        try:
-            if not _is_same(self.trials[-1], storage.get_trial(id_of(n_known - 1))):
-                return None
-            with contextlib.suppress(KeyError):  # That of a number which is not given yet.
-                while len(ids) <= n_few:
-                    ids.append(id_of(n_known + len(ids) - len(self.unfinished)))
-            if len(ids) > n_few:
-                return None
-            return [storage.get_trial(trial_id) for trial_id in ids]
-        except KeyError:  # The study was deleted.
-            return None
 
 
 def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
     """Return whether a trial was read again, and not one of another study in its place."""
-    if old._trial_id != new._trial_id:
-        return False
     # SQLite gives the ids of deleted trials to new ones, but those start later. One that was
     # waiting may have started since.
-    before, now = old.datetime_start, new.datetime_start
-    if before is None or before == now:
-        return True
-    # A trial just begun is known to the microsecond, and later read as what MySQL keeps of it.
-    if now is None or now.microsecond:
-        return False
-    return abs(now.timestamp() - before.timestamp()) < 1
+    began = old.datetime_start
+    return old._trial_id == new._trial_id and began in (None, new.datetime_start)
 
 
 class PerStudy(Generic[Kept]):
     """What is kept in memory of the study that was asked for last, only to save time.
 
-    One place, and not one for each study: an object that is used for many studies keeps nothing
-    of those before. A copy, also one in another process, begins with nothing. Threads that share
-    it hold its lock meanwhile.
+    A copy, also one in another process, begins with nothing. Threads hold its lock meanwhile.
     """
 
     def __init__(self, create: Callable[[Study], Kept]) -> None:
@@ -113,20 +68,6 @@ class PerStudy(Generic[Kept]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._create,)
-
-
-def check_attributes(study: Study, of: FrozenTrial | Mapping[str, Any]) -> None:
-    """Refuse a trial, or a study by its own, whose attributes of ours are not as stored."""
-    if isinstance(of, FrozenTrial):
-        name = malformed(of.system_attrs) or malformed(of.user_attrs)
-        where = f"trial {of.number} of "
-    else:
-        name, where = malformed(of), ""
-    if name is not None:
-        raise WrongValueError(
-            f"The attribute {name!r} of {where}the study {study.study_name!r} is not what "
-            "adnn_optuna stores there: another program wrote it, so use another study name."
-        )
 
 
 def beginning(trial: FrozenTrial) -> str:

@@ -11,6 +11,12 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+Levels = tuple[np.ndarray, np.ndarray] | None
+"""Where the values of a numerical parameter are in [0, 1], and the bounds between them.
+
+It is :obj:`None` for those with more than a thousand values, and for categorical ones.
+"""
+
 _MAX_LEVELS = 1000  # With more values, a parameter is as good as continuous.
 
 
@@ -25,8 +31,7 @@ def to_unit(value: Any, distribution: BaseDistribution) -> float:
     low, high, is_log = _bounds(distribution)
     if is_log:
         value = math.log(max(value, math.ulp(0.0)))
-    width = high / 2 - low / 2  # The whole may be more than the largest number.
-    return float((value / 2 - low / 2) / width) if width else 0.5
+    return float((value - low) / (high - low)) if high > low else 0.5
 
 
 def from_unit(unit: float, distribution: BaseDistribution) -> Any:
@@ -37,11 +42,8 @@ def from_unit(unit: float, distribution: BaseDistribution) -> Any:
     return nearest_value(_value_at(unit, distribution), distribution)
 
 
-def levels(distribution: BaseDistribution) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return where the values of a numerical distribution are in [0, 1], and what divides them.
-
-    It is :obj:`None` for those with more than a thousand values, and for categorical ones.
-    """
+def levels(distribution: BaseDistribution) -> Levels:
+    """Return the levels of a distribution."""
     step = getattr(distribution, "step", None)
     if step is None:
         return None
@@ -78,8 +80,7 @@ def rescale(unit: float, old: BaseDistribution, new: BaseDistribution) -> float:
 
 def _value_at(unit: float, distribution: BaseDistribution) -> float:
     low, high, is_log = _bounds(distribution)
-    width = high - low
-    value = low + unit * width if math.isfinite(width) else (1 - unit) * low + unit * high
+    value = low + unit * (high - low)
     return math.exp(value) if is_log else value
 
 

@@ -25,7 +25,6 @@ from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.engine import storages
-from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import StorageError, open_storage, patiently
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 # What is asked and told here is over in a moment.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 
-PROPOSED = {"sampler": "a", "index": 0, "n_trials": 0, "unfinished": [], "n_pending": 0}
-PROPOSED |= {"step": None, "owner": {"trial": 3, "host": "", "process": 1, "start": "", "run": ""}}
 SPACE = {"x": optuna.distributions.FloatDistribution(-10, 10)}
 
 
@@ -521,66 +518,3 @@ def test_a_study_that_is_deleted_under_a_search_is_told(tmp_path: Path, in_memor
 
     with pytest.raises(StorageError, match=r"^The study 's' was deleted while it was run, and"):
         make_quick(None, storage=storage, pruner=Deleting(delete))
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("adnn:proposal", {"sampler": "annealing"}),
-        ("adnn:proposal", "x"),
-        ("adnn:proposal", {**PROPOSED, "owner": {"trial": 0}}),
-        ("adnn:proposal", {**PROPOSED, "unfinished": [None]}),
-        ("adnn:proposal", {**PROPOSED, "step": [0]}),
-        ("adnn:owner", {"trial": 0}),
-        ("adnn:ended", ["error"]),
-        ("adnn:elapsed", "soon"),
-        ("adnn:elapsed", True),
-        ("adnn:metrics", {"val_accuracy": "high"}),
-        ("adnn:trained", {"seconds": 1.0}),
-    ],
-)
-def test_what_another_program_wrote_to_a_trial_is_told(name: str, value: Any) -> None:
-    study = make_quick(None).study
-    is_system = name in {"adnn:proposal", "adnn:owner", "adnn:ended"}
-    study.add_trial(
-        optuna.create_trial(
-            value=2.0,
-            params=study.best_params,
-            distributions=study.best_trial.distributions,
-            system_attrs={name: value} if is_system else {},
-            user_attrs={} if is_system else {name: value},
-        )
-    )
-    said = f"^The attribute '{name}' of trial 3 of the study 's' is not what adnn_optuna stores"
-    for look in (
-        lambda: make_quick(None, storage=study._storage, max_trial=9),
-        lambda: study.optimize(make_objective(), n_trials=1),
-        lambda: adnn.MaxTimeCallback(1).reached(study),
-        lambda: record_of(study).proposers,
-    ):
-        with pytest.raises(ValueError, match=said):
-            look()
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("adnn:config", {"seed": 0}),
-        ("adnn:search", "annealing"),
-        ("adnn:baseline", "high"),
-        ("adnn:baseline_metrics", [0.5]),
-        ("adnn:runs/1", {"began": ""}),
-        ("adnn:test/1", {"trial": 0}),
-        ("adnn:stop_reason", 3),
-    ],
-)
-def test_what_another_program_wrote_to_a_study_is_told(name: str, value: Any) -> None:
-    study = make_quick(None).study
-    study.set_user_attr(name, value)
-    said = f"^The attribute '{name}' of the study 's' is not what adnn_optuna stores"
-    for look in (
-        lambda: record_of(study),
-        lambda: make_quick(None, storage=study._storage, max_trial=9),
-    ):
-        with pytest.raises(ValueError, match=said):
-            look()

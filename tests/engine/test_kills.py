@@ -180,7 +180,7 @@ def test_a_factory_may_wrap_a_sampler_of_ours() -> None:
         return optuna.samplers.PartialFixedSampler({"y": 0.0}, inner)
 
     run, study = loop_of(InMemoryStorage(), fixed, max_trial=6)
-    with run_of_trials(study):
+    with run_of_trials():
         for _ in range(6):
             run._round()
     assert len(dict(done(study))) == 6
@@ -201,7 +201,7 @@ def test_an_objective_stops_its_study_as_in_optimize() -> None:
 def test_what_a_limit_cuts_off_is_done_where_the_study_goes_on() -> None:
     storage = InMemoryStorage()
     run, study = loop_of(storage, "random", max_trial=2)
-    with run_of_trials(study):
+    with run_of_trials():
         assert run._next() == (None, 1)
         run._tell(run._ask(1), [Outcome("timeout")], time.monotonic())
     assert study.trials[0].state == TrialState.PRUNED
@@ -270,7 +270,7 @@ def test_a_study_is_not_exhausted_while_others_do_the_rest(
         return n_free(*args, **kwargs)
 
     monkeypatch.setattr(DeltaStepSampler, "n_free", late)
-    with run_of_trials(study):
+    with run_of_trials():
         assert run._next() == (None, 0)
         for number in range(2):
             study.tell(number, 0.0)
@@ -290,7 +290,7 @@ def test_what_others_elsewhere_have_begun_counts_also_where_its_state_was_read_b
     other = study.ask({"x": X})
     owner = {**ownership(other), "host": "elsewhere"}
     study._storage.set_trial_system_attr(other._trial_id, OWNER, owner)
-    with run_of_trials(study):
+    with run_of_trials():
         assert not run._ask(1)
 
 
@@ -350,7 +350,7 @@ def test_the_last_trial_is_of_the_smallest_index(
     [other] = study.trials
     proposal = {**other.system_attrs[PROPOSAL], "index": index}
     study._storage.set_trial_system_attr(other._trial_id, PROPOSAL, proposal)
-    with run_of_trials(study):
+    with run_of_trials():
         numbers = [trial.number for trial in run._ask(1)]
     assert [index_of(study.trials[number]) for number in numbers] == kept
 

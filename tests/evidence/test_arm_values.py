@@ -26,9 +26,7 @@ class TestUnits:
             ([[1000.0, 1000.001]], 5),  # But nine digits at the most.
             ([[0.1] * 5], 4),  # Of which the standard deviation is 1.6e-17.
             ([[1e6, 2e6]], 0),
-            ([[1e300, 2e300]], 3),  # As 1.000e+300.
             ([[0.91, 0.92, 1e20], [1e20, 0.9]], 5),
-            ([[1e-300, 2e-300]], 3),
             ([[1e-9, 2e-9]], 12),
             ([[7.0]], 4),
             ([[7.0, 7.0]], 4),
@@ -42,14 +40,6 @@ class TestUnits:
         arms = [np.array([0.5, 0.7, 0.9]), np.array([0.5004, 0.7005, 0.9003])]
         assert unit_of_values(arms).digits == 3
         assert unit_of_values(arms, are_paired=True).digits == 6
-
-    def test_write_what_is_huge_or_tiny_with_an_exponent(self) -> None:
-        for size in (1e-320, 1e-300, 1e200, 1e300):
-            unit = unit_of_values([[size, 2 * size]])
-            assert len(unit.value(size)) < 40
-            for said in (unit.value(size), unit.gain(size)):
-                assert float(said.replace(" ×1", "")) == pytest.approx(size, rel=0.01)
-        assert unit.interval(size, 2 * size) == "+1.000 to +2.000 ×1e+300"
 
     def test_are_plain_where_nothing_is_known(self) -> None:
         for arms in ([], [[]], [[0.0, 0.0]], [[math.nan, math.inf]]):

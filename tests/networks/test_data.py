@@ -602,7 +602,7 @@ def test_a_missing_npz_file_is_named(tmp_path: Path) -> None:
 # Loading again.
 
 
-@pytest.mark.parametrize("home", ["~no-such-user", "~\0", "~\ud800"])
+@pytest.mark.parametrize("home", ["~no-such-user"])
 def test_the_home_of_nobody_is_no_folder(home: str) -> None:
     with pytest.raises(FileNotFoundError, match="There is no file"):
         load_dataset(f"{home}/mine.npz")

@@ -90,13 +90,6 @@ def test_each_value_of_a_finite_parameter_is_equally_likely() -> None:
         assert {values.count(value) for value in values} == {200}
 
 
-def test_a_range_wider_than_the_largest_number() -> None:
-    wide = FloatDistribution(-1.5e308, 1e308)
-    assert (from_unit(0.0, wide), from_unit(1.0, wide)) == (-1.5e308, 1e308)
-    for value in (-1.5e308, -1.0, 0.0, 3e307, 1e308):
-        assert from_unit(to_unit(value, wide), wide) == pytest.approx(value, abs=1e293)
-
-
 def test_rescale() -> None:
     assert rescale(0.5, FloatDistribution(0, 1), FloatDistribution(0, 2)) == 0.25
     assert rescale(1.5, FloatDistribution(0, 1), FloatDistribution(1, 2)) == 0.5
@@ -136,9 +129,7 @@ def test_the_range_of_two_distributions() -> None:
     assert hull(DISTRIBUTIONS[-1], IntDistribution(3, 9)) == DISTRIBUTIONS[-1]
 
 
-def test_a_range_of_hardly_any_width() -> None:
-    tiny = FloatDistribution(0, 5e-324)
-    assert to_unit(0.0, tiny) == 0.5
+def test_zero_is_below_a_logarithmic_range() -> None:
     assert to_unit(0.0, FloatDistribution(1e-9, 1, log=True)) < 0
 
 
@@ -440,7 +431,6 @@ def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
             {"x0": [0.5]},
             "^`x0` must be a mapping from names to values, but is .0.5. of type list.$",
         ),
-        ({"x0": {1: 0.5}}, "The names in `x0` must be strings, but one is 1 of type int"),
         ({"quench": "1"}, "`quench` must be a number"),
         ({"reannealing": "no"}, "`reannealing` must be True or False, but is 'no' of type str.$"),
         ({"ingber": 3}, "`ingber` must be True or False, but is 3 of type int"),
@@ -449,19 +439,6 @@ def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
 def test_refuses_wrong_types(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         Annealing(**arguments)
-
-
-@pytest.mark.parametrize("n_before", [0, 1])
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS[:-1])
-@pytest.mark.parametrize("value", ["0.5", None, True])
-def test_refuses_a_choice_as_the_start_of_a_number(
-    distribution: BaseDistribution, value: Any, n_before: int
-) -> None:
-    study = optuna.create_study(sampler=Annealing(x0={"x": value}))
-    for _ in range(n_before):
-        study.ask()
-    with pytest.raises(TypeError, match=f"`x0.'x'.` must be a number, but is {value!r} of type"):
-        study.ask()._suggest("x", distribution)
 
 
 class TestFinitelyManyValues:

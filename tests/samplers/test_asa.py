@@ -11,8 +11,9 @@ import pytest
 from optuna.distributions import IntDistribution
 from scipy import integrate, interpolate, stats
 
-from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
-from adnn_optuna.samplers._generating import (
+from adnn_optuna.samplers._asa import (
+    AdaptiveSimulatedAnnealing,
+    Options,
     generate,
     generate_choice,
     generating_cdf,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
-from optuna.samplers import PartialFixedSampler
 
 from adnn_optuna._attributes import PROPOSAL
 from adnn_optuna.samplers import DeltaStepSampler
@@ -167,20 +166,6 @@ def test_asking_for_more_repeats_the_baseline(caplog: pytest.LogCaptureFixture) 
     )
 
 
-def test_a_step_that_another_worker_holds_is_repeated_only_if_nothing_else_is_left(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    sampler = DeltaStepSampler(deltas=(0.1,), max_steps=2)
-    study = optuna.create_study(sampler=sampler)
-    trials = [study.ask() for _ in range(4)]
-    assert [trial.suggest_float("x", 0, 1) for trial in trials] == [0.0, 0.1, 0.2, 0.0]
-    study.tell(trials[0], 0.0)
-    study.tell(trials[1], 0.0)
-    assert study.ask().suggest_float("x", 0, 1) == 0.2
-    assert not sampler.is_exhausted(study)
-    assert "repeats step 2" in caplog.text
-
-
 def test_threads_do_each_step_once(caplog: pytest.LogCaptureFixture) -> None:
     study = optuna.create_study(sampler=DeltaStepSampler(max_steps=20))
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_jobs=4)
@@ -226,7 +211,6 @@ def test_steps_are_stored_by_the_same_names_as_ever() -> None:
 
 def test_different_origins_are_different_walks() -> None:
     origins: list[Any] = [0.0, 0.5, {"x": 0}, {"y": 0}, {"x": 0.5}, {"x": "0"}, {"x": False}]
-    origins += [{"x": 2**53}, {"x": 2**53 + 1}]
     samplers = [DeltaStepSampler(origin=origin) for origin in origins]
     assert len({key_of(sampler) for sampler in samplers}) == len(origins)
 
@@ -249,10 +233,10 @@ def test_pickling_and_repr() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"deltas": ()}, "^`deltas` is empty, but must have the step of at least one walk.$"),
+        ({"deltas": ()}, r"^`deltas` must have a step for each walk, none of which is 0: \(\).$"),
         (
             {"deltas": (0.1, 0.0)},
-            r"^`deltas` must not contain 0, a step that leads nowhere: \(0.1, 0.0\).$",
+            r"^`deltas` must have a step for each walk, none of which is 0: \(0.1, 0.0\).$",
         ),
         ({"deltas": (math.nan,)}, "`deltas` must be a finite number, but is nan"),
         ({"max_steps": 0}, "`max_steps` must be at least 1, but is 0"),
@@ -281,14 +265,12 @@ def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
         ({"deltas": "0.1"}, "`deltas` must be a sequence of numbers"),
         ({"deltas": ("0.1",)}, "`deltas` must be a number, but is '0.1' of type str"),
         ({"max_steps": 2.0}, "`max_steps` must be an integer"),
-        ({"deltas": b"ab"}, "`deltas` must be a sequence of numbers"),
         (
             {"origin": "0"},
             "^`origin` must be a number or a mapping from names to values, but is '0' of type str",
         ),
         ({"origin": None}, "`origin` must be a number or a mapping from names to values"),
         ({"origin": True}, "`origin` must be a number or a mapping from names to values"),
-        ({"origin": {1: 2, "x": 0}}, "The names in `origin` must be strings, but one is 1 of"),
     ],
 )
 def test_refuses_wrong_types(arguments: dict[str, Any], message: str) -> None:
@@ -357,15 +339,6 @@ def test_how_many_steps_are_free() -> None:
     assert not sampler.is_exhausted(study)
 
 
-@pytest.mark.parametrize("value", ["a", None, True])
-def test_refuses_a_choice_as_the_origin_of_a_number(value: Any) -> None:
-    study = optuna.create_study(sampler=DeltaStepSampler(origin={"x": value}))
-    study.ask().suggest_categorical("x", [0, value])
-    study = optuna.create_study(sampler=DeltaStepSampler(origin={"x": value}))
-    with pytest.raises(TypeError, match=f"`origin.'x'.` must be a number, but is {value!r}"):
-        study.ask().suggest_float("x", 0, 1)
-
-
 @pytest.mark.parametrize("accept", ["always", "improving"])
 def test_refuses_parameters_that_change_their_kind(accept: Any) -> None:
     study = optuna.create_study(sampler=DeltaStepSampler(accept=accept))
@@ -380,17 +353,3 @@ def test_refuses_parameters_that_change_their_kind(accept: Any) -> None:
     with pytest.raises(ValueError, match="different distribution kind"):
         study.optimize(objective)
     assert len(study.trials) == 3
-
-
-@pytest.mark.parametrize("x", [0.0, 0.1, 0.3])
-@pytest.mark.parametrize("accept", ["always", "improving"])
-def test_a_parameter_that_is_fixed_does_not_end_the_walk(accept: Any, x: float) -> None:
-    walk = DeltaStepSampler(deltas=(0.1,), max_steps=15, accept=accept)
-    study = optuna.create_study(sampler=PartialFixedSampler({"x": x}, walk))
-
-    def objective(trial: optuna.Trial) -> float:
-        trial.suggest_float("x", 0, 0.3)
-        return -trial.suggest_float("y", 0, 2)
-
-    study.optimize(objective)
-    assert [t.params["y"] for t in study.trials] == pytest.approx([0.1 * t for t in range(16)])

@@ -65,10 +65,6 @@ def trial_that_started(start: datetime | None) -> optuna.trial.FrozenTrial:
         (NOON, None, False),
         (NOON, NOON + timedelta(microseconds=1), False),
         (NOON, NOON + timedelta(seconds=1), False),
-        # MySQL keeps whole seconds.
-        (NOON + timedelta(seconds=0.6), NOON, True),
-        (NOON + timedelta(seconds=0.6), NOON + timedelta(seconds=1), True),
-        (NOON + timedelta(seconds=0.6), NOON + timedelta(seconds=2), False),
     ],
 )
 def test_when_a_trial_started(
