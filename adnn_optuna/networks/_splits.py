@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Sequence
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ def split_size(where: str, name: str, size: float | None, n: int, *, is_given: b
     size = DEFAULT_FRACTION if size is None else size
     if is_integer(size) and 0 <= size < n:
         return int(size)
-    if isinstance(size, Real) and not isinstance(size, Integral) and 0 <= size < 1:
+    if isinstance(size, float) and 0 <= size < 1:
         # A fraction above 0 asks for a split, so it gets one.
         return max(round(size * n), 1) if size > 0 else 0
     raise WrongValueError(
@@ -75,11 +74,12 @@ def stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
 def checked_groups(where: str, name: str, values: Any, n: int) -> NDArray[np.intp]:
     """Return the number of the group of each of n samples, in the order of the groups' names."""
     groups = plain(where, name, values)
-    n_missing = int(np.isnan(groups).sum()) if groups.dtype.kind == "f" else 0
-    if groups.shape != (n,) or n_missing:
-        has = f"lacks {n_missing} values" if n_missing else f"has the shape {groups.shape}"
-        said = f"{where}: {name} {has}, but must name one for each of {n} samples"
-        raise WrongValueError(f"{said}.")
+    lacks_some = groups.dtype.kind == "f" and np.isnan(groups).any()
+    if groups.shape != (n,) or lacks_some:
+        raise WrongValueError(
+            f"{where}: {name} has the shape {groups.shape}, but must name one for each of {n} "
+            "samples: replace what is missing."
+        )
     return np.unique(groups, return_inverse=True)[1]
 
 

@@ -80,46 +80,48 @@ class Dataset:
 
     def __post_init__(self) -> None:
         where, n = f"Dataset {self.name!r}", self.num_classes
+        checked: dict[str, Any] = {}
         if n is not None:
-            object.__setattr__(self, "num_classes", _arrays.checked_number(where, n))
+            checked["num_classes"] = _arrays.checked_number(where, n)
         if self.preprocessing == Preprocessing() and getattr(self.x_train, "dtype", 0) == np.uint8:
-            object.__setattr__(self, "preprocessing", preprocessing.PIXELS)
+            checked["preprocessing"] = preprocessing.PIXELS
         for split in _SPLITS:
-            x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
-            x = _arrays.checked_inputs(where, f"x_{split}", x, np.float32)
-            x = preprocessing.PIXELS.scaled(where, x) if x.dtype == np.uint8 else x
-            task = "regression" if self.num_classes is None else "classification"
+            x = _arrays.checked_inputs(where, f"x_{split}", getattr(self, f"x_{split}"))
+            task = "regression" if n is None else "classification"
+            y = getattr(self, f"y_{split}")
             y = _arrays.read_targets(where, f"_{split}", y, task, len(x))
-            if self.num_classes is not None:
-                y = _arrays.encoded_labels(where, f"y_{split}", y, range(self.num_classes))
+            if n is not None:
+                y = _arrays.encoded_labels(where, f"y_{split}", y, range(n))
             if len(y) == 0 and split != "val":
                 raise WrongValueError(f"{where}: x_{split} is empty: give at least one sample.")
-            y_type = np.float32 if n is None else np.int32
-            for kind, array, dtype in (("x", x, np.float32), ("y", y, y_type)):
-                key = f"{kind}_{split}"
-                object.__setattr__(self, key, _arrays.read_only(array, dtype))
-                if array.shape[1:] != (wanted := getattr(self, f"{kind}_train").shape[1:]):
+            x = preprocessing.PIXELS.scaled(where, x) if x.dtype == np.uint8 else x
+            checked[f"x_{split}"] = _arrays.read_only(x, np.float32)
+            checked[f"y_{split}"] = _arrays.read_only(y, np.float32 if n is None else np.int32)
+            for kind in "xy":
+                found, wanted = (checked[f"{kind}_{s}"].shape[1:] for s in (split, "train"))
+                if found != wanted:
                     raise WrongValueError(
-                        f"{where}: a sample of {key} has the shape {array.shape[1:]}, one of "
+                        f"{where}: a sample of {kind}_{split} has the shape {found}, one of "
                         f"{kind}_train {wanted}: all splits need the same."
                     )
-        self._keep_weights_and_groups(where)
+        checked |= self._weights_and_groups(where)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
-    def _keep_weights_and_groups(self, where: str) -> None:
-        if self.weight_train is not None:
-            weight = self.weight_train
+    def _weights_and_groups(self, where: str) -> dict[str, Any]:
+        checked: dict[str, Any] = {}
+        weight, groups = self.weight_train, self.groups_test
+        if self.drawn and not (weight is None and groups is None):
+            raise WrongValueError(f"{where}: samples with weights or groups stay: omit drawn.")
+        if weight is not None:
             weight = _arrays.checked_weights(where, "weight_train", weight, len(self.y_train))
             if not weight.any():
                 raise WrongValueError(f"{where}: all training samples have the weight 0.")
-            if self.drawn:
-                raise WrongValueError(f"{where}: training samples with weights stay: omit drawn.")
-            object.__setattr__(self, "weight_train", _arrays.read_only(weight, np.float32))
-        if self.groups_test is not None:
-            groups, n = self.groups_test, len(self.y_test)
-            groups = _splits.checked_groups(where, "groups_test", groups, n)
-            if self.drawn:
-                raise WrongValueError(f"{where}: test samples with groups stay: omit drawn.")
-            object.__setattr__(self, "groups_test", _arrays.read_only(groups, np.intp))
+            checked["weight_train"] = _arrays.read_only(weight, np.float32)
+        if groups is not None:
+            groups = _splits.checked_groups(where, "groups_test", groups, len(self.y_test))
+            checked["groups_test"] = _arrays.read_only(groups, np.intp)
+        return checked
 
     def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         # By way of the constructor, since unpickled and deep-copied arrays can be written to.
@@ -131,12 +133,10 @@ class Dataset:
 
         Images have channels, or are as high as wide, or of uint8 pixels.
         """
-        height, *others = self.x_train.shape[1:]
-        factor = self.preprocessing.factor
-        is_pixels = len(others) == 1 and factor == preprocessing.PIXELS.factor
-        has_one_scale = not isinstance(factor, tuple) or len(factor) == 1
-        is_square = others == [height] and has_one_scale
-        return "images" if len(others) == 2 or is_square or is_pixels else "examples"
+        shape = self.x_train.shape[1:]
+        is_of_pixels = self.preprocessing.factor == preprocessing.PIXELS.factor
+        is_image = len(shape) == 2 and (shape[0] == shape[1] or is_of_pixels)
+        return "images" if is_image or len(shape) == 3 else "examples"
 
     @property
     def task(self) -> Task:
@@ -274,22 +274,24 @@ class Dataset:
         where = f"Dataset {name!r}"
         choices = ("scale", scale, Scale), ("task", task, Task), ("missing", missing, Missing)
         for key, value, known in (*choices, ("rare", rare, Rare)):
-            if not isinstance(value, str) or value not in get_args(known):
+            if value not in get_args(known):
                 said = f"{where}: {key} is {value!r:.100}, but must be one of"
                 raise WrongValueError(f"{said} {', '.join(get_args(known))}.")
-        impute = missing == "impute"
+        if task == "regression" and (num_classes, class_weight) != (None, None):
+            said = "a regression has no num_classes and no class_weight"
+            raise WrongValueError(f"{where}: {said}: omit them.")
         given = {"": (x, y), "_val": (x_val, y_val), "_test": (x_test, y_test)}
-        duplicates.warn_of_order(where, "x", x, {"sample_weight": sample_weight, "groups": groups})
         columns = preprocessing.columns_of(where, x, merges=rare == "other")
-        inputs, labels = {}, {}
+        impute = missing == "impute"
+        inputs, labels, classes = {}, {}, None
         for s, (x_given, y_given) in given.items():
             if (x_given is None) != (y_given is None):
                 raise WrongValueError(f"{where}: give both x{s} and y{s}.")
-            duplicates.warn_of_order(where, f"x{s}", x_given, {f"y{s}": y_given})
-            if x_given is not None or not s:
+            if x_given is not None:
                 inputs[s] = columns.encoded(x_given, where, f"x{s}", may_lack=impute)
                 labels[s] = _arrays.read_targets(where, s, y_given, task, len(inputs[s]))
-        labels, classes = _arrays.encoded(where, labels, task, num_classes)
+        if task == "classification":
+            labels, classes = _arrays.encoded(where, labels, num_classes)
         x, y = inputs.pop(""), labels.pop("")
         n = len(y)
         asked = {"_test": ("test_size", test_size), "_val": ("validation_size", validation_size)}
@@ -300,16 +302,14 @@ class Dataset:
             _arrays.check_trained(where, y[rows["train"]], classes)
         options = {"class_weight": class_weight, "sample_weight": sample_weight}
         weight = _arrays.weights(where, y, rows["train"], classes, **options)
-        fields: dict[str, Any] = {"weight_train": weight}
-        for split in _SPLITS:
-            fields[f"x_{split}"] = inputs.get(f"_{split}", x[rows[split]])
-            fields[f"y_{split}"] = labels.get(f"_{split}", y[rows[split]])
+        of_splits = {s: inputs.get(f"_{s}", x[rows[s]]) for s in _SPLITS}
+        fields = {f"y_{s}": labels.get(f"_{s}", y[rows[s]]) for s in _SPLITS}
         targets = fields["y_train"] if task == "regression" else None
-        of_splits = [fields[f"x_{s}"] for s in _SPLITS]
-        columns, of_splits = preprocessing.completed(where, columns, of_splits, impute=impute)
-        fitted = preprocessing.fitted(where, columns, scale, of_splits, targets)
-        for split, x in zip(_SPLITS, of_splits, strict=True):
-            fields[f"x_{split}"] = fitted.scaled(f"{where}: x_{split}", x)
+        fitted, scaled = preprocessing.fitted(
+            where, columns, of_splits, targets, scale=scale, impute=impute
+        )
+        fields |= {f"x_{s}": values for s, values in scaled.items()}
+        fields |= {"weight_train": weight, "preprocessing": fitted}
         if group is not None and "_test" not in inputs:
             fields["groups_test"] = group[rows["test"]]
         if group is None and weight is None:
@@ -317,13 +317,9 @@ class Dataset:
         if isinstance(classes, tuple):
             fields["classes"] = classes
         number = None if classes is None else len(classes)
-        dataset = cls(name, num_classes=number, preprocessing=fitted, **fields)
+        dataset = cls(name, num_classes=number, **fields)
         duplicates.warn_of_samples(
-            where,
-            {s: (getattr(dataset, f"x_{s}"), getattr(dataset, f"y_{s}")) for s in _SPLITS},
-            fitted.feature_names,
-            classes,
-            dataset.duplicates,
+            where, {s: fields[f"y_{s}"] for s in _SPLITS}, classes, dataset.duplicates
         )
         return dataset
 
@@ -333,29 +329,26 @@ class Dataset:
         Args:
             features: Those of the last dimension, and what takes them so.
         """
-        scaling, key = self.preprocessing, frozenset(features)
-        left = scaling.without(key)
-        if left == scaling:
+        left, key = self.preprocessing.without(features), frozenset(features)
+        if left == self.preprocessing:
             return self
         if key not in self._as_taken:
-            given = {f"x_{s}": getattr(self, f"x_{s}") for s in _SPLITS}
-            raw = {name: scaling.undone(x) for name, x in given.items()}
+            taken = [*features] if left.is_learned else [*range(self.x_train.shape[-1])]
+            raw = {s: getattr(self, f"x_{s}") for s in _SPLITS}
+            raw = {s: self.preprocessing.undone(x)[..., taken] for s, x in raw.items()}
             # Features of whole numbers are such again, which they were but for rounding.
-            rows = np.concatenate([x.reshape(-1, x.shape[-1]) for x in raw.values()])
+            rows = np.concatenate([x.reshape(-1, len(taken)) for x in raw.values()])
             errors = np.abs(np.rint(rows) - rows).max(axis=0)
             is_whole = errors <= np.abs(rows).max(axis=0) * 2**-21
-            is_left = np.ones(rows.shape[1], bool)
-            if left.is_learned:
-                is_left = np.isin(np.arange(rows.shape[1]), [*key])
             changed: dict[str, Any] = {"preprocessing": left}
-            for name, x in raw.items():
-                as_given = np.where(is_whole, np.rint(x) + 0.0, x)  # No -0.0.
-                changed[name] = np.where(is_left, as_given, given[name])
+            for split, of_split in raw.items():
+                changed[f"x_{split}"] = x = getattr(self, f"x_{split}").copy()
+                x[..., taken] = np.where(is_whole, np.rint(of_split) + 0.0, of_split)  # No -0.0.
             self._as_taken[key] = dataclasses.replace(self, **changed)
             logger.info(
                 "Dataset %r: the model takes %s of %d features as they were given (%s), so they "
                 "are not scaled.",
-                *(self.name, len(key) if left.is_learned else "all", self.x_train.shape[-1]),
+                *(self.name, len(taken) if left.is_learned else "all", self.x_train.shape[-1]),
                 named(dict.fromkeys(features.values())),
             )
         return self._as_taken[key]

@@ -4,7 +4,8 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -21,7 +22,6 @@ _MAX_CATEGORIES = 1000
 _LEAST_ROWS, _LEAST_SHARE = 2, 0.01
 # A range so narrow beside the values is that of their rounding errors.
 _LEAST_RANGE = 1e-12
-_OTHER_UNITS = 100.0  # Digits, whose borders are nearly empty, come to 16.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Preprocessing:
         """Return inputs of a network.
 
         Args:
-            raw: An array or a DataFrame as the data set was made of, any number of samples.
+            raw: An array, or of a table a DataFrame, as the data set was made of.
 
         Raises:
             ValueError: If shape, columns or categories are other ones, or values are missing.
@@ -99,15 +99,58 @@ class Preprocessing:
         """Return an array's or a table's finite numbers, not yet scaled; NaN if some may lack."""
         may_lack |= bool(self.fill)
         if self.columns is not None:
-            raw = _encode(where, name, raw, self, may_lack=may_lack)
-        return self.filled(checked_inputs(where, name, raw, np.float64, may_lack=may_lack))
+            raw = self._numbers(where, name, raw, may_lack=may_lack)
+        return self.filled(checked_inputs(where, name, raw, may_lack=may_lack))
+
+    def _numbers(self, where: str, name: str, raw: Any, *, may_lack: bool) -> NDArray[np.float64]:
+        """Return a table's columns as numbers, one feature for each category; NaN if missing."""
+        import pandas as pd
+
+        columns = self.columns or ()
+        found = Counter(map(str, getattr(raw, "columns", ())))
+        found.subtract({column for column, _ in columns})
+        if wrong := [column for column, n in found.items() if n]:
+            raise WrongValueError(
+                f"{where}: {name} must be a table of the data set's columns, each once, but "
+                f"differs in {named(sorted(wrong))}: rename, add or drop some."
+            )
+        table = raw.set_axis(raw.columns.map(str), axis=1).infer_objects()
+        if not may_lack:
+            check_present(f"{where}: {name}", table)
+        features = []
+        for column, categories in columns:
+            values = table[column]
+            lacks = values.isna().to_numpy()
+            if categories is None:
+                numbers = pd.to_numeric(values, errors="coerce")
+                if (numbers.isna() & ~lacks).any():
+                    raise WrongValueError(
+                        f"{where}: the column {column!r} of {name} must be numbers, but is of the "
+                        f"dtype {values.dtype}."
+                    )
+                features.append(numbers.to_numpy(np.float64, na_value=np.nan)[:, None])
+                continue
+            text = values.astype(str)
+            # Whole numbers are floats in a column where some are missing.
+            if values.dtype.kind == "f" and not text[~lacks].isin(categories).all():
+                text = values.convert_dtypes().astype(str)
+            unknown = sorted(set(text[~lacks]) - set(categories))
+            if unknown and self.others is None:
+                raise WrongValueError(
+                    f"{where}: the column {column!r} of {name} has the categories "
+                    f"{named(unknown)}, but those known are {named(categories)}."
+                )
+            # That of an unknown one is -1.
+            codes = pd.Index(categories).get_indexer(text)[:, None]
+            known = [*range(len(categories)), *([-1] if column in (self.others or ()) else [])]
+            features.append(np.where(lacks[:, None], np.nan, codes == known))
+        return np.concatenate(features, axis=1) if features else np.empty((len(table), 0))
 
     def filled(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return numbers of which those that are missing are filled in, if they are to be."""
-        if not self.fill or array.dtype.kind != "f":
+        # Another number of features is refused by what comes next.
+        if array.dtype.kind != "f" or len(self.fill) != array.shape[-1]:
             return array
-        if len(self.fill) != array.shape[-1]:
-            return array  # Which is refused by what comes next.
         return np.where(np.isnan(array), self.fill, array)
 
     def scaled(self, where: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -119,9 +162,8 @@ class Preprocessing:
                 f"{where} has {array.shape[-1]} features, where {len(self.factor)} were learned."
             )
         scaled = np.empty(array.shape, np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for part, rows in zip(_chunks(scaled), _chunks(array), strict=True):
-                part[...] = np.asarray(self.factor) * rows + np.asarray(self.offset)
+        for part, rows in zip(_chunks(scaled), _chunks(array), strict=True):
+            part[...] = np.asarray(self.factor) * rows + np.asarray(self.offset)
         return scaled
 
     def undone(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -148,25 +190,21 @@ class Preprocessing:
         What is constant becomes 0, and the features of categories stay 0 and 1. Images, which are
         of uint8 or as high as wide, have one scale; sequences one for each feature.
         """
-        is_one = x_train.dtype == np.uint8 or _is_square_image(x_train)
+        has_one_scale = x_train.dtype == np.uint8 or x_train.shape[1] == x_train.shape[-1]
         if isinstance(self.factor, tuple):
-            is_one = len(self.factor) == 1
-        axes = None if x_train.ndim == 3 and is_one else (*range(x_train.ndim - 1),)
+            has_one_scale = len(self.factor) == 1
+        axes = None if x_train.ndim == 3 and has_one_scale else (*range(x_train.ndim - 1),)
         ends = x_train.min(axis=axes), x_train.max(axis=axes)
         low, high = (np.atleast_1d(end).astype(np.float64) for end in ends)
-        # Squares of what is very large would overflow.
-        unit = np.maximum(np.abs(low), np.abs(high))
-        unit[unit == 0] = 1
-        is_constant = high / unit - low / unit <= _LEAST_RANGE
-        n, chunks = x_train.size / unit.size, _chunks(x_train)
-        mean = sum((rows / unit).sum(axis=axes) for rows in chunks) / n
-        variance = sum(((rows / unit - mean) ** 2).sum(axis=axes) for rows in chunks) / n
-        with np.errstate(divide="ignore", over="ignore"):
-            factor = 1 / (np.sqrt(variance) * unit)
-        is_constant |= ~np.isfinite(factor)
+        is_constant = high - low <= _LEAST_RANGE * np.maximum(np.abs(low), np.abs(high))
+        n, chunks = x_train.size / low.size, _chunks(x_train)
+        mean = sum(rows.sum(axis=axes, dtype=np.float64) for rows in chunks) / n
+        squares = ((rows.astype(np.float64) - mean) ** 2 for rows in chunks)
+        variance = sum(of_chunk.sum(axis=axes) for of_chunk in squares) / n
+        std = np.where(is_constant, 1, np.sqrt(variance))
         # Rounded, since the sums of other processors differ in their last bits.
-        factor = np.array([float(f"{value:.9g}") for value in np.where(is_constant, 1, factor)])
-        offset = np.where(is_constant, -low, np.round(-mean * unit * factor, 6))
+        factor = np.array([float(f"{value:.9g}") for value in 1 / std])
+        offset = np.where(is_constant, -low, np.round(-mean * factor, 6))
         for _, categories, block in self.blocks():
             if categories is not None:
                 factor[block], offset[block] = 1, 0
@@ -190,103 +228,7 @@ class Preprocessing:
         )
 
 
-def _is_square_image(x: NDArray[Any]) -> bool:
-    """Return whether inputs are as high as wide, and not sequences with as many steps as features.
-
-    Columns of images vary as rows do, but features of other units differ, and steps do not.
-    """
-    if x.ndim != 3 or x.shape[1] != x.shape[2]:
-        return False
-    ranges = [x.max(axis=axes) * 1.0 - x.min(axis=axes) for axes in ((0, 1), (0, 2))]
-    columns, rows = (r.max() / r[r > 0].min(initial=r.max()) if r.any() else 1.0 for r in ranges)
-    return bool(columns <= _OTHER_UNITS * rows)
-
-
 PIXELS = Preprocessing(factor=1 / 255)
-
-
-def fitted(
-    where: str,
-    columns: Preprocessing,
-    scale: str,
-    inputs: Sequence[NDArray[Any]],
-    targets: NDArray[Any] | None,
-) -> Preprocessing:
-    """Return the preprocessing that the training part, the first of ``inputs``, asks for.
-
-    ``columns`` are those of a table, if it is one; ``scale`` is that of ``Dataset.from_arrays``;
-    ``targets`` are those of the training part of a regression.
-    """
-    x_train = inputs[0]
-    if targets is not None and scale != "none":
-        columns = columns.learn_targets(targets)
-    if scale == "auto":
-        if len({x.dtype == np.uint8 for x in inputs}) > 1:
-            raise WrongValueError(
-                f"{where}: inputs of some splits are uint8 pixels and those of others are not: "
-                "give all the same, or a scale."
-            )
-        if x_train.dtype == np.uint8:
-            return dataclasses.replace(columns, factor=PIXELS.factor)
-        # As close as float32 is, since scalers make 1 + 2e-16 of 1.
-        if x_train.dtype.kind in "bf" and x_train.min() >= 0 and x_train.max() <= 1 + 2**-24:
-            scale = "none"
-    return columns if scale == "none" else columns.learn(x_train)
-
-
-def completed(
-    where: str, columns: Preprocessing, inputs: Sequence[NDArray[Any]], *, impute: bool
-) -> tuple[Preprocessing, list[NDArray[Any]]]:
-    """Merge rare categories, and fill in what is missing, as the first of ``inputs`` tells.
-
-    It is the training part. ``columns`` tell whether rare categories are merged.
-    """
-    if columns.others is not None:
-        columns, inputs = _merged(columns, inputs)
-    if not impute:
-        return columns, [*inputs]
-    rows = inputs[0].reshape(-1, inputs[0].shape[-1])
-    if len(empty := np.flatnonzero(np.isnan(rows).all(axis=0))):
-        said = named((columns.feature_names or range(rows.shape[1]))[int(i)] for i in empty)
-        raise WrongValueError(
-            f"{where}: the training part has no value of {said}: leave such columns out."
-        )
-    fill = np.nanmedian(rows, axis=0)
-    for _, categories, block in columns.blocks():
-        if categories is not None:
-            counts = np.nansum(rows[:, block], axis=0)
-            fill[block] = np.arange(len(counts)) == counts.argmax()
-    columns = dataclasses.replace(columns, fill=tuple(fill.tolist()))
-    return columns, [columns.filled(x) for x in inputs]
-
-
-def _merged(
-    columns: Preprocessing, inputs: Sequence[NDArray[Any]]
-) -> tuple[Preprocessing, list[NDArray[Any]]]:
-    """Make one feature of the categories of a column that are rare in the training part."""
-    kept, others, found = [], [], [[] for _ in inputs]  # type: ignore[var-annotated]
-    for name, categories, block in columns.blocks():
-        parts, common = [x[:, block] for x in inputs], categories
-        if categories is not None:
-            least = max(_LEAST_ROWS, _LEAST_SHARE * len(parts[0]))
-            is_kept = np.nansum(parts[0], axis=0) >= least
-            common = tuple(itertools.compress(categories, is_kept))
-            parts = [part[:, is_kept] for part in parts]
-            rest = [1 - part.sum(axis=1, keepdims=True) for part in parts]
-            # A feature that is 0 in the whole training part would have weights of chance.
-            if np.nansum(rest[0]) > 0:
-                others.append(name)
-                parts = [np.hstack(pair) for pair in zip(parts, rest, strict=True)]
-        kept.append((name, common))
-        for of_split, part in zip(found, parts, strict=True):
-            of_split.append(part)
-    columns = dataclasses.replace(columns, columns=tuple(kept), others=tuple(others))
-    return columns, [np.concatenate(of_split, axis=1) for of_split in found]
-
-
-def _chunks(array: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return views of some rows each, few enough to be converted to float64 in little memory."""
-    return np.array_split(array, max(array.size >> 22, 1))
 
 
 def columns_of(where: str, table: Any, *, merges: bool) -> Preprocessing:
@@ -298,40 +240,38 @@ def columns_of(where: str, table: Any, *, merges: bool) -> Preprocessing:
     if pd is None or not isinstance(table, pd.DataFrame):
         return Preprocessing()
     columns: list[tuple[str, tuple[str, ...] | None]] = []
-    if twice := [*table.columns[table.columns.map(str).duplicated()].map(str)]:
-        raise WrongValueError(f"{where}: x has several columns {named(twice)}: rename some.")
     for name, values in table.infer_objects().items():
-        kind = values.dtype
+        kind, categories = values.dtype, None
         if isinstance(kind, pd.CategoricalDtype):
-            found = values.cat.categories.astype(str).tolist()
-        elif pd.api.types.is_string_dtype(kind) or pd.api.types.is_object_dtype(kind):
-            text = values.dropna().astype(str)
-            found = sorted(set(text))
-            others = text[pd.to_numeric(text, errors="coerce").isna()]
-            if found and not len(others):
-                columns.append((str(name), None))
-                continue
-            if 0 < len(others) < len(values) / 2:
-                said = f"the column {str(name)!r} holds numbers, but in {len(others)} rows"
-                raise WrongValueError(
-                    f"{where}: {said} {named(sorted(set(others)))}: replace what is missing, or "
-                    "make it pandas' category."
-                )
-        elif pd.api.types.is_numeric_dtype(kind) and kind != np.complex128:
-            columns.append((str(name), None))
-            continue
-        else:
+            categories = values.cat.categories.astype(str).tolist()
+        elif pd.api.types.is_string_dtype(kind):
+            categories = _categories(where, str(name), values)
+        elif not pd.api.types.is_numeric_dtype(kind):
             raise WrongValueError(
                 f"{where}: the column {str(name)!r} is of the dtype {kind}: make numbers or "
                 "categories of it, or leave it out."
             )
-        if len(found) > _MAX_CATEGORIES:
+        if len(categories or ()) > _MAX_CATEGORIES:
             raise WrongValueError(
-                f"{where}: the column {str(name)!r} has {len(found)} categories, more than "
+                f"{where}: the column {str(name)!r} has {len(categories)} categories, more than "
                 f"{_MAX_CATEGORIES}: merge some, or leave it out."
             )
-        columns.append((str(name), tuple(dict.fromkeys(found))))
+        columns.append((str(name), None if categories is None else tuple(categories)))
     return Preprocessing(columns=tuple(columns), others=() if merges else None)
+
+
+def _categories(where: str, name: str, values: "pd.Series[Any]") -> list[str] | None:
+    """Return the categories of a column of strings; none where all are numbers."""
+    import pandas as pd
+
+    text = values.dropna().astype(str)
+    others = text[pd.to_numeric(text, errors="coerce").isna()]
+    if 0 < len(others) < len(values) / 2:
+        raise WrongValueError(
+            f"{where}: the column {name!r} holds numbers, but in {len(others)} rows "
+            f"{named(sorted(set(others)))}: replace what is missing, or make it pandas' category."
+        )
+    return sorted(set(text)) if len(others) or not len(text) else None
 
 
 def check_present(where: str, table: "pd.DataFrame") -> None:
@@ -344,53 +284,86 @@ def check_present(where: str, table: "pd.DataFrame") -> None:
         )
 
 
-def _encode(
-    where: str, name: str, raw: Any, known: Preprocessing, *, may_lack: bool
-) -> NDArray[np.float64]:
-    """Return a table's columns as numbers, one feature for each category; NaN if some lack."""
-    import pandas as pd
+def fitted(
+    where: str,
+    columns: Preprocessing,
+    inputs: Mapping[str, NDArray[Any]],
+    targets: NDArray[Any] | None,
+    *,
+    scale: str,
+    impute: bool,
+) -> tuple[Preprocessing, dict[str, NDArray[Any]]]:
+    """Return the preprocessing that the training part asks for, and the inputs of all splits.
 
-    names = [column for column, _ in known.columns or ()]
-    if not isinstance(raw, pd.DataFrame):
-        try:
-            # By its own name, a single row of a table would be an empty one.
-            raw = pd.DataFrame([*raw] if isinstance(raw, pd.Series) else raw, columns=names)
-        except ValueError as error:
-            said = f"{where}: {name} is no table of the columns {named(names)}"
-            raise WrongValueError(f"{said} ({error}).") from None
-    table = raw.set_axis(raw.columns.map(str), axis=1).infer_objects()
-    if wrong := [*sorted({*table} ^ {*names}), *table.columns[table.columns.duplicated()]]:
-        raise WrongValueError(
-            f"{where}: {name} must have the columns of the data set, each once, but differs in "
-            f"{named(wrong)}: rename, add or drop some."
-        )
-    if not may_lack:
-        check_present(f"{where}: {name}", table)
-    features = []
-    for column, categories in known.columns or ():
-        values = table[column]
-        lacks = values.isna().to_numpy()
-        if categories is None:
-            numbers = pd.to_numeric(values, errors="coerce")
-            if (numbers.isna() & ~lacks).any() or numbers.dtype.kind == "M":
-                raise WrongValueError(
-                    f"{where}: the column {column!r} of {name} must be numbers, but is of the "
-                    f"dtype {values.dtype}."
-                )
-            features.append(numbers.to_numpy(np.float64, na_value=np.nan)[:, None])
-            continue
-        text = values.astype(str)
-        # Whole numbers are floats in a column where some are missing.
-        if values.dtype.kind == "f" and not text[~lacks].isin(categories).all():
-            text = values.convert_dtypes().astype(str)
-        unknown = sorted(set(text[~lacks]) - set(categories))
-        if unknown and known.others is None:
+    Rare categories are merged, what is missing is filled in, and all is scaled. ``columns`` are
+    those of a table, if it is one, and tell whether categories are merged; ``scale`` is that of
+    ``Dataset.from_arrays``; ``targets`` are those of the training part of a regression.
+    """
+    inputs = dict(inputs)
+    if columns.others is not None:
+        columns, inputs = _merged(columns, inputs)
+    if impute:
+        rows = inputs["train"].reshape(-1, inputs["train"].shape[-1])
+        fill = np.nanmedian(rows, axis=0)
+        for _, categories, block in columns.blocks():
+            if categories is not None:
+                counts = np.nansum(rows[:, block], axis=0)
+                fill[block] = np.arange(len(counts)) == counts.argmax()
+        columns = dataclasses.replace(columns, fill=tuple(fill.tolist()))
+        inputs = {split: columns.filled(x) for split, x in inputs.items()}
+    if targets is not None and scale != "none":
+        columns = columns.learn_targets(targets)
+    found = _scale(where, columns, scale, inputs)
+    return found, {s: found.scaled(f"{where}: x_{s}", x) for s, x in inputs.items()}
+
+
+def _scale(
+    where: str, columns: Preprocessing, scale: str, inputs: Mapping[str, NDArray[Any]]
+) -> Preprocessing:
+    """Return the preprocessing with the scale that the training part asks for."""
+    x_train = inputs["train"]
+    if scale == "auto":
+        if len({x.dtype == np.uint8 for x in inputs.values()}) > 1:
             raise WrongValueError(
-                f"{where}: the column {column!r} of {name} has the categories {named(unknown)}, "
-                f"but those known are {named(categories)}."
+                f"{where}: inputs of some splits are uint8 pixels and those of others are not: "
+                "give all the same, or a scale."
             )
-        # That of an unknown one is -1.
-        codes = pd.Index(categories).get_indexer(text)
-        numbers_of = [*range(len(categories)), *([-1] if column in (known.others or ()) else [])]
-        features.append(np.where(lacks[:, None], np.nan, codes[:, None] == numbers_of))
-    return np.concatenate(features, axis=1) if features else np.empty((len(table), 0))
+        if x_train.dtype == np.uint8:
+            return dataclasses.replace(columns, factor=PIXELS.factor)
+        # As close as float32 is, since scalers make 1 + 2e-16 of 1.
+        if x_train.dtype.kind in "bf" and x_train.min() >= 0 and x_train.max() <= 1 + 2**-24:
+            return columns
+    return columns if scale == "none" else columns.learn(x_train)
+
+
+def _merged(
+    columns: Preprocessing, inputs: Mapping[str, NDArray[Any]]
+) -> tuple[Preprocessing, dict[str, NDArray[Any]]]:
+    """Make one feature of the categories of a column that are rare in the training part."""
+    kept, others = [], []
+    found: dict[str, list[NDArray[Any]]] = {split: [] for split in inputs}
+    for name, categories, block in columns.blocks():
+        parts, common = {split: x[:, block] for split, x in inputs.items()}, categories
+        if categories is not None:
+            train = parts["train"]
+            is_kept = np.nansum(train, axis=0) >= max(_LEAST_ROWS, _LEAST_SHARE * len(train))
+            common = tuple(itertools.compress(categories, is_kept))
+            # A feature that is 0 in the whole training part would have weights of chance.
+            has_others = (train[:, is_kept].sum(axis=1) == 0).any()
+            others += [name] if has_others else []
+            parts = {split: part[:, is_kept] for split, part in parts.items()}
+            if has_others:
+                parts = {
+                    split: np.hstack([part, 1 - part.sum(axis=1, keepdims=True)])
+                    for split, part in parts.items()
+                }
+        kept.append((name, common))
+        for split, part in parts.items():
+            found[split].append(part)
+    columns = dataclasses.replace(columns, columns=tuple(kept), others=tuple(others))
+    return columns, {split: np.concatenate(of, axis=1) for split, of in found.items()}
+
+
+def _chunks(array: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return views of some rows each, few enough to be converted to float64 in little memory."""
+    return np.array_split(array, max(array.size >> 22, 1))
