@@ -274,7 +274,7 @@ class Dataset:
         where = f"Dataset {name!r}"
         choices = ("scale", scale, Scale), ("task", task, Task), ("missing", missing, Missing)
         for key, value, known in (*choices, ("rare", rare, Rare)):
-            if value not in get_args(known):
+            if not isinstance(value, str) or value not in get_args(known):
                 said = f"{where}: {key} is {value!r:.100}, but must be one of"
                 raise WrongValueError(f"{said} {', '.join(get_args(known))}.")
         if task == "regression" and (num_classes, class_weight) != (None, None):
@@ -287,7 +287,7 @@ class Dataset:
         for s, (x_given, y_given) in given.items():
             if (x_given is None) != (y_given is None):
                 raise WrongValueError(f"{where}: give both x{s} and y{s}.")
-            if x_given is not None:
+            if x_given is not None or not s:
                 inputs[s] = columns.encoded(x_given, where, f"x{s}", may_lack=impute)
                 labels[s] = _arrays.read_targets(where, s, y_given, task, len(inputs[s]))
         if task == "classification":

@@ -4,7 +4,7 @@ import gzip
 import math
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -34,11 +34,15 @@ _NPZ_KEYS = {"x", "y"} | {f"{kind}_{split}" for kind in "xy" for split in ("trai
 # Of the 60,000 images in the official training sets of MNIST and its likes.
 _MNIST_VALIDATION_SIZE = 10_000
 _SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet")
-# Of the arguments, those that are for files only.
-OF_FILES = (
-    *("target", "task", "scale", "class_weight", "sample_weight", "groups"),
-    *("missing", "rare"),
-)
+# Of the arguments, those that are for files only, and what they are by default.
+OF_FILES: dict[str, str | None] = {
+    "task": "classification",
+    "scale": "auto",
+    "class_weight": None,
+    "missing": "refuse",
+    "rare": "refuse",
+    **dict.fromkeys(("target", "sample_weight", "groups")),
+}
 
 
 def load_dataset(
@@ -108,24 +112,20 @@ def load_dataset(
     if folder is not None and not _checks.is_folder(folder):
         raise NoSuchFileError(f"data_dir {str(data_dir)!r} is not a folder: mend or omit it.")
     name = os.fspath(name)
-    splits = {"validation_size": validation_size, "test_size": test_size, "seed": seed}
+    splits: dict[str, Any] = {"validation_size": validation_size, "test_size": test_size}
+    splits["seed"] = seed
     # NumPy's scalars are no JSON.
     splits = {k: v.item() if isinstance(v, np.generic) else v for k, v in splits.items()}
+    settings: dict[str, Any] = {"task": task, "scale": scale, "class_weight": class_weight}
+    settings |= {"missing": missing, "rare": rare}
     roles = {"target": target, "sample_weight": sample_weight, "groups": groups}
-    columns = {role: column for role, column in roles.items() if column is not None}
-    for role, column in columns.items():
-        _checks.check_type(role, column, str, "the name of a column")
+    asked = {k: v for k, v in (settings | roles).items() if v != OF_FILES[k]}
     suffix = next((s for s in _SUFFIXES if name.lower().endswith(s)), "")
-    if target is not None and suffix == ".npz":
-        raise WrongValueError(f"{name!r} has no columns: omit target, and call the labels y.")
-    settings: dict[str, Any] = {"task": task, "scale": scale}
-    more = {"class_weight": class_weight, "missing": missing, "rare": rare}
-    settings |= {k: v for k, v in more.items() if v not in (None, "refuse")}
+    taken = {"": set[str](), ".npz": {*OF_FILES} - {"target"}}.get(suffix, {*OF_FILES})
+    if refused := sorted({*asked} - taken):
+        said = f"{name!r} does not take {', '.join(refused)}"
+        raise WrongValueError(f"{said}: omit it, or name a .npz, .csv or .parquet file.")
     if not suffix:
-        defaults = {"task": "classification", "scale": "auto"}
-        if refused := [k for k, v in (columns | settings).items() if v != defaults.get(k)]:
-            said = f"{name!r} does not take {', '.join(sorted(refused))}"
-            raise WrongValueError(f"{said}: omit it, or name a .npz, .csv or .parquet file.")
         return _load_known(name, folder, splits)
     given = _checks.expanded(name)
     paths = [given] if folder is None else [given, folder / given, folder / given.name]
@@ -135,14 +135,11 @@ def load_dataset(
             f"There is no file {' or '.join(map(str, dict.fromkeys(paths)))}: mend the path, or "
             "name its folder by data_dir."
         )
-    if suffix == ".npz":
-        arrays: Any = _read_npz(path, columns)
-    else:
-        arrays = _read_table(path, columns, may_lack=missing == "impute")
-    arrays = {**arrays, **splits, **settings}
-    dataset = Dataset.from_arrays(**arrays, name=path.name[: -len(suffix)])
+    read = _read_npz if suffix == ".npz" else _read_table
+    arrays = read(path, {k: v for k, v in roles.items() if k in asked}, missing)
+    dataset = Dataset.from_arrays(**arrays, **splits, **settings, name=path.name[: -len(suffix)])
     origin = {"source": suffix.split(".")[1], "path": str(path.absolute())}
-    return replace(dataset, origin={**origin, **settings, **columns, **splits})
+    return replace(dataset, origin={**origin, **asked, **splits})
 
 
 def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Dataset:
@@ -173,30 +170,24 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
 def dataset_from_config(
     config: Mapping[str, Any], data_dir: str | os.PathLike[str] | None = None
 ) -> Dataset:
-    """Load the data set of a stored study again, as :func:`load_dataset` does.
+    """Load the data set of :attr:`Dataset.config` again, as :func:`load_dataset` does.
 
     Raises:
-        ValueError: If the data were made of arrays, are not the same any more, or ``config`` is
-            not :attr:`Dataset.config` of a data set.
+        ValueError: If the data were made of arrays, or are not the same any more.
     """
-    try:
-        name, source, fingerprint = config["name"], config["source"], config["fingerprint"]
-        if source == "arrays":
-            raise WrongValueError(
-                f"Dataset {name!r} was made of arrays, which a study does not hold: pass the "
-                "objective with its dataset again, in Python."
-            )
-        # No other source: a verification looks at the paths of these.
-        wanted = config[
-            {"built-in": "name", "npz": "path", "csv": "path", "parquet": "path"}[source]
-        ]
-        arguments = {key: config[key] for key in ("validation_size", "test_size", "seed")}
-        arguments |= {key: config[key] for key in OF_FILES if key in config}
-    except (KeyError, TypeError) as error:
+    name, source, fingerprint = config["name"], config["source"], config["fingerprint"]
+    if source == "arrays":
         raise WrongValueError(
-            f"This is not the configuration of a data set: {config!r}; use Dataset.config."
-        ) from error
-    dataset = load_dataset(wanted, data_dir, **arguments)
+            f"Dataset {name!r} was made of arrays, which a study does not hold: pass the "
+            "objective with its dataset again, in Python."
+        )
+    # No other source: a verification looks at the paths of these.
+    where = {"built-in": "name", "npz": "path", "csv": "path", "parquet": "path"}.get(source)
+    if where not in config:
+        raise WrongValueError(f"Dataset {name!r} is from nowhere that is known: {source!r}.")
+    known = "validation_size", "test_size", "seed", *OF_FILES
+    arguments = {key: config[key] for key in known if key in config}
+    dataset = load_dataset(config[where], data_dir, **arguments)
     if dataset.fingerprint != fingerprint:
         raise WrongValueError(
             f"Dataset {name!r} has changed: its fingerprint is {dataset.fingerprint}, where the "
@@ -216,13 +207,8 @@ def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
             for path in (folder / f"{stem}.gz", folder / stem)
             if _checks.is_file(path)
         }
-        if not found:
-            continue
-        if missing := [stem for key, (stem, _) in _IDX_FILES.items() if key not in found]:
-            raise NoSuchFileError(
-                f"{folder} holds a part of {name} only: add {', '.join(missing)} (plain or .gz)."
-            )
-        return {key: read_idx(found[key], ndim) for key, (_, ndim) in _IDX_FILES.items()}
+        if len(found) == len(_IDX_FILES):
+            return {key: read_idx(found[key], ndim) for key, (_, ndim) in _IDX_FILES.items()}
     try:
         load_tensorflow("The download")
         import keras
@@ -240,35 +226,24 @@ def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
 
 def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     """Return an IDX file of unsigned bytes, of 3 dimensions for images and of 1 for labels."""
-    content = path.read_bytes()
+    content, n_header = path.read_bytes(), 4 + 4 * ndim
     if path.suffix == ".gz":
         try:
             content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise WrongValueError(
-                f"{path} is no sound gzip file ({error}): fetch or copy it again."
-            ) from error
-    magic = bytes([0, 0, _UNSIGNED_BYTES, ndim])
-    if content[:4] != magic:
-        raise WrongValueError(
-            f"{path} starts with the bytes {content[:4].hex()!r} where an IDX file of bytes in "
-            f"{ndim} dimensions has {magic.hex()!r}: check that it is the right file."
-        )
-    n_header = 4 + 4 * ndim
-    if len(content) < n_header:
-        raise WrongValueError(f"{path} is truncated within its header: fetch or copy it again.")
+        except (OSError, EOFError, zlib.error):
+            content = b""
     # In Python's integers: a corrupt header may announce more bytes than 64 bits can count.
-    shape = np.frombuffer(content, ">u4", ndim, offset=4).tolist()
-    n_announced, n_found = math.prod(shape), len(content) - n_header
-    if n_announced != n_found or not n_found:
+    shape = [int.from_bytes(content[i : i + 4]) for i in range(4, n_header, 4)]
+    is_right = content[:4] == bytes([0, 0, _UNSIGNED_BYTES, ndim])
+    if not is_right or not 0 < math.prod(shape) == len(content) - n_header:
         raise WrongValueError(
-            f"{path} holds {n_found} bytes of data where its header announces {n_announced} "
-            f"(shape {shape}): it is truncated or corrupt, fetch or copy it again."
+            f"{path} is no whole IDX file of bytes in {ndim} dimensions: check that it is the "
+            "right one, and fetch or copy it again."
         )
     return np.frombuffer(content, np.uint8, offset=n_header).reshape(shape)
 
 
-def _read_npz(path: Path, roles: Mapping[str, str]) -> dict[str, Any]:
+def _read_npz(path: Path, roles: Mapping[str, Any], _: str) -> dict[str, Any]:
     """Return x, y, those of the splits, and others by their names of an ``.npz`` file."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -287,40 +262,28 @@ def _read_npz(path: Path, roles: Mapping[str, str]) -> dict[str, Any]:
                 "x_test, y_test."
             )
         arrays.setdefault(kind, arrays.pop(f"{kind}_train", None))
-    for role, name in roles.items():
-        if name not in arrays:
-            raise WrongValueError(f"{path} has no array {name!r} for {role}: mend the name.")
-        arrays[role] = arrays.pop(name)
-    return arrays
+    _check_roles(path, roles, arrays)
+    return arrays | {role: arrays.pop(name) for role, name in roles.items()}
 
 
-def _read_table(path: Path, roles: Mapping[str, str], *, may_lack: bool) -> dict[str, Any]:
-    """Return x, y and other columns by their names of a ``.csv`` or ``.parquet`` file.
-
-    If some may lack, values of x may.
-    """
+def _read_table(path: Path, roles: Mapping[str, Any], missing: str) -> dict[str, Any]:
+    """Return x, y and other columns by their names of a ``.csv`` or ``.parquet`` file."""
     import pandas as pd
 
-    read = pd.read_parquet if path.suffix.lower() == ".parquet" else pd.read_csv
+    is_parquet = path.suffix.lower() == ".parquet"
+    if is_parquet:
+        _checks.check_installed("pyarrow", "A .parquet file")
     try:
-        table: pd.DataFrame = read(path)
-    except ImportError:
-        said = f"{path} cannot be read without pyarrow: install it (pip install pyarrow), or"
-        raise WrongValueError(f"{said} write the data as .csv.") from None
+        table: pd.DataFrame = pd.read_parquet(path) if is_parquet else pd.read_csv(path)
     # Readers of files raise anything.
     except Exception as error:
         raise WrongValueError(
             f"{path} is no sound {path.suffix} file ({_checks.first_line(error)}): write it again."
         ) from error
-    if not len(table):
-        raise WrongValueError(f"{path} has no rows below its header: add some.")
     # What pandas calls the row numbers that it wrote itself.
     if table.columns[0] == "Unnamed: 0" and table.iloc[:, 0].equals(pd.Series(range(len(table)))):
         table = table.iloc[:, 1:]
-    for role, name in roles.items():
-        if name not in table.columns:
-            found = named(table.columns)
-            raise WrongValueError(f"{path} has no column {name!r} for {role}: it has {found}.")
+    _check_roles(path, roles, table.columns)
     x = table.drop(columns=[*roles.values()])
     # By default the last column is what to predict.
     columns = {"target": next(reversed(x.columns), ""), **roles}
@@ -330,5 +293,12 @@ def _read_table(path: Path, roles: Mapping[str, str], *, may_lack: bool) -> dict
             f"{path} has no inputs beside {named(table.columns)}: add columns, or separate them "
             "by commas."
         )
-    check_present(str(path), table[[*columns.values()]] if may_lack else table)
+    check_present(str(path), table[[*columns.values()]] if missing == "impute" else table)
     return {"x": x, "y": table[columns.pop("target")], **{r: table[c] for r, c in columns.items()}}
+
+
+def _check_roles(path: Path, roles: Mapping[str, Any], found: Iterable[Any]) -> None:
+    """Raise unless a file has the columns or arrays that are asked for."""
+    for role, name in roles.items():
+        if name not in found:
+            raise WrongValueError(f"{path} has no {name!r} for {role}: it has {named(found)}.")

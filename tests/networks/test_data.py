@@ -397,7 +397,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         load_dataset("mnist", tmp_path / "nope")
     _write_idx_files(tmp_path / "mnist", _arrays())
     (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(FileNotFoundError, match="a part of mnist only: add t10k-labels-idx1"):
+    with pytest.raises(FileNotFoundError, match=r"is in none of .* its four IDX files"):
         load_dataset("mnist", tmp_path)
 
 
@@ -418,18 +418,18 @@ def test_a_failing_download_is_explained(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"x_test": np.zeros((19, 4, 3))}, "x_test has 19 samples and y_test 20"),
         (
             {"x_test": np.zeros((0, 4, 3)), "y_test": np.zeros(0)},
-            r"t10k-images-idx3-ubyte holds 0 bytes of data .* fetch or copy it again\.$",
+            r"t10k-images-idx3-ubyte is no whole IDX file .* fetch or copy it again\.$",
         ),
         (
             {"x_train": np.zeros((0, 4, 3)), "y_train": np.zeros(0)},
-            r"train-images-idx3-ubyte holds 0 bytes of data .* fetch or copy it again\.$",
+            r"train-images-idx3-ubyte is no whole IDX file .* fetch or copy it again\.$",
         ),
         ({"y_test": np.full(20, 10)}, r"'mnist': y_test\[0\] is 10"),
         ({"y_train": np.full(60, 255)}, "'mnist': all labels are 255"),
         ({"y_train": np.arange(60) % 11}, r"'mnist': y\[10\] is 10"),
         ({"x_train": np.zeros((60, 3, 3))}, "a sample of x_test has the shape"),
-        ({"x_train": np.zeros(60)}, r"starts with the bytes '00000801'"),
-        ({"y_train": np.zeros((60, 1, 1))}, r"starts with the bytes '00000803'"),
+        ({"x_train": np.zeros(60)}, "no whole IDX file of bytes in 3 dimensions"),
+        ({"y_train": np.zeros((60, 1, 1))}, "no whole IDX file of bytes in 1 dimensions"),
     ],
 )
 def test_idx_files_that_do_not_fit_are_refused(
@@ -441,22 +441,20 @@ def test_idx_files_that_do_not_fit_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "content",
     [
-        (b"", "starts with the bytes ''"),
-        (b"\x00\x00\x08\x01", "truncated within its header"),
-        (b"\x00\x00\x0d\x01\x00\x00\x00\x00", "starts with the bytes '00000d01'"),
-        (b"\x00\x00\x08\x01\x00\x00\x00\x03ab", "holds 2 bytes of data .* announces 3"),
-        (b"\x00\x00\x08\x01\x00\x00\x00\x03abcd", "holds 4 bytes of data .* announces 3"),
+        b"",
+        b"\x00\x00\x08\x01",
+        b"\x00\x00\x0d\x01\x00\x00\x00\x00",
+        b"\x00\x00\x08\x01\x00\x00\x00\x03ab",
+        b"\x00\x00\x08\x01\x00\x00\x00\x03abcd",
     ],
 )
 @pytest.mark.parametrize("gz", [False, True])
-def test_broken_idx_files_are_refused(
-    tmp_path: Path, content: bytes, message: str, gz: bool
-) -> None:
+def test_broken_idx_files_are_refused(tmp_path: Path, content: bytes, gz: bool) -> None:
     path = tmp_path / ("labels.gz" if gz else "labels")
     path.write_bytes(gzip.compress(content) if gz else content)
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(ValueError, match="is no whole IDX file") as error:
         read_idx(path, ndim=1)
     assert str(path) in str(error.value)
 
@@ -464,7 +462,7 @@ def test_broken_idx_files_are_refused(
 def test_a_header_of_more_than_64_bits_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "images"
     path.write_bytes(b"\x00\x00\x08\x03" + b"\xff" * 12)
-    with pytest.raises(ValueError, match="announces 79228162458924105385300197375"):
+    with pytest.raises(ValueError, match="is no whole IDX file"):
         read_idx(path, ndim=3)
 
 
@@ -671,24 +669,16 @@ def test_arrays_cannot_be_found_again() -> None:
         dataset_from_config(dataset.config)
 
 
-_FOUND = {"name": "d", "path": "d.npz", "fingerprint": "", "seed": 0}
-_FOUND |= {"validation_size": None, "test_size": None}
-
-
 @pytest.mark.parametrize(
     "config",
     [
-        {},
-        None,
-        {"name": "digits", "source": "built-in", "fingerprint": ""},
         {"name": "d", "source": "moon", "fingerprint": ""},
-        _FOUND | {"source": "moon"},
-        {"name": "d", "source": [], "fingerprint": ""},
+        {"name": "d", "source": "moon", "fingerprint": "", "path": "d.npz"},
         {"name": "d", "source": "npz", "fingerprint": ""},
     ],
 )
 def test_wrong_configurations_are_refused(config: Any) -> None:
-    with pytest.raises(ValueError, match="not the configuration of a data set"):
+    with pytest.raises(ValueError, match="is from nowhere that is known"):
         dataset_from_config(config)
 
 

@@ -503,8 +503,8 @@ class TestFiles:
         ("options", "message"),
         [
             ({"target": "age"}, 'holds 18|the training part has no sample of|task="regression"'),
-            ({"target": "aged"}, "no column 'aged' for target: it has 'age', 'city'"),
-            ({"groups": "days"}, "no column 'days' for groups"),
+            ({"target": "aged"}, "has no 'aged' for target: it has 'age', 'city'"),
+            ({"groups": "days"}, "has no 'days' for groups"),
         ],
     )
     def test_without_the_columns_are_refused(
@@ -517,7 +517,7 @@ class TestFiles:
         ("text", "message"),
         [
             ("", r"no sound \.csv file"),
-            ("a,b\n", "has no rows below its header: add some"),
+            ("a,b\n", r"x has the shape \(0, 0\)"),
             ("a;b\n1;2\n3;4\n", "no inputs beside 'a;b'"),
             ("a,b\n1,x\n,y\n2,\n", r"lacks values in 'a' \(1 rows\), 'b' \(1 rows\)"),
         ],
@@ -532,13 +532,12 @@ class TestFiles:
     ) -> None:
         path = table.with_suffix(".parquet")
         path.write_bytes(b"")
-        for module in ("pyarrow", "fastparquet"):
-            monkeypatch.setitem(sys.modules, module, None)
-        with pytest.raises(ValueError, match=r"pip install pyarrow"):
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        with pytest.raises(ImportError, match=r"pip install pyarrow"):
             load_dataset(path)
 
     def test_known_data_sets_take_no_settings_of_files(self) -> None:
         with pytest.raises(ValueError, match="'digits' does not take groups, scale: omit it"):
             load_dataset("digits", scale="none", groups="x")
-        with pytest.raises(ValueError, match="has no columns: omit target"):
+        with pytest.raises(ValueError, match=r"'mine\.npz' does not take target"):
             load_dataset("mine.npz", target="y")
