@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adnn_optuna._checks import WrongTypeError, WrongValueError, is_integer
+from adnn_optuna._checks import WrongValueError, check_type, is_integer
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -43,12 +43,6 @@ def plain(where: str, name: str, values: Any) -> NDArray[Any]:
         f"{where}: {name} has the dtype {array.dtype} and holds {', '.join(kinds)}: give numbers "
         "alone or strings alone, and replace what is missing."
     )
-
-
-def _column(where: str, name: str, values: Any) -> NDArray[Any]:
-    """Return what is given as an array, one of a single column without that dimension."""
-    array = plain(where, name, values)
-    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
 def _check_finite(where: str, name: str, array: NDArray[Any], *, may_lack: bool = False) -> None:
@@ -84,15 +78,18 @@ def checked_inputs(where: str, name: str, values: Any, *, may_lack: bool = False
     return array
 
 
-def read_targets(where: str, suffix: str, values: Any, task: str, n: int) -> NDArray[Any]:
-    """Return the labels or targets of n samples as the user has them."""
+def read_targets(where: str, suffix: str, x: Any, y: Any, task: str) -> NDArray[Any]:
+    """Return the labels or targets of samples as the user has them."""
     name = f"y{suffix}"
-    y = _column(where, name, values)
-    y = _read_labels(where, name, y) if task == "classification" else _numbers(where, name, y)
-    if len(y) != n:
-        sizes = f"x{suffix} has {n} samples and {name} {len(y)}"
+    array = plain(where, name, y)
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    read = _read_labels if task == "classification" else _read_numbers
+    array = read(where, name, array)
+    n = np.shape(x)[0] if np.ndim(x) else 0
+    if n != len(array):
+        sizes = f"x{suffix} has {n} samples and {name} {len(array)}"
         raise WrongValueError(f"{where}: {sizes}: each sample needs one label.")
-    return y
+    return array
 
 
 def _read_labels(where: str, name: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -100,7 +97,7 @@ def _read_labels(where: str, name: str, array: NDArray[Any]) -> NDArray[Any]:
     if array.ndim == 2 and array.dtype.kind in "biuf":
         is_one_hot = ((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all()
         array = array.argmax(axis=1) if is_one_hot else array
-    if array.dtype.kind == "f" and (array % 1 == 0).all():
+    if array.dtype.kind == "f" and np.isfinite(array).all() and (array % 1 == 0).all():
         array = array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "biuU":
         raise WrongValueError(
@@ -111,7 +108,7 @@ def _read_labels(where: str, name: str, array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _numbers(where: str, name: str, array: NDArray[Any]) -> NDArray[np.float64]:
+def _read_numbers(where: str, name: str, array: NDArray[Any]) -> NDArray[np.float64]:
     """Return the targets of a regression, of shape (n,) or (n, k)."""
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or 0 in array.shape[1:]:
         raise WrongValueError(
@@ -132,24 +129,16 @@ def checked_number(where: str, n: Any) -> int:
 def encoded(
     where: str, labels: Mapping[str, NDArray[Any]], num_classes: int | None
 ) -> tuple[dict[str, NDArray[Any]], Sequence[Any]]:
-    """Return labels as 0, 1, … and the user's label of each class.
+    """Return labels, by "" those to draw splits of, as 0, 1, … and the user's of each class.
 
-    These are a range of integers where they stay as they are. ``labels`` are those of which the
-    training part is drawn, by "", and others, by their suffix.
+    These are a range where they stay as they are.
     """
-    num_classes = None if num_classes is None else checked_number(where, num_classes)
-    found = np.unique(labels[""])
-    if len(found) == 1:
-        raise WrongValueError(
-            f"{where}: all labels are {found[0].item()!r}: give samples of two classes at least."
-        )
-    classes: Sequence[Any] = tuple(found.tolist())
-    if labels[""].dtype.kind in "iu" and (num_classes or classes == (*range(len(classes)),)):
-        classes = range(num_classes or len(classes))
-    elif num_classes not in (None, len(classes)):
-        raise WrongValueError(
-            f"{where}: num_classes is {num_classes!r}, but y has {len(classes)} labels: omit it."
-        )
+    found = np.unique(labels[""]).tolist()
+    classes: Sequence[Any] = tuple(found)
+    if num_classes is not None:
+        classes = range(checked_number(where, num_classes))
+    elif labels[""].dtype.kind in "iu" and found == [*range(len(found))]:
+        classes = range(len(found))
     return {s: encoded_labels(where, f"y{s}", y, classes) for s, y in labels.items()}, classes
 
 
@@ -168,16 +157,9 @@ def encoded_labels(
     return indices
 
 
-def check_trained(where: str, y: NDArray[Any], classes: Sequence[Any] | None) -> None:
-    """Raise unless the training part has each class, or targets that differ."""
-    if classes is None:
-        if (y.min(axis=0) == y.max(axis=0)).any():
-            raise WrongValueError(
-                f"{where}: a target is {y[0]} in all training samples: there is nothing to learn."
-            )
-        return
-    untrained = np.setdiff1d(np.arange(len(classes)), y)
-    if len(untrained):
+def check_trained(where: str, y: NDArray[Any], classes: Sequence[Any]) -> None:
+    """Raise unless the training part has each class."""
+    if len(untrained := np.setdiff1d(np.arange(len(classes)), y)):
         raise WrongValueError(
             f"{where}: the training part has no sample of {named(classes[i] for i in untrained)}: "
             "add samples, leave these labels out, or draw with another seed."
@@ -185,18 +167,13 @@ def check_trained(where: str, y: NDArray[Any], classes: Sequence[Any] | None) ->
 
 
 def checked_weights(where: str, name: str, values: Any, n: int) -> NDArray[Any]:
-    """Return the weights of n samples, not converted."""
-    array = _column(where, name, values)
-    if array.shape != (n,) or array.dtype.kind not in "biuf":
+    """Return the weights of n samples or classes, not converted."""
+    array = plain(where, name, values)
+    is_right = array.shape == (n,) and array.dtype.kind in "biuf"
+    if not is_right or not np.isfinite(array).all() or (array < 0).any():
         raise WrongValueError(
-            f"{where}: {name} has the dtype {array.dtype} and the shape {array.shape}, but must "
-            f"hold a number for each of {n} samples."
-        )
-    _check_finite(where, name, array)
-    if (array < 0).any():
-        i = int(np.argmin(array))
-        raise WrongValueError(
-            f"{where}: {name}[{i}] is {array[i]}, but weights must be at least 0."
+            f"{where}: {name}, of the dtype {array.dtype} and the shape {array.shape}, must hold "
+            f"a finite number of at least 0 for each of {n}: mend or replace others."
         )
     return array
 
@@ -205,7 +182,7 @@ def weights(
     where: str,
     y: NDArray[Any],
     train: NDArray[np.intp],
-    classes: Sequence[Any] | None,
+    classes: Sequence[Any],
     *,
     class_weight: Any,
     sample_weight: Any,
@@ -214,32 +191,18 @@ def weights(
     weight = np.ones(len(y))
     if sample_weight is not None:
         weight *= checked_weights(where, "sample_weight", sample_weight, len(y))
-    if class_weight is not None:
-        weight *= _class_weights(where, class_weight, y[train], classes or ())[y]
-    return None if (weight[train] == 1).all() else weight[train]
-
-
-def _class_weights(
-    where: str, class_weight: Any, labels: NDArray[Any], classes: Sequence[Any]
-) -> NDArray[np.float64]:
-    """Return the weight of each class, of the training part's labels if they are "balanced".
-
-    Then n samples of C classes have the weight n / (C · samples of the class), as in scikit-learn.
-    """
     if isinstance(class_weight, str) and class_weight == "balanced":
-        counts = np.bincount(labels, minlength=len(classes))
-        return np.asarray(len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)))
-    if not isinstance(class_weight, Mapping):
-        raise WrongTypeError(
-            f'{where}: class_weight is {class_weight!r:.100}, but must be "balanced" or a '
-            "dictionary of weights by labels."
-        )
-    if unknown := set(class_weight) - set(classes):
-        raise WrongValueError(
-            f"{where}: class_weight names {named(unknown)}, but the labels are {named(classes)}."
-        )
-    weights = [class_weight.get(label, 1.0) for label in classes]
-    return checked_weights(where, "class_weight", weights, len(classes)).astype(np.float64)
+        # As in scikit-learn, n samples of C classes have n / (C · samples of the class).
+        counts = np.bincount(y[train], minlength=len(classes))
+        weight *= (len(train) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[y]
+    elif class_weight is not None:
+        check_type("class_weight", class_weight, Mapping, '"balanced" or weights by labels')
+        if unknown := set(class_weight) - set(classes):
+            said = f"class_weight names {named(unknown)}, but the labels are {named(classes)}"
+            raise WrongValueError(f"{where}: {said}.")
+        of_classes = [class_weight.get(label, 1.0) for label in classes]
+        weight *= checked_weights(where, "class_weight", of_classes, len(classes))[y]
+    return None if (weight[train] == 1).all() else weight[train]
 
 
 class _Memory(np.ndarray[Any, np.dtype[Any]]):

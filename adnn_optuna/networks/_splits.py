@@ -36,10 +36,7 @@ def split_size(where: str, name: str, size: float | None, n: int, *, is_given: b
 def drawn_rows(
     where: str, y: NDArray[Any], sizes: Sequence[int], seed: int, group: NDArray[np.intp] | None
 ) -> dict[str, NDArray[np.intp]]:
-    """Return the rows of each split, ascending; ``sizes`` are those of test and validation.
-
-    No ``group``, by its number for each sample, gets into two of them.
-    """
+    """Return the rows of each split, ascending; ``sizes`` are those of test and validation."""
     n = len(y)
     if sum(sizes) >= n:
         said = f"of {n} samples, {sizes[1]} for validation and {sizes[0]} for the test"
@@ -55,11 +52,8 @@ def drawn_rows(
 
 
 def stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
-    """Return a random order in which every stretch has nearly the same share of each label.
-
-    The targets of a regression, which are floats, do not matter.
-    """
-    y = np.zeros(len(y)) if y.dtype.kind == "f" else y
+    """Return a random order in which every stretch has nearly the same share of each label."""
+    y = np.zeros(len(y)) if y.dtype.kind == "f" else y  # Targets of a regression do not matter.
     # The raw words of a bit generator stay the same in all versions of NumPy, which Generator's
     # permutations need not: a study must find its splits again after an upgrade.
     shuffled = np.argsort(np.random.Philox(seed).random_raw(len(y)), kind="stable")

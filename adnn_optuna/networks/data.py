@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any, Literal, Self, get_args
 
@@ -28,7 +28,6 @@ _SPLITS = ("train", "val", "test")
 class Dataset:
     """Images or feature vectors with labels or numbers, in three splits that cannot be written to.
 
-    A search selects on the validation or the training split; the test split is for the report.
     The constructor takes data that are split and scaled already; :meth:`from_arrays` takes them as
     people have them.
 
@@ -43,24 +42,21 @@ class Dataset:
             channels): finite numbers, kept as float32, or uint8 pixels, which are divided by 255.
         y_train: Training labels, integers in 0 … num_classes - 1, shape (n,), kept as int32; in a
             regression finite numbers, shape (n,) or (n, targets), kept as float32.
-        x_val, y_val: The same for validation. May be empty: then only metrics on the training
-            split can steer a search.
+        x_val, y_val: The same for validation, which a search selects on; may be empty.
         x_test, y_test: The same for the test.
         num_classes: Number of classes, at least 2; None in a regression.
         origin: How ``dataset_from_config`` finds the data again, JSON-able; None for arrays.
         drawn: Which of the splits ``val`` and ``test`` were drawn at random from the same samples
-            as the training split, so that :meth:`redrawn` may draw others; none where training
-            samples have weights, as those of the others are not known.
-        classes: The user's own label of each class 0 … num_classes - 1, strings, truth values or
-            integers; None where they are these integers.
-        weight_train: A weight of each training sample, shape (n,), kept as float32; None where all
-            are 1.
-        groups_test: What each test sample belongs to (a patient, a day), shape (n,), kept as
-            integers; None where each one is on its own.
+            as the training split, so that :meth:`redrawn` may draw others; none where samples have
+            weights or groups.
+        classes: The user's own label of each class; None where these are 0 … num_classes - 1.
+        weight_train: A weight of each training sample, shape (n,); None where all are 1.
+        groups_test: What each test sample belongs to (a patient, a day), shape (n,); None where
+            each one is on its own.
         preprocessing: How raw inputs, as :meth:`from_arrays` takes them, became these.
 
     Raises:
-        ValueError: If dtypes, shapes, lengths, numbers or labels are wrong.
+        ValueError: If an array is wrong.
     """
 
     name: str
@@ -88,8 +84,7 @@ class Dataset:
         for split in _SPLITS:
             x = _arrays.checked_inputs(where, f"x_{split}", getattr(self, f"x_{split}"))
             task = "regression" if n is None else "classification"
-            y = getattr(self, f"y_{split}")
-            y = _arrays.read_targets(where, f"_{split}", y, task, len(x))
+            y = _arrays.read_targets(where, f"_{split}", x, getattr(self, f"y_{split}"), task)
             if n is not None:
                 y = _arrays.encoded_labels(where, f"y_{split}", y, range(n))
             if len(y) == 0 and split != "val":
@@ -104,35 +99,17 @@ class Dataset:
                         f"{where}: a sample of {kind}_{split} has the shape {found}, one of "
                         f"{kind}_train {wanted}: all splits need the same."
                     )
-        checked |= self._weights_and_groups(where)
+        if self.drawn and (self.weight_train is not None or self.groups_test is not None):
+            raise WrongValueError(f"{where}: samples with weights or groups stay: omit drawn.")
+        for name, dtype in (("weight_train", np.float32), ("groups_test", np.intp)):
+            if (values := getattr(self, name)) is not None:
+                checked[name] = _arrays.read_only(np.asarray(values), dtype)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
-    def _weights_and_groups(self, where: str) -> dict[str, Any]:
-        checked: dict[str, Any] = {}
-        weight, groups = self.weight_train, self.groups_test
-        if self.drawn and not (weight is None and groups is None):
-            raise WrongValueError(f"{where}: samples with weights or groups stay: omit drawn.")
-        if weight is not None:
-            weight = _arrays.checked_weights(where, "weight_train", weight, len(self.y_train))
-            if not weight.any():
-                raise WrongValueError(f"{where}: all training samples have the weight 0.")
-            checked["weight_train"] = _arrays.read_only(weight, np.float32)
-        if groups is not None:
-            groups = _splits.checked_groups(where, "groups_test", groups, len(self.y_test))
-            checked["groups_test"] = _arrays.read_only(groups, np.intp)
-        return checked
-
-    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
-        # By way of the constructor, since unpickled and deep-copied arrays can be written to.
-        return type(self), tuple(getattr(self, f.name) for f in dataclasses.fields(self))
-
     @property
     def unit(self) -> str:
-        """What samples are called: ``"images"``, or ``"examples"`` of rows and sequences.
-
-        Images have channels, or are as high as wide, or of uint8 pixels.
-        """
+        """What samples are called: ``"images"``, or ``"examples"`` of rows and sequences."""
         shape = self.x_train.shape[1:]
         is_of_pixels = self.preprocessing.factor == preprocessing.PIXELS.factor
         is_image = len(shape) == 2 and (shape[0] == shape[1] or is_of_pixels)
@@ -150,11 +127,7 @@ class Dataset:
 
     @functools.cached_property
     def test_groups(self) -> NDArray[np.intp]:
-        """The number of the group of each test sample, from 0, shape (n,).
-
-        Of samples that belong together or are the same (inputs and label), intervals count but
-        one, since further ones of a group say nothing new.
-        """
+        """The group of each test sample, from 0: with those that belong to it or are the same."""
         found = duplicates.groups_of(self.x_test, self.y_test)
         return found if self.groups_test is None else duplicates.merged(found, self.groups_test)
 
@@ -227,18 +200,18 @@ class Dataset:
             Dataset(name='mine', num_classes=2, drawn=('val', 'test'))
 
         Args:
-            x: Finite numbers of any dtype, of the shapes that :class:`Dataset` takes. Or a pandas
-                DataFrame: each category of a column of strings or categories becomes a feature.
-            y: Labels of shape (n,) or (n, 1), integers, strings or truth values, or one-hot rows;
-                in a regression numbers of shape (n,) or (n, targets). Labels other than 0, 1, …
-                without gaps are mapped to these, in their order, see ``Dataset.classes``.
+            x: Finite numbers, of the shapes that :class:`Dataset` takes. Or a pandas DataFrame:
+                each category of a column of strings or categories becomes a feature.
+            y: Labels of shape (n,), integers, strings or truth values, or one-hot rows; in a
+                regression numbers of shape (n,) or (n, targets). Labels other than 0, 1, … are
+                mapped to these, in their order, see ``Dataset.classes``.
             x_val: Validation inputs, instead of a part of ``x``.
             y_val: Validation labels.
             x_test: Test inputs, instead of a part of ``x``.
             y_test: Test labels.
             name: What reports and plots call the data.
             validation_size: How much of ``x`` becomes the validation split: a number of samples
-                (an int, 0 for none) or a fraction of ``x`` (a float below 1). Default: 0.2.
+                (0 for none) or a fraction (a float below 1). Default: 0.2.
             test_size: How much of ``x`` becomes the test split, likewise. Default: 0.2.
             seed: Seed of the draw, 0 or more.
             num_classes: Number of classes, where integer labels are not to be mapped.
@@ -247,19 +220,16 @@ class Dataset:
                 the training part; ``"none"`` leaves inputs as they are; ``"auto"`` divides uint8
                 pixels by 255, leaves floats in [0, 1] as they are, and standardises all else.
                 Categories stay 0 and 1, and what a model takes in units of your own, as an
-                ``Embedding`` or ``Normalization`` does, is not scaled for that model. But with
-                ``"none"``, the targets of a regression are standardised while a network learns
-                them, if its outputs can be any numbers and its loss has the same minimum then, as
-                squared and absolute errors have; all that is told is in your units.
+                ``Embedding`` does, is not scaled for that model. But with ``"none"``, the targets
+                of a regression are standardised while a network learns them, if its outputs and
+                its loss allow it; all that is told is in your units.
             task: ``"classification"`` or ``"regression"``.
             class_weight: Weights of the training samples by their label, 1 where none is given; or
-                ``"balanced"``, inverse to how many samples the training part has of each. Splits
-                are not drawn anew where training samples have weights.
-            sample_weight: Weights of the samples of ``x``, shape (n,), of which those of the
-                training part count.
+                ``"balanced"``, inverse to how many samples the training part has of each.
+            sample_weight: Weights of the samples of ``x``, shape (n,); the training's count.
             groups: What the samples of ``x`` belong to (a patient, a day), shape (n,): no group
-                gets into two splits, which are then not stratified, and not drawn anew later.
-                Intervals from the test samples count groups, not samples.
+                gets into two splits, which are then not stratified, and intervals from the test
+                samples count groups.
             missing: What becomes of missing inputs: ``"refuse"``, or ``"impute"`` to fill in the
                 median of a feature in the training part, of categories the most frequent one.
             rare: ``"other"`` makes one feature of all categories that fewer than two training
@@ -268,8 +238,7 @@ class Dataset:
 
         Raises:
             TypeError: If ``class_weight`` is of a wrong type.
-            ValueError: If dtypes, shapes, lengths, numbers, labels, sizes or the seed are wrong,
-                or a class has no training sample.
+            ValueError: If an array or setting is wrong, or a class has no training sample.
         """
         where = f"Dataset {name!r}"
         choices = ("scale", scale, Scale), ("task", task, Task), ("missing", missing, Missing)
@@ -281,59 +250,56 @@ class Dataset:
             said = "a regression has no num_classes and no class_weight"
             raise WrongValueError(f"{where}: {said}: omit them.")
         given = {"": (x, y), "_val": (x_val, y_val), "_test": (x_test, y_test)}
-        columns = preprocessing.columns_of(where, x, merges=rare == "other")
-        impute = missing == "impute"
-        inputs, labels, classes = {}, {}, None
+        labels: dict[str, Any] = {}
+        classes: Sequence[Any] = ()
         for s, (x_given, y_given) in given.items():
             if (x_given is None) != (y_given is None):
                 raise WrongValueError(f"{where}: give both x{s} and y{s}.")
             if x_given is not None or not s:
-                inputs[s] = columns.encoded(x_given, where, f"x{s}", may_lack=impute)
-                labels[s] = _arrays.read_targets(where, s, y_given, task, len(inputs[s]))
+                labels[s] = _arrays.read_targets(where, s, x_given, y_given, task)
         if task == "classification":
             labels, classes = _arrays.encoded(where, labels, num_classes)
-        x, y = inputs.pop(""), labels.pop("")
+        y = labels[""]
         n = len(y)
         asked = {"_test": ("test_size", test_size), "_val": ("validation_size", validation_size)}
-        sizes = [_splits.split_size(where, *asked[s], n, is_given=s in inputs) for s in asked]
+        sizes = [_splits.split_size(where, *asked[s], n, is_given=s in labels) for s in asked]
         group = groups if groups is None else _splits.checked_groups(where, "groups", groups, n)
         rows = _splits.drawn_rows(where, y, sizes, seed, group)
         if num_classes is None:
             _arrays.check_trained(where, y[rows["train"]], classes)
         options = {"class_weight": class_weight, "sample_weight": sample_weight}
         weight = _arrays.weights(where, y, rows["train"], classes, **options)
+        columns = preprocessing.columns_of(where, x, rows["train"], merges=rare == "other")
+        impute = missing == "impute"
+        inputs = {s: columns.encoded(given[s][0], where, f"x{s}", may_lack=impute) for s in labels}
+        x = inputs[""]
         of_splits = {s: inputs.get(f"_{s}", x[rows[s]]) for s in _SPLITS}
         fields = {f"y_{s}": labels.get(f"_{s}", y[rows[s]]) for s in _SPLITS}
-        targets = fields["y_train"] if task == "regression" else None
+        targets = fields["y_train"] if task == "regression" and scale != "none" else None
         fitted, scaled = preprocessing.fitted(
             where, columns, of_splits, targets, scale=scale, impute=impute
         )
         fields |= {f"x_{s}": values for s, values in scaled.items()}
         fields |= {"weight_train": weight, "preprocessing": fitted}
-        if group is not None and "_test" not in inputs:
+        if group is not None and "_test" not in labels:
             fields["groups_test"] = group[rows["test"]]
         if group is None and weight is None:
-            fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in inputs)
-        if isinstance(classes, tuple):
-            fields["classes"] = classes
-        number = None if classes is None else len(classes)
-        dataset = cls(name, num_classes=number, **fields)
-        duplicates.warn_of_samples(
-            where, {s: fields[f"y_{s}"] for s in _SPLITS}, classes, dataset.duplicates
-        )
+            fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in labels)
+        own = None if isinstance(classes, range) else tuple(classes) or None
+        dataset = cls(name, num_classes=len(classes) or None, classes=own, **fields)
+        if dataset.duplicates:
+            said = "%s has %s: drop duplicates, or keep them in one split by groups."
+            logger.warning(said, where, duplicates.in_words(dataset.duplicates))
         return dataset
 
     def as_taken(self, features: Mapping[int, str]) -> Self:
-        """Return the same with features, or channels, that a model takes as they were given.
-
-        Args:
-            features: Those of the last dimension, and what takes them so.
-        """
+        """Return the same with features that a model takes as they were given, by what does so."""
         left, key = self.preprocessing.without(features), frozenset(features)
         if left == self.preprocessing:
             return self
         if key not in self._as_taken:
-            taken = [*features] if left.is_learned else [*range(self.x_train.shape[-1])]
+            n = self.x_train.shape[-1]
+            taken = [*features] if left.is_learned else [*range(n)]
             raw = {s: getattr(self, f"x_{s}") for s in _SPLITS}
             raw = {s: self.preprocessing.undone(x)[..., taken] for s, x in raw.items()}
             # Features of whole numbers are such again, which they were but for rounding.
@@ -346,10 +312,9 @@ class Dataset:
                 x[..., taken] = np.where(is_whole, np.rint(of_split) + 0.0, of_split)  # No -0.0.
             self._as_taken[key] = dataclasses.replace(self, **changed)
             logger.info(
-                "Dataset %r: the model takes %s of %d features as they were given (%s), so they "
+                "Dataset %r: the model takes %d of %d features as they were given (%s), so they "
                 "are not scaled.",
-                *(self.name, len(taken) if left.is_learned else "all", self.x_train.shape[-1]),
-                named(dict.fromkeys(features.values())),
+                *(self.name, len(taken), n, named(dict.fromkeys(features.values()))),
             )
         return self._as_taken[key]
 
@@ -360,9 +325,8 @@ class Dataset:
     def redrawn(self, seed: int) -> Self:
         """Return the same samples in other splits of the same sizes, stratified by label.
 
-        Only splits that were drawn at random are drawn anew: those that somebody made stay. A
-        scale that was learned is learned again, of the new training part; what was filled in, and
-        rare categories that were merged, stay.
+        Only splits that were drawn at random are drawn anew. A scale that was learned is learned
+        again, of the new training part; what was filled in, and merged categories, stay.
 
         Args:
             seed: Seed of the draw, 0 or more.
@@ -371,18 +335,16 @@ class Dataset:
         pooled = {k: np.concatenate([getattr(self, f"{k}_{s}") for s in splits]) for k in "xy"}
         ends = np.cumsum([len(getattr(self, f"y_{split}")) for split in splits])
         parts = np.split(_splits.stratified_order(pooled["y"], seed), ends[:-1])
-        changed: dict[str, Any] = {"origin": None}
+        scaling, changed = self.preprocessing, dict[str, Any](origin=None)
         for split, rows in zip(splits, map(np.sort, parts), strict=True):
             changed |= {f"{kind}_{split}": values[rows] for kind, values in pooled.items()}
-        if self.preprocessing.is_learned:
+        if scaling.is_learned:
             raw = {
-                key: self.preprocessing.undone(changed.get(key, getattr(self, key)))
+                key: scaling.undone(changed.get(key, getattr(self, key)))
                 for key in ("x_train", "x_val", "x_test")
             }
-            learned = self.preprocessing.learn(raw["x_train"])
-            changed |= {key: learned.scaled(key, values) for key, values in raw.items()}
-            changed["preprocessing"] = learned
-        if self.preprocessing.target_mean:
-            learned = changed.get("preprocessing", self.preprocessing)
-            changed["preprocessing"] = learned.learn_targets(changed["y_train"])
-        return dataclasses.replace(self, **changed)
+            scaling = scaling.learn(raw["x_train"])
+            changed |= {key: scaling.scaled(key, values) for key, values in raw.items()}
+        if scaling.target_mean:
+            scaling = scaling.learn_targets(changed["y_train"])
+        return dataclasses.replace(self, preprocessing=scaling, **changed)

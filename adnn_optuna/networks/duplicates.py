@@ -1,13 +1,9 @@
-"""What of data that are right is worth a second look: samples that are the same, above all."""
+"""Samples that are the same, or belong together."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-
-from adnn_optuna._checks import logger
-from adnn_optuna.networks._arrays import named
 
 # What is said of each kind: of those of the one split that are in the other, too.
 DUPLICATES = {
@@ -60,30 +56,3 @@ def merged(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:
 def _hashes(rows: NDArray[np.generic]) -> Iterator[int]:
     # Of -0.0 and 0.0, which are equal, the bytes are not.
     return (hash((row + np.zeros((), rows.dtype)).tobytes()) for row in rows)
-
-
-def warn_of_samples(
-    where: str,
-    y: Mapping[str, NDArray[Any]],
-    classes: Sequence[Any] | None,
-    found_twice: Mapping[str, int],
-) -> None:
-    """Warn of classes that are too small, and of duplicates.
-
-    ``y`` are the labels of ``"train"``, ``"val"`` and ``"test"``, ``classes`` the user's own
-    labels (None in a regression), and ``found_twice`` what :func:`counted` returned.
-    """
-    for split, name in (("val", "validation"), ("test", "test")):
-        if classes is None or not len(y[split]):
-            continue
-        if len(lacking := np.setdiff1d(y["train"], y[split])):
-            logger.warning(
-                "%s: the %s split has no sample of %s: such classes are too small for all "
-                "splits, so merge or leave them out, or add samples.",
-                *(where, name, named(classes[i] for i in lacking)),
-            )
-    if found_twice:
-        logger.warning(
-            "%s has %s: drop duplicates, or keep them in one split by groups.",
-            *(where, in_words(found_twice)),
-        )

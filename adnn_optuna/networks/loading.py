@@ -18,7 +18,7 @@ from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks._splits import DEFAULT_FRACTION
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.data import Dataset, Missing, Rare, Scale, Task
-from adnn_optuna.networks.preprocessing import Preprocessing, check_present
+from adnn_optuna.networks.preprocessing import Preprocessing
 
 # The folder of each data set's IDX files, as Debian's packages name them.
 MNIST_LIKE = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}
@@ -34,14 +34,15 @@ _NPZ_KEYS = {"x", "y"} | {f"{kind}_{split}" for kind in "xy" for split in ("trai
 # Of the 60,000 images in the official training sets of MNIST and its likes.
 _MNIST_VALIDATION_SIZE = 10_000
 _SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet")
-# Of the arguments, those that are for files only, and what they are by default.
+# Of the arguments, those that name a column, and all that are for files, with their defaults.
+_ROLES = ("target", "sample_weight", "groups")
 OF_FILES: dict[str, str | None] = {
     "task": "classification",
     "scale": "auto",
     "class_weight": None,
     "missing": "refuse",
     "rare": "refuse",
-    **dict.fromkeys(("target", "sample_weight", "groups")),
+    **dict.fromkeys(_ROLES),
 }
 
 
@@ -69,33 +70,31 @@ def load_dataset(
 
     - ``"digits"``: scikit-learn's 1,797 images of 8 × 8 pixels. It needs no download.
     - ``"mnist"`` and ``"fashion_mnist"``: 60,000 + 10,000 images of 28 × 28 pixels, from the IDX
-      files (``*-ubyte``, plain or ``.gz``) in ``<folder>/mnist`` and ``<folder>/fashion-mnist``.
-      The folder is ``data_dir``, else ``$ADNN_DATA_DIR``, else ``/usr/share/datasets``; where
-      none has them, ``keras.datasets`` is asked, which may download them.
-    - a path that ends in ``.npz``, in the working folder or in ``data_dir``: of the arguments of
-      :meth:`Dataset.from_arrays`, the arrays ``x`` and ``y`` (or ``x_train`` and ``y_train``) and,
-      if they are split already, ``x_val``, ``y_val``, ``x_test`` and ``y_test``.
+      files (``*-ubyte``, plain or ``.gz``) in ``<folder>/mnist`` and ``<folder>/fashion-mnist``,
+      the folder being ``data_dir``, ``$ADNN_DATA_DIR`` or ``/usr/share/datasets``, else from
+      ``keras.datasets``, which may download them.
+    - a path that ends in ``.npz``: of the arguments of :meth:`Dataset.from_arrays`, the arrays
+      ``x`` and ``y`` (or ``x_train`` and ``y_train``) and, if they are split already, ``x_val``,
+      ``y_val``, ``x_test`` and ``y_test``.
     - a path that ends in ``.csv`` or ``.csv.gz``, with a header, or in ``.parquet``: a table of a
-      row for each sample. A first column of row numbers without a name, as pandas writes it, is
-      left out.
+      row for each sample. A first column of row numbers, as pandas writes it, is left out.
 
     Args:
         name: Name of the data set, or path of the file.
-        data_dir: Folder to look in first, before ``$ADNN_DATA_DIR`` and ``/usr/share/datasets``.
+        data_dir: Folder to look in, before ``$ADNN_DATA_DIR`` and ``/usr/share/datasets``.
         validation_size: How much is held out to select on: a number of samples, or a fraction of
             those that are no test set (a float below 1); by default 10,000 of ``mnist`` and
             ``fashion_mnist``, else 0.2. With 0 a search must select on the training split.
-        test_size: How much is held out for the test, likewise; by default 0.2, where the data have
-            no test set of their own, as ``mnist`` and ``fashion_mnist`` have.
+        test_size: How much is held out for the test, likewise, where the data have no test set of
+            their own, as ``mnist`` and ``fashion_mnist`` have; by default 0.2.
         seed: Seed of the draw of the splits, 0 or more.
         target: Of a table, the column of the labels, or numbers to predict; by default the last.
         task: What the target of a file is: of a ``"classification"`` or a ``"regression"``.
         scale: How the inputs of a file are scaled, as by :meth:`Dataset.from_arrays`: ``"auto"``
             standardises them, but not pixels and floats in [0, 1].
         class_weight: ``"balanced"`` weighs each class of a file, inverse to its number of samples.
-        sample_weight: Of a file, the column, or the array in an ``.npz`` file, of the weights.
-        groups: Of a file, the column, or the array in an ``.npz`` file, of what must not be split,
-            such as patients.
+        sample_weight: The column, or array in an ``.npz`` file, of the samples' weights.
+        groups: The column, or array in an ``.npz`` file, of what must not be split (patients).
         missing: ``"impute"`` fills in missing inputs of a file: the median of the training part,
             of categories the most frequent one; else they are refused.
         rare: ``"other"`` makes one of all categories of a table's column that are rare in the
@@ -106,20 +105,17 @@ def load_dataset(
         FileNotFoundError: If the data are nowhere to be found.
         ValueError: If the name is unknown, a file is corrupt, or its data or a setting are wrong.
     """
+    options: dict[str, Any] = locals()
     _checks.check_type("name", name, str | os.PathLike, "that of a data set or a file")
     _checks.check_type("data_dir", data_dir, str | os.PathLike | None, "the path of a folder")
     folder = None if data_dir is None else _checks.expanded(data_dir)
     if folder is not None and not _checks.is_folder(folder):
         raise NoSuchFileError(f"data_dir {str(data_dir)!r} is not a folder: mend or omit it.")
     name = os.fspath(name)
-    splits: dict[str, Any] = {"validation_size": validation_size, "test_size": test_size}
-    splits["seed"] = seed
+    splits = {key: options[key] for key in ("validation_size", "test_size", "seed")}
     # NumPy's scalars are no JSON.
     splits = {k: v.item() if isinstance(v, np.generic) else v for k, v in splits.items()}
-    settings: dict[str, Any] = {"task": task, "scale": scale, "class_weight": class_weight}
-    settings |= {"missing": missing, "rare": rare}
-    roles = {"target": target, "sample_weight": sample_weight, "groups": groups}
-    asked = {k: v for k, v in (settings | roles).items() if v != OF_FILES[k]}
+    asked = {k: options[k] for k, default in OF_FILES.items() if options[k] != default}
     suffix = next((s for s in _SUFFIXES if name.lower().endswith(s)), "")
     taken = {"": set[str](), ".npz": {*OF_FILES} - {"target"}}.get(suffix, {*OF_FILES})
     if refused := sorted({*asked} - taken):
@@ -136,7 +132,8 @@ def load_dataset(
             "name its folder by data_dir."
         )
     read = _read_npz if suffix == ".npz" else _read_table
-    arrays = read(path, {k: v for k, v in roles.items() if k in asked}, missing)
+    arrays = read(path, {role: asked[role] for role in _ROLES if role in asked})
+    settings = {key: value for key, value in asked.items() if key not in _ROLES}
     dataset = Dataset.from_arrays(**arrays, **splits, **settings, name=path.name[: -len(suffix)])
     origin = {"source": suffix.split(".")[1], "path": str(path.absolute())}
     return replace(dataset, origin={**origin, **asked, **splits})
@@ -145,8 +142,6 @@ def load_dataset(
 def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Dataset:
     """Load a data set of images whose pixels are scaled while they are read."""
     if name in MNIST_LIKE:
-        if splits["test_size"] is not None:
-            raise WrongValueError(f"{name} comes with its own test set: omit test_size.")
         arrays = _read_mnist_like(name, folder)
         defaults: dict[str, float] = {"validation_size": _MNIST_VALIDATION_SIZE}
     elif name == "digits":
@@ -170,11 +165,7 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
 def dataset_from_config(
     config: Mapping[str, Any], data_dir: str | os.PathLike[str] | None = None
 ) -> Dataset:
-    """Load the data set of :attr:`Dataset.config` again, as :func:`load_dataset` does.
-
-    Raises:
-        ValueError: If the data were made of arrays, or are not the same any more.
-    """
+    """Load the data set of :attr:`Dataset.config` again; refuse one that is not the same."""
     name, source, fingerprint = config["name"], config["source"], config["fingerprint"]
     if source == "arrays":
         raise WrongValueError(
@@ -182,7 +173,7 @@ def dataset_from_config(
             "objective with its dataset again, in Python."
         )
     # No other source: a verification looks at the paths of these.
-    where = {"built-in": "name", "npz": "path", "csv": "path", "parquet": "path"}.get(source)
+    where = {"built-in": "name", "npz": "path", "csv": "path", "parquet": "path"}.get(source, "")
     if where not in config:
         raise WrongValueError(f"Dataset {name!r} is from nowhere that is known: {source!r}.")
     known = "validation_size", "test_size", "seed", *OF_FILES
@@ -243,8 +234,8 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=n_header).reshape(shape)
 
 
-def _read_npz(path: Path, roles: Mapping[str, Any], _: str) -> dict[str, Any]:
-    """Return x, y, those of the splits, and others by their names of an ``.npz`` file."""
+def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
+    """Return x, y, those of the splits, and others by their names."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files if key in _NPZ_KEYS | {*roles.values()}}
@@ -266,7 +257,7 @@ def _read_npz(path: Path, roles: Mapping[str, Any], _: str) -> dict[str, Any]:
     return arrays | {role: arrays.pop(name) for role, name in roles.items()}
 
 
-def _read_table(path: Path, roles: Mapping[str, Any], missing: str) -> dict[str, Any]:
+def _read_table(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
     """Return x, y and other columns by their names of a ``.csv`` or ``.parquet`` file."""
     import pandas as pd
 
@@ -293,7 +284,6 @@ def _read_table(path: Path, roles: Mapping[str, Any], missing: str) -> dict[str,
             f"{path} has no inputs beside {named(table.columns)}: add columns, or separate them "
             "by commas."
         )
-    check_present(str(path), table[[*columns.values()]] if missing == "impute" else table)
     return {"x": x, "y": table[columns.pop("target")], **{r: table[c] for r, c in columns.items()}}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from adnn_optuna._attributes import Metrics
-from adnn_optuna._checks import WrongValueError, logger
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks.network import Head
 from adnn_optuna.networks.training import Run, Trainer
 
@@ -129,18 +129,13 @@ class Predictor:
     def model(self) -> keras.Model:
         """Return the network, or the average of all, as one compiled model of raw inputs.
 
-        It ends in probabilities, or numbers in the user's units. Its variables are those of the
-        networks, in the same order.
+        Of a table, these are the numbers of ``dataset.preprocessing.encoded``. It ends in
+        probabilities, or numbers in the user's units. Its variables are those of the networks.
         """
         import keras
 
         from adnn_optuna.networks._scores import made
 
-        if self.trainer.dataset.preprocessing.columns is not None:
-            logger.info(
-                "This model takes numbers: model.predict(dataset.preprocessing.encoded(table)). "
-                "The result's own predict and predict_proba take the table itself."
-            )
         models = [self._model(weights) for weights in self.weights]
         model = models[0] if len(models) == 1 else self._average(models)
         training, head = self.trainer.training, self.trainer.architecture.head.of_predictions

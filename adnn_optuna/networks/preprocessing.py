@@ -1,7 +1,6 @@
 """How raw inputs become those of a network: columns of a table, and a scale for each feature."""
 
 import dataclasses
-import itertools
 import json
 import sys
 from collections import Counter
@@ -26,46 +25,27 @@ _LEAST_RANGE = 1e-12
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """How raw inputs become a network's: x = raw * factor + offset, in float64, then float32.
+    """How raw inputs become a network's: x = raw * factor + offset, in float64, then float32."""
 
-    Args:
-        factor: A number for all inputs (1/255 of uint8 pixels), or those learned from the training
-            part: one for each feature of (n, features) and (n, time, features), for each channel
-            of (n, height, width, channels), or a single one for all pixels of (n, height, width).
-        offset: Likewise.
-        columns: Of tables, the name of each column, and its categories: each of them becomes a
-            feature, 1 where a row is of it and else 0. None of a column of numbers.
-        target_mean: Of a regression whose targets are standardised for the training, the mean of
-            each in the training part; else empty.
-        target_std: Likewise, their standard deviations.
-        fill: What stands for a missing value of each feature; empty where these are refused.
-        others: Of tables, the columns whose rare categories are one more feature, as unknown ones
-            are then; unknown ones of other columns are 0 in all. None where these are refused.
-    """
-
+    # One number for all inputs (1/255 of uint8 pixels), or learned from the training part: one for
+    # each feature or channel, or a single one for all pixels.
     factor: float | tuple[float, ...] = 1.0
     offset: float | tuple[float, ...] = 0.0
+    # Of tables, each column and its categories, which are features of 0 and 1; None of numbers.
     columns: tuple[tuple[str, tuple[str, ...] | None], ...] | None = None
+    # Of standardised targets, in the training part.
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
+    # What stands for a missing value of each feature; empty where these are refused.
     fill: tuple[float, ...] = ()
+    # Of tables, the columns whose rare categories are one more feature, as unknown ones are then;
+    # unknown ones of other columns are 0 in all. None where these are refused.
     others: tuple[str, ...] | None = None
 
     @property
     def is_learned(self) -> bool:
         """Whether the scale was learned from the training part."""
         return isinstance(self.factor, tuple)
-
-    @property
-    def feature_names(self) -> tuple[str, ...] | None:
-        """Of tables, what each feature is: ``"age"``, ``"city=Rome"``."""
-        if self.columns is None:
-            return None
-        features = []
-        for name, categories in self.columns:
-            features += [name] if categories is None else [f"{name}={c}" for c in categories]
-            features += [f"{name}=other"] if name in (self.others or ()) else []
-        return tuple(features)
 
     def blocks(self) -> Iterator[tuple[str, tuple[str, ...] | None, slice]]:
         """Yield each column of a table, its categories, and where its features are."""
@@ -83,14 +63,7 @@ class Preprocessing:
         return {k: v for k, v in fields.items() if v not in ([], None) or k == "columns"}
 
     def transform(self, raw: Any) -> NDArray[np.float32]:
-        """Return inputs of a network.
-
-        Args:
-            raw: An array, or of a table a DataFrame, as the data set was made of.
-
-        Raises:
-            ValueError: If shape, columns or categories are other ones, or values are missing.
-        """
+        """Return inputs of a network for an array, or a table, as the data set was made of."""
         return self.scaled("raw", self.encoded(raw)).astype(np.float32, copy=False)
 
     def encoded(
@@ -115,22 +88,21 @@ class Preprocessing:
                 f"differs in {named(sorted(wrong))}: rename, add or drop some."
             )
         table = raw.set_axis(raw.columns.map(str), axis=1).infer_objects()
-        if not may_lack:
-            check_present(f"{where}: {name}", table)
+        if not may_lack and (missing := {c: n for c, n in table.isna().sum().items() if n}):
+            said = ", ".join(f"{column!r} ({n} rows)" for column, n in missing.items())
+            raise WrongValueError(
+                f"{where}: {name} lacks values in {said}: fill them in, give missing='impute', or "
+                "leave these rows or columns out."
+            )
         features = []
         for column, categories in columns:
             values = table[column]
             lacks = values.isna().to_numpy()
             if categories is None:
-                numbers = pd.to_numeric(values, errors="coerce")
-                if (numbers.isna() & ~lacks).any():
-                    raise WrongValueError(
-                        f"{where}: the column {column!r} of {name} must be numbers, but is of the "
-                        f"dtype {values.dtype}."
-                    )
+                numbers = pd.to_numeric(values)
                 features.append(numbers.to_numpy(np.float64, na_value=np.nan)[:, None])
                 continue
-            text = values.astype(str)
+            text = values.astype(object).astype(str)
             # Whole numbers are floats in a column where some are missing.
             if values.dtype.kind == "f" and not text[~lacks].isin(categories).all():
                 text = values.convert_dtypes().astype(str)
@@ -180,37 +152,37 @@ class Preprocessing:
             return dataclasses.replace(self, factor=1.0, offset=0.0)
         factor, offset = np.array(self.factor), np.array(self.offset)
         factor[[*features]], offset[[*features]] = 1, 0
-        return dataclasses.replace(
-            self, factor=tuple(factor.tolist()), offset=tuple(offset.tolist())
-        )
+        return self._with_scale(factor, offset)
+
+    def _with_scale(self, factor: NDArray[np.float64], offset: NDArray[np.float64]) -> Self:
+        factors, offsets = tuple(factor.tolist()), tuple(offset.tolist())
+        return dataclasses.replace(self, factor=factors, offset=offsets)
 
     def learn(self, x_train: NDArray[Any]) -> Self:
-        """Return the same with a scale by mean and standard deviation of the training part.
-
-        What is constant becomes 0, and the features of categories stay 0 and 1. Images, which are
-        of uint8 or as high as wide, have one scale; sequences one for each feature.
-        """
+        """Return the same with a scale by mean and standard deviation of the training part."""
+        # Images, which are of uint8 or as high as wide, have one; sequences one for each feature.
         has_one_scale = x_train.dtype == np.uint8 or x_train.shape[1] == x_train.shape[-1]
         if isinstance(self.factor, tuple):
             has_one_scale = len(self.factor) == 1
         axes = None if x_train.ndim == 3 and has_one_scale else (*range(x_train.ndim - 1),)
         ends = x_train.min(axis=axes), x_train.max(axis=axes)
         low, high = (np.atleast_1d(end).astype(np.float64) for end in ends)
-        is_constant = high - low <= _LEAST_RANGE * np.maximum(np.abs(low), np.abs(high))
-        n, chunks = x_train.size / low.size, _chunks(x_train)
-        mean = sum(rows.sum(axis=axes, dtype=np.float64) for rows in chunks) / n
-        squares = ((rows.astype(np.float64) - mean) ** 2 for rows in chunks)
-        variance = sum(of_chunk.sum(axis=axes) for of_chunk in squares) / n
-        std = np.where(is_constant, 1, np.sqrt(variance))
+        # Squares of what is very large would overflow.
+        unit = np.maximum(np.abs(low), np.abs(high))
+        unit[unit == 0] = 1
+        is_constant = high / unit - low / unit <= _LEAST_RANGE
+        n, chunks = x_train.size / unit.size, _chunks(x_train)
+        mean = sum((rows / unit).sum(axis=axes) for rows in chunks) / n
+        variance = sum(((rows / unit - mean) ** 2).sum(axis=axes) for rows in chunks) / n
+        std = np.where(is_constant, 1, np.sqrt(variance) * unit)
         # Rounded, since the sums of other processors differ in their last bits.
         factor = np.array([float(f"{value:.9g}") for value in 1 / std])
-        offset = np.where(is_constant, -low, np.round(-mean * factor, 6))
+        # What is constant becomes 0.
+        offset = np.where(is_constant, -low, np.round(-mean * unit * factor, 6))
         for _, categories, block in self.blocks():
             if categories is not None:
                 factor[block], offset[block] = 1, 0
-        return dataclasses.replace(
-            self, factor=tuple(factor.tolist()), offset=tuple(offset.tolist())
-        )
+        return self._with_scale(factor, offset)
 
     def learn_targets(self, y_train: NDArray[Any]) -> Self:
         """Return the same with mean and standard deviation of each target in the training part."""
@@ -223,25 +195,25 @@ class Preprocessing:
 
     def target_units(self, size: int) -> NDArray[np.float32]:
         """Return mean and standard deviation of each output's target, of shape (2, outputs)."""
-        return np.array(
-            [self.target_mean or [0] * size, self.target_std or [1] * size], np.float32
-        )
+        units = [self.target_mean or [0] * size, self.target_std or [1] * size]
+        return np.array(units, np.float32)
 
 
 PIXELS = Preprocessing(factor=1 / 255)
 
 
-def columns_of(where: str, table: Any, *, merges: bool) -> Preprocessing:
+def columns_of(where: str, table: Any, train: NDArray[np.intp], *, merges: bool) -> Preprocessing:
     """Return the columns of a pandas DataFrame with their categories, of anything else none.
 
-    If it ``merges`` rare categories, unknown ones are not refused.
+    If it ``merges`` them, those that are rare in the training rows become one, as unknown ones.
     """
     pd = sys.modules.get("pandas")  # Who has none did not import it.
     if pd is None or not isinstance(table, pd.DataFrame):
         return Preprocessing()
-    columns: list[tuple[str, tuple[str, ...] | None]] = []
+    columns, others = list[tuple[str, tuple[str, ...] | None]](), list[str]()
     for name, values in table.infer_objects().items():
-        kind, categories = values.dtype, None
+        kind = values.dtype
+        categories: Any = None
         if isinstance(kind, pd.CategoricalDtype):
             categories = values.cat.categories.astype(str).tolist()
         elif pd.api.types.is_string_dtype(kind):
@@ -251,13 +223,19 @@ def columns_of(where: str, table: Any, *, merges: bool) -> Preprocessing:
                 f"{where}: the column {str(name)!r} is of the dtype {kind}: make numbers or "
                 "categories of it, or leave it out."
             )
-        if len(categories or ()) > _MAX_CATEGORIES:
+        if merges and categories is not None:
+            counts = values.iloc[train].dropna().astype(object).astype(str).value_counts()
+            least = max(_LEAST_ROWS, _LEAST_SHARE * len(train))
+            categories = [c for c in categories if counts.get(c, 0) >= least]
+            # A feature that is 0 in the whole training part would have weights of chance.
+            others += [str(name)] if counts.sum() > counts[categories].sum() else []
+        if categories is not None and len(categories) > _MAX_CATEGORIES:
             raise WrongValueError(
                 f"{where}: the column {str(name)!r} has {len(categories)} categories, more than "
                 f"{_MAX_CATEGORIES}: merge some, or leave it out."
             )
         columns.append((str(name), None if categories is None else tuple(categories)))
-    return Preprocessing(columns=tuple(columns), others=() if merges else None)
+    return Preprocessing(columns=tuple(columns), others=tuple(others) if merges else None)
 
 
 def _categories(where: str, name: str, values: "pd.Series[Any]") -> list[str] | None:
@@ -274,16 +252,6 @@ def _categories(where: str, name: str, values: "pd.Series[Any]") -> list[str] | 
     return sorted(set(text)) if len(others) or not len(text) else None
 
 
-def check_present(where: str, table: "pd.DataFrame") -> None:
-    """Raise where values of a table are missing."""
-    if missing := {column: n for column, n in table.isna().sum().items() if n}:
-        said = ", ".join(f"{column!r} ({n} rows)" for column, n in missing.items())
-        raise WrongValueError(
-            f"{where} lacks values in {said}: fill them in, give missing='impute' for inputs, or "
-            "leave these rows or columns out."
-        )
-
-
 def fitted(
     where: str,
     columns: Preprocessing,
@@ -293,15 +261,11 @@ def fitted(
     scale: str,
     impute: bool,
 ) -> tuple[Preprocessing, dict[str, NDArray[Any]]]:
-    """Return the preprocessing that the training part asks for, and the inputs of all splits.
+    """Return the preprocessing that the training part asks for, and so the inputs of all splits.
 
-    Rare categories are merged, what is missing is filled in, and all is scaled. ``columns`` are
-    those of a table, if it is one, and tell whether categories are merged; ``scale`` is that of
-    ``Dataset.from_arrays``; ``targets`` are those of the training part of a regression.
+    ``columns`` are those of a table, if it is one; ``targets`` are those to be standardised.
     """
     inputs = dict(inputs)
-    if columns.others is not None:
-        columns, inputs = _merged(columns, inputs)
     if impute:
         rows = inputs["train"].reshape(-1, inputs["train"].shape[-1])
         fill = np.nanmedian(rows, axis=0)
@@ -311,57 +275,23 @@ def fitted(
                 fill[block] = np.arange(len(counts)) == counts.argmax()
         columns = dataclasses.replace(columns, fill=tuple(fill.tolist()))
         inputs = {split: columns.filled(x) for split, x in inputs.items()}
-    if targets is not None and scale != "none":
-        columns = columns.learn_targets(targets)
-    found = _scale(where, columns, scale, inputs)
+    found = columns if targets is None else columns.learn_targets(targets)
+    x_train, are_pixels = inputs["train"], {x.dtype == np.uint8 for x in inputs.values()}
+    if scale == "auto" and len(are_pixels) > 1:
+        raise WrongValueError(
+            f"{where}: inputs of some splits are uint8 pixels and those of others are not: "
+            "give all the same, or a scale."
+        )
+    if scale == "auto" and are_pixels == {True}:
+        found = dataclasses.replace(found, factor=PIXELS.factor)
+    elif scale == "standard" or (scale == "auto" and not _is_in_unit_range(x_train)):
+        found = found.learn(x_train)
     return found, {s: found.scaled(f"{where}: x_{s}", x) for s, x in inputs.items()}
 
 
-def _scale(
-    where: str, columns: Preprocessing, scale: str, inputs: Mapping[str, NDArray[Any]]
-) -> Preprocessing:
-    """Return the preprocessing with the scale that the training part asks for."""
-    x_train = inputs["train"]
-    if scale == "auto":
-        if len({x.dtype == np.uint8 for x in inputs.values()}) > 1:
-            raise WrongValueError(
-                f"{where}: inputs of some splits are uint8 pixels and those of others are not: "
-                "give all the same, or a scale."
-            )
-        if x_train.dtype == np.uint8:
-            return dataclasses.replace(columns, factor=PIXELS.factor)
-        # As close as float32 is, since scalers make 1 + 2e-16 of 1.
-        if x_train.dtype.kind in "bf" and x_train.min() >= 0 and x_train.max() <= 1 + 2**-24:
-            return columns
-    return columns if scale == "none" else columns.learn(x_train)
-
-
-def _merged(
-    columns: Preprocessing, inputs: Mapping[str, NDArray[Any]]
-) -> tuple[Preprocessing, dict[str, NDArray[Any]]]:
-    """Make one feature of the categories of a column that are rare in the training part."""
-    kept, others = [], []
-    found: dict[str, list[NDArray[Any]]] = {split: [] for split in inputs}
-    for name, categories, block in columns.blocks():
-        parts, common = {split: x[:, block] for split, x in inputs.items()}, categories
-        if categories is not None:
-            train = parts["train"]
-            is_kept = np.nansum(train, axis=0) >= max(_LEAST_ROWS, _LEAST_SHARE * len(train))
-            common = tuple(itertools.compress(categories, is_kept))
-            # A feature that is 0 in the whole training part would have weights of chance.
-            has_others = (train[:, is_kept].sum(axis=1) == 0).any()
-            others += [name] if has_others else []
-            parts = {split: part[:, is_kept] for split, part in parts.items()}
-            if has_others:
-                parts = {
-                    split: np.hstack([part, 1 - part.sum(axis=1, keepdims=True)])
-                    for split, part in parts.items()
-                }
-        kept.append((name, common))
-        for split, part in parts.items():
-            found[split].append(part)
-    columns = dataclasses.replace(columns, columns=tuple(kept), others=tuple(others))
-    return columns, {split: np.concatenate(of, axis=1) for split, of in found.items()}
+def _is_in_unit_range(x: NDArray[Any]) -> bool:
+    # As close as float32 is, since scalers make 1 + 2e-16 of 1.
+    return x.dtype.kind in "bf" and x.min() >= 0 and x.max() <= 1 + 2**-24
 
 
 def _chunks(array: NDArray[Any]) -> list[NDArray[Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import doctest
 import gzip
 import json
@@ -199,16 +198,6 @@ def test_fingerprint_tells_contents_apart() -> None:
     assert Dataset(**(base | {"x_train": x.astype(np.float32)})).fingerprint == fingerprints[0]
 
 
-@pytest.mark.parametrize(
-    "duplicate", [copy.deepcopy, lambda dataset: pickle.loads(pickle.dumps(dataset))]
-)
-def test_copies_are_read_only_too(duplicate: Any) -> None:
-    dataset = load_dataset("digits")
-    again = duplicate(dataset)
-    assert again.config == dataset.config
-    assert not again.x_train.flags.writeable
-
-
 # Splits.
 
 
@@ -312,7 +301,7 @@ def test_given_splits_are_kept() -> None:
         ({"x_test": np.zeros((1, 2)), "y_test": [0], "test_size": 1}, "either test_size or"),
         ({"x": np.zeros((0, 2)), "y": np.zeros(0, int)}, "of 0 samples"),
         ({"y": [0] * 9}, "x has 10 samples and y 9"),
-        ({"y": [0] * 10}, "all labels are 0"),
+        ({"y": [0] * 10}, "num_classes is 1, not an integer from 2"),
         ({"x_val": np.zeros((1, 2)), "y_val": [0.5]}, "y_val has the dtype float64"),
         ({"x": np.full((10, 2), np.nan)}, r"x\[0, 0\] is nan"),
     ],
@@ -425,7 +414,7 @@ def test_a_failing_download_is_explained(monkeypatch: pytest.MonkeyPatch) -> Non
             r"train-images-idx3-ubyte is no whole IDX file .* fetch or copy it again\.$",
         ),
         ({"y_test": np.full(20, 10)}, r"'mnist': y_test\[0\] is 10"),
-        ({"y_train": np.full(60, 255)}, "'mnist': all labels are 255"),
+        ({"y_train": np.full(60, 255)}, r"'mnist': y\[0\] is 255"),
         ({"y_train": np.arange(60) % 11}, r"'mnist': y\[10\] is 10"),
         ({"x_train": np.zeros((60, 3, 3))}, "a sample of x_test has the shape"),
         ({"x_train": np.zeros(60)}, "no whole IDX file of bytes in 3 dimensions"),
@@ -513,11 +502,6 @@ def test_unknown_names_are_refused(name: str) -> None:
         load_dataset(name)
 
 
-def test_official_test_sets_cannot_be_resized(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="mnist comes with its own test set"):
-        load_dataset("mnist", tmp_path, test_size=0.2)
-
-
 # Files of arrays.
 
 
@@ -546,7 +530,7 @@ def test_npz_that_is_split_here(tmp_path: Path, suffix: str) -> None:
         ({"x": np.zeros((9, 2)), "x_train": np.zeros((9, 2))}, "either x or x_train"),
         ({"x": np.array([{}]), "y": np.zeros(1, int)}, "no sound .npz file of plain arrays"),
         ({"x": np.zeros((9, 2)), "y": np.arange(9), "x_val": np.zeros((1, 2))}, "both x_val"),
-        ({"x": np.full((9, 2), np.nan), "y": np.arange(9)}, r"'mine': x\[0, 0\] is nan"),
+        ({"x": np.full((9, 2), np.nan), "y": np.arange(9) % 2}, r"'mine': x\[0, 0\] is nan"),
     ],
 )
 def test_wrong_npz_files_are_refused(
