@@ -219,10 +219,9 @@ class Dataset:
                 others, which are uint8 or as high as wide) to mean 0 and standard deviation 1 in
                 the training part; ``"none"`` leaves inputs as they are; ``"auto"`` divides uint8
                 pixels by 255, leaves floats in [0, 1] as they are, and standardises all else.
-                Categories stay 0 and 1, and what a model takes in units of your own, as an
-                ``Embedding`` does, is not scaled for that model. But with ``"none"``, the targets
-                of a regression are standardised while a network learns them, if its outputs and
-                its loss allow it; all that is told is in your units.
+                Categories, and what a model takes in units of your own, are not scaled. But with
+                ``"none"``, targets of a regression are standardised while they are learned, where
+                network and loss allow it; all that is told is in your units.
             task: ``"classification"`` or ``"regression"``.
             class_weight: Weights of the training samples by their label, 1 where none is given; or
                 ``"balanced"``, inverse to how many samples the training part has of each.
@@ -233,8 +232,8 @@ class Dataset:
             missing: What becomes of missing inputs: ``"refuse"``, or ``"impute"`` to fill in the
                 median of a feature in the training part, of categories the most frequent one.
             rare: ``"other"`` makes one feature of all categories that fewer than two training
-                rows have, or 1 % of them, and of those that are unknown later; with ``"refuse"``,
-                each is a feature, and unknown ones are refused.
+                rows have, or 1 % of them, and of unknown ones; else each is a feature, and unknown
+                ones are refused.
 
         Raises:
             TypeError: If ``class_weight`` is of a wrong type.

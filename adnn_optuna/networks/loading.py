@@ -254,7 +254,8 @@ def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
             )
         arrays.setdefault(kind, arrays.pop(f"{kind}_train", None))
     _check_roles(path, roles, arrays)
-    return arrays | {role: arrays.pop(name) for role, name in roles.items()}
+    of_roles = {role: arrays.pop(name) for role, name in roles.items()}
+    return arrays | of_roles
 
 
 def _read_table(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
