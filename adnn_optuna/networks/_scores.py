@@ -76,7 +76,7 @@ class Scores:
                 value = labels[of_split[0]] if n else of_split[0].tolist()
                 raise WrongValueError(
                     f"{split}_{names[0]} means nothing where all {len(of_split)} labels of the "
-                    f"split are {value!r}: draw a larger split, or omit what means nothing."
+                    f"split are {value!r}: draw a larger split, or omit it."
                 )
         if names and n == 2:
             said = "Of the two classes, %r is the positive one, of which is %s."
@@ -193,10 +193,11 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
     loss, name = made(keras.losses, settings, head)
     known = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}
     for option, values in known.items():
-        if isinstance(settings, dict) and getattr(loss, option, values[0]) not in values:
+        value = getattr(loss, option, values[0])
+        if isinstance(settings, dict) and value not in values:
             raise WrongValueError(
-                f"loss {name!r} has a {option} of its own, but trainings minimize the mean over "
-                f"all of a batch; leave the {option} out."
+                f"loss {name!r} has {option}={value!r}, but trainings minimize the mean over all "
+                f"of a batch; leave the {option} out."
             )
     if isinstance(loss, keras.losses.Loss):
         loss = getattr(loss, "fn", loss.call) if isinstance(settings, str) else loss.call

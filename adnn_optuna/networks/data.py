@@ -41,18 +41,16 @@ class Dataset:
         x_train: Training inputs, shape (n, features), (n, height, width) or (n, height, width,
             channels): finite numbers, kept as float32, or uint8 pixels, which are divided by 255.
         y_train: Training labels, integers in 0 … num_classes - 1, shape (n,), kept as int32; in a
-            regression finite numbers, shape (n,) or (n, targets), kept as float32.
+            regression numbers, shape (n,) or (n, targets), kept as float32.
         x_val, y_val: The same for validation, which a search selects on; may be empty.
         x_test, y_test: The same for the test.
         num_classes: Number of classes, at least 2; None in a regression.
         origin: How ``dataset_from_config`` finds the data again, JSON-able; None for arrays.
         drawn: Which of the splits ``val`` and ``test`` were drawn at random from the same samples
-            as the training split, so that :meth:`redrawn` may draw others; none where samples have
-            weights or groups.
+            as the training split, so that :meth:`redrawn` may draw others.
         classes: The user's own label of each class; None where these are 0 … num_classes - 1.
         weight_train: A weight of each training sample, shape (n,); None where all are 1.
-        groups_test: What each test sample belongs to (a patient, a day), shape (n,); None where
-            each one is on its own.
+        groups_test: The number of what each test sample belongs to, shape (n,), if to anything.
         preprocessing: How raw inputs, as :meth:`from_arrays` takes them, became these.
 
     Raises:
@@ -202,9 +200,8 @@ class Dataset:
         Args:
             x: Finite numbers, of the shapes that :class:`Dataset` takes. Or a pandas DataFrame:
                 each category of a column of strings or categories becomes a feature.
-            y: Labels of shape (n,), integers, strings or truth values, or one-hot rows; in a
-                regression numbers of shape (n,) or (n, targets). Labels other than 0, 1, … are
-                mapped to these, in their order, see ``Dataset.classes``.
+            y: Integers, strings, truth values or one-hot rows; in a regression numbers. Labels
+                other than 0, 1, … are mapped to these, in their order, see ``Dataset.classes``.
             x_val: Validation inputs, instead of a part of ``x``.
             y_val: Validation labels.
             x_test: Test inputs, instead of a part of ``x``.
@@ -227,10 +224,9 @@ class Dataset:
                 ``"balanced"``, inverse to how many samples the training part has of each.
             sample_weight: Weights of the samples of ``x``, shape (n,); the training's count.
             groups: What the samples of ``x`` belong to (a patient, a day), shape (n,): no group
-                gets into two splits, which are then not stratified, and intervals from the test
-                samples count groups.
-            missing: What becomes of missing inputs: ``"refuse"``, or ``"impute"`` to fill in the
-                median of a feature in the training part, of categories the most frequent one.
+                gets into two splits, and intervals from the test samples count groups.
+            missing: ``"impute"`` fills in missing inputs: the median of a feature in the training
+                part, of categories the most frequent one; else they are refused.
             rare: ``"other"`` makes one feature of all categories that fewer than two training
                 rows have, or 1 % of them, and of unknown ones; else each is a feature, and unknown
                 ones are refused.

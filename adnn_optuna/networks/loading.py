@@ -83,8 +83,8 @@ def load_dataset(
         name: Name of the data set, or path of the file.
         data_dir: Folder to look in, before ``$ADNN_DATA_DIR`` and ``/usr/share/datasets``.
         validation_size: How much is held out to select on: a number of samples, or a fraction of
-            those that are no test set (a float below 1); by default 10,000 of ``mnist`` and
-            ``fashion_mnist``, else 0.2. With 0 a search must select on the training split.
+            those that are no test set; by default 10,000 of ``mnist`` and ``fashion_mnist``, else
+            0.2. With 0 a search must select on the training split.
         test_size: How much is held out for the test, likewise, where the data have no test set of
             their own, as ``mnist`` and ``fashion_mnist`` have; by default 0.2.
         seed: Seed of the draw of the splits, 0 or more.
@@ -95,10 +95,10 @@ def load_dataset(
         class_weight: ``"balanced"`` weighs each class of a file, inverse to its number of samples.
         sample_weight: The column, or array in an ``.npz`` file, of the samples' weights.
         groups: The column, or array in an ``.npz`` file, of what must not be split (patients).
-        missing: ``"impute"`` fills in missing inputs of a file: the median of the training part,
-            of categories the most frequent one; else they are refused.
-        rare: ``"other"`` makes one of all categories of a table's column that are rare in the
-            training part, and of unknown ones; else each is one, and unknown ones are refused.
+        missing: ``"impute"`` fills in missing inputs of a file by medians, or by the most frequent
+            category, of the training part; else they are refused.
+        rare: ``"other"`` makes one category of those that are rare in the training part, and of
+            unknown ones, which else are refused.
 
     Raises:
         TypeError: If the name or ``data_dir`` is no path.
@@ -209,8 +209,8 @@ def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
     except Exception as error:
         raise NoSuchFileError(
             f"{name} is in none of {', '.join(map(str, folders))}, and keras.datasets cannot get "
-            f"it ({error}): put its four IDX files (*-ubyte, plain or .gz) into the folder "
-            f"{MNIST_LIKE[name]} in a folder that you name by data_dir or ADNN_DATA_DIR."
+            f"it ({error}): put its four IDX files (*-ubyte, plain or .gz) into "
+            f"<folder>/{MNIST_LIKE[name]}, and name the folder by data_dir or ADNN_DATA_DIR."
         ) from error
     return {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
 
@@ -242,8 +242,7 @@ def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
     # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
     except Exception as error:
         raise WrongValueError(
-            f"{path} is no sound .npz file of plain arrays ({error}): write it with numpy.savez, "
-            "without objects."
+            f"{path} is no sound .npz file of plain arrays ({error}): write it with numpy.savez."
         ) from error
     for kind in "xy":
         if (kind in arrays) == (f"{kind}_train" in arrays):
