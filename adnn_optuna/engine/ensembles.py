@@ -64,7 +64,7 @@ class EnsembleObjective(OneTrialObjective):
                 patiently(self.set_baseline, trial.study, run.metrics)
             if is_finite(run.metrics):
                 average.add(run)
-                patiently(trial.report, average.value(self.metric), average.n)
+                patiently(trial.report, average.metrics[self.metric], average.n)
         if run.status == "stopped" or not average.n:
             is_over = run.status in ("complete", "diverged")
             return [Outcome("diverged" if is_over else run.status, trained=trained)]

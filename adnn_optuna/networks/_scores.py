@@ -36,9 +36,8 @@ _REFUSALS = TypeError, ValueError, NotImplementedError, tf.errors.OpError
 class Scores:
     """What is summed up over the examples of a split, batch by batch, and what comes of it.
 
-    The sums are, in this order: those of the head (the count of correct examples; of a regression
-    the squared errors of each target and the absolute ones), the loss, and the states of the Keras
-    metrics.
+    These are the head's own (how many are correct; of a regression squared errors of each target
+    and absolute ones), the loss, and the states of the Keras metrics.
     """
 
     def __init__(self, head: Head, loss: Settings, metrics: Sequence[Settings]) -> None:
@@ -47,22 +46,22 @@ class Scores:
         self._metrics: list[_Metric] = []
         self.names = [*head.metrics]
         for settings in metrics:
+            if settings in head.metrics:
+                continue
+            metric, adapt = keras_metric(settings, head)
             # Those that a head knows itself are not computed twice.
-            if settings not in self.names:
-                metric, adapt = keras_metric(settings, head)
-                same = next((m for m, _ in self._metrics if m.name == metric.name), metric)
-                if same is not metric and same.get_config() != metric.get_config():
-                    raise WrongValueError(
-                        f"metrics has two different ones called {metric.name!r}, of which only "
-                        "one could be told: give one of them another name."
-                    )
-                if metric.name not in self.names:
-                    self._metrics.append((metric, adapt))
-                    self.names.append(metric.name)
+            if metric.name in head.metrics:
+                continue
+            if metric.name in self.names:
+                raise WrongValueError(
+                    f"metrics has two called {metric.name!r}, of which only one could be told: "
+                    "give one of them another name, or leave it out."
+                )
+            self._metrics.append((metric, adapt))
+            self.names.append(metric.name)
         zero = tf.constant(0.0, tf.float64)
-        own: list[tf.Tensor] = [tf.constant(0)]
-        if head.num_classes is None:
-            own = [tf.zeros(head.size, tf.float64), zero]
+        is_regression = head.num_classes is None
+        own = [tf.zeros(head.size, tf.float64), zero] if is_regression else [tf.constant(0)]
         self._n_own = len(own)
         states = (tf.convert_to_tensor(v.value) for m, _ in self._metrics for v in m.variables)
         self.nothing: Score = (*own, zero, *states)
@@ -72,22 +71,20 @@ class Scores:
         n = self._head.num_classes
         names = [m.name for m, _ in self._metrics if _is_of_one_class(m)] if n else ["r2"]
         labels = classes or range(n or 0)
-        for split, of_split in y.items() if names else ():
-            if (of_split == of_split[0]).all(axis=0).any():
+        for split, of_split in y.items():
+            if names and (of_split == of_split[0]).all(axis=0).any():
                 value = labels[of_split[0]] if n else of_split[0].tolist()
                 raise WrongValueError(
                     f"{split}_{names[0]} means nothing where all {len(of_split)} labels of the "
-                    f"split are {value!r}: draw a larger split{', or omit it' if n else ''}."
+                    f"split are {value!r}: draw a larger split, or omit it."
                 )
         if names and n == 2:
             said = "Of the two classes, %r is the positive one, of which is %s."
             say_once(said, labels[1], ", ".join(names))
 
     def suits_all_units(self) -> bool:
-        """Return whether the loss is the least for the same network in all units of the targets.
-
-        So it is where it stays as targets and outputs are shifted, and is scaled as they are.
-        """
+        """Return whether the loss is the least for the same network in all units of targets."""
+        # So it is where it stays as targets and outputs are shifted, and is scaled as they are.
         # Errors of several sizes and either sign.
         pairs = ((0.5, 1.0), (1.5, 1.0), (2.5, 4.0))
         y, outputs = np.repeat(np.transpose(pairs)[..., None], self._head.size, -1).astype("f4")
@@ -184,25 +181,23 @@ def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
         part = own or kind.get(settings)
         return part() if isinstance(part, type) else part, name.rpartition(">")[2]
     except (TypeError, ValueError) as error:  # A class that needs arguments has a name, too.
-        modules = f"keras.{kind.__name__.rpartition('.')[2]}"
-        why = f"that can be made so ({first_line(error):.200}); see {modules}."
-        if not hasattr(kind, name) and not keras.saving.get_registered_object(name):
-            why = (
-                f"and it is not registered; see {modules} for the names, and decorate classes and "
-                "functions of your own by keras.saving.register_keras_serializable."
-            )
-        raise WrongValueError(f"Keras knows no {what} {name!r} {why}") from None
+        raise WrongValueError(
+            f"Keras knows no {what} {name!r} that can be made so ({first_line(error):.200}); see "
+            f"keras.{kind.__name__.rpartition('.')[2]}. If it is of your own, it is not "
+            "registered: decorate it by keras.saving.register_keras_serializable."
+        ) from None
 
 
 def loss_function(settings: Settings, head: Head) -> PerRow:
     """Return a Keras loss as a function of labels and outputs, with one value per example."""
     loss, name = made(keras.losses, settings, head)
     known = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}
-    for option, values in known.items() if isinstance(settings, dict) else ():
-        if (value := getattr(loss, option, values[0])) not in values:
+    for option, values in known.items():
+        value = getattr(loss, option, values[0])
+        if isinstance(settings, dict) and value not in values:
             raise WrongValueError(
-                f"loss {name!r} has {option}={value!r}, but trainings minimize the mean over "
-                f"all of a batch; leave the {option} out."
+                f"loss {name!r} has {option}={value!r}, but trainings minimize the mean over all "
+                f"of a batch; leave the {option} out."
             )
     if isinstance(loss, keras.losses.Loss):
         loss = getattr(loss, "fn", loss.call) if isinstance(settings, str) else loss.call
@@ -224,13 +219,11 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
     except _REFUSALS:
         shape = None
     if shape != (3,) or (is_sparse and head.size == 1):
-        kind = "classifier with a single output" if head.size == 1 else "classifier"
-        kind = "regression" if head.num_classes is None else kind
-        if head.size > 1 and head.num_classes and not is_sparse:
-            kind += " from rows of one-hot labels, as one gets whose name has no 'sparse' in it"
+        kind = "regression" if head.num_classes is None else "classifier"
         raise WrongValueError(
-            f"The loss {name!r} does not give one value per example of a {kind}; use one that "
-            f"does, such as {head.default_loss!r}."
+            f"The loss {name!r} does not give one value per example of a {kind} with {head.size} "
+            f"outputs; use one that does, such as {head.default_loss!r}. Classifiers of several "
+            "outputs give it one-hot labels, as one gets whose name has no 'sparse' in it."
         )
     return per_row
 
@@ -276,14 +269,11 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         metric.update_state(*adapt(*_example(head)))
         is_number = np.size(metric.result()) == 1
         metric.reset_state()
-    except (*_REFUSALS, AttributeError) as error:
-        raise WrongValueError(
-            f"The metric {name!r} does not fit networks with {head.size} outputs "
-            f"({first_line(error)}); leave it out."
-        ) from None
+    except (*_REFUSALS, AttributeError):
+        is_number = False
     if not is_number:
         raise WrongValueError(
-            f"The metric {name!r} is not one number for a split; give it an average, such as "
-            "average='macro', or leave it out."
+            f"The metric {name!r} is not one number for a split and {head.size} outputs; give it "
+            "an average, such as average='macro', or leave it out."
         )
     return metric, adapt

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Sequence
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ def split_size(where: str, name: str, size: float | None, n: int, *, is_given: b
     size = DEFAULT_FRACTION if size is None else size
     if is_integer(size) and 0 <= size < n:
         return int(size)
-    if isinstance(size, Real) and not isinstance(size, Integral) and 0 <= size < 1:
+    if isinstance(size, float) and 0 <= size < 1:
         # A fraction above 0 asks for a split, so it gets one.
         return max(round(size * n), 1) if size > 0 else 0
     raise WrongValueError(
@@ -37,10 +36,7 @@ def split_size(where: str, name: str, size: float | None, n: int, *, is_given: b
 def drawn_rows(
     where: str, y: NDArray[Any], sizes: Sequence[int], seed: int, group: NDArray[np.intp] | None
 ) -> dict[str, NDArray[np.intp]]:
-    """Return the rows of each split, ascending; ``sizes`` are those of test and validation.
-
-    No ``group``, by its number for each sample, gets into two of them.
-    """
+    """Return the rows of each split, ascending; ``sizes`` are those of test and validation."""
     n = len(y)
     if sum(sizes) >= n:
         said = f"of {n} samples, {sizes[1]} for validation and {sizes[0]} for the test"
@@ -56,11 +52,8 @@ def drawn_rows(
 
 
 def stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
-    """Return a random order in which every stretch has nearly the same share of each label.
-
-    The targets of a regression, which are floats, do not matter.
-    """
-    y = np.zeros(len(y)) if y.dtype.kind == "f" else y
+    """Return a random order in which every stretch has nearly the same share of each label."""
+    y = np.zeros(len(y)) if y.dtype.kind == "f" else y  # Targets of a regression do not matter.
     # The raw words of a bit generator stay the same in all versions of NumPy, which Generator's
     # permutations need not: a study must find its splits again after an upgrade.
     shuffled = np.argsort(np.random.Philox(seed).random_raw(len(y)), kind="stable")
@@ -75,11 +68,12 @@ def stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
 def checked_groups(where: str, name: str, values: Any, n: int) -> NDArray[np.intp]:
     """Return the number of the group of each of n samples, in the order of the groups' names."""
     groups = plain(where, name, values)
-    n_missing = int(np.isnan(groups).sum()) if groups.dtype.kind == "f" else 0
-    if groups.shape != (n,) or n_missing:
-        has = f"lacks {n_missing} values" if n_missing else f"has the shape {groups.shape}"
-        said = f"{where}: {name} {has}, but must name one for each of {n} samples"
-        raise WrongValueError(f"{said}.")
+    lacks_some = groups.dtype.kind == "f" and np.isnan(groups).any()
+    if groups.shape != (n,) or lacks_some:
+        raise WrongValueError(
+            f"{where}: {name} has the shape {groups.shape}, but must name one for each of {n} "
+            "samples: replace what is missing."
+        )
     return np.unique(groups, return_inverse=True)[1]
 
 

@@ -21,14 +21,12 @@ Behaviour = dict[str, list[float]]
 
 _ROWS = 8
 # How far the last bits of processors may move a sketch, relative to its norm.
-_ROUNDING = {"float32": 1e-3, "float64": 1e-3}
-_ROUNDING_OF_HALF = 3e-2
+_ROUNDING, _ROUNDING_OF_HALF = 1e-3, 3e-2
 # At which steps a schedule is looked at.
 _N_UPDATES = 3
 _STEPS = (0, 1, 10, 100, 1_000, 10_000)
 
-_known: weakref.WeakKeyDictionary[Architecture, dict[str, Behaviour]]
-_known = weakref.WeakKeyDictionary()
+_known = weakref.WeakKeyDictionary[Architecture, dict[str, Behaviour]]()
 
 
 def behaviour(
@@ -36,8 +34,7 @@ def behaviour(
 ) -> Behaviour:
     """Return sketches of what a network and its training compute, where they have own code.
 
-    Where all classes and functions are of Keras, their configuration tells all, and this is empty.
-    It is also where the code raises an error, which comes again in the training.
+    Of classes and functions of Keras, the configuration tells all. Errors come again in training.
     """
     settings = json.dumps([architecture.config, training.config], sort_keys=True)
     of_network = _known.setdefault(architecture, {})
@@ -76,6 +73,10 @@ def _tried(
     optimizer.build([weights])
     for _ in range(_N_UPDATES):
         optimizer.apply([tf.constant([[1.0, -2.0], [0.5, 0.1]])], [weights])
+    rates = []
+    for step in _STEPS:
+        optimizer.iterations.assign(step)
+        rates.append(tf.convert_to_tensor(optimizer.learning_rate))
     parts = {
         "network": [outputs, of_training],
         "regularizers": own,
@@ -83,13 +84,10 @@ def _tried(
         "metrics": totals,
         "gradients": gradients,
         "optimizer": [weights.value],
-        "learning rate": [],
+        "learning rate": rates,
     }
-    for step in _STEPS:
-        optimizer.iterations.assign(step)
-        parts["learning rate"].append(tf.convert_to_tensor(optimizer.learning_rate))
-    rounding = _ROUNDING.get(of_training.dtype.name, _ROUNDING_OF_HALF)
-    rounding = _ROUNDING_OF_HALF if architecture.scales_loss else rounding
+    is_of_halves = architecture.scales_loss or of_training.dtype.size < 4
+    rounding = _ROUNDING_OF_HALF if is_of_halves else _ROUNDING
     return {
         part: [*_sketch([tf.convert_to_tensor(value).numpy() for value in of]), rounding]
         for part, of in parts.items()

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any, Literal, Self, get_args
 
@@ -28,7 +28,6 @@ _SPLITS = ("train", "val", "test")
 class Dataset:
     """Images or feature vectors with labels or numbers, in three splits that cannot be written to.
 
-    A search selects on the validation or the training split; the test split is for the report.
     The constructor takes data that are split and scaled already; :meth:`from_arrays` takes them as
     people have them.
 
@@ -42,25 +41,20 @@ class Dataset:
         x_train: Training inputs, shape (n, features), (n, height, width) or (n, height, width,
             channels): finite numbers, kept as float32, or uint8 pixels, which are divided by 255.
         y_train: Training labels, integers in 0 … num_classes - 1, shape (n,), kept as int32; in a
-            regression finite numbers, shape (n,) or (n, targets), kept as float32.
-        x_val, y_val: The same for validation. May be empty: then only metrics on the training
-            split can steer a search.
+            regression numbers, shape (n,) or (n, targets), kept as float32.
+        x_val, y_val: The same for validation, which a search selects on; may be empty.
         x_test, y_test: The same for the test.
         num_classes: Number of classes, at least 2; None in a regression.
         origin: How ``dataset_from_config`` finds the data again, JSON-able; None for arrays.
         drawn: Which of the splits ``val`` and ``test`` were drawn at random from the same samples
-            as the training split, so that :meth:`redrawn` may draw others; none where training
-            samples have weights, as those of the others are not known.
-        classes: The user's own label of each class 0 … num_classes - 1, strings, truth values or
-            integers; None where they are these integers.
-        weight_train: A weight of each training sample, shape (n,), kept as float32; None where all
-            are 1.
-        groups_test: What each test sample belongs to (a patient, a day), shape (n,), kept as
-            integers; None where each one is on its own.
+            as the training split, so that :meth:`redrawn` may draw others.
+        classes: The user's own label of each class; None where these are 0 … num_classes - 1.
+        weight_train: A weight of each training sample, shape (n,); None where all are 1.
+        groups_test: The number of what each test sample belongs to, shape (n,), if to anything.
         preprocessing: How raw inputs, as :meth:`from_arrays` takes them, became these.
 
     Raises:
-        ValueError: If dtypes, shapes, lengths, numbers or labels are wrong.
+        ValueError: If an array is wrong.
     """
 
     name: str
@@ -80,63 +74,44 @@ class Dataset:
 
     def __post_init__(self) -> None:
         where, n = f"Dataset {self.name!r}", self.num_classes
+        checked: dict[str, Any] = {}
         if n is not None:
-            object.__setattr__(self, "num_classes", _arrays.checked_number(where, n))
+            checked["num_classes"] = _arrays.checked_number(where, n)
         if self.preprocessing == Preprocessing() and getattr(self.x_train, "dtype", 0) == np.uint8:
-            object.__setattr__(self, "preprocessing", preprocessing.PIXELS)
+            checked["preprocessing"] = preprocessing.PIXELS
         for split in _SPLITS:
-            x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
-            x = _arrays.checked_inputs(where, f"x_{split}", x, np.float32)
-            x = preprocessing.PIXELS.scaled(where, x) if x.dtype == np.uint8 else x
-            task = "regression" if self.num_classes is None else "classification"
-            y = _arrays.read_targets(where, f"_{split}", y, task, len(x))
-            if self.num_classes is not None:
-                y = _arrays.encoded_labels(where, f"y_{split}", y, range(self.num_classes))
+            x = _arrays.checked_inputs(where, f"x_{split}", getattr(self, f"x_{split}"))
+            task = "regression" if n is None else "classification"
+            y = _arrays.read_targets(where, f"_{split}", x, getattr(self, f"y_{split}"), task)
+            if n is not None:
+                y = _arrays.encoded_labels(where, f"y_{split}", y, range(n))
             if len(y) == 0 and split != "val":
                 raise WrongValueError(f"{where}: x_{split} is empty: give at least one sample.")
-            y_type = np.float32 if n is None else np.int32
-            for kind, array, dtype in (("x", x, np.float32), ("y", y, y_type)):
-                key = f"{kind}_{split}"
-                object.__setattr__(self, key, _arrays.read_only(array, dtype))
-                if array.shape[1:] != (wanted := getattr(self, f"{kind}_train").shape[1:]):
+            x = preprocessing.PIXELS.scaled(where, x) if x.dtype == np.uint8 else x
+            checked[f"x_{split}"] = _arrays.read_only(x, np.float32)
+            checked[f"y_{split}"] = _arrays.read_only(y, np.float32 if n is None else np.int32)
+            for kind in "xy":
+                found, wanted = (checked[f"{kind}_{s}"].shape[1:] for s in (split, "train"))
+                if found != wanted:
                     raise WrongValueError(
-                        f"{where}: a sample of {key} has the shape {array.shape[1:]}, one of "
+                        f"{where}: a sample of {kind}_{split} has the shape {found}, one of "
                         f"{kind}_train {wanted}: all splits need the same."
                     )
-        self._keep_weights_and_groups(where)
-
-    def _keep_weights_and_groups(self, where: str) -> None:
-        if self.weight_train is not None:
-            weight = self.weight_train
-            weight = _arrays.checked_weights(where, "weight_train", weight, len(self.y_train))
-            if not weight.any():
-                raise WrongValueError(f"{where}: all training samples have the weight 0.")
-            if self.drawn:
-                raise WrongValueError(f"{where}: training samples with weights stay: omit drawn.")
-            object.__setattr__(self, "weight_train", _arrays.read_only(weight, np.float32))
-        if self.groups_test is not None:
-            groups, n = self.groups_test, len(self.y_test)
-            groups = _splits.checked_groups(where, "groups_test", groups, n)
-            if self.drawn:
-                raise WrongValueError(f"{where}: test samples with groups stay: omit drawn.")
-            object.__setattr__(self, "groups_test", _arrays.read_only(groups, np.intp))
-
-    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
-        # By way of the constructor, since unpickled and deep-copied arrays can be written to.
-        return type(self), tuple(getattr(self, f.name) for f in dataclasses.fields(self))
+        if self.drawn and (self.weight_train is not None or self.groups_test is not None):
+            raise WrongValueError(f"{where}: samples with weights or groups stay: omit drawn.")
+        for name, dtype in (("weight_train", np.float32), ("groups_test", np.intp)):
+            if (values := getattr(self, name)) is not None:
+                checked[name] = _arrays.read_only(np.asarray(values), dtype)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     @property
     def unit(self) -> str:
-        """What samples are called: ``"images"``, or ``"examples"`` of rows and sequences.
-
-        Images have channels, or are as high as wide, or of uint8 pixels.
-        """
-        height, *others = self.x_train.shape[1:]
-        factor = self.preprocessing.factor
-        is_pixels = len(others) == 1 and factor == preprocessing.PIXELS.factor
-        has_one_scale = not isinstance(factor, tuple) or len(factor) == 1
-        is_square = others == [height] and has_one_scale
-        return "images" if len(others) == 2 or is_square or is_pixels else "examples"
+        """What samples are called: ``"images"``, or ``"examples"`` of rows and sequences."""
+        shape = self.x_train.shape[1:]
+        is_of_pixels = self.preprocessing.factor == preprocessing.PIXELS.factor
+        is_image = len(shape) == 2 and (shape[0] == shape[1] or is_of_pixels)
+        return "images" if is_image or len(shape) == 3 else "examples"
 
     @property
     def task(self) -> Task:
@@ -150,11 +125,7 @@ class Dataset:
 
     @functools.cached_property
     def test_groups(self) -> NDArray[np.intp]:
-        """The number of the group of each test sample, from 0, shape (n,).
-
-        Of samples that belong together or are the same (inputs and label), intervals count but
-        one, since further ones of a group say nothing new.
-        """
+        """The group of each test sample, from 0: with those that belong to it or are the same."""
         found = duplicates.groups_of(self.x_test, self.y_test)
         return found if self.groups_test is None else duplicates.merged(found, self.groups_test)
 
@@ -227,18 +198,17 @@ class Dataset:
             Dataset(name='mine', num_classes=2, drawn=('val', 'test'))
 
         Args:
-            x: Finite numbers of any dtype, of the shapes that :class:`Dataset` takes. Or a pandas
-                DataFrame: each category of a column of strings or categories becomes a feature.
-            y: Labels of shape (n,) or (n, 1), integers, strings or truth values, or one-hot rows;
-                in a regression numbers of shape (n,) or (n, targets). Labels other than 0, 1, …
-                without gaps are mapped to these, in their order, see ``Dataset.classes``.
+            x: Finite numbers, of the shapes that :class:`Dataset` takes. Or a pandas DataFrame:
+                each category of a column of strings or categories becomes a feature.
+            y: Integers, strings, truth values or one-hot rows; in a regression numbers. Labels
+                other than 0, 1, … are mapped to these, in their order, see ``Dataset.classes``.
             x_val: Validation inputs, instead of a part of ``x``.
             y_val: Validation labels.
             x_test: Test inputs, instead of a part of ``x``.
             y_test: Test labels.
             name: What reports and plots call the data.
             validation_size: How much of ``x`` becomes the validation split: a number of samples
-                (an int, 0 for none) or a fraction of ``x`` (a float below 1). Default: 0.2.
+                (0 for none) or a fraction (a float below 1). Default: 0.2.
             test_size: How much of ``x`` becomes the test split, likewise. Default: 0.2.
             seed: Seed of the draw, 0 or more.
             num_classes: Number of classes, where integer labels are not to be mapped.
@@ -246,30 +216,24 @@ class Dataset:
                 others, which are uint8 or as high as wide) to mean 0 and standard deviation 1 in
                 the training part; ``"none"`` leaves inputs as they are; ``"auto"`` divides uint8
                 pixels by 255, leaves floats in [0, 1] as they are, and standardises all else.
-                Categories stay 0 and 1, and what a model takes in units of your own, as an
-                ``Embedding`` or ``Normalization`` does, is not scaled for that model. But with
-                ``"none"``, the targets of a regression are standardised while a network learns
-                them, if its outputs can be any numbers and its loss has the same minimum then, as
-                squared and absolute errors have; all that is told is in your units.
+                Categories, and what a model takes in units of your own, are not scaled. But with
+                ``"none"``, targets of a regression are standardised while they are learned, where
+                network and loss allow it; all that is told is in your units.
             task: ``"classification"`` or ``"regression"``.
             class_weight: Weights of the training samples by their label, 1 where none is given; or
-                ``"balanced"``, inverse to how many samples the training part has of each. Splits
-                are not drawn anew where training samples have weights.
-            sample_weight: Weights of the samples of ``x``, shape (n,), of which those of the
-                training part count.
+                ``"balanced"``, inverse to how many samples the training part has of each.
+            sample_weight: Weights of the samples of ``x``, shape (n,); the training's count.
             groups: What the samples of ``x`` belong to (a patient, a day), shape (n,): no group
-                gets into two splits, which are then not stratified, and not drawn anew later.
-                Intervals from the test samples count groups, not samples.
-            missing: What becomes of missing inputs: ``"refuse"``, or ``"impute"`` to fill in the
-                median of a feature in the training part, of categories the most frequent one.
+                gets into two splits, and intervals from the test samples count groups.
+            missing: ``"impute"`` fills in missing inputs: the median of a feature in the training
+                part, of categories the most frequent one; else they are refused.
             rare: ``"other"`` makes one feature of all categories that fewer than two training
-                rows have, or 1 % of them, and of those that are unknown later; with ``"refuse"``,
-                each is a feature, and unknown ones are refused.
+                rows have, or 1 % of them, and of unknown ones; else each is a feature, and unknown
+                ones are refused.
 
         Raises:
             TypeError: If ``class_weight`` is of a wrong type.
-            ValueError: If dtypes, shapes, lengths, numbers, labels, sizes or the seed are wrong,
-                or a class has no training sample.
+            ValueError: If an array or setting is wrong, or a class has no training sample.
         """
         where = f"Dataset {name!r}"
         choices = ("scale", scale, Scale), ("task", task, Task), ("missing", missing, Missing)
@@ -277,86 +241,75 @@ class Dataset:
             if not isinstance(value, str) or value not in get_args(known):
                 said = f"{where}: {key} is {value!r:.100}, but must be one of"
                 raise WrongValueError(f"{said} {', '.join(get_args(known))}.")
-        impute = missing == "impute"
+        if task == "regression" and (num_classes, class_weight) != (None, None):
+            said = "a regression has no num_classes and no class_weight"
+            raise WrongValueError(f"{where}: {said}: omit them.")
         given = {"": (x, y), "_val": (x_val, y_val), "_test": (x_test, y_test)}
-        duplicates.warn_of_order(where, "x", x, {"sample_weight": sample_weight, "groups": groups})
-        columns = preprocessing.columns_of(where, x, merges=rare == "other")
-        inputs, labels = {}, {}
+        labels: dict[str, Any] = {}
+        classes: Sequence[Any] = ()
         for s, (x_given, y_given) in given.items():
             if (x_given is None) != (y_given is None):
                 raise WrongValueError(f"{where}: give both x{s} and y{s}.")
-            duplicates.warn_of_order(where, f"x{s}", x_given, {f"y{s}": y_given})
             if x_given is not None or not s:
-                inputs[s] = columns.encoded(x_given, where, f"x{s}", may_lack=impute)
-                labels[s] = _arrays.read_targets(where, s, y_given, task, len(inputs[s]))
-        labels, classes = _arrays.encoded(where, labels, task, num_classes)
-        x, y = inputs.pop(""), labels.pop("")
+                labels[s] = _arrays.read_targets(where, s, x_given, y_given, task)
+        if task == "classification":
+            labels, classes = _arrays.encoded(where, labels, num_classes)
+        y = labels[""]
         n = len(y)
         asked = {"_test": ("test_size", test_size), "_val": ("validation_size", validation_size)}
-        sizes = [_splits.split_size(where, *asked[s], n, is_given=s in inputs) for s in asked]
+        sizes = [_splits.split_size(where, *asked[s], n, is_given=s in labels) for s in asked]
         group = groups if groups is None else _splits.checked_groups(where, "groups", groups, n)
         rows = _splits.drawn_rows(where, y, sizes, seed, group)
         if num_classes is None:
             _arrays.check_trained(where, y[rows["train"]], classes)
         options = {"class_weight": class_weight, "sample_weight": sample_weight}
         weight = _arrays.weights(where, y, rows["train"], classes, **options)
-        fields: dict[str, Any] = {"weight_train": weight}
-        for split in _SPLITS:
-            fields[f"x_{split}"] = inputs.get(f"_{split}", x[rows[split]])
-            fields[f"y_{split}"] = labels.get(f"_{split}", y[rows[split]])
-        targets = fields["y_train"] if task == "regression" else None
-        of_splits = [fields[f"x_{s}"] for s in _SPLITS]
-        columns, of_splits = preprocessing.completed(where, columns, of_splits, impute=impute)
-        fitted = preprocessing.fitted(where, columns, scale, of_splits, targets)
-        for split, x in zip(_SPLITS, of_splits, strict=True):
-            fields[f"x_{split}"] = fitted.scaled(f"{where}: x_{split}", x)
-        if group is not None and "_test" not in inputs:
+        columns = preprocessing.columns_of(where, x, rows["train"], merges=rare == "other")
+        impute = missing == "impute"
+        inputs = {s: columns.encoded(given[s][0], where, f"x{s}", may_lack=impute) for s in labels}
+        x = inputs[""]
+        of_splits = {s: inputs.get(f"_{s}", x[rows[s]]) for s in _SPLITS}
+        fields = {f"y_{s}": labels.get(f"_{s}", y[rows[s]]) for s in _SPLITS}
+        targets = fields["y_train"] if task == "regression" and scale != "none" else None
+        fitted, scaled = preprocessing.fitted(
+            where, columns, of_splits, targets, scale=scale, impute=impute
+        )
+        fields |= {f"x_{s}": values for s, values in scaled.items()}
+        fields |= {"weight_train": weight, "preprocessing": fitted}
+        if group is not None and "_test" not in labels:
             fields["groups_test"] = group[rows["test"]]
         if group is None and weight is None:
-            fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in inputs)
-        if isinstance(classes, tuple):
-            fields["classes"] = classes
-        number = None if classes is None else len(classes)
-        dataset = cls(name, num_classes=number, preprocessing=fitted, **fields)
-        duplicates.warn_of_samples(
-            where,
-            {s: (getattr(dataset, f"x_{s}"), getattr(dataset, f"y_{s}")) for s in _SPLITS},
-            fitted.feature_names,
-            classes,
-            dataset.duplicates,
-        )
+            fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in labels)
+        own = None if isinstance(classes, range) else tuple(classes) or None
+        dataset = cls(name, num_classes=len(classes) or None, classes=own, **fields)
+        if dataset.duplicates:
+            said = "%s has %s: drop duplicates, or keep them in one split by groups."
+            logger.warning(said, where, duplicates.in_words(dataset.duplicates))
         return dataset
 
     def as_taken(self, features: Mapping[int, str]) -> Self:
-        """Return the same with features, or channels, that a model takes as they were given.
-
-        Args:
-            features: Those of the last dimension, and what takes them so.
-        """
-        scaling, key = self.preprocessing, frozenset(features)
-        left = scaling.without(key)
-        if left == scaling:
+        """Return the same with features that a model takes as they were given, by what does so."""
+        left, key = self.preprocessing.without(features), frozenset(features)
+        if left == self.preprocessing:
             return self
         if key not in self._as_taken:
-            given = {f"x_{s}": getattr(self, f"x_{s}") for s in _SPLITS}
-            raw = {name: scaling.undone(x) for name, x in given.items()}
+            n = self.x_train.shape[-1]
+            taken = [*features] if left.is_learned else [*range(n)]
+            raw = {s: getattr(self, f"x_{s}") for s in _SPLITS}
+            raw = {s: self.preprocessing.undone(x)[..., taken] for s, x in raw.items()}
             # Features of whole numbers are such again, which they were but for rounding.
-            rows = np.concatenate([x.reshape(-1, x.shape[-1]) for x in raw.values()])
+            rows = np.concatenate([x.reshape(-1, len(taken)) for x in raw.values()])
             errors = np.abs(np.rint(rows) - rows).max(axis=0)
             is_whole = errors <= np.abs(rows).max(axis=0) * 2**-21
-            is_left = np.ones(rows.shape[1], bool)
-            if left.is_learned:
-                is_left = np.isin(np.arange(rows.shape[1]), [*key])
             changed: dict[str, Any] = {"preprocessing": left}
-            for name, x in raw.items():
-                as_given = np.where(is_whole, np.rint(x) + 0.0, x)  # No -0.0.
-                changed[name] = np.where(is_left, as_given, given[name])
+            for split, of_split in raw.items():
+                changed[f"x_{split}"] = x = getattr(self, f"x_{split}").copy()
+                x[..., taken] = np.where(is_whole, np.rint(of_split) + 0.0, of_split)  # No -0.0.
             self._as_taken[key] = dataclasses.replace(self, **changed)
             logger.info(
-                "Dataset %r: the model takes %s of %d features as they were given (%s), so they "
+                "Dataset %r: the model takes %d of %d features as they were given (%s), so they "
                 "are not scaled.",
-                *(self.name, len(key) if left.is_learned else "all", self.x_train.shape[-1]),
-                named(dict.fromkeys(features.values())),
+                *(self.name, len(taken), n, named(dict.fromkeys(features.values()))),
             )
         return self._as_taken[key]
 
@@ -367,9 +320,8 @@ class Dataset:
     def redrawn(self, seed: int) -> Self:
         """Return the same samples in other splits of the same sizes, stratified by label.
 
-        Only splits that were drawn at random are drawn anew: those that somebody made stay. A
-        scale that was learned is learned again, of the new training part; what was filled in, and
-        rare categories that were merged, stay.
+        Only splits that were drawn at random are drawn anew. A scale that was learned is learned
+        again, of the new training part; what was filled in, and merged categories, stay.
 
         Args:
             seed: Seed of the draw, 0 or more.
@@ -378,18 +330,16 @@ class Dataset:
         pooled = {k: np.concatenate([getattr(self, f"{k}_{s}") for s in splits]) for k in "xy"}
         ends = np.cumsum([len(getattr(self, f"y_{split}")) for split in splits])
         parts = np.split(_splits.stratified_order(pooled["y"], seed), ends[:-1])
-        changed: dict[str, Any] = {"origin": None}
+        scaling, changed = self.preprocessing, dict[str, Any](origin=None)
         for split, rows in zip(splits, map(np.sort, parts), strict=True):
             changed |= {f"{kind}_{split}": values[rows] for kind, values in pooled.items()}
-        if self.preprocessing.is_learned:
+        if scaling.is_learned:
             raw = {
-                key: self.preprocessing.undone(changed.get(key, getattr(self, key)))
+                key: scaling.undone(changed.get(key, getattr(self, key)))
                 for key in ("x_train", "x_val", "x_test")
             }
-            learned = self.preprocessing.learn(raw["x_train"])
-            changed |= {key: learned.scaled(key, values) for key, values in raw.items()}
-            changed["preprocessing"] = learned
-        if self.preprocessing.target_mean:
-            learned = changed.get("preprocessing", self.preprocessing)
-            changed["preprocessing"] = learned.learn_targets(changed["y_train"])
-        return dataclasses.replace(self, **changed)
+            scaling = scaling.learn(raw["x_train"])
+            changed |= {key: scaling.scaled(key, values) for key, values in raw.items()}
+        if scaling.target_mean:
+            scaling = scaling.learn_targets(changed["y_train"])
+        return dataclasses.replace(self, preprocessing=scaling, **changed)

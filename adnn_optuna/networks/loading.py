@@ -4,7 +4,7 @@ import gzip
 import math
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks._splits import DEFAULT_FRACTION
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.data import Dataset, Missing, Rare, Scale, Task
-from adnn_optuna.networks.preprocessing import Preprocessing, check_present
+from adnn_optuna.networks.preprocessing import Preprocessing
 
 # The folder of each data set's IDX files, as Debian's packages name them.
 MNIST_LIKE = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}
@@ -34,11 +34,16 @@ _NPZ_KEYS = {"x", "y"} | {f"{kind}_{split}" for kind in "xy" for split in ("trai
 # Of the 60,000 images in the official training sets of MNIST and its likes.
 _MNIST_VALIDATION_SIZE = 10_000
 _SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet")
-# Of the arguments, those that are for files only.
-OF_FILES = (
-    *("target", "task", "scale", "class_weight", "sample_weight", "groups"),
-    *("missing", "rare"),
-)
+# Of the arguments, those that name a column, and all that are for files, with their defaults.
+_ROLES = ("target", "sample_weight", "groups")
+OF_FILES: dict[str, str | None] = {
+    "task": "classification",
+    "scale": "auto",
+    "class_weight": None,
+    "missing": "refuse",
+    "rare": "refuse",
+    **dict.fromkeys(_ROLES),
+}
 
 
 def load_dataset(
@@ -65,67 +70,58 @@ def load_dataset(
 
     - ``"digits"``: scikit-learn's 1,797 images of 8 × 8 pixels. It needs no download.
     - ``"mnist"`` and ``"fashion_mnist"``: 60,000 + 10,000 images of 28 × 28 pixels, from the IDX
-      files (``*-ubyte``, plain or ``.gz``) in ``<folder>/mnist`` and ``<folder>/fashion-mnist``.
-      The folder is ``data_dir``, else ``$ADNN_DATA_DIR``, else ``/usr/share/datasets``; where
-      none has them, ``keras.datasets`` is asked, which may download them.
-    - a path that ends in ``.npz``, in the working folder or in ``data_dir``: of the arguments of
-      :meth:`Dataset.from_arrays`, the arrays ``x`` and ``y`` (or ``x_train`` and ``y_train``) and,
-      if they are split already, ``x_val``, ``y_val``, ``x_test`` and ``y_test``.
+      files (``*-ubyte``, plain or ``.gz``) in ``<folder>/mnist`` and ``<folder>/fashion-mnist``,
+      the folder being ``data_dir``, ``$ADNN_DATA_DIR`` or ``/usr/share/datasets``, else from
+      ``keras.datasets``, which may download them.
+    - a path that ends in ``.npz``: of the arguments of :meth:`Dataset.from_arrays`, the arrays
+      ``x`` and ``y`` (or ``x_train`` and ``y_train``) and, if they are split already, ``x_val``,
+      ``y_val``, ``x_test`` and ``y_test``.
     - a path that ends in ``.csv`` or ``.csv.gz``, with a header, or in ``.parquet``: a table of a
-      row for each sample. A first column of row numbers without a name, as pandas writes it, is
-      left out.
+      row for each sample. A first column of row numbers, as pandas writes it, is left out.
 
     Args:
         name: Name of the data set, or path of the file.
-        data_dir: Folder to look in first, before ``$ADNN_DATA_DIR`` and ``/usr/share/datasets``.
+        data_dir: Folder to look in, before ``$ADNN_DATA_DIR`` and ``/usr/share/datasets``.
         validation_size: How much is held out to select on: a number of samples, or a fraction of
-            those that are no test set (a float below 1); by default 10,000 of ``mnist`` and
-            ``fashion_mnist``, else 0.2. With 0 a search must select on the training split.
-        test_size: How much is held out for the test, likewise; by default 0.2, where the data have
-            no test set of their own, as ``mnist`` and ``fashion_mnist`` have.
+            those that are no test set; by default 10,000 of ``mnist`` and ``fashion_mnist``, else
+            0.2. With 0 a search must select on the training split.
+        test_size: How much is held out for the test, likewise, where the data have no test set of
+            their own, as ``mnist`` and ``fashion_mnist`` have; by default 0.2.
         seed: Seed of the draw of the splits, 0 or more.
         target: Of a table, the column of the labels, or numbers to predict; by default the last.
         task: What the target of a file is: of a ``"classification"`` or a ``"regression"``.
         scale: How the inputs of a file are scaled, as by :meth:`Dataset.from_arrays`: ``"auto"``
             standardises them, but not pixels and floats in [0, 1].
         class_weight: ``"balanced"`` weighs each class of a file, inverse to its number of samples.
-        sample_weight: Of a file, the column, or the array in an ``.npz`` file, of the weights.
-        groups: Of a file, the column, or the array in an ``.npz`` file, of what must not be split,
-            such as patients.
-        missing: ``"impute"`` fills in missing inputs of a file: the median of the training part,
-            of categories the most frequent one; else they are refused.
-        rare: ``"other"`` makes one of all categories of a table's column that are rare in the
-            training part, and of unknown ones; else each is one, and unknown ones are refused.
+        sample_weight: The column, or array in an ``.npz`` file, of the samples' weights.
+        groups: The column, or array in an ``.npz`` file, of what must not be split (patients).
+        missing: ``"impute"`` fills in missing inputs of a file by medians, or by the most frequent
+            category, of the training part; else they are refused.
+        rare: ``"other"`` makes one category of those that are rare in the training part, and of
+            unknown ones, which else are refused.
 
     Raises:
         TypeError: If the name or ``data_dir`` is no path.
         FileNotFoundError: If the data are nowhere to be found.
         ValueError: If the name is unknown, a file is corrupt, or its data or a setting are wrong.
     """
+    options: dict[str, Any] = locals()
     _checks.check_type("name", name, str | os.PathLike, "that of a data set or a file")
     _checks.check_type("data_dir", data_dir, str | os.PathLike | None, "the path of a folder")
     folder = None if data_dir is None else _checks.expanded(data_dir)
     if folder is not None and not _checks.is_folder(folder):
         raise NoSuchFileError(f"data_dir {str(data_dir)!r} is not a folder: mend or omit it.")
     name = os.fspath(name)
-    splits = {"validation_size": validation_size, "test_size": test_size, "seed": seed}
+    splits = {key: options[key] for key in ("validation_size", "test_size", "seed")}
     # NumPy's scalars are no JSON.
     splits = {k: v.item() if isinstance(v, np.generic) else v for k, v in splits.items()}
-    roles = {"target": target, "sample_weight": sample_weight, "groups": groups}
-    columns = {role: column for role, column in roles.items() if column is not None}
-    for role, column in columns.items():
-        _checks.check_type(role, column, str, "the name of a column")
+    asked = {k: options[k] for k, default in OF_FILES.items() if options[k] != default}
     suffix = next((s for s in _SUFFIXES if name.lower().endswith(s)), "")
-    if target is not None and suffix == ".npz":
-        raise WrongValueError(f"{name!r} has no columns: omit target, and call the labels y.")
-    settings: dict[str, Any] = {"task": task, "scale": scale}
-    more = {"class_weight": class_weight, "missing": missing, "rare": rare}
-    settings |= {k: v for k, v in more.items() if v not in (None, "refuse")}
+    taken = {"": set[str](), ".npz": {*OF_FILES} - {"target"}}.get(suffix, {*OF_FILES})
+    if refused := sorted({*asked} - taken):
+        said = f"{name!r} does not take {', '.join(refused)}"
+        raise WrongValueError(f"{said}: omit it, or name a .npz, .csv or .parquet file.")
     if not suffix:
-        defaults = {"task": "classification", "scale": "auto"}
-        if refused := [k for k, v in (columns | settings).items() if v != defaults.get(k)]:
-            said = f"{name!r} does not take {', '.join(sorted(refused))}"
-            raise WrongValueError(f"{said}: omit it, or name a .npz, .csv or .parquet file.")
         return _load_known(name, folder, splits)
     given = _checks.expanded(name)
     paths = [given] if folder is None else [given, folder / given, folder / given.name]
@@ -135,21 +131,17 @@ def load_dataset(
             f"There is no file {' or '.join(map(str, dict.fromkeys(paths)))}: mend the path, or "
             "name its folder by data_dir."
         )
-    if suffix == ".npz":
-        arrays: Any = _read_npz(path, columns)
-    else:
-        arrays = _read_table(path, columns, may_lack=missing == "impute")
-    arrays = {**arrays, **splits, **settings}
-    dataset = Dataset.from_arrays(**arrays, name=path.name[: -len(suffix)])
+    read = _read_npz if suffix == ".npz" else _read_table
+    arrays = read(path, {role: asked[role] for role in _ROLES if role in asked})
+    settings = {key: value for key, value in asked.items() if key not in _ROLES}
+    dataset = Dataset.from_arrays(**arrays, **splits, **settings, name=path.name[: -len(suffix)])
     origin = {"source": suffix.split(".")[1], "path": str(path.absolute())}
-    return replace(dataset, origin={**origin, **settings, **columns, **splits})
+    return replace(dataset, origin={**origin, **asked, **splits})
 
 
 def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Dataset:
     """Load a data set of images whose pixels are scaled while they are read."""
     if name in MNIST_LIKE:
-        if splits["test_size"] is not None:
-            raise WrongValueError(f"{name} comes with its own test set: omit test_size.")
         arrays = _read_mnist_like(name, folder)
         defaults: dict[str, float] = {"validation_size": _MNIST_VALIDATION_SIZE}
     elif name == "digits":
@@ -173,30 +165,20 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
 def dataset_from_config(
     config: Mapping[str, Any], data_dir: str | os.PathLike[str] | None = None
 ) -> Dataset:
-    """Load the data set of a stored study again, as :func:`load_dataset` does.
-
-    Raises:
-        ValueError: If the data were made of arrays, are not the same any more, or ``config`` is
-            not :attr:`Dataset.config` of a data set.
-    """
-    try:
-        name, source, fingerprint = config["name"], config["source"], config["fingerprint"]
-        if source == "arrays":
-            raise WrongValueError(
-                f"Dataset {name!r} was made of arrays, which a study does not hold: pass the "
-                "objective with its dataset again, in Python."
-            )
-        # No other source: a verification looks at the paths of these.
-        wanted = config[
-            {"built-in": "name", "npz": "path", "csv": "path", "parquet": "path"}[source]
-        ]
-        arguments = {key: config[key] for key in ("validation_size", "test_size", "seed")}
-        arguments |= {key: config[key] for key in OF_FILES if key in config}
-    except (KeyError, TypeError) as error:
+    """Load the data set of :attr:`Dataset.config` again; refuse one that is not the same."""
+    name, source, fingerprint = config["name"], config["source"], config["fingerprint"]
+    if source == "arrays":
         raise WrongValueError(
-            f"This is not the configuration of a data set: {config!r}; use Dataset.config."
-        ) from error
-    dataset = load_dataset(wanted, data_dir, **arguments)
+            f"Dataset {name!r} was made of arrays, which a study does not hold: pass the "
+            "objective with its dataset again, in Python."
+        )
+    # No other source: a verification looks at the paths of these.
+    where = {"built-in": "name", "npz": "path", "csv": "path", "parquet": "path"}.get(source, "")
+    if where not in config:
+        raise WrongValueError(f"Dataset {name!r} is from nowhere that is known: {source!r}.")
+    known = "validation_size", "test_size", "seed", *OF_FILES
+    arguments = {key: config[key] for key in known if key in config}
+    dataset = load_dataset(config[where], data_dir, **arguments)
     if dataset.fingerprint != fingerprint:
         raise WrongValueError(
             f"Dataset {name!r} has changed: its fingerprint is {dataset.fingerprint}, where the "
@@ -216,13 +198,8 @@ def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
             for path in (folder / f"{stem}.gz", folder / stem)
             if _checks.is_file(path)
         }
-        if not found:
-            continue
-        if missing := [stem for key, (stem, _) in _IDX_FILES.items() if key not in found]:
-            raise NoSuchFileError(
-                f"{folder} holds a part of {name} only: add {', '.join(missing)} (plain or .gz)."
-            )
-        return {key: read_idx(found[key], ndim) for key, (_, ndim) in _IDX_FILES.items()}
+        if len(found) == len(_IDX_FILES):
+            return {key: read_idx(found[key], ndim) for key, (_, ndim) in _IDX_FILES.items()}
     try:
         load_tensorflow("The download")
         import keras
@@ -232,52 +209,40 @@ def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
     except Exception as error:
         raise NoSuchFileError(
             f"{name} is in none of {', '.join(map(str, folders))}, and keras.datasets cannot get "
-            f"it ({error}): put its four IDX files (*-ubyte, plain or .gz) into the folder "
-            f"{MNIST_LIKE[name]} in a folder that you name by data_dir or ADNN_DATA_DIR."
+            f"it ({error}): put its four IDX files (*-ubyte, plain or .gz) into "
+            f"<folder>/{MNIST_LIKE[name]}, and name the folder by data_dir or ADNN_DATA_DIR."
         ) from error
     return {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
 
 
 def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     """Return an IDX file of unsigned bytes, of 3 dimensions for images and of 1 for labels."""
-    content = path.read_bytes()
+    content, n_header = path.read_bytes(), 4 + 4 * ndim
     if path.suffix == ".gz":
         try:
             content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise WrongValueError(
-                f"{path} is no sound gzip file ({error}): fetch or copy it again."
-            ) from error
-    magic = bytes([0, 0, _UNSIGNED_BYTES, ndim])
-    if content[:4] != magic:
-        raise WrongValueError(
-            f"{path} starts with the bytes {content[:4].hex()!r} where an IDX file of bytes in "
-            f"{ndim} dimensions has {magic.hex()!r}: check that it is the right file."
-        )
-    n_header = 4 + 4 * ndim
-    if len(content) < n_header:
-        raise WrongValueError(f"{path} is truncated within its header: fetch or copy it again.")
+        except (OSError, EOFError, zlib.error):
+            content = b""
     # In Python's integers: a corrupt header may announce more bytes than 64 bits can count.
-    shape = np.frombuffer(content, ">u4", ndim, offset=4).tolist()
-    n_announced, n_found = math.prod(shape), len(content) - n_header
-    if n_announced != n_found or not n_found:
+    shape = [int.from_bytes(content[i : i + 4]) for i in range(4, n_header, 4)]
+    is_right = content[:4] == bytes([0, 0, _UNSIGNED_BYTES, ndim])
+    if not is_right or not 0 < math.prod(shape) == len(content) - n_header:
         raise WrongValueError(
-            f"{path} holds {n_found} bytes of data where its header announces {n_announced} "
-            f"(shape {shape}): it is truncated or corrupt, fetch or copy it again."
+            f"{path} is no whole IDX file of bytes in {ndim} dimensions: check that it is the "
+            "right one, and fetch or copy it again."
         )
     return np.frombuffer(content, np.uint8, offset=n_header).reshape(shape)
 
 
-def _read_npz(path: Path, roles: Mapping[str, str]) -> dict[str, Any]:
-    """Return x, y, those of the splits, and others by their names of an ``.npz`` file."""
+def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
+    """Return x, y, those of the splits, and others by their names."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files if key in _NPZ_KEYS | {*roles.values()}}
     # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
     except Exception as error:
         raise WrongValueError(
-            f"{path} is no sound .npz file of plain arrays ({error}): write it with numpy.savez, "
-            "without objects."
+            f"{path} is no sound .npz file of plain arrays ({error}): write it with numpy.savez."
         ) from error
     for kind in "xy":
         if (kind in arrays) == (f"{kind}_train" in arrays):
@@ -287,40 +252,29 @@ def _read_npz(path: Path, roles: Mapping[str, str]) -> dict[str, Any]:
                 "x_test, y_test."
             )
         arrays.setdefault(kind, arrays.pop(f"{kind}_train", None))
-    for role, name in roles.items():
-        if name not in arrays:
-            raise WrongValueError(f"{path} has no array {name!r} for {role}: mend the name.")
-        arrays[role] = arrays.pop(name)
-    return arrays
+    _check_roles(path, roles, arrays)
+    of_roles = {role: arrays.pop(name) for role, name in roles.items()}
+    return arrays | of_roles
 
 
-def _read_table(path: Path, roles: Mapping[str, str], *, may_lack: bool) -> dict[str, Any]:
-    """Return x, y and other columns by their names of a ``.csv`` or ``.parquet`` file.
-
-    If some may lack, values of x may.
-    """
+def _read_table(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
+    """Return x, y and other columns by their names of a ``.csv`` or ``.parquet`` file."""
     import pandas as pd
 
-    read = pd.read_parquet if path.suffix.lower() == ".parquet" else pd.read_csv
+    is_parquet = path.suffix.lower() == ".parquet"
+    if is_parquet:
+        _checks.check_installed("pyarrow", "A .parquet file")
     try:
-        table: pd.DataFrame = read(path)
-    except ImportError:
-        said = f"{path} cannot be read without pyarrow: install it (pip install pyarrow), or"
-        raise WrongValueError(f"{said} write the data as .csv.") from None
+        table: pd.DataFrame = pd.read_parquet(path) if is_parquet else pd.read_csv(path)
     # Readers of files raise anything.
     except Exception as error:
         raise WrongValueError(
             f"{path} is no sound {path.suffix} file ({_checks.first_line(error)}): write it again."
         ) from error
-    if not len(table):
-        raise WrongValueError(f"{path} has no rows below its header: add some.")
     # What pandas calls the row numbers that it wrote itself.
     if table.columns[0] == "Unnamed: 0" and table.iloc[:, 0].equals(pd.Series(range(len(table)))):
         table = table.iloc[:, 1:]
-    for role, name in roles.items():
-        if name not in table.columns:
-            found = named(table.columns)
-            raise WrongValueError(f"{path} has no column {name!r} for {role}: it has {found}.")
+    _check_roles(path, roles, table.columns)
     x = table.drop(columns=[*roles.values()])
     # By default the last column is what to predict.
     columns = {"target": next(reversed(x.columns), ""), **roles}
@@ -330,5 +284,11 @@ def _read_table(path: Path, roles: Mapping[str, str], *, may_lack: bool) -> dict
             f"{path} has no inputs beside {named(table.columns)}: add columns, or separate them "
             "by commas."
         )
-    check_present(str(path), table[[*columns.values()]] if may_lack else table)
     return {"x": x, "y": table[columns.pop("target")], **{r: table[c] for r, c in columns.items()}}
+
+
+def _check_roles(path: Path, roles: Mapping[str, Any], found: Iterable[Any]) -> None:
+    """Raise unless a file has the columns or arrays that are asked for."""
+    for role, name in roles.items():
+        if name not in found:
+            raise WrongValueError(f"{path} has no {name!r} for {role}: it has {named(found)}.")

@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from adnn_optuna._attributes import Metrics
-from adnn_optuna._checks import WrongValueError, logger
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks.network import Head
 from adnn_optuna.networks.training import Run, Trainer
 
 if TYPE_CHECKING:
     import keras
-
-# From how many standard deviations to 0 float32 rounds by more than 1 % of one.
-_FAR = 0.01 * 2**24
 
 
 def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
@@ -35,10 +32,7 @@ def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
 
 
 class Average:
-    """The average of the predictions of so far ``n`` networks, without their weights.
-
-    It is of the test set, and of those of ``"train"`` and ``"val"`` that are in ``splits``.
-    """
+    """The average of so far ``n`` networks' predictions of the test set and of ``splits``."""
 
     def __init__(self, trainer: Trainer, splits: Sequence[str]) -> None:
         from adnn_optuna.networks._scores import Scores
@@ -48,9 +42,9 @@ class Average:
         self._trainer, self._head = trainer, trainer.architecture.head.of_predictions
         self._scores = Scores(self._head, loss, trainer.training.metrics)
         self._scores_of_one = Scores(trainer.architecture.head, loss, ())
-        known = {"train": (data.x_train, data.y_train), "val": (data.x_val, data.y_val)}
-        self._splits = {split: known[split] for split in splits}
-        self._sums: dict[str, NDArray[np.float64] | float] = dict.fromkeys((*splits, "test"), 0.0)
+        self._data = {s: (getattr(data, f"x_{s}"), getattr(data, f"y_{s}")) for s in splits}
+        self._data["test"] = data.x_test, data.y_test
+        self._sums: dict[str, Any] = dict.fromkeys(self._data, 0.0)
         # What the layers of the networks add to their losses, such as regularizers.
         self._own_losses = dict.fromkeys(splits, 0.0)
 
@@ -58,60 +52,39 @@ class Average:
         """Add a network that was trained to its end."""
         import tensorflow as tf
 
-        head, weights = self._trainer.architecture.head, run.weights or []
         self.n += 1
-        for split, (x, y) in self._splits.items():
-            outputs = self._trainer.outputs(weights, x)
-            if self._trainer.architecture.adds_losses:
+        for split, (x, y) in self._data.items():
+            outputs = self._trainer.outputs(run.weights or [], x)
+            self._sums[split] += predictions(self._trainer.architecture.head, outputs)
+            if self._trainer.architecture.adds_losses and split in self._own_losses:
                 losses = self._scores_of_one.loss(tf.constant(y), tf.constant(outputs))
-                own_loss = run.metrics[f"{split}_loss"] - float(np.mean(losses))
-                self._own_losses[split] += own_loss
-            self._sums[split] += predictions(head, outputs)
-        outputs = self._trainer.outputs(weights, self._trainer.dataset.x_test)
-        self._sums["test"] += predictions(head, outputs)
+                self._own_losses[split] += run.metrics[f"{split}_loss"] - float(np.mean(losses))
 
     @property
     def metrics(self) -> Metrics:
-        """The metrics of the average on each split but the test set.
-
-        What layers add to the loss is averaged, too.
-        """
+        """The metrics of the average on each split but the test set."""
         import tensorflow as tf
 
         metrics: Metrics = {}
-        for split, (_, y) in self._splits.items():
-            mean = tf.constant(self._mean(split), tf.float32)
-            own_loss = self._own_losses[split] / self.n
-            totals = self._scores.add(tf.constant(y), mean, [own_loss], self._scores.nothing)
+        for split, own_loss in self._own_losses.items():
+            y, mean = self._data[split][1], tf.constant(self._sums[split] / self.n, tf.float32)
+            own_losses = [own_loss / self.n]
+            totals = self._scores.add(tf.constant(y), mean, own_losses, self._scores.nothing)
             metrics |= self._scores.results(split, totals, y)
         return metrics
 
-    def value(self, metric: str) -> float:
-        """Return one of the metrics; accuracies without the others, which take far longer."""
-        split, _, name = metric.partition("_")
-        if name != "accuracy":
-            return self.metrics[metric]
-        mean = self._mean(split).astype(np.float32)  # As the metrics have it.
-        return float(self._head.scores(mean, self._splits[split][1]).mean())
-
     @property
-    def test_scores(self) -> NDArray[np.floating] | NDArray[np.bool_]:
+    def test_scores(self) -> np.ndarray:
         """The score of the average on each example of the test set, see :meth:`Head.scores`."""
-        return self._head.scores(self._mean("test"), self._trainer.dataset.y_test)
-
-    def _mean(self, split: str) -> NDArray[np.float64]:
-        return np.asarray(self._sums[split] / self.n)
+        return self._head.scores(self._sums["test"] / self.n, self._data["test"][1])
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-    """A trained network, or several of one trainer, whose predictions are averaged.
-
-    ``train`` returns the variables of each of them, and is called once, if they are needed.
-    """
+    """A trained network, or several of one trainer, whose predictions are averaged."""
 
     trainer: Trainer
-    train: Callable[[], Sequence[Sequence[np.ndarray]]]
+    train: Callable[[], Sequence[Sequence[np.ndarray]]]  # Returns the variables of each.
 
     @functools.cached_property
     def weights(self) -> Sequence[Sequence[np.ndarray]]:
@@ -156,31 +129,15 @@ class Predictor:
     def model(self) -> keras.Model:
         """Return the network, or the average of all, as one compiled model of raw inputs.
 
-        Its inputs are scaled as the dataset's were; those of a table are the features of
-        :meth:`Preprocessing.encoded`. Where a network ends in logits, its outputs become
-        probabilities; those of a regression are in the user's units. Its variables are those of
-        the networks, in the same order.
+        Of a table, these are the numbers of ``dataset.preprocessing.encoded``. It ends in
+        probabilities, or numbers in the user's units. Its variables are those of the networks.
         """
-        if self.trainer.dataset.preprocessing.columns is not None:
-            logger.info(
-                "This model takes numbers: model.predict(dataset.preprocessing.encoded(table)). "
-                "The result's own predict and predict_proba take the table itself."
-            )
-        if np.max(np.abs(self.trainer.dataset.preprocessing.offset)) > _FAR:
-            logger.warning(
-                "Keras rounds the inputs of this model to float32, though some vary little beside "
-                "their size: make the data set of such inputs minus their mean. The result's own "
-                "predict and predict_proba do not round them."
-            )
-        return self._compiled()
-
-    def _compiled(self) -> keras.Model:
         import keras
 
         from adnn_optuna.networks._scores import made
 
         models = [self._model(weights) for weights in self.weights]
-        [model] = models if len(models) == 1 else [self._average(models)]
+        model = models[0] if len(models) == 1 else self._average(models)
         training, head = self.trainer.training, self.trainer.architecture.head.of_predictions
         metrics: list[Any] = [] if head.num_classes is None else ["accuracy"]
         loss, of_loss = made(keras.losses, training.loss or "", head)
@@ -197,9 +154,8 @@ class Predictor:
     def _average(self, models: Sequence[keras.Model]) -> keras.Model:
         import keras
 
-        inputs = keras.Input(
-            self.trainer.dataset.x_train.shape[1:], dtype="float32", name="inputs"
-        )
+        shape = self.trainer.dataset.x_train.shape[1:]
+        inputs = keras.Input(shape, dtype="float32", name="inputs")
         for i, model in enumerate(models):
             model.compiled = False  # The whole is.
             model.name = f"network_{i}"
@@ -214,21 +170,21 @@ class Predictor:
         network = architecture.build(0, 0)
         for variable, values in zip(network.variables, weights, strict=True):
             variable.assign(values)
-        head, scaling = architecture.head, dataset.preprocessing
-        before: list[Any] = []
+        head, scaling, layers = architecture.head, dataset.preprocessing, keras.layers
+        inputs = keras.Input(dataset.x_train.shape[1:], dtype="float32", name="inputs")
+        before: list[Any] = [inputs]
         after: list[Any] = []
         if scaling.factor != 1:
             numbers = (np.asarray(v).tolist() for v in (scaling.factor, scaling.offset))
-            before = [keras.layers.Rescaling(*numbers, dtype="float32", name="scaling")]
+            before += [layers.Rescaling(*numbers, dtype="float32", name="scaling")]
         if head.num_classes is not None and not head.are_probabilities:
             activation = "sigmoid" if head.size == 1 else "softmax"
-            after = [keras.layers.Activation(activation, dtype="float32", name="probabilities")]
+            after = [layers.Activation(activation, dtype="float32", name="probabilities")]
         if scaling.target_mean:
             of_targets = [*scaling.target_std], [*scaling.target_mean]
-            after = [keras.layers.Rescaling(*of_targets, dtype="float32", name="units")]
-        if not before and not after:
+            after = [layers.Rescaling(*of_targets, dtype="float32", name="units")]
+        if len(before) == 1 and not after:
             return network
         network.compiled = False  # The whole is.
-        layers = network.layers if isinstance(network, keras.Sequential) else [network]
-        inputs = keras.Input(dataset.x_train.shape[1:], dtype="float32", name="inputs")
-        return keras.Sequential([inputs, *before, *layers, *after], name=network.name)
+        of_network = network.layers if isinstance(network, keras.Sequential) else [network]
+        return keras.Sequential([*before, *of_network, *after], name=network.name)

@@ -1,10 +1,10 @@
 """How raw inputs become those of a network: columns of a table, and a scale for each feature."""
 
 import dataclasses
-import itertools
 import json
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -21,51 +21,31 @@ _MAX_CATEGORIES = 1000
 _LEAST_ROWS, _LEAST_SHARE = 2, 0.01
 # A range so narrow beside the values is that of their rounding errors.
 _LEAST_RANGE = 1e-12
-_OTHER_UNITS = 100.0  # Digits, whose borders are nearly empty, come to 16.
 
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """How raw inputs become a network's: x = raw * factor + offset, in float64, then float32.
+    """How raw inputs become a network's: x = raw * factor + offset, in float64, then float32."""
 
-    Args:
-        factor: A number for all inputs (1/255 of uint8 pixels), or those learned from the training
-            part: one for each feature of (n, features) and (n, time, features), for each channel
-            of (n, height, width, channels), or a single one for all pixels of (n, height, width).
-        offset: Likewise.
-        columns: Of tables, the name of each column, and its categories: each of them becomes a
-            feature, 1 where a row is of it and else 0. None of a column of numbers.
-        target_mean: Of a regression whose targets are standardised for the training, the mean of
-            each in the training part; else empty.
-        target_std: Likewise, their standard deviations.
-        fill: What stands for a missing value of each feature; empty where these are refused.
-        others: Of tables, the columns whose rare categories are one more feature, as unknown ones
-            are then; unknown ones of other columns are 0 in all. None where these are refused.
-    """
-
+    # One number for all inputs (1/255 of uint8 pixels), or learned from the training part: one for
+    # each feature or channel, or a single one for all pixels.
     factor: float | tuple[float, ...] = 1.0
     offset: float | tuple[float, ...] = 0.0
+    # Of tables, each column and its categories, which are features of 0 and 1; None of numbers.
     columns: tuple[tuple[str, tuple[str, ...] | None], ...] | None = None
+    # Of standardised targets, in the training part.
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
+    # What stands for a missing value of each feature; empty where these are refused.
     fill: tuple[float, ...] = ()
+    # Of tables, the columns whose rare categories are one more feature, as unknown ones are then;
+    # unknown ones of other columns are 0 in all. None where these are refused.
     others: tuple[str, ...] | None = None
 
     @property
     def is_learned(self) -> bool:
         """Whether the scale was learned from the training part."""
         return isinstance(self.factor, tuple)
-
-    @property
-    def feature_names(self) -> tuple[str, ...] | None:
-        """Of tables, what each feature is: ``"age"``, ``"city=Rome"``."""
-        if self.columns is None:
-            return None
-        features = []
-        for name, categories in self.columns:
-            features += [name] if categories is None else [f"{name}={c}" for c in categories]
-            features += [f"{name}=other"] if name in (self.others or ()) else []
-        return tuple(features)
 
     def blocks(self) -> Iterator[tuple[str, tuple[str, ...] | None, slice]]:
         """Yield each column of a table, its categories, and where its features are."""
@@ -83,14 +63,7 @@ class Preprocessing:
         return {k: v for k, v in fields.items() if v not in ([], None) or k == "columns"}
 
     def transform(self, raw: Any) -> NDArray[np.float32]:
-        """Return inputs of a network.
-
-        Args:
-            raw: An array or a DataFrame as the data set was made of, any number of samples.
-
-        Raises:
-            ValueError: If shape, columns or categories are other ones, or values are missing.
-        """
+        """Return inputs of a network for an array, or a table, as the data set was made of."""
         return self.scaled("raw", self.encoded(raw)).astype(np.float32, copy=False)
 
     def encoded(
@@ -99,15 +72,57 @@ class Preprocessing:
         """Return an array's or a table's finite numbers, not yet scaled; NaN if some may lack."""
         may_lack |= bool(self.fill)
         if self.columns is not None:
-            raw = _encode(where, name, raw, self, may_lack=may_lack)
-        return self.filled(checked_inputs(where, name, raw, np.float64, may_lack=may_lack))
+            raw = self._numbers(where, name, raw, may_lack=may_lack)
+        return self.filled(checked_inputs(where, name, raw, may_lack=may_lack))
+
+    def _numbers(self, where: str, name: str, raw: Any, *, may_lack: bool) -> NDArray[np.float64]:
+        """Return a table's columns as numbers, one feature for each category; NaN if missing."""
+        import pandas as pd
+
+        columns = self.columns or ()
+        found = Counter(map(str, getattr(raw, "columns", ())))
+        found.subtract({column for column, _ in columns})
+        if wrong := [column for column, n in found.items() if n]:
+            raise WrongValueError(
+                f"{where}: {name} must be a table of the data set's columns, each once, but "
+                f"differs in {named(sorted(wrong))}: rename, add or drop some."
+            )
+        table = raw.set_axis(raw.columns.map(str), axis=1).infer_objects()
+        if not may_lack and (missing := {c: n for c, n in table.isna().sum().items() if n}):
+            said = ", ".join(f"{column!r} ({n} rows)" for column, n in missing.items())
+            raise WrongValueError(
+                f"{where}: {name} lacks values in {said}: fill them in, give missing='impute', or "
+                "leave these rows or columns out."
+            )
+        features = []
+        for column, categories in columns:
+            values = table[column]
+            lacks = values.isna().to_numpy()
+            if categories is None:
+                numbers = pd.to_numeric(values)
+                features.append(numbers.to_numpy(np.float64, na_value=np.nan)[:, None])
+                continue
+            text = values.astype(object).astype(str)
+            # Whole numbers are floats in a column where some are missing.
+            if values.dtype.kind == "f" and not text[~lacks].isin(categories).all():
+                text = values.convert_dtypes().astype(str)
+            unknown = sorted(set(text[~lacks]) - set(categories))
+            if unknown and self.others is None:
+                raise WrongValueError(
+                    f"{where}: the column {column!r} of {name} has the categories "
+                    f"{named(unknown)}, but those known are {named(categories)}."
+                )
+            # That of an unknown one is -1.
+            codes = pd.Index(categories).get_indexer(text)[:, None]
+            known = [*range(len(categories)), *([-1] if column in (self.others or ()) else [])]
+            features.append(np.where(lacks[:, None], np.nan, codes == known))
+        return np.concatenate(features, axis=1) if features else np.empty((len(table), 0))
 
     def filled(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return numbers of which those that are missing are filled in, if they are to be."""
-        if not self.fill or array.dtype.kind != "f":
+        # Another number of features is refused by what comes next.
+        if array.dtype.kind != "f" or len(self.fill) != array.shape[-1]:
             return array
-        if len(self.fill) != array.shape[-1]:
-            return array  # Which is refused by what comes next.
         return np.where(np.isnan(array), self.fill, array)
 
     def scaled(self, where: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -119,9 +134,8 @@ class Preprocessing:
                 f"{where} has {array.shape[-1]} features, where {len(self.factor)} were learned."
             )
         scaled = np.empty(array.shape, np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for part, rows in zip(_chunks(scaled), _chunks(array), strict=True):
-                part[...] = np.asarray(self.factor) * rows + np.asarray(self.offset)
+        for part, rows in zip(_chunks(scaled), _chunks(array), strict=True):
+            part[...] = np.asarray(self.factor) * rows + np.asarray(self.offset)
         return scaled
 
     def undone(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -138,20 +152,19 @@ class Preprocessing:
             return dataclasses.replace(self, factor=1.0, offset=0.0)
         factor, offset = np.array(self.factor), np.array(self.offset)
         factor[[*features]], offset[[*features]] = 1, 0
-        return dataclasses.replace(
-            self, factor=tuple(factor.tolist()), offset=tuple(offset.tolist())
-        )
+        return self._with_scale(factor, offset)
+
+    def _with_scale(self, factor: NDArray[np.float64], offset: NDArray[np.float64]) -> Self:
+        factors, offsets = tuple(factor.tolist()), tuple(offset.tolist())
+        return dataclasses.replace(self, factor=factors, offset=offsets)
 
     def learn(self, x_train: NDArray[Any]) -> Self:
-        """Return the same with a scale by mean and standard deviation of the training part.
-
-        What is constant becomes 0, and the features of categories stay 0 and 1. Images, which are
-        of uint8 or as high as wide, have one scale; sequences one for each feature.
-        """
-        is_one = x_train.dtype == np.uint8 or _is_square_image(x_train)
+        """Return the same with a scale by mean and standard deviation of the training part."""
+        # Images, which are of uint8 or as high as wide, have one; sequences one for each feature.
+        has_one_scale = x_train.dtype == np.uint8 or x_train.shape[1] == x_train.shape[-1]
         if isinstance(self.factor, tuple):
-            is_one = len(self.factor) == 1
-        axes = None if x_train.ndim == 3 and is_one else (*range(x_train.ndim - 1),)
+            has_one_scale = len(self.factor) == 1
+        axes = None if x_train.ndim == 3 and has_one_scale else (*range(x_train.ndim - 1),)
         ends = x_train.min(axis=axes), x_train.max(axis=axes)
         low, high = (np.atleast_1d(end).astype(np.float64) for end in ends)
         # Squares of what is very large would overflow.
@@ -161,18 +174,15 @@ class Preprocessing:
         n, chunks = x_train.size / unit.size, _chunks(x_train)
         mean = sum((rows / unit).sum(axis=axes) for rows in chunks) / n
         variance = sum(((rows / unit - mean) ** 2).sum(axis=axes) for rows in chunks) / n
-        with np.errstate(divide="ignore", over="ignore"):
-            factor = 1 / (np.sqrt(variance) * unit)
-        is_constant |= ~np.isfinite(factor)
+        std = np.where(is_constant, 1, np.sqrt(variance) * unit)
         # Rounded, since the sums of other processors differ in their last bits.
-        factor = np.array([float(f"{value:.9g}") for value in np.where(is_constant, 1, factor)])
+        factor = np.array([float(f"{value:.9g}") for value in 1 / std])
+        # What is constant becomes 0.
         offset = np.where(is_constant, -low, np.round(-mean * unit * factor, 6))
         for _, categories, block in self.blocks():
             if categories is not None:
                 factor[block], offset[block] = 1, 0
-        return dataclasses.replace(
-            self, factor=tuple(factor.tolist()), offset=tuple(offset.tolist())
-        )
+        return self._with_scale(factor, offset)
 
     def learn_targets(self, y_train: NDArray[Any]) -> Self:
         """Return the same with mean and standard deviation of each target in the training part."""
@@ -185,212 +195,105 @@ class Preprocessing:
 
     def target_units(self, size: int) -> NDArray[np.float32]:
         """Return mean and standard deviation of each output's target, of shape (2, outputs)."""
-        return np.array(
-            [self.target_mean or [0] * size, self.target_std or [1] * size], np.float32
-        )
-
-
-def _is_square_image(x: NDArray[Any]) -> bool:
-    """Return whether inputs are as high as wide, and not sequences with as many steps as features.
-
-    Columns of images vary as rows do, but features of other units differ, and steps do not.
-    """
-    if x.ndim != 3 or x.shape[1] != x.shape[2]:
-        return False
-    ranges = [x.max(axis=axes) * 1.0 - x.min(axis=axes) for axes in ((0, 1), (0, 2))]
-    columns, rows = (r.max() / r[r > 0].min(initial=r.max()) if r.any() else 1.0 for r in ranges)
-    return bool(columns <= _OTHER_UNITS * rows)
+        units = [self.target_mean or [0] * size, self.target_std or [1] * size]
+        return np.array(units, np.float32)
 
 
 PIXELS = Preprocessing(factor=1 / 255)
 
 
+def columns_of(where: str, table: Any, train: NDArray[np.intp], *, merges: bool) -> Preprocessing:
+    """Return the columns of a pandas DataFrame with their categories, of anything else none.
+
+    If it ``merges`` them, those that are rare in the training rows become one, as unknown ones.
+    """
+    pd = sys.modules.get("pandas")  # Who has none did not import it.
+    if pd is None or not isinstance(table, pd.DataFrame):
+        return Preprocessing()
+    columns, others = list[tuple[str, tuple[str, ...] | None]](), list[str]()
+    for name, values in table.infer_objects().items():
+        kind = values.dtype
+        categories: Any = None
+        if isinstance(kind, pd.CategoricalDtype):
+            categories = values.cat.categories.astype(str).tolist()
+        elif pd.api.types.is_string_dtype(kind):
+            categories = _categories(where, str(name), values)
+        elif not pd.api.types.is_numeric_dtype(kind):
+            raise WrongValueError(
+                f"{where}: the column {str(name)!r} is of the dtype {kind}: make numbers or "
+                "categories of it, or leave it out."
+            )
+        if merges and categories is not None:
+            counts = values.iloc[train].dropna().astype(object).astype(str).value_counts()
+            least = max(_LEAST_ROWS, _LEAST_SHARE * len(train))
+            categories = [c for c in categories if counts.get(c, 0) >= least]
+            # A feature that is 0 in the whole training part would have weights of chance.
+            others += [str(name)] if counts.sum() > counts[categories].sum() else []
+        if categories is not None and len(categories) > _MAX_CATEGORIES:
+            raise WrongValueError(
+                f"{where}: the column {str(name)!r} has {len(categories)} categories, more than "
+                f"{_MAX_CATEGORIES}: merge some, or leave it out."
+            )
+        columns.append((str(name), None if categories is None else tuple(categories)))
+    return Preprocessing(columns=tuple(columns), others=tuple(others) if merges else None)
+
+
+def _categories(where: str, name: str, values: "pd.Series[Any]") -> list[str] | None:
+    """Return the categories of a column of strings; none where all are numbers."""
+    import pandas as pd
+
+    text = values.dropna().astype(str)
+    others = text[pd.to_numeric(text, errors="coerce").isna()]
+    if 0 < len(others) < len(values) / 2:
+        raise WrongValueError(
+            f"{where}: the column {name!r} holds numbers, but in {len(others)} rows "
+            f"{named(sorted(set(others)))}: replace what is missing, or make it pandas' category."
+        )
+    return sorted(set(text)) if len(others) or not len(text) else None
+
+
 def fitted(
     where: str,
     columns: Preprocessing,
-    scale: str,
-    inputs: Sequence[NDArray[Any]],
+    inputs: Mapping[str, NDArray[Any]],
     targets: NDArray[Any] | None,
-) -> Preprocessing:
-    """Return the preprocessing that the training part, the first of ``inputs``, asks for.
+    *,
+    scale: str,
+    impute: bool,
+) -> tuple[Preprocessing, dict[str, NDArray[Any]]]:
+    """Return the preprocessing that the training part asks for, and so the inputs of all splits.
 
-    ``columns`` are those of a table, if it is one; ``scale`` is that of ``Dataset.from_arrays``;
-    ``targets`` are those of the training part of a regression.
+    ``columns`` are those of a table, if it is one; ``targets`` are those to be standardised.
     """
-    x_train = inputs[0]
-    if targets is not None and scale != "none":
-        columns = columns.learn_targets(targets)
-    if scale == "auto":
-        if len({x.dtype == np.uint8 for x in inputs}) > 1:
-            raise WrongValueError(
-                f"{where}: inputs of some splits are uint8 pixels and those of others are not: "
-                "give all the same, or a scale."
-            )
-        if x_train.dtype == np.uint8:
-            return dataclasses.replace(columns, factor=PIXELS.factor)
-        # As close as float32 is, since scalers make 1 + 2e-16 of 1.
-        if x_train.dtype.kind in "bf" and x_train.min() >= 0 and x_train.max() <= 1 + 2**-24:
-            scale = "none"
-    return columns if scale == "none" else columns.learn(x_train)
-
-
-def completed(
-    where: str, columns: Preprocessing, inputs: Sequence[NDArray[Any]], *, impute: bool
-) -> tuple[Preprocessing, list[NDArray[Any]]]:
-    """Merge rare categories, and fill in what is missing, as the first of ``inputs`` tells.
-
-    It is the training part. ``columns`` tell whether rare categories are merged.
-    """
-    if columns.others is not None:
-        columns, inputs = _merged(columns, inputs)
-    if not impute:
-        return columns, [*inputs]
-    rows = inputs[0].reshape(-1, inputs[0].shape[-1])
-    if len(empty := np.flatnonzero(np.isnan(rows).all(axis=0))):
-        said = named((columns.feature_names or range(rows.shape[1]))[int(i)] for i in empty)
+    inputs = dict(inputs)
+    if impute:
+        rows = inputs["train"].reshape(-1, inputs["train"].shape[-1])
+        fill = np.nanmedian(rows, axis=0)
+        for _, categories, block in columns.blocks():
+            if categories is not None:
+                counts = np.nansum(rows[:, block], axis=0)
+                fill[block] = np.arange(len(counts)) == counts.argmax()
+        columns = dataclasses.replace(columns, fill=tuple(fill.tolist()))
+        inputs = {split: columns.filled(x) for split, x in inputs.items()}
+    found = columns if targets is None else columns.learn_targets(targets)
+    x_train, are_pixels = inputs["train"], {x.dtype == np.uint8 for x in inputs.values()}
+    if scale == "auto" and len(are_pixels) > 1:
         raise WrongValueError(
-            f"{where}: the training part has no value of {said}: leave such columns out."
+            f"{where}: inputs of some splits are uint8 pixels and those of others are not: "
+            "give all the same, or a scale."
         )
-    fill = np.nanmedian(rows, axis=0)
-    for _, categories, block in columns.blocks():
-        if categories is not None:
-            counts = np.nansum(rows[:, block], axis=0)
-            fill[block] = np.arange(len(counts)) == counts.argmax()
-    columns = dataclasses.replace(columns, fill=tuple(fill.tolist()))
-    return columns, [columns.filled(x) for x in inputs]
+    if scale == "auto" and are_pixels == {True}:
+        found = dataclasses.replace(found, factor=PIXELS.factor)
+    elif scale == "standard" or (scale == "auto" and not _is_in_unit_range(x_train)):
+        found = found.learn(x_train)
+    return found, {s: found.scaled(f"{where}: x_{s}", x) for s, x in inputs.items()}
 
 
-def _merged(
-    columns: Preprocessing, inputs: Sequence[NDArray[Any]]
-) -> tuple[Preprocessing, list[NDArray[Any]]]:
-    """Make one feature of the categories of a column that are rare in the training part."""
-    kept, others, found = [], [], [[] for _ in inputs]  # type: ignore[var-annotated]
-    for name, categories, block in columns.blocks():
-        parts, common = [x[:, block] for x in inputs], categories
-        if categories is not None:
-            least = max(_LEAST_ROWS, _LEAST_SHARE * len(parts[0]))
-            is_kept = np.nansum(parts[0], axis=0) >= least
-            common = tuple(itertools.compress(categories, is_kept))
-            parts = [part[:, is_kept] for part in parts]
-            rest = [1 - part.sum(axis=1, keepdims=True) for part in parts]
-            # A feature that is 0 in the whole training part would have weights of chance.
-            if np.nansum(rest[0]) > 0:
-                others.append(name)
-                parts = [np.hstack(pair) for pair in zip(parts, rest, strict=True)]
-        kept.append((name, common))
-        for of_split, part in zip(found, parts, strict=True):
-            of_split.append(part)
-    columns = dataclasses.replace(columns, columns=tuple(kept), others=tuple(others))
-    return columns, [np.concatenate(of_split, axis=1) for of_split in found]
+def _is_in_unit_range(x: NDArray[Any]) -> bool:
+    # As close as float32 is, since scalers make 1 + 2e-16 of 1.
+    return x.dtype.kind in "bf" and x.min() >= 0 and x.max() <= 1 + 2**-24
 
 
 def _chunks(array: NDArray[Any]) -> list[NDArray[Any]]:
     """Return views of some rows each, few enough to be converted to float64 in little memory."""
     return np.array_split(array, max(array.size >> 22, 1))
-
-
-def columns_of(where: str, table: Any, *, merges: bool) -> Preprocessing:
-    """Return the columns of a pandas DataFrame with their categories, of anything else none.
-
-    If it ``merges`` rare categories, unknown ones are not refused.
-    """
-    pd = sys.modules.get("pandas")  # Who has none did not import it.
-    if pd is None or not isinstance(table, pd.DataFrame):
-        return Preprocessing()
-    columns: list[tuple[str, tuple[str, ...] | None]] = []
-    if twice := [*table.columns[table.columns.map(str).duplicated()].map(str)]:
-        raise WrongValueError(f"{where}: x has several columns {named(twice)}: rename some.")
-    for name, values in table.infer_objects().items():
-        kind = values.dtype
-        if isinstance(kind, pd.CategoricalDtype):
-            found = values.cat.categories.astype(str).tolist()
-        elif pd.api.types.is_string_dtype(kind) or pd.api.types.is_object_dtype(kind):
-            text = values.dropna().astype(str)
-            found = sorted(set(text))
-            others = text[pd.to_numeric(text, errors="coerce").isna()]
-            if found and not len(others):
-                columns.append((str(name), None))
-                continue
-            if 0 < len(others) < len(values) / 2:
-                said = f"the column {str(name)!r} holds numbers, but in {len(others)} rows"
-                raise WrongValueError(
-                    f"{where}: {said} {named(sorted(set(others)))}: replace what is missing, or "
-                    "make it pandas' category."
-                )
-        elif pd.api.types.is_numeric_dtype(kind) and kind != np.complex128:
-            columns.append((str(name), None))
-            continue
-        else:
-            raise WrongValueError(
-                f"{where}: the column {str(name)!r} is of the dtype {kind}: make numbers or "
-                "categories of it, or leave it out."
-            )
-        if len(found) > _MAX_CATEGORIES:
-            raise WrongValueError(
-                f"{where}: the column {str(name)!r} has {len(found)} categories, more than "
-                f"{_MAX_CATEGORIES}: merge some, or leave it out."
-            )
-        columns.append((str(name), tuple(dict.fromkeys(found))))
-    return Preprocessing(columns=tuple(columns), others=() if merges else None)
-
-
-def check_present(where: str, table: "pd.DataFrame") -> None:
-    """Raise where values of a table are missing."""
-    if missing := {column: n for column, n in table.isna().sum().items() if n}:
-        said = ", ".join(f"{column!r} ({n} rows)" for column, n in missing.items())
-        raise WrongValueError(
-            f"{where} lacks values in {said}: fill them in, give missing='impute' for inputs, or "
-            "leave these rows or columns out."
-        )
-
-
-def _encode(
-    where: str, name: str, raw: Any, known: Preprocessing, *, may_lack: bool
-) -> NDArray[np.float64]:
-    """Return a table's columns as numbers, one feature for each category; NaN if some lack."""
-    import pandas as pd
-
-    names = [column for column, _ in known.columns or ()]
-    if not isinstance(raw, pd.DataFrame):
-        try:
-            # By its own name, a single row of a table would be an empty one.
-            raw = pd.DataFrame([*raw] if isinstance(raw, pd.Series) else raw, columns=names)
-        except ValueError as error:
-            said = f"{where}: {name} is no table of the columns {named(names)}"
-            raise WrongValueError(f"{said} ({error}).") from None
-    table = raw.set_axis(raw.columns.map(str), axis=1).infer_objects()
-    if wrong := [*sorted({*table} ^ {*names}), *table.columns[table.columns.duplicated()]]:
-        raise WrongValueError(
-            f"{where}: {name} must have the columns of the data set, each once, but differs in "
-            f"{named(wrong)}: rename, add or drop some."
-        )
-    if not may_lack:
-        check_present(f"{where}: {name}", table)
-    features = []
-    for column, categories in known.columns or ():
-        values = table[column]
-        lacks = values.isna().to_numpy()
-        if categories is None:
-            numbers = pd.to_numeric(values, errors="coerce")
-            if (numbers.isna() & ~lacks).any() or numbers.dtype.kind == "M":
-                raise WrongValueError(
-                    f"{where}: the column {column!r} of {name} must be numbers, but is of the "
-                    f"dtype {values.dtype}."
-                )
-            features.append(numbers.to_numpy(np.float64, na_value=np.nan)[:, None])
-            continue
-        text = values.astype(str)
-        # Whole numbers are floats in a column where some are missing.
-        if values.dtype.kind == "f" and not text[~lacks].isin(categories).all():
-            text = values.convert_dtypes().astype(str)
-        unknown = sorted(set(text[~lacks]) - set(categories))
-        if unknown and known.others is None:
-            raise WrongValueError(
-                f"{where}: the column {column!r} of {name} has the categories {named(unknown)}, "
-                f"but those known are {named(categories)}."
-            )
-        # That of an unknown one is -1.
-        codes = pd.Index(categories).get_indexer(text)
-        numbers_of = [*range(len(categories)), *([-1] if column in (known.others or ()) else [])]
-        features.append(np.where(lacks[:, None], np.nan, codes[:, None] == numbers_of))
-    return np.concatenate(features, axis=1) if features else np.empty((len(table), 0))

@@ -245,7 +245,7 @@ def test_other_first_layers_take_scaled_inputs(first: Callable[[], list[Any]]) -
     assert features_as_given(model, (4,)) == {}
 
 
-@pytest.mark.parametrize("times", [pytest.param(5, marks=pytest.mark.slow), 7, 2])
+@pytest.mark.parametrize("times", [pytest.param(5, marks=pytest.mark.slow), 7])
 def test_each_feature_of_a_sequence_has_a_scale_of_its_own(times: int) -> None:
     x = np.concatenate([PRESSURE, PRESSURE], axis=1)[:, :times]
     data = Dataset.from_arrays(x, RISES)
@@ -254,7 +254,7 @@ def test_each_feature_of_a_sequence_has_a_scale_of_its_own(times: int) -> None:
     np.testing.assert_allclose(data.x_train.std(axis=(0, 1)), 1, rtol=1e-5)
     redrawn = data.redrawn(1)
     np.testing.assert_allclose(redrawn.x_train.std(axis=(0, 1)), 1, rtol=1e-5)
-    if times == 5:  # With two it is as high as wide.
+    if times == 5:
         expected = fitted(recurrent, (x - x.mean(axis=(0, 1))) / x.std(axis=(0, 1)), RISES)
         found = trained(recurrent, data).run.metrics["val_accuracy"]  # type: ignore[attr-defined]
         assert found == pytest.approx(expected, abs=0.05)
