@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import re
@@ -14,11 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from adnn_optuna import _checks
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError
-from adnn_optuna.networks.keras_settings import (
-    check_is_all_in_config,
-    checked_rate,
-    name_or_config,
-)
+from adnn_optuna.networks.keras_settings import checked_rate, name_or_config
 
 if TYPE_CHECKING:
     import keras
@@ -72,12 +67,6 @@ class MLP:
         settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(MLP)}
         return {"type": "MLP", **copy.deepcopy(settings), "hidden": list(self.hidden)}
 
-
-# A name that is none of them is refused before Keras is loaded.
-_OPTIMIZERS = (
-    *("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lamb", "lion"),
-    *("muon", "nadam", "rmsprop", "sgd"),
-)
 
 # Of Keras's metrics, as of ours, those are better the lower they are.
 _MINIMIZED = re.compile(
@@ -140,48 +129,39 @@ class Training:
     mode: Literal["auto", "min", "max"] = "auto"
 
     def __post_init__(self) -> None:
+        settings: dict[str, Any] = {"learning_rate": checked_rate(self.learning_rate)}
         for name in ("batch_size", "epochs"):
-            object.__setattr__(self, name, _checks.as_integer(name, getattr(self, name)))
-        object.__setattr__(self, "learning_rate", checked_rate(self.learning_rate))
-        for name in ("shuffle", "restore_best_weights"):
-            _checks.check_type(name, getattr(self, name), bool, "True or False")
-        self._check_stopping()
+            settings[name] = _checks.as_integer(name, getattr(self, name))
         for name in ("optimizer", "loss"):
             if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, name_or_config(name, value))
+                settings[name] = name_or_config(name, value)
         _checks.check_type("metrics", self.metrics, list | tuple, "a list of Keras metrics")
-        metrics = [name_or_config("metrics", m, keep_name=True) for m in self.metrics]
-        object.__setattr__(self, "metrics", tuple(metrics))
+        settings["metrics"] = tuple(
+            name_or_config("metrics", metric, keep_name=True) for metric in self.metrics
+        )
+        for name in ("shuffle", "restore_best_weights"):
+            _checks.check_type(name, getattr(self, name), bool, "True or False")
         if self.jit_compile != "auto":
             _checks.check_type("jit_compile", self.jit_compile, bool, "True, False or 'auto'")
-        if isinstance(self.optimizer, str):
-            object.__setattr__(self, "optimizer", self.optimizer.lower())
-            if self.optimizer not in _OPTIMIZERS:
-                raise WrongValueError(
-                    f"optimizer is {self.optimizer!r}, but Keras's optimizers are called "
-                    f"{', '.join(_OPTIMIZERS)}."
-                )
+        for name, value in (settings | self._stopping()).items():
+            object.__setattr__(self, name, value)
 
-    def _check_stopping(self) -> None:
-        if self.patience is not None:
-            _checks.check_integer("patience", self.patience, 0)
-            object.__setattr__(self, "patience", int(self.patience))
+    def _stopping(self) -> dict[str, Any]:
+        """Return the settings of early stopping, checked."""
         _checks.check_number("min_delta", self.min_delta)
-        object.__setattr__(self, "min_delta", float(self.min_delta))
         if self.min_delta < 0:
             raise WrongValueError(f"min_delta is {self.min_delta:g}, but it must be at least 0.")
-        for name in ("restore_best_weights", "min_delta"):
-            if getattr(self, name) and self.patience is None:
-                raise WrongValueError(
-                    f"{name}={getattr(self, name)} needs a patience, as the best epoch is looked "
-                    "for only where a training may stop early: give patience, such as "
-                    "patience=epochs."
-                )
         if self.mode not in ("auto", "min", "max"):
             raise WrongValueError(f"mode is {self.mode!r}, but must be 'auto', 'min' or 'max'.")
-        _checks.check_type(
-            "monitor", self.monitor, str, "the name of a metric, such as 'val_loss'"
-        )
+        if self.patience is not None:
+            patience = _checks.as_integer("patience", self.patience, low=0)
+            return {"patience": patience, "min_delta": float(self.min_delta)}
+        if self.restore_best_weights or self.min_delta:
+            raise WrongValueError(
+                "restore_best_weights and min_delta need a patience, as the best epoch is looked "
+                "for only where a training may stop early: give patience, such as patience=epochs."
+            )
+        return {}
 
     def is_minimized(self, metric: str) -> bool:
         """Return whether a metric of a split is better the lower it is, by what kind it is of."""
@@ -194,8 +174,9 @@ class Training:
 
         So says :class:`keras.callbacks.EarlyStopping`: equal values are no better.
         """
-        is_minimized = self.is_minimized(self.monitor) if self.mode == "auto" else None
-        sign = -1 if is_minimized or self.mode == "min" else 1
+        is_auto = self.mode == "auto"
+        is_minimized = self.is_minimized(self.monitor) if is_auto else self.mode == "min"
+        sign = -1 if is_minimized else 1
         values = [sign * metrics[self.monitor] for metrics in history]
         best = 0
         for epoch, value in enumerate(values):
@@ -215,10 +196,7 @@ class Training:
         """The learning rate; :obj:`None` where a schedule says it."""
         rate: Any = self.learning_rate
         if isinstance(self.optimizer, dict):
-            config = self.optimizer["config"]
-            # The optimizer that scales losses has another one within.
-            config = config.get("inner_optimizer", {}).get("config", config)
-            rate = config.get("learning_rate")
+            rate = self.optimizer["config"].get("learning_rate")
         return float(rate) if isinstance(rate, int | float) else None
 
     @property
@@ -238,69 +216,45 @@ class Training:
         """Return a fresh Keras optimizer; raise ValueError where Keras does not know a setting."""
         import keras
 
-        optimizer: Any = self.optimizer or "adam"
-        if isinstance(optimizer, str):
-            rate = self.learning_rate
-            config = {} if rate is None else {"learning_rate": rate}
-            optimizer = {"class_name": optimizer, "config": config}
-        optimizer = copy.deepcopy(optimizer)  # Keras fills it in.
+        name, config = self.optimizer or "adam", {}
+        if isinstance(name, dict):
+            name, config = name["class_name"], copy.deepcopy(name["config"])
+        elif self.learning_rate is not None:
+            config = {"learning_rate": copy.deepcopy(self.learning_rate)}
         # By itself, Keras does not find each of its own by name.
-        found = {n.lower(): c for n, c in vars(keras.optimizers).items() if isinstance(c, type)}
-        own: Any = found.get(str(optimizer["class_name"]).lower())
+        kinds = {n.lower(): c for n, c in vars(keras.optimizers).items() if isinstance(c, type)}
+        kind = kinds.get(name.lower()) or keras.saving.get_registered_object(name)
+        if kind is None:
+            raise WrongValueError(f"Keras knows no optimizer {name!r}; see keras.optimizers.")
         try:
-            if own is not None:
-                return own.from_config(optimizer["config"])
-            return keras.optimizers.get(optimizer)
+            return kind.from_config(config)
         except (TypeError, ValueError, AttributeError) as error:
             raise WrongValueError(
-                f"Keras cannot make the optimizer {optimizer['class_name']!r} with "
-                f"{optimizer['config']!r} ({_checks.first_line(error)})."
+                f"Keras cannot make the optimizer {name!r} ({_checks.first_line(error)})."
             ) from None
 
 
-# What `compile` takes beside optimizer, loss and metrics, and would change what is trained.
-_REFUSED = ("loss_weights", "weighted_metrics", "run_eagerly")
 # Of these metrics, each network's own is known in any case, or it is the loss.
 _KNOWN_METRICS = ("accuracy", "acc", "crossentropy", "ce")
 
 
 def compiled_training(model: keras.Model) -> Training | None:
-    """Return the optimizer, loss and metrics of a compiled model; :obj:`None` of any other.
-
-    Raises:
-        ValueError: If it was compiled with something that trainings here do not use.
-    """
-    import keras
-
+    """Return the optimizer, loss and metrics of a compiled model; :obj:`None` of any other."""
     if not model.compiled:
         return None
-    how = "compile the model without it, or not at all, and say it by Training"
-    if type(model).compile is not keras.Model.compile:
-        name = type(model).__name__
-        raise WrongValueError(f"The model's class {name} has a compile of its own; {how}.")
-    settings = None
-    # Keras warns of lambdas. Whatever an own function or class does when it is written.
-    with warnings.catch_warnings(action="ignore"), contextlib.suppress(Exception):
+    with warnings.catch_warnings(action="ignore"):  # Of lambdas, which are refused below.
         settings = model.get_compile_config()
-    if settings is None or "__lambda__" in str(settings):
-        raise WrongValueError(
-            "The model was compiled with a function or class of your own, which no configuration "
-            f"holds; {how}."
-        )
-    for part in ("optimizer", "loss"):
-        check_is_all_in_config(part, getattr(model, part))
-    refused = {name: settings[name] for name in _REFUSED if settings.get(name)}
-    is_scaled = hasattr(model.optimizer, "inner_optimizer")
-    if model.dtype_policy.name == "mixed_float16" and not is_scaled:
-        refused["auto_scale_loss"] = False  # Which Keras does not write.
-    for name, value in refused.items():
-        said = f"The model was compiled with {name}={value!r}"
-        raise WrongValueError(f"{said}, which trainings here do not use; {how}.")
-    metrics = settings.get("metrics") or []
+    for name in ("loss_weights", "weighted_metrics"):
+        if settings.get(name):
+            raise WrongValueError(
+                f"The model was compiled with {name}={settings[name]!r}, which trainings here do "
+                "not use; compile it without."
+            )
+    metrics, name = settings.get("metrics") or [], settings["optimizer"]
     try:
         return Training(
-            settings["optimizer"],
-            loss=settings.get("loss"),
+            name if isinstance(name, str) else model.optimizer,
+            loss=model.loss,
             metrics=tuple(m for m in metrics if m not in _KNOWN_METRICS),
         )
     except WrongInputError as error:
@@ -309,33 +263,25 @@ def compiled_training(model: keras.Model) -> Training | None:
 
 def completed(training: Training, compiled: Training | None, default_loss: str) -> Training:
     """Return what a network is trained by: as asked for, as it was compiled, or by default."""
-    changes: dict[str, Any] = {}
+    optimizer, loss, metrics = training.optimizer, training.loss, training.metrics
     if compiled is not None:
-        changes = {k: getattr(training, k) or getattr(compiled, k) for k in ("optimizer", "loss")}
-        changes["metrics"] = (
-            *compiled.metrics,
-            *(metric for metric in training.metrics if metric not in compiled.metrics),
-        )
-    training = dataclasses.replace(training, **changes)
-    optimizer, rate = training.optimizer or "adam", training.learning_rate
-    if isinstance(optimizer, dict):
-        if rate is None and not {"learning_rate", "inner_optimizer"} & optimizer["config"].keys():
-            rate = training.build_optimizer().get_config().get("learning_rate")  # Keras's own.
+        optimizer, loss = optimizer or compiled.optimizer, loss or compiled.loss
+        more = (metric for metric in metrics if metric not in compiled.metrics)
+        metrics = (*compiled.metrics, *more)
+    rate = training.learning_rate
+    if isinstance(optimizer, dict) and rate is not None:
         # That of an optimizer that the model brings along is another one where it was given.
-        if rate is not None:
-            optimizer, rate = _with_rate(optimizer, rate), None
-    elif rate is None:
+        config = {**optimizer["config"], "learning_rate": rate}
+        optimizer, rate = {**optimizer, "config": config}, None
+    elif not isinstance(optimizer, dict) and rate is None:
         rate = 0.001
-    loss = training.loss or default_loss
-    return dataclasses.replace(training, optimizer=optimizer, learning_rate=rate, loss=loss)
-
-
-def _with_rate(optimizer: dict[str, Any], rate: float | dict[str, Any]) -> dict[str, Any]:
-    config = optimizer["config"]
-    changes: dict[str, Any] = {"learning_rate": rate}
-    if inner := config.get("inner_optimizer"):
-        changes = {"inner_optimizer": _with_rate(inner, rate)}
-    return {**optimizer, "config": {**config, **changes}}
+    return dataclasses.replace(
+        training,
+        optimizer=optimizer or "adam",
+        learning_rate=rate,
+        loss=loss or default_loss,
+        metrics=metrics,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
