@@ -1079,7 +1079,7 @@ def test_makes_no_optimizer_that_could_do_harm(content: Any, path: Path) -> None
         (
             "metrics",
             {"class_name": "MeanIoU", "config": {"num_classes": 10**4, "name": "a"}},
-            "[0] has 100,000,000 parameters, more than the 1,000",
+            "[0].config.num_classes is 10,000, more than 1,000",
         ),
         (
             "metrics",
