@@ -87,10 +87,9 @@ def in_fresh_thread(function: Callable[..., _Result], *args: Any, **kwargs: Any)
 
 
 def without_values(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
-    """Call a function in a fresh thread, so that the Keras variables it makes have no values.
+    """Call a function whose Keras variables get shapes and initializers, but no values.
 
-    They have shape and initializer, and take no memory. In this thread, Keras would give them
-    their values as soon as it could.
+    In this thread, Keras would give them their values as soon as it could.
     """
     import keras
 
@@ -101,14 +100,20 @@ def without_values(function: Callable[..., _Result], *args: Any, **kwargs: Any) 
     return in_fresh_thread(call)
 
 
-def check_keras_config(node: Any, path: str, *, depth: int = 0) -> None:
-    """Refuse lambdas, objects that are not Keras's own, and layers that run code or read files."""
+def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth: int = 0) -> None:
+    """Refuse lambdas, objects that are not Keras's own, and layers that run code or read files.
+
+    Also whole numbers, and lengths of lists, above the ``largest``.
+    """
     if depth > _MAX_DEPTH:
         raise WrongValueError(f"{path} is nested too deeply.")
+    size = len(node) if isinstance(node, list) else abs(node) if isinstance(node, int) else 0
+    if size > largest:
+        raise WrongValueError(f"{path} asks for {size:,}, more than {largest:,}.")
     if isinstance(node, dict) and "class_name" in node:
         _check_object(node, path)
     for where, child in _children(node, path):
-        check_keras_config(child, where, depth=depth + 1)
+        check_keras_config(child, where, largest=largest, depth=depth + 1)
 
 
 def _children(node: Any, path: str) -> list[tuple[str, Any]]:
@@ -156,18 +161,9 @@ def check_training_config(training: Mapping[str, Any], path: str) -> None:
         parts.append((where, "metrics", metric))
     for where, kind, settings in parts:
         if isinstance(settings, dict):
-            check_keras_config({**settings, "module": f"keras.{kind}"}, where)
-            if kind in ("metrics", "losses"):
-                _check_arguments(settings.get("config"), f"{where}.config")
-
-
-def _check_arguments(node: Any, path: str) -> None:
-    size = len(node) if isinstance(node, list) else abs(node) if isinstance(node, int) else 0
-    if size > _MAX_ARGUMENT:
-        what = "has a list of" if isinstance(node, list) else "is"
-        raise WrongValueError(f"{path} {what} {size:,}, more than {_MAX_ARGUMENT:,}.")
-    for where, child in _children(node, path):
-        _check_arguments(child, where)
+            largest = _MAX_ARGUMENT if kind in ("metrics", "losses") else math.inf
+            named = {**settings, "module": f"keras.{kind}"}
+            check_keras_config(named, where, largest=largest)
 
 
 def check_model_config(
@@ -203,55 +199,41 @@ def check_count(count: int, what: str, path: str, most: int) -> None:
 
 
 def without_compilation(config: Any) -> Any:
-    """Return a copy of a configuration, as JSON holds it, of what is built alone.
-
-    Without what models were compiled with, of which Keras would make the optimizer's variables,
-    and without what objects are shared, which Keras notes by addresses in memory.
-    """
+    """Return a copy of a configuration, as JSON holds it, of what is built alone."""
+    # Of the one Keras would make the optimizer's variables, the other is an address in memory.
+    left_out = ("compile_config", "shared_object_id")
 
     def without(node: dict[str, Any]) -> dict[str, Any]:
-        left_out = ("compile_config", "shared_object_id")
         return {key: node[key] for key in node if key not in left_out}
 
     return json.loads(json.dumps(config), object_hook=without)
 
 
-def describe_model(first: keras.Model, second: keras.Model) -> dict[str, Any]:
-    """Return the configuration of a model, of which two were built alike, as JSON holds it.
-
-    It is only the name of the class where the two differ, as where the user's code counts names,
-    or where an argument of one of the user's classes is none that JSON can hold.
-    """
+def describe_model(model: keras.Model) -> dict[str, Any]:
+    """Return a model's configuration; its class alone where JSON cannot hold an argument."""
     import keras
 
-    described: dict[str, Any]
     with contextlib.suppress(Exception):  # Whatever a class of the user's does when it is written.
-        described, other = (
-            without_compilation(keras.saving.serialize_keras_object(m)) for m in (first, second)
-        )
-        if described == other:
-            return described
-    return {"class_name": type(first).__name__}
+        described: dict[str, Any] = keras.saving.serialize_keras_object(model)
+        return without_compilation(described)
+    return {"class_name": type(model).__name__}
 
 
 def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]:
     """Return the model of an architecture's ``config``; the callable may raise ValueError."""
     if config["type"] == "MLP":
         return MLP(**{key: value for key, value in config.items() if key != "type"})
-    return _from_keras_config(config["model"])
 
-
-def _from_keras_config(config: dict[str, Any]) -> Callable[[], keras.Model]:
     def rebuild() -> keras.Model:
         import keras
 
-        problem = f"no configuration can hold the arguments of {config['class_name']}"
-        if "config" in config:
-            stored = without_compilation(config)  # A copy, for Keras empties it.
+        described = without_compilation(config["model"])  # A copy, for Keras empties it.
+        problem = f"no configuration can hold the arguments of {described['class_name']}"
+        if "config" in described:
             try:
                 # `safe_mode` refuses lambdas: a configuration is data, nothing in it is executed.
-                return keras.saving.deserialize_keras_object(stored, safe_mode=True)
-            except Exception as error:  # noqa: BLE001 - or a class of the user's any other.
+                return keras.saving.deserialize_keras_object(described, safe_mode=True)
+            except Exception as error:  # noqa: BLE001 - classes refuse arguments in any way.
                 problem = first_line(error)
         raise WrongValueError(
             f"The stored model cannot be rebuilt from its configuration ({problem}); pass the "
@@ -261,7 +243,7 @@ def _from_keras_config(config: dict[str, Any]) -> Callable[[], keras.Model]:
     return rebuild
 
 
-def model_from_file(path: Path) -> Callable[[], keras.Model]:
+def model_from_file(path: Path) -> Callable[[], Any]:
     """Return what builds the model of a ``.keras`` file, without its weights."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
@@ -276,4 +258,5 @@ def model_from_file(path: Path) -> Callable[[], keras.Model]:
         how = "save the model with model.save('name.keras')"
         raise WrongValueError(f"{str(path)!r} is not a .keras file; {how}.")
     check_model_config(config, "model")
-    return _from_keras_config(config)
+    build: Any = model_from_config({"type": "keras.Model", "model": config})
+    return build  # type: ignore[no-any-return]

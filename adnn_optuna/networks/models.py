@@ -1,22 +1,107 @@
-"""What is trained and how: the MLP, the training settings and the paper's six models."""
+"""What is trained and how, as JSON holds it: the MLP, the training, the paper's six models."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from adnn_optuna import _checks
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError
-from adnn_optuna.networks.keras_settings import checked_rate, name_or_config
 
 if TYPE_CHECKING:
     import keras
+
+
+# What an object is set by is of these types, but what it was used for or called is no setting.
+_PLAIN = bool | int | float | str | dict | set | re.Pattern
+_NO_SETTINGS = {"built", "name", "seed", "_trainable_variables_indices"}
+
+
+def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> str | dict[str, Any]:
+    """Bring a Keras name, configuration or object into the form that JSON can hold."""
+    own = None
+    is_object = hasattr(value, "get_config")
+    if (is_object or hasattr(value, "__name__")) and not isinstance(value, type):
+        import keras
+
+        # Of one that scales losses, as all do where a model computes in float16.
+        value = getattr(value, "inner_optimizer", value)
+        kind = type(value) if is_object else value
+        # By its module, since a class of the user's may bear the name of one of Keras's.
+        if str(kind.__module__).startswith("keras."):
+            _check_is_all_in_config(name, value)
+        else:
+            own = keras.saving.get_registered_name(kind)
+            _check_is_registered(name, own)
+        value = keras.saving.serialize_keras_object(value)
+    if isinstance(value, dict) and value.get("class_name") == "function":
+        value = value.get("config")
+    elif isinstance(value, dict) and (own := value.get("registered_name")):
+        _check_is_registered(name, own)
+    if isinstance(value, str):
+        return value
+    class_name = own or (value.get("class_name") if isinstance(value, dict) else None)
+    if not isinstance(class_name, str):
+        raise WrongTypeError(
+            f"{name} must be a Keras name, an object of a class of Keras's, or a dict as Keras "
+            f"serializes it ({{'class_name': …, 'config': …}}), but it is {value!r}."
+        )
+    # As it comes back from a study's storage: tuples are lists there.
+    config = json.loads(json.dumps(value.get("config") or {}, allow_nan=False))
+    # Keras numbers the names of optimizers over the whole process: equal ones would differ.
+    own_name = str(config.pop("name", ""))
+    if keep_name:
+        # Without the number, unless it is a name of the user's.
+        base = re.sub(r"_\d+$", "", own_name)
+        is_numbered = base.replace("_", "") == class_name.lower()
+        config["name"] = base if is_numbered else own_name
+    return {"class_name": class_name, "config": config}
+
+
+def _check_is_registered(what: str, own: str) -> None:
+    import keras
+
+    if keras.saving.get_registered_object(own) is None:
+        raise WrongTypeError(
+            f"{what} is of {own!r}, which is not registered: decorate it by "
+            "keras.saving.register_keras_serializable, or use one of Keras's own classes."
+        )
+
+
+def _check_is_all_in_config(what: str, value: Any) -> None:
+    """Refuse an object of Keras's that another one of its configuration does not equal."""
+    if not hasattr(value, "get_config") or "seed" in vars(value):
+        return  # Another initializer would draw its seed from Python's global source.
+    again = vars(type(value).from_config(value.get_config()))
+    for name, found in vars(value).items():
+        is_setting = name not in _NO_SETTINGS and not name.startswith("_self_")
+        is_set = is_setting and isinstance(found, _PLAIN) and bool(found)
+        if is_set and repr(found) != repr(again.get(name)):
+            raise WrongValueError(
+                f"{what} {type(value).__name__!r} has {name.strip('_')} = {found}, which Keras "
+                "leaves out of its configuration: say it by a dict {'class_name': …, 'config': …} "
+                "where the class takes it as an argument, or leave it out."
+            )
+
+
+def checked_rate(rate: Any) -> float | dict[str, Any] | None:
+    """Return a learning rate or the configuration of a schedule, as JSON holds them."""
+    if rate is None:
+        return None
+    if isinstance(rate, dict) or hasattr(rate, "get_config"):
+        config = cast("dict[str, Any]", name_or_config("learning_rate", rate))
+        # One of the user's has a registered name, which begins with a package and ">".
+        own = {"registered_name": config["class_name"]} if ">" in config["class_name"] else {}
+        return {"module": "keras.optimizers.schedules", **config, **own}
+    _checks.check_positive("learning_rate", rate)
+    return float(rate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +130,11 @@ class MLP:
     bias_initializer: str | dict[str, Any] = "zeros"
 
     def __post_init__(self) -> None:
-        hidden: Any = self.hidden
-        if isinstance(hidden, str) or not isinstance(hidden, Iterable):
-            raise WrongTypeError(
-                f"hidden must be a sequence of sizes, such as (64, 64) or (64,), not {hidden!r}."
-            )
+        wanted = "a sequence of sizes, such as (64, 64) or (64,)"
+        _checks.check_type("hidden", self.hidden, Iterable, wanted)
         sizes = tuple(
-            _checks.as_integer(f"The size of hidden layer {i}", n) for i, n in enumerate(hidden)
+            _checks.as_integer(f"The size of hidden layer {i}", n)
+            for i, n in enumerate(self.hidden)
         )
         if not sizes:
             raise WrongValueError("hidden is empty, but an MLP needs at least one hidden layer.")
@@ -91,13 +174,12 @@ class Training:
         epochs: How often the training set is gone through.
         shuffle: Whether each epoch has an order of its own, which follows from the seed.
         loss: The Keras name, configuration or object of a loss. Cross-entropies are computed from
-            logits, unless a model of the user's own ends in probabilities, as the loss tells that
-            it was compiled with, or else its values. By default that of
-            the task: ``"sparse_categorical_crossentropy"``, ``"binary_crossentropy"`` where the
+            logits, unless a model of the user's own ends in probabilities, as its values tell. By
+            default ``"sparse_categorical_crossentropy"``, ``"binary_crossentropy"`` where the
             model has a single output, ``"mean_squared_error"`` for a regression.
-        jit_compile: Whether XLA compiles the training, as in Keras. ``"auto"``: where that is
-            faster on a CPU, which it is without convolutions, pooling and random operations. (The
-            same rule holds on a GPU, untested.) The bits of both differ.
+        jit_compile: Whether XLA compiles the training, as in Keras; the bits of both differ.
+            ``"auto"``: where that is faster on a CPU, which it is without convolutions, pooling
+            and random operations.
         metrics: Keras metrics that are computed beside accuracy or R² and loss: names,
             configurations or objects, such as ``"auc"``. Those of one class among others (recall,
             precision, AUC, F-scores) are of the second one of two, as in scikit-learn.
@@ -106,12 +188,12 @@ class Training:
         restore_best_weights: Whether the network is then that of the best epoch; else of the last.
         monitor: A metric, such as ``"val_accuracy"``.
         min_delta: By how much a value of it must be better to count as such.
-        mode: Whether it is better the lower (``"min"``) or the higher (``"max"``) it is.
-            ``"auto"``: as its name tells, or the direction of the objective that is given it.
+        mode: Whether lower (``"min"``) or higher (``"max"``) is better. ``"auto"``: as its name
+            tells, or the direction of the objective that is given it.
 
     Raises:
         TypeError: If a setting is of the wrong type.
-        ValueError: If a number is out of range, or Keras does not know a name.
+        ValueError: If a number is out of range.
     """
 
     optimizer: str | dict[str, Any] | None = None
@@ -170,10 +252,7 @@ class Training:
         return _MINIMIZED.search(kinds.get(name, name)) is not None
 
     def best_epoch(self, history: Sequence[Metrics]) -> int:
-        """Return the last epoch, from 0, that was better than those before it.
-
-        So says :class:`keras.callbacks.EarlyStopping`: equal values are no better.
-        """
+        """Return the last epoch, from 0, that was better than those before it, as Keras has it."""
         is_auto = self.mode == "auto"
         is_minimized = self.is_minimized(self.monitor) if is_auto else self.mode == "min"
         sign = -1 if is_minimized else 1
@@ -200,14 +279,6 @@ class Training:
         return float(rate) if isinstance(rate, int | float) else None
 
     @property
-    def from_logits(self) -> bool | None:
-        """Whether the loss is of logits, as Keras understands it; None where it does not say."""
-        if isinstance(self.loss, dict):
-            from_logits: bool | None = self.loss["config"].get("from_logits")
-            return from_logits
-        return False if self.loss and "crossentropy" in self.loss.lower() else None
-
-    @property
     def config(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
         return {**dataclasses.asdict(self), "metrics": list(self.metrics)}
@@ -226,16 +297,7 @@ class Training:
         kind = kinds.get(name.lower()) or keras.saving.get_registered_object(name)
         if kind is None:
             raise WrongValueError(f"Keras knows no optimizer {name!r}; see keras.optimizers.")
-        try:
-            return kind.from_config(config)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise WrongValueError(
-                f"Keras cannot make the optimizer {name!r} ({_checks.first_line(error)})."
-            ) from None
-
-
-# Of these metrics, each network's own is known in any case, or it is the loss.
-_KNOWN_METRICS = ("accuracy", "acc", "crossentropy", "ce")
+        return kind.from_config(config)
 
 
 def compiled_training(model: keras.Model) -> Training | None:
@@ -246,16 +308,14 @@ def compiled_training(model: keras.Model) -> Training | None:
         settings = model.get_compile_config()
     for name in ("loss_weights", "weighted_metrics"):
         if settings.get(name):
-            raise WrongValueError(
-                f"The model was compiled with {name}={settings[name]!r}, which trainings here do "
-                "not use; compile it without."
-            )
+            said = f"The model was compiled with {name}={settings[name]!r}"
+            raise WrongValueError(f"{said}, which trainings here do not use; leave it out.")
     metrics, name = settings.get("metrics") or [], settings["optimizer"]
     try:
         return Training(
             name if isinstance(name, str) else model.optimizer,
             loss=model.loss,
-            metrics=tuple(m for m in metrics if m not in _KNOWN_METRICS),
+            metrics=tuple(m for m in metrics if m not in ("accuracy", "acc")),  # Known anyway.
         )
     except WrongInputError as error:
         raise WrongValueError(f"The model's compilation: {error}") from None
@@ -286,13 +346,14 @@ def completed(training: Training, compiled: Training | None, default_loss: str) 
 
 @dataclasses.dataclass(frozen=True)
 class PaperModel(MLP):
-    """One of the paper's six models (section 6.1), with the rest of its setting."""
+    """One of the paper's six models (section 6.1), with the rest of its setting.
+
+    It is trained on all 60,000 images of its dataset: ``load_dataset(..., validation_size=0)``.
+    """
 
     dataset: str = "mnist"
-    """Of which the paper trains on all 60,000 images: ``load_dataset(..., validation_size=0)``."""
     training: Training = dataclasses.field(default_factory=Training)
     metric: str = "train_accuracy"
-    """What the paper selects by."""
 
 
 _NORMAL = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}

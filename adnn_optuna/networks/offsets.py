@@ -2,13 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from typing import Any, ClassVar, Literal, get_args
 
-import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from adnn_optuna._checks import WrongValueError, check_type
+from adnn_optuna._checks import WrongValueError, check_number, check_type
 from adnn_optuna.networks.initializers import VariableInfo
 
 
@@ -56,11 +54,8 @@ class OffsetSpace:
 
     def __post_init__(self) -> None:
         for name in ("low", "high"):
-            value = getattr(self, name)
-            check_type(name, value, Real, "a number")
-            if not abs(value) <= float(np.finfo(np.float32).max):  # In this form NaN fails too.
-                raise WrongValueError(f"{name} must be finite, also in float32, but is {value!r}.")
-            object.__setattr__(self, name, float(value))
+            check_number(name, getattr(self, name))
+            object.__setattr__(self, name, float(getattr(self, name)))
         if not self.low <= 0 <= self.high or self.low == self.high:
             raise WrongValueError(
                 f"The offsets' bounds are low={self.low!r} and high={self.high!r}, but they must "
@@ -78,7 +73,7 @@ class OffsetSpace:
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:
         """Return the parameters of a trial; raise ValueError where one moves nothing."""
-        names = dict.fromkeys(name for v in variables if (name := self._parameter(v)) is not None)
+        names = [*dict.fromkeys(filter(None, map(self._parameter, variables)))]
         if not names:
             raise WrongValueError(
                 "No hidden layer has a kernel or bias that is trained: use "

@@ -291,7 +291,6 @@ def test_a_compiled_model_brings_optimizer_loss_and_metrics() -> None:
     assert trainer_of(build, dataset, optimizer="adam").training.optimizer == "adam"
 
 
-
 def squares(labels: Any, outputs: Any) -> Any:
     return (labels - outputs) ** 2
 
