@@ -58,14 +58,11 @@ class Program:
                 "trainings here: let it copy them in its first step."
             )
         state = [tf.convert_to_tensor(v.value) for v in self._variables]
-        # One batch, and the first thousand rows of each split.
-        orders, bounds = (
-            tf.zeros((epochs, len(splits[0][1])), tf.int32),
-            [0, 1] * (2 + len(splits)),
-        )
+        orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
+        bounds = tf.constant([0, 1] * (2 + len(splits)))  # A batch, a thousand rows of each split.
         data = splits, tf.ones((2, architecture.head.size))
         self._is_regression = architecture.head.num_classes is None
-        example = (state, data, orders, tf.constant(bounds), [self.scores.nothing] * len(splits))
+        example = (state, data, orders, bounds, [self.scores.nothing] * len(splits))
         try:
             self._compile(example, jit_compile=training.jit_compile is True)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):

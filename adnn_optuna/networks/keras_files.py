@@ -72,32 +72,30 @@ def undisturbed(seed: int | None = None) -> Iterator[None]:
             _is_held.reset(token)
 
 
-def in_fresh_thread(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
-    """Call a function where Keras has counted no names yet; the caller's policy holds there."""
+def in_fresh_thread(
+    function: Callable[..., _Result], *args: Any, with_values: bool = True, **kwargs: Any
+) -> _Result:
+    """Call a function where Keras has counted no names yet; the caller's policy holds there.
+
+    Keras variables that it makes may have shapes and initializers, but no values.
+    """
     import keras
 
     policy, context = keras.config.dtype_policy(), contextvars.copy_context()
 
     def call() -> _Result:
         keras.config.set_dtype_policy(policy)
-        return context.run(function, *args, **kwargs)
+        without = keras.StatelessScope(initialize_variables=False)
+        with contextlib.nullcontext() if with_values else without:
+            return context.run(function, *args, **kwargs)
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(call).result()
 
 
 def without_values(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
-    """Call a function whose Keras variables get shapes and initializers, but no values.
-
-    In this thread, Keras would give them their values as soon as it could.
-    """
-    import keras
-
-    def call() -> _Result:
-        with keras.StatelessScope(initialize_variables=False):
-            return function(*args, **kwargs)
-
-    return in_fresh_thread(call)
+    """Call a function in a fresh thread; this one would give its variables values afterwards."""
+    return in_fresh_thread(function, *args, with_values=False, **kwargs)
 
 
 def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth: int = 0) -> None:
@@ -112,17 +110,10 @@ def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth
         raise WrongValueError(f"{path} asks for {size:,}, more than {largest:,}.")
     if isinstance(node, dict) and "class_name" in node:
         _check_object(node, path)
-    for where, child in _children(node, path):
+    children: Any = node.items() if isinstance(node, dict) else ()
+    for key, child in enumerate(node) if isinstance(node, list) else children:
+        where = f"{path}[{key}]" if isinstance(node, list) else f"{path}.{key}"
         check_keras_config(child, where, largest=largest, depth=depth + 1)
-
-
-def _children(node: Any, path: str) -> list[tuple[str, Any]]:
-    """Return what is within a dict or a list, with its path."""
-    if isinstance(node, dict):
-        return [(f"{path}.{key}", child) for key, child in node.items()]
-    if isinstance(node, list):
-        return [(f"{path}[{i}]", child) for i, child in enumerate(node)]
-    return []
 
 
 def _check_object(node: dict[str, Any], path: str) -> None:
@@ -157,8 +148,8 @@ def check_training_config(training: Mapping[str, Any], path: str) -> None:
         raise WrongValueError(f"{path}.metrics has more than {_MAX_METRICS} entries.")
     kinds = {"optimizer": "optimizers", "loss": "losses", "learning_rate": "optimizers.schedules"}
     parts = [(f"{path}.{name}", kind, training[name]) for name, kind in kinds.items()]
-    for where, metric in _children(training["metrics"], f"{path}.metrics"):
-        parts.append((where, "metrics", metric))
+    metrics = enumerate(training["metrics"])
+    parts += [(f"{path}.metrics[{i}]", "metrics", metric) for i, metric in metrics]
     for where, kind, settings in parts:
         if isinstance(settings, dict):
             largest = _MAX_ARGUMENT if kind in ("metrics", "losses") else math.inf
