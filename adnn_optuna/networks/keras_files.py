@@ -117,28 +117,19 @@ def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth
 
 
 def _check_object(node: dict[str, Any], path: str) -> None:
-    import keras
+    import keras  # noqa: F401 - with all that it has; nothing is imported because a file says so.
 
     name, module = str(node["class_name"]), str(node.get("module"))
     if name in _VALUES:
         return
-    if name == "function":
-        name = str(node.get("config"))
-        is_known = module in ("builtins", "keras.activations", "keras.ops") and any(
-            callable(getattr(functions, name, None))
-            for functions in (keras.activations, keras.ops, keras.losses)
-        )
-    else:
-        # Where Keras imported it by itself already: nothing is imported because a file says so.
-        found = getattr(sys.modules.get(module), name, None)
-        modules = {str(m).partition(".")[0] for m in (module, getattr(found, "__module__", ""))}
-        parents = {parent.__name__ for parent in getattr(found, "__mro__", ())}
-        is_part = not parents.isdisjoint(_PARTS) and parents.isdisjoint(_REFUSED_LAYERS)
-        is_known = modules == {"keras"} and is_part
-    if not is_known or node.get("registered_name") not in (None, name):
+    found = getattr(sys.modules.get(module), name, None)
+    modules = {str(m).partition(".")[0] for m in (module, getattr(found, "__module__", ""))}
+    parents = {parent.__name__ for parent in getattr(found, "__mro__", ())}
+    is_part = not parents.isdisjoint(_PARTS) and parents.isdisjoint(_REFUSED_LAYERS)
+    if modules != {"keras"} or not is_part or node.get("registered_name") not in (None, name):
         raise WrongValueError(
-            f"{path} is {module}.{name}, but only Keras's own layers and functions are rebuilt "
-            "from a file, and none that runs code or reads files."
+            f"{path} is {module}.{name}, but only Keras's own classes are rebuilt from a file, "
+            "and none that runs code or reads files."
         )
 
 
@@ -171,8 +162,6 @@ def check_model_config(
             model = without_values(keras.saving.deserialize_keras_object, config, safe_mode=True)
     except Exception as error:  # noqa: BLE001 - each class refuses arguments in its own way.
         raise WrongValueError(f"{path} is refused by Keras ({first_line(error)}).") from None
-    if not isinstance(model, keras.Model):
-        raise WrongValueError(f"{path} is not the configuration of a keras.Model.")
     n_parameters = sum(math.prod(variable.shape) for variable in model.variables)
     check_count(n_parameters, "parameters", path, max_parameters)
     # A sequential model has layers only; one that is not built has no outputs yet.

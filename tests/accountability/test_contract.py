@@ -1065,7 +1065,7 @@ def test_makes_no_optimizer_that_could_do_harm(content: Any, path: Path) -> None
     optimizer = {"class_name": "SGD", "config": {"learning_rate": rate}}
     content["objective"]["training"]["optimizer"] = optimizer
     [reason] = adnn.verify(forged(content, path.with_name("forged.json"))).reasons
-    assert "(objective.training.optimizer.config.learning_rate is os.system, but only" in reason
+    assert "(objective.training.optimizer.config.learning_rate is os.function, but only" in reason
 
 
 @pytest.mark.parametrize(
@@ -1087,7 +1087,7 @@ def test_makes_no_optimizer_that_could_do_harm(content: Any, path: Path) -> None
                 "class_name": "MeanMetricWrapper",
                 "config": {"fn": {"module": "os", "class_name": "function", "config": "system"}},
             },
-            "[0].config.fn is os.system, but only",
+            "[0].config.fn is os.function, but only",
         ),
         ("learning_rate", {"class_name": "Popen", "config": {}}, "schedules.Popen, but only"),
     ],
