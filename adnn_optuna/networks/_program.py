@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError, logger
-from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna.networks._arrays import as_tensor
 from adnn_optuna.networks._scores import Score, Scores, with_own_losses
 from adnn_optuna.networks.behaviour import behaviour
@@ -23,8 +22,6 @@ Data = tuple[tf.Tensor, ...]
 
 # How many compiled programs this process keeps.
 _N_PROGRAMS = 8
-# Settings that no program depends on.
-_NOT_COMPILED = ("epochs", "patience", "restore_best_weights", "monitor", "min_delta", "mode")
 
 
 class Program:
@@ -246,18 +243,17 @@ def compiled(
     architecture: Architecture, training: Training, splits: Sequence[Data], epochs: int
 ) -> Program:
     """Return the program of a network's training on data of some shapes, compiled if it is new."""
-    alike = training
+    alike = dataclasses.replace(training, epochs=1)  # No program depends on their number.
     if training.fixed_learning_rate is not None:  # It is a part of the state.
         optimizer: Any = training.optimizer
         if isinstance(optimizer, dict):
             config = {k: v for k, v in optimizer["config"].items() if k != "learning_rate"}
             optimizer = {**optimizer, "config": config}
-        alike = dataclasses.replace(training, learning_rate=None, optimizer=optimizer)
+        alike = dataclasses.replace(alike, learning_rate=None, optimizer=optimizer)
     shapes = tuple(tuple(array.shape) for arrays in splits for array in arrays)
-    settings = {**alike.config, **dict.fromkeys(_NOT_COMPILED)}
     # Code of the user's may be another one by now under its name.
-    settings[BEHAVIOUR] = behaviour(architecture, alike, shapes[0][1:])
-    described = [architecture.config, dataclasses.astuple(architecture.head), settings]
+    own = behaviour(architecture, alike, shapes[0][1:])
+    described = [architecture.config, dataclasses.astuple(architecture.head), alike.config, own]
     key = (json.dumps(described, sort_keys=True), architecture.own_code, shapes, epochs)
     with _compiling:
         if (program := _programs.pop(key, None)) is None:

@@ -112,15 +112,12 @@ def _is_constant(tensor: tf.Tensor) -> bool:
 def are_probabilities(model: keras.Model, x: np.ndarray, outputs: tf.Tensor) -> bool:
     """Return whether the outputs, those for ``x``, stay within [0, 1] whatever the weights are."""
     # Sums of either sign and not too large, or clipped outputs would hide it.
-    found = all(map(_are_within, (np.asarray(outputs, np.float32), *_tried(model, x, 3))))
+    tried = (np.asarray(outputs, np.float32), *_tried(model, x, 3))
+    found = not any(((values < 0) | (values > 1)).any() for values in tried)
     if outputs.shape[1] == 1:
         said = "probability, since its values stay" if found else "logit, since its values leave"
         logger.info("The model's single output is taken for a %s within [0, 1].", said)
     return found
-
-
-def _are_within(outputs: np.ndarray) -> bool:
-    return not ((outputs < 0) | (outputs > 1)).any()
 
 
 def are_any_numbers(model: keras.Model, x: np.ndarray) -> bool:
