@@ -101,7 +101,7 @@ class Program:
         of_optimizer = [tf.convert_to_tensor(rates.get(id(v), old), old.dtype) for v, old in first]
         return [*map(as_tensor, weights), *of_optimizer]
 
-    def weights(self, state: list[tf.Tensor]) -> list[tf.Tensor]:
+    def weights(self, state: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
         """Return the model's variables of a state, averaged if the optimizer averages them."""
         if not getattr(self._optimizer, "inner_optimizer", self._optimizer).use_ema:
             return state[: len(self._model.variables)]
@@ -162,7 +162,7 @@ class Program:
         ]
         return trained, scores
 
-    def _assign(self, values: list[tf.Tensor]) -> None:
+    def _assign(self, values: Sequence[tf.Tensor]) -> None:
         """Set the variables, or only the first ones, which are the model's."""
         for variable, value in zip(self._variables, values, strict=False):
             variable.assign(value)

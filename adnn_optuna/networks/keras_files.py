@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -194,8 +194,8 @@ def describe_model(model: keras.Model) -> dict[str, Any]:
     import keras
 
     with contextlib.suppress(Exception):  # Whatever a class of the user's does when it is written.
-        described: dict[str, Any] = keras.saving.serialize_keras_object(model)
-        return without_compilation(described)
+        described = without_compilation(keras.saving.serialize_keras_object(model))
+        return cast("dict[str, Any]", described)
     return {"class_name": type(model).__name__}
 
 
@@ -223,7 +223,7 @@ def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]
     return rebuild
 
 
-def model_from_file(path: Path) -> Callable[[], Any]:
+def model_from_file(path: Path) -> Callable[[], keras.Model]:
     """Return what builds the model of a ``.keras`` file, without its weights."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
@@ -238,5 +238,5 @@ def model_from_file(path: Path) -> Callable[[], Any]:
         how = "save the model with model.save('name.keras')"
         raise WrongValueError(f"{str(path)!r} is not a .keras file; {how}.")
     check_model_config(config, "model")
-    build: Any = model_from_config({"type": "keras.Model", "model": config})
-    return build  # type: ignore[no-any-return]
+    build = model_from_config({"type": "keras.Model", "model": config})
+    return cast("Callable[[], keras.Model]", build)

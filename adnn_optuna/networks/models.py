@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 # What an object is set by is of these types, but what it was used for or called is no setting.
-_PLAIN = bool | int | float | str | dict | set | re.Pattern
+_PLAIN = (bool, int, float, str, dict, set, re.Pattern)
 _NO_SETTINGS = {"built", "name", "seed", "_trainable_variables_indices"}
 
 
@@ -294,7 +294,7 @@ class Training:
             config = {"learning_rate": copy.deepcopy(self.learning_rate)}
         # By itself, Keras does not find each of its own by name.
         kinds = {n.lower(): c for n, c in vars(keras.optimizers).items() if isinstance(c, type)}
-        kind = kinds.get(name.lower()) or keras.saving.get_registered_object(name)
+        kind: Any = kinds.get(name.lower()) or keras.saving.get_registered_object(name)
         if kind is None:
             raise WrongValueError(f"Keras knows no optimizer {name!r}; see keras.optimizers.")
         return kind.from_config(config)

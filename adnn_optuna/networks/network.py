@@ -258,13 +258,13 @@ def _keras_architecture(
         keras_files.check_keras_config(config["model"], "model")
         own_code = None if "config" in config["model"] else build_model
     graph = inspection.graph_of(model, input_shape, training=True)
-    found = inspection.operations(graph)
+    kinds = inspection.operations(graph)
     dtypes = [output.dtype for operation in graph.get_operations() for output in operation.outputs]
     variables = tuple(initializers.describe_variables(model, [*used]))
     return Architecture(
         *(head, config, variables, _drawing(build, model), build),
         compiled=compiled_training(model),
-        suits_xla=not any(operation.startswith(_SLOW_UNDER_XLA) for operation in found),
+        suits_xla=not any(kind.startswith(_SLOW_UNDER_XLA) for kind in kinds),
         scales_loss="float16" in dtypes,
         adds_losses=adds_losses,
         own_code=own_code,
