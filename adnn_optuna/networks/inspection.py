@@ -1,5 +1,6 @@
 """What a user's model does with inputs and outputs: called, traced or tried; loads TensorFlow."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -109,10 +110,11 @@ def _is_constant(tensor: tf.Tensor) -> bool:
     return True
 
 
-def are_probabilities(model: keras.Model, x: np.ndarray, outputs: tf.Tensor) -> bool:
+def are_probabilities(model: keras.Model, x: np.ndarray, outputs: np.ndarray) -> bool:
     """Return whether the outputs, those for ``x``, stay within [0, 1] whatever the weights are."""
+    is_softmax = outputs.shape[1] > 1 and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3)
     # Sums of either sign and not too large, or clipped outputs would hide it.
-    tried = (np.asarray(outputs, np.float32), *_tried(model, x, 3))
+    tried = itertools.chain([outputs], [] if is_softmax else _tried(model, x, 3))
     found = not any(((values < 0) | (values > 1)).any() for values in tried)
     if outputs.shape[1] == 1:
         said = "probability, since its values stay" if found else "logit, since its values leave"

@@ -236,7 +236,8 @@ def _keras_architecture(
         )
     adds_losses = bool(model.losses)
     if head.num_classes is not None:
-        are_probabilities = inspection.are_probabilities(model, draws, outputs)
+        numbers = np.asarray(outputs, np.float32)
+        are_probabilities = inspection.are_probabilities(model, draws, numbers)
         head = dataclasses.replace(head, size=shape[1], are_probabilities=are_probabilities)
 
     def build(seed: int, restart: int) -> keras.Model:
