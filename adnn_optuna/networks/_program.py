@@ -56,7 +56,7 @@ class Program:
             )
         state = [tf.convert_to_tensor(v.value) for v in self._variables]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
-        bounds = tf.constant([0, 1] * (2 + len(splits)))  # A batch, a thousand rows of each split.
+        bounds = tf.constant([0, 1, 0, 1, *[0] * 2 * len(splits)])  # One batch, and no scores.
         data = splits, tf.ones((2, architecture.head.size))
         self._is_regression = architecture.head.num_classes is None
         example = (state, data, orders, bounds, [self.scores.nothing] * len(splits))
