@@ -299,13 +299,10 @@ def _check_can_be_searched(model: keras.Model, other: keras.Model) -> None:
 
 
 def _check_are_alike(model: keras.Model, other: keras.Model) -> None:
-    if hash_weights(_values(other)) != hash_weights(_values(model)):
+    weights, others = (hash_weights(_values(made)) for made in (model, other))
+    if weights != others or keras_files.describe_model(model) != keras_files.describe_model(other):
         raise WrongValueError(
-            "Two models that your callable built under one seed start from different weights; "
-            "give its own random sources (custom initializers, tf.random) a seed."
-        )
-    if keras_files.describe_model(other) != keras_files.describe_model(model):
-        raise WrongValueError(
-            "Your callable returns another model each time, or another one by now: let it depend "
-            "on nothing that changes, such as the variable of a loop, and count no names."
+            "Your callable returns another model each time, or another one by now: give random "
+            "sources of its own (custom initializers, tf.random) a seed, and let it depend on "
+            "nothing that changes, as the variable of a loop or a count of names."
         )

@@ -422,7 +422,7 @@ class OwnTraining(keras.Sequential):
         (lambda: 3, "must return a keras.Model, not int"),
         (lambda: SAME, "the same model twice"),
         (lambda: keras.Sequential([keras.Input(SHAPE), *SAME.layers]), "or the same layers"),
-        (unseeded_net, "start from different weights"),
+        (unseeded_net, "another model each time"),
         (
             lambda: keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(7)]),
             r"shape \(3, 7\).*10 classes need one of shape \(3, 10\)",
@@ -463,7 +463,7 @@ def test_a_callable_that_returns_another_model_later_is_refused(later: str) -> N
     architecture = build_architecture(build, SHAPE, CLASSES)
     architecture.build(0, 0)
     said[later == "float64"] = later
-    with pytest.raises(WrongValueError, match=r"another one by now|start from different"):
+    with pytest.raises(WrongValueError, match="another one by now"):
         architecture.build(0, 0)
 
 
@@ -520,7 +520,7 @@ def test_equal_models_have_equal_configurations(build: Callable[[], keras.Model]
 
 
 def test_a_model_that_is_called_otherwise_each_time_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"another model each time, .* count no names"):
+    with pytest.raises(ValueError, match="another model each time"):
         build_architecture(
             lambda: sequential(keras.layers.Dense(3, name=f"mine{next(NAMED)}")), SHAPE, CLASSES
         )
