@@ -215,7 +215,7 @@ def _rebuild(
     ):
         if said != found:
             raise CannotCheckError(f"{name} is {said}, but that of the data is {found}.")
-    keras_files.check_training_config(stored["training"], "objective.training", max_parameters)
+    keras_files.check_training_config(stored["training"], "objective.training")
     training, offsets = Training(**stored["training"]), space_from_config(stored["space"])
     built = model or _model(stored["model"], data, max_parameters)
     given: Any = {"space": offsets, "metric": stored["metric"], "seed": stored["seed"]}

@@ -45,8 +45,8 @@ class Members:
         """Return the test score of a network, and its weights as they are kept."""
         trainer = self._objective.trainer
         left = math.inf if self._limit is None else self._limit.seconds_left(self._study)
-        limits = {"stop": self._stop, "deadline": time.monotonic() + left}
-        [run] = trainer.train_in_turn([self._start(seed)], **limits)
+        deadline = time.monotonic() + left
+        [run] = trainer.train_in_turn([self._start(seed)], stop=self._stop, deadline=deadline)
         if run.status == "stopped":
             raise KeyboardInterrupt
         if run.status == "timeout":

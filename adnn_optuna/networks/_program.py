@@ -12,11 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from adnn_optuna._checks import WrongValueError, logger
-from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna.networks._arrays import as_tensor
 from adnn_optuna.networks._scores import Score, Scores, with_own_losses
 from adnn_optuna.networks.behaviour import behaviour
-from adnn_optuna.networks.inspection import operations
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
 
@@ -24,11 +22,6 @@ Data = tuple[tf.Tensor, ...]
 
 # How many compiled programs this process keeps.
 _N_PROGRAMS = 8
-# Settings that no program depends on.
-_NOT_COMPILED = ("epochs", "patience", "restore_best_weights", "monitor", "min_delta", "mode")
-
-# So begin the random operations that draw from no variable; others are called Stateless….
-_RANDOM_OPERATIONS = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial")
 
 
 class Program:
@@ -44,25 +37,26 @@ class Program:
         self, architecture: Architecture, training: Training, splits: Sequence[Data], epochs: int
     ) -> None:
         self._model = architecture.build(0, 0)
-        self._training, self._scales_loss = training, architecture.scales_loss
-        self._optimizer = self._built_optimizer()
+        self._optimizer = training.build_optimizer()
+        if architecture.scales_loss:
+            self._optimizer = keras.optimizers.LossScaleOptimizer(self._optimizer)
+        self._optimizer.build(self._model.trainable_variables)
         self._variables = [*self._model.variables, *self._optimizer.variables]
         self._batch_size = training.batch_size
         self.scores = Scores(architecture.head, training.loss or "", training.metrics)
         self._of_thread = threading.local()
         self._evaluating = threading.Lock()
 
-        state = [tf.convert_to_tensor(v.value) for v in self._variables]
         # Noted, as averaging the weights of a training leaves that training's in the variables.
-        self._optimizer_state = state[len(self._model.variables) :]
-        # Some optimizers begin with a copy of the weights.
-        for variable in self._model.trainable_variables:
-            variable.assign(variable + 1)
-        moved = [v.value for v in self._built_optimizer().variables]
-        pairs = zip(moved, self._optimizer_state, strict=True)
-        self._copies_weights = not all(np.array_equal(*pair) for pair in pairs)
+        self._optimizer_state = [tf.convert_to_tensor(v.value) for v in self._optimizer.variables]
+        if any(np.ptp(v.numpy().astype(float)) for v in self._optimizer_state if v.shape.rank):
+            raise WrongValueError(
+                "The optimizer begins with a copy of the weights, which are those of one of many "
+                "trainings here: let it copy them in its first step."
+            )
+        state = [tf.convert_to_tensor(v.value) for v in self._variables]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
-        bounds = tf.zeros(4 + 2 * len(splits), tf.int32)
+        bounds = tf.constant([0, 1, 0, 1, *[0] * 2 * len(splits)])  # One batch, and no scores.
         data = splits, tf.ones((2, architecture.head.size))
         self._is_regression = architecture.head.num_classes is None
         example = (state, data, orders, bounds, [self.scores.nothing] * len(splits))
@@ -75,62 +69,39 @@ class Program:
     def _compile(self, example: tuple[Any, ...], *, jit_compile: bool) -> None:
         options = {"autograph": False, "jit_compile": jit_compile}
         train = tf.function(self._trace_training, **options).get_concrete_function(*example)
-        self._check_is_deterministic(train.graph)
         # A call locks the variables that it captured, which are all: so each thread has its own.
         spec = tf.TensorSpec((), tf.resource)
         for i, variable in enumerate(self._variables):
             handle = functools.partial(self._handle_of_thread, i)
             train.replace_capture_with_deferred_capture(variable.value.handle, handle, spec)
-        train(*example)
+        first, again = (
+            [tensor.numpy().astype(float) for tensor in tf.nest.flatten(train(*example))]
+            for _ in range(2)
+        )
+        if not all(np.allclose(*pair, equal_nan=True) for pair in zip(first, again, strict=True)):
+            raise WrongValueError(
+                "The same training comes to other weights each time: make all variables by "
+                "add_weight of a layer, and give keras.random the SeedGenerator of a layer."
+            )
         self.train: Callable[..., tuple[list[tf.Tensor], list[Score]]] = train
         self._evaluate = tf.function(self._trace_evaluation, **options)
-        self._of_shapes: dict[tuple[int, ...], Callable[..., tf.Tensor]] = {}
-
-    def _check_is_deterministic(self, graph: tf.Graph) -> None:
-        """Refuse a model that does more than its variables say: each training would be another."""
-        known = {id(v.value) for v in self._variables}
-        for variable in graph.variables:
-            if id(variable) not in known:
-                name = variable.name.rpartition("/")[2]
-                raise WrongValueError(
-                    f"The model uses the variable {name!r}, which is none of its own: make it by "
-                    "add_weight of a layer, and give keras.random the SeedGenerator of a layer."
-                )
-        for operation in operations(graph):
-            if operation.startswith(_RANDOM_OPERATIONS):
-                raise WrongValueError(
-                    f"The model draws random numbers without a state of its own ({operation}): "
-                    "use keras.random with the SeedGenerator of a layer."
-                )
 
     def _handle_of_thread(self, index: int) -> tf.Tensor:
         if not hasattr(self._of_thread, "variables"):
             self._of_thread.variables = [tf.Variable(v.value) for v in self._variables]
         return self._of_thread.variables[index].handle
 
-    def _built_optimizer(self) -> keras.optimizers.Optimizer:
-        optimizer = self._training.build_optimizer()
-        if self._scales_loss and not hasattr(optimizer, "inner_optimizer"):
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # As `compile` does.
-        optimizer.build(self._model.trainable_variables)
-        return optimizer
-
     def first_state(
         self, weights: Sequence[np.ndarray], learning_rate: float | None
     ) -> list[tf.Tensor]:
         """Return the state of initial weights, of a learning rate if no schedule says it."""
-        tensors, state = [*map(as_tensor, weights)], self._optimizer_state
-        if self._copies_weights:
-            with self._evaluating:
-                self._assign(tensors)
-                state = [tf.convert_to_tensor(v.value) for v in self._built_optimizer().variables]
         # The one of the learning rate, where no schedule says what it is, is an ordinary one.
         rates = {} if learning_rate is None else {id(self._optimizer.learning_rate): learning_rate}
-        first = zip(self._optimizer.variables, state, strict=True)
+        first = zip(self._optimizer.variables, self._optimizer_state, strict=True)
         of_optimizer = [tf.convert_to_tensor(rates.get(id(v), old), old.dtype) for v, old in first]
-        return tensors + of_optimizer
+        return [*map(as_tensor, weights), *of_optimizer]
 
-    def weights(self, state: list[tf.Tensor]) -> list[tf.Tensor]:
+    def weights(self, state: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
         """Return the model's variables of a state, averaged if the optimizer averages them."""
         if not getattr(self._optimizer, "inner_optimizer", self._optimizer).use_ema:
             return state[: len(self._model.variables)]
@@ -144,13 +115,11 @@ class Program:
         outputs = []
         with self._evaluating:
             for first in range(0, max(len(x), 1), EVALUATION_ROWS):
-                rows = x[first : first + EVALUATION_ROWS] if len(x) > EVALUATION_ROWS else x
-                # To look for it anew takes as long as a call of a small network.
-                if (evaluate := self._of_shapes.get(shape := tuple(rows.shape))) is None:
-                    evaluate = self._evaluate.get_concrete_function(weights, rows)
-                    self._of_shapes[shape] = evaluate
+                rows = x[first : first + EVALUATION_ROWS]
+                # By itself, TensorFlow warns of many shapes.
+                evaluate = self._evaluate.get_concrete_function(weights, rows)
                 outputs.append(evaluate(weights, rows).numpy())
-        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        return np.concatenate(outputs)
 
     def _trace_training(
         self,
@@ -162,11 +131,10 @@ class Program:
     ) -> tuple[list[tf.Tensor], list[Score]]:
         """Train from the values of all variables; return the new ones and the scores they have.
 
-        The data are the splits, and the units of a regression: its outputs, times units[1] plus
-        units[0], are in the user's, as targets and scores are. The orders of the training rows
-        have the shape (epochs, rows). The bounds are the first epoch and the end of the epochs;
-        the first batch of each and their end; then the first thousand rows and their end to be
-        scored of each split. The totals are the scores so far.
+        Outputs of a regression, times units[1] plus units[0], are in the user's units, as targets
+        and scores are. The orders of the training rows have the shape (epochs, rows). The bounds
+        are the first epoch and the end of the epochs; the first batch of each and their end; then
+        the first thousand rows and their end to be scored of each split, beyond the totals so far.
         """
         begin, end, first, last, *of_splits = tf.unstack(bounds)
         self._assign(state)
@@ -184,23 +152,17 @@ class Program:
         self._optimizer.finalize_variable_values(self._model.trainable_variables)
         fixed = [(v, tf.convert_to_tensor(v.value)) for v in self._model.non_trainable_variables]
 
-        def score(*arguments: Any) -> Score:
-            # Some models draw here, too: alike, wherever a call begins and ends.
-            for variable, value in fixed:
-                variable.assign(value)
-            return self._score(*arguments)
-
         bounds_of_splits = zip(of_splits[::2], of_splits[1::2], strict=True)
         scores = [
             _in_batches(
                 *(split[1].shape[0], EVALUATION_ROWS, of_split),
-                *(functools.partial(score, *split[:2], units), *total),
+                *(functools.partial(self._score, fixed, split[:2], units), *total),
             )
             for split, of_split, total in zip(splits, bounds_of_splits, totals, strict=True)
         ]
         return trained, scores
 
-    def _assign(self, values: list[tf.Tensor]) -> None:
+    def _assign(self, values: Sequence[tf.Tensor]) -> None:
         """Set the variables, or only the first ones, which are the model's."""
         for variable, value in zip(self._variables, values, strict=False):
             variable.assign(value)
@@ -229,15 +191,17 @@ class Program:
 
     def _score(
         self,
-        x: tf.Tensor,
-        y: tf.Tensor,
+        fixed: Sequence[tuple[keras.Variable, tf.Tensor]],
+        split: Data,
         units: tf.Tensor,
         first: tf.Tensor,
         size: int,
         *totals: tf.Tensor,
     ) -> Score:
+        for variable, value in fixed:  # Some models draw here, too: alike, wherever a call begins.
+            variable.assign(value)
         xs, labels = (
-            tf.slice(a, [first, *[0] * (len(a.shape) - 1)], [size, *a.shape[1:]]) for a in (x, y)
+            tf.slice(a, [first, *[0] * (len(a.shape) - 1)], [size, *a.shape[1:]]) for a in split
         )
         outputs = self._model(xs, training=False)
         if self._is_regression:
@@ -276,24 +240,21 @@ _compiling = threading.Lock()
 
 
 def compiled(
-    architecture: Architecture,
-    training: Training,
-    splits: Sequence[Data],
-    epochs: int,
+    architecture: Architecture, training: Training, splits: Sequence[Data], epochs: int
 ) -> Program:
     """Return the program of a network's training on data of some shapes, compiled if it is new."""
-    alike = training
+    alike = dataclasses.replace(training, epochs=1)  # No program depends on their number.
     if training.fixed_learning_rate is not None:  # It is a part of the state.
         optimizer: Any = training.optimizer
         if isinstance(optimizer, dict):
-            config = optimizer["config"].items()
-            optimizer = {**optimizer, "config": {k: v for k, v in config if k != "learning_rate"}}
-        alike = dataclasses.replace(training, learning_rate=None, optimizer=optimizer)
-    settings = {**alike.config, **dict.fromkeys(_NOT_COMPILED)}
+            config = {k: v for k, v in optimizer["config"].items() if k != "learning_rate"}
+            optimizer = {**optimizer, "config": config}
+        alike = dataclasses.replace(alike, learning_rate=None, optimizer=optimizer)
     shapes = tuple(tuple(array.shape) for arrays in splits for array in arrays)
     # Code of the user's may be another one by now under its name.
-    settings[BEHAVIOUR] = behaviour(architecture, alike, shapes[0][1:])
-    key = (architecture.identity, json.dumps(settings, sort_keys=True), shapes, epochs)
+    own = behaviour(architecture, alike, shapes[0][1:])
+    described = [architecture.config, dataclasses.astuple(architecture.head), alike.config, own]
+    key = (json.dumps(described, sort_keys=True), architecture.own_code, shapes, epochs)
     with _compiling:
         if (program := _programs.pop(key, None)) is None:
             logger.info("Compiling the training of the network, once for all its trials.")

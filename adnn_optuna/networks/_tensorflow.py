@@ -20,12 +20,8 @@ _NOTICE = re.compile(
 def load_tensorflow(what: str) -> None:
     """Import TensorFlow, which ``what`` needs, and say nothing of what it notices about itself.
 
-    It writes notices before it looks at any log level, straight to file descriptor 2, where all
-    else that is written meanwhile follows. Of its later messages those that only inform are left
-    out, too; but what the user set in ``TF_CPP_MIN_LOG_LEVEL`` stays, where 0 shows everything.
-
-    Raises:
-        ImportError: If it is not installed.
+    Of its later messages those that only inform are left out, too; but what the user set in
+    ``TF_CPP_MIN_LOG_LEVEL`` stays, where 0 shows everything.
     """
     check_installed("tensorflow", what)
     level = os.environ.get(LOG_LEVEL)
@@ -45,12 +41,11 @@ def load_tensorflow(what: str) -> None:
 
 @contextlib.contextmanager
 def _without_notices() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2, and then write what are no notices."""
-    try:
-        stderr = os.dup(2)
-    except OSError:  # It is closed.
-        yield
-        return
+    """Hold back what is written to file descriptor 2, and then write what are no notices.
+
+    TensorFlow writes them straight there, before it looks at any log level.
+    """
+    stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:

@@ -22,15 +22,11 @@ TRUNCATED_STDDEV = 0.87962566103423978
 
 @dataclasses.dataclass(frozen=True)
 class VariableInfo:
-    """One variable of a network, as the offsets see it.
-
-    Of the ``kind`` ``"weight"`` are kernels, ``"bias"`` biases, ``"other"`` what never moves. The
-    ``layer`` is its layer's index among those that have kernels or biases, -1 of what has none.
-    """
+    """One variable of a network, as the offsets see it."""
 
     path: str  # Unique in the network.
-    kind: VariableKind
-    layer: int
+    kind: VariableKind  # Kernels are weights; "other" never moves.
+    layer: int  # Its layer's index among those that have kernels or biases, -1 of what has none.
     is_output: bool  # Whether that layer is the last of them.
     stddev: float  # Of what its initial values are drawn from.
 
@@ -55,21 +51,20 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
     """Yield what ``model.variables`` are; layers are numbered in the order of ``used``."""
     owners = _owners(model)
     layers = [id(owners[i]) for i in used if i in owners]
-    output = layers[-1] if layers else None
     in_order = dict.fromkeys([*layers, *map(id, owners.values())])
     numbers = {layer: number for number, layer in enumerate(in_order)}
-    paths: collections.Counter[str] = collections.Counter()
+    counts: collections.Counter[str] = collections.Counter()
     for variable in model.variables:
         layer = owners.get(id(variable))
         initializer = getattr(layer, f"{variable.name}_initializer", None)
         # Models within a model may have layers of the same name.
-        path, count = variable.path, paths[variable.path]
-        paths[path] += 1
+        path, count = variable.path, counts[variable.path]
+        counts[path] += 1
         yield VariableInfo(
             path=f"{path}#{count}" if count else path,
             kind="other" if layer is None else _kind(variable),
             layer=numbers.get(id(layer), -1),
-            is_output=id(layer) == output,
+            is_output=id(layer) in layers[-1:],
             stddev=initializer_stddev(initializer, np.asarray(variable.numpy())),
         )
 
@@ -88,9 +83,8 @@ def _owners(model: keras.Model) -> dict[int, Any]:
     for layer in model._flatten_layers():  # noqa: SLF001
         children = layer._flatten_layers(include_self=False, recursive=False)  # noqa: SLF001
         inner = {id(variable) for child in children for variable in child.variables}
-        for variable in layer.trainable_variables:
-            if id(variable) not in inner and _kind(variable) != "other":
-                owners[id(variable)] = layer
+        own = [v for v in layer.trainable_variables if id(v) not in inner and _kind(v) != "other"]
+        owners |= dict.fromkeys(map(id, own), layer)
     return owners
 
 
@@ -111,7 +105,7 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
             return float(initializer.stddev) * TRUNCATED_STDDEV
         case keras.initializers.RandomUniform():
             return float(initializer.maxval - initializer.minval) / math.sqrt(12)
-        case keras.initializers.VarianceScaling() if not getattr(initializer, "input_axes", None):
+        case keras.initializers.VarianceScaling():
             # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
             return scaled_stddev(initializer, values.shape)
     # Exactly 0 for a constant one, no rounding.
@@ -127,7 +121,7 @@ def scaled_stddev(initializer: Any, shape: Sequence[int]) -> float:
     fan_in = math.prod(shape[:-1] if len(shape) > 1 else shape)
     fan_out = math.prod((*shape[:-2], *shape[-1:]))
     inputs, outputs = (getattr(initializer, f"{end}_axes", None) for end in ("input", "output"))
-    if inputs is not None and outputs is not None:
+    if inputs and outputs:
         fan_in, fan_out = (math.prod(shape[i] for i in axes) for axes in (inputs, outputs))
     sizes = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
     # Keras's documentation calls it n.

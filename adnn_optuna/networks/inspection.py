@@ -1,8 +1,6 @@
-"""What a model of the user's is, and does with inputs and outputs: called, traced or tried.
+"""What a user's model does with inputs and outputs: called, traced or tried; loads TensorFlow."""
 
-It loads TensorFlow.
-"""
-
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,12 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from adnn_optuna._checks import WrongTypeError, WrongValueError, first_line, logger
+from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
 
 # Operations that hand inputs on, all or some of them, in another shape or order.
 _HANDING_ON = {"Identity", "IdentityN", "Reshape", "Transpose", "Squeeze", "ExpandDims", "Slice"}
 _HANDING_ON |= {"StridedSlice", "Split", "SplitV", "Unpack", "GatherV2", "ReverseV2"}
-_HANDING_ON |= {"StopGradient", "Snapshot"}
+_HANDING_ON |= {"StopGradient", "Snapshot", "Cast"}
 # Those that take them in the user's own units: alone, or beside something constant.
 _BY_THEMSELVES = {"Bucketize", "AsString", "Floor", "Rint", "Round", "Log", "Log1p", "Sqrt"}
 _WITH_CONSTANT = {"Sub", "Mul", "RealDiv", "BiasAdd", "Maximum", "Minimum", "ClipByValue", "Equal"}
@@ -32,10 +30,8 @@ def built(build_model: Callable[[], keras.Model], input_shape: tuple[int, ...]) 
     """Return the model of a callable of the user's with all its variables."""
     model = build_model()
     if not isinstance(model, keras.Model):
-        raise WrongTypeError(
-            "The model's callable must return a keras.Model, but it returned "
-            f"{type(model).__name__}."
-        )
+        found = type(model).__name__
+        raise WrongTypeError(f"The model's callable must return a keras.Model, not {found}.")
     if not model.built:
         # By a call, as a subclassed model seldom has a `build` that makes all layers'.
         outputs_of(model, np.zeros((1, *input_shape), np.float32))
@@ -43,44 +39,21 @@ def built(build_model: Callable[[], keras.Model], input_shape: tuple[int, ...]) 
 
 
 def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
-    """Return what a model makes of examples; refuse one that does not take them or has several."""
+    """Return what a model makes of examples; refuse one that does not take them."""
     try:
-        outputs = model(x, training=False)
+        return model(x, training=False)
     except (TypeError, ValueError, tf.errors.OpError) as error:
-        of_texts = keras.layers.TextVectorization, keras.layers.StringLookup
-        layers = model._flatten_layers()  # noqa: SLF001
-        if found := next((layer.name for layer in layers if isinstance(layer, of_texts)), None):
-            raise WrongValueError(
-                f"The model's layer {found!r} takes strings, but data here are numbers: leave it "
-                "out of the model, and make the data set of what it makes of your strings, as "
-                "layer(strings).numpy()."
-            ) from None
-        # What Keras says begins with where it was.
-        own, why = getattr(model, "input_shape", None), first_line(error)
-        if own and own != (None, *x.shape[1:]):
-            why = f"its input_shape is {own}"
+        own = getattr(model, "input_shape", "unknown")
         raise WrongValueError(
-            f"The model does not take examples of shape {x.shape[1:]} ({why})."
+            f"The model does not take examples of shape {x.shape[1:]} (its input_shape is {own})."
         ) from error
-    if isinstance(outputs, list | tuple | dict):
-        raise WrongValueError(
-            f"The model has {len(outputs)} outputs in a {type(outputs).__name__}, but trainings "
-            "here are of one alone; let your callable return a keras.Model of one of them, or "
-            "concatenate them."
-        )
-    return outputs
 
 
-def graph_of(
-    model: keras.Model, input_shape: tuple[int, ...], *, training: bool
-) -> tf.Graph | None:
-    """Return the graph of a model; none where its own error comes again in the training."""
+def graph_of(model: keras.Model, input_shape: tuple[int, ...], *, training: bool) -> tf.Graph:
+    """Return the graph of a model, as it is called in training or else."""
     spec = tf.TensorSpec((3, *input_shape), tf.float32)
     forward = tf.function(lambda x: model(x, training=training), autograph=False)
-    try:
-        return forward.get_concrete_function(spec).graph
-    except (TypeError, ValueError, tf.errors.OpError):
-        return None
+    return forward.get_concrete_function(spec).graph
 
 
 def operations(graph: tf.Graph) -> list[str]:
@@ -93,22 +66,19 @@ def operations(graph: tf.Graph) -> list[str]:
 def features_as_given(model: keras.Model, input_shape: tuple[int, ...]) -> dict[int, str]:
     """Return which features a model takes in the user's own units, and the operation that does.
 
-    So do layers that take integers, as an ``Embedding``, and those that scale, compare or cut
-    inputs by constants of theirs, as ``Rescaling``, an adapted ``Normalization`` or ``Masking``.
-    Features are those of the last dimension.
+    So do an ``Embedding``, ``Rescaling``, ``Normalization`` and the like. Features are those of
+    the last dimension.
     """
-    if (graph := graph_of(model, input_shape, training=False)) is None:
-        return {}
+    graph = graph_of(model, input_shape, training=False)
     inputs = graph.inputs[0]
     taken: dict[str, tf.Tensor] = {}
-    left = [inputs]
-    seen = {inputs.name}
+    left, seen = [inputs], {inputs.name}
     while left:
         tensor = left.pop()
         for operation in tensor.consumers():
             if _takes_as_given(operation, tensor):
                 taken[operation.name] = tensor
-            elif operation.type in _HANDING_ON or operation.type == "Cast":
+            elif operation.type in _HANDING_ON:
                 new = [output for output in operation.outputs if output.name not in seen]
                 left += new
                 seen |= {output.name for output in new}
@@ -122,56 +92,34 @@ def features_as_given(model: keras.Model, input_shape: tuple[int, ...]) -> dict[
 def _takes_as_given(operation: tf.Operation, tensor: tf.Tensor) -> bool:
     if operation.type == "Cast":
         return not operation.outputs[0].dtype.is_floating
-    if operation.type in _BY_THEMSELVES:
-        return True
     others = [other for other in operation.inputs if other is not tensor]
-    return operation.type in _WITH_CONSTANT and all(map(_is_constant, others))
+    is_with_constant = operation.type in _WITH_CONSTANT and all(map(_is_constant, others))
+    return operation.type in _BY_THEMSELVES or is_with_constant
 
 
 def _is_constant(tensor: tf.Tensor) -> bool:
     """Return whether a tensor depends neither on the inputs nor on a variable."""
-    graph, left, seen = tensor.graph, [tensor], set()
+    left, seen = [tensor], {tensor.name}
     while left:
-        tensor = left.pop()
-        if tensor is graph.inputs[0] or tensor.dtype.name == "resource":
+        found = left.pop()
+        if found is tensor.graph.inputs[0] or found.dtype.name == "resource":
             return False
-        if tensor.name not in seen:
-            seen.add(tensor.name)
-            left += tensor.op.inputs
+        new = [source for source in found.op.inputs if source.name not in seen]
+        left += new
+        seen |= {source.name for source in new}
     return True
 
 
-def are_probabilities(
-    model: keras.Model, x: np.ndarray, outputs: np.ndarray, *, from_logits: bool | None
-) -> bool:
-    """Return whether the outputs, those for ``x``, are probabilities of classes, else logits.
-
-    So says the loss that the model was compiled with, unless their values tell otherwise. Without
-    one, a single output that stays within [0, 1] whatever the weights are is a probability.
-    """
-    is_within = _are_within(outputs)
-    # A softmax may stand anywhere. Logits do not sum up to 1 for one example after the other.
+def are_probabilities(model: keras.Model, x: np.ndarray, outputs: np.ndarray) -> bool:
+    """Return whether the outputs, those for ``x``, stay within [0, 1] whatever the weights are."""
     is_softmax = outputs.shape[1] > 1 and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3)
     # Sums of either sign and not too large, or clipped outputs would hide it.
-    is_bounded = is_within and (is_softmax or all(map(_are_within, _tried(model, x, 3))))
-    found = is_bounded or (is_within and from_logits is False)
-    if from_logits is None and outputs.shape[1] == 1:
-        kind, values = ("probability", "stay") if found else ("logit", "do not stay")
-        logger.info(
-            "The model's single output is taken for a %s, since its values %s within [0, 1].",
-            *(kind, values),
-        )
-    elif from_logits is found:
-        logger.warning(
-            "The model's outputs are taken for %s by their values, though its loss has "
-            "from_logits=%s: give the loss the other one.",
-            *("probabilities" if found else "logits", from_logits),
-        )
+    tried = itertools.chain([outputs], [] if is_softmax else _tried(model, x, 3))
+    found = not any(((values < 0) | (values > 1)).any() for values in tried)
+    if outputs.shape[1] == 1:
+        said = "probability, since its values stay" if found else "logit, since its values leave"
+        logger.info("The model's single output is taken for a %s within [0, 1].", said)
     return found
-
-
-def _are_within(outputs: np.ndarray) -> bool:
-    return not ((outputs < 0) | (outputs > 1)).any()
 
 
 def are_any_numbers(model: keras.Model, x: np.ndarray) -> bool:

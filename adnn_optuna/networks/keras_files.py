@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import copy
 import json
 import math
 import random
@@ -17,13 +16,11 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from adnn_optuna import _checks
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, first_line
-from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.models import MLP
 
 if TYPE_CHECKING:
@@ -33,8 +30,9 @@ if TYPE_CHECKING:
 MAX_PARAMETERS = 100_000_000
 # Layers, initializers and all that a model is configured by; the largest of Keras's own has half.
 MAX_OBJECTS, OBJECTS = 10_000, "layers and parts of such"
-# What a loss or a metric may be asked for: a whole number or the length of a list.
-_MAX_ARGUMENT = 10_000
+# What a loss or a metric may be asked for: a whole number or the length of a list. A metric may
+# hold the square of it.
+_MAX_ARGUMENT = 1_000
 _MAX_METRICS = 100
 _MAX_DEPTH = 60
 _MAX_CONFIG_BYTES = 32 * 2**20
@@ -74,18 +72,21 @@ def undisturbed(seed: int | None = None) -> Iterator[None]:
             _is_held.reset(token)
 
 
-def in_fresh_thread(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
-    """Call a function where Keras has counted no names yet; the caller's settings hold there."""
-    load_tensorflow("Making a Keras model")
+def in_fresh_thread(
+    function: Callable[..., _Result], *args: Any, with_values: bool = True, **kwargs: Any
+) -> _Result:
+    """Call a function where Keras has counted no names yet; the caller's policy holds there.
+
+    Keras variables that it makes may have shapes and initializers, but no values.
+    """
     import keras
 
     policy, context = keras.config.dtype_policy(), contextvars.copy_context()
-    with keras.saving.custom_object_scope({}) as scope:
-        custom_objects = scope.backup  # Those that held outside.
 
     def call() -> _Result:
         keras.config.set_dtype_policy(policy)
-        with keras.saving.custom_object_scope(custom_objects):
+        without = keras.StatelessScope(initialize_variables=False)
+        with contextlib.nullcontext() if with_values else without:
             return context.run(function, *args, **kwargs)
 
     with ThreadPoolExecutor(1) as thread:
@@ -93,102 +94,58 @@ def in_fresh_thread(function: Callable[..., _Result], *args: Any, **kwargs: Any)
 
 
 def without_values(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
-    """Call a function in a fresh thread, so that the Keras variables it makes have no values.
+    """Call a function in a fresh thread; this one would give its variables values afterwards."""
+    return in_fresh_thread(function, *args, with_values=False, **kwargs)
 
-    They have shape and initializer, and take no memory. In this thread, Keras would give them
-    their values as soon as it could.
+
+def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth: int = 0) -> None:
+    """Refuse lambdas, objects that are not Keras's own, and layers that run code or read files.
+
+    Also whole numbers, and lengths of lists, above the ``largest``.
     """
-    import keras
-
-    def call() -> _Result:
-        with keras.StatelessScope(initialize_variables=False):
-            return function(*args, **kwargs)
-
-    return in_fresh_thread(call)
-
-
-def check_keras_config(node: Any, path: str, *, depth: int = 0) -> None:
-    """Refuse lambdas, objects that are not Keras's own, and layers that run code or read files."""
     if depth > _MAX_DEPTH:
         raise WrongValueError(f"{path} is nested too deeply.")
-    if isinstance(node, list):
-        for i, child in enumerate(node):
-            check_keras_config(child, f"{path}[{i}]", depth=depth + 1)
-    if not isinstance(node, dict):
-        return
-    if "class_name" in node:
+    size = len(node) if isinstance(node, list) else abs(node) if isinstance(node, int) else 0
+    if size > largest:
+        raise WrongValueError(f"{path} asks for {size:,}, more than {largest:,}.")
+    if isinstance(node, dict) and "class_name" in node:
         _check_object(node, path)
-    for key, child in node.items():
-        check_keras_config(child, f"{path}.{key}", depth=depth + 1)
+    children: Any = node.items() if isinstance(node, dict) else ()
+    for key, child in enumerate(node) if isinstance(node, list) else children:
+        where = f"{path}[{key}]" if isinstance(node, list) else f"{path}.{key}"
+        check_keras_config(child, where, largest=largest, depth=depth + 1)
 
 
 def _check_object(node: dict[str, Any], path: str) -> None:
-    import keras
+    import keras  # noqa: F401 - with all that it has; nothing is imported because a file says so.
 
-    name, module = node["class_name"], node.get("module")
-    if isinstance(name, str) and name in _VALUES:
+    name, module = str(node["class_name"]), str(node.get("module"))
+    if name in _VALUES:
         return
-    if name == "function":
-        name = node.get("config")
-        is_known = module in ("builtins", "keras.activations", "keras.ops") and any(
-            isinstance(name, str) and callable(getattr(functions, name, None))
-            for functions in (keras.activations, keras.ops, keras.losses)
-        )
-    else:
-        is_known = isinstance(module, str) and isinstance(name, str) and _is_class(module, name)
-    if not is_known or node.get("registered_name") not in (None, name):
+    found = getattr(sys.modules.get(module), name, None)
+    modules = {str(m).partition(".")[0] for m in (module, getattr(found, "__module__", ""))}
+    parents = {parent.__name__ for parent in getattr(found, "__mro__", ())}
+    is_part = not parents.isdisjoint(_PARTS) and parents.isdisjoint(_REFUSED_LAYERS)
+    if modules != {"keras"} or not is_part or node.get("registered_name") not in (None, name):
         raise WrongValueError(
-            f"{path} is {module}.{name}, but only Keras's own layers and functions are rebuilt "
-            "from a file, and none that runs code or reads files."
+            f"{path} is {module}.{name}, but only Keras's own classes are rebuilt from a file, "
+            "and none that runs code or reads files."
         )
 
 
-def _is_class(module: str, name: str) -> bool:
-    # What Keras imported by itself already: nothing is imported because a file says so.
-    if module.split(".", maxsplit=1)[0] != "keras" or module not in sys.modules:
-        return False
-    found = getattr(sys.modules[module], name, None)
-    if not isinstance(found, type) or found.__module__.split(".", maxsplit=1)[0] != "keras":
-        return False
-    parents = {parent.__name__ for parent in found.__mro__}
-    return not parents.isdisjoint(_PARTS) and parents.isdisjoint(_REFUSED_LAYERS)
-
-
-def check_training_config(training: Mapping[str, Any], path: str, max_parameters: int) -> None:
+def check_training_config(training: Mapping[str, Any], path: str) -> None:
     """Refuse an optimizer, loss or metric that is not Keras's own, or sums up too much."""
-    import keras
-
-    metrics = training["metrics"]
-    if len(metrics) > _MAX_METRICS:
+    if len(training["metrics"]) > _MAX_METRICS:
         raise WrongValueError(f"{path}.metrics has more than {_MAX_METRICS} entries.")
-    parts = [(f"{path}.metrics[{i}]", "metrics", metric) for i, metric in enumerate(metrics)]
     kinds = {"optimizer": "optimizers", "loss": "losses", "learning_rate": "optimizers.schedules"}
-    parts += [(f"{path}.{name}", kind, training[name]) for name, kind in kinds.items()]
+    parts = [(f"{path}.{name}", kind, training[name]) for name, kind in kinds.items()]
+    metrics = enumerate(training["metrics"])
+    parts += [(f"{path}.metrics[{i}]", "metrics", metric) for i, metric in metrics]
     for where, kind, settings in parts:
-        if not isinstance(settings, dict):
-            continue
-        check_keras_config({**settings, "module": f"keras.{kind}"}, where)
-        if kind in ("metrics", "losses"):
-            _check_arguments(settings.get("config"), f"{where}.config")
-        if kind == "metrics":
-            with undisturbed():
-                metric = without_values(keras.metrics.get, copy.deepcopy(settings))
-            check_count(_n_parameters(metric), "parameters", where, max_parameters)
-
-
-def _check_arguments(node: Any, path: str) -> None:
-    is_list = isinstance(node, list)
-    size = len(node) if is_list else abs(node) if isinstance(node, int) else 0
-    if size > _MAX_ARGUMENT:
-        what = "has a list of" if is_list else "is"
-        raise WrongValueError(f"{path} {what} {size:,}, more than {_MAX_ARGUMENT:,}.")
-    children = enumerate(node) if is_list else node.items() if isinstance(node, dict) else ()
-    for key, child in children:
-        _check_arguments(child, f"{path}.{key}")
-
-
-def _n_parameters(part: Any) -> int:
-    return sum(math.prod(variable.shape) for variable in part.variables)
+        if isinstance(settings, dict):
+            largest = _MAX_ARGUMENT if kind in ("metrics", "losses") else math.inf
+            named = {**settings, "module": f"keras.{kind}"}
+            check_keras_config(named, where, largest=largest)
 
 
 def check_model_config(
@@ -198,24 +155,20 @@ def check_model_config(
     import keras
 
     config = without_compilation(config)  # A copy, for Keras empties it.
-    n_objects = json.dumps(config).count('"class_name":')
-    check_count(n_objects, OBJECTS, path, MAX_OBJECTS)
+    check_count(json.dumps(config).count('"class_name":'), OBJECTS, path, MAX_OBJECTS)
     check_keras_config(config, path)
     try:
         with undisturbed():
             model = without_values(keras.saving.deserialize_keras_object, config, safe_mode=True)
     except Exception as error:  # noqa: BLE001 - each class refuses arguments in its own way.
         raise WrongValueError(f"{path} is refused by Keras ({first_line(error)}).") from None
-    if not isinstance(model, keras.Model):
-        raise WrongValueError(f"{path} is not the configuration of a keras.Model.")
-    check_count(_n_parameters(model), "parameters", path, max_parameters)
+    n_parameters = sum(math.prod(variable.shape) for variable in model.variables)
+    check_count(n_parameters, "parameters", path, max_parameters)
     # A sequential model has layers only; one that is not built has no outputs yet.
     for operation in getattr(model, "operations", model.layers):
         for output in keras.tree.flatten(getattr(operation, "output", [])):
             size = math.prod(n or 1 for n in output.shape)
-            if size > max_parameters:
-                layer = f"a layer {operation.name!r} with {size:,} outputs"
-                raise WrongValueError(f"{path} has {layer}: too many.")
+            check_count(size, "outputs", f"{path}: layer {operation.name!r}", max_parameters)
 
 
 def check_count(count: int, what: str, path: str, most: int) -> None:
@@ -226,62 +179,42 @@ def check_count(count: int, what: str, path: str, most: int) -> None:
 
 
 def without_compilation(config: Any) -> Any:
-    """Return a copy of a configuration, as JSON holds it, of what is built alone.
-
-    Without what models were compiled with, of which Keras would make the optimizer's variables,
-    and without what objects are shared, which Keras notes by addresses in memory.
-    """
+    """Return a copy of a configuration, as JSON holds it, of what is built alone."""
+    # Of the one Keras would make the optimizer's variables, the other is an address in memory.
+    left_out = ("compile_config", "shared_object_id")
 
     def without(node: dict[str, Any]) -> dict[str, Any]:
-        left_out = ("compile_config", "shared_object_id")
         return {key: node[key] for key in node if key not in left_out}
 
-    try:
-        return json.loads(json.dumps(config), object_hook=without)
-    except RecursionError:
-        raise WrongValueError("The configuration of the model is nested too deeply.") from None
+    return json.loads(json.dumps(config), object_hook=without)
 
 
-def describe_model(first: keras.Model, second: keras.Model) -> dict[str, Any]:
-    """Return the configuration of a model, of which two were built alike, as JSON holds it.
-
-    It is only the name of the class where the two differ, as where the user's code counts names,
-    or where an argument of one of the user's classes is none that JSON can hold.
-    """
+def describe_model(model: keras.Model) -> dict[str, Any]:
+    """Return a model's configuration; its class alone where JSON cannot hold an argument."""
     import keras
 
-    described: dict[str, Any]
     with contextlib.suppress(Exception):  # Whatever a class of the user's does when it is written.
-        described, other = (
-            without_compilation(keras.saving.serialize_keras_object(m)) for m in (first, second)
-        )
-        if described == other:
-            return described
-    return {"class_name": type(first).__name__}
+        described = without_compilation(keras.saving.serialize_keras_object(model))
+        return cast("dict[str, Any]", described)
+    return {"class_name": type(model).__name__}
 
 
 def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]:
     """Return the model of an architecture's ``config``; the callable may raise ValueError."""
     if config["type"] == "MLP":
         return MLP(**{key: value for key, value in config.items() if key != "type"})
-    return _from_keras_config(config["model"])
 
-
-def _from_keras_config(config: dict[str, Any]) -> Callable[[], keras.Model]:
     def rebuild() -> keras.Model:
         import keras
 
-        stored = without_compilation(config)  # A copy, for Keras empties it.
-        problem = f"no configuration can hold the arguments of {stored['class_name']}"
-        try:
-            if "config" in stored:
+        described = without_compilation(config["model"])  # A copy, for Keras empties it.
+        problem = f"no configuration can hold the arguments of {described['class_name']}"
+        if "config" in described:
+            try:
                 # `safe_mode` refuses lambdas: a configuration is data, nothing in it is executed.
-                return keras.saving.deserialize_keras_object(stored, safe_mode=True)
-        except Exception as error:
-            if _checks.is_out_of_memory(error):
-                raise
-            # Whatever a class of the user's does when it is made without its arguments.
-            problem = first_line(error)
+                return keras.saving.deserialize_keras_object(described, safe_mode=True)
+            except Exception as error:  # noqa: BLE001 - classes refuse arguments in any way.
+                problem = first_line(error)
         raise WrongValueError(
             f"The stored model cannot be rebuilt from its configuration ({problem}); pass the "
             "objective again, in Python."
@@ -291,12 +224,7 @@ def _from_keras_config(config: dict[str, Any]) -> Callable[[], keras.Model]:
 
 
 def model_from_file(path: Path) -> Callable[[], keras.Model]:
-    """Return what builds the model of a ``.keras`` file, without its weights.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: If it is no ``.keras`` file, or its model is refused.
-    """
+    """Return what builds the model of a ``.keras`` file, without its weights."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
             # One that is larger is cut off, so it is no JSON.
@@ -310,4 +238,5 @@ def model_from_file(path: Path) -> Callable[[], keras.Model]:
         how = "save the model with model.save('name.keras')"
         raise WrongValueError(f"{str(path)!r} is not a .keras file; {how}.")
     check_model_config(config, "model")
-    return _from_keras_config(config)
+    build = model_from_config({"type": "keras.Model", "model": config})
+    return cast("Callable[[], keras.Model]", build)

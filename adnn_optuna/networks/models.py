@@ -1,27 +1,107 @@
-"""What is trained and how: the MLP, the training settings and the paper's six models."""
+"""What is trained and how, as JSON holds it: the MLP, the training, the paper's six models."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
+import json
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from adnn_optuna import _checks
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongInputError, WrongTypeError, WrongValueError
-from adnn_optuna.networks.keras_settings import (
-    check_is_all_in_config,
-    checked_rate,
-    name_or_config,
-)
 
 if TYPE_CHECKING:
     import keras
+
+
+# What an object is set by is of these types, but what it was used for or called is no setting.
+_PLAIN = (bool, int, float, str, dict, set, re.Pattern)
+_NO_SETTINGS = {"built", "name", "seed", "_trainable_variables_indices"}
+
+
+def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> str | dict[str, Any]:
+    """Bring a Keras name, configuration or object into the form that JSON can hold."""
+    own = None
+    is_object = hasattr(value, "get_config")
+    if (is_object or hasattr(value, "__name__")) and not isinstance(value, type):
+        import keras
+
+        # Of one that scales losses, as all do where a model computes in float16.
+        value = getattr(value, "inner_optimizer", value)
+        kind = type(value) if is_object else value
+        # By its module, since a class of the user's may bear the name of one of Keras's.
+        if str(kind.__module__).startswith("keras."):
+            _check_is_all_in_config(name, value)
+        else:
+            own = keras.saving.get_registered_name(kind)
+            _check_is_registered(name, own)
+        value = keras.saving.serialize_keras_object(value)
+    if isinstance(value, dict) and value.get("class_name") == "function":
+        value = value.get("config")
+    elif isinstance(value, dict) and (own := value.get("registered_name")):
+        _check_is_registered(name, own)
+    if isinstance(value, str):
+        return value
+    class_name = own or (value.get("class_name") if isinstance(value, dict) else None)
+    if not isinstance(class_name, str):
+        raise WrongTypeError(
+            f"{name} must be a Keras name, an object of a class of Keras's, or a dict as Keras "
+            f"serializes it ({{'class_name': …, 'config': …}}), but it is {value!r}."
+        )
+    # As it comes back from a study's storage: tuples are lists there.
+    config = json.loads(json.dumps(value.get("config") or {}, allow_nan=False))
+    # Keras numbers the names of optimizers over the whole process: equal ones would differ.
+    own_name = str(config.pop("name", ""))
+    if keep_name:
+        # Without the number, unless it is a name of the user's.
+        base = re.sub(r"_\d+$", "", own_name)
+        is_numbered = base.replace("_", "") == class_name.lower()
+        config["name"] = base if is_numbered else own_name
+    return {"class_name": class_name, "config": config}
+
+
+def _check_is_registered(what: str, own: str) -> None:
+    import keras
+
+    if keras.saving.get_registered_object(own) is None:
+        raise WrongTypeError(
+            f"{what} is of {own!r}, which is not registered: decorate it by "
+            "keras.saving.register_keras_serializable, or use one of Keras's own classes."
+        )
+
+
+def _check_is_all_in_config(what: str, value: Any) -> None:
+    """Refuse an object of Keras's that another one of its configuration does not equal."""
+    if not hasattr(value, "get_config") or "seed" in vars(value):
+        return  # Another initializer would draw its seed from Python's global source.
+    again = vars(type(value).from_config(value.get_config()))
+    for name, found in vars(value).items():
+        is_setting = name not in _NO_SETTINGS and not name.startswith("_self_")
+        is_set = is_setting and isinstance(found, _PLAIN) and bool(found)
+        if is_set and repr(found) != repr(again.get(name)):
+            raise WrongValueError(
+                f"{what} {type(value).__name__!r} has {name.strip('_')} = {found}, which Keras "
+                "leaves out of its configuration: say it by a dict {'class_name': …, 'config': …} "
+                "where the class takes it as an argument, or leave it out."
+            )
+
+
+def checked_rate(rate: Any) -> float | dict[str, Any] | None:
+    """Return a learning rate or the configuration of a schedule, as JSON holds them."""
+    if rate is None:
+        return None
+    if isinstance(rate, dict) or hasattr(rate, "get_config"):
+        config = cast("dict[str, Any]", name_or_config("learning_rate", rate))
+        # One of the user's has a registered name, which begins with a package and ">".
+        own = {"registered_name": config["class_name"]} if ">" in config["class_name"] else {}
+        return {"module": "keras.optimizers.schedules", **config, **own}
+    _checks.check_positive("learning_rate", rate)
+    return float(rate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +130,11 @@ class MLP:
     bias_initializer: str | dict[str, Any] = "zeros"
 
     def __post_init__(self) -> None:
-        hidden: Any = self.hidden
-        if isinstance(hidden, str) or not isinstance(hidden, Iterable):
-            raise WrongTypeError(
-                f"hidden must be a sequence of sizes, such as (64, 64) or (64,), not {hidden!r}."
-            )
+        wanted = "a sequence of sizes, such as (64, 64) or (64,)"
+        _checks.check_type("hidden", self.hidden, Iterable, wanted)
         sizes = tuple(
-            _checks.as_integer(f"The size of hidden layer {i}", n) for i, n in enumerate(hidden)
+            _checks.as_integer(f"The size of hidden layer {i}", n)
+            for i, n in enumerate(self.hidden)
         )
         if not sizes:
             raise WrongValueError("hidden is empty, but an MLP needs at least one hidden layer.")
@@ -72,12 +150,6 @@ class MLP:
         settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(MLP)}
         return {"type": "MLP", **copy.deepcopy(settings), "hidden": list(self.hidden)}
 
-
-# A name that is none of them is refused before Keras is loaded.
-_OPTIMIZERS = (
-    *("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lamb", "lion"),
-    *("muon", "nadam", "rmsprop", "sgd"),
-)
 
 # Of Keras's metrics, as of ours, those are better the lower they are.
 _MINIMIZED = re.compile(
@@ -102,13 +174,12 @@ class Training:
         epochs: How often the training set is gone through.
         shuffle: Whether each epoch has an order of its own, which follows from the seed.
         loss: The Keras name, configuration or object of a loss. Cross-entropies are computed from
-            logits, unless a model of the user's own ends in probabilities, as the loss tells that
-            it was compiled with, or else its values. By default that of
-            the task: ``"sparse_categorical_crossentropy"``, ``"binary_crossentropy"`` where the
+            logits, unless a model of the user's own ends in probabilities, as its values tell. By
+            default ``"sparse_categorical_crossentropy"``, ``"binary_crossentropy"`` where the
             model has a single output, ``"mean_squared_error"`` for a regression.
-        jit_compile: Whether XLA compiles the training, as in Keras. ``"auto"``: where that is
-            faster on a CPU, which it is without convolutions, pooling and random operations. (The
-            same rule holds on a GPU, untested.) The bits of both differ.
+        jit_compile: Whether XLA compiles the training, as in Keras; the bits of both differ.
+            ``"auto"``: where that is faster on a CPU, which it is without convolutions, pooling
+            and random operations.
         metrics: Keras metrics that are computed beside accuracy or R² and loss: names,
             configurations or objects, such as ``"auc"``. Those of one class among others (recall,
             precision, AUC, F-scores) are of the second one of two, as in scikit-learn.
@@ -117,12 +188,12 @@ class Training:
         restore_best_weights: Whether the network is then that of the best epoch; else of the last.
         monitor: A metric, such as ``"val_accuracy"``.
         min_delta: By how much a value of it must be better to count as such.
-        mode: Whether it is better the lower (``"min"``) or the higher (``"max"``) it is.
-            ``"auto"``: as its name tells, or the direction of the objective that is given it.
+        mode: Whether lower (``"min"``) or higher (``"max"``) is better. ``"auto"``: as its name
+            tells, or the direction of the objective that is given it.
 
     Raises:
         TypeError: If a setting is of the wrong type.
-        ValueError: If a number is out of range, or Keras does not know a name.
+        ValueError: If a number is out of range.
     """
 
     optimizer: str | dict[str, Any] | None = None
@@ -140,48 +211,39 @@ class Training:
     mode: Literal["auto", "min", "max"] = "auto"
 
     def __post_init__(self) -> None:
+        settings: dict[str, Any] = {"learning_rate": checked_rate(self.learning_rate)}
         for name in ("batch_size", "epochs"):
-            object.__setattr__(self, name, _checks.as_integer(name, getattr(self, name)))
-        object.__setattr__(self, "learning_rate", checked_rate(self.learning_rate))
-        for name in ("shuffle", "restore_best_weights"):
-            _checks.check_type(name, getattr(self, name), bool, "True or False")
-        self._check_stopping()
+            settings[name] = _checks.as_integer(name, getattr(self, name))
         for name in ("optimizer", "loss"):
             if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, name_or_config(name, value))
+                settings[name] = name_or_config(name, value)
         _checks.check_type("metrics", self.metrics, list | tuple, "a list of Keras metrics")
-        metrics = [name_or_config("metrics", m, keep_name=True) for m in self.metrics]
-        object.__setattr__(self, "metrics", tuple(metrics))
+        settings["metrics"] = tuple(
+            name_or_config("metrics", metric, keep_name=True) for metric in self.metrics
+        )
+        for name in ("shuffle", "restore_best_weights"):
+            _checks.check_type(name, getattr(self, name), bool, "True or False")
         if self.jit_compile != "auto":
             _checks.check_type("jit_compile", self.jit_compile, bool, "True, False or 'auto'")
-        if isinstance(self.optimizer, str):
-            object.__setattr__(self, "optimizer", self.optimizer.lower())
-            if self.optimizer not in _OPTIMIZERS:
-                raise WrongValueError(
-                    f"optimizer is {self.optimizer!r}, but Keras's optimizers are called "
-                    f"{', '.join(_OPTIMIZERS)}."
-                )
+        for name, value in (settings | self._stopping()).items():
+            object.__setattr__(self, name, value)
 
-    def _check_stopping(self) -> None:
-        if self.patience is not None:
-            _checks.check_integer("patience", self.patience, 0)
-            object.__setattr__(self, "patience", int(self.patience))
+    def _stopping(self) -> dict[str, Any]:
+        """Return the settings of early stopping, checked."""
         _checks.check_number("min_delta", self.min_delta)
-        object.__setattr__(self, "min_delta", float(self.min_delta))
         if self.min_delta < 0:
             raise WrongValueError(f"min_delta is {self.min_delta:g}, but it must be at least 0.")
-        for name in ("restore_best_weights", "min_delta"):
-            if getattr(self, name) and self.patience is None:
-                raise WrongValueError(
-                    f"{name}={getattr(self, name)} needs a patience, as the best epoch is looked "
-                    "for only where a training may stop early: give patience, such as "
-                    "patience=epochs."
-                )
         if self.mode not in ("auto", "min", "max"):
             raise WrongValueError(f"mode is {self.mode!r}, but must be 'auto', 'min' or 'max'.")
-        _checks.check_type(
-            "monitor", self.monitor, str, "the name of a metric, such as 'val_loss'"
-        )
+        if self.patience is not None:
+            patience = _checks.as_integer("patience", self.patience, low=0)
+            return {"patience": patience, "min_delta": float(self.min_delta)}
+        if self.restore_best_weights or self.min_delta:
+            raise WrongValueError(
+                "restore_best_weights and min_delta need a patience, as the best epoch is looked "
+                "for only where a training may stop early: give patience, such as patience=epochs."
+            )
+        return {}
 
     def is_minimized(self, metric: str) -> bool:
         """Return whether a metric of a split is better the lower it is, by what kind it is of."""
@@ -190,12 +252,10 @@ class Training:
         return _MINIMIZED.search(kinds.get(name, name)) is not None
 
     def best_epoch(self, history: Sequence[Metrics]) -> int:
-        """Return the last epoch, from 0, that was better than those before it.
-
-        So says :class:`keras.callbacks.EarlyStopping`: equal values are no better.
-        """
-        is_minimized = self.is_minimized(self.monitor) if self.mode == "auto" else None
-        sign = -1 if is_minimized or self.mode == "min" else 1
+        """Return the last epoch, from 0, that was better than those before it, as Keras has it."""
+        is_auto = self.mode == "auto"
+        is_minimized = self.is_minimized(self.monitor) if is_auto else self.mode == "min"
+        sign = -1 if is_minimized else 1
         values = [sign * metrics[self.monitor] for metrics in history]
         best = 0
         for epoch, value in enumerate(values):
@@ -215,19 +275,8 @@ class Training:
         """The learning rate; :obj:`None` where a schedule says it."""
         rate: Any = self.learning_rate
         if isinstance(self.optimizer, dict):
-            config = self.optimizer["config"]
-            # The optimizer that scales losses has another one within.
-            config = config.get("inner_optimizer", {}).get("config", config)
-            rate = config.get("learning_rate")
+            rate = self.optimizer["config"].get("learning_rate")
         return float(rate) if isinstance(rate, int | float) else None
-
-    @property
-    def from_logits(self) -> bool | None:
-        """Whether the loss is of logits, as Keras understands it; None where it does not say."""
-        if isinstance(self.loss, dict):
-            from_logits: bool | None = self.loss["config"].get("from_logits")
-            return from_logits
-        return False if self.loss and "crossentropy" in self.loss.lower() else None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -238,70 +287,35 @@ class Training:
         """Return a fresh Keras optimizer; raise ValueError where Keras does not know a setting."""
         import keras
 
-        optimizer: Any = self.optimizer or "adam"
-        if isinstance(optimizer, str):
-            rate = self.learning_rate
-            config = {} if rate is None else {"learning_rate": rate}
-            optimizer = {"class_name": optimizer, "config": config}
-        optimizer = copy.deepcopy(optimizer)  # Keras fills it in.
+        name, config = self.optimizer or "adam", {}
+        if isinstance(name, dict):
+            name, config = name["class_name"], copy.deepcopy(name["config"])
+        elif self.learning_rate is not None:
+            config = {"learning_rate": copy.deepcopy(self.learning_rate)}
         # By itself, Keras does not find each of its own by name.
-        found = {n.lower(): c for n, c in vars(keras.optimizers).items() if isinstance(c, type)}
-        own: Any = found.get(str(optimizer["class_name"]).lower())
-        try:
-            if own is not None:
-                return own.from_config(optimizer["config"])
-            return keras.optimizers.get(optimizer)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise WrongValueError(
-                f"Keras cannot make the optimizer {optimizer['class_name']!r} with "
-                f"{optimizer['config']!r} ({_checks.first_line(error)})."
-            ) from None
-
-
-# What `compile` takes beside optimizer, loss and metrics, and would change what is trained.
-_REFUSED = ("loss_weights", "weighted_metrics", "run_eagerly")
-# Of these metrics, each network's own is known in any case, or it is the loss.
-_KNOWN_METRICS = ("accuracy", "acc", "crossentropy", "ce")
+        kinds = {n.lower(): c for n, c in vars(keras.optimizers).items() if isinstance(c, type)}
+        kind: Any = kinds.get(name.lower()) or keras.saving.get_registered_object(name)
+        if kind is None:
+            raise WrongValueError(f"Keras knows no optimizer {name!r}; see keras.optimizers.")
+        return kind.from_config(config)
 
 
 def compiled_training(model: keras.Model) -> Training | None:
-    """Return the optimizer, loss and metrics of a compiled model; :obj:`None` of any other.
-
-    Raises:
-        ValueError: If it was compiled with something that trainings here do not use.
-    """
-    import keras
-
+    """Return the optimizer, loss and metrics of a compiled model; :obj:`None` of any other."""
     if not model.compiled:
         return None
-    how = "compile the model without it, or not at all, and say it by Training"
-    if type(model).compile is not keras.Model.compile:
-        name = type(model).__name__
-        raise WrongValueError(f"The model's class {name} has a compile of its own; {how}.")
-    settings = None
-    # Keras warns of lambdas. Whatever an own function or class does when it is written.
-    with warnings.catch_warnings(action="ignore"), contextlib.suppress(Exception):
+    with warnings.catch_warnings(action="ignore"):  # Of lambdas, which are refused below.
         settings = model.get_compile_config()
-    if settings is None or "__lambda__" in str(settings):
-        raise WrongValueError(
-            "The model was compiled with a function or class of your own, which no configuration "
-            f"holds; {how}."
-        )
-    for part in ("optimizer", "loss"):
-        check_is_all_in_config(part, getattr(model, part))
-    refused = {name: settings[name] for name in _REFUSED if settings.get(name)}
-    is_scaled = hasattr(model.optimizer, "inner_optimizer")
-    if model.dtype_policy.name == "mixed_float16" and not is_scaled:
-        refused["auto_scale_loss"] = False  # Which Keras does not write.
-    for name, value in refused.items():
-        said = f"The model was compiled with {name}={value!r}"
-        raise WrongValueError(f"{said}, which trainings here do not use; {how}.")
-    metrics = settings.get("metrics") or []
+    for name in ("loss_weights", "weighted_metrics"):
+        if settings.get(name):
+            said = f"The model was compiled with {name}={settings[name]!r}"
+            raise WrongValueError(f"{said}, which trainings here do not use; leave it out.")
+    metrics, name = settings.get("metrics") or [], settings["optimizer"]
     try:
         return Training(
-            settings["optimizer"],
-            loss=settings.get("loss"),
-            metrics=tuple(m for m in metrics if m not in _KNOWN_METRICS),
+            name if isinstance(name, str) else model.optimizer,
+            loss=model.loss,
+            metrics=tuple(m for m in metrics if m not in ("accuracy", "acc")),  # Known anyway.
         )
     except WrongInputError as error:
         raise WrongValueError(f"The model's compilation: {error}") from None
@@ -309,44 +323,37 @@ def compiled_training(model: keras.Model) -> Training | None:
 
 def completed(training: Training, compiled: Training | None, default_loss: str) -> Training:
     """Return what a network is trained by: as asked for, as it was compiled, or by default."""
-    changes: dict[str, Any] = {}
+    optimizer, loss, metrics = training.optimizer, training.loss, training.metrics
     if compiled is not None:
-        changes = {k: getattr(training, k) or getattr(compiled, k) for k in ("optimizer", "loss")}
-        changes["metrics"] = (
-            *compiled.metrics,
-            *(metric for metric in training.metrics if metric not in compiled.metrics),
-        )
-    training = dataclasses.replace(training, **changes)
-    optimizer, rate = training.optimizer or "adam", training.learning_rate
-    if isinstance(optimizer, dict):
-        if rate is None and not {"learning_rate", "inner_optimizer"} & optimizer["config"].keys():
-            rate = training.build_optimizer().get_config().get("learning_rate")  # Keras's own.
+        optimizer, loss = optimizer or compiled.optimizer, loss or compiled.loss
+        more = (metric for metric in metrics if metric not in compiled.metrics)
+        metrics = (*compiled.metrics, *more)
+    rate = training.learning_rate
+    if isinstance(optimizer, dict) and rate is not None:
         # That of an optimizer that the model brings along is another one where it was given.
-        if rate is not None:
-            optimizer, rate = _with_rate(optimizer, rate), None
-    elif rate is None:
+        config = {**optimizer["config"], "learning_rate": rate}
+        optimizer, rate = {**optimizer, "config": config}, None
+    elif not isinstance(optimizer, dict) and rate is None:
         rate = 0.001
-    loss = training.loss or default_loss
-    return dataclasses.replace(training, optimizer=optimizer, learning_rate=rate, loss=loss)
-
-
-def _with_rate(optimizer: dict[str, Any], rate: float | dict[str, Any]) -> dict[str, Any]:
-    config = optimizer["config"]
-    changes: dict[str, Any] = {"learning_rate": rate}
-    if inner := config.get("inner_optimizer"):
-        changes = {"inner_optimizer": _with_rate(inner, rate)}
-    return {**optimizer, "config": {**config, **changes}}
+    return dataclasses.replace(
+        training,
+        optimizer=optimizer or "adam",
+        learning_rate=rate,
+        loss=loss or default_loss,
+        metrics=metrics,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class PaperModel(MLP):
-    """One of the paper's six models (section 6.1), with the rest of its setting."""
+    """One of the paper's six models (section 6.1), with the rest of its setting.
+
+    It is trained on all 60,000 images of its dataset: ``load_dataset(..., validation_size=0)``.
+    """
 
     dataset: str = "mnist"
-    """Of which the paper trains on all 60,000 images: ``load_dataset(..., validation_size=0)``."""
     training: Training = dataclasses.field(default_factory=Training)
     metric: str = "train_accuracy"
-    """What the paper selects by."""
 
 
 _NORMAL = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}

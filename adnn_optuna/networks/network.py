@@ -7,9 +7,6 @@ import copy
 import dataclasses
 import functools
 import hashlib
-import itertools
-import json
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,22 +37,15 @@ _BYTES_KEPT = 2**26
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """The outputs of a network.
+    """The outputs of a network."""
 
-    Attributes:
-        num_classes: The number of classes; :obj:`None` in a regression.
-        size: The number of outputs: one for each class, a single one for the second of two
-            classes, or one for each target of a regression.
-        are_probabilities: Whether those of classes are probabilities; else they are logits.
-    """
-
-    num_classes: int | None
-    size: int
-    are_probabilities: bool = False
+    num_classes: int | None  # None in a regression.
+    size: int  # The number of outputs; a single one is the second of two classes.
+    are_probabilities: bool = False  # Of classes; else they are logits.
 
     @property
     def of_predictions(self) -> Head:
-        """The head whose outputs are what this one's predict, see :func:`predictions`."""
+        """The head whose outputs are what this one's predict."""
         return dataclasses.replace(self, are_probabilities=self.num_classes is not None)
 
     @property
@@ -73,9 +63,7 @@ class Head:
     @property
     def metrics(self) -> tuple[str, ...]:
         """What is known of each split after an epoch, whatever other metrics are asked for."""
-        if self.num_classes is None:
-            return ("r2", "rmse", "mae", "loss")
-        return ("accuracy", "loss")
+        return ("r2", "rmse", "mae", "loss") if self.num_classes is None else ("accuracy", "loss")
 
     @property
     def threshold(self) -> float:
@@ -83,11 +71,10 @@ class Head:
         return 0.5 if self.are_probabilities else 0.0
 
     def scores(self, outputs: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return the score of each example, of shape (n,).
+        """Return the score of each example, of shape (n,); ``y`` has it, or (n, targets).
 
         Of classes it is whether the network is right, bool. In a regression it is one minus the
-        squared error in units of the variance of ``y``, of shape (n,) or (n, targets), float64;
-        of several targets their mean. The mean over the examples is R².
+        squared error in units of the variance of ``y``, the mean over targets; their mean is R².
         """
         if self.num_classes is not None:
             return np.asarray(self.predicted(outputs) == y)
@@ -106,16 +93,14 @@ class Head:
 class Architecture:
     """A network's variables and their seeded initial values; :func:`build_architecture` makes it.
 
-    ``initial_weights(seed, restart)`` are the values before any offset, one array for each
-    variable, and ``build(seed, restart)`` is the Keras model with them. ``restart`` counts a
-    seed's initialisations; 0 is the baseline's.
+    Its functions take a seed and a restart, which counts a seed's initialisations from 0.
     """
 
     head: Head
     config: dict[str, Any]
     variables: tuple[VariableInfo, ...]
-    initial_weights: Callable[[int, int], Sequence[np.ndarray]]
-    build: Callable[[int, int], keras.Model]
+    initial_weights: Callable[[int, int], Sequence[np.ndarray]]  # Of each variable, unmoved.
+    build: Callable[[int, int], keras.Model]  # The model that has them.
     compiled: Training | None = None  # What it is trained by where nothing else is said.
     suits_xla: bool = True  # Whether XLA makes its training faster on a CPU.
     scales_loss: bool = False  # Whether it computes in float16, where small gradients are lost.
@@ -123,12 +108,6 @@ class Architecture:
     own_code: Callable[[], keras.Model] | None = None  # Where its configuration is not all.
     as_given: Callable[[], dict[int, str]] = dict  # See `features_as_given`.
     gives_any_numbers: Callable[[], bool] = lambda: True  # See `are_any_numbers`.
-
-    @functools.cached_property
-    def identity(self) -> tuple[str, Callable[[], keras.Model] | None]:
-        """What two architectures have in common that compute the same."""
-        described = [self.config, dataclasses.astuple(self.head)]
-        return json.dumps(described, sort_keys=True), self.own_code
 
     @functools.cached_property
     def depends_on_seed(self) -> bool:
@@ -151,10 +130,7 @@ def build_architecture(
     num_classes: int | None,
     n_targets: int = 1,
 ) -> Architecture:
-    """Return the architecture of ``model``; raise where it is unfit for the data or a search.
-
-    Without classes it is that of a regression of so many targets.
-    """
+    """Return the architecture of ``model``; raise where it is unfit for the data or a search."""
     load_tensorflow("Training a network")
     head = Head(num_classes, n_targets if num_classes is None else num_classes)
     if isinstance(model, MLP):
@@ -169,93 +145,49 @@ def build_architecture(
 
 
 def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Architecture:
-    """Return an MLP's architecture, the weights of which are drawn without building a model."""
     import keras
-
-    sizes = (math.prod(input_shape), *mlp.hidden, head.size)
-    shapes = [shape for n, m in itertools.pairwise(sizes) for shape in ((n, m), (m,))]
-    n_bytes = 4 * sum(map(math.prod, shapes))
-    try:
-        np.empty(n_bytes, np.uint8)  # It fails at once, where TensorFlow waits for memory.
-    except (MemoryError, ValueError):
-        raise MemoryError(_checks.TOO_LITTLE_MEMORY) from None
-    _check_names(mlp, *shapes[:2])
-
-    of_kernels, of_biases = map(_initializer, (mlp.kernel_initializer, mlp.bias_initializer))
-
-    def initializer(i: int, seed: int, restart: int) -> keras.initializers.Initializer:
-        return (of_biases if i % 2 else of_kernels)(derived_seed(seed, restart, i))
-
-    @functools.lru_cache(max(_BYTES_KEPT // n_bytes, 1))
-    def draw(seed: int, restart: int) -> list[np.ndarray]:
-        return [
-            np.asarray(initializer(i, seed, restart)(shape, dtype="float32"))
-            for i, shape in enumerate(shapes)
-        ]
 
     def build(seed: int, restart: int) -> keras.Model:
         dtype = "float32"  # Not the user's global policy, which may be another one some day.
-        last = len(mlp.hidden)
+        inputs = keras.Input(input_shape, dtype=dtype, name="input")
+        layers = [inputs, keras.layers.Flatten(dtype=dtype, name="flatten")]
         with keras_files.undisturbed(derived_seed(seed, restart)):
-            dense = [
-                keras.layers.Dense(
+            for i, units in enumerate((*mlp.hidden, head.size)):
+                is_output = i == len(mlp.hidden)
+                kernel_seed, bias_seed = (derived_seed(seed, restart, 2 * i + k) for k in (0, 1))
+                dense = keras.layers.Dense(
                     units,
-                    activation=None if i == last else mlp.activation,
-                    kernel_initializer=initializer(2 * i, seed, restart),
-                    bias_initializer=initializer(2 * i + 1, seed, restart),
-                    name="output" if i == last else f"hidden_{i}",
+                    activation=None if is_output else mlp.activation,
+                    kernel_initializer=_seeded(mlp.kernel_initializer, kernel_seed),
+                    bias_initializer=_seeded(mlp.bias_initializer, bias_seed),
+                    name="output" if is_output else f"hidden_{i}",
                     dtype=dtype,
                 )
-                for i, units in enumerate(sizes[1:])
-            ]
-            inputs = keras.Input(input_shape, dtype=dtype, name="input")
-            flatten = keras.layers.Flatten(dtype=dtype, name="flatten")
-            return keras.Sequential([inputs, flatten, *dense], name="mlp")
+                layers.append(dense)
+            return keras.Sequential(layers, name="mlp")
 
-    model = build(0, 0)
+    try:
+        model = build(0, 0)
+        model(np.zeros((1, *input_shape), np.float32))
+    except Exception as error:  # Keras and TensorFlow refuse names and arguments in many ways.
+        if _checks.is_out_of_memory(error):
+            raise
+        raise WrongValueError(
+            f"Keras cannot make {mlp} ({_checks.first_line(error)}); see keras.activations and "
+            "keras.initializers."
+        ) from None
     found = initializers.describe_variables(model, [id(v) for v in model.variables])
     variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in found)
-    return Architecture(head, mlp.config, variables, draw, build)
+    return Architecture(head, mlp.config, variables, _drawing(build, model), build)
 
 
-def _check_names(mlp: MLP, kernel_shape: tuple[int, ...], bias_shape: tuple[int, ...]) -> None:
-    """Refuse what Keras does not know, or cannot make in these shapes."""
+def _seeded(spec: str | dict[str, Any], seed: int) -> keras.initializers.Initializer:
+    """Return an initializer by its name or configuration, with a seed if it has one."""
     import keras
 
-    shapes = {"kernel_initializer": kernel_shape, "bias_initializer": bias_shape}
-    for name, shape in (shapes | {"activation": (1, 2)}).items():
-        spec = getattr(mlp, name)
-        try:
-            if name in shapes:
-                values = _initializer(spec)(0)(shape, dtype="float32")
-            else:
-                values = keras.activations.get(spec)(keras.ops.zeros(shape))
-        # Keras, NumPy and TensorFlow each refuse in their own way.
-        except Exception as error:
-            if _checks.is_out_of_memory(error):
-                raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
-            raise WrongValueError(
-                f"Keras cannot make values of shape {shape} by the {name} {spec!r}; see "
-                f"keras.{name.split('_')[-1]}s for names and arguments, and what they can make."
-            ) from None
-        # Keras's "glu" has half as many outputs as inputs, which no size of a layer can tell.
-        if tuple(values.shape) != shape:
-            raise WrongValueError(
-                f"The {name} {spec!r} changes the number of units, which no hidden layer of an "
-                "MLP can; use another one, or a callable that returns a keras.Model."
-            )
-
-
-def _initializer(spec: str | dict[str, Any]) -> Callable[[int], keras.initializers.Initializer]:
-    """Return what makes the initializer of a seed."""
-    import keras
-
-    # Keras draws a default seed from Python's global source, which is left as it was.
-    with keras_files.undisturbed():
-        made = keras.initializers.get(copy.deepcopy(spec))
-    if "seed" not in (config := made.get_config()):
-        return lambda _: made
-    return lambda seed: type(made).from_config({**config, "seed": seed})
+    made = keras.initializers.get(copy.deepcopy(spec))
+    config = made.get_config()
+    return type(made).from_config({**config, "seed": seed}) if "seed" in config else made
 
 
 def derived_seed(*key: int) -> int:
@@ -263,11 +195,22 @@ def derived_seed(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1)[0] >> 1)
 
 
+def _drawing(
+    build: Callable[[int, int], keras.Model], model: keras.Model
+) -> Callable[[int, int], Sequence[np.ndarray]]:
+    """Return what draws the initial weights of a seed's models like this one."""
+    n_kept = max(_BYTES_KEPT // sum(array.nbytes for array in _values(model)), 1)
+    return functools.lru_cache(n_kept)(lambda seed, restart: _values(build(seed, restart)))
+
+
+def _values(model: keras.Model) -> list[np.ndarray]:
+    # A copy: on the CPU `numpy()` may show the variable's own memory.
+    return [np.array(v.numpy()) for v in model.variables]
+
+
 def _keras_architecture(
     build_model: Callable[[], keras.Model], input_shape: tuple[int, ...], head: Head
 ) -> Architecture:
-    import keras
-
     from adnn_optuna.networks import inspection
 
     def build_now(seed: int, restart: int) -> keras.Model:
@@ -277,87 +220,52 @@ def _keras_architecture(
             return keras_files.in_fresh_thread(inspection.built, build_model, input_shape)
 
     model, other = build_now(0, 0), build_now(0, 0)
-    trained = [{id(v) for v in made.trainable_variables} for made in (model, other)]
-    if other is model or set.intersection(*trained):
-        raise WrongValueError(
-            "Your callable returned the same model twice, or the same layers; build fresh ones."
-        )
-    for method in ("train_step", "compute_loss"):
-        if getattr(type(model), method) is not getattr(keras.Model, method):
-            raise WrongValueError(
-                f"The model's class {type(model).__name__} has a {method} of its own, which "
-                "trainings here do not use; use a model that Keras trains by its own."
-            )
+    _check_can_be_searched(model, other)
     weights = _values(model)
-    if hash_weights(_values(other)) != hash_weights(weights):
-        raise WrongValueError(
-            "Two models that your callable built under one seed start from different weights; "
-            "give its own random sources (custom initializers, tf.random) a seed."
-        )
     draws = np.random.default_rng(0).random((3, *input_shape), np.float32)
     with initializers.noting_use() as used:
         outputs = inspection.outputs_of(model, draws)
     shape = tuple(getattr(outputs, "shape", ()))
-    is_binary = head.num_classes == 2 and shape == (3, 1)
-    if shape != (3, head.size) and not is_binary:
+    shapes = [(3, head.size), *[(3, 1)] * (head.num_classes == 2)]
+    if shape not in shapes:
+        found = f"shape {shape}" if shape else f"the type {type(outputs).__name__}"
         of = f"{head.num_classes} classes" if head.num_classes else f"{head.size} targets"
         raise WrongValueError(
-            f"The model's output for 3 examples has shape {shape}, but data with {of} need "
-            f"(3, {head.size}){' or (3, 1)' * (head.num_classes == 2)}."
+            f"The model's output for 3 examples has {found}, but data with {of} need one of shape "
+            f"{' or '.join(map(str, shapes))}."
         )
-    variables = tuple(initializers.describe_variables(model, [*used]))
     adds_losses = bool(model.losses)
-    not_moved = initializers.never_moved(model)
-    if not any(v.kind != "other" for v in variables):
-        others = f": {named(not_moved)} are called otherwise" if not_moved else ""
-        raise WrongValueError(
-            f"The model has no trainable kernel or bias for an offset to move{others}; offsets "
-            "move what add_weight of a layer calls kernel, embeddings or bias."
-        )
-    graph = inspection.graph_of(model, input_shape, training=True)
-    compiled = compiled_training(model)
     if head.num_classes is not None:
-        from_logits = None if compiled is None else compiled.from_logits
-        are_probabilities = inspection.are_probabilities(
-            model, draws, np.asarray(outputs, np.float32), from_logits=from_logits
-        )
+        numbers = np.asarray(outputs, np.float32)
+        are_probabilities = inspection.are_probabilities(model, draws, numbers)
         head = dataclasses.replace(head, size=shape[1], are_probabilities=are_probabilities)
-    described, hashed = keras_files.describe_model(model, other), hash_weights(weights)
 
     def build(seed: int, restart: int) -> keras.Model:
         made = build_now(seed, restart)
-        # Others may differ by what the user's code draws.
-        if (seed, restart) == (0, 0) and (
-            hash_weights(_values(made)) != hashed
-            or keras_files.describe_model(made, other) != described
-        ):
-            raise WrongValueError(
-                "Your callable returns another model by now than when it was given: let it depend "
-                "on nothing that changes, such as the variable of a loop."
-            )
+        if (seed, restart) == (0, 0):  # Others may differ by what the user's code draws.
+            _check_are_alike(made, other)
         return made
 
-    config = {
+    config: dict[str, Any] = {
         "type": "keras.Model",
-        "model": described,
+        "model": keras_files.describe_model(other),
         # A configuration does not hold those that the callable loads, nor which layer draws first.
         INITIAL_WEIGHTS: sketch_weights(weights),
     }
-    if not_moved:
+    if not_moved := initializers.never_moved(model):
         config["not_moved"] = not_moved
     own_code: Any = build_model  # Unless the configuration tells all, having Keras's classes only.
     with contextlib.suppress(WrongValueError):
-        keras_files.check_keras_config(described, "model")
-        own_code = None if "config" in described else build_model
-    found = inspection.operations(graph) if graph is not None else []
-    outer = graph.get_operations() if graph is not None else ()
-    dtypes = [output.dtype for operation in outer for output in operation.outputs]
-    n_kept = max(_BYTES_KEPT // sum(array.nbytes for array in weights), 1)
-    draw = functools.lru_cache(n_kept)(lambda *key: _values(build(*key)))
+        keras_files.check_keras_config(config["model"], "model")
+        own_code = None if "config" in config["model"] else build_model
+    graph = inspection.graph_of(model, input_shape, training=True)
+    kinds = inspection.operations(graph)
+    dtypes = [output.dtype for operation in graph.get_operations() for output in operation.outputs]
+    variables = tuple(initializers.describe_variables(model, [*used]))
     return Architecture(
-        *(head, config, variables, draw, build),
-        compiled=compiled,
-        suits_xla=not any(operation.startswith(_SLOW_UNDER_XLA) for operation in found),
+        *(head, config, variables, _drawing(build, model), build),
+        compiled=compiled_training(model),
+        suits_xla=not any(kind.startswith(_SLOW_UNDER_XLA) for kind in kinds),
         scales_loss="float16" in dtypes,
         adds_losses=adds_losses,
         own_code=own_code,
@@ -366,6 +274,35 @@ def _keras_architecture(
     )
 
 
-def _values(model: keras.Model) -> list[np.ndarray]:
-    # A copy: on the CPU `numpy()` may show the variable's own memory.
-    return [np.array(v.numpy()) for v in model.variables]
+def _check_can_be_searched(model: keras.Model, other: keras.Model) -> None:
+    """Refuse models, built alike, that offsets do not move or trainings would not train alike."""
+    import keras
+
+    trained = [{id(v) for v in made.trainable_variables} for made in (model, other)]
+    if set.intersection(*trained):
+        raise WrongValueError(
+            "Your callable returned the same model twice, or the same layers; build fresh ones."
+        )
+    for method in ("train_step", "compute_loss", "compile"):
+        if getattr(type(model), method) is not getattr(keras.Model, method):
+            raise WrongValueError(
+                f"The model's class {type(model).__name__} has a {method} of its own, which "
+                "trainings here do not use; use a model that Keras trains by its own."
+            )
+    _check_are_alike(model, other)
+    not_moved = initializers.never_moved(model)
+    if len(not_moved) == len(model.trainable_variables):
+        raise WrongValueError(
+            f"The model has no trainable kernel or bias, but [{named(not_moved)}]; offsets move "
+            "what add_weight of a layer calls kernel, embeddings or bias."
+        )
+
+
+def _check_are_alike(model: keras.Model, other: keras.Model) -> None:
+    weights, others = (hash_weights(_values(made)) for made in (model, other))
+    if weights != others or keras_files.describe_model(model) != keras_files.describe_model(other):
+        raise WrongValueError(
+            "Your callable returns another model each time, or another one by now: give random "
+            "sources of its own (custom initializers, tf.random) a seed, and let it depend on "
+            "nothing that changes, as the variable of a loop or a count of names."
+        )

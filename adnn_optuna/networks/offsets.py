@@ -2,32 +2,24 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from typing import Any, ClassVar, Literal, get_args
 
-import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from adnn_optuna._checks import WrongValueError, check_type
+from adnn_optuna._checks import WrongValueError, check_number, check_type
 from adnn_optuna.networks.initializers import VariableInfo
 
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What one training starts from."""
+    """What one training starts from; what is None is that of the training settings."""
 
-    seed: int
-    """The seed of the initial weights, and of the order of the batches unless that has its own."""
-    restart: int
-    """Which of that seed's initialisations, 0 the baseline's; the batches do not depend on it."""
-    offsets: tuple[float, ...]
-    """What is added to the values of each variable of the network, in the network's order."""
+    seed: int  # Of the initial weights, and of the order of the batches unless that has its own.
+    restart: int  # Which of that seed's initialisations, 0 the baseline's.
+    offsets: tuple[float, ...]  # What is added to each variable, in the network's order.
     learning_rate: float | None = None
-    """The optimizer's learning rate, where it is not that of the training settings."""
     epochs: int | None = None
-    """The number of epochs, where it is not that of the training settings."""
     order_seed: int | None = None
-    """The seed of the order of the batches, where it is not that of the initial weights."""
 
 
 SHARED = "offset"  # The parameter of all weights and biases that move as one.
@@ -62,11 +54,8 @@ class OffsetSpace:
 
     def __post_init__(self) -> None:
         for name in ("low", "high"):
-            value = getattr(self, name)
-            check_type(name, value, Real, "a number")
-            if not abs(value) <= float(np.finfo(np.float32).max):  # In this form NaN fails too.
-                raise WrongValueError(f"{name} must be finite, also in float32, but is {value!r}.")
-            object.__setattr__(self, name, float(value))
+            check_number(name, getattr(self, name))
+            object.__setattr__(self, name, float(getattr(self, name)))
         if not self.low <= 0 <= self.high or self.low == self.high:
             raise WrongValueError(
                 f"The offsets' bounds are low={self.low!r} and high={self.high!r}, but they must "
@@ -84,7 +73,7 @@ class OffsetSpace:
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:
         """Return the parameters of a trial; raise ValueError where one moves nothing."""
-        names = dict.fromkeys(name for v in variables if (name := self._parameter(v)) is not None)
+        names = [*dict.fromkeys(filter(None, map(self._parameter, variables)))]
         if not names:
             raise WrongValueError(
                 "No hidden layer has a kernel or bias that is trained: use "
@@ -120,11 +109,7 @@ class OffsetSpace:
 
 @dataclasses.dataclass(frozen=True)
 class ControlSpace:
-    """A control's space: no offsets, but one parameter, with the ends of its range.
-
-    It is a field of :class:`Start`, of which the learning rate is searched by its logarithm; or
-    ``"members"``, the number of networks that are averaged.
-    """
+    """A control's space: no offsets, but a field of :class:`Start`, or how many are averaged."""
 
     parameter: Literal["restart", "epochs", "learning_rate", "members"]
     unmoved: float  # Its value for the unmoved network.
@@ -138,12 +123,9 @@ class ControlSpace:
 
     @property
     def _distribution(self) -> BaseDistribution:
-        match self.parameter:
-            case "learning_rate":
-                return FloatDistribution(self.low, self.high, log=True)
-            case "restart" | "epochs" | "members":
-                return IntDistribution(int(self.low), int(self.high))
-        raise WrongValueError(f"space.parameter is {self.parameter!r}, which no control has.")
+        if self.parameter == "learning_rate":
+            return FloatDistribution(self.low, self.high, log=True)
+        return IntDistribution(int(self.low), int(self.high))
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:  # noqa: ARG002
         """See :class:`OffsetSpace`."""
@@ -167,12 +149,10 @@ RESTARTS = ControlSpace("restart", 0, 0, 2**31 - 1)
 Space = OffsetSpace | ControlSpace
 
 
-_SPACES: dict[str, Callable[..., Space]] = {space.__name__: space for space in get_args(Space)}
-
-
 def space_from_config(config: Mapping[str, Any]) -> Space:
     """Return the space that a ``config`` describes."""
-    kind, settings = config["type"], {k: value for k, value in config.items() if k != "type"}
-    if kind not in _SPACES:
-        raise WrongValueError(f"space.type is {kind!r}, but must be one of {', '.join(_SPACES)}.")
-    return _SPACES[kind](**settings)
+    settings = {key: value for key, value in config.items() if key != "type"}
+    kinds: dict[str, Callable[..., Space]] = {space.__name__: space for space in get_args(Space)}
+    if (kind := config["type"]) not in kinds:
+        raise WrongValueError(f"space.type is {kind!r}, but must be one of {', '.join(kinds)}.")
+    return kinds[kind](**settings)

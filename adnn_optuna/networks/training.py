@@ -52,18 +52,13 @@ Status = Literal["running", "complete", "pruned", "timeout", "stopped", "diverge
 class Run:
     """What came of one training."""
 
-    history: list[Metrics] = dataclasses.field(default_factory=list)
-    """The metrics after each epoch that was evaluated."""
+    history: list[Metrics] = dataclasses.field(default_factory=list)  # Of epochs that were scored.
     status: Status = "running"
-    """``"pruned"`` where ``after_epoch`` said so, ``"diverged"`` where a loss was not finite."""
-    weights: list[np.ndarray] | None = None
-    """The variables of the network that came of it, if they were asked for."""
-    epochs: int = 0
-    """How many epochs were trained to their end."""
+    weights: list[np.ndarray] | None = None  # The network's variables, if they were asked for.
+    epochs: int = 0  # How many were trained to their end.
+    # Those of the network that came of it: of the last epoch, or of that which was restored.
     metrics: Metrics = dataclasses.field(default_factory=dict)
-    """Those of the network that came of it: of the last epoch, or of that which was restored."""
-    seconds: float = 0.0
-    """How long it was trained and scored, without the compilation or waiting for others."""
+    seconds: float = 0.0  # Trained and scored, without the compilation or waiting for others.
 
 
 @dataclasses.dataclass
@@ -76,11 +71,13 @@ class _UnderWay:
 
     start: Start
     last_epoch: int
+    is_scored: bool  # After each epoch, not only after the last one.
+    keeps_weights: bool
     run: Run = dataclasses.field(default_factory=Run)
     step: int = 0
-    totals: list[Score] = dataclasses.field(default_factory=list)
-    state: list[tf.Tensor] = dataclasses.field(default_factory=list)
-    best_state: list[tf.Tensor] = dataclasses.field(default_factory=list)
+    totals: Sequence[Score] = ()
+    state: Sequence[tf.Tensor] = ()
+    best_state: Sequence[tf.Tensor] = ()
 
 
 class Trainer:
@@ -88,16 +85,8 @@ class Trainer:
 
     A training gives the same bits alone and beside any others. The graph is compiled for the first
     one, once in a process for all trainers of the same on data of the same sizes, and uses data in
-    place. Several threads may train at once.
-
-    Args:
-        architecture: The network.
-        training: The training settings.
-        dataset: The data, of which a model may take features as they were given: then the
-            attribute of this name has them so. Its test set is only for :meth:`evaluate`.
-
-    Raises:
-        ValueError: If Keras does not know the optimizer or the loss.
+    place. Several threads may train at once. Where the model takes features as they were given,
+    the attribute ``dataset`` has them so. Its test set is only for :meth:`evaluate`.
     """
 
     def __init__(self, architecture: Architecture, training: Training, dataset: Dataset) -> None:
@@ -114,17 +103,15 @@ class Trainer:
         size = min(training.batch_size, len(dataset.y_train))
         self._n_batches = math.ceil(len(dataset.y_train) / size)
         # The labels of the splits that are scored.
-        self._y = {"train": dataset.y_train}
-        self._y |= {"val": dataset.y_val} if len(dataset.y_val) else {}
+        splits = {"train": dataset.y_train, "val": dataset.y_val}
+        self._y = {split: y for split, y in splits.items() if len(y)}
         scored = [math.ceil(len(y) / EVALUATION_ROWS) for y in self._y.values()]
         # The steps of an epoch: of its training, and of scoring each split.
         self._n_steps = np.array([self._n_batches, *scored])
         of_steps = np.repeat([_WORK * size, EVALUATION_ROWS], [self._n_batches, sum(scored)])
         self._work = np.cumsum([0, *of_steps])  # Behind each step, in rows.
-        # The least that any call took, as a row's part of it; before the first one, unknown.
-        self._seconds_per_row = math.inf
-        # Names are checked here, before any training.
-        training.build_optimizer()
+        self._seconds_per_row = math.inf  # Of the fastest call; before the first one, unknown.
+        training.build_optimizer()  # Names are checked here, before any training.
         scores = Scores(architecture.head, training.loss or "", training.metrics)
         scaling = self.dataset.preprocessing
         has_units = scaling.target_mean and scores.suits_all_units()
@@ -138,9 +125,8 @@ class Trainer:
             self.dataset = dataclasses.replace(self.dataset, preprocessing=scaling)
         of_test = {} if dataset.num_classes else {"test": dataset.y_test}
         scores.check(self._y | of_test, dataset.classes)
-        self.metrics: tuple[str, ...] = tuple(
-            f"{split}_{name}" for split in self._y for name in scores.names
-        )
+        metrics = (f"{split}_{name}" for split in self._y for name in scores.names)
+        self.metrics: tuple[str, ...] = (*metrics,)
         if training.patience is not None and training.monitor not in self.metrics:
             raise WrongValueError(
                 f"monitor is {training.monitor!r}, but must be one of {', '.join(self.metrics)}."
@@ -152,8 +138,8 @@ class Trainer:
         from adnn_optuna.networks.behaviour import behaviour
 
         found = behaviour(self.architecture, self.training, self.dataset.x_train.shape[1:])
-        own = {BEHAVIOUR: found} if found else {}
-        return {"model": self.architecture.config, "training": self.training.config, **own}
+        config = {"model": self.architecture.config, "training": self.training.config}
+        return {**config, BEHAVIOUR: found} if found else config
 
     @property
     def is_compiled(self) -> bool:
@@ -185,29 +171,13 @@ class Trainer:
         ]
         return tensors, as_tensor(units)
 
-    def train(
-        self,
-        starts: Sequence[Start],
-        *,
-        after_epoch: Callable[[int, int, Metrics], bool] | None = None,
-        evaluate_each_epoch: bool = True,
-        keep_weights: bool = False,
-        **limits: Any,
-    ) -> list[Run]:
-        """Train from each of ``starts``, and return what came of each.
+    def train(self, starts: Sequence[Start], **options: Any) -> list[Run]:
+        """Train from each of ``starts``, and return what came of each; see :meth:`train_in_turn`.
 
-        Args:
-            starts: What to train from.
-            after_epoch: Called with (index in ``starts``, epoch from 0, metrics) for all trainings
-                before any goes on; where it returns :obj:`True`, one that would go on is pruned.
-            evaluate_each_epoch: Whether to evaluate not only after the last epoch.
-                ``after_epoch`` implies it.
-            keep_weights: Whether to return the trained weights.
-            **limits: Those of :meth:`train_in_turn`.
+        Each epoch is evaluated, and the weights are left out, unless ``options`` say otherwise.
         """
-        options = {**limits, "after_epoch": after_epoch, "keep_weights": keep_weights}
-        runs = dict(self._trained(starts, len(starts), **options, evaluate=evaluate_each_epoch))
-        return [runs[i] for i in range(len(starts))]
+        options = {"evaluate_each_epoch": True, "keep_weights": False, **options}
+        return [*self.train_in_turn(starts, **options)]
 
     def n_at_once(self, *, least: int = 1) -> int:
         """Return how many trainings are best begun at once, as far as the memory allows.
@@ -219,83 +189,88 @@ class Trainer:
         bytes_of_one = 6 * sum(array.nbytes for array in weights)
         return max(min(_AT_ONCE, _BYTES_AT_ONCE // bytes_of_one), least)
 
-    def train_in_turn(self, starts: Sequence[Start], **limits: Any) -> Iterator[Run]:
-        """Train to the end from each of ``starts``, to save memory only some at a time.
-
-        While the caller looks at one, others go on. The ``limits`` are ``stop``, an event, after
-        which trainings end within about half a second; ``deadline``, of :func:`time.monotonic`, at
-        which they end as soon; ``meanwhile``, called about twice a second of a long training, by
-        any thread, with the epochs that it has behind it.
-        """
-        at_once = self.n_at_once(least=n_cores())
-        return (run for _, run in self._trained(starts, at_once, **limits))
-
-    def _trained(
+    def train_in_turn(
         self,
         starts: Sequence[Start],
-        n_at_once: int,
         *,
         stop: threading.Event | None = None,
         deadline: float = math.inf,
-        after_epoch: Callable[[int, int, Metrics], bool] | None = None,
         meanwhile: Callable[[float], object] | None = None,
-        evaluate: bool = False,
+        after_epoch: Callable[[int, int, Metrics], bool] | None = None,
+        evaluate_each_epoch: bool = False,
         keep_weights: bool = True,
-    ) -> Iterator[tuple[int, Run]]:
-        """Train, and yield what came of each as it ends, with its index in ``starts``."""
+    ) -> Iterator[Run]:
+        """Yield what came of a training from each of ``starts``, in their order.
+
+        Only some train at a time, to save memory; while the caller looks at one, others go on.
+        After ``stop`` is set, or at the ``deadline`` of :func:`time.monotonic`, trainings end
+        within about half a second. ``meanwhile`` is called about twice a second of a long
+        training, by any thread, with the epochs that it has behind it. ``after_epoch`` is called
+        with (index in ``starts``, epoch from 0, metrics) for all trainings before any goes on;
+        where it returns :obj:`True`, one that would go on is pruned.
+        """
         self._program  # noqa: B018 - compiled here, where its errors are the caller's.
-        # Those that have not ended: no memory is to be held for the others.
-        trainings = dict(enumerate(_UnderWay(s, s.epochs or self.training.epochs) for s in starts))
+        settings, n_at_once = self.training, self.n_at_once(least=n_cores())
+        is_each = evaluate_each_epoch or after_epoch is not None or settings.patience is not None
+        trainings = {
+            i: _UnderWay(start, start.epochs or settings.epochs, is_each, keep_weights)
+            for i, start in enumerate(starts)
+        }
         epochs = max((training.last_epoch for training in trainings.values()), default=0)
-        evaluate |= after_epoch is not None or self.training.patience is not None
-        abandoned = threading.Event()
-        futures: list[Future[None]] = []
-
-        def advance(training: _UnderWay, look: int) -> None:
-            began = time.monotonic()
-            while training.run.status == "running" and training.run.epochs < look:
-                if abandoned.is_set() or (stop is not None and stop.is_set()):
-                    training.run.status = "stopped"
-                elif (left := deadline - time.monotonic()) <= 0:
-                    training.run.status = "timeout"
-                else:
-                    seconds = min(_SECONDS_BETWEEN_LOOKS, left)
-                    self._advance(training, seconds, evaluate=evaluate)
-                    if meanwhile is not None and training.step:
-                        meanwhile(training.run.epochs + min(training.step / self._n_batches, 1))
-            training.run.seconds += time.monotonic() - began
-
+        abandoned, futures = threading.Event(), list[Future[None]]()
+        stops = [abandoned] if stop is None else [abandoned, stop]
+        go_on = functools.partial(self._go_on, stops, deadline, meanwhile)
         try:
             for look in (epochs,) if after_epoch is None else range(1, epochs + 1):
-                running, futures = [*trainings], []
-                for k, i in enumerate(running):
-                    for one in map(trainings.__getitem__, running[len(futures) : k + n_at_once]):
-                        # In this thread: Keras's settings, such as its policy, are a thread's.
-                        one.state = one.state or self._first_state(one.start)
-                        futures.append(_threads().submit(advance, one, look))
-                    futures[k].result()
+                futures = []
+                for i in range(len(starts)):
+                    for k in range(len(futures), min(i + n_at_once, len(starts))):
+                        if trainings[k].run.status == "running":
+                            # In this thread: Keras's settings, such as its policy, are a thread's.
+                            trainings[k].state = trainings[k].state or self._first_state(starts[k])
+                        futures.append(_threads().submit(go_on, trainings[k], look))
+                    futures[i].result()
                     run = trainings[i].run
-                    if (
-                        after_epoch is not None
-                        and run.status in {"running", "complete"}
-                        and after_epoch(i, look - 1, run.history[-1])
-                        and run.status == "running"
-                    ):
-                        run.status = "pruned"
-                    if run.status != "running":
-                        if keep_weights:
-                            weights = self._program.weights(trainings[i].state)
-                            run.weights = [values.numpy() for values in weights]
+                    if after_epoch is not None and run.epochs == look and run.status != "diverged":
+                        is_enough = after_epoch(i, look - 1, run.history[-1])
+                        if is_enough and run.status == "running":
+                            run.status = "pruned"
+                    if look == epochs:
                         del trainings[i]
-                        yield i, run
+                        yield run
         finally:
             # Where this thread was interrupted, those that train were not. Where memory ran out,
             # the others' is free before the caller tries again.
             abandoned.set()
             wait(futures)
 
-    def _advance(self, training: _UnderWay, seconds: float, *, evaluate: bool) -> None:
-        """Train and score by one call of about so many seconds; score if asked to or at the end.
+    def _go_on(
+        self,
+        stops: Sequence[threading.Event],
+        deadline: float,
+        meanwhile: Callable[[float], object] | None,
+        training: _UnderWay,
+        epochs: int,
+    ) -> None:
+        """Train until there are so many epochs; free the memory of a training that has ended."""
+        began, run = time.monotonic(), training.run
+        while run.status == "running" and run.epochs < epochs:
+            if any(stop.is_set() for stop in stops):
+                run.status = "stopped"
+            elif (left := deadline - time.monotonic()) <= 0:
+                run.status = "timeout"
+            else:
+                self._advance(training, min(_SECONDS_BETWEEN_LOOKS, left))
+                if meanwhile is not None and training.step:
+                    meanwhile(run.epochs + min(training.step / self._n_batches, 1))
+        run.seconds += time.monotonic() - began
+        if run.status != "running" and training.state:
+            if training.keeps_weights:
+                run.weights = [values.numpy() for values in self._program.weights(training.state)]
+            training.state = training.best_state = ()
+
+    def _advance(self, training: _UnderWay, seconds: float) -> None:
+        """Train or score by one call of about so many seconds.
 
         The call is for whole epochs, a part of one, or a part of its scores.
         """
@@ -304,10 +279,10 @@ class Trainer:
         run, step, budget = training.run, training.step, int(seconds / self._seconds_per_row)
         begin, of_epoch = run.epochs % self._orders_epochs, int(self._work[self._n_batches])
         count = 1
-        if step == 0 and not evaluate:
+        if step == 0 and not training.is_scored:
             left = min(self._orders_epochs - begin, training.last_epoch - run.epochs)
             count = min(max(budget // of_epoch, 1), left)
-        is_scored = evaluate or run.epochs + count == training.last_epoch
+        is_scored = training.is_scored or run.epochs + count == training.last_epoch
         end = len(self._work) - 1 if is_scored else self._n_batches
         more = (count - 1) * of_epoch
         fits = np.searchsorted(self._work, self._work[step] + budget - more, side="right") - 1
@@ -316,13 +291,10 @@ class Trainer:
         in_parts = np.clip(np.array([[step], [to]]) - before, 0, self._n_steps)
         bounds = np.array([begin, begin + count, *in_parts.T.ravel()], np.int32)
         start = training.start
-        order_seed = start.seed if start.order_seed is None else start.order_seed
-        orders = orders_of(
-            len(self.dataset.y_train),
-            order_seed if self.training.shuffle else None,
-            run.epochs - begin,
-            self._orders_epochs,
-        )
+        seed = start.seed if start.order_seed is None else start.order_seed
+        seed_or_none = seed if self.training.shuffle else None
+        n_rows, first = len(self.dataset.y_train), run.epochs - begin
+        orders = orders_of(n_rows, seed_or_none, first, self._orders_epochs)
         began = time.monotonic()
         totals = training.totals or [self._program.scores.nothing] * len(self._y)
         training.state, totals = self._program.train(
@@ -331,7 +303,7 @@ class Trainer:
         work = more + self._work[to] - self._work[step]
         self._seconds_per_row = min(self._seconds_per_row, (time.monotonic() - began) / work)
         run.epochs += count - (to < end)
-        training.step, training.totals = (to, totals) if to < end else (0, [])
+        training.step, training.totals = (to, totals) if to < end else (0, ())
         if is_scored and to == end:
             self._note(training, totals)
 

@@ -670,9 +670,9 @@ WRONG = {
     "nothing to select on": (["search", "--validation-size", "0", *LIMIT], "val_accuracy"),
     "activation": (["search", "--activation", "nope", *LIMIT], "activation 'nope'"),
     "initializer": (["search", "--kernel-initializer", "no", *LIMIT], "--kernel-initializer 'no'"),
-    "bias": (["search", "--bias-initializer", "orthogonal", *LIMIT], r"shape \(64,\)"),
+    "bias": (["search", "--bias-initializer", "orthogonal", *LIMIT], "--bias-initializer 'orth"),
     "JSON": (["search", "--bias-initializer", "{", *LIMIT], "--bias-initializer is no valid JSON"),
-    "optimizer": (["search", "--optimizer", "nope", *LIMIT], "'nope'.*adam"),
+    "optimizer": (["search", "--optimizer", "nope", *LIMIT], "no optimizer 'nope'"),
     "metric": (["search", "--metric", "nope", *LIMIT], "--metric.*'nope'"),
     "scope": (["search", "--scope", "nope", *LIMIT], "--scope.*'nope'"),
     "hidden 0": (["search", "--hidden", "0", *LIMIT], "hidden layer 0"),
@@ -871,12 +871,11 @@ class TestTrouble:
     def test_a_network_that_no_memory_holds_ends_with_code_4(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        # More bytes than there are addresses, in its first layer or in the next.
-        for hidden in ("100000000000000", "1000,100000000000000"):
-            assert cli.run(["search", "--hidden", hidden, *LIMIT]) == 4
-            out, err = capsys.readouterr()
-            assert not out
-            assert re.fullmatch(r"adnn: There is too little memory .* --batch-size .*\.\n", err)
+        # More bytes than there are addresses.
+        assert cli.run(["search", "--hidden", "100000000000000", *LIMIT]) == 4
+        out, err = capsys.readouterr()
+        assert not out
+        assert re.fullmatch(r"adnn: There is too little memory .* --batch-size .*\.\n", err)
         assert not list(folder.iterdir())
 
     def test_before_anything_is_stored_the_same_command_goes_on(

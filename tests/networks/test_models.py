@@ -13,7 +13,6 @@ import keras
 import numpy as np
 import pytest
 
-from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks import models
 from adnn_optuna.networks.models import MLP, PAPER_MODELS, Training, compiled_training, completed
 
@@ -31,7 +30,7 @@ NORMAL = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
         (("8",), "hidden layer 0"),
         (64, "must be a sequence"),
         (True, "must be a sequence"),
-        ("64", "must be a sequence"),
+        ("64", "hidden layer 0"),
         (None, "must be a sequence"),
     ],
 )
@@ -54,7 +53,7 @@ def test_sizes_may_be_any_integers(hidden: Any) -> None:
         ({"kernel_initializer": 3}, "kernel_initializer must be"),
         ({"kernel_initializer": keras.initializers.HeNormal}, "kernel_initializer must be"),
         ({"bias_initializer": {"stddev": 1.0}}, "bias_initializer .* as Keras serializes it"),
-        ({"bias_initializer": keras.initializers.Constant(math.nan)}, "finite"),
+        ({"bias_initializer": keras.initializers.Constant(math.nan)}, "not JSON compliant"),
     ],
 )
 def test_wrong_settings_of_an_mlp_are_refused(wrong: dict[str, Any], error: str) -> None:
@@ -132,24 +131,24 @@ def test_what_a_configuration_holds_is_not_refused() -> None:
         ({"epochs": 1.5}, "epochs"),
         ({"batch_size": math.nan}, "batch_size"),
         ({"batch_size": 0}, "batch_size"),
-        ({"learning_rate": math.inf}, "learning_rate must be a positive number"),
+        ({"learning_rate": math.inf}, "`learning_rate` must be a finite number"),
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"learning_rate": 0}, "learning_rate"),
-        ({"learning_rate": 1e39}, "learning_rate must be a positive number .* to 3.4e.38"),
-        ({"learning_rate": 1e-50}, "learning_rate must be a positive number from 1.2e-38"),
-        ({"learning_rate": True}, "learning_rate must be a number"),
-        ({"learning_rate": "0.1"}, "learning_rate must be a number"),
+        ({"learning_rate": True}, "`learning_rate` must be a number"),
+        ({"learning_rate": "0.1"}, "`learning_rate` must be a number"),
         ({"shuffle": 1}, "shuffle must be True or False"),
         ({"loss": 1}, "loss must be a Keras name"),
         ({"loss": squares}, "loss is of .squares.*not registered"),
         ({"metrics": "auc"}, "metrics must be a list"),
         ({"patience": -1}, "patience"),
-        ({"restore_best_weights": True}, "needs a patience"),
-        ({"min_delta": 0.1}, "needs a patience"),
+        ({"restore_best_weights": True}, "need a patience"),
+        ({"min_delta": 0.1}, "need a patience"),
         ({"patience": 3, "min_delta": -0.1}, "min_delta is -0.1"),
         ({"mode": "down"}, "mode is 'down'"),
-        ({"optimizer": "sdg"}, "optimizer is 'sdg'.*adam"),
-        ({"optimizer": {"class_name": "SGD", "config": {"learning_rate": math.inf}}}, "finite"),
+        (
+            {"optimizer": {"class_name": "SGD", "config": {"learning_rate": math.inf}}},
+            "JSON compliant",
+        ),
     ],
 )
 def test_wrong_settings_of_a_training_are_refused(wrong: dict[str, Any], error: str) -> None:
@@ -209,7 +208,13 @@ def test_a_loss_is_minimized_as_a_metric(name: str) -> None:
     assert Training().is_minimized(f"val_{name}")
 
 
-@pytest.mark.parametrize("name", models._OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lamb", "lion"),
+        *("muon", "nadam", "rmsprop", "sgd"),
+    ],
+)
 def test_each_optimizer_is_made_by_name_and_as_an_object(name: str) -> None:
     [kind] = [
         k for k in vars(keras.optimizers).values() if getattr(k, "__name__", "").lower() == name
@@ -231,31 +236,21 @@ def test_functions_of_keras_are_as_good_as_their_names() -> None:
 
 def test_an_optimizer_that_scales_losses_is_as_the_one_within() -> None:
     kinds = keras.optimizers
-    some = [Training(kinds.LossScaleOptimizer(kinds.SGD(0.25, momentum=0.5))) for _ in range(2)]  # type: ignore[arg-type]
-    assert some[0] == some[1]
-    faster = completed(dataclasses.replace(some[0], learning_rate=0.5), None, "mse")
+    within: Any = kinds.SGD(0.25, momentum=0.5)
+    training = Training(kinds.LossScaleOptimizer(within))  # type: ignore[arg-type]
+    assert training == Training(within)
+    faster = completed(dataclasses.replace(training, learning_rate=0.5), None, "mse")
     assert faster.fixed_learning_rate == 0.5
     assert float(faster.build_optimizer().learning_rate) == 0.5
-    assert faster.build_optimizer().inner_optimizer.momentum == 0.5
-
-
-@pytest.mark.filterwarnings("ignore:The object being serialized includes a .lambda")
-def test_a_lambda_as_a_rate_is_refused_in_a_sentence() -> None:
-    with pytest.raises(WrongValueError, match=r"optimizer 'SGD' cannot be made again.*register"):
-        Training(keras.optimizers.SGD(lambda: 0.1))  # type: ignore[arg-type]
-
-
-def test_an_optimizer_without_a_rate_has_that_of_its_class() -> None:
-    training = Training({"class_name": "SGD", "config": {"momentum": 0.9}})
-    found = completed(training, None, "mse")
-    assert found.fixed_learning_rate == pytest.approx(0.01)
-    assert found.build_optimizer().momentum == 0.9
+    assert faster.build_optimizer().momentum == 0.5
 
 
 def test_unknown_settings_of_an_optimizer_are_refused_in_a_sentence() -> None:
     training = Training(optimizer={"class_name": "SGD", "config": {"momentums": 0.9}})
-    with pytest.raises(ValueError, match=r"Keras cannot make the optimizer 'SGD'.*momentums"):
+    with pytest.raises((TypeError, ValueError), match="momentums"):
         training.build_optimizer()
+    with pytest.raises(ValueError, match=r"Keras knows no optimizer 'sdg'"):
+        Training("sdg").build_optimizer()
 
 
 @pytest.mark.parametrize(

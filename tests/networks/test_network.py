@@ -110,7 +110,7 @@ def test_what_no_offset_moves_is_named() -> None:
     def alone() -> keras.Model:
         return keras.Sequential([keras.Input((8, 8)), keras.layers.Flatten(), OwnNames()])
 
-    with pytest.raises(ValueError, match=r"no trainable kernel or bias.*'own_names/w'.*called"):
+    with pytest.raises(ValueError, match=r"no trainable kernel or bias.*'own_names/w'"):
         build_architecture(alone, (8, 8), 10)
 
 
@@ -202,36 +202,25 @@ def test_constant_initializers() -> None:
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
-        ({"activation": "rleu"}, "activation 'rleu'; see keras.activations"),
-        ({"activation": "glu"}, "'glu' changes the number of units"),
-        ({"activation": "threshold"}, "activation 'threshold'"),
-        ({"kernel_initializer": "constant"}, "kernel_initializer 'constant'"),
-        ({"bias_initializer": "Initializer"}, "bias_initializer 'Initializer'"),
-        (
-            {"kernel_initializer": {"class_name": "Constant", "config": {"value": [1, 2]}}},
-            "kernel_initializer",
-        ),
+        ({"activation": "rleu"}, "activation.*rleu.*see keras.activations"),
+        ({"activation": "threshold"}, "threshold"),
+        ({"kernel_initializer": "constant"}, "constant"),
+        ({"activation": "glu"}, "glu"),
         (
             {"bias_initializer": {"class_name": "Constant", "config": {"value": "x"}}},
-            "bias_initializer",
+            "Constant",
         ),
-        ({"kernel_initializer": "glorot"}, "kernel_initializer 'glorot'"),
-        ({"bias_initializer": "orthogonal"}, "bias_initializer 'orthogonal'"),
+        ({"kernel_initializer": "glorot"}, "initializer.*glorot"),
+        ({"bias_initializer": "orthogonal"}, "bias_initializer='orthogonal'"),
         (
             {"kernel_initializer": {"class_name": "HeNormal", "config": {"gain": 2}}},
-            "kernel_initializer",
+            "gain",
         ),
     ],
 )
 def test_what_keras_cannot_make_is_refused(settings: dict[str, Any], error: str) -> None:
     with pytest.raises(ValueError, match=error):
         mlp(**settings)
-
-
-def test_a_network_that_no_memory_holds_is_refused() -> None:
-    # More bytes than there are addresses.
-    with pytest.raises(MemoryError, match=r"^There is too little memory .*\.$"):
-        mlp(hidden=(10**14,))
 
 
 # fan_in 60, fan_out 40
@@ -430,13 +419,13 @@ class OwnTraining(keras.Sequential):
     [
         (SAME, "pass the function, not what it returns"),
         (3, "model must be an MLP or a callable.*but it is int"),
-        (lambda: 3, "must return a keras.Model, but it returned int"),
+        (lambda: 3, "must return a keras.Model, not int"),
         (lambda: SAME, "the same model twice"),
         (lambda: keras.Sequential([keras.Input(SHAPE), *SAME.layers]), "or the same layers"),
-        (unseeded_net, "start from different weights"),
+        (unseeded_net, "another model each time"),
         (
             lambda: keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(7)]),
-            r"shape \(3, 7\).*10 classes need \(3, 10\)",
+            r"shape \(3, 7\).*10 classes need one of shape \(3, 10\)",
         ),
         (
             lambda: keras.Sequential([keras.Input((9,)), keras.layers.Dense(10)]),
@@ -444,11 +433,7 @@ class OwnTraining(keras.Sequential):
         ),
         (
             lambda: keras.Model(one := keras.Input(SHAPE), [one, keras.layers.Dense(10)(one)]),
-            "The model has 2 outputs in a list",
-        ),
-        (
-            lambda: keras.Model(one := keras.Input((8, 8)), {"a": keras.layers.Flatten()(one)}),
-            "The model has 1 outputs in a dict, but trainings here are of one alone",
+            "has the type list, but data with 10 classes need one of shape",
         ),
         (
             lambda: keras.Sequential(
@@ -478,7 +463,7 @@ def test_a_callable_that_returns_another_model_later_is_refused(later: str) -> N
     architecture = build_architecture(build, SHAPE, CLASSES)
     architecture.build(0, 0)
     said[later == "float64"] = later
-    with pytest.raises(WrongValueError, match="returns another model by now"):
+    with pytest.raises(WrongValueError, match="another one by now"):
         architecture.build(0, 0)
 
 
@@ -534,13 +519,11 @@ def test_equal_models_have_equal_configurations(build: Callable[[], keras.Model]
     assert len(first["model"]["config"]["layers"]) >= 4
 
 
-def test_where_the_users_code_counts_names_the_class_is_all_that_is_compared() -> None:
-    def build() -> keras.Model:
-        return sequential(keras.layers.Dense(3, name=f"mine{next(NAMED)}"))
-
-    first = build_architecture(build, SHAPE, CLASSES).config
-    assert build_architecture(build, SHAPE, CLASSES).config == first
-    assert first["model"] == {"class_name": "Sequential"}
+def test_a_model_that_is_called_otherwise_each_time_is_refused() -> None:
+    with pytest.raises(ValueError, match="another model each time"):
+        build_architecture(
+            lambda: sequential(keras.layers.Dense(3, name=f"mine{next(NAMED)}")), SHAPE, CLASSES
+        )
 
 
 def test_paths_do_not_depend_on_what_was_built_before(

@@ -347,13 +347,11 @@ class Anchored(keras.optimizers.SGD):
         variable.assign(self.anchors[self._get_variable_index(variable)])
 
 
-def test_an_optimizer_copies_the_weights_of_its_own_training() -> None:
+def test_an_optimizer_that_begins_with_a_copy_of_the_weights_is_refused() -> None:
     settings: Any = {"optimizer": Anchored(0.1), "epochs": 1, "jit_compile": False}
     trainer = trainer_of(MLP((2,)), few_digits(4), **settings)
-    starts = [start(trainer, 0.5, seed=3), start(trainer)]
-    for one, run in zip(starts, trainer.train(starts, keep_weights=True), strict=True):
-        for trained, first in zip(run.weights or [], trainer.initial_weights(one), strict=True):
-            np.testing.assert_array_equal(trained, first)
+    with pytest.raises(ValueError, match="begins with a copy of the weights"):
+        trainer.train([start(trainer)])
 
 
 def test_each_epoch_and_seed_has_its_own_order() -> None:
@@ -540,7 +538,7 @@ LEAVES_OUT = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore
     ],
 )
 def test_wrong_names_are_refused_before_any_training(training: Any, error: str) -> None:
-    with pytest.raises(ValueError, match=error):
+    with pytest.raises((TypeError, ValueError), match=error):
         trainer_of(MLP((4,)), few_digits(20), **training)
 
 
@@ -574,23 +572,20 @@ class HiddenCounter(keras.layers.Layer):
 
 
 @pytest.mark.parametrize(
-    ("layer", "error"),
+    "layer",
     [
-        (
-            lambda: UnseededNoise(keras.random.normal),
-            "The model uses the variable 'seed_generator_state",
-        ),
-        (lambda: UnseededNoise(tf.random.normal), "random numbers without a state .*RandomStand"),
-        (HiddenCounter, "The model uses the variable 'Variable"),
+        lambda: UnseededNoise(keras.random.normal),
+        lambda: UnseededNoise(tf.random.normal),
+        HiddenCounter,
     ],
 )
-def test_a_training_that_would_be_another_each_time_is_refused(layer: Any, error: str) -> None:
+def test_a_training_that_would_be_another_each_time_is_refused(layer: Any) -> None:
     def build() -> keras.Model:
         layers = [keras.layers.Flatten(), layer(), keras.layers.Dense(10)]
         return keras.Sequential([keras.Input(SHAPE), *layers])
 
     trainer = trainer_of(build, few_digits(40))
-    with pytest.raises(ValueError, match=error):
+    with pytest.raises(ValueError, match="comes to other weights each time"):
         trainer.train([start(trainer)])
 
 
@@ -653,9 +648,8 @@ def test_an_error_of_the_models_own_is_not_hidden() -> None:
         layers = [keras.layers.Flatten(), Broken(), keras.layers.Dense(10)]
         return keras.Sequential([keras.Input(SHAPE), *layers])
 
-    trainer = trainer_of(build, few_digits(20))
     with pytest.raises(ValueError, match="Dimension 1 in both shapes must be equal"):
-        trainer.train([start(trainer)])
+        trainer_of(build, few_digits(20))
 
 
 @pytest.mark.parametrize("name", ["x_train", "y_train", "x_val", "x_test"])
