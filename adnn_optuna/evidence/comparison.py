@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
@@ -42,17 +43,14 @@ class ComparisonFacts:
     like: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.results or not self.seeds:
-            raise WrongValueError("A comparison needs at least one arm and one seed.")
+        if not self.seeds or {*map(len, self.results.values())} != {len(self.seeds)}:
+            raise WrongValueError(
+                "A comparison needs at least one arm and one seed, and of each arm a result for "
+                "each seed, in their order."
+            )
         if not self.is_of_function:
             check_equivalence(self.equivalence)
-        for label, runs in self.results.items():
-            if len(runs) != len(self.seeds):
-                raise WrongValueError(
-                    f"The arm {label!r} has {len(runs)} results for {len(self.seeds)} seeds; give "
-                    "one for each seed, in their order."
-                )
-        self._check_arms_are_alike()
+        self._check_are_alike()
         declared = tuple(self.declaration["seeds"])
         if declared[: len(self.seeds)] != self.seeds:
             raise WrongValueError(
@@ -61,26 +59,21 @@ class ComparisonFacts:
                 "afterwards prove nothing: give all, in that order."
             )
 
-    def _check_arms_are_alike(self) -> None:
+    def _check_are_alike(self) -> None:
         """Refuse results that differ in more than how they were searched for."""
-        first_label, [first, *_] = next(iter(self.results.items()))
-        of_first: dict[str, object] = {}
+        first_label, first = next(iter(self.results)), self.any_record
+        config = first.attrs.get(stored.CONFIG, {})
         for label, runs in self.results.items():
             for seed, run in zip(self.seeds, runs, strict=True):
-                where = f"The result of {label!r} for seed {seed}"
-                if config := run.attrs.get(stored.CONFIG):
-                    if config["seed"] != seed:
-                        raise WrongValueError(
-                            f"{where} is of seed {config['seed']}; give all arms' results in the "
-                            "order of the seeds."
-                        )
-                    compared = {k: v for k, v in config.items() if k not in ("seed", "space")}
-                    of_first = of_first or compared
-                    if differences := config_differences(of_first, compared):
-                        raise WrongValueError(
-                            f"{where} is of another objective than the first one "
-                            f"({in_words(differences)}); compare what was trained alike."
-                        )
+                # A control that is the user's own objective has no configuration.
+                of_run = run.attrs.get(stored.CONFIG, {})
+                alike = {**config, "seed": seed, "space": of_run.get("space")}
+                if of_run and (differences := config_differences(alike, of_run)):
+                    raise WrongValueError(
+                        f"The result of {label!r} for seed {seed} is of another objective or seed "
+                        f"than the first one ({in_words(differences)}); compare what was trained "
+                        "alike, with all results in the order of the seeds."
+                    )
                 for name, limit in first.budget.items():
                     if run.budget.get(name, limit) != limit:
                         raise WrongValueError(
@@ -96,10 +89,7 @@ class ComparisonFacts:
 
     @property
     def restarts(self) -> str | None:
-        """The label of the random restarts, :obj:`None` if a stored comparison has none.
-
-        Of a function it is that of random search, which others may bear another name of.
-        """
+        """The label of the random restarts, of a function of random search; if there are any."""
         found = [label for label, runs in self.results.items() if runs[0].is_restart]
         return stored.RANDOM if stored.RANDOM in found else next(iter(found), None)
 
@@ -121,8 +111,8 @@ class ComparisonFacts:
     @property
     def study_name(self) -> str:
         """What the names of its studies begin with."""
-        label, [first, *_] = next(iter(self.results.items()))
-        return first.study.study_name.removesuffix(f"/{label}/seed={self.seeds[0]}")
+        suffix = f"/{next(iter(self.results))}/seed={self.seeds[0]}"
+        return self.any_record.study.study_name.removesuffix(suffix)
 
     @property
     def is_of_function(self) -> bool:
@@ -145,9 +135,8 @@ class ComparisonFacts:
     @functools.cached_property
     def n_done(self) -> int:
         """The number of seeds whose runs have all ended and were tested."""
-        return sum(
-            all(runs[i].is_over for runs in self.results.values()) for i in range(len(self.seeds))
-        )
+        of_seeds = zip(*self.results.values(), strict=True)
+        return sum(all(run.is_over for run in of_seed) for of_seed in of_seeds)
 
     @property
     def is_complete(self) -> bool:
@@ -207,15 +196,12 @@ class ComparisonFacts:
         """The claims: each searcher against luck and greedy against annealing; all on controls."""
         restarts = [self.restarts] if self.restarts is not None else []
         arms = [label for label in self.searchers if label not in restarts]
-        rivals = [
-            arm
-            for arm in arms
-            if self.results[arm][0].searcher in (stored.GREEDY, stored.ANNEALING)
-        ]
         of_searchers = [(arm, restart) for arm in arms for restart in restarts]
         if self.is_of_function:
             return of_searchers, []
-        if len({self.results[arm][0].searcher for arm in rivals}) == len(rivals) == 2:
+        names = {arm: self.results[arm][0].searcher for arm in arms}
+        rivals = [arm for arm in arms if names[arm] in (stored.GREEDY, stored.ANNEALING)]
+        if len({names[arm] for arm in rivals}) == len(rivals) == 2:
             of_searchers.append((rivals[0], rivals[1]))
         return of_searchers, [(arm, c) for arm in (*arms, *restarts) for c in self.controls]
 
@@ -233,25 +219,18 @@ class ComparisonFacts:
     def paired_differences(self) -> list[PairedDifference]:
         """The statistics behind :meth:`differences`: from these come all tables and sentences."""
         of_searchers, of_controls = self.families
-        n_claims = self.n_claims
         # Restarts and controls come last: all others are compared with them.
         labels = sorted(self.searchers, key=lambda label: label == self.restarts)
         values = {
             label: [run.score for run in self.results[label]]
             for label in (*labels, *self.controls)
         }
-        compared = functools.partial(
-            paired.paired_differences,
-            equivalence=self.equivalence,
-            looks_again=self.looks_again,
-            names=[f"seed {seed}" for seed in self.seeds],
-        )
         searched = {label: values[label] for label in labels}
-        rows = compared(searched, claims=of_searchers, n_claims=n_claims["searchers"])
+        rows = self._compared(searched, self.n_claims["searchers"], claims=of_searchers)
         if of_controls:
-            others = compared(values, claims=of_controls, n_claims=n_claims["controls"])
+            others = self._compared(values, self.n_claims["controls"], claims=of_controls)
             rows += [row for row in others if row.verdict is not None]
-        return self._decided(rows)
+        return rows
 
     @functools.cached_property
     def repeats(self) -> list[PairedDifference]:
@@ -262,19 +241,28 @@ class ComparisonFacts:
         """
         gains = {label: [run.repeated for run in runs] for label, runs in self.results.items()}
         asked = {label: of_arm for label, of_arm in gains.items() if math.isfinite(of_arm[0])}
-        declared = [name for name in self.declaration["arms"].values() if may_repeat(name)]
+        n_declared = sum(map(may_repeat, self.declaration["arms"].values()))
         rows = []
         for label, of_arm in asked.items():
-            rows += paired.paired_differences(
-                {label: of_arm, UNMOVED: [0.0] * len(of_arm)},
-                equivalence=self.equivalence,
-                n_claims=max(len(asked), len(declared)),
-                looks_again=self.looks_again,
-            )
-        return self._decided(rows)
+            values = {label: of_arm, UNMOVED: [0.0] * len(of_arm)}
+            rows += self._compared(values, max(len(asked), n_declared))
+        return rows
 
-    def _decided(self, rows: list[PairedDifference]) -> list[PairedDifference]:
-        """Return differences as they are; undecided where planned seeds are missing."""
+    def _compared(
+        self,
+        values: Mapping[str, Sequence[float]],
+        n_claims: int,
+        claims: Sequence[tuple[str, str]] | None = None,
+    ) -> list[PairedDifference]:
+        """Return differences; undecided where planned seeds are missing."""
+        rows = paired.paired_differences(
+            values,
+            equivalence=self.equivalence,
+            claims=claims,
+            n_claims=n_claims,
+            looks_again=self.looks_again,
+            names=[f"seed {seed}" for seed in self.seeds],
+        )
         n_seeds = len(self.declaration["seeds"])
         if not self.looks_again and (missing := n_seeds - self.n_done):
             return undecided(rows, f"{missing} of {n_seeds} planned seeds are missing")
@@ -295,22 +283,20 @@ class ComparisonFacts:
 
         One that were chosen by the test accuracy would be too good by chance.
         """
-
-        def mean(label: str) -> tuple[bool, float]:
-            """Return what is best where it is largest; one that is not known is below all."""
-            best = fmean(run.best_value for run in self.results[label])
-            return math.isfinite(best), self.any_record.improvement(best, 0.0)
-
-        return max(self.controls, key=mean, default=None)
+        improvement = self.any_record.improvement
+        means = {
+            label: improvement(fmean(run.best_value for run in runs), 0.0)
+            for label, runs in self.controls.items()
+        }
+        # One that is not known is below all.
+        rank = {label: (math.isfinite(mean), mean) for label, mean in means.items()}
+        return max(rank, key=lambda label: rank[label], default=None)
 
     def seed_plan(self, gain: float) -> SeedPlanFacts:
         """Return how many seeds it takes to show a gain, from these seeds as a pilot."""
+        scores = {label: [run.score for run in runs] for label, runs in self.results.items()}
         pairs = [
-            [
-                difference
-                for one, two in zip(self.results[arm], self.results[other], strict=True)
-                if math.isfinite(difference := one.score - two.score)
-            ]
+            [d for d in map(operator.sub, scores[arm], scores[other]) if math.isfinite(d)]
             for arm, other in self.families[0]
         ]
         if not pairs:

@@ -67,22 +67,19 @@ def declared(
 ) -> Declaration:
     """Return what a comparison is declared to be, with what it was declared to be before.
 
-    Warn where its seeds cannot decide anything, whatever comes of them. It ``looks_again`` if it
-    is to stop once all is decided; ``n_claims`` are the numbers of claims of each family, by what
-    they are about, and ``arms`` the names of what it compares, by their labels.
-
-    Raises:
-        ValueError: If it was declared with other seeds.
+    Warn where its seeds cannot decide anything, whatever comes of them. ``n_claims`` are the
+    numbers of claims of each family, by what they are about, and ``arms`` the names of what it
+    compares, by their labels.
     """
     before = before or planned(())
-    known, more_arms = before["seeds"], [*arms.keys() - before["arms"].keys()]
+    known, has_more_arms = before["seeds"], not arms.keys() <= before["arms"].keys()
     is_shorter = len(seeds) < len(known) and not before["looks_again"]
     if is_shorter or any(a != b for a, b in zip(seeds, known, strict=False)):
         raise WrongValueError(
             f"The comparison {study_name!r} was declared with the {len(known)} seeds "
             f"{seeds_in_words(known)}; give these in this order, or these and more."
         )
-    has_more = bool(known) and (len(known) < len(seeds) or bool(more_arms))
+    has_more = bool(known) and (len(known) < len(seeds) or has_more_arms)
     looks_again = looks_again or before["looks_again"] or has_more
     if known and looks_again and not before["looks_again"]:
         logger.warning(

@@ -46,7 +46,7 @@ class TestWhatCannotBeCompared:
 
     def test_arms_of_unequal_length(self) -> None:
         arms = {"greedy": runs("greedy", [0, 1]), "random_restart": runs("random_restart", [0])}
-        with pytest.raises(ValueError, match="'random_restart' has 1 results for 2 seeds"):
+        with pytest.raises(ValueError, match="of each arm a result for each seed, in their order"):
             Comparison(arms, (0, 1))
 
     def test_other_seeds(self) -> None:
@@ -54,7 +54,7 @@ class TestWhatCannotBeCompared:
             "greedy": runs("greedy", [0, 1]),
             "random_restart": runs("random_restart", [1, 0]),
         }
-        with pytest.raises(ValueError, match="'random_restart' for seed 0 is of seed 1"):
+        with pytest.raises(ValueError, match=r"'random_restart' for seed 0 .*seed is 1, was 0"):
             Comparison(arms, (0, 1))
 
     @pytest.mark.parametrize(
@@ -103,18 +103,8 @@ class TestWhatCannotBeCompared:
                 Comparison(results, tuple(range(n_seeds)), **declared)
 
         greedy, restarts = runs("greedy", range(2)), runs("random_restart", range(2))
-        refused({"a": []}, "A comparison needs at least one arm and one seed.", n_seeds=0)
-        refused(
-            {"a": greedy, "b": restarts[:1]},
-            "The arm 'b' has 1 results for 2 seeds; give one for each seed, in their order.",
-            n_seeds=2,
-        )
-        refused(
-            {"a": greedy, "b": restarts[::-1]},
-            "The result of 'b' for seed 0 is of seed 1; give all arms' results in the order of",
-            "the seeds.",
-            n_seeds=2,
-        )
+        needed = "A comparison needs at least one arm and one seed, and of each arm a result for"
+        refused({"a": []}, needed, "each seed, in their order.", n_seeds=0)
         refused(
             {
                 "a": greedy,
@@ -126,8 +116,9 @@ class TestWhatCannotBeCompared:
         )
         refused(
             {"a": greedy[:1], "b": [changed(restarts[0], "adnn:config", metric="val_loss")]},
-            "The result of 'b' for seed 0 is of another objective than the first one (metric is",
-            "'val_loss', was 'val_accuracy'); compare what was trained alike.",
+            "The result of 'b' for seed 0 is of another objective or seed than the first one",
+            "(metric is 'val_loss', was 'val_accuracy'); compare what was trained alike, with all",
+            "results in the order of the seeds.",
         )
         refused(
             {"a": greedy[:1]},
