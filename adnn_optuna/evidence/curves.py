@@ -1,16 +1,20 @@
-"""Curves of searches, as numbers: what figures draw and sentences quote."""
+"""Curves and places of searches, as numbers: what figures draw and sentences quote."""
 
 import itertools
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from optuna.exceptions import ExperimentalWarning
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.samplers._trials import check_attributes
+
+_FEWEST_TRIALS = 10  # Of fewer, nothing tells which parameters matter.
 
 
 class Curve(NamedTuple):
@@ -41,13 +45,15 @@ def gains_so_far(record: SearchRecord) -> list[float]:
     return [gain if math.isfinite(gain) else 0.0 for gain in itertools.accumulate(gains, max)]
 
 
-def values_so_far(record: SearchRecord) -> list[float]:
+def _values_so_far(record: SearchRecord) -> list[float]:
     """Return the best value of a function after each trial; NaN while there is none."""
-    signed = {n: record.improvement(value, 0.0) for n, value in record.valued}
-    sign = record.improvement(1.0, 0.0)
-    found = (signed.get(trial.number, -math.inf) for trial in record.done_trials)
-    bests = itertools.accumulate(found, max)
-    return [sign * best if math.isfinite(best) else math.nan for best in bests]
+    values, bests, best = dict(record.valued), [], math.nan
+    for trial in record.done_trials:
+        value = values.get(trial.number, math.nan)
+        if record.improvement(value, best) > 0 or math.isnan(best):
+            best = value
+        bests.append(best)
+    return bests
 
 
 def best_against_trials(runs: Sequence[SearchRecord]) -> Curve:
@@ -55,11 +61,10 @@ def best_against_trials(runs: Sequence[SearchRecord]) -> Curve:
 
     A run that ended early keeps its last one.
     """
-    of_run = (values_so_far(run) if run.is_of_function else gains_so_far(run) for run in runs)
+    of_run = (_values_so_far(run) if run.is_of_function else gains_so_far(run) for run in runs)
     curves = [curve for curve in of_run if curve]
     n = max(map(len, curves), default=0)
-    longest = [[*curve, *[curve[-1]] * (n - len(curve))] for curve in curves]
-    return _mean_curve(longest)
+    return _mean_curve([[*curve, *[curve[-1]] * (n - len(curve))] for curve in curves])
 
 
 def best_by_epochs(record: SearchRecord) -> dict[int, float]:
@@ -68,7 +73,6 @@ def best_by_epochs(record: SearchRecord) -> dict[int, float]:
     epochs, n_trained = config.get("training", {}).get("epochs", 1), 0
     best, curve = math.nan, {}
     for trial in record.done_trials:
-        check_attributes(record.study, trial)
         trained = trial.user_attrs.get(stored.TRAINED, {})
         n_epochs = max(trained.get("epochs", epochs), 1)
         values = {n_epochs - 1: trial.value}
@@ -183,3 +187,21 @@ def gain_over_draws(runs: Sequence[SearchRecord], control: Sequence[SearchRecord
         if restarts.values and math.isfinite(run.best_value)
     ]
     return float(np.mean(gains)) if gains else math.nan
+
+
+def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
+    """Return one or two parameters of which the trials have several values, and these trials.
+
+    Of more, it returns the two that matter most for being among the best tenth, by PED-ANOVA
+    (Watanabe et al. 2023, IJCAI). Trials without a finite value are left out.
+    """
+    values = dict(record.valued)
+    trials = [trial for trial in record.done_trials if trial.number in values]
+    names = sorted(set.intersection(*(set(t.params) for t in trials)) if trials else ())
+    names = [n for n in names if len({str(trial.params[n]) for trial in trials}) > 1]
+    if len(names) > 2 and len(trials) >= _FEWEST_TRIALS:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            evaluator = PedAnovaImportanceEvaluator()
+            names = [*get_param_importances(record.study, evaluator=evaluator, params=names)]
+    return names[:2], trials

@@ -8,7 +8,7 @@ import optuna
 from stored_studies import store_study
 
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.places import places_of
+from adnn_optuna.evidence.curves import places_of
 from adnn_optuna.plots._winner import plot_places
 
 
