@@ -20,26 +20,19 @@ class Number(NamedTuple):
     scores on its page (``scores``), a comparison's means as they print (``means``) and, with more
     room, on its page (``means page``), those of a comparison of a function (``function``), and the
     table of every run (``runs``).
-
-    Attributes:
-        name: Its column in data frames; one with ``gain`` in it is shown with its sign.
-        metric: The attribute that names the metric that it is a value of; empty of a count.
-        part: Which part of the line of its metric it is; empty where it has its own line.
-        heading: What it is called above columns, in one line or two: ``{metric}`` is what the
-            search selected by, ``{score}`` that of the test set, ``{unit}`` the unit.
-        shown: Where it is shown.
-        of: What returns it, of a run and the mean ``baseline`` and ``test_baseline`` of all runs
-            of its searcher; by default the run's attribute of its name.
-        counted: How it is shown without a metric.
     """
 
-    name: str
-    metric: str
-    part: str
+    name: str  # Its column in data frames; one with ``gain`` in it is shown with its sign.
+    metric: str  # The attribute that names the metric that it is a value of; empty of a count.
+    part: str  # Which part of the line of its metric it is; empty where it has its own line.
+    # Above columns, in one line or two: {metric} is what the search selected by, {score} that of
+    # the test set, {unit} the unit.
     heading: str
-    shown: Sequence[str]
+    shown: Sequence[str]  # Where it is shown.
+    # What returns it, of a run and the mean baseline and test_baseline of all runs of its
+    # searcher; by default the run's attribute of its name.
     of: Callable[[SearchRecord, Mapping[str, float]], float] | None = None
-    counted: Unit = COUNT
+    counted: Unit = COUNT  # How it is shown without a metric.
 
     @property
     def is_gain(self) -> bool:
@@ -109,8 +102,10 @@ NUMBERS = (
 
 def numbers_of(runs: Sequence[SearchRecord]) -> list[dict[str, float]]:
     """Return all numbers of each run of a searcher, by their names."""
-    baselines = {n: [getattr(run, n) for run in runs] for n in ("baseline", "test_baseline")}
-    means = {name: _mean(values) for name, values in baselines.items()}
+    means = {}
+    for name in ("baseline", "test_baseline"):
+        known = [value for run in runs if math.isfinite(value := getattr(run, name))]
+        means[name] = fmean(known) if known else math.nan
     return [
         {n.name: n.of(run, means) if n.of else getattr(run, n.name) for n in NUMBERS}
         for run in runs
@@ -126,8 +121,3 @@ def unit_of_search(record: SearchRecord) -> Unit:
 def _confirmed(record: SearchRecord, name: str) -> float:
     facts = confirmation_of(record)
     return math.nan if facts is None else float(getattr(facts, name).value)
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return fmean(known) if known else math.nan
