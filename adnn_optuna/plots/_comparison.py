@@ -17,7 +17,7 @@ from adnn_optuna.evidence import curves
 def plot_gain(study: style.Source) -> go.Figure:
     """Plot each trial's gain over the baseline, and the best gain so far."""
     [record] = records_of(study)
-    unit = unit_of(record.metric)
+    unit, seed = unit_of(record.metric), style.seed_of(record)
     y_title = unit.heading(f"Gain in {record.metric}", is_gain=True)
     figure = style.new_figure("Gain against trials", "Trial", y_title)
     if record.gains:
@@ -28,7 +28,6 @@ def plot_gain(study: style.Source) -> go.Figure:
         name = "trial (▽ far below)" if below.any() else "trial"
         shown = np.maximum(gains, floor).tolist()
         points = style.dots(record.gains, shown, style.COLORS[0], name, **look)
-        seed = style.seed_of(record)
         style.hover(points, [f"{seed}trial {n}: {unit.gain(g)}" for n, g in record.gains.items()])
         numbers = [trial.number for trial in record.done_trials]
         best = [unit.scale * gain for gain in curves.gains_so_far(record)]
@@ -44,10 +43,10 @@ def plot_best_against_trials(runs: style.Runs) -> go.Figure:
     """
     arms, metric, unit = style.arms_of(runs)
     n_seeds = max((len(records) for *_, records in arms), default=0)
-    is_of_function = any(record.is_of_function for *_, records in arms for record in records)
-    what = "value so far" if is_of_function else "gain"
+    what, y_title = "gain", unit.heading(f"Gain in {metric}", is_gain=True)
+    if any(record.is_of_function for *_, records in arms for record in records):
+        what, y_title = "value so far", "Best value"
     title = f"Best {what} against trials, mean ± sd of {n_seeds} seeds"
-    y_title = "Best value" if is_of_function else unit.heading(f"Gain in {metric}", is_gain=True)
     figure = style.new_figure(title, "Trial", y_title)
     for label, color, records in arms:
         curve = curves.best_against_trials(records)
@@ -101,50 +100,36 @@ def plot_by_seed(
     per: str = "seed",
     names: Sequence[str] = (),
 ) -> go.Figure:
-    """Plot scores of several arms, with a line for each seed.
+    """Plot scores of several arms by their labels, with a line for each seed.
 
-    Args:
-        values: The scores of each arm by its label, in the same order of seeds.
-        score: What they are.
-        addition: What else the figure's title says of them.
-        colors: The arms' colors, which begin again after the last one.
-        unit: How they are shown.
-        per: What the scores of all arms are of, in the same order; empty if they are not paired.
-        names: What each score is of, such as "seed 3"; their numbers if none are given.
+    They are in the same order, ``per`` seed or what else pairs them, if anything does, of which
+    ``names`` are the names. Colors begin again after the last one.
     """
     by = f" by {per}" if per else ""
     title = f"{score[:1].upper()}{score[1:]}{by}{addition}"
     figure = style.new_figure(title, unit.heading(score), "")
-    tables = [unit.scale * np.asarray(of_arm, dtype=float) for of_arm in values.values()]
-    if any(np.isfinite(table).any() for table in tables):
-        rows = [[v if np.isfinite(v) else None for v in table.tolist()] for table in tables]
-        for of_seed in zip(*rows, strict=True) if per else ():
-            trace = style.line(of_seed, range(len(rows)), style.CONTROL_COLOR, "", width=1)
-            figure.add_trace(trace.update(opacity=0.35, hoverinfo="skip", showlegend=False))
-        look = {"boxpoints": "all", "jitter": 0.3, "pointpos": 0, "boxmean": True, "width": 0.45}
-        look |= {"marker_size": 6, "line_width": 1.5, "showlegend": False}
-        look["orientation"] = "h"
-        arms = zip(rows, values, itertools.cycle(colors), strict=False)
-        for i, (row, name, color) in enumerate(arms):
-            box = {"x": row, "y": [i] * len(row), "name": style.shown(name), **look}
-            said = [
-                f"{name}, {of}: {unit.value(math.nan if value is None else value / unit.scale)}"
-                for of, value in zip(names or range(len(row)), row, strict=False)
-            ]
-            trace = go.Box(marker_color=color, hoveron="points", **box)
-            figure.add_trace(style.hover(trace, said))
-        style.label_rows(figure, values)
-    return figure
+    if not any(map(math.isfinite, itertools.chain(*values.values()))):
+        return figure
+    rows = [
+        [unit.scale * v if math.isfinite(v) else None for v in of_arm]
+        for of_arm in values.values()
+    ]
+    for of_seed in zip(*rows, strict=True) if per else ():
+        trace = style.line(of_seed, range(len(rows)), style.CONTROL_COLOR, "", width=1)
+        figure.add_trace(trace.update(opacity=0.35, hoverinfo="skip", showlegend=False))
+    look = {"boxpoints": "all", "jitter": 0.3, "pointpos": 0, "boxmean": True, "width": 0.45}
+    look |= {"marker_size": 6, "line_width": 1.5, "showlegend": False, "orientation": "h"}
+    of_arms = zip(values.items(), rows, itertools.cycle(colors), strict=False)
+    for i, ((label, of_arm), row, color) in enumerate(of_arms):
+        box = go.Box(x=row, y=[i] * len(row), name=style.shown(label), **look)
+        of_each = zip(names or range(len(row)), of_arm, strict=False)
+        said = [f"{label}, {of}: {unit.value(value)}" for of, value in of_each]
+        figure.add_trace(style.hover(box.update(marker_color=color, hoveron="points"), said))
+    return style.label_rows(figure, values)
 
 
 def plot_power(curves: Mapping[str, Mapping[int, float]], title: str, target: float) -> go.Figure:
-    """Plot the power of a comparison against its number of seeds.
-
-    Args:
-        curves: For each way of comparing, by its name, its power by the number of seeds.
-        title: The figure's title.
-        target: The power that is planned for, a dotted line.
-    """
+    """Plot the power of each way of comparing against its seeds, and that which is planned for."""
     figure = style.new_figure(title, "Seeds", "Power [%]")
     for (name, curve), color in zip(curves.items(), style.COLORS, strict=False):
         power = [round(100 * value, 2) for value in curve.values()]
@@ -179,23 +164,19 @@ def plot_accuracy_distribution(study: style.Sources) -> go.Figure:
     title = unit.heading(metric)
     figure = style.new_figure("The same network, other random numbers", title, "Initialisations")
     if (draws := curves.draws_of(records)) is not None:
-        values, edges = unit.bare, unit.scale * draws.edges
+        edges, told = unit.scale * draws.edges, (draws.mean, draws.sd, *draws.edges[[0, -1]])
+        name = "{} initialisations: {} ± {}, {} to {}".format(draws.n, *map(unit.bare.value, told))
         figure.add_bar(
             x=((edges[1:] + edges[:-1]) / 2).tolist(),
             y=draws.counts.tolist(),
             width=np.diff(edges).tolist(),
             marker={"color": style.CONTROL_COLOR, "opacity": 0.75, "line": {"width": 0}},
-            name=style.shown(
-                f"{draws.n} initialisations: {values.value(draws.mean)} ± "
-                f"{values.value(draws.sd)}, {values.value(draws.edges[0])} to "
-                f"{values.value(draws.edges[-1])}"
-            ),
+            name=style.shown(name),
         )
-        baselines = curves.baselines_of(records)
-        xs = [unit.scale * baseline for baseline in baselines]
-        ys = [-0.03 * float(draws.counts.max())] * len(baselines)
+        xs = [unit.scale * baseline for baseline in curves.baselines_of(records)]
+        ys = [-0.03 * float(draws.counts.max())] * len(xs)
         tick: Any = {"symbol": "line-ns-open", "size": 12, "line_width": 2}
-        name = f"the baseline{'s' if len(baselines) > 1 else ''} of the searches"
+        name = f"the baseline{'s' if len(xs) > 1 else ''} of the searches"
         figure.add_trace(style.dots(xs, ys, style.COLORS[0], name, **tick))
     return style.say_if_empty(figure.update_layout(bargap=0), "No network was trained.")
 
