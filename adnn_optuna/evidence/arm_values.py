@@ -13,16 +13,8 @@ from scipy import stats
 
 from adnn_optuna._units import PLAIN, Unit, unit_of
 from adnn_optuna.engine.evaluations import Evaluation, Findings
-from adnn_optuna.evidence.paired_differences import (
-    ALPHA,
-    DECIMALS,
-    PairedDifference,
-    differences_table,
-    paired_differences,
-    size_of,
-    undecided,
-    verdict_of,
-)
+from adnn_optuna.evidence import paired_differences as paired
+from adnn_optuna.evidence.paired_differences import ALPHA, PairedDifference, size_of, verdict_of
 
 VALUE = "value"  # What is measured, where nothing else is known of it.
 
@@ -108,7 +100,7 @@ class ArmValues:
             A data frame with the index :attr:`arm`, ``other`` and the columns of
             :meth:`Comparison.differences`.
         """
-        return differences_table(self.paired_differences, self.arm)
+        return paired.differences_table(self.paired_differences, self.arm)
 
 
 def unit_of_values(
@@ -146,7 +138,7 @@ class ValueComparisonFacts(ArmValues):
         better = {label: [sign * v for v in values] for label, values in self.values.items()}
         if self.is_paired:
             names = [f"{self.per} {name}" for name in self.names]
-            rows = paired_differences(
+            rows = paired.paired_differences(
                 better, equivalence=self.equivalence, looks_again=self.looks_again, names=names
             )
         else:
@@ -159,19 +151,17 @@ def unpaired_differences(
 ) -> list[PairedDifference]:
     """Compare each two arms whose finite values have nothing to do with each other.
 
-    The intervals are those of Welch (1947), Biometrika 34:28-35, at level 1 - ``ALPHA`` / m for m
-    pairs of arms. They hold for numbers of values that were planned, and for means: of values of a
-    normal distribution exactly, of many others about. ``n_pairs`` is the number of values of the
-    arm that has fewer, and the superiority, without an interval, of all pairs of their values.
+    The intervals, of means, are those of Welch (1947), Biometrika 34:28-35, for planned numbers of
+    values; ``n_pairs`` is the smaller one. The superiority is of all pairs of their values.
     """
     pairs = list(itertools.combinations(values, 2))
     rows = []
     for arm, other in pairs:
         one, two = (np.asarray(values[label], dtype=np.float64) for label in (arm, other))
         low, high, reason, mean = -math.inf, math.inf, "", float(one.mean() - two.mean())
-        if min(len(one), len(two)) < 2:
+        if (n_pairs := min(len(one), len(two))) < 2:
             reason = "with one value nothing is known of how much they vary"
-        elif all(np.ptp(of) <= size_of(of) * 10.0**-DECIMALS for of in (one, two)):
+        elif all(np.ptp(of) <= size_of(of) * 10.0**-paired.DECIMALS for of in (one, two)):
             reason = "neither arm's values vary, so these do not tell how much others would"
         else:
             size = size_of(np.concatenate([one, two]))
@@ -184,7 +174,7 @@ def unpaired_differences(
         ordered = np.sort(two)  # All pairs of many values would not fit into memory.
         places = [np.searchsorted(ordered, one, side) for side in ("left", "right")]
         superiority = (float(np.mean(places) / len(two)), math.nan, math.nan)
-        numbers = (min(len(one), len(two)), mean, low, high, *superiority)
+        numbers = (n_pairs, mean, low, high, *superiority)
         verdict = verdict_of(low, high, equivalence)
         rows.append(PairedDifference(arm, other, *numbers, verdict, reason))
     return rows
@@ -214,7 +204,7 @@ class ModelComparisonFacts(Findings, ArmValues):
             label: [self.evaluations[i, seed] for seed in self.seeds[:n_done]]
             for i, label in enumerate(self.labels)
         }
-        rows = paired_differences(
+        rows = paired.paired_differences(
             self.values,
             equivalence=self.equivalence,
             looks_again=self.looks_again,
@@ -226,8 +216,8 @@ class ModelComparisonFacts(Findings, ArmValues):
         elif self.looks_again:
             left = left[:1]
         elif left:
-            reason = f"{len(left)} of {len(self.seeds)} planned seeds are missing"
-            rows = undecided(rows, reason)
+            said = f"{len(left)} of {len(self.seeds)} planned seeds are missing"
+            rows = paired.undecided(rows, said)
         self.paired_differences = self.on_these_rows = rows
         if self.draws_test_set:
             self.paired_differences = self._for_new_data()
@@ -238,14 +228,13 @@ class ModelComparisonFacts(Findings, ArmValues):
     def _for_new_data(self) -> list[PairedDifference]:
         """Return the differences with verdicts on new data, as the splits of one data set overlap.
 
-        Two equal models differ on these rows; their interval must not be looked at before its end.
         It is Student's t with the correction of Nadeau and Bengio (2003), Machine Learning
-        52:239-281, and NaN where a value is missing.
+        52:239-281, at the planned number of seeds; NaN where a value is missing.
         """
         rows, most, judged = self.on_these_rows, self.unit.largest, []
         if self.looks_again:
             said = "for new data it is read once, at a planned number of seeds, and not in between"
-            return undecided(rows, said)
+            return paired.undecided(rows, said)
         if any(math.isinf(row.low) for row in rows):
             return rows
         for row in rows:

@@ -19,14 +19,9 @@ from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence import paired_differences as paired
 from adnn_optuna.evidence.arm_values import unit_of_values
 from adnn_optuna.evidence.curves import seconds_under_way
-from adnn_optuna.evidence.declarations import n_claims_of, planned, seeds_in_words
+from adnn_optuna.evidence.declarations import n_claims_of, planned
 from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
-from adnn_optuna.evidence.paired_differences import (
-    EQUIVALENCE,
-    PairedDifference,
-    check_equivalence,
-    undecided,
-)
+from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.evidence.power import SeedPlanFacts, plan_seeds
 
 UNMOVED = "unmoved networks"  # What the winners of an arm are compared with on fresh seeds.
@@ -38,7 +33,7 @@ class ComparisonFacts:
 
     results: Mapping[str, Sequence[SearchRecord]] = dataclasses.field(repr=False)
     seeds: tuple[int, ...]
-    equivalence: float | None = EQUIVALENCE
+    equivalence: float | None = paired.EQUIVALENCE
     declared: Declaration | None = None
     like: tuple[str, ...] = ()
 
@@ -49,38 +44,30 @@ class ComparisonFacts:
                 "each seed, in their order."
             )
         if not self.is_of_function:
-            check_equivalence(self.equivalence)
-        self._check_are_alike()
-        declared = tuple(self.declaration["seeds"])
-        if declared[: len(self.seeds)] != self.seeds:
-            raise WrongValueError(
-                f"The seeds {seeds_in_words(self.seeds)} are not the first ones of those that the "
-                f"comparison was declared with, {seeds_in_words(declared)}; seeds that are chosen "
-                "afterwards prove nothing: give all, in that order."
-            )
-
-    def _check_are_alike(self) -> None:
-        """Refuse results that differ in more than how they were searched for."""
-        first_label, first = next(iter(self.results)), self.any_record
-        config = first.attrs.get(stored.CONFIG, {})
+            paired.check_equivalence(self.equivalence)
         for label, runs in self.results.items():
             for seed, run in zip(self.seeds, runs, strict=True):
-                # A control that is the user's own objective has no configuration.
-                of_run = run.attrs.get(stored.CONFIG, {})
-                alike = {**config, "seed": seed, "space": of_run.get("space")}
-                if of_run and (differences := config_differences(alike, of_run)):
-                    raise WrongValueError(
-                        f"The result of {label!r} for seed {seed} is of another objective or seed "
-                        f"than the first one ({in_words(differences)}); compare what was trained "
-                        "alike, with all results in the order of the seeds."
-                    )
-                for name, limit in first.budget.items():
-                    if run.budget.get(name, limit) != limit:
-                        raise WrongValueError(
-                            f"The arms have unequal budgets: {first_label!r} has {name} {limit}, "
-                            f"but {label!r} with seed {seed} has {run.budget[name]}; go on with "
-                            "compare until all have the same."
-                        )
+                self._check_is_alike(label, seed, run)
+
+    def _check_is_alike(self, label: str, seed: int, run: SearchRecord) -> None:
+        """Refuse a result that differs from the first in more than how it was searched for."""
+        first = self.any_record
+        # A control that is the user's own objective has no configuration.
+        if config := run.attrs.get(stored.CONFIG):
+            alike = {**first.attrs[stored.CONFIG], "seed": seed, "space": config["space"]}
+            if differences := config_differences(alike, config):
+                raise WrongValueError(
+                    f"The result of {label!r} for seed {seed} is of another objective or seed "
+                    f"than the first one ({in_words(differences)}); compare what was trained "
+                    "alike, with all results in the order of the seeds."
+                )
+        for name, limit in first.budget.items():
+            if run.budget.get(name, limit) != limit:
+                raise WrongValueError(
+                    f"The arms have unequal budgets: {next(iter(self.results))!r} has {name} "
+                    f"{limit}, but {label!r} with seed {seed} has {run.budget[name]}; go on with "
+                    "compare until all have the same."
+                )
 
     @functools.cached_property
     def declaration(self) -> Declaration:
@@ -153,12 +140,11 @@ class ComparisonFacts:
 
         Returns:
             A data frame with the index ``sampler``, the counts ``seeds`` and ``trials``, and the
-            means ``baseline``, ``best``, ``gain`` and ``gain_over_mean_baseline`` of the selection
-            metric, ``val_baseline``, ``val_best`` and ``val_gain`` of the validation accuracy,
-            ``test_baseline``, ``test_best``, ``test_gain`` and ``test_gain_over_mean_baseline`` of
-            the test accuracy (of a regression R²), each with its sample standard deviation in a
-            column ``…_std``; and the mean ``seconds`` of a run. Of a function, ``test_best`` is
-            what the best trial comes to afresh, and there are no baselines.
+            means of ``baseline``, ``best``, ``gain`` and ``gain_over_mean_baseline`` of the
+            selection metric, of those that begin with ``val_`` of the validation accuracy and with
+            ``test_`` of the test accuracy (of a regression R²), each with its sample standard
+            deviation in a column ``…_std``; and the mean ``seconds`` of a run. Of a function,
+            ``test_best`` is what the best trial comes to afresh, and there are no baselines.
         """
         rows = [
             {"sampler": label, **numbers}
@@ -185,9 +171,8 @@ class ComparisonFacts:
         Returns:
             A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
             runs), ``difference`` (mean accuracy of ``sampler`` minus ``other``, as a fraction),
-            ``low``, ``high``, ``superiority`` with its own ``superiority_low`` and ``_high``,
-            ``verdict`` and ``reason``, as in
-            :class:`~adnn_optuna.evidence.paired_differences.PairedDifference`.
+            ``low``, ``high``, ``superiority`` (the share of pairs in which the first is better)
+            with its own ``superiority_low`` and ``_high``, ``verdict`` and ``reason``.
         """
         return paired.differences_table(self.paired_differences, "sampler")
 
@@ -207,13 +192,11 @@ class ComparisonFacts:
 
     @property
     def n_claims(self) -> dict[str, int]:
-        """How many claims of each family share an error rate: all that were ever declared.
-
-        A family that shrinks after it was seen would be a choice by what was seen.
-        """
-        declared = n_claims_of(self.declaration["arms"])
-        made = zip(declared, map(len, self.families), strict=True)
-        return {what: max(n, declared[what]) for what, n in made}
+        """How many claims of each family share an error rate: all that were ever declared."""
+        # A family that shrinks after it was seen would be a choice by what was seen.
+        declared = n_claims_of(self.declaration["arms"]).items()
+        made = map(len, self.families)
+        return {what: max(n, m) for (what, n), m in zip(declared, made, strict=True)}
 
     @functools.cached_property
     def paired_differences(self) -> list[PairedDifference]:
@@ -234,19 +217,13 @@ class ComparisonFacts:
 
     @functools.cached_property
     def repeats(self) -> list[PairedDifference]:
-        """What each arm's winners gain over their unmoved networks, with one fresh seed a unit.
-
-        The units' gains are a family of claims of their own, of all arms that were ever declared.
-        Arms of which nothing is asked, or known, are left out.
-        """
+        """What each arm's winners gain over their unmoved networks, if that was tried."""
         gains = {label: [run.repeated for run in runs] for label, runs in self.results.items()}
         asked = {label: of_arm for label, of_arm in gains.items() if math.isfinite(of_arm[0])}
-        n_declared = sum(map(may_repeat, self.declaration["arms"].values()))
-        rows = []
-        for label, of_arm in asked.items():
-            values = {label: of_arm, UNMOVED: [0.0] * len(of_arm)}
-            rows += self._compared(values, max(len(asked), n_declared))
-        return rows
+        # A family of claims of their own, of all arms that were ever declared.
+        n_claims = max(len(asked), sum(map(may_repeat, self.declaration["arms"].values())))
+        pairs = ({arm: values, UNMOVED: [0.0] * len(values)} for arm, values in asked.items())
+        return [row for pair in pairs for row in self._compared(pair, n_claims)]
 
     def _compared(
         self,
@@ -265,7 +242,7 @@ class ComparisonFacts:
         )
         n_seeds = len(self.declaration["seeds"])
         if not self.looks_again and (missing := n_seeds - self.n_done):
-            return undecided(rows, f"{missing} of {n_seeds} planned seeds are missing")
+            return paired.undecided(rows, f"{missing} of {n_seeds} planned seeds are missing")
         return rows
 
     @property
@@ -279,18 +256,14 @@ class ComparisonFacts:
 
     @property
     def strongest_control(self) -> str | None:
-        """The control that is best by what was selected by, :obj:`None` if there is none.
+        """The control that is best by what was selected by; by the test it would be by chance."""
 
-        One that were chosen by the test accuracy would be too good by chance.
-        """
-        improvement = self.any_record.improvement
-        means = {
-            label: improvement(fmean(run.best_value for run in runs), 0.0)
-            for label, runs in self.controls.items()
-        }
-        # One that is not known is below all.
-        rank = {label: (math.isfinite(mean), mean) for label, mean in means.items()}
-        return max(rank, key=lambda label: rank[label], default=None)
+        def rank(label: str) -> tuple[bool, float]:
+            mean = fmean(run.best_value for run in self.results[label])
+            # One that is not known is below all.
+            return math.isfinite(mean), self.any_record.improvement(mean, 0.0)
+
+        return max(self.controls, key=rank, default=None)
 
     def seed_plan(self, gain: float) -> SeedPlanFacts:
         """Return how many seeds it takes to show a gain, from these seeds as a pilot."""

@@ -18,10 +18,7 @@ _FEWEST_TRIALS = 10  # Of fewer, nothing tells which parameters matter.
 
 
 class Curve(NamedTuple):
-    """The mean of several curves at the places ``x``, with their standard deviation.
-
-    It has no place where there was no curve, and no standard deviation of one.
-    """
+    """The mean of several curves at the places ``x``, with their standard deviation, if any."""
 
     x: Sequence[int]
     mean: np.ndarray
@@ -57,10 +54,7 @@ def _values_so_far(record: SearchRecord) -> list[float]:
 
 
 def best_against_trials(runs: Sequence[SearchRecord]) -> Curve:
-    """Return the best gain so far against trials, of a function the best value.
-
-    A run that ended early keeps its last one.
-    """
+    """Return the best gain, of a function the best value, so far; the last one of a short run."""
     of_run = (_values_so_far(run) if run.is_of_function else gains_so_far(run) for run in runs)
     curves = [curve for curve in of_run if curve]
     n = max(map(len, curves), default=0)
@@ -90,16 +84,13 @@ def best_by_epochs(record: SearchRecord) -> dict[int, float]:
 
 
 def best_against_compute(runs: Sequence[SearchRecord]) -> Curve:
-    """Return the best selection metric so far against the epochs trained.
-
-    It begins where all runs have a value; a run that ended early keeps its last one.
-    """
+    """Return the best selection metric so far by epochs trained, from where all runs have one."""
     curves = [curve for run in runs if (curve := best_by_epochs(run))]
-    x = sorted({epochs for curve in curves for epochs in curve})
-    x = [n for n in x if n >= max(min(curve) for curve in curves)]
-    return _mean_curve(
-        [[curve[max(k for k in curve if k <= n)] for n in x] for curve in curves], x
-    )
+    first = max((min(curve) for curve in curves), default=0)
+    x = sorted({epochs for curve in curves for epochs in curve if epochs >= first})
+    # A run that ended early keeps its last one.
+    longest = [[curve[max(k for k in curve if k <= n)] for n in x] for curve in curves]
+    return _mean_curve(longest, x)
 
 
 def gains_of_averages(runs: Sequence[SearchRecord]) -> Curve:
@@ -153,11 +144,9 @@ def baselines_of(records: Sequence[SearchRecord]) -> list[float]:
 
 
 def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
-    """Return the mean of the best of n of the values, for each n up to all of them.
-
-    It is the exact mean over all subsets: all n are among the i smallest of N values in C(i, n) of
-    C(N, n) subsets, which is i / N times (i - 1) / (N - 1) and so on, n times.
-    """
+    """Return the mean of the best of n of the values, over all subsets, for each n."""
+    # All n are among the i smallest of N values in C(i, n) of C(N, n) subsets, which is i / N
+    # times (i - 1) / (N - 1) and so on, n times.
     i, ordered = np.arange(len(values) + 1), np.sort(values)
     share, means = np.ones(len(i)), np.empty(len(values))
     for drawn in range(len(values)):  # One after the other, to spare memory.
@@ -177,10 +166,7 @@ def price_of_luck(control: Sequence[SearchRecord]) -> Curve:
 
 
 def gain_over_draws(runs: Sequence[SearchRecord], control: Sequence[SearchRecord]) -> float:
-    """Return by how much winners are better than the mean random restart of the same seed.
-
-    NaN where there is none. Seeds must come in the same order.
-    """
+    """Return by how much winners beat the mean random restart of their seed, in the same order."""
     gains = [
         run.improvement(run.best_value, float(np.mean(restarts.values)))
         for run, restarts in zip(runs, control, strict=False)
@@ -190,10 +176,10 @@ def gain_over_draws(runs: Sequence[SearchRecord], control: Sequence[SearchRecord
 
 
 def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
-    """Return one or two parameters of which the trials have several values, and these trials.
+    """Return up to two parameters that have several values, and the trials with a finite value.
 
-    Of more, it returns the two that matter most for being among the best tenth, by PED-ANOVA
-    (Watanabe et al. 2023, IJCAI). Trials without a finite value are left out.
+    Of more, the two that matter most for being among the best tenth, by PED-ANOVA (Watanabe et al.
+    2023, IJCAI).
     """
     values = dict(record.valued)
     trials = [trial for trial in record.done_trials if trial.number in values]

@@ -19,12 +19,9 @@ MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
 
 def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     """Return the seeds of a comparison as Python's integers; refuse what are none."""
-    try:
-        first = itertools.islice(seeds, MAX_SEEDS + 1)
-    except TypeError:
-        raise WrongTypeError(
-            f"seeds must be a sequence of whole numbers, but it is {seeds!r}."
-        ) from None
+    if not isinstance(seeds, Iterable):
+        raise WrongTypeError(f"seeds must be a sequence of whole numbers, but it is {seeds!r}.")
+    first = itertools.islice(seeds, MAX_SEEDS + 1)
     checked = tuple(as_integer("seed", seed, low=0) for seed in first)
     if len(checked) > MAX_SEEDS:
         raise WrongValueError(
@@ -67,9 +64,8 @@ def declared(
 ) -> Declaration:
     """Return what a comparison is declared to be, with what it was declared to be before.
 
-    Warn where its seeds cannot decide anything, whatever comes of them. ``n_claims`` are the
-    numbers of claims of each family, by what they are about, and ``arms`` the names of what it
-    compares, by their labels.
+    Warn where its seeds cannot decide anything. ``n_claims`` are the numbers of claims of each
+    family, by what they are about, and ``arms`` the names of what it compares, by their labels.
     """
     before = before or planned(())
     known, has_more_arms = before["seeds"], not arms.keys() <= before["arms"].keys()

@@ -19,8 +19,7 @@ from adnn_optuna.networks.network import Head
 class EnsembleFacts(Findings):
     """What networks come to together, see :class:`~adnn_optuna.Ensemble`.
 
-    ``evaluations`` are their test scores by seed, and ``predicted`` what they predict on the test
-    set of ``dataset``: probabilities, of a regression numbers, of shape (n, outputs). One that
+    ``predicted`` are probabilities, of a regression numbers, of shape (n, outputs); a network that
     diverged has none, and is left out.
     """
 

@@ -16,40 +16,29 @@ MOST = 12
 
 
 class Example(NamedTuple):
-    """A test example: its number, its label or targets, what both networks say, how it looks.
-
-    ``pixels`` are those of an image, float of shape (height, width) or (height, width, 3) in
-    [0, 1]; ``columns`` a row's values by their columns' names, before they were scaled.
-    """
+    """A test example: its number, its label or targets, what both networks say, how it looks."""
 
     number: int
     truth: Any
     unmoved: Any
     winner: Any
-    pixels: np.ndarray | None
-    columns: dict[str, Any]
+    pixels: np.ndarray | None  # Float of shape (height, width) or (height, width, 3) in [0, 1].
+    columns: dict[str, Any]  # A row's values by their columns' names, before they were scaled.
 
 
 class WinnerFacts(NamedTuple):
-    """The metrics of both networks after each epoch, and the test examples that changed the most.
-
-    Those that the winner is worse on and better on; none while the test set is closed.
-    """
+    """The metrics of both networks after each epoch, and the test examples that changed most."""
 
     unmoved: Sequence[Metrics]
     winner: Sequence[Metrics]
-    lost: Sequence[Example] = ()
+    lost: Sequence[Example] = ()  # None while the test set is closed.
     won: Sequence[Example] = ()
 
 
 def winner_facts(
     record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event
 ) -> WinnerFacts | None:
-    """Train a search's winner and its unmoved network once more, and look at each epoch.
-
-    Return nothing where there is no winner, or where that is an average of networks. If ``stop``
-    is set meanwhile, :exc:`KeyboardInterrupt` is raised.
-    """
+    """Train a winner, if it is one network, and the unmoved one again, and look at each epoch."""
     if record.best is None:
         return None
     objective = objective.as_trained(record.best)

@@ -15,11 +15,10 @@ from adnn_optuna.evidence.curves import seconds_under_way
 class Number(NamedTuple):
     """A number of a result, with all that is to be known of it.
 
-    All are in :meth:`Comparison.table`. The other places are what a search prints (``print``), the
-    three statements on fresh seeds that it prints and its page begins with (``statements``), the
-    scores on its page (``scores``), a comparison's means as they print (``means``) and, with more
-    room, on its page (``means page``), those of a comparison of a function (``function``), and the
-    table of every run (``runs``).
+    All are in :meth:`Comparison.table`. The other places are what a search prints (``print``, of
+    fresh seeds ``statements``), the scores on its page (``scores``), a comparison's means as they
+    print (``means``) and on its page (``means page``), those of a comparison of a function
+    (``function``), and the table of every run (``runs``).
     """
 
     name: str  # Its column in data frames; one with ``gain`` in it is shown with its sign.

@@ -11,13 +11,8 @@ from scipy import stats
 
 from adnn_optuna._checks import WrongValueError, check_positive
 from adnn_optuna._units import Unit
-from adnn_optuna.evidence.paired_differences import (
-    ALPHA,
-    DECIMALS,
-    e_process,
-    fewest_pairs,
-    size_of,
-)
+from adnn_optuna.evidence import paired_differences as paired
+from adnn_optuna.evidence.paired_differences import ALPHA
 
 POWER = 0.8
 _N_QUANTILES = 200  # Of the standard deviation that a pilot leaves possible.
@@ -52,9 +47,7 @@ def plan_seeds(
 
     A pilot of k pairs with the standard deviation s leaves every σ = s·sqrt((k - 1) / χ²) with
     χ² of k - 1 degrees of freedom possible, so the power is its mean over the quantiles of that.
-    With s alone a plan from few pairs falls short of what it promises. The standard deviation is
-    pooled over the claims, as the largest of several is so mostly by chance; as claims share arms,
-    it is taken for no surer than that of one of them.
+    s is pooled over the claims, but as these share arms, taken for no surer than that of one.
     """
     check_positive("gain", gain)
     k, m = min(map(len, differences)), len(differences)
@@ -65,8 +58,8 @@ def plan_seeds(
         )
     variances = []
     for of_claim in map(np.asarray, differences):
-        size = size_of(of_claim)  # Rounded so that equal ones are equal.
-        variances.append(((of_claim / size).round(DECIMALS) * size).var(ddof=1))
+        size = paired.size_of(of_claim)  # Rounded so that equal ones are equal.
+        variances.append(((of_claim / size).round(paired.DECIMALS) * size).var(ddof=1))
     sd = math.sqrt(np.average(variances, weights=[len(d) - 1 for d in differences]))
     if sd == 0:
         raise WrongValueError(
@@ -80,7 +73,7 @@ def plan_seeds(
     enough = np.flatnonzero(decided >= POWER)
     again = max(int(enough[0]) + 1, k) if len(enough) else None
     last = 2 * max(seeds, min(again or 0, 4 * seeds))
-    spaced = np.geomspace(fewest_pairs(m), last, 24).round().astype(int)
+    spaced = np.geomspace(paired.fewest_pairs(m), last, 24).round().astype(int)
     numbers = np.unique([*spaced, seeds]).tolist()
     return SeedPlanFacts(
         gain=gain,
@@ -119,7 +112,7 @@ def _planned_power(effects: np.ndarray, n: int, n_claims: int) -> float:
 
 def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
     power_of = functools.partial(_planned_power, effects, n_claims=n_claims)
-    low = high = fewest_pairs(n_claims)
+    low = high = paired.fewest_pairs(n_claims)
     while power_of(high) < POWER:
         low, high = high + 1, 2 * high
         if low > _MOST_SEEDS:
@@ -132,10 +125,7 @@ def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
 
 def _power_looking_again(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:
     """Return how often a centre of 0 is excluded by pair 1, 2, …, simulated."""
-    rng = np.random.default_rng(0)
-    is_decided = np.zeros(n_looks)
-    n_repeats = 5  # One after the other, to spare memory.
-    for _ in range(n_repeats):
-        e_values = e_process(rng.standard_normal((len(effects), n_looks)) + effects[:, np.newaxis])
-        is_decided += (np.maximum.accumulate(e_values, axis=1) >= threshold).mean(axis=0)
-    return is_decided / n_repeats
+    effects = np.tile(effects, 5)[:, np.newaxis]
+    noise = np.random.default_rng(0).standard_normal((len(effects), n_looks))
+    e_values = np.maximum.accumulate(paired.e_process(noise + effects), axis=1)
+    return np.asarray((e_values >= threshold).mean(axis=0))

@@ -14,9 +14,8 @@ Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5 %.
 def difference_interval(won: float, lost: float, n_images: float) -> tuple[float, float]:
     """Return the 95 % interval of the difference of two proportions of the same images.
 
-    Of these only the one network gets ``won`` right, only the other one ``lost``. It is the
-    adjusted Wald interval of Bonett and Price (2012), Journal of Educational and Behavioral
-    Statistics 37(4), 479-488.
+    Of these one network alone gets ``won`` right, the other ``lost``. It is that of Bonett and
+    Price (2012), Journal of Educational and Behavioral Statistics 37(4), 479-488.
     """
     p_won, p_lost = (won + 1) / (n_images + 2), (lost + 1) / (n_images + 2)
     difference = p_won - p_lost

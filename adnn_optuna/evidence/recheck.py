@@ -181,16 +181,13 @@ def _stored(trial: FrozenTrial) -> float:
 
 
 def mean_interval(values: Sequence[float], resolution: float) -> Estimate:
-    """Return the mean with Student's t interval of 95 %, infinite for one value, NaN for none.
-
-    Where all values are tied, but for rounding, it is as wide as the least difference that values
-    can have.
-    """
+    """Return the mean with Student's t interval of 95 %, infinite for one value, NaN for none."""
     if not values:
         return UNKNOWN
     if len(values) == 1:
         return Estimate(values[0], -math.inf, math.inf)
     mean, half = fmean(values), student_half_width(values, 0.0, 0.95)
+    # Of ties, but for rounding, it is as wide as the least difference that values can have.
     if max(values) - min(values) < resolution or not half:
         half = resolution / 2
     return Estimate(mean, mean - half, mean + half)
@@ -229,9 +226,8 @@ def chance_of_luck(
 ) -> float:
     """Return how likely the best of n such draws is that much better, or more, by luck alone.
 
-    Better than their ``"mean"``, or than ``"one"`` further draw, as a paper with a single training
-    before its search measures. Of ``files`` such searches, each with draws and a baseline of its
-    own, it is how likely at least one is.
+    Better than their ``"mean"``, or than ``"one"`` further draw, as a paper with one training
+    before its search measures; at least once in ``files`` such searches.
     """
     check_number("claimed", claimed)
     files = as_integer("files", files)

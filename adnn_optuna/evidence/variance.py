@@ -5,11 +5,10 @@ more. Half the mean squared difference is what that source does with all its int
 [1]), so the parts need not add up to the whole. Intervals of standard deviations are Bonett's [2],
 which hold for values that are not normal, too.
 
-[1] M. J. W. Jansen. Analysis of variance designs for model output. Computer Physics Communications
-117(1-2):35-43, 1999.
-
-[2] D. G. Bonett. Approximate confidence interval for standard deviation of nonnormal
-distributions. Computational Statistics & Data Analysis 50(3):775-782, 2006.
+[1] M. J. W. Jansen 1999, Analysis of variance designs for model output, Computer Physics
+Communications 117(1-2):35-43.
+[2] D. G. Bonett 2006, Approximate confidence interval for standard deviation of nonnormal
+distributions, Computational Statistics & Data Analysis 50(3):775-782.
 """
 
 import dataclasses
@@ -41,10 +40,7 @@ class Spread(NamedTuple):
 
 
 def spread_of(values: np.ndarray, *, are_differences: bool = False) -> Spread:
-    """Return the standard deviation of independent values by Bonett (2006), equation 2.
-
-    Or of values of which the differences of two each are given, whose mean is 0.
-    """
+    """Return that of independent values, or of those that differ so, by Bonett (2006), eq. 2."""
     n = len(values)
     if n < FEWEST:
         return Spread(math.nan, math.nan, math.nan)

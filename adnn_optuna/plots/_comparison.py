@@ -27,8 +27,8 @@ def plot_gain(study: style.Source) -> go.Figure:
         look: Any = {"size": 7, "opacity": 0.9, "symbol": symbols}
         name = "trial (▽ far below)" if below.any() else "trial"
         shown = np.maximum(gains, floor).tolist()
-        points = style.dots(record.gains, shown, style.COLORS[0], name, **look)
-        style.hover(points, [f"{seed}trial {n}: {unit.gain(g)}" for n, g in record.gains.items()])
+        said = [f"{seed}trial {n}: {unit.gain(g)}" for n, g in record.gains.items()]
+        points = style.dots(record.gains, shown, style.COLORS[0], name, said, **look)
         numbers = [trial.number for trial in record.done_trials]
         best = [unit.scale * gain for gain in curves.gains_so_far(record)]
         line = style.line(numbers, best, style.COLORS[1], "best so far", width=2.5, shape="hv")

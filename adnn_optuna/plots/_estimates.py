@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 import adnn_optuna.plots._style as style
 from adnn_optuna._units import ACCURACY, Unit, score_in_words, unit_of
+from adnn_optuna.evidence.curves import Curve
 from adnn_optuna.evidence.ensembles import EnsembleFacts
 from adnn_optuna.evidence.recheck import RecheckFacts
 from adnn_optuna.evidence.variance import ALL, VarianceFacts
@@ -31,20 +32,21 @@ def plot_recheck(facts: RecheckFacts) -> go.Figure:
                 said.append(f"trial {trial.number}, seed {seed}: {unit.value(value)}")
         if not x:
             continue
-        points = style.dots(x, y, color, name, size=7, opacity=0.6)
-        figure.add_trace(style.hover(points, said))
+        figure.add_trace(style.dots(x, y, color, name, said, size=7, opacity=0.6))
         estimates = [facts.interval(trial, role) for trial in trials]
         # A single value has no interval.
         widths = [unit.scale * (e.high - e.value if e.high < math.inf else 0.0) for e in estimates]
         means, rows = [unit.scale * e.value for e in estimates], np.arange(len(trials)) + shift
-        mean, rows = "their mean, 95 % interval", rows + 0.07
-        trace = style.dots(means, rows, color, mean, size=10, symbol="square")
-        said = [f"mean {unit.value(e.value)}" for e in estimates]
-        figure.add_trace(style.hover(trace, said).update(error_x={"array": widths}))
+        mean, said = (
+            "their mean, 95 % interval",
+            [f"mean {unit.value(e.value)}" for e in estimates],
+        )
+        squares = style.dots(means, rows + 0.07, color, mean, said, size=10, symbol="square")
+        figure.add_trace(squares.update(error_x={"array": widths}))
     values, look = [trial.values[0] for trial in trials], {"size": 11, "symbol": "diamond"}
     x, color = [unit.scale * value for value in values], style.COLORS[1]
-    trace = style.dots(x, range(len(trials)), color, "what the study said", **look)
-    figure.add_trace(style.hover(trace, map(unit.value, values)))
+    said, name = map(unit.value, values), "what the study said"
+    figure.add_trace(style.dots(x, range(len(trials)), color, name, said, **look))
     chosen = (", chosen" if trial is facts.trial else "" for trial in trials)
     labels = [f"trial {t.number}{mark}" for t, mark in zip(trials, chosen, strict=True)]
     return style.label_rows(figure, labels)
@@ -61,19 +63,21 @@ def plot_variance(facts: VarianceFacts) -> go.Figure:
         # Side by side, lest equal ones hide each other.
         x = (unit.scale * deviations).round(6)
         y = i + np.linspace(-0.2, 0.2, max(len(x), 1))
-        runs = style.dots(x.tolist(), y.tolist(), color, "", size=7, opacity=0.6)
-        style.hover(runs, [f"run {n}: {unit.gain(d)}" for n, d in enumerate(deviations, 1)])
+        said = [f"run {n}: {unit.gain(d)}" for n, d in enumerate(deviations, 1)]
+        runs = style.dots(x.tolist(), y.tolist(), color, "", said, size=7, opacity=0.6)
         sd, low, high = (unit.scale * value for value in facts.spreads[name])
         ends = {"array": [sd - low, high - sd], "arrayminus": [high - sd, sd - low]}
         dash: Any = {"size": 11, "symbol": "line-ns-open", "line_width": 3}
-        said = "one standard deviation, 95 % interval"
-        spread = style.dots([-sd, sd], [i, i], color, said, **dash).update(error_x=ends)
+        shown = "one standard deviation, 95 % interval"
+        spread = style.dots([-sd, sd], [i, i], color, shown, **dash).update(error_x=ends)
         figure.add_traces([runs.update(showlegend=False), spread.update(showlegend=name == ALL)])
     if not math.isnan(own := facts.own_value - facts.mean):
         look: Any = {"size": 11, "symbol": "diamond"}
-        place = ([unit.scale * own], [len(points) - 1])
-        trace = style.dots(*place, style.COLORS[1], "the seed in use", **look)
-        figure.add_trace(style.hover(trace, [f"seed {facts.seed}: {unit.gain(own)}"]))
+        place, said = (
+            ([unit.scale * own], [len(points) - 1]),
+            [f"seed {facts.seed}: {unit.gain(own)}"],
+        )
+        figure.add_trace(style.dots(*place, style.COLORS[1], "the seed in use", said, **look))
     return style.label_rows(figure, points)
 
 
@@ -84,17 +88,14 @@ def plot_averages(facts: EnsembleFacts) -> go.Figure:
     figure = style.new_figure(title, "Number of networks that are averaged", heading)
     if scores:
         alone = [unit.scale * score for score in facts.members]
-        points = style.dots([1] * len(alone), alone, style.CONTROL_COLOR, "one network", size=7)
         seeds = [seed for seed in facts.seeds if seed in facts.predicted]
         of_each = zip(seeds, facts.members, strict=True)
         said = [f"seed {seed}: {unit.value(score)}" for seed, score in of_each]
-        figure.add_trace(style.hover(points, said))
-        means = [round(unit.scale * score, 6) for score in scores]
-        numbers = range(1, len(means) + 1)
-        trace = style.line(numbers, means, style.COLORS[0], "average", width=2.5)
-        said = [f"average of {n}: {unit.value(v)}" for n, v in zip(numbers, scores, strict=True)]
-        figure.add_trace(style.hover(trace, said))
-        figure.update_xaxes(dtick=max(1, len(means) // 10))
+        ones = [1] * len(alone)
+        figure.add_trace(style.dots(ones, alone, style.CONTROL_COLOR, "one network", said, size=7))
+        curve, look = Curve(range(1, len(scores) + 1), np.array(scores), None), {"width": 2.5}
+        style.add_mean(figure, curve, unit, style.COLORS[0], "average", is_gain=False, **look)
+        figure.update_xaxes(dtick=max(1, len(scores) // 10))
     return style.say_if_empty(figure, "No network was trained.")
 
 
@@ -121,15 +122,15 @@ def plot_gains(
         color = style.COLORS[2 if low > 0 else 4 if high < 0 else 0]
         symbol = "circle-open" if label in open_dots else "circle"
         look: Any = {"size": 15, "symbol": symbol, "line": {"width": 3, "color": color}}
-        dot = style.dots([gain], [i], color, "", **look)
         said = f"{label}: {unit.gain(gain / unit.scale)}"
+        ends: dict[str, Any] = {}
         if math.isfinite(low) and math.isfinite(high):
             said += f", interval {unit.interval(low / unit.scale, high / unit.scale)}"
-            bar = {"array": [high - gain], "arrayminus": [gain - low]}
-            dot.update(error_x={**bar, "thickness": 3, "width": 8})
-        text = {"text": f"{gain:+.{unit.digits}f}", "textposition": "top center"}
-        dot.update(**text, textfont_size=15, mode="markers+text", cliponaxis=False)
-        figure.add_trace(style.hover(dot, [said]).update(showlegend=False))
+            ends = {"array": [high - gain], "arrayminus": [gain - low], "thickness": 3, "width": 8}
+        dot = style.dots([gain], [i], color, "", [said], **look)
+        dot.update(text=f"{gain:+.{unit.digits}f}", textposition="top center", textfont_size=15)
+        dot.update(mode="markers+text", cliponaxis=False, showlegend=False, error_x=ends)
+        figure.add_trace(dot)
     if gains:
         figure.add_vline(0, line={"color": style.CONTROL_COLOR, "width": 1.5}, layer="below")
         grey = {"fillcolor": style.CONTROL_COLOR, "opacity": 0.25, "line_width": 0}

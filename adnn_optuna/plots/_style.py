@@ -91,15 +91,23 @@ def line(x: Iterable[Any], y: Iterable[Any], color: str, name: str, **style: Any
     return go.Scatter(x=[*x], y=[*y], mode="lines", line=line, name=shown(name))
 
 
-def dots(x: Iterable[Any], y: Iterable[Any], color: Any, name: str, **marker: Any) -> go.Scatter:
-    """Return points with the color and further settings of plotly's ``marker``."""
-    marker["color"] = color
-    return go.Scatter(x=[*x], y=[*y], mode="markers", marker=marker, name=shown(name))
+def dots(
+    x: Iterable[Any],
+    y: Iterable[Any],
+    color: Any,
+    name: str,
+    said: Iterable[str] = (),
+    **look: Any,
+) -> go.Scatter:
+    """Return points, which say what they are, with further settings of plotly's ``marker``."""
+    marker = {"color": color, **look}
+    return hover(go.Scatter(x=[*x], y=[*y], mode="markers", marker=marker, name=shown(name)), said)
 
 
 def hover(trace: Any, texts: Iterable[str]) -> Any:
     """Return a trace whose points say what they are; users' names in that are no HTML."""
-    return trace.update(hovertext=[shown(text, 60, 6) for text in texts], hoverinfo="text")
+    hovertext = [shown(text, 60, 6) for text in texts]
+    return trace.update(hovertext=hovertext, hoverinfo="text") if hovertext else trace
 
 
 def seed_of(record: SearchRecord) -> str:
@@ -136,8 +144,6 @@ def add_mean(
 
 def floor_of(gains: Collection[float]) -> float:
     """Return a floor for gains: the few that are far below all others are drawn on it."""
-    if not gains:
-        return 0.0
     # Far below is below the lower quartile by more than three times the quartiles' distance.
     low, high = np.quantile([*gains], [0.25, 0.75])
     floor = min(gain for gain in gains if gain >= low - 3 * (high - low))

@@ -90,11 +90,6 @@ class TestWhatCannotBeCompared:
         with pytest.raises((ValueError, TypeError), match="equivalence must be"):
             store_comparison({"greedy": [0.0], "random_restart": [0.0]}, equivalence=equivalence)
 
-    def test_seeds_that_were_chosen_afterwards(self) -> None:
-        arms = {"greedy": runs("greedy", [1]), "random_restart": runs("random_restart", [1])}
-        with pytest.raises(ValueError, match="are not the first ones"):
-            Comparison(arms, (1,), declared=declaration([0, 1]))
-
     def test_each_refusal_word_for_word(self) -> None:
         def refused(
             results: dict[str, list[SearchRecord]], *said: str, n_seeds: int = 1, **declared: Any
@@ -119,13 +114,6 @@ class TestWhatCannotBeCompared:
             "The result of 'b' for seed 0 is of another objective or seed than the first one",
             "(metric is 'val_loss', was 'val_accuracy'); compare what was trained alike, with all",
             "results in the order of the seeds.",
-        )
-        refused(
-            {"a": greedy[:1]},
-            "The seeds 0 are not the first ones of those that the comparison was declared with,",
-            "3, 0, 1, 2, 3, 4, 5, 6, 7, 8, …; seeds that are chosen afterwards prove nothing:",
-            "give all, in that order.",
-            declared=declaration([3, *range(10)]),
         )
 
     def test_searcher_and_seed_may_differ_and_so_may_the_space(self) -> None:
