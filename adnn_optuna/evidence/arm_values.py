@@ -20,7 +20,7 @@ VALUE = "value"  # What is measured, where nothing else is known of it.
 
 
 class ArmValues:
-    """What comparisons of values and of models share; their classes say what the attributes are."""
+    """What comparisons of values and of models share; these say what the attributes are."""
 
     values: Mapping[str, Sequence[float]]
     paired_differences: list[PairedDifference]

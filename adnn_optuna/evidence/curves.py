@@ -1,8 +1,8 @@
 """Curves of searches, as numbers: what figures draw and sentences quote."""
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
+from statistics import stdev
 from typing import NamedTuple
 
 import numpy as np
@@ -33,12 +33,12 @@ def _mean_curve(
 
 def gains_so_far(record: SearchRecord) -> list[float]:
     """Return the best gain after each trial that was run to an end; 0 while there is none."""
-    gains = (record.gains.get(trial.number, -math.inf) for trial in record.done_trials)
-    return [gain if math.isfinite(gain) else 0.0 for gain in itertools.accumulate(gains, max)]
+    gains = (record.improvement(best, record.baseline) for best in _bests_so_far(record))
+    return [gain if math.isfinite(gain) else 0.0 for gain in gains]
 
 
-def _values_so_far(record: SearchRecord) -> list[float]:
-    """Return the best value of a function after each trial; NaN while there is none."""
+def _bests_so_far(record: SearchRecord) -> list[float]:
+    """Return the best value after each trial; NaN while there is none."""
     values, bests, best = dict(record.valued), [], math.nan
     for trial in record.done_trials:
         value = values.get(trial.number, math.nan)
@@ -50,7 +50,7 @@ def _values_so_far(record: SearchRecord) -> list[float]:
 
 def best_against_trials(runs: Sequence[SearchRecord]) -> Curve:
     """Return the best gain, of a function the best value, so far; the last one of a short run."""
-    of_run = (_values_so_far(run) if run.is_of_function else gains_so_far(run) for run in runs)
+    of_run = (_bests_so_far(run) if run.is_of_function else gains_so_far(run) for run in runs)
     curves = [curve for curve in of_run if curve]
     n = max(map(len, curves), default=0)
     return _mean_curve([[*curve, *[curve[-1]] * (n - len(curve))] for curve in curves])
@@ -109,28 +109,19 @@ def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:
 
 
 class Draws(NamedTuple):
-    """How the values of n random initialisations spread, as a histogram has them."""
+    """The values of random initialisations, and how they spread."""
 
-    n: int
+    values: list[float]
     mean: float
     sd: float
-    counts: np.ndarray
-    edges: np.ndarray
 
 
 def draws_of(records: Sequence[SearchRecord]) -> Draws | None:
     """Return the random initialisations of searches: all restarts, without any the baselines."""
     restarts = [value for record in records if record.is_restart for value in record.values]
-    values = np.array(restarts or baselines_of(records))
-    if not len(values):
+    if not (values := restarts or baselines_of(records)):
         return None
-    low, high = values.min(), values.max()
-    if high - low <= 1e-9 * (size := np.abs(values).max()):  # Too narrow for bins.
-        low, high = low - (size or 1.0) / 2, high + (size or 1.0) / 2
-    n_bins = int(np.clip(2 * np.sqrt(len(values)), 5, 40))
-    counts, edges = np.histogram(values, bins=n_bins, range=(low, high))
-    sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    return Draws(len(values), float(values.mean()), sd, counts, edges)
+    return Draws(values, float(np.mean(values)), stdev(values) if len(values) > 1 else 0.0)
 
 
 def baselines_of(records: Sequence[SearchRecord]) -> list[float]:

@@ -28,15 +28,20 @@ class Number(NamedTuple):
     # the test set, {unit} the unit.
     heading: str
     shown: Sequence[str]  # Where it is shown.
-    # What returns it, of a run and the mean baseline and test_baseline of all runs of its
-    # searcher; by default the run's attribute of its name.
-    of: Callable[[SearchRecord, Mapping[str, float]], float] | None = None
+    # The run's attribute, by default that of its name; or what returns it, of a run and the mean
+    # baseline and test_baseline of all runs of its searcher.
+    of: str | Callable[[SearchRecord, Mapping[str, float]], float] = ""
     counted: Unit = COUNT  # How it is shown without a metric.
 
     @property
     def is_gain(self) -> bool:
         """Whether it is a difference."""
         return "gain" in self.name
+
+    def value(self, run: SearchRecord, means: Mapping[str, float]) -> float:
+        """Return its value for a run, beside the means of the baselines of all runs."""
+        of = self.of or self.name
+        return float(getattr(run, of) if isinstance(of, str) else of(run, means))
 
     def metric_of(self, record: SearchRecord) -> str:
         """Return the metric that it is a value of; empty of a count."""
@@ -51,33 +56,27 @@ class Number(NamedTuple):
 
 _RUN = ["print", "scores", "runs"]
 _ALL = [*_RUN, "means", "means page"]
-_EACH = [*_ALL, "function"]
+_EACH, _VAL = [*_ALL, "function"], ["scores", "means page"]
 _OWN, _MEAN = "gain {unit} over\nown baseline", "gain {unit} over\nmean baseline"
 _TEST_OWN, _TEST_MEAN = "test gain {unit}\nown baseline", "test gain {unit}\nmean baseline"
 
 NUMBERS = (
     Number("trials", "", "", "trials", ["runs", "function"], lambda run, _: len(run.done_trials)),
     Number("baseline", "metric", "baseline", "baseline", _RUN),
-    Number("best", "metric", "best", "best\n{metric}", _EACH, lambda run, _: run.best_value),
+    Number("best", "metric", "best", "best\n{metric}", _EACH, "best_value"),
     Number("gain", "metric", "gain", _OWN, _ALL),
     Number(
         *("gain_over_mean_baseline", "metric", "", _MEAN, ["runs"]),
         lambda run, mean: run.improvement(run.best_value, mean["baseline"]),
     ),
     Number("val_baseline", "val_metric", "baseline", "validation\nbaseline", ["scores"]),
-    Number(
-        *("val_best", "val_metric", "best", "validation\n{unit}", ["scores", "means page"]),
-        lambda run, _: run.val_value,
-    ),
+    Number("val_best", "val_metric", "best", "validation\n{unit}", _VAL, "val_value"),
     Number(
         *("val_gain", "val_metric", "gain", "validation\ngain {unit}", ["scores"]),
         lambda run, _: run.val_value - run.val_baseline,
     ),
     Number("test_baseline", "test_metric", "baseline", "test\nbaseline", _RUN),
-    Number(
-        *("test_best", "test_metric", "best", "{score}\n{unit}", _EACH),
-        lambda run, _: run.test_value,
-    ),
+    Number("test_best", "test_metric", "best", "{score}\n{unit}", _EACH, "test_value"),
     Number("test_gain", "test_metric", "gain", _TEST_OWN, _ALL),
     Number(
         *("gain_over_usual", "test_metric", "", "test gain {unit}\nover what is usual"),
@@ -105,10 +104,7 @@ def numbers_of(runs: Sequence[SearchRecord]) -> list[dict[str, float]]:
     for name in ("baseline", "test_baseline"):
         known = [value for run in runs if math.isfinite(value := getattr(run, name))]
         means[name] = fmean(known) if known else math.nan
-    return [
-        {n.name: n.of(run, means) if n.of else getattr(run, n.name) for n in NUMBERS}
-        for run in runs
-    ]
+    return [{number.name: number.value(run, means) for number in NUMBERS} for run in runs]
 
 
 def unit_of_search(record: SearchRecord) -> Unit:

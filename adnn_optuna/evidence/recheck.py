@@ -52,12 +52,10 @@ class RecheckFacts(Findings):
     against_of: Callable[[FrozenTrial], FrozenTrial | None] = dataclasses.field(
         default=lambda _: None, repr=False, compare=False
     )
-    against: FrozenTrial | None = dataclasses.field(
-        default=None, init=False, repr=False, compare=False
-    )
-    trial: FrozenTrial | None = dataclasses.field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self.trial: FrozenTrial | None = None
+        self.against: FrozenTrial | None = None
         self._sign = 1 if self.maximize else -1
         self.best: FrozenTrial = self.candidates[0]
         # The study may have had other best trials before it went on.

@@ -1,4 +1,4 @@
-"""Figures of searches, alone or several searchers with several seeds, and of their luck."""
+"""Figures of searches, alone or several with several seeds, of their winners and their luck."""
 
 import itertools
 import math
@@ -12,6 +12,7 @@ import adnn_optuna.plots._style as style
 from adnn_optuna._units import Unit, score_in_words, unit_of
 from adnn_optuna.engine.records import records_of
 from adnn_optuna.evidence import curves
+from adnn_optuna.evidence.examples import WinnerFacts
 
 
 def plot_gain(study: style.Source) -> go.Figure:
@@ -164,17 +165,14 @@ def plot_accuracy_distribution(study: style.Sources) -> go.Figure:
     title = unit.heading(metric)
     figure = style.new_figure("The same network, other random numbers", title, "Initialisations")
     if (draws := curves.draws_of(records)) is not None:
-        edges, told = unit.scale * draws.edges, (draws.mean, draws.sd, *draws.edges[[0, -1]])
-        name = "{} initialisations: {} ± {}, {} to {}".format(draws.n, *map(unit.bare.value, told))
-        figure.add_bar(
-            x=((edges[1:] + edges[:-1]) / 2).tolist(),
-            y=draws.counts.tolist(),
-            width=np.diff(edges).tolist(),
-            marker={"color": style.CONTROL_COLOR, "opacity": 0.75, "line": {"width": 0}},
-            name=style.shown(name),
-        )
+        n, values = len(draws.values), [unit.scale * value for value in draws.values]
+        told = map(unit.bare.value, (draws.mean, draws.sd, min(draws.values), max(draws.values)))
+        name = "{} initialisations: {} ± {}, {} to {}".format(n, *told)
+        look: Any = {"nbinsx": max(5, round(2 * n**0.5)), "opacity": 0.75}
+        look["marker_color"] = style.CONTROL_COLOR
+        figure.add_histogram(x=values, name=style.shown(name), **look)
         xs = [unit.scale * baseline for baseline in curves.baselines_of(records)]
-        ys = [-0.03 * float(draws.counts.max())] * len(xs)
+        ys = [0] * len(xs)
         tick: Any = {"symbol": "line-ns-open", "size": 12, "line_width": 2}
         name = f"the baseline{'s' if len(xs) > 1 else ''} of the searches"
         figure.add_trace(style.dots(xs, ys, style.COLORS[0], name, **tick))
@@ -210,3 +208,30 @@ def plot_price_of_luck(runs: style.Runs) -> go.Figure:
             name = f"{label}, mean of the winners"
             figure.add_trace(style.line(ends, [gain] * 2, color, name, width=2, dash="dash"))
     return style.say_if_empty(figure, "No random restarts.")
+
+
+def plot_learning(facts: WinnerFacts, metric: str) -> go.Figure:
+    """Plot what both networks came to after each epoch, on training and validation data."""
+    title = "How the winner and the unmoved network learned"
+    figure = style.new_figure(title, "Epoch", unit_of(metric).heading(metric))
+    networks = {"winner": facts.winner, "unmoved": facts.unmoved}
+    for split, part, dash in (("val", "validation", "solid"), ("train", "training", "dot")):
+        for (name, epochs), color in zip(networks.items(), style.COLORS, strict=False):
+            key = f"{split}_{metric}"
+            values = np.array([epoch[key] for epoch in epochs if key in epoch])
+            curve = curves.Curve(range(1, len(values) + 1), values, None)
+            look: Any = {"is_gain": False, "dash": dash, "width": 2.5}
+            style.add_mean(figure, curve, unit_of(metric), color, f"{name}, {part}", **look)
+    # Of one epoch there is no line.
+    figure.update_traces(mode="lines+markers", marker={"size": 6})
+    return figure.update_layout(hovermode="x unified")
+
+
+def png(pixels: np.ndarray) -> str:
+    """Return values from 0 to 1, of shape (height, width[, 3]), as a PNG in a ``data:`` URI."""
+    import plotly.express as px
+
+    rows = (255 * pixels).round().astype(np.uint8)
+    # By the encoder that plotly brings along: Pillow is there for some only.
+    options: Any = {"contrast_rescaling": "infer", "binary_backend": "pypng"}
+    return str(px.imshow(rows, binary_string=True, **options).data[0].source)

@@ -16,8 +16,8 @@ from adnn_optuna.evidence.examples import WinnerFacts
 from adnn_optuna.evidence.numbers import numbers_of
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n
 from adnn_optuna.plots import plot_gain as figure
+from adnn_optuna.plots._comparison import plot_learning, png
 from adnn_optuna.plots._estimates import plot_gains
-from adnn_optuna.plots._winner import plot_learning, png
 from adnn_optuna.reporting import searches_claims as claims
 from adnn_optuna.reporting.claims import n_examples
 from adnn_optuna.reporting.confirmations import hyperparameters_in_words, statements

@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 
-from adnn_optuna.plots._winner import png
+from adnn_optuna.plots._comparison import png
 
 
 @pytest.mark.parametrize("colors", [(), (3,)])
