@@ -115,7 +115,7 @@ def unit_of_values(
     # Without huge values of failed runs, beside which all others would look like 0.
     sizes = sizes[sizes <= (1e9 * float(np.median(sizes)) or math.inf)]
     largest, size = sizes.max(), size_of(sizes)
-    arrays = [np.where(np.abs(array) <= largest, array / size, math.nan) for array in arrays]
+    arrays = [np.where(np.abs(array) <= largest, array, math.nan) / size for array in arrays]
     if are_paired:  # What all arms have in common may spread far more than their differences.
         arrays += [one - two for one, two in itertools.combinations(arrays, 2)]
     return PLAIN.fitted([size * pd.Series(array).std() for array in arrays], float(largest))

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from statistics import stdev
 from typing import NamedTuple
 
 import numpy as np
@@ -108,20 +107,10 @@ def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:
     return seconds
 
 
-class Draws(NamedTuple):
-    """The values of random initialisations, and how they spread."""
-
-    values: list[float]
-    mean: float
-    sd: float
-
-
-def draws_of(records: Sequence[SearchRecord]) -> Draws | None:
+def draws_of(records: Sequence[SearchRecord]) -> list[float]:
     """Return the random initialisations of searches: all restarts, without any the baselines."""
     restarts = [value for record in records if record.is_restart for value in record.values]
-    if not (values := restarts or baselines_of(records)):
-        return None
-    return Draws(values, float(np.mean(values)), stdev(values) if len(values) > 1 else 0.0)
+    return restarts or baselines_of(records)
 
 
 def baselines_of(records: Sequence[SearchRecord]) -> list[float]:

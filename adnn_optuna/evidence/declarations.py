@@ -71,9 +71,10 @@ def declared(
     known, has_more_arms = before["seeds"], not arms.keys() <= before["arms"].keys()
     is_shorter = len(seeds) < len(known) and not before["looks_again"]
     if is_shorter or any(a != b for a, b in zip(seeds, known, strict=False)):
+        first = ", ".join(map(str, known[:10])) + ", …" * (len(known) > 10)
         raise WrongValueError(
-            f"The comparison {study_name!r} was declared with the {len(known)} seeds "
-            f"{seeds_in_words(known)}; give these in this order, or these and more."
+            f"The comparison {study_name!r} was declared with the {len(known)} seeds {first}; "
+            "give these in this order, or these and more."
         )
     has_more = bool(known) and (len(known) < len(seeds) or has_more_arms)
     looks_again = looks_again or before["looks_again"] or has_more
@@ -105,8 +106,3 @@ def store_declaration(head: optuna.Study, declaration: Declaration) -> None:
     """Store in its study what a comparison is declared to be."""
     if patiently(lambda: head.user_attrs).get(stored.COMPARISON) != declaration:
         patiently(head.set_user_attr, stored.COMPARISON, declaration)
-
-
-def seeds_in_words(seeds: Sequence[int]) -> str:
-    """Return the first few seeds as text."""
-    return ", ".join(map(str, seeds[:10])) + (", …" if len(seeds) > 10 else "")

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import stats
 
-from adnn_optuna._checks import WrongValueError, check_type
+from adnn_optuna._checks import WrongValueError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,11 +192,10 @@ def _is_skewed(differences: np.ndarray) -> bool:
 
 def check_equivalence(equivalence: Any) -> None:
     """Refuse a margin that any two accuracies are within, or none."""
-    check_type("equivalence", equivalence, Real, "a number")
-    if not 0 < equivalence < 1:
+    if not (isinstance(equivalence, Real) and 0 < equivalence < 1):
         raise WrongValueError(
-            "equivalence must be above 0 and below 1, by which accuracies, as fractions, can "
-            f"differ at the most, but it is {equivalence!r}."
+            "equivalence must be a number above 0 and below 1, by which accuracies, as fractions, "
+            f"can differ at the most, but it is {equivalence!r}."
         )
 
 

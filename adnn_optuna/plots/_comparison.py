@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -164,18 +165,17 @@ def plot_accuracy_distribution(study: style.Sources) -> go.Figure:
     metric, unit = style.metric_of(records)
     title = unit.heading(metric)
     figure = style.new_figure("The same network, other random numbers", title, "Initialisations")
-    if (draws := curves.draws_of(records)) is not None:
-        n, values = len(draws.values), [unit.scale * value for value in draws.values]
-        told = map(unit.bare.value, (draws.mean, draws.sd, min(draws.values), max(draws.values)))
-        name = "{} initialisations: {} ± {}, {} to {}".format(n, *told)
-        look: Any = {"nbinsx": max(5, round(2 * n**0.5)), "opacity": 0.75}
-        look["marker_color"] = style.CONTROL_COLOR
-        figure.add_histogram(x=values, name=style.shown(name), **look)
+    if draws := curves.draws_of(records):
+        n, sd = len(draws), stdev(draws) if len(draws) > 1 else 0.0
+        told = map(unit.bare.value, (fmean(draws), sd, min(draws), max(draws)))
+        name = style.shown("{} initialisations: {} ± {}, {} to {}".format(n, *told))
+        look: Any = {"nbinsx": max(5, round(2 * n**0.5)), "marker_color": style.CONTROL_COLOR}
+        x = [unit.scale * value for value in draws]
+        figure.add_histogram(x=x, name=name, opacity=0.75, **look)
         xs = [unit.scale * baseline for baseline in curves.baselines_of(records)]
-        ys = [0] * len(xs)
         tick: Any = {"symbol": "line-ns-open", "size": 12, "line_width": 2}
         name = f"the baseline{'s' if len(xs) > 1 else ''} of the searches"
-        figure.add_trace(style.dots(xs, ys, style.COLORS[0], name, **tick))
+        figure.add_trace(style.dots(xs, [0] * len(xs), style.COLORS[0], name, **tick))
     return style.say_if_empty(figure.update_layout(bargap=0), "No network was trained.")
 
 
