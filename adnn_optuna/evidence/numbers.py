@@ -41,7 +41,8 @@ class Number(NamedTuple):
     def value(self, run: SearchRecord, means: Mapping[str, float]) -> float:
         """Return its value for a run, beside the means of the baselines of all runs."""
         of = self.of or self.name
-        return float(getattr(run, of) if isinstance(of, str) else of(run, means))
+        value: float = getattr(run, of) if isinstance(of, str) else of(run, means)
+        return value
 
     def metric_of(self, record: SearchRecord) -> str:
         """Return the metric that it is a value of; empty of a count."""

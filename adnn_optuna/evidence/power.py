@@ -125,7 +125,10 @@ def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
 
 def _power_looking_again(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:
     """Return how often a centre of 0 is excluded by pair 1, 2, …, simulated."""
-    effects = np.tile(effects, 5)[:, np.newaxis]
-    noise = np.random.default_rng(0).standard_normal((len(effects), n_looks))
-    e_values = np.maximum.accumulate(paired.e_process(noise + effects), axis=1)
-    return np.asarray((e_values >= threshold).mean(axis=0))
+    rng, n_repeats = np.random.default_rng(0), 5  # One after the other, to spare memory.
+    is_decided = np.zeros(n_looks)
+    for _ in range(n_repeats):
+        noise = rng.standard_normal((len(effects), n_looks))
+        e_values = paired.e_process(noise + effects[:, np.newaxis])
+        is_decided += (np.maximum.accumulate(e_values, axis=1) >= threshold).mean(axis=0)
+    return is_decided / n_repeats
