@@ -192,7 +192,7 @@ def _is_skewed(differences: np.ndarray) -> bool:
 
 def check_equivalence(equivalence: Any) -> None:
     """Refuse a margin that any two accuracies are within, or none."""
-    if not (isinstance(equivalence, Real) and 0 < equivalence < 1):
+    if not (isinstance(equivalence, Real) and 0 < float(equivalence) < 1):
         raise WrongValueError(
             "equivalence must be a number above 0 and below 1, by which accuracies, as fractions, "
             f"can differ at the most, but it is {equivalence!r}."

@@ -45,7 +45,7 @@ def plot_recheck(facts: RecheckFacts) -> go.Figure:
         figure.add_trace(squares.update(error_x={"array": widths}))
     values, look = [trial.values[0] for trial in trials], {"size": 11, "symbol": "diamond"}
     x, color = [unit.scale * value for value in values], style.COLORS[1]
-    said, name = map(unit.value, values), "what the study said"
+    said, name = [*map(unit.value, values)], "what the study said"
     figure.add_trace(style.dots(x, range(len(trials)), color, name, said, **look))
     chosen = (", chosen" if trial is facts.trial else "" for trial in trials)
     labels = [f"trial {t.number}{mark}" for t, mark in zip(trials, chosen, strict=True)]
