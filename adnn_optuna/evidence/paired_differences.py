@@ -5,23 +5,18 @@ the centre of the pairs' differences, of which is assumed that they are symmetri
 claim has one interval, at level 1 - α/m where m claims share α (Bonferroni), and its verdict says
 what the interval says.
 
-*   For a planned number of seeds it inverts the sign-flip test after Hartigan [1].
+*   For a planned number of seeds it inverts the sign-flip test (Hartigan 1969, Using subsample
+    values as typical values, JASA 64:1303).
 *   Where one looks again after further seeds, it inverts an e-process: if the differences d_i are
     symmetric about μ, then given all |d_i - μ| and the signs so far, the next sign is a fair coin.
     So each factor exp(λ z_i) / cosh(λ z_i), with z_i the difference d_i - μ over the root mean
     square of those up to it, has expectation 1, and their product over the pairs is a nonnegative
-    martingale [2]. E_n(μ), its mean over several λ, is one too, and by Ville's inequality it ever
-    reaches m/α with probability α/m at most [3]. The centres μ that it has not excluded so far
+    martingale (de la Peña 1999, Annals of Probability 27:537). E_n(μ), its mean over several λ, is
+    one too, and by Ville's inequality it ever reaches m/α with probability α/m at most (Ramdas,
+    Ruf, Larsson, Koolen 2020, arXiv:2009.03167). The centres μ that it has not excluded so far
     are a confidence set at every n at once: one may look after each pair, stop, or go on.
-*   Differences within a region of practical equivalence matter to nobody [4].
-
-[1] J. A. Hartigan 1969, Using subsample values as typical values, JASA 64(328):1303-1317.
-[2] V. H. de la Peña 1999, A general class of exponential inequalities for martingales and ratios,
-The Annals of Probability 27(1):537-564.
-[3] A. Ramdas, J. Ruf, M. Larsson, W. Koolen 2020, Admissible anytime-valid sequential inference
-must rely on nonnegative martingales, arXiv:2009.03167.
-[4] J. K. Kruschke 2018, Rejecting or accepting parameter values in Bayesian estimation, Advances
-in Methods and Practices in Psychological Science 1(2):270-280.
+*   Differences within a region of practical equivalence matter to nobody (Kruschke 2018, Advances
+    in Methods and Practices in Psychological Science 1:270).
 """
 
 import dataclasses

@@ -2,13 +2,9 @@
 
 All sources of randomness are drawn afresh in each of n runs; each source is redrawn alone in a run
 more. Half the mean squared difference is what that source does with all its interactions (Jansen
-[1]), so the parts need not add up to the whole. Intervals of standard deviations are Bonett's [2],
-which hold for values that are not normal, too.
-
-[1] M. J. W. Jansen 1999, Analysis of variance designs for model output, Computer Physics
-Communications 117(1-2):35-43.
-[2] D. G. Bonett 2006, Approximate confidence interval for standard deviation of nonnormal
-distributions, Computational Statistics & Data Analysis 50(3):775-782.
+1999, Computer Physics Communications 117:35), so the parts need not add up to the whole. Intervals
+of standard deviations are Bonett's, which hold for values that are not normal, too (2006,
+Computational Statistics & Data Analysis 50:775).
 """
 
 import dataclasses
