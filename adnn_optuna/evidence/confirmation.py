@@ -13,14 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from adnn_optuna.engine.confirmation import (
-    FIRST,
-    MOVED,
-    UNMOVED,
-    Confirmation,
-    own_scores,
-    read_confirmation,
-)
+from adnn_optuna.engine import confirmation as made
+from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.scores import variance_of_mean
 from adnn_optuna.evidence.paired_differences import ALPHA, planned_interval, share_interval
@@ -55,21 +49,21 @@ class ConfirmationFacts:
 
 def confirmation_of(record: SearchRecord) -> ConfirmationFacts | None:
     """Return what fresh seeds show of a search's winner; :obj:`None` while they were not tried."""
-    # A winner is confirmed once.
-    if "confirmation" not in record.known and (found := read_confirmation(record)) is not None:
-        record.known["confirmation"] = facts_of(found)
-    return record.known.get("confirmation")
+    known = record.known
+    if "confirmation" not in known and (found := made.read_confirmation(record)) is not None:
+        known["confirmation"] = facts_of(found)  # A winner is confirmed once.
+    return known.get("confirmation")
 
 
 def held_score(record: SearchRecord) -> Estimate | None:
     """Return the score of the winner's own network; :obj:`None` while it was not tested."""
     if (facts := confirmation_of(record)) is not None:
         return facts.holds
-    own = own_scores(record)
+    own = made.own_scores(record)
     return None if own is None else own_score(*own)
 
 
-def facts_of(found: Confirmation) -> ConfirmationFacts:
+def facts_of(found: made.Confirmation) -> ConfirmationFacts:
     """Return what the trainings of a confirmation show."""
     n_claims, unmoved = 2 ** (found.rank - 1), found.scores[UNMOVED]
     level = 1 - ALPHA / n_claims

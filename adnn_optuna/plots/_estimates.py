@@ -20,7 +20,7 @@ def plot_recheck(facts: RecheckFacts) -> go.Figure:
     unit, trials = unit_of(facts.metric), facts.candidates
     title = "What the study said, and what fresh seeds say"
     figure = style.new_figure(title, unit.heading(facts.metric), "")
-    for role, name, shift, color in (
+    for role, what, shift, color in (
         ("choose", "fresh seeds to choose by", -0.17, style.CONTROL_COLOR),
         ("confirm", "further seeds to confirm", 0.12, style.COLORS[0]),
     ):
@@ -32,16 +32,13 @@ def plot_recheck(facts: RecheckFacts) -> go.Figure:
                 said.append(f"trial {trial.number}, seed {seed}: {unit.value(value)}")
         if not x:
             continue
-        figure.add_trace(style.dots(x, y, color, name, said, size=7, opacity=0.6))
+        figure.add_trace(style.dots(x, y, color, what, said, size=7, opacity=0.6))
         estimates = [facts.interval(trial, role) for trial in trials]
         # A single value has no interval.
         widths = [unit.scale * (e.high - e.value if e.high < math.inf else 0.0) for e in estimates]
         means, rows = [unit.scale * e.value for e in estimates], np.arange(len(trials)) + shift
-        mean, said = (
-            "their mean, 95 % interval",
-            [f"mean {unit.value(e.value)}" for e in estimates],
-        )
-        squares = style.dots(means, rows + 0.07, color, mean, said, size=10, symbol="square")
+        name, said = "their mean, 95 % interval", [f"mean {unit.value(e[0])}" for e in estimates]
+        squares = style.dots(means, rows + 0.07, color, name, said, size=10, symbol="square")
         figure.add_trace(squares.update(error_x={"array": widths}))
     values, look = [trial.values[0] for trial in trials], {"size": 11, "symbol": "diamond"}
     x, color = [unit.scale * value for value in values], style.COLORS[1]
