@@ -73,24 +73,17 @@ class VarianceFacts(Findings):
             [fresh_seeds(self.study_name, source + suffix, self.n) for source in self.sources]
             for suffix in ("", " again")
         )
-        runs: list[Evaluation] = [*zip(*drawn, strict=True)]
-        redrawn: list[list[Evaluation]] = [
-            [(*run[:k], again[k][i], *run[k + 1 :]) for k in range(len(redrawn_alone))]
-            for i, run in enumerate(runs)
+        runs: list[list[Evaluation]] = [
+            [run, *((*run[:k], again[k][i], *run[k + 1 :]) for k in range(len(redrawn_alone)))]
+            for i, run in enumerate(zip(*drawn, strict=True))
         ]
         own = (AS_GIVEN,) * len(self.sources)
-        wanted = [] if self.seed is None else [own]
-        for run, of_run in zip(runs, redrawn, strict=True):
-            wanted += [run, *of_run]
+        wanted = [own] * (self.seed is not None) + [e for of_run in runs for e in of_run]
         self.missing: list[Evaluation] = [e for e in wanted if e not in self.evaluations]
         self.n_evaluations: int = len(wanted)
         self.n_lost: int = sum(math.isnan(self.evaluations.get(e, 0.0)) for e in wanted)
-
-        def known(evaluation: Evaluation) -> float:
-            return self.evaluations.get(evaluation, math.nan)
-
-        values = np.array([*map(known, runs)])
-        differences = np.array([[*map(known, of_run)] for of_run in redrawn]).T - values
+        table = np.array([[self.evaluations.get(e, math.nan) for e in of_run] for of_run in runs])
+        values, differences = table[:, 0], (table[:, 1:] - table[:, :1]).T
         self.values: NDArray[np.float64] = values[~np.isnan(values)]
         n = len(self.values)
         self.mean: float = float(self.values.mean()) if n else math.nan
@@ -105,7 +98,7 @@ class VarianceFacts(Findings):
         self.least_difference: float = math.nan
         if n >= FEWEST:
             self.least_difference = float(stats.t.ppf(0.975, n - 1)) * math.sqrt(2) * self.total.sd
-        self.own_value: float = known(own)
+        self.own_value: float = self.evaluations.get(own, math.nan)
         better = (self.own_value - self.mean) * (1 if self.maximize else -1)
         self.own_luck: float = better / self.total.sd if self.total.sd > 0 else math.nan
 
