@@ -69,8 +69,6 @@ class Recheck(Told, RecheckFacts):
         low, high: The ends of the value's interval of 95 %.
         overstated: By how much the study's best value is too good; below 0, it is too bad.
         overstated_low, overstated_high: The ends of its interval.
-        noise: The standard deviation of the confirming values; NaN with fewer than two.
-        noise_share: The noise's part of the variance of all values in the study, at most 1.
         missing: The evaluations to be made next, all independent of each other; none at the end.
         n_evaluations: How many evaluations a recheck takes, where anything is random.
         n_lost: How many of those that were made came to no value.

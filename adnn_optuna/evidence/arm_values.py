@@ -13,32 +13,21 @@ from scipy import stats
 
 from adnn_optuna._units import PLAIN, Unit, unit_of
 from adnn_optuna.engine.evaluations import Evaluation, Findings
-from adnn_optuna.evidence.paired_differences import (
-    ALPHA,
-    DECIMALS,
-    PairedDifference,
-    differences_table,
-    paired_differences,
-    size_of,
-    undecided,
-    verdict_of,
-)
+from adnn_optuna.evidence import paired_differences as paired
+from adnn_optuna.evidence.paired_differences import ALPHA, PairedDifference, size_of, verdict_of
 
 VALUE = "value"  # What is measured, where nothing else is known of it.
 
 
 class ArmValues:
-    """What :class:`~adnn_optuna.ValueComparison` and :class:`~adnn_optuna.ModelComparison` share.
-
-    They say what the attributes are; ``arm`` is what an arm is called.
-    """
+    """What comparisons of values and of models share; these say what the attributes are."""
 
     values: Mapping[str, Sequence[float]]
     paired_differences: list[PairedDifference]
     on_these_rows: list[PairedDifference]
     score: str = VALUE
     maximize: bool = True
-    arm: str = "arm"
+    arm: str = "arm"  # What an arm is called.
     per: str = "seed"
     is_paired: bool = True
     looks_again: bool
@@ -53,8 +42,8 @@ class ArmValues:
         """The labels of the arms, that with the best mean first."""
         if not self.n_values:
             return [*self.values]
-        means = {label: float(values.mean()) for label, values in self.compared.items()}
-        return sorted(means, key=lambda label: means[label], reverse=self.maximize)
+        compared = self.compared
+        return sorted(compared, key=lambda label: compared[label].mean(), reverse=self.maximize)
 
     @property
     def is_of_new_data(self) -> bool:
@@ -111,7 +100,7 @@ class ArmValues:
             A data frame with the index :attr:`arm`, ``other`` and the columns of
             :meth:`Comparison.differences`.
         """
-        return differences_table(self.paired_differences, self.arm)
+        return paired.differences_table(self.paired_differences, self.arm)
 
 
 def unit_of_values(
@@ -119,22 +108,22 @@ def unit_of_values(
 ) -> Unit:
     """Return how values of anything are shown, by those of some arms, and by their differences."""
     arrays = [np.asarray(of_arm, dtype=float) for of_arm in arms]
-    sizes = np.abs(np.concatenate([[0.0], *arrays]))
-    sizes = sizes[np.isfinite(sizes)][1:]
+    sizes = np.abs(np.concatenate([[], *arrays]))
+    sizes = sizes[np.isfinite(sizes)]
+    if not sizes.any():
+        return PLAIN
     # Without huge values of failed runs, beside which all others would look like 0.
-    most = (1e9 * float(np.median(sizes)) if len(sizes) else 0.0) or math.inf
-    arrays = [np.where(np.isfinite(a) & (np.abs(a) <= most), a, math.nan) for a in arrays]
+    sizes = sizes[sizes <= (1e9 * float(np.median(sizes)) or math.inf)]
+    largest, size = sizes.max(), size_of(sizes)
+    arrays = [np.where(np.abs(array) <= largest, array, math.nan) / size for array in arrays]
     if are_paired:  # What all arms have in common may spread far more than their differences.
         arrays += [one - two for one, two in itertools.combinations(arrays, 2)]
-    known = [array[~np.isnan(array)] for array in arrays]
-    sized = [(size_of(array), array) for array in known if len(array) > 1]
-    spreads = [size * float((array / size).std(ddof=1)) for size, array in sized]
-    return PLAIN.fitted(spreads, float(sizes[sizes <= most].max(initial=0.0)))
+    return PLAIN.fitted([size * pd.Series(array).std() for array in arrays], float(largest))
 
 
 @dataclasses.dataclass
 class ValueComparisonFacts(ArmValues):
-    """Values that were measured elsewhere: :class:`~adnn_optuna.ValueComparison` tells them."""
+    """Values that were measured elsewhere, see :class:`~adnn_optuna.ValueComparison`."""
 
     values: Mapping[str, Sequence[float]] = dataclasses.field(repr=False)
     names: tuple[str, ...]
@@ -147,45 +136,32 @@ class ValueComparisonFacts(ArmValues):
     def __post_init__(self) -> None:
         sign = 1 if self.maximize else -1
         better = {label: [sign * v for v in values] for label, values in self.values.items()}
-        self.on_these_rows: list[PairedDifference] = (
-            paired_differences(
-                better,
-                equivalence=self.equivalence,
-                looks_again=self.looks_again,
-                names=[f"{self.per} {name}" for name in self.names],
+        if self.is_paired:
+            names = [f"{self.per} {name}" for name in self.names]
+            rows = paired.paired_differences(
+                better, equivalence=self.equivalence, looks_again=self.looks_again, names=names
             )
-            if self.is_paired
-            else unpaired_differences(better, equivalence=self.equivalence)
-        )
-        self.paired_differences: list[PairedDifference] = self.on_these_rows
+        else:
+            rows = unpaired_differences(better, equivalence=self.equivalence)
+        self.paired_differences = self.on_these_rows = rows
 
 
 def unpaired_differences(
     values: Mapping[str, Sequence[float]], *, equivalence: float | None
 ) -> list[PairedDifference]:
-    """Compare each two arms whose values have nothing to do with each other.
+    """Compare each two arms whose finite values have nothing to do with each other.
 
-    The intervals are those of Welch (1947), Biometrika 34:28-35, at level 1 - ``ALPHA`` / m for m
-    pairs of arms. They hold for numbers of values that were planned, and for means: of values of a
-    normal distribution exactly, of many others about.
-
-    Args:
-        values: The finite values of each arm, higher ones better.
-        equivalence: See :func:`paired_differences`.
-
-    Returns:
-        One difference for each pair of arms, whose ``n_pairs`` is the number of values of the arm
-        that has fewer. The superiority is the share of all pairs of their values, without an
-        interval.
+    The intervals, of means, are those of Welch (1947), Biometrika 34:28-35, for planned numbers of
+    values; ``n_pairs`` is the smaller one. The superiority is of all pairs of their values.
     """
     pairs = list(itertools.combinations(values, 2))
     rows = []
     for arm, other in pairs:
         one, two = (np.asarray(values[label], dtype=np.float64) for label in (arm, other))
         low, high, reason, mean = -math.inf, math.inf, "", float(one.mean() - two.mean())
-        if min(len(one), len(two)) < 2:
+        if (n_pairs := min(len(one), len(two))) < 2:
             reason = "with one value nothing is known of how much they vary"
-        elif all(np.ptp(of) <= size_of(of) * 10.0**-DECIMALS for of in (one, two)):
+        elif all(np.ptp(of) <= size_of(of) * 10.0**-paired.DECIMALS for of in (one, two)):
             reason = "neither arm's values vary, so these do not tell how much others would"
         else:
             size = size_of(np.concatenate([one, two]))
@@ -197,27 +173,16 @@ def unpaired_differences(
             low, high = mean - half, mean + half
         ordered = np.sort(two)  # All pairs of many values would not fit into memory.
         places = [np.searchsorted(ordered, one, side) for side in ("left", "right")]
-        rows.append(
-            PairedDifference(
-                arm=arm,
-                other=other,
-                n_pairs=min(len(one), len(two)),
-                mean=mean,
-                low=low,
-                high=high,
-                superiority=float(np.mean(places) / len(two)),
-                superiority_low=math.nan,
-                superiority_high=math.nan,
-                verdict=verdict_of(low, high, equivalence),
-                reason=reason,
-            )
-        )
+        superiority = (float(np.mean(places) / len(two)), math.nan, math.nan)
+        numbers = (n_pairs, mean, low, high, *superiority)
+        verdict = verdict_of(low, high, equivalence)
+        rows.append(PairedDifference(arm, other, *numbers, verdict, reason))
     return rows
 
 
 @dataclasses.dataclass
 class ModelComparisonFacts(Findings, ArmValues):
-    """What models come to with the same seeds: :class:`~adnn_optuna.ModelComparison` tells it."""
+    """What models come to with the same seeds, see :class:`~adnn_optuna.ModelComparison`."""
 
     labels: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -232,46 +197,44 @@ class ModelComparisonFacts(Findings, ArmValues):
     arm = "model"
 
     def __post_init__(self) -> None:
-        self.names: Sequence[object] = self.seeds
-        of_seeds = [[(i, seed) for i in range(len(self.labels))] for seed in self.seeds]
-        is_done = [all(e in self.evaluations for e in of_seed) for of_seed in of_seeds]
+        self.names, arms = self.seeds, range(len(self.labels))
+        is_done = [all((i, seed) in self.evaluations for i in arms) for seed in self.seeds]
         n_done = [*is_done, False].index(False)
         self.values: dict[str, list[float]] = {
             label: [self.evaluations[i, seed] for seed in self.seeds[:n_done]]
             for i, label in enumerate(self.labels)
         }
-        self.on_these_rows: list[PairedDifference] = paired_differences(
+        rows = paired.paired_differences(
             self.values,
             equivalence=self.equivalence,
             looks_again=self.looks_again,
             names=[f"seed {seed}" for seed in self.seeds],
         )
-        left = of_seeds[n_done:]
-        if self.looks_again:
-            is_decided = all(row.verdict != "undecided" for row in self.on_these_rows)
-            left = [] if is_decided else left[:1]
-            self.seeds = self.seeds[:n_done] if is_decided else self.seeds
+        left = self.seeds[n_done:]
+        if self.looks_again and all(row.verdict != "undecided" for row in rows):
+            self.seeds, left = self.seeds[:n_done], ()
+        elif self.looks_again:
+            left = left[:1]
         elif left:
-            reason = f"{len(left)} of {len(self.seeds)} planned seeds are missing"
-            self.on_these_rows = undecided(self.on_these_rows, reason)
-        self.paired_differences: list[PairedDifference] = self.on_these_rows
+            said = f"{len(left)} of {len(self.seeds)} planned seeds are missing"
+            rows = paired.undecided(rows, said)
+        self.paired_differences = self.on_these_rows = rows
         if self.draws_test_set:
             self.paired_differences = self._for_new_data()
         self.n_evaluations: int = len(self.seeds) * len(self.labels)
-        of_left: list[Evaluation] = [e for of_seed in left for e in of_seed]
-        self.missing: list[Evaluation] = [e for e in of_left if e not in self.evaluations]
+        wanted: list[Evaluation] = [(i, seed) for seed in left for i in arms]
+        self.missing: list[Evaluation] = [e for e in wanted if e not in self.evaluations]
 
     def _for_new_data(self) -> list[PairedDifference]:
         """Return the differences with verdicts on new data, as the splits of one data set overlap.
 
-        Two equal models differ on these rows; their interval must not be looked at before its end.
         It is Student's t with the correction of Nadeau and Bengio (2003), Machine Learning
-        52:239-281, and NaN where a value is missing.
+        52:239-281, at the planned number of seeds; NaN where a value is missing.
         """
         rows, most, judged = self.on_these_rows, self.unit.largest, []
         if self.looks_again:
             said = "for new data it is read once, at a planned number of seeds, and not in between"
-            return undecided(rows, said)
+            return paired.undecided(rows, said)
         if any(math.isinf(row.low) for row in rows):
             return rows
         for row in rows:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
@@ -18,14 +19,9 @@ from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence import paired_differences as paired
 from adnn_optuna.evidence.arm_values import unit_of_values
 from adnn_optuna.evidence.curves import seconds_under_way
-from adnn_optuna.evidence.declarations import n_claims_of, planned, seeds_in_words
+from adnn_optuna.evidence.declarations import n_claims_of, planned
 from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
-from adnn_optuna.evidence.paired_differences import (
-    EQUIVALENCE,
-    PairedDifference,
-    check_equivalence,
-    undecided,
-)
+from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.evidence.power import SeedPlanFacts, plan_seeds
 
 UNMOVED = "unmoved networks"  # What the winners of an arm are compared with on fresh seeds.
@@ -37,57 +33,41 @@ class ComparisonFacts:
 
     results: Mapping[str, Sequence[SearchRecord]] = dataclasses.field(repr=False)
     seeds: tuple[int, ...]
-    equivalence: float | None = EQUIVALENCE
+    equivalence: float | None = paired.EQUIVALENCE
     declared: Declaration | None = None
     like: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.results or not self.seeds:
-            raise WrongValueError("A comparison needs at least one arm and one seed.")
-        if not self.is_of_function:
-            check_equivalence(self.equivalence)
-        for label, runs in self.results.items():
-            if len(runs) != len(self.seeds):
-                raise WrongValueError(
-                    f"The arm {label!r} has {len(runs)} results for {len(self.seeds)} seeds; give "
-                    "one for each seed, in their order."
-                )
-        self._check_arms_are_alike()
-        declared = tuple(self.declaration["seeds"])
-        if declared[: len(self.seeds)] != self.seeds:
+        if not self.seeds or {*map(len, self.results.values())} != {len(self.seeds)}:
             raise WrongValueError(
-                f"The seeds {seeds_in_words(self.seeds)} are not the first ones of those that the "
-                f"comparison was declared with, {seeds_in_words(declared)}; seeds that are chosen "
-                "afterwards prove nothing: give all, in that order."
+                "A comparison needs at least one arm and one seed, and of each arm a result for "
+                "each seed, in their order."
             )
-
-    def _check_arms_are_alike(self) -> None:
-        """Refuse results that differ in more than how they were searched for."""
-        first_label, [first, *_] = next(iter(self.results.items()))
-        of_first: dict[str, object] = {}
+        if not self.is_of_function:
+            paired.check_equivalence(self.equivalence)
         for label, runs in self.results.items():
             for seed, run in zip(self.seeds, runs, strict=True):
-                where = f"The result of {label!r} for seed {seed}"
-                if config := run.attrs.get(stored.CONFIG):
-                    if config["seed"] != seed:
-                        raise WrongValueError(
-                            f"{where} is of seed {config['seed']}; give all arms' results in the "
-                            "order of the seeds."
-                        )
-                    compared = {k: v for k, v in config.items() if k not in ("seed", "space")}
-                    of_first = of_first or compared
-                    if differences := config_differences(of_first, compared):
-                        raise WrongValueError(
-                            f"{where} is of another objective than the first one "
-                            f"({in_words(differences)}); compare what was trained alike."
-                        )
-                for name, limit in first.budget.items():
-                    if run.budget.get(name, limit) != limit:
-                        raise WrongValueError(
-                            f"The arms have unequal budgets: {first_label!r} has {name} {limit}, "
-                            f"but {label!r} with seed {seed} has {run.budget[name]}; go on with "
-                            "compare until all have the same."
-                        )
+                self._check_is_alike(label, seed, run)
+
+    def _check_is_alike(self, label: str, seed: int, run: SearchRecord) -> None:
+        """Refuse a result that differs from the first in more than how it was searched for."""
+        first = self.any_record
+        # A control that is the user's own objective has no configuration.
+        if config := run.attrs.get(stored.CONFIG):
+            alike = {**first.attrs[stored.CONFIG], "seed": seed, "space": config["space"]}
+            if differences := config_differences(alike, config):
+                raise WrongValueError(
+                    f"The result of {label!r} for seed {seed} is of another objective or seed "
+                    f"than the first one ({in_words(differences)}); compare what was trained "
+                    "alike, with all results in the order of the seeds."
+                )
+        for name, limit in first.budget.items():
+            if run.budget.get(name, limit) != limit:
+                raise WrongValueError(
+                    f"The arms have unequal budgets: {next(iter(self.results))!r} has {name} "
+                    f"{limit}, but {label!r} with seed {seed} has {run.budget[name]}; go on with "
+                    "compare until all have the same."
+                )
 
     @functools.cached_property
     def declaration(self) -> Declaration:
@@ -96,10 +76,7 @@ class ComparisonFacts:
 
     @property
     def restarts(self) -> str | None:
-        """The label of the random restarts, :obj:`None` if a stored comparison has none.
-
-        Of a function it is that of random search, which others may bear another name of.
-        """
+        """The label of the random restarts, of a function of random search; if there are any."""
         found = [label for label, runs in self.results.items() if runs[0].is_restart]
         return stored.RANDOM if stored.RANDOM in found else next(iter(found), None)
 
@@ -121,8 +98,8 @@ class ComparisonFacts:
     @property
     def study_name(self) -> str:
         """What the names of its studies begin with."""
-        label, [first, *_] = next(iter(self.results.items()))
-        return first.study.study_name.removesuffix(f"/{label}/seed={self.seeds[0]}")
+        suffix = f"/{next(iter(self.results))}/seed={self.seeds[0]}"
+        return self.any_record.study.study_name.removesuffix(suffix)
 
     @property
     def is_of_function(self) -> bool:
@@ -145,9 +122,8 @@ class ComparisonFacts:
     @functools.cached_property
     def n_done(self) -> int:
         """The number of seeds whose runs have all ended and were tested."""
-        return sum(
-            all(runs[i].is_over for runs in self.results.values()) for i in range(len(self.seeds))
-        )
+        of_seeds = zip(*self.results.values(), strict=True)
+        return sum(all(run.is_over for run in of_seed) for of_seed in of_seeds)
 
     @property
     def is_complete(self) -> bool:
@@ -164,12 +140,11 @@ class ComparisonFacts:
 
         Returns:
             A data frame with the index ``sampler``, the counts ``seeds`` and ``trials``, and the
-            means ``baseline``, ``best``, ``gain`` and ``gain_over_mean_baseline`` of the selection
-            metric, ``val_baseline``, ``val_best`` and ``val_gain`` of the validation accuracy,
-            ``test_baseline``, ``test_best``, ``test_gain`` and ``test_gain_over_mean_baseline`` of
-            the test accuracy (of a regression R²), each with its sample standard deviation in a
-            column ``…_std``; and the mean ``seconds`` of a run. Of a function, ``test_best`` is
-            what the best trial comes to afresh, and there are no baselines.
+            means of ``baseline``, ``best``, ``gain`` and ``gain_over_mean_baseline`` of the
+            selection metric, of those that begin with ``val_`` of the validation accuracy and with
+            ``test_`` of the test accuracy (of a regression R²), each with its sample standard
+            deviation in a column ``…_std``; and the mean ``seconds`` of a run. Of a function,
+            ``test_best`` is what the best trial comes to afresh, and there are no baselines.
         """
         rows = [
             {"sampler": label, **numbers}
@@ -196,9 +171,8 @@ class ComparisonFacts:
         Returns:
             A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
             runs), ``difference`` (mean accuracy of ``sampler`` minus ``other``, as a fraction),
-            ``low``, ``high``, ``superiority`` with its own ``superiority_low`` and ``_high``,
-            ``verdict`` and ``reason``, as in
-            :class:`~adnn_optuna.evidence.paired_differences.PairedDifference`.
+            ``low``, ``high``, ``superiority`` (the share of pairs in which the first is better)
+            with its own ``superiority_low`` and ``_high``, ``verdict`` and ``reason``.
         """
         return paired.differences_table(self.paired_differences, "sampler")
 
@@ -207,77 +181,68 @@ class ComparisonFacts:
         """The claims: each searcher against luck and greedy against annealing; all on controls."""
         restarts = [self.restarts] if self.restarts is not None else []
         arms = [label for label in self.searchers if label not in restarts]
-        rivals = [
-            arm
-            for arm in arms
-            if self.results[arm][0].searcher in (stored.GREEDY, stored.ANNEALING)
-        ]
         of_searchers = [(arm, restart) for arm in arms for restart in restarts]
         if self.is_of_function:
             return of_searchers, []
-        if len({self.results[arm][0].searcher for arm in rivals}) == len(rivals) == 2:
+        names = {arm: self.results[arm][0].searcher for arm in arms}
+        rivals = [arm for arm in arms if names[arm] in (stored.GREEDY, stored.ANNEALING)]
+        if len({names[arm] for arm in rivals}) == len(rivals) == 2:
             of_searchers.append((rivals[0], rivals[1]))
         return of_searchers, [(arm, c) for arm in (*arms, *restarts) for c in self.controls]
 
     @property
     def n_claims(self) -> dict[str, int]:
-        """How many claims of each family share an error rate: all that were ever declared.
-
-        A family that shrinks after it was seen would be a choice by what was seen.
-        """
-        declared = n_claims_of(self.declaration["arms"])
-        made = zip(declared, map(len, self.families), strict=True)
-        return {what: max(n, declared[what]) for what, n in made}
+        """How many claims of each family share an error rate: all that were ever declared."""
+        # A family that shrinks after it was seen would be a choice by what was seen.
+        declared = n_claims_of(self.declaration["arms"]).items()
+        made = map(len, self.families)
+        return {what: max(n, m) for (what, n), m in zip(declared, made, strict=True)}
 
     @functools.cached_property
     def paired_differences(self) -> list[PairedDifference]:
         """The statistics behind :meth:`differences`: from these come all tables and sentences."""
         of_searchers, of_controls = self.families
-        n_claims = self.n_claims
         # Restarts and controls come last: all others are compared with them.
         labels = sorted(self.searchers, key=lambda label: label == self.restarts)
         values = {
             label: [run.score for run in self.results[label]]
             for label in (*labels, *self.controls)
         }
-        compared = functools.partial(
-            paired.paired_differences,
-            equivalence=self.equivalence,
-            looks_again=self.looks_again,
-            names=[f"seed {seed}" for seed in self.seeds],
-        )
         searched = {label: values[label] for label in labels}
-        rows = compared(searched, claims=of_searchers, n_claims=n_claims["searchers"])
+        rows = self._compared(searched, self.n_claims["searchers"], claims=of_searchers)
         if of_controls:
-            others = compared(values, claims=of_controls, n_claims=n_claims["controls"])
+            others = self._compared(values, self.n_claims["controls"], claims=of_controls)
             rows += [row for row in others if row.verdict is not None]
-        return self._decided(rows)
+        return rows
 
     @functools.cached_property
     def repeats(self) -> list[PairedDifference]:
-        """What each arm's winners gain over their unmoved networks, with one fresh seed a unit.
-
-        The units' gains are a family of claims of their own, of all arms that were ever declared.
-        Arms of which nothing is asked, or known, are left out.
-        """
+        """What each arm's winners gain over their unmoved networks, if that was tried."""
         gains = {label: [run.repeated for run in runs] for label, runs in self.results.items()}
         asked = {label: of_arm for label, of_arm in gains.items() if math.isfinite(of_arm[0])}
-        declared = [name for name in self.declaration["arms"].values() if may_repeat(name)]
-        rows = []
-        for label, of_arm in asked.items():
-            rows += paired.paired_differences(
-                {label: of_arm, UNMOVED: [0.0] * len(of_arm)},
-                equivalence=self.equivalence,
-                n_claims=max(len(asked), len(declared)),
-                looks_again=self.looks_again,
-            )
-        return self._decided(rows)
+        # A family of claims of their own, of all arms that were ever declared.
+        n_claims = max(len(asked), sum(map(may_repeat, self.declaration["arms"].values())))
+        pairs = ({arm: values, UNMOVED: [0.0] * len(values)} for arm, values in asked.items())
+        return [row for pair in pairs for row in self._compared(pair, n_claims)]
 
-    def _decided(self, rows: list[PairedDifference]) -> list[PairedDifference]:
-        """Return differences as they are; undecided where planned seeds are missing."""
+    def _compared(
+        self,
+        values: Mapping[str, Sequence[float]],
+        n_claims: int,
+        claims: Sequence[tuple[str, str]] | None = None,
+    ) -> list[PairedDifference]:
+        """Return differences; undecided where planned seeds are missing."""
+        rows = paired.paired_differences(
+            values,
+            equivalence=self.equivalence,
+            claims=claims,
+            n_claims=n_claims,
+            looks_again=self.looks_again,
+            names=[f"seed {seed}" for seed in self.seeds],
+        )
         n_seeds = len(self.declaration["seeds"])
         if not self.looks_again and (missing := n_seeds - self.n_done):
-            return undecided(rows, f"{missing} of {n_seeds} planned seeds are missing")
+            return paired.undecided(rows, f"{missing} of {n_seeds} planned seeds are missing")
         return rows
 
     @property
@@ -291,26 +256,20 @@ class ComparisonFacts:
 
     @property
     def strongest_control(self) -> str | None:
-        """The control that is best by what was selected by, :obj:`None` if there is none.
+        """The control that is best by what was selected by; by the test it would be by chance."""
 
-        One that were chosen by the test accuracy would be too good by chance.
-        """
+        def rank(label: str) -> tuple[bool, float]:
+            mean = fmean(run.best_value for run in self.results[label])
+            # One that is not known is below all.
+            return math.isfinite(mean), self.any_record.improvement(mean, 0.0)
 
-        def mean(label: str) -> tuple[bool, float]:
-            """Return what is best where it is largest; one that is not known is below all."""
-            best = fmean(run.best_value for run in self.results[label])
-            return math.isfinite(best), self.any_record.improvement(best, 0.0)
-
-        return max(self.controls, key=mean, default=None)
+        return max(self.controls, key=rank, default=None)
 
     def seed_plan(self, gain: float) -> SeedPlanFacts:
         """Return how many seeds it takes to show a gain, from these seeds as a pilot."""
+        scores = {label: [run.score for run in runs] for label, runs in self.results.items()}
         pairs = [
-            [
-                difference
-                for one, two in zip(self.results[arm], self.results[other], strict=True)
-                if math.isfinite(difference := one.score - two.score)
-            ]
+            [d for d in map(operator.sub, scores[arm], scores[other]) if math.isfinite(d)]
             for arm, other in self.families[0]
         ]
         if not pairs:

@@ -7,20 +7,14 @@ unmoved network, trained from the same fresh seeds, tell them apart.
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from adnn_optuna.engine.confirmation import (
-    FIRST,
-    MOVED,
-    UNMOVED,
-    Confirmation,
-    own_scores,
-    read_confirmation,
-)
+from adnn_optuna.engine import confirmation as made
+from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.scores import variance_of_mean
 from adnn_optuna.evidence.paired_differences import ALPHA, planned_interval, share_interval
@@ -34,68 +28,64 @@ class Estimate(NamedTuple):
     high: float
 
 
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+
+
 @dataclasses.dataclass(frozen=True)
 class ConfirmationFacts:
-    """What fresh seeds show of a winner; all of it is of the score on the test examples.
-
-    Attributes:
-        trial: The winner's number.
-        rank: The how-manieth winner of its study it is that was confirmed, from 1.
-        level: The level of each interval: 1 - 0.05, and the 0.05 halved for each earlier winner.
-        holds: The score of the winner's own network.
-        usual: How much better that is than the mean of fresh unmoved networks.
-        repeats: The mean gain of the winner's offsets over fresh seeds; 0 without an interval's
-            width where it has none.
-        hyperparameters: The mean gain of the winner's hyperparameters, unmoved, over those of the
-            first trial; :obj:`None` where they are the same.
-        seeds: The fresh seeds.
-        gains: The gain of the offsets with each seed; empty where there are none.
-        unmoved: The score of the unmoved network with each seed.
-    """
+    """What fresh seeds show of a winner; all of it is of the score on the test examples."""
 
     trial: int
-    rank: int
-    level: float
-    holds: Estimate
-    usual: Estimate
-    repeats: Estimate
-    hyperparameters: Estimate | None
+    rank: int  # The how-manieth winner of its study it is that was confirmed, from 1.
+    level: float  # Of each interval: 1 - 0.05, and the 0.05 halved for each earlier winner.
+    holds: Estimate  # The score of the winner's own network.
+    usual: Estimate  # How much better that is than the mean of fresh unmoved networks.
+    repeats: Estimate  # The mean gain of the winner's offsets over fresh seeds; 0 without any.
+    hyperparameters: Estimate | None  # That of its own, unmoved, over those of the first trial.
     seeds: tuple[int, ...]
-    gains: tuple[float, ...]
-    unmoved: tuple[float, ...]
+    gains: tuple[float, ...]  # That of the offsets with each seed, if there are any.
+    unmoved: tuple[float, ...]  # The score of the unmoved network with each seed.
 
 
 def confirmation_of(record: SearchRecord) -> ConfirmationFacts | None:
     """Return what fresh seeds show of a search's winner; :obj:`None` while they were not tried."""
-    # A winner is confirmed once.
-    if "confirmation" not in record.known and (found := read_confirmation(record)) is not None:
-        record.known["confirmation"] = facts_of(found)
-    return record.known.get("confirmation")
+    known = record.known
+    if "confirmation" not in known and (found := made.read_confirmation(record)) is not None:
+        known["confirmation"] = facts_of(found)  # A winner is confirmed once.
+    return known.get("confirmation")
 
 
 def held_score(record: SearchRecord) -> Estimate | None:
     """Return the score of the winner's own network; :obj:`None` while it was not tested."""
     if (facts := confirmation_of(record)) is not None:
         return facts.holds
-    own = own_scores(record)
+    own = made.own_scores(record)
     return None if own is None else own_score(*own)
 
 
-def facts_of(found: Confirmation) -> ConfirmationFacts:
+def facts_of(found: made.Confirmation) -> ConfirmationFacts:
     """Return what the trainings of a confirmation show."""
-    n_claims = 2 ** (found.rank - 1)
-    level, unmoved = 1 - ALPHA / n_claims, found.scores[UNMOVED]
-    gains = _gains(found.scores, MOVED, UNMOVED) if MOVED in found.scores else np.zeros(0)
-    of_hyperparameters = None
+    n_claims, unmoved = 2 ** (found.rank - 1), found.scores[UNMOVED]
+    level = 1 - ALPHA / n_claims
+
+    def gains_of(arm: int, other: int) -> np.ndarray:
+        # By their sums, so that those of equals are exactly 0.
+        sums = (found.scores[of].sum(axis=1, dtype=np.float64) for of in (arm, other))
+        return np.asarray(np.subtract(*sums) / unmoved.shape[1])
+
+    gains, repeats, of_hyperparameters = np.zeros(0), Estimate(0.0, 0.0, 0.0), None
+    if MOVED in found.scores:
+        gains = gains_of(MOVED, UNMOVED)
+        repeats = mean_gain(gains, n_claims)
     if FIRST in found.scores:
-        of_hyperparameters = mean_gain(_gains(found.scores, UNMOVED, FIRST), n_claims)
+        of_hyperparameters = mean_gain(gains_of(UNMOVED, FIRST), n_claims)
     return ConfirmationFacts(
         trial=found.trial,
         rank=found.rank,
         level=level,
         holds=own_score(found.own, found.groups, level),
         usual=difference_from_usual(found.own, unmoved, found.groups, level),
-        repeats=mean_gain(gains, n_claims) if len(gains) else Estimate(0.0, 0.0, 0.0),
+        repeats=repeats,
         hyperparameters=of_hyperparameters,
         seeds=found.seeds,
         gains=tuple(gains.tolist()),
@@ -103,27 +93,15 @@ def facts_of(found: Confirmation) -> ConfirmationFacts:
     )
 
 
-def _gains(scores: Mapping[int, np.ndarray], arm: int, other: int) -> np.ndarray:
-    """Return the gain of an arm over another one with each seed; of equals exactly 0."""
-    sums = (scores[one].sum(axis=1, dtype=np.float64) for one in (arm, other))
-    return np.asarray(np.subtract(*sums) / scores[arm].shape[1])
-
-
 def own_score(
     scores: np.ndarray, groups: np.ndarray | None = None, level: float = 1 - ALPHA
 ) -> Estimate:
     """Return the mean score of one network, as sure as its test examples make it.
 
-    Of right and wrong answers the interval is that of Clopper and Pearson (1934), in groups for
+    Scores are of shape (n,), as are the examples' groups, if they are not each alone. Of right and
+    wrong answers, :obj:`bool`, the interval is that of Clopper and Pearson (1934), in groups for
     the effective number of examples of Korn and Graubard (1998), Survey Methodology 24(2),
-    193-201; of others it is Student's.
-
-    Args:
-        scores: The score of each test example, of shape (n,): :obj:`bool`, or of a regression one
-            minus the squared error in units of the targets' variance.
-        groups: The number of each example's group, from 0, of shape (n,), such as the same one
-            for those that are equal; each alone if :obj:`None`.
-        level: The level of the interval.
+    193-201; of a regression's scores it is Student's.
     """
     mean, n = float(scores.mean(dtype=np.float64)), len(scores)
     variance, n_groups = _variance_of_mean(scores, groups)
@@ -147,13 +125,8 @@ def difference_from_usual(
 
     What is not known is what other test examples would say, and what other networks would: the
     variances add up, and Student's t has the degrees of freedom of Welch (1947) and Satterthwaite
-    (1946). Where no classes differ, it is the interval of Bonett and Price (2012).
-
-    Args:
-        own: The score of the network on each test example, of shape (n,).
-        unmoved: Those of K fresh unmoved networks on the same examples, of shape (K, n).
-        groups: See :func:`own_score`.
-        level: The level of the interval.
+    (1946). Where no classes differ, it is the interval of Bonett and Price (2012). The scores of
+    the K unmoved networks are of shape (K, n), all others as in :func:`own_score`.
     """
     differences = own.astype(np.float64) - unmoved.mean(axis=0, dtype=np.float64)
     of_examples, n_groups = _variance_of_mean(differences, groups)
@@ -170,13 +143,10 @@ def difference_from_usual(
 
 
 def mean_gain(gains: Sequence[float] | np.ndarray, n_claims: int = 1) -> Estimate:
-    """Return the mean of paired gains with the interval of :func:`planned_interval`.
-
-    It is infinite with too few of them, and all is NaN where one of them is.
-    """
+    """Return the mean of paired gains with the interval of :func:`planned_interval`."""
     mean = float(np.mean(gains))
     if math.isnan(mean):
-        return Estimate(*(math.nan,) * 3)
+        return UNKNOWN
     return Estimate(mean, *planned_interval(np.array(gains), n_claims))
 
 

@@ -1,6 +1,5 @@
 """Curves of searches, as numbers: what figures draw and sentences quote."""
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -13,10 +12,7 @@ from adnn_optuna.engine.records import SearchRecord
 
 
 class Curve(NamedTuple):
-    """The mean of several curves at the places ``x``, with their standard deviation.
-
-    It has no place where there was no curve, and no standard deviation of one.
-    """
+    """The mean of several curves at the places ``x``, with their standard deviation, if any."""
 
     x: Sequence[int]
     mean: np.ndarray
@@ -36,29 +32,27 @@ def _mean_curve(
 
 def gains_so_far(record: SearchRecord) -> list[float]:
     """Return the best gain after each trial that was run to an end; 0 while there is none."""
-    gains = (record.gains.get(trial.number, -math.inf) for trial in record.done_trials)
-    return [gain if math.isfinite(gain) else 0.0 for gain in itertools.accumulate(gains, max)]
+    gains = (record.improvement(best, record.baseline) for best in _bests_so_far(record))
+    return [gain if math.isfinite(gain) else 0.0 for gain in gains]
 
 
-def values_so_far(record: SearchRecord) -> list[float]:
-    """Return the best value of a function after each trial; NaN while there is none."""
-    signed = {n: record.improvement(value, 0.0) for n, value in record.valued}
-    sign = record.improvement(1.0, 0.0)
-    found = (signed.get(trial.number, -math.inf) for trial in record.done_trials)
-    bests = itertools.accumulate(found, max)
-    return [sign * best if math.isfinite(best) else math.nan for best in bests]
+def _bests_so_far(record: SearchRecord) -> list[float]:
+    """Return the best value after each trial; NaN while there is none."""
+    values, bests, best = dict(record.valued), [], math.nan
+    for trial in record.done_trials:
+        value = values.get(trial.number, math.nan)
+        if record.improvement(value, best) > 0 or math.isnan(best):
+            best = value
+        bests.append(best)
+    return bests
 
 
 def best_against_trials(runs: Sequence[SearchRecord]) -> Curve:
-    """Return the best gain so far against trials, of a function the best value.
-
-    A run that ended early keeps its last one.
-    """
-    of_run = (values_so_far(run) if run.is_of_function else gains_so_far(run) for run in runs)
+    """Return the best gain, of a function the best value, so far; the last one of a short run."""
+    of_run = (_bests_so_far(run) if run.is_of_function else gains_so_far(run) for run in runs)
     curves = [curve for curve in of_run if curve]
     n = max(map(len, curves), default=0)
-    longest = [[*curve, *[curve[-1]] * (n - len(curve))] for curve in curves]
-    return _mean_curve(longest)
+    return _mean_curve([[*curve, *[curve[-1]] * (n - len(curve))] for curve in curves])
 
 
 def best_by_epochs(record: SearchRecord) -> dict[int, float]:
@@ -84,16 +78,13 @@ def best_by_epochs(record: SearchRecord) -> dict[int, float]:
 
 
 def best_against_compute(runs: Sequence[SearchRecord]) -> Curve:
-    """Return the best selection metric so far against the epochs trained.
-
-    It begins where all runs have a value; a run that ended early keeps its last one.
-    """
+    """Return the best selection metric so far by epochs trained, from where all runs have one."""
     curves = [curve for run in runs if (curve := best_by_epochs(run))]
-    x = sorted({epochs for curve in curves for epochs in curve})
-    x = [n for n in x if n >= max(min(curve) for curve in curves)]
-    return _mean_curve(
-        [[curve[max(k for k in curve if k <= n)] for n in x] for curve in curves], x
-    )
+    first = max((min(curve) for curve in curves), default=0)
+    x = sorted({epochs for curve in curves for epochs in curve if epochs >= first})
+    # A run that ended early keeps its last one.
+    longest = [[curve[max(k for k in curve if k <= n)] for n in x] for curve in curves]
+    return _mean_curve(longest, x)
 
 
 def gains_of_averages(runs: Sequence[SearchRecord]) -> Curve:
@@ -116,29 +107,10 @@ def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:
     return seconds
 
 
-class Draws(NamedTuple):
-    """How the values of n random initialisations spread, as a histogram has them."""
-
-    n: int
-    mean: float
-    sd: float
-    counts: np.ndarray
-    edges: np.ndarray
-
-
-def draws_of(records: Sequence[SearchRecord]) -> Draws | None:
+def draws_of(records: Sequence[SearchRecord]) -> list[float]:
     """Return the random initialisations of searches: all restarts, without any the baselines."""
     restarts = [value for record in records if record.is_restart for value in record.values]
-    values = np.array(restarts or baselines_of(records))
-    if not len(values):
-        return None
-    low, high = values.min(), values.max()
-    if high - low <= 1e-9 * (size := np.abs(values).max()):  # Too narrow for bins.
-        low, high = low - (size or 1.0) / 2, high + (size or 1.0) / 2
-    n_bins = int(np.clip(2 * np.sqrt(len(values)), 5, 40))
-    counts, edges = np.histogram(values, bins=n_bins, range=(low, high))
-    sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    return Draws(len(values), float(values.mean()), sd, counts, edges)
+    return restarts or baselines_of(records)
 
 
 def baselines_of(records: Sequence[SearchRecord]) -> list[float]:
@@ -147,11 +119,9 @@ def baselines_of(records: Sequence[SearchRecord]) -> list[float]:
 
 
 def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
-    """Return the mean of the best of n of the values, for each n up to all of them.
-
-    It is the exact mean over all subsets: all n are among the i smallest of N values in C(i, n) of
-    C(N, n) subsets, which is i / N times (i - 1) / (N - 1) and so on, n times.
-    """
+    """Return the mean of the best of n of the values, over all subsets, for each n."""
+    # All n are among the i smallest of N values in C(i, n) of C(N, n) subsets, which is i / N
+    # times (i - 1) / (N - 1) and so on, n times.
     i, ordered = np.arange(len(values) + 1), np.sort(values)
     share, means = np.ones(len(i)), np.empty(len(values))
     for drawn in range(len(values)):  # One after the other, to spare memory.
@@ -171,10 +141,7 @@ def price_of_luck(control: Sequence[SearchRecord]) -> Curve:
 
 
 def gain_over_draws(runs: Sequence[SearchRecord], control: Sequence[SearchRecord]) -> float:
-    """Return by how much winners are better than the mean random restart of the same seed.
-
-    NaN where there is none. Seeds must come in the same order.
-    """
+    """Return by how much winners beat the mean random restart of their seed, in the same order."""
     gains = [
         run.improvement(run.best_value, float(np.mean(restarts.values)))
         for run, restarts in zip(runs, control, strict=False)

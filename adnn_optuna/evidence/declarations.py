@@ -19,12 +19,9 @@ MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
 
 def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     """Return the seeds of a comparison as Python's integers; refuse what are none."""
-    try:
-        first = itertools.islice(seeds, MAX_SEEDS + 1)
-    except TypeError:
-        raise WrongTypeError(
-            f"seeds must be a sequence of whole numbers, but it is {seeds!r}."
-        ) from None
+    if not isinstance(seeds, Iterable):
+        raise WrongTypeError(f"seeds must be a sequence of whole numbers, but it is {seeds!r}.")
+    first = itertools.islice(seeds, MAX_SEEDS + 1)
     checked = tuple(as_integer("seed", seed, low=0) for seed in first)
     if len(checked) > MAX_SEEDS:
         raise WrongValueError(
@@ -67,22 +64,19 @@ def declared(
 ) -> Declaration:
     """Return what a comparison is declared to be, with what it was declared to be before.
 
-    Warn where its seeds cannot decide anything, whatever comes of them. It ``looks_again`` if it
-    is to stop once all is decided; ``n_claims`` are the numbers of claims of each family, by what
-    they are about, and ``arms`` the names of what it compares, by their labels.
-
-    Raises:
-        ValueError: If it was declared with other seeds.
+    Warn where its seeds cannot decide anything. ``n_claims`` are the numbers of claims of each
+    family, by what they are about, and ``arms`` the names of what it compares, by their labels.
     """
     before = before or planned(())
-    known, more_arms = before["seeds"], [*arms.keys() - before["arms"].keys()]
+    known, has_more_arms = before["seeds"], not arms.keys() <= before["arms"].keys()
     is_shorter = len(seeds) < len(known) and not before["looks_again"]
     if is_shorter or any(a != b for a, b in zip(seeds, known, strict=False)):
+        first = ", ".join(map(str, known[:10])) + ", …" * (len(known) > 10)
         raise WrongValueError(
-            f"The comparison {study_name!r} was declared with the {len(known)} seeds "
-            f"{seeds_in_words(known)}; give these in this order, or these and more."
+            f"The comparison {study_name!r} was declared with the {len(known)} seeds {first}; "
+            "give these in this order, or these and more."
         )
-    has_more = bool(known) and (len(known) < len(seeds) or bool(more_arms))
+    has_more = bool(known) and (len(known) < len(seeds) or has_more_arms)
     looks_again = looks_again or before["looks_again"] or has_more
     if known and looks_again and not before["looks_again"]:
         logger.warning(
@@ -112,8 +106,3 @@ def store_declaration(head: optuna.Study, declaration: Declaration) -> None:
     """Store in its study what a comparison is declared to be."""
     if patiently(lambda: head.user_attrs).get(stored.COMPARISON) != declaration:
         patiently(head.set_user_attr, stored.COMPARISON, declaration)
-
-
-def seeds_in_words(seeds: Sequence[int]) -> str:
-    """Return the first few seeds as text."""
-    return ", ".join(map(str, seeds[:10])) + (", …" if len(seeds) > 10 else "")

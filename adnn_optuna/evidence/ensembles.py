@@ -10,17 +10,16 @@ from statistics import fmean, stdev
 import numpy as np
 
 from adnn_optuna.engine.evaluations import Evaluation, Findings
-from adnn_optuna.evidence.confirmation import Estimate, difference_from_usual
+from adnn_optuna.evidence.confirmation import UNKNOWN, Estimate, difference_from_usual
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.network import Head
 
 
 @dataclasses.dataclass
 class EnsembleFacts(Findings):
-    """What networks come to together: :class:`~adnn_optuna.Ensemble` tells it.
+    """What networks come to together, see :class:`~adnn_optuna.Ensemble`.
 
-    ``evaluations`` are their test scores by seed, and ``predicted`` what they predict on the test
-    set of ``dataset``: probabilities, of a regression numbers, of shape (n, outputs). One that
+    ``predicted`` are probabilities, of a regression numbers, of shape (n, outputs); a network that
     diverged has none, and is left out.
     """
 
@@ -33,25 +32,14 @@ class EnsembleFacts(Findings):
         self.n_evaluations: int = len(self.seeds)
         wanted: list[Evaluation] = [(seed,) for seed in self.seeds]
         self.missing: list[Evaluation] = [e for e in wanted if e not in self.evaluations]
+        self.n_diverged: int = sum(math.isnan(self.evaluations.get(e, 0.0)) for e in wanted)
+        self._predictions = [self.predicted[s] for s in self.seeds if s in self.predicted]
+        self.n_members: int = len(self._predictions)
 
     @property
     def score_name(self) -> str:
         """What the scores are: ``"test_accuracy"``, of a regression ``"test_r2"``."""
         return f"test_{self.head.score}"
-
-    @property
-    def n_members(self) -> int:
-        """How many networks are averaged."""
-        return len(self._predictions)
-
-    @property
-    def n_diverged(self) -> int:
-        """How many networks diverged, and are left out."""
-        return sum(math.isnan(self.evaluations.get((seed,), 0.0)) for seed in self.seeds)
-
-    @functools.cached_property
-    def _predictions(self) -> list[np.ndarray]:
-        return [self.predicted[seed] for seed in self.seeds if seed in self.predicted]
 
     def _scores(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
         """Return the score of the average of predictions on each test example."""
@@ -88,7 +76,7 @@ class EnsembleFacts(Findings):
     def gain(self) -> Estimate:
         """By how much the average is better than the mean network; NaN of less than two."""
         if self.n_members < 2:
-            return Estimate(math.nan, math.nan, math.nan)
+            return UNKNOWN
         own, groups = self._scores(self._predictions), self.dataset.test_groups
         return difference_from_usual(own, self._member_scores, groups)
 
@@ -101,12 +89,11 @@ class EnsembleFacts(Findings):
         """
         if self.n_members < 2:
             return math.nan
-        if self.head.num_classes is not None:
-            head = self.head.of_predictions
-            classes = [head.predicted(of_member) for of_member in self._predictions]
-            return fmean(float((a != b).mean()) for a, b in itertools.combinations(classes, 2))
-        variances = self.dataset.y_test.reshape(len(self.dataset.y_test), -1).var(axis=0)
         pairs = itertools.combinations(self._predictions, 2)
+        if self.head.num_classes is not None:
+            class_of = self.head.of_predictions.predicted
+            return fmean(float((class_of(a) != class_of(b)).mean()) for a, b in pairs)
+        variances = self.dataset.y_test.reshape(len(self.dataset.y_test), -1).var(axis=0)
         return fmean(float((np.square(a - b) / variances).mean()) for a, b in pairs)
 
     @functools.cached_property

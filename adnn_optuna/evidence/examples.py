@@ -16,47 +16,33 @@ MOST = 12
 
 
 class Example(NamedTuple):
-    """A test example: its number, its label or targets, what both networks say, how it looks.
-
-    ``pixels`` are those of an image, float of shape (height, width) or (height, width, 3) in
-    [0, 1]; ``columns`` a row's values by their columns' names, before they were scaled.
-    """
+    """A test example: its number, its label or targets, what both networks say, how it looks."""
 
     number: int
     truth: Any
     unmoved: Any
     winner: Any
-    pixels: np.ndarray | None
-    columns: dict[str, Any]
+    pixels: np.ndarray | None  # Float of shape (height, width) or (height, width, 3) in [0, 1].
+    columns: dict[str, Any]  # A row's values by their columns' names, before they were scaled.
 
 
 class WinnerFacts(NamedTuple):
-    """What came of training a winner and its unmoved network once more.
-
-    It holds the metrics of both after each epoch, and the test examples that the winner is worse
-    on and better on, those that changed the most first; none while the test set is closed.
-    """
+    """The metrics of both networks after each epoch, and the test examples that changed most."""
 
     unmoved: Sequence[Metrics]
     winner: Sequence[Metrics]
-    lost: Sequence[Example] = ()
+    lost: Sequence[Example] = ()  # None while the test set is closed.
     won: Sequence[Example] = ()
 
 
 def winner_facts(
     record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event
 ) -> WinnerFacts | None:
-    """Train a search's winner and its unmoved network once more, and look at each epoch.
-
-    Return nothing where there is no winner, or where that is an average of networks.
-
-    Raises:
-        KeyboardInterrupt: If ``stop`` is set meanwhile.
-    """
+    """Train a winner, if it is one network, and the unmoved one again, and look at each epoch."""
     if record.best is None:
         return None
-    objective, params = objective.as_trained(record.best), record.best.params
-    starts = [*objective.starts({}), *objective.starts(params)]
+    objective = objective.as_trained(record.best)
+    starts = [*objective.starts({}), *objective.starts(record.best.params)]
     if len(starts) != 2:
         return None
     trainer = objective.trainer
@@ -68,19 +54,16 @@ def winner_facts(
     data, head = trainer.dataset, trainer.architecture.head
     outputs = [trainer.outputs(run.weights or [], data.x_test) for run in runs]
     before, after = (head.scores(some, data.y_test).astype(float) for some in outputs)
-    differences = after - before
-    order = np.argsort(differences, kind="stable").tolist()
-    lost, won = (
-        _examples(trainer, outputs, [i for i in some[:MOST] if sign * differences[i] > 0])
-        for sign, some in ((-1, order), (1, order[::-1]))
-    )
-    return WinnerFacts(unmoved.history, winner.history, lost, won)
+    order = np.argsort(differences := after - before, kind="stable").tolist()
+    lost = [i for i in order[:MOST] if differences[i] < 0]
+    won = [i for i in order[::-1][:MOST] if differences[i] > 0]
+    examples = (_examples(trainer, outputs, numbers) for numbers in (lost, won))
+    return WinnerFacts(unmoved.history, winner.history, *examples)
 
 
 def _examples(
     trainer: Trainer, outputs: Sequence[np.ndarray], numbers: Sequence[int]
 ) -> list[Example]:
-    """Return some test examples with what is said of them."""
     data, head = trainer.dataset, trainer.architecture.head
     said = [data.y_test, *outputs]
     if head.num_classes is not None:
@@ -97,12 +80,10 @@ def _examples(
     examples = []
     for i in numbers:
         truth, unmoved, winner = (np.squeeze(some[i]).tolist() for some in said)
-        columns = {
-            name: float(rows[i, at][0])
-            if known is None
-            else [*known, "other"][rows[i, at].argmax()]
-            for name, known, at in blocks
-        }
+        columns: dict[str, Any] = {}
+        for name, known, at in blocks:
+            cells = rows[i, at]
+            columns[name] = float(cells[0]) if known is None else [*known, "other"][cells.argmax()]
         image = None if pixels is None else pixels[i]
         examples.append(Example(i, truth, unmoved, winner, image, columns))
     return examples

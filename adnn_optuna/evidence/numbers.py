@@ -15,36 +15,34 @@ from adnn_optuna.evidence.curves import seconds_under_way
 class Number(NamedTuple):
     """A number of a result, with all that is to be known of it.
 
-    All are in :meth:`Comparison.table`. The other places are what a search prints (``print``), the
-    three statements on fresh seeds that it prints and its page begins with (``statements``), the
-    scores on its page (``scores``), a comparison's means as they print (``means``) and, with more
-    room, on its page (``means page``), those of a comparison of a function (``function``), and the
-    table of every run (``runs``).
-
-    Attributes:
-        name: Its column in data frames; one with ``gain`` in it is shown with its sign.
-        metric: The attribute that names the metric that it is a value of; empty of a count.
-        part: Which part of the line of its metric it is; empty where it has its own line.
-        heading: What it is called above columns, in one line or two: ``{metric}`` is what the
-            search selected by, ``{score}`` that of the test set, ``{unit}`` the unit.
-        shown: Where it is shown.
-        of: What returns it, of a run and the mean ``baseline`` and ``test_baseline`` of all runs
-            of its searcher; by default the run's attribute of its name.
-        counted: How it is shown without a metric.
+    All are in :meth:`Comparison.table`. The other places are what a search prints (``print``, of
+    fresh seeds ``statements``), the scores on its page (``scores``), a comparison's means as they
+    print (``means``) and on its page (``means page``), those of a comparison of a function
+    (``function``), and the table of every run (``runs``).
     """
 
-    name: str
-    metric: str
-    part: str
+    name: str  # Its column in data frames; one with ``gain`` in it is shown with its sign.
+    metric: str  # The attribute that names the metric that it is a value of; empty of a count.
+    part: str  # Which part of the line of its metric it is; empty where it has its own line.
+    # Above columns, in one line or two: {metric} is what the search selected by, {score} that of
+    # the test set, {unit} the unit.
     heading: str
-    shown: Sequence[str]
-    of: Callable[[SearchRecord, Mapping[str, float]], float] | None = None
-    counted: Unit = COUNT
+    shown: Sequence[str]  # Where it is shown.
+    # The run's attribute, by default that of its name; or what returns it, of a run and the mean
+    # baseline and test_baseline of all runs of its searcher.
+    of: str | Callable[[SearchRecord, Mapping[str, float]], float] = ""
+    counted: Unit = COUNT  # How it is shown without a metric.
 
     @property
     def is_gain(self) -> bool:
         """Whether it is a difference."""
         return "gain" in self.name
+
+    def value(self, run: SearchRecord, means: Mapping[str, float]) -> float:
+        """Return its value for a run, beside the means of the baselines of all runs."""
+        of = self.of or self.name
+        value: float = getattr(run, of) if isinstance(of, str) else of(run, means)
+        return value
 
     def metric_of(self, record: SearchRecord) -> str:
         """Return the metric that it is a value of; empty of a count."""
@@ -59,33 +57,27 @@ class Number(NamedTuple):
 
 _RUN = ["print", "scores", "runs"]
 _ALL = [*_RUN, "means", "means page"]
-_EACH = [*_ALL, "function"]
+_EACH, _VAL = [*_ALL, "function"], ["scores", "means page"]
 _OWN, _MEAN = "gain {unit} over\nown baseline", "gain {unit} over\nmean baseline"
 _TEST_OWN, _TEST_MEAN = "test gain {unit}\nown baseline", "test gain {unit}\nmean baseline"
 
 NUMBERS = (
     Number("trials", "", "", "trials", ["runs", "function"], lambda run, _: len(run.done_trials)),
     Number("baseline", "metric", "baseline", "baseline", _RUN),
-    Number("best", "metric", "best", "best\n{metric}", _EACH, lambda run, _: run.best_value),
+    Number("best", "metric", "best", "best\n{metric}", _EACH, "best_value"),
     Number("gain", "metric", "gain", _OWN, _ALL),
     Number(
         *("gain_over_mean_baseline", "metric", "", _MEAN, ["runs"]),
         lambda run, mean: run.improvement(run.best_value, mean["baseline"]),
     ),
     Number("val_baseline", "val_metric", "baseline", "validation\nbaseline", ["scores"]),
-    Number(
-        *("val_best", "val_metric", "best", "validation\n{unit}", ["scores", "means page"]),
-        lambda run, _: run.val_value,
-    ),
+    Number("val_best", "val_metric", "best", "validation\n{unit}", _VAL, "val_value"),
     Number(
         *("val_gain", "val_metric", "gain", "validation\ngain {unit}", ["scores"]),
         lambda run, _: run.val_value - run.val_baseline,
     ),
     Number("test_baseline", "test_metric", "baseline", "test\nbaseline", _RUN),
-    Number(
-        *("test_best", "test_metric", "best", "{score}\n{unit}", _EACH),
-        lambda run, _: run.test_value,
-    ),
+    Number("test_best", "test_metric", "best", "{score}\n{unit}", _EACH, "test_value"),
     Number("test_gain", "test_metric", "gain", _TEST_OWN, _ALL),
     Number(
         *("gain_over_usual", "test_metric", "", "test gain {unit}\nover what is usual"),
@@ -109,12 +101,11 @@ NUMBERS = (
 
 def numbers_of(runs: Sequence[SearchRecord]) -> list[dict[str, float]]:
     """Return all numbers of each run of a searcher, by their names."""
-    baselines = {n: [getattr(run, n) for run in runs] for n in ("baseline", "test_baseline")}
-    means = {name: _mean(values) for name, values in baselines.items()}
-    return [
-        {n.name: n.of(run, means) if n.of else getattr(run, n.name) for n in NUMBERS}
-        for run in runs
-    ]
+    means = {}
+    for name in ("baseline", "test_baseline"):
+        known = [value for run in runs if math.isfinite(value := getattr(run, name))]
+        means[name] = fmean(known) if known else math.nan
+    return [{number.name: number.value(run, means) for number in NUMBERS} for run in runs]
 
 
 def unit_of_search(record: SearchRecord) -> Unit:
@@ -126,8 +117,3 @@ def unit_of_search(record: SearchRecord) -> Unit:
 def _confirmed(record: SearchRecord, name: str) -> float:
     facts = confirmation_of(record)
     return math.nan if facts is None else float(getattr(facts, name).value)
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return fmean(known) if known else math.nan

@@ -5,27 +5,18 @@ the centre of the pairs' differences, of which is assumed that they are symmetri
 claim has one interval, at level 1 - α/m where m claims share α (Bonferroni), and its verdict says
 what the interval says.
 
-*   For a planned number of seeds it inverts the sign-flip test after Hartigan [1].
+*   For a planned number of seeds it inverts the sign-flip test (Hartigan 1969, Using subsample
+    values as typical values, JASA 64:1303).
 *   Where one looks again after further seeds, it inverts an e-process: if the differences d_i are
     symmetric about μ, then given all |d_i - μ| and the signs so far, the next sign is a fair coin.
     So each factor exp(λ z_i) / cosh(λ z_i), with z_i the difference d_i - μ over the root mean
     square of those up to it, has expectation 1, and their product over the pairs is a nonnegative
-    martingale [2]. E_n(μ), its mean over several λ, is one too, and by Ville's inequality it ever
-    reaches m/α with probability α/m at most [3]. The centres μ that it has not excluded so far
+    martingale (de la Peña 1999, Annals of Probability 27:537). E_n(μ), its mean over several λ, is
+    one too, and by Ville's inequality it ever reaches m/α with probability α/m at most (Ramdas,
+    Ruf, Larsson, Koolen 2020, arXiv:2009.03167). The centres μ that it has not excluded so far
     are a confidence set at every n at once: one may look after each pair, stop, or go on.
-*   Differences within a region of practical equivalence matter to nobody [4].
-
-[1] J. A. Hartigan. Using subsample values as typical values. Journal of the American Statistical
-Association 64(328):1303-1317, 1969.
-
-[2] V. H. de la Peña. A general class of exponential inequalities for martingales and ratios.
-The Annals of Probability 27(1):537-564, 1999.
-
-[3] A. Ramdas, J. Ruf, M. Larsson, W. Koolen. Admissible anytime-valid sequential inference must
-rely on nonnegative martingales. arXiv:2009.03167, 2020.
-
-[4] J. K. Kruschke. Rejecting or accepting parameter values in Bayesian estimation. Advances in
-Methods and Practices in Psychological Science 1(2):270-280, 2018.
+*   Differences within a region of practical equivalence matter to nobody (Kruschke 2018, Advances
+    in Methods and Practices in Psychological Science 1:270).
 """
 
 import dataclasses
@@ -39,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import stats
 
-from adnn_optuna._checks import WrongValueError, check_type
+from adnn_optuna._checks import WrongValueError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,26 +48,15 @@ _FEWEST_FOR_SKEW = 12  # With fewer pairs, no skewness can be told.
 
 @dataclasses.dataclass(frozen=True)
 class PairedDifference:
-    """By how much one arm is better than the other, over the first seeds that both have.
+    """By how much an arm is better than the other, over the first seeds that both have.
 
-    Args:
-        arm: The one.
-        other: The other.
-        n_pairs: The number of seeds with a value of both, up to the first that lacks one.
-        mean: The mean of the arm's value minus the other's; NaN without any pair.
-        low: The lower end of the interval of the differences' centre, at level 1 - 0.05 / m for m
-            claims; infinite where the pairs are too few, NaN without a claim or with
-            contradictory pairs.
-        high: Its upper end.
-        superiority: The share of pairs in which the arm has the higher value; a tie is half.
-        superiority_low, superiority_high: The ends of its interval of 95 %, Clopper and Pearson's;
-            NaN where one looks again, which it does not hold for.
-        verdict: ``"equivalent"``: the interval lies within the region of practical equivalence;
-            else ``"better"``: above 0; ``"worse"``: below 0; ``"undecided"``: none of these;
-            :obj:`None`: the pair is shown without a claim.
-        reason: Why it must be undecided, or which seeds do not count; empty if there is nothing.
-        smallest: The smallest of the pairs' differences, with its sign; NaN without any pair.
-        largest: The largest of them.
+    All numbers of differences are NaN without any pair. ``low`` and ``high`` are the ends of the
+    interval of their centre, at level 1 - 0.05 / m for m claims; infinite where the pairs are too
+    few, NaN without a claim or with contradictory pairs. ``superiority`` is the share of pairs in
+    which the arm has the higher value, ties half, with its interval of 95 % by Clopper and
+    Pearson; which is NaN where one looks again, as it does not hold for that. The verdict is
+    :obj:`None` where a pair is shown without a claim. ``reason`` says why it must be undecided, or
+    which seeds do not count.
     """
 
     arm: str
@@ -113,22 +93,11 @@ def paired_differences(
     looks_again: bool = False,
     names: Sequence[object] = (),
 ) -> list[PairedDifference]:
-    """Compare each two arms.
+    """Compare each two arms by their values, higher ones better, in the declared order of seeds.
 
-    Args:
-        values: The values of each arm, higher ones better, in the declared order of the seeds; NaN
-            where an arm has none. Pairs count up to the first NaN: what is missing may depend on
-            the value, so what comes later would be a selection.
-        equivalence: Half the width of the region of practical equivalence, in the values' unit;
-            if :obj:`None`, no verdict is equivalent.
-        claims: The pairs of arms that claims are made of, in either order; by default all.
-        n_claims: How many claims share the error rate, where more were declared than are made.
-        looks_again: Whether the intervals hold however often one looks and adds seeds; otherwise
-            only for a number of seeds that was planned.
-        names: What the values of an arm are of, by which a missing one is told.
-
-    Returns:
-        One difference for each pair of arms, in the order of ``values``.
+    Pairs count up to the first NaN: what is missing may depend on the value, so what comes later
+    would be a selection. Claims are made of all pairs, or of ``claims``; where more were declared,
+    ``n_claims`` share the error rate. ``names`` are what the values of an arm are of.
     """
     arrays = {arm: np.asarray(of_arm, dtype=np.float64) for arm, of_arm in values.items()}
     pairs = list(itertools.combinations(arrays, 2))
@@ -137,11 +106,10 @@ def paired_differences(
     interval_of = sequential_interval if looks_again else planned_interval
     rows = []
     for arm, other in pairs:
-        raw = arrays[arm] - arrays[other]
-        has_both = np.isfinite(raw)
+        has_both = np.isfinite(arrays[arm] - arrays[other])
         n_pairs = int(np.logical_and.accumulate(has_both).sum())
-        raw, two = raw[:n_pairs], [arrays[label][:n_pairs] for label in (arm, other)]
-        sizes = np.abs(two).max(axis=0)
+        one, two = arrays[arm][:n_pairs], arrays[other][:n_pairs]
+        raw, sizes = one - two, np.abs([one, two]).max(axis=0)
         # Equal ones have no noise that is to be rounded away, such as huge values of failed runs.
         is_tie = np.abs(raw) <= sizes * 10.0**-DECIMALS
         size = size_of(sizes[~is_tie])
@@ -163,24 +131,18 @@ def paired_differences(
         if n_pairs < len(has_both):
             place = names[n_pairs] if names else f"pair {n_pairs + 1} of {len(has_both)}"
             reasons.append(f"the evidence ends before {place}, which lacks a finite value")
-        mean = size * float(d.mean()) if n_pairs else math.nan
-        rounding = size * 10.0**-DECIMALS
-        if mean < low - rounding or mean > high + rounding:
-            reasons.append("few differences are far from all others: the mean is off their centre")
-        wins = np.where(is_tie, 0.5, raw > 0)
-        superiority = float(wins.mean()) if n_pairs else math.nan
+        mean = smallest = largest = superiority = math.nan
+        if n_pairs:
+            mean, smallest, largest = (size * float(of) for of in (d.mean(), d.min(), d.max()))
+            superiority = float(np.where(is_tie, 0.5, raw > 0).mean())
         ends = (math.nan, math.nan) if looks_again else share_interval(superiority, n_pairs)
-        numbers = (n_pairs, mean, low, high, superiority, *ends)
-        ends = (size * float(d.min()), size * float(d.max())) if n_pairs else (math.nan, math.nan)
-        rows.append(PairedDifference(arm, other, *numbers, verdict, "; ".join(reasons), *ends))
+        numbers = (n_pairs, mean, low, high, superiority, *ends, verdict, "; ".join(reasons))
+        rows.append(PairedDifference(arm, other, *numbers, smallest, largest))
     return rows
 
 
 def size_of(values: np.ndarray) -> float:
-    """Return the largest power of two that is not above all values; dividing by it is exact.
-
-    The values are of size 1 then, where rounding takes away what is noise of their last bits only.
-    """
+    """Return the power of two, by which to divide is exact, that makes values be of size 1."""
     return math.ldexp(0.5, math.frexp(float(np.abs(values).max(initial=0.0)))[1])
 
 
@@ -197,8 +159,8 @@ def verdict_of(low: float, high: float, equivalence: float | None) -> VerdictNam
 
 def undecided(rows: Sequence[PairedDifference], reason: str) -> list[PairedDifference]:
     """Return differences of which no claim is decided yet, for the same reason."""
-    said = functools.partial(dataclasses.replace, verdict="undecided", reason=reason)
-    return [said(row, low=-math.inf, high=math.inf) if row.verdict else row for row in rows]
+    changed: Any = {"low": -math.inf, "high": math.inf, "verdict": "undecided", "reason": reason}
+    return [dataclasses.replace(row, **changed) if row.verdict else row for row in rows]
 
 
 def share_interval(share: float, n: float, level: float = 1 - ALPHA) -> tuple[float, float]:
@@ -212,10 +174,7 @@ def share_interval(share: float, n: float, level: float = 1 - ALPHA) -> tuple[fl
 
 
 def _is_skewed(differences: np.ndarray) -> bool:
-    """Return whether differences are not symmetric, by mean and median at a level of 1 %.
-
-    It is the test of Miao, Gel and Gastwirth (2006), which heavy tails do not mislead.
-    """
+    """Return whether they are not symmetric, by the test of Miao, Gel, Gastwirth (2006) at 1 %."""
     if len(differences) < _FEWEST_FOR_SKEW:
         return False
     median = float(np.median(differences))
@@ -228,11 +187,10 @@ def _is_skewed(differences: np.ndarray) -> bool:
 
 def check_equivalence(equivalence: Any) -> None:
     """Refuse a margin that any two accuracies are within, or none."""
-    check_type("equivalence", equivalence, Real, "a number")
-    if not 0 < equivalence < 1:
+    if not (isinstance(equivalence, Real) and 0 < float(equivalence) < 1):
         raise WrongValueError(
-            "equivalence must be above 0 and below 1, by which accuracies, as fractions, can "
-            f"differ at the most, but it is {equivalence!r}."
+            "equivalence must be a number above 0 and below 1, by which accuracies, as fractions, "
+            f"can differ at the most, but it is {equivalence!r}."
         )
 
 
@@ -253,25 +211,17 @@ def planned_interval(differences: np.ndarray, n_claims: int) -> tuple[float, flo
 
     A flip of signs leaves the sum as large if the mean of the flipped pairs is below the centre:
     so the ends are order statistics of the means of subsets (Hartigan 1969, typical values).
-
-    Args:
-        differences: The differences of one claim, of shape (pairs,). Above 16 pairs, 99,999
-            random subsets, always the same, stand for all; of more than 2,500 claims as many more.
-        n_claims: The number of claims that share the probability ``ALPHA`` that any of their
-            intervals misses its centre.
-
-    Returns:
-        Its ends, infinite with too few pairs.
+    They are infinite with too few pairs. Above 16 pairs, 99,999 random subsets, always the same,
+    stand for all.
     """
     # In whole units of the last decimal sums are exact, so equal means are equal.
     units = np.rint(np.asarray(differences, dtype=np.float64) * 10.0**DECIMALS)
-    is_exact, needed = len(units) <= MAX_EXACT, math.ceil(2 * n_claims / ALPHA)
-    n_flips = 2 ** len(units) if is_exact else max(_N_SUBSETS + 1, needed)
-    k = math.floor(ALPHA / (2 * n_claims) * n_flips + 1e-9)
+    is_exact = len(units) <= MAX_EXACT
+    means = _means_of_all_subsets(units) if is_exact else _means_of_subsets(units, n_claims)
+    k = math.floor(ALPHA / (2 * n_claims) * (len(means) + 1) + 1e-9)
     if k == 0:
         return -math.inf, math.inf
-    means = _means_of_all_subsets(units) if is_exact else _means_of_subsets(units, n_flips - 1)
-    low, high = np.partition(means, [k - 1, n_flips - k - 1])[[k - 1, n_flips - k - 1]]
+    low, high = np.partition(means, [k - 1, len(means) - k])[[k - 1, len(means) - k]]
     return float(low / 10.0**DECIMALS), float(high / 10.0**DECIMALS)
 
 
@@ -283,8 +233,10 @@ def _means_of_all_subsets(values: np.ndarray) -> np.ndarray:
     return np.asarray(sums[1:] / counts[1:])
 
 
-def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
+def _means_of_subsets(values: np.ndarray, n_claims: int) -> np.ndarray:
     rng = np.random.default_rng(0)
+    # Of more than 2,500 claims, these have no interval with fewer.
+    n_subsets = max(_N_SUBSETS, math.ceil(2 * n_claims / ALPHA) - 1)
     sums, counts = np.zeros(n_subsets), np.zeros(n_subsets)
     for value in values:  # Pair by pair: a further one leaves the earlier draws as they are.
         is_in = rng.integers(0, 2, n_subsets, dtype=bool)
@@ -314,9 +266,8 @@ def e_process(centred: np.ndarray) -> np.ndarray:
 def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, float]:
     """Return the hull of all centres that were never excluded, at level 1 - ALPHA / n_claims.
 
-    The arguments are those of :func:`planned_interval`, the differences in their declared order.
     The ends are infinite while there are too few pairs to exclude anything, and NaN if all centres
-    are excluded. 0 and the differences themselves are tried exactly.
+    are excluded. 0 and the differences, in their declared order, are tried exactly.
     """
     d = np.asarray(differences, dtype=np.float64).round(DECIMALS)
     if not len(d):
@@ -368,8 +319,7 @@ def differences_table(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFra
     import pandas as pd
 
     names = [field.name for field in dataclasses.fields(PairedDifference)]
-    table = pd.DataFrame([vars(row) for row in rows], columns=names)
-    table = table.drop(columns=["smallest", "largest"])
+    table = pd.DataFrame([vars(row) for row in rows], columns=names[:-2])
     table["verdict"] = table["verdict"].fillna("no claim")
     columns = {"arm": arm, "n_pairs": "pairs", "mean": "difference"}
     return table.rename(columns=columns).set_index([arm, "other"])

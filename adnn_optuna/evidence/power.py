@@ -12,7 +12,7 @@ from scipy import stats
 from adnn_optuna._checks import WrongValueError, check_positive
 from adnn_optuna._units import Unit
 from adnn_optuna.evidence import paired_differences as paired
-from adnn_optuna.evidence.paired_differences import ALPHA, DECIMALS, e_process
+from adnn_optuna.evidence.paired_differences import ALPHA
 
 POWER = 0.8
 _N_QUANTILES = 200  # Of the standard deviation that a pilot leaves possible.
@@ -23,7 +23,7 @@ _MOST_LOOKS = 1000
 
 @dataclasses.dataclass(frozen=True)
 class SeedPlanFacts:
-    """How many seeds show a gain with a power of 80 %; ``SeedPlan`` tells it."""
+    """How many seeds show a gain with a power of 80 %; ``SeedPlan`` says what the fields are."""
 
     gain: float
     n_claims: int
@@ -41,45 +41,26 @@ class SeedPlanFacts:
 
 
 def plan_seeds(
-    differences: Sequence[Sequence[float]],
-    *,
-    gain: float,
-    seconds_per_seed: float,
-    unit: Unit,
+    differences: Sequence[Sequence[float]], *, gain: float, seconds_per_seed: float, unit: Unit
 ) -> SeedPlanFacts:
     """Return how many seeds it takes until each of several claims is shown with a power of 80 %.
 
     A pilot of k pairs with the standard deviation s leaves every σ = s·sqrt((k - 1) / χ²) with
     χ² of k - 1 degrees of freedom possible, so the power is its mean over the quantiles of that.
-    With s alone a plan from few pairs falls short of what it promises.
-
-    Args:
-        differences: The finite paired differences of each claim in a pilot. Their pooled standard
-            deviation is planned with: the largest of several is so mostly by chance. As claims
-            share arms, it is taken for no surer than one of them.
-        gain: The true difference that is to be shown, in the same unit.
-        seconds_per_seed: How long a seed takes with all arms.
-        unit: How differences are shown.
-
-    Raises:
-        ValueError: If a claim has less than two pairs; if the pairs do not vary; if the gain is
-            not positive, or so small that it takes more than a million seeds.
+    s is pooled over the claims, but as these share arms, taken for no surer than that of one.
     """
     check_positive("gain", gain)
-    # Rounded so that equal ones are equal.
-    pilots = [
-        (d / size).round(DECIMALS) * size
-        for d in map(np.asarray, differences)
-        for size in [paired.size_of(d)]
-    ]
-    if min(map(len, pilots)) < 2:
+    k, m = min(map(len, differences)), len(differences)
+    if k < 2:
         raise WrongValueError(
             "A plan needs at least two pilot seeds for each claim: one says nothing of how much "
             "they vary."
         )
-    k, m = min(map(len, pilots)), len(pilots)
-    freedom = [len(d) - 1 for d in pilots]
-    sd = math.sqrt(np.average([d.var(ddof=1) for d in pilots], weights=freedom))
+    variances = []
+    for of_claim in map(np.asarray, differences):
+        size = paired.size_of(of_claim)  # Rounded so that equal ones are equal.
+        variances.append(((of_claim / size).round(paired.DECIMALS) * size).var(ddof=1))
+    sd = math.sqrt(np.average(variances, weights=[len(d) - 1 for d in differences]))
     if sd == 0:
         raise WrongValueError(
             f"All {k} pilot seeds have the same difference, so they do not say how much seeds "
@@ -144,11 +125,10 @@ def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
 
 def _power_looking_again(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:
     """Return how often a centre of 0 is excluded by pair 1, 2, …, simulated."""
-    rng = np.random.default_rng(0)
+    rng, n_repeats = np.random.default_rng(0), 5  # One after the other, to spare memory.
     is_decided = np.zeros(n_looks)
-    n_repeats = 5  # One after the other, to spare memory.
     for _ in range(n_repeats):
         noise = rng.standard_normal((len(effects), n_looks))
-        e_values = e_process(noise + effects[:, np.newaxis])
+        e_values = paired.e_process(noise + effects[:, np.newaxis])
         is_decided += (np.maximum.accumulate(e_values, axis=1) >= threshold).mean(axis=0)
     return is_decided / n_repeats

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from statistics import stdev
 
+from scipy.stats import t
+
 from adnn_optuna._attributes import TestLook
 
 Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5 %.
@@ -12,9 +14,8 @@ Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5 %.
 def difference_interval(won: float, lost: float, n_images: float) -> tuple[float, float]:
     """Return the 95 % interval of the difference of two proportions of the same images.
 
-    Of these only the one network gets ``won`` right, only the other one ``lost``. It is the
-    adjusted Wald interval of Bonett and Price (2012), Journal of Educational and Behavioral
-    Statistics 37(4), 479-488.
+    Of these one network alone gets ``won`` right, the other ``lost``. It is that of Bonett and
+    Price (2012), Journal of Educational and Behavioral Statistics 37(4), 479-488.
     """
     p_won, p_lost = (won + 1) / (n_images + 2), (lost + 1) / (n_images + 2)
     difference = p_won - p_lost
@@ -22,12 +23,9 @@ def difference_interval(won: float, lost: float, n_images: float) -> tuple[float
     return max(difference - half, -1.0), min(difference + half, 1.0)
 
 
-def gain_interval(look: TestLook | None) -> tuple[float, float]:
-    """Return the 95 % interval of the test gain of a look, as far as the choice of images goes.
-
-    NaN without a look, or where the baseline's training diverged.
-    """
-    if look is None or math.isnan(look["baseline"]):
+def gain_interval(look: TestLook) -> tuple[float, float]:
+    """Return the 95 % interval of a look's gain, as far as the choice of images goes; or NaN."""
+    if math.isnan(look["baseline"]):
         return math.nan, math.nan
     if (error := look.get("standard_error")) is None:
         # Images that repeat others say nothing new.
@@ -43,22 +41,17 @@ def n_counted(look: TestLook) -> float:
 
 
 def unseen_share(n: int) -> float:
-    """Return the share of seeds of which n drawn ones miss every one with a probability of 5 %.
-
-    What befalls fewer of all seeds may not be among so many, so no verdict on them speaks of it.
-    """
+    """Return the share of seeds of which n drawn ones miss every one with a probability of 5 %."""
     return 1 - 0.05 ** (1 / n) if n else 1.0
 
 
 def student_half_width(
     values: Sequence[float], resolution: float, level: float, n_others: float = math.inf
 ) -> float:
-    """Return how far from that of values the mean of so many others may be; or the true one.
+    """Return how far, by chance, the mean of others, or the true one, may be from the values'.
 
-    It is Student's, for values that differ by chance alone; at best it is the resolution.
+    At best it is the resolution.
     """
-    from scipy.stats import t
-
     n = len(values)
     spread = float(t.ppf((1 + level) / 2, n - 1)) * stdev(values)
     return max(spread * math.sqrt(1 / n + 1 / n_others), resolution)

@@ -8,8 +8,8 @@ chosen, tell what the chosen one is worth.
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from statistics import fmean, stdev, variance
+from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from scipy import integrate, special, stats
 
 from adnn_optuna._checks import as_integer, check_number, check_positive
 from adnn_optuna.engine.evaluations import Evaluation, Findings, fresh_seeds, seeds_to_confirm
-from adnn_optuna.evidence.confirmation import Estimate
+from adnn_optuna.evidence.confirmation import UNKNOWN, Estimate
 from adnn_optuna.evidence.paired_differences import paired_differences
 from adnn_optuna.evidence.proportions import student_half_width
 
@@ -37,7 +37,7 @@ _DRAWS = np.linspace(-40.0, 40.0, 16_001)  # In standard deviations; of 1e308, t
 
 @dataclasses.dataclass
 class RecheckFacts(Findings):
-    """What a recheck of a study shows: :class:`~adnn_optuna.Recheck` tells it."""
+    """What a recheck of a study shows, see :class:`~adnn_optuna.Recheck`."""
 
     maximize: bool
     candidates: Sequence[FrozenTrial] = dataclasses.field(repr=False)
@@ -52,14 +52,11 @@ class RecheckFacts(Findings):
     against_of: Callable[[FrozenTrial], FrozenTrial | None] = dataclasses.field(
         default=lambda _: None, repr=False, compare=False
     )
-    against: FrozenTrial | None = dataclasses.field(
-        default=None, init=False, repr=False, compare=False
-    )
-    trial: FrozenTrial | None = dataclasses.field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        choosing = json.dumps(self.experiment, sort_keys=True, default=str)
-        self._seeds = {"choose": fresh_seeds(choosing, "choose", self.seeds)}
+        self.trial: FrozenTrial | None = None
+        self.against: FrozenTrial | None = None
+        self._sign = 1 if self.maximize else -1
         self.best: FrozenTrial = self.candidates[0]
         # The study may have had other best trials before it went on.
         others = filter(None, map(self.against_of, self.candidates))
@@ -67,75 +64,67 @@ class RecheckFacts(Findings):
         self.evaluations: dict[Evaluation, float] = {
             e: v for e, v in self.evaluations.items() if e[0] in numbers
         }
-        missing = ([e for e in stage if e not in self.evaluations] for stage in self._stages())
-        self.missing: list[Evaluation] = next(filter(None, missing), [])
-        n_confirmed = len(self._confirmed) if self.trial else 1 + self.confirm_best
-        self.n_evaluations: int = 0
-        if not self.is_deterministic:
-            self.n_evaluations = len(self.candidates) * self.seeds + n_confirmed * self.confirm
         self.n_lost: int = sum(map(math.isnan, self.evaluations.values()))
+        choosing = json.dumps(self.experiment, sort_keys=True, default=str)
+        self._seeds = {"choose": fresh_seeds(choosing, "choose", self.seeds), "confirm": ()}
+        self.missing: list[Evaluation] = []
+        self.n_evaluations: int = 0
+        if self.is_deterministic:
+            self.trial = self.best
+        else:
+            self._choose()
 
         # The least difference of values: of accuracies, one image or more.
         known = np.unique([*self.study_values, *self.evaluations.values()])
         gaps, sizes = np.diff(known), np.maximum(np.abs(known[1:]), np.abs(known[:-1]))
         self._resolution = float(min(gaps[gaps > _ROUNDING * sizes], default=0.0))
-        confirmed = self.values(self.trial, "confirm") if self.trial and not self.missing else []
-        estimate = mean_interval(confirmed, self._resolution)
+        estimate, self.gain = UNKNOWN, UNKNOWN
         if self.is_deterministic:
             estimate = Estimate(*(_stored(self.best),) * 3)
-        self.value: float = estimate.value
-        self.low: float = estimate.low
-        self.high: float = estimate.high
-        excess = self.excess(estimate)
-        self.overstated: float = excess.value
-        self.overstated_low: float = excess.low
-        self.overstated_high: float = excess.high
-        self.gain: Estimate = Estimate(*(math.nan,) * 3)
-        if self.trial and self.against and not self.missing and not self.is_deterministic:
-            arms = {"trial": self.trial, "against": self.against}
-            values = {arm: (self._sign * self._paired(of)).tolist() for arm, of in arms.items()}
-            [row] = paired_differences(values, equivalence=None)
-            if row.n_pairs == self.confirm:
-                self.gain = Estimate(row.mean, row.low, row.high)
-        self.noise: float = stdev(confirmed) if len(confirmed) > 1 else math.nan
-        of_study = variance(self.study_values) if len(self.study_values) > 1 else 0.0
-        self.noise_share: float = min(self.noise**2 / of_study, 1.0) if of_study else math.nan
+        elif self.trial and not self.missing:
+            estimate = self.interval(self.trial, "confirm")
+            self.gain = self._gain(self.trial)
+        self.value, self.low, self.high = estimate
+        self.overstated, self.overstated_low, self.overstated_high = self.excess(estimate)
 
-    def _stages(self) -> Iterator[Sequence[Evaluation]]:
-        """Yield what is evaluated, and conclude from each part once it is known."""
-        if self.is_deterministic:
-            self.trial = self.best
-            self._seeds["confirm"] = ()
-            return
-        yield [(t.number, seed) for t in self.candidates for seed in self._seeds["choose"]]
+    def _choose(self) -> None:
+        """Choose a trial as soon as that is possible, and see what is missing to judge it."""
+        self.missing = self._missing([trial.number for trial in self.candidates], "choose")
+        n_confirmed = 1 + self.confirm_best
+        if not self.missing:
+            # The first of equals, as the study's best is.
+            self.trial = chosen = max(self.candidates, key=self._rank)
+            self.against = self.against_of(chosen)
+            seeds = seeds_to_confirm(self.experiment, chosen.params, self.confirm)
+            self._seeds["confirm"] = seeds
+            confirmed = (chosen, self.best if self.confirm_best else None, self.against)
+            numbers = [*dict.fromkeys(trial.number for trial in confirmed if trial)]
+            self.missing, n_confirmed = self._missing(numbers, "confirm"), len(numbers)
+        self.n_evaluations = len(self.candidates) * self.seeds + n_confirmed * self.confirm
 
-        def rank(trial: FrozenTrial) -> tuple[int, float]:
-            values = [_stored(trial), *self.values(trial, "choose")]
-            return len(values), fmean(values) * self._sign
+    def _missing(self, numbers: Sequence[int], role: str) -> list[Evaluation]:
+        wanted: list[Evaluation] = [(n, seed) for n in numbers for seed in self._seeds[role]]
+        return [evaluation for evaluation in wanted if evaluation not in self.evaluations]
 
-        self.trial = max(self.candidates, key=rank)  # The first of equals, as the study's best is.
-        self.against = self.against_of(self.trial)
-        self._seeds["confirm"] = seeds_to_confirm(self.experiment, self.trial.params, self.confirm)
-        yield [(number, seed) for number in self._confirmed for seed in self._seeds["confirm"]]
+    def _rank(self, trial: FrozenTrial) -> tuple[int, float]:
+        values = [_stored(trial), *self.values(trial, "choose")]
+        return len(values), fmean(values) * self._sign
 
-    @property
-    def _sign(self) -> int:
-        return 1 if self.maximize else -1
+    def _gain(self, trial: FrozenTrial) -> Estimate:
+        """Return what a trial gains over the other one; unknown where a pair is."""
+        if self.against is None:
+            return UNKNOWN
+        arms = {
+            str(role): [self._sign * self.evaluations[n, s] for s in self._seeds["confirm"]]
+            for role, n in enumerate((trial.number, self.against.number))
+        }
+        [row] = paired_differences(arms, equivalence=None)
+        return Estimate(row.mean, row.low, row.high) if row.n_pairs == self.confirm else UNKNOWN
 
     @property
     def metric(self) -> str:
         """What the values are; of a study that does not tell, they are values."""
         return str(self.experiment["metric"]) if isinstance(self.experiment, dict) else "value"
-
-    @property
-    def _confirmed(self) -> list[int]:
-        """The numbers of those evaluated with the further seeds, once they are known."""
-        best = self.best if self.confirm_best else None
-        return [*dict.fromkeys(t.number for t in (self.trial, best, self.against) if t)]
-
-    def _paired(self, trial: FrozenTrial) -> np.ndarray:
-        made = [(trial.number, seed) for seed in self._seeds["confirm"]]
-        return np.array([self.evaluations[evaluation] for evaluation in made])
 
     @property
     def said_gain(self) -> float:
@@ -146,9 +135,7 @@ class RecheckFacts(Findings):
 
     def by_seed(self, trial: FrozenTrial, role: str) -> dict[int, float]:
         """Return the values that a trial came to with the seeds of a role, in their order."""
-        known = {
-            s: self.evaluations.get((trial.number, s), math.nan) for s in self._seeds.get(role, ())
-        }
+        known = {s: self.evaluations.get((trial.number, s), math.nan) for s in self._seeds[role]}
         return {seed: value for seed, value in known.items() if not math.isnan(value)}
 
     def values(self, trial: FrozenTrial, role: str) -> list[float]:
@@ -176,13 +163,12 @@ class RecheckFacts(Findings):
 
         # First the seeds to choose by, which are even.
         ordered = sorted(self.evaluations.items(), key=lambda item: (item[0][1] % 2, item[0][1]))
-        known = {trial.number for trial in self.candidates}
-        other = [self.against] if self.against and self.against.number not in known else []
+        trials = {trial.number: trial for trial in (*self.candidates, self.against) if trial}
         rows = [
-            (trial.number, trial.value, "confirm" if seed % 2 else "choose", seed, value)
-            for trial in (*self.candidates, *other)
-            for (number, seed), value in ordered
-            if number == trial.number
+            (number, trial.value, "confirm" if seed % 2 else "choose", seed, value)
+            for number, trial in trials.items()
+            for (of, seed), value in ordered
+            if of == number
         ]
         return pd.DataFrame(rows, columns=["trial", "stored", "role", "seed", "value"])
 
@@ -193,14 +179,13 @@ def _stored(trial: FrozenTrial) -> float:
 
 
 def mean_interval(values: Sequence[float], resolution: float) -> Estimate:
-    """Return the mean with Student's t interval of 95 %, infinite for one value, NaN for none.
-
-    Where all values are tied, but for rounding, it is as wide as the least difference that values
-    can have.
-    """
-    if (n := len(values)) < 2:
-        return Estimate(*((values[0], -math.inf, math.inf) if n else (math.nan,) * 3))
+    """Return the mean with Student's t interval of 95 %, infinite for one value, NaN for none."""
+    if not values:
+        return UNKNOWN
+    if len(values) == 1:
+        return Estimate(values[0], -math.inf, math.inf)
     mean, half = fmean(values), student_half_width(values, 0.0, 0.95)
+    # Of ties, but for rounding, it is as wide as the least difference that values can have.
     if max(values) - min(values) < resolution or not half:
         half = resolution / 2
     return Estimate(mean, mean - half, mean + half)
@@ -239,13 +224,8 @@ def chance_of_luck(
 ) -> float:
     """Return how likely the best of n such draws is that much better, or more, by luck alone.
 
-    Args:
-        n: The number of draws.
-        sd: Their standard deviation.
-        claimed: How much better.
-        baseline: Than their ``"mean"``, or than ``"one"`` further draw, as a paper with a single
-            training before its search measures.
-        files: Of how many such searches, each with draws and a baseline of its own, one at least.
+    Better than their ``"mean"``, or than ``"one"`` further draw, as a paper with one training
+    before its search measures; at least once in ``files`` such searches.
     """
     check_number("claimed", claimed)
     files = as_integer("files", files)
@@ -258,10 +238,7 @@ def chance_of_luck(
 
 @dataclasses.dataclass(frozen=True)
 class LuckFacts:
-    """What luck alone gains, and how likely it makes a claimed gain, see :func:`chance_of_luck`.
-
-    Without a ``baseline`` it is told of either.
-    """
+    """What luck alone gains, and how likely it makes a claimed gain, over either baseline."""
 
     n: int
     sd: float

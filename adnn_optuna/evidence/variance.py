@@ -2,14 +2,9 @@
 
 All sources of randomness are drawn afresh in each of n runs; each source is redrawn alone in a run
 more. Half the mean squared difference is what that source does with all its interactions (Jansen
-[1]), so the parts need not add up to the whole. Intervals of standard deviations are Bonett's [2],
-which hold for values that are not normal, too.
-
-[1] M. J. W. Jansen. Analysis of variance designs for model output. Computer Physics Communications
-117(1-2):35-43, 1999.
-
-[2] D. G. Bonett. Approximate confidence interval for standard deviation of nonnormal
-distributions. Computational Statistics & Data Analysis 50(3):775-782, 2006.
+1999, Computer Physics Communications 117:35), so the parts need not add up to the whole. Intervals
+of standard deviations are Bonett's, which hold for values that are not normal, too (2006,
+Computational Statistics & Data Analysis 50:775).
 """
 
 import dataclasses
@@ -41,12 +36,7 @@ class Spread(NamedTuple):
 
 
 def spread_of(values: np.ndarray, *, are_differences: bool = False) -> Spread:
-    """Return the standard deviation of values by Bonett (2006), equation 2.
-
-    Args:
-        values: Independent values; or differences of two such each, whose mean is 0.
-        are_differences: Whether they are differences.
-    """
+    """Return that of independent values, or of those that differ so, by Bonett (2006), eq. 2."""
     n = len(values)
     if n < FEWEST:
         return Spread(math.nan, math.nan, math.nan)
@@ -68,7 +58,7 @@ def spread_of(values: np.ndarray, *, are_differences: bool = False) -> Spread:
 
 @dataclasses.dataclass
 class VarianceFacts(Findings):
-    """How far a value varies from run to run: :class:`~adnn_optuna.Variance` tells it."""
+    """How far a value varies from run to run, see :class:`~adnn_optuna.Variance`."""
 
     value_name: str
     sources: tuple[str, ...]
@@ -77,38 +67,34 @@ class VarianceFacts(Findings):
     maximize: bool
 
     def __post_init__(self) -> None:
-        drawn = [fresh_seeds(self.study_name, source, self.n) for source in self.sources]
-        again = [fresh_seeds(self.study_name, f"{s} again", self.n) for s in self.sources]
+        # A single source is all sources.
+        redrawn_alone = self.sources if len(self.sources) > 1 else ()
+        drawn, again = (
+            [fresh_seeds(self.study_name, source + suffix, self.n) for source in self.sources]
+            for suffix in ("", " again")
+        )
+        runs: list[list[Evaluation]] = [
+            [run, *((*run[:k], again[k][i], *run[k + 1 :]) for k in range(len(redrawn_alone)))]
+            for i, run in enumerate(zip(*drawn, strict=True))
+        ]
         own = (AS_GIVEN,) * len(self.sources)
-        wanted = [] if self.seed is None else [own]
-        values, differences = [], np.full((len(self.sources), self.n), math.nan)
-        for i, run in enumerate(zip(*drawn, strict=True)):
-            # A single source is all sources.
-            redrawn = [
-                (*run[:k], other[i], *run[k + 1 :])
-                for k, other in enumerate(again)
-                if len(self.sources) > 1
-            ]
-            wanted += [run, *redrawn]
-            values.append(self.evaluations.get(run, math.nan))
-            for k, evaluation in enumerate(redrawn):
-                differences[k, i] = self.evaluations.get(evaluation, math.nan) - values[-1]
+        wanted = [own] * (self.seed is not None) + [e for of_run in runs for e in of_run]
         self.missing: list[Evaluation] = [e for e in wanted if e not in self.evaluations]
         self.n_evaluations: int = len(wanted)
         self.n_lost: int = sum(math.isnan(self.evaluations.get(e, 0.0)) for e in wanted)
-
-        self.values: NDArray[np.float64] = np.array([v for v in values if not math.isnan(v)])
+        table = np.array([[self.evaluations.get(e, math.nan) for e in of_run] for of_run in runs])
+        values, differences = table[:, 0], (table[:, 1:] - table[:, :1]).T
+        self.values: NDArray[np.float64] = values[~np.isnan(values)]
         n = len(self.values)
         self.mean: float = float(self.values.mean()) if n else math.nan
         self.total: Spread = spread_of(self.values)
         self.differences: dict[str, NDArray[np.float64]] = {
             source: row[~np.isnan(row)]
-            for source, row in zip(self.sources, differences, strict=True)
+            for source, row in zip(redrawn_alone, differences, strict=True)
         }
-        self.parts: dict[str, Spread] = {
-            source: spread_of(row, are_differences=True) if len(self.sources) > 1 else self.total
-            for source, row in self.differences.items()
-        }
+        self.parts: dict[str, Spread] = dict.fromkeys(self.sources, self.total)
+        for source, row in self.differences.items():
+            self.parts[source] = spread_of(row, are_differences=True)
         self.least_difference: float = math.nan
         if n >= FEWEST:
             self.least_difference = float(stats.t.ppf(0.975, n - 1)) * math.sqrt(2) * self.total.sd
@@ -144,14 +130,11 @@ class VarianceFacts(Findings):
         return pd.DataFrame(rows).set_index("source")
 
     def _share(self, part: Spread) -> dict[str, float]:
-        share = low = high = math.nan
-        if self.total.sd > 0:
-            if part is self.total:
-                return dict.fromkeys(SHARES, 1.0)
-            share = low = high = (part.sd / self.total.sd) ** 2
-            if part.sd > 0:
-                # As if both were independent, which makes it too wide.
-                width = math.hypot(*(math.log(s.high / s.low) for s in (part, self.total)))
-                low, high = share * math.exp(-width), share * math.exp(width)
-        shares = {"share": share, "share_low": low, "share_high": high}
-        return {name: min(value, 1.0) for name, value in shares.items()}
+        if part is self.total or not self.total.sd > 0:
+            return dict.fromkeys(SHARES, 1.0 if self.total.sd > 0 else math.nan)
+        share, width = (part.sd / self.total.sd) ** 2, 0.0
+        if part.sd > 0:
+            # As if both were independent, which makes it too wide.
+            width = math.hypot(*(math.log(s.high / s.low) for s in (part, self.total)))
+        shares = (share, share * math.exp(-width), share * math.exp(width))
+        return {name: min(value, 1.0) for name, value in zip(SHARES, shares, strict=True)}

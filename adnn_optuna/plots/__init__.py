@@ -2,8 +2,7 @@
 
 Each function returns a plotly figure. ``study`` is a study or its record or, where a function says
 so, those of one searcher with several seeds; ``runs`` are those of several searchers, by their
-labels. Figures read only what the studies store, so they work wherever the storage can be opened,
-without the model, the data and TensorFlow.
+labels. Figures read what the studies store: they need no model, no data and no TensorFlow.
 """
 
 from adnn_optuna.plots._comparison import (

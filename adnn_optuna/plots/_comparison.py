@@ -1,8 +1,9 @@
-"""Figures of searches, alone or several searchers with several seeds, and of their luck."""
+"""Figures of searches, alone or several with several seeds, of their winners and their luck."""
 
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -12,28 +13,24 @@ import adnn_optuna.plots._style as style
 from adnn_optuna._units import Unit, score_in_words, unit_of
 from adnn_optuna.engine.records import records_of
 from adnn_optuna.evidence import curves
+from adnn_optuna.evidence.examples import WinnerFacts
 
 
 def plot_gain(study: style.Source) -> go.Figure:
     """Plot each trial's gain over the baseline, and the best gain so far."""
     [record] = records_of(study)
-    unit = unit_of(record.metric)
+    unit, seed = unit_of(record.metric), style.seed_of(record)
     y_title = unit.heading(f"Gain in {record.metric}", is_gain=True)
     figure = style.new_figure("Gain against trials", "Trial", y_title)
     if record.gains:
-        gains = unit.scale * np.array([*record.gains.values()])
-        below = gains < (floor := style.floor_of(gains.tolist()))
-        symbols = np.where(below, "triangle-down-open", "circle").tolist()
-        look: Any = {"size": 7, "opacity": 0.9, "symbol": symbols}
-        name = "trial (▽ far below)" if below.any() else "trial"
-        shown = np.maximum(gains, floor).tolist()
-        points = style.dots(record.gains, shown, style.COLORS[0], name, **look)
-        seed = style.seed_of(record)
-        style.hover(points, [f"{seed}trial {n}: {unit.gain(g)}" for n, g in record.gains.items()])
+        gains = [unit.scale * gain for gain in record.gains.values()]
+        said = [f"{seed}trial {n}: {unit.gain(g)}" for n, g in record.gains.items()]
+        look: Any = {"size": 7, "opacity": 0.9}
+        figure.add_trace(style.dots(record.gains, gains, style.COLORS[0], "trial", said, **look))
         numbers = [trial.number for trial in record.done_trials]
         best = [unit.scale * gain for gain in curves.gains_so_far(record)]
-        line = style.line(numbers, best, style.COLORS[1], "best so far", width=2.5, shape="hv")
-        figure.add_traces([points, line])
+        look = {"width": 2.5, "shape": "hv"}
+        figure.add_trace(style.line(numbers, best, style.COLORS[1], "best so far", **look))
     return style.say_if_empty(figure, "No trial was completed.")
 
 
@@ -44,10 +41,10 @@ def plot_best_against_trials(runs: style.Runs) -> go.Figure:
     """
     arms, metric, unit = style.arms_of(runs)
     n_seeds = max((len(records) for *_, records in arms), default=0)
-    is_of_function = any(record.is_of_function for *_, records in arms for record in records)
-    what = "value so far" if is_of_function else "gain"
+    what, y_title = "gain", unit.heading(f"Gain in {metric}", is_gain=True)
+    if any(record.is_of_function for *_, records in arms for record in records):
+        what, y_title = "value so far", "Best value"
     title = f"Best {what} against trials, mean ± sd of {n_seeds} seeds"
-    y_title = "Best value" if is_of_function else unit.heading(f"Gain in {metric}", is_gain=True)
     figure = style.new_figure(title, "Trial", y_title)
     for label, color, records in arms:
         curve = curves.best_against_trials(records)
@@ -101,50 +98,36 @@ def plot_by_seed(
     per: str = "seed",
     names: Sequence[str] = (),
 ) -> go.Figure:
-    """Plot scores of several arms, with a line for each seed.
+    """Plot scores of several arms by their labels, with a line for each seed.
 
-    Args:
-        values: The scores of each arm by its label, in the same order of seeds.
-        score: What they are.
-        addition: What else the figure's title says of them.
-        colors: The arms' colors, which begin again after the last one.
-        unit: How they are shown.
-        per: What the scores of all arms are of, in the same order; empty if they are not paired.
-        names: What each score is of, such as "seed 3"; their numbers if none are given.
+    They are in the same order, ``per`` seed or what else pairs them, if anything does, of which
+    ``names`` are the names. Colors begin again after the last one.
     """
     by = f" by {per}" if per else ""
     title = f"{score[:1].upper()}{score[1:]}{by}{addition}"
     figure = style.new_figure(title, unit.heading(score), "")
-    tables = [unit.scale * np.asarray(of_arm, dtype=float) for of_arm in values.values()]
-    if any(np.isfinite(table).any() for table in tables):
-        rows = [[v if np.isfinite(v) else None for v in table.tolist()] for table in tables]
-        for of_seed in zip(*rows, strict=True) if per else ():
-            trace = style.line(of_seed, range(len(rows)), style.CONTROL_COLOR, "", width=1)
-            figure.add_trace(trace.update(opacity=0.35, hoverinfo="skip", showlegend=False))
-        look = {"boxpoints": "all", "jitter": 0.3, "pointpos": 0, "boxmean": True, "width": 0.45}
-        look |= {"marker_size": 6, "line_width": 1.5, "showlegend": False}
-        look["orientation"] = "h"
-        arms = zip(rows, values, itertools.cycle(colors), strict=False)
-        for i, (row, name, color) in enumerate(arms):
-            box = {"x": row, "y": [i] * len(row), "name": style.shown(name), **look}
-            said = [
-                f"{name}, {of}: {unit.value(math.nan if value is None else value / unit.scale)}"
-                for of, value in zip(names or range(len(row)), row, strict=False)
-            ]
-            trace = go.Box(marker_color=color, hoveron="points", **box)
-            figure.add_trace(style.hover(trace, said))
-        style.label_rows(figure, values)
-    return figure
+    if not any(map(math.isfinite, itertools.chain(*values.values()))):
+        return figure
+    rows = [
+        [unit.scale * v if math.isfinite(v) else None for v in of_arm]
+        for of_arm in values.values()
+    ]
+    for of_seed in zip(*rows, strict=True) if per else ():
+        trace = style.line(of_seed, range(len(rows)), style.CONTROL_COLOR, "", width=1)
+        figure.add_trace(trace.update(opacity=0.35, hoverinfo="skip", showlegend=False))
+    look = {"boxpoints": "all", "jitter": 0.3, "pointpos": 0, "boxmean": True, "width": 0.45}
+    look |= {"marker_size": 6, "line_width": 1.5, "showlegend": False, "orientation": "h"}
+    of_arms = zip(values.items(), rows, itertools.cycle(colors), strict=False)
+    for i, ((label, of_arm), row, color) in enumerate(of_arms):
+        box = go.Box(x=row, y=[i] * len(row), name=style.shown(label), **look)
+        of_each = zip(names or range(len(row)), of_arm, strict=False)
+        said = [f"{label}, {of}: {unit.value(value)}" for of, value in of_each]
+        figure.add_trace(style.hover(box.update(marker_color=color, hoveron="points"), said))
+    return style.label_rows(figure, values)
 
 
 def plot_power(curves: Mapping[str, Mapping[int, float]], title: str, target: float) -> go.Figure:
-    """Plot the power of a comparison against its number of seeds.
-
-    Args:
-        curves: For each way of comparing, by its name, its power by the number of seeds.
-        title: The figure's title.
-        target: The power that is planned for, a dotted line.
-    """
+    """Plot the power of each way of comparing against its seeds, and that which is planned for."""
     figure = style.new_figure(title, "Seeds", "Power [%]")
     for (name, curve), color in zip(curves.items(), style.COLORS, strict=False):
         power = [round(100 * value, 2) for value in curve.values()]
@@ -178,25 +161,17 @@ def plot_accuracy_distribution(study: style.Sources) -> go.Figure:
     metric, unit = style.metric_of(records)
     title = unit.heading(metric)
     figure = style.new_figure("The same network, other random numbers", title, "Initialisations")
-    if (draws := curves.draws_of(records)) is not None:
-        values, edges = unit.bare, unit.scale * draws.edges
-        figure.add_bar(
-            x=((edges[1:] + edges[:-1]) / 2).tolist(),
-            y=draws.counts.tolist(),
-            width=np.diff(edges).tolist(),
-            marker={"color": style.CONTROL_COLOR, "opacity": 0.75, "line": {"width": 0}},
-            name=style.shown(
-                f"{draws.n} initialisations: {values.value(draws.mean)} ± "
-                f"{values.value(draws.sd)}, {values.value(draws.edges[0])} to "
-                f"{values.value(draws.edges[-1])}"
-            ),
-        )
-        baselines = curves.baselines_of(records)
-        xs = [unit.scale * baseline for baseline in baselines]
-        ys = [-0.03 * float(draws.counts.max())] * len(baselines)
+    if draws := curves.draws_of(records):
+        n, sd = len(draws), stdev(draws) if len(draws) > 1 else 0.0
+        told = map(unit.bare.value, (fmean(draws), sd, min(draws), max(draws)))
+        name = style.shown("{} initialisations: {} ± {}, {} to {}".format(n, *told))
+        look: Any = {"nbinsx": max(5, round(2 * n**0.5)), "marker_color": style.CONTROL_COLOR}
+        x = [unit.scale * value for value in draws]
+        figure.add_histogram(x=x, name=name, opacity=0.75, **look)
+        xs = [unit.scale * baseline for baseline in curves.baselines_of(records)]
         tick: Any = {"symbol": "line-ns-open", "size": 12, "line_width": 2}
-        name = f"the baseline{'s' if len(baselines) > 1 else ''} of the searches"
-        figure.add_trace(style.dots(xs, ys, style.COLORS[0], name, **tick))
+        name = f"the baseline{'s' if len(xs) > 1 else ''} of the searches"
+        figure.add_trace(style.dots(xs, [0] * len(xs), style.COLORS[0], name, **tick))
     return style.say_if_empty(figure.update_layout(bargap=0), "No network was trained.")
 
 
@@ -229,3 +204,30 @@ def plot_price_of_luck(runs: style.Runs) -> go.Figure:
             name = f"{label}, mean of the winners"
             figure.add_trace(style.line(ends, [gain] * 2, color, name, width=2, dash="dash"))
     return style.say_if_empty(figure, "No random restarts.")
+
+
+def plot_learning(facts: WinnerFacts, metric: str) -> go.Figure:
+    """Plot what both networks came to after each epoch, on training and validation data."""
+    title = "How the winner and the unmoved network learned"
+    figure = style.new_figure(title, "Epoch", unit_of(metric).heading(metric))
+    networks = {"winner": facts.winner, "unmoved": facts.unmoved}
+    for split, part, dash in (("val", "validation", "solid"), ("train", "training", "dot")):
+        for (name, epochs), color in zip(networks.items(), style.COLORS, strict=False):
+            key = f"{split}_{metric}"
+            values = np.array([epoch[key] for epoch in epochs if key in epoch])
+            curve = curves.Curve(range(1, len(values) + 1), values, None)
+            look: Any = {"is_gain": False, "dash": dash, "width": 2.5}
+            style.add_mean(figure, curve, unit_of(metric), color, f"{name}, {part}", **look)
+    # Of one epoch there is no line.
+    figure.update_traces(mode="lines+markers", marker={"size": 6})
+    return figure.update_layout(hovermode="x unified")
+
+
+def png(pixels: np.ndarray) -> str:
+    """Return values from 0 to 1, of shape (height, width[, 3]), as a PNG in a ``data:`` URI."""
+    import plotly.express as px
+
+    rows = (255 * pixels).round().astype(np.uint8)
+    # By the encoder that plotly brings along: Pillow is there for some only.
+    options: Any = {"contrast_rescaling": "infer", "binary_backend": "pypng"}
+    return str(px.imshow(rows, binary_string=True, **options).data[0].source)

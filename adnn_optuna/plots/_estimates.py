@@ -1,7 +1,5 @@
 """Figures of estimates and their intervals: rechecks, variances, gains."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -11,6 +9,7 @@ import plotly.graph_objects as go
 
 import adnn_optuna.plots._style as style
 from adnn_optuna._units import ACCURACY, Unit, score_in_words, unit_of
+from adnn_optuna.evidence.curves import Curve
 from adnn_optuna.evidence.ensembles import EnsembleFacts
 from adnn_optuna.evidence.recheck import RecheckFacts
 from adnn_optuna.evidence.variance import ALL, VarianceFacts
@@ -18,46 +17,33 @@ from adnn_optuna.evidence.variance import ALL, VarianceFacts
 
 def plot_recheck(facts: RecheckFacts) -> go.Figure:
     """Plot the stored values of a study's best trials beside those of fresh seeds."""
-    unit = unit_of(facts.metric)
-    figure = style.new_figure(
-        "What the study said, and what fresh seeds say", unit.heading(facts.metric), ""
-    )
-    trials = facts.candidates
-    for role, name, shift, color in (
+    unit, trials = unit_of(facts.metric), facts.candidates
+    title = "What the study said, and what fresh seeds say"
+    figure = style.new_figure(title, unit.heading(facts.metric), "")
+    for role, what, shift, color in (
         ("choose", "fresh seeds to choose by", -0.17, style.CONTROL_COLOR),
         ("confirm", "further seeds to confirm", 0.12, style.COLORS[0]),
     ):
-        made = [
-            (
-                unit.scale * value,
-                i + shift,
-                f"trial {trial.number}, seed {seed}: {unit.value(value)}",
-            )
-            for i, trial in enumerate(trials)
-            for seed, value in facts.by_seed(trial, role).items()
-        ]
-        if not made:
+        x, y, said = [], [], []
+        for i, trial in enumerate(trials):
+            for seed, value in facts.by_seed(trial, role).items():
+                x.append(unit.scale * value)
+                y.append(i + shift)
+                said.append(f"trial {trial.number}, seed {seed}: {unit.value(value)}")
+        if not x:
             continue
-        x, y, said = zip(*made, strict=True)
-        points = style.dots(x, y, color, name, size=7, opacity=0.6)
-        figure.add_trace(style.hover(points, said))
+        figure.add_trace(style.dots(x, y, color, what, said, size=7, opacity=0.6))
         estimates = [facts.interval(trial, role) for trial in trials]
         # A single value has no interval.
-        widths = [e.high - e.value if e.high < math.inf else 0.0 for e in estimates]
-        rows, mean = np.arange(len(trials)) + shift + 0.07, "their mean, 95 % interval"
-        means = [unit.scale * estimate.value for estimate in estimates]
-        trace = style.dots(means, rows, color, mean, size=10, symbol="square")
-        trace.update(error_x={"array": [unit.scale * width for width in widths]})
-        figure.add_trace(style.hover(trace, [f"mean {unit.value(e.value)}" for e in estimates]))
-    stored = [t.value for t in trials if t.value is not None]
-    look: Any = {"size": 11, "symbol": "diamond"}
-    trace = style.dots(
-        [unit.scale * value for value in stored],
-        range(len(trials)),
-        *(style.COLORS[1], "what the study said"),
-        **look,
-    )
-    figure.add_trace(style.hover(trace, map(unit.value, stored)))
+        widths = [unit.scale * (e.high - e.value if e.high < math.inf else 0.0) for e in estimates]
+        means, rows = [unit.scale * e.value for e in estimates], np.arange(len(trials)) + shift
+        name, said = "their mean, 95 % interval", [f"mean {unit.value(e[0])}" for e in estimates]
+        squares = style.dots(means, rows + 0.07, color, name, said, size=10, symbol="square")
+        figure.add_trace(squares.update(error_x={"array": widths}))
+    values, look = [trial.values[0] for trial in trials], {"size": 11, "symbol": "diamond"}
+    x, color = [unit.scale * value for value in values], style.COLORS[1]
+    said, name = [*map(unit.value, values)], "what the study said"
+    figure.add_trace(style.dots(x, range(len(trials)), color, name, said, **look))
     chosen = (", chosen" if trial is facts.trial else "" for trial in trials)
     labels = [f"trial {t.number}{mark}" for t, mark in zip(trials, chosen, strict=True)]
     return style.label_rows(figure, labels)
@@ -72,21 +58,23 @@ def plot_variance(facts: VarianceFacts) -> go.Figure:
     for i, (name, deviations) in enumerate(points.items()):
         color = style.COLORS[0] if name == ALL else style.CONTROL_COLOR
         # Side by side, lest equal ones hide each other.
-        x = (unit.scale * deviations).round(6).tolist()
-        y = (i + np.linspace(-0.2, 0.2, max(len(deviations), 1))).tolist()
-        runs = style.dots(x, y, color, "", size=7, opacity=0.6)
-        style.hover(runs, [f"run {n}: {unit.gain(d)}" for n, d in enumerate(deviations, 1)])
+        x = (unit.scale * deviations).round(6)
+        y = i + np.linspace(-0.2, 0.2, max(len(x), 1))
+        said = [f"run {n}: {unit.gain(d)}" for n, d in enumerate(deviations, 1)]
+        runs = style.dots(x.tolist(), y.tolist(), color, "", said, size=7, opacity=0.6)
         sd, low, high = (unit.scale * value for value in facts.spreads[name])
         ends = {"array": [sd - low, high - sd], "arrayminus": [high - sd, sd - low]}
         dash: Any = {"size": 11, "symbol": "line-ns-open", "line_width": 3}
-        said = "one standard deviation, 95 % interval"
-        spread = style.dots([-sd, sd], [i, i], color, said, **dash).update(error_x=ends)
+        shown = "one standard deviation, 95 % interval"
+        spread = style.dots([-sd, sd], [i, i], color, shown, **dash).update(error_x=ends)
         figure.add_traces([runs.update(showlegend=False), spread.update(showlegend=name == ALL)])
     if not math.isnan(own := facts.own_value - facts.mean):
-        x, y, color = [unit.scale * own], [len(points) - 1], style.COLORS[1]
         look: Any = {"size": 11, "symbol": "diamond"}
-        trace = style.dots(x, y, color, "the seed in use", **look)
-        figure.add_trace(style.hover(trace, [f"seed {facts.seed}: {unit.gain(own)}"]))
+        place, said = (
+            ([unit.scale * own], [len(points) - 1]),
+            [f"seed {facts.seed}: {unit.gain(own)}"],
+        )
+        figure.add_trace(style.dots(*place, style.COLORS[1], "the seed in use", said, **look))
     return style.label_rows(figure, points)
 
 
@@ -97,17 +85,14 @@ def plot_averages(facts: EnsembleFacts) -> go.Figure:
     figure = style.new_figure(title, "Number of networks that are averaged", heading)
     if scores:
         alone = [unit.scale * score for score in facts.members]
-        points = style.dots([1] * len(alone), alone, style.CONTROL_COLOR, "one network", size=7)
         seeds = [seed for seed in facts.seeds if seed in facts.predicted]
         of_each = zip(seeds, facts.members, strict=True)
         said = [f"seed {seed}: {unit.value(score)}" for seed, score in of_each]
-        figure.add_trace(style.hover(points, said))
-        means = [round(unit.scale * score, 6) for score in scores]
-        numbers = range(1, len(means) + 1)
-        trace = style.line(numbers, means, style.COLORS[0], "average", width=2.5)
-        said = [f"average of {n}: {unit.value(v)}" for n, v in zip(numbers, scores, strict=True)]
-        figure.add_trace(style.hover(trace, said))
-        figure.update_xaxes(dtick=max(1, len(means) // 10))
+        ones = [1] * len(alone)
+        figure.add_trace(style.dots(ones, alone, style.CONTROL_COLOR, "one network", said, size=7))
+        curve, look = Curve(range(1, len(scores) + 1), np.array(scores), None), {"width": 2.5}
+        style.add_mean(figure, curve, unit, style.COLORS[0], "average", is_gain=False, **look)
+        figure.update_xaxes(dtick=max(1, len(scores) // 10))
     return style.say_if_empty(figure, "No network was trained.")
 
 
@@ -121,17 +106,10 @@ def plot_gains(
     region: float = 0.0,
     open_dots: Collection[str] = (),
 ) -> go.Figure:
-    """Plot gains, each with the interval in which it may be, beside 0.
+    """Plot gains, each with the ends of its interval, if they are known, by what it is of.
 
-    Args:
-        gains: Each gain and the ends of its interval, by what it is of; an end that is not known
-            is not drawn.
-        title: The figure's title.
-        unit: How gains are shown.
-        of: What is gained, if these are no accuracies.
-        over: What they are gains over, as the x axis says it.
-        region: Up to this gain, to both sides, nothing is gained or lost.
-        open_dots: Of what dots are open.
+    They are gains of accuracy, or of what ``of`` says, ``over`` something. In the ``region``
+    around 0, nothing is gained or lost.
     """
     is_accuracy = unit is ACCURACY
     x_title = f"Gain{over} [percentage points]" if is_accuracy else f"Gain in {of}{over}"
@@ -141,15 +119,15 @@ def plot_gains(
         color = style.COLORS[2 if low > 0 else 4 if high < 0 else 0]
         symbol = "circle-open" if label in open_dots else "circle"
         look: Any = {"size": 15, "symbol": symbol, "line": {"width": 3, "color": color}}
-        dot = style.dots([gain], [i], color, "", **look).update(showlegend=False)
-        said = f", interval {unit.interval(low / unit.scale, high / unit.scale)}"
-        ends = said if math.isfinite(low) and math.isfinite(high) else ""
-        style.hover(dot, [f"{label}: {unit.gain(gain / unit.scale)}{ends}"])
-        if ends:
-            bar = {"array": [high - gain], "arrayminus": [gain - low]}
-            dot.update(error_x={**bar, "thickness": 3, "width": 8})
+        said = f"{label}: {unit.gain(gain / unit.scale)}"
+        ends: dict[str, Any] = {}
+        if math.isfinite(low) and math.isfinite(high):
+            said += f", interval {unit.interval(low / unit.scale, high / unit.scale)}"
+            ends = {"array": [high - gain], "arrayminus": [gain - low], "thickness": 3, "width": 8}
+        dot = style.dots([gain], [i], color, "", [said], **look)
         dot.update(text=f"{gain:+.{unit.digits}f}", textposition="top center", textfont_size=15)
-        figure.add_trace(dot.update(mode="markers+text", cliponaxis=False))
+        dot.update(mode="markers+text", cliponaxis=False, showlegend=False, error_x=ends)
+        figure.add_trace(dot)
     if gains:
         figure.add_vline(0, line={"color": style.CONTROL_COLOR, "width": 1.5}, layer="below")
         grey = {"fillcolor": style.CONTROL_COLOR, "opacity": 0.25, "line_width": 0}

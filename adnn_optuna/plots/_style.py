@@ -22,7 +22,6 @@ Runs = Mapping[str, Sequence[Source]]
 # They can be told apart by the colour-blind and from both backgrounds; luck is grey.
 COLORS = ("#2b8cd9", "#e07b1f", "#0f9d76", "#b26fd8", "#d8487a", "#a8892c")
 CONTROL_COLOR = "#8b929c"
-SCALE = ("#d3e5f4", "#08406e")  # From the worst to the best; pages have one for each theme.
 
 _AXIS = {
     "gridcolor": "rgba(128, 128, 128, 0.25)",
@@ -91,15 +90,23 @@ def line(x: Iterable[Any], y: Iterable[Any], color: str, name: str, **style: Any
     return go.Scatter(x=[*x], y=[*y], mode="lines", line=line, name=shown(name))
 
 
-def dots(x: Iterable[Any], y: Iterable[Any], color: Any, name: str, **marker: Any) -> go.Scatter:
-    """Return points with the color and further settings of plotly's ``marker``."""
-    marker["color"] = color
-    return go.Scatter(x=[*x], y=[*y], mode="markers", marker=marker, name=shown(name))
+def dots(
+    x: Iterable[Any],
+    y: Iterable[Any],
+    color: Any,
+    name: str,
+    said: Iterable[str] = (),
+    **look: Any,
+) -> go.Scatter:
+    """Return points, which say what they are, with further settings of plotly's ``marker``."""
+    marker = {"color": color, **look}
+    return hover(go.Scatter(x=[*x], y=[*y], mode="markers", marker=marker, name=shown(name)), said)
 
 
 def hover(trace: Any, texts: Iterable[str]) -> Any:
     """Return a trace whose points say what they are; users' names in that are no HTML."""
-    return trace.update(hovertext=[shown(text, 60, 6) for text in texts], hoverinfo="text")
+    hovertext = [shown(text, 60, 6) for text in texts]
+    return trace.update(hovertext=hovertext, hoverinfo="text") if hovertext else trace
 
 
 def seed_of(record: SearchRecord) -> str:
@@ -132,17 +139,6 @@ def add_mean(
     trace = line(curve.x, mean.tolist(), color, name, **style).update(legendgroup=name)
     behind = unit.of_gains if is_gain else unit.of_values
     figure.add_trace(trace.update(hovertemplate=f"%{{y:.{unit.digits}f}}{behind}"))
-
-
-def floor_of(gains: Collection[float]) -> float:
-    """Return a floor for gains: the few that are far below all others are drawn on it."""
-    if not gains:
-        return 0.0
-    # Far below is below the lower quartile by more than three times the quartiles' distance.
-    low, high = np.quantile([*gains], [0.25, 0.75])
-    floor = min(gain for gain in gains if gain >= low - 3 * (high - low))
-    # Below the lowest of the others, so that they can be told from it.
-    return floor if floor == min(gains) else floor - 0.15 * max(max(gains) - floor, 1e-9)
 
 
 def say_if_empty(figure: go.Figure, text: str) -> go.Figure:

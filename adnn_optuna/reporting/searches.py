@@ -16,8 +16,8 @@ from adnn_optuna.evidence.examples import WinnerFacts
 from adnn_optuna.evidence.numbers import numbers_of
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n
 from adnn_optuna.plots import plot_gain as figure
+from adnn_optuna.plots._comparison import plot_learning, png
 from adnn_optuna.plots._estimates import plot_gains
-from adnn_optuna.plots._winner import plot_learning, plot_places, png
 from adnn_optuna.reporting import searches_claims as claims
 from adnn_optuna.reporting.claims import n_examples
 from adnn_optuna.reporting.confirmations import hyperparameters_in_words, statements
@@ -121,8 +121,6 @@ def page(
     claim, mind = answers.pop("verdict"), claims.to_mind([record])
     on_fresh_seeds = {f"{what}:": said for what, said in statements(record).items()}
     figures = [Figure("gain", figure(record))] if record.best else []
-    if not record.is_restart and (places := plot_places(record)).data:
-        figures.append(Figure("places", places))
     if winner is not None:
         metric = record.test_metric.removeprefix("test_")
         figures.append(Figure("learning", plot_learning(winner, metric)))

@@ -46,7 +46,7 @@ class TestWhatCannotBeCompared:
 
     def test_arms_of_unequal_length(self) -> None:
         arms = {"greedy": runs("greedy", [0, 1]), "random_restart": runs("random_restart", [0])}
-        with pytest.raises(ValueError, match="'random_restart' has 1 results for 2 seeds"):
+        with pytest.raises(ValueError, match="of each arm a result for each seed, in their order"):
             Comparison(arms, (0, 1))
 
     def test_other_seeds(self) -> None:
@@ -54,7 +54,7 @@ class TestWhatCannotBeCompared:
             "greedy": runs("greedy", [0, 1]),
             "random_restart": runs("random_restart", [1, 0]),
         }
-        with pytest.raises(ValueError, match="'random_restart' for seed 0 is of seed 1"):
+        with pytest.raises(ValueError, match=r"'random_restart' for seed 0 .*seed is 1, was 0"):
             Comparison(arms, (0, 1))
 
     @pytest.mark.parametrize(
@@ -90,11 +90,6 @@ class TestWhatCannotBeCompared:
         with pytest.raises((ValueError, TypeError), match="equivalence must be"):
             store_comparison({"greedy": [0.0], "random_restart": [0.0]}, equivalence=equivalence)
 
-    def test_seeds_that_were_chosen_afterwards(self) -> None:
-        arms = {"greedy": runs("greedy", [1]), "random_restart": runs("random_restart", [1])}
-        with pytest.raises(ValueError, match="are not the first ones"):
-            Comparison(arms, (1,), declared=declaration([0, 1]))
-
     def test_each_refusal_word_for_word(self) -> None:
         def refused(
             results: dict[str, list[SearchRecord]], *said: str, n_seeds: int = 1, **declared: Any
@@ -103,18 +98,8 @@ class TestWhatCannotBeCompared:
                 Comparison(results, tuple(range(n_seeds)), **declared)
 
         greedy, restarts = runs("greedy", range(2)), runs("random_restart", range(2))
-        refused({"a": []}, "A comparison needs at least one arm and one seed.", n_seeds=0)
-        refused(
-            {"a": greedy, "b": restarts[:1]},
-            "The arm 'b' has 1 results for 2 seeds; give one for each seed, in their order.",
-            n_seeds=2,
-        )
-        refused(
-            {"a": greedy, "b": restarts[::-1]},
-            "The result of 'b' for seed 0 is of seed 1; give all arms' results in the order of",
-            "the seeds.",
-            n_seeds=2,
-        )
+        needed = "A comparison needs at least one arm and one seed, and of each arm a result for"
+        refused({"a": []}, needed, "each seed, in their order.", n_seeds=0)
         refused(
             {
                 "a": greedy,
@@ -126,15 +111,9 @@ class TestWhatCannotBeCompared:
         )
         refused(
             {"a": greedy[:1], "b": [changed(restarts[0], "adnn:config", metric="val_loss")]},
-            "The result of 'b' for seed 0 is of another objective than the first one (metric is",
-            "'val_loss', was 'val_accuracy'); compare what was trained alike.",
-        )
-        refused(
-            {"a": greedy[:1]},
-            "The seeds 0 are not the first ones of those that the comparison was declared with,",
-            "3, 0, 1, 2, 3, 4, 5, 6, 7, 8, …; seeds that are chosen afterwards prove nothing:",
-            "give all, in that order.",
-            declared=declaration([3, *range(10)]),
+            "The result of 'b' for seed 0 is of another objective or seed than the first one",
+            "(metric is 'val_loss', was 'val_accuracy'); compare what was trained alike, with all",
+            "results in the order of the seeds.",
         )
 
     def test_searcher_and_seed_may_differ_and_so_may_the_space(self) -> None:

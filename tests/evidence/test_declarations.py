@@ -16,7 +16,6 @@ from adnn_optuna.evidence.declarations import (
     declared,
     n_claims_of,
     planned,
-    seeds_in_words,
     store_declaration,
 )
 
@@ -184,9 +183,3 @@ def test_declaration_is_stored_once(monkeypatch: pytest.MonkeyPatch) -> None:
         store_declaration(study, declaration)
         assert study.user_attrs[COMPARISON] == declaration
     assert len(calls) == 2
-
-
-def test_seeds_in_words_are_the_first_ten() -> None:
-    assert seeds_in_words([5]) == "5"
-    assert seeds_in_words(range(10)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
-    assert seeds_in_words(range(11)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …"

@@ -32,8 +32,6 @@ def test_numbers_of_both_trials_confirmed() -> None:
     report = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
     # Student's t of three values whose standard deviation is 0.001: 4.3027 · 0.001 / √3.
     assert (report.low, report.high) == pytest.approx((0.902516, 0.907484), abs=1e-6)
-    # Of the study's values 0.9123, 0.91 and 0.9 the variance is 4.2763e-5.
-    assert (report.noise, report.noise_share) == pytest.approx((0.001, 1e-6 / 4.2763e-5), rel=1e-4)
     assert report.n_evaluations == 2 * 1 + 2 * 3
     assert report.missing == []
     table = report.to_dataframe()
@@ -103,7 +101,6 @@ def test_lower_values_are_better_where_it_minimizes() -> None:
     assert (report.overstated, report.overstated_low, report.overstated_high) == pytest.approx(
         (4.9, 4.9 - half, 4.9 + half)
     )
-    assert report.noise_share == 1.0  # At most.
 
 
 def test_seeds_follow_from_the_names_and_more_of_them_begin_alike() -> None:
@@ -150,9 +147,6 @@ def test_lost_evaluations_are_counted_and_one_value_has_no_interval() -> None:
     report = with_a_lost_one()
     assert (report.value, report.low, report.high) == (0.2, -math.inf, math.inf)
     assert report.n_lost == 1
-    # The study's only value has no variance, and one confirming value no noise.
-    assert math.isnan(report.noise)
-    assert math.isnan(report.noise_share)
 
 
 def test_repr_is_short() -> None:

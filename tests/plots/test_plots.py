@@ -136,14 +136,6 @@ class TestGain:
         np.testing.assert_allclose(named(figure, "best so far").y, [0, 0.1])
         assert figure.layout.yaxis.title.text == "Gain in val_loss"
 
-    def test_marks_what_is_far_below(self) -> None:
-        study = store_study("s", values=[0.5, 0.51, 0.52, 0.51, 0.5, 0.1])
-        study.set_user_attr("adnn:baseline", 0.5)
-        trials = named(plots.plot_gain(study), "trial (▽ far below)")
-        assert trials.hovertext[-1] == "seed 0, trial 5: -40.00 pp"
-        assert -1 < trials.y[-1] < min(trials.y[:-1])
-        assert trials.marker.symbol[-1] == "triangle-down-open"
-
 
 class TestLabels:
     LONG = "simulated annealing, cooled slowly, from the origin of the plain network"
@@ -178,8 +170,8 @@ class TestLuck:
 
     def test_distribution_holds_every_draw(self) -> None:
         studies = [store_study(f"{i}", sampler="random_restart", seed=i) for i in range(2)]
-        bars = plots.plot_accuracy_distribution(studies).data[0]
-        assert sum(bars.y) == 2 * N_TRIALS
+        histogram = plots.plot_accuracy_distribution(studies).data[0]
+        assert len(histogram.x) == 2 * N_TRIALS
 
     def test_price_shows_the_other_searchers_beside_it(self) -> None:
         comparison = store_comparison({"greedy": [0.0] * 2, "random_restart": [0.0] * 2})

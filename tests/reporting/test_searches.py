@@ -18,7 +18,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.confirmation import confirmation_of
 from adnn_optuna.evidence.examples import Example, WinnerFacts
-from adnn_optuna.plots._winner import png
+from adnn_optuna.plots._comparison import png
 from adnn_optuna.reporting import searches, searches_claims
 from adnn_optuna.reporting.confirmations import statements
 
@@ -45,10 +45,7 @@ class TestSearch:
             "What else could be done?",
             "How to check it?",
         ]
-        assert titles(page) == [
-            ("gain", "Gain against trials"),
-            ("places", "Where the best trials lie"),
-        ]
+        assert titles(page) == [("gain", "Gain against trials")]
         assert page.content["changed"] == []
         html = page.render()
         for name in ("optuna", "numpy", "scipy"):
