@@ -27,7 +27,7 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback, is_done
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.signals import heartbeats, interruptible, without_warnings
-from adnn_optuna.engine.storages import kept, open_storage, patiently
+from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import check_study_name
 from adnn_optuna.samplers import _owners
 from adnn_optuna.samplers._trials import check_attributes
@@ -154,7 +154,6 @@ def make_evaluations(
     shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
     with (
         until_stopped,
-        kept(study),
         progress_bar(**shown) as bar,
         _owners.run_of_trials(study),
         heartbeats(study._storage, interval, worker.begun),

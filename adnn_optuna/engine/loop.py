@@ -36,8 +36,6 @@ from adnn_optuna.engine.storages import (
     StorageError,
     enqueue_again,
     has_parameters,
-    is_retried_twice,
-    kept,
     patiently,
 )
 from adnn_optuna.engine.studies import Plan, last_limits, was_exhausted
@@ -105,9 +103,9 @@ class Loop:
         self._study._stop_flag = patiently(was_exhausted, self._study)
         try:
             lives = signals.heartbeats(storage, interval, self._open)
-            with kept(self._study) as check, run_of_trials(self._study), lives:
+            with run_of_trials(self._study), lives:
                 while (reason := self._round()) is None:
-                    check()
+                    pass
             patiently(self._end, reason)
         except BaseException as error:
             # One that does not answer was waited for long enough.
@@ -323,10 +321,8 @@ class Loop:
 
     def _is_repetition(self, trial: optuna.Trial) -> bool:
         """Return whether others do the same: they took the last proposal, or retried before."""
-        trials, sampler = self._tally.reader.trials, self._study.sampler
-        index = self._index_of(trial) or 0
-        is_behind = isinstance(sampler, IndexedSampler) and index > sampler.last_index
-        return is_behind or is_retried_twice(trials, trial.number)
+        sampler, index = self._study.sampler, self._index_of(trial) or 0
+        return isinstance(sampler, IndexedSampler) and index > sampler.last_index
 
     def _give_back(self, trial: optuna.Trial) -> None:
         """End a trial that is one too many; it counts nowhere."""

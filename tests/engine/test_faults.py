@@ -471,58 +471,6 @@ def make_quick(path: Path | None, name: str = "s", **options: Any) -> adnn.Searc
     return adnn.search(make_objective(), "annealing", study_name=name, **options)
 
 
-class Deleting(optuna.pruners.BasePruner):
-    """Calls what deletes a study while its first trial is trained."""
-
-    def __init__(self, delete: Any) -> None:
-        self._delete = delete
-
-    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
-        self._delete()
-        self._delete = lambda: None
-        return False
-
-
-@pytest.mark.parametrize("is_interrupted", [False, True])
-def test_a_file_that_is_deleted_under_a_search_is_told(
-    tmp_path: Path, is_interrupted: bool
-) -> None:
-    path = tmp_path / "study.db"
-
-    def delete() -> None:
-        path.unlink()
-        if is_interrupted:
-            signal.raise_signal(signal.SIGINT)
-
-    with pytest.raises(StorageError, match=r"study.db' of the study 's' was deleted or replaced"):
-        make_quick(path, pruner=Deleting(delete))
-    path = tmp_path / "recheck.db"
-    storage = open_storage(f"sqlite:///{path}")
-    study = optuna.create_study(study_name="s", storage=storage)
-    study.optimize(objective, n_trials=3)
-
-    def evaluate(trial: optuna.trial.FrozenTrial, seed: int) -> float:
-        path.unlink(missing_ok=True)
-        if is_interrupted:
-            raise KeyboardInterrupt
-        return float(seed % 7)
-
-    with pytest.raises(StorageError, match=r"recheck.db' of the study '.*' was deleted or"):
-        adnn.recheck(study, evaluate, top=2, seeds=2, confirm=2)
-
-
-@pytest.mark.parametrize("in_memory", [False, True])
-def test_a_study_that_is_deleted_under_a_search_is_told(tmp_path: Path, in_memory: bool) -> None:
-    url = f"sqlite:///{tmp_path}/study.db"
-    storage: Any = optuna.storages.InMemoryStorage() if in_memory else url
-
-    def delete() -> None:
-        optuna.delete_study(study_name="s", storage=storage)
-
-    with pytest.raises(StorageError, match=r"^The study 's' was deleted while it was run, and"):
-        make_quick(None, storage=storage, pruner=Deleting(delete))
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
