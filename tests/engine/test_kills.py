@@ -23,7 +23,6 @@ from optuna.trial import TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL
 from adnn_optuna.callbacks import checked_limits, is_done
-from adnn_optuna.engine import loop
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Outcome
 from adnn_optuna.engine.records import record_of
@@ -451,23 +450,3 @@ def test_in_optimize_it_is_ended_where_anything_tells_of_it_and_else_shown(tmp_p
     assert all("Trials 2 and 3 are RUNNING, but nothing tells who runs each" in t for t in told)
     study.tell(2, state=TrialState.FAIL)  # As it says.
     assert "Trial 3 is RUNNING" in searches.text(record_of(study))
-
-
-@pytest.mark.slow  # It waits for heartbeats.
-def test_a_heart_that_never_beat_is_missed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Optuna misses one that stops only, and who died before the first beat never began."""
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    study = search(url, "annealing")
-    begun = study._storage.create_new_trial(study._study_id)
-    monkeypatch.setattr(loop, "_BEATS_OF_BELIEF", 0)
-    search(url, "annealing", max_trial=6)
-    assert study.trials[4].state == TrialState.RUNNING
-    with sqlite3.connect(tmp_path / "study.db") as connection:  # As if an hour had passed.
-        query = "UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 hour')"
-        connection.execute(f"{query} WHERE trial_id = {begun}")
-    connection.close()
-    search(url, "annealing", max_trial=7)
-    assert study.trials[4].state == TrialState.FAIL
-    assert sum(map(is_done, study.trials)) == 7
