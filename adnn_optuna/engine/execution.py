@@ -20,7 +20,7 @@ from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.records import SearchRecord, record_of, store
 from adnn_optuna.engine.retraining import look_at_test_set
 from adnn_optuna.engine.signals import interruptible
-from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
+from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import n_cores
@@ -40,14 +40,11 @@ def check_executor(executor: object) -> None:
 
 
 def check_is_reached(storage: BaseStorage, executor: object) -> None:
-    """Refuse an opened storage that those who run studies, here or elsewhere, cannot reach."""
-    url = storage_url(storage)
-    is_of_thread = url is not None and is_in_memory(url)  # SQLite's, opened by the user.
-    if is_of_thread or (executor is not None and isinstance(storage, InMemoryStorage)):
-        who = "thread" if executor is None else "worker of the executor"
+    """Refuse an opened storage that the workers of an executor cannot reach."""
+    if executor is not None and isinstance(storage, InMemoryStorage):
         raise WrongValueError(
-            f"storage is in the memory of this process, where no {who} can reach it; give the URL "
-            "of a database."
+            "storage is in the memory of this process, where no worker of the executor can reach "
+            "it; give the URL of a database."
         )
 
 
@@ -64,44 +61,35 @@ def run_studies(
 
     The ``bar`` counts the trials that are behind them, in the end all that they might have taken.
     """
-    lock = threading.Lock()
 
     def count(n_trials: int) -> None:
         if bar is not None:
-            with lock:
-                bar.update(n_trials)
+            bar.update(n_trials)
 
     # A user's own function may be no matter of several threads.
     is_own = any(isinstance(plan.objective, KeyedObjective) for plan in plans)
     own = futures.ThreadPoolExecutor(1 if is_own else n_cores(), "run")
     with own if executor is None else contextlib.nullcontext(executor) as workers:
-        if isinstance(workers, futures.ThreadPoolExecutor):
+        is_here = isinstance(workers, futures.ThreadPoolExecutor)
+        if is_here:
             pairs = zip(plans, opened, strict=True)
             runs = [workers.submit(_run_one, stop, count, *pair) for pair in pairs]
-            try:
-                _finish(runs, stop)
-            finally:
-                futures.wait(runs)
         else:
-            _finish([workers.submit(_run_elsewhere, p, storage) for p in plans], stop, count)
+            runs = [workers.submit(_run_elsewhere, plan, storage) for plan in plans]
+        try:
+            for run in futures.as_completed(runs):
+                budget = run.result()
+                if not is_here:
+                    count(budget)
+        finally:
+            if not all(run.done() for run in runs):
+                stop.set()
+            for run in runs:
+                run.cancel()
+            if is_here:
+                futures.wait(runs)
     if stop.is_set():
         raise KeyboardInterrupt
-
-
-def _finish(
-    runs: Sequence[futures.Future[int]],
-    stop: threading.Event,
-    update: Callable[[int], object] = lambda _: None,
-) -> None:
-    """Wait for all runs; where one failed or was interrupted, so are the others."""
-    try:
-        for run in futures.as_completed(runs):
-            update(run.result())
-    finally:
-        if not all(run.done() for run in runs):
-            stop.set()
-        for run in runs:
-            run.cancel()
 
 
 def _run_elsewhere(plan: Plan, storage: str | BaseStorage | None) -> int:
@@ -120,12 +108,12 @@ def _run_one(
     # Some end by themselves before.
     budget = max(loop.n_done, plan.limits["max_trial"] or 0)
     count(budget - loop.n_done)
+    record = patiently(record_of, study)
     if isinstance(plan.objective, InitOffsetObjective):
-        record = patiently(record_of, study)
         look_at_test_set(record, plan.objective, stop)
         repeat_winner(record, plan.objective, stop)
     elif isinstance(plan.objective, KeyedObjective):
-        evaluate_afresh(patiently(record_of, study), plan.objective, stop)
+        evaluate_afresh(record, plan.objective, stop)
     return budget
 
 
