@@ -11,7 +11,6 @@ import math
 import os
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -20,36 +19,14 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import (
-    OWNER,
-    PROPOSAL,
-    RUNS,
-    SEARCH,
-    STOP_REASON,
-    SearchSettings,
-)
+from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, SearchSettings
 from adnn_optuna._checks import logger
 from adnn_optuna.callbacks import Tally, callbacks_of
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.outcomes import Outcome, mark
-from adnn_optuna.engine.storages import (
-    StorageError,
-    enqueue_again,
-    has_parameters,
-    patiently,
-)
+from adnn_optuna.engine.storages import StorageError, enqueue_again, has_parameters, patiently
 from adnn_optuna.engine.studies import Plan, last_limits, was_exhausted
-from adnn_optuna.samplers import IndexedSampler, KeyedSampler
-from adnn_optuna.samplers._keyed import COUNTING, is_drawn
-from adnn_optuna.samplers._owners import (
-    claim_of,
-    end_trial,
-    is_alive,
-    is_own,
-    owner_of,
-    ownership,
-    run_of_trials,
-)
+from adnn_optuna.samplers import IndexedSampler, _owners
 
 # How long to wait before looking again whether others have done the rest, in seconds.
 _SECONDS_BETWEEN_LOOKS = 0.1
@@ -81,7 +58,6 @@ class Loop:
         self._tally = Tally(study)
         self._open: dict[int, optuna.Trial] = {}  # Under way here, by their ids.
         self._first_seen: dict[int, float] = {}
-        self._has_drawn = False
         self._began = datetime.now(UTC).isoformat()
         # Known once there was something to do.
         self._n_trials_before: int | None = None
@@ -97,7 +73,7 @@ class Loop:
         self._study._stop_flag = patiently(was_exhausted, self._study)
         try:
             lives = signals.heartbeats(self._storage, self._tally.heartbeat_interval, self._open)
-            with run_of_trials(self._study), lives:
+            with _owners.run_of_trials(self._study), lives:
                 while (reason := self._round()) is None:
                     pass
             patiently(self._end, reason)
@@ -107,8 +83,6 @@ class Loop:
                 with contextlib.suppress(Exception):
                     self._tidy(is_interrupt=isinstance(error, KeyboardInterrupt))
             raise
-        finally:
-            self._storage.remove_session()
 
     def _round(self) -> str | None:
         """Run some trials, if there are any to be run; return why the study has ended, if so."""
@@ -174,12 +148,9 @@ class Loop:
     def _look(self, *, is_interrupt: bool = False) -> None:
         """Read what is new in the study, and end the trials of the dead."""
         self._tally.update(self._study)
+        others = [t for t in self._in_state(TrialState.RUNNING) if t._trial_id not in self._open]
         # One of our own that is not open was begun in vain, as the storage failed meanwhile.
-        abandoned = [
-            trial
-            for trial in self._in_state(TrialState.RUNNING)
-            if is_alive(trial) is False or (is_own(trial) and trial._trial_id not in self._open)
-        ]
+        abandoned = [t for t in others if _owners.is_alive(t) is False or _owners.is_own(t)]
         for trial in abandoned:
             self._fail(trial, is_interrupt=is_interrupt)
         if abandoned:
@@ -191,7 +162,7 @@ class Loop:
         # while its worker lived may be in parts of before.
         now = self._storage.get_trial(trial._trial_id)
         enqueue_again(self._study, now, is_interrupt=is_interrupt)
-        end_trial(self._study, trial)
+        _owners.end_trial(self._study, trial)
 
     def _in_state(self, state: TrialState) -> list[FrozenTrial]:
         """Return the trials that wait, or run, as of the last look."""
@@ -202,9 +173,9 @@ class Loop:
         return [*filter(self._lives, self._in_state(TrialState.RUNNING))]
 
     def _lives(self, trial: FrozenTrial) -> bool:
-        if (alive := is_alive(trial)) is not None:
+        if (alive := _owners.is_alive(trial)) is not None:
             return alive
-        if self._tally.heartbeat_interval and owner_of(trial) is not None:
+        if self._tally.heartbeat_interval and _owners.owner_of(trial) is not None:
             return True  # Whose heart does not beat is told FAIL.
         now = time.monotonic()
         return now - self._first_seen.setdefault(trial.number, now) < _SECONDS_OF_BELIEF
@@ -217,10 +188,7 @@ class Loop:
                 trial = patiently(self._ask_one)
                 self._open[trial._trial_id] = trial
         patiently(self._look)
-        self._warn_of_repeats()
-        # Also those which others are about to begin: theirs may be the smaller numbers.
-        claimed = [t for t in self._in_state(TrialState.WAITING) if owner_of(t)]
-        live = self._live() + [t for t in claimed if is_alive(t) is not False]
+        live = self._live()
         for trial_id, trial in list(self._open.items()):
             if self._is_surplus(trial, live):
                 patiently(self._give_back, trial)
@@ -234,7 +202,7 @@ class Loop:
         if self._tally.heartbeat_interval:
             self._storage.record_heartbeat(trial._trial_id)
         if not isinstance(self._study.sampler, IndexedSampler):
-            self._storage.set_trial_system_attr(trial._trial_id, OWNER, ownership(trial))
+            self._storage.set_trial_system_attr(trial._trial_id, OWNER, _owners.ownership(trial))
         self._objective.suggest(trial)
         return trial
 
@@ -247,15 +215,15 @@ class Loop:
         study_id, states = self._study._study_id, (TrialState.WAITING,)
         # As of now, so that none begins before an earlier one that another worker created.
         for trial in self._storage.get_all_trials(study_id, deepcopy=False, states=states):
-            trial_id, claim = trial._trial_id, claim_of(trial)
+            trial_id, claim = trial._trial_id, _owners.claim_of(trial)
             with contextlib.suppress(UpdateFinishedTrialError):
-                self._storage.set_trial_system_attr(trial_id, claim, ownership(trial))
+                self._storage.set_trial_system_attr(trial_id, claim, _owners.ownership(trial))
                 if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                     return cast("int", trial_id)
                 self._storage.set_trial_system_attr(trial_id, claim, None)  # Another was first.
         new = optuna.create_trial(state=TrialState.RUNNING)
         new.number = self._storage.get_n_trials(study_id)  # Unless others create one now.
-        new.system_attrs[OWNER] = ownership(new)
+        new.system_attrs[OWNER] = _owners.ownership(new)
         return cast("int", self._storage.create_new_trial(study_id, new))
 
     def _is_surplus(self, trial: optuna.Trial, live: list[FrozenTrial]) -> bool:
@@ -281,26 +249,6 @@ class Loop:
         with contextlib.suppress(UpdateFinishedTrialError):
             mark(trial, "interrupted")
             self._fail(trial, is_interrupt=True)
-
-    def _warn_of_repeats(self) -> None:
-        """Warn if the first that this run draws is another run's, as of one fixed seed."""
-        study, trials = self._study, self._tally.reader.trials
-        drawn = (trials[t.number] for t in self._open.values() if is_drawn(trials[t.number]))
-        trial = next(drawn, None)
-        is_keyed = isinstance(study.sampler, (KeyedSampler, *COUNTING))
-        if self._has_drawn or is_keyed or trial is None:
-            return
-        self._has_drawn = True
-        same = (t for t in trials if t.params == trial.params and not is_own(t))
-        if (other := next(filter(owner_of, same), None)) is not None:
-            name = type(study.sampler).__name__
-            warnings.warn(
-                f"Trial {trial.number} of the study {study.study_name!r} repeats trial "
-                f"{other.number} of another run: a {name} with a fixed seed begins anew in "
-                f"each worker and each run. Give sampler=lambda seed, n_trials: {name}"
-                "(seed=seed), or a KeyedSampler.",
-                stacklevel=2,
-            )
 
     def _tell(self, trials: list[optuna.Trial], outcomes: list[Outcome], began: float) -> None:
         """Tell what came of trials; those after the one that gained enough count for nothing."""

@@ -59,11 +59,7 @@ class SearchProgress:
     """What a bar shows of a search: trial, best, gain, and how long it is until which limit."""
 
     def __init__(
-        self,
-        bar: Bar,
-        study: optuna.Study,
-        objective: InitOffsetObjective,
-        limits: LimitValues,
+        self, bar: Bar, study: optuna.Study, objective: InitOffsetObjective, limits: LimitValues
     ) -> None:
         self._bar, self._study, self._limits = bar, study, callbacks_of(limits)
         self._max_trial, self._of = limits["max_trial"], ""

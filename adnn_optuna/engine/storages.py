@@ -45,20 +45,10 @@ _SQLITE_TIMEOUT = 5.0
 # folder that is away.
 _SQLITE_PASSING = (5, 6, 14)
 
-# What passes when a database is opened: only one of several workers that open a new one at the
-# same moment can create its tables, and a server may be away or busy.
-_PASSES_AT_OPENING = re.compile(
-    "already exists|unique constraint|duplicate|is locked|deadlock|restarting transaction"
-    "|connection refused|is the server running|starting up|shutting down|recovery mode"
-    "|not yet accepting|closed the connection|terminating connection|connection (is|was) lost"
-    "|lost connection|gone away|connection reset|broken pipe|unexpected eof|eof detected"
-    "|timed out|timeout|no route to host|too many (clients|connections)|connection slots",
-    re.IGNORECASE,
-)
-# What a server says that is there, though nothing answered at another address of its host.
+# What does not pass by itself when a database is opened, but for the user's mending.
 _REFUSED_AT_OPENING = re.compile(
-    "authentication failed|no password supplied|no pg_hba.conf entry|access denied"
-    "|does not exist|unknown database",
+    "authentication failed|no password|pg_hba|access denied|permission denied|does not exist"
+    "|unknown database|name or service not known|resol|unable to open|readonly|disk|invalid",
     re.IGNORECASE,
 )
 
@@ -70,13 +60,7 @@ class StorageError(RuntimeError):
 def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False) -> BaseStorage:
     """Return the Optuna storage behind a URL, with heartbeats, and write-ahead logging in SQLite.
 
-    Args:
-        storage: A database URL, a storage, or :obj:`None` for one in memory.
-        must_exist: Whether to refuse an SQLite file that does not exist, instead of creating it.
-
-    Raises:
-        ValueError: If the URL is not one, or what it names cannot be opened as a database.
-        StorageError: If it was locked, or its server away, for five minutes.
+    :obj:`None` is one in memory. An SQLite file that ``must_exist`` is not created.
     """
     if storage is None:
         return InMemoryStorage()
@@ -85,8 +69,18 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         return storage
     wanted = "a database URL such as 'sqlite:///name.db', an Optuna storage or None"
     _checks.check_type("storage", storage, str, wanted)
-    url = _parsed(storage)
-    shown, is_sqlite = _checks.masked(storage), url.get_backend_name() == "sqlite"
+    shown = _checks.masked(storage)
+    try:
+        url = make_url(storage)
+        is_url = "@" not in (url.host or "")
+    except (exc.ArgumentError, ValueError):  # This, of a port that is no number.
+        is_url = False
+    if not is_url:
+        raise WrongValueError(
+            f"The storage {shown!r} is not a database URL; for a file write 'sqlite:///name.db', "
+            "for an @ in a password %40."
+        )
+    is_sqlite = url.get_backend_name() == "sqlite"
     if is_in_memory(url):  # Of SQLite, each thread would have one of its own.
         return InMemoryStorage()
     if url.drivername == "postgresql+psycopg":
@@ -112,22 +106,6 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         raise refusal(
             f"The storage {shown!r} cannot be opened ({reason}); check {mend}."
         ) from None
-
-
-def _parsed(storage: str) -> URL:
-    shown = _checks.masked(storage)
-    try:
-        url = make_url(storage)
-    # A port that is no number raises a bare ValueError.
-    except (exc.ArgumentError, ValueError):
-        raise WrongValueError(
-            f"The storage {shown!r} is not a database URL; for a file write 'sqlite:///name.db'."
-        ) from None
-    if "@" in (url.host or ""):
-        raise WrongValueError(
-            f"The storage {shown!r} has an @ in its password or user name; write it as %40."
-        )
-    return url
 
 
 def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
@@ -280,10 +258,12 @@ def _passes(error: BaseException) -> bool:
 
 
 def _passes_at_opening(error: BaseException) -> bool:
-    said = str(_causes(error)[1])
-    passes = _PASSES_AT_OPENING.search(said) and not _REFUSED_AT_OPENING.search(said)
-    # Optuna asserts that the version was written, which may be another worker's next step.
-    return bool(passes) or isinstance(error, AssertionError)
+    cause, driver_error = _causes(error)
+    # Only one of several workers that open a new database at the same moment can create its
+    # tables, and Optuna asserts that the version was written, which may be another's next step.
+    kinds = exc.OperationalError | exc.InterfaceError | exc.IntegrityError | exc.ProgrammingError
+    is_refused = _REFUSED_AT_OPENING.search(str(driver_error))
+    return isinstance(error, AssertionError) or (isinstance(cause, kinds) and not is_refused)
 
 
 def is_in_memory(url: str | URL) -> bool:
