@@ -77,8 +77,8 @@ F = TypeVar("F", bound=Findings)
 def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
     """Return seeds below 2^31, by which nothing was chosen; a larger count only adds some.
 
-    They follow from a text on what they are to tell of, so they are none of the small ones that
-    people use. Those to choose by are even and those to confirm by odd, so no seed does both.
+    They follow from a text, so they are none of the small ones that people use. Those to choose
+    by are even and those to confirm by odd, so no seed does both.
     """
     data = f"{of} {role}".encode()
     words = np.frombuffer(hashlib.shake_128(data).digest(4 * count), dtype="<u4")
@@ -86,10 +86,7 @@ def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
 
 
 def seeds_to_confirm(experiment: Any, params: Mapping[str, Any], count: int) -> tuple[int, ...]:
-    """Return the fresh seeds that confirm parameters, keyed by these and their experiment alone.
-
-    The experiment is what has the parameters, as JSON holds it; never a name.
-    """
+    """Return the fresh seeds that confirm parameters of an experiment, given as JSON holds it."""
     of = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
     return fresh_seeds(of, "confirm", count)
 
@@ -103,17 +100,15 @@ def open_evaluations(
         storage=open_storage(storage), study_name=name, direction=direction, load_if_exists=True
     )
     attrs = study.user_attrs
-    if EVALUATED not in attrs and any(stored.startswith("adnn:") for stored in attrs):
-        raise WrongValueError(
-            f"The study {name!r} is a search or a comparison of such; use another study name."
-        )
-    if EVALUATED not in attrs and not study.get_trials(deepcopy=False):
+    is_ours = any(of.startswith("adnn:") for of in attrs)
+    if not is_ours and not study.get_trials(deepcopy=False):
         study.set_user_attr(EVALUATED, evaluated)
-    known = {"evaluated": study.user_attrs.get(EVALUATED)}
+        return study
+    known = {"evaluated": attrs.get(EVALUATED)}
     if differences := config_differences(known, {"evaluated": evaluated}):
         raise WrongValueError(
-            f"The study {name!r} holds evaluations of something else ({in_words(differences)}); "
-            "delete it, or give another name or storage."
+            f"The study {name!r} is a search or a comparison, or holds evaluations of something "
+            f"else ({in_words(differences)}); delete it, or give another name or storage."
         )
     return study
 
@@ -216,21 +211,18 @@ class _Worker:
         if self.interval is not None:
             with without_warnings():  # Of workers elsewhere, nothing else tells that they died.
                 optuna.storages.fail_stale_trials(self.study)
-        for trial in filter(self._is_abandoned, self.study.get_trials(deepcopy=False)):
-            _owners.end_trial(self.study, trial)
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        for trial in (t for t in running if t._trial_id not in self.begun):
+            # One of our own was begun in vain; one whose number is not its owner's is given up.
+            is_nobodys = _owners.owner_of(trial) is None or _owners.is_own(trial)
+            if is_nobodys or _owners.is_alive(trial) is False:
+                _owners.end_trial(self.study, trial)
         trials = self.study.get_trials(deepcopy=False)
         findings = self.findings_of(made_evaluations(self.study, self.names, trials))
         if bar is not None:
             bar.total = findings.n_evaluations
             bar.update(len(findings.evaluations) - bar.n)
         return trials, [] if self.limit.reached(self.study) else findings.missing
-
-    def _is_abandoned(self, trial: FrozenTrial) -> bool:
-        """Return whether nobody runs a trial; whose number is not its owner's is given up."""
-        if trial.state != TrialState.RUNNING:
-            return False
-        is_in_vain = _owners.is_own(trial) and trial._trial_id not in self.begun
-        return _owners.owner_of(trial) is None or is_in_vain or _owners.is_alive(trial) is False
 
     def _begin(self, trials: list[FrozenTrial], missing: list[Evaluation]) -> FrozenTrial | None:
         """Begin one of the missing evaluations, if there is one to begin now."""

@@ -24,7 +24,7 @@ from adnn_optuna._checks import logger
 from adnn_optuna.callbacks import Tally, callbacks_of
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.outcomes import Outcome, mark
-from adnn_optuna.engine.storages import StorageError, enqueue_again, has_parameters, patiently
+from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
 from adnn_optuna.engine.studies import Plan, last_limits, was_exhausted
 from adnn_optuna.samplers import IndexedSampler, _owners
 
@@ -158,8 +158,8 @@ class Loop:
 
     def _fail(self, trial: FrozenTrial | optuna.Trial, *, is_interrupt: bool = False) -> None:
         """End a trial that is to be done again."""
-        # First, or it were lost where this worker dies in between. As it is now: what was read
-        # while its worker lived may be in parts of before.
+        # First, or what was enqueued were lost where this worker dies in between. As it is now:
+        # what was read while its worker lived may be in parts of before.
         now = self._storage.get_trial(trial._trial_id)
         enqueue_again(self._study, now, is_interrupt=is_interrupt)
         _owners.end_trial(self._study, trial)
@@ -233,7 +233,7 @@ class Loop:
         if isinstance(sampler, IndexedSampler) and index is not None:
             if index > sampler.last_index:  # Others took the last proposal.
                 return True
-            if not any(self._index_of(t) is None and has_parameters(t) for t in live):
+            if not any(self._index_of(t) is None and t.params for t in live):
                 # By index, or one that gave way would be missing in the end.
                 n_before = sampler.n_before(self._study, index)
         return self._tally.n_done + n_before >= self._max_trial

@@ -105,12 +105,10 @@ def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], flo
     signature = inspect.signature(objective)
     if "seed" in signature.parameters:
         return lambda trial, seed: objective(trial, seed=seed), True
-    with contextlib.suppress(TypeError):
-        signature.bind(None)
-        return lambda trial, _: objective(trial), False
-    with contextlib.suppress(TypeError):
-        signature.bind(None, None)
-        return objective, True
+    for function, n_arguments in ((lambda trial, _: objective(trial), 1), (objective, 2)):
+        with contextlib.suppress(TypeError):
+            signature.bind(*range(n_arguments))
+            return function, n_arguments == 2
     raise WrongTypeError(
         f"The objective {getattr(objective, '__qualname__', objective)!s} must take (trial) or "
         f"(trial, seed), but it takes {signature}."

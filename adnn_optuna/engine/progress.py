@@ -5,7 +5,7 @@ import math
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from tqdm.auto import tqdm
@@ -16,13 +16,8 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import patiently
 
-if TYPE_CHECKING:
-    _Tqdm = tqdm[Any]
-else:  # Where programs run, it has no such argument.
-    _Tqdm = tqdm
 
-
-class Bar(_Tqdm):
+class Bar(tqdm):  # type: ignore[type-arg]
     """A bar of ours, without a thread that looks at all bars."""
 
     monitor_interval = 0

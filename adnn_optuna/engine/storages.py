@@ -21,7 +21,6 @@ from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.sql.selectable import ForUpdateArg
 
 from adnn_optuna import _checks
-from adnn_optuna._attributes import EVALUATED, PROPOSAL
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, logger
 from adnn_optuna.callbacks import is_done
 
@@ -157,23 +156,12 @@ def _lock_for_update(state: ORMExecuteState) -> None:
             connection.exec_driver_sql("BEGIN EXCLUSIVE")
 
 
-def has_parameters(trial: FrozenTrial) -> bool:
-    """Return whether a trial has parameters, or was enqueued with some."""
-    return bool(trial.params) or "fixed_params" in trial.system_attrs
-
-
 def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = False) -> None:
-    """Enqueue a trial once more whose worker died or, as often as that comes, was interrupted.
-
-    But not what a sampler of ours proposes again.
-    """
+    """Enqueue again what was enqueued, once if its worker died, or whenever it is interrupted."""
     attrs = trial.system_attrs
-    is_proposed_again = (attrs.get(PROPOSAL) or {}).get("index") is not None
     # A training that kills its worker, by taking all memory, is not to kill all others, too.
     is_retry = "failed_trial" in attrs and not is_interrupt
-    is_evaluation = EVALUATED in study.user_attrs
-    is_needless = is_proposed_again or is_retry or is_evaluation or is_done(trial)
-    if is_needless or not has_parameters(trial):
+    if "fixed_params" not in attrs or is_retry or is_done(trial):
         return
     # As Optuna's own callback notes it.
     history = [*attrs.get("retry_history", ()), trial.number]

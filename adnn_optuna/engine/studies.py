@@ -136,11 +136,11 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
     try:
         study = patiently(optuna.load_study, study_name=study_name, storage=storage)
     except KeyError:
-        names = [repr(name) for name in study_names(storage)]
-        shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+        names = [*map(repr, study_names(storage))]
+        shown = ", ".join([*names[:10], "…"] if len(names) > 10 else names) or "none"
+        where = storage_url(storage) or "the storage"
         raise WrongValueError(
-            f"There is no study {study_name!r} in {storage_url(storage) or 'the storage'}; "
-            + (f"it has {shown}." if names else "it has none.")
+            f"There is no study {study_name!r} in {where}; it has {shown}."
         ) from None
     if stored.EVALUATED in study.user_attrs:
         raise WrongValueError(
