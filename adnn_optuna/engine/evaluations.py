@@ -48,7 +48,6 @@ class CutOffError(Exception):
 
 
 _SECONDS_BETWEEN_LOOKS = 0.1
-_NO_LIMIT = 1e9  # Seconds, which are thirty years.
 _NUMBERS = IntDistribution(0, 2**31 - 1)
 
 
@@ -133,7 +132,7 @@ def make_evaluations(
     """
     # An evaluation that heeds no event is interrupted wherever it is.
     until_stopped = contextlib.nullcontext() if stop is None else interruptible(stop)
-    limit = MaxTimeCallback(_NO_LIMIT if max_time is None else max_time)
+    limit = MaxTimeCallback(1e9 if max_time is None else max_time)  # Thirty years are none.
     interval, stop = _owners.heartbeat_interval(study), stop or threading.Event()
     worker = _Worker(findings_of, study, names, evaluate, stop, limit, interval)
     shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}

@@ -30,13 +30,12 @@ def check_executor(executor: object) -> None:
     """Refuse what runs no jobs, or in copies of this process."""
     wanted = "a concurrent.futures.Executor or None"
     check_type("executor", executor, futures.Executor | None, wanted)
-    if isinstance(executor, futures.ProcessPoolExecutor):
-        context = getattr(executor, "_mp_context", None)
-        if context is not None and context.get_start_method() == "fork":
-            raise WrongValueError(
-                "executor forks this process, and in a copy TensorFlow waits for ever: give "
-                "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
-            )
+    context = getattr(executor, "_mp_context", None)  # Of a pool of processes.
+    if context is not None and context.get_start_method() == "fork":
+        raise WrongValueError(
+            "executor forks this process, and in a copy TensorFlow waits for ever: give "
+            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
+        )
 
 
 def check_is_reached(storage: BaseStorage, executor: object) -> None:
@@ -124,9 +123,6 @@ def evaluate_afresh(
 
     Their seeds follow from the unit's, so all arms of a unit have the same ones. One that comes to
     no value (NaN, infinite or pruned) is stored as none.
-
-    Raises:
-        KeyboardInterrupt: If ``stop`` is set meanwhile.
     """
     evaluate = with_seed(objective.function)[0]
     for name in record.fresh_names:

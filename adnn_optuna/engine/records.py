@@ -44,32 +44,22 @@ class SearchRecord:
         default_factory=dict, kw_only=True, repr=False, compare=False
     )
 
-    # What it is.
-
-    @property
-    def _config(self) -> dict[str, Any]:
-        return dict(self.attrs.get(stored.CONFIG, {}))
-
-    @property
-    def _settings(self) -> dict[str, Any]:
-        return dict(self.attrs.get(stored.SEARCH, {}))
-
     @property
     def searcher(self) -> str:
         """Who searched, as the study stores it; empty where :func:`search` did not run it."""
-        return str(self._settings.get("sampler", ""))
+        return str(self.attrs.get(stored.SEARCH, {}).get("sampler", ""))
 
     @property
     def is_of_function(self) -> bool:
         """Whether any Optuna objective is searched, and no network's initial values."""
-        return not self._config and self.searcher not in ("", stored.OBJECTIVE)
+        return stored.CONFIG not in self.attrs and self.searcher not in ("", stored.OBJECTIVE)
 
     @property
     def is_restart(self) -> bool:
         """Whether it is luck alone: new initial weights each time, of a function random search."""
         if self.is_of_function:
             return self.searcher == stored.RANDOM
-        return bool(self._config.get("space") == RESTARTS.config)
+        return bool(self.attrs.get(stored.CONFIG, {}).get("space") == RESTARTS.config)
 
     @property
     def is_control(self) -> bool:
@@ -88,8 +78,6 @@ class SearchRecord:
         """Whether no seed changes the training of the best trial, as far as that was noted."""
         return self.best is not None and f"{stored.UNSEEDED}/{self.best.number}" in self.attrs
 
-    # How it ran.
-
     @property
     def runs(self) -> list[RunRecord]:
         """The runs that had something to do, in the order in which they began."""
@@ -101,7 +89,8 @@ class SearchRecord:
         """The limits of the last run; those that it is to have where there was none yet."""
         if runs := self.runs:
             return runs[-1]["limits"]
-        return {"max_trial": self._settings.get("n_trials", len(self.done_trials))}
+        settings = self.attrs.get(stored.SEARCH, {})
+        return {"max_trial": settings.get("n_trials", len(self.done_trials))}
 
     @property
     def stop_reason(self) -> str | None:
@@ -146,8 +135,6 @@ class SearchRecord:
         is_walk = kind == "delta_step" and self.searcher in walks
         # It is keyed by what `search` makes of a name or a factory, which a study has one of.
         return self.searcher if is_walk or kind == "keyed" else kind
-
-    # What it saw.
 
     @property
     def best_value(self) -> float:
@@ -216,14 +203,12 @@ class SearchRecord:
         metrics = self.best.user_attrs.get(stored.TRIAL_METRICS, {}) if self.best else {}
         return float(metrics.get(self.val_metric, math.nan))
 
-    # What it came to on what it never saw.
-
     @property
     def test_metric(self) -> str:
         """What the test values are: accuracies, of a regression R², of a function its own."""
         if self.is_of_function:
             return "fresh value" if self.n_fresh else "best value told"
-        return test_metric(self._config.get("dataset", {}))
+        return test_metric(self.attrs.get(stored.CONFIG, {}).get("dataset", {}))
 
     @property
     def test_looks(self) -> list[TestLook]:
@@ -287,7 +272,7 @@ class SearchRecord:
     @property
     def n_fresh(self) -> int:
         """How often the best trial of a function is evaluated afresh."""
-        return int(self._settings.get("confirm", 0))
+        return int(self.attrs.get(stored.SEARCH, {}).get("confirm", 0))
 
     @property
     def fresh_names(self) -> list[str]:

@@ -84,26 +84,19 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         return InMemoryStorage()
     if url.drivername == "postgresql+psycopg":
         _checks.check_installed("psycopg", "PostgreSQL")
-    # With ``uri``, the path is one of SQLite's own URIs.
-    if must_exist and is_sqlite and "uri" not in url.query:
-        path = url.database or ""
-        if not _checks.is_file(path):
-            raise NoSuchFileError(
-                f"There is no file {path!r} for the storage {shown!r}; check it."
-            )
+    path = url.database or ""
+    # With ``uri``, it is one of SQLite's own URIs.
+    if must_exist and is_sqlite and "uri" not in url.query and not _checks.is_file(path):
+        raise NoSuchFileError(f"There is no file {path!r} for the storage {shown!r}; check it.")
     try:
         return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening, storage)
     except (*_ERRORS, *_REFUSALS) as error:
         refusal = StorageError if _passes_at_opening(error) else WrongValueError
-        mend = (
-            "that the folder exists and can be written to, and that the file is an Optuna database"
-            if is_sqlite
-            else "the URL, that its server answers, and that its driver is installed"
-        )
         # Without the cause, which may tell a password.
-        reason = _checks.masked(storage, _reason(error))
         raise refusal(
-            f"The storage {shown!r} cannot be opened ({reason}); check {mend}."
+            f"The storage {shown!r} cannot be opened "
+            f"({_checks.masked(storage, _reason(error))}); check that it is an Optuna database "
+            "whose folder can be written to, or whose server answers."
         ) from None
 
 
