@@ -4,8 +4,6 @@ Trials are asked for in one thread and told in the order in which they were aske
 proposal depends on how fast a training is. A round reaches to the end of a batch at the most.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os
@@ -258,25 +256,21 @@ class Loop:
                 continue
             if any(patiently(callback.reached, self._study) for callback in early):
                 outcome = Outcome("timeout")  # noqa: PLW2901
-            told = patiently(self._tell_one, trial, outcome, time.monotonic() - began)
-            if told.state != outcome.state:
-                logger.warning(
-                    "Trial %d was ended by another worker, which saw no sign of life of this "
-                    "one; its result is dropped and the trial is done again.",
-                    trial.number,
-                )
+            patiently(self._tell_one, trial, outcome, time.monotonic() - began)
             del self._open[trial._trial_id]
             self._after_tell(trial, outcome)
 
-    def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> FrozenTrial:
-        # A server that was restarted may have told it, and not said so.
-        with contextlib.suppress(UpdateFinishedTrialError):
+    def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
+        try:
             outcome.store(trial, elapsed)
             if outcome.status == "timeout":  # It is done again where the study goes on.
                 now = self._storage.get_trial(trial._trial_id)
                 enqueue_again(self._study, now, is_interrupt=True)
             self._study.tell(trial, outcome.value, outcome.state, skip_if_finished=True)
-        return cast("FrozenTrial", self._storage.get_trial(trial._trial_id))
+        except UpdateFinishedTrialError:
+            # Or a server was restarted, to which it had been told.
+            said = "Trial %d had been ended, as by a worker that saw no sign of life of this one."
+            logger.warning(said, trial.number)
 
     def _end(self, reason: str) -> None:
         """Store why the run ended; one that had nothing to do changes nothing."""

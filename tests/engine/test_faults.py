@@ -25,7 +25,6 @@ from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.engine import storages
-from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import StorageError, open_storage, patiently
 
 if TYPE_CHECKING:
@@ -504,31 +503,6 @@ def test_what_another_program_wrote_to_a_trial_is_told(name: str, value: Any) ->
         lambda: make_quick(None, storage=study._storage, max_trial=9),
         lambda: study.optimize(make_objective(), n_trials=1),
         lambda: adnn.MaxTimeCallback(1).reached(study),
-        lambda: record_of(study).proposers,
-    ):
-        with pytest.raises(ValueError, match=said):
-            look()
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("adnn:config", {"seed": 0}),
-        ("adnn:search", "annealing"),
-        ("adnn:baseline", "high"),
-        ("adnn:baseline_metrics", [0.5]),
-        ("adnn:runs/1", {"began": ""}),
-        ("adnn:test/1", {"trial": 0}),
-        ("adnn:stop_reason", 3),
-    ],
-)
-def test_what_another_program_wrote_to_a_study_is_told(name: str, value: Any) -> None:
-    study = make_quick(None).study
-    study.set_user_attr(name, value)
-    said = f"^The attribute '{name}' of the study 's' is not what adnn_optuna stores"
-    for look in (
-        lambda: record_of(study),
-        lambda: make_quick(None, storage=study._storage, max_trial=9),
     ):
         with pytest.raises(ValueError, match=said):
             look()
