@@ -5,6 +5,7 @@ proposal depends on how fast a training is. A round reaches to the end of a batc
 """
 
 import contextlib
+import copy
 import math
 import os
 import threading
@@ -148,7 +149,7 @@ class Loop:
         self._tally.update(self._study)
         others = [t for t in self._in_state(TrialState.RUNNING) if t._trial_id not in self._open]
         # One of our own that is not open was begun in vain, as the storage failed meanwhile.
-        abandoned = [t for t in others if _owners.is_alive(t) is False or _owners.is_own(t)]
+        abandoned = [t for t in others if _has_died(t) or _owners.is_own(t)]
         for trial in abandoned:
             self._fail(trial, is_interrupt=is_interrupt)
         if abandoned:
@@ -300,3 +301,11 @@ class Loop:
         self._look(is_interrupt=is_interrupt)
         if is_interrupt and self._n_trials_before is not None:
             self._end(self._limit() or "interrupted")
+
+
+def _has_died(trial: FrozenTrial) -> bool:
+    """Return whether who ran a trial, or created it under another number than it got, is dead."""
+    created = copy.copy(trial)
+    if _owners.owner_of(trial) is None and OWNER in trial.system_attrs:
+        created.number = trial.system_attrs[OWNER]["trial"]
+    return _owners.is_alive(created) is False

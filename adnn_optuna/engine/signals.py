@@ -65,7 +65,7 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
             raise KeyboardInterrupt
         stop.set()
 
-    before: dict[int, Any] = {}
+    before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         # The command line has the first handler for SIGTERM, too.
         defaults = (signal.default_int_handler, signal.SIG_DFL)

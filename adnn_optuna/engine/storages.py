@@ -69,12 +69,11 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
     wanted = "a database URL such as 'sqlite:///name.db', an Optuna storage or None"
     _checks.check_type("storage", storage, str, wanted)
     shown = _checks.masked(storage)
-    try:
+    url = None
+    # A port that is no number raises a bare ValueError.
+    with contextlib.suppress(exc.ArgumentError, ValueError):
         url = make_url(storage)
-        is_url = "@" not in (url.host or "")
-    except (exc.ArgumentError, ValueError):  # This, of a port that is no number.
-        is_url = False
-    if not is_url:
+    if url is None or "@" in (url.host or ""):
         raise WrongValueError(
             f"The storage {shown!r} is not a database URL; for a file write 'sqlite:///name.db', "
             "for an @ in a password %40."
