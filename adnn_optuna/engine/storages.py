@@ -44,7 +44,7 @@ _SQLITE_TIMEOUT = 5.0
 # folder that is away.
 _SQLITE_PASSING = (5, 6, 14)
 
-# What does not pass by itself when a database is opened, but for the user's mending.
+# What no waiting mends when a database is opened.
 _REFUSED_AT_OPENING = re.compile(
     "authentication failed|no password|pg_hba|access denied|permission denied|does not exist"
     "|unknown database|name or service not known|resol|unable to open|readonly|disk|invalid",
