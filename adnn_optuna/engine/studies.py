@@ -71,7 +71,7 @@ class Plan:
             raise WrongValueError(
                 f"The search would never end: give {', '.join(names)} or {last}."
             )
-        n_at_once = 1
+        n_at_once, is_auto = 1, isinstance(self.batch_size, str) and self.batch_size == "auto"
         if not isinstance(self.objective, FunctionObjective):
             objective = check_objective(self.objective)
             gain = self.limits["max_gain"] or 0.0
@@ -81,10 +81,9 @@ class Plan:
                     f"cannot gain that: for {gain:g} percentage points give {gain / 100:g}."
                 )
             self.objective = objective = self.arm.objective(objective, self.limits["max_trial"])
-            if self.batch_size == "auto" and self.arm.is_batched and not objective.is_of_trial:
+            if is_auto and self.arm.is_batched and not objective.is_of_trial:
                 n_at_once = objective.trainer.n_at_once()
-        given = n_at_once if self.batch_size == "auto" else self.batch_size
-        self.batch_size = as_integer("batch_size", given)
+        self.batch_size = as_integer("batch_size", n_at_once if is_auto else self.batch_size)
 
     @property
     def arm(self) -> Arm:
