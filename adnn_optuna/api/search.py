@@ -36,7 +36,7 @@ from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.retraining import is_random, look_at_test_set, note_randomness
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
-from adnn_optuna.engine.storages import kept, open_storage, patiently
+from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.evidence.confirmation import ConfirmationFacts, confirmation_of
 from adnn_optuna.evidence.examples import WinnerFacts, winner_facts
 from adnn_optuna.networks.predictors import Predictor
@@ -302,7 +302,7 @@ def run_search(
         )
         logger.warning(said, confirm)
     try:
-        with kept(study), progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
+        with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
             shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
             update, show_epochs = (shown.update, shown.show_epochs) if shown else (_log, None)
             loop = Loop(plan, study, stop, update, show_epochs)

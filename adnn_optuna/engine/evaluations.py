@@ -22,12 +22,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import ELAPSED, ENDED, EVALUATED, OWNER
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback, is_done
+from adnn_optuna.engine.outcomes import number
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.signals import heartbeats, interruptible, without_warnings
-from adnn_optuna.engine.storages import kept, open_storage, patiently
+from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import check_study_name
 from adnn_optuna.samplers import _owners
 
@@ -47,7 +48,6 @@ class CutOffError(Exception):
 
 
 _SECONDS_BETWEEN_LOOKS = 0.1
-_NO_LIMIT = 1e9  # Seconds, which are thirty years.
 _NUMBERS = IntDistribution(0, 2**31 - 1)
 
 
@@ -76,8 +76,8 @@ F = TypeVar("F", bound=Findings)
 def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
     """Return seeds below 2^31, by which nothing was chosen; a larger count only adds some.
 
-    They follow from a text on what they are to tell of, so they are none of the small ones that
-    people use. Those to choose by are even and those to confirm by odd, so no seed does both.
+    They follow from a text, so they are none of the small ones that people use. Those to choose
+    by are even and those to confirm by odd, so no seed does both.
     """
     data = f"{of} {role}".encode()
     words = np.frombuffer(hashlib.shake_128(data).digest(4 * count), dtype="<u4")
@@ -85,10 +85,7 @@ def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
 
 
 def seeds_to_confirm(experiment: Any, params: Mapping[str, Any], count: int) -> tuple[int, ...]:
-    """Return the fresh seeds that confirm parameters, keyed by these and their experiment alone.
-
-    The experiment is what has the parameters, as JSON holds it; never a name.
-    """
+    """Return the fresh seeds that confirm parameters of an experiment, given as JSON holds it."""
     of = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
     return fresh_seeds(of, "confirm", count)
 
@@ -96,28 +93,21 @@ def seeds_to_confirm(experiment: Any, params: Mapping[str, Any], count: int) -> 
 def open_evaluations(
     storage: str | BaseStorage | None, name: str, direction: StudyDirection, evaluated: Any
 ) -> optuna.Study:
-    """Create or load the study of some evaluations; ``evaluated`` says of what, as JSON holds it.
-
-    Raises:
-        ValueError: If a study of this name holds something else.
-    """
+    """Create or load the study of evaluations; ``evaluated`` says of what, as JSON holds it."""
     check_study_name(name)
-    opened = open_storage(storage)
     study = optuna.create_study(
-        storage=opened, study_name=name, direction=direction, load_if_exists=True
+        storage=open_storage(storage), study_name=name, direction=direction, load_if_exists=True
     )
     attrs = study.user_attrs
-    if EVALUATED not in attrs and any(stored.startswith("adnn:") for stored in attrs):
-        raise WrongValueError(
-            f"The study {name!r} is a search or a comparison of such; use another study name."
-        )
-    if EVALUATED not in attrs and not study.get_trials(deepcopy=False):
+    is_ours = any(of.startswith("adnn:") for of in attrs)
+    if not is_ours and not study.get_trials(deepcopy=False):
         study.set_user_attr(EVALUATED, evaluated)
-    known = {"evaluated": study.user_attrs.get(EVALUATED)}
+        return study
+    known = {"evaluated": attrs.get(EVALUATED)}
     if differences := config_differences(known, {"evaluated": evaluated}):
         raise WrongValueError(
-            f"The study {name!r} holds evaluations of something else ({in_words(differences)}); "
-            "delete it, or give another name or storage."
+            f"The study {name!r} is a search or a comparison, or holds evaluations of something "
+            f"else ({in_words(differences)}); delete it, or give another name or storage."
         )
     return study
 
@@ -136,24 +126,18 @@ def make_evaluations(
     """Make the evaluations that findings ask for, and return what is found then.
 
     None is made twice: the same call goes on where one ended, and any number of processes may
-    work together. ``names`` are what the numbers of an evaluation mean, of which ``evaluate``
-    returns the value, or what is :class:`Measured`; NaN, or a pruned trial, is none. ``stop`` is
-    set when the evaluations under way are to end, by an error or a signal, :obj:`None` if they do
-    not heed it. After ``max_time`` seconds, over all runs, no more begin; one that is cut off
-    then raises :class:`CutOffError`.
-
-    Raises:
-        KeyboardInterrupt: If the user interrupts; all that were made are stored.
+    work together. ``names`` are what the numbers of an evaluation mean. ``stop`` is set when those
+    under way are to end, :obj:`None` if they do not heed it. After ``max_time`` seconds, over all
+    runs, no more begin; ``evaluate`` may raise :class:`CutOffError` then.
     """
-    limit = MaxTimeCallback(_NO_LIMIT if max_time is None else max_time)
     # An evaluation that heeds no event is interrupted wherever it is.
     until_stopped = contextlib.nullcontext() if stop is None else interruptible(stop)
+    limit = MaxTimeCallback(1e9 if max_time is None else max_time)  # Thirty years are none.
     interval, stop = _owners.heartbeat_interval(study), stop or threading.Event()
     worker = _Worker(findings_of, study, names, evaluate, stop, limit, interval)
     shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
     with (
         until_stopped,
-        kept(study),
         progress_bar(**shown) as bar,
         _owners.run_of_trials(),
         heartbeats(study._storage, interval, worker.begun),
@@ -188,8 +172,8 @@ class _Worker:
     """Makes evaluations, alone or beside others in any process.
 
     An evaluation is a trial that is created RUNNING, with parameters that say which one it is, and
-    with its owner. Of two workers that begin the same, the one whose trial has the higher number
-    sees the other one, and gives its own up.
+    with its owner and number. Of two workers that begin one at the same moment, maybe the same,
+    the later one gets another number, and gives its own up.
     """
 
     findings_of: Callable[[Mapping[Evaluation, float]], Findings]
@@ -199,24 +183,23 @@ class _Worker:
     stop: threading.Event
     limit: MaxTimeCallback
     interval: int | None
-    begun: set[int] = dataclasses.field(default_factory=set, init=False)
-    # Held to look and to begin, one thread at a time; told of when an evaluation has ended.
-    _ended: threading.Condition = dataclasses.field(
-        default_factory=threading.Condition, init=False
-    )
+    # The ids of the trials under way here.
+    begun: set[int] = dataclasses.field(default_factory=set)
+    # Held to look and to begin, one thread at a time.
+    _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
     def work(self, bar: Bar | None = None) -> None:
         """Make evaluations, also those of the dead, until none is left or time is up."""
         try:
             while not self.stop.is_set():
-                with self._ended:
+                with self._lock:
                     trials, missing = patiently(self._look, bar)
                     if not missing:  # Those that were begun are made.
                         return
                     trial = patiently(self._begin, trials, missing)
-                    if trial is None:  # Of other processes, nothing tells that one has ended.
-                        self._ended.wait(_SECONDS_BETWEEN_LOOKS)
-                if trial is not None:
+                if trial is None:
+                    time.sleep(_SECONDS_BETWEEN_LOOKS)
+                else:
                     self._make(trial)
         except BaseException:
             self.stop.set()
@@ -227,11 +210,13 @@ class _Worker:
         if self.interval is not None:
             with without_warnings():  # Of workers elsewhere, nothing else tells that they died.
                 optuna.storages.fail_stale_trials(self.study)
-        trials = self.study.get_trials(deepcopy=False)
-        if abandoned := [*filter(self._is_abandoned, trials)]:
-            for trial in abandoned:
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        for trial in (t for t in running if t._trial_id not in self.begun):
+            # One of our own was begun in vain; one whose number is not its owner's is given up.
+            is_nobodys = _owners.owner_of(trial) is None or _owners.is_own(trial)
+            if is_nobodys or _owners.is_alive(trial) is False:
                 _owners.end_trial(self.study, trial)
-            trials = self.study.get_trials(deepcopy=False)
+        trials = self.study.get_trials(deepcopy=False)
         findings = self.findings_of(made_evaluations(self.study, self.names, trials))
         if bar is not None:
             bar.total = findings.n_evaluations
@@ -246,44 +231,31 @@ class _Worker:
         if not free:
             return None
         # Not the same as others, who begin at the same moment.
-        evaluation = free[secrets.randbelow(min(len(free), len(begun) + 1))]
+        evaluation = secrets.choice(free[: len(begun) + 1])
         template = optuna.create_trial(
             state=TrialState.RUNNING,
             params=dict(zip(self.names, evaluation, strict=True)),
             distributions=dict.fromkeys(self.names, _NUMBERS),
         )
-        # Who owns a trial is told by its number, which it gets unless others create one now.
-        template.number = n_trials = len(trials)
+        # Who owns a trial is told by its number, which it gets unless others begin one now.
+        template.number = len(trials)
         template.system_attrs[OWNER] = _owners.ownership(template)
         storage: Any = self.study._storage
-        template._trial_id = storage.create_new_trial(self.study._study_id, template)
-        trials = self.study.get_trials(deepcopy=False)
-        same = (trial for trial in trials if evaluation_of(trial, self.names) == evaluation)
-        first = next((t for t in same if t.state == TrialState.RUNNING or is_done(t)), None)
-        if first is None or (first._trial_id, first.number) != (template._trial_id, n_trials):
-            _owners.end_trial(self.study, template)
+        trial_id = storage.create_new_trial(self.study._study_id, template)
+        trial: FrozenTrial = storage.get_trial(trial_id)
+        if _owners.owner_of(trial) is None:
+            _owners.end_trial(self.study, trial)
             return None
         if self.interval is not None:
-            storage.record_heartbeat(first._trial_id)
-        self.begun.add(first._trial_id)  # Last: where the storage fails before, it is in vain.
-        return first
-
-    def _is_abandoned(self, trial: FrozenTrial) -> bool:
-        """Return whether nobody runs a trial; whose number is not its owner's is given up."""
-        if trial.state != TrialState.RUNNING:
-            return False
-        is_in_vain = _owners.is_own(trial) and trial._trial_id not in self.begun
-        return _owners.owner_of(trial) is None or is_in_vain or _owners.is_alive(trial) is False
+            storage.record_heartbeat(trial_id)
+        self.begun.add(trial_id)  # Last: where the storage fails before, it is in vain.
+        return trial
 
     def _make(self, trial: FrozenTrial) -> None:
         storage, began = self.study._storage, time.monotonic()
         try:
             elapsed = patiently(self.limit.used, self.study)
-            attrs: Mapping[str, Any]
-            try:
-                value, attrs = self._measured(evaluation_of(trial, self.names))
-            except CutOffError:
-                value, attrs = math.nan, {ENDED: "interrupted"}
+            value, attrs = self._measured(evaluation_of(trial, self.names))
             values = [value] if math.isfinite(value) else None
             state = TrialState.COMPLETE if values else TrialState.PRUNED
             # One that somebody took for dead is made again.
@@ -298,20 +270,14 @@ class _Worker:
                 _owners.end_trial(self.study, trial)
             raise
         finally:
-            with self._ended:
-                self.begun.discard(trial._trial_id)
-                self._ended.notify_all()
+            self.begun.discard(trial._trial_id)
 
     def _measured(self, evaluation: Evaluation) -> Measured:
         """Return what an evaluation comes to, NaN if to no value."""
         try:
             value: Any = self.evaluate(*evaluation)
+            return value if isinstance(value, Measured) else Measured(number(value), {})
         except TrialPruned:
             return Measured(math.nan, {})
-        try:
-            return value if isinstance(value, Measured) else Measured(float(value), {})
-        except (TypeError, ValueError):
-            of = ", ".join(map("{} {}".format, self.names, evaluation))
-            raise WrongTypeError(
-                f"An evaluation must return a number, but that of {of} returned {value!r}."
-            ) from None
+        except CutOffError:
+            return Measured(math.nan, {ENDED: "interrupted"})

@@ -20,7 +20,7 @@ from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.records import SearchRecord, record_of, store
 from adnn_optuna.engine.retraining import look_at_test_set
 from adnn_optuna.engine.signals import interruptible
-from adnn_optuna.engine.storages import is_in_memory, open_storage, patiently, storage_url
+from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import n_cores
@@ -30,24 +30,20 @@ def check_executor(executor: object) -> None:
     """Refuse what runs no jobs, or in copies of this process."""
     wanted = "a concurrent.futures.Executor or None"
     check_type("executor", executor, futures.Executor | None, wanted)
-    if isinstance(executor, futures.ProcessPoolExecutor):
-        context = getattr(executor, "_mp_context", None)
-        if context is not None and context.get_start_method() == "fork":
-            raise WrongValueError(
-                "executor forks this process, and in a copy TensorFlow waits for ever: give "
-                "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
-            )
+    context = getattr(executor, "_mp_context", None)  # Of a pool of processes.
+    if context is not None and context.get_start_method() == "fork":
+        raise WrongValueError(
+            "executor forks this process, and in a copy TensorFlow waits for ever: give "
+            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
+        )
 
 
 def check_is_reached(storage: BaseStorage, executor: object) -> None:
-    """Refuse an opened storage that those who run studies, here or elsewhere, cannot reach."""
-    url = storage_url(storage)
-    is_of_thread = url is not None and is_in_memory(url)  # SQLite's, opened by the user.
-    if is_of_thread or (executor is not None and isinstance(storage, InMemoryStorage)):
-        who = "thread" if executor is None else "worker of the executor"
+    """Refuse an opened storage that the workers of an executor cannot reach."""
+    if executor is not None and isinstance(storage, InMemoryStorage):
         raise WrongValueError(
-            f"storage is in the memory of this process, where no {who} can reach it; give the URL "
-            "of a database."
+            "storage is in the memory of this process, where no worker of the executor can reach "
+            "it; give the URL of a database."
         )
 
 
@@ -64,44 +60,35 @@ def run_studies(
 
     The ``bar`` counts the trials that are behind them, in the end all that they might have taken.
     """
-    lock = threading.Lock()
 
     def count(n_trials: int) -> None:
         if bar is not None:
-            with lock:
-                bar.update(n_trials)
+            bar.update(n_trials)
 
     # A user's own function may be no matter of several threads.
     is_own = any(isinstance(plan.objective, KeyedObjective) for plan in plans)
     own = futures.ThreadPoolExecutor(1 if is_own else n_cores(), "run")
     with own if executor is None else contextlib.nullcontext(executor) as workers:
-        if isinstance(workers, futures.ThreadPoolExecutor):
+        is_here = isinstance(workers, futures.ThreadPoolExecutor)
+        if is_here:
             pairs = zip(plans, opened, strict=True)
             runs = [workers.submit(_run_one, stop, count, *pair) for pair in pairs]
-            try:
-                _finish(runs, stop)
-            finally:
-                futures.wait(runs)
         else:
-            _finish([workers.submit(_run_elsewhere, p, storage) for p in plans], stop, count)
+            runs = [workers.submit(_run_elsewhere, plan, storage) for plan in plans]
+        try:
+            for run in futures.as_completed(runs):
+                budget = run.result()
+                if not is_here:
+                    count(budget)
+        finally:
+            if not all(run.done() for run in runs):
+                stop.set()
+            for run in runs:
+                run.cancel()
+            if is_here:
+                futures.wait(runs)
     if stop.is_set():
         raise KeyboardInterrupt
-
-
-def _finish(
-    runs: Sequence[futures.Future[int]],
-    stop: threading.Event,
-    update: Callable[[int], object] = lambda _: None,
-) -> None:
-    """Wait for all runs; where one failed or was interrupted, so are the others."""
-    try:
-        for run in futures.as_completed(runs):
-            update(run.result())
-    finally:
-        if not all(run.done() for run in runs):
-            stop.set()
-        for run in runs:
-            run.cancel()
 
 
 def _run_elsewhere(plan: Plan, storage: str | BaseStorage | None) -> int:
@@ -120,12 +107,12 @@ def _run_one(
     # Some end by themselves before.
     budget = max(loop.n_done, plan.limits["max_trial"] or 0)
     count(budget - loop.n_done)
+    record = patiently(record_of, study)
     if isinstance(plan.objective, InitOffsetObjective):
-        record = patiently(record_of, study)
         look_at_test_set(record, plan.objective, stop)
         repeat_winner(record, plan.objective, stop)
     elif isinstance(plan.objective, KeyedObjective):
-        evaluate_afresh(patiently(record_of, study), plan.objective, stop)
+        evaluate_afresh(record, plan.objective, stop)
     return budget
 
 
@@ -136,9 +123,6 @@ def evaluate_afresh(
 
     Their seeds follow from the unit's, so all arms of a unit have the same ones. One that comes to
     no value (NaN, infinite or pruned) is stored as none.
-
-    Raises:
-        KeyboardInterrupt: If ``stop`` is set meanwhile.
     """
     evaluate = with_seed(objective.function)[0]
     for name in record.fresh_names:

@@ -4,14 +4,12 @@ Trials are asked for in one thread and told in the order in which they were aske
 proposal depends on how fast a training is. A round reaches to the end of a batch at the most.
 """
 
-from __future__ import annotations
-
 import contextlib
+import copy
 import math
 import os
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -20,47 +18,19 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import (
-    OWNER,
-    PROPOSAL,
-    RUNS,
-    SEARCH,
-    STOP_REASON,
-    SearchSettings,
-)
+from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, SearchSettings
 from adnn_optuna._checks import logger
 from adnn_optuna.callbacks import Tally, callbacks_of
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.outcomes import Outcome, mark
-from adnn_optuna.engine.storages import (
-    StorageError,
-    enqueue_again,
-    has_parameters,
-    is_retried_twice,
-    kept,
-    patiently,
-)
+from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
 from adnn_optuna.engine.studies import Plan, last_limits, was_exhausted
-from adnn_optuna.samplers import IndexedSampler, KeyedSampler
-from adnn_optuna.samplers._keyed import COUNTING, is_drawn
-from adnn_optuna.samplers._owners import (
-    claim_of,
-    end_trial,
-    is_alive,
-    is_own,
-    owner_of,
-    ownership,
-    run_of_trials,
-)
+from adnn_optuna.samplers import IndexedSampler, _owners
 
 # How long to wait before looking again whether others have done the rest, in seconds.
 _SECONDS_BETWEEN_LOOKS = 0.1
 # For how long a trial of which nobody here can tell who runs it is taken for live, in seconds.
 _SECONDS_OF_BELIEF = 10.0
-# And for how many intervals of heartbeats one is taken to be beating.
-_BEATS_OF_BELIEF = 4
-# How many of a run's first draws are compared with those of others.
-_N_COMPARED = 3
 
 
 class Loop:
@@ -79,16 +49,14 @@ class Loop:
         meanwhile: Callable[[float], object] | None = None,
     ) -> None:
         self._study, self._objective, self._limits = study, plan.objective, plan.limits
+        self._storage: Any = study._storage
         self._callbacks = callbacks_of(plan.limits)
         self._max_trial = plan.limits["max_trial"] or math.inf
         self._stop, self._after_tell, self._meanwhile = stop, after_tell, meanwhile
         self._settings: SearchSettings = patiently(lambda: study.user_attrs[SEARCH])
         self._tally = Tally(study)
+        self._open: dict[int, optuna.Trial] = {}  # Under way here, by their ids.
         self._first_seen: dict[int, float] = {}
-        self._doubted: set[int] = set()
-        self._n_compared = 0
-        self._open: dict[int, optuna.Trial] = {}
-        self._has_failed = False  # Asking for a trial, which may have begun.
         self._began = datetime.now(UTC).isoformat()
         # Known once there was something to do.
         self._n_trials_before: int | None = None
@@ -101,13 +69,12 @@ class Loop:
 
     def run(self) -> None:
         """Run the study; where that is interrupted, the trials under way end as failed."""
-        storage, interval = self._study._storage, self._tally.heartbeat_interval
         self._study._stop_flag = patiently(was_exhausted, self._study)
         try:
-            lives = signals.heartbeats(storage, interval, self._open)
-            with kept(self._study) as check, run_of_trials(), lives:
+            lives = signals.heartbeats(self._storage, self._tally.heartbeat_interval, self._open)
+            with _owners.run_of_trials(self._study), lives:
                 while (reason := self._round()) is None:
-                    check()
+                    pass
             patiently(self._end, reason)
         except BaseException as error:
             # One that does not answer was waited for long enough.
@@ -115,9 +82,6 @@ class Loop:
                 with contextlib.suppress(Exception):
                     self._tidy(is_interrupt=isinstance(error, KeyboardInterrupt))
             raise
-        finally:
-            with contextlib.suppress(Exception):
-                storage.remove_session()
 
     def _round(self) -> str | None:
         """Run some trials, if there are any to be run; return why the study has ended, if so."""
@@ -146,14 +110,14 @@ class Loop:
         if self._tally.heartbeat_interval:
             with signals.without_warnings():
                 optuna.storages.fail_stale_trials(self._study)
+        n_free = self._n_proposals()  # First: what others begin meanwhile is seen to be live.
         self._look()
         if reason := self._limit():
             return reason, 0
-        n_done, n_live, n_free = self._tally.n_done, len(self._live()), self._n_proposals()
-        n_waiting = sum(map(has_parameters, self._in_state(TrialState.WAITING)))
+        n_done, n_live = self._tally.n_done, len(self._live())
+        n_waiting = len(self._in_state(TrialState.WAITING))
         if not (n_live or n_waiting or n_free):
-            self._look()  # Others may have begun the rest meanwhile.
-            return None if self._live() or self._n_proposals() else "exhausted", 0
+            return "exhausted", 0
         # Up to the end of a batch: the proposals of the next one learn from this one, also where
         # it was begun before the study was killed. What was enqueued is told before anything is
         # proposed: a GridSampler cannot be told of it when all but one of its own are under way.
@@ -168,53 +132,6 @@ class Loop:
             self._n_trials_before = n_done
         return None, int(count)
 
-    def _look(self) -> None:
-        """Read what is new in the study, and end the trials of the dead."""
-        self._tally.update(self._study)
-        abandoned = [
-            trial
-            for trial in self._tally.reader.unfinished.values()
-            # What was enqueued waits for whoever takes it, whatever became of who was to begin it.
-            if trial.state == TrialState.RUNNING or not has_parameters(trial)
-            # One of our own that is not open was begun in vain, as the storage failed meanwhile.
-            if is_alive(trial) is False or (is_own(trial) and trial._trial_id not in self._open)
-        ]
-        for trial in abandoned:
-            self._fail(trial)
-        if abandoned:
-            self._look()
-
-    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
-        """Return the trials that wait, or run, as of the last look."""
-        return [t for t in self._tally.reader.unfinished.values() if t.state == state]
-
-    def _fail(self, trial: FrozenTrial | optuna.Trial, *, is_interrupt: bool = False) -> None:
-        """End a trial that is to be done again."""
-        # First, or it were lost where this worker dies in between. Others may do the same. As it
-        # is now: what was read while its worker lived may be in parts of before.
-        now = self._study._storage.get_trial(trial._trial_id)
-        enqueue_again(self._study, now, is_interrupt=is_interrupt)
-        end_trial(self._study, trial)
-
-    def _live(self) -> list[FrozenTrial]:
-        """Return the trials of which a result is expected."""
-        return [*filter(self._lives, self._in_state(TrialState.RUNNING))]
-
-    def _lives(self, trial: FrozenTrial) -> bool:
-        if (alive := is_alive(trial)) is not None:
-            return alive
-        owner, interval = owner_of(trial), self._tally.heartbeat_interval or math.inf
-        now, storage, number = time.monotonic(), cast("Any", self._study._storage), trial.number
-        seconds = now - self._first_seen.setdefault(number, now)
-        is_of_run = bool(owner["run"] if owner else not has_parameters(trial))
-        if is_of_run and number not in self._doubted and seconds > _BEATS_OF_BELIEF * interval:
-            # Optuna misses no heart that never beat, as that of one whose worker died before.
-            storage.record_heartbeat(trial._trial_id)
-            self._doubted.add(number)
-        if interval < math.inf and owner is not None:
-            return True  # Whose heart does not beat is told FAIL.
-        return seconds < _SECONDS_OF_BELIEF
-
     def _limit(self) -> str | None:
         """Return which limit is reached; of several, the first of these."""
         reached = (c for c in self._callbacks if c._is_reached(self._study, self._tally))
@@ -227,76 +144,65 @@ class Loop:
             return sampler.n_free(self._study, at_most=self._settings["batch_size"])
         return 0 if self._study._stop_flag else math.inf
 
+    def _look(self, *, is_interrupt: bool = False) -> None:
+        """Read what is new in the study, and end the trials of the dead."""
+        self._tally.update(self._study)
+        others = [t for t in self._in_state(TrialState.RUNNING) if t._trial_id not in self._open]
+        # One of our own that is not open was begun in vain, as the storage failed meanwhile.
+        abandoned = [t for t in others if _has_died(t) or _owners.is_own(t)]
+        for trial in abandoned:
+            self._fail(trial, is_interrupt=is_interrupt)
+        if abandoned:
+            self._look(is_interrupt=is_interrupt)
+
+    def _fail(self, trial: FrozenTrial | optuna.Trial, *, is_interrupt: bool = False) -> None:
+        """End a trial that is to be done again."""
+        # First, or what was enqueued were lost where this worker dies in between. As it is now:
+        # what was read while its worker lived may be in parts of before.
+        now = self._storage.get_trial(trial._trial_id)
+        enqueue_again(self._study, now, is_interrupt=is_interrupt)
+        _owners.end_trial(self._study, trial)
+
+    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
+        """Return the trials that wait, or run, as of the last look."""
+        return [t for t in self._tally.reader.unfinished.values() if t.state == state]
+
+    def _live(self) -> list[FrozenTrial]:
+        """Return the trials of which a result is expected."""
+        return [*filter(self._lives, self._in_state(TrialState.RUNNING))]
+
+    def _lives(self, trial: FrozenTrial) -> bool:
+        if (alive := _owners.is_alive(trial)) is not None:
+            return alive
+        if self._tally.heartbeat_interval and _owners.owner_of(trial) is not None:
+            return True  # Whose heart does not beat is told FAIL.
+        now = time.monotonic()
+        return now - self._first_seen.setdefault(trial.number, now) < _SECONDS_OF_BELIEF
+
     def _ask(self, count: int) -> list[optuna.Trial]:
         """Begin trials, but for those that are too many, as other workers do the same."""
-        storage: Any = self._study._storage
         for _ in range(count):
             # Another worker, which sees no sign of life of this one, may end the trial.
             with contextlib.suppress(UpdateFinishedTrialError):
                 trial = patiently(self._ask_one)
                 self._open[trial._trial_id] = trial
-                if self._tally.heartbeat_interval:  # Without a first sign, Optuna misses none.
-                    patiently(storage.record_heartbeat, trial._trial_id)
         patiently(self._look)
-        self._warn_of_repeats()
-        waiting = self._in_state(TrialState.WAITING)
-        # Also those which others are about to begin, or began: theirs may be the smaller numbers.
-        begun = [t for t in waiting if owner_of(t) or not has_parameters(t)]
-        live = self._live() + [t for t in begun if is_alive(t) is not False]
+        live = self._live()
         for trial_id, trial in list(self._open.items()):
-            n_before = self._n_before(trial, live)
-            if self._tally.n_done + n_before >= self._max_trial or self._is_repetition(trial):
+            if self._is_surplus(trial, live):
                 patiently(self._give_back, trial)
                 del self._open[trial_id]
         return list(self._open.values())
 
-    def _n_before(self, trial: optuna.Trial, live: list[FrozenTrial]) -> int:
-        """Return how many trials that are not done come first: all workers go by one order."""
-        sampler, index = self._study.sampler, self._index_of(trial)
-        others = (t for t in live if self._index_of(t) is None and has_parameters(t))
-        if isinstance(sampler, IndexedSampler) and index is not None and not any(others):
-            # By index, or one that gave way would be missing in the end.
-            return sampler.n_before(self._study, index)
-        return sum(t.number < trial.number for t in live)  # As the storage numbers them.
-
-    def _index_of(self, trial: optuna.Trial | FrozenTrial) -> int | None:
-        proposal: Any = self._tally.reader.trials[trial.number].system_attrs.get(PROPOSAL) or {}
-        # A sampler inside of the study's writes its own.
-        is_of_study = proposal.get("sampler") == getattr(self._study.sampler, "_key", None)
-        return cast("int | None", proposal.get("index") if is_of_study else None)
-
-    def _warn_of_repeats(self) -> None:
-        """Warn if this run begins with the draws of another one, as of one fixed seed."""
-        study, trials = self._study, self._tally.reader.trials
-        if isinstance(study.sampler, (KeyedSampler, *COUNTING)):
-            return
-        drawn = [trials[t.number] for t in self._open.values() if is_drawn(trials[t.number])]
-        for trial in drawn[: _N_COMPARED - self._n_compared]:
-            self._n_compared += 1
-            others = (t for t in trials if t.params == trial.params and not is_own(t))
-            if (other := next(filter(owner_of, others), None)) is not None:
-                self._n_compared = _N_COMPARED
-                name = type(study.sampler).__name__
-                warnings.warn(
-                    f"Trial {trial.number} of the study {study.study_name!r} repeats trial "
-                    f"{other.number} of another run: a {name} with a fixed seed begins anew in "
-                    f"each worker and each run. Give sampler=lambda seed, n_trials: {name}"
-                    "(seed=seed), or a KeyedSampler.",
-                    stacklevel=2,
-                )
-
     def _ask_one(self) -> optuna.Trial:
-        if self._has_failed:
-            # What was begun in vain holds what is to be proposed.
-            self._look()
-        self._has_failed = True
-        storage: Any = self._study._storage
+        self._look()  # What was begun in vain, as the storage failed, holds what is proposed.
         self._study._thread_local.cached_all_trials = None  # Samplers are to see what is new.
         trial = optuna.Trial(self._study, self._begin())
+        if self._tally.heartbeat_interval:
+            self._storage.record_heartbeat(trial._trial_id)
         if not isinstance(self._study.sampler, IndexedSampler):
-            storage.set_trial_system_attr(trial._trial_id, OWNER, ownership(trial))
+            self._storage.set_trial_system_attr(trial._trial_id, OWNER, _owners.ownership(trial))
         self._objective.suggest(trial)
-        self._has_failed = False
         return trial
 
     def _begin(self) -> int:
@@ -305,68 +211,67 @@ class Loop:
         As `Study.ask` does, but who begins it is told before: where a worker dies in between,
         nothing else tells that the trial is nobody's.
         """
-        storage: Any = self._study._storage
         study_id, states = self._study._study_id, (TrialState.WAITING,)
-        while True:
-            # As of now, so that none begins before an earlier one that another worker created.
-            for trial in storage.get_all_trials(study_id, deepcopy=False, states=states):
-                trial_id, claim = trial._trial_id, claim_of(trial)
-                with contextlib.suppress(UpdateFinishedTrialError):
-                    storage.set_trial_system_attr(trial_id, claim, ownership(trial))
-                    if storage.set_trial_state_values(trial_id, TrialState.RUNNING):
-                        return cast("int", trial_id)
-                    storage.set_trial_system_attr(trial_id, claim, None)  # Another was first.
-            new = optuna.create_trial(state=TrialState.WAITING)
-            new.number = storage.get_n_trials(study_id)  # Unless others create one now.
-            new.system_attrs[claim_of(new)] = ownership(new)
-            storage.create_new_trial(study_id, new)
+        # As of now, so that none begins before an earlier one that another worker created.
+        for trial in self._storage.get_all_trials(study_id, deepcopy=False, states=states):
+            trial_id, claim = trial._trial_id, _owners.claim_of(trial)
+            with contextlib.suppress(UpdateFinishedTrialError):
+                self._storage.set_trial_system_attr(trial_id, claim, _owners.ownership(trial))
+                if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                    return cast("int", trial_id)
+                self._storage.set_trial_system_attr(trial_id, claim, None)  # Another was first.
+        new = optuna.create_trial(state=TrialState.RUNNING)
+        new.number = self._storage.get_n_trials(study_id)  # Unless others create one now.
+        new.system_attrs[OWNER] = _owners.ownership(new)
+        return cast("int", self._storage.create_new_trial(study_id, new))
 
-    def _is_repetition(self, trial: optuna.Trial) -> bool:
-        """Return whether others do the same: they took the last proposal, or retried before."""
-        trials, sampler = self._tally.reader.trials, self._study.sampler
-        index = self._index_of(trial) or 0
-        is_behind = isinstance(sampler, IndexedSampler) and index > sampler.last_index
-        return is_behind or is_retried_twice(trials, trial.number)
+    def _is_surplus(self, trial: optuna.Trial, live: list[FrozenTrial]) -> bool:
+        """Return whether those that come first leave no room: all workers go by one order."""
+        sampler, index = self._study.sampler, self._index_of(trial)
+        n_before = sum(t.number < trial.number for t in live)  # As the storage numbers them.
+        if isinstance(sampler, IndexedSampler) and index is not None:
+            if index > sampler.last_index:  # Others took the last proposal.
+                return True
+            if not any(self._index_of(t) is None and t.params for t in live):
+                # By index, or one that gave way would be missing in the end.
+                n_before = sampler.n_before(self._study, index)
+        return self._tally.n_done + n_before >= self._max_trial
+
+    def _index_of(self, trial: optuna.Trial | FrozenTrial) -> int | None:
+        proposal: Any = self._tally.reader.trials[trial.number].system_attrs.get(PROPOSAL) or {}
+        # A sampler inside of the study's writes its own.
+        is_of_study = proposal.get("sampler") == getattr(self._study.sampler, "_key", None)
+        return cast("int | None", proposal.get("index") if is_of_study else None)
 
     def _give_back(self, trial: optuna.Trial) -> None:
         """End a trial that is one too many; it counts nowhere."""
         with contextlib.suppress(UpdateFinishedTrialError):
             mark(trial, "interrupted")
-            self._fail(trial, is_interrupt=not self._is_repetition(trial))
+            self._fail(trial, is_interrupt=True)
 
     def _tell(self, trials: list[optuna.Trial], outcomes: list[Outcome], began: float) -> None:
         """Tell what came of trials; those after the one that gained enough count for nothing."""
+        early = [callback for callback in self._callbacks if callback.ends_early]
         for trial, outcome in zip(trials, outcomes, strict=True):
             if outcome.status == "stopped":
                 continue
-            if patiently(self._has_gained_enough):
+            if any(patiently(callback.reached, self._study) for callback in early):
                 outcome = Outcome("timeout")  # noqa: PLW2901
-            try:
-                told = patiently(self._tell_one, trial, outcome, time.monotonic() - began)
-            except UpdateFinishedTrialError:
-                # A server that was restarted may have told it, and not said so.
-                told = patiently(self._study._storage.get_trial, trial._trial_id)
-            if told.state != outcome.state:
-                logger.warning(
-                    "Trial %d was ended by another worker, which saw no sign of life of this "
-                    "one; its result is dropped and the trial is done again.",
-                    trial.number,
-                )
+            patiently(self._tell_one, trial, outcome, time.monotonic() - began)
             del self._open[trial._trial_id]
             self._after_tell(trial, outcome)
 
-    def _has_gained_enough(self) -> bool:
-        early = [callback for callback in self._callbacks if callback.ends_early]
-        if early:
-            self._tally.update(self._study)
-        return any(callback._is_reached(self._study, self._tally) for callback in early)
-
-    def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> FrozenTrial:
-        study = self._study
-        outcome.store(trial, elapsed)
-        if outcome.status == "timeout":  # It is done again where the study goes on.
-            enqueue_again(study, study._storage.get_trial(trial._trial_id), is_interrupt=True)
-        return study.tell(trial, outcome.value, outcome.state, skip_if_finished=True)
+    def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
+        try:
+            outcome.store(trial, elapsed)
+            if outcome.status == "timeout":  # It is done again where the study goes on.
+                now = self._storage.get_trial(trial._trial_id)
+                enqueue_again(self._study, now, is_interrupt=True)
+            self._study.tell(trial, outcome.value, outcome.state, skip_if_finished=True)
+        except UpdateFinishedTrialError:
+            # Or a server was restarted, to which it had been told.
+            said = "Trial %d had been ended, as by a worker that saw no sign of life of this one."
+            logger.warning(said, trial.number)
 
     def _end(self, reason: str) -> None:
         """Store why the run ended; one that had nothing to do changes nothing."""
@@ -392,9 +297,15 @@ class Loop:
 
     def _tidy(self, *, is_interrupt: bool) -> None:
         """End the trials that are under way, and say that the user interrupted the run."""
-        for trial in self._open.values():
-            self._fail(trial, is_interrupt=is_interrupt)
-        self._open.clear()
-        self._look()
+        self._open.clear()  # So they are nobody's.
+        self._look(is_interrupt=is_interrupt)
         if is_interrupt and self._n_trials_before is not None:
             self._end(self._limit() or "interrupted")
+
+
+def _has_died(trial: FrozenTrial) -> bool:
+    """Return whether who ran a trial, or created it under another number than it got, is dead."""
+    created = copy.copy(trial)
+    if _owners.owner_of(trial) is None and OWNER in trial.system_attrs:
+        created.number = trial.system_attrs[OWNER]["trial"]
+    return _owners.is_alive(created) is False

@@ -24,11 +24,7 @@ from adnn_optuna.samplers._trials import is_feasible
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a trial ends, by the status of its training.
-
-    That of one that any limit cut off is ``"timeout"``. If the user stopped it, it is not told,
-    but done again.
-    """
+    """How a trial ends: ``"timeout"`` by any limit; ``"stopped"``, by the user, is not told."""
 
     status: Status
     value: float | None = None
@@ -42,7 +38,7 @@ class Outcome:
         return states.get(self.status, TrialState.PRUNED)
 
     def store(self, trial: optuna.Trial, elapsed: float) -> None:
-        """Store in a trial, before it is told, what is to be known beside state and value."""
+        """Store in a trial, before it is told, what is known beside state and value."""
         trial.set_user_attr(stored.ELAPSED, elapsed)
         if self.trained is not None:
             trial.set_user_attr(stored.TRAINED, self.trained)
@@ -105,15 +101,8 @@ def mark(trial: optuna.Trial, ended: Ended) -> None:
 
 
 def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], float], bool]:
-    """Return an objective as a function of trial and seed, and whether it makes use of the seed.
-
-    Raises:
-        TypeError: If it takes neither ``(trial)`` nor ``(trial, seed)``.
-    """
-    try:
-        signature = inspect.signature(objective)
-    except ValueError:  # Not every function of an extension module tells what it takes.
-        return lambda trial, _: objective(trial), False
+    """Return an objective as a function of trial and seed, and whether it uses the seed."""
+    signature = inspect.signature(objective)
     if "seed" in signature.parameters:
         return lambda trial, seed: objective(trial, seed=seed), True
     for function, n_arguments in ((lambda trial, _: objective(trial), 1), (objective, 2)):
@@ -145,13 +134,9 @@ def number(value: Any) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class FunctionObjective:
-    """Any Optuna objective in the place of ours.
+    """Any Optuna objective, a function of a trial, or of that and the seed, in place of ours.
 
-    Args:
-        function: A function of a trial, or of a trial and the seed.
-        direction: Its direction.
-        seed: The seed that it is given.
-        told: The user attributes that it must set in each trial which it completes.
+    Each trial that it completes must have the user attributes ``told``.
     """
 
     function: Callable[..., float]
@@ -161,13 +146,13 @@ class FunctionObjective:
 
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
-        """None are known: the function suggests by itself, as it runs."""
+        """None are known."""
         return {}
 
     unmoved = distributions
 
     def suggest(self, trial: optuna.Trial) -> None:
-        """The function does, as it runs."""
+        """Do nothing: the function suggests by itself, as it runs."""
 
     def seed_of(self, trial: optuna.Trial) -> int:  # noqa: ARG002
         """Return the seed with which a trial is evaluated."""
@@ -194,12 +179,11 @@ class FunctionObjective:
         penalty = math.inf if self.direction == StudyDirection.MINIMIZE else -math.inf
         if not math.isfinite(value) and value != penalty:
             return Outcome("diverged")
-        for name in self.told:
-            if name not in trial.user_attrs:
-                raise WrongValueError(
-                    f"The objective of the study {trial.study.study_name!r} does not tell "
-                    f"{name} of its trials: let it call trial.set_user_attr({name!r}, …)."
-                )
+        if missing := [name for name in self.told if name not in trial.user_attrs]:
+            raise WrongValueError(
+                f"The objective of the study {trial.study.study_name!r} does not tell "
+                f"{missing[0]} of its trials: let it call trial.set_user_attr({missing[0]!r}, …)."
+            )
         return Outcome("complete", value)
 
 
@@ -207,8 +191,7 @@ class FunctionObjective:
 class KeyedObjective(FunctionObjective):
     """A function of which all is keyed by seed and trial, so arms that ask the same see the same.
 
-    Args:
-        confirm: How often its best trial is evaluated afresh.
+    Its best trial is evaluated ``confirm`` times afresh.
     """
 
     confirm: int = 0
@@ -218,7 +201,7 @@ class KeyedObjective(FunctionObjective):
         attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
         # What a kill frees is done again under the same index, or retried under another number.
         number, proposal = attrs.get("failed_trial", trial.number), attrs.get(stored.PROPOSAL)
-        key = number if proposal is None else proposal["index"]
-        if key is None:  # It was enqueued, and is none of the sampler's.
-            key = 2**63 + number
-        return derived_seed(self.seed, 0, key)
+        if proposal is None:
+            return derived_seed(self.seed, 0, number)
+        index = proposal["index"]  # None where it was enqueued, and is none of the sampler's.
+        return derived_seed(self.seed, 0, 2**63 + number if index is None else index)

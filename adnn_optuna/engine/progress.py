@@ -4,8 +4,7 @@ import contextlib
 import math
 import sys
 import threading
-import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from tqdm.auto import tqdm
@@ -16,13 +15,8 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import patiently
 
-if TYPE_CHECKING:
-    _Tqdm = tqdm[Any]
-else:  # Where programs run, it has no such argument.
-    _Tqdm = tqdm
 
-
-class Bar(_Tqdm):
+class Bar(tqdm):  # type: ignore[type-arg]
     """A bar of ours, without a thread that looks at all bars."""
 
     monitor_interval = 0
@@ -59,11 +53,7 @@ class SearchProgress:
     """What a bar shows of a search: trial, best, gain, and how long it is until which limit."""
 
     def __init__(
-        self,
-        bar: Bar,
-        study: optuna.Study,
-        objective: InitOffsetObjective,
-        limits: LimitValues,
+        self, bar: Bar, study: optuna.Study, objective: InitOffsetObjective, limits: LimitValues
     ) -> None:
         self._bar, self._study, self._limits = bar, study, callbacks_of(limits)
         self._max_trial, self._of = limits["max_trial"], ""
@@ -77,29 +67,22 @@ class SearchProgress:
     def update(self, *_: object) -> None:
         """Show the trials that were told."""
         record = patiently(record_of, self._study)
-        self._n_done, self._best = len(record.done_trials), ""
-        self._left = [(limit.seconds_left(self._study), limit) for limit in self._limits]
-        self._told = time.monotonic()
+        n_done = len(record.done_trials)
+        text = f"trial {n_done}/{self._max_trial}" if self._max_trial else f"trial {n_done}"
         if record.best is not None:
             unit = unit_of(record.metric)
-            best, gain = unit.value(record.best_value), unit.gain(record.gain)
-            self._best = f": best {best}, gain {gain}"
-        self._bar.n, self._bar.total = self._n_done, self._max_trial
-        self._bar.set_description_str(self._text)
-
-    def show_epochs(self, epochs: float) -> None:
-        """Show how far a training is; any thread may call it."""
-        self._bar.set_description_str(f"{self._text}; epoch {epochs:.1f}{self._of}")
-
-    @property
-    def _text(self) -> str:
-        of_all = f"/{self._max_trial}" if self._max_trial else ""
-        text = f"trial {self._n_done}{of_all}{self._best}"
-        seconds, nearest = min(self._left, key=lambda left: left[0], default=(math.inf, None))
+            text += f": best {unit.value(record.best_value)}, gain {unit.gain(record.gain)}"
+        left = [(limit.seconds_left(self._study), limit) for limit in self._limits]
+        seconds, nearest = min(left, key=lambda of: of[0], default=(math.inf, None))
         if nearest is not None and math.isfinite(seconds):
-            seconds = max(seconds - (time.monotonic() - self._told), 0.0)
+            seconds = max(seconds, 0.0)
             text += f"; {seconds:.0f} s left of {nearest.reason} {nearest.value:g}{nearest.unit}"
         for limit in self._limits:
             if limit.ends_early:
                 text += f"; until {limit.reason} {limit.value:g}{limit.unit}"
-        return text
+        self._text, self._bar.n, self._bar.total = text, n_done, self._max_trial
+        self._bar.set_description_str(text)
+
+    def show_epochs(self, epochs: float) -> None:
+        """Show how far a training is; any thread may call it."""
+        self._bar.set_description_str(f"{self._text}; epoch {epochs:.1f}{self._of}")

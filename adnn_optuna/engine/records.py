@@ -31,8 +31,7 @@ class SearchRecord:
     ``best`` the best trial, :obj:`None` where none was completed. Where model or training is a
     function of the trial, the unmoved network is that of the best trial. The test values are
     accuracies on the test set, which the search never saw; NaN while nobody looked at it for
-    ``best``.
-    ``attrs`` are the user attributes of the study, as they were read with it.
+    ``best``. ``attrs`` are the user attributes of the study, as they were read with it.
     """
 
     study: optuna.Study = dataclasses.field(repr=False)
@@ -46,6 +45,98 @@ class SearchRecord:
     )
 
     @property
+    def searcher(self) -> str:
+        """Who searched, as the study stores it; empty where :func:`search` did not run it."""
+        return str(self.attrs.get(stored.SEARCH, {}).get("sampler", ""))
+
+    @property
+    def is_of_function(self) -> bool:
+        """Whether any Optuna objective is searched, and no network's initial values."""
+        return stored.CONFIG not in self.attrs and self.searcher not in ("", stored.OBJECTIVE)
+
+    @property
+    def is_restart(self) -> bool:
+        """Whether it is luck alone: new initial weights each time, of a function random search."""
+        if self.is_of_function:
+            return self.searcher == stored.RANDOM
+        return bool(self.attrs.get(stored.CONFIG, {}).get("space") == RESTARTS.config)
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is what the same compute buys otherwise, and no search."""
+        return self.searcher in ARMS and ARMS[self.searcher].is_control
+
+    @property
+    def n_networks(self) -> int:
+        """How many networks predict together as the winner: one, but in an ensemble."""
+        if self.best is None or self.searcher != stored.ENSEMBLE:
+            return 1
+        return max(self.best.intermediate_values, default=1)
+
+    @property
+    def is_unseeded(self) -> bool:
+        """Whether no seed changes the training of the best trial, as far as that was noted."""
+        return self.best is not None and f"{stored.UNSEEDED}/{self.best.number}" in self.attrs
+
+    @property
+    def runs(self) -> list[RunRecord]:
+        """The runs that had something to do, in the order in which they began."""
+        runs = [run for name, run in self.attrs.items() if name.startswith(f"{stored.RUNS}/")]
+        return sorted(runs, key=lambda run: run["began"])
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        """The limits of the last run; those that it is to have where there was none yet."""
+        if runs := self.runs:
+            return runs[-1]["limits"]
+        settings = self.attrs.get(stored.SEARCH, {})
+        return {"max_trial": settings.get("n_trials", len(self.done_trials))}
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
+        return self.attrs.get(stored.STOP_REASON)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it ended by itself, and its winner, if there is one, was tested."""
+        was_ended = self.stop_reason not in (None, "interrupted")
+        if self.is_of_function:
+            return was_ended and all(name in self.attrs for name in self.fresh_names)
+        return was_ended and (self.best is None or not math.isnan(self.test_value))
+
+    @property
+    def done_trials(self) -> list[FrozenTrial]:
+        """The trials that were run to an end, whatever came of them, by number."""
+        return [trial for trial in self.study.get_trials(deepcopy=False) if is_done(trial)]
+
+    @property
+    def unowned_trials(self) -> list[int]:
+        """The numbers of the trials that run, if nothing else happened: nothing tells who does.
+
+        Those of Optuna's samplers in ``study.optimize`` tell nothing.
+        """
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial.number for trial in running if owner_of(trial) is None]
+
+    @property
+    def proposers(self) -> dict[int, str]:
+        """Who proposed each trial that was run to an end: the searcher or another one."""
+        return {trial.number: self._proposer(trial) for trial in self.done_trials}
+
+    def _proposer(self, trial: FrozenTrial) -> str:
+        proposal = trial.system_attrs.get(stored.PROPOSAL)
+        if self.is_control:  # Its sampler is called as another one.
+            return self.searcher
+        if proposal is None:
+            return self.searcher if stored.OWNER in trial.system_attrs else "study.optimize"
+        kind = str(proposal["sampler"]).partition(":")[0]
+        walks = (stored.GREEDY, stored.GREEDY_IMPROVING)
+        is_walk = kind == "delta_step" and self.searcher in walks
+        # It is keyed by what `search` makes of a name or a factory, which a study has one of.
+        return self.searcher if is_walk or kind == "keyed" else kind
+
+    @property
     def best_value(self) -> float:
         """The selection metric of the best trial; NaN where there is none, or it is infinite."""
         value = math.nan if self.best is None or self.best.value is None else self.best.value
@@ -56,12 +147,50 @@ class SearchRecord:
         """By how much the best trial is better than the baseline; negative if none is better."""
         return self.improvement(self.best_value, self.baseline)
 
+    def improvement(self, value: float, baseline: float) -> float:
+        """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
+        is_loss = self.study.direction == StudyDirection.MINIMIZE
+        return baseline - value if is_loss else value - baseline
+
+    @functools.cached_property
+    def valued(self) -> list[tuple[int, float]]:
+        """The completed trials with a finite value, by number, and these."""
+        completed = [t for t in self.done_trials if t.state == TrialState.COMPLETE]
+        values = [(trial.number, trial.value) for trial in completed]
+        return [(n, value) for n, value in values if value is not None and math.isfinite(value)]
+
+    @functools.cached_property
+    def values(self) -> list[float]:
+        """The finite values of the completed trials, by number."""
+        return [value for _, value in self.valued]
+
+    @functools.cached_property
+    def gains(self) -> dict[int, float]:
+        """The gain of each completed trial with a finite value, by number; it may be negative."""
+        gains = {n: self.improvement(value, self.baseline) for n, value in self.valued}
+        return {number: gain for number, gain in gains.items() if math.isfinite(gain)}
+
+    @property
+    def hyperparameter_gain(self) -> float:
+        """What the best trial's model and training gain, unmoved, over the first trial's.
+
+        NaN where they are no functions of the trial.
+        """
+        if self.best is None or stored.BASELINE not in self.best.user_attrs:
+            return math.nan
+        return self.improvement(self.baseline, self.attrs.get(stored.BASELINE, math.nan))
+
     @property
     def baseline_metrics(self) -> Metrics:
         """All metrics of the unmoved network; empty where it was not trained."""
         of_best = {} if self.best is None else self.best.user_attrs
         metrics: Metrics = {**self.attrs, **of_best}.get(stored.BASELINE_METRICS, {})
         return metrics
+
+    @property
+    def val_metric(self) -> str:
+        """What the validation values are, see ``test_metric``."""
+        return self.test_metric.replace("test", "val")
 
     @property
     def val_baseline(self) -> float:
@@ -71,36 +200,26 @@ class SearchRecord:
     @property
     def val_value(self) -> float:
         """The best trial's accuracy on the validation set; NaN where there is none."""
-        attrs = self.best.user_attrs if self.best else {}
-        return float(attrs.get(stored.TRIAL_METRICS, {}).get(self.val_metric, math.nan))
+        metrics = self.best.user_attrs.get(stored.TRIAL_METRICS, {}) if self.best else {}
+        return float(metrics.get(self.val_metric, math.nan))
 
     @property
-    def is_of_function(self) -> bool:
-        """Whether any Optuna objective is searched, and no network's initial values."""
-        is_control = self.searcher == stored.OBJECTIVE
-        return stored.CONFIG not in self.attrs and bool(self.searcher) and not is_control
-
-    @property
-    def n_fresh(self) -> int:
-        """How often the best trial of a function is evaluated afresh."""
-        return int(self.attrs.get(stored.SEARCH, {}).get("confirm", 0))
-
-    @property
-    def fresh_names(self) -> list[str]:
-        """The names of the attributes that are to hold what it comes to then."""
-        of = f"{stored.FRESH}/{self.best.number}" if self.best else ""
-        return [f"{of}/{i}" for i in range(self.n_fresh if self.best else 0)]
-
-    @property
-    def score(self) -> float:
-        """What arms are compared by; higher ones are better."""
-        value = self.test_value
-        return self.improvement(value, 0.0) if self.is_of_function else value
+    def test_metric(self) -> str:
+        """What the test values are: accuracies, of a regression R², of a function its own."""
+        if self.is_of_function:
+            return "fresh value" if self.n_fresh else "best value told"
+        return test_metric(self.attrs.get(stored.CONFIG, {}).get("dataset", {}))
 
     @property
     def test_looks(self) -> list[TestLook]:
         """All looks at the test set, in their order."""
         return _looks(self.attrs)
+
+    @property
+    def test_look(self) -> TestLook | None:
+        """The last look that was at the best trial; :obj:`None` where there is none."""
+        number = None if self.best is None else self.best.number
+        return next((look for look in self.test_looks[::-1] if look["trial"] == number), None)
 
     @functools.cached_property
     def looks_elsewhere(self) -> dict[str, int]:
@@ -120,24 +239,6 @@ class SearchRecord:
             and other.study_name != own
             and (looks := _looks(other.user_attrs))
         }
-
-    @property
-    def test_look(self) -> TestLook | None:
-        """The last look that was at the best trial; :obj:`None` where there is none."""
-        number = None if self.best is None else self.best.number
-        return next((look for look in self.test_looks[::-1] if look["trial"] == number), None)
-
-    @property
-    def test_metric(self) -> str:
-        """What the test values are: accuracies, of a regression R², of a function its own."""
-        if self.is_of_function:
-            return "fresh value" if self.n_fresh else "best value told"
-        return test_metric(self.attrs.get(stored.CONFIG, {}).get("dataset", {}))
-
-    @property
-    def val_metric(self) -> str:
-        """The same of the validation set."""
-        return self.test_metric.replace("test", "val")
 
     @property
     def test_baseline(self) -> float:
@@ -163,133 +264,28 @@ class SearchRecord:
         return self.test_value - self.test_baseline
 
     @property
+    def score(self) -> float:
+        """What arms are compared by; higher ones are better."""
+        value = self.test_value
+        return self.improvement(value, 0.0) if self.is_of_function else value
+
+    @property
+    def n_fresh(self) -> int:
+        """How often the best trial of a function is evaluated afresh."""
+        return int(self.attrs.get(stored.SEARCH, {}).get("confirm", 0))
+
+    @property
+    def fresh_names(self) -> list[str]:
+        """The names of the attributes that are to hold what it comes to then."""
+        if self.best is None:
+            return []
+        return [f"{stored.FRESH}/{self.best.number}/{i}" for i in range(self.n_fresh)]
+
+    @property
     def repeated(self) -> float:
         """What the best trial gains over its unmoved network from a fresh seed; NaN untried."""
         name = f"{stored.REPEATED}/{self.best.number}" if self.best else ""
         return float(self.attrs.get(name, math.nan))
-
-    @property
-    def is_unseeded(self) -> bool:
-        """Whether no seed changes the training of the best trial, as far as that was noted."""
-        return self.best is not None and f"{stored.UNSEEDED}/{self.best.number}" in self.attrs
-
-    @property
-    def done_trials(self) -> list[FrozenTrial]:
-        """The trials that were run to an end, whatever came of them, by number."""
-        return [trial for trial in self.study.get_trials(deepcopy=False) if is_done(trial)]
-
-    @property
-    def unowned_trials(self) -> list[int]:
-        """The numbers of the trials that run, if nothing else happened: nothing tells who does.
-
-        Those of Optuna's samplers in ``study.optimize`` tell nothing, nor do those that a kill
-        left behind before anything could be stored of them.
-        """
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [trial.number for trial in running if owner_of(trial) is None]
-
-    @property
-    def stop_reason(self) -> str | None:
-        """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
-        return self.attrs.get(stored.STOP_REASON)
-
-    @property
-    def proposers(self) -> dict[int, str]:
-        """Who proposed each trial that was run to an end: the searcher or another one."""
-        return {trial.number: self._proposer(trial) for trial in self.done_trials}
-
-    def _proposer(self, trial: FrozenTrial) -> str:
-        proposal = trial.system_attrs.get(stored.PROPOSAL)
-        if self.is_control:  # Its sampler is called as another one.
-            return self.searcher
-        if proposal is None:
-            return self.searcher if stored.OWNER in trial.system_attrs else "study.optimize"
-        kind = str(proposal["sampler"]).partition(":")[0]
-        walks = (stored.GREEDY, stored.GREEDY_IMPROVING)
-        is_walk = kind == "delta_step" and self.searcher in walks
-        # It is keyed by what `search` makes of a name or a factory, which a study has one of.
-        return self.searcher if is_walk or kind == "keyed" else kind
-
-    @property
-    def runs(self) -> list[RunRecord]:
-        """The runs that had something to do, in the order in which they began."""
-        prefix = f"{stored.RUNS}/"
-        runs = [run for name, run in self.attrs.items() if name.startswith(prefix)]
-        return sorted(runs, key=lambda run: run["began"])
-
-    @property
-    def is_restart(self) -> bool:
-        """Whether it is luck alone: new initial weights each time, of a function random search."""
-        if self.is_of_function:
-            return self.searcher == stored.RANDOM
-        config = self.attrs.get(stored.CONFIG, {})
-        return bool(config.get("space") == RESTARTS.config)
-
-    @property
-    def searcher(self) -> str:
-        """Who searched, as the study stores it; empty where :func:`search` did not run it."""
-        return str(self.attrs.get(stored.SEARCH, {}).get("sampler", ""))
-
-    @property
-    def is_control(self) -> bool:
-        """Whether it is what the same compute buys otherwise, and no search."""
-        return self.searcher in ARMS and ARMS[self.searcher].is_control
-
-    @property
-    def n_networks(self) -> int:
-        """How many networks predict together as the winner: one, but in an ensemble."""
-        if self.best is None or self.searcher != stored.ENSEMBLE:
-            return 1
-        return max(self.best.intermediate_values, default=1)
-
-    @property
-    def budget(self) -> dict[str, Any]:
-        """The limits of the last run; those that it is to have where there was none yet."""
-        if runs := self.runs:
-            return runs[-1]["limits"]
-        settings = self.attrs.get(stored.SEARCH, {})
-        return {"max_trial": settings.get("n_trials", len(self.done_trials))}
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it ended by itself, and its winner, if there is one, was tested."""
-        was_ended = self.stop_reason not in (None, "interrupted")
-        if self.is_of_function:
-            return was_ended and all(name in self.attrs for name in self.fresh_names)
-        return was_ended and (self.best is None or not math.isnan(self.test_value))
-
-    def improvement(self, value: float, baseline: float) -> float:
-        """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
-        is_loss = self.study.direction == StudyDirection.MINIMIZE
-        return baseline - value if is_loss else value - baseline
-
-    @functools.cached_property
-    def values(self) -> list[float]:
-        """The finite values of the completed trials, by number."""
-        return [value for _, value in self.valued]
-
-    @functools.cached_property
-    def gains(self) -> dict[int, float]:
-        """The gain of each completed trial with a finite value, by number; it may be negative."""
-        gains = {n: self.improvement(value, self.baseline) for n, value in self.valued}
-        return {number: gain for number, gain in gains.items() if math.isfinite(gain)}
-
-    @functools.cached_property
-    def valued(self) -> list[tuple[int, float]]:
-        """The completed trials with a finite value, by number, and these."""
-        completed = [t for t in self.done_trials if t.state == TrialState.COMPLETE]
-        values = [(trial.number, trial.value) for trial in completed]
-        return [(n, value) for n, value in values if value is not None and math.isfinite(value)]
-
-    @property
-    def hyperparameter_gain(self) -> float:
-        """What the best trial's model and training gain, unmoved, over the first trial's.
-
-        NaN where they are no functions of the trial.
-        """
-        if self.best is None or stored.BASELINE not in self.best.user_attrs:
-            return math.nan
-        return self.improvement(self.baseline, self.attrs.get(stored.BASELINE, math.nan))
 
 
 def _looks(attrs: Mapping[str, Any]) -> list[TestLook]:
@@ -300,9 +296,8 @@ def _looks(attrs: Mapping[str, Any]) -> list[TestLook]:
 
 
 def _fingerprint(attrs: Mapping[str, Any]) -> Any:
-    """Return that of the data, of a study's user attributes; none where there is no such."""
-    config = attrs.get(stored.CONFIG)
-    return config.get("dataset", {}).get("fingerprint") if isinstance(config, dict) else None
+    """Return that of a study's data, by its user attributes; none where there is no such."""
+    return attrs.get(stored.CONFIG, {}).get("dataset", {}).get("fingerprint")
 
 
 def record_of(study: optuna.Study) -> SearchRecord:
@@ -313,21 +308,15 @@ def record_of(study: optuna.Study) -> SearchRecord:
             "and figures are of one; give a study with one objective."
         )
     attrs: dict[str, Any] = study.user_attrs
-    best = best_trial(study)
-    baseline = attrs.get(stored.BASELINE, math.nan)
+    best, baseline = best_trial(study), attrs.get(stored.BASELINE, math.nan)
     if best is not None and stored.CONFIG not in attrs:
         # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
         completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         baseline = next(filter(is_feasible, completed)).value
     elif best is not None:
         baseline = best.user_attrs.get(stored.BASELINE, baseline)
-    return SearchRecord(
-        study=study,
-        attrs=attrs,
-        metric=attrs.get(stored.CONFIG, {}).get("metric", "value"),
-        baseline=baseline,
-        best=best,
-    )
+    metric = attrs.get(stored.CONFIG, {}).get("metric", "value")
+    return SearchRecord(study, attrs, metric, baseline, best)
 
 
 def store(record: SearchRecord, name: str, value: Any) -> None:

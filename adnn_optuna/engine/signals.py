@@ -30,8 +30,6 @@ def heartbeats(storage: Any, interval: int | None, trials: Collection[int]) -> I
                 # A storage that is away is the loop's matter, and this thread outlives it.
                 with contextlib.suppress(Exception):
                     storage.record_heartbeat(trial_id)
-        with contextlib.suppress(Exception):
-            storage.remove_session()
 
     thread = threading.Thread(target=beat, name="heartbeats", daemon=True)
     thread.start()
@@ -67,17 +65,17 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
             raise KeyboardInterrupt
         stop.set()
 
-    ours = signal.default_int_handler  # Of the command line for SIGTERM, too.
-    defaults: dict[int, Any] = {signal.SIGINT: (ours,), signal.SIGTERM: (ours, signal.SIG_DFL)}
-    is_main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in defaults if is_main}
-    handled: Any = {n: handler for n, handler in before.items() if handler in defaults[n]}
-    for number in handled:
-        signal.signal(number, interrupt)
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        # The command line has the first handler for SIGTERM, too.
+        defaults = (signal.default_int_handler, signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) in defaults:
+                before[number] = signal.signal(number, interrupt)
     try:
         yield stop
     finally:
-        for number, handler in handled.items():
+        for number, handler in before.items():
             signal.signal(number, handler)
     # Only now none can come unseen.
     if stop.is_set():
@@ -85,10 +83,7 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
 
 
 def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Let an interrupt of a verb be shown at the user's line that called it, and no further.
-
-    It is no fault, so nobody asks where below that line it came.
-    """
+    """Let an interrupt of a verb, which is no fault, be shown at the line that called it."""
 
     @functools.wraps(verb)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:

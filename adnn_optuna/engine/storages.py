@@ -5,10 +5,8 @@ import random
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
-from urllib.parse import quote
 
 import optuna
 import sqlalchemy
@@ -20,15 +18,15 @@ from sqlalchemy import Select, exc
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import ORMExecuteState
-from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.selectable import ForUpdateArg
 
 from adnn_optuna import _checks
-from adnn_optuna._attributes import EVALUATED, PROPOSAL
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, logger
 from adnn_optuna.callbacks import is_done
 
 _ERRORS = (exc.SQLAlchemyError, StorageInternalError)
+# How Optuna and the drivers refuse what cannot be opened, such as a database of another version.
+_REFUSALS = (AssertionError, ImportError, RuntimeError, ValueError, TypeError, LookupError)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -46,24 +44,10 @@ _SQLITE_TIMEOUT = 5.0
 # folder that is away.
 _SQLITE_PASSING = (5, 6, 14)
 
-# The options of a URL that Python's driver of SQLite takes; with ``uri``, SQLite takes others.
-_SQLITE_OPTIONS = {"timeout", "detect_types", "isolation_level", "check_same_thread"}
-_SQLITE_OPTIONS |= {"cached_statements"}
-
-# What passes when a database is opened: only one of several workers that open a new one at the
-# same moment can create its tables, and a server may be away or busy.
-_PASSES_AT_OPENING = re.compile(
-    "already exists|unique constraint|duplicate|is locked|deadlock|restarting transaction"
-    "|connection refused|is the server running|starting up|shutting down|recovery mode"
-    "|not yet accepting|closed the connection|terminating connection|connection (is|was) lost"
-    "|lost connection|gone away|connection reset|broken pipe|unexpected eof|eof detected"
-    "|timed out|timeout|no route to host|too many (clients|connections)|connection slots",
-    re.IGNORECASE,
-)
-# What a server says that is there, though nothing answered at another address of its host.
+# What no waiting mends when a database is opened.
 _REFUSED_AT_OPENING = re.compile(
-    "authentication failed|no password supplied|no pg_hba.conf entry|access denied"
-    "|does not exist|unknown database",
+    "authentication failed|no password|pg_hba|access denied|permission denied|does not exist"
+    "|unknown database|name or service not known|resol|unable to open|readonly|disk|invalid",
     re.IGNORECASE,
 )
 
@@ -75,13 +59,7 @@ class StorageError(RuntimeError):
 def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False) -> BaseStorage:
     """Return the Optuna storage behind a URL, with heartbeats, and write-ahead logging in SQLite.
 
-    Args:
-        storage: A database URL, a storage, or :obj:`None` for one in memory.
-        must_exist: Whether to refuse an SQLite file without studies, instead of creating it.
-
-    Raises:
-        ValueError: If the URL is not one, or what it names cannot be opened as a database.
-        StorageError: If it was locked, or its server away, for five minutes.
+    :obj:`None` is one in memory. An SQLite file that ``must_exist`` is not created.
     """
     if storage is None:
         return InMemoryStorage()
@@ -90,56 +68,47 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         return storage
     wanted = "a database URL such as 'sqlite:///name.db', an Optuna storage or None"
     _checks.check_type("storage", storage, str, wanted)
-    try:
-        url = make_url(storage)
+    shown = _checks.masked(storage)
+    url = None
     # A port that is no number raises a bare ValueError.
-    except (exc.ArgumentError, ValueError):
+    with contextlib.suppress(exc.ArgumentError, ValueError):
+        url = make_url(storage)
+    if url is None or "@" in (url.host or ""):
         raise WrongValueError(
-            f"The storage {_checks.masked(storage)!r} is not a database URL; for a file write "
-            "'sqlite:///name.db'."
-        ) from None
-    if "@" in (url.host or ""):
-        raise WrongValueError(
-            f"The storage {_checks.masked(storage)!r} has an @ in its password or user name; "
-            "write it as %40."
+            f"The storage {shown!r} is not a database URL; for a file write 'sqlite:///name.db', "
+            "for an @ in a password %40."
         )
+    is_sqlite = url.get_backend_name() == "sqlite"
+    if is_in_memory(url):  # Of SQLite, each thread would have one of its own.
+        return InMemoryStorage()
     if url.drivername == "postgresql+psycopg":
         _checks.check_installed("psycopg", "PostgreSQL")
-    is_sqlite = url.get_backend_name() == "sqlite"
-    if url.drivername in ("sqlite", "sqlite+pysqlite"):
-        _check_options(url, storage)
-    if is_sqlite and must_exist:
-        _check_holds_studies(url, f"storage {_checks.masked(storage)!r}")
+    path = url.database or ""
+    # With ``uri``, it is one of SQLite's own URIs.
+    if must_exist and is_sqlite and "uri" not in url.query and not _checks.is_file(path):
+        raise NoSuchFileError(f"There is no file {path!r} for the storage {shown!r}; check it.")
     try:
         return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening, storage)
-    # Optuna refuses databases of other versions.
-    except (*_ERRORS, AssertionError, ImportError, RuntimeError, ValueError, LookupError) as error:
+    except (*_ERRORS, *_REFUSALS) as error:
         refusal = StorageError if _passes_at_opening(error) else WrongValueError
-        mend = (
-            "that the folder exists and can be written to, and that the file is an Optuna database"
-            if is_sqlite
-            else "the URL, that its server answers, and that its driver is installed"
-        )
         # Without the cause, which may tell a password.
         raise refusal(
-            f"The storage {_checks.masked(storage)!r} cannot be opened "
-            f"({_checks.masked(storage, _reason(error))}); check {mend}."
+            f"The storage {shown!r} cannot be opened "
+            f"({_checks.masked(storage, _reason(error))}); check that it is an Optuna database "
+            "whose folder can be written to, or whose server answers."
         ) from None
 
 
 def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
-    if is_in_memory(url):  # Of SQLite, each thread would have one of its own.
-        return InMemoryStorage()
-    url = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it.
-    storage = RDBStorage(
-        url,
-        # They hold for a copy in another process, too.
-        engine_kwargs={
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if is_sqlite:  # They hold for a copy in another process, too.
+        options = {
             "connect_args": {"timeout": _SQLITE_TIMEOUT},
             "pool_events": [(_configure_sqlite, "connect")],
         }
-        if is_sqlite
-        else {"pool_pre_ping": True},
+    storage = RDBStorage(
+        url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it.
+        engine_kwargs=options,
         heartbeat_stale_trial_callback=enqueue_again,
     )
     # In seconds. As attributes, because the arguments warn that they are experimental.
@@ -150,12 +119,10 @@ def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
 
 def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
     with contextlib.closing(connection.cursor()) as cursor:
-        # A transaction costs a third of the time, and survives the death of the process.
-        try:
+        # A transaction costs a third of the time, and survives the death of the process. What can
+        # only be read is read as it is.
+        with contextlib.suppress(sqlite3.OperationalError):
             cursor.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
-                raise  # What can only be read is read as it is.
         cursor.execute("PRAGMA synchronous = NORMAL")
 
 
@@ -181,26 +148,18 @@ def _lock_for_update(state: ORMExecuteState) -> None:
             connection.exec_driver_sql("BEGIN EXCLUSIVE")
 
 
-def has_parameters(trial: FrozenTrial) -> bool:
-    """Return whether a trial has parameters, or was enqueued with some."""
-    return bool(trial.params) or "fixed_params" in trial.system_attrs
-
-
 def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = False) -> None:
-    """Enqueue a trial once more whose worker died or, as often as that comes, was interrupted.
-
-    But not what a sampler of ours proposes again.
-    """
+    """Enqueue again what was enqueued, once if its worker died, or whenever it is interrupted."""
     attrs = trial.system_attrs
-    is_proposed_again = (attrs.get(PROPOSAL) or {}).get("index") is not None
     # A training that kills its worker, by taking all memory, is not to kill all others, too.
     is_retry = "failed_trial" in attrs and not is_interrupt
-    is_evaluation = EVALUATED in study.user_attrs
-    is_needless = is_proposed_again or is_retry or is_evaluation or is_done(trial)
-    if is_needless or not has_parameters(trial):
+    if "fixed_params" not in attrs or is_retry or is_done(trial):
         return
     # As Optuna's own callback notes it.
     history = [*attrs.get("retry_history", ()), trial.number]
+    later = study.get_trials(deepcopy=False)[trial.number :]
+    if any(t.system_attrs.get("retry_history") == history for t in later):
+        return  # Another worker found it dead before, and may have died.
     attrs = {"failed_trial": trial.number, **attrs, "retry_history": history}
     again = optuna.create_trial(
         state=TrialState.WAITING,
@@ -210,17 +169,6 @@ def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = Fals
         system_attrs={k: v for k, v in attrs.items() if not k.startswith("adnn:")},
     )
     study.add_trial(again)
-
-
-def is_retried_twice(trials: Sequence[FrozenTrial], number: int) -> bool:
-    """Return whether a retry is one too many: several workers may have found the same one dead."""
-    # That of a trial that was copied from another study may lie behind it.
-    history = trials[number].system_attrs.get("retry_history") or [number]
-    if not (before := trials[history[-1] : number]):
-        return False
-    return is_done(before[0]) or any(
-        t.system_attrs.get("retry_history") == history for t in before[1:]
-    )
 
 
 def patiently(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -238,52 +186,6 @@ def patiently(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -
             f"The storage failed ({_reason(error)}); all that it stored before is kept: mend it, "
             "then resume the study."
         ) from error
-
-
-@contextlib.contextmanager
-def kept(study: Study) -> Iterator[Callable[[], None]]:
-    """Say at the end, or by what is yielded, that a study was deleted meanwhile, or its file.
-
-    A process that has an SQLite file open writes to it for as long as it likes, but nobody can
-    read that any more.
-    """
-    storage, name, file = study._storage, study.study_name, _file_of(study._storage)
-    before = file and _identity(file)
-
-    def check() -> None:
-        if file is not None and _identity(file) != before:
-            raise StorageError(
-                f"The file {str(file)!r} of the study {name!r} was deleted or replaced while it "
-                "was in use, and its trials are gone with it; run the study again."
-            ) from None
-
-    try:
-        yield check
-    except (Exception, KeyboardInterrupt) as error:
-        check()
-        with contextlib.suppress(*_ERRORS):
-            try:
-                storage.get_study_user_attrs(study._study_id)
-            except KeyError:
-                raise StorageError(
-                    f"The study {name!r} was deleted while it was run, and its trials are gone "
-                    "with it; run it again."
-                ) from error
-        raise
-    check()
-
-
-def _file_of(storage: BaseStorage) -> Path | None:
-    url = storage_url(storage)
-    is_file_url = url is not None and make_url(url).get_backend_name() == "sqlite"
-    path = Path((make_url(url).database if url is not None and is_file_url else None) or "")
-    return path if _checks.is_file(path) else None
-
-
-def _identity(file: Path) -> tuple[int, int] | None:
-    with contextlib.suppress(FileNotFoundError):
-        return (found := file.stat()).st_dev, found.st_ino
-    return None
 
 
 def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool], url: str = "") -> _T:
@@ -320,12 +222,11 @@ def _reason(error: BaseException) -> str:
 
 def _is_fault(error: BaseException) -> bool:
     """Return whether the database failed, not the request."""
-    cause, driver_error = _causes(error)
-    # SQLite reports a corrupt file as a DatabaseError, which is the class of all others, too.
-    if type(driver_error) is sqlite3.DatabaseError:
-        return True
-    # Optuna tries a query that failed in another form, which a broken connection answers so.
-    return isinstance(cause, exc.OperationalError | exc.InterfaceError | exc.PendingRollbackError)
+    cause, _ = _causes(error)
+    # Optuna tries a query that failed in another form, which a broken connection answers by a
+    # PendingRollbackError. SQLite reports a corrupt file by the class of all errors.
+    kinds = exc.OperationalError | exc.InterfaceError | exc.PendingRollbackError
+    return isinstance(cause, kinds) or type(cause) is exc.DatabaseError
 
 
 def _passes(error: BaseException) -> bool:
@@ -337,48 +238,12 @@ def _passes(error: BaseException) -> bool:
 
 
 def _passes_at_opening(error: BaseException) -> bool:
-    said = str(_causes(error)[1])
-    passes = _PASSES_AT_OPENING.search(said) and not _REFUSED_AT_OPENING.search(said)
-    # Optuna asserts that the version was written, which may be another worker's next step.
-    return bool(passes) or isinstance(error, AssertionError)
-
-
-def _check_options(url: URL, storage: str) -> None:
-    """Refuse a file with a ? in its name, which would be another one's with options."""
-    name = storage.partition(":///")[2]
-    options = name.partition("?")[2].split("&") if "?" in name else []
-    if len(options) != len(url.query) or not (
-        "uri" in url.query or url.query.keys() <= _SQLITE_OPTIONS
-    ):
-        quoted = quote(name)
-        # Not every SQLAlchemy knows the first one.
-        spellings = (f"sqlite:///{quoted}", f"sqlite:///file:{quoted}?uri=true")
-        known = next(s for s in spellings if make_url(s).database in (name, f"file:{quoted}"))
-        raise WrongValueError(
-            f"The storage {_checks.masked(storage)!r} has a ? that begins no options of SQLite; "
-            f"of a file of this name write {_checks.masked(storage, known)!r}."
-        )
-
-
-def _check_holds_studies(url: URL, named: str) -> None:
-    """Refuse an SQLite file without studies before SQLAlchemy creates it or its tables."""
-    if is_in_memory(url):
-        raise WrongValueError(
-            f"The {named} is in memory and holds no studies; name a file, as in "
-            "'sqlite:///name.db'."
-        )
-    if "uri" in url.query:  # Its path is one of SQLite's own URIs.
-        return
-    path = Path(url.database or "")
-    if not _checks.is_file(path):
-        raise NoSuchFileError(f"There is no file {str(path)!r} for the {named}; check its path.")
-    # A file that SQLite cannot read is refused, with the reason, when it is opened.
-    with contextlib.suppress(exc.SQLAlchemyError):
-        engine = sqlalchemy.create_engine(url, poolclass=NullPool)
-        if not sqlalchemy.inspect(engine).has_table("studies"):
-            raise WrongValueError(
-                f"The file {str(path)!r} of the {named} holds no Optuna studies; check its path."
-            )
+    cause, driver_error = _causes(error)
+    # Only one of several workers that open a new database at the same moment can create its
+    # tables, and Optuna asserts that the version was written, which may be another's next step.
+    kinds = exc.OperationalError | exc.InterfaceError | exc.IntegrityError | exc.ProgrammingError
+    is_refused = _REFUSED_AT_OPENING.search(str(driver_error))
+    return isinstance(error, AssertionError) or (isinstance(cause, kinds) and not is_refused)
 
 
 def is_in_memory(url: str | URL) -> bool:

@@ -13,17 +13,10 @@ import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, GridSampler
 from optuna.storages import BaseStorage, InMemoryStorage
-from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Declaration, SearchSettings
-from adnn_optuna._checks import (
-    WrongInputError,
-    WrongValueError,
-    as_integer,
-    check_type,
-    first_line,
-)
+from adnn_optuna._checks import WrongValueError, as_integer, check_type
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine.arms import Arm, Searcher, arm_of
@@ -36,7 +29,6 @@ from adnn_optuna.networks.loading import dataset_from_config
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.offsets import space_from_config
 from adnn_optuna.samplers import DeltaStepSampler
-from adnn_optuna.samplers._owners import end_trial
 
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
@@ -70,17 +62,16 @@ class Plan:
     pruner: BasePruner | None = None
 
     def __post_init__(self) -> None:
-        arm = self.arm
         wanted = "an Optuna pruner, such as optuna.pruners.MedianPruner()"
         check_type("pruner", self.pruner, BasePruner | None, wanted)
         if self.name is not None:
             check_study_name(self.name)
-        if not callbacks_of(self.limits) and not arm.ends_by_itself:
+        if not callbacks_of(self.limits) and not self.arm.ends_by_itself:
             *names, last = (limit.reason for limit in LIMITS)
             raise WrongValueError(
                 f"The search would never end: give {', '.join(names)} or {last}."
             )
-        batch_size: object = self.batch_size
+        n_at_once, is_auto = 1, isinstance(self.batch_size, str) and self.batch_size == "auto"
         if not isinstance(self.objective, FunctionObjective):
             objective = check_objective(self.objective)
             gain = self.limits["max_gain"] or 0.0
@@ -89,13 +80,10 @@ class Plan:
                     f"max_gain is {gain:g}, but {objective.metric} is a fraction, which "
                     f"cannot gain that: for {gain:g} percentage points give {gain / 100:g}."
                 )
-            self.objective = objective = arm.objective(objective, self.limits["max_trial"])
-            if isinstance(batch_size, str) and batch_size == "auto":
-                is_batched = arm.is_batched and not objective.is_of_trial
-                batch_size = objective.trainer.n_at_once() if is_batched else 1
-        elif batch_size == "auto":
-            batch_size = 1
-        self.batch_size = as_integer("batch_size", batch_size)
+            self.objective = objective = self.arm.objective(objective, self.limits["max_trial"])
+            if is_auto and self.arm.is_batched and not objective.is_of_trial:
+                n_at_once = objective.trainer.n_at_once()
+        self.batch_size = as_integer("batch_size", n_at_once if is_auto else self.batch_size)
 
     @property
     def arm(self) -> Arm:
@@ -125,9 +113,7 @@ def check_objective(objective: object) -> InitOffsetObjective:
 def check_study_name(study_name: str) -> None:
     """Refuse a name that not every storage can hold."""
     check_type("study_name", study_name, str, "a string")
-    # Bytes from a command line that are no UTF-8 become surrogates, which no database takes.
-    is_text = not any("\ud800" <= character <= "\udfff" for character in study_name)
-    if not (study_name and is_text and len(study_name) <= _MAX_NAME_LENGTH):
+    if not 0 < len(study_name) <= _MAX_NAME_LENGTH:
         raise WrongValueError(
             f"study_name must be text of 1 to {_MAX_NAME_LENGTH} characters, but it is "
             f"{study_name[:50]!a} ({len(study_name)} characters)."
@@ -136,10 +122,9 @@ def check_study_name(study_name: str) -> None:
 
 def study_names(storage: BaseStorage) -> list[str]:
     """Return the names of the studies in a storage, of a comparison its own alone."""
-    known = dict.fromkeys(patiently(optuna.get_all_study_names, storage))
-    # The parts of one are named after it.
-    is_part = (any(n[:i] in known for i, c in enumerate(n) if c == "/") for n in known)
-    return [name for name, is_one in zip(known, is_part, strict=True) if not is_one]
+    names = patiently(optuna.get_all_study_names, storage)
+    parts = tuple(f"{name}/" for name in names)  # What the names of its parts begin with.
+    return [name for name in names if not name.startswith(parts)]
 
 
 def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
@@ -148,11 +133,11 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
     try:
         study = patiently(optuna.load_study, study_name=study_name, storage=storage)
     except KeyError:
-        names = [repr(name) for name in study_names(storage)]
-        shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+        names = [*map(repr, study_names(storage))]
+        shown = ", ".join([*names[:10], "…"] if len(names) > 10 else names) or "none"
+        where = storage_url(storage) or "the storage"
         raise WrongValueError(
-            f"There is no study {study_name!r} in {storage_url(storage) or 'the storage'}; "
-            + (f"it has {shown}." if names else "it has none.")
+            f"There is no study {study_name!r} in {where}; it has {shown}."
         ) from None
     if stored.EVALUATED in study.user_attrs:
         raise WrongValueError(
@@ -177,23 +162,15 @@ def objective_from_study(
             f"The model or training of the study {study.study_name!r} is a function of the trial, "
             "which a study does not hold: give its objective, in Python."
         )
-    try:
-        objective = InitOffsetObjective(
-            model_from_config(config["model"]),
-            dataset_from_config(config["dataset"], data_dir),
-            training=Training(**config["training"]),
-            space=space_from_config(config["space"]),
-            metric=config["metric"],
-            direction=config.get("direction"),
-            seed=config["seed"],
-        )
-    except WrongInputError:
-        raise
-    except (KeyError, TypeError) as error:
-        raise WrongValueError(
-            f"The study {study.study_name!r} has settings that this version of adnn_optuna does "
-            f"not know ({first_line(error)}); take the one that began it."
-        ) from None
+    objective = InitOffsetObjective(
+        model_from_config(config["model"]),
+        dataset_from_config(config["dataset"], data_dir),
+        training=Training(**config["training"]),
+        space=space_from_config(config["space"]),
+        metric=config["metric"],
+        direction=config.get("direction"),
+        seed=config["seed"],
+    )
     if differences := config_differences(config["model"], objective.config["model"], "model"):
         raise WrongValueError(
             f"The model of the study {study.study_name!r} cannot be rebuilt from its "
@@ -261,20 +238,10 @@ def _prepare(plan: Plan, study: optuna.Study) -> None:
     unmoved = dict(plan.objective.unmoved)
     if unmoved and not begins_there and not study.get_trials(deepcopy=False):
         study.enqueue_trial(unmoved)
-        # Others may have done so at the same moment: the first one counts.
-        trials = study.get_trials(deepcopy=False)
-        same = [t for t in trials if t.system_attrs.get("fixed_params") == unmoved]
-        for trial in same[1:]:
-            if trial.state == TrialState.WAITING:
-                end_trial(study, trial)
 
 
 def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
-    """Return what a stored comparison is declared to be; :obj:`None` if there is none.
-
-    Raises:
-        ValueError: If a study of this name is something else.
-    """
+    """Return what a stored comparison is declared to be; :obj:`None` if there is none."""
     if name not in patiently(optuna.get_all_study_names, storage):
         return None
     declaration: Declaration = load_head(storage, name).user_attrs[stored.COMPARISON]
@@ -316,12 +283,9 @@ def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
 
     if not (own := objective_of(head.study_name)):
         return ()
-    others = (
-        name for name in attrs if stored.COMPARISON in attrs[name] and name != head.study_name
-    )
-    return tuple(
-        name for name in others if (of := objective_of(name)) and not config_differences(own, of)
-    )
+    heads = (name for name in attrs if stored.COMPARISON in attrs[name])
+    others = {name: objective_of(name) for name in heads if name != head.study_name}
+    return tuple(name for name, of in others.items() if of and not config_differences(own, of))
 
 
 def study_name_of(comparison: str, label: str, seed: int) -> str:

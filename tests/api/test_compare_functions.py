@@ -392,11 +392,6 @@ def test_random_search_under_six_names(*, stop_when_decided: bool) -> None:
     assert wrong <= n * 0.05 + 2 * math.sqrt(n * 0.05 * 0.95)
 
 
-def test_a_database_of_one_thread_is_refused() -> None:
-    with pytest.raises(ValueError, match="where no thread can reach it"):
-        compare(storage=optuna.storages.RDBStorage("sqlite://"))
-
-
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

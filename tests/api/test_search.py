@@ -217,16 +217,6 @@ def test_a_search_that_has_nothing_to_do_says_so(
     assert "it had ended by these limits already" in logs.text
 
 
-def test_settings_of_another_version_are_refused(objective: InitOffsetObjective, url: str) -> None:
-    study = optuna.create_study(storage=url, study_name="newer", direction="maximize")
-    settings: Any = {"training": {"momentum": 0.9}, "space": {"width": 1}, "model": {"skip": 1}}
-    for part, of_newer in settings.items():
-        changed = {**objective.config, part: {**objective.config[part], **of_newer}}
-        study.set_user_attr("adnn:config", changed)
-        with pytest.raises(ValueError, match="'newer' has settings that this version"):
-            adnn.resume(url, "newer", sampler="greedy")
-
-
 def test_no_accuracy_can_gain_as_much(objective: InitOffsetObjective, url: str) -> None:
     for verb in (adnn.search, adnn.compare):
         with pytest.raises(

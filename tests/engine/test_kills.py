@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import random
 import signal
@@ -23,7 +22,6 @@ from optuna.trial import TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL
 from adnn_optuna.callbacks import checked_limits, is_done
-from adnn_optuna.engine import loop
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Outcome
 from adnn_optuna.engine.records import record_of
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
 
 X = FloatDistribution(-1, 1)
 WRITES = [name for name in dir(RDBStorage) if name.startswith(("create_", "set_", "record_"))]
@@ -210,23 +207,6 @@ def test_what_a_limit_cuts_off_is_done_where_the_study_goes_on() -> None:
     assert is_finished(study)
 
 
-def test_workers_that_begin_at_one_moment_enqueue_one_baseline(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    storage, enqueue = InMemoryStorage(), optuna.Study.enqueue_trial
-
-    def late(self: optuna.Study, *args: Any) -> None:
-        monkeypatch.undo()
-        loop_of(storage, "random")
-        enqueue(self, *args)
-
-    monkeypatch.setattr(optuna.Study, "enqueue_trial", late)
-    loop_of(storage, "random")
-    study = search(storage, "random", max_trial=2)
-    assert [x for x, _ in done(study)].count(0.0) == 1
-    assert is_finished(study)
-
-
 def test_a_dead_workers_enqueued_trial_is_done_whoever_finds_it() -> None:
     """Also where the sampler looks first, as after each trial of a walk."""
 
@@ -275,23 +255,6 @@ def test_a_study_is_not_exhausted_while_others_do_the_rest(
         for number in range(2):
             study.tell(number, 0.0)
         assert run._next() == ("exhausted", 0)
-
-
-def test_what_others_elsewhere_have_begun_counts_also_where_its_state_was_read_before() -> None:
-    class StateReadFirst(InMemoryStorage):
-        def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
-            trials = copy.deepcopy(super().get_all_trials(*args, **kwargs))
-            for trial in trials[:1]:
-                trial.state = TrialState.WAITING
-            return trials
-
-    sampler = optuna.samplers.RandomSampler(seed=0)
-    run, study = loop_of(StateReadFirst(), sampler, max_trial=1)
-    other = study.ask({"x": X})
-    owner = {**ownership(other), "host": "elsewhere"}
-    study._storage.set_trial_system_attr(other._trial_id, OWNER, owner)
-    with run_of_trials():
-        assert not run._ask(1)
 
 
 def test_what_was_retried_in_another_study_is_done() -> None:
@@ -451,23 +414,3 @@ def test_in_optimize_it_is_ended_where_anything_tells_of_it_and_else_shown(tmp_p
     assert all("Trials 2 and 3 are RUNNING, but nothing tells who runs each" in t for t in told)
     study.tell(2, state=TrialState.FAIL)  # As it says.
     assert "Trial 3 is RUNNING" in searches.text(record_of(study))
-
-
-@pytest.mark.slow  # It waits for heartbeats.
-def test_a_heart_that_never_beat_is_missed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Optuna misses one that stops only, and who died before the first beat never began."""
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    study = search(url, "annealing")
-    begun = study._storage.create_new_trial(study._study_id)
-    monkeypatch.setattr(loop, "_BEATS_OF_BELIEF", 0)
-    search(url, "annealing", max_trial=6)
-    assert study.trials[4].state == TrialState.RUNNING
-    with sqlite3.connect(tmp_path / "study.db") as connection:  # As if an hour had passed.
-        query = "UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 hour')"
-        connection.execute(f"{query} WHERE trial_id = {begun}")
-    connection.close()
-    search(url, "annealing", max_trial=7)
-    assert study.trials[4].state == TrialState.FAIL
-    assert sum(map(is_done, study.trials)) == 7

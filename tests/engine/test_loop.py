@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -208,24 +207,3 @@ def test_where_memory_runs_out_trials_are_trained_one_by_one(
     monkeypatch.setattr(objective.trainer, "train", train_none)
     with pytest.raises(MemoryError, match="too little memory to train even one network"):
         adnn.search(objective, "greedy", max_trial=6)
-
-
-@pytest.mark.parametrize("is_object", [True, False])
-def test_runs_that_share_a_fixed_seed_are_told_that_they_repeat_each_other(
-    is_object: bool, objective: InitOffsetObjective
-) -> None:
-    def factory(seed: int, _: int | None) -> optuna.samplers.BaseSampler:
-        return optuna.samplers.TPESampler(seed=seed)
-
-    storage = open_storage(None)
-    for max_trial in (2, 4):
-        sampler = factory(1, None) if is_object else factory
-        limits: dict[str, Any] = {"max_trial": max_trial, "storage": storage, "study_name": "s"}
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always")
-            study = adnn.search(objective, sampler, **limits).study
-    said = [str(warning.message) for warning in warned]
-    is_repeated = study.trials[2].params == study.trials[1].params
-    assert bool(said) == is_repeated == is_object
-    for message in said:
-        assert "Trial 2 of the study 's' repeats trial 1 of another run: a TPESampler" in message

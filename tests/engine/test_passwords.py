@@ -199,22 +199,6 @@ def test_braces_are_no_format(tmp_path: Path) -> None:
     assert (tmp_path / "{0}{SCHEMA_VERSION}.db").is_file()
 
 
-@pytest.mark.parametrize("name", ["a?b.db", "a?b=c.db", "a?timeout=1&b", "a?"])
-def test_a_file_whose_name_has_a_question_mark(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=r"no options of SQLite") as caught:
-        open_storage(f"sqlite:///{tmp_path}/{name}")
-    assert not [*tmp_path.iterdir()]
-    spelled = str(caught.value).split("write '")[1].removesuffix("'.")
-    open_storage(spelled)
-    assert (tmp_path / name).is_file()
-
-
-def test_what_looks_like_the_password_of_a_file_is_not_spelled_again(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no options of SQLite") as caught:
-        open_storage(f"sqlite:///{tmp_path}/a.db?password=geheim")
-    assert_no_secret(str(caught.value))
-
-
 def test_a_file_has_no_password(tmp_path: Path) -> None:
     for name in ("a:b@c.db", "study.db"):
         url = f"sqlite:///{tmp_path / name}"
