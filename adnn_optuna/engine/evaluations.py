@@ -139,7 +139,7 @@ def make_evaluations(
     with (
         until_stopped,
         progress_bar(**shown) as bar,
-        _owners.run_of_trials(),
+        _owners.run_of_trials(study),
         heartbeats(study._storage, interval, worker.begun),
         futures.ThreadPoolExecutor(n_jobs, "evaluations") as threads,
     ):

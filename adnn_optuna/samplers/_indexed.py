@@ -33,7 +33,15 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import ENDED, PROPOSAL, Proposal, StoredStep
-from adnn_optuna.samplers._owners import end_trial, is_alive, is_own, is_watched, ownership
+from adnn_optuna.samplers._owners import (
+    begin_turn,
+    end_trial,
+    end_turn,
+    is_alive,
+    is_own,
+    is_watched,
+    ownership,
+)
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, constraints_of
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
@@ -302,6 +310,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         if study._is_multi_objective():
             return  # Sampling raises: then the trial fails, instead of being left RUNNING.
         with self._memory.lock:
+            begin_turn(study)
             proposal = self._claim(study, trial)
             indices = self._memory[study]
             if indices.is_constrained and not self._has_warned_of_constraints:
@@ -375,3 +384,4 @@ class IndexedSampler(BaseSampler, abc.ABC):
             # Those who ask and tell stop by themselves, and `study.stop` raises for them.
             with contextlib.suppress(RuntimeError):
                 study.stop()
+        end_turn(study)

@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import socket
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -25,19 +26,43 @@ from adnn_optuna._attributes import CLAIM, OWNER, PROPOSAL, Owner
 # for as long as the process lives.
 _runs: set[str] = set()
 _run: ContextVar[str] = ContextVar("_run", default="")
+# In `Study.optimize`, a thread has one trial of a study at a time: the run of that, and, until
+# `after_trial`, the one around it. So the one before is over, also where Optuna let an exception
+# pass, as SystemExit.
+_turns: dict[tuple[threading.Thread, str], tuple[str, str | None]] = {}
 
 
-@contextlib.contextmanager
-def run_of_trials() -> Iterator[None]:
-    """Let the trials that this thread begins be live only within: whatever ends it, they end."""
-    token = secrets.token_hex(4)
-    _runs.add(token)
-    reset = _run.set(token)
-    try:
-        yield
-    finally:
-        _run.reset(reset)
-        _runs.discard(token)
+def begin_turn(study: Study) -> None:
+    """Let the trial that this thread began last in `Study.optimize` of a study be over."""
+    _forget_turn(study)
+    if study._thread_local.in_optimize_loop:
+        token = secrets.token_hex(4)
+        _turns[threading.current_thread(), study.study_name] = token, _run.get()
+        _run.set(token)
+    elif _run.get() not in _runs:
+        _run.set("")  # It was left behind.
+
+
+def end_turn(study: Study) -> None:
+    """Let what this thread begins next belong to what is around its trial in `Study.optimize`.
+
+    The trial itself stays live until the next one: Optuna tells it after `after_trial`.
+    """
+    key = threading.current_thread(), study.study_name
+    token, around = _turns.get(key, ("", None))
+    if around is not None:
+        _turns[key] = token, None
+        _run.set(around)
+
+
+def _forget_turn(study: Study) -> None:
+    end_turn(study)
+    _turns.pop((threading.current_thread(), study.study_name), None)
+
+
+def _is_under_way(run: str) -> bool:
+    turns = {turn for (thread, _), (turn, _) in [*_turns.items()] if thread.is_alive()}
+    return not run or run in _runs or run in turns
 
 
 def heartbeat_interval(study: Study) -> int | None:
@@ -49,6 +74,20 @@ def heartbeat_interval(study: Study) -> int | None:
 def is_watched(study: Study) -> bool:
     """Return whether the trials of the dead are ended by the run of this thread, or by Optuna."""
     return _run.get() in _runs or heartbeat_interval(study) is not None
+
+
+@contextlib.contextmanager
+def run_of_trials(study: Study) -> Iterator[None]:
+    """Let the trials that this thread begins be live only within: whatever ends it, they end."""
+    _forget_turn(study)
+    token = secrets.token_hex(4)
+    _runs.add(token)
+    reset = _run.set(token)
+    try:
+        yield
+    finally:
+        _run.reset(reset)
+        _runs.discard(token)
 
 
 def _start_time(process_id: int) -> str | None:
@@ -95,11 +134,12 @@ def _own_start_time(process_id: int) -> str:
 def ownership(trial: FrozenTrial | Trial) -> Owner:
     """Return what is to be stored of a trial that this process runs."""
     pid = os.getpid()  # A forked child is another process.
+    start = _own_start_time(pid)
     return {
         "trial": trial.number,
         "host": _host(),
         "process": pid,
-        "start": _own_start_time(pid),
+        "start": start,
         "run": _run.get(),
     }
 
@@ -137,7 +177,7 @@ def _lives(owner: Owner) -> bool | None:
     if owner["host"] != _host():
         return None
     if (owner["process"], owner["start"]) == (os.getpid(), _own_start_time(os.getpid())):
-        return not owner["run"] or owner["run"] in _runs
+        return _is_under_way(owner["run"])
     return _start_time(owner["process"]) == owner["start"]
 
 

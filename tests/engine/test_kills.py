@@ -177,7 +177,7 @@ def test_a_factory_may_wrap_a_sampler_of_ours() -> None:
         return optuna.samplers.PartialFixedSampler({"y": 0.0}, inner)
 
     run, study = loop_of(InMemoryStorage(), fixed, max_trial=6)
-    with run_of_trials():
+    with run_of_trials(study):
         for _ in range(6):
             run._round()
     assert len(dict(done(study))) == 6
@@ -198,7 +198,7 @@ def test_an_objective_stops_its_study_as_in_optimize() -> None:
 def test_what_a_limit_cuts_off_is_done_where_the_study_goes_on() -> None:
     storage = InMemoryStorage()
     run, study = loop_of(storage, "random", max_trial=2)
-    with run_of_trials():
+    with run_of_trials(study):
         assert run._next() == (None, 1)
         run._tell(run._ask(1), [Outcome("timeout")], time.monotonic())
     assert study.trials[0].state == TrialState.PRUNED
@@ -250,7 +250,7 @@ def test_a_study_is_not_exhausted_while_others_do_the_rest(
         return n_free(*args, **kwargs)
 
     monkeypatch.setattr(DeltaStepSampler, "n_free", late)
-    with run_of_trials():
+    with run_of_trials(study):
         assert run._next() == (None, 0)
         for number in range(2):
             study.tell(number, 0.0)
@@ -313,7 +313,7 @@ def test_the_last_trial_is_of_the_smallest_index(
     [other] = study.trials
     proposal = {**other.system_attrs[PROPOSAL], "index": index}
     study._storage.set_trial_system_attr(other._trial_id, PROPOSAL, proposal)
-    with run_of_trials():
+    with run_of_trials(study):
         numbers = [trial.number for trial in run._ask(1)]
     assert [index_of(study.trials[number]) for number in numbers] == kept
 

@@ -98,9 +98,9 @@ def test_owners_of_trials_without_a_proposal() -> None:
 
 def test_of_several_that_claim_a_trial_each_takes_back_its_own() -> None:
     trial = trial_of(None)
-    with run_of_trials():
+    with run_of_trials(study := optuna.create_study()):
         taken = {claim_of(trial): ownership(trial)}
-    with run_of_trials():
+    with run_of_trials(study):
         late = claim_of(trial)
         trial.system_attrs = {**taken, late: ownership(trial)}
         assert is_alive(trial) is True

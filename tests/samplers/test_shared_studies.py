@@ -31,7 +31,7 @@ from adnn_optuna.samplers import (
     RandomRestartSampler,
 )
 from adnn_optuna.samplers._indexed import Indices
-from adnn_optuna.samplers._owners import is_alive
+from adnn_optuna.samplers._owners import is_alive, run_of_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -760,6 +760,25 @@ def test_nobody_waits_for_trials_of_others(tmp_path: Any, monkeypatch: pytest.Mo
     assert index_of(trial) == 0
 
 
+def test_an_exception_that_optuna_lets_pass_holds_no_index() -> None:
+    def leave(trial: optuna.Trial) -> float:
+        suggest(trial)
+        raise SystemExit
+
+    study = optuna.create_study(sampler=greedy())
+    study.optimize(suggest, n_trials=2)
+    with pytest.raises(SystemExit):
+        study.optimize(leave, n_trials=1)
+    assert study.trials[2].state == TrialState.RUNNING
+    study.optimize(suggest, n_trials=2)
+    assert [trial.state for trial in study.trials[2:]] == [
+        TrialState.FAIL,
+        TrialState.COMPLETE,
+        TrialState.COMPLETE,
+    ]
+    assert [index_of(trial) for trial in study.trials] == [0, 1, 2, 2, 3]
+
+
 @pytest.mark.parametrize("pruner", [optuna.pruners.HyperbandPruner(), optuna.pruners.NopPruner()])
 def test_the_walk_stops_its_study_whatever_the_pruner(pruner: optuna.pruners.BasePruner) -> None:
     sampler = DeltaStepSampler(deltas=(0.1,), max_steps=4)
@@ -786,3 +805,42 @@ def test_the_users_random_numbers_are_left_alone(make_sampler: Callable[[], Base
     optuna.create_study(sampler=make_sampler()).optimize(suggest, n_trials=5, n_jobs=2)
     after = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]  # noqa: NPY002
     assert before == after
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit])
+@pytest.mark.parametrize("make_sampler", [annealing, greedy, greedy_improving, random_restart])
+def test_a_run_that_ended_leaves_nothing_held(
+    make_sampler: Callable[[], BaseSampler], error: type[BaseException], tmp_path: Any
+) -> None:
+    """As of a cell of a notebook that is run again, whose objects are new ones."""
+
+    def study() -> optuna.Study:
+        return optuna.create_study(
+            storage=f"sqlite:///{tmp_path / 'study.db'}",
+            study_name="s",
+            sampler=make_sampler(),
+            load_if_exists=True,
+        )
+
+    def objective(trial: optuna.Trial) -> float:
+        value = suggest(trial)
+        if trial.number == 2:
+            raise error
+        # Another study meanwhile does not matter.
+        inner = optuna.create_study(sampler=make_sampler())
+        inner.optimize(suggest, n_trials=1)
+        return value
+
+    with pytest.raises(error):
+        study().optimize(objective, n_trials=10)
+    with run_of_trials(study()):  # Nor does `search`, in this thread, wait for it.
+        assert is_alive(study().trials[2]) is False
+    study().optimize(objective, n_trials=3)
+    trials = study().trials
+    assert trials[2].state == TrialState.FAIL
+    assert [index_of(trial) for trial in trials] == [0, 1, 2, 2, 3, 4]
+    # Trials that are asked for are under way until they are told.
+    asked = study().ask()
+    study().optimize(objective, n_trials=1)
+    assert study().trials[asked.number].state == TrialState.RUNNING
+    study().tell(asked, 1.0)
