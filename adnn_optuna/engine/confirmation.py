@@ -32,7 +32,7 @@ from adnn_optuna.engine.evaluations import (
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, is_of_trial, store
 from adnn_optuna.engine.retraining import gains_of, is_random, retrain
-from adnn_optuna.engine.scores import as_attributes, from_attributes
+from adnn_optuna.engine.scores import from_attributes
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.training import n_cores
 
@@ -56,7 +56,7 @@ class Confirmation:
         seeds: The K fresh seeds.
         own: The scores of the winner's own network on the test examples, of shape (n,).
         scores: Those of the networks of each arm, of shape (K, n).
-        groups: What the test examples belong to, int32 of shape (n,), if to anything.
+        groups: What the test examples belong to, of shape (n,), if to anything.
     """
 
     trial: int
@@ -90,7 +90,7 @@ def confirm_winner(
     """
     best = record.best
     assert best is not None, "There is a winner, which was tested."
-    arms = _arms(record, objective)
+    arms = _arms(record, objective, best)
     if not is_random(arms[UNMOVED][0]):
         raise WrongValueError(
             "Neither the initial weights nor the order of the batches are random, so there are no "
@@ -110,18 +110,14 @@ def confirm_winner(
     record.attrs.update(patiently(lambda: record.study.user_attrs))
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "winners of a search, and unmoved networks, from fresh seeds"
-    study = patiently(
-        open_evaluations,
-        *(record.study._storage, _name(record), StudyDirection.MAXIMIZE, what),
-    )
+    beside = record.study._storage, _name(record), StudyDirection.MAXIMIZE, what
+    study, needed = patiently(open_evaluations, *beside), _evaluations(record.attrs[name])
 
     def evaluate(_: int, arm: int, seed: int) -> Measured:
         experiment, params = arms[arm]
         [run] = retrain(experiment.trainer, [experiment.replace(seed=seed).starts(params)], stop)
         # Also of one that diverged: whoever trains so gets such a network.
-        return Measured(run.score, as_attributes(stored.SCORES, run.scores))
-
-    needed = _evaluations(record.attrs[name])
+        return Measured(run.score, run.as_attributes(stored.SCORES))
 
     def trainings(made: Mapping[Evaluation, float]) -> Findings:
         found = Findings({e: made[e] for e in needed if e in made}, study.study_name)
@@ -140,6 +136,10 @@ def confirm_winner(
     )
 
 
+def _name(record: SearchRecord) -> str:
+    return f"{record.study.study_name}/confirmation"
+
+
 def _evaluations(confirmed: Confirmed) -> list[Evaluation]:
     """Return the trainings that a confirmation needs."""
     return [
@@ -156,19 +156,16 @@ def read_confirmation(record: SearchRecord) -> Confirmation | None:
     if best is None or own is None or best.number not in numbers:
         return None
     confirmed: Confirmed = winners[numbers.index(best.number)]
+    storage = record.study._storage
     try:
-        study = patiently(
-            optuna.load_study, study_name=_name(record), storage=record.study._storage
-        )
+        study = patiently(optuna.load_study, study_name=_name(record), storage=storage)
     except KeyError:  # Its worker died just then, or somebody deleted it.
         return None
     made: dict[Evaluation, np.ndarray] = {}
-    kind = own.scores.dtype.type  # Right or wrong, or of a regression numbers.
     needed = {*_evaluations(confirmed)}
     for trial in filter(is_done, patiently(study.get_trials, deepcopy=False)):
         if (evaluation := evaluation_of(trial, _NAMES)) in needed - made.keys():
-            scores = from_attributes(trial.system_attrs, stored.SCORES, len(own.scores), kind)
-            made[evaluation] = scores
+            [made[evaluation]] = from_attributes(trial.system_attrs, stored.SCORES)
     if needed - made.keys():
         return None
     return Confirmation(
@@ -195,12 +192,10 @@ def own_scores(record: SearchRecord) -> OwnScores | None:
     """Return what a search's winner comes to, as it was tested; :obj:`None` if it was not."""
     if (look := record.test_look) is None:
         return None
-    name, n = f"{stored.SCORES}/{look['trial']}", look["n_images"]
-    kind = np.float32 if "standard_error" in look else np.bool_
-    groups = None
-    if f"{stored.GROUPS}/0" in record.attrs:
-        groups = from_attributes(record.attrs, stored.GROUPS, n, np.int32)
-    return OwnScores(from_attributes(record.attrs, name, n, kind), groups)
+    [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{look['trial']}")
+    if "n_groups" not in look:
+        return OwnScores(scores, None)
+    return OwnScores(scores, *from_attributes(record.attrs, stored.GROUPS))
 
 
 def repeat_winner(
@@ -209,53 +204,37 @@ def repeat_winner(
     """Train a winner and its unmoved network from one fresh seed more: store what it gains then.
 
     That is asked of what a winner can take along to other seeds: offsets, and a learning rate.
-
-    Raises:
-        KeyboardInterrupt: If ``stop`` is set meanwhile.
     """
     best, is_known = record.best, not math.isnan(record.repeated)
     if best is None or is_known or record.is_restart or not may_repeat(record.searcher):
         return
-    winner, moved, _ = _split(objective, best)
+    winner = objective.as_trained(best)
     if not is_random(winner):
         return
     [seed] = seeds_to_confirm(experiment_of(record.attrs[stored.CONFIG]), best.params, 1)
     fresh = winner.replace(seed=seed)
-    starts = [fresh.baseline_start, fresh.start(moved)]
+    starts = [fresh.baseline_start, fresh.start(best.params)]
     gain = 0.0
     if starts[0] != starts[1]:
         [gain] = gains_of([*retrain(winner.trainer, starts, stop)])
     store(record, f"{stored.REPEATED}/{best.number}", gain)
 
 
-def _name(record: SearchRecord) -> str:
-    return f"{record.study.study_name}/confirmation"
-
-
 def _arms(
-    record: SearchRecord, objective: InitOffsetObjective
+    record: SearchRecord, objective: InitOffsetObjective, best: FrozenTrial
 ) -> dict[int, tuple[InitOffsetObjective, dict[str, Any]]]:
     """Return the experiment of each arm and its offsets; no arm is trained that is another one."""
-    best = record.best
-    assert best is not None, "There is a winner."
-    winner, offsets, hyperparameters = _split(objective, best)
+    winner, first = objective.as_trained(best), record.done_trials[0]
     arms: dict[int, tuple[InitOffsetObjective, dict[str, Any]]] = {UNMOVED: (winner, {})}
-    if winner.moves(offsets):
-        arms[MOVED] = (winner, offsets)
-    first, _, of_first = _split(objective, record.done_trials[0])
-    if of_first != hyperparameters:
-        arms[FIRST] = (first, {})
+    if winner.moves(best.params):
+        arms[MOVED] = (winner, best.params)
+    others, of_first = (
+        {k: v for k, v in trial.params.items() if k not in winner.distributions}
+        for trial in (best, first)
+    )
+    if others != of_first:
+        arms[FIRST] = (objective.as_trained(first), {})
     return arms
-
-
-def _split(
-    objective: InitOffsetObjective, trial: FrozenTrial
-) -> tuple[InitOffsetObjective, dict[str, Any], dict[str, Any]]:
-    """Return the objective of a trial, its offsets, and its parameters that are none."""
-    experiment = objective.as_trained(trial)
-    offsets = {k: v for k, v in trial.params.items() if k in experiment.distributions}
-    others = {k: v for k, v in trial.params.items() if k not in offsets}
-    return experiment, offsets, others
 
 
 def n_trainings(record: SearchRecord) -> int:
@@ -272,10 +251,7 @@ def seconds_of(record: SearchRecord, count: int) -> float:
 def is_affordable(
     record: SearchRecord, objective: InitOffsetObjective, max_time: float | None
 ) -> bool:
-    """Return whether there is a winner that can be confirmed within the cost of its search.
-
-    It is to take no more trainings than there are trials, and to fit in the search's time.
-    """
+    """Return whether a winner can be confirmed by no more trainings, and time, than its search."""
     count = n_trainings(record)
     if record.best is None or count > len(record.done_trials):
         return False
