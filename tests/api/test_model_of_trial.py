@@ -13,7 +13,6 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.networks import _program, keras_files
-from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.networks.training import Trainer
 
 DIGITS = adnn.load_dataset("digits")
@@ -214,23 +213,6 @@ def test_threads_that_make_models_of_the_trial_lose_no_trial() -> None:
     study = optuna.create_study(direction="maximize", sampler=adnn.RandomRestartSampler(seed=0))
     study.optimize(of_trial, n_trials=4, n_jobs=4)
     assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.COMPLETE] * 4
-
-
-@pytest.mark.parametrize(
-    ("name", "space"), [("weight_offset_0", None), ("restart", RESTARTS), ("offset", "shared")]
-)
-def test_a_hyperparameter_is_called_otherwise_than_an_offset(name: str, space: Any) -> None:
-    def clashing(trial: Any) -> adnn.MLP:
-        return adnn.MLP((int(4 + abs(trial.suggest_float(name, -0.1, 0.1))),))
-
-    space = adnn.OffsetSpace(scope="shared") if space == "shared" else space
-    of_trial = adnn.InitOffsetObjective(clashing, DIGITS, space=space)
-    said = f"suggests '{name}', which the space has, too, and one number would be both"
-    with pytest.raises(ValueError, match=said):
-        adnn.search(of_trial, "annealing", max_trial=2)
-    study = optuna.create_study(direction="maximize")
-    with pytest.raises(ValueError, match=said):
-        study.optimize(of_trial, n_trials=1)
 
 
 EDITS = (
