@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import os
 import threading
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+import numpy as np
 import optuna
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongValueError, check_integer, check_output_file, logger
+from adnn_optuna._checks import (
+    WrongValueError,
+    check_integer,
+    check_output_file,
+    is_integer,
+    logger,
+)
 from adnn_optuna.accountability.contract import read_contract
 from adnn_optuna.accountability.fresh import confirmation_content
-from adnn_optuna.api._predicting import Predicting
 from adnn_optuna.api._told import Told
 from adnn_optuna.api.accountability import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
@@ -31,7 +37,7 @@ from adnn_optuna.engine.confirmation import (
 )
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import Outcome
+from adnn_optuna.engine.outcomes import Outcome, best_trial
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.retraining import is_random, look_at_test_set, note_randomness
@@ -82,39 +88,81 @@ class StoredSearch(Told, SearchRecord):
         return None
 
 
+class Predicting(abc.ABC):
+    """A result that predicts as one trained network, or as the average of several."""
+
+    @abc.abstractmethod
+    def _predictor(self) -> Predictor:
+        """Return what predicts; refuse where there is nothing."""
+
+    def model(self) -> keras.Model:
+        """Return what predicts, a winner trained again, as one compiled ``keras.Model``.
+
+        It takes inputs as the dataset was made of (of a table the numbers that
+        ``dataset.preprocessing.encoded`` makes of it), which it scales itself, and ends in
+        probabilities, of a regression in numbers. Its variables have the same bits as in a
+        contract.
+
+        Raises:
+            ValueError: If there is nothing that predicts, as no training came to an end.
+        """
+        return self._predictor().model()
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Return what :meth:`model` predicts.
+
+        Args:
+            x: Inputs as the dataset was made of, also a table: n of them.
+
+        Returns:
+            The labels of the user's own, of shape (n,); of a regression numbers, (n,) or
+            (n, targets).
+
+        Raises:
+            ValueError: As of :meth:`model`, or if the inputs are not such as the dataset's.
+        """
+        return self._predictor().predict(x)
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Return how probable each class is by :meth:`model`.
+
+        Args:
+            x: As for :meth:`predict`.
+
+        Returns:
+            Probabilities of shape (n, classes), in the order of ``dataset.classes``.
+
+        Raises:
+            ValueError: If it is a regression, or as of :meth:`predict`.
+        """
+        return self._predictor().predict_proba(x)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`model` to a ``.keras`` file.
+
+        Raises:
+            ValueError: If there is no model, or the file cannot be written.
+        """
+        check_output_file("path", Path(path), ".keras")
+        self.model().save(path)
+
+
 @dataclasses.dataclass(frozen=True)
 class SearchResult(StoredSearch, Predicting):
     """What a search came to: a :class:`SearchRecord` with the study's objective."""
 
     objective: InitOffsetObjective = dataclasses.field(repr=False)
 
-    def model(self, *, trained: bool = True) -> keras.Model:
-        """Return the best trial's network, trained again, as a compiled ``keras.Model``.
-
-        It takes inputs as the dataset was made of (of a table the numbers that
-        ``dataset.preprocessing.encoded`` makes of it), which it scales itself, and ends in
-        probabilities. Its variables have the same bits as in a contract.
-
-        Args:
-            trained: Whether it is trained; else it has its initial weights, offsets included.
-
-        Raises:
-            ValueError: If no trial was completed.
-        """
-        return self._predictor(trained=trained).model()
-
     def _winner(self) -> WinnerFacts | None:
         with interruptible() as stop:
             return winner_facts(self, self.objective, stop)
 
-    def _predictor(self, *, trained: bool = True) -> Predictor:
+    def _predictor(self) -> Predictor:
         if self.best is None:
             why = why_no_winner(self)
             raise WrongValueError(f"The study {self.study.study_name!r} has no winner: {why}")
         objective = self.objective.as_trained(self.best)
         trainer, starts = objective.trainer, objective.starts(self.best.params)
-        if not trained:
-            return Predictor(trainer, lambda: [*map(trainer.initial_weights, starts)])
         return Predictor(trainer, lambda: [r.weights or [] for r in trainer.train_in_turn(starts)])
 
     @interrupted_where_called
@@ -152,9 +200,9 @@ class SearchResult(StoredSearch, Predicting):
         """
         check_integer("seeds", seeds, low=FEWEST_SEEDS)
         self.test()
+        shown = {"show_progress_bar": show_progress_bar}
         with interruptible() as stop:
-            bar = {"show_progress_bar": show_progress_bar}
-            confirm_winner(self, self.objective, int(seeds), stop=stop, **bar)
+            confirm_winner(self, self.objective, int(seeds), stop=stop, **shown)
         save_notes([self])
         return self
 
@@ -194,10 +242,9 @@ class SearchResult(StoredSearch, Predicting):
         """
         from adnn_optuna.reporting import model_cards
 
-        file = Path(path)
-        check_output_file("The model card", file)
+        check_output_file("The model card", Path(path))
         content = None if contract is None else read_contract(Path(contract))
-        file.write_text(model_cards.card(self, content), "utf-8", "backslashreplace")
+        Path(path).write_text(model_cards.card(self, content), "utf-8", "backslashreplace")
 
 
 @interrupted_where_called
@@ -262,21 +309,17 @@ def search(
     """
     check_searcher(sampler)
     check_confirm(confirm)
-    checked = checked_limits(**limits)
-    plan = studies.Plan(objective, study_name, sampler, checked, batch_size, pruner)
+    limits = checked_limits(**limits)
+    plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)
     with interruptible() as stop:
-        opened = open_storage(storage)
-        ending: Any = {"test": test, "confirm": confirm}
+        opened, ending = open_storage(storage), dict[str, Any](test=test, confirm=confirm)
         return run_search(plan, opened, stop, **ending, show_progress_bar=show_progress_bar)
 
 
-def check_confirm(confirm: object) -> None:
+def check_confirm(confirm: Any) -> None:
     """Refuse what is no number of fresh seeds by which a winner could be confirmed."""
-    if isinstance(confirm, Integral) and not isinstance(confirm, bool):
-        is_known = int(confirm) == 0 or int(confirm) >= FEWEST_SEEDS
-    else:
-        is_known = isinstance(confirm, str) and confirm == "auto"
-    if not is_known:
+    is_number = is_integer(confirm) and (confirm == 0 or confirm >= FEWEST_SEEDS)
+    if not is_number and confirm != "auto":
         raise WrongValueError(
             f"confirm must be 'auto', 0 for none, or at least {FEWEST_SEEDS}, for fewer fresh "
             f"seeds can show nothing, but it is {confirm!r:.100}."
@@ -295,12 +338,6 @@ def run_search(
     """Run a study that is planned, and return what it came to."""
     [study] = studies.open_studies([plan], storage)
     objective = studies.check_objective(plan.objective)
-    if not test and confirm not in {"auto", 0}:
-        said = (
-            "confirm=%d comes to nothing with test=False, for all that fresh seeds show is of the "
-            "test score; result.confirm() looks at it later."
-        )
-        logger.warning(said, confirm)
     try:
         with kept(study), progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
             shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
@@ -320,9 +357,8 @@ def run_search(
         if confirm == "auto":
             confirm = SEEDS if is_affordable(result, objective, plan.limits["max_time"]) else 0
         if confirm and test and result.best is not None:
-            confirm_winner(
-                result, objective, confirm, stop=stop, show_progress_bar=show_progress_bar
-            )
+            bar_of = {"show_progress_bar": show_progress_bar}
+            confirm_winner(result, objective, confirm, stop=stop, **bar_of)
     except KeyboardInterrupt:
         unowned = unowned_in_words(patiently(record_of, study))
         logger.info(f"{studies.resume_hint(study, test=test)} {unowned}".rstrip())
@@ -333,9 +369,7 @@ def run_search(
 
 def _log(trial: optuna.Trial, outcome: Outcome) -> None:
     """Log a trial that was told as Optuna does."""
-    best = patiently(record_of, trial.study).best
+    best = patiently(best_trial, trial.study)
     if outcome.value is not None and best is not None:
-        said = (
-            "Trial %d finished with value: %s and parameters: %s. Best is trial %d with value: %s."
-        )
+        said = "Trial %d finished with value: %s and parameters: %s. Best is trial %d with %s."
         logger.info(said, trial.number, outcome.value, trial.params, best.number, best.value)
