@@ -39,14 +39,13 @@ class Contract(Printed, ContractFacts):
 class Verdict(Told, VerdictFacts):
     """What :func:`verify` found.
 
-    The reasons are a sentence for each thing that differs, with its field. With ``"cannot_check"``
-    the file, the data or the model is missing, unreadable or another one, or trainings here tell
-    nothing of the gain. What follows ``not_checked`` is known where baseline and winner came out.
-
     Attributes:
-        status: The verdict.
-        reasons: Why.
-        not_checked: What no training shows, and what was not there to be checked.
+        status: ``"exact"``, ``"within_tolerance"``, ``"breached"``; or ``"cannot_check"``: the
+            file, the data or the model is missing, unreadable or another one, or trainings here
+            tell nothing of the gain.
+        reasons: A sentence for each thing that differs, with its field.
+        not_checked: What no training shows, and what was not there to be checked. What follows is
+            known where baseline and winner came out.
         gain: The winner's test gain as trained again here; the mean where it was several times.
         half_width: How far one training here is from it, at 99 %; 0 where all bits are the same.
         interval: The 95 % interval of the gain, as far as the choice of the test examples goes.
@@ -83,8 +82,6 @@ def verify(
     within what the fresh pairs allow, by Student's t at 99.99 %, and is never the result.
 
     The weights beside the contract must be the winner's. Nothing in the file is executed.
-    What no training shows (how many trials, by which sampler, how long, and whether the seed, the
-    data and the moment were chosen) is named as not checked.
 
     Example:
 
@@ -108,7 +105,8 @@ def verify(
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        The verdict. Whatever the file holds, no error is raised.
+        The verdict, which names what no training shows. Whatever the file holds, no error is
+        raised.
 
     Raises:
         TypeError: If an argument is of the wrong type.
