@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 class Contract(Printed, ContractFacts):
     """What a search promises: all that is needed to train its baseline and its winner again.
 
-    Made by :meth:`SearchResult.contract() <adnn_optuna.SearchResult.contract>`, checked by
-    :func:`verify`.
-
     Attributes:
         content: What the file holds, as JSON does; the reference says what each field is.
         weights: The winner's trained weights by their paths in the model, in the model's order.
@@ -120,9 +117,8 @@ def verify(
 class Audit(Printed, AuditFacts):
     """What is random in a model; see :func:`audit_randomness`. It prints as a table.
 
-    It has the weights of the model (``variables``, in its order), the ``layers`` with a source of
-    random numbers, and ``warnings``: a sentence on each thing that is not reproducible or not
-    independent.
+    It has the weights of the model (``variables``), the ``layers`` with a source of random
+    numbers, and ``warnings``: a sentence on each thing that is not reproducible or independent.
     """
 
     _telling = "accountability.audit"
@@ -131,9 +127,8 @@ class Audit(Printed, AuditFacts):
 def audit_randomness(model: keras.Model) -> Audit:
     """Find all that is random in a Keras model: initial values and layers.
 
-    Nothing of the model is changed, and no random number is drawn from it. It is made again from
-    its configuration, without values; only an initializer that is none of Keras's is called, with
-    two seeds if it has one, to compare what it returns.
+    Nothing of the model is changed, and no random number is drawn from it: it is made again from
+    its configuration. Only an initializer that is none of Keras's is called, to compare.
 
     Example:
 
@@ -156,13 +151,5 @@ def audit_randomness(model: keras.Model) -> Audit:
 
 
 def audit_file(path: str | os.PathLike[str]) -> Audit:
-    """Find all that is random in the model of a ``.keras`` file, see :func:`audit_randomness`.
-
-    Nothing in the file is executed. It does not know what an initializer without a seed drew.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it is not a ``.keras`` file, if Keras cannot make a model of it, or if it
-            has a layer that is not Keras's own or that runs code.
-    """
+    """Find all that is random in the model of a ``.keras`` file, of which nothing is executed."""
     return Audit(**vars(audited(model_from_file(Path(path)), is_from_file=True)))

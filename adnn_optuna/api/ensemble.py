@@ -71,13 +71,8 @@ class Ensemble(Told, Predicting, EnsembleFacts):
         both from fresh seeds, see :meth:`SearchResult.confirm <adnn_optuna.SearchResult.confirm>`.
 
         Raises:
-            ValueError: If trainings are missing, or all diverge.
+            ValueError: If all trainings diverge.
         """
-        if self.missing:
-            raise WrongValueError(
-                f"{len(self.missing)} of the {len(self.seeds)} networks of {self.study_name!r} "
-                "are not trained yet; make the same call again."
-            )
         first = self.objective.replace(seed=self.seeds[0])
         limits = checked_limits(max_trial=len(self.seeds))
         plan = studies.Plan(first, self.study_name, stored.ENSEMBLE, limits)
@@ -127,11 +122,10 @@ def ensemble(
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        What is known then.
+        What is known then; a :exc:`KeyboardInterrupt` leaves all finished trainings stored.
 
     Raises:
         ValueError: If an argument is wrong, or the study has other trainings.
-        KeyboardInterrupt: If the user interrupts; all finished trainings are stored.
     """
     trainer = studies.check_objective(objective).trainer
     n = as_integer("n", n, low=2)

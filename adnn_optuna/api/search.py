@@ -70,8 +70,7 @@ class StoredSearch(Told, SearchRecord):
         """Write a report: one HTML file, which needs no network, with claim, evidence, figures.
 
         Where the objective is known, it trains winner and unmoved network once more, to show how
-        they learned and, where the test set was looked at, of which test examples they say
-        something else.
+        they learned and, where the test set was looked at, which of its examples changed.
 
         Args:
             path: The file to write.
@@ -169,8 +168,6 @@ class SearchResult(StoredSearch, Predicting):
     def test(self) -> SearchResult:
         """Look at the test set, if it was kept closed, and return this result.
 
-        Its ``test_value``, ``test_baseline`` and what follows from them are known then.
-
         Raises:
             ValueError: If no trial was completed.
         """
@@ -186,8 +183,7 @@ class SearchResult(StoredSearch, Predicting):
 
         The winner and the unmoved network are trained from the same fresh seeds, which follow from
         the experiment and the winner's parameters. A winner is confirmed once: with other
-        ``seeds``, nothing is added to what was seen. It tells the test score, so it looks as
-        :meth:`test`.
+        ``seeds``, nothing is added to what was seen. It looks at the test set, as :meth:`test`.
 
         Args:
             seeds: With how many fresh seeds, at least 6.
@@ -196,7 +192,6 @@ class SearchResult(StoredSearch, Predicting):
         Raises:
             ValueError: If no trial was completed, nothing in the training is random, or ``seeds``
                 are too few.
-            KeyboardInterrupt: If the user interrupts; all that was trained is stored.
         """
         check_integer("seeds", seeds, low=FEWEST_SEEDS)
         self.test()
@@ -211,7 +206,7 @@ class SearchResult(StoredSearch, Predicting):
         """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
 
         It trains baseline and winner again. It holds what fresh seeds show, so it confirms the
-        winner first, see :meth:`confirm`, where that was not done and any seed changes anything.
+        winner first, see :meth:`confirm`.
 
         Raises:
             ValueError: If no trial was completed, a training diverges or comes out otherwise than
@@ -220,16 +215,16 @@ class SearchResult(StoredSearch, Predicting):
         self.test()
         if self.best is not None and is_random(self.objective.of(self.best.params)):
             self.confirm()
-        confirmation = confirmation_content(self.confirmation)
-        return Contract.from_search(self, self.objective, confirmation)
+        content = confirmation_content(self.confirmation)
+        return Contract.from_search(self, self.objective, content)
 
     def model_card(
         self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
     ) -> None:
         """Write a model card: Markdown, with the header that Hugging Face's Hub reads.
 
-        It has the test score, what is usual and what repeats, each with its interval as far as
-        that is known, see :meth:`test` and :meth:`confirm`, and how anyone can check them.
+        It has what you hold, what is usual and what repeats, each with its interval as far as that
+        is known, see :meth:`test` and :meth:`confirm`, and how anyone can check them.
 
         Args:
             path: The file to write, which the Hub wants to be ``README.md``.
@@ -238,7 +233,6 @@ class SearchResult(StoredSearch, Predicting):
         Raises:
             ValueError: If no trial was completed, the file cannot be written, or the contract
                 cannot be read or is that of another result.
-            FileNotFoundError: If the file's folder does not exist.
         """
         from adnn_optuna.reporting import model_cards
 
@@ -286,8 +280,7 @@ def search(
         storage: A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None`
             to keep the study in memory.
         study_name: The name of the study; a new one if :obj:`None`.
-        batch_size:
-            How many trials are proposed before any of them is told. ``"auto"``: 8 for
+        batch_size: How many trials are proposed before any of them is told. ``"auto"``: 8 for
             ``"greedy"``, ``"random_restart"``, ``"random"`` and ``"qmc"`` (fewer for more than 5
             million weights), 1 for all others.
         pruner: An Optuna pruner; no trial is pruned if :obj:`None`.
@@ -301,11 +294,10 @@ def search(
         **limits: Where it ends, each by the name of its callback's argument.
 
     Returns:
-        What the search came to.
+        What the search came to; a :exc:`KeyboardInterrupt` leaves all of it stored.
 
     Raises:
         ValueError: If an argument is wrong, or a study of another objective or searcher exists.
-        KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
     check_searcher(sampler)
     check_confirm(confirm)
@@ -346,10 +338,10 @@ def run_search(
             n_before = loop.n_done
             loop.run()
             if n_before and loop.n_done == n_before:
-                said = "Nothing was left to do in study %r: it had ended by %s already."
                 # Without a reason, a run that was killed came further than these limits.
-                ended = study.user_attrs.get(stored.STOP_REASON) or "these limits"
-                logger.info(said, study.study_name, ended)
+                reason = study.user_attrs.get(stored.STOP_REASON) or "these limits"
+                said = "Nothing was left to do in study %r: it had ended by %s already."
+                logger.info(said, study.study_name, reason)
             result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
             note_randomness(result, objective)
             if test:

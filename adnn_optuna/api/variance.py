@@ -86,12 +86,11 @@ def measure_variance(
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        What is known then.
+        What is known then; a :exc:`KeyboardInterrupt` leaves all finished runs stored.
 
     Raises:
         TypeError: If ``objective`` is neither, or its value is no number.
         ValueError: If an argument is wrong, nothing is random, or the study has other runs.
-        KeyboardInterrupt: If the user interrupts; all finished runs are stored.
     """
     n = as_integer("n", n, low=FEWEST)
     checked_limits(max_time=max_time)

@@ -19,16 +19,9 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Confirmed
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import MaxTimeCallback, is_done
+from adnn_optuna.engine import evaluations
 from adnn_optuna.engine.arms import may_repeat
-from adnn_optuna.engine.evaluations import (
-    Evaluation,
-    Findings,
-    Measured,
-    evaluation_of,
-    make_evaluations,
-    open_evaluations,
-    seeds_to_confirm,
-)
+from adnn_optuna.engine.evaluations import Evaluation, Findings, Measured, seeds_to_confirm
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, is_of_trial, store
 from adnn_optuna.engine.retraining import gains_of, is_random, retrain
@@ -83,10 +76,6 @@ def confirm_winner(
     """Train a search's winner, which was tested, and the unmoved network from fresh seeds.
 
     A winner is confirmed once: with the number of seeds that it was first to be confirmed with.
-
-    Raises:
-        ValueError: If nothing in the training is random.
-        KeyboardInterrupt: If ``stop`` is set meanwhile; all that was made is stored.
     """
     best = record.best
     assert best is not None, "There is a winner, which was tested."
@@ -111,7 +100,10 @@ def confirm_winner(
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "winners of a search, and unmoved networks, from fresh seeds"
     beside = record.study._storage, _name(record), StudyDirection.MAXIMIZE, what
-    study, needed = patiently(open_evaluations, *beside), _evaluations(record.attrs[name])
+    study, needed = (
+        patiently(evaluations.open_evaluations, *beside),
+        _evaluations(record.attrs[name]),
+    )
 
     def evaluate(_: int, arm: int, seed: int) -> Measured:
         experiment, params = arms[arm]
@@ -125,7 +117,7 @@ def confirm_winner(
         found.n_evaluations = len(needed)
         return found
 
-    make_evaluations(
+    evaluations.make_evaluations(
         trainings,
         study,
         _NAMES,
@@ -164,7 +156,7 @@ def read_confirmation(record: SearchRecord) -> Confirmation | None:
     made: dict[Evaluation, np.ndarray] = {}
     needed = {*_evaluations(confirmed)}
     for trial in filter(is_done, patiently(study.get_trials, deepcopy=False)):
-        if (evaluation := evaluation_of(trial, _NAMES)) in needed - made.keys():
+        if (evaluation := evaluations.evaluation_of(trial, _NAMES)) in needed - made.keys():
             [made[evaluation]] = from_attributes(trial.system_attrs, stored.SCORES)
     if needed - made.keys():
         return None
@@ -214,10 +206,8 @@ def repeat_winner(
     [seed] = seeds_to_confirm(experiment_of(record.attrs[stored.CONFIG]), best.params, 1)
     fresh = winner.replace(seed=seed)
     starts = [fresh.baseline_start, fresh.start(best.params)]
-    gain = 0.0
-    if starts[0] != starts[1]:
-        [gain] = gains_of([*retrain(winner.trainer, starts, stop)])
-    store(record, f"{stored.REPEATED}/{best.number}", gain)
+    gains = [0.0] if starts[0] == starts[1] else gains_of([*retrain(fresh.trainer, starts, stop)])
+    store(record, f"{stored.REPEATED}/{best.number}", gains[0])
 
 
 def _arms(
@@ -252,10 +242,8 @@ def is_affordable(
     record: SearchRecord, objective: InitOffsetObjective, max_time: float | None
 ) -> bool:
     """Return whether a winner can be confirmed by no more trainings, and time, than its search."""
-    count = n_trainings(record)
-    if record.best is None or count > len(record.done_trials):
-        return False
-    if not is_random(objective.of(record.best.params)):
+    best, count = record.best, n_trainings(record)
+    if best is None or count > len(record.done_trials) or not is_random(objective.of(best.params)):
         return False
     if max_time is None:
         return True

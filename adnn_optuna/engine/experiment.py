@@ -24,7 +24,6 @@ from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace, Space, Start
 from adnn_optuna.networks.training import Trainer, is_finite
 
 if TYPE_CHECKING:
-    import keras
     from optuna.distributions import BaseDistribution
 
 
@@ -45,7 +44,7 @@ class Experiment:
         *,
         training: Training | Callable[[Any], Training] | None = None,
         space: Space | None = None,
-        metric: str | keras.metrics.Metric | None = None,
+        metric: str | None = None,
         direction: Literal["minimize", "maximize"] | None = None,
         seed: int = 0,
     ) -> None:
@@ -62,13 +61,8 @@ class Experiment:
             )
         if metric is None:
             metric = "val_accuracy" if dataset.num_classes else "val_r2"
-        self._metric: Any = metric
-        if not isinstance(metric, str):
-            [self._metric] = Training().with_metric(metric).metrics
-            # Of a function, only its name is left.
-            wanted = "a Keras metric or a name; of a function, its name in metrics of the training"
-            check_type("metric", self._metric, dict, wanted)
-            metric = f"val_{self._metric['config']['name']}"
+        wanted = "a metric's name behind val_ or train_, such as 'val_auc'"
+        check_type("metric", metric, str, wanted)
         self.metric: str = metric
         self.dataset: Dataset = dataset
         self.space: Space = space
@@ -89,8 +83,6 @@ class Experiment:
 
     def _train_by(self, training: Training) -> None:
         """Make the trainer, which knows the metric."""
-        if isinstance(self._metric, dict):
-            training = training.with_metric(self._metric)
         split, _, name = self.metric.partition("_")
         is_auto = training.patience is not None and training.mode == "auto"
         if self._direction and is_auto and training.monitor == self.metric:
@@ -131,7 +123,7 @@ class Experiment:
             "dataset": self.dataset,
             "training": self._training,
             "space": self.space,
-            "metric": self._metric,
+            "metric": self.metric,
             "direction": self._direction,
             "seed": self.seed,
         }
@@ -236,8 +228,6 @@ class Experiment:
         direction = self._direction
         if direction is None:
             training = Training() if self.is_of_trial else self.training
-            if isinstance(self._metric, dict):
-                training = training.with_metric(self._metric)
             direction = "minimize" if training.is_minimized(self.metric) else "maximize"
         return StudyDirection[direction.upper()]
 

@@ -63,7 +63,7 @@ class InitOffsetObjective(Experiment):
         metric: What the search sees, of the validation or the training split: ``"val_accuracy"``
             (the default; of a regression ``"val_r2"``), ``"train_accuracy"`` (the paper's),
             ``"val_loss"``, of a regression ``"val_rmse"`` or ``"val_mae"``, or any Keras metric by
-            name, such as ``"val_auc"``. It may be such an object. Losses and errors are minimized.
+            name, such as ``"val_auc"``. Losses and errors are minimized.
         direction: ``"minimize"`` or ``"maximize"``, where the metric's name does not tell it.
         seed: The seed of the initial weights and of the order of the batches.
 

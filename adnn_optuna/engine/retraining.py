@@ -71,11 +71,8 @@ def look_at_test_set(
     elif look["n_trials"] == n_trials:
         return
     now = datetime.now(UTC).isoformat()
-    store(
-        record,
-        f"{stored.TEST}/{now}-{os.getpid()}",
-        {**look, "looked": now, "n_trials": n_trials},
-    )
+    look = {**look, "looked": now, "n_trials": n_trials}
+    store(record, f"{stored.TEST}/{now}-{os.getpid()}", look)
 
 
 def retrain_winner(
@@ -145,10 +142,7 @@ def retrain(
 
     Several in the place of one are averaged: the metrics are those of their average, without those
     that diverged, and the weights those of all others, one network's after the other's. A ``bar``
-    gets so many more to do, and counts them.
-
-    Raises:
-        KeyboardInterrupt: If ``stop`` is set meanwhile.
+    gets so many more to do, and counts them. Where ``stop`` is set, it raises KeyboardInterrupt.
     """
     groups = [[one] if isinstance(one, Start) else one for one in starts]
     runs = trainer.train_in_turn([*itertools.chain(*groups)], stop=stop)

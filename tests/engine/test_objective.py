@@ -168,7 +168,7 @@ def test_a_direction_is_given_where_a_name_tells_none(logs: pytest.LogCaptureFix
     again = objective_from_study(result.study)
     assert (again.direction, again.config) == (objective.direction, objective.config)
     assert result.contract().content["objective"]["training"]["mode"] == "min"
-    with pytest.raises(TypeError, match="its name in metrics of the training"):
+    with pytest.raises(TypeError, match="metric must be a metric's name"):
         InitOffsetObjective(MODEL, digits, metric=cost)
 
 
