@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import threading
 from collections.abc import Mapping
@@ -19,9 +20,16 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Confirmed
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.callbacks import MaxTimeCallback, is_done
-from adnn_optuna.engine import evaluations
 from adnn_optuna.engine.arms import may_repeat
-from adnn_optuna.engine.evaluations import Evaluation, Findings, Measured, seeds_to_confirm
+from adnn_optuna.engine.evaluations import (
+    Evaluation,
+    Findings,
+    Measured,
+    evaluation_of,
+    make_evaluations,
+    open_evaluations,
+    seeds_to_confirm,
+)
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, is_of_trial, store
 from adnn_optuna.engine.retraining import gains_of, is_random, retrain
@@ -99,11 +107,8 @@ def confirm_winner(
     record.attrs.update(patiently(lambda: record.study.user_attrs))
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "winners of a search, and unmoved networks, from fresh seeds"
-    beside = record.study._storage, _name(record), StudyDirection.MAXIMIZE, what
-    study, needed = (
-        patiently(evaluations.open_evaluations, *beside),
-        _evaluations(record.attrs[name]),
-    )
+    where = record.study._storage, _name(record), StudyDirection.MAXIMIZE
+    study, needed = patiently(open_evaluations, *where, what), _needed(record.attrs[name])
 
     def evaluate(_: int, arm: int, seed: int) -> Measured:
         experiment, params = arms[arm]
@@ -117,26 +122,18 @@ def confirm_winner(
         found.n_evaluations = len(needed)
         return found
 
-    evaluations.make_evaluations(
-        trainings,
-        study,
-        _NAMES,
-        evaluate,
-        stop=stop,
-        n_jobs=arms[UNMOVED][0].trainer.n_at_once(least=n_cores()),
-        show_progress_bar=show_progress_bar,
-    )
+    n_at_once = arms[UNMOVED][0].trainer.n_at_once(least=n_cores())
+    options: Any = {"n_jobs": n_at_once, "show_progress_bar": show_progress_bar}
+    make_evaluations(trainings, study, _NAMES, evaluate, stop=stop, **options)
 
 
 def _name(record: SearchRecord) -> str:
     return f"{record.study.study_name}/confirmation"
 
 
-def _evaluations(confirmed: Confirmed) -> list[Evaluation]:
+def _needed(confirmed: Confirmed) -> list[Evaluation]:
     """Return the trainings that a confirmation needs."""
-    return [
-        (confirmed["trial"], arm, seed) for seed in confirmed["seeds"] for arm in confirmed["arms"]
-    ]
+    return [*itertools.product([confirmed["trial"]], confirmed["arms"], confirmed["seeds"])]
 
 
 def read_confirmation(record: SearchRecord) -> Confirmation | None:
@@ -148,17 +145,16 @@ def read_confirmation(record: SearchRecord) -> Confirmation | None:
     if best is None or own is None or best.number not in numbers:
         return None
     confirmed: Confirmed = winners[numbers.index(best.number)]
-    storage = record.study._storage
     try:
-        study = patiently(optuna.load_study, study_name=_name(record), storage=storage)
+        where = {"study_name": _name(record), "storage": record.study._storage}
+        study = patiently(optuna.load_study, **where)
     except KeyError:  # Its worker died just then, or somebody deleted it.
         return None
-    made: dict[Evaluation, np.ndarray] = {}
-    needed = {*_evaluations(confirmed)}
+    needed, made = _needed(confirmed), dict[Evaluation, np.ndarray]()
     for trial in filter(is_done, patiently(study.get_trials, deepcopy=False)):
-        if (evaluation := evaluations.evaluation_of(trial, _NAMES)) in needed - made.keys():
+        if (evaluation := evaluation_of(trial, _NAMES)) in needed and evaluation not in made:
             [made[evaluation]] = from_attributes(trial.system_attrs, stored.SCORES)
-    if needed - made.keys():
+    if len(made) < len(needed):
         return None
     return Confirmation(
         trial=best.number,
