@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import numpy as np
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
@@ -27,7 +27,7 @@ from adnn_optuna.engine.evaluations import (
 )
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.scores import as_attributes, from_attributes
-from adnn_optuna.engine.signals import interrupted_where_called, interruptible
+from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.evidence.ensembles import EnsembleFacts
 from adnn_optuna.networks.offsets import Start
@@ -76,10 +76,7 @@ class Ensemble(Told, Predicting, EnsembleFacts):
         first = self.objective.replace(seed=self.seeds[0])
         limits = checked_limits(max_trial=len(self.seeds))
         plan = studies.Plan(first, self.study_name, stored.ENSEMBLE, limits)
-        options: Any = {"test": True, "confirm": 0, "show_progress_bar": False}
-        with interruptible() as stop:
-            result = run_search(plan, InMemoryStorage(), stop, **options)
-        return result.contract()
+        return run_search(plan, None, test=True, confirm=0, show_progress_bar=False).contract()
 
 
 @interrupted_where_called

@@ -20,7 +20,7 @@ from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import CONTROLS, SEARCHERS, Searcher, check_searcher
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.signals import interrupted_where_called, interruptible
+from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import is_comparison, records_of_comparison
 from adnn_optuna.networks.offsets import OffsetSpace
@@ -70,20 +70,18 @@ def resume(
     check_confirm(confirm)
     checked = checked_limits(**limits)
     given: Any = {name: value for name, value in checked.items() if value is not None}
-    with interruptible() as stop:
-        opened = open_storage(storage, must_exist=True)
-        study = studies.load_study(opened, study_name)
-        if not is_comparison(study):
-            sampler = _stored_searcher(study) if sampler is None else sampler
-            check_searcher(sampler)
-            if objective is None:
-                objective = studies.objective_from_study(study, data_dir)
-            all_limits: LimitValues = {**studies.last_limits(study), **given}
-            plan = studies.Plan(
-                studies.check_objective(objective), study_name, sampler, all_limits, pruner=pruner
-            )
-            ending: Any = {"test": test, "confirm": confirm}
-            return run_search(plan, opened, stop, **ending, show_progress_bar=show_progress_bar)
+    opened = open_storage(storage, must_exist=True)
+    study = studies.load_study(opened, study_name)
+    if not is_comparison(study):
+        sampler = _stored_searcher(study) if sampler is None else sampler
+        check_searcher(sampler)
+        if objective is None:
+            objective = studies.objective_from_study(study, data_dir)
+        objective = studies.check_objective(objective)
+        all_limits: LimitValues = {**studies.last_limits(study), **given}
+        plan = studies.Plan(objective, study_name, sampler, all_limits, pruner=pruner)
+        ending: Any = {"test": test, "confirm": confirm}
+        return run_search(plan, opened, **ending, show_progress_bar=show_progress_bar)
     arguments = {**_arguments(study, objective, data_dir), **given}
     if studies.is_of_function(study):
         arguments["pruner"] = pruner

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import dataclasses
 import os
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -101,9 +100,6 @@ class Predicting(abc.ABC):
         ``dataset.preprocessing.encoded`` makes of it), which it scales itself, and ends in
         probabilities, of a regression in numbers. Its variables have the same bits as in a
         contract.
-
-        Raises:
-            ValueError: If there is nothing that predicts, as no training came to an end.
         """
         return self._predictor().model()
 
@@ -118,7 +114,7 @@ class Predicting(abc.ABC):
             (n, targets).
 
         Raises:
-            ValueError: As of :meth:`model`, or if the inputs are not such as the dataset's.
+            ValueError: If the inputs are not such as the dataset's.
         """
         return self._predictor().predict(x)
 
@@ -132,23 +128,22 @@ class Predicting(abc.ABC):
             Probabilities of shape (n, classes), in the order of ``dataset.classes``.
 
         Raises:
-            ValueError: If it is a regression, or as of :meth:`predict`.
+            ValueError: If it is a regression.
         """
         return self._predictor().predict_proba(x)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write :meth:`model` to a ``.keras`` file.
-
-        Raises:
-            ValueError: If there is no model, or the file cannot be written.
-        """
+        """Write :meth:`model` to a ``.keras`` file."""
         check_output_file("path", Path(path), ".keras")
         self.model().save(path)
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchResult(StoredSearch, Predicting):
-    """What a search came to: a :class:`SearchRecord` with the study's objective."""
+    """What a search came to: a :class:`SearchRecord` with the study's objective.
+
+    Where no trial was completed, all that is of a winner raises :exc:`ValueError`.
+    """
 
     objective: InitOffsetObjective = dataclasses.field(repr=False)
 
@@ -166,11 +161,7 @@ class SearchResult(StoredSearch, Predicting):
 
     @interrupted_where_called
     def test(self) -> SearchResult:
-        """Look at the test set, if it was kept closed, and return this result.
-
-        Raises:
-            ValueError: If no trial was completed.
-        """
+        """Look at the test set, if it was kept closed, and return this result."""
         self._predictor()  # Where there is none, there is nothing to test.
         with interruptible() as stop:
             look_at_test_set(self, self.objective, stop)
@@ -190,8 +181,7 @@ class SearchResult(StoredSearch, Predicting):
             show_progress_bar: Whether to show a progress bar.
 
         Raises:
-            ValueError: If no trial was completed, nothing in the training is random, or ``seeds``
-                are too few.
+            ValueError: If nothing in the training is random, or ``seeds`` are too few.
         """
         check_integer("seeds", seeds, low=FEWEST_SEEDS)
         self.test()
@@ -209,8 +199,8 @@ class SearchResult(StoredSearch, Predicting):
         winner first, see :meth:`confirm`.
 
         Raises:
-            ValueError: If no trial was completed, a training diverges or comes out otherwise than
-                it was tested, or the winner was confirmed by fewer than 10 seeds.
+            ValueError: If a training diverges or comes out otherwise than it was tested, or the
+                winner was confirmed by fewer than 10 seeds.
         """
         self.test()
         if self.best is not None and is_random(self.objective.of(self.best.params)):
@@ -231,8 +221,7 @@ class SearchResult(StoredSearch, Predicting):
             contract: The file of the search's contract, to be named in the card.
 
         Raises:
-            ValueError: If no trial was completed, the file cannot be written, or the contract
-                cannot be read or is that of another result.
+            ValueError: If the contract cannot be read, or is that of another result.
         """
         from adnn_optuna.reporting import model_cards
 
@@ -303,9 +292,8 @@ def search(
     check_confirm(confirm)
     limits = checked_limits(**limits)
     plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)
-    with interruptible() as stop:
-        opened, ending = open_storage(storage), dict[str, Any](test=test, confirm=confirm)
-        return run_search(plan, opened, stop, **ending, show_progress_bar=show_progress_bar)
+    ending: Any = {"test": test, "confirm": confirm}
+    return run_search(plan, storage, **ending, show_progress_bar=show_progress_bar)
 
 
 def check_confirm(confirm: Any) -> None:
@@ -320,42 +308,43 @@ def check_confirm(confirm: Any) -> None:
 
 def run_search(
     plan: studies.Plan,
-    storage: BaseStorage,
-    stop: threading.Event,
+    storage: str | BaseStorage | None,
     *,
     test: bool,
     confirm: int | Literal["auto"],
     show_progress_bar: bool,
 ) -> SearchResult:
     """Run a study that is planned, and return what it came to."""
-    [study] = studies.open_studies([plan], storage)
-    objective = studies.check_objective(plan.objective)
-    try:
-        with kept(study), progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
-            shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
-            update, show_epochs = (shown.update, shown.show_epochs) if shown else (_log, None)
-            loop = Loop(plan, study, stop, update, show_epochs)
-            n_before = loop.n_done
-            loop.run()
-            if n_before and loop.n_done == n_before:
-                # Without a reason, a run that was killed came further than these limits.
-                reason = study.user_attrs.get(stored.STOP_REASON) or "these limits"
-                said = "Nothing was left to do in study %r: it had ended by %s already."
-                logger.info(said, study.study_name, reason)
-            result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
-            note_randomness(result, objective)
-            if test:
-                look_at_test_set(result, objective, stop)
-        if confirm == "auto":
-            confirm = SEEDS if is_affordable(result, objective, plan.limits["max_time"]) else 0
-        if confirm and test and result.best is not None:
-            bar_of = {"show_progress_bar": show_progress_bar}
-            confirm_winner(result, objective, confirm, stop=stop, **bar_of)
-    except KeyboardInterrupt:
-        unowned = unowned_in_words(patiently(record_of, study))
-        logger.info(f"{studies.resume_hint(study, test=test)} {unowned}".rstrip())
-        raise
-    save_notes([result])
+    with interruptible() as stop:
+        [study] = studies.open_studies([plan], open_storage(storage))
+        objective = studies.check_objective(plan.objective)
+        try:
+            bar_options: Any = {"show": show_progress_bar, "bar_format": "{desc} |{bar}|"}
+            with kept(study), progress_bar(**bar_options) as bar:
+                shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
+                update, show_epochs = (shown.update, shown.show_epochs) if shown else (_log, None)
+                loop = Loop(plan, study, stop, update, show_epochs)
+                n_before = loop.n_done
+                loop.run()
+                if n_before and loop.n_done == n_before:
+                    # Without a reason, a run that was killed came further than these limits.
+                    reason = study.user_attrs.get(stored.STOP_REASON) or "these limits"
+                    said = "Nothing was left to do in study %r: it had ended by %s already."
+                    logger.info(said, study.study_name, reason)
+                result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
+                note_randomness(result, objective)
+                if test:
+                    look_at_test_set(result, objective, stop)
+            if confirm == "auto":
+                confirm = SEEDS if is_affordable(result, objective, plan.limits["max_time"]) else 0
+            if confirm and test and result.best is not None:
+                options: Any = {"stop": stop, "show_progress_bar": show_progress_bar}
+                confirm_winner(result, objective, confirm, **options)
+        except KeyboardInterrupt:
+            unowned = unowned_in_words(patiently(record_of, study))
+            logger.info(f"{studies.resume_hint(study, test=test)} {unowned}".rstrip())
+            raise
+        save_notes([result])
     return result
 
 

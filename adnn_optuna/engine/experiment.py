@@ -59,10 +59,8 @@ class Experiment:
             raise WrongValueError(
                 f"direction is {direction!r}, but it must be 'minimize', 'maximize' or None."
             )
-        if metric is None:
-            metric = "val_accuracy" if dataset.num_classes else "val_r2"
-        wanted = "a metric's name behind val_ or train_, such as 'val_auc'"
-        check_type("metric", metric, str, wanted)
+        metric = metric or ("val_accuracy" if dataset.num_classes else "val_r2")
+        check_type("metric", metric, str, "a metric's name behind val_ or train_, as 'val_auc'")
         self.metric: str = metric
         self.dataset: Dataset = dataset
         self.space: Space = space
@@ -99,15 +97,13 @@ class Experiment:
             training = training.with_metric(name)
             self._trainer = Trainer(self._architecture, training, self.dataset)
         if self.metric not in self._trainer.metrics:
+            known = ", ".join(self._trainer.metrics)
             raise WrongValueError(
-                f"metric is {self.metric!r}, but must be one of "
-                f"{', '.join(self._trainer.metrics)}, or val_ or train_ with the name of a Keras "
-                "metric."
+                f"metric is {self.metric!r}, but must be one of {known}, or val_ or train_ with "
+                "the name of a Keras metric."
             )
         if not self._direction and any(_is_own(m, name) for m in self.training.metrics):
-            said = (
-                "Of %s, a metric of your own, direction=%r is taken; give direction if it is not."
-            )
+            said = "Of %s, a metric of your own, direction=%r is taken; if that is wrong, give it."
             say_once(said, self.metric, self.direction.name.lower())
 
     def __repr__(self) -> str:
@@ -118,15 +114,9 @@ class Experiment:
     @property
     def settings(self) -> dict[str, Any]:
         """The arguments that build the same experiment."""
-        return {
-            "model": self._model,
-            "dataset": self.dataset,
-            "training": self._training,
-            "space": self.space,
-            "metric": self.metric,
-            "direction": self._direction,
-            "seed": self.seed,
-        }
+        given: dict[str, Any] = {"model": self._model, "training": self._training}
+        given |= {"dataset": self.dataset, "space": self.space, "seed": self.seed}
+        return {**given, "metric": self.metric, "direction": self._direction}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Compiled graphs stay in their process; another one builds its own.
