@@ -59,7 +59,8 @@ class Experiment:
             raise WrongValueError(
                 f"direction is {direction!r}, but it must be 'minimize', 'maximize' or None."
             )
-        metric = metric or ("val_accuracy" if dataset.num_classes else "val_r2")
+        if metric is None:
+            metric = "val_accuracy" if dataset.num_classes else "val_r2"
         check_type("metric", metric, str, "a metric's name behind val_ or train_, as 'val_auc'")
         self.metric: str = metric
         self.dataset: Dataset = dataset

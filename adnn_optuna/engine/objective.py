@@ -37,7 +37,7 @@ class InitOffsetObjective(Experiment):
     that is the best one so far trains its own, with its hyperparameters. A pruner that the study
     was given sees the metric after each epoch, but for the
     :class:`~optuna.pruners.MedianPruner` that Optuna gives every study: give that one an argument
-    of its own, or :func:`~adnn_optuna.search` the ``pruner``.
+    of its own, such as ``MedianPruner(n_startup_trials=4)``.
 
     The same parameters give the same value, bit for bit, on the same machine. A training that
     diverges (a loss that is not finite) returns NaN, which Optuna notes as a failed trial.
@@ -146,9 +146,8 @@ class InitOffsetObjective(Experiment):
     ) -> list[Outcome]:
         """Train trials of one study side by side, and its baseline where that is missing.
 
-        Nothing is told to the study; only baseline and intermediate values are stored. The
-        ``limits`` are ``stop``, ``deadline`` and ``meanwhile`` of :meth:`Trainer.train`;
-        ``may_prune`` is whether the study's pruner is asked.
+        Only baseline and intermediate values are stored. The ``limits`` are ``stop``, ``deadline``
+        and ``meanwhile`` of :meth:`Trainer.train`.
         """
         # Each network of a function of the trial has its own graph.
         parts = [[trial] for trial in trials] if self.is_of_trial else [trials]

@@ -28,10 +28,7 @@ from adnn_optuna.networks.training import Run, Trainer, is_finite
 
 
 class Retrained(NamedTuple):
-    """What came of a training: metrics, also of the test set, and weights.
-
-    The ``scores`` are those of the test examples, see :meth:`Head.scores`.
-    """
+    """What came of a training: metrics, also of the test set, weights, each example's score."""
 
     metrics: Metrics
     weights: list[np.ndarray]
@@ -58,8 +55,7 @@ def look_at_test_set(
     """
     if record.best is None:
         return
-    n_trials = len(patiently(lambda: record.done_trials))
-    look = record.test_look
+    n_trials, look = len(patiently(lambda: record.done_trials)), record.test_look
     if look is None:
         of_winner, _, runs = retrain_winner(record, objective, stop)
         look = {**look_of(of_winner, *runs), "trial": record.best.number}
