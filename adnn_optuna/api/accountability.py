@@ -39,14 +39,12 @@ class Verdict(Told, VerdictFacts):
     Attributes:
         status: ``"exact"``, ``"within_tolerance"``, ``"breached"``; or ``"cannot_check"``: the
             file, the data or the model is missing, unreadable or another one, or trainings here
-            tell nothing of the gain.
+            tell nothing of the gain. Then nothing more is known but the reasons.
         reasons: A sentence for each thing that differs, with its field.
-        not_checked: What no training shows, and what was not there to be checked. What follows is
-            known where baseline and winner came out.
+        not_checked: What no training shows, and what was not there to be checked.
         gain: The winner's test gain as trained again here; the mean where it was several times.
         half_width: How far one training here is from it, at 99 %; 0 where all bits are the same.
         interval: The 95 % interval of the gain, as far as the choice of the test examples goes.
-        examples: What these are: ``"images"`` or ``"rows"``.
         promised: The claimed gain, its metric, and one test example's part of it.
         confirmation: What the maker says that fresh seeds show.
         fresh: What those of this verification show, where they were asked for.
@@ -69,16 +67,12 @@ def verify(
     """Check a contract: rebuild everything, train baseline and winner again, and compare.
 
     In the environment of the contract (versions, processor, threads, oneDNN) the same bits come
-    out. In another one, be it that only these tell it, both are trained eight times, from weights
-    moved in their last bits: the claimed gain must be one that such a training has, by Student's t
-    at 99 %, or by one test image; where these trainings' gains say so within no half a percentage
-    point, it cannot be checked. Nothing in the file widens that.
+    out. In another one both are trained eight times, from weights moved in their last bits: the
+    claimed gain must be one that such a training has, by Student's t at 99 %, or by one test
+    image. Nothing in the file widens that, and nothing in it is executed.
 
     So the numbers of one network are reproduced, whose seed may have been chosen: only ``fresh``
-    seeds show that its offsets gain. The mean gain that the contract says of its maker's must be
-    within what the fresh pairs allow, by Student's t at 99.99 %, and is never the result.
-
-    The weights beside the contract must be the winner's. Nothing in the file is executed.
+    seeds show that its offsets gain, and whether the maker's mean gain repeats.
 
     Example:
 
@@ -127,8 +121,7 @@ class Audit(Printed, AuditFacts):
 def audit_randomness(model: keras.Model) -> Audit:
     """Find all that is random in a Keras model: initial values and layers.
 
-    Nothing of the model is changed, and no random number is drawn from it: it is made again from
-    its configuration. Only an initializer that is none of Keras's is called, to compare.
+    Nothing of the model is changed, and no random number is drawn from it.
 
     Example:
 
