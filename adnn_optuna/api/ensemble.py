@@ -173,15 +173,15 @@ def ensemble(
         max_time=max_time,
         show_progress_bar=show_progress_bar,
     )
-    ended = [seed for (seed,), value in found.evaluations.items() if math.isfinite(value)]
+    ended = [s for s in found.seeds if math.isfinite(found.evaluations.get((s,), math.nan))]
     # What other processes or earlier calls trained.
     for trial in filter(is_done, study.get_trials(deepcopy=False)):
         [seed] = evaluation_of(trial, _NAMES)
-        if seed not in weights and f"{stored.WEIGHTS}/0" in trial.system_attrs:
+        if seed in ended and seed not in weights and f"{stored.WEIGHTS}/0" in trial.system_attrs:
             weights[seed] = from_attributes(trial.system_attrs, stored.WEIGHTS)
-    missing = [seed for seed in found.seeds if seed in ended and seed not in weights]
+    missing = [seed for seed in ended if seed not in weights]
     for seed, run in zip(missing, trainer.train_in_turn([*map(start, missing)]), strict=True):
         weights[seed] = run.weights or []
-    outputs = {s: trainer.outputs(weights[s], data.x_test) for s in found.seeds if s in ended}
+    outputs = {seed: trainer.outputs(weights[seed], data.x_test) for seed in ended}
     predicted = {seed: predictions(head, of_one) for seed, of_one in outputs.items()}
     return dataclasses.replace(found, predicted=predicted)

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 from optuna import samplers
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 
@@ -89,8 +89,8 @@ class _OnGridSampler(RandomRestartSampler):
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         index, at_random = proposal["index"], super()._propose(study, indices, proposal)
 
-        def value(name: str, distribution: BaseDistribution) -> Any:
-            if name != SHARED or index is None or not isinstance(distribution, FloatDistribution):
+        def value(name: str, distribution: Any) -> Any:
+            if name != SHARED or index is None:
                 return at_random(name, distribution)
             # At least one on each side of the unmoved network.
             values = np.linspace(distribution.low, distribution.high, max(self._n_trials, 3))

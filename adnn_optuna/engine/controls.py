@@ -10,7 +10,6 @@ from typing import Any, Self
 import optuna
 
 from adnn_optuna._attributes import Trained
-from adnn_optuna._checks import WrongValueError
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
@@ -46,11 +45,6 @@ class LongerObjective(OneTrialObjective):
     @classmethod
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the longer training for the epochs of ``n_trials`` trials of an objective."""
-        if objective.is_of_trial:
-            raise WrongValueError(
-                "The control 'longer' is one training of one network, but model or training is a "
-                "function of the trial: leave out this control."
-            )
         epochs = objective.training.epochs
         return cls.like(objective, ControlSpace("epochs", epochs, 1, epochs * n_trials))
 

@@ -197,8 +197,8 @@ class Experiment:
         """What trains the network; one that is a function of the trial has none."""
         if self.is_of_trial:
             raise WrongValueError(
-                "The model or training is a function of the trial, so it has no one "
-                "network: use objective.of(params), with the parameters of a trial."
+                "The model or training is a function of the trial, so it has no one network: use "
+                "objective.of(params), with the parameters of a trial, or leave out the control."
             )
         return self._trainer
 
