@@ -146,7 +146,7 @@ def read_confirmation(record: SearchRecord) -> Confirmation | None:
         return None
     confirmed: Confirmed = winners[numbers.index(best.number)]
     try:
-        where = {"study_name": _name(record), "storage": record.study._storage}
+        where: Any = {"study_name": _name(record), "storage": record.study._storage}
         study = patiently(optuna.load_study, **where)
     except KeyError:  # Its worker died just then, or somebody deleted it.
         return None

@@ -77,7 +77,7 @@ class Experiment:
             self._architecture = build_architecture(
                 model, dataset.x_train.shape[1:], dataset.num_classes, dataset.n_outputs
             )
-            self._train_by(self._training)
+            self._train_by(cast("Training", training))
             self._search()
 
     def _train_by(self, training: Training) -> None:
