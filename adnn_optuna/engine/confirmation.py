@@ -154,7 +154,7 @@ def read_confirmation(record: SearchRecord) -> Confirmation | None:
     for trial in filter(is_done, patiently(study.get_trials, deepcopy=False)):
         if (evaluation := evaluation_of(trial, _NAMES)) in needed and evaluation not in made:
             [made[evaluation]] = from_attributes(trial.system_attrs, stored.SCORES)
-    if len(made) < len(needed):
+    if any(evaluation not in made for evaluation in needed):
         return None
     return Confirmation(
         trial=best.number,
