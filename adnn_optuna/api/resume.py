@@ -128,7 +128,7 @@ def _arguments(
         return {**known, "objective": objective, "samplers": arms, "direction": head.direction}
     if objective is None:
         of_arms = records_of_comparison(head).values()
-        records = [record for of_arm in of_arms for record in of_arm.values()]
+        records = [r for of_arm in of_arms for r in of_arm.values() if stored.CONFIG in r.attrs]
         # First those of the space that was given: the other arms have other ones.
         records.sort(key=lambda r: r.attrs[stored.CONFIG]["space"]["type"] != OffsetSpace.__name__)
         if not records:

@@ -123,17 +123,10 @@ class InitOffsetObjective(Experiment):
 
     def as_trained(self, trial: FrozenTrial, named: str = "The study") -> Self:
         """Return the objective of a stored trial's parameters, if it is still made so of them."""
-        made, of_trial = trial.user_attrs.get(stored.MADE), f"of trial {trial.number}, "
-        try:
-            objective = self.of(trial.params)
-        except ValueError as error:
-            if made is None:
-                raise
-            # Of Optuna's, where they ask for a hyperparameter that the trial has not.
-            why = f"{of_trial}its hyperparameters: {_checks.first_line(error)}"
-            raise WrongValueError(_ANOTHER.format(named, why)) from None
+        made, objective = trial.user_attrs.get(stored.MADE), self.of(trial.params)
         if made is not None and (differences := config_differences(made, objective.made)):
-            raise WrongValueError(_ANOTHER.format(named, of_trial + in_words(differences)))
+            said = f"of trial {trial.number}, {in_words(differences)}"
+            raise WrongValueError(_ANOTHER.format(named, said))
         return objective
 
     def set_baseline(self, of: optuna.Study | optuna.Trial, metrics: Metrics) -> None:
