@@ -61,7 +61,6 @@ class Told(Printed):
         """Write a report: one HTML file, which needs no network.
 
         Raises:
-            FileNotFoundError: If the file's folder does not exist.
             ValueError: If the file cannot be written.
         """
         self._tell("page").save(path)

@@ -181,7 +181,7 @@ def own_scores(record: SearchRecord) -> OwnScores | None:
     if (look := record.test_look) is None:
         return None
     [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{look['trial']}")
-    if "n_groups" not in look:
+    if f"{stored.GROUPS}/0" not in record.attrs:
         return OwnScores(scores, None)
     return OwnScores(scores, *from_attributes(record.attrs, stored.GROUPS))
 
