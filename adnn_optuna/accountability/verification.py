@@ -26,7 +26,7 @@ from adnn_optuna.accountability.fresh import (
     not_repeated,
     said_confirmation,
 )
-from adnn_optuna.engine.ensembles import EnsembleObjective
+from adnn_optuna.engine.controls import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.retraining import Retrained, gains_of, look_of, retrain

@@ -30,8 +30,7 @@ class Printed:
     """Facts that print themselves.
 
     A module of :mod:`adnn_optuna.reporting` tells them by its functions ``text``, ``figure`` and
-    ``page``; where it tells several kinds of facts, by ``verdict_text`` and so on. It is imported
-    on use, since it loads plotly, which few calls of a verb need.
+    ``page``, or ``verdict_text`` and so on. It loads plotly, which few calls need.
     """
 
     _telling: ClassVar[str]  # The module, and after a dot the kind.
@@ -62,7 +61,6 @@ class Told(Printed):
         """Write a report: one HTML file, which needs no network.
 
         Raises:
-            FileNotFoundError: If the file's folder does not exist.
             ValueError: If the file cannot be written.
         """
         self._tell("page").save(path)

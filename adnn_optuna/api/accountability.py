@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 class Contract(Printed, ContractFacts):
     """What a search promises: all that is needed to train its baseline and its winner again.
 
-    Made by :meth:`SearchResult.contract() <adnn_optuna.SearchResult.contract>`, checked by
-    :func:`verify`.
-
     Attributes:
         content: What the file holds, as JSON does; the reference says what each field is.
         weights: The winner's trained weights by their paths in the model, in the model's order.
@@ -39,18 +36,15 @@ class Contract(Printed, ContractFacts):
 class Verdict(Told, VerdictFacts):
     """What :func:`verify` found.
 
-    The reasons are a sentence for each thing that differs, with its field. With ``"cannot_check"``
-    the file, the data or the model is missing, unreadable or another one, or trainings here tell
-    nothing of the gain. What follows ``not_checked`` is known where baseline and winner came out.
-
     Attributes:
-        status: The verdict.
-        reasons: Why.
+        status: ``"exact"``, ``"within_tolerance"``, ``"breached"``; or ``"cannot_check"``: the
+            file, the data or the model is missing, unreadable or another one, or trainings here
+            tell nothing of the gain. Then nothing more is known but the reasons.
+        reasons: A sentence for each thing that differs, with its field.
         not_checked: What no training shows, and what was not there to be checked.
         gain: The winner's test gain as trained again here; the mean where it was several times.
         half_width: How far one training here is from it, at 99 %; 0 where all bits are the same.
         interval: The 95 % interval of the gain, as far as the choice of the test examples goes.
-        examples: What these are: ``"images"`` or ``"rows"``.
         promised: The claimed gain, its metric, and one test example's part of it.
         confirmation: What the maker says that fresh seeds show.
         fresh: What those of this verification show, where they were asked for.
@@ -73,18 +67,12 @@ def verify(
     """Check a contract: rebuild everything, train baseline and winner again, and compare.
 
     In the environment of the contract (versions, processor, threads, oneDNN) the same bits come
-    out. In another one, be it that only these tell it, both are trained eight times, from weights
-    moved in their last bits: the claimed gain must be one that such a training has, by Student's t
-    at 99 %, or by one test image; where these trainings' gains say so within no half a percentage
-    point, it cannot be checked. Nothing in the file widens that.
+    out. In another one both are trained eight times, from weights moved in their last bits: the
+    claimed gain must be one that such a training has, by Student's t at 99 %, or by one test
+    image. Nothing in the file widens that, and nothing in it is executed.
 
     So the numbers of one network are reproduced, whose seed may have been chosen: only ``fresh``
-    seeds show that its offsets gain. The mean gain that the contract says of its maker's must be
-    within what the fresh pairs allow, by Student's t at 99.99 %, and is never the result.
-
-    The weights beside the contract must be the winner's. Nothing in the file is executed.
-    What no training shows (how many trials, by which sampler, how long, and whether the seed, the
-    data and the moment were chosen) is named as not checked.
+    seeds show that its offsets gain, and whether the maker's mean gain repeats.
 
     Example:
 
@@ -108,7 +96,8 @@ def verify(
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        The verdict. Whatever the file holds, no error is raised.
+        The verdict, which names what no training shows. Whatever the file holds, no error is
+        raised.
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -122,9 +111,8 @@ def verify(
 class Audit(Printed, AuditFacts):
     """What is random in a model; see :func:`audit_randomness`. It prints as a table.
 
-    It has the weights of the model (``variables``, in its order), the ``layers`` with a source of
-    random numbers, and ``warnings``: a sentence on each thing that is not reproducible or not
-    independent.
+    It has the weights of the model (``variables``), the ``layers`` with a source of random
+    numbers, and ``warnings``: a sentence on each thing that is not reproducible or independent.
     """
 
     _telling = "accountability.audit"
@@ -133,9 +121,7 @@ class Audit(Printed, AuditFacts):
 def audit_randomness(model: keras.Model) -> Audit:
     """Find all that is random in a Keras model: initial values and layers.
 
-    Nothing of the model is changed, and no random number is drawn from it. It is made again from
-    its configuration, without values; only an initializer that is none of Keras's is called, with
-    two seeds if it has one, to compare what it returns.
+    Nothing of the model is changed, and no random number is drawn from it.
 
     Example:
 
@@ -158,13 +144,5 @@ def audit_randomness(model: keras.Model) -> Audit:
 
 
 def audit_file(path: str | os.PathLike[str]) -> Audit:
-    """Find all that is random in the model of a ``.keras`` file, see :func:`audit_randomness`.
-
-    Nothing in the file is executed. It does not know what an initializer without a seed drew.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it is not a ``.keras`` file, if Keras cannot make a model of it, or if it
-            has a layer that is not Keras's own or that runs code.
-    """
+    """Find all that is random in the model of a ``.keras`` file, of which nothing is executed."""
     return Audit(**vars(audited(model_from_file(Path(path)), is_from_file=True)))

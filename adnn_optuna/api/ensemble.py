@@ -4,56 +4,59 @@ import dataclasses
 import functools
 import math
 import threading
+import time
+from typing import Any
 
-from optuna.storages import BaseStorage, InMemoryStorage
+import numpy as np
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer
-from adnn_optuna.api._predicting import Predicting
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.api.accountability import Contract
-from adnn_optuna.api.search import run_search
-from adnn_optuna.callbacks import checked_limits
+from adnn_optuna.api.search import Predicting, run_search
+from adnn_optuna.callbacks import MaxTimeCallback, checked_limits, is_done
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.ensembles import seeds_of_members
-from adnn_optuna.engine.evaluations import open_evaluations
-from adnn_optuna.engine.members import NAMES, Members
+from adnn_optuna.engine.controls import seeds_of_members
+from adnn_optuna.engine.evaluations import (
+    CutOffError,
+    Measured,
+    evaluation_of,
+    open_evaluations,
+)
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.retraining import is_random
-from adnn_optuna.engine.signals import interrupted_where_called, interruptible
+from adnn_optuna.engine.scores import as_attributes, from_attributes
+from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.evidence.ensembles import EnsembleFacts
-from adnn_optuna.networks.predictors import Predictor
-from adnn_optuna.networks.training import n_cores
+from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.predictors import Predictor, predictions
+from adnn_optuna.networks.training import is_finite, n_cores
+
+_NAMES = ("seed",)
+_MOST_BYTES = 2**25  # Larger networks are not kept, but trained again where they are needed.
 
 
 @dataclasses.dataclass
 class Ensemble(Told, Predicting, EnsembleFacts):
     """Networks that predict together, by the mean of their predictions; printed, what that gains.
 
-    Args:
-        evaluations: The test scores of the networks that were trained, by the seed.
-        study_name: The study of the trainings.
-        seeds: The seeds of the networks, which follow from the objective's.
-        head: The outputs of a network.
-        dataset: The data.
-        predicted: What each network predicts on the test set.
-        trained: The networks.
-        objective: What was trained.
-
     Attributes:
+        evaluations: The test scores of the networks that were trained, by the seed.
+        seeds: The seeds of the networks, which follow from the objective's.
+        predicted: What each network predicts on the test set.
         missing: The networks that are still to be trained; none at the end.
-        n_evaluations: How many there are to be.
+        objective: What was trained.
     """
 
     _telling = "ensembles"
 
-    trained: Members = dataclasses.field(repr=False)
+    weights: dict[int, list[np.ndarray]] = dataclasses.field(repr=False)
     objective: InitOffsetObjective = dataclasses.field(repr=False)
 
     def _predictor(self) -> Predictor:
-        weights = [self.trained.weights[seed] for seed in self.seeds if seed in self.predicted]
+        weights = [self.weights[seed] for seed in self.seeds if seed in self.predicted]
         if not weights:
             raise WrongValueError(
                 f"The ensemble {self.study_name!r} has no network that was trained to its end, so "
@@ -68,21 +71,12 @@ class Ensemble(Told, Predicting, EnsembleFacts):
         both from fresh seeds, see :meth:`SearchResult.confirm <adnn_optuna.SearchResult.confirm>`.
 
         Raises:
-            ValueError: If trainings are missing, or all diverge.
+            ValueError: If all trainings diverge.
         """
-        if self.missing:
-            raise WrongValueError(
-                f"{len(self.missing)} of the {len(self.seeds)} networks of {self.study_name!r} "
-                "are not trained yet; make the same call again."
-            )
         first = self.objective.replace(seed=self.seeds[0])
         limits = checked_limits(max_trial=len(self.seeds))
         plan = studies.Plan(first, self.study_name, stored.ENSEMBLE, limits)
-        with interruptible() as stop:
-            result = run_search(
-                plan, InMemoryStorage(), stop, test=True, confirm=0, show_progress_bar=False
-            )
-        return result.contract()
+        return run_search(plan, None, test=True, confirm=0, show_progress_bar=False).contract()
 
 
 @interrupted_where_called
@@ -125,49 +119,69 @@ def ensemble(
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        What is known then.
+        What is known then; a :exc:`KeyboardInterrupt` leaves all finished trainings stored.
 
     Raises:
-        TypeError: If the objective is none.
-        ValueError: If an argument is wrong, nothing is random, or the study has other trainings.
-        KeyboardInterrupt: If the user interrupts; all finished trainings are stored.
+        ValueError: If an argument is wrong, or the study has other trainings.
     """
     trainer = studies.check_objective(objective).trainer
-    if as_integer("n", n) < 2:
-        raise WrongValueError(
-            f"n must be at least 2, for one network is no ensemble, but it is {n}."
-        )
+    n = as_integer("n", n, low=2)
     checked_limits(max_time=max_time)
-    if not is_random(objective):
-        raise WrongValueError(
-            "Neither the initial weights nor the order of the batches are random, so all networks "
-            "would be the same."
-        )
+    data, head = trainer.dataset, trainer.architecture.head
     evaluated = {key: v for key, v in objective.config.items() if key not in ("space", "metric")}
     study = patiently(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
     stop = threading.Event()
-    members = Members(objective, study, stop, max_time)
+    weights: dict[int, list[np.ndarray]] = {}
+
+    def start(seed: int) -> Start:
+        return dataclasses.replace(objective.baseline_start, seed=seed)
+
+    def train(seed: int) -> Measured:
+        """Return the test score of a network, and its weights as they are kept."""
+        left = math.inf if max_time is None else MaxTimeCallback(max_time).seconds_left(study)
+        limits: Any = {"stop": stop, "deadline": time.monotonic() + left}
+        [run] = trainer.train_in_turn([start(seed)], **limits)
+        if run.status == "stopped":
+            raise KeyboardInterrupt
+        if run.status == "timeout":
+            raise CutOffError
+        if not is_finite(run.metrics):
+            return Measured(math.nan, {})
+        weights[seed] = trained = run.weights or []
+        score = float(trainer.evaluate(trained, data.x_test, data.y_test).mean())
+        is_kept = sum(array.nbytes for array in trained) <= _MOST_BYTES
+        return Measured(score, as_attributes(stored.WEIGHTS, *trained) if is_kept else {})
+
     # Fresh, and the same as those of the control of this seed.
     [_, first] = seeds_of_members(objective.seed, 2)
     found = found_by_evaluating(
         functools.partial(
             Ensemble,
             study_name=study_name,
-            seeds=tuple(seeds_of_members(first, int(n))),
-            head=trainer.architecture.head,
-            dataset=trainer.dataset,
+            seeds=tuple(seeds_of_members(first, n)),
+            head=head,
+            dataset=data,
             predicted={},
-            trained=members,
+            weights=weights,
             objective=objective,
         ),
         study,
-        NAMES,
-        members.train,
+        _NAMES,
+        train,
         stop=stop,
         n_jobs=trainer.n_at_once(least=n_cores()),
         max_time=max_time,
         show_progress_bar=show_progress_bar,
     )
-    values = {seed: found.evaluations.get((seed,), math.nan) for seed in found.seeds}
-    members.load([seed for seed, value in values.items() if math.isfinite(value)])
-    return dataclasses.replace(found, predicted=members.predicted)
+    ended = [s for s in found.seeds if math.isfinite(found.evaluations.get((s,), math.nan))]
+    # What other processes or earlier calls trained.
+    for trial in filter(is_done, study.get_trials(deepcopy=False)):
+        [seed] = evaluation_of(trial, _NAMES)
+        if seed in ended and seed not in weights and f"{stored.WEIGHTS}/0" in trial.system_attrs:
+            weights[seed] = from_attributes(trial.system_attrs, stored.WEIGHTS)
+    missing = [seed for seed in ended if seed not in weights]
+    for seed, run in zip(missing, trainer.train_in_turn([*map(start, missing)]), strict=True):
+        weights[seed] = run.weights or []
+    outputs = {seed: trainer.outputs(weights[seed], data.x_test) for seed in ended}
+    predicted = {seed: predictions(head, of_one) for seed, of_one in outputs.items()}
+    return dataclasses.replace(found, predicted=predicted)

@@ -20,7 +20,7 @@ from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import CONTROLS, SEARCHERS, Searcher, check_searcher
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.signals import interrupted_where_called, interruptible
+from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import is_comparison, records_of_comparison
 from adnn_optuna.networks.offsets import OffsetSpace
@@ -67,48 +67,41 @@ def resume(
         ValueError: If there is no such study, it cannot be rebuilt without help, or it is one of
             another objective or searcher than those that are given.
     """
-    studies.check_study_name(study_name)
     check_confirm(confirm)
     checked = checked_limits(**limits)
     given: Any = {name: value for name, value in checked.items() if value is not None}
-    with interruptible() as stop:
-        opened = open_storage(storage, must_exist=True)
-        study = studies.load_study(opened, study_name)
-        if not is_comparison(study):
-            sampler = _stored_searcher(study) if sampler is None else sampler
-            check_searcher(sampler)
-            if objective is None:
-                objective = studies.objective_from_study(study, data_dir)
-            objective = studies.check_objective(objective)
-            all_limits: LimitValues = {**studies.last_limits(study), **given}
-            plan = studies.Plan(objective, study_name, sampler, all_limits, pruner=pruner)
-            ending: Any = {"test": test, "confirm": confirm}
-            return run_search(plan, opened, stop, **ending, show_progress_bar=show_progress_bar)
-    of_function = {"pruner": pruner} if studies.is_of_function(study) else {}
-    is_plain = sampler is None and test and confirm == "auto"
-    if not (is_plain and (of_function or pruner is None)):
+    opened = open_storage(storage, must_exist=True)
+    study = studies.load_study(opened, study_name)
+    if not is_comparison(study):
+        sampler = _stored_searcher(study) if sampler is None else sampler
+        check_searcher(sampler)
+        if objective is None:
+            objective = studies.objective_from_study(study, data_dir)
+        objective = studies.check_objective(objective)
+        all_limits: LimitValues = {**studies.last_limits(study), **given}
+        plan = studies.Plan(objective, study_name, sampler, all_limits, pruner=pruner)
+        ending: Any = {"test": test, "confirm": confirm}
+        return run_search(plan, opened, **ending, show_progress_bar=show_progress_bar)
+    arguments = {**_arguments(study, objective, data_dir), **given}
+    if studies.is_of_function(study):
+        arguments["pruner"] = pruner
+    if sampler or not test or confirm != "auto" or (pruner and "pruner" not in arguments):
         raise WrongValueError(
             f"{study_name!r} is a comparison: leave out sampler, pruner, test and confirm, which "
             "are those of a search."
         )
-    arguments = {**_arguments(study, objective, data_dir), **of_function, **given}
     where: Any = {"storage": opened, "study_name": study_name}
     return compare(**arguments, **where, show_progress_bar=show_progress_bar)
 
 
 def _stored_searcher(study: optuna.Study) -> str:
-    settings = study.user_attrs.get(stored.SEARCH, {})
-    searcher: str | None = settings.get("sampler")
-    is_of_comparison = "confirm" in settings or searcher in (*CONTROLS, stored.OBJECTIVE)
-    if searcher in SEARCHERS and not is_of_comparison:
+    searcher: str | None = study.user_attrs.get(stored.SEARCH, {}).get("sampler")
+    if searcher in SEARCHERS:
         return searcher
+    said = f"was searched by {searcher}, which is not stored: give it to adnn_optuna.resume"
     if searcher is None:
         said = "was not begun by search, so it does not know its searcher: give adnn_optuna.resume"
         said += f" one of {', '.join(SEARCHERS)} or an Optuna sampler as sampler"
-    elif is_of_comparison:
-        said = "is a run that is not searched alone: go on with its comparison, by compare"
-    else:
-        said = f"was searched by {searcher}, which is not stored: give it to adnn_optuna.resume"
     raise WrongValueError(f"The study {study.study_name!r} {said}.")
 
 
@@ -119,34 +112,31 @@ def _arguments(
 ) -> dict[str, Any]:
     """Return what a comparison was called with, as its head tells."""
     declaration: Declaration = head.user_attrs[stored.COMPARISON]
-    arms = declaration["arms"]
-    if unknown := [label for label, name in arms.items() if name not in (*SEARCHERS, *CONTROLS)]:
+    arms, name = declaration["arms"], f"The comparison {head.study_name!r}"
+    if unknown := [label for label, arm in arms.items() if arm not in (*SEARCHERS, *CONTROLS)]:
         raise WrongValueError(
-            f"The comparison {head.study_name!r} does not store {', '.join(unknown)}: go on with "
-            "it by compare, with the same arguments."
+            f"{name} does not store {', '.join(unknown)}: go on with it by compare, with the same "
+            "arguments."
         )
     known = {**declaration["arguments"], "seeds": declaration["seeds"]}
     if studies.is_of_function(head):
         if objective is None:
             raise WrongValueError(
-                f"The comparison {head.study_name!r} is of a function, which is not stored: go on "
-                "with it by compare, or give it as objective."
+                f"{name} is of a function, which is not stored: go on with it by compare, or give "
+                "it as objective."
             )
         return {**known, "objective": objective, "samplers": arms, "direction": head.direction}
     if objective is None:
-        records = [r for of_arm in records_of_comparison(head).values() for r in of_arm.values()]
+        of_arms = records_of_comparison(head).values()
+        records = [r for of_arm in of_arms for r in of_arm.values() if stored.CONFIG in r.attrs]
+        # First those of the space that was given: the other arms have other ones.
+        records.sort(key=lambda r: r.attrs[stored.CONFIG]["space"]["type"] != OffsetSpace.__name__)
         if not records:
-            raise WrongValueError(
-                f"The comparison {head.study_name!r} has no runs, which would tell its objective: "
-                "go on with it by compare, with the same arguments."
-            )
-        # The other arms have other spaces.
-        types = [r.attrs.get(stored.CONFIG, {}).get("space", {}).get("type") for r in records]
-        first = types.index(OffsetSpace.__name__) if OffsetSpace.__name__ in types else 0
-        objective = studies.objective_from_study(records[first].study, data_dir)
+            raise WrongValueError(f"{name} has no runs, so go on with it by compare.")
+        objective = studies.objective_from_study(records[0].study, data_dir)
     return {
         **known,
         "objective": objective,
-        "samplers": {label: name for label, name in arms.items() if name in SEARCHERS},
-        "controls": {label: name for label, name in arms.items() if name in CONTROLS},
+        "samplers": {label: arm for label, arm in arms.items() if arm in SEARCHERS},
+        "controls": {label: arm for label, arm in arms.items() if arm in CONTROLS},
     }

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import os
-import threading
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+import numpy as np
 import optuna
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import WrongValueError, check_integer, check_output_file, logger
+from adnn_optuna._checks import (
+    WrongValueError,
+    check_integer,
+    check_output_file,
+    is_integer,
+    logger,
+)
 from adnn_optuna.accountability.contract import read_contract
 from adnn_optuna.accountability.fresh import confirmation_content
-from adnn_optuna.api._predicting import Predicting
 from adnn_optuna.api._told import Told
 from adnn_optuna.api.accountability import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
@@ -31,7 +36,7 @@ from adnn_optuna.engine.confirmation import (
 )
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import Outcome
+from adnn_optuna.engine.outcomes import Outcome, best_trial
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.retraining import is_random, look_at_test_set, note_randomness
@@ -64,8 +69,7 @@ class StoredSearch(Told, SearchRecord):
         """Write a report: one HTML file, which needs no network, with claim, evidence, figures.
 
         Where the objective is known, it trains winner and unmoved network once more, to show how
-        they learned and, where the test set was looked at, of which test examples they say
-        something else.
+        they learned and, where the test set was looked at, which of its examples changed.
 
         Args:
             path: The file to write.
@@ -82,50 +86,82 @@ class StoredSearch(Told, SearchRecord):
         return None
 
 
-@dataclasses.dataclass(frozen=True)
-class SearchResult(StoredSearch, Predicting):
-    """What a search came to: a :class:`SearchRecord` with the study's objective."""
+class Predicting(abc.ABC):
+    """A result that predicts as one trained network, or as the average of several."""
 
-    objective: InitOffsetObjective = dataclasses.field(repr=False)
+    @abc.abstractmethod
+    def _predictor(self) -> Predictor:
+        """Return what predicts; refuse where there is nothing."""
 
-    def model(self, *, trained: bool = True) -> keras.Model:
-        """Return the best trial's network, trained again, as a compiled ``keras.Model``.
+    def model(self) -> keras.Model:
+        """Return what predicts, a winner trained again, as one compiled ``keras.Model``.
 
         It takes inputs as the dataset was made of (of a table the numbers that
         ``dataset.preprocessing.encoded`` makes of it), which it scales itself, and ends in
-        probabilities. Its variables have the same bits as in a contract.
+        probabilities, of a regression in numbers. Its variables have the same bits as in a
+        contract.
+        """
+        return self._predictor().model()
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Return what :meth:`model` predicts.
 
         Args:
-            trained: Whether it is trained; else it has its initial weights, offsets included.
+            x: Inputs as the dataset was made of, also a table: n of them.
+
+        Returns:
+            The labels of the user's own, of shape (n,); of a regression numbers, (n,) or
+            (n, targets).
 
         Raises:
-            ValueError: If no trial was completed.
+            ValueError: If the inputs are not such as the dataset's.
         """
-        return self._predictor(trained=trained).model()
+        return self._predictor().predict(x)
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Return how probable each class is by :meth:`model`.
+
+        Args:
+            x: As for :meth:`predict`.
+
+        Returns:
+            Probabilities of shape (n, classes), in the order of ``dataset.classes``.
+
+        Raises:
+            ValueError: If it is a regression.
+        """
+        return self._predictor().predict_proba(x)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`model` to a ``.keras`` file."""
+        check_output_file("path", Path(path), ".keras")
+        self.model().save(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult(StoredSearch, Predicting):
+    """What a search came to: a :class:`SearchRecord` with the study's objective.
+
+    Where no trial was completed, all that is of a winner raises :exc:`ValueError`.
+    """
+
+    objective: InitOffsetObjective = dataclasses.field(repr=False)
 
     def _winner(self) -> WinnerFacts | None:
         with interruptible() as stop:
             return winner_facts(self, self.objective, stop)
 
-    def _predictor(self, *, trained: bool = True) -> Predictor:
+    def _predictor(self) -> Predictor:
         if self.best is None:
             why = why_no_winner(self)
             raise WrongValueError(f"The study {self.study.study_name!r} has no winner: {why}")
         objective = self.objective.as_trained(self.best)
         trainer, starts = objective.trainer, objective.starts(self.best.params)
-        if not trained:
-            return Predictor(trainer, lambda: [*map(trainer.initial_weights, starts)])
         return Predictor(trainer, lambda: [r.weights or [] for r in trainer.train_in_turn(starts)])
 
     @interrupted_where_called
     def test(self) -> SearchResult:
-        """Look at the test set, if it was kept closed, and return this result.
-
-        Its ``test_value``, ``test_baseline`` and what follows from them are known then.
-
-        Raises:
-            ValueError: If no trial was completed.
-        """
+        """Look at the test set, if it was kept closed, and return this result."""
         self._predictor()  # Where there is none, there is nothing to test.
         with interruptible() as stop:
             look_at_test_set(self, self.objective, stop)
@@ -138,23 +174,20 @@ class SearchResult(StoredSearch, Predicting):
 
         The winner and the unmoved network are trained from the same fresh seeds, which follow from
         the experiment and the winner's parameters. A winner is confirmed once: with other
-        ``seeds``, nothing is added to what was seen. It tells the test score, so it looks as
-        :meth:`test`.
+        ``seeds``, nothing is added to what was seen. It looks at the test set, as :meth:`test`.
 
         Args:
             seeds: With how many fresh seeds, at least 6.
             show_progress_bar: Whether to show a progress bar.
 
         Raises:
-            ValueError: If no trial was completed, nothing in the training is random, or ``seeds``
-                are too few.
-            KeyboardInterrupt: If the user interrupts; all that was trained is stored.
+            ValueError: If nothing in the training is random, or ``seeds`` are too few.
         """
         check_integer("seeds", seeds, low=FEWEST_SEEDS)
         self.test()
+        shown = {"show_progress_bar": show_progress_bar}
         with interruptible() as stop:
-            bar = {"show_progress_bar": show_progress_bar}
-            confirm_winner(self, self.objective, int(seeds), stop=stop, **bar)
+            confirm_winner(self, self.objective, int(seeds), stop=stop, **shown)
         save_notes([self])
         return self
 
@@ -163,41 +196,38 @@ class SearchResult(StoredSearch, Predicting):
         """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
 
         It trains baseline and winner again. It holds what fresh seeds show, so it confirms the
-        winner first, see :meth:`confirm`, where that was not done and any seed changes anything.
+        winner first, see :meth:`confirm`.
 
         Raises:
-            ValueError: If no trial was completed, a training diverges or comes out otherwise than
-                it was tested, or the winner was confirmed by fewer than 10 seeds.
+            ValueError: If a training diverges or comes out otherwise than it was tested, or the
+                winner was confirmed by fewer than 10 seeds.
         """
         self.test()
         if self.best is not None and is_random(self.objective.of(self.best.params)):
             self.confirm()
-        confirmation = confirmation_content(self.confirmation)
-        return Contract.from_search(self, self.objective, confirmation)
+        content = confirmation_content(self.confirmation)
+        return Contract.from_search(self, self.objective, content)
 
     def model_card(
         self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
     ) -> None:
         """Write a model card: Markdown, with the header that Hugging Face's Hub reads.
 
-        It has the test score, what is usual and what repeats, each with its interval as far as
-        that is known, see :meth:`test` and :meth:`confirm`, and how anyone can check them.
+        It has what you hold, what is usual and what repeats, each with its interval as far as that
+        is known, see :meth:`test` and :meth:`confirm`, and how anyone can check them.
 
         Args:
             path: The file to write, which the Hub wants to be ``README.md``.
             contract: The file of the search's contract, to be named in the card.
 
         Raises:
-            ValueError: If no trial was completed, the file cannot be written, or the contract
-                cannot be read or is that of another result.
-            FileNotFoundError: If the file's folder does not exist.
+            ValueError: If the contract cannot be read, or is that of another result.
         """
         from adnn_optuna.reporting import model_cards
 
-        file = Path(path)
-        check_output_file("The model card", file)
+        check_output_file("The model card", Path(path))
         content = None if contract is None else read_contract(Path(contract))
-        file.write_text(model_cards.card(self, content), "utf-8", "backslashreplace")
+        Path(path).write_text(model_cards.card(self, content), "utf-8", "backslashreplace")
 
 
 @interrupted_where_called
@@ -239,8 +269,7 @@ def search(
         storage: A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None`
             to keep the study in memory.
         study_name: The name of the study; a new one if :obj:`None`.
-        batch_size:
-            How many trials are proposed before any of them is told. ``"auto"``: 8 for
+        batch_size: How many trials are proposed before any of them is told. ``"auto"``: 8 for
             ``"greedy"``, ``"random_restart"``, ``"random"`` and ``"qmc"`` (fewer for more than 5
             million weights), 1 for all others.
         pruner: An Optuna pruner; no trial is pruned if :obj:`None`.
@@ -254,29 +283,23 @@ def search(
         **limits: Where it ends, each by the name of its callback's argument.
 
     Returns:
-        What the search came to.
+        What the search came to; a :exc:`KeyboardInterrupt` leaves all of it stored.
 
     Raises:
         ValueError: If an argument is wrong, or a study of another objective or searcher exists.
-        KeyboardInterrupt: If the user interrupts; all that was computed is stored.
     """
     check_searcher(sampler)
     check_confirm(confirm)
-    checked = checked_limits(**limits)
-    plan = studies.Plan(objective, study_name, sampler, checked, batch_size, pruner)
-    with interruptible() as stop:
-        opened = open_storage(storage)
-        ending: Any = {"test": test, "confirm": confirm}
-        return run_search(plan, opened, stop, **ending, show_progress_bar=show_progress_bar)
+    limits = checked_limits(**limits)
+    plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)
+    ending: Any = {"test": test, "confirm": confirm}
+    return run_search(plan, storage, **ending, show_progress_bar=show_progress_bar)
 
 
-def check_confirm(confirm: object) -> None:
+def check_confirm(confirm: Any) -> None:
     """Refuse what is no number of fresh seeds by which a winner could be confirmed."""
-    if isinstance(confirm, Integral) and not isinstance(confirm, bool):
-        is_known = int(confirm) == 0 or int(confirm) >= FEWEST_SEEDS
-    else:
-        is_known = isinstance(confirm, str) and confirm == "auto"
-    if not is_known:
+    is_number = is_integer(confirm) and (confirm == 0 or confirm >= FEWEST_SEEDS)
+    if not is_number and confirm != "auto":
         raise WrongValueError(
             f"confirm must be 'auto', 0 for none, or at least {FEWEST_SEEDS}, for fewer fresh "
             f"seeds can show nothing, but it is {confirm!r:.100}."
@@ -285,57 +308,49 @@ def check_confirm(confirm: object) -> None:
 
 def run_search(
     plan: studies.Plan,
-    storage: BaseStorage,
-    stop: threading.Event,
+    storage: str | BaseStorage | None,
     *,
     test: bool,
     confirm: int | Literal["auto"],
     show_progress_bar: bool,
 ) -> SearchResult:
     """Run a study that is planned, and return what it came to."""
-    [study] = studies.open_studies([plan], storage)
-    objective = studies.check_objective(plan.objective)
-    if not test and confirm not in {"auto", 0}:
-        said = (
-            "confirm=%d comes to nothing with test=False, for all that fresh seeds show is of the "
-            "test score; result.confirm() looks at it later."
-        )
-        logger.warning(said, confirm)
-    try:
-        with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
-            shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
-            update, show_epochs = (shown.update, shown.show_epochs) if shown else (_log, None)
-            loop = Loop(plan, study, stop, update, show_epochs)
-            n_before = loop.n_done
-            loop.run()
-            if n_before and loop.n_done == n_before:
-                said = "Nothing was left to do in study %r: it had ended by %s already."
-                # Without a reason, a run that was killed came further than these limits.
-                ended = study.user_attrs.get(stored.STOP_REASON) or "these limits"
-                logger.info(said, study.study_name, ended)
-            result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
-            note_randomness(result, objective)
-            if test:
-                look_at_test_set(result, objective, stop)
-        if confirm == "auto":
-            confirm = SEEDS if is_affordable(result, objective, plan.limits["max_time"]) else 0
-        if confirm and test and result.best is not None:
-            confirm_winner(
-                result, objective, confirm, stop=stop, show_progress_bar=show_progress_bar
-            )
-    except KeyboardInterrupt:
-        unowned = unowned_in_words(patiently(record_of, study))
-        logger.info(f"{studies.resume_hint(study, test=test)} {unowned}".rstrip())
-        raise
-    save_notes([result])
+    with interruptible() as stop:
+        [study] = studies.open_studies([plan], open_storage(storage))
+        objective = studies.check_objective(plan.objective)
+        try:
+            bar_options: Any = {"show": show_progress_bar, "bar_format": "{desc} |{bar}|"}
+            with progress_bar(**bar_options) as bar:
+                shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
+                update, show_epochs = (shown.update, shown.show_epochs) if shown else (_log, None)
+                loop = Loop(plan, study, stop, update, show_epochs)
+                n_before = loop.n_done
+                loop.run()
+                if n_before and loop.n_done == n_before:
+                    # Without a reason, a run that was killed came further than these limits.
+                    reason = study.user_attrs.get(stored.STOP_REASON) or "these limits"
+                    said = "Nothing was left to do in study %r: it had ended by %s already."
+                    logger.info(said, study.study_name, reason)
+                result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
+                note_randomness(result, objective)
+                if test:
+                    look_at_test_set(result, objective, stop)
+            if confirm == "auto":
+                confirm = SEEDS if is_affordable(result, objective, plan.limits["max_time"]) else 0
+            if confirm and test and result.best is not None:
+                options: Any = {"stop": stop, "show_progress_bar": show_progress_bar}
+                confirm_winner(result, objective, confirm, **options)
+        except KeyboardInterrupt:
+            unowned = unowned_in_words(patiently(record_of, study))
+            logger.info(f"{studies.resume_hint(study, test=test)} {unowned}".rstrip())
+            raise
+        save_notes([result])
     return result
 
 
 def _log(trial: optuna.Trial, outcome: Outcome) -> None:
     """Log a trial that was told as Optuna does."""
-    best = patiently(record_of, trial.study).best
+    best = patiently(best_trial, trial.study)
     if outcome.value is not None and best is not None:
-        said = (
-            "Trial %d finished with value: %s and parameters: %s. Best is trial %d with value: %s."
-        )
+        said = "Trial %d finished with value: %s and parameters: %s. Best is trial %d with %s."
         logger.info(said, trial.number, outcome.value, trial.params, best.number, best.value)

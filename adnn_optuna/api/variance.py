@@ -8,7 +8,7 @@ from typing import Any
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer
+from adnn_optuna._checks import WrongValueError, as_integer
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import open_evaluations
@@ -24,16 +24,10 @@ from adnn_optuna.networks.training import n_cores
 class Variance(Told, VarianceFacts):
     """How far a value varies from run to run; printed, it is a sentence and a table.
 
-    Args:
-        evaluations: The values of the runs that were made, by the seed of each source.
-        study_name: The study of the runs; from its name follow the seeds.
-        value_name: What varies, such as ``"val_accuracy"``.
-        sources: The sources of randomness.
-        n: In how many runs all of them are drawn afresh.
-        seed: The seed in use, whose luck is told; it is none of the n. :obj:`None` without any.
-        maximize: Whether higher values are better.
-
     Attributes:
+        evaluations: The values of the runs that were made, by the seed of each source.
+        n: In how many runs all sources are drawn afresh.
+        seed: The seed in use, whose luck is told; it is none of the n. :obj:`None` without any.
         values: The values of the runs with all sources drawn afresh, a float array of shape (n,).
         mean: Their mean.
         differences: For each source, by how much redrawing it alone changed the value of a run.
@@ -44,7 +38,6 @@ class Variance(Told, VarianceFacts):
         own_value: What the seed in use came to; NaN without one.
         own_luck: By how many standard deviations that is better than the mean.
         missing: The evaluations to be made next; none at the end.
-        n_evaluations: How many evaluations it takes in all.
     """
 
     _telling = "variances"
@@ -93,39 +86,29 @@ def measure_variance(
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        What is known then.
+        What is known then; a :exc:`KeyboardInterrupt` leaves all finished runs stored.
 
     Raises:
         TypeError: If ``objective`` is neither, or its value is no number.
         ValueError: If an argument is wrong, nothing is random, or the study has other runs.
-        KeyboardInterrupt: If the user interrupts; all finished runs are stored.
     """
-    if as_integer("n", n) < FEWEST:
-        raise WrongValueError(
-            f"n must be at least {FEWEST}, for fewer runs say nothing of a spread, but it is {n}."
-        )
+    n = as_integer("n", n, low=FEWEST)
     checked_limits(max_time=max_time)
-    stop: threading.Event | None = threading.Event()
+    stop: threading.Event | None = None
     if isinstance(objective, InitOffsetObjective):
-        redrawing, names = Redrawing(objective.dataset), random_sources(objective.trainer)
-        if not names:
-            raise WrongValueError("Nothing in the objective's training is random: it cannot vary.")
-        evaluated, direction = objective.config, objective.direction
-        settings: dict[str, Any] = {"value_name": objective.metric, "seed": objective.seed}
+        of_network, redrawing, stop = objective, Redrawing(objective.dataset), threading.Event()
+        names = random_sources(of_network.trainer)
+        evaluated, direction = of_network.config, of_network.direction
+        settings: dict[str, Any] = {"value_name": of_network.metric, "seed": of_network.seed}
         n_jobs = n_cores() if n_jobs is None else n_jobs
 
         def evaluate(*seeds: int) -> float:
             given = {k: s for k, s in zip(names, seeds, strict=True) if s != AS_GIVEN}
-            run = redrawing.train(objective.trainer, objective.seed, stop=stop, **given)
-            return objective.value(run.metrics)
+            run = redrawing.train(of_network.trainer, of_network.seed, stop=stop, **given)
+            return of_network.value(run.metrics)
 
-    elif callable(objective):
-        function, names, stop = objective, seeds_of(objective), None
-        if not names:
-            raise WrongValueError(
-                "objective takes no seed: give a function whose parameters are the seeds of its "
-                "sources of randomness, such as f(split, initialisation)."
-            )
+    else:
+        function, names = objective, seeds_of(objective)
         evaluated, direction = {"sources": [*names]}, StudyDirection.MAXIMIZE
         settings = {"value_name": "value", "seed": None}
         n_jobs = 1 if n_jobs is None else n_jobs
@@ -133,12 +116,12 @@ def measure_variance(
         def evaluate(*seeds: int) -> float:
             return function(**dict(zip(names, seeds, strict=True)))
 
-    else:
-        raise WrongTypeError(
-            "objective must be an InitOffsetObjective or a function of seeds, but it is a "
-            f"{type(objective).__name__}."
+    if not names:
+        raise WrongValueError(
+            "Nothing in the objective's training is random, or it takes no seed: give a function "
+            "whose parameters are the seeds of its sources, such as f(split, initialisation)."
         )
-    settings |= {"study_name": study_name, "sources": tuple(names), "n": int(n)}
+    settings |= {"study_name": study_name, "sources": names, "n": n}
     n_jobs = as_integer("n_jobs", n_jobs)
     study = patiently(open_evaluations, storage, study_name, direction, evaluated)
     known = functools.partial(Variance, maximize=direction == StudyDirection.MAXIMIZE, **settings)

@@ -1,41 +1,27 @@
 """The arms of comparisons, by name: searchers, and controls that spend the same compute otherwise.
 
-All that is to be known of an arm is its entry in :data:`ARMS`. An Optuna sampler, or a factory of
-one, stands for a searcher everywhere.
+All that is to be known of an arm is its entry in :data:`ARMS`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import inspect
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, cast
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import numpy as np
-import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.samplers import (
-    BaseSampler,
-    BruteForceSampler,
-    CmaEsSampler,
-    GPSampler,
-    GridSampler,
-    QMCSampler,
-    RandomSampler,
-    TPESampler,
-)
+from optuna import samplers
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
 from optuna.study import Study
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Proposal, Trained
+from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
-from adnn_optuna.engine.ensembles import EnsembleObjective
-from adnn_optuna.engine.objective import InitOffsetObjective, OneTrialObjective
-from adnn_optuna.engine.outcomes import Outcome
-from adnn_optuna.engine.storages import patiently
+from adnn_optuna.engine.controls import EnsembleObjective, LongerObjective
+from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.networks.offsets import RESTARTS, SHARED, ControlSpace, OffsetSpace
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
@@ -49,8 +35,10 @@ from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
 
+_SamplerOf = Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSampler]
+
 # Samplers that have proposed all that they can at some time.
-_ENUMERATING = (DeltaStepSampler, GridSampler, BruteForceSampler)
+_ENUMERATING = (DeltaStepSampler, samplers.GridSampler, samplers.BruteForceSampler)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +61,7 @@ class Arm:
     """
 
     name: str
-    sampler: Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSampler]
+    sampler: _SamplerOf
     help: str = ""
     objective: Callable[[InitOffsetObjective, int | None], InitOffsetObjective] = lambda o, _: o
     is_control: bool = False
@@ -85,54 +73,10 @@ class Arm:
     repeats: bool = True
 
 
-class LongerObjective(OneTrialObjective):
-    """Trains the unmoved network once; the value of a trial is that of its best epoch.
-
-    Its parameter is the number of that epoch, which the training finds. What it reports are the
-    values of the epochs that were the best so far.
-    """
-
-    @classmethod
-    def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
-        """Return the longer training for the epochs of ``n_trials`` trials of an objective."""
-        if objective.is_of_trial:
-            raise WrongValueError(
-                "The control 'longer' is one training of one network, but model or training is a "
-                "function of the trial: leave out this control."
-            )
-        epochs = objective.training.epochs
-        return cls.like(objective, ControlSpace("epochs", epochs, 1, epochs * n_trials))
-
-    def train(self, trials: Sequence[optuna.Trial], **limits: Any) -> list[Outcome]:
-        """Train for all epochs, or until a limit; a training that is stopped begins anew."""
-        [trial] = trials
-        space = cast("ControlSpace", self.space)
-        [run] = self.trainer.train([self.start({space.parameter: space.high})], **limits)
-        if run.status == "stopped" or not run.history:
-            return [Outcome(run.status)]
-        # One that ended earlier by itself is whole, one that was cut off is none.
-        if run.status != "timeout" or len(run.history) >= space.unmoved:
-            patiently(self.set_baseline, trial.study, run.history[: int(space.unmoved)][-1])
-        best, value = len(run.history) - 1, math.nan
-        for epoch, metrics in enumerate(run.history):
-            found = self.value(metrics)
-            # The first of equals; any number is better than none.
-            if self.improvement(found, value) > 0 or (math.isnan(value) > math.isnan(found)):
-                best, value = epoch, found
-                patiently(trial.report, value, epoch)
-        trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
-        if math.isnan(value):
-            return [Outcome("diverged", None, run.metrics, trained)]
-        self.store_found(trial, best + 1)
-        return [Outcome("complete", value, run.history[best], trained)]
-
-
 class _OneTrialSampler(RandomRestartSampler):
-    """Proposes one trial, which finds its parameters by itself."""
+    """Proposes one trial, which finds its parameter by itself."""
 
-    @property
-    def last_index(self) -> float:
-        return 0
+    last_index = 0.0
 
 
 class _OnGridSampler(RandomRestartSampler):
@@ -145,8 +89,8 @@ class _OnGridSampler(RandomRestartSampler):
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         index, at_random = proposal["index"], super()._propose(study, indices, proposal)
 
-        def value(name: str, distribution: BaseDistribution) -> Any:
-            if name != SHARED or index is None or not isinstance(distribution, FloatDistribution):
+        def value(name: str, distribution: Any) -> Any:
+            if name != SHARED or index is None:
                 return at_random(name, distribution)
             # At least one on each side of the unmoved network.
             values = np.linspace(distribution.low, distribution.high, max(self._n_trials, 3))
@@ -157,9 +101,7 @@ class _OnGridSampler(RandomRestartSampler):
         return value
 
 
-def _keyed(
-    kind: Callable[..., BaseSampler], package: str | None = None
-) -> Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSampler]:
+def _keyed(kind: Callable[..., BaseSampler], package: str | None = None) -> _SamplerOf:
     """Return what makes one of Optuna's samplers, which may need a package of its own."""
 
     def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
@@ -170,17 +112,9 @@ def _keyed(
     return sampler
 
 
-_tpe = _keyed(TPESampler)
 # The unmoved network and one random rate: with Optuna's ten, short searches are random throughout.
 # As many for any number of trials, so that one that goes on is as one that never stopped.
-_tpe_of_control = _keyed(functools.partial(TPESampler, n_startup_trials=2))
-
-
-def _annealing(
-    seed: int, parameters: Mapping[str, BaseDistribution], n_trials: int | None
-) -> BaseSampler:
-    x0 = dict.fromkeys(parameters, 0.0)
-    return AdaptiveSimulatedAnnealingSampler(seed=seed, n_trials=n_trials, x0=x0)
+_tpe_of_control = _keyed(functools.partial(samplers.TPESampler, n_startup_trials=2))
 
 
 def _of_learning_rates(objective: InitOffsetObjective, _: int | None) -> InitOffsetObjective:
@@ -190,12 +124,6 @@ def _of_learning_rates(objective: InitOffsetObjective, _: int | None) -> InitOff
             "none: give it a number, or leave out this control."
         )
     return objective.replace(space=ControlSpace("learning_rate", rate, rate / 100, rate * 100))
-
-
-def _of_one_offset(objective: InitOffsetObjective, _: int | None) -> InitOffsetObjective:
-    """Return the objective of one parameter that moves all that the searchers move."""
-    assert isinstance(objective.space, OffsetSpace)
-    return objective.replace(space=dataclasses.replace(objective.space, scope="shared"))
 
 
 ARMS: dict[str, Arm] = {
@@ -214,7 +142,13 @@ ARMS: dict[str, Arm] = {
             help="keeps only steps that improve",
             ends_by_itself=True,
         ),
-        Arm(stored.ANNEALING, _annealing, help="simulated annealing"),
+        Arm(
+            stored.ANNEALING,
+            lambda seed, known, n: AdaptiveSimulatedAnnealingSampler(
+                seed=seed, n_trials=n, x0=dict.fromkeys(known, 0.0)
+            ),
+            help="simulated annealing",
+        ),
         Arm(
             stored.RANDOM_RESTART,
             lambda seed, *_: RandomRestartSampler(seed=seed),
@@ -225,7 +159,7 @@ ARMS: dict[str, Arm] = {
         ),
         Arm(
             stored.RANDOM,
-            _keyed(RandomSampler),
+            _keyed(samplers.RandomSampler),
             help="offsets at random",
             starts_at_baseline=False,
             is_batched=True,
@@ -233,21 +167,26 @@ ARMS: dict[str, Arm] = {
         Arm(
             "qmc",
             # It counts its trials in the study, under one seed.
-            lambda seed, *_: QMCSampler(seed=seed, scramble=True),
+            lambda seed, *_: samplers.QMCSampler(seed=seed, scramble=True),
             help="quasi-random offsets, a Sobol sequence",
             starts_at_baseline=False,
             is_batched=True,
         ),
-        Arm("tpe", _tpe, help="tree-structured Parzen estimators", starts_at_baseline=False),
+        Arm(
+            "tpe",
+            _keyed(samplers.TPESampler),
+            help="tree-structured Parzen estimators",
+            starts_at_baseline=False,
+        ),
         Arm(
             "cmaes",
-            _keyed(CmaEsSampler, "cmaes"),
+            _keyed(samplers.CmaEsSampler, "cmaes"),
             help="CMA-ES, which needs the package cmaes",
             starts_at_baseline=False,
         ),
         Arm(
             "gp",
-            _keyed(GPSampler, "torch"),
+            _keyed(samplers.GPSampler, "torch"),
             help="Gaussian processes, which need the package torch",
             starts_at_baseline=False,
         ),
@@ -275,7 +214,9 @@ ARMS: dict[str, Arm] = {
             # Of a function of the trial, nobody knows the parameters before.
             lambda seed, known, n: _OnGridSampler(seed, n or 1, is_told_unmoved=bool(known)),
             help="one offset for all layers, on a grid",
-            objective=_of_one_offset,
+            objective=lambda objective, _: objective.replace(
+                space=dataclasses.replace(cast("OffsetSpace", objective.space), scope="shared")
+            ),
             is_control=True,
             starts_at_baseline=False,
             spent="on one offset for all layers",
@@ -324,14 +265,13 @@ def arm_of(searcher: Searcher) -> Arm:
             raise WrongTypeError(
                 f"The factory {name} must return an Optuna sampler, but it returned {made!r}."
             )
-        if isinstance(made, COUNTING):
-            return made
-        return KeyedIndexSampler(KeyedSampler(searcher, seed, n_trials))
+        is_counting = isinstance(made, COUNTING)
+        return made if is_counting else KeyedIndexSampler(KeyedSampler(searcher, seed, n_trials))
 
     return Arm(name, sampler, starts_at_baseline=False)
 
 
-def check_searcher(searcher: object) -> None:
+def check_searcher(searcher: Any) -> None:
     """Refuse what is neither a searcher's name nor a sampler nor a factory of one."""
     if isinstance(searcher, str) and searcher not in SEARCHERS:
         raise WrongValueError(
@@ -340,17 +280,14 @@ def check_searcher(searcher: object) -> None:
         )
     if isinstance(searcher, str | BaseSampler):
         return
-    if not callable(searcher) or isinstance(searcher, type):
-        raise WrongTypeError(
-            "sampler must be a name, an Optuna sampler or a function (seed, n_trials) -> sampler, "
-            f"but it is {searcher!r}."
-        )
-    # Not every function of an extension module tells what it takes.
-    with contextlib.suppress(ValueError):
+    is_factory = callable(searcher) and not isinstance(searcher, type)
+    if is_factory:
         try:
             inspect.signature(searcher).bind(0, None)
-        except TypeError as error:
-            raise WrongTypeError(
-                f"The factory {arm_of(searcher).name} must take (seed, n_trials), but it does "
-                f"not ({error})."
-            ) from None
+        except TypeError:
+            is_factory = False
+    if not is_factory:
+        raise WrongTypeError(
+            "sampler must be a name, an Optuna sampler or a function, which must take (seed, "
+            f"n_trials) and return one, but it is {searcher!r:.100}."
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import threading
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ from adnn_optuna.engine.evaluations import (
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, is_of_trial, store
 from adnn_optuna.engine.retraining import gains_of, is_random, retrain
-from adnn_optuna.engine.scores import as_attributes, from_attributes
+from adnn_optuna.engine.scores import from_attributes
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.training import n_cores
 
@@ -56,7 +57,7 @@ class Confirmation:
         seeds: The K fresh seeds.
         own: The scores of the winner's own network on the test examples, of shape (n,).
         scores: Those of the networks of each arm, of shape (K, n).
-        groups: What the test examples belong to, int32 of shape (n,), if to anything.
+        groups: What the test examples belong to, of shape (n,), if to anything.
     """
 
     trial: int
@@ -83,14 +84,10 @@ def confirm_winner(
     """Train a search's winner, which was tested, and the unmoved network from fresh seeds.
 
     A winner is confirmed once: with the number of seeds that it was first to be confirmed with.
-
-    Raises:
-        ValueError: If nothing in the training is random.
-        KeyboardInterrupt: If ``stop`` is set meanwhile; all that was made is stored.
     """
     best = record.best
     assert best is not None, "There is a winner, which was tested."
-    arms = _arms(record, objective)
+    arms = _arms(record, objective, best)
     if not is_random(arms[UNMOVED][0]):
         raise WrongValueError(
             "Neither the initial weights nor the order of the batches are random, so there are no "
@@ -110,18 +107,14 @@ def confirm_winner(
     record.attrs.update(patiently(lambda: record.study.user_attrs))
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "winners of a search, and unmoved networks, from fresh seeds"
-    study = patiently(
-        open_evaluations,
-        *(record.study._storage, _name(record), StudyDirection.MAXIMIZE, what),
-    )
+    where = record.study._storage, _name(record), StudyDirection.MAXIMIZE
+    study, needed = patiently(open_evaluations, *where, what), _needed(record.attrs[name])
 
     def evaluate(_: int, arm: int, seed: int) -> Measured:
         experiment, params = arms[arm]
         [run] = retrain(experiment.trainer, [experiment.replace(seed=seed).starts(params)], stop)
         # Also of one that diverged: whoever trains so gets such a network.
-        return Measured(run.score, as_attributes(stored.SCORES, run.scores))
-
-    needed = _evaluations(record.attrs[name])
+        return Measured(run.score, run.as_attributes(stored.SCORES))
 
     def trainings(made: Mapping[Evaluation, float]) -> Findings:
         found = Findings({e: made[e] for e in needed if e in made}, study.study_name)
@@ -129,22 +122,18 @@ def confirm_winner(
         found.n_evaluations = len(needed)
         return found
 
-    make_evaluations(
-        trainings,
-        study,
-        _NAMES,
-        evaluate,
-        stop=stop,
-        n_jobs=arms[UNMOVED][0].trainer.n_at_once(least=n_cores()),
-        show_progress_bar=show_progress_bar,
-    )
+    n_at_once = arms[UNMOVED][0].trainer.n_at_once(least=n_cores())
+    options: Any = {"n_jobs": n_at_once, "show_progress_bar": show_progress_bar}
+    make_evaluations(trainings, study, _NAMES, evaluate, stop=stop, **options)
 
 
-def _evaluations(confirmed: Confirmed) -> list[Evaluation]:
+def _name(record: SearchRecord) -> str:
+    return f"{record.study.study_name}/confirmation"
+
+
+def _needed(confirmed: Confirmed) -> list[Evaluation]:
     """Return the trainings that a confirmation needs."""
-    return [
-        (confirmed["trial"], arm, seed) for seed in confirmed["seeds"] for arm in confirmed["arms"]
-    ]
+    return [*itertools.product([confirmed["trial"]], confirmed["arms"], confirmed["seeds"])]
 
 
 def read_confirmation(record: SearchRecord) -> Confirmation | None:
@@ -157,19 +146,15 @@ def read_confirmation(record: SearchRecord) -> Confirmation | None:
         return None
     confirmed: Confirmed = winners[numbers.index(best.number)]
     try:
-        study = patiently(
-            optuna.load_study, study_name=_name(record), storage=record.study._storage
-        )
+        where: Any = {"study_name": _name(record), "storage": record.study._storage}
+        study = patiently(optuna.load_study, **where)
     except KeyError:  # Its worker died just then, or somebody deleted it.
         return None
-    made: dict[Evaluation, np.ndarray] = {}
-    kind = own.scores.dtype.type  # Right or wrong, or of a regression numbers.
-    needed = {*_evaluations(confirmed)}
+    needed, made = _needed(confirmed), dict[Evaluation, np.ndarray]()
     for trial in filter(is_done, patiently(study.get_trials, deepcopy=False)):
-        if (evaluation := evaluation_of(trial, _NAMES)) in needed - made.keys():
-            scores = from_attributes(trial.system_attrs, stored.SCORES, len(own.scores), kind)
-            made[evaluation] = scores
-    if needed - made.keys():
+        if (evaluation := evaluation_of(trial, _NAMES)) in needed and evaluation not in made:
+            [made[evaluation]] = from_attributes(trial.system_attrs, stored.SCORES)
+    if any(evaluation not in made for evaluation in needed):
         return None
     return Confirmation(
         trial=best.number,
@@ -195,12 +180,10 @@ def own_scores(record: SearchRecord) -> OwnScores | None:
     """Return what a search's winner comes to, as it was tested; :obj:`None` if it was not."""
     if (look := record.test_look) is None:
         return None
-    name, n = f"{stored.SCORES}/{look['trial']}", look["n_images"]
-    kind = np.float32 if "standard_error" in look else np.bool_
-    groups = None
-    if f"{stored.GROUPS}/0" in record.attrs:
-        groups = from_attributes(record.attrs, stored.GROUPS, n, np.int32)
-    return OwnScores(from_attributes(record.attrs, name, n, kind), groups)
+    [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{look['trial']}")
+    if f"{stored.GROUPS}/0" not in record.attrs:
+        return OwnScores(scores, None)
+    return OwnScores(scores, *from_attributes(record.attrs, stored.GROUPS))
 
 
 def repeat_winner(
@@ -209,53 +192,35 @@ def repeat_winner(
     """Train a winner and its unmoved network from one fresh seed more: store what it gains then.
 
     That is asked of what a winner can take along to other seeds: offsets, and a learning rate.
-
-    Raises:
-        KeyboardInterrupt: If ``stop`` is set meanwhile.
     """
     best, is_known = record.best, not math.isnan(record.repeated)
     if best is None or is_known or record.is_restart or not may_repeat(record.searcher):
         return
-    winner, moved, _ = _split(objective, best)
+    winner = objective.as_trained(best)
     if not is_random(winner):
         return
     [seed] = seeds_to_confirm(experiment_of(record.attrs[stored.CONFIG]), best.params, 1)
     fresh = winner.replace(seed=seed)
-    starts = [fresh.baseline_start, fresh.start(moved)]
-    gain = 0.0
-    if starts[0] != starts[1]:
-        [gain] = gains_of([*retrain(winner.trainer, starts, stop)])
-    store(record, f"{stored.REPEATED}/{best.number}", gain)
-
-
-def _name(record: SearchRecord) -> str:
-    return f"{record.study.study_name}/confirmation"
+    starts = [fresh.baseline_start, fresh.start(best.params)]
+    gains = [0.0] if starts[0] == starts[1] else gains_of([*retrain(fresh.trainer, starts, stop)])
+    store(record, f"{stored.REPEATED}/{best.number}", gains[0])
 
 
 def _arms(
-    record: SearchRecord, objective: InitOffsetObjective
+    record: SearchRecord, objective: InitOffsetObjective, best: FrozenTrial
 ) -> dict[int, tuple[InitOffsetObjective, dict[str, Any]]]:
     """Return the experiment of each arm and its offsets; no arm is trained that is another one."""
-    best = record.best
-    assert best is not None, "There is a winner."
-    winner, offsets, hyperparameters = _split(objective, best)
+    winner, first = objective.as_trained(best), record.done_trials[0]
     arms: dict[int, tuple[InitOffsetObjective, dict[str, Any]]] = {UNMOVED: (winner, {})}
-    if winner.moves(offsets):
-        arms[MOVED] = (winner, offsets)
-    first, _, of_first = _split(objective, record.done_trials[0])
-    if of_first != hyperparameters:
-        arms[FIRST] = (first, {})
+    if winner.moves(best.params):
+        arms[MOVED] = (winner, best.params)
+    others, of_first = (
+        {k: v for k, v in trial.params.items() if k not in winner.distributions}
+        for trial in (best, first)
+    )
+    if others != of_first:
+        arms[FIRST] = (objective.as_trained(first), {})
     return arms
-
-
-def _split(
-    objective: InitOffsetObjective, trial: FrozenTrial
-) -> tuple[InitOffsetObjective, dict[str, Any], dict[str, Any]]:
-    """Return the objective of a trial, its offsets, and its parameters that are none."""
-    experiment = objective.as_trained(trial)
-    offsets = {k: v for k, v in trial.params.items() if k in experiment.distributions}
-    others = {k: v for k, v in trial.params.items() if k not in offsets}
-    return experiment, offsets, others
 
 
 def n_trainings(record: SearchRecord) -> int:
@@ -272,14 +237,9 @@ def seconds_of(record: SearchRecord, count: int) -> float:
 def is_affordable(
     record: SearchRecord, objective: InitOffsetObjective, max_time: float | None
 ) -> bool:
-    """Return whether there is a winner that can be confirmed within the cost of its search.
-
-    It is to take no more trainings than there are trials, and to fit in the search's time.
-    """
-    count = n_trainings(record)
-    if record.best is None or count > len(record.done_trials):
-        return False
-    if not is_random(objective.of(record.best.params)):
+    """Return whether a winner can be confirmed by no more trainings, and time, than its search."""
+    best, count = record.best, n_trainings(record)
+    if best is None or count > len(record.done_trials) or not is_random(objective.of(best.params)):
         return False
     if max_time is None:
         return True

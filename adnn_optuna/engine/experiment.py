@@ -24,7 +24,6 @@ from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace, Space, Start
 from adnn_optuna.networks.training import Trainer, is_finite
 
 if TYPE_CHECKING:
-    import keras
     from optuna.distributions import BaseDistribution
 
 
@@ -45,7 +44,7 @@ class Experiment:
         *,
         training: Training | Callable[[Any], Training] | None = None,
         space: Space | None = None,
-        metric: str | keras.metrics.Metric | None = None,
+        metric: str | None = None,
         direction: Literal["minimize", "maximize"] | None = None,
         seed: int = 0,
     ) -> None:
@@ -56,42 +55,33 @@ class Experiment:
             wanted = "a Training, or a function of a trial that returns one"
             check_type("training", training, Training, wanted)
         check_type("space", space, Space, "an OffsetSpace or RESTARTS")
-        self._model, self._training = model, training
-        self.seed: int = as_integer("seed", seed, low=0)
-        self.dataset: Dataset = dataset
-        self.space: Space = space
-        self.distributions: dict[str, BaseDistribution] = {}
         if direction not in (None, "minimize", "maximize"):
             raise WrongValueError(
                 f"direction is {direction!r}, but it must be 'minimize', 'maximize' or None."
             )
+        if metric is None:
+            metric = "val_accuracy" if dataset.num_classes else "val_r2"
+        check_type("metric", metric, str, "a metric's name behind val_ or train_, as 'val_auc'")
+        self.metric: str = metric
+        self.dataset: Dataset = dataset
+        self.space: Space = space
+        self.seed: int = as_integer("seed", seed, low=0)
+        self.distributions: dict[str, BaseDistribution] = {}
+        self._model: Any = model
+        self._training: Any = training
         self._direction = direction
-        self._metric: Any = f"val_{'accuracy' if dataset.num_classes else 'r2'}"
-        if metric is not None:
-            self._metric = metric
-        if isinstance(self._metric, str):
-            self.metric: str = self._metric
-        else:
-            [self._metric] = Training().with_metric(metric).metrics
-            # Of a function, only its name is left.
-            wanted = "a Keras metric or a name; of a function, its name in metrics of the training"
-            check_type("metric", self._metric, dict, wanted)
-            self.metric = f"val_{self._metric['config']['name']}"
         self.is_of_trial: bool = takes_trial(model) or takes_trial(training)
         # Of functions of a trial: the experiment of each network that was made of them.
         self._of_networks: dict[str, Self] = {}
-        if self.is_of_trial:
-            return
-        self._architecture = build_architecture(
-            cast("Any", model), dataset.x_train.shape[1:], dataset.num_classes, dataset.n_outputs
-        )
-        self._train_by(cast("Training", training))
-        self._search_in(space)
+        if not self.is_of_trial:
+            self._architecture = build_architecture(
+                model, dataset.x_train.shape[1:], dataset.num_classes, dataset.n_outputs
+            )
+            self._train_by(cast("Training", training))
+            self._search()
 
     def _train_by(self, training: Training) -> None:
         """Make the trainer, which knows the metric."""
-        if isinstance(self._metric, dict):
-            training = training.with_metric(self._metric)
         split, _, name = self.metric.partition("_")
         is_auto = training.patience is not None and training.mode == "auto"
         if self._direction and is_auto and training.monitor == self.metric:
@@ -106,23 +96,16 @@ class Experiment:
         self._trainer = Trainer(self._architecture, training, self.dataset)
         if self.metric not in self._trainer.metrics and split in ("train", "val"):
             training = training.with_metric(name)
-            try:
-                self._trainer = Trainer(self._architecture, training, self.dataset)
-            except WrongValueError as error:
-                if not str(error).startswith("Keras knows no metric"):
-                    raise
+            self._trainer = Trainer(self._architecture, training, self.dataset)
         if self.metric not in self._trainer.metrics:
+            known = ", ".join(self._trainer.metrics)
             raise WrongValueError(
-                f"metric is {self.metric!r}, but must be one of "
-                f"{', '.join(self._trainer.metrics)}, or val_ or train_ with the name of a Keras "
-                "metric."
+                f"metric is {self.metric!r}, but must be one of {known}, or val_ or train_ with "
+                "the name of a Keras metric."
             )
         if not self._direction and any(_is_own(m, name) for m in self.training.metrics):
-            say_once(
-                "Of %s, a metric of your own, direction=%r is taken; give direction where it is "
-                "not.",
-                *(self.metric, self.direction.name.lower()),
-            )
+            said = "Of %s, a metric of your own, direction=%r is taken; if that is wrong, give it."
+            say_once(said, self.metric, self.direction.name.lower())
 
     def __repr__(self) -> str:
         model = self._model if isinstance(self._model, MLP) else _name(self._model)
@@ -132,37 +115,33 @@ class Experiment:
     @property
     def settings(self) -> dict[str, Any]:
         """The arguments that build the same experiment."""
-        return {
-            "model": self._model,
-            "dataset": self.dataset,
-            "training": self._training,
-            "space": self.space,
-            "metric": self._metric,
-            "direction": self._direction,
-            "seed": self.seed,
-        }
+        given: dict[str, Any] = {"model": self._model, "training": self._training}
+        given |= {"dataset": self.dataset, "space": self.space, "seed": self.seed}
+        return {**given, "metric": self.metric, "direction": self._direction}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Compiled graphs stay in their process; another one builds its own.
         return functools.partial(type(self), **self.settings), ()
 
-    def _search_in(self, space: Space) -> None:
-        architecture = self.trainer.architecture
-        if space == RESTARTS and not architecture.depends_on_seed:
+    def _search(self) -> None:
+        """Know the parameters of the space, of the network that there is."""
+        architecture = self._architecture
+        if self.space == RESTARTS and not architecture.depends_on_seed:
             raise WrongValueError(
                 "The model starts from the same weights whatever the seed, so random restarts "
                 "would train one network again and again and show no luck: give its initializers "
                 "no seed of their own, and load no weights."
             )
-        self.space = space
-        self.distributions = space.distributions(architecture.variables)
+        self.distributions = self.space.distributions(architecture.variables)
 
     @classmethod
-    def like(cls, other: Experiment, space: Space) -> Self:
+    def like(cls, other: Experiment, space: Space | None = None) -> Self:
         """Return an experiment of this class on another one's network, which is not built anew."""
         made = object.__new__(cls)
         made.__dict__ = dict(other.__dict__)
-        made._search_in(space)
+        made.space = other.space if space is None else space
+        if not made.is_of_trial:
+            made._search()
         return made
 
     def replace(
@@ -173,15 +152,12 @@ class Experiment:
         training: Training | None = None,
     ) -> Self:
         """Return the same experiment with another seed, space or training of the same network."""
-        other = object.__new__(type(self))
-        other.__dict__ = dict(self.__dict__)
-        other.seed = self.seed if seed is None else as_integer("seed", seed, low=0)
-        other.space = self.space if space is None else space
+        other = self.like(self, space)
+        if seed is not None:
+            other.seed = as_integer("seed", seed, low=0)
         if training is not None and training != self._training:
             other._training = training
             other._train_by(training)
-        if not self.is_of_trial:
-            other._search_in(other.space)
         return other
 
     def of(self, params: Mapping[str, Any]) -> Self:
@@ -191,25 +167,19 @@ class Experiment:
         """
         if not self.is_of_trial:
             return self
-        # Each tells afterwards what was suggested by it.
-        of_model, of_training = FixedTrial(dict(params)), FixedTrial(dict(params))
-        model, training = cast("Any", self._model), cast("Any", self._training)
+        of_model = FixedTrial(dict(params))  # It tells afterwards what was suggested by it.
+        model, training = self._model, self._training
         # What layers draw meanwhile is not to disturb those that another thread builds.
         with undisturbed():
-            training = training(of_training) if takes_trial(training) else training
             made = model(of_model) if takes_trial(model) else model
+            if takes_trial(training):
+                training = training(FixedTrial(dict(params)))
         check_type("What training returns", training, Training, "a Training")
         key = repr(sorted(of_model.params.items()))
         if (found := self._of_networks.get(key)) is None:
             if hasattr(made, "stateless_call"):  # A model of Keras, which is to be a fresh one.
                 made = functools.partial(model, FixedTrial(dict(params)))
             found = type(self)(**{**self.settings, "model": made, "training": training})
-            suggested = {*of_model.params, *of_training.params}
-            if both := next((name for name in found.distributions if name in suggested), None):
-                raise WrongValueError(
-                    f"The model or training of {self!r} suggests {both!r}, which the space has, "
-                    "too, and one number would be both: call the hyperparameter otherwise."
-                )
             while len(self._of_networks) >= _N_NETWORKS:
                 self._of_networks.pop(next(iter(self._of_networks)))
             self._of_networks[key] = found
@@ -224,15 +194,11 @@ class Experiment:
 
     @property
     def trainer(self) -> Trainer:
-        """What trains the network.
-
-        Raises:
-            ValueError: If model or training is a function of the trial.
-        """
+        """What trains the network; one that is a function of the trial has none."""
         if self.is_of_trial:
             raise WrongValueError(
-                "The model or training is a function of the trial, so it has no one "
-                "network: use objective.of(params), with the parameters of a trial."
+                "The model or training is a function of the trial, so it has no one network: use "
+                "objective.of(params), with the parameters of a trial, or leave out the control."
             )
         return self._trainer
 
@@ -244,10 +210,8 @@ class Experiment:
     @property
     def fixed_learning_rate(self) -> float | None:
         """The learning rate of all trainings; :obj:`None` where a schedule or a trial says it."""
-        if takes_trial(self._training):
-            return None
         training = self._training if self.is_of_trial else self.training
-        return cast("Training", training).fixed_learning_rate
+        return None if takes_trial(training) else training.fixed_learning_rate
 
     @property
     def direction(self) -> StudyDirection:
@@ -255,32 +219,27 @@ class Experiment:
         direction = self._direction
         if direction is None:
             training = Training() if self.is_of_trial else self.training
-            if isinstance(self._metric, dict):
-                training = training.with_metric(self._metric)
             direction = "minimize" if training.is_minimized(self.metric) else "maximize"
         return StudyDirection[direction.upper()]
 
     @property
     def config(self) -> dict[str, Any]:
         """All that determines a trial's value, as JSON holds it."""
-        parts, dataset = {"model": self._model, "training": self._training}, self.dataset.config
-        trained: dict[str, Any] = {name: _described(part) for name, part in parts.items()}
-        if not self.is_of_trial:
-            trained = self.trainer.config
+        dataset = self.dataset.config
+        if self.is_of_trial:
+            parts = {"model": self._model, "training": self._training}
+            config: dict[str, Any] = {name: _described(part) for name, part in parts.items()}
+        else:
+            config = self.trainer.config
             if self.trainer.dataset is not self.dataset:
                 dataset["preprocessing"] = {
                     **self.trainer.dataset.preprocessing.config,
                     "as_given": sorted(self.trainer.architecture.as_given()),
                 }
         if self._direction is not None:
-            trained["direction"] = self._direction
-        return {
-            **trained,
-            "dataset": dataset,
-            "space": self.space.config,
-            "metric": self.metric,
-            "seed": self.seed,
-        }
+            config["direction"] = self._direction
+        config |= {"dataset": dataset, "space": self.space.config}
+        return {**config, "metric": self.metric, "seed": self.seed}
 
     @property
     def made(self) -> Made:
@@ -322,25 +281,21 @@ def takes_trial(function: object) -> bool:
     """Return whether this is a function of a trial: it needs one argument, and no more."""
     if not callable(function) or isinstance(function, type) or hasattr(function, "stateless_call"):
         return False
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # Not every function of an extension module tells it.
-        return False
+    parameters = inspect.signature(function).parameters.values()
     return len([p for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]) == 1
 
 
 def _is_own(metric: str | dict[str, Any], name: str) -> bool:
-    """Return whether a metric has this name and is of the user's, so that it is registered."""
+    """Return whether a metric has this name and is of the user's: those are registered by a >."""
     if isinstance(metric, str):
-        return ">" in metric and metric.rpartition(">")[2] == name
+        return metric.endswith(f">{name}")
     return ">" in metric["class_name"] and metric["config"]["name"] == name
 
 
 def _described(given: Any) -> dict[str, Any]:
     """Return what a study stores of a model or training where one is a function of the trial."""
-    if isinstance(given, MLP | Training):
-        return given.config
-    return {"type": "function", "name": _name(given)}
+    is_known = isinstance(given, MLP | Training)
+    return given.config if is_known else {"type": "function", "name": _name(given)}
 
 
 def _name(function: Any) -> str:

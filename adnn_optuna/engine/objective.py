@@ -1,8 +1,7 @@
 """The objective: trials of a study, each trained from its init offsets."""
 
 import contextlib
-import functools
-import gc
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna import _checks
 from adnn_optuna._attributes import Metrics, Trained
-from adnn_optuna._checks import WrongValueError, logger
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.experiment import Experiment, takes_trial
@@ -24,8 +23,8 @@ from adnn_optuna.engine.outcomes import Outcome, best_trial, mark
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.training import Run, Status, is_finite
-from adnn_optuna.samplers._trials import PerStudy
 
+_CLOCK = MaxTimeCallback(1.0)  # Only asked for the working time; its limit does not matter.
 _ANOTHER = "{} belongs to another objective ({}); use another study name or the same settings."
 
 
@@ -38,7 +37,7 @@ class InitOffsetObjective(Experiment):
     that is the best one so far trains its own, with its hyperparameters. A pruner that the study
     was given sees the metric after each epoch, but for the
     :class:`~optuna.pruners.MedianPruner` that Optuna gives every study: give that one an argument
-    of its own, or :func:`~adnn_optuna.search` the ``pruner``.
+    of its own, such as ``MedianPruner(n_startup_trials=4)``.
 
     The same parameters give the same value, bit for bit, on the same machine. A training that
     diverges (a loss that is not finite) returns NaN, which Optuna notes as a failed trial.
@@ -64,7 +63,7 @@ class InitOffsetObjective(Experiment):
         metric: What the search sees, of the validation or the training split: ``"val_accuracy"``
             (the default; of a regression ``"val_r2"``), ``"train_accuracy"`` (the paper's),
             ``"val_loss"``, of a regression ``"val_rmse"`` or ``"val_mae"``, or any Keras metric by
-            name, such as ``"val_auc"``. It may be such an object. Losses and errors are minimized.
+            name, such as ``"val_auc"``. Losses and errors are minimized.
         direction: ``"minimize"`` or ``"maximize"``, where the metric's name does not tell it.
         seed: The seed of the initial weights and of the order of the batches.
 
@@ -72,10 +71,6 @@ class InitOffsetObjective(Experiment):
         TypeError: If an argument is of the wrong type.
         ValueError: If an argument's value is wrong, or the model does not fit the data.
     """
-
-    @functools.cached_property
-    def _clock(self) -> MaxTimeCallback:
-        return MaxTimeCallback(1.0)  # Only asked for the working time; its limit does not matter.
 
     def suggest(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> Self:
         """Let a trial suggest all its parameters, and return the objective of these."""
@@ -95,72 +90,43 @@ class InitOffsetObjective(Experiment):
         return dict.fromkeys(self.distributions, self.space.unmoved)
 
     def attach(self, study: optuna.Study) -> None:
-        """Store the configuration in a study, or check that it is the one stored there.
-
-        Raises:
-            ValueError: If the study has another direction, trials or objective.
-        """
+        """Store the configuration in a study, or refuse one that is of something else."""
         self.check(study)
         if stored.CONFIG not in study.user_attrs:
             study.set_user_attr(stored.CONFIG, self.config)
 
     def check(self, study: optuna.Study) -> None:
         """Refuse a study of another direction, other trials or another objective."""
-        named, n_values = f"The study {study.study_name!r}", len(study.directions)
-        if n_values > 1:
-            raise WrongValueError(
-                f"{named} has {n_values} objectives, but InitOffsetObjective has one value."
-            )
+        named = f"The study {study.study_name!r}"
         if study.direction != self.direction:
             raise WrongValueError(
                 f"{named} must be created with direction={self.direction.name.lower()!r} for "
                 f"metric={self.metric!r}."
             )
         attrs = study.user_attrs
-        if stored.CONFIG not in attrs:
+        if stored.CONFIG in attrs:
+            if differences := config_differences(attrs[stored.CONFIG], self.config):
+                raise WrongValueError(_ANOTHER.format(named, in_words(differences)))
+        elif not self.is_of_trial:
             # Another study of the same name may have values of something else.
             for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-                if not self.is_of_trial and trial.params.keys() != self.distributions.keys():
+                if trial.params.keys() != self.distributions.keys():
                     raise WrongValueError(
                         f"{named} has trials of another objective: trial {trial.number} has "
                         f"{', '.join(trial.params) or 'no parameters'}, not "
                         f"{', '.join(self.distributions)}; use another study name."
                     )
-        elif differences := config_differences(attrs[stored.CONFIG], self.config):
-            raise WrongValueError(_ANOTHER.format(named, in_words(differences)))
-        if not self.is_of_trial:
-            return
-        first = next(
-            (t for t in study.get_trials(deepcopy=False) if stored.MADE in t.user_attrs), None
-        )
-        with self._agreed.lock:
-            agreed = self._agreed[study]
-            for trial in filter(None, (first, best_trial(study))):
-                if trial.number not in agreed:
-                    self.as_trained(trial, named)
-                    agreed.add(trial.number)
-
-    @functools.cached_property
-    def _agreed(self) -> PerStudy[set[int]]:
-        return PerStudy(lambda _: set())
+        if self.is_of_trial:
+            made = (t for t in study.get_trials(deepcopy=False) if stored.MADE in t.user_attrs)
+            for first in itertools.islice(made, 1):
+                self.as_trained(first, named)
 
     def as_trained(self, trial: FrozenTrial, named: str = "The study") -> Self:
-        """Return the objective of a stored trial's parameters.
-
-        Raises:
-            ValueError: If the user's functions make another model or training of them by now.
-        """
-        made, of_trial = trial.user_attrs.get(stored.MADE), f"of trial {trial.number}, "
-        try:
-            objective = self.of(trial.params)
-        except ValueError as error:
-            if made is None:
-                raise
-            # Of Optuna's, where they ask for a hyperparameter that the trial has not.
-            why = f"{of_trial}its hyperparameters: {_checks.first_line(error)}"
-            raise WrongValueError(_ANOTHER.format(named, why)) from None
+        """Return the objective of a stored trial's parameters, if it is still made so of them."""
+        made, objective = trial.user_attrs.get(stored.MADE), self.of(trial.params)
         if made is not None and (differences := config_differences(made, objective.made)):
-            raise WrongValueError(_ANOTHER.format(named, of_trial + in_words(differences)))
+            said = f"of trial {trial.number}, {in_words(differences)}"
+            raise WrongValueError(_ANOTHER.format(named, said))
         return objective
 
     def set_baseline(self, of: optuna.Study | optuna.Trial, metrics: Metrics) -> None:
@@ -169,83 +135,54 @@ class InitOffsetObjective(Experiment):
         of.set_user_attr(stored.BASELINE_METRICS, metrics)  # Last: with it, all is known.
 
     def train(
-        self,
-        trials: Sequence[optuna.Trial],
-        *,
-        with_default_pruner: bool = True,
-        **limits: Any,
+        self, trials: Sequence[optuna.Trial], *, may_prune: bool = True, **limits: Any
     ) -> list[Outcome]:
         """Train trials of one study side by side, and its baseline where that is missing.
 
-        Nothing is told to the study; only baseline and intermediate values are stored. Where
-        memory runs out, the trials are trained one by one. The ``limits`` are ``stop``,
-        ``deadline`` and ``meanwhile`` of :meth:`Trainer.train`; ``with_default_pruner`` is whether
-        the pruner that Optuna gives every study may prune.
+        Only baseline and intermediate values are stored. The ``limits`` are ``stop``, ``deadline``
+        and ``meanwhile`` of :meth:`Trainer.train`.
         """
         # Each network of a function of the trial has its own graph.
         parts = [[trial] for trial in trials] if self.is_of_trial else [trials]
-        while True:
-            try:
-                return [
-                    outcome
-                    for part in parts
-                    for outcome in self._train(part, limits, with_default_pruner)
-                ]
-            except Exception as error:
-                if not _checks.is_out_of_memory(error):
-                    raise
-                if len(parts) == len(trials):
-                    raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
-            # The error and with it the memory is held by a cycle: its traceback's frames hold the
-            # futures, and these hold it.
-            gc.collect()
-            said = "There is too little memory to train %d networks at once; going on one by one."
-            logger.warning(said, len(trials))
-            parts = [[trial] for trial in trials]
+        try:
+            of_parts = [self._train(part, limits, may_prune=may_prune) for part in parts]
+        except Exception as error:
+            if not _checks.is_out_of_memory(error):
+                raise
+            raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
+        return [*itertools.chain(*of_parts)]
 
     def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
         """Train one trial and return its metric, NaN if the training diverged.
 
         One of no running study, such as ``study.best_trial``, is trained again, and nothing is
         stored.
-
-        Raises:
-            optuna.TrialPruned: If the study's pruner ended the training, or another worker has
-                done meanwhile what the trial is to repeat.
         """
         if not isinstance(trial, optuna.Trial):
-            if isinstance(trial, FrozenTrial):
-                self.as_trained(trial)
             objective = self.suggest(trial)
             params = {name: trial.params[name] for name in objective.distributions}
             [run] = objective.trainer.train([objective.start(params)], evaluate_each_epoch=False)
             return self.value(run.metrics)
-        study, trial_id = trial.study, trial._trial_id
-        if study._storage.get_trial_system_attrs(trial_id).get(stored.ENDED) == "interrupted":
-            raise optuna.TrialPruned("What it was to repeat has been done meanwhile.")
+        study, pruner = trial.study, trial.study.pruner
+        # What Optuna takes where none is given, so that nobody may have asked for it.
+        is_default = type(pruner) is MedianPruner and vars(pruner) == vars(MedianPruner())
         try:
             self.attach(study)
-            began, elapsed = time.monotonic(), self._clock.used(study)
+            began, elapsed = time.monotonic(), _CLOCK.used(study)
             self.suggest(trial)
-            [outcome] = self.train([trial], with_default_pruner=False)
+            [outcome] = self.train([trial], may_prune=not is_default)
             outcome.store(trial, elapsed + time.monotonic() - began)
-        except BaseException as error:
+        except BaseException:
             # Whatever the storage says, the error is what matters.
             with contextlib.suppress(Exception):
                 mark(trial, "interrupted")
-                if not isinstance(error, Exception | KeyboardInterrupt):
-                    # Optuna would leave it running.
-                    study._storage.set_trial_state_values(trial_id, TrialState.FAIL)
             raise
         if outcome.state == TrialState.PRUNED:
-            raise optuna.TrialPruned(f"Pruned by {type(study.pruner).__name__}.")
+            raise optuna.TrialPruned(f"Pruned by {type(pruner).__name__}.")
         return math.nan if outcome.value is None else outcome.value
 
     def _train(
-        self,
-        trials: Sequence[optuna.Trial],
-        limits: dict[str, Any],
-        with_default_pruner: bool,  # noqa: FBT001
+        self, trials: Sequence[optuna.Trial], limits: dict[str, Any], *, may_prune: bool
     ) -> list[Outcome]:
         study, objective = trials[0].study, self.of(trials[0].params)
         if self.is_of_trial:
@@ -253,50 +190,35 @@ class InitOffsetObjective(Experiment):
         starts = [objective.start(trial.params) for trial in trials]
         unmoved = objective.baseline_start
         is_first = stored.BASELINE_METRICS not in patiently(lambda: study.user_attrs)
-        if is_first and unmoved not in starts:
-            starts.append(unmoved)
         pruned: dict[int, int] = {}  # After how many epochs.
 
         def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
-            if run >= len(trials):
-                return False
             if run not in pruned and _is_to_end(trials[run], metrics[self.metric], epoch):
                 pruned[run] = epoch + 1
             # The baseline is needed to its end.
             return run in pruned and not (is_first and starts[run] == unmoved)
 
-        # What Optuna takes where none is given.
-        pruner, default = study.pruner, MedianPruner()
-        is_default = type(pruner) is MedianPruner and vars(pruner) == vars(default)
-        if is_first and is_default and not with_default_pruner:
-            said = (
-                "MedianPruner() prunes nothing in study %r, as it cannot be told from what Optuna "
-                "gives every study; to prune, give it an argument of its own, such as "
-                "MedianPruner(n_startup_trials=4), or call search(pruner=MedianPruner())."
-            )
-            logger.info(said, study.study_name)
-        may_prune = not isinstance(pruner, NopPruner) and (with_default_pruner or not is_default)
+        may_prune &= not isinstance(study.pruner, NopPruner)
+        limits["evaluate_each_epoch"] = False
         runs = objective.trainer.train(
-            starts,
-            **limits,
-            after_epoch=after_epoch if may_prune else None,
-            evaluate_each_epoch=False,
+            starts, **limits, after_epoch=after_epoch if may_prune else None
         )
-        if is_first:
-            baseline = runs[starts.index(unmoved)]
-            if baseline.status in ("complete", "diverged"):
-                patiently(objective.set_baseline, study, baseline.metrics)
         outcomes = [
             objective._outcome(run, is_pruned=run.epochs > pruned.get(i, run.epochs))
-            for i, run in enumerate(runs[: len(trials)])
+            for i, run in enumerate(runs)
         ]
-        if self.is_of_trial and patiently(self._is_best, trials[0], outcomes[0].value):
-            if unmoved not in starts:
-                starts.append(unmoved)
-                runs += objective.trainer.train([unmoved], **limits, evaluate_each_epoch=False)
-            baseline = runs[starts.index(unmoved)]
-            if baseline.status not in ("complete", "diverged"):
-                return [objective._outcome(baseline, is_pruned=False)]
+        is_best = self.is_of_trial and patiently(self._is_best, trials[0], outcomes[0].value)
+        if not (is_first or is_best):
+            return outcomes
+        if unmoved not in starts:
+            starts.append(unmoved)
+            runs += objective.trainer.train([unmoved], **limits)
+        baseline = runs[starts.index(unmoved)]
+        if baseline.status not in ("complete", "diverged"):
+            return [objective._outcome(baseline, is_pruned=False)] if is_best else outcomes
+        if is_first:
+            patiently(objective.set_baseline, study, baseline.metrics)
+        if is_best:
             patiently(objective.set_baseline, trials[0], baseline.metrics)
         return outcomes
 
@@ -319,27 +241,10 @@ class InitOffsetObjective(Experiment):
         return Outcome(status, value, run.metrics if run.history else None, trained)
 
 
-class OneTrialObjective(InitOffsetObjective):
-    """The objective of a single trial, whose one parameter is found by its training."""
-
-    def suggest(self, trial: Any) -> Self:  # noqa: ARG002
-        """Suggest nothing: no storage lets a parameter be changed."""
-        return self
-
-    def store_found(self, trial: optuna.Trial, value: int) -> None:
-        """Store the parameter that was found."""
-        [(name, distribution)] = self.distributions.items()
-        arguments = trial._trial_id, name, float(value), distribution
-        patiently(trial.study._storage.set_trial_param, *arguments)
-
-
 def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
     """Report a value and return whether the training is to end after this epoch."""
-    known = patiently(trial.study._storage.get_trial, trial._trial_id).intermediate_values
     try:
-        # It was reported where this is trained again, as memory had run out.
-        if epoch not in known:
-            patiently(trial.report, value, epoch)
+        patiently(trial.report, value, epoch)
         return patiently(trial.should_prune)
     except UpdateFinishedTrialError:
         # Another worker took this one for dead; whoever tells the trial will see that, too.

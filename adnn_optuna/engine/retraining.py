@@ -15,7 +15,7 @@ import numpy as np
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import logger
-from adnn_optuna.engine.ensembles import EnsembleObjective
+from adnn_optuna.engine.controls import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.records import SearchRecord, store
@@ -28,10 +28,7 @@ from adnn_optuna.networks.training import Run, Trainer, is_finite
 
 
 class Retrained(NamedTuple):
-    """What came of a training: metrics, also of the test set, and weights.
-
-    ``score`` is the accuracy on the test set, of a regression R², the mean of the ``scores``.
-    """
+    """What came of a training: metrics, also of the test set, weights, each example's score."""
 
     metrics: Metrics
     weights: list[np.ndarray]
@@ -39,8 +36,13 @@ class Retrained(NamedTuple):
 
     @property
     def score(self) -> float:
-        """The mean of the scores."""
+        """The mean of the scores: an accuracy, of a regression R²."""
         return float(self.scores.mean())
+
+    def as_attributes(self, name: str) -> dict[str, str]:
+        """Return the scores as attributes of this name, of a regression in float32."""
+        is_right = self.scores.dtype == bool
+        return as_attributes(name, self.scores if is_right else self.scores.astype(np.float32))
 
 
 def look_at_test_set(
@@ -48,17 +50,16 @@ def look_at_test_set(
 ) -> None:
     """Look at the test set: store what baseline and winner of a study get right of it.
 
-    Both are trained again for it, unless the winner was looked at before; that the selection
-    metric comes out the same is checked. Without further trials it is no new look.
+    Both are trained again for it, unless the winner was looked at before. Without further trials
+    it is no new look.
     """
     if record.best is None:
         return
-    n_trials = len(patiently(lambda: record.done_trials))
-    look = record.test_look
+    n_trials, look = len(patiently(lambda: record.done_trials)), record.test_look
     if look is None:
         of_winner, _, runs = retrain_winner(record, objective, stop)
         look = {**look_of(of_winner, *runs), "trial": record.best.number}
-        attrs = as_attributes(f"{stored.SCORES}/{record.best.number}", runs[1].scores)
+        attrs = runs[1].as_attributes(f"{stored.SCORES}/{record.best.number}")
         if "n_groups" in look:
             attrs |= as_attributes(stored.GROUPS, of_winner.dataset.test_groups)
         for name, text in attrs.items():
@@ -76,19 +77,16 @@ def retrain_winner(
     """Train baseline and winner of a search again; warn where they come out differently.
 
     Return the winner's objective, what both were trained from, and what came of them.
-
-    Raises:
-        ValueError: If the user's functions now make another model or training of the winner.
     """
     assert record.best is not None, "There is a winner."
-    told = [record.baseline_metrics, record.best.user_attrs.get(stored.TRIAL_METRICS, {})]
     objective, params = objective.as_trained(record.best), record.best.params
     starts, trainer = [objective.starts({}), objective.starts(params)], objective.trainer
     known = objective.take_tested(params) if isinstance(objective, EnsembleObjective) else None
     if known is not None:
-        runs = [_tested(trainer, known[0]), _tested(trainer, known[1])]
+        runs = [_tested(trainer, one) for one in known]
     else:
         runs = [*retrain(trainer, starts, stop)]
+    told = record.baseline_metrics, record.best.user_attrs.get(stored.TRIAL_METRICS, {})
     before = [{**run.metrics, **metrics} for run, metrics in zip(runs, told, strict=True)]
     # As text, for the NaN of a baseline that diverged does not equal itself.
     if json.dumps(before) != json.dumps([run.metrics for run in runs]):
@@ -104,7 +102,7 @@ def look_of(
     objective: InitOffsetObjective, baseline: Retrained, winner: Retrained
 ) -> stored.TestLook:
     """Return what a look at the test set shows of two trainings."""
-    head, data = objective.trainer.architecture.head, objective.dataset
+    n_classes, data = objective.trainer.architecture.head.num_classes, objective.dataset
     differences = winner.scores.astype(float) - baseline.scores
     look: stored.TestLook = {
         "looked": "",
@@ -119,13 +117,13 @@ def look_of(
     }
     if data.test_groups.max() + 1 < len(differences):
         look["n_groups"] = effective_number(data.test_groups)
-    if head.num_classes is None:
+    if n_classes is None:
         look["standard_error"] = math.sqrt(variance_of_mean(differences, data.test_groups))
     else:
-        sizes = np.bincount(data.y_test, minlength=head.num_classes)
+        sizes = np.bincount(data.y_test, minlength=n_classes)
         largest = int(sizes.argmax())
-        look["n_classes"] = head.num_classes
-        look["largest_class"] = str((data.classes or range(head.num_classes))[largest])
+        look["n_classes"] = n_classes
+        look["largest_class"] = str((data.classes or range(n_classes))[largest])
         look["n_largest"] = int(sizes[largest])
     return look
 
@@ -140,10 +138,7 @@ def retrain(
 
     Several in the place of one are averaged: the metrics are those of their average, without those
     that diverged, and the weights those of all others, one network's after the other's. A ``bar``
-    gets so many more to do, and counts them.
-
-    Raises:
-        KeyboardInterrupt: If ``stop`` is set meanwhile.
+    gets so many more to do, and counts them. Where ``stop`` is set, it raises KeyboardInterrupt.
     """
     groups = [[one] if isinstance(one, Start) else one for one in starts]
     runs = trainer.train_in_turn([*itertools.chain(*groups)], stop=stop)
@@ -223,11 +218,7 @@ class Redrawing:
         split: int | None = None,
         stop: threading.Event | None = None,
     ) -> Retrained:
-        """Train once; what has no seed of its own is as of ``seed``, or as the data are split.
-
-        Raises:
-            KeyboardInterrupt: If ``stop`` is set meanwhile.
-        """
+        """Train once; what has no seed of its own is as of ``seed``, or as the data are split."""
         offsets = (0.0,) * len(trainer.architecture.variables)
         initialisation = seed if initialisation is None else initialisation
         start = Start(initialisation, 0, offsets, order_seed=seed if order is None else order)

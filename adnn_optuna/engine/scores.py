@@ -1,6 +1,7 @@
 """What networks come to on each test example: as text in attributes, and how much it says."""
 
 import base64
+import io
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -12,38 +13,27 @@ from numpy.typing import NDArray
 _LONGEST = 60_000
 
 
-def as_attributes(name: str, values: np.ndarray) -> dict[str, str]:
-    """Return values of shape (n,) as attributes ``name/0``, ``name/1`` and so on.
-
-    Of :obj:`bool` each is a bit, of whole numbers an int32, of all others a float32.
-    """
-    if values.dtype == bool:
-        data = np.packbits(values).tobytes()
-    else:
-        kind = "<i4" if np.issubdtype(values.dtype, np.integer) else "<f4"
-        data = values.astype(kind).tobytes()
-    text = base64.b64encode(data).decode()
+def as_attributes(name: str, *arrays: np.ndarray) -> dict[str, str]:
+    """Return arrays, as an ``.npz`` file holds them, as attributes ``name/0`` and so on."""
+    file = io.BytesIO()
+    np.savez_compressed(file, *arrays)
+    text = base64.b64encode(file.getvalue()).decode()
     begins = range(0, len(text), _LONGEST)
     return {f"{name}/{i}": text[at : at + _LONGEST] for i, at in enumerate(begins)}
 
 
-def from_attributes(
-    attrs: Mapping[str, Any], name: str, n: int, kind: type[np.generic]
-) -> np.ndarray:
-    """Return n values as they were stored, of the kind bool, int32 or float32."""
+def from_attributes(attrs: Mapping[str, Any], name: str) -> list[np.ndarray]:
+    """Return the arrays that were stored so."""
     names = (f"{name}/{i}" for i in itertools.count())
     texts = [attrs[part] for part in itertools.takewhile(attrs.__contains__, names)]
-    data = base64.b64decode("".join(texts))
-    if kind is np.bool_:
-        return np.unpackbits(np.frombuffer(data, np.uint8), count=n).astype(bool)
-    return np.frombuffer(data, np.dtype(kind).newbyteorder("<"), n)
+    with np.load(io.BytesIO(base64.b64decode("".join(texts)))) as file:
+        return [*file.values()]
 
 
 def effective_number(groups: NDArray[np.intp]) -> float:
     """Return as how many samples of their own those of groups count: (Σ n)² / Σ n² of their sizes.
 
-    That is the number of groups where all are as large, and exact where samples of a group are
-    equal (Kish 1965, Survey Sampling); where they are alike but little it is too small.
+    It is exact where samples of a group are equal (Kish 1965, Survey Sampling), else too small.
     """
     sizes = np.bincount(groups).astype(float)
     return float(sizes.sum() ** 2 / (sizes**2).sum())
@@ -53,8 +43,7 @@ def variance_of_mean(values: NDArray[np.floating], groups: NDArray[np.intp]) -> 
     """Return the variance of the mean of samples' values, of which those of a group are alike.
 
     It is that of the groups' sums about their share of the mean, times G / (G - 1) for G groups,
-    so the usual one where each sample is on its own; NaN of a single group. Both arrays have the
-    shape (n,), and groups are numbered from 0.
+    so the usual one where each sample is on its own; NaN of a single group.
     """
     residuals = np.bincount(groups, values - values.mean())
     n = len(residuals)

@@ -189,7 +189,7 @@ def test_saves_the_winner_trained(contract: Contract, path: Path, result: Search
             "output/bias",
         ]
     assert hash_weights(weights) == contract.content["winner"]["trained_weights_sha256"]
-    model = result.model(trained=False)
+    model = result.objective.trainer.architecture.build(0, 0)
     model.set_weights(weights)
     hits = np.argmax(model(test.x_test), axis=-1) == test.y_test
     assert np.mean(hits) == contract.content["winner"]["test_accuracy"]

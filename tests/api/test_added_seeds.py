@@ -16,7 +16,6 @@ import optuna
 import pytest
 from compare_worker import CONTROLS, SEEDS, compare, n_completed, own_control
 
-import adnn_optuna as adnn
 from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.networks.training import n_cores
@@ -25,6 +24,8 @@ from adnn_optuna.reporting.comparisons_claims import caveat_of_comparison
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import adnn_optuna as adnn
 
 N_CORES = n_cores()
 
@@ -195,15 +196,6 @@ class TestFewSeeds:
     def test_of_a_comparison_that_looks_again_are_more(self) -> None:
         with pytest.warns(UserWarning, match=r"with 1 claim it takes at least 7\."):
             compare(seeds=SEEDS[:1], max_trial=1, controls=())
-
-
-@pytest.mark.filterwarnings("ignore:. seeds? can decide nothing")
-def test_a_control_goes_on_with_its_comparison_only() -> None:
-    storage = open_storage(None)
-    planned(SEEDS[:1], storage=storage, controls=CONTROLS)
-    for control in CONTROLS:
-        with pytest.raises(ValueError, match=r"not searched alone: go on with its comparison"):
-            adnn.resume(storage, f"compare/{control}/seed=7", max_trial=9)
 
 
 @pytest.mark.filterwarnings("ignore:. seeds? can decide nothing")

@@ -13,7 +13,6 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.networks import _program, keras_files
-from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.networks.training import Trainer
 
 DIGITS = adnn.load_dataset("digits")
@@ -110,7 +109,7 @@ def test_a_control_of_the_learning_rate_has_the_baseline_of_its_winner() -> None
     assert run.best is not None
     unmoved = {"width": run.best.params["width"], "learning_rate": 0.01}
     assert run.baseline == run.objective(optuna.trial.FixedTrial(unmoved))
-    with pytest.raises(ValueError, match="'longer' is one training of one network"):
+    with pytest.raises(ValueError, match="function of the trial, so it has no one network"):
         adnn.compare(compared, ["annealing"], max_trial=2, seeds=range(1), controls=["longer"])
 
 
@@ -216,27 +215,9 @@ def test_threads_that_make_models_of_the_trial_lose_no_trial() -> None:
     assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.COMPLETE] * 4
 
 
-@pytest.mark.parametrize(
-    ("name", "space"), [("weight_offset_0", None), ("restart", RESTARTS), ("offset", "shared")]
-)
-def test_a_hyperparameter_is_called_otherwise_than_an_offset(name: str, space: Any) -> None:
-    def clashing(trial: Any) -> adnn.MLP:
-        return adnn.MLP((int(4 + abs(trial.suggest_float(name, -0.1, 0.1))),))
-
-    space = adnn.OffsetSpace(scope="shared") if space == "shared" else space
-    of_trial = adnn.InitOffsetObjective(clashing, DIGITS, space=space)
-    said = f"suggests '{name}', which the space has, too, and one number would be both"
-    with pytest.raises(ValueError, match=said):
-        adnn.search(of_trial, "annealing", max_trial=2)
-    study = optuna.create_study(direction="maximize")
-    with pytest.raises(ValueError, match=said):
-        study.optimize(of_trial, n_trials=1)
-
-
 EDITS = (
     ({"rate": 0.02}, {}, r"of trial 0, training\.learning_rate is 0\.02, was 0\.01"),
     ({}, {"activation": "tanh"}, r"of trial 0, model\.activation is 'tanh', was 'relu'"),
-    ({}, {"name": "units"}, r"of trial 0, its hyperparameters: .*'units'"),
 )
 
 

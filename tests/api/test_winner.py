@@ -78,11 +78,6 @@ def test_its_weights_are_those_of_the_contract() -> None:
     contract = result.contract()
     for values, variable in zip(contract.weights.values(), result.model().variables, strict=True):
         np.testing.assert_array_equal(values, variable.numpy())
-    objective, best = result.objective, result.best
-    assert best is not None
-    initial = objective.trainer.initial_weights(objective.start(best.params))
-    for start, variable in zip(initial, result.model(trained=False).variables, strict=True):
-        np.testing.assert_array_equal(start, variable.numpy())
 
 
 class Scaled(keras.Model):
@@ -103,12 +98,8 @@ def test_a_model_that_keras_cannot_save_has_a_contract(tmp_path: Any) -> None:
         return Scaled(keras.ops.tanh)
 
     result = searched(scaled, TABLE, SUM > 0)
-    with pytest.raises(ValueError, match="cannot save") as refusal:
+    with pytest.raises(NotImplementedError, match="get_config"):
         result.save(tmp_path / "winner.keras")
-    assert str(refusal.value) == (
-        "Keras cannot save the model, as one of its classes has arguments that no "
-        "configuration can hold; give that class a get_config method."
-    )
     result.contract().save(tmp_path / "c.json")
     verdict = adnn.verify(tmp_path / "c.json", dataset=result.objective.dataset, model=scaled)
     assert verdict.status == "exact"
@@ -179,7 +170,7 @@ def test_two_classes_by_one_sigmoid_and_a_compiled_model(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     "metric",
     [
-        keras.metrics.MeanAbsolutePercentageError(),
+        "val_mean_absolute_percentage_error",
         *(pytest.param(metric, marks=pytest.mark.slow) for metric in (None, "val_rmse")),
     ],
 )

@@ -433,18 +433,6 @@ class Hungry(optuna.pruners.BasePruner):
         return False
 
 
-def test_a_batch_that_is_too_large_for_the_memory_is_trained_one_by_one(
-    logs: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
-) -> None:
-    result = adnn.search(
-        make_objective(), "random_restart", max_trial=12, batch_size=8, pruner=Hungry(1)
-    )
-    assert [m for m in dict.fromkeys(logs.messages) if "too little memory" in m] != []
-    assert not [w for w in recwarn if "reported value" in str(w.message)]
-    whole = adnn.search(make_objective(), "random_restart", max_trial=12)
-    assert completed(result.study) == completed(whole.study)
-
-
 def test_too_little_memory_for_one_network_ends_in_one_sentence(tmp_path: Path) -> None:
     search = functools.partial(
         adnn.search,

@@ -186,24 +186,3 @@ def test_no_error_leaves_a_trial_running(
     assert [params["restart"] for params, _ in values(result.study)] == list(range(6))
 
 
-@pytest.mark.slow
-def test_where_memory_runs_out_trials_are_trained_one_by_one(
-    objective: InitOffsetObjective, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    train = objective.trainer.train
-
-    def train_one(starts: Any, **kwargs: Any) -> Any:
-        if len(starts) > 2:
-            raise MemoryError
-        return train(starts, **kwargs)
-
-    expected = values(adnn.search(objective, "greedy", max_trial=6).study)
-    monkeypatch.setattr(objective.trainer, "train", train_one)
-    assert values(adnn.search(objective, "greedy", max_trial=6).study) == expected
-
-    def train_none(starts: Any, **kwargs: Any) -> Any:
-        raise MemoryError
-
-    monkeypatch.setattr(objective.trainer, "train", train_none)
-    with pytest.raises(MemoryError, match="too little memory to train even one network"):
-        adnn.search(objective, "greedy", max_trial=6)

@@ -168,7 +168,7 @@ def test_a_direction_is_given_where_a_name_tells_none(logs: pytest.LogCaptureFix
     again = objective_from_study(result.study)
     assert (again.direction, again.config) == (objective.direction, objective.config)
     assert result.contract().content["objective"]["training"]["mode"] == "min"
-    with pytest.raises(TypeError, match="its name in metrics of the training"):
+    with pytest.raises(TypeError, match="metric must be a metric's name"):
         InitOffsetObjective(MODEL, digits, metric=cost)
 
 
@@ -298,24 +298,14 @@ def test_the_baseline_is_never_pruned(objective: InitOffsetObjective) -> None:
     assert study.user_attrs[BASELINE_METRICS] == unpruned.user_attrs[BASELINE_METRICS]
 
 
-def test_a_pruner_that_nobody_asked_for_is_not_used(
-    objective: InitOffsetObjective, logs: pytest.LogCaptureFixture
-) -> None:
-    logs.set_level(logging.INFO, logger="optuna")
+def test_a_pruner_that_nobody_asked_for_is_not_used(objective: InitOffsetObjective) -> None:
     # Worse and worse after five trials, which is what Optuna's default pruner waits for.
     study = study_of(*[0.0] * 5, 0.19, 0.2)
     study.optimize(objective, n_trials=7)
     assert {t.state for t in study.trials} == {TrialState.COMPLETE}
-    said = "MedianPruner() prunes nothing in study"
-    assert logs.text.count(said) == 1
-    study.optimize(objective, n_trials=1)
-    assert logs.text.count(said) == 1  # Once in a study.
-    logs.clear()
     chosen = study_of(0.1, pruner=optuna.pruners.MedianPruner(n_startup_trials=1))
     chosen.optimize(objective, n_trials=1)
     assert chosen.trials[0].intermediate_values
-    search(objective, "annealing", max_trial=1, pruner=optuna.pruners.MedianPruner())
-    assert said not in logs.text
 
 
 @pytest.mark.parametrize(
@@ -421,13 +411,6 @@ def test_what_differs_is_said_in_short() -> None:
     assert len(str(caught.value)) < 500
 
 
-def test_a_study_with_two_values_is_refused(objective: InitOffsetObjective) -> None:
-    study = optuna.create_study(directions=["maximize", "minimize"])
-    with pytest.raises(ValueError, match="has 2 objectives"):
-        study.optimize(objective, n_trials=1)
-    assert study.user_attrs == {}
-
-
 def test_threads_share_an_objective(objective: InitOffsetObjective) -> None:
     offsets = [0.02 * i for i in range(8)]
     values = {}
@@ -527,7 +510,7 @@ def test_each_trial_stores_the_working_time_at_its_end(objective: InitOffsetObje
     assert elapsed[2] == pytest.approx(taken, abs=0.5)
 
 
-@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, MemoryError])
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError])
 def test_no_error_leaves_a_trial_running(
     objective: InitOffsetObjective, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -543,16 +526,6 @@ def test_no_error_leaves_a_trial_running(
     assert trial.system_attrs[ENDED] == "interrupted"
 
 
-def test_what_has_been_done_meanwhile_is_not_repeated(objective: InitOffsetObjective) -> None:
-    study = study_of(0.1)
-    [waiting] = study.trials
-    study._storage.set_trial_system_attr(waiting._trial_id, ENDED, "interrupted")
-    study.optimize(objective, n_trials=1)
-    [trial] = study.trials
-    assert trial.state == TrialState.PRUNED
-    assert TRIAL_METRICS not in trial.user_attrs
-
-
 def test_a_replaced_objective_shares_the_trainer(objective: InitOffsetObjective) -> None:
     other = objective.replace(seed=5, space=OffsetSpace(scope="shared"))
     assert other.trainer is objective.trainer
@@ -566,7 +539,7 @@ def test_a_replaced_objective_shares_the_trainer(objective: InitOffsetObjective)
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
-        ({"metric": "val_acc"}, "metric is 'val_acc'.*val_accuracy"),
+        ({"metric": "val_acc"}, "Keras knows no metric 'acc'"),
         ({"metric": "test_accuracy"}, "metric is 'test_accuracy'"),
         ({"direction": "down"}, "direction is 'down'"),
         ({"dataset": few_digits(val=0)}, "has no validation split.*train_accuracy"),

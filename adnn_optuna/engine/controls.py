@@ -1,15 +1,16 @@
-"""Networks whose predictions are averaged: nothing of them is searched, and none is chosen."""
+"""Controls that are one trial each, whose one parameter is found by its training."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
 import optuna
 
 from adnn_optuna._attributes import Trained
-from adnn_optuna.engine.objective import InitOffsetObjective, OneTrialObjective
+from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Outcome
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.network import derived_seed
@@ -18,6 +19,57 @@ from adnn_optuna.networks.predictors import Average
 from adnn_optuna.networks.training import Run, is_finite
 
 _KEY = 0xE  # Apart from what else is keyed on a seed and a number.
+
+
+class OneTrialObjective(InitOffsetObjective):
+    """The objective of a single trial, whose one parameter is found by its training."""
+
+    def suggest(self, trial: Any) -> Self:  # noqa: ARG002
+        """Suggest nothing: no storage lets a parameter be changed."""
+        return self
+
+    def store_found(self, trial: optuna.Trial, value: int) -> None:
+        """Store the parameter that was found."""
+        [(name, distribution)] = self.distributions.items()
+        arguments = trial._trial_id, name, float(value), distribution
+        patiently(trial.study._storage.set_trial_param, *arguments)
+
+
+class LongerObjective(OneTrialObjective):
+    """Trains the unmoved network once; the value of a trial is that of its best epoch.
+
+    Its parameter is the number of that epoch. What it reports are the values of the epochs that
+    were the best so far.
+    """
+
+    @classmethod
+    def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
+        """Return the longer training for the epochs of ``n_trials`` trials of an objective."""
+        epochs = objective.training.epochs
+        return cls.like(objective, ControlSpace("epochs", epochs, 1, epochs * n_trials))
+
+    def train(self, trials: Sequence[optuna.Trial], **limits: Any) -> list[Outcome]:
+        """Train for all epochs, or until a limit; a training that is stopped begins anew."""
+        [trial] = trials
+        assert isinstance(self.space, ControlSpace)
+        n_of_baseline = int(self.space.unmoved)
+        [run] = self.trainer.train([self.start({"epochs": self.space.high})], **limits)
+        if run.status == "stopped" or not run.history:
+            return [Outcome(run.status)]
+        # One that ended earlier by itself is whole, one that was cut off is none.
+        if run.status != "timeout" or len(run.history) >= n_of_baseline:
+            patiently(self.set_baseline, trial.study, run.history[:n_of_baseline][-1])
+        trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
+        values = [self.value(metrics) for metrics in run.history]
+        if math.isnan(values[0]):
+            return [Outcome("diverged", None, run.metrics, trained)]
+        best = 0  # The first of equals.
+        for epoch, value in enumerate(values):
+            if epoch == 0 or self.improvement(value, values[best]) > 0:
+                best = epoch
+                patiently(trial.report, value, epoch)
+        self.store_found(trial, best + 1)
+        return [Outcome("complete", values[best], run.history[best], trained)]
 
 
 def seeds_of_members(seed: int, n: int) -> list[int]:
@@ -38,6 +90,7 @@ class EnsembleObjective(OneTrialObjective):
     @classmethod
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the ensemble of as many networks as an objective has trials."""
+        objective.trainer  # noqa: B018 - refuses a function of the trial, which has none.
         return cls.like(objective, ControlSpace("members", 1, 1, n_trials))
 
     def starts(self, params: dict[str, Any]) -> list[Start]:
