@@ -145,7 +145,7 @@ def audit_randomness(model: keras.Model) -> Audit:
             print(adnn_optuna.audit_randomness(keras.Sequential(layers)))
 
     Args:
-        model: The model, built or not.
+        model: The model. What layers start from that are not built yet is not known.
 
     Raises:
         TypeError: If it is not a ``keras.Model``.
