@@ -195,13 +195,11 @@ def _variable(weight: keras.Variable, used: Any, kept: Any) -> InitializedVariab
 
 
 def _initializers(model: keras.Model) -> dict[int, Any]:
-    """Return the initializer of each variable that can be found, by the variable's id.
-
-    Keras forgets which initializer a variable was made with. So the model is made again from its
-    configuration, without values; there, each variable still has its initializer.
-    """
+    """Return the initializer of each variable that can be found, by the variable's id."""
     import keras
 
+    # Keras forgets which initializer a variable was made with. So the model is made again from
+    # its configuration, without values; there, each variable still has its initializer.
     def remade(layer: Any) -> Any:
         twin = type(layer).from_config(layer.get_config())
         if not twin.built and layer.built:
@@ -281,16 +279,10 @@ def _used_by_call(model: keras.Model, *, training: bool) -> set[int] | None:
 
 
 def _fractions(layer: Any) -> dict[str, Any]:
-    """Return the settings of a layer that are fractions, or pairs of them, and not 0."""
-    import keras
-
-    fractions = {}
+    """Return the settings of a layer that are fractions, and not 0."""
     with contextlib.suppress(Exception):  # As above.
-        for name, value in layer.get_config().items():
-            leaves = keras.tree.flatten(value)
-            if all(isinstance(leaf, float) for leaf in leaves) and any(leaves):
-                fractions[name] = value
-    return fractions
+        return {k: v for k, v in layer.get_config().items() if isinstance(v, float) and v}
+    return {}
 
 
 def in_words(parameters: Mapping[str, Any]) -> str:
@@ -302,13 +294,11 @@ def in_words(parameters: Mapping[str, Any]) -> str:
 
 
 def describe(initializer: Any, shape: tuple[int, ...]) -> Distribution:
-    """Return what an initializer, or a function like one, draws values of a shape from.
-
-    One that is none of Keras's is random if it has a seed, or returns other values each time.
-    """
+    """Return what an initializer, or a function like one, draws values of a shape from."""
     import keras
 
     name, config = class_name(initializer), _config(initializer)
+    # What is none of Keras's is random if it has a seed, or returns other values each time.
     has_seed = "seed" in config or hasattr(initializer, "seed")
     config.pop("seed", None)
     try:

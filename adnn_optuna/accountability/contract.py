@@ -24,7 +24,6 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, test_metric
 from adnn_optuna.engine.retraining import Retrained, retrain_winner
 from adnn_optuna.networks._tensorflow import load_tensorflow
-from adnn_optuna.networks.duplicates import DUPLICATES
 from adnn_optuna.networks.loading import OF_FILES
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
@@ -41,9 +40,8 @@ PAIRS = range(10, 10_001)
 """By how many pairs of winner and unmoved network the winner of a contract may be confirmed."""
 # Other processors, whose bits differed, gave accuracies up to so far apart in ordinary trainings.
 LEAST_ACCURACY = 0.005
-# Of a processor's features, those that say which vector instructions a compiler may use.
-_VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|i8mm")
 
+_SPLITTING = ("classes", "validation_size", "test_size", "seed")
 # What the fields must be, if anything is expected of them here: a type, a number within bounds
 # (a whole one, if the lower one is), or so many numbers.
 # The rest is checked by what is made of them. Those with "?" may be missing; there are no others.
@@ -57,10 +55,8 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (dict, "winner.hyperparameters?"),
     (str, "objective.dataset.name objective.dataset.source objective.dataset.fingerprint"),
     *((str, f"objective.dataset.{key}?") for key in ("path", *OF_FILES)),
-    (list, "objective.dataset.classes?"),
-    (dict, "objective.dataset.preprocessing?"),
-    *(((1, math.inf), f"objective.dataset.duplicates.{key}?") for key in DUPLICATES),
-    *((object, f"objective.dataset.{key}?") for key in ("validation_size", "test_size", "seed")),
+    (dict, "objective.dataset.preprocessing? objective.dataset.duplicates?"),
+    *((object, f"objective.dataset.{key}?") for key in _SPLITTING),
     *((object, f"objective.training.{field.name}") for field in dataclasses.fields(Training)),
     ((1, 100_000), "objective.training.epochs"),
     *((str, f"{role}.initial_weights_sha256 {role}.trained_weights_sha256") for role in ROLES),
@@ -104,13 +100,7 @@ class ContractFacts:
         objective: InitOffsetObjective,
         confirmation: dict[str, Any] | None,
     ) -> Self:
-        """Train a search's baseline and winner once more and write down what comes out.
-
-        ``confirmation`` is what it says of fresh seeds, :obj:`None` where none changes anything.
-
-        Raises:
-            ValueError: If a training diverges.
-        """
+        """Train a search's baseline and winner once more and write down what comes out."""
         best = record.best
         assert best is not None, "There is a winner, which was tested."
         objective, starts, runs = retrain_winner(record, objective)
@@ -190,10 +180,8 @@ def stated(
 
 
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return an objective's configuration without folders, and without what a contract needs not.
-
-    Hashes of the weights tell more than the sketches of behaviour.
-    """
+    """Return an objective's configuration without folders, and what a contract needs not."""
+    # Hashes of the weights tell more than sketches of behaviour.
     kept = {key: value for key, value in config.items() if key not in (BEHAVIOUR, "direction")}
     portable: dict[str, Any] = json.loads(json.dumps(kept))
     if "path" in portable["dataset"]:
@@ -207,13 +195,10 @@ def describe_environment() -> dict[str, Any]:
     import tensorflow as tf
 
     packages = ("numpy", "tensorflow", "keras", "optuna", "adnn_optuna")
-    # Only Linux has it: elsewhere the processor's features are not known.
+    # Only Linux has it.
     path = Path("/proc/cpuinfo")
-    first = path.read_text(encoding="utf-8").split("\n\n", 1)[0] if path.exists() else ""
-    pairs = (line.partition(":") for line in first.splitlines())
-    cpuinfo = {key.strip(): value.strip() for key, _, value in pairs}
-    # By their names on x86 and on ARM.
-    features = cpuinfo.get("flags", cpuinfo.get("Features", "")).split()
+    cpuinfo = path.read_text(encoding="utf-8") if path.exists() else ""
+    model = re.search(r"^model name\s*: (.+)", cpuinfo, re.MULTILINE)
     threading, onednn = tf.config.threading, os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
     return {
         "versions": {
@@ -223,8 +208,7 @@ def describe_environment() -> dict[str, Any]:
         "system": platform.system(),
         "processor": {
             "machine": platform.machine(),
-            "model": cpuinfo.get("model name", platform.processor()),
-            "features": sorted({f for f in features if _VECTOR_FEATURES.match(f)}),
+            "model": model[1] if model else platform.processor(),
         },
         "devices": sorted(device.device_type for device in tf.config.list_physical_devices()),
         "intra_op_threads": _threads(threading.get_intra_op_parallelism_threads(), "INTRAOP"),
@@ -255,12 +239,7 @@ def check_contract_path(what: str, path: Path, data: str | None) -> None:
 
 
 def read_contract(path: Path) -> dict[str, Any]:
-    """Return a contract as its file holds it.
-
-    Raises:
-        CannotCheckError: If it is none to read.
-        BreachedError: If it was edited after it was written.
-    """
+    """Return a contract as its file holds it; refuse what is none, or was edited."""
     where = f"The file {os.fspath(path)!a}"
     try:
         with path.open("rb") as file:

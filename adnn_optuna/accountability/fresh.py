@@ -31,11 +31,7 @@ _LEVEL = 0.9999
 
 
 def confirmation_content(facts: ConfirmationFacts | None) -> dict[str, Any] | None:
-    """Return what a contract says of a confirmation; nothing without one.
-
-    Raises:
-        ValueError: If it is by too few or too many seeds, or has numbers that no JSON holds.
-    """
+    """Return what a contract says of a confirmation; nothing without one."""
     if facts is None:
         return None
     if len(facts.seeds) not in PAIRS:
@@ -69,10 +65,7 @@ def said_confirmation(contract: Mapping[str, Any]) -> ConfirmationFacts | None:
 def check_confirmation(
     contract: dict[str, Any], objective: InitOffsetObjective, own: np.ndarray
 ) -> None:
-    """Refuse a confirmation that is missing, or that denies itself.
-
-    ``own`` are the scores of the winner's own network on the test examples, of shape (n,).
-    """
+    """Refuse a confirmation that is missing or denies itself; ``own`` are the winner's scores."""
     said, where, has_seeds = said_confirmation(contract), "confirmation", is_random(objective)
     if said is None:
         if has_seeds:
@@ -132,14 +125,11 @@ def fresh_pairs(
 
 
 def not_repeated(contract: dict[str, Any], fresh: ConfirmationFacts) -> str:
-    """Return a sentence where fresh pairs do not have the mean gain that a contract says.
-
-    How far both may be apart follows from the fresh pairs, and from the fewest that a contract may
-    hold: nothing in the file widens it.
-    """
+    """Return a sentence where fresh pairs do not have the mean gain that a contract says."""
     said, claim = said_confirmation(contract), claim_of(contract)
     if said is None or not fresh.gains or math.isnan(fresh.repeats.value):
         return ""
+    # Of what the contract holds nothing widens it.
     half = student_half_width(fresh.gains, claim.resolution, _LEVEL, PAIRS[0])
     mean, (found, low, high), unit = fmean(said.gains), fresh.repeats, claim.unit
     if abs(mean - found) <= half + 1e-9:

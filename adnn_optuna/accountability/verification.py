@@ -156,20 +156,19 @@ def verified(
 def _dataset(
     config: dict[str, Any], folder: Path, data_dir: str | os.PathLike[str] | None
 ) -> Dataset:
-    where, name = "objective.dataset", config["name"]
-    match config["source"]:
-        case "built-in" if name not in {"digits", *MNIST_LIKE}:
-            raise CannotCheckError(f"{where}.name: there is no data set {name!r}.")
-        case "arrays":
-            said = f"{where}: {name!r} was made of arrays, which no contract holds"
-            raise CannotCheckError(f"{said}; verify it in Python, and give them as dataset.")
-        case "npz" | "csv" | "parquet" if "path" in config:
-            folder = folder if data_dir is None else _checks.expanded(data_dir)
-            file = find_in(folder, config["path"], f"{where}.path")
-            if file is None:
-                said = f"there is no file {config['path']!r} in {str(folder)!r}"
-                raise CannotCheckError(f"{where}.path: {said}; give data_dir.")
-            config = {**config, "path": str(file)}
+    where, name, source = "objective.dataset", config["name"], config["source"]
+    if source == "built-in" and name not in {"digits", *MNIST_LIKE}:
+        raise CannotCheckError(f"{where}.name: there is no data set {name!r}.")
+    if source == "arrays":
+        said = f"{where}: {name!r} was made of arrays, which no contract holds"
+        raise CannotCheckError(f"{said}; verify it in Python, and give them as dataset.")
+    if "path" in config:
+        folder = folder if data_dir is None else _checks.expanded(data_dir)
+        file = find_in(folder, config["path"], f"{where}.path")
+        if file is None:
+            said = f"there is no file {config['path']!r} in {str(folder)!r}"
+            raise CannotCheckError(f"{where}.path: {said}; give data_dir.")
+        config = {**config, "path": str(file)}
     try:
         return dataset_from_config(config, data_dir)
     except (TypeError, ValueError, OSError) as error:
@@ -247,11 +246,7 @@ def _rebuild(
 def _train_here(
     contract: dict[str, Any], objective: InitOffsetObjective, bar: Bar | None
 ) -> tuple[list[Retrained], list[str]]:
-    """Train baseline and winner again, and say in a sentence if other bits came out.
-
-    What no environment tells, such as ``ONEDNN_MAX_CPU_ISA``, may change the bits of a training,
-    but not those of the initial weights.
-    """
+    """Train baseline and winner again, and say in a sentence if other bits came out."""
     starts = (objective.starts({}), objective.starts(contract["winner"]["params"]))
     runs = [*retrain(objective.trainer, starts, bar=bar)]
     others, breaches = list[str](), list[str]()
@@ -262,6 +257,7 @@ def _train_here(
             if name in {"params", "hyperparameters"} or pair[0] == pair[1]:
                 continue
             others.append("{}.{} is {}, but trained again {}".format(role, name, *pair))
+            # No environment changes the bits of these.
             if name == "initial_weights_sha256":
                 why = "from objective.model, objective.seed and winner.params"
                 breaches.append(f"{others[-1]} ({why}).")
@@ -277,10 +273,7 @@ def _train_here(
 def _train_elsewhere(
     contract: dict[str, Any], objective: InitOffsetObjective, bar: Bar | None
 ) -> tuple[float, list[Retrained]]:
-    """Train both several times, and refuse accuracies that such trainings do not have.
-
-    Return half the width of the interval that the gain of one training is in, and the trainings.
-    """
+    """Train both several times; return how far a gain may be off, and the trainings."""
     arms = [*map(objective.starts, ({}, contract["winner"]["params"]))]
     starts = [
         [_moved(objective, start, (i, role, n)) for n, start in enumerate(arm)]

@@ -192,12 +192,12 @@ class SearchResult(StoredSearch, Predicting):
                 cannot be read or is that of another result.
             FileNotFoundError: If the file's folder does not exist.
         """
-        from adnn_optuna.reporting import model_cards
+        from adnn_optuna.reporting import searches
 
         file = Path(path)
         check_output_file("The model card", file)
         content = None if contract is None else read_contract(Path(contract))
-        file.write_text(model_cards.card(self, content), "utf-8", "backslashreplace")
+        file.write_text(searches.card(self, content), "utf-8", "backslashreplace")
 
 
 @interrupted_where_called

@@ -11,6 +11,7 @@ from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.evidence.proportions import n_counted, unseen_share
 
 HOLD, USUAL, REPEATS = "What you hold", "What is usual", "What repeats"
+GAINED = "What was gained?"
 OTHERWISE, CHECK = NEXT = ("What else could be done?", "How to check it?")
 """What somebody asks who knows what was found."""
 

@@ -1,4 +1,4 @@
-"""How a comparison is told: what it prints, its figure and its report."""
+"""How a comparison is told, and how a plan for one: what it prints, its figure and its report."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from adnn_optuna import plots
 from adnn_optuna._units import ACCURACY, score_in_words
 from adnn_optuna.evidence.comparison import ComparisonFacts
 from adnn_optuna.evidence.numbers import numbers_of
+from adnn_optuna.evidence.power import POWER, SeedPlanFacts
+from adnn_optuna.plots._comparison import plot_power
 from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.reporting import comparisons_claims as claims
 from adnn_optuna.reporting import tables
-from adnn_optuna.reporting.claims import n_examples, others_in_words
+from adnn_optuna.reporting.claims import REPEATS, n_examples, others_in_words
 from adnn_optuna.reporting.origins import origin
-from adnn_optuna.reporting.pages import Figure, Page
+from adnn_optuna.reporting.pages import Figure, Page, told_page
 from adnn_optuna.reporting.searches_claims import to_mind
 
 
@@ -32,7 +34,7 @@ def text(comparison: ComparisonFacts) -> str:
     if any(claims.n_known(comparison, arm) < n_seeds for arm in comparison.results):
         notes += " but for runs that came to no value"
     if comparison.is_of_function:
-        direction = claims.direction_in_words(comparison)
+        direction = f"{record.study.direction.name.lower()}d"
         notes += f"; {direction}; a difference: how much better the first is"
         if n_fresh := record.n_fresh:
             times = f"{n_fresh} time{'s' * (n_fresh > 1)}"
@@ -54,11 +56,13 @@ def text(comparison: ComparisonFacts) -> str:
         intervals = claims.intervals_in_words(comparison)
         margin, unit = comparison.equivalence, comparison.unit
         lines += tables.verdict_lines(rows, score, margin, intervals, unit=unit)
-        lines += [*(f"{label}: {c}" for label, c in claims.later_costs(comparison).items()), ""]
+        lines += [*claims.later_costs(comparison), ""]
     said = claims.claim_of_comparison(comparison)
-    others = others_in_words("The same objective is", comparison.like)
-    for paragraph in (f"{said} {others}", claims.repeats_in_words(comparison)):
-        lines += textwrap.wrap(paragraph, 98)
+    lines += textwrap.wrap(
+        f"{said} {others_in_words('The same objective is', comparison.like)}", 98
+    )
+    if said := claims.repeats_in_words(comparison):
+        lines += textwrap.wrap(f"{REPEATS}: {said}", 98)
     return "\n".join(lines)
 
 
@@ -88,18 +92,23 @@ def figure(comparison: ComparisonFacts) -> go.Figure:
 
 def picture(comparison: ComparisonFacts) -> go.Figure:
     """Return what each arm gains beyond luck, as far as that is known."""
-    gains: dict[str, tuple[float, ...]] = {}
-    for row in [*claims.against_control(comparison), *claims.controls_against_luck(comparison)]:
-        gains[row.arm] = (row.mean, row.low, row.high)
-    title = "What is gained beyond luck, and how far it may be off"
-    luck = [comparison.restarts] if gains and comparison.restarts is not None else []
+    known, luck = claims.against_control(comparison), str(comparison.restarts)
+    rows = comparison.rows_of([(luck, label) for label in comparison.controls])
+    known += [row.turned() for row in rows if row.n_pairs]
+    gains: dict[str, tuple[float, ...]] = {row.arm: (row.mean, row.low, row.high) for row in known}
+    if gains and comparison.restarts is not None:
+        gains[luck] = (0.0, math.nan, math.nan)
     told: Any = {"region": comparison.equivalence or 0.0}
-    told["open_dots"] = [*comparison.controls, *luck]
     if comparison.is_of_function:
         told["of"] = score_in_words(comparison.any_record.test_metric)
-    gains |= dict.fromkeys(luck, (0.0, math.nan, math.nan))
-    over = f" over {claims.luck_in_words(comparison)}"
-    return plot_gains(gains, title, comparison.unit, over=over, **told)
+    return plot_gains(
+        gains,
+        "What is gained beyond luck, and how far it may be off",
+        comparison.unit,
+        over=f" over {claims.luck_in_words(comparison)}",
+        open_dots=[*comparison.controls, luck],
+        **told,
+    )
 
 
 def page(comparison: ComparisonFacts) -> Page:
@@ -154,3 +163,44 @@ def _run_rows(comparison: ComparisonFacts) -> dict[str, Any]:
         for run, values in zip(runs, numbers_of(runs), strict=True)
     ]
     return {"header": ["study", "ended by", *headings], "rows": rows}
+
+
+def plan_text(facts: SeedPlanFacts) -> str:
+    """Return how many seeds, and hours, it takes to show a gain, planned and looking again."""
+    unit = facts.unit
+    gain, sd = f"{unit.scale * facts.gain:.4g}", f"{unit.scale * facts.sd:.2g}"
+    again = "far more seeds than planned: do not"
+    if facts.seeds_looking_again is not None and facts.hours_looking_again is not None:
+        again = (
+            f"{facts.seeds_looking_again} seeds in all, {_in_words(facts.hours_looking_again)} "
+            "more, or fewer if all is decided before"
+        )
+    of_claims = f", for each of {facts.n_claims} claims" if facts.n_claims > 1 else ""
+    pooled = ", pooled over the claims" if facts.n_claims > 1 else ""
+    return (
+        f"To show a gain of {gain}{unit.of_gains} with a power of {POWER:.0%}{of_claims}:\n"
+        f"  planned, fresh seeds: {facts.seeds} seeds, {_in_words(facts.hours)}\n"
+        f"  going on and looking again: {again}\n"
+        f"The standard deviation of {sd}{unit.of_gains} is that of {facts.n_pilot} pilot "
+        f"seeds{pooled}: it may take {facts.seeds_low} to {facts.seeds_high} planned seeds."
+    )
+
+
+def plan_figure(facts: SeedPlanFacts) -> go.Figure:
+    """Return the power against the number of seeds, planned and looking again."""
+    curves = {"planned": facts.power, "looking again": facts.power_looking_again}
+    gain = f"{facts.unit.scale * facts.gain:+.4g}{facts.unit.of_gains}"
+    return plot_power(curves, f"Power to show {gain}", POWER)
+
+
+def plan_page(facts: SeedPlanFacts) -> Page:
+    """Return the report of a plan."""
+    aim, numbers = plan_text(facts).split(":\n", 1)
+    name, claim = f"Plan from {facts.n_pilot} pilot seeds", f"{aim}: {facts.seeds} planned seeds."
+    return told_page(name, claim, numbers, plan_figure(facts))
+
+
+def _in_words(hours: float) -> str:
+    if hours < 1:
+        return f"{60 * hours:.2g} minutes"
+    return f"{hours:.2g} hours" if hours < 10 else f"{hours:.0f} hours"

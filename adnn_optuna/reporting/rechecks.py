@@ -5,17 +5,16 @@ from __future__ import annotations
 import functools
 import math
 
-from adnn_optuna._units import ACCURACY, printable, unit_of
+from adnn_optuna._units import ACCURACY, params_in_words, unit_of
 from adnn_optuna.evidence.proportions import unseen_share
 from adnn_optuna.evidence.recheck import (
     FIRST_OF_PARAMS,
     UNMOVED,
-    Baseline,
     LuckFacts,
     RecheckFacts,
 )
 from adnn_optuna.plots._estimates import plot_recheck as figure
-from adnn_optuna.reporting.pages import Page, content_of, so_far
+from adnn_optuna.reporting.pages import Page, so_far, told_page
 
 
 def claim(facts: RecheckFacts) -> str:
@@ -29,9 +28,10 @@ def _gain(facts: RecheckFacts) -> str:
     if trial is None or against is None or facts.missing:
         return ""
     over = f"trial {against.number}"
-    if against.number >= FIRST_OF_PARAMS:
-        over = ", ".join(f"{name}={value}" for name, value in against.params.items())
-        over = "the unmoved network" if UNMOVED in against.user_attrs else printable(over)
+    if UNMOVED in against.user_attrs:
+        over = "the unmoved network"
+    elif against.number >= FIRST_OF_PARAMS:
+        over = params_in_words(against.params)
     if against.number == trial.number:
         return f"Nothing was gained: the chosen trial is {over} itself."
     if math.isnan(gain.value):
@@ -114,9 +114,8 @@ def text(facts: RecheckFacts) -> str:
 
 def page(facts: RecheckFacts) -> Page:
     """Return the report."""
-    content = content_of("recheck", "evaluations", facts, figure(facts))
-    content["shown"] = functools.partial(_shown, facts)
-    return Page("recheck.html.jinja", claim(facts), content, caveat(facts))
+    name = f"Recheck {facts.study_name}"
+    return told_page(name, claim(facts), caveat(facts), figure(facts))
 
 
 def _shown(facts: RecheckFacts, value: float, *interval: float, is_gain: bool = False) -> str:
@@ -139,23 +138,20 @@ def _rounded(scale: float, width: float, value: float) -> str:
 def luck_text(facts: LuckFacts) -> str:
     """Return what luck alone gains, and how likely it makes a gain, over each baseline."""
     draws = f"the best of {facts.n} equally good draws" if facts.n > 1 else "one draw"
-    told: dict[Baseline, str] = {
-        "mean": "the mean",
-        "one": "one baseline, which is such a draw itself",
-    }
     lines = []
     for baseline in facts.baselines:
+        over = "the mean" if baseline == "mean" else "one baseline, which is such a draw itself"
         line = (
             f"By luck alone {draws} with a standard deviation of {facts.sd:g} "
-            f"is expected to be {facts.expected:.4g} better than {told[baseline]}"
+            f"is expected to be {facts.expected:.4g} better than {over}"
         )
         if facts.claimed is not None:
-            chance, of_files = facts.chances[baseline], facts.chances_of_files[baseline]
-            line += f", and {facts.claimed:g} or more with probability {chance:.2g}"
+            chance = f"{facts.chances[baseline]:.2g}"
+            line += f", and {facts.claimed:g} or more with probability {chance}"
             if facts.files != 1:
+                chance = f"{facts.chances_of_files[baseline]:.2g}"
                 line += (
-                    f", in at least one of {facts.files} such searches with probability "
-                    f"{of_files:.2g}"
+                    f", in at least one of {facts.files} such searches with probability {chance}"
                 )
         lines.append(f"{line}.")
     return "\n".join(lines)

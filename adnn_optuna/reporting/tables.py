@@ -50,10 +50,7 @@ def verdict_lines(
     unit: Unit,
     per: str = "seed",
 ) -> list[str]:
-    """Return the differences as a table, and what to know of them below it.
-
-    They are paired by what ``per`` says, if it says anything.
-    """
+    """Return the differences, paired by ``per`` if by anything, and what to know of them."""
     header = [
         ("", "difference", "", "", "", ""),
         (
@@ -64,6 +61,7 @@ def verdict_lines(
     ]
     body = [
         (
+            pair(row),
             unit.bare.gain(row.mean),
             interval(row, unit.bare),
             unit.bare.gain(row.smallest),
@@ -72,13 +70,7 @@ def verdict_lines(
         )
         for row in rows
     ]
-    # With the widest labels that fit into 100 columns.
-    tables = (
-        aligned(header, [(pair(row, width), *of) for row, of in zip(rows, body, strict=True)])
-        for width in range(18, 8, -1)
-    )
-    lines = min(tables, key=lambda lines: max(100, *map(len, lines)))
-    known = [f"paired by {per}"] if per else ["not paired"]
+    known = [f"paired by {per}" if per else "not paired"]
     if equivalence is not None:
         known.append(f"equivalent: within {unit.margin(equivalence)}")
     each = "" if all(math.isnan(row.superiority_low) for row in rows) else ", 95 % each"
@@ -87,13 +79,11 @@ def verdict_lines(
     notes = ["; ".join(known)]
     for note in (f"least: the smallest difference; {scope(rows, per)}", intervals):
         notes += textwrap.wrap(note, 98)
-    by_reason: dict[str, list[str]] = {}
-    for row in rows:
-        by_reason.setdefault(row.reason, []).append(pair(row))
-    for reason, pairs in by_reason.items():
-        of = f"{', '.join(pairs)}: " if len(by_reason) > 1 else ""
-        notes += textwrap.wrap(f"{of}{reason}", 98) if reason else []
-    return [*lines, *notes]
+    for reason in dict.fromkeys(row.reason for row in rows if row.reason):
+        pairs = [pair(row) for row in rows if row.reason == reason]
+        of = f"{', '.join(pairs)}: " if len(pairs) < len(rows) else ""
+        notes += textwrap.wrap(f"{of}{reason}", 98)
+    return [*aligned(header, body), *notes]
 
 
 def aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> list[str]:
@@ -106,9 +96,9 @@ def aligned(header: Sequence[Sequence[str]], body: Sequence[Sequence[str]]) -> l
     return [*lines[: len(header)], rule, *lines[len(header) :], rule]
 
 
-def pair(row: PairedDifference, width: int = 18) -> str:
-    """Return which two arms a difference is of, in so many characters each at the most."""
-    return f"{shortened(row.arm, width)} - {shortened(row.other, width)}"
+def pair(row: PairedDifference) -> str:
+    """Return which two arms a difference is of."""
+    return f"{shortened(row.arm, 14)} - {shortened(row.other, 14)}"
 
 
 def shortened(label: str, width: int) -> str:

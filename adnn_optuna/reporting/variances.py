@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import textwrap
 
@@ -11,24 +10,22 @@ from adnn_optuna.evidence.proportions import unseen_share
 from adnn_optuna.evidence.variance import ALL, SHARES, VarianceFacts
 from adnn_optuna.plots._estimates import plot_variance as figure
 from adnn_optuna.reporting.claims import listed
-from adnn_optuna.reporting.pages import Page, content_of, so_far
+from adnn_optuna.reporting.pages import Page, so_far, told_page
 from adnn_optuna.reporting.tables import aligned
 
 
 def claim(facts: VarianceFacts) -> str:
     """Return how far the value varies, in a sentence or two."""
-    name, shown = facts.value_name, functools.partial(_shown, facts)
+    name, n = facts.value_name, len(facts.values)
     if math.isnan(facts.total.sd):
         return f"How far {name} varies is not known yet, {so_far(facts, 'runs')}"
     if facts.total.sd == 0:
-        n = len(facts.values)
-        return (
-            f"All {n} runs came to the same {name}, but up to {100 * unseen_share(n):.0f} % of "
-            "all runs may differ."
-        )
+        share = f"{100 * unseen_share(n):.0f} % of all runs"
+        return f"All {n} runs came to the same {name}, but up to {share} may differ."
     said = (
-        f"From run to run {name} has a standard deviation of {shown(*facts.total)}; two single "
-        f"runs that differ by less than {shown(facts.least_difference)} show no difference."
+        f"From run to run {name} has a standard deviation of {_shown(facts, *facts.total)}; two "
+        f"single runs that differ by less than {_shown(facts, facts.least_difference)} show no "
+        "difference."
     )
     if math.isnan(facts.own_luck):
         return said
@@ -59,33 +56,29 @@ def caveat(facts: VarianceFacts) -> str:
     return said
 
 
-def rows(facts: VarianceFacts) -> list[tuple[str, str, str]]:
-    """Return each source with its standard deviation and share, as text."""
-    return [
-        (
-            str(source),
-            _shown(facts, row["sd"], row["low"], row["high"]),
-            "{:.0f} % ({:.0f} to {:.0f})".format(*100 * row[SHARES])
-            if source != ALL and math.isfinite(row["share"])
-            else "",
-        )
-        for source, row in facts.to_dataframe().iterrows()
-    ]
-
-
 def text(facts: VarianceFacts) -> str:
     """Return the claim, and a table where there is something to show."""
+    return "\n".join([*textwrap.wrap(claim(facts), 98), *_details(facts)])
+
+
+def _details(facts: VarianceFacts) -> list[str]:
+    """Return each source with its standard deviation and share, and what to think of it."""
     if math.isnan(facts.total.sd):
-        return claim(facts)
-    header = [("source", "standard deviation", "share of the variance")]
-    said, notes = (textwrap.wrap(part, 98) for part in (claim(facts), caveat(facts)))
-    return "\n".join([*said, "", *aligned(header, rows(facts)), *notes])
+        return []
+    rows = []
+    for source, row in facts.to_dataframe().iterrows():
+        share = ""
+        if source != ALL and math.isfinite(row["share"]):
+            share = "{:.0f} % ({:.0f} to {:.0f})".format(*100 * row[SHARES])
+        rows.append((str(source), _shown(facts, row["sd"], row["low"], row["high"]), share))
+    table = aligned([("source", "standard deviation", "share of the variance")], rows)
+    return ["", *table, *textwrap.wrap(caveat(facts), 98)]
 
 
 def page(facts: VarianceFacts) -> Page:
     """Return the report."""
-    content = content_of("variance", "runs", facts, figure(facts)) | {"rows": rows(facts)}
-    return Page("variance.html.jinja", claim(facts), content, caveat(facts))
+    name, details = f"Variance {facts.study_name}", "\n".join(_details(facts))
+    return told_page(name, claim(facts), details, figure(facts))
 
 
 def _shown(facts: VarianceFacts, spread: float, *interval: float) -> str:

@@ -1314,20 +1314,12 @@ Features\t: fp asimd sve2 fphp bf16 i8mm aes
 
 
 @pytest.mark.parametrize(
-    ("cpuinfo", "model", "features"),
-    [
-        (X86, "Swift: 3 GHz", ["amx_tile", "avx2", "avx512f", "f16c", "fma", "sse", "ssse3"]),
-        (ARM, platform.processor(), ["asimd", "bf16", "fphp", "i8mm", "sve2"]),
-        (None, platform.processor(), []),
-    ],
+    ("cpuinfo", "model"),
+    [(X86, "Swift: 3 GHz"), (ARM, platform.processor()), (None, platform.processor())],
     ids=["x86", "ARM", "no Linux"],
 )
-def test_tells_the_processor_and_its_vector_instructions(
-    cpuinfo: str | None,
-    model: str,
-    features: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+def test_tells_the_processor(
+    cpuinfo: str | None, model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "cpuinfo"
     if cpuinfo is not None:
@@ -1336,7 +1328,6 @@ def test_tells_the_processor_and_its_vector_instructions(
     assert describe_environment()["processor"] == {
         "machine": os.uname().machine,
         "model": model,
-        "features": features,
     }
 
 

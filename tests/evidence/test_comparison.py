@@ -197,10 +197,6 @@ class TestFamilies:
         assert again.differences().loc[pair].equals(every.differences().loc[pair])
         assert "the 3 claims on searchers together" in str(again)
         assert "controls" not in str(again)
-        assert "claims of arms that were declared before count, too" in " ".join(
-            str(again).split()
-        )
-        assert "declared before" not in str(every)
 
 
 class TestControls:
@@ -255,7 +251,7 @@ class TestSeeds:
     def test_one_decides_nothing(self) -> None:
         comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
         assert "nan" not in str(comparison)
-        assert claim_of_comparison(comparison).startswith("One seed decides nothing")
+        assert claim_of_comparison(comparison).startswith("No searcher is shown to be better")
 
     def test_planned_ones_decide_when_all_are_done(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.002, (2, 8))

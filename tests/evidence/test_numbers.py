@@ -65,7 +65,7 @@ class TestEach:
             "function": all(text in comparisons.text(of_function) for text in of_its),
             "print": told(number, alone[number.name], first) in searches.text(first),
             "statements": told(number, alone[number.name], first) in searches.text(first),
-            "scores": told(number, alone[number.name], first) in str(search["scores"]),
+            "scores": told(number, alone[number.name], first) in search["text"],
             "means": all(
                 text in comparisons.text(comparison) for text in (shown, *title.split("\n"))
             ),

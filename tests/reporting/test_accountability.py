@@ -260,12 +260,14 @@ def test_prints_what_is_not_built_yet_and_cannot_be_called() -> None:
 
     name = (model := Own()).dense.name
     assert lines_of(adnn.audit_randomness(model)) == [
-        "2 variables: 1 random, 1 fixed, 0 unknown",
-        "variable shape initializer starts from seed",
-        f"{name}/kernel not built RandomNormal RandomNormal(mean=0, stddev=0.05) 9",
-        f"{name}/bias not built Zeros Zeros() -",
+        "0 variables: 0 random, 0 fixed, 0 unknown",
+        "Empty DataFrame",
+        "Columns: []",
+        "Index: []",
         "",
         "1 layers with random states",
         "layer class draws with seed",
         "drop Dropout unknown rate=0.5 2",
+        "",
+        f"! Not resolved, so perhaps random: {name} (not built).",
     ]

@@ -54,14 +54,6 @@ class TestComparison:
             ),
             ("storage", "in memory"),
         ]
-        assert content["in_words"] == [
-            ("network", "MLP, hidden [16]"),
-            ("data", "digits, source built-in"),
-            ("training", "sgd, epochs 2"),
-            ("what moves", "low -0.2, high 0.2, scope layer"),
-            ("selected by", "val_accuracy"),
-            ("search", "greedy, annealing and random_restart, max_trial 12"),
-        ]
         assert titles(page) == [
             ("test-accuracy", "Test accuracy by seed, which no search saw"),
             ("compute", "What the same compute brings: best so far against epochs trained"),
@@ -187,28 +179,10 @@ class TestFirstScreen:
         gains = {"greedy": [0.01] * 8, "random_restart": [0.01] * 8}
         comparison = store_comparison(gains)
         answers = comparisons_claims.answers_of_comparison(comparison, None)
-        assert (
-            "on 1000 test examples, which no search saw, greedy's winners come to"
-            in answers["What you hold:"]
-        )
-        assert "so for most seeds it is no more than luck" in answers["What is usual:"]
-        assert "not shown" not in answers["What is usual:"]
+        assert "No searcher is better than random restarts for" in answers["What was gained?"]
         first, _, last = text_of(comparisons.page(comparison).render()).partition(" Evidence ")
         for i, (question, answer) in enumerate(answers.items()):
-            assert f"{question} {answer}" in (first if i < 3 else last)
-        untested = store_comparison(gains)
-        for run in (run for runs in untested.results.values() for run in runs):
-            for name in [name for name in run.attrs if name.startswith("adnn:test/")]:
-                del run.attrs[name]
-        assert (
-            "not tested"
-            in comparisons_claims.answers_of_comparison(untested, None)["What you hold:"]
-        )
-        without = store_comparison({"greedy": [0.01] * 2})
-        assert (
-            "not known"
-            in comparisons_claims.answers_of_comparison(without, None)["What is usual:"]
-        )
+            assert f"{question} {answer}" in (first if i < 1 else last)
 
 
 PRINTED = """\
@@ -290,8 +264,6 @@ def test_means_are_said_to_be_of_the_runs_that_came_to_a_value() -> None:
     attrs.pop(next(name for name in attrs if name.startswith("adnn:test/")))
     comparison = dataclasses.replace(comparison)
     assert "over 8 seeds but for runs that came to no value; pp =" in str(comparison)
-    [held, *_] = comparisons_claims.answers_of_comparison(comparison, None).values()
-    assert "in the mean of 7 random beginnings" in held
 
 
 def test_without_any_winner_it_says_why() -> None:

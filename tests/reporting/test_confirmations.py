@@ -16,7 +16,7 @@ from adnn_optuna.engine.confirmation import MOVED, UNMOVED, Confirmation
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.confirmation import facts_of
 from adnn_optuna.reporting import searches
-from adnn_optuna.reporting.confirmations import (
+from adnn_optuna.reporting.searches_claims import (
     hyperparameters_in_words,
     repeats_in_words,
     statements,

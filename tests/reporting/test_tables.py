@@ -21,12 +21,12 @@ ROWS = [
 
 
 PRINTED = """\
-                                   difference
-test accuracy of                         [pp]        interval    least           superior   verdict
----------------------------------------------------------------------------------------------------
-one - two                               +1.23  +0.10 to +2.00    +0.40  100 % (63 to 100)    better
-a name that is… - 18 characters …     unknown            none  unknown               50 %  no claim
----------------------------------------------------------------------------------------------------
+                                 difference
+test accuracy of                       [pp]        interval    least           superior   verdict
+-------------------------------------------------------------------------------------------------
+one - two                             +1.23  +0.10 to +2.00    +0.40  100 % (63 to 100)    better
+a name that i… - 18 characters…     unknown            none  unknown               50 %  no claim
+-------------------------------------------------------------------------------------------------
 paired by seed; equivalent: within ±0.5 pp; superior: share of seeds, ties half, 95 % each
 least: the smallest difference; each verdict is one for most seeds; 3 seeds: what befalls fewer
 than 63 % of seeds may not have been seen
@@ -40,7 +40,7 @@ def test_whole_text() -> None:
     lines = tables.verdict_lines([*ROWS, ROWS[1]], "test accuracy", 0.005, interval, unit=ACCURACY)
     twice = PRINTED.splitlines()
     assert lines[:-1] == [*twice[:5], *twice[4:-1]]
-    of = "a name that is lo… - 18 characters long"
+    of = "a name that i… - 18 characters…"
     assert lines[-1] == f"{of}, {of}: too few"  # A reason is given once.
     lines = tables.verdict_lines([ROWS[1]], "test accuracy", 0.005, interval, unit=ACCURACY)
     assert lines[-1] == "too few"
