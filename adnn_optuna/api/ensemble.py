@@ -47,7 +47,7 @@ class Ensemble(Told, Predicting, EnsembleFacts):
         n_evaluations: How many there are to be.
     """
 
-    _telling = "ensembles"
+    _telling = "findings.ensemble"
 
     trained: Members = dataclasses.field(repr=False)
     objective: InitOffsetObjective = dataclasses.field(repr=False)

@@ -47,7 +47,7 @@ class Variance(Told, VarianceFacts):
         n_evaluations: How many evaluations it takes in all.
     """
 
-    _telling = "variances"
+    _telling = "findings.variance"
 
 
 @interrupted_where_called
