@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Kind = Literal["random", "fixed", "unknown"]
-When = Literal["training", "always", "never", "unknown"]
+When = Literal["training", "never", "unknown"]
 
 # What variables start from, by those classes of keras.initializers that have another name.
 _NAMES = {
@@ -68,9 +68,9 @@ class InitializedVariable:
 class RandomLayer:
     """A layer with a source of random numbers.
 
-    Recurrent layers ``"always"`` draw, but use it in training only; ``"never"``: as with a rate of
-    0; ``"unknown"``: the model cannot be called symbolically. The ``parameters`` are settings that
-    are fractions and not 0; ``is_seeded`` says whether a configuration holds the seed.
+    Keras's own draw in ``"training"``, ``"never"`` with a rate of 0; of others it is
+    ``"unknown"``. The ``parameters`` are settings that are fractions and not 0; ``is_seeded`` says
+    whether a configuration holds the seed.
     """
 
     path: str
@@ -142,9 +142,10 @@ def _audit(model: keras.Model, *, is_from_file: bool) -> AuditFacts:
         # A SeedGenerator gives each variable other values.
         if variable.seed is not None and isinstance(getattr(used, "seed", None), int):
             equal[str(dataclasses.replace(variable, path=""))].append(variable.path)
-    layers, draws_globally = _random_layers(model, tree, is_from_file=is_from_file)
+    layers = [*_random_layers(tree, is_from_file=is_from_file)]
     warnings = []
-    if unseeded := [v.path for v in variables if _is_unseeded(v)]:
+    drawn = [v for v in variables if v.distribution.kind == "random"]
+    if unseeded := [v.path for v in drawn if not v.is_seeded]:
         warnings.append(
             f"The initializers of {', '.join(unseeded)} have no seed: their configuration says "
             "seed: None, so a model made from it (from_config, clone_model) starts from other "
@@ -162,11 +163,6 @@ def _audit(model: keras.Model, *, is_from_file: bool) -> AuditFacts:
         for layer in layers
         if not layer.is_seeded and layer.when != "never"
     ]
-    if draws_globally:
-        warnings.append(
-            "The model draws from Keras's global random state (a function of keras.random without "
-            "a seed), which every other use of it advances. Give the call a SeedGenerator."
-        )
     unknown = [v.path for v in variables if v.distribution.kind == "unknown"]
     unknown += [
         f"{path} (not built)"
@@ -177,10 +173,6 @@ def _audit(model: keras.Model, *, is_from_file: bool) -> AuditFacts:
         warnings.append(f"Not resolved, so perhaps random: {', '.join(unknown)}.")
     not_moved = tuple(initializers.never_moved(model))
     return AuditFacts(tuple(variables), tuple(layers), tuple(warnings), not_moved)
-
-
-def _is_unseeded(variable: InitializedVariable) -> bool:
-    return variable.distribution.kind == "random" and not variable.is_seeded
 
 
 def _variable(weight: keras.Variable, used: Any, kept: Any) -> InitializedVariable:
@@ -233,56 +225,23 @@ def _walk(layer: Any, parents: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _random_layers(
-    model: keras.Model, tree: Sequence[tuple[str, Any]], *, is_from_file: bool
-) -> tuple[list[RandomLayer], bool]:
-    """Return the layers with random states, and whether the model draws from the global one."""
-    import keras
-
-    # So that there is a global state, and it is known, before a graph is traced.
-    with initializers.noting_use() as used_by_global:
-        keras.random.uniform(())
-    in_training, in_inference = (_used_by_call(model, training=which) for which in (True, False))
-    found = []
+    tree: Sequence[tuple[str, Any]], *, is_from_file: bool
+) -> Iterator[RandomLayer]:
+    """Yield the layers with random states."""
     for path, layer in tree:
+        settings: dict[str, Any] = {}
+        with contextlib.suppress(Exception):  # As above.
+            settings = {k: v for k, v in layer.get_config().items() if isinstance(v, float)}
+        when: When = "unknown"
+        if type(layer).__module__.startswith("keras."):
+            when = "never" if settings and not any(settings.values()) else "training"
+        parameters = {name: value for name, value in settings.items() if value}
         for generator in layer._seed_generators:
-            state, seed = id(generator.state), given_seed(generator)
-            when: When = "never"
-            if in_training is None or in_inference is None:
-                when = "unknown"
-            elif state in in_inference:
-                when = "always"
-            elif state in in_training:
-                when = "training"
+            seed = given_seed(generator)
             is_seeded = seed is not None
             if not is_seeded and not is_from_file:
                 seed = int(generator.state.numpy()[0])
-            kind, parameters = type(layer).__name__, _fractions(layer)
-            found.append(RandomLayer(path, kind, when, parameters, seed, is_seeded))
-    used = (in_training or set()) | (in_inference or set())
-    return found, not used.isdisjoint(used_by_global)
-
-
-def _used_by_call(model: keras.Model, *, training: bool) -> set[int] | None:
-    """Return the ids of what a call of a model uses; :obj:`None` where it cannot be called."""
-    import tensorflow as tf
-
-    def call(*given: Any) -> None:
-        model([*given] if len(given) > 1 else given[0], training=training)
-
-    try:
-        with initializers.noting_use() as used:
-            specs = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
-            tf.function(call, autograph=False).get_concrete_function(*specs)
-    except Exception:  # noqa: BLE001 - a layer of the user's may fail in any way.
-        return None
-    return {*used}
-
-
-def _fractions(layer: Any) -> dict[str, Any]:
-    """Return the settings of a layer that are fractions, and not 0."""
-    with contextlib.suppress(Exception):  # As above.
-        return {k: v for k, v in layer.get_config().items() if isinstance(v, float) and v}
-    return {}
+            yield RandomLayer(path, type(layer).__name__, when, parameters, seed, is_seeded)
 
 
 def in_words(parameters: Mapping[str, Any]) -> str:

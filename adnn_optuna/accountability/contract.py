@@ -249,12 +249,10 @@ def read_contract(path: Path) -> dict[str, Any]:
         raise CannotCheckError(f"{where} cannot be read ({error.strerror}).") from None
     except (RecursionError, ValueError) as error:
         raise CannotCheckError(f"{where} is not the JSON of a contract ({error}).") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CannotCheckError(f"{where} is not a contract: its field format is not {FORMAT!r}.")
-    version = content.get("format_version")
-    if version != FORMAT_VERSION:
-        said = f"format_version is {version!a:.80}, but this version of adnn_optuna reads"
-        raise CannotCheckError(f"{said} {FORMAT_VERSION}.")
+    wanted = {"format": FORMAT, "format_version": FORMAT_VERSION}
+    if not isinstance(content, dict) or {key: content.get(key) for key in wanted} != wanted:
+        said = f"{where} is not a contract of format_version {FORMAT_VERSION}"
+        raise CannotCheckError(f"{said}, which this version of adnn_optuna reads.")
     found = set(_checked_fields(content, ()))
     needed = [field for field, (_, is_optional) in _FIELDS.items() if not is_optional]
     if "confirmation" not in content:  # Of a training that no seed changes.

@@ -134,8 +134,9 @@ def audit_randomness(model: keras.Model) -> Audit:
     """Find all that is random in a Keras model: initial values and layers.
 
     Nothing of the model is changed, and no random number is drawn from it. It is made again from
-    its configuration, without values; only an initializer that is none of Keras's is called, with
-    two seeds if it has one, to compare what it returns.
+    its configuration, without values; only an initializer that is none of Keras's and has no seed
+    is called, twice, to compare what it returns. What the code of a layer draws without a
+    ``SeedGenerator`` of its own is not found.
 
     Example:
 

@@ -17,9 +17,8 @@ class Number(NamedTuple):
 
     All are in :meth:`Comparison.table`. The other places are what a search prints (``print``), the
     three statements on fresh seeds that it prints and its page begins with (``statements``), the
-    scores on its page (``scores``), a comparison's means as they print (``means``) and, with more
-    room, on its page (``means page``), those of a comparison of a function (``function``), and the
-    table of every run (``runs``).
+    scores on its page (``scores``), a comparison's means (``means``), those of a comparison of a
+    function (``function``), and the table of every run (``runs``).
 
     Attributes:
         name: Its column in data frames; one with ``gain`` in it is shown with its sign.
@@ -58,7 +57,7 @@ class Number(NamedTuple):
 
 
 _RUN = ["print", "scores", "runs"]
-_ALL = [*_RUN, "means", "means page"]
+_ALL = [*_RUN, "means"]
 _EACH = [*_ALL, "function"]
 _OWN, _MEAN = "gain {unit} over\nown baseline", "gain {unit} over\nmean baseline"
 _TEST_OWN, _TEST_MEAN = "test gain {unit}\nown baseline", "test gain {unit}\nmean baseline"
@@ -74,7 +73,7 @@ NUMBERS = (
     ),
     Number("val_baseline", "val_metric", "baseline", "validation\nbaseline", ["scores"]),
     Number(
-        *("val_best", "val_metric", "best", "validation\n{unit}", ["scores", "means page"]),
+        *("val_best", "val_metric", "best", "validation\n{unit}", ["scores"]),
         lambda run, _: run.val_value,
     ),
     Number(
@@ -96,7 +95,7 @@ NUMBERS = (
         *(["statements"], lambda run, _: _confirmed(run, "repeats")),
     ),
     Number(
-        *("test_gain_over_mean_baseline", "test_metric", "", _TEST_MEAN, ["means", "means page"]),
+        *("test_gain_over_mean_baseline", "test_metric", "", _TEST_MEAN, ["means"]),
         lambda run, mean: run.test_value - mean["test_baseline"],
     ),
     Number(

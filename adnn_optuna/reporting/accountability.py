@@ -18,7 +18,6 @@ from adnn_optuna.reporting.searches_claims import (
     duplicates_in_words,
     estimate_in_words,
     not_moved_in_words,
-    rank,
     repeats_in_words,
 )
 
@@ -70,7 +69,7 @@ def claims_in_words(facts: ConfirmationFacts | None, unit: Unit) -> list[str]:
     claims = [
         f"what you hold: {unit.value(held)} ({interval})",
         f"what is usual: {usual} over the mean of {n} fresh unmoved networks",
-        f"what repeats: {repeats}{rank(facts)}",
+        f"what repeats: {repeats}",
     ]
     if facts.hyperparameters is not None:
         said = estimate_in_words(facts.hyperparameters, facts.level, unit)

@@ -16,10 +16,10 @@ from adnn_optuna.evidence.power import POWER, SeedPlanFacts
 from adnn_optuna.plots._comparison import plot_power
 from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.reporting import comparisons_claims as claims
-from adnn_optuna.reporting import tables
-from adnn_optuna.reporting.claims import REPEATS, n_examples, others_in_words
+from adnn_optuna.reporting import parts
 from adnn_optuna.reporting.origins import origin
 from adnn_optuna.reporting.pages import Figure, Page, told_page
+from adnn_optuna.reporting.parts import REPEATS, n_examples, others_in_words
 from adnn_optuna.reporting.searches_claims import to_mind
 
 
@@ -27,10 +27,10 @@ def text(comparison: ComparisonFacts) -> str:
     """Return the table of means, below it each verdict, and what is claimed."""
     record = comparison.any_record
     look, score = record.test_look, score_in_words(record.test_metric)
-    header, body = _mean_rows(comparison, "function" if comparison.is_of_function else "means")
+    header, body = _mean_rows(comparison)
     columns = [["", *heading.split("\n")][-2:] for heading in header]
     n_seeds = len(comparison.seeds)
-    notes = tables.what_is_shown(n_seeds)
+    notes = parts.what_is_shown(n_seeds)
     if any(claims.n_known(comparison, arm) < n_seeds for arm in comparison.results):
         notes += " but for runs that came to no value"
     if comparison.is_of_function:
@@ -45,9 +45,9 @@ def text(comparison: ComparisonFacts) -> str:
         notes += "; pp = percentage points"
         if look:
             notes += f"; one of {n_examples(look)}: {100 / look['n_images']:.2g} pp"
-    lines = tables.aligned(
+    lines = parts.aligned(
         [("", *(first for first, _ in columns)), ("sampler", *(last for _, last in columns))],
-        [(tables.shortened(label, 22), *values) for label, *values in body],
+        [(parts.shortened(label, 22), *values) for label, *values in body],
     )
     lines += [notes, ""]
     if missing := claims.what_is_missing(comparison):
@@ -55,7 +55,7 @@ def text(comparison: ComparisonFacts) -> str:
     if rows := comparison.paired_differences:
         intervals = claims.intervals_in_words(comparison)
         margin, unit = comparison.equivalence, comparison.unit
-        lines += tables.verdict_lines(rows, score, margin, intervals, unit=unit)
+        lines += parts.verdict_lines(rows, score, margin, intervals, unit=unit)
         lines += [*claims.later_costs(comparison), ""]
     said = claims.claim_of_comparison(comparison)
     lines += textwrap.wrap(
@@ -66,11 +66,10 @@ def text(comparison: ComparisonFacts) -> str:
     return "\n".join(lines)
 
 
-def _mean_rows(comparison: ComparisonFacts, place: str) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Return the headings of the means that a place shows, and each arm with them, as text."""
+def _mean_rows(comparison: ComparisonFacts) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Return the headings of the means, and each arm with them, as text."""
     record = comparison.any_record
-    is_twice = record.val_metric == record.metric  # What was selected by.
-    shown = [n for n in tables.numbers_at(place) if not (is_twice and n.metric == "val_metric")]
+    shown = parts.numbers_at("function" if comparison.is_of_function else "means")
     units = [
         comparison.unit if comparison.is_of_function and number.metric else number.unit_of(record)
         for number in shown
@@ -78,11 +77,11 @@ def _mean_rows(comparison: ComparisonFacts, place: str) -> tuple[list[str], list
     rows = [
         (
             str(arm),
-            *(tables.mean_and_std(row, n.name, u) for n, u in zip(shown, units, strict=True)),
+            *(parts.mean_and_std(row, n.name, u) for n, u in zip(shown, units, strict=True)),
         )
         for arm, row in comparison.table().iterrows()
     ]
-    return [tables.filled(number.heading, number, record) for number in shown], rows
+    return [parts.filled(number.heading, number, record) for number in shown], rows
 
 
 def figure(comparison: ComparisonFacts) -> go.Figure:
@@ -119,7 +118,7 @@ def page(comparison: ComparisonFacts) -> Page:
     averaged = [runs for runs in comparison.controls.values() if runs[0].n_networks > 1]
     where = origin([*comparison.results.values()])
     is_of_function = comparison.is_of_function
-    header, rows = _mean_rows(comparison, "function" if is_of_function else "means page")
+    header, rows = _mean_rows(comparison)
     figures = [Figure("test-accuracy", plots.plot_test_accuracy(comparison.results))]
     if is_of_function:
         figures.append(Figure("trials", figure(comparison)))
@@ -143,21 +142,20 @@ def page(comparison: ComparisonFacts) -> Page:
         **where,
     }
     mind = "" if is_of_function else to_mind(results[best.arm] if best else [first])
-    claim = claims.verdict_of_comparison(comparison, in_short=True)
-    caveat = claims.caveat_of_comparison(comparison)
+    claim, caveat = claims.claim_of_comparison(comparison), claims.caveat_of_comparison(comparison)
     return Page("comparison.html.jinja", claim, content, caveat, mind)
 
 
 def _run_rows(comparison: ComparisonFacts) -> dict[str, Any]:
     """Return the headings of the table of every run, and its rows."""
     record = comparison.any_record
-    shown = tables.numbers_at("function" if comparison.is_of_function else "runs")
-    headings = [tables.filled(n.heading, n, record, with_unit=False) for n in shown]
+    shown = parts.numbers_at("function" if comparison.is_of_function else "runs")
+    headings = [parts.filled(n.heading, n, record, with_unit=False) for n in shown]
     rows = [
         [
             run.study.study_name,
             run.stop_reason or "",
-            *(tables.told(number, values[number.name], run) for number in shown),
+            *(parts.told(number, values[number.name], run) for number in shown),
         ]
         for runs in comparison.results.values()
         for run, values in zip(runs, numbers_of(runs), strict=True)
@@ -175,8 +173,9 @@ def plan_text(facts: SeedPlanFacts) -> str:
             f"{facts.seeds_looking_again} seeds in all, {_in_words(facts.hours_looking_again)} "
             "more, or fewer if all is decided before"
         )
-    of_claims = f", for each of {facts.n_claims} claims" if facts.n_claims > 1 else ""
-    pooled = ", pooled over the claims" if facts.n_claims > 1 else ""
+    of_claims, pooled = "", ""
+    if facts.n_claims > 1:
+        of_claims, pooled = f", for each of {facts.n_claims} claims", ", pooled over the claims"
     return (
         f"To show a gain of {gain}{unit.of_gains} with a power of {POWER:.0%}{of_claims}:\n"
         f"  planned, fresh seeds: {facts.seeds} seeds, {_in_words(facts.hours)}\n"

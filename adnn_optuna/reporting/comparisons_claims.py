@@ -9,9 +9,8 @@ from adnn_optuna._units import score_in_words
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.evidence.comparison import ComparisonFacts
 from adnn_optuna.evidence.paired_differences import PairedDifference
-from adnn_optuna.reporting.claims import (
+from adnn_optuna.reporting.parts import (
     CHECK,
-    GAINED,
     OTHERWISE,
     REPEATS,
     images,
@@ -55,7 +54,6 @@ def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[
         f"again, with the same numbers{follows}."
     )
     answers = {
-        GAINED: claim_of_comparison(comparison),
         f"{REPEATS}:": repeats_in_words(comparison),
         OTHERWISE: otherwise,
         CHECK: check,
@@ -83,8 +81,8 @@ def claim_of_comparison(comparison: ComparisonFacts) -> str:
     return " ".join(filter(None, parts))
 
 
-def verdict_of_comparison(comparison: ComparisonFacts, *, in_short: bool = False) -> str:
-    """Return whether the best searcher beats random restarts, and no search; or that in short."""
+def verdict_of_comparison(comparison: ComparisonFacts) -> str:
+    """Return whether the best searcher is better than random restarts, and than no search."""
     if comparison.restarts is None:
         return "There are no random restarts to compare with, so nothing can be told from luck."
     rows, luck = against_control(comparison), luck_in_words(comparison)
@@ -104,16 +102,15 @@ def verdict_of_comparison(comparison: ComparisonFacts, *, in_short: bool = False
     evidence = f"{size and f'{size}; '}{with_interval(best, unit)}, {n} seed{'s' * (n > 1)}"
     no_search = _against_no_search(comparison, best.arm)
     if best.verdict == "better":
-        numbers = "" if in_short else f": {mean} for the same number of trials ({evidence})"
-        return f"{best.arm} is better than {luck} for most seeds{no_search}{numbers}."
+        said = f"{best.arm} is better than {luck} for most seeds{no_search}"
+        return f"{said}: {mean} for the same number of trials ({evidence})."
     said = f"No searcher is shown to be better than {luck}"
     if verdicts == {"worse"}:
         said = f"Every searcher is worse than {luck} for most seeds"
     elif "undecided" not in verdicts:
         said = f"No searcher is better than {luck} for most seeds"
     nearest = "is equivalent" if best.verdict == "equivalent" else "comes closest"
-    numbers = "" if in_short else f", with {mean} ({evidence})"
-    return f"{said}: {best.arm} {nearest}{numbers}{no_search}."
+    return f"{said}: {best.arm} {nearest}, with {mean} ({evidence}){no_search}."
 
 
 def _against_no_search(comparison: ComparisonFacts, arm: str) -> str:
@@ -174,12 +171,6 @@ def caveat_of_comparison(comparison: ComparisonFacts) -> str:
     """Return what to think of the claim."""
     others = others_in_words("The same objective is", comparison.like)
     parts = [said for said in (what_is_missing(comparison), others) if said]
-    n_looks = max(len(run.test_looks) for runs in comparison.results.values() for run in runs)
-    if n_looks > 1:
-        parts.append(
-            f"The test set was looked at up to {n_looks} times in one run, so the later gains are "
-            "no longer of untouched test data."
-        )
     parts += later_costs(comparison)
     of = "data set"
     luck = (

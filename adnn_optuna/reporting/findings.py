@@ -14,9 +14,8 @@ from adnn_optuna.evidence.variance import ALL, SHARES, VarianceFacts
 from adnn_optuna.plots._estimates import plot_averages as ensemble_figure
 from adnn_optuna.plots._estimates import plot_recheck as recheck_figure
 from adnn_optuna.plots._estimates import plot_variance as variance_figure
-from adnn_optuna.reporting.claims import listed
 from adnn_optuna.reporting.pages import Page, so_far, told_page
-from adnn_optuna.reporting.tables import aligned
+from adnn_optuna.reporting.parts import aligned, listed
 
 
 def recheck_claim(facts: RecheckFacts) -> str:
@@ -40,9 +39,7 @@ def _recheck_gain(facts: RecheckFacts) -> str:
         return f"What it gains over {over} is not known, as some evaluations came to no value."
     unit, width = unit_of(facts.metric), (gain.high - gain.low) / 2
     shown = functools.partial(_rounded, unit.scale, width)
-    found = f"{shown(gain.value)}{unit.of_gains}, which so few seeds give no interval of,"
-    if math.isfinite(width):
-        found = f"{shown(gain.value)}{unit.of_gains} ({shown(gain.low)} to {shown(gain.high)})"
+    found = f"{shown(gain.value)}{unit.of_gains} ({shown(gain.low)} to {shown(gain.high)})"
     said = f"On fresh seeds, {found} is what trial {trial.number} gains over {over}"
     if facts.said_gain > 0:
         told = f"{shown(facts.said_gain)}{unit.of_gains} that the study says"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from math import isfinite
 from typing import Any
 
 import plotly.graph_objects as go
@@ -12,21 +11,15 @@ from adnn_optuna._units import ACCURACY
 from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.evidence.arm_values import VALUE, ArmValues
 from adnn_optuna.plots._comparison import plot_by_seed
-from adnn_optuna.reporting import claims, tables
+from adnn_optuna.reporting import parts
 from adnn_optuna.reporting.pages import Page, so_far, told_page
 
-_SOURCES = {
-    "initialisation": "the initialisation",
-    "order": "the order of the batches",
-    "split": "the split of the data",
-}
 _WORDS = {
     "better": "better than",
     "worse": "worse than",
     "equivalent": "equivalent to",
     "undecided": "not shown to differ from",
 }
-_AN = {"model": "a model", "arm": "an arm"}
 
 
 def claim(facts: ArmValues) -> str:
@@ -34,10 +27,9 @@ def claim(facts: ArmValues) -> str:
     if not facts.n_values:
         if isinstance(facts, Findings) and not any(facts.values.values()):
             return f"Nothing is known of the {facts.arm}s yet, {so_far(facts, 'trainings')}"
-        lacking = [label for label, [first, *_] in facts.values.items() if not isfinite(first)]
-        lack = f"lack{'s' * (len(lacking) == 1)} a finite value of {facts.per} {facts.names[0]}"
-        said = f"{claims.listed(lacking)} {lack}; measure it, or leave the {facts.arm} out"
-        return f"Nothing is known of all {facts.arm}s together: {said}."
+        return (
+            f"Nothing is known of all {facts.arm}s together: measure each {facts.per} with each."
+        )
     best, unit = facts.ranked[0], facts.unit
     judged = []
     for row in facts.paired_differences:
@@ -45,10 +37,10 @@ def claim(facts: ArmValues) -> str:
             shown = row if row.arm == best else row.turned()
             is_of_all = shown.n_pairs == facts.n_values or not facts.is_paired
             of = "" if is_of_all else f" over {shown.n_pairs} {facts.per}s"
-            evidence = f"{unit.gain(shown.mean)}{of}, {claims.with_interval(shown, unit)}"
+            evidence = f"{unit.gain(shown.mean)}{of}, {parts.with_interval(shown, unit)}"
             judged.append(f"{_WORDS[str(shown.verdict)]} {shown.other} ({evidence})")
     kind = ", for new data of this kind" if facts.is_of_new_data else ""
-    scope = claims.scope(facts.paired_differences, facts.per if facts.is_paired else "")
+    scope = parts.scope(facts.paired_differences, facts.per if facts.is_paired else "")
     lower = "" if facts.maximize else ", lower being better"
     return (
         f"{best} has the best mean {facts.score}, {unit.value(facts.compared[best].mean())} over "
@@ -60,7 +52,7 @@ def claim(facts: ArmValues) -> str:
 def _size(facts: ArmValues) -> str:
     """Return how many values each arm has."""
     if not facts.is_paired:
-        return f"{claims.listed([*map(str, map(len, facts.compared.values()))])} values"
+        return f"{parts.listed([*map(str, map(len, facts.compared.values()))])} values"
     return f"{facts.n_values} {facts.per}{'s' * (facts.n_values > 1)}"
 
 
@@ -68,7 +60,7 @@ def caveat(facts: ArmValues) -> str:
     """Return what to think of the claim."""
     said = []
     if facts.sources:
-        drawn = claims.listed([_SOURCES.get(source, source) for source in facts.sources])
+        drawn = parts.listed(facts.sources)
         said.append(f"Each seed draws {drawn} afresh, the same for all models.")
     where = "what these values are of" if facts.score == VALUE else "this data set"
     assumed = "differences are symmetric about their centre"
@@ -81,10 +73,10 @@ def caveat(facts: ArmValues) -> str:
             "about, and as if differences were normal."
         )
     used = (
-        f"Whoever picks {_AN[facts.arm]} by this test has used it: what it gives is no longer "
-        "that of untouched data."
+        f"Whoever picks one of the {facts.arm}s by this test has used it: what it gives is no "
+        "longer that of untouched data."
     )
-    others = claims.others_in_words("Models of the same data are", facts.like)
+    others = parts.others_in_words("Models of the same data are", facts.like)
     return " ".join(filter(None, [*said, scope, used, others]))
 
 
@@ -94,10 +86,10 @@ def text(facts: ArmValues) -> str:
         return claim(facts)
     unit = facts.unit
     body = [
-        (tables.shortened(str(label), 40), tables.mean_and_std(row, facts.column, unit))
+        (parts.shortened(str(label), 40), parts.mean_and_std(row, facts.column, unit))
         for label, row in facts.table().iterrows()
     ]
-    notes = [tables.what_is_shown(facts.n_values, facts.per)]
+    notes = [parts.what_is_shown(facts.n_values, facts.per)]
     if not facts.is_paired:
         notes = [f"mean ± standard deviation over {_size(facts)}"]
     if facts.n_test:
@@ -105,7 +97,7 @@ def text(facts: ArmValues) -> str:
         notes.append(f"one of {size}: {100 / facts.n_test:.2g} pp" if unit is ACCURACY else size)
     if not facts.maximize:
         notes.append("lower is better; a difference is by how much the first is better")
-    intervals = claims.interval_in_words(
+    intervals = parts.interval_in_words(
         {f"{facts.arm}s": len(facts.paired_differences)},
         looks_again=facts.looks_again,
         of_new_data=facts.is_of_new_data,
@@ -113,15 +105,15 @@ def text(facts: ArmValues) -> str:
     )
     shown: Any = {"unit": unit, "per": facts.per if facts.is_paired else ""}
     lines = [
-        *tables.aligned([(facts.arm, unit.heading(facts.score))], body),
+        *parts.aligned([(facts.arm, unit.heading(facts.score))], body),
         *("; ".join(notes), ""),
-        *tables.verdict_lines(
+        *parts.verdict_lines(
             facts.paired_differences, facts.score, facts.equivalence, intervals, **shown
         ),
     ]
     if facts.is_of_new_data:
         for row in facts.on_these_rows:
-            said = f"{tables.pair(row)} {claims.interval(row, unit)}, {row.verdict}"
+            said = f"{parts.pair(row)} {parts.interval(row, unit)}, {row.verdict}"
             lines.append(f"on these rows alone: {said}")
     said = textwrap.wrap(f"{claim(facts)} {caveat(facts)}", 98)
     return "\n".join([*lines, "", *said])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,14 +39,10 @@ def origin(arms: Sequence[Sequence[SearchRecord]]) -> dict[str, Any]:
     storage = shown.study._storage
     url = storage_url(storage)
     where = "in memory" if isinstance(storage, InMemoryStorage) else url or type(storage).__name__
-    trials = [trial for runs in arms for record in runs for trial in record.done_trials]
-    moments = [m for trial in trials for m in (trial.datetime_start, trial.datetime_complete) if m]
-    days = sorted({f"{moment:%Y-%m-%d}" for moment in moments})
     return {
         "settings": [*settings, ("storage", where)],
         "url": url,
         "quoted_url": url and shlex.quote(url),
-        "dates": f"trained {' to '.join(sorted({days[0], days[-1]}))}" if days else "no trials",
     }
 
 
@@ -94,11 +89,9 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
         raise WrongValueError(f"{said}; make one of this result.")
     # The files of a contract bear its name.
     name = f"{Path(contract['files']['weights']['name']).stem}.json"
-    text = json.dumps(contract, indent=1) + "\n"
     return {
         "name": name,
         "quoted_name": as_argument(name),
         "claims": claims_in_words(said_confirmation(contract), claim_of(contract).unit),
-        "text": text,
-        "base64": base64.b64encode(text.encode()).decode(),
+        "text": json.dumps(contract, indent=1),
     }

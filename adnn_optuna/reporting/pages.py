@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 from adnn_optuna._checks import check_output_file, is_installed
 from adnn_optuna._units import printable
 from adnn_optuna.engine.evaluations import Findings
-from adnn_optuna.reporting import claims
+from adnn_optuna.reporting import parts
 
 _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
 
@@ -37,10 +37,7 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """A page: its template, what it claims, what is shown besides, and what to think of that.
-
-    What has to be minded of the claim stands beside it, the caveat beside the evidence.
-    """
+    """A page; what is to be minded of the claim stands beside it, the caveat with the evidence."""
 
     template: str
     claim: str
@@ -70,8 +67,8 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.policies["json.dumps_function"] = _json
-        environment.globals["claims"] = claims
+        environment.policies["json.dumps_function"] = lambda figure, **_: figure.to_json()
+        environment.globals["parts"] = parts
         return environment.get_template(self.template).render(
             **self.content,
             page=self,
@@ -84,12 +81,6 @@ def _shown(value: object) -> object:
     if type(value) is str:
         return printable(value, "\n")
     return f"{value:.4g}" if isinstance(value, float) else value
-
-
-def _json(figure: go.Figure, **_: object) -> str:
-    """Return a figure as JSON whose texts show the control characters that they had."""
-    text: str = figure.to_json()
-    return re.sub(r"(?<!\\)((?:\\\\)*\\)u(00[0189]|202[89a-e]|206[6-9])", r"\1\\u\2", text)
 
 
 def _plotly_js() -> str:

@@ -23,10 +23,9 @@ from adnn_optuna.plots import plot_gain as figure
 from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.plots._winner import plot_learning, plot_places, png
 from adnn_optuna.reporting import searches_claims as claims
-from adnn_optuna.reporting.claims import HOLD, REPEATS, USUAL, n_examples
 from adnn_optuna.reporting.origins import origin, shown_contract
 from adnn_optuna.reporting.pages import Figure, Page
-from adnn_optuna.reporting.tables import filled, numbers_at, told
+from adnn_optuna.reporting.parts import HOLD, REPEATS, USUAL, filled, n_examples, numbers_at, told
 
 
 def text(record: SearchRecord) -> str:

@@ -22,14 +22,12 @@ from adnn_optuna.evidence.confirmation import (
 from adnn_optuna.evidence.numbers import unit_of_search
 from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.networks.duplicates import in_words
-from adnn_optuna.reporting.claims import (
+from adnn_optuna.reporting.parts import (
     CHECK,
-    GAINED,
     HOLD,
     OTHERWISE,
     REPEATS,
     USUAL,
-    in_full,
     listed,
     n_examples,
     unseen,
@@ -76,8 +74,6 @@ def verdict(record: SearchRecord) -> str:
         said = "On fresh seeds the offsets lose."
     else:
         said = "Nothing is shown to repeat."
-    if record.stop_reason is None:
-        return f"The search has not ended; so far, {said[0].lower()}{said[1:]}"
     return said
 
 
@@ -112,13 +108,10 @@ def repeats_in_words(facts: ConfirmationFacts, unit: Unit) -> str:
     if math.isnan(mean):
         return "not known, as a training on fresh seeds came to no number."
     gain = f"{unit.gain(mean)} in the mean of {n} fresh seeds"
-    interval = f" ({unit.interval_of(low, high, facts.level)})"
-    if not math.isfinite(low):
-        interval = ", too few for an interval"
+    gain += f" ({unit.interval_of(low, high, facts.level)})"
     if low <= 0 <= high:
-        return f"Nothing is shown to repeat: the offsets gain {gain}{interval}{rank(facts)}."
-    verb = "gain" if low > 0 else "lose: they gain"
-    return f"the offsets {verb} {gain}{interval}{rank(facts)}; {unseen(n)}."
+        return f"Nothing is shown to repeat: the offsets gain {gain}."
+    return f"the offsets {'gain' if low > 0 else 'lose: they gain'} {gain}; {unseen(n)}."
 
 
 def hyperparameters_in_words(record: SearchRecord) -> str:
@@ -137,14 +130,7 @@ def estimate_in_words(estimate: Estimate, level: float, unit: Unit) -> str:
     """Return a difference with its interval."""
     if math.isnan(estimate.value):
         return "unknown, as a training came to no number"
-    if not math.isfinite(estimate.low):
-        return f"{unit.gain(estimate.value)}, without an interval"
     return f"{unit.gain(estimate.value)} ({unit.interval_of(*estimate[1:], level)})"
-
-
-def rank(facts: ConfirmationFacts) -> str:
-    """Return which winner of its study this one is; empty for the first."""
-    return f"; as winner {facts.rank} of those confirmed" if facts.rank > 1 else ""
 
 
 def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, str]:
@@ -153,8 +139,8 @@ def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, s
         return {"verdict": why_no_winner(record)}
     answers, n = {"verdict": verdict(record)}, len(record.done_trials)
     if stored.CONFIG not in record.attrs:
-        gain = in_full(record.gain, unit_of_search(record))
-        answers[GAINED] = (
+        gain = unit_of_search(record).gain(record.gain)
+        answers["What was gained?"] = (
             f"{gain} over the first trial, by which the best of {n} was chosen: it looks better "
             "than it is; adnn recheck evaluates the best ones again, with fresh random numbers."
         )
@@ -163,9 +149,6 @@ def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, s
         f"The same {n} training{'s' * (n != 1)} could go into other random beginnings, one longer "
         "training or other learning rates, which may gain as much: adnn compare tries them all."
     )
-    if record.is_restart:
-        said = "A real search, which has to gain more than this: adnn compare runs both."
-        answers[OTHERWISE] = said
     again = f"adnn verify {contract or 'FILE'} trains both networks again and names what differs"
     how = "Write its contract, by result.contract().save(FILE) or adnn resume --contract FILE"
     answers[CHECK] = f"Anyone can: {again}." if contract else f"{how}; {again}."
@@ -207,28 +190,27 @@ def duplicates_in_words(dataset: Mapping[str, Any]) -> str:
 
 def use_of_test_set(record: SearchRecord) -> str:
     """Return how often the test set of a search was looked at, and what that means."""
-    looks, elsewhere = record.test_looks, record.looks_elsewhere
+    looks, n_others = record.test_looks, sum(record.looks_elsewhere.values())
     if not looks:
         return "The test set is closed; result.test() or resume opens it"
-    numbers, n = [str(look["n_trials"]) for look in looks], sum(elsewhere.values())
+    numbers = [str(look["n_trials"]) for look in looks]
     after = f"after {listed(numbers)} trial{'s' * (numbers != ['1'])}"
-    if n == 0 and len(looks) == 1:
+    if len(looks) + n_others == 1:
         return f"The test set was used once, {after}"
     times = f"{len(looks)} times" if len(looks) > 1 else "once"
     said = f"The test set was looked at {times}, {after}"
-    if n == 0:
-        return f"{said}: the later gains are no longer of untouched test data"
-    return (
-        f"{said}, and other studies of this storage looked at the same data {n} "
-        f"time{'s' * (n > 1)}: of these {len(looks) + n} looks, all but the first are no longer "
-        "of untouched test data"
-    )
+    if n_others:
+        said += f", and {n_others} more by other studies of this storage"
+    return f"{said}: all but the first look are no longer of untouched test data"
 
 
 def about_test_gain(record: SearchRecord) -> str:
     """Return the size in images of the test gain, or why it is not known."""
     if (look := record.test_look) is None:
-        return ""
+        which = (
+            "only an earlier winner was tested" if record.test_looks else "the test set is closed"
+        )
+        return f"{which}; result.test() or resume opens it"
     if math.isnan(look["baseline"]):
         return "the training of the unmoved network diverged"
     if record.test_metric == "test_r2":
@@ -263,7 +245,7 @@ def unowned_in_words(record: SearchRecord) -> str:
     """Return which trials may be left behind by a kill, and how to end them; empty without any."""
     if not (numbers := [str(number) for number in record.unowned_trials]):
         return ""
-    trials, are, it = ("Trial", "is", "it") if len(numbers) == 1 else ("Trials", "are", "each")
+    trials, are, it = ("Trials", "are", "each") if numbers[1:] else ("Trial", "is", "it")
     return (
         f"{trials} {listed(numbers)} {are} RUNNING, but nothing tells who runs {it}: if nobody "
         f"does, end {it} by study.tell({numbers[0]}, state=optuna.trial.TrialState.FAIL)."

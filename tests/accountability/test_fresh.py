@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,16 +98,6 @@ def test_no_contract_holds_fewer_pairs_than_ten() -> None:
     )
 
 
-def test_no_contract_holds_what_is_no_number(result: SearchResult) -> None:
-    confirmation = result.confirmation
-    assert confirmation is not None
-    for name in ("repeats", "hyperparameters"):
-        changed: dict[str, Any] = {name: mean_gain([math.nan] * 10)}
-        unknown = dataclasses.replace(confirmation, **changed)
-        with pytest.raises(ValueError, match="confirmation has no finite numbers"):
-            confirmation_content(unknown)
-
-
 def test_no_contract_holds_what_another_machine_found(result: SearchResult) -> None:
     said = confirmation_content(result.confirm().confirmation)
     assert said is not None
@@ -150,8 +139,6 @@ def test_the_confirmation_cannot_be_left_out(content: Any, path: Path) -> None:
         ("unmoved", lambda old: old * 2, "confirmation.unmoved has 20 entries, but 10 belong"),
         ("unmoved", lambda old: [0.1] * 10, "confirmation.usual is"),
         ("holds", lambda old: [0.99, 0.98, 1.0], "confirmation.holds is 0.99, but by the rest"),
-        ("holds", lambda old: [old[0], 0.97, 1.0], "out of its own interval."),
-        ("usual", lambda old: [old[0], 0.97, 1.0], "out of its own interval."),
         ("holds", lambda old: [old[0], old[0] - 1e-3, old[0] + 1e-3], "surer than the test"),
         ("rank", lambda _: 6, "confirmation.repeats is"),
     ],

@@ -105,8 +105,8 @@ class TestVerdicts:
     def test_an_arm_without_the_first_value_is_named(self) -> None:
         found = adnn.compare_values({**arms(), "d": [math.nan, *[1.0] * 9]})
         assert str(found) == (
-            "Nothing is known of all arms together: d lacks a finite value of seed 0; measure it, "
-            "or leave the arm out."
+            "Nothing is known of all arms together: seed 0 lacks a finite value of at least one; "
+            "measure it."
         )
         assert found.differences()["verdict"]["a", "b"] == "worse"
 
@@ -120,7 +120,7 @@ class TestVerdicts:
         assert [*table["reason"]] == ["", said, said]
         assert [*found.table()["datasets"]] == [8, 8, 8]
         nothing = adnn.compare_values({"a": [math.nan, 1.0], "b": [2.0, 1.0]})
-        assert str(nothing).startswith("Nothing is known of all arms together: a lacks a finite")
+        assert str(nothing).startswith("Nothing is known of all arms together: seed 0 lacks")
         told = " ".join(str(found).split())
         assert f"a - c, b - c: {said}" in told
         assert re.search(

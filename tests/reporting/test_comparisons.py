@@ -125,7 +125,7 @@ class TestPage:
         self, page: str, wide_comparison: Comparison
     ) -> None:
         shown = text_of(page)
-        told = comparisons_claims.verdict_of_comparison(wide_comparison, in_short=True)
+        told = comparisons_claims.verdict_of_comparison(wide_comparison)
         assert shown.count(told) == shown.count("validation") + 1 == 1
         for row in wide_comparison.differences().itertuples():
             assert f"{100 * row.difference:+.2f} pp" in shown
@@ -157,9 +157,7 @@ class TestControls:
         comparison = Comparison(results, before.seeds)
         html = comparisons.page(comparison).render()
         gain = comparison.table()["test_gain"]["rates"]
-        [means] = [
-            row for row in comparisons._mean_rows(comparison, "means")[1] if row[0] == "rates"
-        ]
+        [means] = [row for row in comparisons._mean_rows(comparison)[1] if row[0] == "rates"]
         assert means[4].startswith(f"{100 * gain:+.2f} ±")
         picture = comparisons.picture(comparison)
         assert [*picture.layout.yaxis.ticktext] == ["greedy", "rates", "random_restart"]
@@ -179,10 +177,10 @@ class TestFirstScreen:
         gains = {"greedy": [0.01] * 8, "random_restart": [0.01] * 8}
         comparison = store_comparison(gains)
         answers = comparisons_claims.answers_of_comparison(comparison, None)
-        assert "No searcher is better than random restarts for" in answers["What was gained?"]
         first, _, last = text_of(comparisons.page(comparison).render()).partition(" Evidence ")
-        for i, (question, answer) in enumerate(answers.items()):
-            assert f"{question} {answer}" in (first if i < 1 else last)
+        assert "No searcher is better than random restarts for most seeds: greedy" in first
+        for question, answer in answers.items():
+            assert f"{question} {answer}" in last
 
 
 PRINTED = """\

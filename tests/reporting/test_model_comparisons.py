@@ -40,11 +40,11 @@ on these rows alone: wide - deep -0.10 to +0.15 pp, equivalent
 deep has the best mean test accuracy, 91.39 % over 8 seeds; it is better than narrow (+10.39 pp,
 interval +7.39 to +13.39 pp, smallest +9.10 pp), equivalent to wide (+0.01 pp, interval -0.30 to
 +0.32 pp, smallest -0.20 pp), for new data of this kind. Each verdict is one for most seeds; 8
-seeds: what befalls fewer than 31 % of seeds may not have been seen. Each seed draws the
-initialisation, the order of the batches and the split of the data afresh, the same for all
-models. Splits of one data set overlap, for which intervals for new data allow, but only about,
-and as if differences were normal. Whoever picks a model by this test has used it: what it gives
-is no longer that of untouched data."""
+seeds: what befalls fewer than 31 % of seeds may not have been seen. Each seed draws
+initialisation, order and split afresh, the same for all models. Splits of one data set overlap,
+for which intervals for new data allow, but only about, and as if differences were normal. Whoever
+picks one of the models by this test has used it: what it gives is no longer that of untouched
+data."""
 
 
 def test_whole_text() -> None:

@@ -240,6 +240,6 @@ class TestGain:
     def test_without_one_the_value_comes_first(self) -> None:
         assert recheck_claim(compared(self.GAINS, None)).startswith("The study said ")
         few = recheck_claim(compared(self.GAINS[:5], trial(0, 0.888)))
-        assert "0.0244, which so few seeds give no interval of, is there on fresh seeds, so" in few
+        assert "0.0244 (-inf to inf) is there on fresh seeds, so no gain is shown." in few
         itself = recheck_claim(compared(self.GAINS, trial(23, 0.916)))
         assert itself.startswith("Nothing was gained: the chosen trial is trial 23 itself. The")
