@@ -32,8 +32,7 @@ from adnn_optuna.networks.training import is_finite, n_cores
 
 ROLES = ("baseline", "winner")
 _SPLITS = ("train", "val", "test")
-FORMAT = "adnn_optuna contract"
-FORMAT_VERSION = 1
+_FORMAT = {"format": "adnn_optuna contract", "format_version": 1}
 
 _MAX_BYTES = 32 * 2**20
 PAIRS = range(10, 10_001)
@@ -106,9 +105,8 @@ class ContractFacts:
         objective, starts, runs = retrain_winner(record, objective)
         for role, run in zip(ROLES, runs, strict=True):
             if not is_finite(run.metrics):
-                raise WrongValueError(
-                    f"The {role}'s training diverged, so there is nothing to make a contract of."
-                )
+                said = f"The {role}'s training diverged"
+                raise WrongValueError(f"{said}, so there is nothing to make a contract of.")
         params = {name: best.params[name] for name in objective.distributions}
         trained = [stated(objective, *pair) for pair in zip(starts, runs, strict=True)]
         weights, winner = runs[1].weights, {"params": params, **trained[1]}
@@ -117,8 +115,7 @@ class ContractFacts:
             winner["hyperparameters"] = others
         data, states = objective.dataset, [trial.state for trial in record.done_trials]
         content = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
+            **_FORMAT,
             "study": {
                 "name": record.study.study_name,
                 "sampler": record.proposers[best.number],
@@ -249,9 +246,8 @@ def read_contract(path: Path) -> dict[str, Any]:
         raise CannotCheckError(f"{where} cannot be read ({error.strerror}).") from None
     except (RecursionError, ValueError) as error:
         raise CannotCheckError(f"{where} is not the JSON of a contract ({error}).") from None
-    wanted = {"format": FORMAT, "format_version": FORMAT_VERSION}
-    if not isinstance(content, dict) or {key: content.get(key) for key in wanted} != wanted:
-        said = f"{where} is not a contract of format_version {FORMAT_VERSION}"
+    if not isinstance(content, dict) or {key: content.get(key) for key in _FORMAT} != _FORMAT:
+        said = f"{where} is not a contract of format_version {_FORMAT['format_version']}"
         raise CannotCheckError(f"{said}, which this version of adnn_optuna reads.")
     found = set(_checked_fields(content, ()))
     needed = [field for field, (_, is_optional) in _FIELDS.items() if not is_optional]

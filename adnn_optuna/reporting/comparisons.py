@@ -31,16 +31,15 @@ def text(comparison: ComparisonFacts) -> str:
     columns = [["", *heading.split("\n")][-2:] for heading in header]
     n_seeds = len(comparison.seeds)
     notes = parts.what_is_shown(n_seeds)
-    if any(claims.n_known(comparison, arm) < n_seeds for arm in comparison.results):
+    runs = [run for of_arm in comparison.results.values() for run in of_arm]
+    if not all(math.isfinite(run.test_value) for run in runs):
         notes += " but for runs that came to no value"
     if comparison.is_of_function:
         direction = f"{record.study.direction.name.lower()}d"
         notes += f"; {direction}; a difference: how much better the first is"
         if n_fresh := record.n_fresh:
-            times = f"{n_fresh} time{'s' * (n_fresh > 1)}"
-            notes += (
-                f"\nfresh value: a run's best trial evaluated {times} more, after it was chosen"
-            )
+            times = f"{n_fresh} time{'s' * (n_fresh > 1)} more, after it was chosen"
+            notes += f"\nfresh value: a run's best trial evaluated {times}"
     if comparison.unit is ACCURACY:
         notes += "; pp = percentage points"
         if look:
@@ -113,8 +112,6 @@ def picture(comparison: ComparisonFacts) -> go.Figure:
 def page(comparison: ComparisonFacts) -> Page:
     """Return the report: claim, evidence, figures, settings."""
     results, record = comparison.searchers, comparison.any_record
-    first = next(iter(results.values()))[0]
-    best = next(iter(claims.against_control(comparison)), None)
     averaged = [runs for runs in comparison.controls.values() if runs[0].n_networks > 1]
     where = origin([*comparison.results.values()])
     is_of_function = comparison.is_of_function
@@ -141,7 +138,8 @@ def page(comparison: ComparisonFacts) -> Page:
         "figures": figures,
         **where,
     }
-    mind = "" if is_of_function else to_mind(results[best.arm] if best else [first])
+    all_runs = [run for runs in comparison.results.values() for run in runs]
+    mind = "" if is_of_function else to_mind(all_runs)
     claim, caveat = claims.claim_of_comparison(comparison), claims.caveat_of_comparison(comparison)
     return Page("comparison.html.jinja", claim, content, caveat, mind)
 

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from adnn_optuna._attributes import CONSTANT, LEARNING_RATE
 from adnn_optuna._units import score_in_words
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.evidence.comparison import ComparisonFacts
 from adnn_optuna.evidence.paired_differences import PairedDifference
-from adnn_optuna.reporting.parts import (
-    CHECK,
-    OTHERWISE,
-    REPEATS,
-    images,
-    interval_in_words,
-    others_in_words,
-    unseen,
-    with_interval,
-)
+from adnn_optuna.reporting import parts
 from adnn_optuna.reporting.searches_claims import why_no_winner
 
 _REPEATS = {
@@ -54,16 +43,11 @@ def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[
         f"again, with the same numbers{follows}."
     )
     answers = {
-        f"{REPEATS}:": repeats_in_words(comparison),
-        OTHERWISE: otherwise,
-        CHECK: check,
+        f"{parts.REPEATS}:": repeats_in_words(comparison),
+        parts.OTHERWISE: otherwise,
+        parts.CHECK: check,
     }
     return {what: said for what, said in answers.items() if said}
-
-
-def n_known(comparison: ComparisonFacts, arm: str) -> int:
-    """Return how many runs of an arm came to a test score, which its means are of."""
-    return sum(math.isfinite(run.test_value) for run in comparison.results[arm])
 
 
 def against_control(comparison: ComparisonFacts) -> list[PairedDifference]:
@@ -76,9 +60,9 @@ def against_control(comparison: ComparisonFacts) -> list[PairedDifference]:
 
 def claim_of_comparison(comparison: ComparisonFacts) -> str:
     """Return the verdict, what the same compute gains otherwise, and what no seed has shown."""
-    parts = [verdict_of_comparison(comparison), _otherwise(comparison)]
-    parts += [f"{unseen(best.n_pairs)}." for best in against_control(comparison)[:1]]
-    return " ".join(filter(None, parts))
+    said = [verdict_of_comparison(comparison), _otherwise(comparison)]
+    said += [f"{parts.unseen(best.n_pairs)}." for best in against_control(comparison)[:1]]
+    return " ".join(filter(None, said))
 
 
 def verdict_of_comparison(comparison: ComparisonFacts) -> str:
@@ -98,8 +82,8 @@ def verdict_of_comparison(comparison: ComparisonFacts) -> str:
         # What is better, as in the interval, so that what is worse has a minus.
         than = "higher" if record.study.direction.name == "MAXIMIZE" else "lower"
         mean = f"a {score} {than} by {unit.value(best.mean)}"
-    size = images(best.mean, record.test_look)
-    evidence = f"{size and f'{size}; '}{with_interval(best, unit)}, {n} seed{'s' * (n > 1)}"
+    size = parts.images(best.mean, record.test_look)
+    evidence = f"{size and f'{size}; '}{parts.with_interval(best, unit)}, {n} seed{'s' * (n > 1)}"
     no_search = _against_no_search(comparison, best.arm)
     if best.verdict == "better":
         said = f"{best.arm} is better than {luck} for most seeds{no_search}"
@@ -121,7 +105,8 @@ def _against_no_search(comparison: ComparisonFacts, arm: str) -> str:
     if not rows or not rows[0].n_pairs:
         return ""
     said = _NO_SEARCH.get(str(rows[0].verdict), ", but not shown to be better than")
-    evidence = f"{comparison.unit.gain(rows[0].mean)}, {with_interval(rows[0], comparison.unit)}"
+    unit = comparison.unit
+    evidence = f"{unit.gain(rows[0].mean)}, {parts.with_interval(rows[0], unit)}"
     return f"{said} one offset for all layers, which is no search ({evidence})"
 
 
@@ -135,7 +120,7 @@ def _otherwise(comparison: ComparisonFacts) -> str:
     spent = ARMS[comparison.controls[control][0].searcher].spent or f"on {control}"
     return (
         f"The same compute spent {spent} gains {unit.gain(turned.mean)} over random restarts "
-        f"({with_interval(turned, unit)})."
+        f"({parts.with_interval(turned, unit)})."
     )
 
 
@@ -157,7 +142,7 @@ def repeats_in_words(comparison: ComparisonFacts) -> str:
         is_rate = comparison.results[row.arm][0].searcher == LEARNING_RATE
         said.append(
             f"{row.arm}'s {'rate' if is_rate else 'offsets'} {unit.gain(row.mean)} "
-            f"({with_interval(row, unit)}), "
+            f"({parts.with_interval(row, unit)}), "
             f"{_REPEATS.get(str(row.verdict), 'which is not shown to repeat')}"
         )
     together = f"; intervals of 95 % for all {len(said)} together" if said[1:] else ""
@@ -169,9 +154,6 @@ def repeats_in_words(comparison: ComparisonFacts) -> str:
 
 def caveat_of_comparison(comparison: ComparisonFacts) -> str:
     """Return what to think of the claim."""
-    others = others_in_words("The same objective is", comparison.like)
-    parts = [said for said in (what_is_missing(comparison), others) if said]
-    parts += later_costs(comparison)
     of = "data set"
     luck = (
         "Random restarts move nothing, they only draw other initial weights: what they gain is "
@@ -185,11 +167,14 @@ def caveat_of_comparison(comparison: ComparisonFacts) -> str:
                 " The best value told is too good to be true, and the more so the more often a "
                 "sampler asks for the same: confirm=5 evaluates the best trials afresh."
             )
-    parts.append(
-        f"{luck} All is said of this {of}, and assumes that differences are symmetric about their "
-        "centre."
-    )
-    return " ".join(parts)
+    assumed = "differences are symmetric about their centre"
+    said = [
+        what_is_missing(comparison),
+        parts.others_in_words("The same objective is", comparison.like),
+        *later_costs(comparison),
+        f"{luck} All is said of this {of}, and assumes that {assumed}.",
+    ]
+    return " ".join(filter(None, said))
 
 
 def luck_in_words(comparison: ComparisonFacts) -> str:
@@ -212,4 +197,4 @@ def intervals_in_words(comparison: ComparisonFacts) -> str:
     made = dict(zip(comparison.n_claims, map(len, comparison.families), strict=True))
     # Families of which nothing is left to be claimed promise nothing; others count as declared.
     n_claims = {what: n for what, n in comparison.n_claims.items() if made[what]}
-    return interval_in_words(n_claims, looks_again=comparison.looks_again)
+    return parts.interval_in_words(n_claims, looks_again=comparison.looks_again)

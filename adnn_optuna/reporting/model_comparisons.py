@@ -27,9 +27,8 @@ def claim(facts: ArmValues) -> str:
     if not facts.n_values:
         if isinstance(facts, Findings) and not any(facts.values.values()):
             return f"Nothing is known of the {facts.arm}s yet, {so_far(facts, 'trainings')}"
-        return (
-            f"Nothing is known of all {facts.arm}s together: measure each {facts.per} with each."
-        )
+        first = f"{facts.per} {facts.names[0]}"
+        return f"Nothing is known of all {facts.arm}s together: measure each at {first}."
     best, unit = facts.ranked[0], facts.unit
     judged = []
     for row in facts.paired_differences:
@@ -115,8 +114,8 @@ def text(facts: ArmValues) -> str:
         for row in facts.on_these_rows:
             said = f"{parts.pair(row)} {parts.interval(row, unit)}, {row.verdict}"
             lines.append(f"on these rows alone: {said}")
-    said = textwrap.wrap(f"{claim(facts)} {caveat(facts)}", 98)
-    return "\n".join([*lines, "", *said])
+    lines += ["", *textwrap.wrap(f"{claim(facts)} {caveat(facts)}", 98)]
+    return "\n".join(lines)
 
 
 def figure(facts: ArmValues) -> go.Figure:

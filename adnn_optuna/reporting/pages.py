@@ -67,7 +67,7 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.policies["json.dumps_function"] = lambda figure, **_: figure.to_json()
+        environment.policies["json.dumps_function"] = _json
         environment.globals["parts"] = parts
         return environment.get_template(self.template).render(
             **self.content,
@@ -81,6 +81,12 @@ def _shown(value: object) -> object:
     if type(value) is str:
         return printable(value, "\n")
     return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _json(figure: go.Figure, **_: object) -> str:
+    """Return a figure as JSON whose texts show the control characters that they had."""
+    text: str = figure.to_json()
+    return re.sub(r"(?<!\\)((?:\\\\)*\\)u(00[0189]|202[89a-e]|206[6-9])", r"\1\\u\2", text)
 
 
 def _plotly_js() -> str:

@@ -15,7 +15,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import params_in_words, printable, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.confirmation import confirmation_of, held_score
-from adnn_optuna.evidence.examples import Example, WinnerFacts
+from adnn_optuna.evidence.examples import WinnerFacts
 from adnn_optuna.evidence.numbers import numbers_of
 from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n
@@ -71,7 +71,7 @@ def _besides(record: SearchRecord) -> list[str]:
     said = (
         f"best trial {record.best.number}: {params_in_words(record.best.params)}",
         claims.to_mind([record]),
-        claims.hyperparameters_in_words(record) or claims.hyperparameter_gain_in_words(record),
+        claims.hyperparameters_in_words(record),
         claims.not_moved_in_words(not_moved),
         claims.unowned_in_words(record),
     )
@@ -127,7 +127,7 @@ def _picture(record: SearchRecord) -> go.Figure:
     return plot_gains(known, title, unit_of(record.test_metric))
 
 
-def _changed(record: SearchRecord, winner: WinnerFacts | None) -> list[tuple[str, list[Example]]]:
+def _changed(record: SearchRecord, winner: WinnerFacts | None) -> list[tuple[str, Any]]:
     """Return the test examples that changed, for the worse and for the better."""
     if winner is None or (look := record.test_look) is None:
         return []

@@ -22,16 +22,7 @@ from adnn_optuna.evidence.confirmation import (
 from adnn_optuna.evidence.numbers import unit_of_search
 from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.networks.duplicates import in_words
-from adnn_optuna.reporting.parts import (
-    CHECK,
-    HOLD,
-    OTHERWISE,
-    REPEATS,
-    USUAL,
-    listed,
-    n_examples,
-    unseen,
-)
+from adnn_optuna.reporting import parts
 
 # So many times as frequent as the others in their mean is a class that makes a test set uneven:
 # always naming it is then right as many times as often as always naming another one.
@@ -57,24 +48,21 @@ def statements(record: SearchRecord) -> dict[str, str]:
             f"networks from {SEEDS} fresh seeds, in about {long}."
         )
         repeats = "nothing, it moves nothing." if record.is_restart else "not known yet."
-    return {HOLD: _hold(record, facts), USUAL: usual, REPEATS: repeats}
+    return {parts.HOLD: _hold(record, facts), parts.USUAL: usual, parts.REPEATS: repeats}
 
 
 def verdict(record: SearchRecord) -> str:
     """Return what a search shows, in a sentence without a number."""
     if stored.CONFIG not in record.attrs:
-        said = "How much of the best value is luck is not known."
-    elif record.is_restart:
-        said = "Nothing repeats: this control moves nothing."
-    elif (facts := confirmation_of(record)) is None:
-        said = "Whether anything repeats on fresh seeds is not known."
-    elif facts.repeats.low > 0:
-        said = "The gain of the offsets repeats on fresh seeds."
-    elif facts.repeats.high < 0:
-        said = "On fresh seeds the offsets lose."
-    else:
-        said = "Nothing is shown to repeat."
-    return said
+        return "How much of the best value is luck is not known."
+    if record.is_restart:
+        return "Nothing repeats: this control moves nothing."
+    if (facts := confirmation_of(record)) is None:
+        return "Whether anything repeats on fresh seeds is not known."
+    if facts.repeats.low > 0:
+        return "The gain of the offsets repeats on fresh seeds."
+    shown = facts.repeats.high < 0
+    return "On fresh seeds the offsets lose." if shown else "Nothing is shown to repeat."
 
 
 def _hold(record: SearchRecord, facts: ConfirmationFacts | None) -> str:
@@ -83,9 +71,9 @@ def _hold(record: SearchRecord, facts: ConfirmationFacts | None) -> str:
         which = "only an earlier winner was tested" if record.test_looks else "it is closed"
         return f"not known before the test set is looked at; {which}."
     unit, level = unit_of(record.test_metric), 1 - ALPHA if facts is None else facts.level
-    got = f"gets {own.scores.sum()} of {n_examples(look)} right, {unit.value(held.value)}"
+    got = f"gets {own.scores.sum()} of {parts.n_examples(look)} right, {unit.value(held.value)}"
     if record.test_metric == "test_r2":
-        got = f"has an R² of {unit.value(held.value)} on {n_examples(look)}"
+        got = f"has an R² of {unit.value(held.value)} on {parts.n_examples(look)}"
     return f"this network {got} ({unit.interval_of(held.low, held.high, level, is_gain=False)})."
 
 
@@ -111,18 +99,25 @@ def repeats_in_words(facts: ConfirmationFacts, unit: Unit) -> str:
     gain += f" ({unit.interval_of(low, high, facts.level)})"
     if low <= 0 <= high:
         return f"Nothing is shown to repeat: the offsets gain {gain}."
-    return f"the offsets {'gain' if low > 0 else 'lose: they gain'} {gain}; {unseen(n)}."
+    return f"the offsets {'gain' if low > 0 else 'lose: they gain'} {gain}; {parts.unseen(n)}."
 
 
 def hyperparameters_in_words(record: SearchRecord) -> str:
     """Return what the winner's hyperparameters gain over the first trial's; empty without any."""
     facts, unit = confirmation_of(record), unit_of(record.test_metric)
-    if facts is None or facts.hyperparameters is None:
+    if facts is not None and facts.hyperparameters is not None:
+        return (
+            "Beside that, on the same fresh seeds, the winner's hyperparameters gain over the "
+            "first trial's, both unmoved: "
+            f"{estimate_in_words(facts.hyperparameters, facts.level, unit)}."
+        )
+    if math.isnan(gain := record.hyperparameter_gain):
         return ""
+    unit, first = unit_of_search(record), record.attrs[stored.BASELINE]
     return (
-        "Beside that, on the same fresh seeds, the winner's hyperparameters gain over the first "
-        "trial's, both unmoved: "
-        f"{estimate_in_words(facts.hyperparameters, facts.level, unit)}."
+        "The baseline has the winner's own hyperparameters, unmoved: from the search's one seed "
+        f"these alone gain {unit.gain(gain)} in {printable(record.metric)} over the first "
+        f"trial's, which reach {unit.value(first)}, and that is no part of the gain."
     )
 
 
@@ -145,20 +140,20 @@ def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, s
             "than it is; adnn recheck evaluates the best ones again, with fresh random numbers."
         )
         return answers
-    answers[OTHERWISE] = (
+    answers[parts.OTHERWISE] = (
         f"The same {n} training{'s' * (n != 1)} could go into other random beginnings, one longer "
         "training or other learning rates, which may gain as much: adnn compare tries them all."
     )
     again = f"adnn verify {contract or 'FILE'} trains both networks again and names what differs"
     how = "Write its contract, by result.contract().save(FILE) or adnn resume --contract FILE"
-    answers[CHECK] = f"Anyone can: {again}." if contract else f"{how}; {again}."
+    answers[parts.CHECK] = f"Anyone can: {again}." if contract else f"{how}; {again}."
     return answers
 
 
 def to_mind(runs: Sequence[SearchRecord]) -> str:
     """Return what to mind of a search, or of a searcher's runs; empty if there is nothing."""
     first, looks = runs[0], [look for run in runs if (look := run.test_look)]
-    parts = [
+    said = [
         uneven_classes_in_words(looks[0]) if looks else "",
         duplicates_in_words(first.attrs.get(stored.CONFIG, {}).get("dataset", {})),
     ]
@@ -166,8 +161,8 @@ def to_mind(runs: Sequence[SearchRecord]) -> str:
     used = [run for run in runs if len(run.test_looks) > 1]
     if first.test_looks and first.looks_elsewhere:
         used.append(first)
-    parts += [f"{use_of_test_set(run)}." for run in used[:1]]
-    return " ".join(filter(None, parts))
+    said += [f"{use_of_test_set(run)}." for run in used[:1]]
+    return " ".join(filter(None, said))
 
 
 def uneven_classes_in_words(look: TestLook) -> str:
@@ -194,29 +189,27 @@ def use_of_test_set(record: SearchRecord) -> str:
     if not looks:
         return "The test set is closed; result.test() or resume opens it"
     numbers = [str(look["n_trials"]) for look in looks]
-    after = f"after {listed(numbers)} trial{'s' * (numbers != ['1'])}"
+    after = f"after {parts.listed(numbers)} trial{'s' * (numbers != ['1'])}"
     if len(looks) + n_others == 1:
         return f"The test set was used once, {after}"
     times = f"{len(looks)} times" if len(looks) > 1 else "once"
     said = f"The test set was looked at {times}, {after}"
     if n_others:
         said += f", and {n_others} more by other studies of this storage"
-    return f"{said}: all but the first look are no longer of untouched test data"
+    return f"{said}: all looks but the first are no longer of untouched test data"
 
 
 def about_test_gain(record: SearchRecord) -> str:
     """Return the size in images of the test gain, or why it is not known."""
     if (look := record.test_look) is None:
-        which = (
-            "only an earlier winner was tested" if record.test_looks else "the test set is closed"
-        )
-        return f"{which}; result.test() or resume opens it"
+        earlier = "only an earlier winner was tested" if record.test_looks else ""
+        return f"{earlier or 'the test set is closed'}; result.test() or resume opens it"
     if math.isnan(look["baseline"]):
         return "the training of the unmoved network diverged"
     if record.test_metric == "test_r2":
         return f"nearer to {look['won']} of {look['n_images']} test targets"
     if n_gained := abs(look["won"] - look["lost"]):
-        return f"{n_gained} of {n_examples(look)}"
+        return f"{n_gained} of {parts.n_examples(look)}"
     return f"no {printable(look['unit'])[:-1]}"
 
 
@@ -247,8 +240,8 @@ def unowned_in_words(record: SearchRecord) -> str:
         return ""
     trials, are, it = ("Trials", "are", "each") if numbers[1:] else ("Trial", "is", "it")
     return (
-        f"{trials} {listed(numbers)} {are} RUNNING, but nothing tells who runs {it}: if nobody "
-        f"does, end {it} by study.tell({numbers[0]}, state=optuna.trial.TrialState.FAIL)."
+        f"{trials} {parts.listed(numbers)} {are} RUNNING, but nothing tells who runs {it}: if "
+        f"nobody does, end {it} by study.tell({numbers[0]}, state=optuna.trial.TrialState.FAIL)."
     )
 
 
@@ -259,15 +252,3 @@ def not_moved_in_words(variables: Sequence[str]) -> str:
     more = f" and {len(variables) - _NAMED} more" if len(variables) > _NAMED else ""
     some = f"{', '.join(variables[:_NAMED])}{more}"
     return f"No offset moves {some}: only what is called kernel, embeddings or bias moves."
-
-
-def hyperparameter_gain_in_words(record: SearchRecord) -> str:
-    """Return what the best trial's own hyperparameters gain, beside the offsets; or empty."""
-    if math.isnan(gain := record.hyperparameter_gain):
-        return ""
-    unit, first = unit_of_search(record), record.attrs[stored.BASELINE]
-    return (
-        "The baseline has the winner's own hyperparameters, unmoved: from the search's one seed "
-        f"these alone gain {unit.gain(gain)} in {printable(record.metric)} over the first "
-        f"trial's, which reach {unit.value(first)}, and that is no part of the gain."
-    )

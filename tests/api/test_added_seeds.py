@@ -162,7 +162,7 @@ class TestArms:
         assert fewer.differences().loc[pair].equals(whole.differences().loc[pair])
         elsewhere = planned(SEEDS[:7], storage=storage, study_name="elsewhere")
         assert elsewhere.like == ("compare",)
-        assert "compared in 'compare', too" in words(elsewhere)
+        assert "compared in 1 more of this storage, such as 'compare'" in words(elsewhere)
         assert load_comparison(storage, "compare").like == ("elsewhere",)
 
     def test_that_come_later_look_again(self, logs: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from shown_pages import noise, text_of
-from stored_studies import declaration, store_comparison, store_study, with_repeats
+from stored_studies import declaration, store_comparison, store_look, store_study, with_repeats
 
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.records import record_of
@@ -216,6 +216,21 @@ class TestComparison:
         )
         assert said in " ".join(str(named).split())
         assert said in text_of(comparisons.page(named).render())
+
+    def test_later_looks_at_the_test_set_are_told(self) -> None:
+        comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
+        run = comparison.results["random_restart"][0]
+        store_look(run.study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
+        # Trial 12 came between the looks.
+        run.study.enqueue_trial({})
+        run.study.tell(run.study.ask(), 2.0)
+        store_look(run.study, "2026-11-25T14:00:00+00:00", 0.9, 0.005)
+        results = {k: [record_of(r.study) for r in runs] for k, runs in comparison.results.items()}
+        said = comparisons.page(Comparison(results, (0,))).mind
+        n_looks = len(record_of(run.study).test_looks)
+        assert n_looks >= 2
+        assert f"The test set was looked at {n_looks} times, after 12" in said
+        assert "all looks but the first are no longer of untouched test data" in said
 
 
 def searched_by(record: SearchRecord, searcher: str) -> SearchRecord:

@@ -195,7 +195,7 @@ class TestTestSet:
         # Another worker that ended at the same time.
         store_look(study, "2026-11-25T13:00:01+00:00", 0.9, 0.005)
         shown = text_of(searches.page(record_of(study)).render())
-        assert shown.count("was looked at 2 times, after 12 and 13 trials: all but the") == 1
+        assert shown.count("was looked at 2 times, after 12 and 13 trials: all looks but") == 1
         assert "+0.50 pp: 5 of 1000 test images" in shown
 
 

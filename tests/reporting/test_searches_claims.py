@@ -76,8 +76,8 @@ class TestSearch:
         assert searches_claims.to_mind([record]) == ""
         store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
         twice = (
-            "The test set was looked at 2 times, after 12 and 13 trials: all but the first look "
-            "are no longer of untouched test data"
+            "The test set was looked at 2 times, after 12 and 13 trials: all looks but the "
+            "first are no longer of untouched test data"
         )
         assert searches_claims.use_of_test_set(record_of(study)) == twice
         # Of several runs it is said once.
@@ -182,7 +182,7 @@ def test_looks_at_one_test_set_are_counted_over_the_storage() -> None:
     said = searches_claims.use_of_test_set(record)
     assert said == (
         "The test set was looked at once, after 12 trials, and 4 more by other studies of this "
-        "storage: all but the first look are no longer of untouched test data"
+        "storage: all looks but the first are no longer of untouched test data"
     )
     page = searches.page(record)
     for shown in (searches.text(record), page.mind):
