@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Kind = Literal["random", "fixed", "unknown"]
-When = Literal["training", "always", "never", "unknown"]
+When = Literal["training", "never", "unknown"]
 
 # What variables start from, by those classes of keras.initializers that have another name.
 _NAMES = {
@@ -52,12 +52,12 @@ class Distribution:
 class InitializedVariable:
     """A variable and what it starts from.
 
-    It has no ``shape`` where its layer is not built yet. The ``seed`` is that which the
-    initializer draws with, if any and known; ``is_seeded`` says whether a configuration holds it.
+    The ``seed`` is that which the initializer draws with, if any and known; ``is_seeded`` says
+    whether a configuration holds it.
     """
 
     path: str
-    shape: tuple[int, ...] | None
+    shape: tuple[int, ...]
     initializer: str
     distribution: Distribution
     seed: int | None
@@ -68,9 +68,9 @@ class InitializedVariable:
 class RandomLayer:
     """A layer with a source of random numbers.
 
-    Recurrent layers ``"always"`` draw, but use it in training only; ``"never"``: as with a rate of
-    0; ``"unknown"``: the model cannot be called symbolically. The ``parameters`` are settings that
-    are fractions and not 0; ``is_seeded`` says whether a configuration holds the seed.
+    Keras's own draw in ``"training"``, ``"never"`` with a rate of 0; of others it is
+    ``"unknown"``. The ``parameters`` are settings that are fractions and not 0; ``is_seeded`` says
+    whether a configuration holds the seed.
     """
 
     path: str
@@ -102,7 +102,7 @@ class AuditFacts:
         return pd.DataFrame(
             {
                 "variable": v.path,
-                "shape": "not built" if v.shape is None else str(v.shape),
+                "shape": str(v.shape),
                 "initializer": v.initializer,
                 "starts from": str(v.distribution),
                 "seed": seed_in_words(v) if v.distribution.kind == "random" else "-",
@@ -121,13 +121,11 @@ def seed_in_words(drawing: InitializedVariable | RandomLayer) -> str:
 def audited(build: Callable[[], keras.Model], *, is_from_file: bool = False) -> AuditFacts:
     """Find all that is random in the model that is built, or read from a file."""
     with keras_files.undisturbed():
+        # In a thread of its own: Keras's global random state is none of the user's there.
         return keras_files.without_values(lambda: _audit(build(), is_from_file=is_from_file))
 
 
 def _audit(model: keras.Model, *, is_from_file: bool) -> AuditFacts:
-    """Audit a model, in a thread of its own: its global random state is none of the user's."""
-    import keras
-
     tree = [*_walk(model)]
     made = _initializers(model)
     owners = {id(v): layer for _, layer in [("", model), *tree] for v in layer.weights}
@@ -136,8 +134,7 @@ def _audit(model: keras.Model, *, is_from_file: bool) -> AuditFacts:
         used = made.get(id(weight))
         # Such as `recurrent_initializer` of a `recurrent_kernel`.
         attribute = f"{weight.name.removesuffix('_kernel')}_initializer"
-        kept = getattr(owners.get(id(weight)), attribute, None)
-        variable = _variable(weight.path, tuple(weight.shape), used, kept)
+        variable = _variable(weight, used, getattr(owners.get(id(weight)), attribute, None))
         if is_from_file and not variable.is_seeded:
             # What it drew there is not what was drawn when the model was trained.
             variable = dataclasses.replace(variable, seed=None)
@@ -145,9 +142,10 @@ def _audit(model: keras.Model, *, is_from_file: bool) -> AuditFacts:
         # A SeedGenerator gives each variable other values.
         if variable.seed is not None and isinstance(getattr(used, "seed", None), int):
             equal[str(dataclasses.replace(variable, path=""))].append(variable.path)
+    layers = [*_random_layers(tree, is_from_file=is_from_file)]
     warnings = []
-    unseeded = [v.path for v in variables if v.distribution.kind == "random" and not v.is_seeded]
-    if unseeded:
+    drawn = [v for v in variables if v.distribution.kind == "random"]
+    if unseeded := [v.path for v in drawn if not v.is_seeded]:
         warnings.append(
             f"The initializers of {', '.join(unseeded)} have no seed: their configuration says "
             "seed: None, so a model made from it (from_config, clone_model) starts from other "
@@ -159,59 +157,41 @@ def _audit(model: keras.Model, *, is_from_file: bool) -> AuditFacts:
         for paths in equal.values()
         if len(paths) > 1
     ]
-    variables += [
-        _variable(f"{path}/{name.removesuffix('_initializer')}", None, initializer, initializer)
-        for path, layer in tree
-        if not layer.built
-        for name, initializer in vars(layer).items()
-        if isinstance(initializer, keras.Initializer)
-    ]
-    layers, draws_globally = _random_layers(model, tree, is_from_file=is_from_file)
     warnings += [
         f"{layer.path} ({layer.layer}) has no seed: each run of the program draws other numbers. "
         "Give it seed=."
         for layer in layers
         if not layer.is_seeded and layer.when != "never"
     ]
-    if draws_globally:
-        warnings.append(
-            "The model draws from Keras's global random state (a function of keras.random without "
-            "a seed), which every other use of it advances. Give the call a SeedGenerator."
-        )
     unknown = [v.path for v in variables if v.distribution.kind == "unknown"]
+    unknown += [
+        f"{path} (not built)"
+        for path, layer in tree
+        if not layer.built and any("initializer" in name for name in vars(layer))
+    ]
     if unknown:
         warnings.append(f"Not resolved, so perhaps random: {', '.join(unknown)}.")
     not_moved = tuple(initializers.never_moved(model))
     return AuditFacts(tuple(variables), tuple(layers), tuple(warnings), not_moved)
 
 
-def _variable(
-    path: str, shape: tuple[int, ...] | None, used: Any, kept: Any
-) -> InitializedVariable:
+def _variable(weight: keras.Variable, used: Any, kept: Any) -> InitializedVariable:
     """Return what starts from the initializer ``used``, for which its layer has ``kept`` one."""
-    distribution, name = describe(used, shape), class_name(used)
-    is_function = used is not None and not hasattr(used, "get_config")
-    if is_function and describe(kept, shape).kind == "random":
-        # It calls the layer's, as that of the LSTM's bias does, which alone knows the seed.
-        distribution, used = dataclasses.replace(distribution, kind="random"), kept
-    if distribution.kind != "random":
-        return InitializedVariable(path, shape, name, distribution, None, is_seeded=False)
-    given = seed = given_seed(used)
-    if type(kept) is type(used):
-        seed = drawn_seed(kept)
+    shape = tuple(weight.shape)
+    distribution, given = describe(used, shape), given_seed(used)
+    # The layer's own knows what it drew.
+    seed = drawn_seed(kept) if type(kept) is type(used) else given
     # A layer may draw the seed that it gives, as attention does: then no configuration holds it.
     is_seeded = given is not None and given == seed
-    return InitializedVariable(path, shape, name, distribution, seed, is_seeded)
+    return InitializedVariable(weight.path, shape, class_name(used), distribution, seed, is_seeded)
 
 
 def _initializers(model: keras.Model) -> dict[int, Any]:
-    """Return the initializer of each variable that can be found, by the variable's id.
-
-    Keras forgets which initializer a variable was made with. So the model is made again from its
-    configuration, without values; there, each variable still has its initializer.
-    """
+    """Return the initializer of each variable that can be found, by the variable's id."""
     import keras
 
+    # Keras forgets which initializer a variable was made with. So the model is made again from
+    # its configuration, without values; there, each variable still has its initializer.
     def remade(layer: Any) -> Any:
         twin = type(layer).from_config(layer.get_config())
         if not twin.built and layer.built:
@@ -245,58 +225,23 @@ def _walk(layer: Any, parents: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _random_layers(
-    model: keras.Model, tree: Sequence[tuple[str, Any]], *, is_from_file: bool
-) -> tuple[list[RandomLayer], bool]:
-    """Return the layers with random states, and whether the model draws from the global one."""
-    import keras
-
-    # So that there is a global state, and it is known, before a graph is traced.
-    with initializers.noting_use() as used_by_global:
-        keras.random.uniform(())
-    used = [_used_by_call(model, training=training) for training in (True, False)]
-    in_training, in_inference = (ids or set() for ids in used)
-    found = []
+    tree: Sequence[tuple[str, Any]], *, is_from_file: bool
+) -> Iterator[RandomLayer]:
+    """Yield the layers with random states."""
     for path, layer in tree:
+        settings: dict[str, Any] = {}
+        with contextlib.suppress(Exception):  # As above.
+            settings = {k: v for k, v in layer.get_config().items() if isinstance(v, float)}
+        when: When = "unknown"
+        if type(layer).__module__.startswith("keras."):
+            when = "never" if settings and not any(settings.values()) else "training"
+        parameters = {name: value for name, value in settings.items() if value}
         for generator in layer._seed_generators:
-            state, seed = id(generator.state), given_seed(generator)
-            when: When = "training" if state in in_training else "never"
-            if None in used or state in in_inference:
-                when = "unknown" if None in used else "always"
+            seed = given_seed(generator)
             is_seeded = seed is not None
             if not is_seeded and not is_from_file:
                 seed = int(generator.state.numpy()[0])
-            kind, parameters = type(layer).__name__, _fractions(layer)
-            found.append(RandomLayer(path, kind, when, parameters, seed, is_seeded))
-    return found, not (in_training | in_inference).isdisjoint(used_by_global)
-
-
-def _used_by_call(model: keras.Model, *, training: bool) -> set[int] | None:
-    """Return the ids of what a call of a model uses; :obj:`None` where it cannot be called."""
-    import tensorflow as tf
-
-    def call(*given: Any) -> None:
-        model([*given] if len(given) > 1 else given[0], training=training)
-
-    try:
-        with initializers.noting_use() as used:
-            specs = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
-            tf.function(call, autograph=False).get_concrete_function(*specs)
-    except Exception:  # noqa: BLE001 - a layer of the user's may fail in any way.
-        return None
-    return {*used}
-
-
-def _fractions(layer: Any) -> dict[str, Any]:
-    """Return the settings of a layer that are fractions, or pairs of them, and not 0."""
-    import keras
-
-    fractions = {}
-    with contextlib.suppress(Exception):  # As above.
-        for name, value in layer.get_config().items():
-            leaves = keras.tree.flatten(value)
-            if all(isinstance(leaf, float) for leaf in leaves) and any(leaves):
-                fractions[name] = value
-    return fractions
+            yield RandomLayer(path, type(layer).__name__, when, parameters, seed, is_seeded)
 
 
 def in_words(parameters: Mapping[str, Any]) -> str:
@@ -307,29 +252,33 @@ def in_words(parameters: Mapping[str, Any]) -> str:
     )
 
 
-def describe(initializer: Any, shape: tuple[int, ...] | None) -> Distribution:
-    """Return what an initializer, or a function like one, draws values of a shape from.
-
-    One that is none of Keras's is found out by what it returns under two seeds, or when it is
-    called twice.
-    """
+def describe(initializer: Any, shape: tuple[int, ...]) -> Distribution:
+    """Return what an initializer, or a function like one, draws values of a shape from."""
     import keras
 
     name, config = class_name(initializer), _config(initializer)
-    known = Distribution("random" if "seed" in config else "fixed", name, config)
+    # What is none of Keras's is random if it has a seed, or returns other values each time.
+    has_seed = "seed" in config or hasattr(initializer, "seed")
     config.pop("seed", None)
-    if shape is None:
-        return known
     try:
-        # A class of the user's may have the name of one of Keras's, or be derived from it.
-        if type(initializer) is not getattr(keras.initializers, name, None):
-            return _by_values(initializer, shape, known)
+        # A class of the user's may have the name of one of Keras's.
+        is_of_keras = type(initializer) is getattr(keras.initializers, name, None)
         # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
-        if isinstance(initializer, keras.initializers.VarianceScaling):
+        if is_of_keras and isinstance(initializer, keras.initializers.VarianceScaling):
             return _scaled(initializer, shape)
-        return Distribution(known.kind, _NAMES.get(name, name), _VALUES.get(name, config))
+        if is_of_keras:
+            name, config = _NAMES.get(name, name), _VALUES.get(name, config)
+        if is_of_keras or has_seed:
+            return Distribution("random" if has_seed else "fixed", name, config)
+        one, two = (np.asarray(initializer(shape, dtype="float32")) for _ in range(2))
     except Exception:  # noqa: BLE001 - an initializer of the user's may fail in any way.
-        return dataclasses.replace(known, kind="unknown")
+        return Distribution("unknown", name, config)
+    if not np.array_equal(one, two, equal_nan=True):
+        return Distribution("random", name, config)
+    low, high = float(one.min()) + 0.0, float(one.max())  # No -0.
+    if low == high:
+        return Distribution("fixed", "constant", {"value": low})
+    return Distribution("fixed", name, {"min": low, "max": high})
 
 
 def _scaled(initializer: Any, shape: tuple[int, ...]) -> Distribution:
@@ -344,23 +293,6 @@ def _scaled(initializer: Any, shape: tuple[int, ...]) -> Distribution:
         case _:
             name = "normal"
     return Distribution("random", name, {"mean": 0.0, "stddev": stddev})
-
-
-def _by_values(initializer: Any, shape: tuple[int, ...], known: Distribution) -> Distribution:
-    has_seed, pair = known.kind == "random", [initializer, initializer]
-    if has_seed:  # Called twice, one with a whole number as its seed would return the same.
-        config = _config(initializer)
-        pair = [type(initializer).from_config({**config, "seed": seed}) for seed in (1, 2)]
-    one, two = (np.asarray(function(shape, dtype="float32")) for function in pair)
-    if not np.array_equal(one, two, equal_nan=True):
-        return dataclasses.replace(known, kind="random")
-    if (not has_seed and drawn_seed(initializer) is not None) or one.shape != tuple(shape):
-        # It was never called with another seed, or does not do what an initializer does.
-        return dataclasses.replace(known, kind="unknown")
-    low, high = float(one.min()) + 0.0, float(one.max())  # No -0.
-    if low == high:
-        return Distribution("fixed", "constant", {"value": low})
-    return Distribution("fixed", known.name, {"min": low, "max": high})
 
 
 def class_name(initializer: Any) -> str:

@@ -24,7 +24,6 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, test_metric
 from adnn_optuna.engine.retraining import Retrained, retrain_winner
 from adnn_optuna.networks._tensorflow import load_tensorflow
-from adnn_optuna.networks.duplicates import DUPLICATES
 from adnn_optuna.networks.loading import OF_FILES
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
@@ -33,17 +32,15 @@ from adnn_optuna.networks.training import is_finite, n_cores
 
 ROLES = ("baseline", "winner")
 _SPLITS = ("train", "val", "test")
-FORMAT = "adnn_optuna contract"
-FORMAT_VERSION = 1
+_FORMAT = {"format": "adnn_optuna contract", "format_version": 1}
 
 _MAX_BYTES = 32 * 2**20
 PAIRS = range(10, 10_001)
 """By how many pairs of winner and unmoved network the winner of a contract may be confirmed."""
 # Other processors, whose bits differed, gave accuracies up to so far apart in ordinary trainings.
 LEAST_ACCURACY = 0.005
-# Of a processor's features, those that say which vector instructions a compiler may use.
-_VECTOR_FEATURES = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|neon|fphp|bf16|i8mm")
 
+_SPLITTING = ("classes", "validation_size", "test_size", "seed")
 # What the fields must be, if anything is expected of them here: a type, a number within bounds
 # (a whole one, if the lower one is), or so many numbers.
 # The rest is checked by what is made of them. Those with "?" may be missing; there are no others.
@@ -57,10 +54,8 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (dict, "winner.hyperparameters?"),
     (str, "objective.dataset.name objective.dataset.source objective.dataset.fingerprint"),
     *((str, f"objective.dataset.{key}?") for key in ("path", *OF_FILES)),
-    (list, "objective.dataset.classes?"),
-    (dict, "objective.dataset.preprocessing?"),
-    *(((1, math.inf), f"objective.dataset.duplicates.{key}?") for key in DUPLICATES),
-    *((object, f"objective.dataset.{key}?") for key in ("validation_size", "test_size", "seed")),
+    (dict, "objective.dataset.preprocessing? objective.dataset.duplicates?"),
+    *((object, f"objective.dataset.{key}?") for key in _SPLITTING),
     *((object, f"objective.training.{field.name}") for field in dataclasses.fields(Training)),
     ((1, 100_000), "objective.training.epochs"),
     *((str, f"{role}.initial_weights_sha256 {role}.trained_weights_sha256") for role in ROLES),
@@ -104,21 +99,14 @@ class ContractFacts:
         objective: InitOffsetObjective,
         confirmation: dict[str, Any] | None,
     ) -> Self:
-        """Train a search's baseline and winner once more and write down what comes out.
-
-        ``confirmation`` is what it says of fresh seeds, :obj:`None` where none changes anything.
-
-        Raises:
-            ValueError: If a training diverges.
-        """
+        """Train a search's baseline and winner once more and write down what comes out."""
         best = record.best
         assert best is not None, "There is a winner, which was tested."
         objective, starts, runs = retrain_winner(record, objective)
         for role, run in zip(ROLES, runs, strict=True):
             if not is_finite(run.metrics):
-                raise WrongValueError(
-                    f"The {role}'s training diverged, so there is nothing to make a contract of."
-                )
+                said = f"The {role}'s training diverged"
+                raise WrongValueError(f"{said}, so there is nothing to make a contract of.")
         params = {name: best.params[name] for name in objective.distributions}
         trained = [stated(objective, *pair) for pair in zip(starts, runs, strict=True)]
         weights, winner = runs[1].weights, {"params": params, **trained[1]}
@@ -127,8 +115,7 @@ class ContractFacts:
             winner["hyperparameters"] = others
         data, states = objective.dataset, [trial.state for trial in record.done_trials]
         content = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
+            **_FORMAT,
             "study": {
                 "name": record.study.study_name,
                 "sampler": record.proposers[best.number],
@@ -149,7 +136,9 @@ class ContractFacts:
             if not math.isclose(held, found, rel_tol=1e-6, abs_tol=claim.tolerance):
                 said = f"The winner's {claim.metric} is {held}, but trained again here {found}"
                 raise WrongValueError(f"{said}; make its contract where it was tested.")
-        paths = weight_paths(objective, weights)
+        paths = [variable.path for variable in objective.trainer.architecture.variables]
+        if (n := len(weights) // len(paths)) > 1:  # Of an average, each network has its own.
+            paths = [f"network_{i}/{path}" for i in range(n) for path in paths]
         # As it comes back from the file: tuples are lists there.
         content = json.loads(json.dumps(content, allow_nan=False))
         return cls(content, dict(zip(paths, weights, strict=True)))
@@ -166,24 +155,13 @@ class ContractFacts:
             FileNotFoundError: If the folder does not exist.
         """
         path = Path(path)
-        data = self.content["objective"]["dataset"].get("path")
-        check_contract_path("path", path, data)
+        check_contract_path("path", path, self.content["objective"]["dataset"].get("path"))
         file = path.with_suffix(".npz")
         np.savez(file, allow_pickle=False, **self.weights)
         weights = {"name": file.name, "sha256": hash_file(file)}
         content = {**self.content, "files": {"weights": weights}}
         content["sha256"] = contract_sha256(content)
-        # Last and at once: there is no contract without its weights, and no half of one.
-        unfinished = path.with_name(f".{path.name}.tmp")
-        unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        unfinished.replace(path)
-
-
-def weight_paths(objective: InitOffsetObjective, weights: Sequence[np.ndarray]) -> list[str]:
-    """Return what trained weights are called: by their paths, and which network of an average."""
-    paths = [variable.path for variable in objective.trainer.architecture.variables]
-    n = len(weights) // len(paths)
-    return paths if n == 1 else [f"network_{i}/{path}" for i in range(n) for path in paths]
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def stated(
@@ -199,10 +177,8 @@ def stated(
 
 
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return an objective's configuration without folders, and without what a contract needs not.
-
-    Hashes of the weights tell more than the sketches of behaviour; nothing is searched any more.
-    """
+    """Return an objective's configuration without folders, and what a contract needs not."""
+    # Hashes of the weights tell more than sketches of behaviour.
     kept = {key: value for key, value in config.items() if key not in (BEHAVIOUR, "direction")}
     portable: dict[str, Any] = json.loads(json.dumps(kept))
     if "path" in portable["dataset"]:
@@ -216,13 +192,10 @@ def describe_environment() -> dict[str, Any]:
     import tensorflow as tf
 
     packages = ("numpy", "tensorflow", "keras", "optuna", "adnn_optuna")
-    # Only Linux has it: elsewhere the processor's features are not known.
+    # Only Linux has it.
     path = Path("/proc/cpuinfo")
-    first = path.read_text(encoding="utf-8").split("\n\n", 1)[0] if path.exists() else ""
-    pairs = (line.partition(":") for line in first.splitlines())
-    cpuinfo = {key.strip(): value.strip() for key, _, value in pairs}
-    # By their names on x86 and on ARM.
-    features = cpuinfo.get("flags", cpuinfo.get("Features", "")).split()
+    cpuinfo = path.read_text(encoding="utf-8") if path.exists() else ""
+    model = re.search(r"^model name\s*: (.+)", cpuinfo, re.MULTILINE)
     threading, onednn = tf.config.threading, os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
     return {
         "versions": {
@@ -232,8 +205,7 @@ def describe_environment() -> dict[str, Any]:
         "system": platform.system(),
         "processor": {
             "machine": platform.machine(),
-            "model": cpuinfo.get("model name", platform.processor()),
-            "features": sorted({f for f in features if _VECTOR_FEATURES.match(f)}),
+            "model": model[1] if model else platform.processor(),
         },
         "devices": sorted(device.device_type for device in tf.config.list_physical_devices()),
         "intra_op_threads": _threads(threading.get_intra_op_parallelism_threads(), "INTRAOP"),
@@ -251,15 +223,12 @@ def _threads(configured: int, kind: str) -> int:
 
 
 def check_contract_path(what: str, path: Path, data: str | None) -> None:
-    """Refuse a file that a contract, and the weights beside it, cannot be written to.
-
-    In the message it is called ``what``; ``data`` is the name or path of its data, if any.
-    """
+    """Refuse a file, called ``what``, that a contract and its weights cannot be written to."""
     _checks.check_output_file(what, path, ".json")
     weights = path.with_suffix(".npz")
     _checks.check_output_file(f"The weights beside {what}", weights)
     # A verification looks for the data beside the contract, where the weights would be.
-    if data is not None and os.path.basename(data) == weights.name:  # noqa: PTH119
+    if data is not None and Path(data).name == weights.name:
         raise WrongValueError(
             f"The weights beside {what} would be written to {weights.name!r}, which is the name "
             "of the data; name the contract differently."
@@ -267,36 +236,19 @@ def check_contract_path(what: str, path: Path, data: str | None) -> None:
 
 
 def read_contract(path: Path) -> dict[str, Any]:
-    """Return a contract as its file holds it.
-
-    Raises:
-        CannotCheckError: If it is none to read.
-        BreachedError: If it was edited after it was written.
-    """
+    """Return a contract as its file holds it; refuse what is none, or was edited."""
     where = f"The file {os.fspath(path)!a}"
-    if _checks.is_folder(path):
-        raise CannotCheckError(f"{os.fspath(path)!a} is a folder; give the contract's file.")
-    if not _checks.is_file(path):
-        raise CannotCheckError(f"{where} does not exist.")
     try:
         with path.open("rb") as file:
             # One that is larger is cut off, so it is no JSON.
-            text = file.read(_MAX_BYTES)
-        content = json.loads(
-            text, object_pairs_hook=_distinct, parse_constant=_finite, parse_float=_finite
-        )
+            content = json.loads(file.read(_MAX_BYTES))
     except OSError as error:
         raise CannotCheckError(f"{where} cannot be read ({error.strerror}).") from None
-    except RecursionError:
-        raise CannotCheckError(f"{where} is nested too deeply for a contract.") from None
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise CannotCheckError(f"{where} is not the JSON of a contract ({error}).") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CannotCheckError(f"{where} is not a contract: its field format is not {FORMAT!r}.")
-    version = content.get("format_version")
-    if version != FORMAT_VERSION:
-        said = f"format_version is {version!a:.80}, but this version of adnn_optuna reads"
-        raise CannotCheckError(f"{said} {FORMAT_VERSION}.")
+    if not isinstance(content, dict) or {key: content.get(key) for key in _FORMAT} != _FORMAT:
+        said = f"{where} is not a contract of format_version {_FORMAT['format_version']}"
+        raise CannotCheckError(f"{said}, which this version of adnn_optuna reads.")
     found = set(_checked_fields(content, ()))
     needed = [field for field, (_, is_optional) in _FIELDS.items() if not is_optional]
     if "confirmation" not in content:  # Of a training that no seed changes.
@@ -312,10 +264,7 @@ def read_contract(path: Path) -> dict[str, Any]:
 
 
 class Claim(NamedTuple):
-    """The test gain that a contract claims, its metric, and one test example's part of it.
-
-    Of an accuracy that is its resolution; R² has none.
-    """
+    """The test gain that a contract claims, its metric, and one test example's part of it."""
 
     metric: str
     gain: float
@@ -335,23 +284,9 @@ class Claim(NamedTuple):
 def claim_of(content: Mapping[str, Any]) -> Claim:
     """Return what a contract claims."""
     metric = test_metric(content["objective"]["dataset"])
+    # No single example makes a step of R².
     resolution = 0.0 if metric == "test_r2" else 1 / content["split"]["test"]
     return Claim(metric, content["winner"][metric] - content["baseline"][metric], resolution)
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise WrongValueError(f"the field {name!a:.80} is there twice")
-        found[name] = value
-    return found
-
-
-def _finite(digits: str) -> float:
-    if not math.isfinite(float(digits)):
-        raise WrongValueError(f"{digits:.80} is no JSON number")
-    return float(digits)
 
 
 def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -388,7 +323,7 @@ def _is_within(value: Any, low: float = -1e30, high: float = 1e30) -> bool:
 def contract_sha256(content: dict[str, Any]) -> str:
     """Return the SHA-256 of a contract's content, which its own field ``sha256`` is no part of."""
     signed = {key: value for key, value in content.items() if key != "sha256"}
-    text = json.dumps(signed, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(signed, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """Verification: is what a contract says still what comes out?"""
 
+import contextlib
 import dataclasses
-import io
 import itertools
 import math
 import os
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from adnn_optuna import _checks
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongTypeError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import printable
 from adnn_optuna.accountability import contract as contracts
@@ -101,12 +101,13 @@ def verified(
     path, unlike = _checks.expanded(path), list[str]()
     try:
         contract = contracts.read_contract(path)
-        file = weights_beside(contract, path.parent, max_parameters)
+        weights = contract["files"]["weights"]
+        file = find_in(path.parent, weights["name"], "files.weights.name")
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
         objective = _rebuild(contract, data, model, max_parameters)
         found = contracts.describe_environment()
         elsewhere = config_differences(contract["environment"], found, "environment")
-        half_width, runs = 0.0, list[Retrained]()
+        half_width, runs, pairs = 0.0, list[Retrained](), None
         with progress_bar(show=show_progress_bar, unit="training", desc="verify") as bar:
             if not elsewhere:
                 runs, unlike = _train_here(contract, objective, bar)
@@ -114,7 +115,7 @@ def verified(
                 half_width, runs = _train_elsewhere(contract, objective, bar)
             if file is not None:
                 check_weights(contract, objective, file, runs[-1].weights)
-            is_random, pairs = check_confirmation(contract, objective, runs[1].scores), None
+            check_confirmation(contract, objective, runs[1].scores)
             if fresh is not None:
                 pairs = fresh_pairs(contract, objective, runs[1].scores, fresh, bar)
     except CannotCheckError as error:
@@ -125,7 +126,7 @@ def verified(
         why = f"the contract's cannot be rebuilt or trained ({_checks.first_line(error):.300})"
         return VerdictFacts("cannot_check", (f"objective: {why}.",))
     not_checked = {
-        f"files.weights: {contract['files']['weights']['name']!r} is not there": file is None,
+        f"files.weights: {weights['name']!r} is not there": file is None,
         "study: how many trials were searched, by which sampler, how long": True,
         "objective: how data and classes were made and are called, its metric and space": True,
         "winner.hyperparameters: that training, and network without model, follow from them": (
@@ -134,14 +135,14 @@ def verified(
         "the choice of the seed, of the data, of the moment": True,
         "environment, all bits, losses, other metrics: that they came out there": bool(others),
         "confirmation: what its maker's fresh seeds show, how sure; ask for others (fresh=20)": (
-            is_random and pairs is None
+            "confirmation" in contract and pairs is None
         ),
         "confirmation: what its maker says besides the mean gain": pairs is not None,
     }
-    breaches = () if pairs is None else tuple(not_repeated(contract, pairs))
+    breach = "" if pairs is None else not_repeated(contract, pairs)
     return VerdictFacts(
-        "breached" if breaches else "within_tolerance" if others else "exact",
-        (*breaches, *(f"{where}." for where in others)),
+        "breached" if breach else "within_tolerance" if others else "exact",
+        (*filter(None, [breach]), *(f"{where}." for where in others)),
         tuple(what for what, is_so in not_checked.items() if is_so),
         fmean(gains_of(runs)),
         half_width,
@@ -156,20 +157,19 @@ def verified(
 def _dataset(
     config: dict[str, Any], folder: Path, data_dir: str | os.PathLike[str] | None
 ) -> Dataset:
-    where, name = "objective.dataset", config["name"]
-    match config["source"]:
-        case "built-in" if name not in {"digits", *MNIST_LIKE}:
-            raise CannotCheckError(f"{where}.name: there is no data set {name!r}.")
-        case "arrays":
-            said = f"{where}: {name!r} was made of arrays, which no contract holds"
-            raise CannotCheckError(f"{said}; verify it in Python, and give them as dataset.")
-        case "npz" | "csv" | "parquet" if "path" in config:
-            folder = folder if data_dir is None else _checks.expanded(data_dir)
-            file = find_in(folder, config["path"], f"{where}.path")
-            if file is None:
-                said = f"there is no file {config['path']!r} in {str(folder)!r}"
-                raise CannotCheckError(f"{where}.path: {said}; give data_dir.")
-            config = {**config, "path": str(file)}
+    where, name, source = "objective.dataset", config["name"], config["source"]
+    if source == "built-in" and name not in {"digits", *MNIST_LIKE}:
+        raise CannotCheckError(f"{where}.name: there is no data set {name!r}.")
+    if source == "arrays":
+        said = f"{where}: {name!r} was made of arrays, which no contract holds"
+        raise CannotCheckError(f"{said}; verify it in Python, and give them as dataset.")
+    if "path" in config:
+        folder = folder if data_dir is None else _checks.expanded(data_dir)
+        file = find_in(folder, config["path"], f"{where}.path")
+        if file is None:
+            said = f"there is no file {config['path']!r} in {str(folder)!r}"
+            raise CannotCheckError(f"{where}.path: {said}; give data_dir.")
+        config = {**config, "path": str(file)}
     try:
         return dataset_from_config(config, data_dir)
     except (TypeError, ValueError, OSError) as error:
@@ -247,40 +247,34 @@ def _rebuild(
 def _train_here(
     contract: dict[str, Any], objective: InitOffsetObjective, bar: Bar | None
 ) -> tuple[list[Retrained], list[str]]:
-    """Train baseline and winner again, and say in a sentence if other bits came out.
-
-    What no environment tells, such as ``ONEDNN_MAX_CPU_ISA``, may change the bits of a training,
-    but not those of the initial weights.
-    """
+    """Train baseline and winner again, and say in a sentence if other bits came out."""
     starts = (objective.starts({}), objective.starts(contract["winner"]["params"]))
     runs = [*retrain(objective.trainer, starts, bar=bar)]
-    others = {
-        f"{role}.{name}": f"{contract[role].get(name)}, but trained again {found.get(name)}"
-        for role, of_role, run in zip(contracts.ROLES, starts, runs, strict=True)
-        for found in [contracts.stated(objective, of_role, run)]
-        for name in {**found, **contract[role]}
-        if name not in {"params", "hyperparameters"}
-        and contract[role].get(name) != found.get(name)
-    }
-    if breaches := [
-        f"{name} is {pair} (from objective.model, objective.seed and winner.params)."
-        for name, pair in others.items()
-        if name.endswith("initial_weights_sha256")
-    ]:
+    others, breaches = list[str](), list[str]()
+    for role, of_role, run in zip(contracts.ROLES, starts, runs, strict=True):
+        found, claimed = contracts.stated(objective, of_role, run), contract[role]
+        for name in {**found, **claimed}:
+            pair = claimed.get(name), found.get(name)
+            if name in {"params", "hyperparameters"} or pair[0] == pair[1]:
+                continue
+            others.append("{}.{} is {}, but trained again {}".format(role, name, *pair))
+            # No environment changes the bits of these.
+            if name == "initial_weights_sha256":
+                why = "from objective.model, objective.seed and winner.params"
+                breaches.append(f"{others[-1]} ({why}).")
+    if breaches:
         raise BreachedError(*breaches)
-    named = in_words([f"{name} is {pair}" for name, pair in others.items()])
-    said = "objective.training: in an environment that looks the same other bits come out, so "
-    said += f"what that does not tell, or the file, is another ({named})"
+    said = (
+        "objective.training: in an environment that looks the same other bits come out, so what "
+        f"that does not tell, or the file, is another ({in_words(others)})"
+    )
     return runs, [said] if others else []
 
 
 def _train_elsewhere(
     contract: dict[str, Any], objective: InitOffsetObjective, bar: Bar | None
 ) -> tuple[float, list[Retrained]]:
-    """Train both several times, and refuse accuracies that such trainings do not have.
-
-    Return half the width of the interval that the gain of one training is in, and the trainings.
-    """
+    """Train both several times; return how far a gain may be off, and the trainings."""
     arms = [*map(objective.starts, ({}, contract["winner"]["params"]))]
     starts = [
         [_moved(objective, start, (i, role, n)) for n, start in enumerate(arm)]
@@ -289,29 +283,30 @@ def _train_elsewhere(
     ]
     runs, rows = [*retrain(objective.trainer, starts, bar=bar)], contract["split"]
     gains, claim = gains_of(runs), contracts.claim_of(contract)
-    half_width = student_half_width(gains, claim.resolution, _LEVEL, 1)
+    gain, half_width = fmean(gains), student_half_width(gains, claim.resolution, _LEVEL, 1)
     found = f"trained {_N_MOVED} times from weights moved in their last bits"
-    of_gain = f"{found}, it is {claim.unit.gain(fmean(gains), half_width)}"
+    of_gain = f"{found}, it is {claim.unit.gain(gain, half_width)}"
     if not half_width <= _MAX_HALF_WIDTH:
-        needed = f"it must be known to {claim.unit.margin(_MAX_HALF_WIDTH)}"
-        said = f"{of_gain} with {rows['test']} test {objective.dataset.unit}, but {needed}"
-        raise CannotCheckError(f"Here this training forgets its gain: {said}.")
+        raise CannotCheckError(
+            f"Here this training forgets its gain: {of_gain} with {rows['test']} test "
+            f"{objective.dataset.unit}, but it must be known to "
+            f"{claim.unit.margin(_MAX_HALF_WIDTH)}."
+        )
     breaches = []
     # Rounding must not decide about a difference of exactly the tolerance.
-    if not abs(claim.gain - fmean(gains)) <= half_width + 1e-9:
+    if not abs(claim.gain - gain) <= half_width + 1e-9:
         claimed = f"The claimed gain of {claim.unit.gain(claim.gain)} on the test set"
         breaches.append(f"{claimed} is not reproduced: {of_gain}.")
     for role, of_role in zip(contracts.ROLES, (runs[::2], runs[1::2]), strict=True):
         for split in (name for name in rows if rows[name]):
             name = f"{split}_{objective.trainer.architecture.head.score}"
             values = [run.metrics[name] for run in of_role]
-            of_split = claim.resolution * rows["test"] / rows[split]
-            least = max(contracts.LEAST_ACCURACY, of_split)
+            least = max(contracts.LEAST_ACCURACY, claim.resolution * rows["test"] / rows[split])
             width = student_half_width(values, least, _LEVEL, 1)
-            claimed = contract[role].get(name, math.nan)
-            if not abs(claimed - fmean(values)) <= width + 1e-9:
+            score = contract[role].get(name, math.nan)
+            if not abs(score - fmean(values)) <= width + 1e-9:
                 here = f"{found}, it is {fmean(values):.4f} ± {width:.4f}"
-                breaches.append(f"{role}.{name} is {claimed}, but is not reproduced: {here}.")
+                breaches.append(f"{role}.{name} is {score}, but is not reproduced: {here}.")
     if breaches:
         raise BreachedError(*breaches)
     return half_width, runs
@@ -336,44 +331,30 @@ def find_in(folder: Path, name: str, field: str) -> Path | None:
     """Return a folder's file, if there; refuse a name (of ``field``) or link that leads out."""
     file = folder / name
     is_there = _checks.is_file(file)
-    leads_out = is_there and file.resolve().parent != folder.resolve()
-    if leads_out or os.path.basename(name) != name:  # noqa: PTH119
+    if Path(name).name != name or (is_there and file.resolve().parent != folder.resolve()):
         raise CannotCheckError(f"{field}: {name!r} leads out of {str(folder)!r}.")
     return file if is_there else None
-
-
-def weights_beside(contract: dict[str, Any], folder: Path, max_parameters: int) -> Path | None:
-    """Return the file of the weights beside a contract, if there; refuse another one."""
-    written = contract["files"]["weights"]
-    file, said = find_in(folder, written["name"], "files.weights.name"), "files.weights:"
-    # No number has more than 16 bytes; names take some, too.
-    if file is not None and file.stat().st_size > 16 * max_parameters + 2**24:
-        raise CannotCheckError(f"{said} {file.name!r} is larger than max_parameters allows.")
-    if file is not None and contracts.hash_file(file) != written["sha256"]:
-        raise BreachedError(f"{said} {file.name!r} is not the file that was written.")
-    return file
 
 
 def check_weights(
     contract: dict[str, Any], objective: InitOffsetObjective, file: Path, trained: list[np.ndarray]
 ) -> None:
-    """Refuse other weights than the winner's, other names of them, or another accuracy."""
+    """Refuse a file of other weights than the winner's, or of another test score."""
     winner, said = contract["winner"], f"files.weights: {file.name!r}"
-    try:
-        # An array's header takes some hundred bytes.
-        arrays = _read_arrays(file, sum(values.nbytes + 1000 for values in trained))
-    except Exception:  # noqa: BLE001 - a broken archive can raise anything that its readers know.
-        arrays = {}
-    weights = [*arrays.values()]
-    if hash_weights(weights) != winner["trained_weights_sha256"] or (
-        [(w.shape, w.dtype) for w in weights] != [(w.shape, w.dtype) for w in trained]
-    ):
+    # An array's header takes some hundred bytes.
+    most = sum(values.nbytes + 1000 for values in trained)
+    if file.stat().st_size > most + 2**20:
+        raise BreachedError(f"{said} is larger than the winner's weights.")
+    if contracts.hash_file(file) != contract["files"]["weights"]["sha256"]:
+        raise BreachedError(f"{said} is not the file that was written.")
+    weights = []
+    # A broken archive can raise anything that its readers know.
+    with contextlib.suppress(Exception), zipfile.ZipFile(file) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) <= most:
+            with np.load(file, allow_pickle=False) as arrays:
+                weights = [np.asarray(arrays[name]) for name in arrays]
+    if hash_weights(weights) != winner["trained_weights_sha256"]:
         raise BreachedError(f"{said} does not hold the weights of winner.trained_weights_sha256.")
-    paths = contracts.weight_paths(objective, weights)
-    # Layers that Keras made from a configuration leave out what they are in.
-    pairs = [(f"/{name}", f"/{path}") for name, path in zip(arrays, paths, strict=True)]
-    if not all(name.endswith(path) or path.endswith(name) for name, path in pairs):
-        raise BreachedError(f"{said} holds its arrays by other names than the model's.")
     # In another environment than the contract's a training tells nothing of their bits.
     data, claim = objective.trainer.dataset, contracts.claim_of(contract)
     claimed, n = winner[claim.metric], len(objective.trainer.architecture.variables)
@@ -383,16 +364,3 @@ def check_weights(
     if not abs(found - claimed) <= claim.tolerance:
         said = f"winner.{claim.metric} is {claimed}, but that of the weights in {file.name!r}"
         raise BreachedError(f"{said} is {found}.")
-
-
-def _read_arrays(file: Path, most: int) -> dict[str, np.ndarray]:
-    """Return the arrays of an ``.npz`` file that is no larger than a model's weights."""
-    too_large = WrongValueError(f"{file.name!r} is larger than the model's weights.")
-    if file.stat().st_size > most + 2**20:
-        raise too_large
-    content = io.BytesIO(file.read_bytes())
-    with zipfile.ZipFile(content) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > most:
-            raise too_large
-    with np.load(content, allow_pickle=False) as arrays:
-        return {name: np.asarray(arrays[name]) for name in arrays}

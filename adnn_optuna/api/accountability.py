@@ -121,7 +121,10 @@ class Audit(Printed, AuditFacts):
 def audit_randomness(model: keras.Model) -> Audit:
     """Find all that is random in a Keras model: initial values and layers.
 
-    Nothing of the model is changed, and no random number is drawn from it.
+    Nothing of the model is changed, and no random number is drawn from it. It is made again from
+    its configuration, without values; only an initializer that is none of Keras's and has no seed
+    is called, twice, to compare what it returns. What the code of a layer draws without a
+    ``SeedGenerator`` of its own is not found.
 
     Example:
 
@@ -131,7 +134,7 @@ def audit_randomness(model: keras.Model) -> Audit:
             print(adnn_optuna.audit_randomness(keras.Sequential(layers)))
 
     Args:
-        model: The model, built or not.
+        model: The model. What layers start from that are not built yet is not known.
 
     Raises:
         TypeError: If it is not a ``keras.Model``.

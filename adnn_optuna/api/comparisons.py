@@ -33,7 +33,7 @@ class SeedPlan(Told, SeedPlanFacts):
         unit: How differences are shown.
     """
 
-    _telling = "seed_plans"
+    _telling = "comparisons.plan"
 
 
 class Comparison(Told, ComparisonFacts):

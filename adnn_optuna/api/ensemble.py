@@ -50,7 +50,7 @@ class Ensemble(Told, Predicting, EnsembleFacts):
         objective: What was trained.
     """
 
-    _telling = "ensembles"
+    _telling = "findings.ensemble"
 
     weights: dict[int, list[np.ndarray]] = dataclasses.field(repr=False)
     objective: InitOffsetObjective = dataclasses.field(repr=False)

@@ -38,7 +38,7 @@ _NEAR = 0.005
 class Luck(Printed, LuckFacts):
     """What luck alone gains; printed, it is a sentence for each baseline."""
 
-    _telling = "rechecks.luck"
+    _telling = "findings.luck"
 
 
 class Recheck(Told, RecheckFacts):
@@ -74,7 +74,7 @@ class Recheck(Told, RecheckFacts):
         n_lost: How many of those that were made came to no value.
     """
 
-    _telling = "rechecks"
+    _telling = "findings.recheck"
 
 
 @interrupted_where_called

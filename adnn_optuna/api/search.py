@@ -223,11 +223,11 @@ class SearchResult(StoredSearch, Predicting):
         Raises:
             ValueError: If the contract cannot be read, or is that of another result.
         """
-        from adnn_optuna.reporting import model_cards
+        from adnn_optuna.reporting import searches
 
         check_output_file("The model card", Path(path))
         content = None if contract is None else read_contract(Path(contract))
-        Path(path).write_text(model_cards.card(self, content), "utf-8", "backslashreplace")
+        Path(path).write_text(searches.card(self, content), "utf-8", "backslashreplace")
 
 
 @interrupted_where_called

@@ -40,7 +40,7 @@ class Variance(Told, VarianceFacts):
         missing: The evaluations to be made next; none at the end.
     """
 
-    _telling = "variances"
+    _telling = "findings.variance"
 
 
 @interrupted_where_called

@@ -16,9 +16,9 @@ class Number(NamedTuple):
     """A number of a result, with all that is to be known of it.
 
     All are in :meth:`Comparison.table`. The other places are what a search prints (``print``, of
-    fresh seeds ``statements``), the scores on its page (``scores``), a comparison's means as they
-    print (``means``) and on its page (``means page``), those of a comparison of a function
-    (``function``), and the table of every run (``runs``).
+    fresh seeds ``statements``), the scores on its page (``scores``), a comparison's means
+    (``means``), those of a comparison of a function (``function``), and the table of every run
+    (``runs``).
     """
 
     name: str  # Its column in data frames; one with ``gain`` in it is shown with its sign.
@@ -56,8 +56,8 @@ class Number(NamedTuple):
 
 
 _RUN = ["print", "scores", "runs"]
-_ALL = [*_RUN, "means", "means page"]
-_EACH, _VAL = [*_ALL, "function"], ["scores", "means page"]
+_ALL = [*_RUN, "means"]
+_EACH = [*_ALL, "function"]
 _OWN, _MEAN = "gain {unit} over\nown baseline", "gain {unit} over\nmean baseline"
 _TEST_OWN, _TEST_MEAN = "test gain {unit}\nown baseline", "test gain {unit}\nmean baseline"
 
@@ -71,7 +71,7 @@ NUMBERS = (
         lambda run, mean: run.improvement(run.best_value, mean["baseline"]),
     ),
     Number("val_baseline", "val_metric", "baseline", "validation\nbaseline", ["scores"]),
-    Number("val_best", "val_metric", "best", "validation\n{unit}", _VAL, "val_value"),
+    Number("val_best", "val_metric", "best", "validation\n{unit}", ["scores"], "val_value"),
     Number(
         *("val_gain", "val_metric", "gain", "validation\ngain {unit}", ["scores"]),
         lambda run, _: run.val_value - run.val_baseline,
@@ -88,7 +88,7 @@ NUMBERS = (
         *(["statements"], lambda run, _: _confirmed(run, "repeats")),
     ),
     Number(
-        *("test_gain_over_mean_baseline", "test_metric", "", _TEST_MEAN, ["means", "means page"]),
+        *("test_gain_over_mean_baseline", "test_metric", "", _TEST_MEAN, ["means"]),
         lambda run, mean: run.test_value - mean["test_baseline"],
     ),
     Number(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import plotly.graph_objects as go
 
@@ -14,11 +13,12 @@ from adnn_optuna.accountability.fresh import said_confirmation
 from adnn_optuna.accountability.verification import Status, VerdictFacts
 from adnn_optuna.evidence.confirmation import ConfirmationFacts
 from adnn_optuna.plots._estimates import plot_gains
-from adnn_optuna.reporting.confirmations import estimate_in_words, rank, repeats_in_words
-from adnn_optuna.reporting.pages import Figure, Page
+from adnn_optuna.reporting.pages import Page, told_page
 from adnn_optuna.reporting.searches_claims import (
     duplicates_in_words,
+    estimate_in_words,
     not_moved_in_words,
+    repeats_in_words,
 )
 
 _MEANING: dict[Status, str] = {
@@ -34,16 +34,19 @@ _MEANING: dict[Status, str] = {
 def contract_text(facts: ContractFacts) -> str:
     """Return the scores of baseline and winner, and what fresh seeds showed its maker."""
     content, winner = facts.content, facts.content["winner"]
-    study, data = content["study"], content["objective"]["dataset"]["name"]
-    head = f"Contract of study {study['name']!r} on {data}, {study['sampler']}: "
+    study, data = content["study"], content["objective"]["dataset"]
+    head = f"Contract of study {study['name']!r} on {data['name']}, {study['sampler']}: "
     lines = [f"{head}trial {study['best_trial']} of {study['trials']}"]
     for name in winner:
         if name.endswith(("_accuracy", "_r2")):
             before, after = (content[role][name] for role in ROLES)
-            form = ".4f" if name.endswith("r2") else ".2%"
-            line = f"  {name:<15} baseline {before:{form}}  winner {after:{form}}  gain "
-            lines.append(f"{line}{unit_of(name).gain(after - before)}")
-    if twice := duplicates_in_words(content["objective"]["dataset"]):
+            form, gain = (
+                ".4f" if name.endswith("r2") else ".2%",
+                unit_of(name).gain(after - before),
+            )
+            shown = f"baseline {before:{form}}  winner {after:{form}}  gain {gain}"
+            lines.append(f"  {name:<15} {shown}")
+    if twice := duplicates_in_words(data):
         lines.append(f"  {twice}")
     named = "networks" if "members" in winner["params"] else "offsets"
     lines.append(f"  {named}: {params_in_words(winner['params'])}")
@@ -66,7 +69,7 @@ def claims_in_words(facts: ConfirmationFacts | None, unit: Unit) -> list[str]:
     claims = [
         f"what you hold: {unit.value(held)} ({interval})",
         f"what is usual: {usual} over the mean of {n} fresh unmoved networks",
-        f"what repeats: {repeats}{rank(facts)}",
+        f"what repeats: {repeats}",
     ]
     if facts.hyperparameters is not None:
         said = estimate_in_words(facts.hyperparameters, facts.level, unit)
@@ -76,10 +79,25 @@ def claims_in_words(facts: ConfirmationFacts | None, unit: Unit) -> list[str]:
 
 def verdict_text(facts: VerdictFacts) -> str:
     """Return what the status means, why, what was found, and what was not checked."""
-    lines = [_claim(facts)]
-    lines += [f"  - {line}" for line in (*facts.reasons, *_findings(facts))]
-    lines += [f"  - not checked: {what}" for what in facts.not_checked]
-    return "\n".join(lines)
+    claim, said = f"{facts.status}: {_MEANING[facts.status]}.", [*facts.reasons]
+    if facts.promised is not None and facts.gain is not None and facts.interval is not None:
+        unit, fresh = facts.promised.unit, facts.fresh
+        if fresh is not None:
+            by = f"{'shown by' if facts.shows_gain else 'by'} {len(fresh.seeds)} seeds drawn here"
+            usual = estimate_in_words(fresh.usual, fresh.level, unit)
+            said += [
+                f"what repeats, {by}: {repeats_in_words(fresh, unit)}",
+                f"what is usual, by these seeds: {usual} over the mean of fresh unmoved networks",
+                f"the seeds drawn here: {', '.join(map(str, fresh.seeds))}",
+            ]
+        said.append(
+            "gain of this one winner on the test set: "
+            f"{unit.gain(facts.gain, facts.half_width)}, reproduced (95 % interval from the test "
+            f"{facts.examples} {unit.interval(*facts.interval)})"
+        )
+        said += [f"by its maker, {s}" for s in claims_in_words(facts.confirmation, unit)]
+    said += [f"not checked: {what}" for what in facts.not_checked]
+    return "\n".join([claim, *(f"  - {line}" for line in said)])
 
 
 def verdict_figure(facts: VerdictFacts) -> go.Figure:
@@ -89,48 +107,18 @@ def verdict_figure(facts: VerdictFacts) -> go.Figure:
     if claim is not None and facts.gain is not None and facts.interval is not None:
         gains["promised"] = (claim.gain, math.nan, math.nan)
         gains["trained again"] = (facts.gain, *facts.interval)
-        for label, confirmed in (
-            ("promised to repeat", facts.confirmation),
-            ("on fresh seeds here", facts.fresh),
-        ):
-            if confirmed is not None:
-                gains[label] = confirmed.repeats
+        if facts.confirmation is not None:
+            gains["promised to repeat"] = facts.confirmation.repeats
+        if facts.fresh is not None:
+            gains["on fresh seeds here"] = facts.fresh.repeats
     title = "What the contract promises, and what comes out"
     return plot_gains(gains, title, ACCURACY if claim is None else claim.unit)
 
 
 def verdict_page(facts: VerdictFacts) -> Page:
     """Return the report."""
-    content = {
-        "kind": "Verification",
-        "name": "of a contract",
-        # The first line is the claim.
-        "text": verdict_text(facts).partition("\n")[2],
-        "picture": Figure("gains", verdict_figure(facts)),
-        "caption": "Gains on the test set, each with its interval of 95 %, where it has one.",
-    }
-    return Page("told.html.jinja", _claim(facts), content)
-
-
-def _claim(facts: VerdictFacts) -> str:
-    return f"{facts.status}: {_MEANING[facts.status]}."
-
-
-def _findings(facts: VerdictFacts) -> Iterator[str]:
-    """Yield what fresh seeds show, what was reproduced, and what the maker says."""
-    if facts.promised is None or facts.gain is None or facts.interval is None:
-        return
-    unit, fresh = facts.promised.unit, facts.fresh
-    if fresh is not None:
-        by = f"{'shown by' if facts.shows_gain else 'by'} {len(fresh.seeds)} seeds drawn here"
-        yield f"what repeats, {by}: {repeats_in_words(fresh, unit)}"
-        usual = estimate_in_words(fresh.usual, fresh.level, unit)
-        yield f"what is usual, by these seeds: {usual} over the mean of fresh unmoved networks"
-        yield f"the seeds drawn here: {', '.join(map(str, fresh.seeds))}"
-    gain, interval = unit.gain(facts.gain, facts.half_width), unit.interval(*facts.interval)
-    said = f"gain of this one winner on the test set: {gain}, reproduced"
-    yield f"{said} (95 % interval from the test {facts.examples} {interval})"
-    yield from (f"by its maker, {s}" for s in claims_in_words(facts.confirmation, unit))
+    claim, _, text = verdict_text(facts).partition("\n")
+    return told_page("Verification of a contract", claim, text, verdict_figure(facts))
 
 
 def audit_text(facts: AuditFacts) -> str:
@@ -139,7 +127,9 @@ def audit_text(facts: AuditFacts) -> str:
 
     kinds = [variable.distribution.kind for variable in facts.variables]
     counts = ", ".join(f"{kinds.count(k)} {k}" for k in ("random", "fixed", "unknown"))
-    parts = [f"{len(kinds)} variables: {counts}", facts.to_dataframe().to_string(index=False)]
+    parts = [f"{len(kinds)} variables: {counts}"]
+    if facts.variables:
+        parts.append(facts.to_dataframe().to_string(index=False))
     rows = [
         {
             "layer": layer.path,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from math import isfinite
 from typing import Any
 
 import plotly.graph_objects as go
@@ -12,23 +10,16 @@ import plotly.graph_objects as go
 from adnn_optuna._units import ACCURACY
 from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.evidence.arm_values import VALUE, ArmValues
-from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.plots._comparison import plot_by_seed
-from adnn_optuna.reporting import claims, tables
-from adnn_optuna.reporting.pages import Figure, Page, content_of, so_far
+from adnn_optuna.reporting import parts
+from adnn_optuna.reporting.pages import Page, so_far, told_page
 
-_SOURCES = {
-    "initialisation": "the initialisation",
-    "order": "the order of the batches",
-    "split": "the split of the data",
-}
 _WORDS = {
     "better": "better than",
     "worse": "worse than",
     "equivalent": "equivalent to",
     "undecided": "not shown to differ from",
 }
-_AN = {"model": "a model", "arm": "an arm"}
 
 
 def claim(facts: ArmValues) -> str:
@@ -36,111 +27,95 @@ def claim(facts: ArmValues) -> str:
     if not facts.n_values:
         if isinstance(facts, Findings) and not any(facts.values.values()):
             return f"Nothing is known of the {facts.arm}s yet, {so_far(facts, 'trainings')}"
-        lacking = [label for label, [first, *_] in facts.values.items() if not isfinite(first)]
-        lack = f"lack{'s' * (len(lacking) == 1)} a finite value of {facts.per} {facts.names[0]}"
-        said = f"{claims.listed(lacking)} {lack}; measure it, or leave the {facts.arm} out"
-        return f"Nothing is known of all {facts.arm}s together: {said}."
-    unit = facts.unit
-    means = {label: float(values.mean()) for label, values in facts.compared.items()}
-    best = facts.ranked[0]
-
-    def compared(rows: Sequence[PairedDifference]) -> str:
-        said = []
-        for row in rows:
-            if best in {row.arm, row.other}:
-                shown = row if row.arm == best else row.turned()
-                n, is_of_all = shown.n_pairs, shown.n_pairs == facts.n_values
-                of = "" if is_of_all or not facts.is_paired else f" over {n} {facts.per}s"
-                evidence = f"{unit.gain(shown.mean)}{of}, {claims.with_interval(shown, unit)}"
-                said.append(f"{_WORDS[str(shown.verdict)]} {shown.other} ({evidence})")
-        return ", ".join(said)
-
-    judged = f"it is {compared(facts.paired_differences)}"
-    if facts.is_of_new_data and facts.looks_again:
-        judged = f"on these rows alone it is {compared(facts.on_these_rows)}; of new data of this "
-        judged += "kind nothing is decided"
-    elif facts.is_of_new_data:
-        judged += ", for new data of this kind"
-    scope = claims.scope(facts.paired_differences, facts.per if facts.is_paired else "")
+        first = f"{facts.per} {facts.names[0]}"
+        return f"Nothing is known of all {facts.arm}s together: measure each at {first}."
+    best, unit = facts.ranked[0], facts.unit
+    judged = []
+    for row in facts.paired_differences:
+        if best in {row.arm, row.other}:
+            shown = row if row.arm == best else row.turned()
+            is_of_all = shown.n_pairs == facts.n_values or not facts.is_paired
+            of = "" if is_of_all else f" over {shown.n_pairs} {facts.per}s"
+            evidence = f"{unit.gain(shown.mean)}{of}, {parts.with_interval(shown, unit)}"
+            judged.append(f"{_WORDS[str(shown.verdict)]} {shown.other} ({evidence})")
+    kind = ", for new data of this kind" if facts.is_of_new_data else ""
+    scope = parts.scope(facts.paired_differences, facts.per if facts.is_paired else "")
     lower = "" if facts.maximize else ", lower being better"
     return (
-        f"{best} has the best mean {facts.score}, {unit.value(means[best])} over "
-        f"{_size(facts)}{lower}; {judged}. {scope[:1].upper()}{scope[1:]}."
+        f"{best} has the best mean {facts.score}, {unit.value(facts.compared[best].mean())} over "
+        f"{_size(facts)}{lower}; it is {', '.join(judged)}{kind}. "
+        f"{scope[:1].upper()}{scope[1:]}."
     )
 
 
 def _size(facts: ArmValues) -> str:
     """Return how many values each arm has."""
     if not facts.is_paired:
-        return f"{claims.listed([*map(str, map(len, facts.compared.values()))])} values"
-    n = facts.n_values
-    return f"{n} {facts.per}{'s' * (n > 1)}"
+        return f"{parts.listed([*map(str, map(len, facts.compared.values()))])} values"
+    return f"{facts.n_values} {facts.per}{'s' * (facts.n_values > 1)}"
 
 
 def caveat(facts: ArmValues) -> str:
     """Return what to think of the claim."""
     said = []
     if facts.sources:
-        drawn = claims.listed([_SOURCES.get(source, source) for source in facts.sources])
+        drawn = parts.listed(facts.sources)
         said.append(f"Each seed draws {drawn} afresh, the same for all models.")
-    if facts.looks_again:
-        added = f"{facts.per.capitalize()}s may have been added until all was decided"
-        said.append(f"{added}, for which the intervals pay.")
     where = "what these values are of" if facts.score == VALUE else "this data set"
     assumed = "differences are symmetric about their centre"
     if not facts.is_paired:
         assumed = "the values are independent of each other and their means about normal"
     scope = f"All is said of {where}, and assumes that {assumed}."
     if facts.is_of_new_data:
-        scope = "Splits of one data set overlap, for which intervals for new data allow, but only "
-        scope += "about, and as if differences were normal."
-    used = f"Whoever picks {_AN[facts.arm]} by this test has used it: what it gives is no longer "
-    used += "that of untouched data."
-    others = claims.others_in_words("Models of the same data are", facts.like)
+        scope = (
+            "Splits of one data set overlap, for which intervals for new data allow, but only "
+            "about, and as if differences were normal."
+        )
+    used = (
+        f"Whoever picks one of the {facts.arm}s by this test has used it: what it gives is no "
+        "longer that of untouched data."
+    )
+    others = parts.others_in_words("Models of the same data are", facts.like)
     return " ".join(filter(None, [*said, scope, used, others]))
-
-
-def rows(facts: ArmValues) -> list[tuple[str, str]]:
-    """Return each arm with its mean, as text."""
-    return [
-        (str(label), tables.mean_and_std(row, facts.column, facts.unit))
-        for label, row in facts.table().iterrows()
-    ]
 
 
 def text(facts: ArmValues) -> str:
     """Return the table of means and, below it, the verdict on each two arms."""
     if not facts.n_values:
         return claim(facts)
-    unit, differences = facts.unit, facts.paired_differences
-    body = [(tables.shortened(label, 40), mean) for label, mean in rows(facts)]
-    notes = [tables.what_is_shown(facts.n_values, facts.per)]
+    unit = facts.unit
+    body = [
+        (parts.shortened(str(label), 40), parts.mean_and_std(row, facts.column, unit))
+        for label, row in facts.table().iterrows()
+    ]
+    notes = [parts.what_is_shown(facts.n_values, facts.per)]
     if not facts.is_paired:
         notes = [f"mean ± standard deviation over {_size(facts)}"]
     if facts.n_test:
         size = f"{facts.n_test} test examples"
-        is_accuracy = unit is ACCURACY
-        notes.append(f"one of {size}: {100 / facts.n_test:.2g} pp" if is_accuracy else size)
+        notes.append(f"one of {size}: {100 / facts.n_test:.2g} pp" if unit is ACCURACY else size)
     if not facts.maximize:
         notes.append("lower is better; a difference is by how much the first is better")
+    intervals = parts.interval_in_words(
+        {f"{facts.arm}s": len(facts.paired_differences)},
+        looks_again=facts.looks_again,
+        of_new_data=facts.is_of_new_data,
+        how="" if facts.is_paired else "Welch's, for the planned numbers of values",
+    )
+    shown: Any = {"unit": unit, "per": facts.per if facts.is_paired else ""}
     lines = [
-        *tables.aligned([(facts.arm, unit.heading(facts.score))], body),
-        "; ".join(notes),
-        "",
-        *tables.verdict_lines(
-            differences,
-            facts.score,
-            facts.equivalence,
-            intervals_in_words(facts),
-            unit=unit,
-            per=facts.per if facts.is_paired else "",
+        *parts.aligned([(facts.arm, unit.heading(facts.score))], body),
+        *("; ".join(notes), ""),
+        *parts.verdict_lines(
+            facts.paired_differences, facts.score, facts.equivalence, intervals, **shown
         ),
     ]
     if facts.is_of_new_data:
         for row in facts.on_these_rows:
-            said = f"{tables.pair(row)} {claims.interval(row, unit)}, {row.verdict}"
+            said = f"{parts.pair(row)} {parts.interval(row, unit)}, {row.verdict}"
             lines.append(f"on these rows alone: {said}")
-    return "\n".join([*lines, "", *textwrap.wrap(f"{claim(facts)} {caveat(facts)}", 98)])
+    lines += ["", *textwrap.wrap(f"{claim(facts)} {caveat(facts)}", 98)]
+    return "\n".join(lines)
 
 
 def figure(facts: ArmValues) -> go.Figure:
@@ -153,28 +128,5 @@ def figure(facts: ArmValues) -> go.Figure:
 
 def page(facts: ArmValues) -> Page:
     """Return the report."""
-    place, known = {label: i for i, label in enumerate(facts.ranked)}, facts.paired_differences
-    shown = {
-        "unit": facts.unit,
-        "rows": sorted(rows(facts), key=lambda row: place[row[0]]),
-        "differences": sorted(known, key=lambda row: min(place[row.arm], place[row.other])),
-        "size": _size(facts),
-        "intervals": intervals_in_words(facts),
-    }
-    content: dict[str, Any] = {
-        "name": "by their values",
-        "dates": "measured elsewhere",
-        "models": facts,
-        "figures": [Figure("models", figure(facts))],
-    }
-    if isinstance(facts, Findings):
-        content = content_of("models", "trainings", facts, figure(facts))
-    return Page("models.html.jinja", claim(facts), content | shown, caveat(facts))
-
-
-def intervals_in_words(facts: ArmValues) -> str:
-    """Return what the intervals promise."""
-    n_claims = {f"{facts.arm}s": len(facts.paired_differences)}
-    how = "" if facts.is_paired else "Welch's, for the planned numbers of values"
-    again, of_new_data = facts.looks_again, facts.is_of_new_data
-    return claims.interval_in_words(n_claims, looks_again=again, of_new_data=of_new_data, how=how)
+    name = f"{facts.arm.capitalize()}s {getattr(facts, 'study_name', 'by their values')}"
+    return told_page(name, claim(facts), text(facts), figure(facts))

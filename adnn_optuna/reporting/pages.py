@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 from adnn_optuna._checks import check_output_file, is_installed
 from adnn_optuna._units import printable
 from adnn_optuna.engine.evaluations import Findings
-from adnn_optuna.reporting import claims
+from adnn_optuna.reporting import parts
 
 _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
 
@@ -37,10 +37,7 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """A page: its template, what it claims, what is shown besides, and what to think of that.
-
-    What has to be minded of the claim stands beside it, the caveat beside the evidence.
-    """
+    """A page; what is to be minded of the claim stands beside it, the caveat with the evidence."""
 
     template: str
     claim: str
@@ -65,19 +62,25 @@ class Page:
         environment = jinja2.Environment(
             loader=jinja2.PackageLoader("adnn_optuna.reporting"),
             autoescape=True,
-            finalize=lambda value: printable(value, "\n") if type(value) is str else value,
+            finalize=_shown,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
         environment.policies["json.dumps_function"] = _json
-        environment.globals["claims"] = claims
+        environment.globals["parts"] = parts
         return environment.get_template(self.template).render(
             **self.content,
             page=self,
             versions={name: version(name) for name in _PACKAGES if is_installed(name)},
             plotly_js=_plotly_js(),
         )
+
+
+def _shown(value: object) -> object:
+    if type(value) is str:
+        return printable(value, "\n")
+    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _json(figure: go.Figure, **_: object) -> str:
@@ -97,7 +100,7 @@ def so_far(facts: Findings, made: str) -> str:
     return f"{of}. The same call goes on." if facts.missing else f"{of}: too few have a value."
 
 
-def content_of(kind: str, made: str, facts: Findings, figure: go.Figure) -> dict[str, Any]:
-    """Return what the template of a kind shows, which knows the facts by that name."""
-    dates, figures = f"{len(facts.evaluations)} {made}", [Figure(kind, figure)]
-    return {"name": facts.study_name, "dates": dates, kind: facts, "figures": figures}
+def told_page(name: str, claim: str, text: str, figure: go.Figure) -> Page:
+    """Return the page of what needs none of its own: what it claims and prints, drawn."""
+    content = {"name": name, "text": text, "picture": Figure("told", figure)}
+    return Page("told.html.jinja", claim, content)

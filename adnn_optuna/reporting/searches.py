@@ -1,29 +1,31 @@
-"""How a search is told: what it prints, its figure and its report."""
+"""How a search is told: what it prints, its figure, its report and its winner's model card."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
+import yaml
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._units import params_in_words, score_in_words, unit_of
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna._units import params_in_words, printable, unit_of
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.evidence.confirmation import confirmation_of
+from adnn_optuna.evidence.confirmation import confirmation_of, held_score
 from adnn_optuna.evidence.examples import WinnerFacts
 from adnn_optuna.evidence.numbers import numbers_of
+from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n
 from adnn_optuna.plots import plot_gain as figure
 from adnn_optuna.plots._comparison import plot_learning, png
 from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.reporting import searches_claims as claims
-from adnn_optuna.reporting.claims import n_examples
-from adnn_optuna.reporting.confirmations import hyperparameters_in_words, statements
 from adnn_optuna.reporting.origins import origin, shown_contract
 from adnn_optuna.reporting.pages import Figure, Page
-from adnn_optuna.reporting.tables import filled, numbers_at, told
+from adnn_optuna.reporting.parts import HOLD, REPEATS, USUAL, filled, n_examples, numbers_at, told
 
 
 def text(record: SearchRecord) -> str:
@@ -33,65 +35,18 @@ def text(record: SearchRecord) -> str:
     if record.best is None:
         why = (claims.why_no_winner(record), claims.unowned_in_words(record))
         return "\n".join([*lines, *(f"  {said}" for said in why if said)])
-    lines += [f"  {what}: {said}" for what, said in statements(record).items()]
-    if said := hyperparameters_in_words(record):
-        lines.append(f"  {said}")
-    if stored.CONFIG in record.attrs:
-        lines.append("  Over the search's own baseline, which is one network of one seed:")
-    lines += _number_lines(record)
-    if (look := record.test_look) and (uneven := claims.uneven_classes_in_words(look)):
-        lines.append(f"  {uneven}")
-    params = params_in_words(record.best.params)
-    lines.append(f"  best trial {record.best.number}: {params}")
-    if record.test_looks and record.looks_elsewhere:
-        lines.append(f"  {claims.use_of_test_set(record)}")
-    dataset = record.attrs.get(stored.CONFIG, {}).get("dataset", {})
-    if twice := claims.duplicates_in_words(dataset):
-        lines.append(f"  {twice}")
-    if scaling := dataset.get("preprocessing"):
-        lines.append(f"  inputs {_inputs_in_words(scaling)}")
-    return "\n".join([*lines, *(f"  {said}" for said in _besides(record))])
+    lines += [f"  {what}: {said}" for what, said in claims.statements(record).items()]
+    lines += [f"  {said}" for said in [*_numbers(record, "print"), *_besides(record)]]
+    return "\n".join(lines)
 
 
-def _besides(record: SearchRecord) -> list[str]:
-    """Return what is to be known of a search besides its numbers, a sentence each."""
-    config = record.attrs.get(stored.CONFIG, {})
-    is_of_offsets = config.get("space", {}).get("type") == "OffsetSpace"
-    not_moved = config.get("model", {}).get("not_moved", []) if is_of_offsets else []
-    said = (
-        claims.hyperparameter_gain_in_words(record),
-        claims.proposers_in_words(record),
-        claims.not_moved_in_words(not_moved),
-        claims.unowned_in_words(record),
-    )
-    return [*filter(None, said)]
-
-
-def _inputs_in_words(preprocessing: Mapping[str, Any]) -> str:
-    """Return what was done to raw inputs, by the configuration of the preprocessing."""
-    has_categories = any(categories for _, categories in preprocessing["columns"] or ())
-    done = ["with categories as 0 and 1"] if has_categories else []
-    if isinstance(preprocessing["factor"], Sequence):
-        done.append("standardised by the training part")
-        if left := preprocessing.get("as_given"):
-            done.append(f"{len(left)} of them as they are")
-    elif preprocessing["factor"] != 1:
-        done.append("divided by 255")
-    said = " and ".join(done) or "as they are"
-    if preprocessing.get("fill"):
-        said += "; what is missing is filled in"
-    if preprocessing.get("target_mean"):
-        said += "; targets standardised while they are learned, and scores in your units"
-    return said
-
-
-def _number_lines(record: SearchRecord) -> list[str]:
-    """Return the numbers that are printed: those of a metric in one line, all others alone."""
+def _numbers(record: SearchRecord, place: str) -> list[str]:
+    """Return the numbers that a place shows: those of a metric in one line, all others alone."""
     [values] = numbers_of([record])
-    lines: dict[str, list[str]] = {}
-    for number in numbers_at("print"):
-        if math.isnan(values[number.name]) and stored.CONFIG not in record.attrs:
-            continue  # It has no other metrics.
+    is_of_networks, rows = stored.CONFIG in record.attrs, dict[str, list[str]]()
+    for number in numbers_at(place):
+        if not is_of_networks and math.isnan(values[number.name]):
+            continue  # Another's objective has no other metrics.
         said = told(number, values[number.name], record)
         if not number.is_gain:
             said = f"{said:>8}"
@@ -100,8 +55,27 @@ def _number_lines(record: SearchRecord) -> list[str]:
         line = number.metric_of(record)
         if not number.part:
             line = filled(number.heading, number, record, with_unit=False)
-        lines.setdefault(line.replace("\n", " "), []).append(f"{number.part} {said}".lstrip())
-    return [f"  {line:<15}  {'  '.join(parts)}" for line, parts in lines.items()]
+        rows.setdefault(line.replace("\n", " "), []).append(f"{number.part} {said}".lstrip())
+    lines = [f"{line:<15}  {'  '.join(parts)}" for line, parts in rows.items()]
+    if is_of_networks:
+        lines.insert(0, "Over the search's own baseline, which is one network of one seed:")
+    return lines
+
+
+def _besides(record: SearchRecord) -> list[str]:
+    """Return what is to be known of a search besides its numbers, a sentence each."""
+    assert record.best is not None
+    config = record.attrs.get(stored.CONFIG, {})
+    is_of_offsets = config.get("space", {}).get("type") == "OffsetSpace"
+    not_moved = config.get("model", {}).get("not_moved", []) if is_of_offsets else []
+    said = (
+        f"best trial {record.best.number}: {params_in_words(record.best.params)}",
+        claims.to_mind([record]),
+        claims.hyperparameters_in_words(record),
+        claims.not_moved_in_words(not_moved),
+        claims.unowned_in_words(record),
+    )
+    return [*filter(None, said)]
 
 
 def page(
@@ -109,17 +83,11 @@ def page(
     contract: Mapping[str, Any] | None = None,
     winner: WinnerFacts | None = None,
 ) -> Page:
-    """Return the report of a search, with what the file of its contract holds.
-
-    Where winner and unmoved network were trained once more, it shows both.
-
-    Raises:
-        ValueError: If the contract is that of another result.
-    """
+    """Return the report, with the contract and what winner and unmoved network say, if given."""
     shown = None if contract is None else shown_contract(record, contract)
     answers = claims.answers_of_search(record, shown["quoted_name"] if shown else None)
     claim, mind = answers.pop("verdict"), claims.to_mind([record])
-    on_fresh_seeds = {f"{what}:": said for what, said in statements(record).items()}
+    on_fresh_seeds = {f"{what}:": said for what, said in claims.statements(record).items()}
     figures = [Figure("gain", figure(record))] if record.best else []
     if winner is not None:
         metric = record.test_metric.removeprefix("test_")
@@ -128,22 +96,18 @@ def page(
         figures.append(Figure("distribution", plot_accuracy_distribution(record)))
         figures.append(Figure("best-of-n", plot_best_of_n(record)))
     used, n = f"{claims.use_of_test_set(record)}.", len(record.done_trials)
-    said = (
-        "The winner was selected by the selection metric, so that value is too good to be true."
-        * (record.best is not None),
-        "" if used in mind or stored.CONFIG not in record.attrs else used,
-        hyperparameters_in_words(record),
-        *_besides(record),
-    )
+    is_used = stored.CONFIG in record.attrs and used not in mind
+    evidence = [*_numbers(record, "scores"), *_besides(record)] if record.best else []
     content = {
         "name": record.study.study_name,
         "answers": {**on_fresh_seeds, **answers},
         "picture": Figure("gains", _picture(record)),
         "trials": f"{n} trial{'s' * (n != 1)}, {claims.end_in_words(record.stop_reason)}",
-        "said": " ".join(filter(None, said)),
+        "said": used if is_used else "",
+        "text": "\n".join(said for said in evidence if said != mind),
         "figures": figures,
         "changed": _changed(record, winner),
-        "scores": _score_rows(record) if record.best else [],
+        "png": png,
         "contract": shown,
         **origin([[record]]),
     }
@@ -161,50 +125,71 @@ def _picture(record: SearchRecord) -> go.Figure:
     return plot_gains(known, title, unit_of(record.test_metric))
 
 
-def _changed(record: SearchRecord, winner: WinnerFacts | None) -> list[tuple[str, list[Any]]]:
-    """Return the test examples that changed, for the worse and for the better, as shown."""
+def _changed(record: SearchRecord, winner: WinnerFacts | None) -> list[tuple[str, Any]]:
+    """Return the test examples that changed, for the worse and for the better."""
     if winner is None or (look := record.test_look) is None:
         return []
     worse, better = "Right before and wrong now", "Wrong before and right now"
     if record.test_metric == "test_r2":
         worse, better = "Farther from the target now", "Nearer to the target now"
-
-    def as_text(values: Mapping[str, Any]) -> dict[str, str]:
-        return {k: f"{v:.4g}" if isinstance(v, float) else str(v) for k, v in values.items()}
-
     shown = []
     for title, examples, n in (
         (worse, winner.lost, look["lost"]),
         (better, winner.won, look["won"]),
     ):
-        some = [
-            {
-                "says": as_text({"is": e.truth, "unmoved": e.unmoved, "winner": e.winner}),
-                "columns": as_text(e.columns),
-                "number": str(e.number),
-                "png": None if e.pixels is None else png(e.pixels),
-            }
-            for e in examples
-        ]
-        of = f"{len(some)} of {n}" if len(some) < n else f"{n}"
-        shown.append((f"{title}: {of} of {n_examples(look)}", some))
+        of = f"{len(examples)} of {n}" if len(examples) < n else f"{n}"
+        shown.append((f"{title}: {of} of {n_examples(look)}", examples))
     return shown
 
 
-def _score_rows(record: SearchRecord) -> list[list[str]]:
-    """Return unmoved network, winner and gain by each metric, as text."""
-    [values] = numbers_of([record])
-    titles = {
-        record.test_metric: f"{score_in_words(record.test_metric)}, not selected by",
-        record.metric: f"{record.metric}, selected by",
+def card(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> str:
+    """Return the model card of the winner, with what the file of its contract holds."""
+    if record.best is None:
+        said = claims.why_no_winner(record)
+        raise WrongValueError(f"There is no model to write a card of: {said}")
+    shown = None if contract is None else shown_contract(record, contract)
+    answers = claims.answers_of_search(record, shown["quoted_name"] if shown else None)
+    used, n = f"{claims.use_of_test_set(record)}.", len(record.done_trials)
+    name, data = record.study.study_name, record.attrs[stored.CONFIG]["dataset"]
+    facts = {
+        **claims.statements(record),
+        "Data": f"{data['name']} (SHA-256 {data['fingerprint']})",
+        "Search": f"{record.proposers[record.best.number]}, {n} trial{'s' * (n != 1)}; the "
+        f"best one is {record.best.number}: {params_in_words(record.best.params)}",
+        "Test set": used,
+        "To mind": claims.to_mind([record]).removesuffix(used).rstrip(),
+        "How to check it": answers["How to check it?"],
+        "The contract's SHA-256": "" if contract is None else contract["sha256"],
     }
-    rows: dict[str, dict[str, str]] = {}
-    for number in numbers_at("scores"):
-        if math.isnan(values[number.name]) and stored.CONFIG not in record.attrs:
-            continue  # It has no other metrics.
-        row = rows.setdefault(number.metric_of(record), {})
-        said = told(number, values[number.name], record)
-        if number.name == "test_gain" and (note := claims.about_test_gain(record)):
-            said = f"{said} ({note})"
-        row.setdefault(number.part, said)
-    return [[titles.get(metric, metric), *row.values()] for metric, row in rows.items()]
+    lines = [f"- **{what}:** {_escaped(said)}" for what, said in facts.items() if said]
+    header = yaml.safe_dump(_header(record), sort_keys=False, allow_unicode=True)
+    text = "\n".join([f"# {_escaped(name)}", "", _escaped(answers["verdict"]), "", *lines])
+    return f"---\n{header}---\n\n{text}\n"
+
+
+def _header(record: SearchRecord) -> dict[str, Any]:
+    """Return what the Hub reads: each metric that is known, with its interval."""
+    data, look = record.attrs[stored.CONFIG]["dataset"], record.test_look
+    score, name = record.test_metric.removeprefix("test_"), printable(data["name"])
+    is_of_images = score == "accuracy" and look is not None and look["unit"] == "images"
+    task = "image-classification" if is_of_images else "other"
+    facts, level = confirmation_of(record), 1 - ALPHA
+    known = {HOLD: (score, held_score(record))}
+    if facts is not None:
+        known[USUAL], level = (f"{score}_over_usual", facts.usual), facts.level
+        known[REPEATS] = (f"{score}_gain_that_repeats", facts.repeats if facts.gains else None)
+    metrics = [
+        {"type": kind, "name": what, "value": of.value, "args": {**of._asdict(), "level": level}}
+        for what, (kind, of) in known.items()
+        if of is not None and all(map(math.isfinite, of))
+    ]
+    of_data = {"type": name, "name": name, "split": "test"}
+    result = {"task": {"type": task}, "dataset": of_data, "metrics": metrics}
+    named = {"name": printable(record.study.study_name), "results": [result]}
+    of_task = {"pipeline_tag": task} if is_of_images else {}
+    return {"library_name": "keras", "tags": ["adnn_optuna"], **of_task, "model-index": [named]}
+
+
+def _escaped(text: str) -> str:
+    """Return text that Markdown shows as it is, whatever somebody named so."""
+    return re.sub(r"([\\`*_\[\]<>&#|~$@!]|(?<=:)/|(?<=www)\.)", r"\\\1", printable(text))

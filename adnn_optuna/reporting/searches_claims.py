@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,62 +10,159 @@ from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import TestLook
-from adnn_optuna._units import printable
+from adnn_optuna._units import Unit, printable, unit_of
+from adnn_optuna.engine.confirmation import SEEDS, n_trainings, own_scores, seconds_of
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.evidence.confirmation import (
+    ConfirmationFacts,
+    Estimate,
+    confirmation_of,
+    held_score,
+)
 from adnn_optuna.evidence.numbers import unit_of_search
+from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.networks.duplicates import in_words
-from adnn_optuna.reporting.claims import CHECK, OTHERWISE, in_full, listed, n_examples
-from adnn_optuna.reporting.confirmations import verdict
+from adnn_optuna.reporting import parts
 
 # So many times as frequent as the others in their mean is a class that makes a test set uneven:
 # always naming it is then right as many times as often as always naming another one.
 _UNEVEN = 1.5
-# Of variables that do not move, and of other studies.
-_NAMED = 5
+_NAMED = 5  # Of variables that do not move.
+
+
+def statements(record: SearchRecord) -> dict[str, str]:
+    """Return the three statements on the winner of our objective, each by what it answers."""
+    if record.best is None or stored.CONFIG not in record.attrs:
+        return {}
+    facts, unit = confirmation_of(record), unit_of(record.test_metric)
+    if facts is not None:
+        usual, repeats = _usual(facts, unit), repeats_in_words(facts, unit)
+    elif record.is_unseeded:
+        usual = repeats = "not known, as no seed changes this training."
+    else:
+        count = n_trainings(record)
+        seconds = seconds_of(record, count)
+        long = f"{seconds:.0f} s" if seconds >= 1 else "a second"
+        usual = (
+            f"not known yet: result.confirm(), or adnn resume --confirm {SEEDS}, trains {count} "
+            f"networks from {SEEDS} fresh seeds, in about {long}."
+        )
+        repeats = "nothing, it moves nothing." if record.is_restart else "not known yet."
+    return {parts.HOLD: _hold(record, facts), parts.USUAL: usual, parts.REPEATS: repeats}
+
+
+def verdict(record: SearchRecord) -> str:
+    """Return what a search shows, in a sentence without a number."""
+    if stored.CONFIG not in record.attrs:
+        return "How much of the best value is luck is not known."
+    if record.is_restart:
+        return "Nothing repeats: this control moves nothing."
+    if (facts := confirmation_of(record)) is None:
+        return "Whether anything repeats on fresh seeds is not known."
+    if facts.repeats.low > 0:
+        return "The gain of the offsets repeats on fresh seeds."
+    shown = facts.repeats.high < 0
+    return "On fresh seeds the offsets lose." if shown else "Nothing is shown to repeat."
+
+
+def _hold(record: SearchRecord, facts: ConfirmationFacts | None) -> str:
+    look, own, held = record.test_look, own_scores(record), held_score(record)
+    if look is None or own is None or held is None:
+        which = "only an earlier winner was tested" if record.test_looks else "it is closed"
+        return f"not known before the test set is looked at; {which}."
+    unit, level = unit_of(record.test_metric), 1 - ALPHA if facts is None else facts.level
+    got = f"gets {own.scores.sum()} of {parts.n_examples(look)} right, {unit.value(held.value)}"
+    if record.test_metric == "test_r2":
+        got = f"has an R² of {unit.value(held.value)} on {parts.n_examples(look)}"
+    return f"this network {got} ({unit.interval_of(held.low, held.high, level, is_gain=False)})."
+
+
+def _usual(facts: ConfirmationFacts, unit: Unit) -> str:
+    n = len(facts.seeds)
+    said = f"{n} fresh unmoved networks come to {unit.value(sum(facts.unmoved) / n)} in the mean"
+    shown = estimate_in_words(facts.usual, facts.level, unit)
+    if facts.usual.low > 0:
+        return f"{said}, and this one is better: {shown}, be it by its offsets or by luck."
+    if facts.usual.high < 0:
+        return f"{said}, and this one is worse: {shown}."
+    return f"{said}, from which this one is not shown to differ: {shown}."
+
+
+def repeats_in_words(facts: ConfirmationFacts, unit: Unit) -> str:
+    """Return what repeats, by the gains over fresh seeds; it claims nothing of rare seeds."""
+    if not facts.gains:
+        return "nothing, it moves nothing."
+    n, (mean, low, high) = len(facts.seeds), facts.repeats
+    if math.isnan(mean):
+        return "not known, as a training on fresh seeds came to no number."
+    gain = f"{unit.gain(mean)} in the mean of {n} fresh seeds"
+    gain += f" ({unit.interval_of(low, high, facts.level)})"
+    if low <= 0 <= high:
+        return f"Nothing is shown to repeat: the offsets gain {gain}."
+    return f"the offsets {'gain' if low > 0 else 'lose: they gain'} {gain}; {parts.unseen(n)}."
+
+
+def hyperparameters_in_words(record: SearchRecord) -> str:
+    """Return what the winner's hyperparameters gain over the first trial's; empty without any."""
+    facts, unit = confirmation_of(record), unit_of(record.test_metric)
+    if facts is not None and facts.hyperparameters is not None:
+        return (
+            "Beside that, on the same fresh seeds, the winner's hyperparameters gain over the "
+            "first trial's, both unmoved: "
+            f"{estimate_in_words(facts.hyperparameters, facts.level, unit)}."
+        )
+    if math.isnan(gain := record.hyperparameter_gain):
+        return ""
+    unit, first = unit_of_search(record), record.attrs[stored.BASELINE]
+    return (
+        "The baseline has the winner's own hyperparameters, unmoved: from the search's one seed "
+        f"these alone gain {unit.gain(gain)} in {printable(record.metric)} over the first "
+        f"trial's, which reach {unit.value(first)}, and that is no part of the gain."
+    )
+
+
+def estimate_in_words(estimate: Estimate, level: float, unit: Unit) -> str:
+    """Return a difference with its interval."""
+    if math.isnan(estimate.value):
+        return "unknown, as a training came to no number"
+    return f"{unit.gain(estimate.value)} ({unit.interval_of(*estimate[1:], level)})"
 
 
 def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, str]:
     """Return what somebody asks first, each with one sentence; the first one is the verdict."""
     if record.best is None:
         return {"verdict": why_no_winner(record)}
-    answers = {"verdict": verdict(record)}
+    answers, n = {"verdict": verdict(record)}, len(record.done_trials)
     if stored.CONFIG not in record.attrs:
-        n_trials, gain = len(record.done_trials), in_full(record.gain, unit_of_search(record))
-        again = "adnn recheck evaluates the best ones again, with fresh random numbers"
+        gain = unit_of_search(record).gain(record.gain)
         answers["What was gained?"] = (
-            f"{gain} over the first trial, by which the best of {n_trials} was chosen: it looks "
-            f"better than it is; {again}."
+            f"{gain} over the first trial, by which the best of {n} was chosen: it looks better "
+            "than it is; adnn recheck evaluates the best ones again, with fresh random numbers."
         )
         return answers
-    n = len(record.done_trials)
-    otherwise = (
+    answers[parts.OTHERWISE] = (
         f"The same {n} training{'s' * (n != 1)} could go into other random beginnings, one longer "
         "training or other learning rates, which may gain as much: adnn compare tries them all."
     )
-    if record.is_restart:
-        otherwise = "A real search, which has to gain more than this: adnn compare runs both."
-    check = (
-        "Write its contract, by result.contract().save(FILE) or adnn resume --contract FILE: "
-        "with it anyone can train both networks again, by adnn verify FILE."
-    )
-    if contract:
-        again = f"adnn verify {contract} trains both networks again and names what differs"
-        check = f"Anyone can: {again}."
-    return {**answers, OTHERWISE: otherwise, CHECK: check}
+    again = f"adnn verify {contract or 'FILE'} trains both networks again and names what differs"
+    how = "Write its contract, by result.contract().save(FILE) or adnn resume --contract FILE"
+    answers[parts.CHECK] = f"Anyone can: {again}." if contract else f"{how}; {again}."
+    return answers
 
 
 def to_mind(runs: Sequence[SearchRecord]) -> str:
     """Return what to mind of a search, or of a searcher's runs; empty if there is nothing."""
-    looks, parts = [look for run in runs if (look := run.test_look)], []
-    if looks and (uneven := uneven_classes_in_words(looks[0])):
-        parts.append(f"Mind that {uneven}.")
-    if twice := duplicates_in_words(runs[0].attrs.get(stored.CONFIG, {}).get("dataset", {})):
-        parts.append(twice)
+    first, looks = runs[0], [look for run in runs if (look := run.test_look)]
+    said = [
+        uneven_classes_in_words(looks[0]) if looks else "",
+        duplicates_in_words(first.attrs.get(stored.CONFIG, {}).get("dataset", {})),
+    ]
     # The runs of a comparison have the same data.
-    others = runs[0].looks_elsewhere if runs[0].test_looks else {}
-    used = [*(run for run in runs if len(run.test_looks) > 1), *(runs[:1] if others else ())]
-    parts += [f"{use_of_test_set(run)}." for run in used[:1]]
-    return " ".join(parts)
+    used = [run for run in runs if len(run.test_looks) > 1]
+    if first.test_looks and first.looks_elsewhere:
+        used.append(first)
+    said += [f"{use_of_test_set(run)}." for run in used[:1]]
+    return " ".join(filter(None, said))
 
 
 def uneven_classes_in_words(look: TestLook) -> str:
@@ -76,7 +172,8 @@ def uneven_classes_in_words(look: TestLook) -> str:
         return ""
     share, name = f"{100 * largest / total:.3g} %", look["largest_class"]
     return (
-        f"{share} of the test set is class {name!r}: a network that always says so reaches {share}"
+        f"Mind that {share} of the test set is class {name!r}: a network that always says so "
+        f"reaches {share}."
     )
 
 
@@ -88,44 +185,31 @@ def duplicates_in_words(dataset: Mapping[str, Any]) -> str:
 
 def use_of_test_set(record: SearchRecord) -> str:
     """Return how often the test set of a search was looked at, and what that means."""
-    looks, elsewhere = record.test_looks, record.looks_elsewhere
-    numbers = [str(look["n_trials"]) for look in looks]
-    after = f"after {listed(numbers)} trial{'s' * (numbers != ['1'])}" if looks else ""
-    if record.test_look is None:
-        after += ", for an earlier winner than the present one"
-    whose = "no longer of untouched test data"
-    n = len(looks) + sum(elsewhere.values())
+    looks, n_others = record.test_looks, sum(record.looks_elsewhere.values())
     if not looks:
-        said = "The test set is closed; result.test() or resume opens it"
-    elif n == 1:
+        return "The test set is closed; result.test() or resume opens it"
+    numbers = [str(look["n_trials"]) for look in looks]
+    after = f"after {parts.listed(numbers)} trial{'s' * (numbers != ['1'])}"
+    if len(looks) + n_others == 1:
         return f"The test set was used once, {after}"
-    else:
-        times = f"{len(looks)} times" if len(looks) > 1 else "once"
-        said = f"The test set was looked at {times}, {after}"
-    if not elsewhere:
-        return said if not looks else f"{said}: the later gains are {whose}"
-    names = [repr(printable(name)) for name in elsewhere]
-    who = ", ".join([*names[:_NAMED], "…"] if len(names) > _NAMED else names)
-    times = f"{n - len(looks)} time{'s' * (n - len(looks) > 1)}"
-    others = f"other studies of this storage ({who}) looked at the same data {times}"
-    return f"{said}, and {others}: of these {n} looks, all but the first are {whose}"
+    times = f"{len(looks)} times" if len(looks) > 1 else "once"
+    said = f"The test set was looked at {times}, {after}"
+    if n_others:
+        said += f", and {n_others} more by other studies of this storage"
+    return f"{said}: all looks but the first are no longer of untouched test data"
 
 
 def about_test_gain(record: SearchRecord) -> str:
     """Return the size in images of the test gain, or why it is not known."""
     if (look := record.test_look) is None:
-        if record.best is None or stored.CONFIG not in record.attrs:
-            return ""
-        which = "the test set is closed"
-        if record.test_looks:
-            which = "only an earlier winner was tested"
-        return f"{which}; result.test() or resume opens it"
+        earlier = "only an earlier winner was tested" if record.test_looks else ""
+        return f"{earlier or 'the test set is closed'}; result.test() or resume opens it"
     if math.isnan(look["baseline"]):
         return "the training of the unmoved network diverged"
     if record.test_metric == "test_r2":
         return f"nearer to {look['won']} of {look['n_images']} test targets"
     if n_gained := abs(look["won"] - look["lost"]):
-        return f"{n_gained} of {n_examples(look)}"
+        return f"{n_gained} of {parts.n_examples(look)}"
     return f"no {printable(look['unit'])[:-1]}"
 
 
@@ -138,56 +222,26 @@ def why_no_winner(record: SearchRecord) -> str:
     """Return why there is no best trial, and how to get one."""
     trials, failed, mend = record.done_trials, "diverged", "lower the learning rate"
     if stored.CONFIG not in record.attrs:
-        ended = (TrialState.PRUNED, TrialState.FAIL)
-        trials = record.study.get_trials(deepcopy=False, states=ended)
+        states = (TrialState.PRUNED, TrialState.FAIL)
+        trials = record.study.get_trials(deepcopy=False, states=states)
         failed, mend = "failed", "look at the objective"
-    if trials:
-        n_failed = sum(trial.state == TrialState.FAIL for trial in trials)
-        mend = mend if n_failed else "let the pruner wait for longer"
-        return (
-            f"No trial was completed: {len(trials) - n_failed} were pruned, {n_failed} {failed}; "
-            f"{mend}."
-        )
-    trials = record.study.get_trials(deepcopy=False)
-    cut_off = [t for t in trials if stored.ELAPSED in t.user_attrs]
-    if not cut_off or record.stop_reason != "max_time":
-        return "No trial was finished yet."
-    attrs = cut_off[-1].user_attrs
-    why = "while the network was compiled"
-    if seconds := attrs.get(stored.TRAINED, {}).get("whole"):
-        why = f"but one training takes about {_in_seconds(seconds)}"
-    elapsed = _in_seconds(attrs[stored.ELAPSED])
-    return (
-        f"No trial was finished: max_time ended the search after {elapsed}, {why}; resume it "
-        "with a longer max_time."
-    )
-
-
-def _in_seconds(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
-
-
-def proposers_in_words(record: SearchRecord) -> str:
-    """Return who proposed which trials and the best one, where several did; else empty."""
-    proposers = record.proposers
-    if record.best is None or len(set(proposers.values())) < 2:
-        return ""
-    groups = itertools.groupby(proposers, key=lambda number: proposers[number])
-    runs = [(printable(who), [*of_run]) for who, of_run in groups]
-    spans = ((who, f"{n[0]}–{n[-1]}" if n[1:] else str(n[0])) for who, n in runs)
-    listed = ", ".join(f"{span} by {who}" for who, span in spans)
-    best = record.best.number
-    return f"Proposed were trials {listed}; the best one, {best}, by {printable(proposers[best])}."
+    if not trials:
+        mend = "; max_time ended the search, resume it with a longer one"
+        return f"No trial was finished yet{mend * (record.stop_reason == 'max_time')}."
+    n_failed = sum(trial.state == TrialState.FAIL for trial in trials)
+    ended = f"{len(trials) - n_failed} were pruned, {n_failed} {failed}"
+    mend = mend if n_failed else "let the pruner wait for longer"
+    return f"No trial was completed: {ended}; {mend}."
 
 
 def unowned_in_words(record: SearchRecord) -> str:
     """Return which trials may be left behind by a kill, and how to end them; empty without any."""
     if not (numbers := [str(number) for number in record.unowned_trials]):
         return ""
-    trials, are, it = ("Trial", "is", "it") if len(numbers) == 1 else ("Trials", "are", "each")
+    trials, are, it = ("Trials", "are", "each") if numbers[1:] else ("Trial", "is", "it")
     return (
-        f"{trials} {listed(numbers)} {are} RUNNING, but nothing tells who runs {it}: if nobody "
-        f"does, end {it} by study.tell({numbers[0]}, state=optuna.trial.TrialState.FAIL)."
+        f"{trials} {parts.listed(numbers)} {are} RUNNING, but nothing tells who runs {it}: if "
+        f"nobody does, end {it} by study.tell({numbers[0]}, state=optuna.trial.TrialState.FAIL)."
     )
 
 
@@ -198,15 +252,3 @@ def not_moved_in_words(variables: Sequence[str]) -> str:
     more = f" and {len(variables) - _NAMED} more" if len(variables) > _NAMED else ""
     some = f"{', '.join(variables[:_NAMED])}{more}"
     return f"No offset moves {some}: only what is called kernel, embeddings or bias moves."
-
-
-def hyperparameter_gain_in_words(record: SearchRecord) -> str:
-    """Return what the best trial's own hyperparameters gain, beside the offsets; or empty."""
-    if math.isnan(gain := record.hyperparameter_gain):
-        return ""
-    unit, first = unit_of_search(record), record.attrs[stored.BASELINE]
-    return (
-        "The baseline has the winner's own hyperparameters, unmoved: from the search's one seed "
-        f"these alone gain {unit.gain(gain)} in {printable(record.metric)} over the first "
-        f"trial's, which reach {unit.value(first)}, and that is no part of the gain."
-    )

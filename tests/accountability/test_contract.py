@@ -38,7 +38,7 @@ from adnn_optuna.accountability.contract import (
     describe_environment,
     read_contract,
 )
-from adnn_optuna.accountability.verification import _read_arrays, _train_elsewhere, check_weights
+from adnn_optuna.accountability.verification import _train_elsewhere, check_weights
 from adnn_optuna.engine.retraining import gains_of
 from adnn_optuna.evidence.proportions import gain_interval
 from adnn_optuna.networks.network import hash_weights
@@ -467,8 +467,8 @@ def test_cannot_check_what_is_not_consistent(
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("format", 1, "{file} is not a contract: its field format is not 'adnn_optuna contract'."),
-        ("format_version", 2, "{field} is 2, but this version of adnn_optuna reads 1."),
+        ("format", 1, "{file} {is_none}"),
+        ("format_version", 2, "{file} {is_none}"),
         ("study.name", None, "{field} must be a JSON value of type str, but it is None."),
         ("study.sampler", 1, "{field} must be a JSON value of type str | None, but it is 1."),
         ("study.trials", -1, "{field} must be a whole number from 0 to inf, but it is -1."),
@@ -504,6 +504,9 @@ def test_says_in_a_sentence_which_field_no_contract_has(
         read_contract(file)
     named = {"file": f"The file {str(file)!r}", "field": field, "value": str(value)}
     named["many"] = "10 to 10000 numbers"
+    named["is_none"] = (
+        "is not a contract of format_version 1, which this version of adnn_optuna reads."
+    )
     assert str(refusal.value) == said.format(**named)
 
 
@@ -787,14 +790,14 @@ def test_honest_ones_are_never_breached_in_another_environment(tmp_path: Path) -
 # That no change of the files beside it goes unnoticed
 
 
-def test_notices_other_files_beside_it(contract: Contract, tmp_path: Path) -> None:
+def test_notices_other_files_beside_it(contract: Contract, folder: Path, tmp_path: Path) -> None:
     path = tmp_path / CONTRACT
     contract.save(path)
     names = [f"digits.contract.{suffix}" for suffix in ("json", "npz")]
     assert sorted(file.name for file in tmp_path.iterdir()) == names
     with path.with_suffix(".npz").open("ab") as file:
         file.write(b"\0")
-    assert adnn.verify(path).reasons == (
+    assert adnn.verify(path, folder).reasons == (
         "files.weights: 'digits.contract.npz' is not the file that was written.",
     )
 
@@ -822,18 +825,6 @@ def test_notices_other_weights_than_it_states(
     assert verdict.reasons == (f"files.weights: 'digits.contract.npz' {said}",)
 
 
-def test_notices_weights_of_another_type(
-    content: Any, contract: Contract, result: SearchResult, tmp_path: Path
-) -> None:
-    trained = [*contract.weights.values()]
-    # The same bytes, so the SHA-256 is that of the winner's.
-    other = {name: values.view(np.int32) for name, values in contract.weights.items()}
-    np.savez(file := tmp_path / "other.npz", **other)
-    content["winner"]["trained_weights_sha256"] = hash_weights([*other.values()])
-    with pytest.raises(BreachedError, match="does not hold the weights"):
-        check_weights(content, result.objective, file, trained)
-
-
 def test_another_processor_may_take_two_images_for_another_class(
     content: Any, contract: Contract, path: Path, result: SearchResult
 ) -> None:
@@ -852,24 +843,16 @@ def test_another_processor_may_take_two_images_for_another_class(
         )
 
 
-def test_unpacks_no_more_than_the_model_has(tmp_path: Path) -> None:
-    np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros(10**6))
-    with pytest.raises(ValueError, match="is larger than the model's weights"):
-        _read_arrays(tmp_path / "bomb.npz", 10**6)
-    # Nor does it read a file that is larger, whatever its archive says.
-    np.savez(tmp_path / "sparse.npz", a=np.zeros(1))
-    with (tmp_path / "sparse.npz").open("r+b") as file:
-        file.truncate(2**36)
-    with pytest.raises(ValueError, match="is larger than the model's weights"):
-        _read_arrays(tmp_path / "sparse.npz", 10**6)
-
-
-def test_reads_no_file_that_is_larger_than_any_weights(content: Any, tmp_path: Path) -> None:
-    with (tmp_path / content["files"]["weights"]["name"]).open("wb") as file:
+def test_reads_no_file_that_is_larger_than_any_weights(
+    content: Any, path: Path, tmp_path: Path
+) -> None:
+    # Whatever its archive says.
+    np.savez(tmp_path / content["files"]["weights"]["name"], a=np.zeros(1))
+    with (tmp_path / content["files"]["weights"]["name"]).open("r+b") as file:
         file.truncate(2**40)
-    verdict = adnn.verify(write(content, tmp_path / CONTRACT))
-    said = "files.weights: 'digits.contract.npz' is larger than max_parameters allows."
-    assert verdict == adnn.Verdict("cannot_check", (said,))
+    verdict = adnn.verify(write(content, tmp_path / CONTRACT), path.parent)
+    said = "files.weights: 'digits.contract.npz' is larger than the winner's weights."
+    assert verdict == adnn.Verdict("breached", (said,))
 
 
 def beside(content: dict[str, Any], file: Path, path: Path) -> Path:
@@ -877,20 +860,6 @@ def beside(content: dict[str, Any], file: Path, path: Path) -> Path:
     weights = {"name": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     content["files"]["weights"] = weights
     return forged(content, path)
-
-
-def test_notices_weights_by_other_names(
-    content: Any, contract: Contract, path: Path, tmp_path: Path
-) -> None:
-    file = tmp_path / "other.npz"
-    # The hidden layer's and the output's, exchanged.
-    names = [*reversed(contract.weights)]
-    np.savez(file, **dict(zip(names, contract.weights.values(), strict=True)))
-    verdict = adnn.verify(beside(content, file, tmp_path / CONTRACT), path.parent)
-    assert verdict.status == "breached"
-    assert verdict.reasons == (
-        "files.weights: 'other.npz' holds its arrays by other names than the model's.",
-    )
 
 
 def test_evaluates_weights_that_come_from_elsewhere(content: Any, path: Path) -> None:
@@ -920,11 +889,9 @@ class Explosive:
         (pickle.dumps(Explosive()), "not the JSON of a contract"),
         (b"", "not the JSON of a contract"),
         (b"[]", "not a contract"),
-        (b"{" * 100_000, "not the JSON|nested too deeply"),
-        (b"[" * 100_000, "nested too deeply"),
-        (b'{"format": NaN}', "NaN is no JSON number"),
-        (b'{"format": 1e999}', "is no JSON number"),
-        (b'{"format": 1, "format": 2}', "'format' is there twice"),
+        (b"{" * 100_000, "not the JSON of a contract"),
+        (b"[" * 100_000, "not the JSON of a contract"),
+        (b'{"format": NaN}', "not a contract"),
         (b'{"format": ' + b"9" * 5000 + b"}", "not the JSON of a contract"),
         (
             b'{"format": "adnn_optuna contract", "format_version": 1}',
@@ -948,10 +915,10 @@ def test_checks_a_missing_file_or_a_folder(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for path, said in (
-        ("~/missing.json", f"The file '{tmp_path}/missing.json' does not exist."),
-        (tmp_path / "missing.json", "missing.json' does not exist."),
-        (tmp_path, "' is a folder; give the contract's file."),
-        ("", "'.' is a folder; give the contract's file."),
+        ("~/missing.json", "/missing.json' cannot be read (No such file or directory)."),
+        (tmp_path / "missing.json", "json' cannot be read (No such file or directory)."),
+        (tmp_path, "' cannot be read (Is a directory)."),
+        ("", "The file '.' cannot be read (Is a directory)."),
     ):
         verdict = adnn.verify(path)
         assert verdict.status == "cannot_check"
@@ -1343,20 +1310,12 @@ Features\t: fp asimd sve2 fphp bf16 i8mm aes
 
 
 @pytest.mark.parametrize(
-    ("cpuinfo", "model", "features"),
-    [
-        (X86, "Swift: 3 GHz", ["amx_tile", "avx2", "avx512f", "f16c", "fma", "sse", "ssse3"]),
-        (ARM, platform.processor(), ["asimd", "bf16", "fphp", "i8mm", "sve2"]),
-        (None, platform.processor(), []),
-    ],
+    ("cpuinfo", "model"),
+    [(X86, "Swift: 3 GHz"), (ARM, platform.processor()), (None, platform.processor())],
     ids=["x86", "ARM", "no Linux"],
 )
-def test_tells_the_processor_and_its_vector_instructions(
-    cpuinfo: str | None,
-    model: str,
-    features: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+def test_tells_the_processor(
+    cpuinfo: str | None, model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "cpuinfo"
     if cpuinfo is not None:
@@ -1365,7 +1324,6 @@ def test_tells_the_processor_and_its_vector_instructions(
     assert describe_environment()["processor"] == {
         "machine": os.uname().machine,
         "model": model,
-        "features": features,
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +13,12 @@ from search_worker import quick_training
 import adnn_optuna as adnn
 from adnn_optuna.accountability.contract import contract_sha256
 from adnn_optuna.accountability.fresh import (
-    _least_width,
     confirmation_content,
     not_repeated,
     said_confirmation,
 )
 from adnn_optuna.engine.retraining import retrain
-from adnn_optuna.evidence.confirmation import ConfirmationFacts, Estimate, mean_gain, own_score
+from adnn_optuna.evidence.confirmation import ConfirmationFacts, Estimate, mean_gain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,16 +98,6 @@ def test_no_contract_holds_fewer_pairs_than_ten() -> None:
     )
 
 
-def test_no_contract_holds_what_is_no_number(result: SearchResult) -> None:
-    confirmation = result.confirmation
-    assert confirmation is not None
-    for name in ("repeats", "hyperparameters"):
-        changed: dict[str, Any] = {name: mean_gain([math.nan] * 10)}
-        unknown = dataclasses.replace(confirmation, **changed)
-        with pytest.raises(ValueError, match="confirmation has no finite numbers"):
-            confirmation_content(unknown)
-
-
 def test_no_contract_holds_what_another_machine_found(result: SearchResult) -> None:
     said = confirmation_content(result.confirm().confirmation)
     assert said is not None
@@ -151,12 +139,8 @@ def test_the_confirmation_cannot_be_left_out(content: Any, path: Path) -> None:
         ("unmoved", lambda old: old * 2, "confirmation.unmoved has 20 entries, but 10 belong"),
         ("unmoved", lambda old: [0.1] * 10, "confirmation.usual is"),
         ("holds", lambda old: [0.99, 0.98, 1.0], "confirmation.holds is 0.99, but by the rest"),
-        ("holds", lambda old: [old[0], 0.97, 1.0], "out of its own interval."),
-        ("usual", lambda old: [old[0], 0.97, 1.0], "out of its own interval."),
-        ("holds", lambda old: [old[0], old[1] + 0.01, old[2]], "holds is surer than the test"),
+        ("holds", lambda old: [old[0], old[0] - 1e-3, old[0] + 1e-3], "surer than the test"),
         ("rank", lambda _: 6, "confirmation.repeats is"),
-        ("seeds", lambda old: [*old[:9], old[0]], "seeds are not 10 different whole numbers."),
-        ("seeds", lambda old: [*old[:9], 0.5], "seeds are not 10 different whole numbers."),
     ],
 )
 def test_a_confirmation_that_denies_itself_is_breached(
@@ -176,13 +160,6 @@ def test_a_classification_is_no_regression(content: Any, path: Path) -> None:
         content[role]["test_r2"] = content[role]["test_accuracy"] + 0.25
     said = "objective.dataset.task is regression, but that of the data is classification."
     assert verified(content, path) == adnn.Verdict("cannot_check", (said,))
-
-
-def test_what_you_hold_is_no_surer_than_groups_make_it() -> None:
-    own, groups = np.arange(300) % 9 < 6, np.arange(300) // 3
-    _, low, high = own_score(own, groups)
-    assert _least_width(pairs(np.zeros(2)), own, groups) == 0.5 * (high - low)
-    assert _least_width(pairs(np.zeros(2)), own, np.arange(300)) < 0.5 * (high - low)
 
 
 def test_gains_of_what_moves_nothing_are_none(content: Any, path: Path) -> None:

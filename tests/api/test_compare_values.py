@@ -104,10 +104,7 @@ class TestVerdicts:
 
     def test_an_arm_without_the_first_value_is_named(self) -> None:
         found = adnn.compare_values({**arms(), "d": [math.nan, *[1.0] * 9]})
-        assert str(found) == (
-            "Nothing is known of all arms together: d lacks a finite value of seed 0; measure it, "
-            "or leave the arm out."
-        )
+        assert str(found) == ("Nothing is known of all arms together: measure each at seed 0.")
         assert found.differences()["verdict"]["a", "b"] == "worse"
 
     def test_what_is_missing_ends_the_evidence_and_is_named(self) -> None:
@@ -120,7 +117,7 @@ class TestVerdicts:
         assert [*table["reason"]] == ["", said, said]
         assert [*found.table()["datasets"]] == [8, 8, 8]
         nothing = adnn.compare_values({"a": [math.nan, 1.0], "b": [2.0, 1.0]})
-        assert str(nothing).startswith("Nothing is known of all arms together: a lacks a finite")
+        assert str(nothing).startswith("Nothing is known of all arms together: measure each")
         told = " ".join(str(found).split())
         assert f"a - c, b - c: {said}" in told
         assert re.search(
@@ -155,8 +152,8 @@ class TestTelling:
             found = adnn.compare_values({"<i>": arms()["a"], "b": arms()["b"]}, **options)
             found.report(tmp_path / "v.html")
             page = (tmp_path / "v.html").read_text()
-            assert "&lt;i&gt; against b" in page
-            assert ("Equivalent: within ±0.1" in page) == ("margin" in options)
+            assert "&lt;i&gt; - b" in page
+            assert ("equivalent: within ±0.1" in page) == ("margin" in options)
             lines = [trace for trace in found.plot().data if trace.type == "scatter"]
             assert len(lines) == (0 if "paired" in options else 10)
 

@@ -24,7 +24,7 @@ from adnn_optuna.cli.main import run
 from adnn_optuna.engine.confirmation import experiment_of
 from adnn_optuna.engine.evaluations import seeds_to_confirm
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.reporting import rechecks
+from adnn_optuna.reporting.findings import recheck_claim
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -525,6 +525,6 @@ def test_every_recheck_has_a_page_and_a_figure(kind: str, tmp_path: Path) -> Non
     )
     report.report(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert rechecks.claim(report) in page
+    assert recheck_claim(report) in page
     assert "nan" not in page.partition("<script")[0]
     assert "what the study said" in [trace.name for trace in report.plot().data]

@@ -26,7 +26,7 @@ from adnn_optuna._units import ACCURACY
 from adnn_optuna.api.comparisons import Comparison, load_comparison
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.arm_values import ModelComparisonFacts
-from adnn_optuna.reporting.comparisons_claims import caveat_of_comparison, claim_of_comparison
+from adnn_optuna.reporting.comparisons_claims import claim_of_comparison
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,10 +176,6 @@ class TestFamilies:
         assert again.differences().loc[pair].equals(every.differences().loc[pair])
         assert "the 3 claims on searchers together" in str(again)
         assert "controls" not in str(again)
-        assert "claims of arms that were declared before count, too" in " ".join(
-            str(again).split()
-        )
-        assert "declared before" not in str(every)
 
 
 class TestControls:
@@ -234,7 +230,7 @@ class TestSeeds:
     def test_one_decides_nothing(self) -> None:
         comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
         assert "nan" not in str(comparison)
-        assert claim_of_comparison(comparison).startswith("One seed decides nothing")
+        assert claim_of_comparison(comparison).startswith("No searcher is shown to be better")
 
     def test_planned_ones_decide_when_all_are_done(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.002, (2, 8))
@@ -243,7 +239,6 @@ class TestSeeds:
         early = dataclasses.replace(comparison, declared=declaration(range(10)))
         assert early.differences()["verdict"].tolist() == ["undecided"]
         assert "2 of 10 planned seeds are missing" in str(early)
-        assert "2 of 10 planned seeds are missing" in caveat_of_comparison(early)
 
     def test_that_are_added_later_cost_all_that_come(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.004, (2, 12))
@@ -254,7 +249,6 @@ class TestSeeds:
         row = again.differences().iloc[0]
         assert row["high"] - row["low"] > planned["high"] - planned["low"]
         assert "however often one looks" in str(again)
-        assert "pay for each look" in caveat_of_comparison(again)
 
     def test_are_read_in_their_declared_order(self) -> None:
         storage = optuna.storages.InMemoryStorage()

@@ -11,7 +11,8 @@ import pytest
 import adnn_optuna as adnn
 from adnn_optuna.evidence.ensembles import EnsembleFacts
 from adnn_optuna.networks.network import Head
-from adnn_optuna.reporting.ensembles import claim, text
+from adnn_optuna.reporting.findings import ensemble_claim as claim
+from adnn_optuna.reporting.findings import ensemble_text as text
 
 
 def facts_of(predicted: list[np.ndarray], y: Any, **options: Any) -> EnsembleFacts:

@@ -14,7 +14,7 @@ from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.numbers import NUMBERS, Number, numbers_of
 from adnn_optuna.reporting import comparisons, searches
-from adnn_optuna.reporting.tables import filled, told
+from adnn_optuna.reporting.parts import filled, told
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +65,10 @@ class TestEach:
             "function": all(text in comparisons.text(of_function) for text in of_its),
             "print": told(number, alone[number.name], first) in searches.text(first),
             "statements": told(number, alone[number.name], first) in searches.text(first),
-            "scores": told(number, alone[number.name], first) in str(search["scores"]),
+            "scores": told(number, alone[number.name], first) in search["text"],
             "means": all(
                 text in comparisons.text(comparison) for text in (shown, *title.split("\n"))
             ),
-            "means page": title in several["means"]["header"]
-            and shown in str(several["means"]["rows"]),
             "runs": of_runs in several["runs"]["header"]
             and told(number, in_its_arm[number.name], first) in several["runs"]["rows"][0],
         }

@@ -12,7 +12,7 @@ from known_facts import SOURCES, draw, measured, of_accuracies, with_seed_in_use
 from scipy import stats
 
 from adnn_optuna.evidence.variance import ALL, VarianceFacts, spread_of
-from adnn_optuna.reporting import variances
+from adnn_optuna.reporting.findings import variance_text
 
 
 def test_parts_of_known_sources_are_in_their_intervals() -> None:
@@ -175,4 +175,7 @@ def test_what_never_varies_has_no_shares(sources: tuple[str, ...]) -> None:
     found = VarianceFacts(dict.fromkeys(VarianceFacts({}, *arguments).missing, 0.5), *arguments)
     assert found.total.sd == 0
     assert found.to_dataframe()["share"].isna().all()
-    assert not [row for row in variances.rows(found) if "nan" in row[2] or "%" in row[2]]
+    lines = variance_text(found).splitlines()
+    rows = [line for line in lines if line.startswith((*sources, "all together"))]
+    assert len(rows) == len(found.to_dataframe())
+    assert not [row for row in rows if "nan" in row or "%" in row]

@@ -7,7 +7,7 @@ from typing import Any
 
 from adnn_optuna._units import ACCURACY, PLAIN
 from adnn_optuna.evidence.paired_differences import PairedDifference
-from adnn_optuna.reporting import claims
+from adnn_optuna.reporting import parts
 
 
 def difference(**changes: Any) -> PairedDifference:
@@ -18,52 +18,51 @@ def difference(**changes: Any) -> PairedDifference:
 
 
 def test_parts_of_sentences() -> None:
-    assert claims.interval(difference(), ACCURACY) == "-0.20 to +2.00 pp"
-    assert claims.interval(difference(), PLAIN) == "-0.0020 to +0.0200"
+    assert parts.interval(difference(), ACCURACY) == "-0.20 to +2.00 pp"
+    assert parts.interval(difference(), PLAIN) == "-0.0020 to +0.0200"
     assert ACCURACY.interval(-1e-9, -0.0) == "-0.00 to +0.00 pp"
     infinite = difference(low=-math.inf, high=math.inf)
-    assert claims.interval(infinite, ACCURACY) == "none"
-    assert claims.with_interval(infinite, ACCURACY) == "no interval yet"
+    assert parts.interval(infinite, ACCURACY) == "none"
+    assert parts.with_interval(infinite, ACCURACY) == "no interval yet"
     # Of pairs that contradict each other; more pairs bring none back.
-    assert claims.with_interval(difference(low=math.nan, high=math.nan), PLAIN) == "no interval"
+    assert parts.with_interval(difference(low=math.nan, high=math.nan), PLAIN) == "no interval"
     ends = (
         ACCURACY.interval_of(0.01, 0.025, 0.975),
         PLAIN.interval_of(0.5, 0.75, 0.95, is_gain=False),
     )
     assert ends == ("97.5 % interval +1.00 to +2.50 pp", "95 % interval 0.5000 to 0.7500")
-    assert claims.with_interval(difference(), ACCURACY) == "interval -0.20 to +2.00 pp"
+    assert parts.with_interval(difference(), ACCURACY) == "interval -0.20 to +2.00 pp"
     least = difference(smallest=-0.004)
-    assert claims.with_interval(least, ACCURACY) == "interval -0.20 to +2.00 pp, smallest -0.40 pp"
-    assert claims.unseen(5) == (
+    assert parts.with_interval(least, ACCURACY) == "interval -0.20 to +2.00 pp, smallest -0.40 pp"
+    assert parts.unseen(5) == (
         "5 seeds: what befalls fewer than 45 % of seeds may not have been seen"
     )
-    assert claims.superiority(difference()) == "62 % (24 to 92)"
+    assert parts.superiority(difference()) == "62 % (24 to 92)"
     unknown = {"superiority_low": math.nan, "superiority_high": math.nan}
-    assert claims.superiority(difference(**unknown)) == "62 %"
-    assert claims.superiority(difference(n_pairs=0)) == "unknown"
-    assert [claims.listed("abc"[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
-    assert claims.interval_in_words({"searchers": 3, "controls": 0}, looks_again=False) == (
+    assert parts.superiority(difference(**unknown)) == "62 %"
+    assert parts.superiority(difference(n_pairs=0)) == "unknown"
+    assert [parts.listed("abc"[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+    assert parts.interval_in_words({"searchers": 3, "controls": 0}, looks_again=False) == (
         "interval: 95 % for the 3 claims on searchers together, from inverted sign flips, for the "
         "planned seeds"
     )
-    assert claims.interval_in_words({"searchers": 1, "controls": 2}, looks_again=True) == (
+    assert parts.interval_in_words({"searchers": 1, "controls": 2}, looks_again=True) == (
         "interval: 95 % for the claim on searchers and the 2 claims on controls together, from an "
         "e-process: holds however often one looks and adds seeds"
     )
     look: Any = {"n_images": 1000, "unit": "examples", "standard_error": 0.1}
-    assert claims.images(0.1, look) == "R² on 1000 test examples"
-    assert claims.images(0.1, None) == ""
+    assert parts.images(0.1, look) == "R² on 1000 test examples"
+    assert parts.images(0.1, None) == ""
 
 
 def test_gain_of_several_seeds_is_about_so_many_images() -> None:
     look: Any = {"n_images": 359, "unit": "images"}
-    assert claims.images(2 / 359, look) == "about 2 of 359 test images"
-    assert claims.images(-0.0042, look) == "about 2 of 359 test images"
+    assert parts.images(2 / 359, look) == "about 2 of 359 test images"
+    assert parts.images(-0.0042, look) == "about 2 of 359 test images"
     assert (
-        claims.images(-0.9 / 359, look)
-        == claims.images(0.0, look)
+        parts.images(-0.9 / 359, look)
+        == parts.images(0.0, look)
         == "less than one of 359 test images"
     )
     difference = 0.9777158774373259 - 0.9749303621169917  # One image but for the last bits.
-    assert claims.images(difference, look) == "about 1 of 359 test images"
-    assert claims.images(math.nan, look) == "an unknown number of 359 test images"
+    assert parts.images(difference, look) == "about 1 of 359 test images"

@@ -54,14 +54,6 @@ class TestComparison:
             ),
             ("storage", "in memory"),
         ]
-        assert content["in_words"] == [
-            ("network", "MLP, hidden [16]"),
-            ("data", "digits, source built-in"),
-            ("training", "sgd, epochs 2"),
-            ("what moves", "low -0.2, high 0.2, scope layer"),
-            ("selected by", "val_accuracy"),
-            ("search", "greedy, annealing and random_restart, max_trial 12"),
-        ]
         assert titles(page) == [
             ("test-accuracy", "Test accuracy by seed, which no search saw"),
             ("compute", "What the same compute brings: best so far against epochs trained"),
@@ -133,7 +125,7 @@ class TestPage:
         self, page: str, wide_comparison: Comparison
     ) -> None:
         shown = text_of(page)
-        told = comparisons_claims.verdict_of_comparison(wide_comparison, in_short=True)
+        told = comparisons_claims.verdict_of_comparison(wide_comparison)
         assert shown.count(told) == shown.count("validation") + 1 == 1
         for row in wide_comparison.differences().itertuples():
             assert f"{100 * row.difference:+.2f} pp" in shown
@@ -165,9 +157,7 @@ class TestControls:
         comparison = Comparison(results, before.seeds)
         html = comparisons.page(comparison).render()
         gain = comparison.table()["test_gain"]["rates"]
-        [means] = [
-            row for row in comparisons._mean_rows(comparison, "means")[1] if row[0] == "rates"
-        ]
+        [means] = [row for row in comparisons._mean_rows(comparison)[1] if row[0] == "rates"]
         assert means[4].startswith(f"{100 * gain:+.2f} ±")
         picture = comparisons.picture(comparison)
         assert [*picture.layout.yaxis.ticktext] == ["greedy", "rates", "random_restart"]
@@ -187,28 +177,10 @@ class TestFirstScreen:
         gains = {"greedy": [0.01] * 8, "random_restart": [0.01] * 8}
         comparison = store_comparison(gains)
         answers = comparisons_claims.answers_of_comparison(comparison, None)
-        assert (
-            "on 1000 test examples, which no search saw, greedy's winners come to"
-            in answers["What you hold:"]
-        )
-        assert "so for most seeds it is no more than luck" in answers["What is usual:"]
-        assert "not shown" not in answers["What is usual:"]
         first, _, last = text_of(comparisons.page(comparison).render()).partition(" Evidence ")
-        for i, (question, answer) in enumerate(answers.items()):
-            assert f"{question} {answer}" in (first if i < 3 else last)
-        untested = store_comparison(gains)
-        for run in (run for runs in untested.results.values() for run in runs):
-            for name in [name for name in run.attrs if name.startswith("adnn:test/")]:
-                del run.attrs[name]
-        assert (
-            "not tested"
-            in comparisons_claims.answers_of_comparison(untested, None)["What you hold:"]
-        )
-        without = store_comparison({"greedy": [0.01] * 2})
-        assert (
-            "not known"
-            in comparisons_claims.answers_of_comparison(without, None)["What is usual:"]
-        )
+        assert "No searcher is better than random restarts for most seeds: greedy" in first
+        for question, answer in answers.items():
+            assert f"{question} {answer}" in last
 
 
 PRINTED = """\
@@ -290,8 +262,6 @@ def test_means_are_said_to_be_of_the_runs_that_came_to_a_value() -> None:
     attrs.pop(next(name for name in attrs if name.startswith("adnn:test/")))
     comparison = dataclasses.replace(comparison)
     assert "over 8 seeds but for runs that came to no value; pp =" in str(comparison)
-    [held, *_] = comparisons_claims.answers_of_comparison(comparison, None).values()
-    assert "in the mean of 7 random beginnings" in held
 
 
 def test_without_any_winner_it_says_why() -> None:

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 NOISE = np.random.default_rng(0).normal(0, 0.004, (4, 12))
 
 
-HELD, USUAL, REPEATS, OTHERWISE, CHECK = (
-    "What you hold:",
-    "What is usual:",
-    "What repeats:",
+OTHERWISE, CHECK = (
     "What else could be done?",
     "How to check it?",
 )
@@ -38,25 +35,18 @@ CAVEAT = (
 
 
 UNSEEN = "12 seeds: what befalls fewer than 22 % of seeds may not have been seen."
-UNDECIDED = "Undecided means that these seeds show neither a difference nor that there is none. "
 
 
 class TestComparison:
     @pytest.mark.parametrize(
-        ("gains", "claim", "caveat", "luck"),
+        ("gains", "claim"),
         [
             (
                 {"a": NOISE[0] + 0.02, "b": NOISE[1] + 0.03, "c": NOISE[3] + 0.01},
                 (
                     "b is better than random restarts for most seeds: +2.94 pp of test accuracy "
                     "for the same number of trials (about 29 of 1000 test images; interval +2.53 "
-                    "to +3.28 pp, smallest +1.71 pp, 12 seeds); so are a and c."
-                ),
-                CAVEAT,
-                (
-                    "gain -0.04 percentage points; beyond that, b has +2.94 percentage points "
-                    "(interval +2.53 to +3.28 pp, smallest +1.71 pp), so for most seeds it is "
-                    "more than luck."
+                    "to +3.28 pp, smallest +1.71 pp, 12 seeds)."
                 ),
             ),
             (
@@ -66,12 +56,6 @@ class TestComparison:
                     "closest, with -1.95 pp of test accuracy (about 20 of 1000 test images; "
                     "interval -2.30 to -1.59 pp, smallest -2.72 pp, 12 seeds)."
                 ),
-                CAVEAT,
-                (
-                    "gain -0.04 percentage points; beyond that, a has -1.95 percentage points "
-                    "(interval -2.30 to -1.59 pp, smallest -2.72 pp), so for most seeds it is "
-                    "less than luck brings."
-                ),
             ),
             (
                 {"a": NOISE[2], "b": NOISE[2] - 0.01},
@@ -79,12 +63,6 @@ class TestComparison:
                     "No searcher is better than random restarts for most seeds: a is equivalent, "
                     "with +0.00 pp of test accuracy (less than one of 1000 test images; interval "
                     "+0.00 to +0.00 pp, smallest +0.00 pp, 12 seeds)."
-                ),
-                CAVEAT,
-                (
-                    "gain -0.04 percentage points; beyond that, a has +0.00 percentage points "
-                    "(interval +0.00 to +0.00 pp, smallest +0.00 pp), so for most seeds it is no "
-                    "more than luck."
                 ),
             ),
             (
@@ -94,24 +72,14 @@ class TestComparison:
                     "with +0.05 pp of test accuracy (less than one of 1000 test images; interval "
                     "-0.25 to +0.34 pp, smallest -0.72 pp, 12 seeds)."
                 ),
-                UNDECIDED + CAVEAT,
-                (
-                    "gain -0.04 percentage points; beyond that, a has +0.05 percentage points "
-                    "(interval -0.25 to +0.34 pp, smallest -0.72 pp), so it is not shown to be "
-                    "more than luck."
-                ),
             ),
         ],
     )
-    def test_by_its_verdicts(
-        self, gains: dict[str, np.ndarray], claim: str, caveat: str, luck: str
-    ) -> None:
+    def test_by_its_verdicts(self, gains: dict[str, np.ndarray], claim: str) -> None:
         comparison = store_comparison({**gains, "random_restart": NOISE[2]})
         assert comparisons_claims.claim_of_comparison(comparison) == f"{claim} {UNSEEN}"
-        assert comparisons_claims.caveat_of_comparison(comparison) == caveat
+        assert comparisons_claims.caveat_of_comparison(comparison) == CAVEAT
         said = comparisons_claims.answers_of_comparison(comparison, "sqlite:///x.db")
-        beginnings = "nothing but other random beginnings, as often, "
-        assert said[USUAL] == f"{beginnings}{luck} {UNSEEN}"
         assert said[CHECK] == (
             f"Each of the {12 * len(comparison.results)} searches is in the table at the end of "
             "this page and stored in sqlite:///x.db; the same call with the same seeds makes them "
@@ -122,25 +90,12 @@ class TestComparison:
         comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
         claim = comparisons_claims.claim_of_comparison(comparison)
         assert claim == (
-            "One seed decides nothing: with it, greedy has +2.00 pp of test accuracy against "
-            "random restarts, and another seed may say the opposite."
+            "No searcher is shown to be better than random restarts: greedy comes closest, with "
+            "+2.00 pp of test accuracy (about 20 of 1000 test images; no interval yet, 1 seed). 1 "
+            "seed: what befalls fewer than 95 % of seeds may not have been seen."
         )
-        assert comparisons_claims.caveat_of_comparison(comparison) == (
-            f"greedy: with one claim it takes 6 pairs to decide any. {UNDECIDED}{CAVEAT}"
-        )
+        assert comparisons_claims.caveat_of_comparison(comparison) == CAVEAT
         assert comparisons_claims.answers_of_comparison(comparison, None) == {
-            HELD: (
-                "on 1000 test examples, which no search saw, greedy's winners come to 91.13 %, "
-                "+2.00 percentage points over the network as it was (about 20 of 1000 test "
-                "images), in the mean of 1 random beginning."
-            ),
-            REPEATS: "not known, it was not tried.",
-            USUAL: (
-                "nothing but other random beginnings, as often, gain +0.00 percentage points; "
-                "beyond that, greedy has +2.00 percentage points (no interval yet), so it is not "
-                "shown to be more than luck. 1 seed: what befalls fewer than 95 % of seeds may "
-                "not have been seen."
-            ),
             OTHERWISE: (
                 "Not tried here are one longer training and other learning rates for the same "
                 "compute, which may gain as much: adnn compare --controls longer,learning_rate."
@@ -156,16 +111,10 @@ class TestComparison:
         assert comparisons_claims.claim_of_comparison(alone) == (
             "There are no random restarts to compare with, so nothing can be told from luck."
         )
-        assert comparisons_claims.answers_of_comparison(alone, None)[USUAL] == (
-            "that is not known: without random restarts, nothing shows what luck alone brings."
-        )
         luck = store_comparison({"random_restart": [0.01] * 2})
         assert comparisons_claims.claim_of_comparison(luck) == (
             "There are no searchers with results to compare with random restarts."
         )
-        said = comparisons_claims.answers_of_comparison(luck, None)[HELD]
-        assert "random_restart's winners come to 90" in said
-        assert "in the mean of 2 random beginnings." in said
 
     def test_says_what_an_ensemble_costs_later(self) -> None:
         gains = {"greedy": [0.02] * 8, "random_restart": [0.01] * 8}
@@ -175,11 +124,9 @@ class TestComparison:
         ]
         results = {**store_comparison(gains).results, "mine": [*map(record_of, averages)]}
         comparison = Comparison(results, tuple(range(8)))
-        said = "smallest +6.00 pp); predicting costs 3 times as much. 8 seeds: "
-        assert said in comparisons_claims.claim_of_comparison(comparison)
-        told = "mine: predicting costs 3 times as much"
+        told = "mine: predicting costs 3 times as much."
         assert f"\n{told}\n" in str(comparison)
-        assert f"{told}." in comparisons_claims.caveat_of_comparison(comparison)
+        assert told in comparisons_claims.caveat_of_comparison(comparison)
 
     @pytest.mark.parametrize(
         ("searcher", "spent"),
@@ -191,7 +138,7 @@ class TestComparison:
     )
     def test_says_what_the_same_compute_gains(self, searcher: str, spent: str) -> None:
         for n, evidence in (
-            (1, "(one seed)"),
+            (1, "(no interval yet)"),
             (8, "(interval +6.00 to +6.00 pp, smallest +6.00 pp)"),
         ):
             gains = {"greedy": [0.02] * n, "random_restart": [0.01] * n, "mine": [0.07] * n}
@@ -202,7 +149,7 @@ class TestComparison:
                 f"The same compute spent {spent} gains +6.00 pp over random restarts {evidence}."
             )
             assert f". {said}" in comparisons_claims.claim_of_comparison(comparison)
-            assert comparisons_claims.answers_of_comparison(comparison, None)[OTHERWISE] == said
+            assert OTHERWISE not in comparisons_claims.answers_of_comparison(comparison, None)
 
     @pytest.mark.parametrize(
         ("constant", "said"),
@@ -220,11 +167,7 @@ class TestComparison:
         verdict = comparisons_claims.verdict_of_comparison(comparison)
         assert f"greedy is better than random restarts for most seeds{said}" in verdict
         # The largest letters of the report are that verdict.
-        page = comparisons.page(comparison)
-        evidence = "pp of test accuracy for the same number of trials"
-        assert said in page.headline
-        assert evidence in verdict
-        assert evidence not in page.headline
+        assert comparisons.page(comparison).headline == verdict
         assert comparisons_claims.claim_of_comparison(comparison).startswith(verdict)
         # So it is where nothing is better than random restarts.
         luck = {**results, "greedy": results["random_restart"]}
@@ -241,16 +184,16 @@ class TestComparison:
         comparison = with_repeats(Comparison(runs, before.seeds), gains)
         said = comparisons_claims.repeats_in_words(comparison)
         assert said == (
-            "What repeats: trained from one fresh seed more in each of 12 beginnings, winners "
-            "gain over their unmoved networks: greedy's offsets +0.01 pp (interval -0.24 to +0.25 "
-            "pp, smallest -0.51 pp), which is not shown to repeat; mine's offsets +0.00 pp "
+            "trained from one fresh seed more in each of 12 beginnings, winners gain over their "
+            "unmoved networks: greedy's offsets +0.01 pp (interval -0.24 to +0.25 pp, smallest "
+            "-0.51 pp), which is not shown to repeat; mine's offsets +0.00 pp "
             "(interval +0.00 to +0.00 pp, smallest +0.00 pp), so for most seeds nothing repeats "
             "that matters; rates's rate +5.24 pp (interval +4.91 to +5.57 pp, smallest +4.50 pp), "
             "which repeats for most seeds; intervals of 95 % for all 3 together."
         )
-        assert said in " ".join(str(comparison).split())
+        assert f"What repeats: {said}" in " ".join(str(comparison).split())
         shown = text_of(comparisons.page(comparison).render())
-        assert said in shown[: shown.index("Evidence")]
+        assert f"What repeats: {said}" in shown[: shown.index("Evidence")]
 
     def test_of_offsets_that_do_nothing_little_is_told_to_repeat(self) -> None:
         rng, n_runs, told = np.random.default_rng(0), 150, 0
@@ -265,12 +208,11 @@ class TestComparison:
 
     def test_other_comparisons_of_the_same_objective_are_named(self) -> None:
         comparison = store_comparison({"greedy": [0.02] * 7, "random_restart": [0.0] * 7})
-        assert "too, in the same storage" not in str(comparison)
+        assert "more of this storage" not in str(comparison)
         named = dataclasses.replace(comparison, like=tuple("abcdefg"))
         said = (
-            "The same objective is compared in 'a', 'b', 'c', 'd', 'e' and 2 more, too, in the "
-            "same storage: each comparison is wrong in 5 % for itself, so the best of several is "
-            "wrong more often."
+            "The same objective is compared in 7 more of this storage, such as 'a': each is wrong "
+            "in 5 % for itself, so the best of several is wrong more often."
         )
         assert said in " ".join(str(named).split())
         assert said in text_of(comparisons.page(named).render())
@@ -284,13 +226,11 @@ class TestComparison:
         run.study.tell(run.study.ask(), 2.0)
         store_look(run.study, "2026-11-25T14:00:00+00:00", 0.9, 0.005)
         results = {k: [record_of(r.study) for r in runs] for k, runs in comparison.results.items()}
-        said = comparisons_claims.caveat_of_comparison(Comparison(results, (0,)))
+        said = comparisons.page(Comparison(results, (0,))).mind
         n_looks = len(record_of(run.study).test_looks)
         assert n_looks >= 2
-        assert (
-            f"The test set was looked at up to {n_looks} times in one run, so the later gains are "
-            "no longer of untouched test data." in said
-        )
+        assert f"The test set was looked at {n_looks} times, after 12" in said
+        assert "all looks but the first are no longer of untouched test data" in said
 
 
 def searched_by(record: SearchRecord, searcher: str) -> SearchRecord:
@@ -378,13 +318,6 @@ class TestClaim:
         )
         assert "equivalent" in comparisons_claims.claim_of_comparison(comparison)
 
-    def test_names_all_that_are_better(self) -> None:
-        a, b, restarts = noise(3)
-        gains = {"a": a + 0.02, "b": b + 0.03, "random_restart": restarts}
-        claim = comparisons_claims.claim_of_comparison(store_comparison(gains))
-        assert claim.startswith("b is better than random restarts")
-        assert "; so is a. 12 seeds: " in claim
-
     def test_is_of_one_that_is_better_whatever_the_mean_of_one_that_may_not_be(self) -> None:
         steady, noisy, restarts = noise(3)
         gains = {
@@ -398,8 +331,8 @@ class TestClaim:
         assert comparisons_claims.claim_of_comparison(comparison).startswith(
             "steady is better than random restarts"
         )
-        assert comparisons.page(comparison).headline == (
-            "steady is better than random restarts for most seeds."
+        assert comparisons.page(comparison).headline.startswith(
+            "steady is better than random restarts for most seeds: "
         )
 
     def test_is_not_of_every_searcher_while_one_is_undecided(self) -> None:

@@ -112,8 +112,7 @@ class TestRegression:
         record = of_a_regression(store_study("numbers", metric="val_r2", gain=0.003))
         shown = text_of(searches.page(record).render())
         assert "What you hold: this network has an R² of 0.8943 on 1000 test examples" in shown
-        assert "+0.0030 (nearer to 23 of 1000 test targets)" in shown
-        assert "test R², not selected by" in shown
+        assert "+0.0030: nearer to 23 of 1000 test targets" in shown
         for wrong in self.WRONG:
             assert wrong not in shown.partition(" Settings ")[0] + searches.text(record)
 

@@ -13,12 +13,19 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts
-from adnn_optuna.reporting import rechecks
+from adnn_optuna.reporting.findings import (
+    luck_text,
+    recheck_caveat,
+    recheck_claim,
+    recheck_figure,
+    recheck_page,
+    recheck_text,
+)
 
 
 def test_whole_text_of_both_trials_confirmed() -> None:
     report = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
-    assert rechecks.text(report) == (
+    assert recheck_text(report) == (
         "The study said 0.9123 (trial 31); trained afresh, trial 17 gives 0.9050 (0.9025 to "
         "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098). "
         "Trial 31 itself gives 0.9050 (0.9025 to 0.9075). Of trial 31's value, 0.0073 (0.0048 to "
@@ -30,25 +37,25 @@ def test_whole_text_of_both_trials_confirmed() -> None:
 
 def test_only_the_user_says_that_nothing_is_random() -> None:
     told = dataclasses.replace(of_equals([0.5] * 5), is_deterministic=True)
-    assert rechecks.text(told) == (
+    assert recheck_text(told) == (
         "The study said 0.5 (trial 3). By whoever called it the evaluation is deterministic, so "
         "nothing was evaluated and no luck of training measured.\n"
         "Whether the value holds on other data, no seed can tell."
     )
-    assert "were evaluated with" not in rechecks.page(told).render()
+    assert "were evaluated with" not in recheck_page(told).render()
 
 
 def test_no_interval_reaches_to_what_no_accuracy_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
     few = recheck(17, [0.02, 0.9, 0.5])
-    assert "gives 0.5 (-0.6 to 1.6)" in rechecks.claim(few)
+    assert "gives 0.5 (-0.6 to 1.6)" in recheck_claim(few)
     monkeypatch.setattr(RecheckFacts, "metric", "val_accuracy")
     assert "trial 17 gives 47 % (0 to 100): the study overstated by 44 pp (-66 to 100)" in (
-        rechecks.claim(few)
+        recheck_claim(few)
     )
 
 
 def test_nothing_has_no_sign() -> None:
-    assert "the study overstated by 0 (0 to 0)" in rechecks.text(of_equals([0.5] * 7))
+    assert "the study overstated by 0 (0 to 0)" in recheck_text(of_equals([0.5] * 7))
 
 
 def test_equal_values_name_the_share_of_seeds_that_may_differ() -> None:
@@ -56,7 +63,7 @@ def test_equal_values_name_the_share_of_seeds_that_may_differ() -> None:
     rng, n_equal = np.random.default_rng(0), 0
     for _ in range(300):
         values = 0.5 - (rng.random(5) < 0.2) / 359
-        said = rechecks.text(of_equals([0.5] * 5 + values.tolist(), confirm=5))
+        said = recheck_text(of_equals([0.5] * 5 + values.tolist(), confirm=5))
         assert "deterministic, so" not in said
         is_equal = (values == values[0]).all()
         n_equal += is_equal
@@ -71,7 +78,7 @@ def test_what_is_not_known_yet_says_how_to_go_on() -> None:
     whole = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
     known: dict[tuple[int, ...], float] = {}
     while missing := changed(whole, known).missing:
-        said = rechecks.claim(changed(whole, known))
+        said = recheck_claim(changed(whole, known))
         assert f"is not known yet, with {len(known)} of " in said
         assert said.endswith(" evaluations made. The same call goes on.")
         known |= {e: whole.evaluations[e] for e in missing}
@@ -80,37 +87,37 @@ def test_what_is_not_known_yet_says_how_to_go_on() -> None:
 
 def test_overstated_is_what_is_too_low_where_it_minimizes() -> None:
     said = "trial 2 gives 5.0 (2.5 to 7.5): the study overstated by 4.9 (2.4 to 7.4)"
-    assert said in rechecks.text(minimizing())
+    assert said in recheck_text(minimizing())
 
 
 def test_claim_says_what_the_study_said_and_what_fresh_seeds_say() -> None:
-    assert rechecks.claim(recheck(17, [0.904, 0.905, 0.906])) == (
+    assert recheck_claim(recheck(17, [0.904, 0.905, 0.906])) == (
         "The study said 0.9123 (trial 31); trained afresh, trial 17 gives 0.9050 (0.9025 to "
         "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098)."
     )
     # Where no seed redraws them, as of our own objective.
     same = dataclasses.replace(recheck(17, [0.904, 0.905, 0.906]), on_same_data=True)
-    assert rechecks.claim(same).endswith("(0.0048 to 0.0098), on the same validation data.")
-    assert "redraws" not in rechecks.caveat(same)
+    assert recheck_claim(same).endswith("(0.0048 to 0.0098), on the same validation data.")
+    assert "redraws" not in recheck_caveat(same)
 
 
 def test_tiny_values_are_not_told_as_zeros() -> None:
     tiny = recheck(17, [0.904e-300, 0.905e-300, 0.906e-300])
-    assert "trial 17 gives 9.05e-301 (9.02516e-301 to 9.07484e-301)" in rechecks.claim(tiny)
+    assert "trial 17 gives 9.05e-301 (9.02516e-301 to 9.07484e-301)" in recheck_claim(tiny)
 
 
 def test_lost_evaluations_and_those_without_a_seed_are_told() -> None:
     report = with_a_lost_one()
-    assert rechecks.caveat(report) == (
+    assert recheck_caveat(report) == (
         "It measures the luck of training on the data that was evaluated on; where the seed "
         "redraws these, that of the split, too. 1 of 3 evaluations came to no "
         "value (NaN, infinite or pruned) and are left out, so the value is that of those that "
         "succeed. The evaluations take no seed, so they cannot be made again."
     )
-    assert "trial 1 gives 0.2 (-inf to inf)" in rechecks.claim(report)
+    assert "trial 1 gives 0.2 (-inf to inf)" in recheck_claim(report)
     lost = changed(report, {e: math.nan if e[1] % 2 else v for e, v in report.evaluations.items()})
     said = "The study said 0.4 (trial 1); trained afresh, trial 1 gives no value."
-    assert rechecks.claim(lost) == said
+    assert recheck_claim(lost) == said
 
 
 @pytest.mark.parametrize(
@@ -124,12 +131,12 @@ def test_lost_evaluations_and_those_without_a_seed_are_told() -> None:
     ],
 )
 def test_values_have_as_many_digits_as_their_interval_asks_for(sd: float, shown: str) -> None:
-    said = rechecks.claim(recheck(17, [0.9 - sd, 0.9, 0.9 + sd]))
+    said = recheck_claim(recheck(17, [0.9 - sd, 0.9, 0.9 + sd]))
     assert f"trial 17 gives {shown}: the study" in said
 
 
 def test_figure_says_which_is_chosen_and_what_each_point_is() -> None:
-    figure = rechecks.figure(recheck(17, [0.904, 0.905, 0.906]))
+    figure = recheck_figure(recheck(17, [0.904, 0.905, 0.906]))
     assert [*figure.layout.yaxis.ticktext] == ["trial 31", "trial 17, chosen"]
     assert figure.layout.xaxis.title.text == "value"
     values = {trace.name: [*trace.x] for trace in figure.data}
@@ -142,20 +149,20 @@ def test_figure_says_which_is_chosen_and_what_each_point_is() -> None:
 
 def test_word_luck_is_for_the_same_trial_only() -> None:
     values = [0.904, 0.905, 0.906]
-    assert "luck" not in rechecks.claim(recheck(17, values))
-    assert "0.0073 (0.0048 to 0.0098) was luck" in rechecks.claim(recheck(31, values))
-    assert "Trial 31 itself gives" in rechecks.claim(recheck(17, values, confirm_best=True))
-    assert "was luck" in rechecks.claim(recheck(17, values, confirm_best=True))
-    assert "lucky is not shown" in rechecks.claim(recheck(31, [0.8, 0.9, 1.0]))
+    assert "luck" not in recheck_claim(recheck(17, values))
+    assert "0.0073 (0.0048 to 0.0098) was luck" in recheck_claim(recheck(31, values))
+    assert "Trial 31 itself gives" in recheck_claim(recheck(17, values, confirm_best=True))
+    assert "was luck" in recheck_claim(recheck(17, values, confirm_best=True))
+    assert "lucky is not shown" in recheck_claim(recheck(31, [0.8, 0.9, 1.0]))
 
 
 def test_better_than_the_study_said_is_understated() -> None:
-    said = rechecks.claim(recheck(17, [0.919, 0.92, 0.921]))
+    said = recheck_claim(recheck(17, [0.919, 0.92, 0.921]))
     assert "the study understated by 0.0077 (0.0052 to 0.0102)" in said
 
 
 def luck_in_words(*arguments: Any, **options: Any) -> str:
-    return rechecks.luck_text(LuckFacts(*arguments, **options))
+    return luck_text(LuckFacts(*arguments, **options))
 
 
 def test_luck_in_words_tells_how_likely_a_gain_is() -> None:
@@ -199,17 +206,17 @@ class TestGain:
     GAINS = (0.02, 0.024, 0.022, 0.026, 0.03, 0.022, 0.024, 0.021, 0.025, 0.026)
 
     def test_stands_first_and_the_value_s_luck_second(self) -> None:
-        said = rechecks.claim(compared(self.GAINS, trial(0, 0.888)))
+        said = recheck_claim(compared(self.GAINS, trial(0, 0.888)))
         assert said.startswith(
             "Of the 0.0280 that the study says trial 23 gained over trial 0, 0.0240 (0.0220 to "
             "0.0260) is there on fresh seeds. The study said 0.9160 (trial 23); trained afresh, "
         )
-        assert rechecks.page(compared(self.GAINS, trial(0, 0.888))).claim == said
+        assert recheck_page(compared(self.GAINS, trial(0, 0.888))).claim == said
 
     def test_of_nothing_is_not_shown(self) -> None:
         """Offsets that do nothing: the study's gain is luck."""
         nothing = compared([0.01, -0.01] * 5, trial(0, 0.888))
-        assert rechecks.claim(nothing).startswith(
+        assert recheck_claim(nothing).startswith(
             "Of the 0.028 that the study says trial 23 gained over trial 0, 0.000 (-0.010 to "
             "0.010) is there on fresh seeds, so no gain is shown."
         )
@@ -221,18 +228,18 @@ class TestGain:
             distributions={"x": FloatDistribution(0, 2)},
         )
         other.number = FIRST_OF_PARAMS
-        said = rechecks.claim(compared(self.GAINS, other))
+        said = recheck_claim(compared(self.GAINS, other))
         assert said.startswith(
             "On fresh seeds, 0.0240 (0.0220 to 0.0260) is what trial 23 gains over x=1.5. The "
         )
         other.set_user_attr(UNMOVED, True)
-        assert "gains over the unmoved network." in rechecks.claim(compared(self.GAINS, other))
-        worse = rechecks.claim(compared(self.GAINS, trial(0, 0.92)))
+        assert "gains over the unmoved network." in recheck_claim(compared(self.GAINS, other))
+        worse = recheck_claim(compared(self.GAINS, trial(0, 0.92)))
         assert worse.startswith("On fresh seeds, 0.0240 (0.0220 to 0.0260) is what trial 23 gains")
 
     def test_without_one_the_value_comes_first(self) -> None:
-        assert rechecks.claim(compared(self.GAINS, None)).startswith("The study said ")
-        few = rechecks.claim(compared(self.GAINS[:5], trial(0, 0.888)))
-        assert "0.0244, which so few seeds give no interval of, is there on fresh seeds, so" in few
-        itself = rechecks.claim(compared(self.GAINS, trial(23, 0.916)))
+        assert recheck_claim(compared(self.GAINS, None)).startswith("The study said ")
+        few = recheck_claim(compared(self.GAINS[:5], trial(0, 0.888)))
+        assert "0.0244 (-inf to inf) is there on fresh seeds, so no gain is shown." in few
+        itself = recheck_claim(compared(self.GAINS, trial(23, 0.916)))
         assert itself.startswith("Nothing was gained: the chosen trial is trial 23 itself. The")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-from typing import TYPE_CHECKING
 
 import optuna
 import pytest
@@ -23,12 +21,6 @@ import adnn_optuna as adnn
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.reporting import searches, searches_claims
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from adnn_optuna import InitOffsetObjective
-
-
 VERDICT, OTHERWISE, CHECK = "verdict", "What else could be done?", "How to check it?"
 
 
@@ -39,8 +31,8 @@ OTHER_BEGINNINGS = (
 
 
 WRITE_CONTRACT = (
-    "Write its contract, by result.contract().save(FILE) or adnn resume --contract FILE: with it "
-    "anyone can train both networks again, by adnn verify FILE."
+    "Write its contract, by result.contract().save(FILE) or adnn resume --contract FILE; adnn "
+    "verify FILE trains both networks again and names what differs."
 )
 
 
@@ -70,9 +62,6 @@ class TestSearch:
     def test_control_moves_nothing(self) -> None:
         said = answers(store_study("luck", sampler="random_restart", gain=0.05))
         assert said[VERDICT] == "Nothing repeats: this control moves nothing."
-        assert said[OTHERWISE] == (
-            "A real search, which has to gain more than this: adnn compare runs both."
-        )
 
     def test_that_goes_on_with_an_untested_winner(self) -> None:
         study = store_study("going", gain=0.003)
@@ -80,20 +69,15 @@ class TestSearch:
         study.enqueue_trial({})
         baseline = study.user_attrs["adnn:baseline"]
         study.tell(study.ask(), baseline + 0.25)
-        assert answers(study)[VERDICT] == (
-            "The search has not ended; so far, whether anything repeats on fresh seeds is not "
-            "known."
-        )
+        assert answers(study)[VERDICT] == ("Whether anything repeats on fresh seeds is not known.")
         record = record_of(study)
-        assert searches_claims.use_of_test_set(record) == (
-            "The test set was used once, after 12 trials, for an earlier winner than the present "
-            "one"
-        )
+        once = "The test set was used once, after 12 trials"
+        assert searches_claims.use_of_test_set(record) == once
         assert searches_claims.to_mind([record]) == ""
         store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
         twice = (
-            "The test set was looked at 2 times, after 12 and 13 trials: the later gains are no "
-            "longer of untouched test data"
+            "The test set was looked at 2 times, after 12 and 13 trials: all looks but the "
+            "first are no longer of untouched test data"
         )
         assert searches_claims.use_of_test_set(record_of(study)) == twice
         # Of several runs it is said once.
@@ -135,21 +119,14 @@ class TestSearch:
         )
 
 
-@pytest.fixture(scope="module")
-def objective() -> InitOffsetObjective:
-    return make_objective()
-
-
 @pytest.mark.tensorflow
 def test_a_training_that_is_too_long_is_named() -> None:
     objective = make_objective(training=quick_training(epochs=10**6, batch_size=7))
     result = adnn.search(objective, "annealing", max_time=0.5)
     result = adnn.search(objective, "annealing", max_time=1)
-    said = (
-        r"No trial was finished: .* but one training takes about \d+ s; resume .* longer max_time"
-    )
+    said = "No trial was finished yet; max_time ended the search, resume it with a longer one."
     for text in (str(result), searches.page(result).claim):
-        assert re.search(said, text)
+        assert said in text
         assert "nan" not in text
     searches.page(result).render()
 
@@ -176,31 +153,6 @@ def test_a_function_without_a_value_has_no_learning_rate_to_lower() -> None:
     )
 
 
-@pytest.mark.tensorflow
-def test_each_sampler_is_named_with_its_trials(
-    objective: InitOffsetObjective, tmp_path: Path
-) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    sampler = optuna.samplers.TPESampler(seed=0)
-    study = optuna.create_study(
-        direction="maximize", sampler=sampler, storage=url, study_name="mixed"
-    )
-    study.enqueue_trial({"weight_offset_0": 0.0, "bias_offset_0": 0.0})
-    study.optimize(objective, n_trials=4)
-    result = adnn.resume(url, "mixed", sampler="annealing", max_trial=5, objective=objective)
-    assert result.best is not None
-    who = "study.optimize" if result.best.number < 4 else "annealing"
-    said = (
-        "Proposed were trials 0–3 by study.optimize, 4 by annealing; "
-        f"the best one, {result.best.number}, by {who}."
-    )
-    assert said in str(result)
-    assert said in searches.page(result).render()
-    assert result.contract().content["study"]["sampler"] == who
-    alone = adnn.search(objective, optuna.samplers.TPESampler(seed=0), max_trial=2)
-    assert "Proposed" not in str(alone)
-
-
 def test_a_better_trial_after_the_test_contradicts_nothing() -> None:
     study = store_study("s")
     best = study.best_trial
@@ -210,7 +162,7 @@ def test_a_better_trial_after_the_test_contradicts_nothing() -> None:
     study.set_user_attr("adnn:stop_reason", None)
     page = searches.page(record_of(study)).render()
     assert "only an earlier winner was tested" in page
-    assert "The test set was used once, after 12 trials, for an earlier winner" in page
+    assert "The test set was used once, after 12 trials" in page
     assert "test set is closed" not in page
     store_look(study, "2026-11-25T12:00:02+00:00", 0.9, 0.01)
     assert "910 of 1000 test images right" in searches.page(record_of(study)).render()
@@ -229,9 +181,8 @@ def test_looks_at_one_test_set_are_counted_over_the_storage() -> None:
     assert record.looks_elsewhere == wanted
     said = searches_claims.use_of_test_set(record)
     assert said == (
-        "The test set was looked at once, after 12 trials, and other studies of this storage "
-        "('s0', 's1', 'c/annealing/seed=0', 'c/annealing/seed=1') looked at the same data 4 "
-        "times: of these 5 looks, all but the first are no longer of untouched test data"
+        "The test set was looked at once, after 12 trials, and 4 more by other studies of this "
+        "storage: all looks but the first are no longer of untouched test data"
     )
     page = searches.page(record)
     for shown in (searches.text(record), page.mind):
