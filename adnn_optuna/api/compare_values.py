@@ -124,7 +124,8 @@ def compare_values(
         raise WrongValueError(
             f"values has {len(arms)} arms and {len(table)} rows, but it takes two arms to compare."
         )
-    names, per = [str(name) for name in table.index], str(table.index.name or "seed")
+    names = [str(name) for name in table.index]
+    per = "seed" if table.index.name is None else str(table.index.name)
     if (is_again := pd.Index(names).duplicated()).any():
         raise WrongValueError(
             f"values has {per} {names[is_again.argmax()]} twice, but each is to count once; leave "
@@ -192,6 +193,7 @@ def _read_csv(file: Path) -> pd.DataFrame:
     """Return the table of a CSV file, whose first column may name its rows."""
     if not is_file(file):
         raise NoSuchFileError(f"There is no file {str(file)!r}; give a CSV file.")
+    table = pd.DataFrame()
     try:
         for separator in ",;\t":
             # As text, for names of rows are none as numbers.
