@@ -44,22 +44,9 @@ class Luck(Printed, LuckFacts):
 class Recheck(Told, RecheckFacts):
     """What a recheck of a study shows; printed, it is a sentence.
 
-    Args:
-        evaluations: The values of those that were made. NaN: it came to no value.
-        study_name: The study.
-        maximize: Whether higher values are better.
-        candidates: Its best trials, the best first.
-        study_values: The values of all its completed trials.
-        seeds: How many seeds choose among the candidates.
-        confirm: How many further seeds tell what the chosen one is worth.
-        confirm_best: Whether they are used for the study's best trial, too.
-        is_seeded: Whether the evaluations take their seeds.
-        is_deterministic: Whether the user says that nothing in them is random.
-        experiment: What the seeds follow from, beside the chosen trial's parameters.
-        against_of: Tells what a trial is compared with, if with anything.
-        on_same_data: Whether no seed redraws the data that are evaluated on, as far as is known.
-
     Attributes:
+        evaluations: The values of those that were made. NaN: it came to no value.
+        candidates: The study's best trials, the best first.
         against: What the chosen one is compared with, if with anything.
         gain: Its mean gain over that on the further seeds, with the ends of its interval.
         best: The study's best trial.
@@ -221,9 +208,7 @@ def _best_of_places(completed: Sequence[FrozenTrial], top: int) -> list[FrozenTr
     """Return the best trials, so many at most, of which none is a near copy of a better one."""
     found: list[FrozenTrial] = []
     for trial in completed:
-        if len(found) == top:
-            break
-        if not any(_is_near(trial, better) for better in found):
+        if len(found) < top and not any(_is_near(trial, better) for better in found):
             found.append(trial)
     return found
 
@@ -233,13 +218,11 @@ def _is_near(one: FrozenTrial, other: FrozenTrial) -> bool:
     if not one.params or one.params.keys() != other.params.keys():
         return False
     for name, distribution in one.distributions.items():
-        value, another = one.params[name], other.params[name]
-        if value == another:
-            continue
-        if n_choices(distribution) or n_choices(other.distributions[name]):
-            return False
-        if abs(to_unit(value, distribution) - to_unit(another, distribution)) >= _NEAR:
-            return False
+        values = one.params[name], other.params[name]
+        if values[0] != values[1]:
+            first, second = (to_unit(value, distribution) for value in values)
+            if n_choices(distribution) or abs(first - second) >= _NEAR:
+                return False
     return True
 
 
@@ -263,13 +246,12 @@ def _against(
         other = _trial_of(dict(against), completed)
         return lambda _: other
     if against is not None:
-        _checks.check_integer("against", against, low=0)
         if against not in by_number:
             raise WrongValueError(
-                f"against is {against}, but the study {study.study_name!r} has no completed trial "
-                "of that number with a finite value; give another one, or all parameters."
+                f"against is {against!r}, but the study {study.study_name!r} has no completed "
+                "trial of that number with a finite value; give one, or all parameters."
             )
-        return lambda _: by_number[int(against)]
+        return lambda _: by_number[against]
     if objective is None:
         first = by_number.get(0)
         is_enqueued = first is not None and "fixed_params" in first.system_attrs
@@ -301,18 +283,13 @@ def _trial_of(
             f"against has the parameters {', '.join(map(str, params)) or 'of nothing'}, but no "
             "completed trial has just these; give a trial's number, or all parameters."
         )
-    try:
-        trial = optuna.create_trial(
-            value=value,
-            state=TrialState.WAITING if value is None else TrialState.COMPLETE,
-            params=params,
-            distributions=alike.distributions,
-            user_attrs={UNMOVED: True} if is_unmoved else {},
-        )
-    except ValueError as error:
-        raise WrongValueError(
-            f"against is no trial that the study could have ({error}); mend its parameters."
-        ) from None
+    trial = optuna.create_trial(
+        value=value,
+        state=TrialState.WAITING if value is None else TrialState.COMPLETE,
+        params=params,
+        distributions=alike.distributions,
+        user_attrs={UNMOVED: True} if is_unmoved else {},
+    )
     text = json.dumps(params, sort_keys=True, default=str).encode()
     digest = int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
     trial.number = FIRST_OF_PARAMS + digest % FIRST_OF_PARAMS
