@@ -76,7 +76,7 @@ def of_networks(
     beside = _checked_controls(controls, network, limits)
     if twice := [*(searchers.keys() & beside.keys())]:
         raise WrongValueError(f"{twice[0]!r} is a label of samplers and of controls; use another.")
-    arms = {**searchers, **beside}
+    arms: dict[str, Any] = {**searchers, **beside}
 
     def run(label: str, seed: int) -> tuple[Objective, Searcher, BasePruner | None]:
         # Samplers keep random state.

@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON
-from adnn_optuna._checks import WrongTypeError, WrongValueError, check_positive, check_type
+from adnn_optuna._checks import WrongValueError, check_positive, check_type
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import open_evaluations
@@ -39,22 +39,14 @@ class ModelComparison(Told, ModelComparisonFacts):
     Printed, it is the table of means and, below it, the verdict on each two models. All claims
     together are wrong in at most 5 % of all comparisons.
 
-    Args:
+    Attributes:
         evaluations: The values that are known, by the number of the model and the seed.
-        study_name: The study of the trainings.
         labels: The models.
         seeds: The seeds, in their declared order.
         looks_again: Whether seeds are added only until all is decided; the intervals pay for it.
-        equivalence: The difference of test accuracies up to which two models are equivalent.
         sources: What a seed draws afresh.
-        draws_test_set: Whether that is the test set, too.
-        n_train: The number of training examples, 0 of functions.
-        n_test: The number of test examples, 0 of functions.
         score: What the values are: ``"test accuracy"``, of a regression ``"test R²"``, of
             functions ``"value"``.
-        like: The names of other comparisons of models of the same data in the same storage.
-
-    Attributes:
         values: The values of each model, up to the first seed that is not done.
         paired_differences: The statistics from which all tables and sentences come; where seeds
             redraw the test set, for new data of this kind.
@@ -132,8 +124,6 @@ def compare_models(
     check_type("models", models, Mapping, "a mapping from labels to models")
     if len(models) < 2:
         raise WrongValueError(f"models has {len(models)} entries, but it takes two to compare.")
-    for label in models:
-        check_type("The label of a model", label, str, "a string")
     checked_limits(max_time=max_time)
     seeds, labels = checked_seeds(seeds), tuple(models)
     named = {
@@ -227,12 +217,9 @@ class _Networks:
         for label, model in models.items():
             settings: Any = Training() if trainings[label] is None else trainings[label]
             check_type(f"training of {label!r}", settings, Training, "a Training")
-            try:
-                architecture = build_architecture(
-                    model, data.x_train.shape[1:], data.num_classes, data.n_outputs
-                )
-            except (WrongValueError, WrongTypeError) as error:
-                raise type(error)(f"The model {label!r}: {error}") from None
+            architecture = build_architecture(
+                model, data.x_train.shape[1:], data.num_classes, data.n_outputs
+            )
             self.trainers[label] = Trainer(architecture, settings, data)
         trainers = self.trainers.values()
         self.sources = dict.fromkeys(s for trainer in trainers for s in random_sources(trainer))
@@ -240,19 +227,14 @@ class _Networks:
             raise WrongValueError(
                 "Nothing in these trainings is random, so one of each says it all."
             )
-        self.stop = threading.Event()
-        self._redrawing = Redrawing(data)
-
-    @property
-    def of_data(self) -> dict[str, Any]:
-        """What a comparison is to know of the data."""
-        data = self.dataset
-        return {
+        self.of_data = {
             "draws_test_set": "test" in data.drawn,
             "n_train": len(data.y_train),
             "n_test": len(data.y_test),
             "score": "test R²" if data.task == "regression" else "test accuracy",
         }
+        self.stop = threading.Event()
+        self._redrawing = Redrawing(data)
 
     def score(self, label: str, seed: int) -> float:
         """Return the test score of one, with all that is random drawn by a seed."""

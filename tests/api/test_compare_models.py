@@ -141,7 +141,7 @@ def test_equal_models_are_seldom_said_to_differ() -> None:
     [
         ({"models": {"one": adnn.MLP()}}, "it takes two"),
         ({"models": ["a", "b"]}, "a mapping from labels to models"),
-        ({"models": {"a": adnn.MLP(), "b": 3}}, "The model 'b': model must be an MLP"),
+        ({"models": {"a": adnn.MLP(), "b": 3}}, "model must be an MLP"),
         ({"seeds": []}, "seeds is empty"),
         ({"equivalence": 2}, "equivalence must be"),
         ({"training": 3}, "must be a Training"),
