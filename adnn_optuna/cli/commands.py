@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import adnn_optuna as adnn
-from adnn_optuna._attributes import CONFIG
 from adnn_optuna._checks import WrongValueError, check_output_file, check_positive
 from adnn_optuna._units import as_argument
 from adnn_optuna.cli import hints
@@ -39,13 +38,13 @@ def search(
       adnn search --max-trial 20 --contract digits.contract.json
       adnn search --sampler greedy --hidden 256,256 --max-time 600 --report search.html
     """
+    first = f"{Path(objective['dataset']).stem}-{sampler}"
     names = {key: value for key, value in objective.items() if key != "dataset"}
-    name = opt.default_name(f"{Path(objective['dataset']).stem}-{sampler}", names)
     result = adnn.search(
         opt.make_objective(**objective),
         sampler,
         storage=storage,
-        study_name=name if study_name is None else study_name,
+        study_name=opt.study_name_of(study_name, first, names),
         batch_size=trials_at_once or "auto",
         test=test,
         confirm=opt.parse_confirm(confirm),
@@ -63,9 +62,6 @@ def resume(
     data_dir: Path | None = None,
     test: bool = True,
     confirm: str = "auto",
-    contract: opt.Contract = None,
-    report: opt.Report = None,
-    model_card: opt.ModelCard = None,
     quiet: opt.Quiet = False,
 ) -> out.Answer:
     """Continue a stored search or comparison, interrupted or with higher limits.
@@ -78,23 +74,18 @@ def resume(
       adnn resume --study-name digits-annealing
       adnn resume --storage sqlite:///other.db --study-name mine --max-time 3600
     """
-    from adnn_optuna.accountability.contract import check_contract_path
-    from adnn_optuna.engine import storages, studies
-
     out.load_libraries()
-    opened = storages.open_storage(storage, must_exist=True)
-    study = studies.load_study(opened, study_name)
-    if studies.is_comparison(study) and (contract or model_card):
-        of_one = "--contract and --model-card are"
-        raise WrongValueError(f"{of_one} of one study, but {study_name!r} is a comparison.")
-    if contract is not None:
-        config = study.user_attrs.get(CONFIG, {})
-        check_contract_path("--contract", contract, config.get("dataset", {}).get("path"))
-    ending: Any = {"test": test, "confirm": opt.parse_confirm(confirm)}
-    options: Any = {**limits, **ending, "show_progress_bar": not quiet}
-    result = adnn.resume(opened, study_name, data_dir=data_dir, **options)
+    result = adnn.resume(
+        storage,
+        study_name,
+        data_dir=data_dir,
+        test=test,
+        confirm=opt.parse_confirm(confirm),
+        show_progress_bar=not quiet,
+        **limits,
+    )
     if isinstance(result, adnn.Comparison):
-        return out.Answer(result, hints.of_comparison(result, storage, report))
+        return out.Answer(result, hints.of_comparison(result, storage))
     return out.Answer(result, hints.of_search(result, storage, data_dir, test=test))
 
 
@@ -119,7 +110,6 @@ def compare(
     trials_at_once: opt.AtOnce = None,
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     study_name: opt.NewName = None,
-    report: opt.Report = None,
     equivalence: float | None = None,
     quiet: opt.Quiet = False,
     **objective: Any,
@@ -140,7 +130,7 @@ def compare(
     """
     if function is not None:
         opt.check_no_network(objective, "a function")
-    own = f"compare-{function}" if function else opt.default_name("compare", objective)
+    first = f"compare-{function}" if function else "compare"
     comparison = adnn.compare(
         opt.load_function("FUNCTION", function) if function else opt.make_objective(**objective),
         None if samplers is None else samplers.split(","),
@@ -151,13 +141,13 @@ def compare(
         controls=opt.parse_controls(controls),
         stop_when_decided=stop_when_decided,
         storage=storage,
-        study_name=own if study_name is None else study_name,
+        study_name=opt.study_name_of(study_name, first, objective),
         batch_size=trials_at_once or "auto",
         equivalence=equivalence,
         show_progress_bar=not quiet,
         **limits,
     )
-    return out.Answer(comparison, hints.of_comparison(comparison, storage, report))
+    return out.Answer(comparison, hints.of_comparison(comparison, storage))
 
 
 def ensemble(
@@ -178,15 +168,15 @@ def ensemble(
       adnn ensemble --hidden 64,64 --save ensemble.keras
       adnn ensemble --n 10 --dataset fashion_mnist --report ensemble.html
     """
-    result = adnn.ensemble(
+    found = adnn.ensemble(
         opt.make_network(**network),
         n,
         storage=storage,
-        study_name=opt.default_name("ensemble", network) if study_name is None else study_name,
+        study_name=opt.study_name_of(study_name, "ensemble", network),
         max_time=max_time,
         show_progress_bar=not quiet,
     )
-    return out.Answer(result)
+    return out.Answer(found)
 
 
 def plan(
@@ -219,10 +209,9 @@ def plan(
     asked: dict[str, Any] | None = None
     if file is not None and name is not None:
         opt.check_no_network(objective, "a stored comparison")
-        storage = opt.parse_storage(file)
-        comparison = load_comparison(storage, name)
+        comparison = load_comparison(opt.parse_storage(file), name)
     else:
-        asked = opt.not_default(objective)
+        asked = {"samplers": samplers, "max_trial": max_trial, **opt.not_default(objective)}
         with warnings.catch_warnings():
             # A pilot is to decide nothing.
             warnings.filterwarnings("ignore", ".* can decide nothing about the searchers")
@@ -233,14 +222,11 @@ def plan(
                 seeds=range(5),
                 controls=(),
                 storage=storage,
-                study_name=opt.default_name("pilot", objective)
-                if study_name is None
-                else study_name,
+                study_name=opt.study_name_of(study_name, "pilot", objective),
                 show_progress_bar=not quiet,
             )
     planned = comparison.plan(gain)
-    where: Any = {"storage": storage, "data_dir": objective["data_dir"]}
-    return out.Answer(planned, hints.of_plan(comparison, planned.seeds, asked, **where))
+    return out.Answer(planned, hints.of_plan(comparison, planned.seeds, storage, asked))
 
 
 def report(
@@ -295,7 +281,6 @@ def contract(
       adnn contract --study-name digits-annealing
       adnn contract --study-name mine --output mine.contract.json
     """
-    from adnn_optuna.accountability.contract import check_contract_path
     from adnn_optuna.engine import records, storages, studies
 
     out.load_libraries()
@@ -303,8 +288,7 @@ def contract(
     if studies.is_comparison(study):
         raise WrongValueError(f"A contract is of one study, but {study_name!r} is a comparison.")
     output = Path(f"{study_name.replace('/', '-')}.contract.json") if output is None else output
-    data = study.user_attrs.get(CONFIG, {}).get("dataset", {}).get("path")
-    check_contract_path("--output", output, data)
+    check_output_file("--output", output, ".json")
     objective = studies.objective_from_study(study, data_dir)
     found = adnn.SearchResult(**vars(records.record_of(study)), objective=objective)
     made = found.contract()
@@ -357,7 +341,12 @@ def verify(
       adnn verify fashion.contract.json --data-dir ~/data
     """
     out.load_libraries()
-    options: Any = {"fresh": fresh, "max_parameters": max_parameters}
-    verdict = adnn.verify(file, data_dir, **options, show_progress_bar=not quiet)
+    verdict = adnn.verify(
+        file,
+        data_dir,
+        fresh=fresh,
+        max_parameters=max_parameters,
+        show_progress_bar=not quiet,
+    )
     codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
     return out.Answer(verdict, code=codes.get(verdict.status, 0))

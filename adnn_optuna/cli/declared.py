@@ -59,14 +59,13 @@ def arms(*, is_control: bool) -> dict[str, str]:
 def limits() -> Iterator[inspect.Parameter]:
     """Yield an option for each limit of a study, as the classes of callbacks declare them."""
     for node in _definitions("callbacks").values():
-        assigned = [n for n in node.body if isinstance(n, ast.Assign | ast.AnnAssign) and n.value]
-        names = [n.target if isinstance(n, ast.AnnAssign) else n.targets[0] for n in assigned]
-        texts = [ast.unparse(n.value).strip("'\"") for n in assigned if n.value]
-        values = dict(zip(map(ast.unparse, names), texts, strict=True))
-        if "reason" in values:
+        values = {}
+        for part in node.body:
+            if isinstance(part, ast.Assign | ast.AnnAssign):
+                name, _, value = ast.unparse(part).partition(" = ")
+                values[name.partition(":")[0]] = value.strip("'\"")
+        if values.get("reason"):
             kind: Any = int if values.get("kind") == "int" else float
-            option = Annotated[
-                kind | None, typer.Option(help=values["help"], rich_help_panel="Limits")
-            ]
+            note = typer.Option(help=values["help"], rich_help_panel="Limits")
             named: Any = (values["reason"], inspect.Parameter.KEYWORD_ONLY)
-            yield inspect.Parameter(*named, default=None, annotation=option)
+            yield inspect.Parameter(*named, default=None, annotation=Annotated[kind | None, note])

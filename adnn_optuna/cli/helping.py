@@ -1,25 +1,16 @@
-"""How a help looks: options by group, as wide as the terminal, in colour where there is one."""
+"""How a help looks: options by group, as wide as the terminal."""
 
-import os
-import sys
 from typing import Any
 
-import typer
 from typer.core import TyperCommand, TyperGroup
 
 _GROUPS = ("Arguments", "Options", "Limits", "Data", "Network", "Training", "Offsets", "Output")
 
 
-def _styled(text: str, **style: Any) -> str:
-    """Return a text in a style, where stdout is a terminal and the user takes colours."""
-    is_wanted = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return typer.style(text, **style) if is_wanted else text
-
-
 def _write(formatter: Any, heading: str, rows: list[tuple[str, str]]) -> None:
-    with formatter.section(_styled(heading, bold=True)):
-        styled = [(_styled(name, fg=typer.colors.CYAN), said) for name, said in rows]
-        formatter.write_dl(styled, col_max=26)
+    if rows:
+        with formatter.section(heading):
+            formatter.write_dl(rows, col_max=26)
 
 
 class Verb(TyperCommand):
@@ -34,8 +25,7 @@ class Verb(TyperCommand):
             if record := parameter.get_help_record(ctx):
                 rows[group].append(record)
         for group, of_group in rows.items():
-            if of_group:
-                _write(formatter, group, of_group)
+            _write(formatter, group, of_group)
 
 
 class Verbs(TyperGroup):

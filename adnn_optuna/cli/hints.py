@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._checks import WrongInputError, install_command, is_installed, masked
-from adnn_optuna.cli import options as opt
+from adnn_optuna._checks import masked
 
 if TYPE_CHECKING:
     from adnn_optuna.api.comparisons import Comparison
@@ -21,104 +19,44 @@ def of_search(
 ) -> dict[str, str]:
     """Return how to search on to twice the limit that was met, and how to look at the study."""
     from adnn_optuna.callbacks import LIMITS
-    from adnn_optuna.engine.confirmation import SEEDS
 
     study, more = result.study, {}
-    named = {"storage": storage, "study_name": study.study_name, "data_dir": data_dir}
     limit = next((limit for limit in LIMITS if limit.reason == result.stop_reason), None)
     if limit is not None:
-        further = {limit.reason: f"{2 * limit(1).used(study):g}", "test": test and None}
-        more["Go on"] = _adnn("resume", **named, **further)
-    hints = _of_stored(storage, more)
-    is_confirmed = result.confirmation is not None
-    if hints and result.best is not None and not (is_confirmed or result.is_unseeded):
-        hints["Confirm it"] = _adnn("resume", **named, confirm=SEEDS)
-    return hints
+        more["Go on"] = _adnn(
+            "resume",
+            storage=storage,
+            study_name=study.study_name,
+            data_dir=data_dir,
+            **{limit.reason: f"{2 * limit(1).used(study):g}"},
+            test=test and None,
+        )
+    return _of_stored(storage, more)
 
 
-def of_comparison(comparison: Comparison, storage: str, report: Path | None) -> dict[str, str]:
+def of_comparison(comparison: Comparison, storage: str) -> dict[str, str]:
     """Return a comparison's name, how to report it and to plan more seeds, and how to look."""
     name = comparison.study_name
-    more = {"Named": name}
-    if report is None:
-        more["Report it"] = _adnn("report", storage=storage, study_name=name)
+    more = {"Named": name, "Report it": _adnn("report", storage=storage, study_name=name)}
     if len(comparison.seeds) > 1 and not comparison.is_of_function:
         more["Plan more"] = _adnn("plan", masked(storage), name, gain=0.003)
     return _of_stored(storage, more)
 
 
 def of_plan(
-    comparison: Comparison,
-    n_seeds: int,
-    options: Mapping[str, Any] | None,
-    *,
-    storage: str,
-    data_dir: Path | None,
+    comparison: Comparison, n_seeds: int, storage: str, options: Mapping[str, Any] | None
 ) -> dict[str, str]:
     """Return the comparison with so many fresh seeds that a plan asks for.
 
-    ``options`` are those of the pilot's network; without, they are those that a stored one tells.
+    ``options`` are those of a pilot; those of a stored comparison are known to who made it.
     """
-    from adnn_optuna.engine.arms import CONTROLS, SEARCHERS
-    from adnn_optuna.evidence.declarations import MAX_SEEDS
-    from adnn_optuna.evidence.paired_differences import EQUIVALENCE
-
-    if n_seeds > MAX_SEEDS:
-        return {"Fresh seeds": f"{n_seeds:,} are more than a comparison takes; plan a larger gain"}
     first = max(comparison.declaration["seeds"]) + 1
-    seeds = f"{first}-{first + n_seeds - 1}"
-    arms, arguments = comparison.declaration["arms"], dict(comparison.declaration["arguments"])
+    name, seeds = f"{comparison.study_name}-planned", f"{first}-{first + n_seeds - 1}"
     if options is None:
-        options = _network_of(comparison, data_dir)
-        arguments["controls"] = ",".join(arm for arm in arms if arm in CONTROLS) or "none"
-    names = {*SEARCHERS, *CONTROLS}
-    if options is None or any(label != of or of not in names for label, of in arms.items()):
-        said = f"compare again with the seeds {seeds}, and another name"
-        return {"Fresh seeds": f"{said} than {comparison.study_name!r}"}
-    if (at_once := arguments.pop("batch_size")) != "auto":
-        arguments["trials_at_once"] = at_once
-    if arguments["equivalence"] == EQUIVALENCE:
-        del arguments["equivalence"]
-    arguments |= {"samplers": ",".join(arm for arm in arms if arm in SEARCHERS), "seeds": seeds}
-    del arguments["stop_when_decided"]
-    named = {"study_name": f"{comparison.study_name}-planned", "storage": storage}
-    return {"Fresh seeds": _adnn("compare", **arguments, **options, **named)}
-
-
-def _network_of(comparison: Comparison, data_dir: Path | None) -> dict[str, Any] | None:
-    """Return the options that make the network of a stored comparison, if there are any."""
-    from adnn_optuna._attributes import CONFIG
-    from adnn_optuna._differences import config_differences
-    from adnn_optuna.networks.offsets import OffsetSpace
-
-    records = [runs[0] for runs in comparison.results.values()]
-    configs: list[dict[str, Any]] = [record.attrs.get(CONFIG, {}) for record in records]
-    # Controls and random restarts have other spaces.
-    is_searched = [c.get("space", {}).get("type") == OffsetSpace.__name__ for c in configs]
-    config = configs[is_searched.index(True)] if any(is_searched) else configs[0]
-    parts = [config.get(part, {}) for part in ("dataset", "model", "training", "space")]
-    known = {key: value for part in (*parts, config) for key, value in part.items()}
-    known["dataset"] = parts[0].get("path", parts[0].get("name"))
-    options = opt.not_default(known) | ({} if data_dir is None else {"data_dir": data_dir})
-    options.pop("seed", None)  # Of one run.
-    # Of these the defaults come to what is stored, which nobody need say again.
-    resolved = ("metric", "validation_size", "test_size")
-    fewer = {name: value for name, value in options.items() if name not in resolved}
-    for given in (fewer, options):
-        try:
-            made = opt.make_objective(**{k: _as_given(v) for k, v in given.items()}).config
-        except (WrongInputError, TypeError, AttributeError):
-            continue
-        if not config_differences({**config, "seed": made["seed"]}, made):
-            return given
-    return None
-
-
-def _as_given(value: Any) -> Any:
-    """Return an option's value as a command gets it."""
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return json.dumps(value) if isinstance(value, dict) else value
+        said = f"--seeds {seeds} --study-name {shlex.quote(name)}"
+        return {"Fresh seeds": f"adnn compare with the options of before, and {said}"}
+    named = {"seeds": seeds, "study_name": name, "storage": storage}
+    return {"Fresh seeds": _adnn("compare", **options, **named)}
 
 
 def _adnn(verb: str, *words: str, **options: Any) -> str:
@@ -129,9 +67,7 @@ def _adnn(verb: str, *words: str, **options: Any) -> str:
         if isinstance(value, bool):
             given.append(option if value else option.replace("--", "--no-", 1))
         elif value is not None:
-            given += [option, masked(value) if name == "storage" else str(_as_given(value))]
-    if any(word.startswith("-") for word in words):
-        return shlex.join(["adnn", verb, *given, "--", *words])
+            given += [option, masked(value) if name == "storage" else str(value)]
     return shlex.join(["adnn", verb, *words, *given])
 
 
@@ -141,7 +77,4 @@ def _of_stored(storage: str, more: Mapping[str, str]) -> dict[str, str]:
 
     if is_in_memory(storage):
         return {}
-    command = shlex.join(["optuna-dashboard", masked(storage)])
-    if not is_installed("optuna_dashboard"):
-        command = f"{install_command('optuna_dashboard')} && {command}"
-    return {**more, "Look at it": command}
+    return {**more, "Look at it": shlex.join(["optuna-dashboard", masked(storage)])}

@@ -111,7 +111,7 @@ def variance(
         opt.make_network(**network),
         n,
         storage=storage,
-        study_name=opt.default_name("variance", network) if study_name is None else study_name,
+        study_name=opt.study_name_of(study_name, "variance", network),
         max_time=max_time,
         show_progress_bar=not quiet,
     )
@@ -161,7 +161,7 @@ def compare_models(
         seeds=opt.parse_seeds(seeds),
         stop_when_decided=stop_when_decided,
         storage=storage,
-        study_name=opt.default_name("models", training) if study_name is None else study_name,
+        study_name=opt.study_name_of(study_name, "models", training),
         max_time=max_time,
         equivalence=equivalence,
         show_progress_bar=not quiet,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from adnn_optuna._checks import WrongValueError, check_output_file, is_file
+from adnn_optuna._checks import WrongInputError, WrongValueError, check_output_file
 from adnn_optuna.cli import declared
-from adnn_optuna.cli.output import Answer, finish, load_libraries
+from adnn_optuna.cli.output import FILES, Answer, finish, load_libraries
 
 if TYPE_CHECKING:
     import keras
@@ -29,23 +29,19 @@ Storage = Annotated[str, "Database of the studies: any URL that Optuna takes."]
 StudyName = Annotated[str, "Name of the study or comparison, as it was shown."]
 _NEW_NAME = "New or continued; by default one that tells all settings that are not by default."
 NewName = Annotated[str | None, _NEW_NAME]
-Contract = Annotated[
-    Path | None,
-    "Write the result as a contract (.json), which adnn verify checks, and beside it the winner's "
-    "trained weights (.npz).",
+_SEARCHERS, _CONTROLS = (declared.arms(is_control=is_control) for is_control in (False, True))
+
+
+def _listed(arms: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({does})" for name, does in arms.items())
+
+
+Sampler = Annotated[str, f"{_listed(_SEARCHERS)}."]
+Controls = Annotated[
+    str | None,
+    f"What the same compute buys otherwise: {_listed(_CONTROLS)}, or none; by default "
+    "learning_rate, from 10 trials on.",
 ]
-Save = Annotated[Path | None, "The .keras file for the average, one model of raw inputs."]
-Report = Annotated[Path | None, "The .html file for a report, all figures included."]
-ModelCard = Annotated[Path | None, "The .md file for a model card that Hugging Face reads."]
-Plot = Annotated[Path | None, "The .html file for the figure."]
-_WHOLE = r"\d{1,99}"  # Python reads no number of thousands of digits.
-_ARMS = [
-    ", ".join(f"{name} ({does})" for name, does in declared.arms(is_control=is_control).items())
-    for is_control in (False, True)
-]
-Sampler = Annotated[str, f"{_ARMS[0]}."]
-_CONTROLS = f"{_ARMS[1]}, or none; by default learning_rate, from 10 trials on."
-Controls = Annotated[str | None, f"What the same compute buys otherwise: {_CONTROLS}"]
 Seeds = Annotated[str, "The seeds of the runs: 10 (the seeds 0 to 9), 1,2,5 or 10-19."]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show the results only: no progress bar, no hints.")
@@ -141,15 +137,6 @@ def make_objective(
     return make_network(**network).replace(space=space)
 
 
-_OUTPUT: dict[str, Any] = {
-    "contract": Contract,
-    "save": Save,
-    "plot": Plot,
-    "report": Report,
-    "model_card": ModelCard,
-    "quiet": Quiet,
-    "json": Json,
-}
 # What makes the options that a verb passes on by a name, where they are documented, their group.
 _MADE_BY: dict[str, tuple[Callable[..., object], tuple[str, ...], str]] = {
     "data": (load_data, ("load_dataset",), "Data"),
@@ -157,13 +144,11 @@ _MADE_BY: dict[str, tuple[Callable[..., object], tuple[str, ...], str]] = {
     "network": (make_network, ("MLP", "InitOffsetObjective"), "Network"),
     "objective": (make_objective, ("OffsetSpace",), "Offsets"),
 }
-# Files that are checked before there is what to write, by the suffixes that they must have.
-_SUFFIXES = {"plot": ".html", "report": ".html", "model_card": ".md", "save": ".keras"}
 # The group of what a verb takes itself, where it has one.
 _GROUPS = {
     "data_dir": "Data",
     **dict.fromkeys(("max_trial", "max_time"), "Limits"),
-    **dict.fromkeys(("output", *_OUTPUT), "Output"),
+    **dict.fromkeys(("output", *FILES, "quiet", "json"), "Output"),
 }
 # Where a verb's own options are, if not in the function of its name.
 _DOCUMENTED = {
@@ -175,58 +160,49 @@ _DOCUMENTED = {
 }
 
 
-def with_help(
-    verb: Callable[..., Answer], files: Sequence[str], completed: Mapping[str, Callable[..., Any]]
-) -> Callable[..., None]:
+def with_help(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[..., None]:
     """Return the command of a verb: its options with their help, also those that it passes on.
 
     Its argument ``limits`` stands for an option for each. What the verb returns is shown, as text
-    or as JSON, and the ``files`` are written of it. Values of options are ``completed``, by name.
+    or as JSON, and the ``files`` are written of it.
     """
     own = {**inspect.signature(verb).parameters}
-    taken = [*own]
-    for name, annotation in _OUTPUT.items():
-        if name in (*files, "quiet", "json"):
-            default = None if name in files else False
-            more: Any = (name, inspect.Parameter.KEYWORD_ONLY)
-            own.setdefault(name, inspect.Parameter(*more, default=default, annotation=annotation))
+    annotations: dict[str, Any] = {
+        **{name: Annotated[Path | None, FILES[name].help] for name in files},
+        "quiet": Quiet,
+        "json": Json,
+    }
+    added = [name for name in annotations if name not in own]
+    for name in added:
+        default = None if name in files else False
+        kind: Any = inspect.Parameter.KEYWORD_ONLY
+        own[name] = inspect.Parameter(name, kind, default=default, annotation=annotations[name])
     given = _explained(own.values(), (_DOCUMENTED.get(verb.__name__, verb.__name__),))
     limits = [limit for limit in declared.limits() if limit.name not in given]
     parameters: list[inspect.Parameter] = []
     for parameter in sorted(given.values(), key=lambda p: p.name not in own):
-        if note := get_args(parameter.annotation)[1]:
-            note.autocompletion = completed.get(parameter.name)
         parameters += limits if parameter.name == "limits" else [parameter]
-
     verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
 
     @functools.wraps(verb)
     def command(*, json: bool, **options: Any) -> None:
-        shown = {name: options[name] for name in ("quiet", *files)}
-        if shown.get("contract") is not None:
-            from adnn_optuna.accountability.contract import PAIRS, check_contract_path
-
-            if (n := parse_confirm(options.get("confirm", ""))) in range(1, PAIRS[0]):
-                raise WrongValueError(
-                    f"--contract takes at least {PAIRS[0]} fresh seeds, but --confirm is {n}, and "
-                    f"a winner is confirmed once; give {PAIRS[0]}."
-                )
-            if options.get("test") is False:
-                raise WrongValueError(
-                    "--contract looks at the test set, which --no-test keeps closed; give one."
-                )
-            if "dataset" in options:
-                check_contract_path("--contract", shown["contract"], options["dataset"])
-        written = [file for name in files if (file := options[name]) is not None]
-        if twice := next((file for i, file in enumerate(written) if file in written[:i]), None):
-            raise WrongValueError(f"{str(twice)!r} is to be written twice; name another file.")
-        options = {name: value for name, value in options.items() if name not in {*own} - {*taken}}
+        asked = {name: options[name] for name in files}
+        for name, file in asked.items():  # Before there is what to write.
+            if file is not None:
+                check_output_file(f"--{name.replace('_', '-')}", file, FILES[name].suffix)
+        if asked.get("contract") and options.get("test") is False:
+            raise WrongValueError(
+                "--contract looks at the test set, which --no-test keeps closed; give one."
+            )
+        quiet = options["quiet"]
+        options = {name: value for name, value in options.items() if name not in added}
         if "limits" in given:
             options["limits"] = {limit.name: options.pop(limit.name) for limit in limits}
         # Only results stand there, whatever Keras says of a download or a user's function prints.
         with contextlib.redirect_stdout(sys.stderr):
             answer = verb(**options)
-        finish(verb.__name__.replace("_", "-"), answer, as_json=json, **shown)
+        name = verb.__name__.replace("_", "-")
+        finish(name, answer, as_json=json, quiet=quiet, **asked)
 
     return command
 
@@ -253,17 +229,43 @@ def _explained(
             note = copy.copy(note)
             if annotation is bool and parameter.default is False and not note.param_decls:
                 note.param_decls = (f"--{name.replace('_', '-')}",)
-            note.callback = _check_file if name in _SUFFIXES else None
+            note.autocompletion = _COMPLETED.get(name)
             note.rich_help_panel = _GROUPS.get(name, group)
         own[name] = parameter.replace(annotation=Annotated[annotation, note])
     return {**passed_on, **own}
 
 
-def _check_file(option: typer.CallbackParam, file: Path | None) -> Path | None:
-    """Refuse a file that cannot be written, before there is what to write."""
-    if file is not None:
-        check_output_file(option.opts[0], file, _SUFFIXES[option.name or ""])
-    return file
+def _values(*values: str) -> Callable[[str], Iterable[str]]:
+    """Return what completes a value, or the last of several that are separated by commas."""
+    return lambda incomplete: (f"{incomplete[: incomplete.rfind(',') + 1]}{v}" for v in values)
+
+
+def _studies(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Return the names of the studies, and comparisons, in the storage of a command."""
+    from adnn_optuna.engine import storages, studies
+
+    given = ctx.params.get("storage") or ctx.params.get("file") or DEFAULT_STORAGE
+    try:
+        names = studies.study_names(storages.open_storage(parse_storage(given), must_exist=True))
+    except (WrongInputError, storages.StorageError):
+        return []
+    return (name for name in names if name.startswith(incomplete))
+
+
+# What a shell completes; of other options, it offers files.
+_COMPLETED: dict[str, Callable[..., Any]] = {
+    "sampler": _values(*_SEARCHERS),
+    "samplers": _values(*_SEARCHERS),
+    "controls": _values(*_CONTROLS, "none"),
+    "dataset": _values("digits", "mnist", "fashion_mnist"),
+    "study_name": _studies,
+    "name": _studies,
+}
+
+
+def study_name_of(given: str | None, first: str, options: Mapping[str, Any]) -> str:
+    """Return the name that is given, or one that tells what is not by default."""
+    return default_name(first, options) if given is None else given
 
 
 def default_name(first: str, options: Mapping[str, Any]) -> str:
@@ -287,7 +289,7 @@ def not_default(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:
-    if not re.fullmatch(rf"{_WHOLE}(,{_WHOLE})*,?", text):
+    if not re.fullmatch(r"\d+(,\d+)*,?", text):
         wanted = "must be whole numbers separated by commas"
         raise WrongValueError(f"{option} {wanted}, but it is {text!r:.100}.")
     return tuple(map(int, text.rstrip(",").split(",")))
@@ -299,7 +301,7 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     module, _, name = text.replace(".py:", ":").partition(":")  # As a shell completes it.
-    if not (module and name) or module.startswith("."):  # Python's own mark of what is beside it.
+    if not (module and name):
         raise WrongValueError(f"{option} must be MODULE:FUNCTION, but it is {text!r}.")
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -316,15 +318,14 @@ def load_models(texts: Sequence[str]) -> "dict[str, Callable[[], keras.Model]]":
 
     models = {}
     for text in texts:
-        is_labelled = "=" in text and not is_file(text)
-        label, _, where = text.partition("=") if is_labelled else ("", "", text)
+        label, _, where = text.rpartition("=")
         if where.endswith(".keras"):
             build: Any = model_from_file(Path(where))
             name = Path(where).stem
         else:
             build = load_function("MODELS", where)
             name = where.rpartition(":")[2]
-        if (label := label if is_labelled else name) in models:
+        if (label := label or name) in models:
             raise WrongValueError(f"Two models are called {label!r}; write LABEL=MODEL for one.")
         models[label] = build
     return models
@@ -342,7 +343,7 @@ def parse_controls(text: str | None) -> Sequence[str] | None:
 
 def parse_against(text: str | None) -> Any:
     """Return a trial's number, or parameters that are given as JSON."""
-    if text is None or re.fullmatch(_WHOLE, text):
+    if text is None or text.isdecimal():
         return text and int(text)
     if not isinstance(params := _name_or_config("--against", text), dict):
         raise WrongValueError(
@@ -353,14 +354,14 @@ def parse_against(text: str | None) -> Any:
 
 def parse_confirm(text: str) -> Any:
     """Return a number of seeds, or what is to be refused as none."""
-    return int(text) if re.fullmatch(_WHOLE, text) else text
+    return int(text) if text.isdecimal() else text
 
 
 def parse_seeds(text: str) -> Sequence[int]:
     """Return the seeds of a count, a list or a range with both its ends."""
-    if ends := re.fullmatch(rf"({_WHOLE})-({_WHOLE})", text):
+    if ends := re.fullmatch(r"(\d+)-(\d+)", text):
         return range(int(ends[1]), int(ends[2]) + 1)
-    return range(int(text)) if re.fullmatch(_WHOLE, text) else _integers("--seeds", text)
+    return range(int(text)) if text.isdecimal() else _integers("--seeds", text)
 
 
 def _name_or_config(option: str, text: str) -> str | dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from pathlib import Path
@@ -16,15 +15,28 @@ from adnn_optuna._units import as_argument, printable
 BREACHED, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
 
 
-def prepare_streams() -> None:
-    """Let this process write any text to stdout and stderr, also where there is no stderr."""
-    if sys.stderr is None:
-        # TensorFlow writes to descriptor 2, whatever Python knows of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        sys.stderr = os.fdopen(2, "w", encoding="utf-8")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+class File(NamedTuple):
+    """A file that a command may write of what it found: its suffix, what it is, what it is for."""
+
+    suffix: str
+    help: str
+    use: str
+
+
+FILES = {
+    "contract": File(
+        ".json",
+        "Write the result as a contract (.json), which adnn verify checks, and beside it the "
+        "winner's trained weights (.npz).",
+        "Check it",
+    ),
+    "save": File(".keras", "The .keras file for the average, one model of raw inputs.", "Load it"),
+    "plot": File(".html", "The .html file for the figure.", "See it"),
+    "report": File(".html", "The .html file for a report, all figures included.", "Read it"),
+    "model_card": File(
+        ".md", "The .md file for a model card that Hugging Face reads.", "Publish it"
+    ),
+}
 
 
 def load_libraries() -> None:
@@ -41,18 +53,8 @@ def load_libraries() -> None:
 
 
 def show(result: object, stream: TextIO | None = None) -> None:
-    """Write a result to stdout; that nobody reads any more changes nothing of what is done.
-
-    Typer would end the command with an exit code that means something else.
-    """
-    stream = stream or sys.stdout
-    try:
-        print(printable(str(result), keep="\n"), file=stream, flush=True)
-    except OSError as error:
-        if stream is sys.stdout and not isinstance(error, BrokenPipeError):
-            raise  # A result that a full disk does not take, unlike a note, is lost.
-        # Where the rest can go, or Python complains of it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    """Write a result to stdout."""
+    print(printable(str(result), keep="\n"), file=stream, flush=True)
 
 
 def say(text: str) -> None:
@@ -68,21 +70,19 @@ class Answer(NamedTuple):
     code: int = 0
 
 
-_WRITTEN = {"plot": "See it", "save": "Load it", "report": "Read it", "model_card": "Publish it"}
-
-
 def finish(verb: str, answer: Answer, *, as_json: bool, quiet: bool, **files: Path | None) -> None:
     """Write the files that are asked for, and show what was found and how to go on from it."""
     from adnn_optuna.cli.facts import as_json as in_json
 
     facts, more, code = answer
     asked = {what: file for what, file in files.items() if file is not None}
-    more = more | {how: str(asked[what]) for what, how in _WRITTEN.items() if what in asked}
+    more = more | {FILES[what].use: str(file) for what, file in asked.items()}
+    if "report" in asked:
+        more.pop("Report it", None)
     made = []
     try:
         if contract := asked.get("contract"):
             facts.contract().save(contract)
-            more.pop("Confirm it", None)  # A contract holds what fresh seeds show.
             more["Check it"] = f"adnn verify {as_argument(str(contract))}"
             made = [contract] if verb != "ensemble" else []
     finally:
