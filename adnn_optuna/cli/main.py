@@ -5,20 +5,19 @@ Results go to stdout; progress, hints and errors to stderr.
 
 from __future__ import annotations
 
-import inspect
 import io
 import logging
 import os
-import re
 import shlex
 import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from adnn_optuna import __version__
 from adnn_optuna._checks import (
@@ -29,8 +28,42 @@ from adnn_optuna._checks import (
     without_passwords,
 )
 from adnn_optuna.cli import commands, luck, output
-from adnn_optuna.cli.helping import Verb, Verbs
 from adnn_optuna.cli.options import with_help
+
+_GROUPS = ("Arguments", "Options", "Limits", "Data", "Network", "Training", "Offsets", "Output")
+
+
+def _write(formatter: Any, heading: str, rows: list[tuple[str, str]]) -> None:
+    if rows:
+        with formatter.section(heading):
+            formatter.write_dl(rows, col_max=26)
+
+
+class Verb(TyperCommand):
+    """A command whose options are in groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options of each group."""
+        rows: dict[str, list[tuple[str, str]]] = {group: [] for group in _GROUPS}
+        for parameter in self.get_params(ctx):
+            is_argument = parameter.param_type_name == "argument"
+            group = getattr(parameter, "rich_help_panel", None) or _GROUPS[0 if is_argument else 1]
+            if record := parameter.get_help_record(ctx):
+                rows[group].append(record)
+        for group, of_group in rows.items():
+            _write(formatter, group, of_group)
+
+
+class Verbs(TyperGroup):
+    """All commands, each with the whole sentence that tells what it does."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options, and the commands."""
+        records = (parameter.get_help_record(ctx) for parameter in self.get_params(ctx))
+        _write(formatter, "Options", [*filter(None, records)])
+        first = {name: (of.help or "").split("\n\n")[0] for name, of in self.commands.items()}
+        _write(formatter, "Commands", [(n, " ".join(said.split())) for n, said in first.items()])
+
 
 # A help loads neither rich nor, as these options have values, the pydantic that would read any.
 _DEFAULTS = dict.fromkeys(("help", "install_completion", "show_completion", "version"), False)
@@ -111,33 +144,21 @@ for _verb, _files in _VERBS.items():
     app.command(cls=Verb)(with_help(_verb, _files))
 
 
-def _in_words_of(command: str, message: str) -> str:
-    """Return an error's message in one line, with options for the parameters that it names."""
-    parameters = inspect.signature(_COMMANDS[command]).parameters.values()
-    options = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    # What is a word, too, is an argument where a sentence begins with it; what is none is one
-    # anywhere but in a path, a URL or the name of a setting.
-    words, names = "|".join(options), "|".join(name for name in options if "_" in name) or "(?!)"
-    first = rf"^`?({words})`?(?= (?:is|are|has|holds|must|names)\b)"
-    pattern = rf"{first}|(?<![\w./'\"-])`?({names})`?(?!\w|[./-]\w)"
-    line = " ".join(message.split())
-    return re.sub(pattern, lambda of: f"--{(of[1] or of[2]).replace('_', '-')}", line)
-
-
-def _in_a_sentence(command: str, error: Exception) -> tuple[str, int]:
+def _in_a_sentence(error: Exception) -> tuple[str, int]:
     """Return what went wrong, and the exit code for it."""
-    if isinstance(error, WrongInputError):
-        return _in_words_of(command, str(error)), output.WRONG_INPUT
     from adnn_optuna.engine.storages import StorageError
 
+    said = " ".join(str(error).split())
+    where = "ADNN_DEBUG=1 in the environment shows where"
+    if isinstance(error, WrongInputError):
+        return said, output.WRONG_INPUT
     if isinstance(error, StorageError):
         return str(error), output.FAILED
     if is_out_of_memory(error):
-        return _in_words_of(command, TOO_LITTLE_MEMORY), output.FAILED
-    where = "ADNN_DEBUG=1 in the environment shows where"
+        return TOO_LITTLE_MEMORY, output.FAILED
     if isinstance(error, OSError) and error.errno is not None:
         return f"A file cannot be read or written ({error}; {where}); mend that.", output.FAILED
-    what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    what = f"{type(error).__name__}: {said}"
     return f"Something unexpected happened, {what} ({where}).", output.UNEXPECTED
 
 
@@ -156,7 +177,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if os.environ.get("ADNN_DEBUG"):
             traceback.print_exc()
-        sentence, code = _in_a_sentence(arguments[0], error)
+        sentence, code = _in_a_sentence(error)
         output.say(f"adnn: {sentence}")
     if code == output.INTERRUPTED:
         # An import that was interrupted cannot be made again, so nothing is imported here.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from adnn_optuna._checks import WrongInputError, WrongValueError, check_output_file
+from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.cli import declared
 from adnn_optuna.cli.output import FILES, Answer, finish, load_libraries
 
@@ -202,7 +202,7 @@ def with_help(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[...
         with contextlib.redirect_stdout(sys.stderr):
             answer = verb(**options)
         name = verb.__name__.replace("_", "-")
-        finish(name, answer, as_json=json, quiet=quiet, **asked)
+        finish(name, answer, in_json=json, quiet=quiet, **asked)
 
     return command
 
@@ -240,26 +240,12 @@ def _values(*values: str) -> Callable[[str], Iterable[str]]:
     return lambda incomplete: (f"{incomplete[: incomplete.rfind(',') + 1]}{v}" for v in values)
 
 
-def _studies(ctx: typer.Context, incomplete: str) -> Iterable[str]:
-    """Return the names of the studies, and comparisons, in the storage of a command."""
-    from adnn_optuna.engine import storages, studies
-
-    given = ctx.params.get("storage") or ctx.params.get("file") or DEFAULT_STORAGE
-    try:
-        names = studies.study_names(storages.open_storage(parse_storage(given), must_exist=True))
-    except (WrongInputError, storages.StorageError):
-        return []
-    return (name for name in names if name.startswith(incomplete))
-
-
 # What a shell completes; of other options, it offers files.
 _COMPLETED: dict[str, Callable[..., Any]] = {
     "sampler": _values(*_SEARCHERS),
     "samplers": _values(*_SEARCHERS),
     "controls": _values(*_CONTROLS, "none"),
     "dataset": _values("digits", "mnist", "fashion_mnist"),
-    "study_name": _studies,
-    "name": _studies,
 }
 
 

@@ -326,7 +326,7 @@ class TestSearch:
         assert cli.run([*search, "--contract", "c.json", "--report", "r.html"]) == 2
         out, err = capsys.readouterr()
         assert "No trial was finished" in out
-        assert re.search("study 'short' has no winner: .* resume it with a longer --max-time", err)
+        assert re.search("study 'short' has no winner: .* resume it with a longer max_time", err)
         assert optuna.get_all_study_names("sqlite:///adnn.db") == ["short"]
         assert (folder / "r.html").is_file()
 
@@ -628,40 +628,43 @@ class TestSeeds:
 
 
 WRONG = {
-    "no number": (["luck", "--n", "2", "--sd", "nan"], "^adnn: --sd must be a finite"),
+    "no number": (["luck", "--n", "2", "--sd", "nan"], "^adnn: `sd` must be a finite"),
     "no command": (["nope"], "nope"),
     "no such option": (["search", "--nope", *LIMIT], "--nope .*; see adnn search --help"),
     "option without value": (["search", "--hidden"], "--hidden"),
-    "no limit": (["search"], "--max-time, --max-trial or --max-gain"),
-    "sampler": (["search", "--sampler", "nope", *LIMIT], "--sampler is 'nope'.*greedy_improving"),
-    "confirm": (["search", "--confirm", "3", *LIMIT], "--confirm must be .*at least 6"),
+    "no limit": (["search"], "max_time, max_trial or max_gain"),
+    "sampler": (["search", "--sampler", "nope", *LIMIT], "sampler is 'nope'.*greedy_improving"),
+    "confirm": (["search", "--confirm", "3", *LIMIT], "confirm must be .*at least 6"),
     "dataset": (["search", "--dataset", "nope", *LIMIT], "'nope'.*fashion_mnist"),
-    "no file": (["search", "--dataset", "no.npz", *LIMIT], "no.npz.*--data-dir"),
-    "data dir": (["search", "--data-dir", "no", *LIMIT], "--data-dir 'no'"),
+    "no file": (["search", "--dataset", "no.npz", *LIMIT], "no.npz.*data_dir"),
+    "data dir": (["search", "--data-dir", "no", *LIMIT], "data_dir 'no'"),
     "validation size": (["search", "--validation-size", "x", *LIMIT], "--validation-size.*number"),
-    "too large": (["search", "--validation-size", "9999", *LIMIT], "--validation-size is 9999"),
+    "too large": (["search", "--validation-size", "9999", *LIMIT], "validation_size is 9999"),
     "nothing to select on": (["search", "--validation-size", "0", *LIMIT], "val_accuracy"),
     "activation": (["search", "--activation", "nope", *LIMIT], "activation 'nope'"),
-    "initializer": (["search", "--kernel-initializer", "no", *LIMIT], "--kernel-initializer 'no'"),
+    "initializer": (["search", "--kernel-initializer", "no", *LIMIT], "kernel_initializer 'no'"),
     "bias": (["search", "--bias-initializer", "orthogonal", *LIMIT], r"shape \(64,\)"),
     "JSON": (["search", "--bias-initializer", "{", *LIMIT], "--bias-initializer is no valid JSON"),
     "optimizer": (["search", "--optimizer", "nope", *LIMIT], "'nope'.*adam"),
-    "metric": (["search", "--metric", "nope", *LIMIT], "--metric.*'nope'"),
+    "metric": (["search", "--metric", "nope", *LIMIT], "metric.*'nope'"),
     "scope": (["search", "--scope", "nope", *LIMIT], "--scope.*'nope'"),
     "hidden 0": (["search", "--hidden", "0", *LIMIT], "hidden layer 0"),
     "hidden abc": (["search", "--hidden", "abc", *LIMIT], "--hidden.*'abc'"),
     "hidden empty": (["search", "--hidden", "", *LIMIT], "--hidden"),
-    "epochs": (["search", "--epochs", "0", *LIMIT], "--epochs.*0"),
-    "learning rate": (["search", "--learning-rate", "nan", *LIMIT], "--learning-rate.*nan"),
+    "epochs": (["search", "--epochs", "0", *LIMIT], "epochs.*0"),
+    "learning rate": (["search", "--learning-rate", "nan", *LIMIT], "learning_rate.*nan"),
     "seed": (["search", "--seed", "-1", *LIMIT], "seed.*-1"),
     "bounds": (["search", "--low", "0.1", *LIMIT], "low=0.1"),
     "at once": (["search", "--trials-at-once", "0", *LIMIT], "--trials-at-once.*1"),
     **{
-        f"{limit} {value}": (["search", limit, value], rf"{limit}\b")
+        f"{limit} {value}": (
+            ["search", limit, value],
+            rf"{limit}\b|{limit[2:].replace('-', '_')}\b",
+        )
         for limit in ("--max-time", "--max-trial", "--max-gain")
         for value in ("0", "-1", "nan", "inf", "many")
     },
-    "no fraction": (["search", "--max-gain", "2"], "--max-gain is 2.* points give 0.02"),
+    "no fraction": (["search", "--max-gain", "2"], "max_gain is 2.* points give 0.02"),
     "no page of a search": (["search", *LIMIT, "--report", "a.pdf"], "--report.*html"),
     "no model card": (["search", *LIMIT, "--model-card", "a.html"], "--model-card.*md"),
     "storage": (["search", "--storage", "adnn.db", *LIMIT], "'adnn.db' is not a database URL"),
@@ -669,9 +672,9 @@ WRONG = {
     "no folder": (["search", "--storage", "sqlite:///no/a.db", *LIMIT], "folder exists"),
     "no server": (["search", "--storage", "nope://me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
     "no URL": (["search", "--storage", "nope//me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
-    "empty name": (["search", "--study-name", "", *LIMIT], "--study-name"),
-    "long name": (["search", "--study-name", "a" * 513, *LIMIT], "--study-name.*512"),
-    "no text": (["search", "--study-name", "\udcff", *LIMIT], "--study-name"),
+    "empty name": (["search", "--study-name", "", *LIMIT], "study_name"),
+    "long name": (["search", "--study-name", "a" * 513, *LIMIT], "study_name.*512"),
+    "no text": (["search", "--study-name", "\udcff", *LIMIT], "study_name"),
     "resume what": (["resume"], "--study-name"),
     "resume from nowhere": (["resume", "--study-name", "a"], "no file 'adnn.db'"),
     "compare how far": (["compare"], "--max-trial"),
@@ -679,8 +682,8 @@ WRONG = {
     "compare twice": (["compare", *LIMIT, "--samplers", "greedy,greedy"], "twice"),
     "compare nothing": (["compare", *LIMIT, "--samplers", ""], "sampler"),
     "compare seeds": (["compare", *LIMIT, "--seeds", "few"], "--seeds.*'few'"),
-    "compare no seeds": (["compare", *LIMIT, "--seeds", "0"], "--seeds is"),
-    "compare name": (["compare", *LIMIT, "--study-name", "\udcff"], "--study-name"),
+    "compare no seeds": (["compare", *LIMIT, "--seeds", "0"], "seeds is"),
+    "compare name": (["compare", *LIMIT, "--study-name", "\udcff"], "study_name"),
     "no report": (["compare", *LIMIT, "--report", "report.pdf"], "--report.*html"),
     "no region": (["compare", *LIMIT, "--equivalence", "-1"], "equivalence.*0"),
     "URL elsewhere": (["search", *LIMIT, "nope://me:secret@host/a"], r"me:\*\*\*@host"),
@@ -689,14 +692,14 @@ WRONG = {
     "URL for data": (["search", "--data", "nope://me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
     "closed for it": (["search", *LIMIT, "--no-test", "--contract", "a.json"], "--no-test keeps"),
     "path of a module": (["compare", "./nets.py:f", *LIMIT], "nets.py:f' cannot be loaded"),
-    "compare no name": (["compare", *LIMIT, "--study-name", ""], "--study-name must be"),
-    "vary no name": (["variance", "--study-name", ""], "--study-name must be"),
-    "vary no time": (["variance", "--max-time", "-1"], "--max-time must be"),
+    "compare no name": (["compare", *LIMIT, "--study-name", ""], "study_name must be"),
+    "vary no name": (["variance", "--study-name", ""], "study_name must be"),
+    "vary no time": (["variance", "--max-time", "-1"], "max_time.? must be"),
     "no control": (["compare", *LIMIT, "--controls", "nope"], "'nope'.*'learning_rate'"),
     "a control twice": (["compare", *LIMIT, "--controls", "longer,longer"], "twice"),
     "empty control": (["compare", *LIMIT, "--controls", ""], "not empty"),
     "plan for what": (["plan"], "--gain"),
-    "plan nothing": (["plan", "--gain", "nan"], "--gain must be a finite number"),
+    "plan nothing": (["plan", "--gain", "nan"], "gain.? must be a finite number"),
     "two plans": (["plan", "a.db", "c", "--gain", "1", "--epochs", "2"], "Options of networks"),
     "half a plan": (["plan", "adnn.db", "--gain", "0.1"], "both FILE and NAME"),
     "plan from nowhere": (["plan", "no.db", "compare", "--gain", "0.1"], "no file 'no.db'"),
@@ -765,7 +768,7 @@ class TestWrongInput:
             ([*search, "--seed", "1"], "seed is 1, was 0"),
             ([*search, "--sampler", "greedy"], "was searched by annealing"),
             (["resume", "--study-name", "yours"], "it has 'mine'"),
-            (["resume", "--study-name", "mine", "--max-trial", "0"], "--max-trial"),
+            (["resume", "--study-name", "mine", "--max-trial", "0"], "max_trial"),
         ):
             assert said in self.refused(arguments, capsys)
         assert completed(study_name="mine") == before
@@ -775,16 +778,9 @@ class TestWrongInput:
         assert "'theirs' was not begun by search" in refused
         assert "give adnn_optuna.resume one of greedy, " in refused
 
-    def test_what_another_command_takes_is_no_option(
+    def test_options_of_networks_are_not_those_of_functions(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        study = optuna.create_study(storage="sqlite:///a.db", study_name="s")
-        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
-        against = ["--against", '{"x": 5}', "--evaluate", "math:hypot"]
-        # That of offsets takes --low and --high.
-        assert "FloatDistribution(high=1.0, " in self.refused(
-            ["recheck", "a.db", "s", *against], capsys
-        )
         (folder / "own_seeds.py").write_text("def f(seed): ...\ndef g(seed): ...\n")
         models = ["compare-models", "own_seeds:f", "own_seeds:g"]
         said = self.refused([*models, "--epochs", "3"], capsys)
@@ -847,7 +843,7 @@ class TestTrouble:
             assert cli.run(["search", "--hidden", hidden, *LIMIT]) == 4
             out, err = capsys.readouterr()
             assert not out
-            assert re.fullmatch(r"adnn: There is too little memory .* --batch-size .*\.\n", err)
+            assert re.fullmatch(r"adnn: There is too little memory .* batch_size .*\.\n", err)
         assert not list(folder.iterdir())
 
     def test_before_anything_is_stored_the_same_command_goes_on(
