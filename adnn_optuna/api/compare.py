@@ -73,7 +73,6 @@ def compare(
             objective = adnn.InitOffsetObjective(adnn.MLP(), adnn.load_dataset("digits"))
             comparison = adnn.compare(objective, max_trial=30, seeds=range(10))
             print(comparison)
-            comparison.plot().show()
 
     Args:
         objective: What is searched; its seed is replaced by each of ``seeds``. Or any Optuna
@@ -85,8 +84,7 @@ def compare(
         seeds: The seeds of the runs, in the order in which they count. A comparison that gets
             further ones, or further arms, later pays for having been looked at, with wider
             intervals; one that is called with fewer arms keeps those that it had.
-        direction: Of a function, ``"minimize"`` (the default, as of :func:`optuna.create_study`)
-            or ``"maximize"``.
+        direction: Of a function, ``"minimize"`` (the default) or ``"maximize"``.
         confirm: Of a function, how often the best trial of a run is evaluated afresh, by which
             nothing was chosen; 5 by default. With 0 arms are compared by the best value told,
             which favours who asks often for much the same.
@@ -99,9 +97,8 @@ def compare(
             ``(trial, seed)`` that return the selection metric and set the trial's user attribute
             ``test_accuracy``. If :obj:`None`, the learning rate from 10 trials on, without
             ``max_gain``, which ends searches before their compute is spent.
-        stop_when_decided: Whether to add seed after seed, of networks as many at once as there are
-            cores, only until every claim on the searchers is decided. ``max_time`` is then that of
-            all runs, after which no seed is begun.
+        stop_when_decided: Whether to add seeds only until every claim on the searchers is decided.
+            ``max_time`` is then that of all runs, after which no seed is begun.
         storage: Where the studies are, see :func:`~adnn_optuna.search`.
         study_name: What the studies' names begin with.
         batch_size: How many trials of a run are proposed before any of them is told, as in search.

@@ -35,16 +35,10 @@ class ValueComparison(Told, ValueComparisonFacts):
 
     All claims together are wrong in at most 5 % of all comparisons.
 
-    Args:
+    Attributes:
         values: The values of each arm, by its label.
         names: What they are of, by name: seeds, data sets; empty where they are not paired.
         per: What these are called.
-        maximize: Whether higher values are better.
-        equivalence: The difference up to which two arms are as good as each other, if any.
-        looks_again: Whether the intervals pay for looking again after each seed.
-        is_paired: Whether the values of all arms are of the same seeds.
-
-    Attributes:
         paired_differences: The statistics from which all tables and sentences come.
     """
 

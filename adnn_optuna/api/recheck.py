@@ -84,12 +84,11 @@ def recheck(
 ) -> Recheck:
     """Tell how much of a study's gain and best value is luck, by evaluating trials again.
 
-    The ``top`` best trials are evaluated with ``seeds`` fresh seeds, the same for all. Of trials
-    that differ by less than a two hundredth of each parameter's range the best stands for all, so
-    that copies of one lucky trial are not all that is evaluated. The one with the best mean is
-    evaluated with ``confirm`` further seeds, by which nothing was chosen:
-    their mean is its value. With the same ones, so are the parameters ``against`` which it is to
-    have gained: the mean of the paired differences, by inverted sign flips, is its gain.
+    The ``top`` best trials are evaluated with ``seeds`` fresh seeds, the same for all; of near
+    copies, within a two hundredth of each parameter's range, the best alone. The one with the best
+    mean is evaluated with ``confirm`` further seeds, by which nothing was chosen: their mean is
+    its value. With the same ones, so are the parameters ``against`` which it is to have gained:
+    the mean of the paired differences, by inverted sign flips, is its gain.
 
     The evaluations are trials of the study ``<name>/recheck``; the study itself stays as it is.
     They are never made twice: the same call goes on where one ended, and any number of processes

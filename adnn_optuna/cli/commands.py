@@ -124,7 +124,6 @@ def compare(
     \b
     Examples:
       adnn compare --max-trial 30 --samplers greedy --report comparison.html
-      adnn compare --max-trial 50 --seeds 0-19 --hidden 256,256
       adnn compare --max-trial 30 --seeds 100 --stop-when-decided --controls longer
       adnn compare module:objective --samplers tpe,annealing --max-trial 50
     """
@@ -303,7 +302,6 @@ def audit(file: Annotated[Path, "A model as model.save of Keras wrote it."]) -> 
 
     \b
     Examples:
-      adnn audit model.keras
       adnn audit model.keras --json
     """
     from adnn_optuna.api.accountability import audit_file
@@ -336,7 +334,6 @@ def verify(
 
     \b
     Examples:
-      adnn verify digits.contract.json
       adnn verify digits.contract.json --fresh 20
       adnn verify fashion.contract.json --data-dir ~/data
     """

@@ -44,8 +44,7 @@ def recheck(
 
     \b
     Examples:
-      adnn recheck optuna.db my-study --evaluate train:objective
-      adnn recheck adnn.db digits-annealing --confirm-best --report recheck.html
+      adnn recheck optuna.db my-study --evaluate train:objective --report recheck.html
     """
     if evaluate is None:
         out.load_libraries()
@@ -80,7 +79,6 @@ def luck(
 
     \b
     Examples:
-      adnn luck --n 51 --sd 0.0096 --claimed 0.04
       adnn luck --n 51 --sd 0.0127 --claimed 0.0402 --baseline one --files 10
     """
     from adnn_optuna.api.recheck import Luck
@@ -104,7 +102,6 @@ def variance(
 
     \b
     Examples:
-      adnn variance --hidden 64
       adnn variance --dataset fashion_mnist --hidden 256,256 --n 50
     """
     found = adnn.measure_variance(
@@ -143,7 +140,6 @@ def compare_models(
 
     \b
     Examples:
-      adnn compare-models small.keras wide.keras --dataset digits
       adnn compare-models a=nets:small b=nets:wide --seeds 50 --stop-when-decided
     """
     from adnn_optuna.engine.outcomes import seeds_of
@@ -183,8 +179,7 @@ def compare_values(
 
     \b
     Examples:
-      adnn compare-values results.csv --margin 0.005
-      adnn compare-values losses.csv --minimize --no-planned --report losses.html
+      adnn compare-values losses.csv --minimize --margin 0.005 --report losses.html
     """
     found = adnn.compare_values(
         file, minimize=minimize, margin=margin, planned=planned, paired=paired

@@ -659,7 +659,7 @@ WRONG = {
     **{
         f"{limit} {value}": (
             ["search", limit, value],
-            rf"{limit}\b|{limit[2:].replace('-', '_')}\b",
+            rf"max.{limit[6:]}\b",
         )
         for limit in ("--max-time", "--max-trial", "--max-gain")
         for value in ("0", "-1", "nan", "inf", "many")
