@@ -20,12 +20,9 @@ def search(
     sampler: opt.Sampler = "annealing",
     limits: dict[str, Any],
     trials_at_once: opt.AtOnce = None,
-    storage: opt.Storage = opt.DEFAULT_STORAGE,
-    study_name: opt.NewName = None,
-    test: bool = True,
     confirm: str = "auto",
-    quiet: opt.Quiet = False,
-    **objective: Any,
+    objective: dict[str, Any],
+    **options: Any,
 ) -> out.Answer:
     """Search for the init offsets that train to the best network, within limits.
 
@@ -43,15 +40,13 @@ def search(
     result = adnn.search(
         opt.make_objective(**objective),
         sampler,
-        storage=storage,
-        study_name=opt.study_name_of(study_name, first, names),
         batch_size=trials_at_once or "auto",
-        test=test,
         confirm=opt.parse_confirm(confirm),
-        show_progress_bar=not quiet,
+        **opt.named(options, first, names),
         **limits,
     )
-    return out.Answer(result, hints.of_search(result, storage, objective["data_dir"], test=test))
+    where: Any = {"data_dir": objective["data_dir"], "test": options["test"]}
+    return out.Answer(result, hints.of_search(result, options["storage"], **where))
 
 
 def resume(
@@ -60,9 +55,8 @@ def resume(
     limits: dict[str, Any],
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     data_dir: Path | None = None,
-    test: bool = True,
     confirm: str = "auto",
-    quiet: opt.Quiet = False,
+    **options: Any,
 ) -> out.Answer:
     """Continue a stored search or comparison, interrupted or with higher limits.
 
@@ -79,14 +73,13 @@ def resume(
         storage,
         study_name,
         data_dir=data_dir,
-        test=test,
         confirm=opt.parse_confirm(confirm),
-        show_progress_bar=not quiet,
+        **options,
         **limits,
     )
     if isinstance(result, adnn.Comparison):
         return out.Answer(result, hints.of_comparison(result, storage))
-    return out.Answer(result, hints.of_search(result, storage, data_dir, test=test))
+    return out.Answer(result, hints.of_search(result, storage, data_dir, test=options["test"]))
 
 
 def compare(
@@ -101,18 +94,13 @@ def compare(
         "function tpe,annealing.",
     ] = None,
     direction: Literal["minimize", "maximize"] | None = None,
-    confirm: int | None = None,
     seeds: opt.Seeds = "10",
     controls: opt.Controls = None,
-    stop_when_decided: bool = False,
     max_trial: int,
     limits: dict[str, Any],
     trials_at_once: opt.AtOnce = None,
-    storage: opt.Storage = opt.DEFAULT_STORAGE,
-    study_name: opt.NewName = None,
-    equivalence: float | None = None,
-    quiet: opt.Quiet = False,
-    **objective: Any,
+    objective: dict[str, Any],
+    **options: Any,
 ) -> out.Answer:
     """Compare searchers, of networks or any function, with paired seeds and equal budgets.
 
@@ -135,29 +123,16 @@ def compare(
         None if samplers is None else samplers.split(","),
         max_trial=max_trial,
         direction=direction,
-        confirm=confirm,
         seeds=opt.parse_seeds(seeds),
         controls=opt.parse_controls(controls),
-        stop_when_decided=stop_when_decided,
-        storage=storage,
-        study_name=opt.study_name_of(study_name, first, objective),
         batch_size=trials_at_once or "auto",
-        equivalence=equivalence,
-        show_progress_bar=not quiet,
+        **opt.named(options, first, objective),
         **limits,
     )
-    return out.Answer(comparison, hints.of_comparison(comparison, storage))
+    return out.Answer(comparison, hints.of_comparison(comparison, options["storage"]))
 
 
-def ensemble(
-    *,
-    n: int = 5,
-    storage: opt.Storage = opt.DEFAULT_STORAGE,
-    study_name: opt.NewName = None,
-    max_time: float | None = None,
-    quiet: opt.Quiet = False,
-    **network: Any,
-) -> out.Answer:
+def ensemble(*, network: dict[str, Any], **options: Any) -> out.Answer:
     """Train fresh networks, none chosen, and average what they predict.
 
     It says what that gains over one of them, and what it costs.
@@ -167,15 +142,8 @@ def ensemble(
       adnn ensemble --hidden 64,64 --save ensemble.keras
       adnn ensemble --n 10 --dataset fashion_mnist --report ensemble.html
     """
-    found = adnn.ensemble(
-        opt.make_network(**network),
-        n,
-        storage=storage,
-        study_name=opt.study_name_of(study_name, "ensemble", network),
-        max_time=max_time,
-        show_progress_bar=not quiet,
-    )
-    return out.Answer(found)
+    options = opt.named(options, "ensemble", network)
+    return out.Answer(adnn.ensemble(opt.make_network(**network), **options))
 
 
 def plan(
@@ -188,7 +156,7 @@ def plan(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     study_name: opt.NewName = None,
     quiet: opt.Quiet = False,
-    **objective: Any,
+    objective: dict[str, Any],
 ) -> out.Answer:
     """Tell how many seeds, and hours, it takes to show a gain with 80 % power.
 
@@ -205,12 +173,11 @@ def plan(
     check_positive("gain", gain)  # Before a pilot is run.
     if (file is None) != (name is None):
         raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
-    asked: dict[str, Any] | None = None
     if file is not None and name is not None:
         opt.check_no_network(objective, "a stored comparison")
         comparison = load_comparison(opt.parse_storage(file), name)
     else:
-        asked = {"samplers": samplers, "max_trial": max_trial, **opt.not_default(objective)}
+        options = {"storage": storage, "study_name": study_name}
         with warnings.catch_warnings():
             # A pilot is to decide nothing.
             warnings.filterwarnings("ignore", ".* can decide nothing about the searchers")
@@ -220,12 +187,11 @@ def plan(
                 max_trial=max_trial,
                 seeds=range(5),
                 controls=(),
-                storage=storage,
-                study_name=opt.study_name_of(study_name, "pilot", objective),
                 show_progress_bar=not quiet,
+                **opt.named(options, "pilot", objective),
             )
     planned = comparison.plan(gain)
-    return out.Answer(planned, hints.of_plan(comparison, planned.seeds, storage, asked))
+    return out.Answer(planned, hints.of_plan(comparison, planned.seeds))
 
 
 def report(
@@ -314,9 +280,8 @@ def verify(
     file: Annotated[Path, "The contract, as adnn search wrote it."],
     *,
     data_dir: Path | None = None,
-    fresh: int | None = None,
     max_parameters: int = 100_000_000,
-    quiet: opt.Quiet = False,
+    **options: Any,
 ) -> out.Answer:
     """Check a contract: train its baseline and its winner again, and compare.
 
@@ -338,12 +303,6 @@ def verify(
       adnn verify fashion.contract.json --data-dir ~/data
     """
     out.load_libraries()
-    verdict = adnn.verify(
-        file,
-        data_dir,
-        fresh=fresh,
-        max_parameters=max_parameters,
-        show_progress_bar=not quiet,
-    )
+    verdict = adnn.verify(file, data_dir, max_parameters=max_parameters, **options)
     codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
     return out.Answer(verdict, code=codes.get(verdict.status, 0))

@@ -43,20 +43,12 @@ def of_comparison(comparison: Comparison, storage: str) -> dict[str, str]:
     return _of_stored(storage, more)
 
 
-def of_plan(
-    comparison: Comparison, n_seeds: int, storage: str, options: Mapping[str, Any] | None
-) -> dict[str, str]:
-    """Return the comparison with so many fresh seeds that a plan asks for.
-
-    ``options`` are those of a pilot; those of a stored comparison are known to who made it.
-    """
+def of_plan(comparison: Comparison, n_seeds: int) -> dict[str, str]:
+    """Return the comparison with so many fresh seeds that a plan asks for."""
     first = max(comparison.declaration["seeds"]) + 1
-    name, seeds = f"{comparison.study_name}-planned", f"{first}-{first + n_seeds - 1}"
-    if options is None:
-        said = f"--seeds {seeds} --study-name {shlex.quote(name)}"
-        return {"Fresh seeds": f"adnn compare with the options of before, and {said}"}
-    named = {"seeds": seeds, "study_name": name, "storage": storage}
-    return {"Fresh seeds": _adnn("compare", **options, **named)}
+    name = shlex.quote(f"{comparison.study_name}-planned")
+    seeds = f"--seeds {first}-{first + n_seeds - 1} --study-name {name}"
+    return {"Fresh seeds": f"adnn compare with the same options, and {seeds}"}
 
 
 def _adnn(verb: str, *words: str, **options: Any) -> str:

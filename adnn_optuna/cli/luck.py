@@ -27,15 +27,8 @@ def recheck(
     name: Annotated[str, "The study's name."],
     *,
     evaluate: Annotated[str | None, _EVALUATE] = None,
-    top: int = 5,
-    seeds: int = 4,
-    confirm: int = 10,
-    confirm_best: bool = False,
     against: Annotated[str | None, _AGAINST] = None,
-    deterministic: bool = False,
-    n_jobs: int = 1,
-    max_time: float | None = None,
-    quiet: opt.Quiet = False,
+    **options: Any,
 ) -> out.Answer:
     """Tell how much of the best value of any Optuna study is luck.
 
@@ -51,15 +44,8 @@ def recheck(
     found = adnn.recheck(
         (opt.parse_storage(storage), name),
         None if evaluate is None else opt.load_function("--evaluate", evaluate),
-        top=top,
-        seeds=seeds,
-        confirm=confirm,
-        confirm_best=confirm_best,
         against=opt.parse_against(against),
-        deterministic=deterministic,
-        n_jobs=n_jobs,
-        max_time=max_time,
-        show_progress_bar=not quiet,
+        **options,
     )
     return out.Answer(found)
 
@@ -86,15 +72,7 @@ def luck(
     return out.Answer(Luck(n, sd, claimed, baseline, files))
 
 
-def variance(
-    *,
-    n: int = 20,
-    storage: opt.Storage = opt.DEFAULT_STORAGE,
-    study_name: opt.NewName = None,
-    max_time: float | None = None,
-    quiet: opt.Quiet = False,
-    **network: Any,
-) -> out.Answer:
+def variance(*, network: dict[str, Any], **options: Any) -> out.Answer:
     """Tell how far a network's accuracy varies from run to run, and from what.
 
     Initialisation, order of the batches and split of the data are drawn afresh,
@@ -104,14 +82,8 @@ def variance(
     Examples:
       adnn variance --dataset fashion_mnist --hidden 256,256 --n 50
     """
-    found = adnn.measure_variance(
-        opt.make_network(**network),
-        n,
-        storage=storage,
-        study_name=opt.study_name_of(study_name, "variance", network),
-        max_time=max_time,
-        show_progress_bar=not quiet,
-    )
+    options = opt.named(options, "variance", network)
+    found = adnn.measure_variance(opt.make_network(**network), **options)
     return out.Answer(found)
 
 
@@ -126,13 +98,8 @@ def compare_models(
     ],
     *,
     seeds: opt.Seeds = "20",
-    stop_when_decided: bool = False,
-    storage: opt.Storage = opt.DEFAULT_STORAGE,
-    study_name: opt.NewName = None,
-    max_time: float | None = None,
-    equivalence: float | None = None,
-    quiet: opt.Quiet = False,
-    **training: Any,
+    training: dict[str, Any],
+    **options: Any,
 ) -> out.Answer:
     """Tell which of several models is better, with everything random drawn afresh.
 
@@ -150,28 +117,15 @@ def compare_models(
         opt.check_no_network(training, "functions of a seed")
     else:
         data, settings = opt.make_training(**training)
-    found = adnn.compare_models(
-        loaded,
-        data,
-        training=settings,
-        seeds=opt.parse_seeds(seeds),
-        stop_when_decided=stop_when_decided,
-        storage=storage,
-        study_name=opt.study_name_of(study_name, "models", training),
-        max_time=max_time,
-        equivalence=equivalence,
-        show_progress_bar=not quiet,
-    )
+    options = opt.named(options, "models", training)
+    of_seeds = opt.parse_seeds(seeds)
+    found = adnn.compare_models(loaded, data, training=settings, seeds=of_seeds, **options)
     return out.Answer(found)
 
 
 def compare_values(
     file: Annotated[Path, "A table of comma-separated values: columns arms, rows seeds."],
-    *,
-    minimize: bool = False,
-    margin: float | None = None,
-    planned: bool = True,
-    paired: bool = True,
+    **options: Any,
 ) -> out.Answer:
     """Tell which of several arms is better, by values that were measured elsewhere.
 
@@ -181,7 +135,4 @@ def compare_values(
     Examples:
       adnn compare-values losses.csv --minimize --margin 0.005 --report losses.html
     """
-    found = adnn.compare_values(
-        file, minimize=minimize, margin=margin, planned=planned, paired=paired
-    )
-    return out.Answer(found)
+    return out.Answer(adnn.compare_values(file, **options))

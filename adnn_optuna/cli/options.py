@@ -150,89 +150,127 @@ _GROUPS = {
     **dict.fromkeys(("max_trial", "max_time"), "Limits"),
     **dict.fromkeys(("output", *FILES, "quiet", "json"), "Output"),
 }
-# Where a verb's own options are, if not in the function of its name.
-_DOCUMENTED = {
+# What a verb calls in Python, if not the function of its name.
+_IN_PYTHON = {
     "plan": "compare",
     "report": "compare",
     "contract": "resume",
     "luck": "expected_luck",
     "variance": "measure_variance",
 }
+# As what a shell gives an argument, by its annotation in Python, and what it is by default.
+_PASSED: dict[str, tuple[Any, ...]] = {
+    "bool": (bool,),
+    "int": (int,),
+    "int | None": (int | None,),
+    "float | None": (float | None,),
+    "str | BaseStorage | None": (Storage, DEFAULT_STORAGE),
+    "str": (NewName, None),
+    "str | None": (NewName, None),
+}
 
 
 def with_help(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[..., None]:
     """Return the command of a verb: its options with their help, also those that it passes on.
 
-    Its argument ``limits`` stands for an option for each. What the verb returns is shown, as text
-    or as JSON, and the ``files`` are written of it.
+    Of a verb's arguments, ``data``, ``training``, ``network``, ``objective`` and ``limits`` stand
+    for all options of these, and ``options`` for what else the same verb takes in Python: numbers,
+    truth values, and where studies are. What the verb returns is shown, as text or as JSON, and
+    the ``files`` are written of it.
     """
     own = {**inspect.signature(verb).parameters}
-    annotations: dict[str, Any] = {
-        **{name: Annotated[Path | None, FILES[name].help] for name in files},
-        "quiet": Quiet,
-        "json": Json,
-    }
-    added = [name for name in annotations if name not in own]
-    for name in added:
-        default = None if name in files else False
-        kind: Any = inspect.Parameter.KEYWORD_ONLY
-        own[name] = inspect.Parameter(name, kind, default=default, annotation=annotations[name])
-    given = _explained(own.values(), (_DOCUMENTED.get(verb.__name__, verb.__name__),))
-    limits = [limit for limit in declared.limits() if limit.name not in given]
+    taken = [*own]
+    for name in files:
+        own[name] = _option(name, None, Annotated[Path | None, FILES[name].help])
+    own |= {"quiet": _option("quiet", False, Quiet), "json": _option("json", False, Json)}
+    in_python = _IN_PYTHON.get(verb.__name__, verb.__name__)
+    said, parts = declared.arguments(in_python), _parts(own, in_python)
     parameters: list[inspect.Parameter] = []
-    for parameter in sorted(given.values(), key=lambda p: p.name not in own):
-        parameters += limits if parameter.name == "limits" else [parameter]
+    for name, parameter in own.items():
+        parameters += parts[name].values() if name in parts else [_explained(parameter, said)]
     verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    has_bar = "options" in parts and "show_progress_bar" in declared.defaults(in_python)
 
     @functools.wraps(verb)
-    def command(*, json: bool, **options: Any) -> None:
-        asked = {name: options[name] for name in files}
+    def command(**given: Any) -> None:
+        asked = {name: given[name] for name in files}
         for name, file in asked.items():  # Before there is what to write.
             if file is not None:
                 check_output_file(f"--{name.replace('_', '-')}", file, FILES[name].suffix)
-        if asked.get("contract") and options.get("test") is False:
+        if asked.get("contract") and given.get("test") is False:
             raise WrongValueError(
                 "--contract looks at the test set, which --no-test keeps closed; give one."
             )
-        quiet = options["quiet"]
-        options = {name: value for name, value in options.items() if name not in added}
-        if "limits" in given:
-            options["limits"] = {limit.name: options.pop(limit.name) for limit in limits}
+        arguments: dict[str, Any] = {name: given[name] for name in taken if name not in parts}
+        for part, of_part in parts.items():
+            arguments[part] = {name: given[name] for name in of_part}
+        arguments |= arguments.pop("options", {})
+        if has_bar:
+            arguments["show_progress_bar"] = not given["quiet"]
         # Only results stand there, whatever Keras says of a download or a user's function prints.
         with contextlib.redirect_stdout(sys.stderr):
-            answer = verb(**options)
-        name = verb.__name__.replace("_", "-")
-        finish(name, answer, in_json=json, quiet=quiet, **asked)
+            answer = verb(**arguments)
+        shown = verb.__name__.replace("_", "-")
+        finish(shown, answer, in_json=given["json"], quiet=given["quiet"], **asked)
 
     return command
 
 
+def _parts(
+    own: Mapping[str, inspect.Parameter], in_python: str
+) -> dict[str, dict[str, inspect.Parameter]]:
+    """Return the options for which some of a verb's arguments stand, by these."""
+    parts = {name: _part(name) for name in own if name in _MADE_BY}
+    if "limits" in own:
+        limits = declared.limits()
+        parts["limits"] = {limit.name: limit for limit in limits if limit.name not in own}
+    if "options" in own:
+        parts["options"] = {}
+        said = declared.arguments(in_python)
+        for name, (annotation, default) in declared.defaults(in_python).items():
+            if annotation in _PASSED and name not in (*own, "show_progress_bar"):
+                kind, *of_shell = _PASSED[annotation]
+                option = _option(name, of_shell[0] if of_shell else default, kind)
+                parts["options"][name] = _explained(option, said)
+    return parts
+
+
+def _option(name: str, default: object, annotation: Any) -> inspect.Parameter:
+    kind: Any = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+@functools.cache
+def _part(name: str) -> dict[str, inspect.Parameter]:
+    """Return the options of which data, training, network or objective is made."""
+    make, documented, group = _MADE_BY[name]
+    said = {k: text for of in documented for k, text in declared.arguments(of).items()}
+    inner, found = {}, {}
+    for parameter in inspect.signature(make).parameters.values():
+        if parameter.name in _MADE_BY:
+            inner = _part(parameter.name)
+        else:
+            found[parameter.name] = _explained(parameter, said, group)
+    return {**inner, **found}
+
+
 def _explained(
-    parameters: Iterable[inspect.Parameter], documented: Iterable[str], group: str | None = None
-) -> dict[str, inspect.Parameter]:
-    """Return parameters with help and group, those of the data first of what is passed on."""
-    said = {k: text for name in documented for k, text in declared.arguments(name).items()}
-    passed_on, own = {}, {}
-    for parameter in parameters:
-        name = parameter.name
-        if parameter.kind is parameter.VAR_KEYWORD:
-            make, where, part = _MADE_BY[name]
-            passed_on = _explained(inspect.signature(make).parameters.values(), where, part)
-            continue
-        annotation, note = parameter.annotation, said.get(name)
-        if get_origin(annotation) is Annotated:
-            annotation, note = get_args(annotation)
-        if isinstance(note, str):
-            is_option = parameter.kind is parameter.KEYWORD_ONLY
-            note = (typer.Option if is_option else typer.Argument)(help=note)
-        if note is not None:
-            note = copy.copy(note)
-            if annotation is bool and parameter.default is False and not note.param_decls:
-                note.param_decls = (f"--{name.replace('_', '-')}",)
-            note.autocompletion = _COMPLETED.get(name)
-            note.rich_help_panel = _GROUPS.get(name, group)
-        own[name] = parameter.replace(annotation=Annotated[annotation, note])
-    return {**passed_on, **own}
+    parameter: inspect.Parameter, said: Mapping[str, str], group: str | None = None
+) -> inspect.Parameter:
+    """Return a parameter with help, group and what a shell completes."""
+    name, annotation = parameter.name, parameter.annotation
+    note: Any = said.get(name)
+    if get_origin(annotation) is Annotated:
+        annotation, note = get_args(annotation)
+    if note is None or isinstance(note, str):
+        is_option = parameter.kind is parameter.KEYWORD_ONLY
+        note = (typer.Option if is_option else typer.Argument)(help=note)
+    note = copy.copy(note)
+    if annotation is bool and parameter.default is False and not note.param_decls:
+        note.param_decls = (f"--{name.replace('_', '-')}",)
+    note.autocompletion = _COMPLETED.get(name)
+    note.rich_help_panel = _GROUPS.get(name, group)
+    return parameter.replace(annotation=Annotated[annotation, note])
 
 
 def _values(*values: str) -> Callable[[str], Iterable[str]]:
@@ -249,29 +287,31 @@ _COMPLETED: dict[str, Callable[..., Any]] = {
 }
 
 
-def study_name_of(given: str | None, first: str, options: Mapping[str, Any]) -> str:
-    """Return the name that is given, or one that tells what is not by default."""
-    return default_name(first, options) if given is None else given
-
-
 def default_name(first: str, options: Mapping[str, Any]) -> str:
     """Return a study's name that begins with ``first`` and tells what is not by default."""
-    told = {k: v for k, v in not_default(options).items() if k != "data_dir"}
+    told = {k: v for k, v in _not_default(options).items() if k != "data_dir"}
     if "dataset" in told:
         told["dataset"] = Path(told["dataset"]).name
     return "-".join([first, *(f"{k.replace('_', '-')}={v}" for k, v in told.items())])
 
 
+def named(options: dict[str, Any], first: str, network: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with a name of the study, by default one that tells of the network."""
+    name = options["study_name"]
+    return {**options, "study_name": default_name(first, network) if name is None else name}
+
+
 def check_no_network(options: Mapping[str, Any], of: str) -> None:
     """Refuse options of a network where something else is given, which would not heed them."""
-    if given := default_name("", options):
-        raise WrongValueError(f"Options of networks ({given[1:]}) are not those of {of}.")
+    given = [f"--{k.replace('_', '-')} {v}" for k, v in _not_default(options).items()]
+    if given:
+        raise WrongValueError(f"Options of networks ({' '.join(given)}) are not those of {of}.")
 
 
-def not_default(options: Mapping[str, Any]) -> dict[str, Any]:
+def _not_default(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the options of a network that are not by default."""
-    defaults = _explained(inspect.signature(make_objective).parameters.values(), ())
-    return {k: options[k] for k, p in defaults.items() if options.get(k, p.default) != p.default}
+    defaults = {name: option.default for name, option in _part("objective").items()}
+    return {name: value for name, value in options.items() if value != defaults[name]}
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:
