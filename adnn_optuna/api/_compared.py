@@ -1,9 +1,8 @@
 """What is compared, networks or any function: its arms by their labels, and what each runs."""
 
 import copy
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from optuna.pruners import BasePruner, MedianPruner
 from optuna.samplers import BaseSampler
@@ -33,24 +32,18 @@ Controls = Iterable[str] | Mapping[str, Control] | None
 _TRIALS_FOR_CONTROL = 10  # With fewer, a search of the learning rate is none.
 _CONFIRM = 5
 
+Run = tuple[Objective, Searcher, BasePruner | None]
+"""What a run searches, by which searcher, with which pruner."""
 
-@dataclasses.dataclass
-class Compared:
-    """Arms by their labels.
 
-    Args:
-        arms: The searchers and controls.
-        run: Returns what a run of an arm with a seed searches, by which searcher and pruner.
-        equivalence: The difference up to which two arms are as good as each other, if any.
-        n_at_once: With how many seeds a comparison goes on that stops once all is decided.
-        arguments: What the comparison is to store beside what all of them do.
-    """
+class Compared(NamedTuple):
+    """Arms by their labels, and what a run of one of them with a seed is."""
 
     arms: Mapping[str, Any]
-    run: Callable[[str, int], tuple[Objective, Searcher, BasePruner | None]]
+    run: Callable[[str, int], Run]
     equivalence: float | None
-    n_at_once: int
-    arguments: Mapping[str, Any]
+    n_at_once: int  # With how many seeds it goes on if it is to stop once all is decided.
+    arguments: Mapping[str, Any]  # What it stores beside what all comparisons do.
 
 
 def of_networks(
@@ -78,7 +71,7 @@ def of_networks(
         raise WrongValueError(f"{twice[0]!r} is a label of samplers and of controls; use another.")
     arms: dict[str, Any] = {**searchers, **beside}
 
-    def run(label: str, seed: int) -> tuple[Objective, Searcher, BasePruner | None]:
+    def run(label: str, seed: int) -> Run:
         # Samplers keep random state.
         arm, of_seed = copy.deepcopy(arms[label]), network.replace(seed=seed)
         if label in beside and callable(arm):
@@ -124,7 +117,7 @@ def of_function(
     arms = _with_luck(searchers, stored.RANDOM)
     pruner = MedianPruner() if pruner is None else pruner
 
-    def run(label: str, seed: int) -> tuple[Objective, Searcher, BasePruner | None]:
+    def run(label: str, seed: int) -> Run:
         objective = KeyedObjective(function, towards, seed, confirm=int(times))
         return objective, copy.deepcopy(arms[label]), copy.deepcopy(pruner)
 

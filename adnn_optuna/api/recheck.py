@@ -1,9 +1,8 @@
 """Rechecks: how much of the best value of any Optuna study is luck."""
 
 import functools
-import hashlib
-import json
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -149,6 +148,9 @@ def recheck(
     against_of = _against(study, objective, completed, against)
     others = filter(None, map(against_of, candidates))
     evaluated = {trial.number: trial for trial in (*candidates, *others)}
+    first = study.get_trials(deepcopy=False)[0]
+    ranges = {name: str(of) for name, of in sorted(first.distributions.items())}
+    config = study.user_attrs.get(CONFIG)
     known = functools.partial(
         Recheck,
         study_name=study.study_name,
@@ -161,7 +163,8 @@ def recheck(
         is_seeded=is_seeded,
         is_deterministic=deterministic,
         on_same_data=objective is not None,
-        experiment=_experiment(study),
+        # What fresh seeds follow from, never from a name.
+        experiment=experiment_of(config) if config else [first.params, ranges],
         against_of=against_of,
     )
     opened = patiently(
@@ -170,7 +173,7 @@ def recheck(
         f"{study.study_name}/recheck",
         study.direction,
         # An earlier study of the name had other trials.
-        {"study that began": beginning(study.get_trials(deepcopy=False)[0])},
+        {"study that began": beginning(first)},
     )
     return found_by_evaluating(
         known,
@@ -223,14 +226,6 @@ def _is_near(one: FrozenTrial, other: FrozenTrial) -> bool:
             if n_choices(distribution) or abs(first - second) >= _NEAR:
                 return False
     return True
-
-
-def _experiment(study: optuna.Study) -> Any:
-    """Return what a study's fresh seeds follow from: of ours the experiment, never a name."""
-    if config := study.user_attrs.get(CONFIG):
-        return experiment_of(config)
-    first = study.get_trials(deepcopy=False)[0]
-    return [first.params, {name: str(of) for name, of in sorted(first.distributions.items())}]
 
 
 def _against(
@@ -289,9 +284,8 @@ def _trial_of(
         distributions=alike.distributions,
         user_attrs={UNMOVED: True} if is_unmoved else {},
     )
-    text = json.dumps(params, sort_keys=True, default=str).encode()
-    digest = int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
-    trial.number = FIRST_OF_PARAMS + digest % FIRST_OF_PARAMS
+    text = repr(sorted(params.items())).encode()
+    trial.number = FIRST_OF_PARAMS + zlib.crc32(text) % FIRST_OF_PARAMS
     return trial
 
 
