@@ -26,7 +26,7 @@ import adnn_optuna as adnn
 from adnn_optuna._units import as_argument
 from adnn_optuna.api.search import StoredSearch
 from adnn_optuna.callbacks import LIMITS, Limit, LimitValues
-from adnn_optuna.cli import commands, hints
+from adnn_optuna.cli import commands
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli.options import load_function, parse_controls, parse_seeds
 from adnn_optuna.engine.arms import SEARCHERS
@@ -492,7 +492,7 @@ class TestHints:
         record = record_of(store_study("mine"))
         found: Any = StoredSearch(**vars(record))
         for test, option in ((False, " --no-test"), (True, "")):
-            said = hints.of_search(found, "sqlite:///a.db", None, test=test)
+            said = commands.hints_of_search(found, "sqlite:///a.db", None, test=test)
             assert said["Go on"].endswith(f" --study-name mine --max-trial 24{option}")
 
 
