@@ -9,13 +9,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import (
-    WrongValueError,
-    check_integer,
-    check_positive,
-    check_type,
-    logger,
-)
+from adnn_optuna._checks import WrongValueError, as_integer, check_positive, check_type, logger
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.arms import CONTROLS, Searcher, arm_of, check_searcher
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -105,8 +99,7 @@ def of_function(
     if equivalence is not None:
         check_positive("equivalence", equivalence)
         equivalence = float(equivalence)
-    times = _CONFIRM if confirm is None else confirm
-    check_integer("confirm", times, 0)
+    times = as_integer("confirm", _CONFIRM if confirm is None else confirm, 0)
     default = ("tpe", stored.ANNEALING)
     searchers = _checked_searchers(default if samplers is None else samplers)
     if stored.RANDOM_RESTART in searchers.values():
@@ -118,10 +111,10 @@ def of_function(
     pruner = MedianPruner() if pruner is None else pruner
 
     def run(label: str, seed: int) -> Run:
-        objective = KeyedObjective(function, towards, seed, confirm=int(times))
+        objective = KeyedObjective(function, towards, seed, confirm=times)
         return objective, copy.deepcopy(arms[label]), copy.deepcopy(pruner)
 
-    return Compared(arms, run, equivalence, 1, {"confirm": int(times)})
+    return Compared(arms, run, equivalence, 1, {"confirm": times})
 
 
 def _by_label(argument: str, given: Any) -> dict[str, Any]:
