@@ -172,7 +172,7 @@ def run(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         said = without_passwords(" ".join(error.format_message().split()))
         command = " ".join(["adnn", *(first for first in arguments[:1] if first in _COMMANDS)])
-        output.say(f"adnn: {said.rstrip('.')}; see {command} --help.")
+        output.say(f"adnn: {said.rstrip('.?')}; see {command} --help.")
         return output.WRONG_INPUT
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if os.environ.get("ADNN_DEBUG"):
