@@ -188,20 +188,14 @@ def recheck(
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that have a finite value and violate no constraint, the best first."""
-    named = f"The study {study.study_name!r}"
-    if study._is_multi_objective():
-        raise WrongValueError(
-            f"{named} has {len(study.directions)} objectives, so it has no best value to recheck; "
-            "give a study with one objective."
-        )
+    maximize = study.direction == StudyDirection.MAXIMIZE
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     found = [t for t in trials if math.isfinite(t.values[0]) and is_feasible(t)]
     if not found:
         raise WrongValueError(
-            f"{named} has no completed trial with a finite value, so there is nothing to recheck; "
-            "run it first."
+            f"The study {study.study_name!r} has no completed trial with a finite value, so there "
+            "is nothing to recheck; run it first."
         )
-    maximize = study.direction == StudyDirection.MAXIMIZE
     # The first of equals is the better one, as for Optuna.
     return sorted(found, key=lambda trial: trial.values[0], reverse=maximize)
 

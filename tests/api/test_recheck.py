@@ -435,7 +435,7 @@ class TestWrongInput:
         sampler = optuna.samplers.NSGAIISampler(seed=0)
         study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
         study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 0.0), n_trials=2)
-        with pytest.raises(ValueError, match="has 2 objectives"):
+        with pytest.raises(RuntimeError, match="multi-objective"):
             adnn.recheck(study, evaluate)
         with pytest.raises(ValueError, match="no completed trial"):
             adnn.recheck(optuna.create_study(), evaluate)
