@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
 from adnn_optuna._attributes import BASELINE, CONFIG
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api._told import Printed, Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.confirmation import experiment_of
@@ -292,8 +292,4 @@ def _seeded(
         seed = study.user_attrs.get(CONFIG, {}).get("seed", objective.seed)
         objective.replace(seed=seed).check(study)
         return lambda trial, seed: objective.replace(seed=seed)(trial), True, objective
-    if not callable(evaluate):
-        raise WrongTypeError(
-            f"evaluate must be a function (trial, seed) -> value, but it is {evaluate!r}."
-        )
     return *with_seed(evaluate), None

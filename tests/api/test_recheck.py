@@ -421,7 +421,7 @@ class TestWrongInput:
     def test_is_refused(self) -> None:
         study = make_study()
         for wrong, said in [
-            ({"evaluate": 3}, "evaluate must be a function"),
+            ({"evaluate": 3}, "is not a callable object"),
             ({"evaluate": None}, "give evaluate"),
             ({"top": 0}, "top must be a whole number"),
             ({"confirm": 1}, "confirm must be at least 2"),
