@@ -78,8 +78,7 @@ def compare_models(
     them: initialisation, order of the batches and, where the dataset's were drawn at random, the
     splits of the same sizes. Nothing is selected: a network's accuracy is that after its last
     epoch. Where splits are redrawn, verdicts are for new data of this kind, by an interval that is
-    read once, at the declared number of seeds. Or each is a function of the seed, which trains
-    anything and returns how good that is.
+    read once, at the declared number of seeds.
 
     The trainings are trials of a study and are never made twice: the same call goes on where one
     ended, and any number of processes may work together.
@@ -132,11 +131,10 @@ def compare_models(
         if not isinstance(model, MLP) and callable(model) and (names := seeds_of(model))
     }
     rest: Any = {label: model for label, model in models.items() if label not in named}
-    for name, value in (("dataset", dataset), ("training", training)):
-        if value is not None and not rest:
-            raise WrongValueError(
-                f"{name} is of Keras models, but all models are functions of seeds."
-            )
+    if not rest and not (dataset is None and training is None):
+        raise WrongValueError(
+            "dataset and training are of Keras models, but all models are functions of seeds."
+        )
     networks = _Networks(rest, dataset, training) if rest else None
     evaluated: dict[str, Any] = {
         "models": {label: {"sources": [*names]} for label, names in named.items()}

@@ -12,9 +12,8 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna import _checks
 from adnn_optuna._attributes import BASELINE, CONFIG
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import WrongValueError, as_integer, check_type
 from adnn_optuna.api._told import Printed, Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.confirmation import experiment_of
@@ -132,16 +131,13 @@ def recheck(
             was completed.
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
     """
-    top, seeds = _checks.as_integer("top", top), _checks.as_integer("seeds", seeds)
-    n_jobs = _checks.as_integer("n_jobs", n_jobs)
-    if (confirm := _checks.as_integer("confirm", confirm)) < 2:
-        raise WrongValueError("confirm must be at least 2, for one value has no interval.")
+    top, seeds = as_integer("top", top), as_integer("seeds", seeds)
+    # One value has no interval.
+    n_jobs, confirm = as_integer("n_jobs", n_jobs), as_integer("confirm", confirm, 2)
     checked_limits(max_time=max_time)
     if isinstance(study, tuple) and len(study) == 2:
         study = load_study(open_storage(study[0], must_exist=True), study[1])
-    _checks.check_type(
-        "study", study, optuna.Study, "an Optuna study, or its storage and its name"
-    )
+    check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
     completed = patiently(_completed, study)
     function, is_seeded, objective = _seeded(study, evaluate)
     candidates = _best_of_places(completed, top)

@@ -256,7 +256,7 @@ class TestFunctionsOfSeeds:
     def test_data_are_of_networks(self) -> None:
         with pytest.raises(ValueError, match="all models are functions of seeds"):
             compare({"a": small, "b": wide})
-        with pytest.raises(ValueError, match="training is of Keras models"):
+        with pytest.raises(ValueError, match="training are of Keras models"):
             adnn.compare_models({"a": small, "b": wide}, training=TRAINING)
         with pytest.raises(TypeError, match="dataset must be a Dataset, as not all models"):
             adnn.compare_models({"a": small, "b": adnn.MLP()})

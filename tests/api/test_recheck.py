@@ -424,7 +424,7 @@ class TestWrongInput:
             ({"evaluate": 3}, "is not a callable object"),
             ({"evaluate": None}, "give evaluate"),
             ({"top": 0}, "top must be a whole number"),
-            ({"confirm": 1}, "confirm must be at least 2"),
+            ({"confirm": 1}, "confirm must be a whole number of at least 2"),
             ({"max_time": -1}, "max_time"),
             ({"evaluate": lambda trial, seed: "good"}, "must return a number"),
         ]:
