@@ -75,10 +75,10 @@ def compare_values(
             worse
 
     Args:
-        values: The values of two or more arms by their labels, in the same order of seeds; or a
-            data frame, or a CSV file, whose columns are arms and whose rows are seeds, with NaN or
-            nothing where a value is missing. A first column of words, or one called ``seed`` or
-            the like, names the rows.
+        values: The values of two or more arms by their labels, in the same order of seeds, or
+            with these as index or keys; or a data frame, or a CSV file, whose columns are arms and
+            whose rows are seeds, with NaN or nothing where a value is missing. A first column of
+            words, or one called ``seed`` or the like, names the rows.
         minimize: Whether lower values are better.
         margin: The difference, in the values' unit, up to which two arms are as good as each
             other. If :obj:`None`, no verdict is *equivalent*.
