@@ -10,18 +10,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+import adnn_optuna as adnn
 from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.cli import declared
 from adnn_optuna.cli.output import FILES, Answer, finish, load_libraries
-
-if TYPE_CHECKING:
-    import keras
-
-    from adnn_optuna import Dataset, InitOffsetObjective, Training
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
 # What Python has otherwise, or not at all.
@@ -66,16 +62,14 @@ def load_data(
     groups: str | None = None,
     missing: Literal["refuse", "impute"] = "refuse",
     rare: Literal["refuse", "other"] = "refuse",
-) -> "Dataset":
+) -> "adnn.Dataset":
     """Return the data of a command's options; those of Python check them."""
     options: dict[str, Any] = locals()
-    from adnn_optuna import load_dataset
-
     for name in ("validation_size", "test_size"):
         size = options[name]
         # A number of samples is a whole one.
         options[name] = int(size) if size is not None and size.is_integer() else size
-    return load_dataset(options.pop("dataset"), **options)
+    return adnn.load_dataset(options.pop("dataset"), **options)
 
 
 def make_training(
@@ -89,13 +83,11 @@ def make_training(
     min_delta: float = 0.0,
     restore_best_weights: bool = False,
     **data: Any,
-) -> "tuple[Dataset, Training]":
+) -> "tuple[adnn.Dataset, adnn.Training]":
     """Return data and training."""
     options: dict[str, Any] = locals()
-    from adnn_optuna import Training
-
     del options["data"]
-    training = Training(**options)
+    training = adnn.Training(**options)
     loaded = load_data(**data)
     load_libraries()
     return loaded, training
@@ -110,15 +102,13 @@ def make_network(
     metric: str | None = None,
     seed: int = 0,
     **training: Any,
-) -> "InitOffsetObjective":
+) -> "adnn.InitOffsetObjective":
     """Return the objective of a network that does not move."""
-    from adnn_optuna import MLP, InitOffsetObjective
-
     kernel = _name_or_config("--kernel-initializer", kernel_initializer)
     bias = _name_or_config("--bias-initializer", bias_initializer)
-    model = MLP(_integers("--hidden", hidden), activation, kernel, bias)
+    model = adnn.MLP(_integers("--hidden", hidden), activation, kernel, bias)
     data, settings = make_training(**training)
-    return InitOffsetObjective(model, data, training=settings, metric=metric, seed=seed)
+    return adnn.InitOffsetObjective(model, data, training=settings, metric=metric, seed=seed)
 
 
 def make_objective(
@@ -129,11 +119,9 @@ def make_objective(
     unit: Literal["absolute", "stddev"] = "absolute",
     include_output: bool = False,
     **network: Any,
-) -> "InitOffsetObjective":
+) -> "adnn.InitOffsetObjective":
     """Return the objective of a network with its init offsets."""
-    from adnn_optuna import OffsetSpace
-
-    space = OffsetSpace(low, high, scope, include_output=include_output, unit=unit)
+    space = adnn.OffsetSpace(low, high, scope, include_output=include_output, unit=unit)
     return make_network(**network).replace(space=space)
 
 
@@ -338,7 +326,7 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
     return function
 
 
-def load_models(texts: Sequence[str]) -> "dict[str, Callable[[], keras.Model]]":
+def load_models(texts: Sequence[str]) -> dict[str, Any]:
     """Return the models of a list of ``.keras`` files and ``module:function``, by their labels."""
     from adnn_optuna.networks.keras_files import model_from_file
 
