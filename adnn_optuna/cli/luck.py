@@ -37,7 +37,7 @@ def recheck(
 
     \b
     Examples:
-      adnn recheck optuna.db my-study --evaluate train:objective --report recheck.html
+      adnn recheck optuna.db mine --evaluate train:objective --report recheck.html
     """
     if evaluate is None:
         out.load_libraries()
