@@ -218,7 +218,6 @@ def report(
     from adnn_optuna.api.search import StoredSearch
     from adnn_optuna.engine import records, storages, studies
 
-    check_output_file("--output", output, ".html")
     opened = storages.open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
     if not studies.is_comparison(study):
@@ -253,8 +252,6 @@ def contract(
 
     out.load_libraries()
     study = studies.load_study(storages.open_storage(storage, must_exist=True), study_name)
-    if studies.is_comparison(study):
-        raise WrongValueError(f"A contract is of one study, but {study_name!r} is a comparison.")
     output = Path(f"{study_name.replace('/', '-')}.contract.json") if output is None else output
     check_output_file("--output", output, ".json")
     objective = studies.objective_from_study(study, data_dir)

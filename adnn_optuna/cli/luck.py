@@ -133,6 +133,6 @@ def compare_values(
 
     \b
     Examples:
-      adnn compare-values losses.csv --minimize --margin 0.005 --report losses.html
+      adnn compare-values losses.csv --minimize --margin 0.005
     """
     return out.Answer(adnn.compare_values(file, **options))

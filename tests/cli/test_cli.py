@@ -582,7 +582,7 @@ class TestReport:
         assert not out
         assert "'c' has nothing to show yet: 1 of its 2 runs have ended" in err
         assert cli.run(["contract", "--study-name", "c"]) == 2
-        assert "'c' is a comparison" in capsys.readouterr().err
+        assert "'c' is not one of an InitOffsetObjective" in capsys.readouterr().err
         assert not (folder / "report.html").exists()
         resume = ["resume", "--study-name", "c", "--max-trial", "2", "--report", "r.html"]
         assert cli.run(resume) == 0
