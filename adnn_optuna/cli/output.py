@@ -152,14 +152,12 @@ def _plain(value: Any) -> Any:
 
 def _parts(value: Any) -> Any:
     """Return what a value consists of; what has no parts that can be told, as text."""
-    import optuna
-
-    kinds = [SHOWN[of.__name__] for of in type(value).__mro__ if of.__name__ in SHOWN]
-    if kinds or isinstance(value, optuna.trial.FrozenTrial):
-        names = (kinds or ["number value params"])[0].split()
-        parted = (name.partition(":") for name in names)
+    known = SHOWN | {"FrozenTrial": "number value params"}
+    kind = next((of.__name__ for of in type(value).__mro__ if of.__name__ in known), None)
+    if kind is not None:
+        parted = (name.partition(":") for name in known[kind].split())
         return {name: getattr(value, of or name, None) for name, _, of in parted}
-    if isinstance(value, optuna.Study):
+    if hasattr(value, "study_name"):
         return value.study_name
     if dataclasses.is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
