@@ -135,19 +135,29 @@ def compare_models(
         raise WrongValueError(
             "dataset and training are of Keras models, but all models are functions of seeds."
         )
-    networks = _Networks(rest, dataset, training) if rest else None
+    trainers = _trainers(rest, dataset, training) if rest else {}
+    sources = dict.fromkeys(name for t in trainers.values() for name in random_sources(t))
+    if trainers and not sources:
+        raise WrongValueError("Nothing in these trainings is random, so one of each says it all.")
+    # The one seed of a function is of all that is random.
+    sources |= dict.fromkeys(name for names in named.values() if names[1:] for name in names)
     evaluated: dict[str, Any] = {
         "models": {label: {"sources": [*names]} for label, names in named.items()}
     }
-    # The one seed of a function is of all that is random.
-    sources = dict.fromkeys(name for names in named.values() if names[1:] for name in names)
     of_data: dict[str, Any] = {"score": VALUE}
-    if networks is not None:
+    redrawing, stop = None, None
+    if dataset is not None:
         equivalence = EQUIVALENCE if equivalence is None else equivalence
         check_equivalence(equivalence)
-        evaluated["models"] |= {label: t.config for label, t in networks.trainers.items()}
-        evaluated["dataset"] = networks.dataset.config
-        of_data, sources = networks.of_data, {**networks.sources, **sources}
+        evaluated["models"] |= {label: trainer.config for label, trainer in trainers.items()}
+        evaluated["dataset"] = dataset.config
+        of_data = {
+            "draws_test_set": "test" in dataset.drawn,
+            "n_train": len(dataset.y_train),
+            "n_test": len(dataset.y_test),
+            "score": "test R²" if dataset.task == "regression" else "test accuracy",
+        }
+        redrawing, stop = Redrawing(dataset), threading.Event()
     elif equivalence is not None:
         check_positive("equivalence", equivalence)
     study = patiently(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
@@ -164,8 +174,9 @@ def compare_models(
 
     def evaluate(model: int, seed: int) -> float:
         label = labels[model]
-        if networks is not None and label in networks.trainers:
-            return networks.score(label, seed)
+        if redrawing is not None and dataset is not None and label in trainers:
+            split = seed if dataset.drawn else None
+            return redrawing.train(trainers[label], seed, split=split, stop=stop).score
         names, function = named[label], cast("Callable[..., float]", models[label])
         keys = [seed] if not names[1:] else [derived_seed(seed, *name.encode()) for name in names]
         return function(**dict(zip(names, keys, strict=True)))
@@ -179,7 +190,7 @@ def compare_models(
         equivalence=None if equivalence is None else float(equivalence),
         sources=tuple(sources),
         **of_data,
-        like=patiently(like_comparisons, study) if networks else (),
+        like=patiently(like_comparisons, study) if trainers else (),
     )
     return found_by_evaluating(
         known,
@@ -187,55 +198,33 @@ def compare_models(
         ("model", "seed"),
         evaluate,
         # A function heeds no event, and may be no matter of several threads.
-        stop=None if networks is None else networks.stop,
+        stop=stop,
         n_jobs=1 if named else n_cores(),
         max_time=max_time,
         show_progress_bar=show_progress_bar,
     )
 
 
-class _Networks:
-    """Keras models by their labels, each trained once for a seed."""
-
-    def __init__(
-        self,
-        models: Mapping[str, MLP | Callable[[], keras.Model]],
-        dataset: Dataset | None,
-        training: Training | Mapping[str, Training] | None,
-    ) -> None:
-        check_type("dataset", dataset, Dataset, "a Dataset, as not all models are of seeds")
-        self.dataset = data = cast("Dataset", dataset)
-        trainings = training if isinstance(training, Mapping) else dict.fromkeys(models, training)
-        if trainings.keys() != models.keys():
-            raise WrongValueError(
-                f"training has the labels {[*trainings]}, but models has {[*models]}; give each "
-                "model a training, or one for all."
-            )
-        self.trainers = {}
-        for label, model in models.items():
-            settings: Any = Training() if trainings[label] is None else trainings[label]
-            check_type(f"training of {label!r}", settings, Training, "a Training")
-            architecture = build_architecture(
-                model, data.x_train.shape[1:], data.num_classes, data.n_outputs
-            )
-            self.trainers[label] = Trainer(architecture, settings, data)
-        trainers = self.trainers.values()
-        self.sources = dict.fromkeys(s for trainer in trainers for s in random_sources(trainer))
-        if not self.sources:
-            raise WrongValueError(
-                "Nothing in these trainings is random, so one of each says it all."
-            )
-        self.of_data = {
-            "draws_test_set": "test" in data.drawn,
-            "n_train": len(data.y_train),
-            "n_test": len(data.y_test),
-            "score": "test R²" if data.task == "regression" else "test accuracy",
-        }
-        self.stop = threading.Event()
-        self._redrawing = Redrawing(data)
-
-    def score(self, label: str, seed: int) -> float:
-        """Return the test score of one, with all that is random drawn by a seed."""
-        split = seed if self.dataset.drawn else None
-        training = self._redrawing.train(self.trainers[label], seed, split=split, stop=self.stop)
-        return training.score
+def _trainers(
+    models: Mapping[str, Any],
+    dataset: Dataset | None,
+    training: Training | Mapping[str, Training] | None,
+) -> dict[str, Trainer]:
+    """Return what trains each of some Keras models, by their labels."""
+    check_type("dataset", dataset, Dataset, "a Dataset, as not all models are of seeds")
+    data = cast("Dataset", dataset)
+    trainings = training if isinstance(training, Mapping) else dict.fromkeys(models, training)
+    if trainings.keys() != models.keys():
+        raise WrongValueError(
+            f"training has the labels {[*trainings]}, but models has {[*models]}; give each "
+            "model a training, or one for all."
+        )
+    trainers = {}
+    for label, model in models.items():
+        settings: Any = Training() if trainings[label] is None else trainings[label]
+        check_type(f"training of {label!r}", settings, Training, "a Training")
+        architecture = build_architecture(
+            model, data.x_train.shape[1:], data.num_classes, data.n_outputs
+        )
+        trainers[label] = Trainer(architecture, settings, data)
+    return trainers
