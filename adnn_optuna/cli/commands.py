@@ -1,5 +1,6 @@
 """The commands of ``adnn``, each a thin layer on what the package offers in Python.
 
+What a verb gets as ``options`` are arguments that it has in Python, and no others here.
 Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
 
@@ -45,8 +46,8 @@ def search(
         **opt.named(options, first, names),
         **limits,
     )
-    where: Any = {"data_dir": objective["data_dir"], "test": options["test"]}
-    return out.Answer(result, hints_of_search(result, options["storage"], **where))
+    storage, data_dir = options["storage"], objective["data_dir"]
+    return out.Answer(result, hints_of_search(result, storage, data_dir, test=options["test"]))
 
 
 def resume(

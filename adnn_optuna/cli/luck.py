@@ -1,4 +1,4 @@
-"""The commands of ``adnn`` that tell how much is luck, each a thin layer on the package.
+"""The commands of ``adnn`` that tell how much is luck, as thin as the others.
 
 Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
