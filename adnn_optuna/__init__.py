@@ -50,31 +50,27 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "api.accountability": ["Audit", "Contract", "Verdict", "audit_randomness", "verify"],
-    "api.compare": ["compare"],
-    "api.compare_models": ["ModelComparison", "compare_models"],
-    "api.compare_values": ["ValueComparison", "compare_values"],
-    "api.comparisons": ["Comparison"],
-    "api.ensemble": ["Ensemble", "ensemble"],
-    "api.recheck": ["Recheck", "recheck"],
-    "api.variance": ["Variance", "measure_variance"],
-    "api.resume": ["resume"],
-    "api.search": ["SearchResult", "search"],
-    "callbacks": ["MaxGainCallback", "MaxTimeCallback", "MaxTrialCallback"],
-    "engine.objective": ["InitOffsetObjective"],
-    "evidence.recheck": ["expected_luck"],
-    "networks.data": ["Dataset"],
-    "networks.loading": ["load_dataset"],
-    "networks.models": ["MLP", "PAPER_MODELS", "Training"],
-    "networks.offsets": ["OffsetSpace"],
-    "samplers": [
-        "AdaptiveSimulatedAnnealingSampler",
-        "DeltaStepSampler",
-        "KeyedSampler",
-        "RandomRestartSampler",
-    ],
+    "api.accountability": "Audit Contract Verdict audit_randomness verify",
+    "api.compare": "compare",
+    "api.compare_models": "ModelComparison compare_models",
+    "api.compare_values": "ValueComparison compare_values",
+    "api.comparisons": "Comparison",
+    "api.ensemble": "Ensemble ensemble",
+    "api.recheck": "Recheck recheck",
+    "api.variance": "Variance measure_variance",
+    "api.resume": "resume",
+    "api.search": "SearchResult search",
+    "callbacks": "MaxGainCallback MaxTimeCallback MaxTrialCallback",
+    "engine.objective": "InitOffsetObjective",
+    "evidence.recheck": "expected_luck",
+    "networks.data": "Dataset",
+    "networks.loading": "load_dataset",
+    "networks.models": "MLP PAPER_MODELS Training",
+    "networks.offsets": "OffsetSpace",
+    "samplers": "AdaptiveSimulatedAnnealingSampler DeltaStepSampler KeyedSampler "
+    "RandomRestartSampler",
 }
-_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = list(_MODULES)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent import futures
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -16,9 +16,8 @@ from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 
-from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError, as_integer, logger
-from adnn_optuna.api._compared import Control, Samplers, what_is_compared
+from adnn_optuna.api._compared import Controls, Samplers, of_function, of_networks
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
@@ -45,7 +44,7 @@ def compare(
     direction: str | StudyDirection | None = None,
     confirm: int | None = None,
     pruner: BasePruner | None = None,
-    controls: Iterable[str] | Mapping[str, Control] | None = None,
+    controls: Controls = None,
     stop_when_decided: bool = False,
     storage: str | BaseStorage | None = None,
     study_name: str = "compare",
@@ -74,7 +73,6 @@ def compare(
             objective = adnn.InitOffsetObjective(adnn.MLP(), adnn.load_dataset("digits"))
             comparison = adnn.compare(objective, max_trial=30, seeds=range(10))
             print(comparison)
-            comparison.plot().show()
 
     Args:
         objective: What is searched; its seed is replaced by each of ``seeds``. Or any Optuna
@@ -86,8 +84,7 @@ def compare(
         seeds: The seeds of the runs, in the order in which they count. A comparison that gets
             further ones, or further arms, later pays for having been looked at, with wider
             intervals; one that is called with fewer arms keeps those that it had.
-        direction: Of a function, ``"minimize"`` (the default, as of :func:`optuna.create_study`)
-            or ``"maximize"``.
+        direction: Of a function, ``"minimize"`` (the default) or ``"maximize"``.
         confirm: Of a function, how often the best trial of a run is evaluated afresh, by which
             nothing was chosen; 5 by default. With 0 arms are compared by the best value told,
             which favours who asks often for much the same.
@@ -100,9 +97,8 @@ def compare(
             ``(trial, seed)`` that return the selection metric and set the trial's user attribute
             ``test_accuracy``. If :obj:`None`, the learning rate from 10 trials on, without
             ``max_gain``, which ends searches before their compute is spent.
-        stop_when_decided: Whether to add seed after seed, of networks as many at once as there are
-            cores, only until every claim on the searchers is decided. ``max_time`` is then that of
-            all runs, after which no seed is begun.
+        stop_when_decided: Whether to add seeds only until every claim on the searchers is decided.
+            ``max_time`` is then that of all runs, after which no seed is begun.
         storage: Where the studies are, see :func:`~adnn_optuna.search`.
         study_name: What the studies' names begin with.
         batch_size: How many trials of a run are proposed before any of them is told, as in search.
@@ -128,34 +124,22 @@ def compare(
     max_trial = as_integer("max_trial", max_trial)
     # All are checked, whichever holds for a single run.
     given = checked_limits(max_trial=max_trial, **limits)
-    compared = what_is_compared(
-        objective,
-        samplers,
-        given,
-        controls=controls,
-        equivalence=equivalence,
-        direction=direction,
-        confirm=confirm,
-        pruner=pruner,
-    )
+    of_functions: Any = {"direction": direction, "confirm": confirm, "pruner": pruner}
+    if callable(objective) and not isinstance(objective, InitOffsetObjective):
+        compared = of_function(objective, samplers, controls, equivalence, **of_functions)
+    else:
+        compared = of_networks(objective, samplers, controls, equivalence, given, **of_functions)
     arms, seeds = compared.arms, declarations.checked_seeds(seeds)
     of_run: LimitValues = {**given, "max_time": None} if stop_when_decided else given
     check_executor(executor)
 
     def plan(label: str, seed: int) -> studies.Plan:
-        searched, searcher, own = compared.of(label, seed)
+        searched, searcher, own = compared.run(label, seed)
         name = study_name_of(study_name, label, seed)
         return studies.Plan(searched, name, searcher, of_run, batch_size, own)
 
     # What may be refused is, before anything is stored.
     names = {label: plan(label, seeds[0]).arm.name for label in arms}
-    arguments = {
-        **given,
-        "batch_size": batch_size if isinstance(batch_size, str) else int(batch_size),
-        "stop_when_decided": bool(stop_when_decided),
-        "equivalence": compared.equivalence,
-        **compared.arguments,
-    }
     n_trials = max_trial * len(arms) * len(seeds)
     with (
         interruptible() as stop,
@@ -164,7 +148,11 @@ def compare(
         opened = open_storage(storage)
         check_is_reached(opened, executor)
         before = patiently(declaration_of, opened, study_name)
-        _check_same_kind(before, arguments, study_name)
+        if before and before["arguments"].get("confirm") != compared.arguments.get("confirm"):
+            raise WrongValueError(
+                f"The comparison {study_name!r} is of another kind of objective, or evaluates the "
+                "best trials another number of times afresh; use another study name."
+            )
         declaration = declarations.declared(
             before,
             seeds,
@@ -172,7 +160,13 @@ def compare(
             looks_again=stop_when_decided,
             n_claims=declarations.n_claims_of({**(before["arms"] if before else {}), **names}),
             arms=names,
-            arguments=arguments,
+            arguments={
+                **given,
+                "batch_size": batch_size if isinstance(batch_size, str) else int(batch_size),
+                "stop_when_decided": bool(stop_when_decided),
+                "equivalence": compared.equivalence,
+                **compared.arguments,
+            },
         )
         at_once = compared.n_at_once if stop_when_decided else len(seeds)
         results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
@@ -193,7 +187,7 @@ def compare(
             try:
                 run_studies(plans, found, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
-                _keep(opened, study_name)
+                _keep(opened)
                 raise
             labels = [label for label in arms for _ in part]
             for label, planned, study in zip(labels, plans, found, strict=True):
@@ -202,52 +196,32 @@ def compare(
                     record = SearchResult(**vars(record), objective=searched)
                 results[label].append(record)
             comparison = Comparison(results, seeds[:end], compared.equivalence, declaration)
-            if end == len(seeds) or (
-                stop_when_decided and _is_over(comparison, study_name, given["max_time"], bar)
-            ):
+            is_over = stop_when_decided and _is_over(comparison, given["max_time"], bar)
+            if is_over or end == len(seeds):
                 break
     comparison = dataclasses.replace(comparison, like=studies.like_comparisons(head))
     save_notes([run for runs in results.values() for run in runs], comparison, head)
     return comparison
 
 
-def _keep(storage: BaseStorage, study_name: str) -> None:
+def _keep(storage: BaseStorage) -> None:
     """Copy what is in memory to a database, and say how to go on after an interrupt."""
     level, where = logging.INFO, ""
     if isinstance(storage, InMemoryStorage):
         url = f"sqlite:///{(Path(tempfile.mkdtemp(prefix='adnn-')) / 'compare.db').as_posix()}"
         level, where, to = logging.WARNING, f" in storage={url!r}", open_storage(url)
         for name in optuna.get_all_study_names(storage):
-            if name == study_name or name.startswith(f"{study_name}/"):
-                optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=to)
+            optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=to)
     said = "Interrupted; all trials are kept%s. Compare again, with the same arguments, or resume."
     logger.log(level, said, where)
 
 
-def _is_over(
-    comparison: Comparison, study_name: str, max_time: float | None, bar: Bar | None
-) -> bool:
+def _is_over(comparison: Comparison, max_time: float | None, bar: Bar | None) -> bool:
     """Return whether all is decided or no time is left, and say how far it is."""
     n_claims = len(comparison.families[0])
     n_decided = n_claims - comparison.n_undecided
     said = f"{len(comparison.seeds)} seeds, {n_decided} of {n_claims} claims decided"
     if bar is not None:
         bar.set_postfix_str(said)
-    logger.info("%s: %s.", study_name, said)
+    logger.info("%s: %s.", comparison.study_name, said)
     return n_decided == n_claims or comparison.seconds >= (max_time or math.inf)
-
-
-def _check_same_kind(
-    before: Declaration | None, arguments: Mapping[str, Any], study_name: str
-) -> None:
-    """Refuse to go on with a comparison of something else."""
-    known = before["arguments"] if before else {}
-    if known and known.get("confirm") != arguments.get("confirm"):
-        of = "is of networks, and not of a function"
-        if "confirm" in known:
-            of = (
-                f"is of a function whose best trials are evaluated {known['confirm']} times afresh"
-            )
-        raise WrongValueError(
-            f"The comparison {study_name!r} {of}; use another study name, or the same arguments."
-        )

@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON
-from adnn_optuna._checks import WrongTypeError, WrongValueError, check_positive, check_type
+from adnn_optuna._checks import WrongValueError, check_positive, check_type
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import open_evaluations
@@ -39,22 +39,14 @@ class ModelComparison(Told, ModelComparisonFacts):
     Printed, it is the table of means and, below it, the verdict on each two models. All claims
     together are wrong in at most 5 % of all comparisons.
 
-    Args:
+    Attributes:
         evaluations: The values that are known, by the number of the model and the seed.
-        study_name: The study of the trainings.
         labels: The models.
         seeds: The seeds, in their declared order.
         looks_again: Whether seeds are added only until all is decided; the intervals pay for it.
-        equivalence: The difference of test accuracies up to which two models are equivalent.
         sources: What a seed draws afresh.
-        draws_test_set: Whether that is the test set, too.
-        n_train: The number of training examples, 0 of functions.
-        n_test: The number of test examples, 0 of functions.
         score: What the values are: ``"test accuracy"``, of a regression ``"test R²"``, of
             functions ``"value"``.
-        like: The names of other comparisons of models of the same data in the same storage.
-
-    Attributes:
         values: The values of each model, up to the first seed that is not done.
         paired_differences: The statistics from which all tables and sentences come; where seeds
             redraw the test set, for new data of this kind.
@@ -86,8 +78,7 @@ def compare_models(
     them: initialisation, order of the batches and, where the dataset's were drawn at random, the
     splits of the same sizes. Nothing is selected: a network's accuracy is that after its last
     epoch. Where splits are redrawn, verdicts are for new data of this kind, by an interval that is
-    read once, at the declared number of seeds. Or each is a function of the seed, which trains
-    anything and returns how good that is.
+    read once, at the declared number of seeds.
 
     The trainings are trials of a study and are never made twice: the same call goes on where one
     ended, and any number of processes may work together.
@@ -132,8 +123,6 @@ def compare_models(
     check_type("models", models, Mapping, "a mapping from labels to models")
     if len(models) < 2:
         raise WrongValueError(f"models has {len(models)} entries, but it takes two to compare.")
-    for label in models:
-        check_type("The label of a model", label, str, "a string")
     checked_limits(max_time=max_time)
     seeds, labels = checked_seeds(seeds), tuple(models)
     named = {
@@ -142,24 +131,33 @@ def compare_models(
         if not isinstance(model, MLP) and callable(model) and (names := seeds_of(model))
     }
     rest: Any = {label: model for label, model in models.items() if label not in named}
-    for name, value in (("dataset", dataset), ("training", training)):
-        if value is not None and not rest:
-            raise WrongValueError(
-                f"{name} is of Keras models, but all models are functions of seeds."
-            )
-    networks = _Networks(rest, dataset, training) if rest else None
+    if not rest and not (dataset is None and training is None):
+        raise WrongValueError(
+            "dataset and training are of Keras models, but all models are functions of seeds."
+        )
+    trainers = _trainers(rest, dataset, training) if rest else {}
+    sources = dict.fromkeys(name for t in trainers.values() for name in random_sources(t))
+    if trainers and not sources:
+        raise WrongValueError("Nothing in these trainings is random, so one of each says it all.")
+    # The one seed of a function is of all that is random.
+    sources |= dict.fromkeys(name for names in named.values() if names[1:] for name in names)
     evaluated: dict[str, Any] = {
         "models": {label: {"sources": [*names]} for label, names in named.items()}
     }
-    # The one seed of a function is of all that is random.
-    sources = dict.fromkeys(name for names in named.values() if names[1:] for name in names)
     of_data: dict[str, Any] = {"score": VALUE}
-    if networks is not None:
+    redrawing, stop = None, None
+    if dataset is not None:
         equivalence = EQUIVALENCE if equivalence is None else equivalence
         check_equivalence(equivalence)
-        evaluated["models"] |= {label: t.config for label, t in networks.trainers.items()}
-        evaluated["dataset"] = networks.dataset.config
-        of_data, sources = networks.of_data, {**networks.sources, **sources}
+        evaluated["models"] |= {label: trainer.config for label, trainer in trainers.items()}
+        evaluated["dataset"] = dataset.config
+        of_data = {
+            "draws_test_set": "test" in dataset.drawn,
+            "n_train": len(dataset.y_train),
+            "n_test": len(dataset.y_test),
+            "score": "test R²" if dataset.task == "regression" else "test accuracy",
+        }
+        redrawing, stop = Redrawing(dataset), threading.Event()
     elif equivalence is not None:
         check_positive("equivalence", equivalence)
     study = patiently(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
@@ -176,8 +174,9 @@ def compare_models(
 
     def evaluate(model: int, seed: int) -> float:
         label = labels[model]
-        if networks is not None and label in networks.trainers:
-            return networks.score(label, seed)
+        if redrawing is not None and dataset is not None and label in trainers:
+            split = seed if dataset.drawn else None
+            return redrawing.train(trainers[label], seed, split=split, stop=stop).score
         names, function = named[label], cast("Callable[..., float]", models[label])
         keys = [seed] if not names[1:] else [derived_seed(seed, *name.encode()) for name in names]
         return function(**dict(zip(names, keys, strict=True)))
@@ -191,7 +190,7 @@ def compare_models(
         equivalence=None if equivalence is None else float(equivalence),
         sources=tuple(sources),
         **of_data,
-        like=patiently(like_comparisons, study) if networks else (),
+        like=patiently(like_comparisons, study) if trainers else (),
     )
     return found_by_evaluating(
         known,
@@ -199,63 +198,33 @@ def compare_models(
         ("model", "seed"),
         evaluate,
         # A function heeds no event, and may be no matter of several threads.
-        stop=None if networks is None else networks.stop,
+        stop=stop,
         n_jobs=1 if named else n_cores(),
         max_time=max_time,
         show_progress_bar=show_progress_bar,
     )
 
 
-class _Networks:
-    """Keras models by their labels, each trained once for a seed."""
-
-    def __init__(
-        self,
-        models: Mapping[str, MLP | Callable[[], keras.Model]],
-        dataset: Dataset | None,
-        training: Training | Mapping[str, Training] | None,
-    ) -> None:
-        check_type("dataset", dataset, Dataset, "a Dataset, as not all models are of seeds")
-        self.dataset = data = cast("Dataset", dataset)
-        trainings = training if isinstance(training, Mapping) else dict.fromkeys(models, training)
-        if trainings.keys() != models.keys():
-            raise WrongValueError(
-                f"training has the labels {[*trainings]}, but models has {[*models]}; give each "
-                "model a training, or one for all."
-            )
-        self.trainers = {}
-        for label, model in models.items():
-            settings: Any = Training() if trainings[label] is None else trainings[label]
-            check_type(f"training of {label!r}", settings, Training, "a Training")
-            try:
-                architecture = build_architecture(
-                    model, data.x_train.shape[1:], data.num_classes, data.n_outputs
-                )
-            except (WrongValueError, WrongTypeError) as error:
-                raise type(error)(f"The model {label!r}: {error}") from None
-            self.trainers[label] = Trainer(architecture, settings, data)
-        trainers = self.trainers.values()
-        self.sources = dict.fromkeys(s for trainer in trainers for s in random_sources(trainer))
-        if not self.sources:
-            raise WrongValueError(
-                "Nothing in these trainings is random, so one of each says it all."
-            )
-        self.stop = threading.Event()
-        self._redrawing = Redrawing(data)
-
-    @property
-    def of_data(self) -> dict[str, Any]:
-        """What a comparison is to know of the data."""
-        data = self.dataset
-        return {
-            "draws_test_set": "test" in data.drawn,
-            "n_train": len(data.y_train),
-            "n_test": len(data.y_test),
-            "score": "test R²" if data.task == "regression" else "test accuracy",
-        }
-
-    def score(self, label: str, seed: int) -> float:
-        """Return the test score of one, with all that is random drawn by a seed."""
-        split = seed if self.dataset.drawn else None
-        training = self._redrawing.train(self.trainers[label], seed, split=split, stop=self.stop)
-        return training.score
+def _trainers(
+    models: Mapping[str, Any],
+    dataset: Dataset | None,
+    training: Training | Mapping[str, Training] | None,
+) -> dict[str, Trainer]:
+    """Return what trains each of some Keras models, by their labels."""
+    check_type("dataset", dataset, Dataset, "a Dataset, as not all models are of seeds")
+    data = cast("Dataset", dataset)
+    trainings = training if isinstance(training, Mapping) else dict.fromkeys(models, training)
+    if trainings.keys() != models.keys():
+        raise WrongValueError(
+            f"training has the labels {[*trainings]}, but models has {[*models]}; give each "
+            "model a training, or one for all."
+        )
+    trainers = {}
+    for label, model in models.items():
+        settings: Any = Training() if trainings[label] is None else trainings[label]
+        check_type(f"training of {label!r}", settings, Training, "a Training")
+        architecture = build_architecture(
+            model, data.x_train.shape[1:], data.num_classes, data.n_outputs
+        )
+        trainers[label] = Trainer(architecture, settings, data)
+    return trainers

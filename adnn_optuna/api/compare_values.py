@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from decimal import Decimal
-from numbers import Real
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +28,6 @@ _NAMES_OF_ROWS = (
     "seed random_state run trial repeat repetition replicate replication rep iteration epoch unit "
     "fold split dataset data_set task problem instance index id name #"
 )
-_LARGEST = 1e300
 
 
 class ValueComparison(Told, ValueComparisonFacts):
@@ -39,16 +35,10 @@ class ValueComparison(Told, ValueComparisonFacts):
 
     All claims together are wrong in at most 5 % of all comparisons.
 
-    Args:
+    Attributes:
         values: The values of each arm, by its label.
         names: What they are of, by name: seeds, data sets; empty where they are not paired.
         per: What these are called.
-        maximize: Whether higher values are better.
-        equivalence: The difference up to which two arms are as good as each other, if any.
-        looks_again: Whether the intervals pay for looking again after each seed.
-        is_paired: Whether the values of all arms are of the same seeds.
-
-    Attributes:
         paired_differences: The statistics from which all tables and sentences come.
     """
 
@@ -85,10 +75,10 @@ def compare_values(
             worse
 
     Args:
-        values: The values of two or more arms by their labels, in the same order of seeds; or a
-            data frame, or a CSV file, whose columns are arms and whose rows are seeds, with NaN or
-            nothing where a value is missing. A first column of words, or one called ``seed`` or
-            the like, names the rows.
+        values: The values of two or more arms by their labels, in the same order of seeds, or
+            with these as index or keys; or a data frame, or a CSV file, whose columns are arms and
+            whose rows are seeds, with NaN or nothing where a value is missing. A first column of
+            words, or one called ``seed`` or the like, names the rows.
         minimize: Whether lower values are better.
         margin: The difference, in the values' unit, up to which two arms are as good as each
             other. If :obj:`None`, no verdict is *equivalent*.
@@ -106,9 +96,6 @@ def compare_values(
             name, values that are no numbers, or missing ones that are not paired.
         FileNotFoundError: If there is no such file.
     """
-    check_type("minimize", minimize, bool, "True or False")
-    check_type("planned", planned, bool, "True or False")
-    check_type("paired", paired, bool, "True or False")
     if margin is not None:
         check_positive("margin", margin)
     if not (planned or paired):
@@ -117,21 +104,22 @@ def compare_values(
             "for planned numbers of them only; pair them, or plan."
         )
     if isinstance(values, str | os.PathLike):
-        values = _read_csv(Path(values))
+        table = _read_csv(Path(values))
     elif isinstance(values, Mapping):
-        values = _frame(values, paired=paired)
-    elif isinstance(values, pd.DataFrame) and values.shape[1]:
-        values = _with_named_rows(values, map(str, values.iloc[:, 0]))
-    check_type("values", values, pd.DataFrame, "a mapping, a data frame or the name of a CSV file")
-    if not len(values) and values.shape[1]:
-        raise WrongValueError("values has no rows, but it takes at least one.")
-    arms = {str(label): _numbers(str(label), values.iloc[:, i]) for i, label in enumerate(values)}
-    if len(arms) < values.shape[1]:
-        raise WrongValueError(f"values has two arms of one name: {', '.join(map(str, values))}.")
-    if len(arms) < 2:
-        raise WrongValueError(f"values has {len(arms)} arms, but it takes two to compare.")
-    names = [str(name) for name in values.index]
-    per = "seed" if values.index.name is None else str(values.index.name)
+        table = _frame(values, paired=paired)
+    else:
+        wanted = "a mapping, a data frame or the name of a CSV file"
+        check_type("values", values, pd.DataFrame, wanted)
+        table = _with_named_rows(values)
+    arms = {str(label): _numbers(label, table.iloc[:, i]) for i, label in enumerate(table)}
+    if len(arms) < table.shape[1]:
+        raise WrongValueError(f"values has two arms of one name: {', '.join(map(str, table))}.")
+    if len(arms) < 2 or not len(table):
+        raise WrongValueError(
+            f"values has {len(arms)} arms and {len(table)} rows, but it takes two arms to compare."
+        )
+    names = [str(name) for name in table.index]
+    per = "seed" if table.index.name is None else str(table.index.name)
     if (is_again := pd.Index(names).duplicated()).any():
         raise WrongValueError(
             f"values has {per} {names[is_again.argmax()]} twice, but each is to count once; leave "
@@ -151,55 +139,32 @@ def compare_values(
 
 
 def _frame(values: Mapping[str, Sequence[float]], *, paired: bool) -> pd.DataFrame:
-    """Return values by their arms as a data frame; refuse those of different seeds."""
-    columns = {}
-    for label, of_arm in values.items():
-        try:
-            # Of a set pandas says that it has no order.
-            is_known = isinstance(of_arm, pd.Series | Mapping | AbstractSet)
-            columns[label] = pd.Series(of_arm if is_known else [*of_arm])
-        except TypeError:
-            raise WrongTypeError(
-                f"The values of {label!r} must be a sequence of numbers, but are {of_arm!r:.100}."
-            ) from None
-    first = next(iter(columns.values()), pd.Series())
+    """Return values by their arms as a data frame, where they have indices paired by these."""
+    columns = {label: pd.Series(of_arm) for label, of_arm in values.items()}
     if paired:
-        for label, column in columns.items():
-            if len(column) != len(first):
-                raise WrongValueError(
-                    f"{label!r} has {len(column)} values, but {next(iter(columns))!r} has "
-                    f"{len(first)}: give one for each seed, NaN where it is missing; or say "
-                    "paired=False, if they have no seeds in common."
-                )
-            if not column.index.equals(first.index):
-                raise WrongValueError(
-                    f"The values of {label!r} and {next(iter(columns))!r} have different indices, "
-                    "so they are of other seeds; give a data frame."
-                )
+        if len({*map(len, columns.values())}) > 1:
+            counts = ", ".join(f"{label!r} has {len(of)}" for label, of in columns.items())
+            raise WrongValueError(
+                f"{counts} values: give one for each seed, NaN where it is missing; or say "
+                "paired=False, if they have no seeds in common."
+            )
         return pd.DataFrame(columns)
     for label, column in columns.items():
         _check_none_is_missing(label, _numbers(label, column))
     return pd.DataFrame({k: column.reset_index(drop=True) for k, column in columns.items()})
 
 
-def _numbers(label: str, column: pd.Series[Any]) -> np.ndarray:
+def _numbers(label: object, column: pd.Series[Any]) -> np.ndarray:
     """Return the values of an arm, NaN where one is missing; refuse what is no number."""
-    numbers, is_known = np.full(len(column), math.nan), column.notna()
-    for i in np.flatnonzero(is_known):
-        # To pandas, dates are numbers.
-        if not isinstance(value := column.iloc[i], Real | Decimal | np.bool_):
-            raise WrongTypeError(
-                f"values must be numbers, but {label!r} has {value!r:.100}; give its values as "
-                "numbers, or leave it out."
-            )
-        size: Any = abs(value)
-        if _LARGEST < size != math.inf:
-            raise WrongValueError(
-                f"{label!r} has a value above {_LARGEST:g}, of which differences are no numbers; "
-                "give all values in a larger unit."
-            )
-        numbers[i] = value
-    return numbers
+    numbers = pd.to_numeric(column, errors="coerce")
+    # To pandas, dates are numbers.
+    is_wrong = (numbers.isna() & column.notna()) | (column.dtype.kind in "cmM")
+    if is_wrong.any():
+        raise WrongTypeError(
+            f"values must be numbers, but {str(label)!r} has {column[is_wrong].iloc[0]!r:.100}; "
+            "give its values as numbers, or leave it out."
+        )
+    return numbers.to_numpy(dtype=float, na_value=math.nan)
 
 
 def _filled(label: str, array: np.ndarray) -> np.ndarray:
@@ -222,36 +187,36 @@ def _read_csv(file: Path) -> pd.DataFrame:
     """Return the table of a CSV file, whose first column may name its rows."""
     if not is_file(file):
         raise NoSuchFileError(f"There is no file {str(file)!r}; give a CSV file.")
+    table = pd.DataFrame()
     try:
-        # As text, for pandas gives two columns of one name different ones.
-        options: Any = {"header": None, "dtype": str, "skipinitialspace": True}
         for separator in ",;\t":
-            cells = pd.read_csv(file, sep=separator, encoding="utf-8-sig", **options)
-            if cells.shape[1] > 1:
+            # As text, for names of rows are none as numbers.
+            table = pd.read_csv(
+                file, sep=separator, encoding="utf-8-sig", dtype=str, skipinitialspace=True
+            )
+            if table.shape[1] > 1:
                 break
     except Exception as error:  # noqa: BLE001 - of whatever unpacks a file that is packed
         raise WrongValueError(
             f"The file {str(file)!r} is no table of comma-separated values ({first_line(error)})."
         ) from None
-    cells = cells.dropna(axis=1, how="all")
-    header = cells.iloc[0].fillna("").str.strip()
-    numbers = cells.iloc[1:].apply(pd.to_numeric, errors="coerce")
-    if pd.to_numeric(header, errors="coerce").notna().all():
+    is_number = pd.to_numeric(pd.Series(table.columns), errors="coerce").notna()
+    # Where rows have more cells than the header, pandas takes the first ones for an index.
+    if is_number.all() or not isinstance(table.index, pd.RangeIndex):
         raise WrongValueError(
-            f"The file {str(file)!r} has no header; name its arms in the first line."
+            f"The file {str(file)!r} has no header for all columns; name them in the first line."
         )
-    # What is no number stays what it is, so that it can be told.
-    is_known = numbers.notna() | cells.iloc[1:].isna()
-    table: pd.DataFrame = numbers.where(is_known, cells.iloc[1:]).set_axis(header, axis=1)
-    return _with_named_rows(table.reset_index(drop=True), cells.iloc[1:, 0].fillna("").str.strip())
+    return _with_named_rows(table.dropna(axis=1, how="all"))
 
 
-def _with_named_rows(table: pd.DataFrame, rows: Iterable[str]) -> pd.DataFrame:
+def _with_named_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table without its first column, if that names the rows, by these names."""
+    if not table.shape[1]:
+        return table
     # As pandas calls a column without a name.
     first = str(table.columns[0]).lower().replace(" ", "_").removeprefix("unnamed:_0")
     column = table.iloc[:, 0]
     is_named = first.removesuffix("_id").removesuffix("s") in ("", *_NAMES_OF_ROWS.split())
     if is_named or (column.notna().any() and pd.to_numeric(column, errors="coerce").isna().all()):
-        return table.iloc[:, 1:].set_axis(pd.Index([*rows], name=first or None))
+        return table.iloc[:, 1:].set_axis(pd.Index([*map(str, column)], name=first or None))
     return table

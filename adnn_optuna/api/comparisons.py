@@ -15,22 +15,17 @@ from adnn_optuna.evidence.power import SeedPlanFacts
 class SeedPlan(Told, SeedPlanFacts):
     """How many seeds show a gain with a power of 80 %; printed, it is a few lines.
 
-    Args:
-        gain: The true difference that is to be shown.
-        n_claims: The number of claims that share the error rate.
-        n_pilot: The number of pilot pairs.
-        sd: The standard deviation of their differences, pooled over the claims.
+    Attributes:
+        sd: The standard deviation of the pilot's differences, pooled over the claims.
         seeds: How many fresh seeds a planned comparison needs, in the mean over what the pilot
             leaves possible.
-        seeds_low: How many if the standard deviation is at the lower end of its 80 % interval.
-        seeds_high: How many if it is at its upper end.
+        seeds_low, seeds_high: How many at the ends of the 80 % interval of ``sd``.
         seeds_looking_again: How many a comparison needs that looks again after each seed, those
             of the pilot included; :obj:`None` if neither 1000 nor ten times ``seeds`` suffice.
         hours: How long the fresh seeds take.
         hours_looking_again: How long the further seeds take when looking again, or :obj:`None`.
         power: The power of a planned comparison by its number of seeds.
         power_looking_again: The probability to have decided by a number of seeds, looking again.
-        unit: How differences are shown.
     """
 
     _telling = "comparisons.plan"
@@ -44,21 +39,15 @@ class Comparison(Told, ComparisonFacts):
     restarts, and greedy against annealing; and all of these against the controls, what the same
     compute buys otherwise. A third one says what of each arm's winners repeats on a fresh seed
     each, beside their unmoved networks. Of a function there is one: each sampler against random
-    search. Where a comparison stops once all is decided, or got
-    further seeds or arms later, the intervals pay for each look.
+    search. Where a comparison stops once all is decided, or got further seeds or arms later, the
+    intervals pay for each look, and all claims that were ever declared count.
 
-    Args:
+    Attributes:
         results: The results of each arm, by its label, in the order of ``seeds``.
         seeds: The seeds, in their declared order.
         equivalence: The difference of test accuracies, or of a function's values, up to which two
             arms are equivalent; if :obj:`None`, none are.
-        declared: What the comparison was declared to be; if :obj:`None`, these seeds, planned.
-            Of each family all claims that were ever declared count, also those of arms left out.
         like: The names of other comparisons of the same objective in the same storage.
-
-    Raises:
-        ValueError: If there is no arm or seed, or the arms differ in more than how they search:
-            in seeds, data, model, training, metric or budget.
     """
 
     _telling = "comparisons"
@@ -79,15 +68,7 @@ class Comparison(Told, ComparisonFacts):
 def load_comparison(
     storage: str | BaseStorage, study_name: str, *, equivalence: float | None = None
 ) -> Comparison:
-    """Load what a comparison came to so far, without running anything.
-
-    Args:
-        storage: Where its studies are: a database URL or an Optuna storage.
-        study_name: What their names begin with.
-        equivalence: See :class:`Comparison`; by default as it was compared.
-
-    Returns:
-        The comparison, over the first seeds, in their declared order, whose runs have all ended.
+    """Return a stored comparison, over the first seeds whose runs have all ended.
 
     Raises:
         ValueError: If there are no such studies, or the runs of the first seed have not all ended.

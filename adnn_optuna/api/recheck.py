@@ -1,9 +1,8 @@
 """Rechecks: how much of the best value of any Optuna study is luck."""
 
 import functools
-import hashlib
-import json
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -13,9 +12,8 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna import _checks
 from adnn_optuna._attributes import BASELINE, CONFIG
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongValueError, as_integer, check_type
 from adnn_optuna.api._told import Printed, Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.confirmation import experiment_of
@@ -44,22 +42,9 @@ class Luck(Printed, LuckFacts):
 class Recheck(Told, RecheckFacts):
     """What a recheck of a study shows; printed, it is a sentence.
 
-    Args:
-        evaluations: The values of those that were made. NaN: it came to no value.
-        study_name: The study.
-        maximize: Whether higher values are better.
-        candidates: Its best trials, the best first.
-        study_values: The values of all its completed trials.
-        seeds: How many seeds choose among the candidates.
-        confirm: How many further seeds tell what the chosen one is worth.
-        confirm_best: Whether they are used for the study's best trial, too.
-        is_seeded: Whether the evaluations take their seeds.
-        is_deterministic: Whether the user says that nothing in them is random.
-        experiment: What the seeds follow from, beside the chosen trial's parameters.
-        against_of: Tells what a trial is compared with, if with anything.
-        on_same_data: Whether no seed redraws the data that are evaluated on, as far as is known.
-
     Attributes:
+        evaluations: The values of those that were made. NaN: it came to no value.
+        candidates: The study's best trials, the best first.
         against: What the chosen one is compared with, if with anything.
         gain: Its mean gain over that on the further seeds, with the ends of its interval.
         best: The study's best trial.
@@ -95,12 +80,11 @@ def recheck(
 ) -> Recheck:
     """Tell how much of a study's gain and best value is luck, by evaluating trials again.
 
-    The ``top`` best trials are evaluated with ``seeds`` fresh seeds, the same for all. Of trials
-    that differ by less than a two hundredth of each parameter's range the best stands for all, so
-    that copies of one lucky trial are not all that is evaluated. The one with the best mean is
-    evaluated with ``confirm`` further seeds, by which nothing was chosen:
-    their mean is its value. With the same ones, so are the parameters ``against`` which it is to
-    have gained: the mean of the paired differences, by inverted sign flips, is its gain.
+    The ``top`` best trials are evaluated with ``seeds`` fresh seeds, the same for all; of near
+    copies, within a two hundredth of each parameter's range, the best alone. The one with the best
+    mean is evaluated with ``confirm`` further seeds, by which nothing was chosen: their mean is
+    its value. With the same ones, so are the parameters ``against`` which it is to have gained:
+    the mean of the paired differences, by inverted sign flips, is its gain.
 
     The evaluations are trials of the study ``<name>/recheck``; the study itself stays as it is.
     They are never made twice: the same call goes on where one ended, and any number of processes
@@ -145,22 +129,22 @@ def recheck(
             was completed.
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
     """
-    top, seeds = _checks.as_integer("top", top), _checks.as_integer("seeds", seeds)
-    n_jobs = _checks.as_integer("n_jobs", n_jobs)
-    if (confirm := _checks.as_integer("confirm", confirm)) < 2:
-        raise WrongValueError("confirm must be at least 2, for one value has no interval.")
+    top, seeds = as_integer("top", top), as_integer("seeds", seeds)
+    # One value has no interval.
+    n_jobs, confirm = as_integer("n_jobs", n_jobs), as_integer("confirm", confirm, 2)
     checked_limits(max_time=max_time)
     if isinstance(study, tuple) and len(study) == 2:
         study = load_study(open_storage(study[0], must_exist=True), study[1])
-    _checks.check_type(
-        "study", study, optuna.Study, "an Optuna study, or its storage and its name"
-    )
+    check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
     completed = patiently(_completed, study)
     function, is_seeded, objective = _seeded(study, evaluate)
     candidates = _best_of_places(completed, top)
     against_of = _against(study, objective, completed, against)
     others = filter(None, map(against_of, candidates))
     evaluated = {trial.number: trial for trial in (*candidates, *others)}
+    first = study.get_trials(deepcopy=False)[0]
+    ranges = {name: str(of) for name, of in sorted(first.distributions.items())}
+    config = study.user_attrs.get(CONFIG)
     known = functools.partial(
         Recheck,
         study_name=study.study_name,
@@ -173,7 +157,8 @@ def recheck(
         is_seeded=is_seeded,
         is_deterministic=deterministic,
         on_same_data=objective is not None,
-        experiment=_experiment(study),
+        # What fresh seeds follow from, never from a name.
+        experiment=experiment_of(config) if config else [first.params, ranges],
         against_of=against_of,
     )
     opened = patiently(
@@ -182,7 +167,7 @@ def recheck(
         f"{study.study_name}/recheck",
         study.direction,
         # An earlier study of the name had other trials.
-        {"study that began": beginning(study.get_trials(deepcopy=False)[0])},
+        {"study that began": beginning(first)},
     )
     return found_by_evaluating(
         known,
@@ -197,20 +182,14 @@ def recheck(
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that have a finite value and violate no constraint, the best first."""
-    named = f"The study {study.study_name!r}"
-    if study._is_multi_objective():
-        raise WrongValueError(
-            f"{named} has {len(study.directions)} objectives, so it has no best value to recheck; "
-            "give a study with one objective."
-        )
+    maximize = study.direction == StudyDirection.MAXIMIZE
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     found = [t for t in trials if math.isfinite(t.values[0]) and is_feasible(t)]
     if not found:
         raise WrongValueError(
-            f"{named} has no completed trial with a finite value, so there is nothing to recheck; "
-            "run it first."
+            f"The study {study.study_name!r} has no completed trial with a finite value, so there "
+            "is nothing to recheck; run it first."
         )
-    maximize = study.direction == StudyDirection.MAXIMIZE
     # The first of equals is the better one, as for Optuna.
     return sorted(found, key=lambda trial: trial.values[0], reverse=maximize)
 
@@ -219,9 +198,7 @@ def _best_of_places(completed: Sequence[FrozenTrial], top: int) -> list[FrozenTr
     """Return the best trials, so many at most, of which none is a near copy of a better one."""
     found: list[FrozenTrial] = []
     for trial in completed:
-        if len(found) == top:
-            break
-        if not any(_is_near(trial, better) for better in found):
+        if len(found) < top and not any(_is_near(trial, better) for better in found):
             found.append(trial)
     return found
 
@@ -231,22 +208,12 @@ def _is_near(one: FrozenTrial, other: FrozenTrial) -> bool:
     if not one.params or one.params.keys() != other.params.keys():
         return False
     for name, distribution in one.distributions.items():
-        value, another = one.params[name], other.params[name]
-        if value == another:
-            continue
-        if n_choices(distribution) or n_choices(other.distributions[name]):
-            return False
-        if abs(to_unit(value, distribution) - to_unit(another, distribution)) >= _NEAR:
-            return False
+        values = one.params[name], other.params[name]
+        if values[0] != values[1]:
+            first, second = (to_unit(value, distribution) for value in values)
+            if n_choices(distribution) or abs(first - second) >= _NEAR:
+                return False
     return True
-
-
-def _experiment(study: optuna.Study) -> Any:
-    """Return what a study's fresh seeds follow from: of ours the experiment, never a name."""
-    if config := study.user_attrs.get(CONFIG):
-        return experiment_of(config)
-    first = study.get_trials(deepcopy=False)[0]
-    return [first.params, {name: str(of) for name, of in sorted(first.distributions.items())}]
 
 
 def _against(
@@ -261,13 +228,12 @@ def _against(
         other = _trial_of(dict(against), completed)
         return lambda _: other
     if against is not None:
-        _checks.check_integer("against", against, low=0)
         if against not in by_number:
             raise WrongValueError(
-                f"against is {against}, but the study {study.study_name!r} has no completed trial "
-                "of that number with a finite value; give another one, or all parameters."
+                f"against is {against!r}, but the study {study.study_name!r} has no completed "
+                "trial of that number with a finite value; give one, or all parameters."
             )
-        return lambda _: by_number[int(against)]
+        return lambda _: by_number[against]
     if objective is None:
         first = by_number.get(0)
         is_enqueued = first is not None and "fixed_params" in first.system_attrs
@@ -299,21 +265,15 @@ def _trial_of(
             f"against has the parameters {', '.join(map(str, params)) or 'of nothing'}, but no "
             "completed trial has just these; give a trial's number, or all parameters."
         )
-    try:
-        trial = optuna.create_trial(
-            value=value,
-            state=TrialState.WAITING if value is None else TrialState.COMPLETE,
-            params=params,
-            distributions=alike.distributions,
-            user_attrs={UNMOVED: True} if is_unmoved else {},
-        )
-    except ValueError as error:
-        raise WrongValueError(
-            f"against is no trial that the study could have ({error}); mend its parameters."
-        ) from None
-    text = json.dumps(params, sort_keys=True, default=str).encode()
-    digest = int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
-    trial.number = FIRST_OF_PARAMS + digest % FIRST_OF_PARAMS
+    trial = optuna.create_trial(
+        value=value,
+        state=TrialState.WAITING if value is None else TrialState.COMPLETE,
+        params=params,
+        distributions=alike.distributions,
+        user_attrs={UNMOVED: True} if is_unmoved else {},
+    )
+    text = repr(sorted(params.items())).encode()
+    trial.number = FIRST_OF_PARAMS + zlib.crc32(text) % FIRST_OF_PARAMS
     return trial
 
 
@@ -326,8 +286,4 @@ def _seeded(
         seed = study.user_attrs.get(CONFIG, {}).get("seed", objective.seed)
         objective.replace(seed=seed).check(study)
         return lambda trial, seed: objective.replace(seed=seed)(trial), True, objective
-    if not callable(evaluate):
-        raise WrongTypeError(
-            f"evaluate must be a function (trial, seed) -> value, but it is {evaluate!r}."
-        )
     return *with_seed(evaluate), None

@@ -1,17 +1,17 @@
 """The commands of ``adnn``, each a thin layer on what the package offers in Python.
 
+What a verb gets as ``options`` are arguments that it has in Python, and no others here.
 Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
 
+import shlex
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import adnn_optuna as adnn
-from adnn_optuna._attributes import CONFIG
-from adnn_optuna._checks import WrongValueError, check_output_file, check_positive
+from adnn_optuna._checks import WrongValueError, check_output_file, check_positive, masked
 from adnn_optuna._units import as_argument
-from adnn_optuna.cli import hints
 from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
 
@@ -21,12 +21,9 @@ def search(
     sampler: opt.Sampler = "annealing",
     limits: dict[str, Any],
     trials_at_once: opt.AtOnce = None,
-    storage: opt.Storage = opt.DEFAULT_STORAGE,
-    study_name: opt.NewName = None,
-    test: bool = True,
     confirm: str = "auto",
-    quiet: opt.Quiet = False,
-    **objective: Any,
+    objective: dict[str, Any],
+    **options: Any,
 ) -> out.Answer:
     """Search for the init offsets that train to the best network, within limits.
 
@@ -39,20 +36,18 @@ def search(
       adnn search --max-trial 20 --contract digits.contract.json
       adnn search --sampler greedy --hidden 256,256 --max-time 600 --report search.html
     """
+    first = f"{Path(objective['dataset']).stem}-{sampler}"
     names = {key: value for key, value in objective.items() if key != "dataset"}
-    name = opt.default_name(f"{Path(objective['dataset']).stem}-{sampler}", names)
     result = adnn.search(
         opt.make_objective(**objective),
         sampler,
-        storage=storage,
-        study_name=name if study_name is None else study_name,
         batch_size=trials_at_once or "auto",
-        test=test,
         confirm=opt.parse_confirm(confirm),
-        show_progress_bar=not quiet,
+        **opt.named(options, first, names),
         **limits,
     )
-    return out.Answer(result, hints.of_search(result, storage, objective["data_dir"], test=test))
+    storage, data_dir = options["storage"], objective["data_dir"]
+    return out.Answer(result, hints_of_search(result, storage, data_dir, test=options["test"]))
 
 
 def resume(
@@ -61,12 +56,8 @@ def resume(
     limits: dict[str, Any],
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     data_dir: Path | None = None,
-    test: bool = True,
     confirm: str = "auto",
-    contract: opt.Contract = None,
-    report: opt.Report = None,
-    model_card: opt.ModelCard = None,
-    quiet: opt.Quiet = False,
+    **options: Any,
 ) -> out.Answer:
     """Continue a stored search or comparison, interrupted or with higher limits.
 
@@ -78,24 +69,18 @@ def resume(
       adnn resume --study-name digits-annealing
       adnn resume --storage sqlite:///other.db --study-name mine --max-time 3600
     """
-    from adnn_optuna.accountability.contract import check_contract_path
-    from adnn_optuna.engine import storages, studies
-
     out.load_libraries()
-    opened = storages.open_storage(storage, must_exist=True)
-    study = studies.load_study(opened, study_name)
-    if studies.is_comparison(study) and (contract or model_card):
-        of_one = "--contract and --model-card are"
-        raise WrongValueError(f"{of_one} of one study, but {study_name!r} is a comparison.")
-    if contract is not None:
-        config = study.user_attrs.get(CONFIG, {})
-        check_contract_path("--contract", contract, config.get("dataset", {}).get("path"))
-    ending: Any = {"test": test, "confirm": opt.parse_confirm(confirm)}
-    options: Any = {**limits, **ending, "show_progress_bar": not quiet}
-    result = adnn.resume(opened, study_name, data_dir=data_dir, **options)
+    result = adnn.resume(
+        storage,
+        study_name,
+        data_dir=data_dir,
+        confirm=opt.parse_confirm(confirm),
+        **options,
+        **limits,
+    )
     if isinstance(result, adnn.Comparison):
-        return out.Answer(result, hints.of_comparison(result, storage, report))
-    return out.Answer(result, hints.of_search(result, storage, data_dir, test=test))
+        return out.Answer(result, hints_of_comparison(result, storage))
+    return out.Answer(result, hints_of_search(result, storage, data_dir, test=options["test"]))
 
 
 def compare(
@@ -110,19 +95,13 @@ def compare(
         "function tpe,annealing.",
     ] = None,
     direction: Literal["minimize", "maximize"] | None = None,
-    confirm: int | None = None,
     seeds: opt.Seeds = "10",
     controls: opt.Controls = None,
-    stop_when_decided: bool = False,
     max_trial: int,
     limits: dict[str, Any],
     trials_at_once: opt.AtOnce = None,
-    storage: opt.Storage = opt.DEFAULT_STORAGE,
-    study_name: opt.NewName = None,
-    report: opt.Report = None,
-    equivalence: float | None = None,
-    quiet: opt.Quiet = False,
-    **objective: Any,
+    objective: dict[str, Any],
+    **options: Any,
 ) -> out.Answer:
     """Compare searchers, of networks or any function, with paired seeds and equal budgets.
 
@@ -134,41 +113,27 @@ def compare(
     \b
     Examples:
       adnn compare --max-trial 30 --samplers greedy --report comparison.html
-      adnn compare --max-trial 50 --seeds 0-19 --hidden 256,256
       adnn compare --max-trial 30 --seeds 100 --stop-when-decided --controls longer
       adnn compare module:objective --samplers tpe,annealing --max-trial 50
     """
     if function is not None:
         opt.check_no_network(objective, "a function")
-    own = f"compare-{function}" if function else opt.default_name("compare", objective)
+    first = f"compare-{function}" if function else "compare"
     comparison = adnn.compare(
         opt.load_function("FUNCTION", function) if function else opt.make_objective(**objective),
         None if samplers is None else samplers.split(","),
         max_trial=max_trial,
         direction=direction,
-        confirm=confirm,
         seeds=opt.parse_seeds(seeds),
         controls=opt.parse_controls(controls),
-        stop_when_decided=stop_when_decided,
-        storage=storage,
-        study_name=own if study_name is None else study_name,
         batch_size=trials_at_once or "auto",
-        equivalence=equivalence,
-        show_progress_bar=not quiet,
+        **opt.named(options, first, objective),
         **limits,
     )
-    return out.Answer(comparison, hints.of_comparison(comparison, storage, report))
+    return out.Answer(comparison, hints_of_comparison(comparison, options["storage"]))
 
 
-def ensemble(
-    *,
-    n: int = 5,
-    storage: opt.Storage = opt.DEFAULT_STORAGE,
-    study_name: opt.NewName = None,
-    max_time: float | None = None,
-    quiet: opt.Quiet = False,
-    **network: Any,
-) -> out.Answer:
+def ensemble(*, network: dict[str, Any], **options: Any) -> out.Answer:
     """Train fresh networks, none chosen, and average what they predict.
 
     It says what that gains over one of them, and what it costs.
@@ -178,15 +143,8 @@ def ensemble(
       adnn ensemble --hidden 64,64 --save ensemble.keras
       adnn ensemble --n 10 --dataset fashion_mnist --report ensemble.html
     """
-    result = adnn.ensemble(
-        opt.make_network(**network),
-        n,
-        storage=storage,
-        study_name=opt.default_name("ensemble", network) if study_name is None else study_name,
-        max_time=max_time,
-        show_progress_bar=not quiet,
-    )
-    return out.Answer(result)
+    options = opt.named(options, "ensemble", network)
+    return out.Answer(adnn.ensemble(opt.make_network(**network), **options))
 
 
 def plan(
@@ -199,7 +157,7 @@ def plan(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     study_name: opt.NewName = None,
     quiet: opt.Quiet = False,
-    **objective: Any,
+    objective: dict[str, Any],
 ) -> out.Answer:
     """Tell how many seeds, and hours, it takes to show a gain with 80 % power.
 
@@ -216,13 +174,11 @@ def plan(
     check_positive("gain", gain)  # Before a pilot is run.
     if (file is None) != (name is None):
         raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
-    asked: dict[str, Any] | None = None
     if file is not None and name is not None:
         opt.check_no_network(objective, "a stored comparison")
-        storage = opt.parse_storage(file)
-        comparison = load_comparison(storage, name)
+        comparison = load_comparison(opt.parse_storage(file), name)
     else:
-        asked = opt.not_default(objective)
+        options = {"storage": storage, "study_name": study_name}
         with warnings.catch_warnings():
             # A pilot is to decide nothing.
             warnings.filterwarnings("ignore", ".* can decide nothing about the searchers")
@@ -232,15 +188,14 @@ def plan(
                 max_trial=max_trial,
                 seeds=range(5),
                 controls=(),
-                storage=storage,
-                study_name=opt.default_name("pilot", objective)
-                if study_name is None
-                else study_name,
                 show_progress_bar=not quiet,
+                **opt.named(options, "pilot", objective),
             )
     planned = comparison.plan(gain)
-    where: Any = {"storage": storage, "data_dir": objective["data_dir"]}
-    return out.Answer(planned, hints.of_plan(comparison, planned.seeds, asked, **where))
+    first = max(comparison.declaration["seeds"]) + 1
+    name = shlex.quote(f"{comparison.study_name}-planned")
+    seeds = f"--seeds {first}-{first + planned.seeds - 1} --study-name {name}"
+    return out.Answer(planned, {"Fresh seeds": f"adnn compare with the same options, and {seeds}"})
 
 
 def report(
@@ -264,7 +219,6 @@ def report(
     from adnn_optuna.api.search import StoredSearch
     from adnn_optuna.engine import records, storages, studies
 
-    check_output_file("--output", output, ".html")
     opened = storages.open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
     if not studies.is_comparison(study):
@@ -295,16 +249,12 @@ def contract(
       adnn contract --study-name digits-annealing
       adnn contract --study-name mine --output mine.contract.json
     """
-    from adnn_optuna.accountability.contract import check_contract_path
     from adnn_optuna.engine import records, storages, studies
 
     out.load_libraries()
     study = studies.load_study(storages.open_storage(storage, must_exist=True), study_name)
-    if studies.is_comparison(study):
-        raise WrongValueError(f"A contract is of one study, but {study_name!r} is a comparison.")
     output = Path(f"{study_name.replace('/', '-')}.contract.json") if output is None else output
-    data = study.user_attrs.get(CONFIG, {}).get("dataset", {}).get("path")
-    check_contract_path("--output", output, data)
+    check_output_file("--output", output, ".json")
     objective = studies.objective_from_study(study, data_dir)
     found = adnn.SearchResult(**vars(records.record_of(study)), objective=objective)
     made = found.contract()
@@ -319,7 +269,6 @@ def audit(file: Annotated[Path, "A model as model.save of Keras wrote it."]) -> 
 
     \b
     Examples:
-      adnn audit model.keras
       adnn audit model.keras --json
     """
     from adnn_optuna.api.accountability import audit_file
@@ -332,9 +281,8 @@ def verify(
     file: Annotated[Path, "The contract, as adnn search wrote it."],
     *,
     data_dir: Path | None = None,
-    fresh: int | None = None,
     max_parameters: int = 100_000_000,
-    quiet: opt.Quiet = False,
+    **options: Any,
 ) -> out.Answer:
     """Check a contract: train its baseline and its winner again, and compare.
 
@@ -352,12 +300,52 @@ def verify(
 
     \b
     Examples:
-      adnn verify digits.contract.json
       adnn verify digits.contract.json --fresh 20
       adnn verify fashion.contract.json --data-dir ~/data
     """
     out.load_libraries()
-    options: Any = {"fresh": fresh, "max_parameters": max_parameters}
-    verdict = adnn.verify(file, data_dir, **options, show_progress_bar=not quiet)
+    verdict = adnn.verify(file, data_dir, max_parameters=max_parameters, **options)
     codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
     return out.Answer(verdict, code=codes.get(verdict.status, 0))
+
+
+def hints_of_search(
+    result: "adnn.SearchResult", storage: str, data_dir: Path | None, *, test: bool
+) -> dict[str, str]:
+    """Return how to search on to twice the limit that was met, and how to look at the study."""
+    from adnn_optuna.callbacks import LIMITS
+
+    study, more = result.study, {}
+    limit = next((limit for limit in LIMITS if limit.reason == result.stop_reason), None)
+    if limit is not None:
+        named = {"storage": masked(storage), "study_name": study.study_name, "data_dir": data_dir}
+        further = {limit.reason: f"{2 * limit(1).used(study):g}"}
+        more["Go on"] = _adnn("resume", **named, **further) + ("" if test else " --no-test")
+    return _hints_of_stored(storage, more)
+
+
+def hints_of_comparison(comparison: "adnn.Comparison", storage: str) -> dict[str, str]:
+    """Return a comparison's name, how to report it and to plan more seeds, and how to look."""
+    name, where = comparison.study_name, masked(storage)
+    more = {"Named": name, "Report it": _adnn("report", storage=where, study_name=name)}
+    if len(comparison.seeds) > 1 and not comparison.is_of_function:
+        more["Plan more"] = _adnn("plan", where, name, gain=0.003)
+    return _hints_of_stored(storage, more)
+
+
+def _hints_of_stored(storage: str, more: dict[str, str]) -> dict[str, str]:
+    """Return what is to be done of a storage that outlasts this process, and how to look at it."""
+    from adnn_optuna.engine.storages import is_in_memory
+
+    if is_in_memory(storage):
+        return {}
+    return {**more, "Look at it": shlex.join(["optuna-dashboard", masked(storage)])}
+
+
+def _adnn(verb: str, *words: str, **options: Any) -> str:
+    """Return a command line that runs as printed; an option without a value is left out."""
+    given: list[str] = []
+    for name, value in options.items():
+        if value is not None:
+            given += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(["adnn", verb, *words, *given])

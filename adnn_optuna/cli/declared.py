@@ -26,14 +26,31 @@ def _definitions(module: str) -> dict[str, _Definition]:
     return {node.name: node for node in _module(module).body if isinstance(node, _Definition)}
 
 
+def _definition(name: str) -> _Definition | None:
+    """Return the function or class that has a public name, if any has."""
+    module = _MODULES.get(name)
+    return _definitions(module.replace(".", "/"))[name] if module else None
+
+
 def arguments(name: str) -> dict[str, str]:
     """Return the first sentence on each argument of what has a public name, if anything has."""
-    if (module := _MODULES.get(name)) is None:
-        return {}
-    docstring = ast.get_docstring(_definitions(module.replace(".", "/"))[name]) or ""
+    found = _definition(name)
+    docstring = (found and ast.get_docstring(found)) or ""
     section = re.search(r"^Args:\n((?:    .*\n|\n)*)", f"{docstring}\n", re.MULTILINE)
     entries = re.findall(r"    (\w+):((?:.*\n(?:     .*\n)*))", section[1] if section else "")
     return {argument: _first_sentence(text) for argument, text in entries}
+
+
+def defaults(name: str) -> dict[str, tuple[str, Any]]:
+    """Return what a public function's arguments are annotated with, as text, and by default."""
+    found: Any = _definition(name)
+    taken, given = found.args.args + found.args.kwonlyargs, found.args.defaults
+    given = [None] * (len(found.args.args) - len(given)) + given + found.args.kw_defaults
+    return {
+        argument.arg: (ast.unparse(argument.annotation), default.value)
+        for argument, default in zip(taken, given, strict=True)
+        if isinstance(default, ast.Constant)
+    }
 
 
 def _first_sentence(text: str) -> str:
@@ -59,14 +76,13 @@ def arms(*, is_control: bool) -> dict[str, str]:
 def limits() -> Iterator[inspect.Parameter]:
     """Yield an option for each limit of a study, as the classes of callbacks declare them."""
     for node in _definitions("callbacks").values():
-        assigned = [n for n in node.body if isinstance(n, ast.Assign | ast.AnnAssign) and n.value]
-        names = [n.target if isinstance(n, ast.AnnAssign) else n.targets[0] for n in assigned]
-        texts = [ast.unparse(n.value).strip("'\"") for n in assigned if n.value]
-        values = dict(zip(map(ast.unparse, names), texts, strict=True))
-        if "reason" in values:
+        values = {}
+        for part in node.body:
+            if isinstance(part, ast.Assign | ast.AnnAssign):
+                name, _, value = ast.unparse(part).partition(" = ")
+                values[name.partition(":")[0]] = value.strip("'\"")
+        if values.get("reason"):
             kind: Any = int if values.get("kind") == "int" else float
-            option = Annotated[
-                kind | None, typer.Option(help=values["help"], rich_help_panel="Limits")
-            ]
+            note = typer.Option(help=values["help"], rich_help_panel="Limits")
             named: Any = (values["reason"], inspect.Parameter.KEYWORD_ONLY)
-            yield inspect.Parameter(*named, default=None, annotation=option)
+            yield inspect.Parameter(*named, default=None, annotation=Annotated[kind | None, note])

@@ -1,4 +1,4 @@
-"""The commands of ``adnn`` that tell how much is luck, each a thin layer on the package.
+"""The commands of ``adnn`` that tell how much is luck, as thin as the others.
 
 Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
@@ -27,15 +27,8 @@ def recheck(
     name: Annotated[str, "The study's name."],
     *,
     evaluate: Annotated[str | None, _EVALUATE] = None,
-    top: int = 5,
-    seeds: int = 4,
-    confirm: int = 10,
-    confirm_best: bool = False,
     against: Annotated[str | None, _AGAINST] = None,
-    deterministic: bool = False,
-    n_jobs: int = 1,
-    max_time: float | None = None,
-    quiet: opt.Quiet = False,
+    **options: Any,
 ) -> out.Answer:
     """Tell how much of the best value of any Optuna study is luck.
 
@@ -44,23 +37,15 @@ def recheck(
 
     \b
     Examples:
-      adnn recheck optuna.db my-study --evaluate train:objective
-      adnn recheck adnn.db digits-annealing --confirm-best --report recheck.html
+      adnn recheck optuna.db mine --evaluate train:objective --report recheck.html
     """
     if evaluate is None:
         out.load_libraries()
     found = adnn.recheck(
         (opt.parse_storage(storage), name),
         None if evaluate is None else opt.load_function("--evaluate", evaluate),
-        top=top,
-        seeds=seeds,
-        confirm=confirm,
-        confirm_best=confirm_best,
         against=opt.parse_against(against),
-        deterministic=deterministic,
-        n_jobs=n_jobs,
-        max_time=max_time,
-        show_progress_bar=not quiet,
+        **options,
     )
     return out.Answer(found)
 
@@ -80,7 +65,6 @@ def luck(
 
     \b
     Examples:
-      adnn luck --n 51 --sd 0.0096 --claimed 0.04
       adnn luck --n 51 --sd 0.0127 --claimed 0.0402 --baseline one --files 10
     """
     from adnn_optuna.api.recheck import Luck
@@ -88,15 +72,7 @@ def luck(
     return out.Answer(Luck(n, sd, claimed, baseline, files))
 
 
-def variance(
-    *,
-    n: int = 20,
-    storage: opt.Storage = opt.DEFAULT_STORAGE,
-    study_name: opt.NewName = None,
-    max_time: float | None = None,
-    quiet: opt.Quiet = False,
-    **network: Any,
-) -> out.Answer:
+def variance(*, network: dict[str, Any], **options: Any) -> out.Answer:
     """Tell how far a network's accuracy varies from run to run, and from what.
 
     Initialisation, order of the batches and split of the data are drawn afresh,
@@ -104,17 +80,10 @@ def variance(
 
     \b
     Examples:
-      adnn variance --hidden 64
       adnn variance --dataset fashion_mnist --hidden 256,256 --n 50
     """
-    found = adnn.measure_variance(
-        opt.make_network(**network),
-        n,
-        storage=storage,
-        study_name=opt.default_name("variance", network) if study_name is None else study_name,
-        max_time=max_time,
-        show_progress_bar=not quiet,
-    )
+    options = opt.named(options, "variance", network)
+    found = adnn.measure_variance(opt.make_network(**network), **options)
     return out.Answer(found)
 
 
@@ -129,13 +98,8 @@ def compare_models(
     ],
     *,
     seeds: opt.Seeds = "20",
-    stop_when_decided: bool = False,
-    storage: opt.Storage = opt.DEFAULT_STORAGE,
-    study_name: opt.NewName = None,
-    max_time: float | None = None,
-    equivalence: float | None = None,
-    quiet: opt.Quiet = False,
-    **training: Any,
+    training: dict[str, Any],
+    **options: Any,
 ) -> out.Answer:
     """Tell which of several models is better, with everything random drawn afresh.
 
@@ -143,7 +107,6 @@ def compare_models(
 
     \b
     Examples:
-      adnn compare-models small.keras wide.keras --dataset digits
       adnn compare-models a=nets:small b=nets:wide --seeds 50 --stop-when-decided
     """
     from adnn_optuna.engine.outcomes import seeds_of
@@ -154,28 +117,15 @@ def compare_models(
         opt.check_no_network(training, "functions of a seed")
     else:
         data, settings = opt.make_training(**training)
-    found = adnn.compare_models(
-        loaded,
-        data,
-        training=settings,
-        seeds=opt.parse_seeds(seeds),
-        stop_when_decided=stop_when_decided,
-        storage=storage,
-        study_name=opt.default_name("models", training) if study_name is None else study_name,
-        max_time=max_time,
-        equivalence=equivalence,
-        show_progress_bar=not quiet,
-    )
+    options = opt.named(options, "models", training)
+    of_seeds = opt.parse_seeds(seeds)
+    found = adnn.compare_models(loaded, data, training=settings, seeds=of_seeds, **options)
     return out.Answer(found)
 
 
 def compare_values(
     file: Annotated[Path, "A table of comma-separated values: columns arms, rows seeds."],
-    *,
-    minimize: bool = False,
-    margin: float | None = None,
-    planned: bool = True,
-    paired: bool = True,
+    **options: Any,
 ) -> out.Answer:
     """Tell which of several arms is better, by values that were measured elsewhere.
 
@@ -183,10 +133,6 @@ def compare_values(
 
     \b
     Examples:
-      adnn compare-values results.csv --margin 0.005
-      adnn compare-values losses.csv --minimize --no-planned --report losses.html
+      adnn compare-values losses.csv --minimize --margin 0.005
     """
-    found = adnn.compare_values(
-        file, minimize=minimize, margin=margin, planned=planned, paired=paired
-    )
-    return out.Answer(found)
+    return out.Answer(adnn.compare_values(file, **options))

@@ -5,10 +5,9 @@ Results go to stdout; progress, hints and errors to stderr.
 
 from __future__ import annotations
 
-import inspect
+import io
 import logging
 import os
-import re
 import shlex
 import signal
 import sys
@@ -18,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from adnn_optuna import __version__
 from adnn_optuna._checks import (
@@ -28,9 +28,42 @@ from adnn_optuna._checks import (
     without_passwords,
 )
 from adnn_optuna.cli import commands, luck, output
-from adnn_optuna.cli.completions import COMPLETED
-from adnn_optuna.cli.helping import Verb, Verbs
 from adnn_optuna.cli.options import with_help
+
+_GROUPS = ("Arguments", "Options", "Limits", "Data", "Network", "Training", "Offsets", "Output")
+
+
+def _write(formatter: Any, heading: str, rows: list[tuple[str, str]]) -> None:
+    if rows:
+        with formatter.section(heading):
+            formatter.write_dl(rows, col_max=26)
+
+
+class Verb(TyperCommand):
+    """A command whose options are in groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options of each group."""
+        rows: dict[str, list[tuple[str, str]]] = {group: [] for group in _GROUPS}
+        for parameter in self.get_params(ctx):
+            is_argument = parameter.param_type_name == "argument"
+            group = getattr(parameter, "rich_help_panel", None) or _GROUPS[0 if is_argument else 1]
+            if record := parameter.get_help_record(ctx):
+                rows[group].append(record)
+        for group, of_group in rows.items():
+            _write(formatter, group, of_group)
+
+
+class Verbs(TyperGroup):
+    """All commands, each with the whole sentence that tells what it does."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options, and the commands."""
+        records = (parameter.get_help_record(ctx) for parameter in self.get_params(ctx))
+        _write(formatter, "Options", [*filter(None, records)])
+        first = {name: (of.help or "").split("\n\n")[0] for name, of in self.commands.items()}
+        _write(formatter, "Commands", [(n, " ".join(said.split())) for n, said in first.items()])
+
 
 # A help loads neither rich nor, as these options have values, the pydantic that would read any.
 _DEFAULTS = dict.fromkeys(("help", "install_completion", "show_completion", "version"), False)
@@ -107,57 +140,26 @@ _VERBS: dict[Callable[..., output.Answer], tuple[str, ...]] = {
     commands.verify: (),
 }
 _COMMANDS = {verb.__name__.replace("_", "-"): verb for verb in _VERBS}
-_IN_MEMORY = re.compile(r"\bsqlite[+\w]*:/{2,3}(:memory:)?(\?.*)?$")
 for _verb, _files in _VERBS.items():
-    app.command(cls=Verb)(with_help(_verb, _files, COMPLETED))
+    app.command(cls=Verb)(with_help(_verb, _files))
 
 
-def _in_words_of(command: str, message: str) -> str:
-    """Return an error's message in one line, with options for the parameters that it names."""
-    # Not where it is a part of a path, a URL or the name of a setting. What is a word, too, is an
-    # argument where a sentence begins with it, or where it is given a value.
-    parameters = inspect.signature(_COMMANDS[command]).parameters.values()
-    options = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    words, names = "|".join(options), "|".join(name for name in options if "_" in name) or "(?!)"
-    begins, outside = "is|are|has|holds|must|names", r"(?<![\w./'\"-])"
-    line = " ".join(message.split())
-    line = re.sub(rf"^`?({words})`?(?= (?:{begins})\b)", _option, line)
-    line = re.sub(rf"{outside}({words})=(?=[\w'\"-])", lambda match: f"{_option(match)} ", line)
-    return re.sub(rf"{outside}`?({names})`?(?!\w|[./-]\w)", _option, line)
-
-
-def _option(match: re.Match[str]) -> str:
-    return f"--{match[1].replace('_', '-')}"
-
-
-def _in_a_sentence(command: str, error: Exception) -> tuple[str, int]:
+def _in_a_sentence(error: Exception) -> tuple[str, int]:
     """Return what went wrong, and the exit code for it."""
-    if isinstance(error, WrongInputError):
-        return _in_words_of(command, str(error)), output.WRONG_INPUT
     from adnn_optuna.engine.storages import StorageError
 
+    said = " ".join(str(error).split())
+    where = "ADNN_DEBUG=1 in the environment shows where"
+    if isinstance(error, WrongInputError):
+        return said, output.WRONG_INPUT
     if isinstance(error, StorageError):
         return str(error), output.FAILED
     if is_out_of_memory(error):
-        return _in_words_of(command, TOO_LITTLE_MEMORY), output.FAILED
-    where = "ADNN_DEBUG=1 in the environment shows where"
+        return TOO_LITTLE_MEMORY, output.FAILED
     if isinstance(error, OSError) and error.errno is not None:
         return f"A file cannot be read or written ({error}; {where}); mend that.", output.FAILED
-    what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    what = f"{type(error).__name__}: {said}"
     return f"Something unexpected happened, {what} ({where}).", output.UNEXPECTED
-
-
-def _refused(error: Any) -> str:
-    """Return what the parser refuses, without the voice of the library that reads its values."""
-    if not hasattr(error.__cause__, "errors"):
-        return " ".join(error.format_message().split())
-    [found, *_] = error.__cause__.errors()
-    wanted = "a whole number" if found["type"].startswith("int") else "a number"
-    if (least := found.get("ctx", {}).get("ge")) is not None:
-        wanted = f"at least {least}"
-    if choices := error.param.type_descriptor.choices:
-        wanted = f"one of {', '.join(map(repr, choices))}"
-    return f"{error.param.opts[0]} must be {wanted}, but it is {found['input']!r:.100}"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -167,29 +169,21 @@ def run(arguments: Sequence[str]) -> int:
         code: int | None = app(arguments, prog_name="adnn", standalone_mode=False)
     except KeyboardInterrupt:  # While a command runs, Typer makes an exit code of it.
         code = output.INTERRUPTED
-    except SystemExit as ended:  # Typer's, of a help that nobody reads any more.
-        if not isinstance(ended.__context__, BrokenPipeError):
-            raise
-        code = 0
     except typer.TyperException as error:
-        said = without_passwords(_refused(error))
+        said = without_passwords(" ".join(error.format_message().split()))
         command = " ".join(["adnn", *(first for first in arguments[:1] if first in _COMMANDS)])
-        end = "? See" if said.endswith("?") else "; see"
-        output.say(f"adnn: {said.rstrip('.?')}{end} {command} --help.")
+        output.say(f"adnn: {said.rstrip('.?')}; see {command} --help.")
         return output.WRONG_INPUT
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if os.environ.get("ADNN_DEBUG"):
             traceback.print_exc()
-        sentence, code = _in_a_sentence(arguments[0], error)
+        sentence, code = _in_a_sentence(error)
         output.say(f"adnn: {sentence}")
     if code == output.INTERRUPTED:
         # An import that was interrupted cannot be made again, so nothing is imported here.
-        is_kept = "storage" in inspect.signature(_COMMANDS.get(arguments[0], run)).parameters
-        said = "with these options nothing is stored. Begin again with"
-        if is_kept and not any(map(_IN_MEMORY.search, arguments)):
-            said = "all finished trials are kept. Go on with"
         shown = (masked(text) if "://" in text else text for text in arguments)
-        output.say(f"Interrupted; {said}:\n    {shlex.join(['adnn', *shown])}")
+        said = "Interrupted; what was stored is kept. Go on with"
+        output.say(f"{said}:\n    {shlex.join(['adnn', *shown])}")
     return code or 0
 
 
@@ -199,5 +193,7 @@ def main() -> NoReturn:
     warnings.showwarning = lambda message, *_, **__: output.say(f"adnn: {message}")
     # An interrupt that meets a connection on its way back to the pool would be shown as an error.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-    output.prepare_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # Not every encoding knows each character.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))

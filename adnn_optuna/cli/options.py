@@ -10,18 +10,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from adnn_optuna._checks import WrongValueError, check_output_file, is_file
+import adnn_optuna as adnn
+from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna.cli import declared
-from adnn_optuna.cli.output import Answer, finish, load_libraries
-
-if TYPE_CHECKING:
-    import keras
-
-    from adnn_optuna import Dataset, InitOffsetObjective, Training
+from adnn_optuna.cli.output import FILES, Answer, finish, load_libraries
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
 # What Python has otherwise, or not at all.
@@ -29,23 +25,19 @@ Storage = Annotated[str, "Database of the studies: any URL that Optuna takes."]
 StudyName = Annotated[str, "Name of the study or comparison, as it was shown."]
 _NEW_NAME = "New or continued; by default one that tells all settings that are not by default."
 NewName = Annotated[str | None, _NEW_NAME]
-Contract = Annotated[
-    Path | None,
-    "Write the result as a contract (.json), which adnn verify checks, and beside it the winner's "
-    "trained weights (.npz).",
+_SEARCHERS, _CONTROLS = (declared.arms(is_control=is_control) for is_control in (False, True))
+
+
+def _listed(arms: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({does})" for name, does in arms.items())
+
+
+Sampler = Annotated[str, f"{_listed(_SEARCHERS)}."]
+Controls = Annotated[
+    str | None,
+    f"What the same compute buys otherwise: {_listed(_CONTROLS)}, or none; by default "
+    "learning_rate, from 10 trials on.",
 ]
-Save = Annotated[Path | None, "The .keras file for the average, one model of raw inputs."]
-Report = Annotated[Path | None, "The .html file for a report, all figures included."]
-ModelCard = Annotated[Path | None, "The .md file for a model card that Hugging Face reads."]
-Plot = Annotated[Path | None, "The .html file for the figure."]
-_WHOLE = r"\d{1,99}"  # Python reads no number of thousands of digits.
-_ARMS = [
-    ", ".join(f"{name} ({does})" for name, does in declared.arms(is_control=is_control).items())
-    for is_control in (False, True)
-]
-Sampler = Annotated[str, f"{_ARMS[0]}."]
-_CONTROLS = f"{_ARMS[1]}, or none; by default learning_rate, from 10 trials on."
-Controls = Annotated[str | None, f"What the same compute buys otherwise: {_CONTROLS}"]
 Seeds = Annotated[str, "The seeds of the runs: 10 (the seeds 0 to 9), 1,2,5 or 10-19."]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show the results only: no progress bar, no hints.")
@@ -70,16 +62,14 @@ def load_data(
     groups: str | None = None,
     missing: Literal["refuse", "impute"] = "refuse",
     rare: Literal["refuse", "other"] = "refuse",
-) -> "Dataset":
+) -> "adnn.Dataset":
     """Return the data of a command's options; those of Python check them."""
     options: dict[str, Any] = locals()
-    from adnn_optuna import load_dataset
-
     for name in ("validation_size", "test_size"):
         size = options[name]
         # A number of samples is a whole one.
         options[name] = int(size) if size is not None and size.is_integer() else size
-    return load_dataset(options.pop("dataset"), **options)
+    return adnn.load_dataset(options.pop("dataset"), **options)
 
 
 def make_training(
@@ -93,13 +83,11 @@ def make_training(
     min_delta: float = 0.0,
     restore_best_weights: bool = False,
     **data: Any,
-) -> "tuple[Dataset, Training]":
+) -> "tuple[adnn.Dataset, adnn.Training]":
     """Return data and training."""
     options: dict[str, Any] = locals()
-    from adnn_optuna import Training
-
     del options["data"]
-    training = Training(**options)
+    training = adnn.Training(**options)
     loaded = load_data(**data)
     load_libraries()
     return loaded, training
@@ -114,15 +102,13 @@ def make_network(
     metric: str | None = None,
     seed: int = 0,
     **training: Any,
-) -> "InitOffsetObjective":
+) -> "adnn.InitOffsetObjective":
     """Return the objective of a network that does not move."""
-    from adnn_optuna import MLP, InitOffsetObjective
-
     kernel = _name_or_config("--kernel-initializer", kernel_initializer)
     bias = _name_or_config("--bias-initializer", bias_initializer)
-    model = MLP(_integers("--hidden", hidden), activation, kernel, bias)
+    model = adnn.MLP(_integers("--hidden", hidden), activation, kernel, bias)
     data, settings = make_training(**training)
-    return InitOffsetObjective(model, data, training=settings, metric=metric, seed=seed)
+    return adnn.InitOffsetObjective(model, data, training=settings, metric=metric, seed=seed)
 
 
 def make_objective(
@@ -133,23 +119,12 @@ def make_objective(
     unit: Literal["absolute", "stddev"] = "absolute",
     include_output: bool = False,
     **network: Any,
-) -> "InitOffsetObjective":
+) -> "adnn.InitOffsetObjective":
     """Return the objective of a network with its init offsets."""
-    from adnn_optuna import OffsetSpace
-
-    space = OffsetSpace(low, high, scope, include_output=include_output, unit=unit)
+    space = adnn.OffsetSpace(low, high, scope, include_output=include_output, unit=unit)
     return make_network(**network).replace(space=space)
 
 
-_OUTPUT: dict[str, Any] = {
-    "contract": Contract,
-    "save": Save,
-    "plot": Plot,
-    "report": Report,
-    "model_card": ModelCard,
-    "quiet": Quiet,
-    "json": Json,
-}
 # What makes the options that a verb passes on by a name, where they are documented, their group.
 _MADE_BY: dict[str, tuple[Callable[..., object], tuple[str, ...], str]] = {
     "data": (load_data, ("load_dataset",), "Data"),
@@ -157,137 +132,178 @@ _MADE_BY: dict[str, tuple[Callable[..., object], tuple[str, ...], str]] = {
     "network": (make_network, ("MLP", "InitOffsetObjective"), "Network"),
     "objective": (make_objective, ("OffsetSpace",), "Offsets"),
 }
-# Files that are checked before there is what to write, by the suffixes that they must have.
-_SUFFIXES = {"plot": ".html", "report": ".html", "model_card": ".md", "save": ".keras"}
 # The group of what a verb takes itself, where it has one.
 _GROUPS = {
     "data_dir": "Data",
     **dict.fromkeys(("max_trial", "max_time"), "Limits"),
-    **dict.fromkeys(("output", *_OUTPUT), "Output"),
+    **dict.fromkeys(("output", *FILES, "quiet", "json"), "Output"),
 }
-# Where a verb's own options are, if not in the function of its name.
-_DOCUMENTED = {
+# What a verb calls in Python, if not the function of its name.
+_IN_PYTHON = {
     "plan": "compare",
     "report": "compare",
     "contract": "resume",
     "luck": "expected_luck",
     "variance": "measure_variance",
 }
+# As what a shell gives an argument, by its annotation in Python, and what it is by default.
+_PASSED: dict[str, tuple[Any, ...]] = {
+    "bool": (bool,),
+    "int": (int,),
+    "int | None": (int | None,),
+    "float | None": (float | None,),
+    "str | BaseStorage | None": (Storage, DEFAULT_STORAGE),
+    "str": (NewName, None),
+    "str | None": (NewName, None),
+}
 
 
-def with_help(
-    verb: Callable[..., Answer], files: Sequence[str], completed: Mapping[str, Callable[..., Any]]
-) -> Callable[..., None]:
+def with_help(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[..., None]:
     """Return the command of a verb: its options with their help, also those that it passes on.
 
-    Its argument ``limits`` stands for an option for each. What the verb returns is shown, as text
-    or as JSON, and the ``files`` are written of it. Values of options are ``completed``, by name.
+    Of a verb's arguments, ``data``, ``training``, ``network``, ``objective`` and ``limits`` stand
+    for all options of these, and ``options`` for what else the same verb takes in Python: numbers,
+    truth values, and where studies are. What the verb returns is shown, as text or as JSON, and
+    the ``files`` are written of it.
     """
     own = {**inspect.signature(verb).parameters}
     taken = [*own]
-    for name, annotation in _OUTPUT.items():
-        if name in (*files, "quiet", "json"):
-            default = None if name in files else False
-            more: Any = (name, inspect.Parameter.KEYWORD_ONLY)
-            own.setdefault(name, inspect.Parameter(*more, default=default, annotation=annotation))
-    given = _explained(own.values(), (_DOCUMENTED.get(verb.__name__, verb.__name__),))
-    limits = [limit for limit in declared.limits() if limit.name not in given]
+    for name in files:
+        own[name] = _option(name, None, Annotated[Path | None, FILES[name].help])
+    own |= {"quiet": _option("quiet", False, Quiet), "json": _option("json", False, Json)}
+    in_python = _IN_PYTHON.get(verb.__name__, verb.__name__)
+    said, parts = declared.arguments(in_python), _parts(own, in_python)
     parameters: list[inspect.Parameter] = []
-    for parameter in sorted(given.values(), key=lambda p: p.name not in own):
-        if note := get_args(parameter.annotation)[1]:
-            note.autocompletion = completed.get(parameter.name)
-        parameters += limits if parameter.name == "limits" else [parameter]
-
+    for name, parameter in own.items():
+        parameters += parts[name].values() if name in parts else [_explained(parameter, said)]
     verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    has_bar = "options" in parts and "show_progress_bar" in declared.defaults(in_python)
 
     @functools.wraps(verb)
-    def command(*, json: bool, **options: Any) -> None:
-        shown = {name: options[name] for name in ("quiet", *files)}
-        if shown.get("contract") is not None:
-            from adnn_optuna.accountability.contract import PAIRS, check_contract_path
-
-            if (n := parse_confirm(options.get("confirm", ""))) in range(1, PAIRS[0]):
-                raise WrongValueError(
-                    f"--contract takes at least {PAIRS[0]} fresh seeds, but --confirm is {n}, and "
-                    f"a winner is confirmed once; give {PAIRS[0]}."
-                )
-            if options.get("test") is False:
-                raise WrongValueError(
-                    "--contract looks at the test set, which --no-test keeps closed; give one."
-                )
-            if "dataset" in options:
-                check_contract_path("--contract", shown["contract"], options["dataset"])
-        written = [file for name in files if (file := options[name]) is not None]
-        if twice := next((file for i, file in enumerate(written) if file in written[:i]), None):
-            raise WrongValueError(f"{str(twice)!r} is to be written twice; name another file.")
-        options = {name: value for name, value in options.items() if name not in {*own} - {*taken}}
-        if "limits" in given:
-            options["limits"] = {limit.name: options.pop(limit.name) for limit in limits}
+    def command(**given: Any) -> None:
+        asked = {name: given[name] for name in files}
+        for name, file in asked.items():  # Before there is what to write.
+            if file is not None:
+                check_output_file(f"--{name.replace('_', '-')}", file, FILES[name].suffix)
+        if asked.get("contract") and given.get("test") is False:
+            raise WrongValueError(
+                "--contract looks at the test set, which --no-test keeps closed; give one."
+            )
+        arguments: dict[str, Any] = {name: given[name] for name in taken if name not in parts}
+        for part, of_part in parts.items():
+            arguments[part] = {name: given[name] for name in of_part}
+        arguments |= arguments.pop("options", {})
+        if has_bar:
+            arguments["show_progress_bar"] = not given["quiet"]
         # Only results stand there, whatever Keras says of a download or a user's function prints.
         with contextlib.redirect_stdout(sys.stderr):
-            answer = verb(**options)
-        finish(verb.__name__.replace("_", "-"), answer, as_json=json, **shown)
+            answer = verb(**arguments)
+        shown = verb.__name__.replace("_", "-")
+        finish(shown, answer, in_json=given["json"], quiet=given["quiet"], **asked)
 
     return command
 
 
+def _parts(
+    own: Mapping[str, inspect.Parameter], in_python: str
+) -> dict[str, dict[str, inspect.Parameter]]:
+    """Return the options for which some of a verb's arguments stand, by these."""
+    parts = {name: _part(name) for name in own if name in _MADE_BY}
+    if "limits" in own:
+        limits = declared.limits()
+        parts["limits"] = {limit.name: limit for limit in limits if limit.name not in own}
+    if "options" in own:
+        parts["options"] = {}
+        said = declared.arguments(in_python)
+        for name, (annotation, default) in declared.defaults(in_python).items():
+            if annotation in _PASSED and name not in (*own, "show_progress_bar"):
+                kind, *of_shell = _PASSED[annotation]
+                option = _option(name, of_shell[0] if of_shell else default, kind)
+                parts["options"][name] = _explained(option, said)
+    return parts
+
+
+def _option(name: str, default: object, annotation: Any) -> inspect.Parameter:
+    kind: Any = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+@functools.cache
+def _part(name: str) -> dict[str, inspect.Parameter]:
+    """Return the options of which data, training, network or objective is made."""
+    make, documented, group = _MADE_BY[name]
+    said = {k: text for of in documented for k, text in declared.arguments(of).items()}
+    inner, found = {}, {}
+    for parameter in inspect.signature(make).parameters.values():
+        if parameter.name in _MADE_BY:
+            inner = _part(parameter.name)
+        else:
+            found[parameter.name] = _explained(parameter, said, group)
+    return {**inner, **found}
+
+
 def _explained(
-    parameters: Iterable[inspect.Parameter], documented: Iterable[str], group: str | None = None
-) -> dict[str, inspect.Parameter]:
-    """Return parameters with help and group, those of the data first of what is passed on."""
-    said = {k: text for name in documented for k, text in declared.arguments(name).items()}
-    passed_on, own = {}, {}
-    for parameter in parameters:
-        name = parameter.name
-        if parameter.kind is parameter.VAR_KEYWORD:
-            make, where, part = _MADE_BY[name]
-            passed_on = _explained(inspect.signature(make).parameters.values(), where, part)
-            continue
-        annotation, note = parameter.annotation, said.get(name)
-        if get_origin(annotation) is Annotated:
-            annotation, note = get_args(annotation)
-        if isinstance(note, str):
-            is_option = parameter.kind is parameter.KEYWORD_ONLY
-            note = (typer.Option if is_option else typer.Argument)(help=note)
-        if note is not None:
-            note = copy.copy(note)
-            if annotation is bool and parameter.default is False and not note.param_decls:
-                note.param_decls = (f"--{name.replace('_', '-')}",)
-            note.callback = _check_file if name in _SUFFIXES else None
-            note.rich_help_panel = _GROUPS.get(name, group)
-        own[name] = parameter.replace(annotation=Annotated[annotation, note])
-    return {**passed_on, **own}
+    parameter: inspect.Parameter, said: Mapping[str, str], group: str | None = None
+) -> inspect.Parameter:
+    """Return a parameter with help, group and what a shell completes."""
+    name, annotation = parameter.name, parameter.annotation
+    note: Any = said.get(name)
+    if get_origin(annotation) is Annotated:
+        annotation, note = get_args(annotation)
+    if note is None or isinstance(note, str):
+        is_option = parameter.kind is parameter.KEYWORD_ONLY
+        note = (typer.Option if is_option else typer.Argument)(help=note)
+    note = copy.copy(note)
+    if annotation is bool and parameter.default is False and not note.param_decls:
+        note.param_decls = (f"--{name.replace('_', '-')}",)
+    note.autocompletion = _COMPLETED.get(name)
+    note.rich_help_panel = _GROUPS.get(name, group)
+    return parameter.replace(annotation=Annotated[annotation, note])
 
 
-def _check_file(option: typer.CallbackParam, file: Path | None) -> Path | None:
-    """Refuse a file that cannot be written, before there is what to write."""
-    if file is not None:
-        check_output_file(option.opts[0], file, _SUFFIXES[option.name or ""])
-    return file
+def _values(*values: str) -> Callable[[str], Iterable[str]]:
+    """Return what completes a value, or the last of several that are separated by commas."""
+    return lambda incomplete: (f"{incomplete[: incomplete.rfind(',') + 1]}{v}" for v in values)
+
+
+# What a shell completes; of other options, it offers files.
+_COMPLETED: dict[str, Callable[..., Any]] = {
+    "sampler": _values(*_SEARCHERS),
+    "samplers": _values(*_SEARCHERS),
+    "controls": _values(*_CONTROLS, "none"),
+    "dataset": _values("digits", "mnist", "fashion_mnist"),
+}
 
 
 def default_name(first: str, options: Mapping[str, Any]) -> str:
     """Return a study's name that begins with ``first`` and tells what is not by default."""
-    told = {k: v for k, v in not_default(options).items() if k != "data_dir"}
+    told = {k: v for k, v in _not_default(options).items() if k != "data_dir"}
     if "dataset" in told:
         told["dataset"] = Path(told["dataset"]).name
     return "-".join([first, *(f"{k.replace('_', '-')}={v}" for k, v in told.items())])
 
 
+def named(options: dict[str, Any], first: str, network: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with a name of the study, by default one that tells of the network."""
+    name = options["study_name"]
+    return {**options, "study_name": default_name(first, network) if name is None else name}
+
+
 def check_no_network(options: Mapping[str, Any], of: str) -> None:
     """Refuse options of a network where something else is given, which would not heed them."""
-    if given := default_name("", options):
-        raise WrongValueError(f"Options of networks ({given[1:]}) are not those of {of}.")
+    given = [f"--{k.replace('_', '-')} {v}" for k, v in _not_default(options).items()]
+    if given:
+        raise WrongValueError(f"Options of networks ({' '.join(given)}) are not those of {of}.")
 
 
-def not_default(options: Mapping[str, Any]) -> dict[str, Any]:
+def _not_default(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the options of a network that are not by default."""
-    defaults = _explained(inspect.signature(make_objective).parameters.values(), ())
-    return {k: options[k] for k, p in defaults.items() if options.get(k, p.default) != p.default}
+    defaults = {name: option.default for name, option in _part("objective").items()}
+    return {name: value for name, value in options.items() if value != defaults[name]}
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:
-    if not re.fullmatch(rf"{_WHOLE}(,{_WHOLE})*,?", text):
+    if not re.fullmatch(r"\d+(,\d+)*,?", text):
         wanted = "must be whole numbers separated by commas"
         raise WrongValueError(f"{option} {wanted}, but it is {text!r:.100}.")
     return tuple(map(int, text.rstrip(",").split(",")))
@@ -299,7 +315,7 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     module, _, name = text.replace(".py:", ":").partition(":")  # As a shell completes it.
-    if not (module and name) or module.startswith("."):  # Python's own mark of what is beside it.
+    if not (module and name):
         raise WrongValueError(f"{option} must be MODULE:FUNCTION, but it is {text!r}.")
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -310,21 +326,20 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
     return function
 
 
-def load_models(texts: Sequence[str]) -> "dict[str, Callable[[], keras.Model]]":
+def load_models(texts: Sequence[str]) -> dict[str, Any]:
     """Return the models of a list of ``.keras`` files and ``module:function``, by their labels."""
     from adnn_optuna.networks.keras_files import model_from_file
 
     models = {}
     for text in texts:
-        is_labelled = "=" in text and not is_file(text)
-        label, _, where = text.partition("=") if is_labelled else ("", "", text)
+        label, _, where = text.rpartition("=")
         if where.endswith(".keras"):
             build: Any = model_from_file(Path(where))
             name = Path(where).stem
         else:
             build = load_function("MODELS", where)
             name = where.rpartition(":")[2]
-        if (label := label if is_labelled else name) in models:
+        if (label := label or name) in models:
             raise WrongValueError(f"Two models are called {label!r}; write LABEL=MODEL for one.")
         models[label] = build
     return models
@@ -342,7 +357,7 @@ def parse_controls(text: str | None) -> Sequence[str] | None:
 
 def parse_against(text: str | None) -> Any:
     """Return a trial's number, or parameters that are given as JSON."""
-    if text is None or re.fullmatch(_WHOLE, text):
+    if text is None or text.isdecimal():
         return text and int(text)
     if not isinstance(params := _name_or_config("--against", text), dict):
         raise WrongValueError(
@@ -353,14 +368,14 @@ def parse_against(text: str | None) -> Any:
 
 def parse_confirm(text: str) -> Any:
     """Return a number of seeds, or what is to be refused as none."""
-    return int(text) if re.fullmatch(_WHOLE, text) else text
+    return int(text) if text.isdecimal() else text
 
 
 def parse_seeds(text: str) -> Sequence[int]:
     """Return the seeds of a count, a list or a range with both its ends."""
-    if ends := re.fullmatch(rf"({_WHOLE})-({_WHOLE})", text):
+    if ends := re.fullmatch(r"(\d+)-(\d+)", text):
         return range(int(ends[1]), int(ends[2]) + 1)
-    return range(int(text)) if re.fullmatch(_WHOLE, text) else _integers("--seeds", text)
+    return range(int(text)) if text.isdecimal() else _integers("--seeds", text)
 
 
 def _name_or_config(option: str, text: str) -> str | dict[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import io
+import dataclasses
+import json
+import math
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -16,15 +19,28 @@ from adnn_optuna._units import as_argument, printable
 BREACHED, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
 
 
-def prepare_streams() -> None:
-    """Let this process write any text to stdout and stderr, also where there is no stderr."""
-    if sys.stderr is None:
-        # TensorFlow writes to descriptor 2, whatever Python knows of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        sys.stderr = os.fdopen(2, "w", encoding="utf-8")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+class File(NamedTuple):
+    """A file that a command may write of what it found: its suffix, what it is, what it is for."""
+
+    suffix: str
+    help: str
+    use: str
+
+
+FILES = {
+    "contract": File(
+        ".json",
+        "Write the result as a contract (.json), which adnn verify checks, and beside it the "
+        "winner's trained weights (.npz).",
+        "Check it",
+    ),
+    "save": File(".keras", "The .keras file for the average, one model of raw inputs.", "Load it"),
+    "plot": File(".html", "The .html file for the figure.", "See it"),
+    "report": File(".html", "The .html file for a report, all figures included.", "Read it"),
+    "model_card": File(
+        ".md", "The .md file for a model card that Hugging Face reads.", "Publish it"
+    ),
+}
 
 
 def load_libraries() -> None:
@@ -41,18 +57,8 @@ def load_libraries() -> None:
 
 
 def show(result: object, stream: TextIO | None = None) -> None:
-    """Write a result to stdout; that nobody reads any more changes nothing of what is done.
-
-    Typer would end the command with an exit code that means something else.
-    """
-    stream = stream or sys.stdout
-    try:
-        print(printable(str(result), keep="\n"), file=stream, flush=True)
-    except OSError as error:
-        if stream is sys.stdout and not isinstance(error, BrokenPipeError):
-            raise  # A result that a full disk does not take, unlike a note, is lost.
-        # Where the rest can go, or Python complains of it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    """Write a result to stdout."""
+    print(printable(str(result), keep="\n"), file=stream, flush=True)
 
 
 def say(text: str) -> None:
@@ -68,27 +74,23 @@ class Answer(NamedTuple):
     code: int = 0
 
 
-_WRITTEN = {"plot": "See it", "save": "Load it", "report": "Read it", "model_card": "Publish it"}
-
-
-def finish(verb: str, answer: Answer, *, as_json: bool, quiet: bool, **files: Path | None) -> None:
+def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Path | None) -> None:
     """Write the files that are asked for, and show what was found and how to go on from it."""
-    from adnn_optuna.cli.facts import as_json as in_json
-
     facts, more, code = answer
     asked = {what: file for what, file in files.items() if file is not None}
-    more = more | {how: str(asked[what]) for what, how in _WRITTEN.items() if what in asked}
+    more = more | {FILES[what].use: str(file) for what, file in asked.items()}
+    if "report" in asked:
+        more.pop("Report it", None)
     made = []
     try:
         if contract := asked.get("contract"):
             facts.contract().save(contract)
-            more.pop("Confirm it", None)  # A contract holds what fresh seeds show.
             more["Check it"] = f"adnn verify {as_argument(str(contract))}"
             made = [contract] if verb != "ensemble" else []
     finally:
         # Also of a search that no contract can be made of.
         following = {what.lower().replace(" ", "_"): how for what, how in more.items()}
-        show(in_json(verb, facts, next=following) if as_json else facts)
+        show(as_json(verb, facts, next=following) if in_json else facts)
         if "plot" in asked:
             facts.plot().write_html(asked["plot"], include_plotlyjs=True)
         if "save" in asked:
@@ -101,3 +103,68 @@ def finish(verb: str, answer: Answer, *, as_json: bool, quiet: bool, **files: Pa
         say("\n" + "\n".join(f"{f'{what}:':11} {how}" for what, how in more.items()))
     if code:
         raise typer.Exit(code)
+
+
+SHOWN = {
+    "SearchRecord": "study metric test_metric searcher stop_reason budget values baseline best "
+    "best_value gain test_baseline test_value test_gain confirmation",
+    "ComparisonFacts": "study_name seeds equivalence is_complete table differences results",
+    "SeedPlanFacts": "gain n_claims n_pilot sd seeds seeds_low seeds_high seeds_looking_again "
+    "hours hours_looking_again",
+    "RecheckFacts": "study_name maximize best trial value low high overstated overstated_low "
+    "overstated_high against gain said_gain is_deterministic n_lost evaluations:to_dataframe",
+    "VarianceFacts": "study_name value_name sources n seed values mean total parts "
+    "least_difference own_value own_luck n_lost",
+    "ModelComparisonFacts": "study_name labels seeds sources score equivalence n_train n_test "
+    "values table differences",
+    "ValueComparisonFacts": "names per maximize equivalence is_paired values table differences",
+    "EnsembleFacts": "study_name seeds score_name members mean sd score gain disagreement "
+    "n_diverged",
+    "LuckFacts": "n sd expected claimed files chances chances_of_files",
+    "ContractFacts": "content",
+    "VerdictFacts": "status reasons not_checked gain half_width interval examples promised "
+    "confirmation fresh",
+    "AuditFacts": "variables layers warnings not_moved",
+}
+"""What is shown of each kind of facts, by its class: attributes, or what methods return.
+
+After a colon stands what it is in Python, where that has another name.
+"""
+
+
+def as_json(verb: str, facts: object, **more: Any) -> str:
+    """Return what a command found as JSON; of numbers what is not finite is null."""
+    return json.dumps({"verb": verb, **_plain(facts), **_plain(more)}, indent=1, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it."""
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(of_key) for key, of_key in value.items()}
+    if isinstance(value, list | tuple) and not hasattr(value, "_asdict"):
+        return [_plain(part) for part in value]
+    return _plain(_parts(value))
+
+
+def _parts(value: Any) -> Any:
+    """Return what a value consists of; what has no parts that can be told, as text."""
+    known = SHOWN | {"FrozenTrial": "number value params"}
+    kind = next((of.__name__ for of in type(value).__mro__ if of.__name__ in known), None)
+    if kind is not None:
+        parted = (name.partition(":") for name in known[kind].split())
+        return {name: getattr(value, of or name, None) for name, _, of in parted}
+    if hasattr(value, "study_name"):
+        return value.study_name
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if hasattr(value, "reset_index"):  # A data frame.
+        return value.reset_index().to_dict("records")
+    # Of named tuples, and of what NumPy has.
+    for method in ("_asdict", "tolist", "__call__"):
+        if hasattr(value, method):
+            return getattr(value, method)()
+    return str(value)

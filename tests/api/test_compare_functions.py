@@ -294,7 +294,7 @@ class TestGoingOn:
             adnn.resume(url, "compare")
         with pytest.raises(ValueError, match="go on with its comparison, by compare"):
             adnn.resume(url, "compare/annealing/seed=0", objective=smooth)
-        with pytest.raises(ValueError, match="evaluated 1 times afresh"):
+        with pytest.raises(ValueError, match="another number of times afresh"):
             compare(**settings, confirm=2)
 
     @pytest.mark.parametrize("kind", [futures.ThreadPoolExecutor, Cluster])

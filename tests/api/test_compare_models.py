@@ -141,7 +141,7 @@ def test_equal_models_are_seldom_said_to_differ() -> None:
     [
         ({"models": {"one": adnn.MLP()}}, "it takes two"),
         ({"models": ["a", "b"]}, "a mapping from labels to models"),
-        ({"models": {"a": adnn.MLP(), "b": 3}}, "The model 'b': model must be an MLP"),
+        ({"models": {"a": adnn.MLP(), "b": 3}}, "model must be an MLP"),
         ({"seeds": []}, "seeds is empty"),
         ({"equivalence": 2}, "equivalence must be"),
         ({"training": 3}, "must be a Training"),
@@ -256,7 +256,7 @@ class TestFunctionsOfSeeds:
     def test_data_are_of_networks(self) -> None:
         with pytest.raises(ValueError, match="all models are functions of seeds"):
             compare({"a": small, "b": wide})
-        with pytest.raises(ValueError, match="training is of Keras models"):
+        with pytest.raises(ValueError, match="training are of Keras models"):
             adnn.compare_models({"a": small, "b": wide}, training=TRAINING)
         with pytest.raises(TypeError, match="dataset must be a Dataset, as not all models"):
             adnn.compare_models({"a": small, "b": adnn.MLP()})

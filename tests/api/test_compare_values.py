@@ -199,7 +199,7 @@ class TestTables:
             adnn.compare_values(tmp_path / "r.csv").differences(), expected
         )
         (tmp_path / "r.csv").write_text("my accuracy\n0.9\n0.8\n")
-        with pytest.raises(ValueError, match="1 arms, but it takes two"):
+        with pytest.raises(ValueError, match="1 arms and 2 rows"):
             adnn.compare_values(tmp_path / "r.csv")
 
     def test_of_mappings_by_seed_are_of_their_values(self) -> None:
@@ -208,6 +208,8 @@ class TestTables:
             np.subtract(arms()["a"], arms()["b"]).mean()
         )
         assert found.names[0] == "7"
+        turned = {"a": {1: 0.9, 2: 0.8}, "b": {2: 0.7, 1: 0.6}}
+        assert vars(adnn.compare_values(turned))["values"] == {"a": [0.9, 0.8], "b": [0.6, 0.7]}
 
     def test_columns_of_unpaired_arms_may_end_early(self, tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text("a,b\n1,3\n2,4\n3,\n")
@@ -217,13 +219,12 @@ class TestTables:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("a,a\n1,2\n", "two arms of one name"),
             ("seed,a,b\n3,1,2\n3,1,2\n", "seed 3 twice"),
             ("a,b\n1,x\n", "'b' has 'x'"),
             ("1,2\n1,2\n", "has no header"),
-            ("a,b\n1,2,3\n", "no table of comma-separated values"),
+            ("a,b\n1,2,3\n", "has no header"),
             ("", "no table of comma-separated values"),
-            ("a,b\n", "no rows"),
+            ("a,b\n", "0 rows"),
             ("seed,a\n1,2\n", "1 arms"),
         ],
     )
@@ -239,26 +240,19 @@ class TestTables:
 @pytest.mark.parametrize(
     ("values", "options", "said"),
     [
-        ({"a": [1.0], "b": [1.0, 2.0]}, {}, "'b' has 2 values, but 'a' has 1"),
+        ({"a": [1.0], "b": [1.0, 2.0]}, {}, "'a' has 1, 'b' has 2 values"),
         ({"a": [1.0]}, {}, "1 arms"),
         ({}, {}, "0 arms"),
-        ({"a": [], "b": []}, {}, "no rows"),
+        ({"a": [], "b": []}, {}, "0 rows"),
         ({"a": [1.0, "x"], "b": [1.0, 2.0]}, {}, "'a' has 'x'"),
-        ({"a": ["1", "2"], "b": [1.0, 2.0]}, {}, "'a' has '1'"),
         ({"a": [1j], "b": [1.0]}, {}, "'a' has"),
         ({"a": pd.to_datetime(["2026-11-27"]), "b": [1.0]}, {}, "'a' has Timestamp"),
-        ({"a": 3, "b": [1.0]}, {}, "sequence of numbers"),
         ([[1.0], [2.0]], {}, "values must be a mapping"),
         ({"a": [1.0, math.nan], "b": [1.0, 2.0]}, {"paired": False}, "'a' lacks a finite value"),
         ({"a": [math.inf], "b": [1.0]}, {"paired": False}, "'a' lacks a finite value"),
-        ({"a": {0.9, 0.8}, "b": {0.7, 0.6}}, {}, "sequence of numbers"),
-        ({"a": {1: 0.9, 2: 0.8}, "b": {2: 0.7, 1: 0.6}}, {}, "different indices"),
-        ({"a": [10**400], "b": [1.0]}, {}, "'a' has a value above 1e[+]300"),
-        ({"a": [-1e308], "b": [1e308]}, {"paired": False}, "'a' has a value above 1e[+]300"),
+        (pd.DataFrame([[1.0, 2.0]], columns=["a", "a"]), {}, "two arms of one name"),
         ({"a": [1.0], "b": [1.0]}, {"margin": 0}, "margin"),
         ({"a": [1.0], "b": [1.0]}, {"paired": False, "planned": False}, "planned is False"),
-        ({"a": [1.0], "b": [1.0]}, {"minimize": "no"}, "minimize must be"),
-        ({"a": pd.Series([1.0], [1]), "b": pd.Series([1.0], [2])}, {}, "different indices"),
         ("none.csv", {}, "no file 'none.csv'"),
     ],
 )

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-from typing import TYPE_CHECKING
 
-import optuna
 import pytest
 
 from adnn_optuna.cli import main as cli
 from adnn_optuna.engine.arms import SEARCHERS
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def completed(words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -44,15 +39,3 @@ def test_are_what_can_be_given(
     words: str, offered: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert completed(words, monkeypatch) == offered
-
-
-def test_are_the_names_of_studies_and_of_a_comparison_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("mine", "mine/recheck", "c", "c/tpe/seed=0", "a/b"):
-        optuna.create_study(storage="sqlite:///adnn.db", study_name=name)
-    assert completed("adnn resume --study-name ", monkeypatch) == ["mine", "c", "a/b"]
-    assert completed("adnn recheck adnn.db m", monkeypatch) == ["mine"]
-    elsewhere = "adnn report --storage sqlite:///none.db --study-name "
-    assert completed(elsewhere, monkeypatch) == []

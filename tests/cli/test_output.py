@@ -12,8 +12,8 @@ import optuna
 import pytest
 from stored_studies import declaration, store_head, store_study
 
-from adnn_optuna.cli import facts
 from adnn_optuna.cli import main as cli
+from adnn_optuna.cli import output
 from adnn_optuna.networks._program import Program
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def test_of_a_verb_stdout_is_json_alone_with_the_facts_that_are_documented(
     arguments, kind, shown = VERBS[verb]
     assert cli.run([verb, *arguments, "--json"]) == 0, capsys.readouterr().err
     found = strictly(capsys.readouterr().out)
-    names = [name.partition(":")[0] for name in facts.SHOWN[kind].split()]
+    names = [name.partition(":")[0] for name in output.SHOWN[kind].split()]
     assert list(found) == ["verb", *names, "next"]
     assert found["verb"] == verb
     assert shown == {name: found[name] for name in shown}
@@ -126,18 +126,18 @@ def test_of_a_verb_stdout_is_json_alone_with_the_facts_that_are_documented(
 
 def test_there_is_one_for_each_verb() -> None:
     assert {*VERBS} == {*cli._COMMANDS}
-    assert {kind for _, kind, _ in VERBS.values()} == facts.SHOWN.keys()
+    assert {kind for _, kind, _ in VERBS.values()} == output.SHOWN.keys()
 
 
 def test_each_name_is_documented() -> None:
     page = Path(__file__).parents[2] / "docs" / "reference" / "json.md"
     told = re.findall(r"`(\w+)`", page.read_text("utf-8"))
-    shown = {name.partition(":")[0] for names in facts.SHOWN.values() for name in names.split()}
+    shown = {name.partition(":")[0] for names in output.SHOWN.values() for name in names.split()}
     assert shown <= {*told}
 
 
 def test_what_is_no_number_is_null_and_what_has_no_name_a_list() -> None:
-    shown = strictly(facts.as_json("v", {"a": (math.nan, -math.inf, 1), "b": {2: None}}))
+    shown = strictly(output.as_json("v", {"a": (math.nan, -math.inf, 1), "b": {2: None}}))
     assert shown == {"verb": "v", "a": [None, None, 1], "b": {"2": None}}
 
 
