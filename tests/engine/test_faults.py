@@ -454,5 +454,3 @@ def make_quick(path: Path | None, name: str = "s", **options: Any) -> adnn.Searc
     storage = None if path is None else f"sqlite:///{path}"
     options = {"max_trial": 3, "storage": storage, **options}
     return adnn.search(make_objective(), "annealing", study_name=name, **options)
-
-

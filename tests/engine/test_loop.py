@@ -184,5 +184,3 @@ def test_no_error_leaves_a_trial_running(
     assert [t.state for t in study.trials] == [TrialState.FAIL] * 3
     result = adnn.search(objective, "random_restart", **search)
     assert [params["restart"] for params, _ in values(result.study)] == list(range(6))
-
-
