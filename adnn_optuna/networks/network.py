@@ -147,6 +147,9 @@ def build_architecture(
 def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Architecture:
     import keras
 
+    def initializer(i: int, seed: int, restart: int) -> keras.initializers.Initializer:
+        return (of_bias if i % 2 else of_kernel)(derived_seed(seed, restart, i))
+
     def build(seed: int, restart: int) -> keras.Model:
         dtype = "float32"  # Not the user's global policy, which may be another one some day.
         inputs = keras.Input(input_shape, dtype=dtype, name="input")
@@ -154,19 +157,25 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
         with keras_files.undisturbed(derived_seed(seed, restart)):
             for i, units in enumerate((*mlp.hidden, head.size)):
                 is_output = i == len(mlp.hidden)
-                kernel_seed, bias_seed = (derived_seed(seed, restart, 2 * i + k) for k in (0, 1))
                 dense = keras.layers.Dense(
                     units,
                     activation=None if is_output else mlp.activation,
-                    kernel_initializer=_seeded(mlp.kernel_initializer, kernel_seed),
-                    bias_initializer=_seeded(mlp.bias_initializer, bias_seed),
+                    kernel_initializer=initializer(2 * i, seed, restart),
+                    bias_initializer=initializer(2 * i + 1, seed, restart),
                     name="output" if is_output else f"hidden_{i}",
                     dtype=dtype,
                 )
                 layers.append(dense)
             return keras.Sequential(layers, name="mlp")
 
+    def draw(seed: int, restart: int) -> list[np.ndarray]:  # A model takes ten times as long.
+        return [
+            np.array(initializer(i, seed, restart)(variable.shape, dtype="float32"))
+            for i, variable in enumerate(model.variables)
+        ]
+
     try:
+        of_kernel, of_bias = map(_seeded, (mlp.kernel_initializer, mlp.bias_initializer))
         model = build(0, 0)
         model(np.zeros((1, *input_shape), np.float32))
     except Exception as error:  # Keras and TensorFlow refuse names and arguments in many ways.
@@ -178,16 +187,18 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
         ) from None
     found = initializers.describe_variables(model, [id(v) for v in model.variables])
     variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in found)
-    return Architecture(head, mlp.config, variables, _drawing(build, model), build)
+    return Architecture(head, mlp.config, variables, _kept(draw, model), build)
 
 
-def _seeded(spec: str | dict[str, Any], seed: int) -> keras.initializers.Initializer:
-    """Return an initializer by its name or configuration, with a seed if it has one."""
+def _seeded(spec: str | dict[str, Any]) -> Callable[[int], keras.initializers.Initializer]:
+    """Return what makes an initializer of a name or configuration with a seed, if it has one."""
     import keras
 
-    made = keras.initializers.get(copy.deepcopy(spec))
-    config = made.get_config()
-    return type(made).from_config({**config, "seed": seed}) if "seed" in config else made
+    with keras_files.undisturbed():  # Keras draws a default seed from Python's global source.
+        made = keras.initializers.get(copy.deepcopy(spec))
+    if "seed" not in (config := made.get_config()):
+        return lambda _: made
+    return lambda seed: type(made).from_config({**config, "seed": seed})
 
 
 def derived_seed(*key: int) -> int:
@@ -195,12 +206,12 @@ def derived_seed(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1)[0] >> 1)
 
 
-def _drawing(
-    build: Callable[[int, int], keras.Model], model: keras.Model
+def _kept(
+    draw: Callable[[int, int], Sequence[np.ndarray]], model: keras.Model
 ) -> Callable[[int, int], Sequence[np.ndarray]]:
-    """Return what draws the initial weights of a seed's models like this one."""
+    """Return what draws the initial weights of models like this one, and keeps some."""
     n_kept = max(_BYTES_KEPT // sum(array.nbytes for array in _values(model)), 1)
-    return functools.lru_cache(n_kept)(lambda seed, restart: _values(build(seed, restart)))
+    return functools.lru_cache(n_kept)(draw)
 
 
 def _values(model: keras.Model) -> list[np.ndarray]:
@@ -263,7 +274,8 @@ def _keras_architecture(
     dtypes = [output.dtype for operation in graph.get_operations() for output in operation.outputs]
     variables = tuple(initializers.describe_variables(model, [*used]))
     return Architecture(
-        *(head, config, variables, _drawing(build, model), build),
+        *(head, config, variables),
+        *(_kept(lambda seed, restart: _values(build(seed, restart)), model), build),
         compiled=compiled_training(model),
         suits_xla=not any(kind.startswith(_SLOW_UNDER_XLA) for kind in kinds),
         scales_loss="float16" in dtypes,
