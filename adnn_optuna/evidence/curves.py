@@ -1,14 +1,19 @@
-"""Curves of searches, as numbers: what figures draw and sentences quote."""
+"""Curves and places of searches, as numbers: what figures draw and sentences quote."""
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from optuna.exceptions import ExperimentalWarning
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna.engine.records import SearchRecord
+
+_FEWEST_TRIALS = 10  # Of fewer, nothing tells which parameters matter.
 
 
 class Curve(NamedTuple):
@@ -148,3 +153,21 @@ def gain_over_draws(runs: Sequence[SearchRecord], control: Sequence[SearchRecord
         if restarts.values and math.isfinite(run.best_value)
     ]
     return float(np.mean(gains)) if gains else math.nan
+
+
+def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
+    """Return up to two parameters that have several values, and the trials with a finite value.
+
+    Of more, the two that matter most for being among the best tenth, by PED-ANOVA (Watanabe et al.
+    2023, IJCAI).
+    """
+    values = dict(record.valued)
+    trials = [trial for trial in record.done_trials if trial.number in values]
+    names = sorted(set.intersection(*(set(t.params) for t in trials)) if trials else ())
+    names = [n for n in names if len({str(trial.params[n]) for trial in trials}) > 1]
+    if len(names) > 2 and len(trials) >= _FEWEST_TRIALS:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            evaluator = PedAnovaImportanceEvaluator()
+            names = [*get_param_importances(record.study, evaluator=evaluator, params=names)]
+    return names[:2], trials

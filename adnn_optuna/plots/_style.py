@@ -22,6 +22,7 @@ Runs = Mapping[str, Sequence[Source]]
 # They can be told apart by the colour-blind and from both backgrounds; luck is grey.
 COLORS = ("#2b8cd9", "#e07b1f", "#0f9d76", "#b26fd8", "#d8487a", "#a8892c")
 CONTROL_COLOR = "#8b929c"
+SCALE = ("#d3e5f4", "#08406e")  # From the worst to the best; pages have one for each theme.
 
 _AXIS = {
     "gridcolor": "rgba(128, 128, 128, 0.25)",

@@ -22,6 +22,7 @@ from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n
 from adnn_optuna.plots import plot_gain as figure
 from adnn_optuna.plots._comparison import plot_learning, png
 from adnn_optuna.plots._estimates import plot_gains
+from adnn_optuna.plots._places import plot_places
 from adnn_optuna.reporting import searches_claims as claims
 from adnn_optuna.reporting.origins import origin, shown_contract
 from adnn_optuna.reporting.pages import Figure, Page
@@ -89,6 +90,8 @@ def page(
     claim, mind = answers.pop("verdict"), claims.to_mind([record])
     on_fresh_seeds = {f"{what}:": said for what, said in claims.statements(record).items()}
     figures = [Figure("gain", figure(record))] if record.best else []
+    if not record.is_restart and (places := plot_places(record)).data:
+        figures.append(Figure("places", places))
     if winner is not None:
         metric = record.test_metric.removeprefix("test_")
         figures.append(Figure("learning", plot_learning(winner, metric)))

@@ -8,8 +8,11 @@ import zlib
 
 import numpy as np
 import pytest
+from stored_studies import store_study
 
+from adnn_optuna.engine.records import record_of
 from adnn_optuna.plots._comparison import png
+from adnn_optuna.plots._places import plot_places
 
 
 @pytest.mark.parametrize("colors", [(), (3,)])
@@ -30,3 +33,19 @@ def test_png_holds_the_pixels(colors: tuple[int, ...]) -> None:
     rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(4, -1)
     assert not rows[:, 0].any()  # No row is filtered.
     np.testing.assert_allclose(rows[:, 1:].reshape(pixels.shape) / 255, pixels, atol=1 / 500)
+
+
+@pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
+def test_best_trial_has_the_ring_and_the_end_of_the_scale(metric: str) -> None:
+    record = record_of(store_study("s", metric=metric))
+    assert record.best is not None
+    figure = plot_places(record)
+    trials, ring = figure.data
+    i = record.best.number
+    assert (ring.x[0], ring.y[0]) == (trials.x[i], trials.y[i])
+    assert trials.x[i] == record.best.params["bias_offset_0"]
+    scale = figure.layout.coloraxis
+    end = scale.cmin if metric == "val_loss" else scale.cmax
+    assert end == trials.marker.color[i]
+    assert scale.reversescale == (metric == "val_loss")
+    assert trials.hovertext[i].startswith(f"seed 0, trial {i}: ")

@@ -44,7 +44,10 @@ class TestSearch:
             "What else could be done?",
             "How to check it?",
         ]
-        assert titles(page) == [("gain", "Gain against trials")]
+        assert titles(page) == [
+            ("gain", "Gain against trials"),
+            ("places", "Where the best trials lie"),
+        ]
         assert page.content["changed"] == []
         html = page.render()
         for name in ("optuna", "numpy", "scipy"):
