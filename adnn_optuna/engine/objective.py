@@ -163,7 +163,9 @@ class InitOffsetObjective(Experiment):
             params = {name: trial.params[name] for name in objective.distributions}
             [run] = objective.trainer.train([objective.start(params)], evaluate_each_epoch=False)
             return self.value(run.metrics)
-        study, pruner = trial.study, trial.study.pruner
+        study, pruner, trial_id = trial.study, trial.study.pruner, trial._trial_id
+        if study._storage.get_trial_system_attrs(trial_id).get(stored.ENDED) == "interrupted":
+            raise optuna.TrialPruned("What it was to repeat has been done meanwhile.")
         # What Optuna takes where none is given, so that nobody may have asked for it.
         is_default = type(pruner) is MedianPruner and vars(pruner) == vars(MedianPruner())
         try:
@@ -172,10 +174,13 @@ class InitOffsetObjective(Experiment):
             self.suggest(trial)
             [outcome] = self.train([trial], may_prune=not is_default)
             outcome.store(trial, elapsed + time.monotonic() - began)
-        except BaseException:
+        except BaseException as error:
             # Whatever the storage says, the error is what matters.
             with contextlib.suppress(Exception):
                 mark(trial, "interrupted")
+                if not isinstance(error, Exception | KeyboardInterrupt):
+                    # Optuna would leave it running.
+                    study._storage.set_trial_state_values(trial_id, TrialState.FAIL)
             raise
         if outcome.state == TrialState.PRUNED:
             raise optuna.TrialPruned(f"Pruned by {type(pruner).__name__}.")

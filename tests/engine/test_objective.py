@@ -510,7 +510,7 @@ def test_each_trial_stores_the_working_time_at_its_end(objective: InitOffsetObje
     assert elapsed[2] == pytest.approx(taken, abs=0.5)
 
 
-@pytest.mark.parametrize("error", [RuntimeError, MemoryError])
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, MemoryError])
 def test_no_error_leaves_a_trial_running(
     objective: InitOffsetObjective, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -524,6 +524,16 @@ def test_no_error_leaves_a_trial_running(
     [trial] = study.trials
     assert trial.state == TrialState.FAIL
     assert trial.system_attrs[ENDED] == "interrupted"
+
+
+def test_what_has_been_done_meanwhile_is_not_repeated(objective: InitOffsetObjective) -> None:
+    study = study_of(0.1)
+    [waiting] = study.trials
+    study._storage.set_trial_system_attr(waiting._trial_id, ENDED, "interrupted")
+    study.optimize(objective, n_trials=1)
+    [trial] = study.trials
+    assert trial.state == TrialState.PRUNED
+    assert TRIAL_METRICS not in trial.user_attrs
 
 
 def test_a_replaced_objective_shares_the_trainer(objective: InitOffsetObjective) -> None:
