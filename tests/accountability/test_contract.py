@@ -1072,10 +1072,22 @@ def test_makes_no_optimizer_that_could_do_harm(content: Any, path: Path) -> None
     ("field", "settings", "said"),
     [
         ("loss", {"class_name": "Popen", "config": {}}, "is keras.losses.Popen, but only"),
-        ("loss", {"class_name": "Poisson", "config": {"a": 10**9}}, "a asks for 1,000,000,000, more"),
+        (
+            "loss",
+            {"class_name": "Poisson", "config": {"a": 10**9}},
+            "a asks for 1,000,000,000, more",
+        ),
         ("metrics", {"class_name": "Lambda", "config": {}}, "[0] is keras.metrics.Lambda, but"),
-        ("metrics", {"class_name": "AUC", "config": {"num_thresholds": 10**8}}, "asks for 100,000,000"),
-        ("metrics", {"class_name": "AUC", "config": {"thresholds": [0.5] * 10**5}}, "asks for 100,000"),
+        (
+            "metrics",
+            {"class_name": "AUC", "config": {"num_thresholds": 10**8}},
+            "asks for 100,000,000",
+        ),
+        (
+            "metrics",
+            {"class_name": "AUC", "config": {"thresholds": [0.5] * 10**5}},
+            "asks for 100,000",
+        ),
         (
             "metrics",
             {"class_name": "MeanIoU", "config": {"num_classes": 10**4, "name": "a"}},
