@@ -294,7 +294,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"controls": "longer"}, r"write controls=\("),
         ({"controls": 5}, "controls must be names"),
         ({"controls": [len]}, "controls must be names, .* a mapping from labels"),
-        ({"controls": ("longer", "longer")}, "each of them once, .* 'longer', 'longer'"),
+        ({"controls": ("longer", "longer")}, "each of them once, .*'longer', 'longer'"),
         ({"controls": ("nope",)}, "has 'nope', but it must be one of 'longer', 'learning_rate'"),
         ({"controls": {"a/b": "longer"}}, "no slash"),
         ({"controls": {"greedy": "longer"}}, "a label of samplers and of controls"),
