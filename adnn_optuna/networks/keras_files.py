@@ -162,6 +162,8 @@ def check_model_config(
             model = without_values(keras.saving.deserialize_keras_object, config, safe_mode=True)
     except Exception as error:  # noqa: BLE001 - each class refuses arguments in its own way.
         raise WrongValueError(f"{path} is refused by Keras ({first_line(error)}).") from None
+    if not isinstance(model, keras.Model):
+        raise WrongValueError(f"{path} is not the configuration of a keras.Model.")
     n_parameters = sum(math.prod(variable.shape) for variable in model.variables)
     check_count(n_parameters, "parameters", path, max_parameters)
     # A sequential model has layers only; one that is not built has no outputs yet.
