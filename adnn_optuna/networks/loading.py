@@ -252,7 +252,7 @@ def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
                 "x_test, y_test."
             )
         arrays.setdefault(kind, arrays.pop(f"{kind}_train", None))
-    _check_roles(path, roles, arrays)
+    _check_roles(f"{path} has no array", roles, arrays)
     of_roles = {role: arrays.pop(name) for role, name in roles.items()}
     return arrays | of_roles
 
@@ -274,7 +274,7 @@ def _read_table(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
     # What pandas calls the row numbers that it wrote itself.
     if table.columns[0] == "Unnamed: 0" and table.iloc[:, 0].equals(pd.Series(range(len(table)))):
         table = table.iloc[:, 1:]
-    _check_roles(path, roles, table.columns)
+    _check_roles(f"{path} has no column", roles, table.columns)
     x = table.drop(columns=[*roles.values()])
     # By default the last column is what to predict.
     columns = {"target": next(reversed(x.columns), ""), **roles}
@@ -287,8 +287,8 @@ def _read_table(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
     return {"x": x, "y": table[columns.pop("target")], **{r: table[c] for r, c in columns.items()}}
 
 
-def _check_roles(path: Path, roles: Mapping[str, Any], found: Iterable[Any]) -> None:
+def _check_roles(said: str, roles: Mapping[str, Any], found: Iterable[Any]) -> None:
     """Raise unless a file has the columns or arrays that are asked for."""
     for role, name in roles.items():
         if name not in found:
-            raise WrongValueError(f"{path} has no {name!r} for {role}: it has {named(found)}.")
+            raise WrongValueError(f"{said} {name!r} for {role}: it has {named(found)}.")

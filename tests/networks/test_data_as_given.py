@@ -490,8 +490,8 @@ class TestFiles:
         ("options", "message"),
         [
             ({"target": "age"}, 'holds 18|the training part has no sample of|task="regression"'),
-            ({"target": "aged"}, "has no 'aged' for target: it has 'age', 'city'"),
-            ({"groups": "days"}, "has no 'days' for groups"),
+            ({"target": "aged"}, "no column 'aged' for target: it has 'age', 'city'"),
+            ({"groups": "days"}, "no column 'days' for groups"),
         ],
     )
     def test_without_the_columns_are_refused(
