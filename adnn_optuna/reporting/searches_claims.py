@@ -226,7 +226,7 @@ def why_no_winner(record: SearchRecord) -> str:
         trials = record.study.get_trials(deepcopy=False, states=states)
         failed, mend = "failed", "look at the objective"
     if not trials:
-        mend = "; max_time ended the search, resume it with a longer one"
+        mend = "; max_time ended the search, resume it with a longer max_time"
         return f"No trial was finished yet{mend * (record.stop_reason == 'max_time')}."
     n_failed = sum(trial.state == TrialState.FAIL for trial in trials)
     ended = f"{len(trials) - n_failed} were pruned, {n_failed} {failed}"

@@ -216,7 +216,7 @@ class TestFunctionsOfSeeds:
         assert found.differences()["verdict"].iloc[0] == "worse"
         said = " ".join(str(found).split())
         assert "wider has the best mean value" in said
-        assert "draws the initialisation and the split of the data afresh" in said
+        assert "draws initialisation and split afresh" in said
         assert "accuracy" not in said
         assert "equivalent:" not in said
         assert [*found.differences().columns[-2:]] == ["verdict", "reason"]
