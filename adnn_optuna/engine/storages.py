@@ -18,6 +18,7 @@ from sqlalchemy import Select, exc
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import ORMExecuteState
+from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.selectable import ForUpdateArg
 
 from adnn_optuna import _checks
@@ -85,8 +86,16 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         _checks.check_installed("psycopg", "PostgreSQL")
     path = url.database or ""
     # With ``uri``, it is one of SQLite's own URIs.
-    if must_exist and is_sqlite and "uri" not in url.query and not _checks.is_file(path):
-        raise NoSuchFileError(f"There is no file {path!r} for the storage {shown!r}; check it.")
+    if must_exist and is_sqlite and "uri" not in url.query:
+        if not _checks.is_file(path):
+            raise NoSuchFileError(
+                f"There is no file {path!r} for the storage {shown!r}; check it."
+            )
+        # Optuna would write its tables into any. What SQLite cannot read is refused when opened.
+        with contextlib.suppress(exc.SQLAlchemyError):
+            engine = sqlalchemy.create_engine(url, poolclass=NullPool)
+            if not sqlalchemy.inspect(engine).has_table("studies"):
+                raise WrongValueError(f"The file {path!r} holds no Optuna studies; check it.")
     try:
         return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening, storage)
     except (*_ERRORS, *_REFUSALS) as error:

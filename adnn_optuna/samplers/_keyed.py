@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, BruteForceSampler, CmaEsSampler, GridSampler, QMCSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -17,13 +17,6 @@ from adnn_optuna.samplers._random_numbers import check_seed, draw_key
 
 # They count their trials in the study, under one seed.
 COUNTING = (IndexedSampler, GridSampler, BruteForceSampler, QMCSampler)
-
-
-def is_drawn(trial: FrozenTrial) -> bool:
-    """Return whether a trial has numbers that nobody draws twice, and that it was not told."""
-    is_told = trial.system_attrs.keys() & {"fixed_params", "failed_trial"}
-    drawn = [d for d in trial.distributions.values() if isinstance(d, FloatDistribution)]
-    return not is_told and any(d.step is None and not d.single() for d in drawn)
 
 
 class KeyedSampler(BaseSampler):

@@ -292,7 +292,7 @@ class TestGoingOn:
         assert [*longer.table()["trials"]] == [3, 3]
         with pytest.raises(ValueError, match="is of a function, which is not stored"):
             adnn.resume(url, "compare")
-        with pytest.raises(ValueError, match="go on with its comparison, by compare"):
+        with pytest.raises(TypeError, match="objective must be an InitOffsetObjective"):
             adnn.resume(url, "compare/annealing/seed=0", objective=smooth)
         with pytest.raises(ValueError, match="another number of times afresh"):
             compare(**settings, confirm=2)

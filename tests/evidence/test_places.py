@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import optuna
-from adnn_optuna.plots._places import plot_places
 from stored_studies import store_study
 
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.curves import places_of
+from adnn_optuna.plots._places import plot_places
 
 
 def test_of_many_parameters_those_two_that_matter_most() -> None:
