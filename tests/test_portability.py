@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_step_of_a_dead_process_is_done_again_without_proc() -> None:
 def test_environment_is_described_without_proc() -> None:
     from adnn_optuna.accountability.contract import describe_environment
 
-    assert describe_environment()["processor"]["features"] == []
+    assert describe_environment()["processor"]["model"] == platform.processor()
 
 
 def test_cores_are_counted_where_nobody_tells_which_may_be_used(

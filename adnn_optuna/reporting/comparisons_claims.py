@@ -43,11 +43,32 @@ def answers_of_comparison(comparison: ComparisonFacts, url: str | None) -> dict[
         f"again, with the same numbers{follows}."
     )
     answers = {
+        **_scores_in_words(comparison),
         f"{parts.REPEATS}:": repeats_in_words(comparison),
         parts.OTHERWISE: otherwise,
         parts.CHECK: check,
     }
     return {what: said for what, said in answers.items() if said}
+
+
+def _scores_in_words(comparison: ComparisonFacts) -> dict[str, str]:
+    """Return what the best searcher's winners come to, and what luck alone does."""
+    if not (rows := against_control(comparison)):
+        return {}
+    best, look, unit = rows[0], comparison.any_record.test_look, comparison.unit
+    scores, n = comparison.table()["test_best"], len(comparison.seeds)
+    score = score_in_words(comparison.any_record.test_metric)
+    of_test = f" on {look['n_images']} test examples, which no search saw" if look else ""
+    held = (
+        f"{best.arm}'s winners come to a {score} of {unit.value(scores[best.arm])}{of_test}, in "
+        f"the mean over {n} seed{'s' * (n > 1)}."
+    )
+    usual = (
+        f"as many trials of {luck_in_words(comparison)} come to {unit.value(scores[best.other])}; "
+        f"beyond that, {best.arm} has {unit.gain(best.mean)} "
+        f"({parts.with_interval(best, unit)})."
+    )
+    return {f"{parts.HOLD}:": held, f"{parts.USUAL}:": usual}
 
 
 def against_control(comparison: ComparisonFacts) -> list[PairedDifference]:
