@@ -118,7 +118,7 @@ def verdict_figure(facts: VerdictFacts) -> go.Figure:
 def verdict_page(facts: VerdictFacts) -> Page:
     """Return the report."""
     claim, _, text = verdict_text(facts).partition("\n")
-    return told_page("Verification of a contract", claim, text, verdict_figure(facts))
+    return told_page("Verification of a contract", claim, verdict_figure(facts), text=text)
 
 
 def audit_text(facts: AuditFacts) -> str:

@@ -194,7 +194,7 @@ def plan_page(facts: SeedPlanFacts) -> Page:
     """Return the report of a plan."""
     aim, numbers = plan_text(facts).split(":\n", 1)
     name, claim = f"Plan from {facts.n_pilot} pilot seeds", f"{aim}: {facts.seeds} planned seeds."
-    return told_page(name, claim, numbers, plan_figure(facts))
+    return told_page(name, claim, plan_figure(facts), text=numbers)
 
 
 def _in_words(hours: float) -> str:

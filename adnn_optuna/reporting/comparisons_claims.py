@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from adnn_optuna._attributes import CONSTANT, LEARNING_RATE
 from adnn_optuna._units import score_in_words
 from adnn_optuna.engine.arms import ARMS
@@ -56,7 +58,8 @@ def _scores_in_words(comparison: ComparisonFacts) -> dict[str, str]:
     if not (rows := against_control(comparison)):
         return {}
     best, look, unit = rows[0], comparison.any_record.test_look, comparison.unit
-    scores, n = comparison.table()["test_best"], len(comparison.seeds)
+    scores, runs = comparison.table()["test_best"], comparison.results[best.arm]
+    n = sum(math.isfinite(run.test_value) for run in runs)
     score = score_in_words(comparison.any_record.test_metric)
     of_test = f" on {look['n_images']} test examples, which no search saw" if look else ""
     held = (

@@ -114,7 +114,7 @@ def recheck_text(facts: RecheckFacts) -> str:
 def recheck_page(facts: RecheckFacts) -> Page:
     """Return the report."""
     name = f"Recheck {facts.study_name}"
-    return told_page(name, recheck_claim(facts), recheck_caveat(facts), recheck_figure(facts))
+    return told_page(name, recheck_claim(facts), recheck_figure(facts), recheck_caveat(facts))
 
 
 def _value(facts: RecheckFacts, value: float, *interval: float, is_gain: bool = False) -> str:
@@ -198,29 +198,35 @@ def variance_caveat(facts: VarianceFacts) -> str:
     return said
 
 
+_VARIANCES = ("source", "standard deviation", "share of the variance")
+
+
 def variance_text(facts: VarianceFacts) -> str:
     """Return the claim, and a table where there is something to show."""
-    return "\n".join([*textwrap.wrap(variance_claim(facts), 98), *_variance_details(facts)])
+    said = textwrap.wrap(variance_claim(facts), 98)
+    if rows := _variance_rows(facts):
+        said += ["", *aligned([_VARIANCES], rows), *textwrap.wrap(variance_caveat(facts), 98)]
+    return "\n".join(said)
 
 
-def _variance_details(facts: VarianceFacts) -> list[str]:
-    """Return each source with its standard deviation and share, and what to think of it."""
+def _variance_rows(facts: VarianceFacts) -> list[tuple[str, ...]]:
+    """Return each source with its standard deviation and share, as text."""
     if math.isnan(facts.total.sd):
         return []
-    rows = []
+    rows = list[tuple[str, ...]]()
     for source, row in facts.to_dataframe().iterrows():
         share = ""
         if source != ALL and math.isfinite(row["share"]):
             share = "{:.0f} % ({:.0f} to {:.0f})".format(*100 * row[SHARES])
         rows.append((str(source), _spread(facts, row["sd"], row["low"], row["high"]), share))
-    table = aligned([("source", "standard deviation", "share of the variance")], rows)
-    return ["", *table, *textwrap.wrap(variance_caveat(facts), 98)]
+    return rows
 
 
 def variance_page(facts: VarianceFacts) -> Page:
     """Return the report."""
-    name, details = f"Variance {facts.study_name}", "\n".join(_variance_details(facts))
-    return told_page(name, variance_claim(facts), details, variance_figure(facts))
+    name, rows = f"Variance {facts.study_name}", _variance_rows(facts)
+    told = variance_claim(facts), variance_figure(facts), variance_caveat(facts) if rows else ""
+    return told_page(name, *told, tables=[("", _VARIANCES, rows)] if rows else ())
 
 
 def _spread(facts: VarianceFacts, spread: float, *interval: float) -> str:
@@ -287,4 +293,4 @@ def _ensemble_details(facts: EnsembleFacts) -> list[str]:
 def ensemble_page(facts: EnsembleFacts) -> Page:
     """Return the report."""
     name, details = f"Networks of {facts.study_name}", "\n".join(_ensemble_details(facts))
-    return told_page(name, ensemble_claim(facts), details, ensemble_figure(facts))
+    return told_page(name, ensemble_claim(facts), ensemble_figure(facts), text=details)

@@ -84,10 +84,7 @@ def text(facts: ArmValues) -> str:
     if not facts.n_values:
         return claim(facts)
     unit = facts.unit
-    body = [
-        (parts.shortened(str(label), 40), parts.mean_and_std(row, facts.column, unit))
-        for label, row in facts.table().iterrows()
-    ]
+    body = [(parts.shortened(label, 40), mean) for label, mean in _means(facts)]
     notes = [parts.what_is_shown(facts.n_values, facts.per)]
     if not facts.is_paired:
         notes = [f"mean ± standard deviation over {_size(facts)}"]
@@ -96,18 +93,18 @@ def text(facts: ArmValues) -> str:
         notes.append(f"one of {size}: {100 / facts.n_test:.2g} pp" if unit is ACCURACY else size)
     if not facts.maximize:
         notes.append("lower is better; a difference is by how much the first is better")
-    intervals = parts.interval_in_words(
-        {f"{facts.arm}s": len(facts.paired_differences)},
-        looks_again=facts.looks_again,
-        of_new_data=facts.is_of_new_data,
-        how="" if facts.is_paired else "Welch's, for the planned numbers of values",
-    )
     shown: Any = {"unit": unit, "per": facts.per if facts.is_paired else ""}
     lines = [
         *parts.aligned([(facts.arm, unit.heading(facts.score))], body),
         *("; ".join(notes), ""),
         *parts.verdict_lines(
-            facts.paired_differences, facts.score, facts.equivalence, intervals, **shown
+            *(
+                facts.paired_differences,
+                facts.score,
+                facts.equivalence,
+                _intervals_in_words(facts),
+            ),
+            **shown,
         ),
     ]
     if facts.is_of_new_data:
@@ -116,6 +113,24 @@ def text(facts: ArmValues) -> str:
             lines.append(f"on these rows alone: {said}")
     lines += ["", *textwrap.wrap(f"{claim(facts)} {caveat(facts)}", 98)]
     return "\n".join(lines)
+
+
+def _means(facts: ArmValues) -> list[tuple[str, str]]:
+    """Return each arm with its mean, as text."""
+    return [
+        (str(label), parts.mean_and_std(row, facts.column, facts.unit))
+        for label, row in facts.table().iterrows()
+    ]
+
+
+def _intervals_in_words(facts: ArmValues) -> str:
+    """Return what the intervals promise."""
+    return parts.interval_in_words(
+        {f"{facts.arm}s": len(facts.paired_differences)},
+        looks_again=facts.looks_again,
+        of_new_data=facts.is_of_new_data,
+        how="" if facts.is_paired else "Welch's, for the planned numbers of values",
+    )
 
 
 def figure(facts: ArmValues) -> go.Figure:
@@ -129,4 +144,15 @@ def figure(facts: ArmValues) -> go.Figure:
 def page(facts: ArmValues) -> Page:
     """Return the report."""
     name = f"{facts.arm.capitalize()}s {getattr(facts, 'study_name', 'by their values')}"
-    return told_page(name, claim(facts), text(facts), figure(facts))
+    if not facts.n_values:
+        return told_page(name, claim(facts), figure(facts))
+    mean = f"{facts.score}, mean ± standard deviation over {_size(facts)}"
+    tables: list[Any] = [("", ("", mean), _means(facts))]
+    if facts.is_of_new_data:
+        ends = [
+            (parts.pair(row), str(row.verdict), parts.interval(row, facts.unit))
+            for row in facts.on_these_rows
+        ]
+        tables.append(("on these rows alone", ("", "verdict", "interval"), ends))
+    shown: Any = {"tables": tables, "models": facts, "intervals": _intervals_in_words(facts)}
+    return told_page(name, claim(facts), figure(facts), caveat(facts), **shown)

@@ -100,7 +100,7 @@ def so_far(facts: Findings, made: str) -> str:
     return f"{of}. The same call goes on." if facts.missing else f"{of}: too few have a value."
 
 
-def told_page(name: str, claim: str, text: str, figure: go.Figure) -> Page:
-    """Return the page of what needs none of its own: what it claims and prints, drawn."""
-    content = {"name": name, "text": text, "picture": Figure("told", figure)}
-    return Page("told.html.jinja", claim, content)
+def told_page(name: str, claim: str, figure: go.Figure, caveat: str = "", **content: Any) -> Page:
+    """Return the page of what needs none of its own: its claim, and its ``text`` or ``tables``."""
+    shown = {"name": name, "picture": Figure("told", figure), "text": "", "tables": ()}
+    return Page("told.html.jinja", claim, shown | content, caveat)

@@ -96,6 +96,14 @@ class TestComparison:
         )
         assert comparisons_claims.caveat_of_comparison(comparison) == CAVEAT
         assert comparisons_claims.answers_of_comparison(comparison, None) == {
+            "What you hold:": (
+                "greedy's winners come to a test accuracy of 91.13 % on 1000 test examples, which "
+                "no search saw, in the mean over 1 seed."
+            ),
+            "What is usual:": (
+                "as many trials of random restarts come to 89.13 %; beyond that, greedy has "
+                "+2.00 pp (no interval yet)."
+            ),
             OTHERWISE: (
                 "Not tried here are one longer training and other learning rates for the same "
                 "compute, which may gain as much: adnn compare --controls longer,learning_rate."
