@@ -135,6 +135,9 @@ def paired_differences(
         if n_pairs:
             mean, smallest, largest = (size * float(of) for of in (d.mean(), d.min(), d.max()))
             superiority = float(np.where(is_tie, 0.5, raw > 0).mean())
+        rounding = size * 10.0**-DECIMALS
+        if mean < low - rounding or mean > high + rounding:
+            reasons.append("few differences are far from all others: the mean is off their centre")
         ends = (math.nan, math.nan) if looks_again else share_interval(superiority, n_pairs)
         numbers = (n_pairs, mean, low, high, superiority, *ends, verdict, "; ".join(reasons))
         rows.append(PairedDifference(arm, other, *numbers, smallest, largest))

@@ -23,14 +23,18 @@ def plot_gain(study: style.Source) -> go.Figure:
     y_title = unit.heading(f"Gain in {record.metric}", is_gain=True)
     figure = style.new_figure("Gain against trials", "Trial", y_title)
     if record.gains:
-        gains = [unit.scale * gain for gain in record.gains.values()]
+        gains = unit.scale * np.array([*record.gains.values()])
+        below = gains < (floor := style.floor_of(gains.tolist()))
+        symbols = np.where(below, "triangle-down-open", "circle").tolist()
+        look: Any = {"size": 7, "opacity": 0.9, "symbol": symbols}
+        name = "trial (▽ far below)" if below.any() else "trial"
+        shown = np.maximum(gains, floor).tolist()
         said = [f"{seed}trial {n}: {unit.gain(g)}" for n, g in record.gains.items()]
-        look: Any = {"size": 7, "opacity": 0.9}
-        figure.add_trace(style.dots(record.gains, gains, style.COLORS[0], "trial", said, **look))
+        points = style.dots(record.gains, shown, style.COLORS[0], name, said, **look)
         numbers = [trial.number for trial in record.done_trials]
         best = [unit.scale * gain for gain in curves.gains_so_far(record)]
-        look = {"width": 2.5, "shape": "hv"}
-        figure.add_trace(style.line(numbers, best, style.COLORS[1], "best so far", **look))
+        line = style.line(numbers, best, style.COLORS[1], "best so far", width=2.5, shape="hv")
+        figure.add_traces([points, line])
     return style.say_if_empty(figure, "No trial was completed.")
 
 

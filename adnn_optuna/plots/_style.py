@@ -142,6 +142,15 @@ def add_mean(
     figure.add_trace(trace.update(hovertemplate=f"%{{y:.{unit.digits}f}}{behind}"))
 
 
+def floor_of(gains: Collection[float]) -> float:
+    """Return a floor for gains: the few that are far below all others are drawn on it."""
+    # Far below is below the lower quartile by more than three times the quartiles' distance.
+    low, high = np.quantile([*gains], [0.25, 0.75])
+    floor = min(gain for gain in gains if gain >= low - 3 * (high - low))
+    # Below the lowest of the others, so that they can be told from it.
+    return floor if floor == min(gains) else floor - 0.15 * max(max(gains) - floor, 1e-9)
+
+
 def say_if_empty(figure: go.Figure, text: str) -> go.Figure:
     """Return the figure, with a text instead of nothing."""
     if not figure.data:

@@ -267,6 +267,14 @@ def test_looking_again_at_many_pairs_needs_no_memory_for_all_centres_at_once() -
     assert low < differences.mean() < high
 
 
+def test_a_mean_that_a_few_pairs_take_out_of_its_interval_is_told() -> None:
+    bulk = [1.61, 0.41, 11.36, 1.7, 1.46, 0.78, 0.4, 0.88, 1.07, 2.29, -0.29, 1.11, 1.49, 7.4]
+    row = only([*bulk, 6.66, -61.32], looks_again=True)
+    assert row.mean < 0 < row.low
+    assert row.verdict == "better"
+    assert "the mean is off their centre" in row.reason
+
+
 def test_reasons_are_told_word_for_word() -> None:
     values = {arm: [0.1 * i] * 6 + [math.nan, 0.0] for i, arm in enumerate("abc")}
     for row in compared(values):

@@ -136,6 +136,14 @@ class TestGain:
         np.testing.assert_allclose(named(figure, "best so far").y, [0, 0.1])
         assert figure.layout.yaxis.title.text == "Gain in val_loss"
 
+    def test_marks_what_is_far_below(self) -> None:
+        study = store_study("s", values=[0.5, 0.51, 0.52, 0.51, 0.5, 0.1])
+        study.set_user_attr("adnn:baseline", 0.5)
+        trials = named(plots.plot_gain(study), "trial (▽ far below)")
+        assert trials.hovertext[-1] == "seed 0, trial 5: -40.00 pp"
+        assert -1 < trials.y[-1] < min(trials.y[:-1])
+        assert trials.marker.symbol[-1] == "triangle-down-open"
+
 
 class TestLabels:
     LONG = "simulated annealing, cooled slowly, from the origin of the plain network"
