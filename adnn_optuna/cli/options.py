@@ -68,7 +68,7 @@ def load_data(
     for name in ("validation_size", "test_size"):
         size = options[name]
         # A number of samples is a whole one.
-        options[name] = int(size) if size is not None and size.is_integer() else size
+        options[name] = int(size) if size is not None and size % 1 == 0 else size
     return adnn.load_dataset(options.pop("dataset"), **options)
 
 
@@ -277,7 +277,7 @@ _COMPLETED: dict[str, Callable[..., Any]] = {
 
 def default_name(first: str, options: Mapping[str, Any]) -> str:
     """Return a study's name that begins with ``first`` and tells what is not by default."""
-    told = {k: v for k, v in _not_default(options).items() if k != "data_dir"}
+    told = {k: v for k, v in not_default(options).items() if k != "data_dir"}
     if "dataset" in told:
         told["dataset"] = Path(told["dataset"]).name
     return "-".join([first, *(f"{k.replace('_', '-')}={v}" for k, v in told.items())])
@@ -291,15 +291,15 @@ def named(options: dict[str, Any], first: str, network: Mapping[str, Any]) -> di
 
 def check_no_network(options: Mapping[str, Any], of: str) -> None:
     """Refuse options of a network where something else is given, which would not heed them."""
-    given = [f"--{k.replace('_', '-')} {v}" for k, v in _not_default(options).items()]
+    given = [f"--{k.replace('_', '-')} {v}" for k, v in not_default(options).items()]
     if given:
         raise WrongValueError(f"Options of networks ({' '.join(given)}) are not those of {of}.")
 
 
-def _not_default(options: Mapping[str, Any]) -> dict[str, Any]:
+def not_default(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the options of a network that are not by default."""
     defaults = {name: option.default for name, option in _part("objective").items()}
-    return {name: value for name, value in options.items() if value != defaults[name]}
+    return {k: options[k] for k, value in defaults.items() if options.get(k, value) != value}
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:
