@@ -272,6 +272,12 @@ _COMPLETED: dict[str, Callable[..., Any]] = {
     "samplers": _values(*_SEARCHERS),
     "controls": _values(*_CONTROLS, "none"),
     "dataset": _values("digits", "mnist", "fashion_mnist"),
+    "optimizer": _values("adam", "adamw", "nadam", "rmsprop", "sgd"),
+    "activation": _values("relu", "tanh", "sigmoid", "elu", "gelu", "selu", "silu"),
+    "metric": _values(
+        *(f"{part}_{of}" for of in ("accuracy", "loss") for part in ("val", "train")),
+        *("val_r2", "val_rmse", "val_mae"),
+    ),
 }
 
 
