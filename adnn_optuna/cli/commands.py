@@ -57,6 +57,8 @@ def resume(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     data_dir: Path | None = None,
     confirm: str = "auto",
+    contract: Path | None = None,
+    model_card: Path | None = None,
     **options: Any,
 ) -> out.Answer:
     """Continue a stored search or comparison, interrupted or with higher limits.
@@ -69,9 +71,15 @@ def resume(
       adnn resume --study-name digits-annealing
       adnn resume --storage sqlite:///other.db --study-name mine --max-time 3600
     """
+    from adnn_optuna.engine import storages, studies
+
     out.load_libraries()
+    opened = storages.open_storage(storage, must_exist=True)
+    if (contract or model_card) and studies.is_comparison(studies.load_study(opened, study_name)):
+        of_one = "--contract and --model-card are of one study"
+        raise WrongValueError(f"{of_one}, but {study_name!r} is a comparison.")
     result = adnn.resume(
-        storage,
+        opened,
         study_name,
         data_dir=data_dir,
         confirm=opt.parse_confirm(confirm),

@@ -185,10 +185,15 @@ def with_help(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[...
         for name, file in asked.items():  # Before there is what to write.
             if file is not None:
                 check_output_file(f"--{name.replace('_', '-')}", file, FILES[name].suffix)
-        if asked.get("contract") and given.get("test") is False:
-            raise WrongValueError(
-                "--contract looks at the test set, which --no-test keeps closed; give one."
-            )
+        if asked.get("contract"):
+            from adnn_optuna.accountability.contract import PAIRS
+
+            if given.get("test") is False:
+                raise WrongValueError(
+                    "--contract looks at the test set, which --no-test keeps closed; give one."
+                )
+            if parse_confirm(given.get("confirm", "")) in range(1, PAIRS[0]):
+                raise WrongValueError(f"--contract takes a --confirm of {PAIRS[0]} at the least.")
         arguments: dict[str, Any] = {name: given[name] for name in taken if name not in parts}
         for part, of_part in parts.items():
             arguments[part] = {name: given[name] for name in of_part}

@@ -633,6 +633,12 @@ class TestReport:
         assert "'c' is not one of an InitOffsetObjective" in capsys.readouterr().err
         assert not (folder / "report.html").exists()
         resume = ["resume", "--study-name", "c", "--max-trial", "2", "--report", "r.html"]
+        for of_one in (["--contract", "c.json"], ["--model-card", "c.md"]):
+            assert cli.run([*resume, *of_one]) == 2
+            out, err = capsys.readouterr()
+            assert not out
+            assert err.endswith(" are of one study, but 'c' is a comparison.\n")
+            assert len(completed(study_name="c/greedy/seed=0")) == 1
         assert cli.run(resume) == 0
         assert capsys.readouterr().out.startswith("  ")
         assert (folder / "r.html").is_file()
@@ -737,6 +743,7 @@ WRONG = {
     "URL for a command": (["nope://me:secret@host/a"], r"me:\*\*\*@host"),
     "URL for a number": (["search", "--max-trial=nope://me:secret@host/a"], "valid integer"),
     "URL for data": (["search", "--data", "nope://me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
+    "too few for it": (["search", *LIMIT, "--confirm", "9", "--contract", "a.json"], "of 10 at"),
     "closed for it": (["search", *LIMIT, "--no-test", "--contract", "a.json"], "--no-test keeps"),
     "path of a module": (["compare", "./nets.py:f", *LIMIT], "nets.py:f' cannot be loaded"),
     "compare no name": (["compare", *LIMIT, "--study-name", ""], "study_name must be"),
