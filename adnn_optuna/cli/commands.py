@@ -4,14 +4,14 @@ What a verb gets as ``options`` are arguments that it has in Python, and no othe
 Importing this module, and with it every ``--help``, loads nothing but Typer.
 """
 
-import shlex
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import adnn_optuna as adnn
-from adnn_optuna._checks import WrongValueError, check_output_file, check_positive, masked
+from adnn_optuna._checks import WrongValueError, check_output_file, check_positive
 from adnn_optuna._units import as_argument
+from adnn_optuna.cli import hints
 from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
 
@@ -47,7 +47,7 @@ def search(
         **limits,
     )
     storage, data_dir = options["storage"], objective["data_dir"]
-    return out.Answer(result, hints_of_search(result, storage, data_dir, test=options["test"]))
+    return out.Answer(result, hints.of_search(result, storage, data_dir, test=options["test"]))
 
 
 def resume(
@@ -57,6 +57,8 @@ def resume(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     data_dir: Path | None = None,
     confirm: str = "auto",
+    contract: Path | None = None,
+    model_card: Path | None = None,
     **options: Any,
 ) -> out.Answer:
     """Continue a stored search or comparison, interrupted or with higher limits.
@@ -69,9 +71,15 @@ def resume(
       adnn resume --study-name digits-annealing
       adnn resume --storage sqlite:///other.db --study-name mine --max-time 3600
     """
+    from adnn_optuna.engine import storages, studies
+
     out.load_libraries()
+    opened = storages.open_storage(storage, must_exist=True)
+    if (contract or model_card) and studies.is_comparison(studies.load_study(opened, study_name)):
+        of_one = "--contract and --model-card are of one study"
+        raise WrongValueError(f"{of_one}, but {study_name!r} is a comparison.")
     result = adnn.resume(
-        storage,
+        opened,
         study_name,
         data_dir=data_dir,
         confirm=opt.parse_confirm(confirm),
@@ -79,8 +87,8 @@ def resume(
         **limits,
     )
     if isinstance(result, adnn.Comparison):
-        return out.Answer(result, hints_of_comparison(result, storage))
-    return out.Answer(result, hints_of_search(result, storage, data_dir, test=options["test"]))
+        return out.Answer(result, hints.of_comparison(result, storage))
+    return out.Answer(result, hints.of_search(result, storage, data_dir, test=options["test"]))
 
 
 def compare(
@@ -130,7 +138,7 @@ def compare(
         **opt.named(options, first, objective),
         **limits,
     )
-    return out.Answer(comparison, hints_of_comparison(comparison, options["storage"]))
+    return out.Answer(comparison, hints.of_comparison(comparison, options["storage"]))
 
 
 def ensemble(*, network: dict[str, Any], **options: Any) -> out.Answer:
@@ -174,10 +182,13 @@ def plan(
     check_positive("gain", gain)  # Before a pilot is run.
     if (file is None) != (name is None):
         raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
+    asked = None
     if file is not None and name is not None:
-        opt.check_no_network(objective, "a stored comparison")
-        comparison = load_comparison(opt.parse_storage(file), name)
+        opt.check_no_network({**objective, "data_dir": None}, "a stored comparison")
+        storage = opt.parse_storage(file)
+        comparison = load_comparison(storage, name)
     else:
+        asked = opt.not_default(objective)
         options = {"storage": storage, "study_name": study_name}
         with warnings.catch_warnings():
             # A pilot is to decide nothing.
@@ -192,10 +203,8 @@ def plan(
                 **opt.named(options, "pilot", objective),
             )
     planned = comparison.plan(gain)
-    first = max(comparison.declaration["seeds"]) + 1
-    name = shlex.quote(f"{comparison.study_name}-planned")
-    seeds = f"--seeds {first}-{first + planned.seeds - 1} --study-name {name}"
-    return out.Answer(planned, {"Fresh seeds": f"adnn compare with the same options, and {seeds}"})
+    where: Any = {"storage": storage, "data_dir": objective["data_dir"]}
+    return out.Answer(planned, hints.of_plan(comparison, planned.seeds, asked, **where))
 
 
 def report(
@@ -307,45 +316,3 @@ def verify(
     verdict = adnn.verify(file, data_dir, max_parameters=max_parameters, **options)
     codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
     return out.Answer(verdict, code=codes.get(verdict.status, 0))
-
-
-def hints_of_search(
-    result: "adnn.SearchResult", storage: str, data_dir: Path | None, *, test: bool
-) -> dict[str, str]:
-    """Return how to search on to twice the limit that was met, and how to look at the study."""
-    from adnn_optuna.callbacks import LIMITS
-
-    study, more = result.study, {}
-    limit = next((limit for limit in LIMITS if limit.reason == result.stop_reason), None)
-    if limit is not None:
-        named = {"storage": masked(storage), "study_name": study.study_name, "data_dir": data_dir}
-        further = {limit.reason: f"{2 * limit(1).used(study):g}"}
-        more["Go on"] = _adnn("resume", **named, **further) + ("" if test else " --no-test")
-    return _hints_of_stored(storage, more)
-
-
-def hints_of_comparison(comparison: "adnn.Comparison", storage: str) -> dict[str, str]:
-    """Return a comparison's name, how to report it and to plan more seeds, and how to look."""
-    name, where = comparison.study_name, masked(storage)
-    more = {"Named": name, "Report it": _adnn("report", storage=where, study_name=name)}
-    if len(comparison.seeds) > 1 and not comparison.is_of_function:
-        more["Plan more"] = _adnn("plan", where, name, gain=0.003)
-    return _hints_of_stored(storage, more)
-
-
-def _hints_of_stored(storage: str, more: dict[str, str]) -> dict[str, str]:
-    """Return what is to be done of a storage that outlasts this process, and how to look at it."""
-    from adnn_optuna.engine.storages import is_in_memory
-
-    if is_in_memory(storage):
-        return {}
-    return {**more, "Look at it": shlex.join(["optuna-dashboard", masked(storage)])}
-
-
-def _adnn(verb: str, *words: str, **options: Any) -> str:
-    """Return a command line that runs as printed; an option without a value is left out."""
-    given: list[str] = []
-    for name, value in options.items():
-        if value is not None:
-            given += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join(["adnn", verb, *words, *given])

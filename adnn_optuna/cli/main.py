@@ -33,10 +33,17 @@ from adnn_optuna.cli.options import with_help
 _GROUPS = ("Arguments", "Options", "Limits", "Data", "Network", "Training", "Offsets", "Output")
 
 
+def _styled(text: str, **style: Any) -> str:
+    """Return a text in a style, where stdout is a terminal and the user takes colours."""
+    is_wanted = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return typer.style(text, **style) if is_wanted else text
+
+
 def _write(formatter: Any, heading: str, rows: list[tuple[str, str]]) -> None:
     if rows:
-        with formatter.section(heading):
-            formatter.write_dl(rows, col_max=26)
+        with formatter.section(_styled(heading, bold=True)):
+            styled = [(_styled(name, fg=typer.colors.CYAN), said) for name, said in rows]
+            formatter.write_dl(styled, col_max=26)
 
 
 class Verb(TyperCommand):

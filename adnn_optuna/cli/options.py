@@ -68,7 +68,7 @@ def load_data(
     for name in ("validation_size", "test_size"):
         size = options[name]
         # A number of samples is a whole one.
-        options[name] = int(size) if size is not None and size.is_integer() else size
+        options[name] = int(size) if size is not None and size % 1 == 0 else size
     return adnn.load_dataset(options.pop("dataset"), **options)
 
 
@@ -185,10 +185,15 @@ def with_help(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[...
         for name, file in asked.items():  # Before there is what to write.
             if file is not None:
                 check_output_file(f"--{name.replace('_', '-')}", file, FILES[name].suffix)
-        if asked.get("contract") and given.get("test") is False:
-            raise WrongValueError(
-                "--contract looks at the test set, which --no-test keeps closed; give one."
-            )
+        if asked.get("contract"):
+            from adnn_optuna.accountability.contract import PAIRS
+
+            if given.get("test") is False:
+                raise WrongValueError(
+                    "--contract looks at the test set, which --no-test keeps closed; give one."
+                )
+            if parse_confirm(given.get("confirm", "")) in range(1, PAIRS[0]):
+                raise WrongValueError(f"--contract takes a --confirm of {PAIRS[0]} at the least.")
         arguments: dict[str, Any] = {name: given[name] for name in taken if name not in parts}
         for part, of_part in parts.items():
             arguments[part] = {name: given[name] for name in of_part}
@@ -272,12 +277,18 @@ _COMPLETED: dict[str, Callable[..., Any]] = {
     "samplers": _values(*_SEARCHERS),
     "controls": _values(*_CONTROLS, "none"),
     "dataset": _values("digits", "mnist", "fashion_mnist"),
+    "optimizer": _values("adam", "adamw", "nadam", "rmsprop", "sgd"),
+    "activation": _values("relu", "tanh", "sigmoid", "elu", "gelu", "selu", "silu"),
+    "metric": _values(
+        *(f"{part}_{of}" for of in ("accuracy", "loss") for part in ("val", "train")),
+        *("val_r2", "val_rmse", "val_mae"),
+    ),
 }
 
 
 def default_name(first: str, options: Mapping[str, Any]) -> str:
     """Return a study's name that begins with ``first`` and tells what is not by default."""
-    told = {k: v for k, v in _not_default(options).items() if k != "data_dir"}
+    told = {k: v for k, v in not_default(options).items() if k != "data_dir"}
     if "dataset" in told:
         told["dataset"] = Path(told["dataset"]).name
     return "-".join([first, *(f"{k.replace('_', '-')}={v}" for k, v in told.items())])
@@ -291,15 +302,15 @@ def named(options: dict[str, Any], first: str, network: Mapping[str, Any]) -> di
 
 def check_no_network(options: Mapping[str, Any], of: str) -> None:
     """Refuse options of a network where something else is given, which would not heed them."""
-    given = [f"--{k.replace('_', '-')} {v}" for k, v in _not_default(options).items()]
+    given = [f"--{k.replace('_', '-')} {v}" for k, v in not_default(options).items()]
     if given:
         raise WrongValueError(f"Options of networks ({' '.join(given)}) are not those of {of}.")
 
 
-def _not_default(options: Mapping[str, Any]) -> dict[str, Any]:
+def not_default(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the options of a network that are not by default."""
     defaults = {name: option.default for name, option in _part("objective").items()}
-    return {name: value for name, value in options.items() if value != defaults[name]}
+    return {k: options[k] for k, value in defaults.items() if options.get(k, value) != value}
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import termios
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
@@ -24,11 +25,12 @@ from stored_studies import declaration, store_head, store_study
 
 import adnn_optuna as adnn
 from adnn_optuna._units import as_argument
+from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.api.search import StoredSearch
 from adnn_optuna.callbacks import LIMITS, Limit, LimitValues
-from adnn_optuna.cli import commands
+from adnn_optuna.cli import commands, hints
 from adnn_optuna.cli import main as cli
-from adnn_optuna.cli.options import load_function, parse_controls, parse_seeds
+from adnn_optuna.cli.options import load_function, make_objective, parse_controls, parse_seeds
 from adnn_optuna.engine.arms import SEARCHERS
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.signals import interruptible
@@ -492,8 +494,39 @@ class TestHints:
         record = record_of(store_study("mine"))
         found: Any = StoredSearch(**vars(record))
         for test, option in ((False, " --no-test"), (True, "")):
-            said = commands.hints_of_search(found, "sqlite:///a.db", None, test=test)
+            said = hints.of_search(found, "sqlite:///a.db", None, test=test)
             assert said["Go on"].endswith(f" --study-name mine --max-trial 24{option}")
+
+    def test_a_plan_s_is_the_stored_comparison_where_options_make_it(self) -> None:
+        initializer = '{"class_name": "HeNormal", "config": {}}'
+        network: dict[str, Any] = {"hidden": "8,4", "validation_size": 300.0, "shuffle": False}
+        made = make_objective(**network, kernel_initializer=initializer, include_output=True)
+        config = {**json.loads(json.dumps(made.config)), "seed": 7}
+        arguments = {"max_trial": 3, "max_time": 9.0, "max_gain": None, "batch_size": 4}
+        arguments |= {"stop_when_decided": True, "equivalence": 0.01}
+        arms = {"random_restart": "random_restart", "greedy": "greedy", "longer": "longer"}
+
+        def planned(n_seeds: int, arms: dict[str, str] = arms, **others: Any) -> str:
+            configs = ({}, {"space": {}}, {**config, **others})
+            runs = [[SimpleNamespace(attrs={"adnn:config": of})] for of in configs]
+            pilot: Any = SimpleNamespace(
+                study_name="a b",
+                declaration={"seeds": [0, 3, 1], "arms": arms, "arguments": arguments},
+                results=dict(enumerate(runs)),
+            )
+            where: Any = {"storage": "sqlite:///a.db", "data_dir": None}
+            return hints.of_plan(pilot, n_seeds, None, **where)["Fresh seeds"]
+
+        assert planned(6) == (
+            "adnn compare --max-trial 3 --equivalence 0.01 --controls longer --trials-at-once 4 "
+            "--samplers random_restart,greedy --validation-size 300 --test-size 0.2 --no-shuffle "
+            f"--hidden 8,4 --kernel-initializer '{initializer}' --metric val_accuracy "
+            "--include-output --seeds 4-9 --study-name 'a b-planned' --storage sqlite:///a.db"
+        )
+        same = "adnn compare with the same options, and --seeds 4-9 --study-name 'a b-planned'"
+        assert planned(6, model={**config["model"], "type": "another"}) == same
+        assert planned(6, {**arms, "mine": "greedy"}) == same
+        assert planned(20000) == "20,000 are more than a comparison takes; plan a larger gain"
 
 
 class TestControlsAndPlans:
@@ -523,11 +556,25 @@ class TestControlsAndPlans:
         out, err = capsys.readouterr()
         assert out.startswith("To show a gain of 20 pp with a power of 80%:\n  planned, fresh")
         assert re.search(r"it may take \d+ to \d+ planned seeds", out)
+        # The same network, searchers, controls and budget, with other seeds.
+        label, _, command = err.strip().partition(": ")
         assert re.fullmatch(
-            r"\nFresh seeds: adnn compare with the same options, and --seeds 5-\d+ "
-            r"--study-name compare-planned\n",
-            err,
-        ), err
+            "adnn compare --max-trial 3 --controls longer,constant "
+            r"--samplers greedy,random_restart --batch-size 400 --epochs 1 "
+            r"--hidden 16 --seeds 5-\d+ --study-name compare-planned --storage sqlite:///adnn.db",
+            command,
+        ), command
+        assert label == "Fresh seeds"
+        with pytest.warns(UserWarning, match="seeds can decide nothing"):
+            assert cli.run([*shlex.split(command)[1:], "-q"]) == 0
+        of_both = [
+            {
+                label: run.attrs["adnn:config"] | {"seed": 0}
+                for label, [run, *_] in load_comparison("sqlite:///adnn.db", name).results.items()
+            }
+            for name in ("compare", "compare-planned")
+        ]
+        assert of_both[0] == of_both[1]
 
     @pytest.mark.filterwarnings("error:.* can decide nothing")
     @pytest.mark.slow
@@ -535,7 +582,8 @@ class TestControlsAndPlans:
         assert cli.run(["plan", *TINY[:-1], *LIMIT, "--gain", "0.2"]) == 0
         out, err = capsys.readouterr()
         assert "that of 5 pilot seeds" in out
-        assert re.search(r"and --seeds 5-\d+ --study-name pilot-", err)
+        assert " --samplers greedy,random_restart --batch-size 400 --epochs 1 --hidden 16" in err
+        assert re.search(r" --seeds 5-\d+ --study-name pilot-", err)
         names = optuna.get_all_study_names("sqlite:///adnn.db")
         pilot = "pilot-batch-size=400-epochs=1-hidden=16"
         arms = ("greedy", "random_restart")
@@ -585,6 +633,12 @@ class TestReport:
         assert "'c' is not one of an InitOffsetObjective" in capsys.readouterr().err
         assert not (folder / "report.html").exists()
         resume = ["resume", "--study-name", "c", "--max-trial", "2", "--report", "r.html"]
+        for of_one in (["--contract", "c.json"], ["--model-card", "c.md"]):
+            assert cli.run([*resume, *of_one]) == 2
+            out, err = capsys.readouterr()
+            assert not out
+            assert err.endswith(" are of one study, but 'c' is a comparison.\n")
+            assert len(completed(study_name="c/greedy/seed=0")) == 1
         assert cli.run(resume) == 0
         assert capsys.readouterr().out.startswith("  ")
         assert (folder / "r.html").is_file()
@@ -690,6 +744,7 @@ WRONG = {
     "URL for a command": (["nope://me:secret@host/a"], r"me:\*\*\*@host"),
     "URL for a number": (["search", "--max-trial=nope://me:secret@host/a"], "valid integer"),
     "URL for data": (["search", "--data", "nope://me:secret@host/a", *LIMIT], r"me:\*\*\*@host"),
+    "too few for it": (["search", *LIMIT, "--confirm", "9", "--contract", "a.json"], "of 10 at"),
     "closed for it": (["search", *LIMIT, "--no-test", "--contract", "a.json"], "--no-test keeps"),
     "path of a module": (["compare", "./nets.py:f", *LIMIT], "nets.py:f' cannot be loaded"),
     "compare no name": (["compare", *LIMIT, "--study-name", ""], "study_name must be"),
@@ -702,7 +757,7 @@ WRONG = {
     "plan nothing": (["plan", "--gain", "nan"], "gain.? must be a finite number"),
     "two plans": (["plan", "a.db", "c", "--gain", "1", "--epochs", "2"], "Options of networks"),
     "half a plan": (["plan", "adnn.db", "--gain", "0.1"], "both FILE and NAME"),
-    "plan from nowhere": (["plan", "no.db", "compare", "--gain", "0.1"], "no file 'no.db'"),
+    "plan from nowhere": (["plan", "no.db", "c", "--gain", "1", "--data-dir", "."], "no file"),
     "nothing to report": (["report", "--study-name", "mine"], "adnn.db"),
     "no page": (["compare", *LIMIT, "--plot", "figure.png"], "--plot.*html"),
     "no folder for it": (["compare", *LIMIT, "--plot", "no/figure.html"], "--plot.*folder"),

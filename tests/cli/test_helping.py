@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+import sys
+from typing import Any
+
+import pytest
 
 from adnn_optuna.cli import main as cli
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def shown(
@@ -47,6 +47,18 @@ def test_no_sentence_is_cut_and_the_width_is_the_terminals(
         assert cli.run(["recheck", "--help"]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert longest - 60 < max(map(len, lines)) <= longest
+
+
+@pytest.mark.parametrize(("no_color", "is_coloured"), [("", True), ("1", False)])
+def test_is_coloured_on_terminals_unless_the_user_wants_none(
+    no_color: str, is_coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    command: Any = cli.typer.main.get_command(cli.app)
+    context = cli.typer.Context(command, info_name="adnn")
+    assert "\x1b" not in command.get_help(context)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert ("\x1b" in command.get_help(context)) == is_coloured
 
 
 def test_the_version_is_an_option_anywhere_before_a_command(
