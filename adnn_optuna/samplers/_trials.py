@@ -1,5 +1,7 @@
 """Reading the trials of a growing study, a finished one only once."""
 
+import contextlib
+import functools
 import threading
 import weakref
 from collections.abc import Callable
@@ -9,6 +11,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 Kept = TypeVar("Kept")
+
+# Databases list about so many trials, which Optuna sorts each time, while they read a single one.
+_LISTED_MEANWHILE = 2_500
 
 
 class TrialReader:
@@ -24,16 +29,42 @@ class TrialReader:
         """Read all trials and return those that are new or were unfinished, by number."""
         # The storage is asked directly, because some pruners hide trials from samplers. See
         # https://github.com/optuna/optuna/issues/2327.
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-        n_known, last = len(self.trials), self.trials[-1:]
-        is_known = len(trials) >= n_known and all(map(_is_same, last, trials[n_known - 1 :]))
-        self.was_reset = not is_known
-        if self.was_reset:
-            n_known, self.unfinished = 0, {}
-        news = [trials[number] for number in self.unfinished] + trials[n_known:]
-        self.trials = trials
+        self.was_reset = False
+        if (news := self._read_few(study)) is None:
+            trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+            n_known, last = len(self.trials), self.trials[-1:]
+            is_known = len(trials) >= n_known and all(map(_is_same, last, trials[n_known - 1 :]))
+            self.was_reset = not is_known
+            if self.was_reset:
+                self.trials, self.unfinished = [], {}
+            news = [trials[number] for number in self.unfinished] + trials[len(self.trials) :]
+        for trial in news:
+            self.trials[trial.number : trial.number + 1] = [trial]
         self.unfinished = {t.number: t for t in news if not t.state.is_finished()}
         return news
+
+    def _read_few(self, study: Study) -> list[FrozenTrial] | None:
+        """Read one by one what may have changed, :obj:`None` where listing all is faster.
+
+        Storages list the trials anew each time, which takes the longer the more of them there are.
+        """
+        n_known, storage = len(self.trials), study._storage
+        ids = [trial._trial_id for trial in self.unfinished.values()]
+        n_few = n_known // _LISTED_MEANWHILE
+        if len(ids) > n_few or not n_few:
+            return None
+        id_of = functools.partial(storage.get_trial_id_from_study_id_trial_number, study._study_id)
+        try:
+            if not _is_same(self.trials[-1], storage.get_trial(id_of(n_known - 1))):
+                return None
+            with contextlib.suppress(KeyError):  # That of a number which is not given yet.
+                while len(ids) <= n_few:
+                    ids.append(id_of(n_known + len(ids) - len(self.unfinished)))
+            if len(ids) > n_few:
+                return None
+            return [storage.get_trial(trial_id) for trial_id in ids]
+        except KeyError:  # The study was deleted.
+            return None
 
 
 def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
