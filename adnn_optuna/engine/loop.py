@@ -187,7 +187,9 @@ class Loop:
                 trial = patiently(self._ask_one)
                 self._open[trial._trial_id] = trial
         patiently(self._look)
-        live = self._live()
+        # Databases read a state first: one that others began, or are about to, may seem to wait.
+        claimed = filter(_owners.owner_of, self._in_state(TrialState.WAITING))
+        live = self._live() + [t for t in claimed if _owners.is_alive(t) is not False]
         for trial_id, trial in list(self._open.items()):
             if self._is_surplus(trial, live):
                 patiently(self._give_back, trial)
@@ -234,7 +236,8 @@ class Loop:
         if isinstance(sampler, IndexedSampler) and index is not None:
             if index > sampler.last_index:  # Others took the last proposal.
                 return True
-            if not any(self._index_of(t) is None and t.params for t in live):
+            given = [t for t in live if t.params or "fixed_params" in t.system_attrs]
+            if all(self._index_of(t) is not None for t in given):
                 # By index, or one that gave way would be missing in the end.
                 n_before = sampler.n_before(self._study, index)
         return self._tally.n_done + n_before >= self._max_trial
