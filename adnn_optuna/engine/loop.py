@@ -187,7 +187,9 @@ class Loop:
                 trial = patiently(self._ask_one)
                 self._open[trial._trial_id] = trial
         patiently(self._look)
-        live = self._live()
+        # Databases read a state first: one that others began, or are about to, may seem to wait.
+        claimed = filter(_owners.owner_of, self._in_state(TrialState.WAITING))
+        live = self._live() + [t for t in claimed if _owners.is_alive(t) is not False]
         for trial_id, trial in list(self._open.items()):
             if self._is_surplus(trial, live):
                 patiently(self._give_back, trial)
@@ -227,15 +229,26 @@ class Loop:
 
     def _is_surplus(self, trial: optuna.Trial, live: list[FrozenTrial]) -> bool:
         """Return whether those that come first leave no room: all workers go by one order."""
+        if self._is_retried_twice(trial):
+            return True
         sampler, index = self._study.sampler, self._index_of(trial)
         n_before = sum(t.number < trial.number for t in live)  # As the storage numbers them.
         if isinstance(sampler, IndexedSampler) and index is not None:
             if index > sampler.last_index:  # Others took the last proposal.
                 return True
-            if not any(self._index_of(t) is None and t.params for t in live):
+            given = [t for t in live if t.params or "fixed_params" in t.system_attrs]
+            if all(self._index_of(t) is not None for t in given):
                 # By index, or one that gave way would be missing in the end.
                 n_before = sampler.n_before(self._study, index)
         return self._tally.n_done + n_before >= self._max_trial
+
+    def _is_retried_twice(self, trial: optuna.Trial) -> bool:
+        """Return whether a retry is one too many: several workers may have found one dead."""
+        trials, number = self._tally.reader.trials, trial.number
+        history = trials[number].system_attrs.get("retry_history") or [number]
+        # That of a trial that was copied from another study may lie behind it.
+        others = trials[history[-1] + 1 : number]
+        return any(t.system_attrs.get("retry_history") == history for t in others)
 
     def _index_of(self, trial: optuna.Trial | FrozenTrial) -> int | None:
         proposal: Any = self._tally.reader.trials[trial.number].system_attrs.get(PROPOSAL) or {}
@@ -247,7 +260,7 @@ class Loop:
         """End a trial that is one too many; it counts nowhere."""
         with contextlib.suppress(UpdateFinishedTrialError):
             mark(trial, "interrupted")
-            self._fail(trial, is_interrupt=True)
+            self._fail(trial, is_interrupt=not self._is_retried_twice(trial))
 
     def _tell(self, trials: list[optuna.Trial], outcomes: list[Outcome], began: float) -> None:
         """Tell what came of trials; those after the one that gained enough count for nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import random
 import signal
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
 
 X = FloatDistribution(-1, 1)
 WRITES = [name for name in dir(RDBStorage) if name.startswith(("create_", "set_", "record_"))]
@@ -255,6 +257,44 @@ def test_a_study_is_not_exhausted_while_others_do_the_rest(
         for number in range(2):
             study.tell(number, 0.0)
         assert run._next() == ("exhausted", 0)
+
+
+def test_what_others_elsewhere_have_begun_counts_also_where_its_state_was_read_before() -> None:
+    class StateReadFirst(InMemoryStorage):
+        def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+            trials = copy.deepcopy(super().get_all_trials(*args, **kwargs))
+            for trial in trials[:1]:
+                trial.state = TrialState.WAITING
+            return trials
+
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    run, study = loop_of(StateReadFirst(), sampler, max_trial=1)
+    other = study.ask({"x": X})
+    owner = {**ownership(other), "host": "elsewhere"}
+    study._storage.set_trial_system_attr(other._trial_id, OWNER, owner)
+    with run_of_trials(study):
+        assert not run._ask(1)
+
+
+def test_what_was_enqueued_counts_before_it_has_its_parameters() -> None:
+    storage = InMemoryStorage()
+    run, study = loop_of(storage, "random_restart", max_trial=1)
+    study.enqueue_trial({"x": 0.5})
+    study.ask()
+    with run_of_trials(study):
+        assert not run._ask(1)
+
+
+def test_a_retry_of_two_workers_is_done_once() -> None:
+    run, study = loop_of(InMemoryStorage(), "random_restart")
+    study.enqueue_trial({"x": 0.5})
+    study.tell(study.ask(), state=TrialState.FAIL)
+    retry = {"fixed_params": {"x": 0.5}, "failed_trial": 0, "retry_history": [0]}
+    for _ in range(2):
+        study.add_trial(optuna.create_trial(state=TrialState.WAITING, system_attrs=retry))
+    run.run()
+    assert [x for x, _ in done(study)].count(0.5) == 1
+    assert is_finished(study)
 
 
 def test_what_was_retried_in_another_study_is_done() -> None:
