@@ -318,7 +318,8 @@ class Loop:
 
 def _has_died(trial: FrozenTrial) -> bool:
     """Return whether who ran a trial, or created it under another number than it got, is dead."""
-    created = copy.copy(trial)
-    if _owners.owner_of(trial) is None and OWNER in trial.system_attrs:
-        created.number = trial.system_attrs[OWNER]["trial"]
+    created, attrs = copy.copy(trial), trial.system_attrs
+    # Optuna's own retries bear the owner of what they retry.
+    if _owners.owner_of(trial) is None and OWNER in attrs and "failed_trial" not in attrs:
+        created.number = attrs[OWNER]["trial"]
     return _owners.is_alive(created) is False

@@ -4,7 +4,7 @@ import contextlib
 import math
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from tqdm.auto import tqdm
@@ -15,8 +15,13 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import patiently
 
+if TYPE_CHECKING:
+    _Tqdm = tqdm[Any]
+else:  # Where programs run, it has no such argument.
+    _Tqdm = tqdm
 
-class Bar(tqdm):  # type: ignore[type-arg]
+
+class Bar(_Tqdm):
     """A bar of ours, without a thread that looks at all bars."""
 
     monitor_interval = 0

@@ -143,7 +143,8 @@ class ValueComparisonFacts(ArmValues):
             )
         else:
             rows = unpaired_differences(better, equivalence=self.equivalence)
-        self.paired_differences = self.on_these_rows = rows
+        self.on_these_rows: list[PairedDifference] = rows
+        self.paired_differences: list[PairedDifference] = rows
 
 
 def unpaired_differences(
@@ -218,9 +219,10 @@ class ModelComparisonFacts(Findings, ArmValues):
         elif left:
             said = f"{len(left)} of {len(self.seeds)} planned seeds are missing"
             rows = paired.undecided(rows, said)
-        self.paired_differences = self.on_these_rows = rows
-        if self.draws_test_set:
-            self.paired_differences = self._for_new_data()
+        self.on_these_rows: list[PairedDifference] = rows
+        self.paired_differences: list[PairedDifference] = (
+            self._for_new_data() if self.draws_test_set else rows
+        )
         self.n_evaluations: int = len(self.seeds) * len(self.labels)
         wanted: list[Evaluation] = [(i, seed) for seed in left for i in arms]
         self.missing: list[Evaluation] = [e for e in wanted if e not in self.evaluations]

@@ -78,13 +78,20 @@ class RecheckFacts(Findings):
         known = np.unique([*self.study_values, *self.evaluations.values()])
         gaps, sizes = np.diff(known), np.maximum(np.abs(known[1:]), np.abs(known[:-1]))
         self._resolution = float(min(gaps[gaps > _ROUNDING * sizes], default=0.0))
-        estimate, self.gain = UNKNOWN, UNKNOWN
+        estimate = UNKNOWN
+        self.gain: Estimate = UNKNOWN
         if self.is_deterministic:
             estimate = Estimate(*(_stored(self.best),) * 3)
         elif self.trial and not self.missing:
             estimate = self.interval(self.trial, "confirm")
             self.gain = self._gain(self.trial)
+        self.value: float
+        self.low: float
+        self.high: float
         self.value, self.low, self.high = estimate
+        self.overstated: float
+        self.overstated_low: float
+        self.overstated_high: float
         self.overstated, self.overstated_low, self.overstated_high = self.excess(estimate)
 
     def _choose(self) -> None:
