@@ -198,7 +198,8 @@ class ModelComparisonFacts(Findings, ArmValues):
     arm = "model"
 
     def __post_init__(self) -> None:
-        self.names, arms = self.seeds, range(len(self.labels))
+        self.names: Sequence[object] = self.seeds
+        arms = range(len(self.labels))
         is_done = [all((i, seed) in self.evaluations for i in arms) for seed in self.seeds]
         n_done = [*is_done, False].index(False)
         self.values: dict[str, list[float]] = {
