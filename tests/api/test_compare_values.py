@@ -152,8 +152,8 @@ class TestTelling:
             found = adnn.compare_values({"<i>": arms()["a"], "b": arms()["b"]}, **options)
             found.report(tmp_path / "v.html")
             page = (tmp_path / "v.html").read_text()
-            assert "&lt;i&gt; - b" in page
-            assert ("equivalent: within ±0.1" in page) == ("margin" in options)
+            assert "&lt;i&gt; against b" in page
+            assert ("Equivalent: within ±0.1" in page) == ("margin" in options)
             lines = [trace for trace in found.plot().data if trace.type == "scatter"]
             assert len(lines) == (0 if "paired" in options else 10)
 
