@@ -23,7 +23,7 @@ from adnn_optuna._checks import logger
 from adnn_optuna.callbacks import Tally, callbacks_of
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.outcomes import Outcome, mark
-from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
+from adnn_optuna.engine.storages import StorageError, enqueue_again, has_retry, patiently
 from adnn_optuna.engine.studies import Plan, last_limits, was_exhausted
 from adnn_optuna.samplers import IndexedSampler, _owners
 
@@ -247,8 +247,7 @@ class Loop:
         trials, number = self._tally.reader.trials, trial.number
         history = trials[number].system_attrs.get("retry_history") or [number]
         # That of a trial that was copied from another study may lie behind it.
-        others = trials[history[-1] + 1 : number]
-        return any(t.system_attrs.get("retry_history") == history for t in others)
+        return has_retry(trials[history[-1] + 1 : number], history)
 
     def _index_of(self, trial: optuna.Trial | FrozenTrial) -> int | None:
         proposal: Any = self._tally.reader.trials[trial.number].system_attrs.get(PROPOSAL) or {}

@@ -5,7 +5,7 @@ import random
 import re
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
 import optuna
@@ -157,6 +157,11 @@ def _lock_for_update(state: ORMExecuteState) -> None:
             connection.exec_driver_sql("BEGIN EXCLUSIVE")
 
 
+def has_retry(trials: Iterable[FrozenTrial], history: list[int]) -> bool:
+    """Return whether one of some trials repeats those of a history."""
+    return any(trial.system_attrs.get("retry_history") == history for trial in trials)
+
+
 def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = False) -> None:
     """Enqueue again what was enqueued, once if its worker died, or whenever it is interrupted."""
     attrs = trial.system_attrs
@@ -166,8 +171,7 @@ def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = Fals
         return
     # As Optuna's own callback notes it.
     history = [*attrs.get("retry_history", ()), trial.number]
-    later = study.get_trials(deepcopy=False)[trial.number :]
-    if any(t.system_attrs.get("retry_history") == history for t in later):
+    if has_retry(study.get_trials(deepcopy=False)[trial.number :], history):
         return  # Another worker found it dead before, and may have died.
     attrs = {"failed_trial": trial.number, **attrs, "retry_history": history}
     again = optuna.create_trial(
