@@ -56,6 +56,7 @@ class Loop:
         self._settings: SearchSettings = patiently(lambda: study.user_attrs[SEARCH])
         self._tally = Tally(study)
         self._open: dict[int, optuna.Trial] = {}  # Under way here, by their ids.
+        self._has_failed = False  # Asking for a trial, which may have begun.
         self._first_seen: dict[int, float] = {}
         self._began = datetime.now(UTC).isoformat()
         # Known once there was something to do.
@@ -197,7 +198,9 @@ class Loop:
         return list(self._open.values())
 
     def _ask_one(self) -> optuna.Trial:
-        self._look()  # What was begun in vain, as the storage failed, holds what is proposed.
+        if self._has_failed:  # What was begun in vain holds what is to be proposed.
+            self._look()
+        self._has_failed = True
         self._study._thread_local.cached_all_trials = None  # Samplers are to see what is new.
         trial = optuna.Trial(self._study, self._begin())
         if self._tally.heartbeat_interval:
@@ -205,6 +208,7 @@ class Loop:
         if not isinstance(self._study.sampler, IndexedSampler):
             self._storage.set_trial_system_attr(trial._trial_id, OWNER, _owners.ownership(trial))
         self._objective.suggest(trial)
+        self._has_failed = False
         return trial
 
     def _begin(self) -> int:
