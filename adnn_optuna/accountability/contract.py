@@ -161,7 +161,10 @@ class ContractFacts:
         weights = {"name": file.name, "sha256": hash_file(file)}
         content = {**self.content, "files": {"weights": weights}}
         content["sha256"] = contract_sha256(content)
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        # At once: one that is replaced is there until the new one is.
+        unfinished = path.with_name(f".{path.name}.tmp")
+        unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        unfinished.replace(path)
 
 
 def stated(

@@ -67,6 +67,9 @@ def check_confirmation(
     if not has_seeds:
         raise BreachedError(f"{where}: no seed changes this training, so none can confirm it.")
     n_seeds = len(said.seeds)
+    # Of thousands that follow from an experiment, two may be the same.
+    if len({*said.seeds}) < 0.99 * n_seeds:
+        raise BreachedError(f"{where}.seeds are not {n_seeds} different ones.")
     n_gains = n_seeds if objective.moves(contract["winner"]["params"]) else 0
     for name, values, n in (("gains", said.gains, n_gains), ("unmoved", said.unmoved, n_seeds)):
         if len(values) != n:

@@ -204,9 +204,9 @@ class InitOffsetObjective(Experiment):
             return run in pruned and not (is_first and starts[run] == unmoved)
 
         may_prune &= not isinstance(study.pruner, NopPruner)
-        limits["evaluate_each_epoch"] = False
+        options: Any = {**limits, "evaluate_each_epoch": False}
         runs = objective.trainer.train(
-            starts, **limits, after_epoch=after_epoch if may_prune else None
+            starts, **options, after_epoch=after_epoch if may_prune else None
         )
         outcomes = [
             objective._outcome(run, is_pruned=run.epochs > pruned.get(i, run.epochs))
@@ -217,7 +217,7 @@ class InitOffsetObjective(Experiment):
             return outcomes
         if unmoved not in starts:
             starts.append(unmoved)
-            runs += objective.trainer.train([unmoved], **limits)
+            runs += objective.trainer.train([unmoved], **options)
         baseline = runs[starts.index(unmoved)]
         if baseline.status not in ("complete", "diverged"):
             return [objective._outcome(baseline, is_pruned=False)] if is_best else outcomes

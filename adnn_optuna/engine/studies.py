@@ -13,6 +13,7 @@ import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, GridSampler
 from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Declaration, SearchSettings
@@ -29,6 +30,7 @@ from adnn_optuna.networks.loading import dataset_from_config
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.offsets import space_from_config
 from adnn_optuna.samplers import DeltaStepSampler
+from adnn_optuna.samplers._owners import end_trial
 
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
@@ -238,6 +240,12 @@ def _prepare(plan: Plan, study: optuna.Study) -> None:
     unmoved = dict(plan.objective.unmoved)
     if unmoved and not begins_there and not study.get_trials(deepcopy=False):
         study.enqueue_trial(unmoved)
+        # Others may have done so at the same moment: the first one counts.
+        trials = study.get_trials(deepcopy=False)
+        same = [t for t in trials if t.system_attrs.get("fixed_params") == unmoved]
+        for trial in same[1:]:
+            if trial.state == TrialState.WAITING:
+                end_trial(study, trial)
 
 
 def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:

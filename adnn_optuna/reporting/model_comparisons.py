@@ -153,6 +153,6 @@ def page(facts: ArmValues) -> Page:
             (parts.pair(row), str(row.verdict), parts.interval(row, facts.unit))
             for row in facts.on_these_rows
         ]
-        tables.append(("on these rows alone", ("", "verdict", "interval"), ends))
+        tables.append(("On these rows alone", ("", "verdict", "interval"), ends))
     shown: Any = {"tables": tables, "models": facts, "intervals": _intervals_in_words(facts)}
     return told_page(name, claim(facts), figure(facts), caveat(facts), **shown)

@@ -141,6 +141,7 @@ def test_the_confirmation_cannot_be_left_out(content: Any, path: Path) -> None:
         ("holds", lambda old: [0.99, 0.98, 1.0], "confirmation.holds is 0.99, but by the rest"),
         ("holds", lambda old: [old[0], old[0] - 1e-3, old[0] + 1e-3], "surer than the test"),
         ("rank", lambda _: 6, "confirmation.repeats is"),
+        ("seeds", lambda old: [*old[:9], old[0]], "seeds are not 10 different ones."),
     ],
 )
 def test_a_confirmation_that_denies_itself_is_breached(

@@ -209,6 +209,23 @@ def test_what_a_limit_cuts_off_is_done_where_the_study_goes_on() -> None:
     assert is_finished(study)
 
 
+def test_workers_that_begin_at_one_moment_enqueue_one_baseline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage, enqueue = InMemoryStorage(), optuna.Study.enqueue_trial
+
+    def late(self: optuna.Study, *args: Any) -> None:
+        monkeypatch.undo()
+        loop_of(storage, "random")
+        enqueue(self, *args)
+
+    monkeypatch.setattr(optuna.Study, "enqueue_trial", late)
+    loop_of(storage, "random")
+    study = search(storage, "random", max_trial=2)
+    assert [x for x, _ in done(study)].count(0.0) == 1
+    assert is_finished(study)
+
+
 def test_a_dead_workers_enqueued_trial_is_done_whoever_finds_it() -> None:
     """Also where the sampler looks first, as after each trial of a walk."""
 
