@@ -275,8 +275,13 @@ def sentence(results: Results, arms: Sequence[str] = WINNERS) -> str:
     )
     parts = []
     for (question, judged_of, other), arm in itertools.product(asked, arms):
-        rows = {name: of_model[arm, other] for name, of_model in judged_of.items()}
-        if said := [f"{name} {told(d)}" for name, d in rows.items() if d.verdict]:
+        rows = {name: of[arm, other] for name, of in judged_of.items() if of[arm, other].verdict}
+        # What is undecided of one model has its numbers in the table.
+        said = [
+            f"{name} {told(d) if name == POOLED or d.verdict != 'undecided' else d.verdict}"
+            for name, d in sorted(rows.items(), key=lambda row: row[0] != POOLED)
+        ]
+        if said:
             parts.append(f"{NAMES.get(arm, arm)}, {question}: {', '.join(said)}")
     n_planned = len(results["setting"]["seeds"])
     n_done = {name: len(of_units(results, name)) for name in PUBLISHED}
@@ -292,11 +297,13 @@ def told(difference: PairedDifference) -> str:
 def claims(results: Results) -> list[Claim]:
     judged_of = differences(results, accuracies, OF_LUCK)
     of_repeats = differences(results, repeated, OF_REPEATS)
+    n_done = {name: len(of_units(results, name)) for name in PUBLISHED}
+    n_done[POOLED] = min(n_done.values())
     rows = []
-    for name in PUBLISHED:
-        n_done, n_planned = len(of_units(results, name)), len(results["setting"]["seeds"])
-        verdict, said = "open", f"{n_done} of {n_planned} planned seeds are done"
-        if n_done == n_planned:
+    for name, n in n_done.items():
+        n_planned = len(results["setting"]["seeds"])
+        verdict, said = "open", f"{n} of {n_planned} planned seeds are done"
+        if n == n_planned:
             of_luck = {arm: judged_of[name][arm, "random_restart"] for arm in WINNERS}
             rows_said = [f"{NAMES.get(arm, arm)} {told(d)}" for arm, d in of_luck.items()]
             said = f"against random restarts, {', '.join(rows_said)}"
@@ -309,7 +316,7 @@ def claims(results: Results) -> list[Claim]:
         rows.append(
             Claim(
                 "RQ2",
-                f"the search raises the accuracy of {name}",
+                f"the search raises the accuracy{': ' if name == POOLED else ' of '}{name}",
                 f"the paper's training, the same compute for all, on test images: {said}",
                 verdict,
             )
