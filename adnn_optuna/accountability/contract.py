@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -156,15 +157,17 @@ class ContractFacts:
         """
         path = Path(path)
         check_contract_path("path", path, self.content["objective"]["dataset"].get("path"))
-        file = path.with_suffix(".npz")
-        np.savez(file, allow_pickle=False, **self.weights)
-        weights = {"name": file.name, "sha256": hash_file(file)}
-        content = {**self.content, "files": {"weights": weights}}
-        content["sha256"] = contract_sha256(content)
-        # At once: one that is replaced is there until the new one is.
-        unfinished = path.with_name(f".{path.name}.tmp")
-        unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        unfinished.replace(path)
+        # Replaced once both are written: what fails before leaves those that were there.
+        with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
+            unfinished = Path(folder, path.name)
+            weights = unfinished.with_suffix(".npz")
+            np.savez(weights, allow_pickle=False, **self.weights)
+            files = {"weights": {"name": weights.name, "sha256": hash_file(weights)}}
+            content = {**self.content, "files": files}
+            content["sha256"] = contract_sha256(content)
+            unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            weights.replace(path.with_suffix(".npz"))
+            unfinished.replace(path)
 
 
 def stated(

@@ -233,6 +233,29 @@ def test_is_not_written_where_one_of_its_files_is_a_folder(
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no file's size")
+@pytest.mark.parametrize("of_json", [False, True])
+def test_one_that_cannot_be_written_leaves_the_one_that_was_there(
+    of_json: bool, contract: Contract, tmp_path: Path
+) -> None:
+    import resource
+
+    contract.save(tmp_path / CONTRACT)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    weights = {"kernel": np.zeros(1 if of_json else 9_999)}
+    other = Contract(contract.content | {"more": "x" * 99_999}, weights)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    # As when the disk is full.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            other.save(tmp_path / CONTRACT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
 def test_does_not_overwrite_its_data(contract: Contract, path: Path) -> None:
     with pytest.raises(ValueError, match="is the name of the data") as refusal:
         contract.save(path.with_name(DATA).with_suffix(".json"))
