@@ -8,6 +8,7 @@ Drawing needs Chromium or Chrome; ``--tables`` leaves it out.
 from __future__ import annotations
 
 import argparse
+import collections
 import re
 from typing import TYPE_CHECKING
 
@@ -124,26 +125,31 @@ def how_sure() -> str:
     n_done = min(len(paper_size.of_units(papers, name)) for name in PUBLISHED)
     judged = paper_size.differences(papers, paper_size.accuracies, paper_size.OF_LUCK)
     of_papers = {name: of["greedy", "random_restart"] for name, of in judged.items()}
-    if paper_size.POOLED not in of_papers:
-        said = (
-            f"Algorithm 1 against random restarts: {len(PUBLISHED)} models, the paper's training"
-        )
-        rows.append([said, "open", f"{n_done} of {n_planned}", "paper_size"])
-    for name, row in of_papers.items():
-        if row.verdict:
-            said = f"Algorithm 1 against random restarts: {name}, the paper's training"
-            rows.append([said, row.verdict, row.n_pairs, "paper_size"])
+    mean = of_papers.pop(paper_size.POOLED, None)
+    n_seeds = n_planned if mean else f"{n_done} of {n_planned}"
+    for models, verdict in (
+        (f"mean over {len(PUBLISHED)} models", mean.verdict if mean else "open"),
+        (f"each of {len(PUBLISHED)} models", counted(d.verdict for d in of_papers.values())),
+    ):
+        said = f"Algorithm 1 against random restarts: {models}, the paper's training"
+        rows.append([said, verdict, n_seeds, "paper_size"])
     pairs = [regimes_controls.differences(c) for c in regimes_controls.EXPERIMENT.load()["cells"]]
     against = zip(
         ("random restarts", "the same compute otherwise"), zip(*pairs, strict=True), strict=True
     )
     for other, found in against:
-        verdicts = [row.verdict for row in found]
-        counted = ", ".join(f"{v} in {verdicts.count(v)}" for v in dict.fromkeys(verdicts))
         said = f"the best offsets against {other}: {len(found)} settings of rate and epochs"
-        rows.append([said, counted, found[0].n_pairs, "regimes_controls"])
+        rows.append(
+            [said, counted(row.verdict for row in found), found[0].n_pairs, "regimes_controls"]
+        )
     shown = [[*map(str, row[:3]), f"`{row[3]}.py`"] for row in rows]
     return markdown_table(["claim", "verdict", "seeds", "study"], shown, right=False)
+
+
+def counted(verdicts: Iterable[str | None]) -> str:
+    """Return how often there is each verdict; what is not done is open."""
+    number_of = collections.Counter(verdict or "open" for verdict in verdicts)
+    return ", ".join(f"{verdict} in {n}" for verdict, n in number_of.items())
 
 
 def headlines() -> dict[str, str]:

@@ -276,11 +276,12 @@ def sentence(results: Results, arms: Sequence[str] = WINNERS) -> str:
     parts = []
     for (question, judged_of, other), arm in itertools.product(asked, arms):
         rows = {name: of[arm, other] for name, of in judged_of.items() if of[arm, other].verdict}
-        # What is undecided of one model has its numbers in the table.
-        said = [
-            f"{name} {told(d) if name == POOLED or d.verdict != 'undecided' else d.verdict}"
-            for name, d in sorted(rows.items(), key=lambda row: row[0] != POOLED)
-        ]
+        # The mean first; what is undecided of one model has its numbers in the table.
+        mean = [f"{POOLED} {told(rows.pop(POOLED))}"] if POOLED in rows else []
+        decided = {name: d for name, d in rows.items() if d.verdict != "undecided"}
+        said = [*mean, *(f"{name} {told(d)}" for name, d in decided.items())]
+        if n_undecided := len(rows) - len(decided):
+            said.append(f"{n_undecided} of {len(rows)} models undecided")
         if said:
             parts.append(f"{NAMES.get(arm, arm)}, {question}: {', '.join(said)}")
     n_planned = len(results["setting"]["seeds"])

@@ -189,7 +189,7 @@ def test_a_model_whose_planned_seeds_are_not_done_has_no_verdict(figures: Any) -
         "; annealing, winners from a fresh seed each, against the unmoved network: MNIST" in said
     )
     # The numbers of what is undecided of one model stand in the table alone.
-    assert "unmoved network: MNIST-4 undecided;" in said
+    assert "unmoved network: 1 of 1 models undecided;" in said
     assert "annealing" not in study.sentence(done, ["greedy"])
     verdicts = {claim.claim.split()[-1]: claim.verdict for claim in study.claims(done)}
     worse = "not reproduced: against random restarts, Algorithm 1 is worse; its winners from a "
@@ -218,7 +218,7 @@ def test_the_paper_s_size_is_judged_as_anyone_can_by_compare_values(figures: Any
     mean = (
         r"Algorithm 1, winners from .* network: mean over the models \+0.00 \(-\S+ to \+\S+\) pp"
     )
-    assert re.search(rf"{mean} \(undecided\), MNIST-4 undecided", study.sentence(results))
+    assert re.search(rf"{mean} \(undecided\), 2 of 2 models undecided", study.sentence(results))
     repeats = study.differences(results, study.repeated, study.OF_REPEATS)[study.POOLED]
     assert repeats["annealing", study.UNMOVED].verdict == "better"
     assert repeats["greedy", study.UNMOVED].verdict == "undecided"
