@@ -4,6 +4,7 @@
 """
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -215,12 +216,21 @@ _ALIGNMENT = 64
 
 def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     """Return a copy that cannot be written to, or the array itself if it is such."""
-    if array.dtype == dtype and isinstance(array.base, _Memory):
-        return array
-    space = _Memory(array.size * np.dtype(dtype).itemsize + _ALIGNMENT, np.uint8)
-    copy = _Memory(array.shape, dtype, buffer=space, offset=-space.ctypes.data % _ALIGNMENT)
-    copy[...] = array
-    view = copy.view(np.ndarray)
+    is_kept = array.dtype == dtype and isinstance(array.base, _Memory)
+    return array if is_kept else collected([array], array.shape, dtype)
+
+
+def collected(
+    parts: Iterable[NDArray[Any]], shape: tuple[int, ...], dtype: type[np.generic]
+) -> NDArray[Any]:
+    """Return the rows of some arrays as one that cannot be written to."""
+    space = _Memory(math.prod(shape) * np.dtype(dtype).itemsize + _ALIGNMENT, np.uint8)
+    whole = _Memory(shape, dtype, buffer=space, offset=-space.ctypes.data % _ALIGNMENT)
+    begin = 0
+    for part in parts:
+        whole[begin : begin + len(part)] = part
+        begin += len(part)
+    view = whole.view(np.ndarray)
     view.flags.writeable = False
     return view
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.networks._arrays import checked_inputs, named
+from adnn_optuna.networks._arrays import checked_inputs, collected, named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ class Preprocessing:
 
     def transform(self, raw: Any) -> NDArray[np.float32]:
         """Return inputs of a network for an array, or a table, as the data set was made of."""
-        return self.scaled("raw", self.encoded(raw)).astype(np.float32, copy=False)
+        return self.scaled("raw", self.encoded(raw)).astype(np.float32)
 
     def encoded(
         self, raw: Any, where: str = "Inputs", name: str = "raw", *, may_lack: bool = False
@@ -133,10 +133,10 @@ class Preprocessing:
             raise WrongValueError(
                 f"{where} has {array.shape[-1]} features, where {len(self.factor)} were learned."
             )
-        scaled = np.empty(array.shape, np.float32)
-        for part, rows in zip(_chunks(scaled), _chunks(array), strict=True):
-            part[...] = np.asarray(self.factor) * rows + np.asarray(self.offset)
-        return scaled
+        factor, offset = np.asarray(self.factor), np.asarray(self.offset)
+        # Kept by a data set as it is, so that none is held twice.
+        parts = (factor * rows + offset for rows in _chunks(array))
+        return collected(parts, array.shape, np.float32)
 
     def undone(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return numbers before they were scaled, but for rounding."""

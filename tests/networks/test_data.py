@@ -9,6 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tracemalloc
 import types
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,20 @@ def test_read_only_arrays_are_not_copied() -> None:
     dataset = Dataset(**_valid())
     again = Dataset(**_valid(x_train=dataset.x_train))
     assert again.x_train is dataset.x_train
+
+
+def test_scaled_inputs_are_held_once_while_they_are_made() -> None:
+    # A few samples, as each is looked at by itself.
+    x = np.random.default_rng(0).integers(0, 256, (120, 512, 512), np.uint8)
+    tracemalloc.start()
+    made = Dataset.from_arrays(x, np.arange(120) % 3)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1.1 * 4 * x.nbytes
+    # Beside them there are the splits of the pixels, and some rows as float64.
+    assert peak < 2 * 4 * x.nbytes
+    assert not made.x_train.flags.writeable
+    assert made.preprocessing.transform(x[:1]).flags.writeable
 
 
 def test_num_classes_is_jsonable() -> None:
