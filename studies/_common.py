@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import dataclasses
 import json
 import os
@@ -247,6 +248,12 @@ def interval(difference: PairedDifference) -> str:
     if not np.isfinite(d.low):
         return f"{100 * d.mean:+.2f}"
     return f"{100 * d.mean:+.2f} ({100 * d.low:+.2f} to {100 * d.high:+.2f})"
+
+
+def how_often(verdicts: Iterable[str | None]) -> str:
+    """Return as text how often there is each verdict; what is not done is open."""
+    number_of = collections.Counter(verdict or "open" for verdict in verdicts)
+    return ", ".join(f"{verdict} in {n}" for verdict, n in number_of.items())
 
 
 def differences_table(

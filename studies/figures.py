@@ -8,7 +8,6 @@ Drawing needs Chromium or Chrome; ``--tables`` leaves it out.
 from __future__ import annotations
 
 import argparse
-import collections
 import re
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ import sampler_quality_mixed
 import sampler_tables
 import training_speed
 import trial_overhead
-from _common import HERE, markdown_table
+from _common import HERE, how_often, markdown_table
 from _paper import DELTAS, PAPERS, PUBLISHED
 
 from adnn_optuna.evidence.recheck import chance_of_luck
@@ -121,15 +120,14 @@ def how_sure() -> str:
         )
     ]
     papers = paper_size.EXPERIMENT.load()
-    n_planned = len(papers["setting"]["seeds"])
-    n_done = min(len(paper_size.of_units(papers, name)) for name in PUBLISHED)
+    n_planned, n_done = len(papers["setting"]["seeds"]), min(paper_size.n_done(papers).values())
     judged = paper_size.differences(papers, paper_size.accuracies, paper_size.OF_LUCK)
     of_papers = {name: of["greedy", "random_restart"] for name, of in judged.items()}
     mean = of_papers.pop(paper_size.POOLED, None)
     n_seeds = n_planned if mean else f"{n_done} of {n_planned}"
     for models, verdict in (
         (f"mean over {len(PUBLISHED)} models", mean.verdict if mean else "open"),
-        (f"each of {len(PUBLISHED)} models", counted(d.verdict for d in of_papers.values())),
+        (f"each of {len(PUBLISHED)} models", how_often(d.verdict for d in of_papers.values())),
     ):
         said = f"Algorithm 1 against random restarts: {models}, the paper's training"
         rows.append([said, verdict, n_seeds, "paper_size"])
@@ -139,17 +137,10 @@ def how_sure() -> str:
     )
     for other, found in against:
         said = f"the best offsets against {other}: {len(found)} settings of rate and epochs"
-        rows.append(
-            [said, counted(row.verdict for row in found), found[0].n_pairs, "regimes_controls"]
-        )
+        verdicts = how_often(row.verdict for row in found)
+        rows.append([said, verdicts, found[0].n_pairs, "regimes_controls"])
     shown = [[*map(str, row[:3]), f"`{row[3]}.py`"] for row in rows]
     return markdown_table(["claim", "verdict", "seeds", "study"], shown, right=False)
-
-
-def counted(verdicts: Iterable[str | None]) -> str:
-    """Return how often there is each verdict; what is not done is open."""
-    number_of = collections.Counter(verdict or "open" for verdict in verdicts)
-    return ", ".join(f"{verdict} in {n}" for verdict, n in number_of.items())
 
 
 def headlines() -> dict[str, str]:
@@ -182,14 +173,16 @@ def headlines() -> dict[str, str]:
         "That is said of one data set (Fashion-MNIST), one network (Glorot, 4 hidden layers), "
         f"SGD, {otherwise['setting']['trials']} trials a search and one offset for all layers."
     )
+    applied = f"""\
+- **With offsets really applied,** on test images: {in_short}. In the paper's training (60,000
+  images, 10 epochs, 50 trials; 5 % a model, so that one false verdict of six is no surprise):"""
     short = f"""\
 - **The paper's baselines,** the accuracies of its unmoved networks, are not shown to differ from
   ours in {within} of 6 models.
 - **Its gains, up to {published:.2f} pp, are luck.** The authors' code never applied the offsets;
   the best of {n_draws} random restarts (other random weights, nothing moved) is {luck} pp over
   their mean. The paper measures from one baseline: {unlucky}.
-- **With offsets really applied,** on test images: {in_short}. In the paper's training (60,000
-  images, 10 epochs, 50 trials; 5 % a model, so that one false verdict of six is no surprise):
+{applied}
   {paper_size.sentence(papers, ["greedy"])}.
 - **When are offsets worth it? {worth[0].upper()}{worth[1:]}**: {counted}. {scope}"""
     long = f"""\
@@ -200,8 +193,7 @@ def headlines() -> dict[str, str]:
   draws ({walked} in the paper's training, δ = {deltas}; {gain} pp over its one baseline). The best
   of these draws, with nothing moved, is {luck} pp over their mean. The paper measures from one
   baseline: {unlucky}.
-- **With offsets really applied,** on test images: {in_short}. In the paper's training (60,000
-  images, 10 epochs, 50 trials; 5 % a model, so that one false verdict of six is no surprise):
+{applied}
   {paper_size.sentence(papers)}.
 - **When are offsets worth it? {worth[0].upper()}{worth[1:]}**: {counted}. {scope}
   They help where the network has hardly been trained: {regimes_controls.example(otherwise)}."""

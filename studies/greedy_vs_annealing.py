@@ -19,6 +19,7 @@ from _common import (
     claims_on,
     differences_table,
     first_rows,
+    how_often,
     interval,
     judged,
     main,
@@ -173,10 +174,7 @@ def claims(results: Results) -> list[Claim]:
         arm: [of_pair[arm, "random_restart"].verdict for of_pair in by_model.values()]
         for arm in ("greedy", "annealing")
     }
-    greedy, annealing = (
-        ", ".join(f"{v} in {of_arm.count(v)}" for v in dict.fromkeys(of_arm))
-        for of_arm in found.values()
-    )
+    greedy, annealing = map(how_often, found.values())
     return [
         Claim(
             "RQ2",

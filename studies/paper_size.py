@@ -201,6 +201,11 @@ def of_units(results: Results, name: str) -> list[Results]:
     return [found[seed] for seed in itertools.takewhile(found.__contains__, planned)]
 
 
+def n_done(results: Results) -> dict[str, int]:
+    """Return how many of the planned seeds of each model are done."""
+    return {name: len(of_units(results, name)) for name in PUBLISHED}
+
+
 def accuracies(units: Sequence[Results]) -> dict[str, list[float]]:
     """Return the test accuracies of each arm."""
     return {arm: [unit[arm]["test"] for unit in units] for arm in ARMS}
@@ -285,8 +290,7 @@ def sentence(results: Results, arms: Sequence[str] = WINNERS) -> str:
         if said:
             parts.append(f"{NAMES.get(arm, arm)}, {question}: {', '.join(said)}")
     n_planned = len(results["setting"]["seeds"])
-    n_done = {name: len(of_units(results, name)) for name in PUBLISHED}
-    if left := [f"{name} ({n})" for name, n in n_done.items() if n < n_planned]:
+    if left := [f"{name} ({n})" for name, n in n_done(results).items() if n < n_planned]:
         parts.append(f"open, with so many of {n_planned} planned seeds done: {', '.join(left)}")
     return "; ".join(parts)
 
@@ -298,11 +302,9 @@ def told(difference: PairedDifference) -> str:
 def claims(results: Results) -> list[Claim]:
     judged_of = differences(results, accuracies, OF_LUCK)
     of_repeats = differences(results, repeated, OF_REPEATS)
-    n_done = {name: len(of_units(results, name)) for name in PUBLISHED}
-    n_done[POOLED] = min(n_done.values())
+    of_models, n_planned = n_done(results), len(results["setting"]["seeds"])
     rows = []
-    for name, n in n_done.items():
-        n_planned = len(results["setting"]["seeds"])
+    for name, n in {**of_models, POOLED: min(of_models.values())}.items():
         verdict, said = "open", f"{n} of {n_planned} planned seeds are done"
         if n == n_planned:
             of_luck = {arm: judged_of[name][arm, "random_restart"] for arm in WINNERS}

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import plotly.graph_objects as go
-from _common import HERE, TRIED, Results, Study, first_rows, markdown_table
+from _common import HERE, TRIED, Results, Study, first_rows, markdown_table, write_json
 from tqdm import tqdm
 
 import adnn_optuna as adnn
@@ -593,13 +593,8 @@ def main() -> None:
     if output.exists():
         results = json.loads(output.read_text())
 
-    def save() -> None:
-        partial = output.with_suffix(".tmp")
-        partial.write_text(json.dumps(results, indent=1) + "\n")
-        partial.replace(output)
-
     try:
-        measure(results, save, args)
+        measure(results, functools.partial(write_json, output, results), args)
     except KeyboardInterrupt:
         print(f"\nInterrupted; the same command goes on with what is missing in {output}.")
     # A ratio needs what it is taken to.

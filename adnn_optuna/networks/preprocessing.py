@@ -64,6 +64,7 @@ class Preprocessing:
 
     def transform(self, raw: Any) -> NDArray[np.float32]:
         """Return inputs of a network for an array, or a table, as the data set was made of."""
+        # A copy, as `scaled` returns what cannot be written to, or what it was given.
         return self.scaled("raw", self.encoded(raw)).astype(np.float32)
 
     def encoded(
