@@ -21,8 +21,8 @@ from adnn_optuna.evidence.confirmation import (
     mean_gain,
     own_score,
 )
-from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.evidence.proportions import student_half_width
+from adnn_optuna.evidence.sequential import ALPHA
 
 FEWEST_FRESH = 20  # Pairs of a verifier: of fewer, forged gains of some points pass.
 # Of ten thousand honest confirmations one is called another than fresh pairs: many are verified.

@@ -21,7 +21,7 @@ from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.studies import like_comparisons
-from adnn_optuna.evidence.arm_values import VALUE, ModelComparisonFacts
+from adnn_optuna.evidence.arm_values import MOST_ARMS, VALUE, ModelComparisonFacts
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.data import Dataset
@@ -123,6 +123,8 @@ def compare_models(
     check_type("models", models, Mapping, "a mapping from labels to models")
     if len(models) < 2:
         raise WrongValueError(f"models has {len(models)} entries, but it takes two to compare.")
+    if len(models) > MOST_ARMS:
+        raise WrongValueError(f"models must have at most {MOST_ARMS} entries; got {len(models)}.")
     checked_limits(max_time=max_time)
     seeds, labels = checked_seeds(seeds), tuple(models)
     named = {

@@ -21,7 +21,7 @@ from adnn_optuna._checks import (
     is_file,
 )
 from adnn_optuna.api._told import Told
-from adnn_optuna.evidence.arm_values import ValueComparisonFacts
+from adnn_optuna.evidence.arm_values import MOST_ARMS, ValueComparisonFacts
 
 # Where a table's first column has numbers, it tells by its name that these are no arm's.
 _NAMES_OF_ROWS = (
@@ -50,7 +50,8 @@ def compare_values(
     *,
     minimize: bool = False,
     margin: float | None = None,
-    planned: bool = True,
+    baseline: str | None = None,
+    sequential: bool = False,
     paired: bool = True,
 ) -> ValueComparison:
     """Tell which of several arms is better, by values that were measured elsewhere.
@@ -82,26 +83,28 @@ def compare_values(
         minimize: Whether lower values are better.
         margin: The difference, in the values' unit, up to which two arms are as good as each
             other. If :obj:`None`, no verdict is *equivalent*.
-        planned: Whether the number of values was planned before any was seen. Whoever looked, and
-            went on until it pleased, or will go on, pays for it with wider intervals.
+        baseline: The label of an arm, with which alone each other arm is compared: n arms make
+            n - 1 claims instead of all pairs, so their intervals are narrower.
+        sequential: Whether you looked at fewer values before, or will add further ones. Then the
+            intervals are wider, and valid after each row.
         paired: Whether the values of a row belong together. If not, arms may have different
-            numbers of values, which must have been planned: the intervals are Welch's.
+            numbers of values, which must be planned before any is seen: the intervals are Welch's.
 
     Returns:
         What the values show.
 
     Raises:
         TypeError: If an argument is of the wrong type.
-        ValueError: If an argument is wrong: there are less than two arms, arms or rows of one
-            name, values that are no numbers, or missing ones that are not paired.
+        ValueError: If an argument is wrong: there are fewer than two arms or more than 100, arms
+            or rows of one name, values that are no numbers, or missing ones that are not paired.
         FileNotFoundError: If there is no such file.
     """
     if margin is not None:
         check_positive("margin", margin)
-    if not (planned or paired):
+    if sequential and not paired:
         raise WrongValueError(
-            "planned is False and so is paired, but intervals of values that are not paired hold "
-            "for planned numbers of them only; pair them, or plan."
+            "sequential must be False if paired is False; got True. Omit sequential, or pair the "
+            "values: intervals of unpaired values are valid for planned numbers of values only."
         )
     if isinstance(values, str | os.PathLike):
         table = _read_csv(Path(values))
@@ -118,6 +121,16 @@ def compare_values(
         raise WrongValueError(
             f"values has {len(arms)} arms and {len(table)} rows, but it takes two arms to compare."
         )
+    if len(arms) > MOST_ARMS:
+        raise WrongValueError(
+            f"values must have at most {MOST_ARMS} arms; got {len(arms)}. Compare fewer: the more "
+            "claims, the wider each interval."
+        )
+    if baseline is not None and baseline not in arms:
+        raise WrongValueError(
+            f"baseline must be the label of an arm; got {baseline!r}. Available: "
+            f"{', '.join(map(repr, arms))}."
+        )
     names = [str(name) for name in table.index]
     per = "seed" if table.index.name is None else str(table.index.name)
     if (is_again := pd.Index(names).duplicated()).any():
@@ -133,8 +146,9 @@ def compare_values(
         per,
         maximize=not minimize,
         equivalence=None if margin is None else float(margin),
-        looks_again=not planned,
+        looks_again=sequential,
         is_paired=paired,
+        baseline=baseline,
     )
 
 

@@ -1,6 +1,7 @@
 """Arms that have one value for each seed, or other unit: their means, differences and verdicts."""
 
 import dataclasses
+import functools
 import itertools
 import math
 import operator
@@ -14,9 +15,11 @@ from scipy import stats
 from adnn_optuna._units import PLAIN, Unit, unit_of
 from adnn_optuna.engine.evaluations import Evaluation, Findings
 from adnn_optuna.evidence import paired_differences as paired
-from adnn_optuna.evidence.paired_differences import ALPHA, PairedDifference, size_of, verdict_of
+from adnn_optuna.evidence.paired_differences import PairedDifference, size_of, verdict_of
+from adnn_optuna.evidence.sequential import ALPHA, DECIMALS
 
 VALUE = "value"  # What is measured, where nothing else is known of it.
+MOST_ARMS = 100  # All pairs of more arms make so many claims that no interval says much.
 
 
 class ArmValues:
@@ -50,7 +53,7 @@ class ArmValues:
         """Whether verdicts are for new data of this kind, and those on these rows others."""
         return self.paired_differences is not self.on_these_rows
 
-    @property
+    @functools.cached_property
     def unit(self) -> Unit:
         """How the values are shown."""
         if self.score != VALUE:
@@ -62,7 +65,7 @@ class ArmValues:
         """What the values are called in tables."""
         return VALUE if self.score == VALUE else "test_accuracy"
 
-    @property
+    @functools.cached_property
     def compared(self) -> dict[str, np.ndarray]:
         """The values that count: of pairs, those up to the first that any arm lacks."""
         arrays = {label: np.asarray(v, dtype=float) for label, v in self.values.items()}
@@ -132,44 +135,59 @@ class ValueComparisonFacts(ArmValues):
     equivalence: float | None = None
     looks_again: bool = False
     is_paired: bool = True
+    baseline: str | None = None
 
     def __post_init__(self) -> None:
         sign = 1 if self.maximize else -1
-        better = {label: [sign * v for v in values] for label, values in self.values.items()}
+        # The baseline comes last, so that each difference is from it.
+        labels = sorted(self.values, key=lambda label: label == self.baseline)
+        better = {label: [sign * v for v in self.values[label]] for label in labels}
+        claims = [
+            pair
+            for pair in itertools.combinations(labels, 2)
+            if self.baseline is None or self.baseline in pair
+        ]
         if self.is_paired:
             names = [f"{self.per} {name}" for name in self.names]
             rows = paired.paired_differences(
-                better, equivalence=self.equivalence, looks_again=self.looks_again, names=names
+                better,
+                equivalence=self.equivalence,
+                claims=claims,
+                looks_again=self.looks_again,
+                names=names,
             )
+            rows = [row for row in rows if row.verdict is not None]
         else:
-            rows = unpaired_differences(better, equivalence=self.equivalence)
+            rows = unpaired_differences(better, claims, equivalence=self.equivalence)
         self.on_these_rows: list[PairedDifference] = rows
         self.paired_differences: list[PairedDifference] = rows
 
 
 def unpaired_differences(
-    values: Mapping[str, Sequence[float]], *, equivalence: float | None
+    values: Mapping[str, Sequence[float]],
+    claims: Sequence[tuple[str, str]],
+    *,
+    equivalence: float | None,
 ) -> list[PairedDifference]:
-    """Compare each two arms whose finite values have nothing to do with each other.
+    """Compare the two arms of each claim, whose finite values have nothing to do with each other.
 
     The intervals, of means, are those of Welch (1947), Biometrika 34:28-35, for planned numbers of
     values; ``n_pairs`` is the smaller one. The superiority is of all pairs of their values.
     """
-    pairs = list(itertools.combinations(values, 2))
     rows = []
-    for arm, other in pairs:
+    for arm, other in claims:
         one, two = (np.asarray(values[label], dtype=np.float64) for label in (arm, other))
         low, high, reason, mean = -math.inf, math.inf, "", float(one.mean() - two.mean())
         if (n_pairs := min(len(one), len(two))) < 2:
             reason = "with one value nothing is known of how much they vary"
-        elif all(np.ptp(of) <= size_of(of) * 10.0**-paired.DECIMALS for of in (one, two)):
+        elif all(np.ptp(of) <= size_of(of) * 10.0**-DECIMALS for of in (one, two)):
             reason = "neither arm's values vary, so these do not tell how much others would"
         else:
             size = size_of(np.concatenate([one, two]))
             n = np.array([len(one), len(two)])
             parts = np.array([(of / size).var(ddof=1) for of in (one, two)]) / n
             freedom = parts.sum() ** 2 / (parts**2 / (n - 1)).sum()
-            quantile = float(stats.t.isf(ALPHA / (2 * len(pairs)), freedom))
+            quantile = float(stats.t.isf(ALPHA / (2 * len(claims)), freedom))
             half = size * quantile * math.sqrt(parts.sum())
             low, high = mean - half, mean + half
         ordered = np.sort(two)  # All pairs of many values would not fit into memory.

@@ -17,7 +17,8 @@ from adnn_optuna.engine import confirmation as made
 from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.scores import variance_of_mean
-from adnn_optuna.evidence.paired_differences import ALPHA, planned_interval, share_interval
+from adnn_optuna.evidence.paired_differences import planned_interval, share_interval
+from adnn_optuna.evidence.sequential import ALPHA
 
 
 class Estimate(NamedTuple):

@@ -5,16 +5,10 @@ the centre of the pairs' differences, of which is assumed that they are symmetri
 claim has one interval, at level 1 - α/m where m claims share α (Bonferroni), and its verdict says
 what the interval says.
 
-*   For a planned number of seeds it inverts the sign-flip test (Hartigan 1969, Using subsample
-    values as typical values, JASA 64:1303).
-*   Where one looks again after further seeds, it inverts an e-process: if the differences d_i are
-    symmetric about μ, then given all |d_i - μ| and the signs so far, the next sign is a fair coin.
-    So each factor exp(λ z_i) / cosh(λ z_i), with z_i the difference d_i - μ over the root mean
-    square of those up to it, has expectation 1, and their product over the pairs is a nonnegative
-    martingale (de la Peña 1999, Annals of Probability 27:537). E_n(μ), its mean over several λ, is
-    one too, and by Ville's inequality it ever reaches m/α with probability α/m at most (Ramdas,
-    Ruf, Larsson, Koolen 2020, arXiv:2009.03167). The centres μ that it has not excluded so far
-    are a confidence set at every n at once: one may look after each pair, stop, or go on.
+*   In a fixed design, with a planned number of seeds, the interval inverts the sign-flip test
+    (Hartigan 1969, Using subsample values as typical values, JASA 64:1303).
+*   In a sequential design it inverts an e-process, see :mod:`adnn_optuna.evidence.sequential`: you
+    may look after each pair, stop, or go on.
 *   Differences within a region of practical equivalence matter to nobody (Kruschke 2018, Advances
     in Methods and Practices in Psychological Science 1:270).
 """
@@ -23,26 +17,30 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.evidence.sequential import (
+    ALPHA,
+    DECIMALS,
+    fewest_sequential_pairs,
+    sequential_interval,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 VerdictName = Literal["better", "worse", "equivalent", "undecided"]
 
-ALPHA = 0.05  # The probability that any claim of a family is wrong.
-DECIMALS = 12  # Of values of size 1, differences that are equal differ in later ones.
 EQUIVALENCE = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
 MAX_EXACT = 16  # With up to so many pairs, all subsets are looked at.
 _N_SUBSETS = 99_999
-_RATES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # The λ, each with both signs.
+_N_AT_ONCE = 32  # Claims, or pairs, to spare memory.
 _FEWEST_FOR_SKEW = 12  # With fewer pairs, no skewness can be told.
 
 
@@ -103,20 +101,15 @@ def paired_differences(
     pairs = list(itertools.combinations(arrays, 2))
     claimed = {frozenset(claim) for claim in (pairs if claims is None else claims)}
     m = max(len(claimed), n_claims)
-    interval_of = sequential_interval if looks_again else planned_interval
+    found = {pair: _differences_of(arrays[pair[0]], arrays[pair[1]]) for pair in pairs}
+    judged = {pair: of.rounded for pair, of in found.items() if frozenset(pair) in claimed}
+    intervals = _intervals(judged, m, looks_again=looks_again)
     rows = []
-    for arm, other in pairs:
-        has_both = np.isfinite(arrays[arm] - arrays[other])
-        n_pairs = int(np.logical_and.accumulate(has_both).sum())
-        one, two = arrays[arm][:n_pairs], arrays[other][:n_pairs]
-        raw, sizes = one - two, np.abs([one, two]).max(axis=0)
-        # Equal ones have no noise that is to be rounded away, such as huge values of failed runs.
-        is_tie = np.abs(raw) <= sizes * 10.0**-DECIMALS
-        size = size_of(sizes[~is_tie])
-        d = (np.where(is_tie, 0.0, raw) / size).round(DECIMALS)
+    for (arm, other), (d, size, superiority) in found.items():
+        n_pairs, n_all = len(d), len(arrays[arm])
         low, high, verdict, reasons = math.nan, math.nan, None, []
-        if {arm, other} in claimed:
-            low, high = (size * end for end in interval_of(d, m))
+        if (arm, other) in intervals:
+            low, high = (size * end for end in intervals[arm, other])
             verdict = verdict_of(low, high, equivalence)
             if math.isnan(low):
                 reasons.append("the differences are not of one distribution")
@@ -128,13 +121,12 @@ def paired_differences(
                 reasons.append(
                     "the differences look skewed, but its interval takes them for symmetric"
                 )
-        if n_pairs < len(has_both):
-            place = names[n_pairs] if names else f"pair {n_pairs + 1} of {len(has_both)}"
+        if n_pairs < n_all:
+            place = names[n_pairs] if names else f"pair {n_pairs + 1} of {n_all}"
             reasons.append(f"the evidence ends before {place}, which lacks a finite value")
-        mean = smallest = largest = superiority = math.nan
+        mean = smallest = largest = math.nan
         if n_pairs:
             mean, smallest, largest = (size * float(of) for of in (d.mean(), d.min(), d.max()))
-            superiority = float(np.where(is_tie, 0.5, raw > 0).mean())
         rounding = size * 10.0**-DECIMALS
         if mean < low - rounding or mean > high + rounding:
             reasons.append("few differences are far from all others: the mean is off their centre")
@@ -142,6 +134,40 @@ def paired_differences(
         numbers = (n_pairs, mean, low, high, superiority, *ends, verdict, "; ".join(reasons))
         rows.append(PairedDifference(arm, other, *numbers, smallest, largest))
     return rows
+
+
+class _Differences(NamedTuple):
+    """The differences of the pairs that count, in multiples of a size, and the win rate."""
+
+    rounded: np.ndarray
+    size: float
+    superiority: float
+
+
+def _differences_of(one: np.ndarray, two: np.ndarray) -> _Differences:
+    """Return the differences of two arms up to the first pair that lacks a value."""
+    n_pairs = int(np.logical_and.accumulate(np.isfinite(one - two)).sum())
+    one, two = one[:n_pairs], two[:n_pairs]
+    raw, sizes = one - two, np.abs([one, two]).max(axis=0)
+    # Equal ones have no noise that is to be rounded away, such as huge values of failed runs.
+    is_tie = np.abs(raw) <= sizes * 10.0**-DECIMALS
+    size = size_of(sizes[~is_tie])
+    superiority = float(np.where(is_tie, 0.5, raw > 0).mean()) if n_pairs else math.nan
+    return _Differences((np.where(is_tie, 0.0, raw) / size).round(DECIMALS), size, superiority)
+
+
+def _intervals(
+    judged: Mapping[tuple[str, str], np.ndarray], n_claims: int, *, looks_again: bool
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return the interval of the differences of each claim."""
+    if looks_again:
+        return {pair: sequential_interval(d, n_claims) for pair, d in judged.items()}
+    found = dict[tuple[str, str], tuple[float, float]]()
+    for n_pairs in {*map(len, judged.values())}:
+        alike = {pair: d for pair, d in judged.items() if len(d) == n_pairs}
+        intervals = planned_intervals(np.array([*alike.values()]), n_claims)
+        found |= dict(zip(alike, intervals, strict=True))
+    return found
 
 
 def size_of(values: np.ndarray) -> float:
@@ -166,6 +192,7 @@ def undecided(rows: Sequence[PairedDifference], reason: str) -> list[PairedDiffe
     return [dataclasses.replace(row, **changed) if row.verdict else row for row in rows]
 
 
+@functools.cache  # Many claims have the same shares.
 def share_interval(share: float, n: float, level: float = 1 - ALPHA) -> tuple[float, float]:
     """Return the interval of a share of n by Clopper and Pearson (1934)."""
     if not n:
@@ -197,16 +224,14 @@ def check_equivalence(equivalence: Any) -> None:
         )
 
 
-@functools.cache  # Of looking again it costs more than all intervals of a comparison.
 def fewest_pairs(n_claims: int, *, looks_again: bool = False) -> int:
     """Return how many pairs it takes before any verdict is possible; without claims none."""
     if n_claims == 0:
         return 0
-    if not looks_again:
-        # At least one of the 2ⁿ sign flips must lie beyond each end: α/(2m)·2ⁿ ≥ 1.
-        return math.ceil(math.log2(2 * n_claims / ALPHA))
-    numbers = itertools.count(1)
-    return next(n for n in numbers if sequential_interval(np.zeros(n), n_claims) == (0, 0))
+    if looks_again:
+        return fewest_sequential_pairs(n_claims)
+    # At least one of the 2ⁿ sign flips must lie beyond each end: α/(2m)·2ⁿ ≥ 1.
+    return math.ceil(math.log2(2 * n_claims / ALPHA))
 
 
 def planned_interval(differences: np.ndarray, n_claims: int) -> tuple[float, float]:
@@ -217,104 +242,69 @@ def planned_interval(differences: np.ndarray, n_claims: int) -> tuple[float, flo
     They are infinite with too few pairs. Above 16 pairs, 99,999 random subsets, always the same,
     stand for all.
     """
+    [interval] = planned_intervals(np.asarray(differences, dtype=np.float64)[np.newaxis], n_claims)
+    return interval
+
+
+def planned_intervals(differences: np.ndarray, n_claims: int) -> list[tuple[float, float]]:
+    """Return :func:`planned_interval` of each row of an array of shape (claims, pairs)."""
     # In whole units of the last decimal sums are exact, so equal means are equal.
-    units = np.rint(np.asarray(differences, dtype=np.float64) * 10.0**DECIMALS)
-    is_exact = len(units) <= MAX_EXACT
-    means = _means_of_all_subsets(units) if is_exact else _means_of_subsets(units, n_claims)
-    k = math.floor(ALPHA / (2 * n_claims) * (len(means) + 1) + 1e-9)
+    units = np.rint(differences * 10.0**DECIMALS)
+    n_subsets = _n_subsets(units.shape[1], n_claims)
+    k = math.floor(ALPHA / (2 * n_claims) * (n_subsets + 1) + 1e-9)
     if k == 0:
-        return -math.inf, math.inf
-    low, high = np.partition(means, [k - 1, len(means) - k])[[k - 1, len(means) - k]]
-    return float(low / 10.0**DECIMALS), float(high / 10.0**DECIMALS)
+        return [(-math.inf, math.inf)] * len(units)
+    found = []
+    for start in range(0, len(units), _N_AT_ONCE):
+        for means in _means_of_subsets(units[start : start + _N_AT_ONCE], n_subsets):
+            ends = np.partition(means, [k - 1, n_subsets - k])[[k - 1, n_subsets - k]]
+            low, high = (ends / 10.0**DECIMALS).tolist()
+            found.append((low, high))
+    return found
 
 
-def _means_of_all_subsets(values: np.ndarray) -> np.ndarray:
-    sums = counts = np.zeros(1)
-    for value in values:
-        sums = np.concatenate([sums, sums + value])
-        counts = np.concatenate([counts, counts + 1])
-    return np.asarray(sums[1:] / counts[1:])
-
-
-def _means_of_subsets(values: np.ndarray, n_claims: int) -> np.ndarray:
-    rng = np.random.default_rng(0)
+def _n_subsets(n_pairs: int, n_claims: int) -> int:
+    if n_pairs <= MAX_EXACT:
+        return int(2**n_pairs - 1)
     # Of more than 2,500 claims, these have no interval with fewer.
-    n_subsets = max(_N_SUBSETS, math.ceil(2 * n_claims / ALPHA) - 1)
-    sums, counts = np.zeros(n_subsets), np.zeros(n_subsets)
-    for value in values:  # Pair by pair: a further one leaves the earlier draws as they are.
-        is_in = rng.integers(0, 2, n_subsets, dtype=bool)
-        sums += value * is_in
-        counts += is_in
+    return max(_N_SUBSETS, math.ceil(2 * n_claims / ALPHA) - 1)
+
+
+def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
+    """Return the mean over each subset of pairs, of each row of values."""
+    n_pairs = values.shape[1]
+    if n_pairs <= MAX_EXACT:
+        sums, sizes = np.zeros((len(values), 1)), np.zeros(1)
+        for i in range(n_pairs):
+            sums = np.concatenate([sums, sums + values[:, i : i + 1]], axis=1)
+            sizes = np.concatenate([sizes, sizes + 1])
+        return np.asarray(sums[:, 1:] / sizes[1:])
+    sums, sizes, start = np.zeros((len(values), n_subsets)), np.zeros(n_subsets), 0
+    parts = _kept_memberships if n_pairs <= _N_AT_ONCE else _memberships
+    for are_in in parts(n_pairs, n_subsets):
+        end = start + len(are_in)
+        sums += values[:, start:end] @ are_in
+        sizes += np.ones(len(are_in)) @ are_in
+        start = end
     # The empty subset has no mean; a full one, as rare, takes its place.
-    is_empty = counts == 0
-    sums[is_empty], counts[is_empty] = values.sum(), len(values)
-    return np.asarray(sums / counts)
+    is_empty = sizes == 0
+    sums[:, is_empty], sizes[is_empty] = values.sum(axis=1, keepdims=True), n_pairs
+    return np.asarray(sums / sizes)
 
 
-def e_process(centred: np.ndarray) -> np.ndarray:
-    """Return E_1 … E_n of differences from their supposed centre, along the last axis."""
-    n = np.arange(1, centred.shape[-1] + 1)
-    scales = np.sqrt(np.cumsum(centred**2, axis=-1) / n)
-    z = centred / np.where(scales > 0, scales, 1)  # Zeros so far: their factors are 1.
-    sums, sizes, total = np.cumsum(z, axis=-1), np.abs(z), np.zeros_like(z)
-    with np.errstate(over="ignore"):  # More than 1e308 excludes as infinity does.
-        for rate in _RATES:
-            # log cosh x = |x| + log(1 + exp(-2|x|)) - log 2, which does not overflow.
-            log_cosh = rate * sizes + np.log(1 + np.exp(-2 * rate * sizes)) - math.log(2)
-            log_norms = np.cumsum(log_cosh, axis=-1)
-            total += np.exp(rate * sums - log_norms) + np.exp(-rate * sums - log_norms)
-    return np.asarray(total / (2 * len(_RATES)))
+def _memberships(n_pairs: int, n_subsets: int) -> Iterator[np.ndarray]:
+    """Yield 1 for each random subset that a pair is in, else 0, of shape (pairs, subsets)."""
+    rng = np.random.default_rng(0)
+    for start in range(0, n_pairs, _N_AT_ONCE):
+        are_in = np.empty((min(_N_AT_ONCE, n_pairs - start), n_subsets))
+        for of_pair in are_in:  # One by one: a further pair leaves the earlier draws as they are.
+            of_pair[:] = rng.integers(0, 2, n_subsets, dtype=bool)
+        yield are_in
 
 
-def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, float]:
-    """Return the hull of all centres that were never excluded, at level 1 - ALPHA / n_claims.
-
-    The ends are infinite while there are too few pairs to exclude anything, and NaN if all centres
-    are excluded. 0 and the differences, in their declared order, are tried exactly.
-    """
-    d = np.asarray(differences, dtype=np.float64).round(DECIMALS)
-    if not len(d):
-        return -math.inf, math.inf
-
-    def is_possible(centres: np.ndarray) -> np.ndarray:
-        # In parts, as thousands of pairs of thousands of centres would not fit into memory.
-        parts = np.array_split(centres, 1 + centres.size * len(d) // 10**5)
-        largest = [e_process(d - part[:, np.newaxis]).max(axis=-1) for part in parts]
-        return np.asarray(np.concatenate(largest) < n_claims / ALPHA)
-
-    centres = _candidates(d)
-    possible = np.flatnonzero(is_possible(centres))
-    if not len(possible):
-        return math.nan, math.nan
-    # Each end lies between the last possible centre, which is kept, and the next one outwards.
-    ends = centres[possible[[0, -1]]]
-    outer = np.array([-math.inf, *centres, math.inf])[possible[[0, -1]] + [0, 2]]
-    if not np.isfinite(outer).all():
-        return -math.inf, math.inf
-    steps = np.linspace(0, 1, 12)[:, np.newaxis]
-    for _ in range(5):
-        tried = ends + steps * (outer - ends)
-        # The end itself is known: its float need not come out of the line above.
-        is_in = is_possible(tried.ravel()).reshape(tried.shape)
-        is_in[0], tried[0] = True, ends
-        for side in range(2):
-            last = np.flatnonzero(is_in[:, side])[-1]
-            ends[side] = tried[last, side]
-            outer[side] = tried[min(last + 1, len(steps) - 1), side]
-    return float(ends[0]), float(ends[1])
-
-
-def _candidates(d: np.ndarray) -> np.ndarray:
-    """Return centres, in ascending order, that are dense where the e-process may turn."""
-    values = np.unique(d)
-    # Between outliers a uniform grid would be too coarse for the bulk, and one of gaps for them.
-    inside = [values[:-1] + np.diff(values) * share for share in (1 / 3, 2 / 3)]
-    spread = float(values[-1] - values[0]) or max(abs(float(values[0])), 1.0)
-    far = spread * np.geomspace(0.01, 1e8, 42)
-    uniform = np.linspace(values[0], values[-1], 40)
-    return np.unique(
-        np.concatenate([[0.0], values, *inside, uniform, values[0] - far, values[-1] + far])
-    )
+@functools.lru_cache(maxsize=1)  # At most 26 MB, for further claims.
+def _kept_memberships(n_pairs: int, n_subsets: int) -> list[np.ndarray]:
+    return [*_memberships(n_pairs, n_subsets)]
 
 
 def differences_table(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFrame":

@@ -12,7 +12,7 @@ from scipy import stats
 from adnn_optuna._checks import WrongValueError, check_positive
 from adnn_optuna._units import Unit
 from adnn_optuna.evidence import paired_differences as paired
-from adnn_optuna.evidence.paired_differences import ALPHA
+from adnn_optuna.evidence.sequential import ALPHA, DECIMALS, e_process
 
 POWER = 0.8
 _N_QUANTILES = 200  # Of the standard deviation that a pilot leaves possible.
@@ -59,7 +59,7 @@ def plan_seeds(
     variances = []
     for of_claim in map(np.asarray, differences):
         size = paired.size_of(of_claim)  # Rounded so that equal ones are equal.
-        variances.append(((of_claim / size).round(paired.DECIMALS) * size).var(ddof=1))
+        variances.append(((of_claim / size).round(DECIMALS) * size).var(ddof=1))
     sd = math.sqrt(np.average(variances, weights=[len(d) - 1 for d in differences]))
     if sd == 0:
         raise WrongValueError(
@@ -129,6 +129,6 @@ def _power_looking_again(effects: np.ndarray, n_looks: int, threshold: float) ->
     is_decided = np.zeros(n_looks)
     for _ in range(n_repeats):
         noise = rng.standard_normal((len(effects), n_looks))
-        e_values = paired.e_process(noise + effects[:, np.newaxis])
+        e_values = e_process(noise + effects[:, np.newaxis])
         is_decided += (np.maximum.accumulate(e_values, axis=1) >= threshold).mean(axis=0)
     return is_decided / n_repeats

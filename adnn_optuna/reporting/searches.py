@@ -17,7 +17,7 @@ from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.confirmation import confirmation_of, held_score
 from adnn_optuna.evidence.examples import WinnerFacts
 from adnn_optuna.evidence.numbers import numbers_of
-from adnn_optuna.evidence.paired_differences import ALPHA
+from adnn_optuna.evidence.sequential import ALPHA
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n
 from adnn_optuna.plots import plot_gain as figure
 from adnn_optuna.plots._comparison import plot_learning, png

@@ -20,7 +20,7 @@ from adnn_optuna.evidence.confirmation import (
     held_score,
 )
 from adnn_optuna.evidence.numbers import unit_of_search
-from adnn_optuna.evidence.paired_differences import ALPHA
+from adnn_optuna.evidence.sequential import ALPHA
 from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.reporting import parts
 

@@ -70,7 +70,7 @@ class TestVerdicts:
         assert "lower is better; a difference is by how much the first is better" in said
 
     def test_looking_again_is_paid_for(self) -> None:
-        planned, looked = (adnn.compare_values(arms(12), planned=p) for p in (True, False))
+        planned, looked = (adnn.compare_values(arms(12), sequential=s) for s in (False, True))
         widths = [row.high - row.low for row in planned.paired_differences]
         for row, width in zip(looked.paired_differences, widths, strict=True):
             assert row.high - row.low > width
@@ -127,7 +127,7 @@ class TestVerdicts:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{}, {"planned": False}, {"paired": False}])
+@pytest.mark.parametrize("options", [{}, {"sequential": True}, {"paired": False}])
 def test_equal_arms_are_seldom_said_to_differ(options: dict[str, Any]) -> None:
     rng, wrong = np.random.default_rng(1), 0
     for _ in range(400):
@@ -135,6 +135,29 @@ def test_equal_arms_are_seldom_said_to_differ(options: dict[str, Any]) -> None:
         rows = adnn.compare_values(values, margin=1e-6, **options).paired_differences
         wrong += any(row.verdict != "undecided" for row in rows)
     assert wrong <= 400 * 0.05 + 2 * math.sqrt(400 * 0.05 * 0.95)
+
+
+class TestBaseline:
+    @pytest.mark.parametrize("options", [{}, {"sequential": True}, {"paired": False}])
+    def test_is_all_that_the_other_arms_are_compared_with(self, options: dict[str, Any]) -> None:
+        values = arms(12)
+        rows = adnn.compare_values(values, baseline="b", **options).paired_differences
+        assert [(row.arm, row.other) for row in rows] == [("a", "b"), ("c", "b")]
+        assert options == {"paired": False} or {row.verdict for row in rows} == {"worse"}
+        all_pairs = adnn.compare_values(values, **options).paired_differences
+        # Two claims share the error rate, not three.
+        assert rows[0].high - rows[0].low < all_pairs[0].high - all_pairs[0].low
+        two = {label: values[label] for label in "ab"}
+        [alone] = adnn.compare_values(two, baseline="b", **options).paired_differences
+        [same] = adnn.compare_values(two, **options).paired_differences
+        assert vars(alone) == vars(same)
+
+    def test_makes_eight_arms_of_nine_pairs_decidable(self) -> None:
+        rng = np.random.default_rng(0)
+        values = {f"v{i}": (rng.normal(0, 0.01, 9) - i / 10).tolist() for i in range(8)}
+        found = adnn.compare_values(values, baseline="v0")
+        assert {*found.differences()["verdict"]} == {"worse"}
+        assert {*adnn.compare_values(values).differences()["verdict"]} == {"undecided"}
 
 
 class TestTelling:
@@ -252,7 +275,13 @@ class TestTables:
         ({"a": [math.inf], "b": [1.0]}, {"paired": False}, "'a' lacks a finite value"),
         (pd.DataFrame([[1.0, 2.0]], columns=["a", "a"]), {}, "two arms of one name"),
         ({"a": [1.0], "b": [1.0]}, {"margin": 0}, "margin"),
-        ({"a": [1.0], "b": [1.0]}, {"paired": False, "planned": False}, "planned is False"),
+        (
+            {"a": [1.0], "b": [1.0]},
+            {"paired": False, "sequential": True},
+            "sequential must be False",
+        ),
+        ({f"a{i}": [1.0] for i in range(101)}, {}, "at most 100 arms; got 101"),
+        ({"a": [1.0], "b": [1.0]}, {"baseline": "main"}, "Available: 'a', 'b'"),
         ("none.csv", {}, "no file 'none.csv'"),
     ],
 )
@@ -272,9 +301,13 @@ def test_command_line(
     assert shown.rstrip("\n") == str(adnn.compare_values(arms(), margin=0.25))
     assert "equivalent" in Path("r.html").read_text()
     assert Path("p.html").exists()
-    assert run([*arguments, "--minimize", "--no-planned"]) == 0
+    assert run([*arguments, "--minimize", "--sequential"]) == 0
     assert "e-process" in capsys.readouterr().out
+    assert run([*arguments, "--baseline", "c"]) == 0
+    assert "b against c" not in (shown := capsys.readouterr().out)
+    assert "a - c" in shown
+    assert "a - b" not in shown
     assert run([*arguments, "--no-paired"]) == 0
     assert "Welch" in capsys.readouterr().out
     assert run(["compare-values", "none.csv"]) == 2
-    assert run([*arguments, "--no-paired", "--no-planned"]) == 2
+    assert run([*arguments, "--no-paired", "--sequential"]) == 2

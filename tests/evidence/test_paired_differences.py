@@ -6,7 +6,7 @@ import itertools
 import math
 import tracemalloc
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,13 +18,17 @@ from adnn_optuna.evidence.paired_differences import (
     EQUIVALENCE,
     PairedDifference,
     differences_table,
-    e_process,
     fewest_pairs,
     paired_differences,
     planned_interval,
-    sequential_interval,
     undecided,
     verdict_of,
+)
+from adnn_optuna.evidence.sequential import (
+    _hull,
+    _least_e_of_cells,
+    e_process,
+    sequential_interval,
 )
 
 if TYPE_CHECKING:
@@ -515,6 +519,73 @@ class TestIntervalsOfLookingAgain:
 
     def test_are_empty_where_the_differences_are_of_two_distributions(self) -> None:
         assert np.isnan(sequential_interval(np.repeat([1.0, -1.0], 20), 1)).all()
+
+
+class TestIntervalsOfManyPairs:
+    SPREADS: ClassVar[dict[str, Callable[[np.random.Generator, int], np.ndarray]]] = {
+        **SPREADS_AGAIN,
+        "exponential": lambda rng, n: rng.exponential(size=n),
+        "outliers": lambda rng, n: np.where(rng.random(n) < 0.02, 30, rng.normal(0, 0.01, n)),
+        "mostly zero": lambda rng, n: np.where(rng.random(n) < 0.8, 0, rng.normal(size=n)),
+        "equal": lambda _, n: np.full(n, 0.3),
+        "at the edge": lambda rng, n: rng.normal(0.15, 1, n),
+        "of two distributions": lambda _, n: np.resize([1.0] * 20 + [-1.0] * 20, n),
+    }
+
+    @pytest.mark.parametrize("spread", SPREADS)
+    @pytest.mark.parametrize(("n", "n_claims"), [(257, 3), (300, 1), (700, 3)])
+    def test_are_never_narrower_than_if_all_centres_are_tried(
+        self, spread: str, n: int, n_claims: int
+    ) -> None:
+        d = self.SPREADS[spread](np.random.default_rng(n), n).round(12)
+        (low, high), _ = _hull(d, n_claims / 0.05)
+        ends = sequential_interval(d, n_claims)
+        if math.isnan(low):
+            assert np.isnan(ends).all()
+            return
+        assert ends[0] <= low <= high <= ends[1]
+        assert ends == pytest.approx((low, high), abs=1e-4 * (high - low))
+
+    def test_say_of_0_what_the_e_process_says(self) -> None:
+        said = set()
+        for seed in range(12):
+            d = np.random.default_rng(seed).normal(0.18, 1, 400).round(12)
+            low, high = sequential_interval(d, 1)
+            assert (low <= 0 <= high) == (e_process(d).max() < 20)
+            said.add(low <= 0 <= high)
+        assert said == {True, False}
+
+    def test_cells_have_no_centre_that_is_less_excluded_than_they_say(self) -> None:
+        rng = np.random.default_rng(0)
+        for n_equal in (1, 4):
+            d = np.append(np.full(n_equal, 0.3), rng.standard_t(3, 30))
+            edges = np.sort([0.3, *rng.uniform(-4, 4, 40)])
+            least = _least_e_of_cells(d, edges[:-1], edges[1:])
+            for low, high, bound in zip(edges, edges[1:], least, strict=False):
+                inside = np.linspace(low, high, 52)[1:-1]
+                assert bound <= e_process(d - inside[:, np.newaxis]).max(axis=1).min() * (1 + 1e-9)
+
+    def test_of_100_000_pairs_are_found(self) -> None:
+        # All centres of so many pairs, tried one by one, would take hours.
+        low, high = sequential_interval(np.random.default_rng(0).normal(0.5, 1, 100_000), 1)
+        assert 0.3 < low < 0.5 < high < 0.7
+
+
+def test_the_fewest_pairs_of_any_number_of_claims_are_known() -> None:
+    for m in (1, 45, 780, 4950):
+        n = fewest_pairs(m, looks_again=True)
+        assert e_process(np.ones(n))[-1] >= m / 0.05 > e_process(np.ones(n - 1))[-1]
+        assert sequential_interval(np.zeros(n), m) == (0, 0)
+        assert sequential_interval(np.zeros(n - 1), m) == (-math.inf, math.inf)
+
+
+def test_many_claims_have_the_intervals_of_each_alone() -> None:
+    rng = np.random.default_rng(0)
+    values = {f"a{i}": rng.normal(size=20).tolist() for i in range(10)}
+    values["a3"][17:] = [math.nan] * 3  # Its claims have 17 pairs.
+    for row in paired_differences(values, equivalence=None):
+        d = np.subtract(values[row.arm], values[row.other])[: row.n_pairs]
+        assert (row.low, row.high) == pytest.approx(planned_interval(d, 45), abs=1e-11)
 
 
 def test_the_e_value_is_as_defined() -> None:

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from known_facts import pilot, planned
 
-from adnn_optuna.evidence.paired_differences import e_process, fewest_pairs, planned_interval
+from adnn_optuna.evidence.paired_differences import fewest_pairs, planned_interval
 from adnn_optuna.evidence.power import (
     _planned_power,
     _possible_sds,
     _power_looking_again,
 )
+from adnn_optuna.evidence.sequential import e_process
 
 FEW = (
     "A plan needs at least two pilot seeds for each claim: one says nothing of how much they vary."
