@@ -145,7 +145,7 @@ def models(
         "looks_again": False,
         "equivalence": 0.004,
         "sources": ("initialisation", "order", "split"),
-        "draws_test_set": True,
+        "resampled": (100, 50),
         "n_train": 100,
         "n_test": 50,
     }

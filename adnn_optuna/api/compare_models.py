@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from optuna.storages import BaseStorage
@@ -24,6 +24,7 @@ from adnn_optuna.engine.studies import like_comparisons
 from adnn_optuna.evidence.arm_values import MOST_ARMS, VALUE, ModelComparisonFacts
 from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
+from adnn_optuna.evidence.resampling import checked_resampling
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture, derived_seed
@@ -70,6 +71,8 @@ def compare_models(
     study_name: str = "models",
     max_time: float | None = None,
     equivalence: float | None = None,
+    resampled: Sequence[int] | None = None,
+    folds: bool = False,
     show_progress_bar: bool = False,
 ) -> ModelComparison:
     """Tell which of several models, or trainings, is better, on the test set.
@@ -110,6 +113,9 @@ def compare_models(
         equivalence: The difference of test accuracies, as a fraction, or of values, up to which
             two models are as good as each other. If :obj:`None`, .001 of Keras models, and of
             functions none: then no verdict is *equivalent*.
+        resampled: Of functions that redraw splits of one data set, the numbers of training and
+            test examples of a split. Splits overlap, so the intervals are wider.
+        folds: Whether the seeds of functions are the folds of a single k-fold cross-validation.
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
@@ -117,7 +123,9 @@ def compare_models(
 
     Raises:
         TypeError: If an argument is of the wrong type.
-        ValueError: If an argument is wrong, nothing is random, or the study has other models.
+        ValueError: If an argument is wrong, nothing is random, the study has other models, or a
+            function has a seed called ``split``, ``fold``, ``cv`` or ``data`` without
+            ``resampled`` or ``folds``.
         KeyboardInterrupt: If the user interrupts; all finished trainings are stored.
     """
     check_type("models", models, Mapping, "a mapping from labels to models")
@@ -137,6 +145,17 @@ def compare_models(
         raise WrongValueError(
             "dataset and training are of Keras models, but all models are functions of seeds."
         )
+    if rest and (folds or resampled is not None):
+        raise WrongValueError(
+            "resampled and folds must be omitted for Keras models; the dataset tells its splits."
+        )
+    of_functions = checked_resampling(
+        "The seeds of models",
+        [name for names in named.values() for name in names],
+        resampled,
+        folds=folds,
+        sequential=stop_when_decided,
+    )
     trainers = _trainers(rest, dataset, training) if rest else {}
     sources = dict.fromkeys(name for t in trainers.values() for name in random_sources(t))
     if trainers and not sources:
@@ -146,17 +165,18 @@ def compare_models(
     evaluated: dict[str, Any] = {
         "models": {label: {"sources": [*names]} for label, names in named.items()}
     }
-    of_data: dict[str, Any] = {"score": VALUE}
+    of_data: dict[str, Any] = {"score": VALUE, "resampled": of_functions}
     redrawing, stop = None, None
     if dataset is not None:
         equivalence = EQUIVALENCE if equivalence is None else equivalence
         check_equivalence(equivalence)
         evaluated["models"] |= {label: trainer.config for label, trainer in trainers.items()}
         evaluated["dataset"] = dataset.config
+        sizes = len(dataset.y_train), len(dataset.y_test)
         of_data = {
-            "draws_test_set": "test" in dataset.drawn,
-            "n_train": len(dataset.y_train),
-            "n_test": len(dataset.y_test),
+            "resampled": sizes if "test" in dataset.drawn else None,
+            "n_train": sizes[0],
+            "n_test": sizes[1],
             "score": "test R²" if dataset.task == "regression" else "test accuracy",
         }
         redrawing, stop = Redrawing(dataset), threading.Event()

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from adnn_optuna._checks import (
-    NoSuchFileError,
-    WrongTypeError,
-    WrongValueError,
-    check_positive,
-    check_type,
-    first_line,
-    is_file,
+from adnn_optuna._checks import WrongValueError, check_positive
+from adnn_optuna.api._tables import (
+    check_is_unsorted,
+    filled,
+    numbers_of,
+    rows_in_words,
+    table_of,
 )
 from adnn_optuna.api._told import Told
 from adnn_optuna.evidence.arm_values import MOST_ARMS, ValueComparisonFacts
-
-# Where a table's first column has numbers, it tells by its name that these are no arm's.
-_NAMES_OF_ROWS = (
-    "seed random_state run trial repeat repetition replicate replication rep iteration epoch unit "
-    "fold split dataset data_set task problem instance index id name #"
-)
+from adnn_optuna.evidence.resampling import checked_resampling
 
 
 class ValueComparison(Told, ValueComparisonFacts):
@@ -46,12 +38,16 @@ class ValueComparison(Told, ValueComparisonFacts):
 
 
 def compare_values(
-    values: pd.DataFrame | Mapping[str, Sequence[float]] | str | os.PathLike[str],
+    values: pd.DataFrame | Mapping[str, Any] | str | os.PathLike[str],
     *,
     minimize: bool = False,
     margin: float | None = None,
     baseline: str | None = None,
+    baseline_file: str | os.PathLike[str] | None = None,
     sequential: bool = False,
+    order: str | None = None,
+    resampled: Sequence[int] | None = None,
+    folds: bool = False,
     paired: bool = True,
 ) -> ValueComparison:
     """Tell which of several arms is better, by values that were measured elsewhere.
@@ -79,14 +75,25 @@ def compare_values(
         values: The values of two or more arms by their labels, in the same order of seeds, or
             with these as index or keys; or a data frame, or a CSV file, whose columns are arms and
             whose rows are seeds, with NaN or nothing where a value is missing. A first column of
-            words, or one called ``seed`` or the like, names the rows.
+            words, or one called ``seed`` or the like, names the rows; so do several, such as
+            ``repeat`` and ``fold``. An arm may also be what scikit-learn's ``cross_validate``
+            returns.
         minimize: Whether lower values are better.
         margin: The difference, in the values' unit, up to which two arms are as good as each
-            other. If :obj:`None`, no verdict is *equivalent*.
+            other. If :obj:`None`, no verdict is *equivalent* or *not worse*.
         baseline: The label of an arm, with which alone each other arm is compared: n arms make
             n - 1 claims instead of all pairs, so their intervals are narrower.
+        baseline_file: A CSV file with the baseline's values. Then ``values`` is such a file, too:
+            each has one column of numbers. Arms are named after the files; rows are paired by a
+            column that names them, such as ``seed``, else by position.
         sequential: Whether you looked at fewer values before, or will add further ones. Then the
             intervals are wider, and valid after each row.
+        order: The column that tells in which order the rows of a sequential design were measured;
+            or ``"rows"``, if they are in that order.
+        resampled: If rows are splits or folds of one data set, the numbers of training and test
+            examples of each, as ``(n_train, n_test)``. Splits overlap, so intervals are wider.
+        folds: Whether rows are the folds of a single k-fold cross-validation, in which each
+            example is tested once.
         paired: Whether the values of a row belong together. If not, arms may have different
             numbers of values, which must be planned before any is seen: the intervals are Welch's.
 
@@ -96,25 +103,61 @@ def compare_values(
     Raises:
         TypeError: If an argument is of the wrong type.
         ValueError: If an argument is wrong: there are fewer than two arms or more than 100, arms
-            or rows of one name, values that are no numbers, or missing ones that are not paired.
+            or rows of one name, values that are no numbers, or missing ones that are not paired;
+            rows are called ``split``, ``fold``, ``cv`` or ``data`` without ``resampled`` or
+            ``folds``; or rows of a sequential design look sorted without ``order``.
         FileNotFoundError: If there is no such file.
     """
     if margin is not None:
         check_positive("margin", margin)
-    if sequential and not paired:
+    designs = {"sequential": sequential, "folds": folds, "resampled": resampled is not None}
+    if not paired and (given := [name for name, is_given in designs.items() if is_given]):
         raise WrongValueError(
-            "sequential must be False if paired is False; got True. Omit sequential, or pair the "
-            "values: intervals of unpaired values are valid for planned numbers of values only."
+            f"{given[0]} must be omitted if paired is False; got both. Pair the values: intervals "
+            "of unpaired values are valid for planned numbers of independent values only."
         )
-    if isinstance(values, str | os.PathLike):
-        table = _read_csv(Path(values))
-    elif isinstance(values, Mapping):
-        table = _frame(values, paired=paired)
-    else:
-        wanted = "a mapping, a data frame or the name of a CSV file"
-        check_type("values", values, pd.DataFrame, wanted)
-        table = _with_named_rows(values)
-    arms = {str(label): _numbers(label, table.iloc[:, i]) for i, label in enumerate(table)}
+    if order is not None and not sequential:
+        raise WrongValueError(
+            "order must be omitted unless sequential is True; got both. In a fixed design the "
+            "order of rows does not matter."
+        )
+    table = table_of(values, baseline_file, order, paired=paired)
+    if baseline_file is not None:
+        baseline = str(table.columns[-1])
+    levels = ["" if name is None else str(name) for name in table.index.names]
+    overlap = checked_resampling("values", levels, resampled, folds=folds, sequential=sequential)
+    if folds and table.index.nlevels > 1:
+        raise WrongValueError(
+            f"folds must be omitted for rows of several names; got {' and '.join(levels)}. For a "
+            "repeated cross-validation, pass resampled=(n_train, n_test)."
+        )
+    arms = _checked_arms(table, baseline)
+    per, names = rows_in_words(table.index)
+    if (is_again := pd.Index(names).duplicated()).any():
+        raise WrongValueError(
+            f"values has {per} {names[is_again.argmax()]} twice, but each is to count once; leave "
+            "one out, or give them names of their own."
+        )
+    if not paired:
+        names, arms = [], {label: filled(label, array) for label, array in arms.items()}
+    if sequential and order is None:
+        check_is_unsorted(arms)
+    return ValueComparison(
+        {label: array.tolist() for label, array in arms.items()},
+        tuple(names),
+        per,
+        maximize=not minimize,
+        equivalence=None if margin is None else float(margin),
+        looks_again=sequential,
+        is_paired=paired,
+        baseline=baseline,
+        resampled=overlap,
+    )
+
+
+def _checked_arms(table: pd.DataFrame, baseline: str | None) -> dict[str, np.ndarray]:
+    """Return the values of each arm by its label; refuse too few or too many arms."""
+    arms = {str(label): numbers_of(label, table.iloc[:, i]) for i, label in enumerate(table)}
     if len(arms) < table.shape[1]:
         raise WrongValueError(f"values has two arms of one name: {', '.join(map(str, table))}.")
     if len(arms) < 2 or not len(table):
@@ -131,106 +174,4 @@ def compare_values(
             f"baseline must be the label of an arm; got {baseline!r}. Available: "
             f"{', '.join(map(repr, arms))}."
         )
-    names = [str(name) for name in table.index]
-    per = "seed" if table.index.name is None else str(table.index.name)
-    if (is_again := pd.Index(names).duplicated()).any():
-        raise WrongValueError(
-            f"values has {per} {names[is_again.argmax()]} twice, but each is to count once; leave "
-            "one out, or give them names of their own."
-        )
-    if not paired:
-        names, arms = [], {label: _filled(label, array) for label, array in arms.items()}
-    return ValueComparison(
-        {label: array.tolist() for label, array in arms.items()},
-        tuple(names),
-        per,
-        maximize=not minimize,
-        equivalence=None if margin is None else float(margin),
-        looks_again=sequential,
-        is_paired=paired,
-        baseline=baseline,
-    )
-
-
-def _frame(values: Mapping[str, Sequence[float]], *, paired: bool) -> pd.DataFrame:
-    """Return values by their arms as a data frame, where they have indices paired by these."""
-    columns = {label: pd.Series(of_arm) for label, of_arm in values.items()}
-    if paired:
-        if len({*map(len, columns.values())}) > 1:
-            counts = ", ".join(f"{label!r} has {len(of)}" for label, of in columns.items())
-            raise WrongValueError(
-                f"{counts} values: give one for each seed, NaN where it is missing; or say "
-                "paired=False, if they have no seeds in common."
-            )
-        return pd.DataFrame(columns)
-    for label, column in columns.items():
-        _check_none_is_missing(label, _numbers(label, column))
-    return pd.DataFrame({k: column.reset_index(drop=True) for k, column in columns.items()})
-
-
-def _numbers(label: object, column: pd.Series[Any]) -> np.ndarray:
-    """Return the values of an arm, NaN where one is missing; refuse what is no number."""
-    numbers = pd.to_numeric(column, errors="coerce")
-    # To pandas, dates are numbers.
-    is_wrong = (numbers.isna() & column.notna()) | (column.dtype.kind in "cmM")
-    if is_wrong.any():
-        raise WrongTypeError(
-            f"values must be numbers, but {str(label)!r} has {column[is_wrong].iloc[0]!r:.100}; "
-            "give its values as numbers, or leave it out."
-        )
-    return numbers.to_numpy(dtype=float, na_value=math.nan)
-
-
-def _filled(label: str, array: np.ndarray) -> np.ndarray:
-    """Return unpaired values without the end that only fills up a table."""
-    known = array[: len(array) - int(np.isnan(array[::-1]).cumprod().sum())]
-    _check_none_is_missing(label, known)
-    return known
-
-
-def _check_none_is_missing(label: str, array: np.ndarray) -> None:
-    """Refuse unpaired values one of which is missing."""
-    if not len(array) or not np.isfinite(array).all():
-        raise WrongValueError(
-            f"{label!r} lacks a finite value, which may depend on what it would be: measure it, "
-            "or leave it out if you know why it is missing."
-        )
-
-
-def _read_csv(file: Path) -> pd.DataFrame:
-    """Return the table of a CSV file, whose first column may name its rows."""
-    if not is_file(file):
-        raise NoSuchFileError(f"There is no file {str(file)!r}; give a CSV file.")
-    table = pd.DataFrame()
-    try:
-        for separator in ",;\t":
-            # As text, for names of rows are none as numbers.
-            table = pd.read_csv(
-                file, sep=separator, encoding="utf-8-sig", dtype=str, skipinitialspace=True
-            )
-            if table.shape[1] > 1:
-                break
-    except Exception as error:  # noqa: BLE001 - of whatever unpacks a file that is packed
-        raise WrongValueError(
-            f"The file {str(file)!r} is no table of comma-separated values ({first_line(error)})."
-        ) from None
-    is_number = pd.to_numeric(pd.Series(table.columns), errors="coerce").notna()
-    # Where rows have more cells than the header, pandas takes the first ones for an index.
-    if is_number.all() or not isinstance(table.index, pd.RangeIndex):
-        raise WrongValueError(
-            f"The file {str(file)!r} has no header for all columns; name them in the first line."
-        )
-    return _with_named_rows(table.dropna(axis=1, how="all"))
-
-
-def _with_named_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without its first column, if that names the rows, by these names."""
-    if not table.shape[1]:
-        return table
-    # As pandas calls a column without a name.
-    first = str(table.columns[0]).lower().replace(" ", "_").removeprefix("unnamed:_0")
-    column = table.iloc[:, 0]
-    is_named = first.removesuffix("_id").removesuffix("s") in ("", *_NAMES_OF_ROWS.split())
-    if is_named or (column.notna().any() and pd.to_numeric(column, errors="coerce").isna().all()):
-        return table.iloc[:, 1:].set_axis(pd.Index([*map(str, column)], name=first or None))
-    return table
+    return arms

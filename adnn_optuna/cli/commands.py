@@ -314,5 +314,5 @@ def verify(
     """
     out.load_libraries()
     verdict = adnn.verify(file, data_dir, max_parameters=max_parameters, **options)
-    codes = {"breached": out.BREACHED, "cannot_check": out.WRONG_INPUT}
+    codes = {"breached": out.NOT_MET, "cannot_check": out.WRONG_INPUT}
     return out.Answer(verdict, code=codes.get(verdict.status, 0))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import adnn_optuna as adnn
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
 
@@ -20,6 +21,14 @@ _AGAINST = (
     "What it is to have gained over: a trial's number, or all parameters as JSON; by default the "
     "unmoved network, or trial 0 if it was enqueued."
 )
+Resampled = Annotated[
+    str | None,
+    "Rows are splits of one data set, with so many training and test examples: 800,200.",
+]
+Require = Annotated[
+    Literal["not-worse"] | None,
+    "End with exit code 1 unless the verdict is equivalent, better or not worse.",
+]
 
 
 def recheck(
@@ -98,12 +107,15 @@ def compare_models(
     ],
     *,
     seeds: opt.Seeds = "20",
+    resampled: Resampled = None,
+    require: Require = None,
     training: dict[str, Any],
     **options: Any,
 ) -> out.Answer:
     """Tell which of several models is better, with everything random drawn afresh.
 
-    Nothing in a file is executed; a function is looked for here first.
+    Nothing in a file is executed; a function is looked for here first. With
+    --require, the first of two models must be not worse than the second.
 
     \b
     Examples:
@@ -112,27 +124,66 @@ def compare_models(
     from adnn_optuna.engine.outcomes import seeds_of
 
     loaded = opt.load_models(models)
+    if require and len(loaded) != 2:
+        raise WrongValueError(f"--require must be used with two models; got {len(loaded)}.")
     data, settings = None, None
     if all(map(seeds_of, loaded.values())):
         opt.check_no_network(training, "functions of a seed")
+        _check_margin(require, "--equivalence", options["equivalence"])
     else:
         data, settings = opt.make_training(**training)
     options = opt.named(options, "models", training)
     of_seeds = opt.parse_seeds(seeds)
+    options["resampled"] = opt.integers("--resampled", resampled) if resampled else None
     found = adnn.compare_models(loaded, data, training=settings, seeds=of_seeds, **options)
-    return out.Answer(found)
+    return out.Answer(found, code=_code(found, require))
 
 
 def compare_values(
     file: Annotated[Path, "A table of comma-separated values: columns arms, rows seeds."],
+    *,
+    baseline: str | None = None,
+    baseline_file: Path | None = None,
+    order: str | None = None,
+    resampled: Resampled = None,
+    require: Require = None,
     **options: Any,
 ) -> out.Answer:
     """Tell which of several arms is better, by values that were measured elsewhere.
 
-    A first column of words, or one called seed or the like, names the rows.
+    A first column of words, or one called seed or the like, names the rows. With
+    --require, each arm must be not worse than the baseline.
 
     \b
     Examples:
       adnn compare-values losses.csv --minimize --margin 0.005
+      adnn compare-values new.csv --baseline-file old.csv --margin 0.005 --require not-worse
     """
-    return out.Answer(adnn.compare_values(file, **options))
+    _check_margin(require, "--margin", options["margin"])
+    if require and baseline is None and baseline_file is None:
+        raise WrongValueError("--require must be used with --baseline or --baseline-file.")
+    found = adnn.compare_values(
+        file,
+        baseline=baseline,
+        baseline_file=baseline_file,
+        order=order,
+        resampled=opt.integers("--resampled", resampled) if resampled else None,
+        **options,
+    )
+    return out.Answer(found, code=_code(found, require))
+
+
+def _check_margin(require: str | None, option: str, margin: float | None) -> None:
+    if require and margin is None:
+        raise WrongValueError(
+            f"--require must be used with {option}, up to which it is not worse."
+        )
+
+
+def _code(found: Any, require: str | None) -> int:
+    """Return the exit code; say which claims are not as required."""
+    enough = ("equivalent", "better", "not worse")
+    missed = [row for row in found.paired_differences if require and row.verdict not in enough]
+    for row in missed:
+        out.say(f"adnn: {row.arm} is not shown to be not worse than {row.other}: {row.verdict}.")
+    return out.NOT_MET if missed else 0

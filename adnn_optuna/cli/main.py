@@ -120,7 +120,7 @@ def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
     \b
     Exit codes:
       0    done
-      1    adnn verify: the contract is breached
+      1    adnn verify: the contract is breached; --require is not met
       2    wrong input: one sentence on stderr says how to mend it, and all that
            was stored is kept; adnn verify: the contract cannot be checked
       3    something unexpected: ADNN_DEBUG=1 in the environment shows where

@@ -106,7 +106,7 @@ def make_network(
     """Return the objective of a network that does not move."""
     kernel = _name_or_config("--kernel-initializer", kernel_initializer)
     bias = _name_or_config("--bias-initializer", bias_initializer)
-    model = adnn.MLP(_integers("--hidden", hidden), activation, kernel, bias)
+    model = adnn.MLP(integers("--hidden", hidden), activation, kernel, bias)
     data, settings = make_training(**training)
     return adnn.InitOffsetObjective(model, data, training=settings, metric=metric, seed=seed)
 
@@ -313,7 +313,8 @@ def not_default(options: Mapping[str, Any]) -> dict[str, Any]:
     return {k: options[k] for k, value in defaults.items() if options.get(k, value) != value}
 
 
-def _integers(option: str, text: str) -> tuple[int, ...]:
+def integers(option: str, text: str) -> tuple[int, ...]:
+    """Return the whole numbers of a list."""
     if not re.fullmatch(r"\d+(,\d+)*,?", text):
         wanted = "must be whole numbers separated by commas"
         raise WrongValueError(f"{option} {wanted}, but it is {text!r:.100}.")
@@ -386,7 +387,7 @@ def parse_seeds(text: str) -> Sequence[int]:
     """Return the seeds of a count, a list or a range with both its ends."""
     if ends := re.fullmatch(r"(\d+)-(\d+)", text):
         return range(int(ends[1]), int(ends[2]) + 1)
-    return range(int(text)) if text.isdecimal() else _integers("--seeds", text)
+    return range(int(text)) if text.isdecimal() else integers("--seeds", text)
 
 
 def _name_or_config(option: str, text: str) -> str | dict[str, Any]:

@@ -16,7 +16,7 @@ import typer
 from adnn_optuna._checks import is_installed
 from adnn_optuna._units import as_argument, printable
 
-BREACHED, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
+NOT_MET, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
 
 
 class File(NamedTuple):

@@ -4,18 +4,17 @@ import dataclasses
 import functools
 import itertools
 import math
-import operator
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import stdev
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from adnn_optuna._units import PLAIN, Unit, unit_of
+from adnn_optuna._units import ACCURACY, PLAIN, Unit, unit_of
 from adnn_optuna.engine.evaluations import Evaluation, Findings
 from adnn_optuna.evidence import paired_differences as paired
 from adnn_optuna.evidence.paired_differences import PairedDifference, size_of, verdict_of
+from adnn_optuna.evidence.resampling import Resampled, for_new_data, read_once
 from adnn_optuna.evidence.sequential import ALPHA, DECIMALS
 
 VALUE = "value"  # What is measured, where nothing else is known of it.
@@ -39,6 +38,7 @@ class ArmValues:
     n_test: int = 0
     like: tuple[str, ...] = ()
     names: Sequence[object] = ()
+    resampled: Resampled | None = None
 
     @property
     def ranked(self) -> list[str]:
@@ -50,7 +50,7 @@ class ArmValues:
 
     @property
     def is_of_new_data(self) -> bool:
-        """Whether verdicts are for new data of this kind, and those on these rows others."""
+        """Whether verdicts are for new data of this kind, as splits of one data set overlap."""
         return self.paired_differences is not self.on_these_rows
 
     @functools.cached_property
@@ -136,6 +136,7 @@ class ValueComparisonFacts(ArmValues):
     looks_again: bool = False
     is_paired: bool = True
     baseline: str | None = None
+    resampled: Resampled | None = None
 
     def __post_init__(self) -> None:
         sign = 1 if self.maximize else -1
@@ -159,21 +160,26 @@ class ValueComparisonFacts(ArmValues):
             rows = [row for row in rows if row.verdict is not None]
         else:
             rows = unpaired_differences(better, claims, equivalence=self.equivalence)
-        self.on_these_rows: list[PairedDifference] = rows
-        self.paired_differences: list[PairedDifference] = rows
+        self.on_these_rows = self.paired_differences = rows
+        if self.resampled is not None:
+            n, m = len(self.names), len(claims)
+            self.paired_differences = for_new_data(
+                rows, better, self.resampled, n_planned=n, n_claims=m
+            )
 
 
 def unpaired_differences(
     values: Mapping[str, Sequence[float]],
-    claims: Sequence[tuple[str, str]],
+    claims: Sequence[tuple[str, str]] | None = None,
     *,
     equivalence: float | None,
 ) -> list[PairedDifference]:
-    """Compare the two arms of each claim, whose finite values have nothing to do with each other.
+    """Compare the two arms of each claim, which are by default all pairs, by unpaired values.
 
     The intervals, of means, are those of Welch (1947), Biometrika 34:28-35, for planned numbers of
     values; ``n_pairs`` is the smaller one. The superiority is of all pairs of their values.
     """
+    claims = list(itertools.combinations(values, 2)) if claims is None else claims
     rows = []
     for arm, other in claims:
         one, two = (np.asarray(values[label], dtype=np.float64) for label in (arm, other))
@@ -195,7 +201,8 @@ def unpaired_differences(
         superiority = (float(np.mean(places) / len(two)), math.nan, math.nan)
         numbers = (n_pairs, mean, low, high, *superiority)
         verdict = verdict_of(low, high, equivalence)
-        rows.append(PairedDifference(arm, other, *numbers, verdict, reason))
+        row = PairedDifference(arm, other, *numbers, verdict, reason, equivalence=equivalence)
+        rows.append(row)
     return rows
 
 
@@ -208,7 +215,7 @@ class ModelComparisonFacts(Findings, ArmValues):
     looks_again: bool
     equivalence: float | None
     sources: tuple[str, ...]
-    draws_test_set: bool = False
+    resampled: Resampled | None = None
     n_train: int = 0
     n_test: int = 0
     score: str = "test accuracy"
@@ -229,42 +236,24 @@ class ModelComparisonFacts(Findings, ArmValues):
             equivalence=self.equivalence,
             looks_again=self.looks_again,
             names=[f"seed {seed}" for seed in self.seeds],
+            n_examples=self.n_test if self.unit is ACCURACY else 0,
         )
         left = self.seeds[n_done:]
-        if self.looks_again and all(row.verdict != "undecided" for row in rows):
+        if self.looks_again and all(row.verdict not in paired.OPEN for row in rows):
             self.seeds, left = self.seeds[:n_done], ()
         elif self.looks_again:
             left = left[:1]
         elif left:
             said = f"{len(left)} of {len(self.seeds)} planned seeds are missing"
             rows = paired.undecided(rows, said)
-        self.on_these_rows: list[PairedDifference] = rows
-        self.paired_differences: list[PairedDifference] = (
-            self._for_new_data() if self.draws_test_set else rows
-        )
+        self.on_these_rows = self.paired_differences = rows
+        if self.resampled is not None:
+            self.paired_differences = read_once(rows)
+            if not self.looks_again:
+                n, m, most = len(self.seeds), len(rows), self.unit.largest
+                self.paired_differences = for_new_data(
+                    rows, self.values, self.resampled, n_planned=n, n_claims=m, most=most
+                )
         self.n_evaluations: int = len(self.seeds) * len(self.labels)
         wanted: list[Evaluation] = [(i, seed) for seed in left for i in arms]
         self.missing: list[Evaluation] = [e for e in wanted if e not in self.evaluations]
-
-    def _for_new_data(self) -> list[PairedDifference]:
-        """Return the differences with verdicts on new data, as the splits of one data set overlap.
-
-        It is Student's t with the correction of Nadeau and Bengio (2003), Machine Learning
-        52:239-281, at the planned number of seeds; NaN where a value is missing.
-        """
-        rows, most, judged = self.on_these_rows, self.unit.largest, []
-        if self.looks_again:
-            said = "for new data it is read once, at a planned number of seeds, and not in between"
-            return paired.undecided(rows, said)
-        if any(math.isinf(row.low) for row in rows):
-            return rows
-        for row in rows:
-            n, half = row.n_pairs, math.nan
-            if n == len(self.seeds):
-                sd = stdev(map(operator.sub, self.values[row.arm], self.values[row.other]))
-                quantile = float(stats.t.isf(ALPHA / (2 * len(rows)), n - 1))
-                half = quantile * sd * math.sqrt(1 / n + self.n_test / self.n_train)
-            low, high = max(row.mean - half, -most), min(row.mean + half, most)
-            verdict = verdict_of(low, high, self.equivalence)
-            judged.append(dataclasses.replace(row, low=low, high=high, verdict=verdict))
-        return judged

@@ -13,7 +13,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna._units import Unit, unit_of
+from adnn_optuna._units import ACCURACY, Unit, unit_of
 from adnn_optuna.engine.arms import may_repeat
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence import paired_differences as paired
@@ -232,6 +232,7 @@ class ComparisonFacts:
         claims: Sequence[tuple[str, str]] | None = None,
     ) -> list[PairedDifference]:
         """Return differences; undecided where planned seeds are missing."""
+        look = self.any_record.test_look
         rows = paired.paired_differences(
             values,
             equivalence=self.equivalence,
@@ -239,6 +240,7 @@ class ComparisonFacts:
             n_claims=n_claims,
             looks_again=self.looks_again,
             names=[f"seed {seed}" for seed in self.seeds],
+            n_examples=look["n_images"] if look and self.unit is ACCURACY else 0,
         )
         n_seeds = len(self.declaration["seeds"])
         if not self.looks_again and (missing := n_seeds - self.n_done):
@@ -248,7 +250,7 @@ class ComparisonFacts:
     @property
     def n_undecided(self) -> int:
         """How many of the claims about searchers are not decided."""
-        return sum(row.verdict == "undecided" for row in self.rows_of(self.families[0]))
+        return sum(row.verdict in paired.OPEN for row in self.rows_of(self.families[0]))
 
     def rows_of(self, family: Sequence[tuple[str, str]]) -> list[PairedDifference]:
         """Return the differences behind some claims."""

@@ -67,6 +67,7 @@ def held_score(record: SearchRecord) -> Estimate | None:
 def facts_of(found: made.Confirmation) -> ConfirmationFacts:
     """Return what the trainings of a confirmation show."""
     n_claims, unmoved = 2 ** (found.rank - 1), found.scores[UNMOVED]
+    n_examples = unmoved.shape[1] if found.own.dtype == bool else 0
     level = 1 - ALPHA / n_claims
 
     def gains_of(arm: int, other: int) -> np.ndarray:
@@ -77,9 +78,9 @@ def facts_of(found: made.Confirmation) -> ConfirmationFacts:
     gains, repeats, of_hyperparameters = np.zeros(0), Estimate(0.0, 0.0, 0.0), None
     if MOVED in found.scores:
         gains = gains_of(MOVED, UNMOVED)
-        repeats = mean_gain(gains, n_claims)
+        repeats = mean_gain(gains, n_claims, n_examples)
     if FIRST in found.scores:
-        of_hyperparameters = mean_gain(gains_of(UNMOVED, FIRST), n_claims)
+        of_hyperparameters = mean_gain(gains_of(UNMOVED, FIRST), n_claims, n_examples)
     return ConfirmationFacts(
         trial=found.trial,
         rank=found.rank,
@@ -143,12 +144,20 @@ def difference_from_usual(
     return Estimate(mean, mean - half, mean + half)
 
 
-def mean_gain(gains: Sequence[float] | np.ndarray, n_claims: int = 1) -> Estimate:
-    """Return the mean of paired gains with the interval of :func:`planned_interval`."""
+def mean_gain(
+    gains: Sequence[float] | np.ndarray, n_claims: int = 1, n_examples: int = 0
+) -> Estimate:
+    """Return the mean of paired gains with the interval of :func:`planned_interval`.
+
+    Gains that are shares of ``n_examples`` are compared as whole numbers.
+    """
     mean = float(np.mean(gains))
     if math.isnan(mean):
         return UNKNOWN
-    return Estimate(mean, *planned_interval(np.array(gains), n_claims))
+    if not n_examples:
+        return Estimate(mean, *planned_interval(np.array(gains), n_claims))
+    low, high = planned_interval(np.array(gains) * n_examples, n_claims, decimals=0)
+    return Estimate(mean, low / n_examples, high / n_examples)
 
 
 def _variance_of_mean(values: np.ndarray, groups: np.ndarray | None) -> tuple[float, int]:

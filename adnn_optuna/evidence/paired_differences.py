@@ -35,8 +35,9 @@ from adnn_optuna.evidence.sequential import (
 if TYPE_CHECKING:
     import pandas as pd
 
-VerdictName = Literal["better", "worse", "equivalent", "undecided"]
+VerdictName = Literal["better", "worse", "equivalent", "not worse", "undecided"]
 
+OPEN: tuple[VerdictName, ...] = ("undecided", "not worse")  # Further seeds may decide more.
 EQUIVALENCE = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
 MAX_EXACT = 16  # With up to so many pairs, all subsets are looked at.
 _N_SUBSETS = 99_999
@@ -70,15 +71,17 @@ class PairedDifference:
     reason: str = ""
     smallest: float = math.nan
     largest: float = math.nan
+    equivalence: float | None = None
 
     def turned(self) -> "PairedDifference":
         """Return by how much the other arm is better than the one."""
-        verdicts: dict[VerdictName | None, VerdictName] = {"better": "worse", "worse": "better"}
+        low, high = -self.high, -self.low
         return PairedDifference(
-            *(self.other, self.arm, self.n_pairs, -self.mean, -self.high, -self.low),
+            *(self.other, self.arm, self.n_pairs, -self.mean, low, high),
             *(1 - self.superiority, 1 - self.superiority_high, 1 - self.superiority_low),
-            verdicts.get(self.verdict, self.verdict),
-            *(self.reason, -self.largest, -self.smallest),
+            verdict_of(low, high, self.equivalence) if self.verdict else None,
+            self.reason,
+            *(-self.largest, -self.smallest, self.equivalence),
         )
 
 
@@ -90,20 +93,30 @@ def paired_differences(
     n_claims: int = 0,
     looks_again: bool = False,
     names: Sequence[object] = (),
+    n_examples: int = 0,
 ) -> list[PairedDifference]:
     """Compare each two arms by their values, higher ones better, in the declared order of seeds.
 
     Pairs count up to the first NaN: what is missing may depend on the value, so what comes later
     would be a selection. Claims are made of all pairs, or of ``claims``; where more were declared,
-    ``n_claims`` share the error rate. ``names`` are what the values of an arm are of.
+    ``n_claims`` share the error rate. ``names`` are what the values of an arm are of. Values that
+    are shares of ``n_examples`` are compared as whole numbers, so that ties are exact.
     """
     arrays = {arm: np.asarray(of_arm, dtype=np.float64) for arm, of_arm in values.items()}
     pairs = list(itertools.combinations(arrays, 2))
     claimed = {frozenset(claim) for claim in (pairs if claims is None else claims)}
     m = max(len(claimed), n_claims)
-    found = {pair: _differences_of(arrays[pair[0]], arrays[pair[1]]) for pair in pairs}
+    counts = n_examples * np.concatenate([[], *arrays.values()])
+    counts = counts[np.isfinite(counts)]
+    if not np.allclose(counts, np.rint(counts), rtol=0, atol=1e-6):  # Weighted, or no accuracies.
+        n_examples = 0
+    found = {
+        (arm, other): _differences_of(arrays[arm], arrays[other], n_examples)
+        for arm, other in pairs
+    }
     judged = {pair: of.rounded for pair, of in found.items() if frozenset(pair) in claimed}
-    intervals = _intervals(judged, m, looks_again=looks_again)
+    decimals = 0 if n_examples else DECIMALS
+    intervals = _intervals(judged, m, decimals, looks_again=looks_again)
     rows = []
     for (arm, other), (d, size, superiority) in found.items():
         n_pairs, n_all = len(d), len(arrays[arm])
@@ -132,7 +145,7 @@ def paired_differences(
             reasons.append("few differences are far from all others: the mean is off their centre")
         ends = (math.nan, math.nan) if looks_again else share_interval(superiority, n_pairs)
         numbers = (n_pairs, mean, low, high, superiority, *ends, verdict, "; ".join(reasons))
-        rows.append(PairedDifference(arm, other, *numbers, smallest, largest))
+        rows.append(PairedDifference(arm, other, *numbers, smallest, largest, equivalence))
     return rows
 
 
@@ -144,7 +157,7 @@ class _Differences(NamedTuple):
     superiority: float
 
 
-def _differences_of(one: np.ndarray, two: np.ndarray) -> _Differences:
+def _differences_of(one: np.ndarray, two: np.ndarray, n_examples: int) -> _Differences:
     """Return the differences of two arms up to the first pair that lacks a value."""
     n_pairs = int(np.logical_and.accumulate(np.isfinite(one - two)).sum())
     one, two = one[:n_pairs], two[:n_pairs]
@@ -153,19 +166,21 @@ def _differences_of(one: np.ndarray, two: np.ndarray) -> _Differences:
     is_tie = np.abs(raw) <= sizes * 10.0**-DECIMALS
     size = size_of(sizes[~is_tie])
     superiority = float(np.where(is_tie, 0.5, raw > 0).mean()) if n_pairs else math.nan
+    if n_examples:
+        return _Differences(np.rint(raw * n_examples), 1 / n_examples, superiority)
     return _Differences((np.where(is_tie, 0.0, raw) / size).round(DECIMALS), size, superiority)
 
 
 def _intervals(
-    judged: Mapping[tuple[str, str], np.ndarray], n_claims: int, *, looks_again: bool
+    judged: Mapping[tuple[str, str], np.ndarray], m: int, decimals: int, *, looks_again: bool
 ) -> dict[tuple[str, str], tuple[float, float]]:
     """Return the interval of the differences of each claim."""
     if looks_again:
-        return {pair: sequential_interval(d, n_claims) for pair, d in judged.items()}
+        return {pair: sequential_interval(d, m) for pair, d in judged.items()}
     found = dict[tuple[str, str], tuple[float, float]]()
     for n_pairs in {*map(len, judged.values())}:
         alike = {pair: d for pair, d in judged.items() if len(d) == n_pairs}
-        intervals = planned_intervals(np.array([*alike.values()]), n_claims)
+        intervals = planned_intervals(np.array([*alike.values()]), m, decimals)
         found |= dict(zip(alike, intervals, strict=True))
     return found
 
@@ -181,6 +196,8 @@ def verdict_of(low: float, high: float, equivalence: float | None) -> VerdictNam
         return "equivalent"
     if low > 0:
         return "better"
+    if equivalence is not None and low > -equivalence:
+        return "not worse"
     if high < 0:
         return "worse"
     return "undecided"
@@ -234,7 +251,9 @@ def fewest_pairs(n_claims: int, *, looks_again: bool = False) -> int:
     return math.ceil(math.log2(2 * n_claims / ALPHA))
 
 
-def planned_interval(differences: np.ndarray, n_claims: int) -> tuple[float, float]:
+def planned_interval(
+    differences: np.ndarray, n_claims: int, decimals: int = DECIMALS
+) -> tuple[float, float]:
     """Return the centres that a sign-flip test does not reject, at level 1 - ALPHA / n_claims.
 
     A flip of signs leaves the sum as large if the mean of the flipped pairs is below the centre:
@@ -242,14 +261,19 @@ def planned_interval(differences: np.ndarray, n_claims: int) -> tuple[float, flo
     They are infinite with too few pairs. Above 16 pairs, 99,999 random subsets, always the same,
     stand for all.
     """
-    [interval] = planned_intervals(np.asarray(differences, dtype=np.float64)[np.newaxis], n_claims)
-    return interval
+    rows = np.asarray(differences, dtype=np.float64)[np.newaxis]
+    return planned_intervals(rows, n_claims, decimals)[0]
 
 
-def planned_intervals(differences: np.ndarray, n_claims: int) -> list[tuple[float, float]]:
-    """Return :func:`planned_interval` of each row of an array of shape (claims, pairs)."""
-    # In whole units of the last decimal sums are exact, so equal means are equal.
-    units = np.rint(differences * 10.0**DECIMALS)
+def planned_intervals(
+    differences: np.ndarray, n_claims: int, decimals: int
+) -> list[tuple[float, float]]:
+    """Return :func:`planned_interval` of each row of an array of shape (claims, pairs).
+
+    In whole units of the last decimal, sums are exact. A mean that rounding moved away from 0 is
+    less than a unit from it. So an end that is less than a unit from 0 is 0.
+    """
+    units = np.rint(differences * 10.0**decimals)
     n_subsets = _n_subsets(units.shape[1], n_claims)
     k = math.floor(ALPHA / (2 * n_claims) * (n_subsets + 1) + 1e-9)
     if k == 0:
@@ -258,7 +282,8 @@ def planned_intervals(differences: np.ndarray, n_claims: int) -> list[tuple[floa
     for start in range(0, len(units), _N_AT_ONCE):
         for means in _means_of_subsets(units[start : start + _N_AT_ONCE], n_subsets):
             ends = np.partition(means, [k - 1, n_subsets - k])[[k - 1, n_subsets - k]]
-            low, high = (ends / 10.0**DECIMALS).tolist()
+            is_zero = (np.abs(ends) < 1) & (decimals > 0)
+            low, high = (np.where(is_zero, 0.0, ends) / 10.0**decimals).tolist()
             found.append((low, high))
     return found
 
@@ -312,7 +337,7 @@ def differences_table(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFra
     import pandas as pd
 
     names = [field.name for field in dataclasses.fields(PairedDifference)]
-    table = pd.DataFrame([vars(row) for row in rows], columns=names[:-2])
+    table = pd.DataFrame([vars(row) for row in rows], columns=names[:-3])
     table["verdict"] = table["verdict"].fillna("no claim")
     columns = {"arm": arm, "n_pairs": "pairs", "mean": "difference"}
     return table.rename(columns=columns).set_index([arm, "other"])

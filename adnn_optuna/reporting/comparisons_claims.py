@@ -8,19 +8,20 @@ from adnn_optuna._attributes import CONSTANT, LEARNING_RATE
 from adnn_optuna._units import score_in_words
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.evidence.comparison import ComparisonFacts
-from adnn_optuna.evidence.paired_differences import PairedDifference
+from adnn_optuna.evidence.paired_differences import OPEN, PairedDifference
 from adnn_optuna.reporting import parts
 from adnn_optuna.reporting.searches_claims import why_no_winner
 
 _REPEATS = {
-    "better": "which repeats for most seeds",
-    "worse": "a loss, which repeats for most seeds",
-    "equivalent": "so for most seeds nothing repeats that matters",
+    "better": "which repeats",
+    "worse": "a loss, which repeats",
+    "equivalent": "so nothing repeats that matters",
 }
 _NO_SEARCH = {
     "better": ", and better than",
     "worse": ", but worse than",
     "equivalent": ", but equivalent to",
+    "not worse": ", and not worse than",
 }
 
 
@@ -110,14 +111,19 @@ def verdict_of_comparison(comparison: ComparisonFacts) -> str:
     evidence = f"{size and f'{size}; '}{parts.with_interval(best, unit)}, {n} seed{'s' * (n > 1)}"
     no_search = _against_no_search(comparison, best.arm)
     if best.verdict == "better":
-        said = f"{best.arm} is better than {luck} for most seeds{no_search}"
+        said = f"{best.arm} is better than {luck} {parts.in_most(best)}{no_search}"
         return f"{said}: {mean} for the same number of trials ({evidence})."
     said = f"No searcher is shown to be better than {luck}"
     if verdicts == {"worse"}:
-        said = f"Every searcher is worse than {luck} for most seeds"
-    elif "undecided" not in verdicts:
-        said = f"No searcher is better than {luck} for most seeds"
-    nearest = "is equivalent" if best.verdict == "equivalent" else "comes closest"
+        are_most = {*map(parts.in_most, rows)} == {"for most seeds"}
+        said = (
+            f"Every searcher is worse than {luck} {'for most seeds' if are_most else 'on average'}"
+        )
+    elif not verdicts & {*OPEN}:
+        said = f"No searcher is better than {luck}"
+    nearest = "comes closest"
+    if best.verdict in ("equivalent", "not worse"):
+        nearest = f"is {best.verdict}"
     return f"{said}: {best.arm} {nearest}, with {mean} ({evidence}){no_search}."
 
 
@@ -168,6 +174,7 @@ def repeats_in_words(comparison: ComparisonFacts) -> str:
             f"{row.arm}'s {'rate' if is_rate else 'offsets'} {unit.gain(row.mean)} "
             f"({parts.with_interval(row, unit)}), "
             f"{_REPEATS.get(str(row.verdict), 'which is not shown to repeat')}"
+            f"{f' {parts.in_most(row)}' * (row.verdict in ('better', 'worse'))}"
         )
     together = f"; intervals of 95 % for all {len(said)} together" if said[1:] else ""
     return (

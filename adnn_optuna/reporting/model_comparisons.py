@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from adnn_optuna._units import ACCURACY
 from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.evidence.arm_values import VALUE, ArmValues
+from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.plots._comparison import plot_by_seed
 from adnn_optuna.reporting import parts
 from adnn_optuna.reporting.pages import Page, so_far, told_page
@@ -18,6 +19,7 @@ _WORDS = {
     "better": "better than",
     "worse": "worse than",
     "equivalent": "equivalent to",
+    "not worse": "not worse than",
     "undecided": "not shown to differ from",
 }
 
@@ -37,7 +39,9 @@ def claim(facts: ArmValues) -> str:
             is_of_all = shown.n_pairs == facts.n_values or not facts.is_paired
             of = "" if is_of_all else f" over {shown.n_pairs} {facts.per}s"
             evidence = f"{unit.gain(shown.mean)}{of}, {parts.with_interval(shown, unit)}"
-            judged.append(f"{_WORDS[str(shown.verdict)]} {shown.other} ({evidence})")
+            judged.append(
+                f"{_WORDS[str(shown.verdict)]} {shown.other}{_how(facts, shown)} ({evidence})"
+            )
     kind = ", for new data of this kind" if facts.is_of_new_data else ""
     scope = parts.scope(facts.paired_differences, facts.per if facts.is_paired else "")
     lower = "" if facts.maximize else ", lower being better"
@@ -46,6 +50,13 @@ def claim(facts: ArmValues) -> str:
         f"{_size(facts)}{lower}; it is {', '.join(judged)}{kind}. "
         f"{scope[:1].upper()}{scope[1:]}."
     )
+
+
+def _how(facts: ArmValues, row: PairedDifference) -> str:
+    """Return whether what is better or worse is so for most seeds, or on average."""
+    if row.verdict not in ("better", "worse"):
+        return ""
+    return f" {parts.in_most(row, facts.per if facts.is_paired else '')}"
 
 
 def _size(facts: ArmValues) -> str:
@@ -107,12 +118,16 @@ def text(facts: ArmValues) -> str:
             **shown,
         ),
     ]
-    if facts.is_of_new_data:
-        for row in facts.on_these_rows:
-            said = f"{parts.pair(row)} {parts.interval(row, unit)}, {row.verdict}"
-            lines.append(f"on these rows alone: {said}")
+    for row in _of_these_rows(facts):
+        said = f"{parts.pair(row)} {parts.interval(row, unit)}, {row.verdict}"
+        lines.append(f"on these rows alone: {said}")
     lines += ["", *textwrap.wrap(f"{claim(facts)} {caveat(facts)}", 98)]
     return "\n".join(lines)
+
+
+def _of_these_rows(facts: ArmValues) -> list[PairedDifference]:
+    """Return the differences on the data as they are, if their test examples are known."""
+    return facts.on_these_rows if facts.is_of_new_data and facts.n_test else []
 
 
 def _means(facts: ArmValues) -> list[tuple[str, str]]:
@@ -125,11 +140,16 @@ def _means(facts: ArmValues) -> list[tuple[str, str]]:
 
 def _intervals_in_words(facts: ArmValues) -> str:
     """Return what the intervals promise."""
+    how = ""
+    if not facts.is_paired:
+        how = "Welch's, for the planned numbers of values"
+    elif facts.is_of_new_data and not facts.n_test:
+        how = f"for new data of this kind, after Nadeau and Bengio, at the planned {facts.per}s"
     return parts.interval_in_words(
         {f"{facts.arm}s": len(facts.paired_differences)},
         looks_again=facts.looks_again,
-        of_new_data=facts.is_of_new_data,
-        how="" if facts.is_paired else "Welch's, for the planned numbers of values",
+        of_new_data=facts.is_of_new_data and not how,
+        how=how,
     )
 
 
@@ -148,10 +168,10 @@ def page(facts: ArmValues) -> Page:
         return told_page(name, claim(facts), figure(facts))
     mean = f"{facts.score}, mean ± standard deviation over {_size(facts)}"
     tables: list[Any] = [("", ("", mean), _means(facts))]
-    if facts.is_of_new_data:
+    if _of_these_rows(facts):
         ends = [
             (parts.pair(row), str(row.verdict), parts.interval(row, facts.unit))
-            for row in facts.on_these_rows
+            for row in _of_these_rows(facts)
         ]
         tables.append(("On these rows alone", ("", "verdict", "interval"), ends))
     shown: Any = {"tables": tables, "models": facts, "intervals": _intervals_in_words(facts)}

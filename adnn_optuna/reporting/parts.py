@@ -46,11 +46,11 @@ def interval(difference: PairedDifference, unit: Unit) -> str:
     return unit.interval(low, high) if math.isfinite(low) or math.isfinite(high) else "none"
 
 
-def superiority(difference: PairedDifference) -> str:
+def superiority(difference: PairedDifference, of: str = "") -> str:
     """Return in how many of all seeds the arm is better, with the interval if there is one."""
     if not difference.n_pairs:
         return "unknown"
-    share, low = f"{100 * difference.superiority:.0f} %", difference.superiority_low
+    share, low = f"{100 * difference.superiority:.0f} %{of}", difference.superiority_low
     if math.isnan(low):
         return share
     return f"{share} ({100 * low:.0f} to {100 * difference.superiority_high:.0f})"
@@ -99,8 +99,19 @@ def unseen(n: int, per: str = "seed") -> str:
 
 def scope(rows: Sequence[PairedDifference], per: str = "seed") -> str:
     """Return what verdicts are on, by what their values are paired by, if they are."""
-    on = f"for most {per}s" if per else "on means"
-    return f"each verdict is one {on}; {unseen(min(row.n_pairs for row in rows), per or 'value')}"
+    on = "the mean difference" if per else "the difference of means"
+    return f"each verdict is on {on}; {unseen(min(row.n_pairs for row in rows), per or 'value')}"
+
+
+def in_most(row: PairedDifference, per: str = "seed") -> str:
+    """Return whether a difference is one for most seeds, or on average, by its win rate."""
+    is_better = row.mean > 0
+    if row.superiority_low > 0.5 if is_better else row.superiority_high < 0.5:
+        return f"for most {per}s"
+    if row.superiority == 0.5 or (row.superiority > 0.5) == is_better or not per:
+        return "on average"
+    only = "only " if is_better else ""
+    return f"on average, although it wins in {only}{superiority(row, f' of {per}s')}"
 
 
 def others_in_words(what: str, names: Sequence[str]) -> str:
@@ -173,7 +184,10 @@ def verdict_lines(
     ]
     known = [f"paired by {per}" if per else "not paired"]
     if equivalence is not None:
-        known.append(f"equivalent: within {unit.margin(equivalence)}")
+        margin = unit.margin(equivalence)
+        known.append(f"equivalent: within {margin}")
+        if any(row.verdict == "not worse" for row in rows):
+            known.append(f"not worse: above {margin.replace('±', '-')}")
     each = "" if all(math.isnan(row.superiority_low) for row in rows) else ", 95 % each"
     of = f"{per}s" if per else "all pairs of values"
     known.append(f"superior: share of {of}, ties half{each}")

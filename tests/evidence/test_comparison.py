@@ -368,7 +368,7 @@ def test_interval_for_new_data_is_that_of_nadeau_and_bengio() -> None:
         {"seeds": tuple(range(9))},
     ):
         assert np.isinf(models(**changes).differences()[["low", "high"]]).all(axis=None)
-    fixed = models(draws_test_set=False)
+    fixed = models(resampled=None)
     assert fixed.paired_differences == fixed.on_these_rows
 
 
@@ -382,7 +382,7 @@ def test_verdict_is_for_new_data_where_splits_are_redrawn() -> None:
     table = found.differences()
     assert table["low"].tolist() == [row.low for row in found.paired_differences]
     assert found.is_of_new_data
-    fixed = models(equivalence=0.002, draws_test_set=False)
+    fixed = models(equivalence=0.002, resampled=None)
     assert not fixed.is_of_new_data
     assert fixed.paired_differences == found.on_these_rows
     # Neither before all planned seeds are there nor where one looks again.
@@ -424,7 +424,7 @@ def test_nothing_yet_is_asked_for_seed_by_seed() -> None:
 def test_no_interval_is_wider_than_accuracies_can_differ() -> None:
     values = {"a": [0.0, 1.0] * 3, "b": [1.0, 0.0] * 3}
     known = {(i, s): v for i, of in enumerate(values.values()) for s, v in enumerate(of)}
-    settings = (("a", "b"), tuple(range(6)), False, 0.005, ("order",), True, 10, 10)
+    settings = (("a", "b"), tuple(range(6)), False, 0.005, ("order",), (10, 10), 10, 10)
     table = ModelComparisonFacts(known, "s", *settings).differences()
     assert table[["low", "high"]].to_numpy().tolist() == [[-1.0, 1.0]]
     assert ACCURACY.interval(-1.12, math.inf) == "-100.00 to +100.00 pp"

@@ -341,17 +341,27 @@ class TestClaims:
         assert {row.verdict for row in compared(values)} == {"undecided"}
 
     @pytest.mark.parametrize(
-        ("verdict", "turned"),
-        [("better", "worse"), ("worse", "better"), ("equivalent", "equivalent"), (None, None)],
+        ("low", "high", "verdict", "turned"),
+        [
+            (0.25, 1.0, "better", "worse"),
+            (-1.0, -0.25, "worse", "better"),
+            (-0.05, 0.05, "equivalent", "equivalent"),
+            (-0.05, 1.0, "not worse", "undecided"),
+            (-1.0, 0.05, "undecided", "not worse"),
+            (-1.0, 1.0, "undecided", "undecided"),
+            (-0.25, 1.0, None, None),
+        ],
     )
-    def test_turn_as_a_whole(self, verdict: Any, turned: Any) -> None:
-        numbers = (8, 0.5, 0.25, 1.0, 0.75, 0.5, 0.875)
-        row = PairedDifference("a", "b", *numbers, verdict, "why", -0.25, 2.0)
-        other = PairedDifference(
-            "b", "a", 8, -0.5, -1.0, -0.25, 0.25, 0.125, 0.5, turned, "why", -2.0, 0.25
+    def test_turn_as_a_whole(self, low: float, high: float, verdict: Any, turned: Any) -> None:
+        assert verdict in (None, verdict_of(low, high, 0.1))
+        rates = (0.75, 0.5, 0.875)
+        row = PairedDifference(
+            "a", "b", 8, 0.5, low, high, *rates, verdict, "why", -0.25, 2.0, 0.1
         )
-        assert row.turned() == other
-        assert other.turned() == row
+        assert row.turned() == PairedDifference(
+            *("b", "a", 8, -0.5, -high, -low, 0.25, 0.125, 0.5, turned, "why", -2.0, 0.25, 0.1)
+        )
+        assert row.turned().turned() == row
 
     def test_turn_with_the_order_of_the_arms(self) -> None:
         values = simulated(np.random.default_rng(3), 10, gain=0.02)

@@ -132,7 +132,7 @@ def long_models(path: Path) -> None:
         looks_again=False,
         equivalence=0.001,
         sources=("split",),
-        draws_test_set=True,
+        resampled=(100, 50),
         n_train=100,
         n_test=50,
     )

@@ -28,8 +28,8 @@ one - two                             +1.23  +0.10 to +2.00    +0.40  100 % (63 
 a name that i… - 18 characters…     unknown            none  unknown               50 %  no claim
 -------------------------------------------------------------------------------------------------
 paired by seed; equivalent: within ±0.5 pp; superior: share of seeds, ties half, 95 % each
-least: the smallest difference; each verdict is one for most seeds; 3 seeds: what befalls fewer
-than 63 % of seeds may not have been seen
+least: the smallest difference; each verdict is on the mean difference; 3 seeds: what befalls
+fewer than 63 % of seeds may not have been seen
 interval: of many words of many words of many words of many words of many words of many words of
 many words of many words
 too few"""

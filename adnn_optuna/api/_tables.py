@@ -1,0 +1,225 @@
+"""Values of several arms, read from what a user has: mappings, data frames, CSV files."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from adnn_optuna._checks import (
+    NoSuchFileError,
+    WrongTypeError,
+    WrongValueError,
+    check_type,
+    first_line,
+    is_file,
+)
+from adnn_optuna.evidence.resampling import is_of_splits
+
+# Where a table's first column has numbers, it tells by its name that these are no arm's.
+_NAMES_OF_ROWS = (
+    "seed random_state run trial repeat repetition replicate replication rep iteration epoch unit "
+    "dataset data_set task problem instance index id name #"
+)
+_FEWEST_FOR_ORDER = 7  # Fewer rows are in order by chance too often.
+_P_OF_SORTED = 0.001
+
+
+def table_of(
+    values: Any, baseline_file: str | os.PathLike[str] | None, order: str | None, *, paired: bool
+) -> pd.DataFrame:
+    """Return a table whose columns are arms and whose index names the rows.
+
+    A ``baseline_file`` is the last arm.
+    """
+    if baseline_file is not None:
+        return _in_order(_of_two_files(values, baseline_file), order)
+    if isinstance(values, str | os.PathLike):
+        table = _read_csv(Path(values))
+    elif isinstance(values, Mapping):
+        table = _frame(values, paired=paired)
+    else:
+        wanted = "a mapping, a data frame or the name of a CSV file"
+        check_type("values", values, pd.DataFrame, wanted)
+        table = values
+    return _with_named_rows(_in_order(table, order))
+
+
+def _in_order(table: pd.DataFrame, order: str | None) -> pd.DataFrame:
+    """Return a table whose rows are in the order of a column, without that column."""
+    if order in (None, "rows"):
+        return table
+    columns = {str(name): table[name] for name in table}
+    columns |= {
+        str(name): table.index.get_level_values(str(name)).to_series()
+        for name in table.index.names
+        if name is not None
+    }
+    if order not in columns:
+        raise WrongValueError(
+            f"order must be 'rows' or a column; got {order!r}. Available: {', '.join(columns)}."
+        )
+    times = pd.to_numeric(columns[order], errors="coerce")
+    if times.isna().any():
+        times = pd.to_datetime(columns[order], errors="coerce")
+    if times.isna().any():
+        raise WrongValueError(
+            f"order must be a column of numbers or times; got {order!r}. Name another column."
+        )
+    ordered = table.iloc[np.argsort(times.to_numpy(), kind="stable")]
+    return ordered.drop(columns=[name for name in table if str(name) == order])
+
+
+def _of_two_files(values: Any, baseline_file: str | os.PathLike[str]) -> pd.DataFrame:
+    """Return the table of two files with one column of numbers each."""
+    check_type("values", values, (str | os.PathLike), "a CSV file, as baseline_file is set")
+    files = Path(values), Path(baseline_file)
+    labels = [file.stem for file in files]
+    if labels[0] == labels[1]:
+        labels = [str(file) for file in files]
+    columns = {}
+    for label, file in zip(labels, files, strict=True):
+        table = _with_named_rows(_read_csv(file))
+        if table.shape[1] != 1:
+            raise WrongValueError(
+                f"{str(file)!r} must have one column of numbers; got {table.shape[1]}. Omit "
+                "baseline_file if one table has all arms."
+            )
+        columns[label] = table.iloc[:, 0]
+    sizes = [*map(len, columns.values())]
+    if sizes[0] != sizes[1]:
+        raise WrongValueError(
+            f"Both files must have the same number of rows; got {sizes[0]} and {sizes[1]}. Leave "
+            "the cell of a missing value empty."
+        )
+    return pd.DataFrame(columns)
+
+
+def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
+    """Return values by their arms as a data frame, where they have indices paired by these."""
+    columns = {}
+    for label, of_arm in values.items():
+        if isinstance(of_arm, Mapping) and "test_score" in of_arm:  # By scikit-learn.
+            columns[label] = pd.Series(of_arm["test_score"]).rename_axis("fold")
+        else:
+            columns[label] = pd.Series(of_arm)
+    if paired:
+        if len({*map(len, columns.values())}) > 1:
+            counts = ", ".join(f"{label!r} has {len(of)}" for label, of in columns.items())
+            raise WrongValueError(
+                f"{counts} values: give one for each seed, NaN where it is missing; or say "
+                "paired=False, if they have no seeds in common."
+            )
+        return pd.DataFrame(columns)
+    for label, column in columns.items():
+        _check_none_is_missing(label, numbers_of(label, column))
+    return pd.DataFrame({k: column.reset_index(drop=True) for k, column in columns.items()})
+
+
+def _read_csv(file: Path) -> pd.DataFrame:
+    """Return the table of a CSV file, whose first column may name its rows."""
+    if not is_file(file):
+        raise NoSuchFileError(f"There is no file {str(file)!r}; give a CSV file.")
+    table = pd.DataFrame()
+    try:
+        for separator in ",;\t":
+            # As text, for names of rows are none as numbers.
+            table = pd.read_csv(
+                file, sep=separator, encoding="utf-8-sig", dtype=str, skipinitialspace=True
+            )
+            if table.shape[1] > 1:
+                break
+    except Exception as error:  # noqa: BLE001 - of whatever unpacks a file that is packed
+        raise WrongValueError(
+            f"The file {str(file)!r} is no table of comma-separated values ({first_line(error)})."
+        ) from None
+    is_number = pd.to_numeric(pd.Series(table.columns), errors="coerce").notna()
+    # Where rows have more cells than the header, pandas takes the first ones for an index.
+    if is_number.all() or not isinstance(table.index, pd.RangeIndex):
+        raise WrongValueError(
+            f"The file {str(file)!r} has no header for all columns; name them in the first line."
+        )
+    return table.dropna(axis=1, how="all")
+
+
+def _with_named_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without its first columns, as many as name the rows, by these names."""
+    levels: dict[str, list[str]] = {}
+    for i, label in enumerate(table):
+        # As pandas calls a column without a name.
+        name = str(label).lower().replace(" ", "_").removeprefix("unnamed:_0")
+        column = table.iloc[:, i]
+        is_named = name.removesuffix("_id").removesuffix("s") in ("", *_NAMES_OF_ROWS.split())
+        is_named = is_named or is_of_splits(name)
+        is_text = column.notna().any() and pd.to_numeric(column, errors="coerce").isna().all()
+        if not is_named and (levels or not is_text):
+            break
+        levels[name] = [*map(str, column)]
+    if not levels:
+        return table
+    rows = table.iloc[:, len(levels) :]
+    if len(levels) == 1:
+        [(name, of_rows)] = levels.items()
+        return rows.set_axis(pd.Index(of_rows, name=name or None))
+    return rows.set_axis(pd.MultiIndex.from_arrays([*levels.values()], names=[*levels]))
+
+
+def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
+    """Return the values of an arm, NaN where one is missing; refuse what is no number."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    # To pandas, dates are numbers.
+    is_wrong = (numbers.isna() & column.notna()) | (column.dtype.kind in "cmM")
+    if is_wrong.any():
+        raise WrongTypeError(
+            f"values must be numbers, but {str(label)!r} has {column[is_wrong].iloc[0]!r:.100}; "
+            "give its values as numbers, or leave it out."
+        )
+    return numbers.to_numpy(dtype=float, na_value=math.nan)
+
+
+def filled(label: str, array: np.ndarray) -> np.ndarray:
+    """Return unpaired values without the end that only fills up a table."""
+    known = array[: len(array) - int(np.isnan(array[::-1]).cumprod().sum())]
+    _check_none_is_missing(label, known)
+    return known
+
+
+def _check_none_is_missing(label: str, array: np.ndarray) -> None:
+    """Refuse unpaired values one of which is missing."""
+    if not len(array) or not np.isfinite(array).all():
+        raise WrongValueError(
+            f"{label!r} lacks a finite value, which may depend on what it would be: measure it, "
+            "or leave it out if you know why it is missing."
+        )
+
+
+def rows_in_words(index: pd.Index[Any]) -> tuple[str, list[str]]:
+    """Return what rows are called, and the name of each, with all levels of the index."""
+    *others, last = ["" if name is None else str(name) for name in index.names]
+    if not others:
+        return last or "seed", [str(name) for name in index]
+    names = []
+    for *of_others, of_last in index:
+        of = ", ".join(f"{level} {name}" for level, name in zip(others, of_others, strict=True))
+        names.append(f"{of_last} of {of}")
+    return last, names
+
+
+def check_is_unsorted(arms: Mapping[str, np.ndarray]) -> None:
+    """Refuse rows that look sorted by an arm, in which a sequential design sees an effect."""
+    for label, array in arms.items():
+        known = array[np.isfinite(array)]
+        if len(known) < _FEWEST_FOR_ORDER or not np.ptp(known):
+            continue
+        if stats.spearmanr(np.arange(len(known)), known).pvalue < _P_OF_SORTED:
+            raise WrongValueError(
+                "The rows of a sequential design must be in the order in which they were "
+                f"measured; got rows that look sorted by {label!r}. Pass order='COLUMN', or "
+                "order='rows' if they were measured in this order."
+            )
