@@ -1,7 +1,8 @@
 """What is compared, networks or any function: its arms by their labels, and what each runs."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from optuna.pruners import BasePruner, MedianPruner
@@ -16,6 +17,7 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Objective, with_seed
 from adnn_optuna.engine.studies import check_objective
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
+from adnn_optuna.evidence.resampling import checked_resampling
 from adnn_optuna.networks.training import n_cores
 
 Samplers = Iterable[str] | Mapping[str, Searcher] | None
@@ -85,9 +87,16 @@ def of_function(
     direction: str | StudyDirection | None,
     confirm: int | None,
     pruner: BasePruner | None,
+    resampled: Sequence[int] | None,
+    folds: bool | None,
+    sequential: bool,
 ) -> Compared:
     """Return the arms of a comparison of searches of any Optuna objective."""
     with_seed(function)
+    _, *seeds = inspect.signature(function).parameters
+    overlap = checked_resampling(
+        "The seed of objective", seeds, resampled, folds=bool(folds), sequential=sequential
+    )
     if controls:
         raise WrongValueError("controls are of networks: leave them out for a function.")
     named = direction.name.lower() if isinstance(direction, StudyDirection) else direction
@@ -114,7 +123,7 @@ def of_function(
         objective = KeyedObjective(function, towards, seed, confirm=times)
         return objective, copy.deepcopy(arms[label]), copy.deepcopy(pruner)
 
-    return Compared(arms, run, equivalence, 1, {"confirm": times})
+    return Compared(arms, run, equivalence, 1, {"confirm": times, "resampled": overlap})
 
 
 def _by_label(argument: str, given: Any) -> dict[str, Any]:

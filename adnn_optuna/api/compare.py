@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import math
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -51,6 +51,8 @@ def compare(
     batch_size: int | Literal["auto"] = "auto",
     executor: futures.Executor | None = None,
     equivalence: float | None = None,
+    resampled: Sequence[int] | None = None,
+    folds: bool = False,
     show_progress_bar: bool = False,
     **limits: Unpack[OtherLimits],
 ) -> Comparison:
@@ -109,6 +111,9 @@ def compare(
         equivalence: The difference up to which two searchers are as good as each other: of test
             accuracies, as a fraction (.001 by default), or of a function's values. Without any, no
             verdict on a function is *equivalent*.
+        resampled: Of a function whose seeds redraw splits of one data set, the numbers of training
+            and test examples of a split. Splits overlap, so the intervals are wider.
+        folds: Whether the seeds of a function are the folds of a single k-fold cross-validation.
         show_progress_bar: Whether to show a progress bar.
         **limits: Other limits of each run, each by the name of its callback's argument.
 
@@ -124,9 +129,19 @@ def compare(
     max_trial = as_integer("max_trial", max_trial)
     # All are checked, whichever holds for a single run.
     given = checked_limits(max_trial=max_trial, **limits)
-    of_functions: Any = {"direction": direction, "confirm": confirm, "pruner": pruner}
+    of_functions: Any = {
+        "direction": direction,
+        "confirm": confirm,
+        "pruner": pruner,
+        "resampled": resampled,
+        "folds": folds or None,
+    }
     if callable(objective) and not isinstance(objective, InitOffsetObjective):
-        compared = of_function(objective, samplers, controls, equivalence, **of_functions)
+        compared = of_function(
+            *(objective, samplers, controls, equivalence),
+            sequential=stop_when_decided,
+            **of_functions,
+        )
     else:
         compared = of_networks(objective, samplers, controls, equivalence, given, **of_functions)
     arms, seeds = compared.arms, declarations.checked_seeds(seeds)

@@ -52,6 +52,7 @@ class Recheck(Told, RecheckFacts):
             came to a value with more seeds come first. :obj:`None` until all are known.
         value: What the chosen one is worth; NaN where that is not known yet.
         low, high: The ends of the value's interval of 95 %.
+        next_low, next_high: Between these, one more run lies with a probability of 95 %.
         overstated: By how much the study's best value is too good; below 0, it is too bad.
         overstated_low, overstated_high: The ends of its interval.
         missing: The evaluations to be made next, all independent of each other; none at the end.

@@ -23,6 +23,7 @@ from adnn_optuna.evidence.declarations import n_claims_of, planned
 from adnn_optuna.evidence.numbers import NUMBERS, numbers_of
 from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.evidence.power import SeedPlanFacts, plan_seeds
+from adnn_optuna.evidence.resampling import Resampled, for_new_data, read_once
 
 UNMOVED = "unmoved networks"  # What the winners of an arm are compared with on fresh seeds.
 
@@ -245,7 +246,17 @@ class ComparisonFacts:
         n_seeds = len(self.declaration["seeds"])
         if not self.looks_again and (missing := n_seeds - self.n_done):
             return paired.undecided(rows, f"{missing} of {n_seeds} planned seeds are missing")
-        return rows
+        if self.resampled is None:
+            return rows
+        if self.looks_again:
+            return read_once(rows)
+        return for_new_data(rows, values, self.resampled, n_planned=n_seeds, n_claims=n_claims)
+
+    @property
+    def resampled(self) -> Resampled | None:
+        """The numbers of training and test examples, if seeds redraw splits of one data set."""
+        found: Resampled | None = self.declaration["arguments"].get("resampled")
+        return found
 
     @property
     def n_undecided(self) -> int:

@@ -89,6 +89,11 @@ class RecheckFacts(Findings):
         self.low: float
         self.high: float
         self.value, self.low, self.high = estimate
+        # Student's t of one further value: its spread comes to that of the mean.
+        n = len(self.values(self.trial, "confirm")) if self.trial else 0
+        further = (self.high - self.low) / 2 * math.sqrt(1 + n)
+        self.next_low: float = self.value - further
+        self.next_high: float = self.value + further
         self.overstated: float
         self.overstated_low: float
         self.overstated_high: float

@@ -74,6 +74,9 @@ def for_new_data(
     n_train, n_test = resampled
     judged = []
     for row in rows:
+        if row.verdict is None:
+            judged.append(row)
+            continue
         n, half = row.n_pairs, math.nan
         if n == n_planned:
             sd = stdev(map(operator.sub, values[row.arm], values[row.other]))

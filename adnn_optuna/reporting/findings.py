@@ -66,10 +66,17 @@ def _recheck_value(facts: RecheckFacts) -> str:
     excess, verb = (facts.overstated, facts.overstated_low, facts.overstated_high), "overstated"
     if facts.overstated < 0:
         excess, verb = (-excess[0], -excess[2], -excess[1]), "understated"
+    found = f"the study {verb} by {excess_shown(*excess)}"
+    if not excess[1] > 0:
+        found = f"that the study {verb} is not shown: {excess_shown(*excess)}"
     said = (
-        f"{said} {shown(facts.value, facts.low, facts.high)}: the study {verb} by "
-        f"{excess_shown(*excess)}{', on the same validation data' * facts.on_same_data}."
+        f"{said} {shown(facts.value, facts.low, facts.high)}: {found}"
+        f"{', on the same validation data' * facts.on_same_data}."
     )
+    if facts.next_low < facts.next_high < math.inf:
+        ends = shown(facts.value, facts.next_low, facts.next_high).partition("(")[2][:-1]
+        ends = ends.replace(" to ", " and ") + unit_of(facts.metric).of_values
+        said += f" Expect one more run between {ends} (95 %)."
     # The word luck is for one and the same trial only.
     again = facts.interval(best, "confirm")
     if trial is not best:

@@ -144,7 +144,7 @@ def _intervals_in_words(facts: ArmValues) -> str:
     if not facts.is_paired:
         how = "Welch's, for the planned numbers of values"
     elif facts.is_of_new_data and not facts.n_test:
-        how = f"for new data of this kind, after Nadeau and Bengio, at the planned {facts.per}s"
+        how = parts.FOR_NEW_DATA.format(per=facts.per)
     return parts.interval_in_words(
         {f"{facts.arm}s": len(facts.paired_differences)},
         looks_again=facts.looks_again,

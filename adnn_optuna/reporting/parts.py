@@ -17,6 +17,7 @@ from adnn_optuna.evidence.proportions import n_counted, unseen_share
 if TYPE_CHECKING:
     import pandas as pd
 
+FOR_NEW_DATA = "for new data of this kind, after Nadeau and Bengio, at the planned {per}s"
 HOLD, USUAL, REPEATS = "What you hold", "What is usual", "What repeats"
 OTHERWISE, CHECK = NEXT = ("What else could be done?", "How to check it?")
 """What somebody asks who knows what was found."""

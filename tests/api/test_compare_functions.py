@@ -432,3 +432,22 @@ def test_command_line(
     assert run([*arguments, "--hidden", "3"]) == 2
     assert "Options of networks (--hidden 3)" in capsys.readouterr().err
     assert run(["compare", "test_compare_functions", "--max-trial", "3"]) == 2
+
+
+def test_seeds_that_redraw_splits_must_be_told() -> None:
+    def objective(trial: Any, split: int) -> float:
+        noise = np.random.default_rng([split, trial.number]).normal(0, 0.1)
+        return float(trial.suggest_float("x", 0, 1) ** 2 + noise)
+
+    options: Any = {"samplers": ["annealing"], "max_trial": 4, "confirm": 1, "seeds": range(8)}
+    with pytest.raises(ValueError, match=r"got 'split'.*resampled=.*folds=True.*rename"):
+        adnn.compare(objective, **options)
+    [alone] = adnn.compare(objective, folds=True, **options).paired_differences
+    found = adnn.compare(objective, resampled=(50, 50), **options)
+    [row] = found.paired_differences
+    assert row.mean == alone.mean
+    assert row.high - row.low > alone.high - alone.low
+    assert "for new data of this kind" in " ".join(str(found).split())
+    network = adnn.InitOffsetObjective(adnn.MLP((2,)), adnn.load_dataset("digits"))
+    with pytest.raises(ValueError, match="folds is of other objectives"):
+        adnn.compare(network, max_trial=1, folds=True)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import optuna
 import pytest
+from scipy import stats
 from search_worker import quick_training
 
 import adnn_optuna as adnn
@@ -273,3 +274,35 @@ class TestFunctionsOfSeeds:
         assert "--dataset none.csv) are not those of functions" in capsys.readouterr().err
         assert run(["compare-models", *models, "--seeds", "6"]) == 0
         assert "big has the best mean value" in " ".join(capsys.readouterr().out.split())
+
+
+class TestSplits:
+    @staticmethod
+    def models() -> dict[str, Any]:
+        def scored(split: int, start: int) -> float:
+            return float(np.random.default_rng([split, start]).normal(0.8, 0.01))
+
+        return {"a": scored, "b": lambda split, start: scored(split, start + 1)}
+
+    def test_that_are_redrawn_must_be_told(self) -> None:
+        with pytest.raises(ValueError, match=r"got 'split'.*resampled=.*folds=True.*rename"):
+            adnn.compare_models(self.models(), seeds=range(8))
+        for options in ({"folds": True}, {"resampled": (80, 20)}):
+            with pytest.raises(ValueError, match="must be omitted in a sequential design"):
+                adnn.compare_models(self.models(), stop_when_decided=True, **options)
+        networks = {"a": adnn.MLP((2,)), "b": adnn.MLP((3,))}
+        with pytest.raises(ValueError, match="omitted for Keras models"):
+            adnn.compare_models(networks, adnn.load_dataset("digits"), folds=True)
+        adnn.measure_variance(self.models()["a"], 5)
+
+    def test_that_overlap_have_wider_intervals(self) -> None:
+        found = adnn.compare_models(self.models(), seeds=range(10), resampled=(80, 20))
+        [row] = found.paired_differences
+        d = np.subtract(found.values["a"], found.values["b"])
+        half = stats.t.isf(0.025, 9) * d.std(ddof=1) * math.sqrt(1 / 10 + 20 / 80)
+        assert (row.low, row.high) == pytest.approx((d.mean() - half, d.mean() + half))
+        said = " ".join(str(found).split())
+        assert "for new data of this kind" in said
+        assert "sign flips" not in said
+        folds = adnn.compare_models(self.models(), seeds=range(10), folds=True)
+        assert "sign flips" in str(folds)

@@ -234,3 +234,13 @@ class TestGain:
         )
         assert np.divide(report.gain, size) == pytest.approx((0.135, 0.1125, 0.1575), rel=0.1)
         assert report._resolution == pytest.approx(0.004 * size)
+
+
+def test_one_more_run_lies_where_it_is_expected_in_95_of_100_cases() -> None:
+    rng, n_inside = np.random.default_rng(3), 0
+    for _ in range(400):
+        *values, further = rng.normal(0.9, 0.01, 4).tolist()
+        report = recheck(17, values)
+        n_inside += report.next_low <= further <= report.next_high
+        assert report.next_low < report.low < report.high < report.next_high
+    assert 0.925 <= n_inside / 400 <= 0.975

@@ -28,6 +28,7 @@ def test_whole_text_of_both_trials_confirmed() -> None:
     assert recheck_text(report) == (
         "The study said 0.9123 (trial 31); trained afresh, trial 17 gives 0.9050 (0.9025 to "
         "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098). "
+        "Expect one more run between 0.9000 and 0.9100 (95 %). "
         "Trial 31 itself gives 0.9050 (0.9025 to 0.9075). Of trial 31's value, 0.0073 (0.0048 to "
         "0.0098) was luck.\n"
         "It measures the luck of training on the data that was evaluated on; where the seed "
@@ -49,13 +50,16 @@ def test_no_interval_reaches_to_what_no_accuracy_can_be(monkeypatch: pytest.Monk
     few = recheck(17, [0.02, 0.9, 0.5])
     assert "gives 0.5 (-0.6 to 1.6)" in recheck_claim(few)
     monkeypatch.setattr(RecheckFacts, "metric", "val_accuracy")
-    assert "trial 17 gives 47 % (0 to 100): the study overstated by 44 pp (-66 to 100)" in (
-        recheck_claim(few)
+    assert recheck_claim(few).endswith(
+        "trial 17 gives 47 % (0 to 100): that the study overstated is not shown: 44 pp (-66 to "
+        "100). Expect one more run between 0 and 100 % (95 %)."
     )
 
 
 def test_nothing_has_no_sign() -> None:
-    assert "the study overstated by 0 (0 to 0)" in recheck_text(of_equals([0.5] * 7))
+    said = recheck_text(of_equals([0.5] * 7))
+    assert "that the study overstated is not shown: 0 (0 to 0)" in said
+    assert "one more run" not in said
 
 
 def test_equal_values_name_the_share_of_seeds_that_may_differ() -> None:
@@ -93,11 +97,12 @@ def test_overstated_is_what_is_too_low_where_it_minimizes() -> None:
 def test_claim_says_what_the_study_said_and_what_fresh_seeds_say() -> None:
     assert recheck_claim(recheck(17, [0.904, 0.905, 0.906])) == (
         "The study said 0.9123 (trial 31); trained afresh, trial 17 gives 0.9050 (0.9025 to "
-        "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098)."
+        "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098). Expect one more run between "
+        "0.9000 and 0.9100 (95 %)."
     )
     # Where no seed redraws them, as of our own objective.
     same = dataclasses.replace(recheck(17, [0.904, 0.905, 0.906]), on_same_data=True)
-    assert recheck_claim(same).endswith("(0.0048 to 0.0098), on the same validation data.")
+    assert "(0.0048 to 0.0098), on the same validation data. Expect" in recheck_claim(same)
     assert "redraws" not in recheck_caveat(same)
 
 
@@ -132,7 +137,7 @@ def test_lost_evaluations_and_those_without_a_seed_are_told() -> None:
 )
 def test_values_have_as_many_digits_as_their_interval_asks_for(sd: float, shown: str) -> None:
     said = recheck_claim(recheck(17, [0.9 - sd, 0.9, 0.9 + sd]))
-    assert f"trial 17 gives {shown}: the study" in said
+    assert f"trial 17 gives {shown}: {'' if sd < 0.01 else 'that '}the study" in said
 
 
 def test_figure_says_which_is_chosen_and_what_each_point_is() -> None:
