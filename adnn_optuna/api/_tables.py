@@ -85,13 +85,7 @@ def _of_two_files(values: Any, baseline_file: str | os.PathLike[str]) -> pd.Data
         labels = [str(file) for file in files]
     columns = {}
     for label, file in zip(labels, files, strict=True):
-        table = _with_named_rows(_read_csv(file))
-        if table.shape[1] != 1:
-            raise WrongValueError(
-                f"{str(file)!r} must have one column of numbers; got {table.shape[1]}. Omit "
-                "baseline_file if one table has all arms."
-            )
-        columns[label] = table.iloc[:, 0]
+        columns[label] = _column_of(file)
     sizes = [*map(len, columns.values())]
     if sizes[0] != sizes[1]:
         raise WrongValueError(
@@ -99,6 +93,22 @@ def _of_two_files(values: Any, baseline_file: str | os.PathLike[str]) -> pd.Data
             "the cell of a missing value empty."
         )
     return pd.DataFrame(columns)
+
+
+def _column_of(file: Path) -> pd.Series[Any]:
+    """Return the one column of numbers of a file."""
+    table = _with_named_rows(_read_csv(file))
+    if table.shape[1] != 1:
+        raise WrongValueError(
+            f"{str(file)!r} must have one column of numbers; got {table.shape[1]}. Remove others, "
+            "or pass one table with all arms."
+        )
+    return table.iloc[:, 0]
+
+
+def runs_of(file: Path) -> list[float]:
+    """Return the values of a file with one column of numbers."""
+    return [float(value) for value in numbers_of(file.stem, _column_of(file))]
 
 
 def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:

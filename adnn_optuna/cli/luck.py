@@ -62,7 +62,10 @@ def recheck(
 def luck(
     *,
     n: int,
-    sd: float,
+    sd: float | None = None,
+    values: Annotated[
+        Path | None, "A CSV file with one column: observed runs, in place of --sd."
+    ] = None,
     claimed: Annotated[float | None, "A gain that somebody claims."] = None,
     baseline: Annotated[
         Literal["mean", "one"] | None,
@@ -76,9 +79,11 @@ def luck(
     Examples:
       adnn luck --n 51 --sd 0.0127 --claimed 0.0402 --baseline one --files 10
     """
+    from adnn_optuna.api._tables import runs_of
     from adnn_optuna.api.recheck import Luck
 
-    return out.Answer(Luck(n, sd, claimed, baseline, files))
+    runs = None if values is None else runs_of(values)
+    return out.Answer(Luck(n, sd, claimed, baseline, files, runs))
 
 
 def variance(*, network: dict[str, Any], **options: Any) -> out.Answer:

@@ -16,7 +16,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 from scipy import integrate, special, stats
 
-from adnn_optuna._checks import as_integer, check_number, check_positive
+from adnn_optuna._checks import WrongValueError, as_integer, check_number, check_positive
 from adnn_optuna.engine.evaluations import Evaluation, Findings, fresh_seeds, seeds_to_confirm
 from adnn_optuna.evidence.confirmation import UNKNOWN, Estimate
 from adnn_optuna.evidence.paired_differences import paired_differences
@@ -31,6 +31,7 @@ Baseline = Literal["mean", "one"]
 FIRST_OF_PARAMS = 2**30
 """From here on numbers are of parameters that no trial of the study has."""
 UNMOVED = "unmoved"  # The user attribute of such a trial, if it is the unmoved network.
+_FEWEST_RUNS = 5  # Of fewer observed runs, the best says nothing of the best of many.
 _ROUNDING = 1e-12  # Values of size 1 that differ by less are equal.
 _DRAWS = np.linspace(-40.0, 40.0, 16_001)  # In standard deviations; of 1e308, the best is at 37.6.
 
@@ -203,10 +204,13 @@ def mean_interval(values: Sequence[float], resolution: float) -> Estimate:
     return Estimate(mean, mean - half, mean + half)
 
 
-def expected_luck(n: int, sd: float) -> float:
+def expected_luck(
+    n: int, sd: float | None = None, *, values: Sequence[float] | None = None
+) -> float:
     """Return what the best of n equally good draws gains over their mean, by luck alone.
 
-    That is the mean of the largest of n independent normal values with mean 0.
+    For normal scores, that is the mean of the largest of n independent values with mean 0. If you
+    have observed runs, pass their values: n of them are drawn, each as often as the others.
 
     Example:
 
@@ -217,13 +221,23 @@ def expected_luck(n: int, sd: float) -> float:
 
     Args:
         n: The number of draws.
-        sd: Their standard deviation.
+        sd: Their standard deviation, for normal scores.
+        values: Observed runs of one configuration, higher being better, in place of ``sd``.
 
     Raises:
         TypeError: If ``sd`` is no number.
-        ValueError: If ``n`` is not a whole number of at least 1, or ``sd`` not above 0.
+        ValueError: If ``n`` is not a whole number of at least 1, ``sd`` not above 0, or not one of
+            ``sd`` and ``values`` is set.
     """
     n = as_integer("n", n)
+    if (sd is None) == (values is None):
+        raise WrongValueError("Set either sd, for normal scores, or values, of observed runs.")
+    if sd is None:
+        assert values is not None
+        observed = _checked_runs(values)
+        # The largest of n draws is at most the i-th of k with a probability of (i / k)ⁿ.
+        at_most = np.linspace(0, 1, len(observed) + 1) ** n
+        return float(np.diff(at_most) @ observed - observed.mean())
     check_positive("sd", sd)
     # Of the largest draw: as a logarithm, that loses nothing however many there are.
     log_density = math.log(n) + stats.norm.logpdf(_DRAWS) + (n - 1.0) * special.log_ndtr(_DRAWS)
@@ -231,8 +245,25 @@ def expected_luck(n: int, sd: float) -> float:
     return float(sd) * max(mean, 0.0)
 
 
+def _checked_runs(values: Sequence[float]) -> np.ndarray:
+    """Return the values of observed runs in ascending order."""
+    observed = np.sort(np.asarray(values, dtype=np.float64).ravel())
+    if len(observed) < _FEWEST_RUNS or not np.isfinite(observed).all():
+        raise WrongValueError(
+            f"values must be at least {_FEWEST_RUNS} finite numbers; got {len(observed)} values. "
+            "Measure more runs, or set sd for normal scores."
+        )
+    return observed
+
+
 def chance_of_luck(
-    n: int, sd: float, claimed: float, baseline: Baseline = "mean", files: int = 1
+    n: int,
+    sd: float | None,
+    claimed: float,
+    baseline: Baseline = "mean",
+    files: int = 1,
+    *,
+    values: Sequence[float] | None = None,
 ) -> float:
     """Return how likely the best of n such draws is that much better, or more, by luck alone.
 
@@ -241,6 +272,13 @@ def chance_of_luck(
     """
     check_number("claimed", claimed)
     files = as_integer("files", files)
+    if values is not None:
+        observed = _checked_runs(values)
+        drawn = observed if baseline == "one" else observed.mean()
+        below = np.searchsorted(observed, drawn + claimed - _ROUNDING * np.abs(observed).max())
+        chance = 1 - float(np.mean((below / len(observed)) ** n))
+        return -math.expm1(files * math.log1p(-chance)) if chance < 1 else 1.0
+    assert sd is not None
     chance = -math.expm1(n * float(special.log_ndtr(claimed / sd)))
     if baseline == "one":
         over_draw = -np.expm1(n * special.log_ndtr(claimed / sd + _DRAWS))
@@ -253,10 +291,11 @@ class LuckFacts:
     """What luck alone gains, and how likely it makes a claimed gain, over either baseline."""
 
     n: int
-    sd: float
+    sd: float | None
     claimed: float | None = None
     baseline: Baseline | None = None
     files: int = 1
+    values: Sequence[float] | None = None
 
     @property
     def baselines(self) -> tuple[Baseline, ...]:
@@ -266,7 +305,7 @@ class LuckFacts:
     @property
     def expected(self) -> float:
         """What the best of the draws is expected to gain."""
-        return expected_luck(self.n, self.sd)
+        return expected_luck(self.n, self.sd, values=self.values)
 
     @property
     def chances(self) -> dict[Baseline, float]:
@@ -279,4 +318,6 @@ class LuckFacts:
         if self.claimed is None:
             return {}
         told = (self.n, self.sd, self.claimed)
-        return {b: chance_of_luck(*told, b, self.files) for b in self.baselines}
+        return {
+            b: chance_of_luck(*told, b, self.files, values=self.values) for b in self.baselines
+        }

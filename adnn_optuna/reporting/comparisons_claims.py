@@ -104,9 +104,8 @@ def verdict_of_comparison(comparison: ComparisonFacts) -> str:
     score = score_in_words(record.test_metric)
     mean = f"{unit.gain(best.mean)} of {score}"
     if comparison.is_of_function:
-        # What is better, as in the interval, so that what is worse has a minus.
-        than = "higher" if record.study.direction.name == "MAXIMIZE" else "lower"
-        mean = f"a {score} {than} by {unit.value(best.mean)}"
+        is_higher = (record.study.direction.name == "MAXIMIZE") == (best.mean >= 0)
+        mean = f"a {score} {'higher' if is_higher else 'lower'} by {unit.value(abs(best.mean))}"
     size = parts.images(best.mean, record.test_look)
     evidence = f"{size and f'{size}; '}{parts.with_interval(best, unit)}, {n} seed{'s' * (n > 1)}"
     no_search = _against_no_search(comparison, best.arm)

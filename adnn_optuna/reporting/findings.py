@@ -144,12 +144,14 @@ def _rounded(scale: float, width: float, value: float) -> str:
 def luck_text(facts: LuckFacts) -> str:
     """Return what luck alone gains, and how likely it makes a gain, over each baseline."""
     draws = f"the best of {facts.n} equally good draws" if facts.n > 1 else "one draw"
+    of = f" with a standard deviation of {facts.sd:g}, for normal scores,"
+    if facts.values is not None:
+        of = f" from {len(facts.values)} observed runs"
     lines = []
     for baseline in facts.baselines:
         over = "the mean" if baseline == "mean" else "one baseline, which is such a draw itself"
         line = (
-            f"By luck alone {draws} with a standard deviation of {facts.sd:g} "
-            f"is expected to be {facts.expected:.4g} better than {over}"
+            f"By luck alone {draws}{of} is expected to be {facts.expected:.4g} better than {over}"
         )
         if facts.claimed is not None:
             chance = f"{facts.chances[baseline]:.2g}"

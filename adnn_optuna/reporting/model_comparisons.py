@@ -45,9 +45,12 @@ def claim(facts: ArmValues) -> str:
     kind = ", for new data of this kind" if facts.is_of_new_data else ""
     scope = parts.scope(facts.paired_differences, facts.per if facts.is_paired else "")
     lower = "" if facts.maximize else ", lower being better"
+    mean = unit.value(facts.compared[best].mean())
+    leaders = [label for label in facts.ranked if unit.value(facts.compared[label].mean()) == mean]
+    have, it = ("have", best) if leaders[1:] else ("has", "it")
     return (
-        f"{best} has the best mean {facts.score}, {unit.value(facts.compared[best].mean())} over "
-        f"{_size(facts)}{lower}; it is {', '.join(judged)}{kind}. "
+        f"{parts.listed(leaders)} {have} the best mean {facts.score}, {mean} over "
+        f"{_size(facts)}{lower}; {it} is {', '.join(judged)}{kind}. "
         f"{scope[:1].upper()}{scope[1:]}."
     )
 

@@ -244,3 +244,19 @@ def test_one_more_run_lies_where_it_is_expected_in_95_of_100_cases() -> None:
         n_inside += report.next_low <= further <= report.next_high
         assert report.next_low < report.low < report.high < report.next_high
     assert 0.925 <= n_inside / 400 <= 0.975
+
+
+def test_luck_of_observed_runs_is_that_of_drawing_them_again() -> None:
+    rng = np.random.default_rng(0)
+    values = np.where(rng.random(40) < 0.1, 0.5, rng.normal(0.9, 0.01, 40))  # Some collapse.
+    drawn = rng.choice(values, (20_000, 10)).max(axis=1)
+    assert adnn.expected_luck(10, values=values) == pytest.approx(
+        drawn.mean() - values.mean(), abs=5e-4
+    )
+    for baseline in ("mean", "one"):
+        over = values.mean() if baseline == "mean" else rng.choice(values, 20_000)
+        chance = chance_of_luck(10, None, 0.03, baseline, values=values)
+        assert chance == pytest.approx(np.mean(drawn - over >= 0.03), abs=0.015)
+    for wrong in ({}, {"sd": 1.0, "values": values}, {"values": [1.0] * 4}):
+        with pytest.raises(ValueError, match=r"Set either sd|at least 5 finite numbers"):
+            adnn.expected_luck(10, **wrong)

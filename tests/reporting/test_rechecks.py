@@ -172,7 +172,8 @@ def luck_in_words(*arguments: Any, **options: Any) -> str:
 
 def test_luck_in_words_tells_how_likely_a_gain_is() -> None:
     # 1 - Φ(2)^20 = 1 - 0.97725^20.
-    begin = "By luck alone the best of 20 equally good draws with a standard deviation of 1 is "
+    begin = "By luck alone the best of 20 equally good draws with a standard deviation of 1, for "
+    begin += "normal scores, is "
     of_mean = f"{begin}expected to be 1.867 better than the mean, and 2 or more with probability"
     of_one = (
         f"{begin}expected to be 1.867 better than one baseline, which is such a draw itself, and "
@@ -184,8 +185,8 @@ def test_luck_in_words_tells_how_likely_a_gain_is() -> None:
         f"{of_one} 0.45, in at least one of 3 such searches with probability 0.83."
     )
     assert luck_in_words(1, 0.5, baseline="mean") == (
-        "By luck alone one draw with a standard deviation of 0.5 is expected to be 0 better than "
-        "the mean."
+        "By luck alone one draw with a standard deviation of 0.5, for normal scores, is expected "
+        "to be 0 better than the mean."
     )
     # 1 - Φ(1)^3 = 1 - 0.84134^3; of three draws, one baseline is the best of four in a quarter.
     assert luck_in_words(3, 0.5, 0.5, "mean").endswith(", and 0.5 or more with probability 0.4.")
