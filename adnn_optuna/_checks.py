@@ -187,7 +187,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 # Those of `Path` raise where a name is too long.
-is_file, is_folder = os.path.isfile, os.path.isdir
+is_file, is_folder, exists = os.path.isfile, os.path.isdir, os.path.exists
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -208,6 +208,10 @@ def check_output_file(what: str, path: Path, suffix: str = "") -> None:
         )
     if is_folder(path):
         raise WrongValueError(f"{refused}: it is a folder; name another file.")
+    if exists(path) and not is_file(path):
+        raise WrongValueError(f"{refused}: it is a device or a pipe; name another file.")
+    if is_file(path) and not os.access(path, os.W_OK):
+        raise WrongValueError(f"{refused}: it is read-only; name another file.")
     if not os.access(folder, os.W_OK):
         raise WrongValueError(
             f"{refused}: you may not write to the folder {str(folder)!r}; name a file in another."
