@@ -69,7 +69,8 @@ def main(what: str, folder: Path) -> None:
         found = text.replace("newer", "n").replace("old", "o") if what == "text" else ""
         said = {"o" * 10_000: "old", "n" * 20_000: "newer"}.get(found) or contract_of(folder)
         write_text(folder / "a.json", text)  # Removes what a dead writer left.
-        print(f"{said}, {len(list(folder.iterdir())) - n_before} more files")
+        n_more = len(list(folder.iterdir())) - n_before
+        sys.stdout.write(f"{said}, {n_more} more files\n")
         if not was_killed:
             return
 

@@ -78,9 +78,14 @@ def test_only_what_a_dead_writer_left_is_removed(tmp_path: Path) -> None:
 
 def test_what_raises_while_it_writes_replaces_nothing(tmp_path: Path) -> None:
     (file := tmp_path / "a.txt").write_text("old")
-    with pytest.raises(ZeroDivisionError), replacing(file) as temporary:
-        temporary.write_text("half")
-        _ = 1 / 0
+
+    def write_half() -> None:
+        with replacing(file) as temporary:
+            temporary.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
     assert file.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 

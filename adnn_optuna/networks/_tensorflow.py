@@ -1,14 +1,17 @@
 """TensorFlow, without the notices that it begins with."""
 
 import contextlib
+import functools
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
 
-from adnn_optuna._checks import check_installed
+from adnn_optuna._checks import WrongValueError, check_installed
 
+# A forked process does not have the threads of the other one, and TensorFlow waits for them.
+FORKED = "TensorFlow waits forever in a fork of a process that has used it"
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 # Of a machine without a GPU, and what follows a line like them.
 _NOTICE = re.compile(
@@ -37,6 +40,20 @@ def load_tensorflow(what: str) -> None:
     finally:
         if level is None:
             del os.environ[LOG_LEVEL]
+
+
+def check_not_forked() -> None:
+    """Raise in a fork of the process that called this function first, as TensorFlow was used."""
+    if os.getpid() != _first_process():
+        raise WrongValueError(
+            f"Training must not run in a forked process: {FORKED}. Start the process by "
+            "multiprocessing.get_context('spawn')."
+        )
+
+
+@functools.cache
+def _first_process() -> int:
+    return os.getpid()
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongValueError, say_once
 from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna.networks._arrays import as_tensor
+from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Training, completed
 from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
@@ -209,6 +210,7 @@ class Trainer:
         with (index in ``starts``, epoch from 0, metrics) for all trainings before any goes on;
         where it returns :obj:`True`, one that would go on is pruned.
         """
+        check_not_forked()
         self._program  # noqa: B018 - compiled here, where its errors are the caller's.
         settings, n_at_once = self.training, self.n_at_once(least=n_cores())
         is_each = evaluate_each_epoch or after_epoch is not None or settings.patience is not None
@@ -351,6 +353,7 @@ class Trainer:
 
         Those of a regression are in the user's units.
         """
+        check_not_forked()
         mean, std = self.dataset.preprocessing.target_units(self.architecture.head.size)
         outputs = self._program.outputs([*map(as_tensor, weights)], as_tensor(x))
         return np.asarray(outputs * std + mean)
