@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from adnn_optuna._checks import WrongValueError, check_installed
+from adnn_optuna._checks import WrongValueError, check_installed, importing, load
 
 # A forked process does not have the threads of the other one, and TensorFlow waits for them.
 FORKED = "TensorFlow waits forever in a fork of a process that has used it"
@@ -29,11 +29,13 @@ def load_tensorflow(what: str) -> None:
     check_installed("tensorflow", what)
     level = os.environ.get(LOG_LEVEL)
     if "tensorflow" in sys.modules or level == "0":
+        load("keras")
         return
     # It is read once, at the import: neither the user's code nor a process of theirs finds it.
     os.environ[LOG_LEVEL] = level or "1"
     try:
-        with _without_notices():
+        with importing(), _without_notices():
+            import keras  # noqa: F401 - as all that uses TensorFlow does.
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # The last notices are about looking for a GPU.

@@ -47,6 +47,10 @@ _TEMPLATE = go.layout.Template(
 )
 
 
+# Made here, as plotly adds filters of warnings with its first figure: see `_checks.importing`.
+_EMPTY = go.Figure(layout={"template": _TEMPLATE})
+
+
 def metric_of(records: Sequence[SearchRecord]) -> tuple[str, Unit]:
     """Return the metric of all records, and how its values are shown."""
     metric = records[0].metric if records else "value"
@@ -68,7 +72,7 @@ def new_figure(title: str, x: str, y: str) -> go.Figure:
     """Return an empty figure with its titles."""
     titles = {"title_text": printable(title), "xaxis_title_text": shown(x, 28)}
     titles["yaxis_title_text"] = shown(y, 20)
-    return go.Figure().update_layout(template=_TEMPLATE, **titles)
+    return go.Figure(_EMPTY).update_layout(titles)
 
 
 def shown(label: str, width: int = 36, max_lines: int = 3) -> str:
