@@ -266,8 +266,8 @@ class _Worker:
             value, attrs = self._measured(evaluation_of(trial, self.names))
             values = [value] if math.isfinite(value) else None
             state = TrialState.COMPLETE if values else TrialState.PRUNED
-            # One that somebody took for dead is made again.
-            with contextlib.suppress(UpdateFinishedTrialError):
+            # One that somebody took for dead, or deleted, is made again.
+            with contextlib.suppress(UpdateFinishedTrialError, KeyError):
                 for name, of_name in attrs.items():
                     patiently(storage.set_trial_system_attr, trial._trial_id, name, of_name)
                 elapsed += time.monotonic() - began

@@ -274,7 +274,7 @@ class Loop:
 
     def _give_back(self, trial: optuna.Trial) -> None:
         """End a trial that is one too many; it counts nowhere."""
-        with contextlib.suppress(UpdateFinishedTrialError):
+        with contextlib.suppress(UpdateFinishedTrialError, KeyError):
             mark(trial, "interrupted")
             self._fail(trial, is_interrupt=not self._is_retried_twice(trial))
 
@@ -301,6 +301,8 @@ class Loop:
             # Or a server was restarted, to which it had been told.
             said = "Trial %d had been ended, as by a worker that saw no sign of life of this one."
             logger.warning(said, trial.number)
+        except KeyError:
+            logger.warning("Trial %d was deleted while it ran.", trial.number)
 
     def _end(self, reason: str) -> None:
         """Store why the run ended; one that had nothing to do changes nothing."""

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
+import threading
 from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import PROPOSAL
-from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
+from adnn_optuna.callbacks import (
+    MaxGainCallback,
+    MaxTimeCallback,
+    MaxTrialCallback,
+    checked_limits,
+)
+from adnn_optuna.engine.loop import Loop
+from adnn_optuna.engine.outcomes import FunctionObjective
 from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.engine.studies import Plan, open_studies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -56,12 +69,15 @@ def url(folder: Path) -> str:
     return f"sqlite:///{folder / 'study.db'}"
 
 
-def delete(folder: Path, numbers: Collection[int]) -> None:
+def delete(folder: Path, numbers: Collection[int], study: str = NAME) -> None:
+    """Delete trials as a dashboard does, with all that belongs to them."""
     with contextlib.closing(sqlite3.connect(folder / "study.db")) as database, database:
-        # As SQLAlchemy's cascades do, which a dashboard relies on.
         for number in numbers:
-            row = "SELECT trial_id FROM trials WHERE number = ?"
-            [(trial_id,)] = database.execute(row, (number,)).fetchall()
+            row = (
+                "SELECT trial_id FROM trials JOIN studies USING (study_id) "
+                "WHERE number = ? AND study_name = ?"
+            )
+            [(trial_id,)] = database.execute(row, (number, study)).fetchall()
             for table in (
                 "trial_params",
                 "trial_values",
@@ -133,40 +149,85 @@ def test_a_study_that_runs(tmp_path: Path, sampler: str, numbers: list[int]) -> 
     assert states(tmp_path) == {"COMPLETE"}
 
 
+class Quick(FunctionObjective):
+    """An objective whose parameters are known before it runs."""
+
+    distributions = {"x": FloatDistribution(-1, 1), "restart": IntDistribution(0, 1000)}  # noqa: RUF012
+
+    def suggest(self, trial: optuna.Trial) -> None:
+        for name, distribution in self.distributions.items():
+            trial._suggest(name, distribution)
+
+
 @each_deletion
 @pytest.mark.parametrize("sampler", ["greedy_improving", "annealing", "random_restart", tpe])
-@pytest.mark.parametrize("is_resumed", [False, True])
-def test_a_search(tmp_path: Path, sampler: Any, numbers: list[int], *, is_resumed: bool) -> None:
-    """The trials that were deleted no longer count, unless a running process remembers them."""
-    n_calls = 0
+@pytest.mark.parametrize("is_running", [False, True])
+def test_a_search(tmp_path: Path, sampler: Any, numbers: list[int], *, is_running: bool) -> None:
+    """Deleted trials count no longer, except for a process that has read them before."""
+    calls = itertools.count(1)
 
     def function(trial: optuna.Trial) -> float:
-        nonlocal n_calls
-        n_calls += 1
-        if n_calls == 6 and not is_resumed:
+        if next(calls) == 6 and is_running:
             delete(tmp_path, numbers)
         return objective(trial)
 
     def search(max_trial: int) -> None:
-        adnn.search(
-            function,
-            sampler,
-            direction="minimize",
-            storage=url(tmp_path),
-            study_name=NAME,
-            max_trial=max_trial,
-            confirm=0,
-        )
+        quick = Quick(function, optuna.study.StudyDirection.MINIMIZE, seed=3)
+        plan = Plan(quick, NAME, sampler, checked_limits(max_trial=max_trial), 2)
+        [study] = open_studies([plan], open_storage(url(tmp_path)))
+        Loop(plan, study, threading.Event()).run()
 
-    if is_resumed:
+    if not is_running:
         search(5)
         delete(tmp_path, numbers)
-        n_calls = 10
     search(8)
-    assert states(tmp_path) == {"COMPLETE"}
+    assert states(tmp_path) <= {"COMPLETE", "FAIL"}
     search(10)
-    assert states(tmp_path) == {"COMPLETE"}
+    assert states(tmp_path) <= {"COMPLETE", "FAIL"}
     study = optuna.load_study(study_name=NAME, storage=url(tmp_path))
-    assert len(study.trials) == 10
+    assert len(study.get_trials(states=[TrialState.COMPLETE])) == 10
     found = indices(study)
     assert len(set(found)) == len(found)
+
+
+@each_deletion
+@pytest.mark.parametrize("is_running", [False, True])
+def test_a_recheck(tmp_path: Path, numbers: list[int], *, is_running: bool) -> None:
+    study = optuna.create_study(storage=open_storage(url(tmp_path)), study_name=NAME)
+    study.enqueue_trial({"x": 0.0, "restart": 0})
+    study.sampler = optuna.samplers.RandomSampler(seed=0)
+    study.optimize(objective, 4)
+    calls = itertools.count(1)
+
+    def evaluate(trial: optuna.Trial, seed: int) -> float:
+        if next(calls) == 6 and is_running:
+            delete(tmp_path, numbers, f"{NAME}/recheck")
+        return objective(trial) + seed % 7 / 100
+
+    def recheck(confirm: int) -> adnn.Recheck:
+        return adnn.recheck((url(tmp_path), NAME), evaluate, top=2, seeds=2, confirm=confirm)
+
+    recheck(2)
+    if not is_running:
+        delete(tmp_path, numbers, f"{NAME}/recheck")
+    found = recheck(4)
+    assert states(tmp_path) <= {"COMPLETE", "FAIL"}
+    again = adnn.recheck(study, evaluate, top=2, seeds=2, confirm=4, storage=InMemoryStorage())
+    assert (found.value, found.low, found.gain) == (again.value, again.low, again.gain)
+
+
+@pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.WAITING])
+def test_a_trial_that_had_not_finished(tmp_path: Path, state: TrialState) -> None:
+    """Caches show it for ever."""
+    study = opened(tmp_path, "annealing")
+    run(study, 2)
+    study.add_trial(optuna.create_trial(state=state))
+    quick = Quick(objective, optuna.study.StudyDirection.MINIMIZE, seed=3)
+    plan = Plan(quick, NAME, "annealing", checked_limits(max_trial=4))
+    [study] = open_studies([plan], study._storage)
+    assert study.trials[-1].state == state
+    delete(tmp_path, [2])
+    Loop(plan, study, threading.Event()).run()
+    run(study, 1)
+    assert states(tmp_path) == {"COMPLETE"}
+    assert len(opened(tmp_path, "annealing").trials) == 5
