@@ -177,7 +177,8 @@ def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = Fals
         return
     # As Optuna's own callback notes it.
     history = [*attrs.get("retry_history", ()), trial.number]
-    if has_retry(study.get_trials(deepcopy=False)[trial.number :], history):
+    later = (t for t in study.get_trials(deepcopy=False) if t.number >= trial.number)
+    if has_retry(later, history):
         return  # Another worker found it dead before, and may have died.
     attrs = {"failed_trial": trial.number, **attrs, "retry_history": history}
     again = optuna.create_trial(
