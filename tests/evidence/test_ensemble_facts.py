@@ -20,7 +20,7 @@ def facts_of(predicted: list[np.ndarray], y: Any, **options: Any) -> EnsembleFac
     x = np.zeros((len(y), 1), np.float32)
     task = options.pop("task", "classification")
     data = adnn.Dataset.from_arrays(
-        x, y, x_val=x, y_val=y, x_test=x, y_test=y, task=task, scale="none"
+        x, y, x_val=x, y_val=y, x_test=x, y_test=y, task=task
     )
     seeds = tuple(range(options.pop("n", len(predicted))))
     return EnsembleFacts(

@@ -56,7 +56,7 @@ class TestScale:
     ) -> None:
         rng = np.random.default_rng(seed)
         x = rng.normal(centre, spread, (N, *shape))
-        data = Dataset.from_arrays(x, np.arange(N), num_classes=N, scale="none", seed=seed)
+        data = Dataset.from_arrays(x, np.arange(N), num_classes=N, seed=seed)
         train = data.y_train  # Which samples they are.
         other = np.ones(N, bool)
         other[train] = False
@@ -92,13 +92,13 @@ class TestScale:
         assert (data.preprocessing == Preprocessing()) == (scale == "none")
         assert (data.preprocessing == PIXELS) == (scale == "pixels")
         assert data.preprocessing.is_learned == (scale == "learned")
-        order = Dataset.from_arrays(np.arange(N)[:, None], Y, scale="none").x_test[:, 0]
+        order = Dataset.from_arrays(np.arange(N)[:, None], Y).x_test[:, 0]
         raw = np.asarray(x)[order.astype(int)]
         np.testing.assert_array_equal(data.preprocessing.transform(raw), data.x_test)
 
     def test_none_leaves_pixels_as_they_are(self) -> None:
         pixels = np.arange(N, dtype=np.uint8)[:, None] * 4
-        data = Dataset.from_arrays(pixels, Y, scale="none")
+        data = Dataset.from_arrays(pixels, Y)
         assert data.x_train.max() > 200
         assert data.preprocessing == Preprocessing()
 
@@ -157,7 +157,7 @@ class TestLabels:
         rng = np.random.default_rng(seed)
         labels = [classes[i] for i in rng.permutation(np.arange(N) % len(classes))]
         y = np.array(labels)[:, None] if as_column else labels
-        data = Dataset.from_arrays(np.arange(N)[:, None], y, scale="none", seed=seed)
+        data = Dataset.from_arrays(np.arange(N)[:, None], y, seed=seed)
         assert data.num_classes == len(set(labels))
         assert data.classes is None or list(data.classes) == sorted(data.classes)
         for split in SPLITS:
@@ -237,11 +237,11 @@ class TestRegression:
     @pytest.mark.parametrize("n_targets", [1, 2])
     def test_keeps_numbers_and_draws_at_random(self, n_targets: int) -> None:
         y = np.column_stack([np.arange(N) * 1.5, -np.arange(N)])[:, :n_targets]
-        data = Dataset.from_arrays(np.arange(N)[:, None], y, task="regression", scale="none")
+        data = Dataset.from_arrays(np.arange(N)[:, None], y, task="regression")
         assert (data.task, data.num_classes, data.n_outputs) == ("regression", None, n_targets)
         assert data.y_train.dtype == np.float32
         whole = (y * 2).astype(int)
-        twice = Dataset.from_arrays(np.arange(N)[:, None], whole, task="regression", scale="none")
+        twice = Dataset.from_arrays(np.arange(N)[:, None], whole, task="regression")
         np.testing.assert_array_equal(twice.y_test, data.y_test * 2)
         for part in (data, data.redrawn(3)):
             for split in SPLITS:
@@ -273,7 +273,6 @@ class TestWeights:
         data = Dataset.from_arrays(
             np.arange(N)[:, None],
             labels,
-            scale="none",
             class_weight={"b": 3},
             sample_weight=weights,
         )
@@ -335,7 +334,6 @@ class TestGroups:
             rows[:, None],
             rows * 1.5,
             task="regression",
-            scale="none",
             groups=groups[rows],
             validation_size=fractions[0],
             test_size=fractions[1],
@@ -466,7 +464,7 @@ class TestFiles:
         assert data.fingerprint == same.fingerprint
 
     def test_of_a_table_are_for_a_regression_too(self, table: Path) -> None:
-        data = load_dataset(table, target="age", task="regression", scale="none", test_size=0.5)
+        data = load_dataset(table, target="age", task="regression", test_size=0.5)
         assert (data.task, len(data.y_test)) == ("regression", 30)
         assert dataset_from_config(json.loads(json.dumps(data.config))).config == data.config
 
@@ -525,6 +523,6 @@ class TestFiles:
 
     def test_known_data_sets_take_no_settings_of_files(self) -> None:
         with pytest.raises(ValueError, match="'digits' does not take groups, scale: omit it"):
-            load_dataset("digits", scale="none", groups="x")
+            load_dataset("digits", groups="x")
         with pytest.raises(ValueError, match=r"'mine\.npz' does not take target"):
             load_dataset("mine.npz", target="y")

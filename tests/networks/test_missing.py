@@ -102,8 +102,8 @@ def test_nothing_is_filled_in_unless_asked_for() -> None:
 def test_of_arrays_each_feature_has_the_median_of_the_training_part() -> None:
     x = RNG.normal((0, 100), size=(N, 5, 2))
     x[RNG.random(x.shape) < 0.1] = np.nan
-    data = Dataset.from_arrays(x, Y, missing="impute", scale="none")
-    own = Dataset.from_arrays(np.arange(N)[:, None], Y, scale="none").x_train[:, 0].astype(int)
+    data = Dataset.from_arrays(x, Y, missing="impute")
+    own = Dataset.from_arrays(np.arange(N)[:, None], Y).x_train[:, 0].astype(int)
     np.testing.assert_allclose(data.preprocessing.fill, np.nanmedian(x[own], axis=(0, 1)))
     np.testing.assert_allclose(
         data.preprocessing.transform(x),
