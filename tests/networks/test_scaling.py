@@ -133,7 +133,7 @@ def large_inputs_said(logs: pytest.LogCaptureFixture, model: Any, x: Any) -> lis
 def test_inputs_that_ought_to_be_scaled_are_named_once(logs: pytest.LogCaptureFixture) -> None:
     def keras_model(*first: Any, shape: Any = (4,)) -> Any:
         return lambda: keras.Sequential(
-            [keras.Input(shape), *first, L.Flatten(), L.Dense(4), L.Dense(3)]
+            [keras.Input(shape), *(kind() for kind in first), L.Flatten(), L.Dense(4), L.Dense(3)]
         )
 
     [said] = large_inputs_said(logs, keras_model(shape=(5,)), TABLE)
