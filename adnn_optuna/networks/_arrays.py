@@ -93,21 +93,17 @@ def common_dtype(where: str, inputs: Mapping[str, NDArray[Any]]) -> np.dtype[Any
     return np.dtype(np.float32) if dtype.kind == "f" else dtype
 
 
-def most_merged(x: NDArray[Any]) -> tuple[int, int, int] | None:
-    """Return the feature that loses the largest share of its distinct values in float32.
+def merged_feature(x: NDArray[Any]) -> int | None:
+    """Return the first feature that loses more than 10% of its distinct values in float32.
 
-    With how many it has and how many are left, in the first rows. None if no feature loses more
-    than 10%: continuous measurements may lose a few, which does not matter.
+    Continuous measurements may lose a few, which does not matter.
     """
-    if x.dtype.kind != "f" or x.dtype.itemsize <= 4:
-        return None
     columns = x.reshape(-1, x.shape[-1])[:_COMPARED].T
-    found = []
-    for i, column in enumerate(columns):
+    for i, column in enumerate(columns if x.dtype.kind == "f" and x.dtype.itemsize > 4 else ()):
         before, after = (len(np.unique(c)) for c in (column, column.astype(np.float32)))
-        found.append((after / max(before, 1), i, before, after))
-    kept, *most = min(found)
-    return None if kept >= _LEAST_KEPT else (most[0], most[1], most[2])
+        if after < _LEAST_KEPT * before:
+            return i
+    return None
 
 
 def read_targets(where: str, suffix: str, x: Any, y: Any, task: str) -> NDArray[Any]:

@@ -57,9 +57,10 @@ class Program:
         state = [tf.convert_to_tensor(v.value) for v in self._variables]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
         bounds = tf.constant([0, 1, 0, 1, *[0] * 2 * len(splits)])  # One batch, and no scores.
-        data = splits, tf.ones((2, architecture.head.size), tf.float64)
         self._is_regression = architecture.head.num_classes is None
         self._scales_targets = self._is_regression and architecture.scale != "none"
+        n_targets = architecture.head.size if self._scales_targets else 0
+        data = splits, tf.ones((2, n_targets), tf.float64)
         example = (state, data, orders, bounds, [self.scores.nothing] * len(splits))
         try:
             self._compile(example, jit_compile=training.jit_compile is True)

@@ -103,13 +103,9 @@ class Dataset:
         for name, dtype in (("weight_train", np.float32), ("groups_test", np.intp)):
             if (values := getattr(self, name)) is not None:
                 checked[name] = _arrays.read_only(np.asarray(values), dtype)
-        if lost := _arrays.most_merged(inputs["train"]):
-            feature, before, after = lost
-            logger.warning(
-                "%s: of %d distinct values of feature %s, float32 tells %d apart. Subtract what "
-                "they have in common, such as the smallest one.",
-                *(where, before, self.preprocessing.feature(feature), after),
-            )
+        if (merged := _arrays.merged_feature(inputs["train"])) is not None:
+            said = "%s: float32 merges values of feature %s: subtract what they have in common."
+            logger.warning(said, where, self.preprocessing.feature(merged))
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 

@@ -190,10 +190,8 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
         ) from None
     found = initializers.describe_variables(model, [id(v) for v in model.variables])
     variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in found)
-    initial_weights = _kept(draw, model)
-    return Architecture(
-        *(head, input_shape, mlp.config, variables, initial_weights, build), scale=mlp.scale
-    )
+    made = head, input_shape, mlp.config, variables, _kept(draw, model), build
+    return Architecture(*made, scale=mlp.scale)
 
 
 def _seeded(spec: str | dict[str, Any]) -> Callable[[int], keras.initializers.Initializer]:

@@ -1,7 +1,6 @@
 """How an MLP scales inputs and targets: fitted on a training part, kept as long as the data."""
 
 import dataclasses
-import json
 import weakref
 from collections.abc import Mapping
 from typing import Any, Self
@@ -9,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from adnn_optuna._checks import WrongValueError, check_number, logger
+from adnn_optuna._checks import logger
 from adnn_optuna.networks._arrays import collected
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Scale
@@ -36,20 +35,17 @@ class Scaling:
     @property
     def config(self) -> dict[str, Any]:
         """The numbers as JSON holds them."""
-        fields: dict[str, Any] = json.loads(json.dumps(vars(self)))
-        return {name: numbers for name, numbers in fields.items() if numbers}
+        return {name: list(numbers) for name, numbers in vars(self).items() if numbers}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Return the scaling of a ``config``, which may come from a file."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        for name, numbers in config.items():
-            if name not in known or not isinstance(numbers, list):
-                said = f"scaling must hold lists called {', '.join(known)}"
-                raise WrongValueError(f"{said}; got {name!r:.100}.")
-            for number in numbers:
-                check_number(f"scaling.{name}", number)
-        return cls(**{name: tuple(numbers) for name, numbers in config.items()})
+        """Return the scaling of a ``config``; numbers from a file may be any."""
+        return cls(**{name: (*map(float, numbers),) for name, numbers in config.items()})
+
+    @property
+    def target_units(self) -> NDArray[np.float64]:
+        """Mean and standard deviation of each target, of shape (2, targets)."""
+        return np.array([self.target_mean, self.target_std])
 
     def inputs(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return scaled inputs, float32; x itself if inputs are not scaled."""
@@ -58,11 +54,6 @@ class Scaling:
         factor, offset = np.asarray(self.factor), np.asarray(self.offset)
         parts = (factor * rows + offset for rows in _chunks(x))
         return collected(parts, x.shape, np.float32)
-
-    def target_units(self, size: int) -> NDArray[np.float64]:
-        """Return mean and standard deviation of each output's target, of shape (2, outputs)."""
-        units = [self.target_mean or [0] * size, self.target_std or [1] * size]
-        return np.array(units, np.float64)
 
 
 PIXELS = Scaling(factor=(1 / 255,), offset=(0.0,))
@@ -100,20 +91,21 @@ def scaled_inputs(dataset: Dataset, split: str, scaling: Scaling) -> NDArray[Any
 
 def warn_of_large_inputs(dataset: Dataset) -> None:
     """Warn once of inputs that a model, which does not scale, will not learn well from."""
-    low, high = dataset.x_train.min(), dataset.x_train.max()
+    x = dataset.x_train
     # No standard deviation is more than half of the range.
-    if float(high) - float(low) <= 2 * _LARGE_STD or dataset in _warned:
+    if np.subtract(x.max(), x.min(), dtype=float) <= 2 * _LARGE_STD or dataset in _warned:
         return
     _warned.add(dataset)
-    std = 1 / np.asarray(fitted(dataset, "standard").factor)
-    if (largest := int(std.argmax())) >= 0 and std[largest] > _LARGE_STD:
-        of = f"feature {dataset.preprocessing.feature(largest)}" if len(std) > 1 else "the inputs"
+    stds = 1 / np.asarray(fitted(dataset, "standard").factor)
+    if stds.max() > _LARGE_STD:
+        index = int(stds.argmax())
+        of = f"feature {dataset.preprocessing.feature(index)}" if len(stds) > 1 else "the inputs"
         logger.warning(
             "Dataset %r: %s has a standard deviation of %.3g, and the model does not scale it. "
             "In the function that builds the model, add this as its first layer:\n"
             "    normalization = keras.layers.Normalization()\n"
             "    normalization.adapt(dataset.x_train)",
-            *(dataset.name, of, std[largest]),
+            *(dataset.name, of, stds[index]),
         )
 
 
@@ -133,8 +125,7 @@ def _fit(dataset: Dataset, scale: Scale) -> Scaling:
     for _, categories, block in dataset.preprocessing.blocks():
         if categories is not None:
             factor[block], offset[block] = 1, 0
-    numbers = {"factor": tuple(factor.tolist()), "offset": tuple(offset.tolist())}
-    return dataclasses.replace(found, **numbers)
+    return dataclasses.replace(found, factor=(*factor.tolist(),), offset=(*offset.tolist(),))
 
 
 def _standardising(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -162,7 +153,7 @@ def _with_targets(y: NDArray[np.float64]) -> Scaling:
     std = targets.std(axis=0)
     std = _rounded(np.where(std == 0, 1, std))
     mean = np.round(targets.mean(axis=0) / std, 6) * std
-    return Scaling(target_mean=tuple(mean.tolist()), target_std=tuple(std.tolist()))
+    return Scaling(target_mean=(*mean.tolist(),), target_std=(*std.tolist(),))
 
 
 def _rounded(numbers: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -159,7 +159,7 @@ class Trainer:
             if split == "train" and data.weight_train is not None:
                 arrays.append(data.weight_train)
             tensors.append((*map(as_tensor, arrays),))
-        return tensors, as_tensor(self.scaling.target_units(self.architecture.head.size))
+        return tensors, as_tensor(self.scaling.target_units)
 
     def train(self, starts: Sequence[Start], **options: Any) -> list[Run]:
         """Train from each of ``starts``, and return what came of each; see :meth:`train_in_turn`.
@@ -345,7 +345,7 @@ class Trainer:
         outputs = self._program.outputs([*map(as_tensor, weights)], as_tensor(scaled))
         if not self.scaling.target_mean:
             return outputs
-        mean, std = self.scaling.target_units(self.architecture.head.size)
+        mean, std = self.scaling.target_units
         return np.asarray(outputs * std + mean)
 
 

@@ -85,7 +85,7 @@ class TestInputs:
         x: Any = pd.DataFrame(columns)
         Dataset.from_arrays(x if name == "'seen'" else x.to_numpy(), Y).redrawn(1)
         [record] = [r for r in logs.records if "float32" in r.getMessage()]
-        assert f"values of feature {name}, float32 tells" in record.getMessage()
+        assert f"float32 merges values of feature {name}" in record.getMessage()
 
     def test_that_float32_tells_apart_need_no_warning(
         self, logs: pytest.LogCaptureFixture
