@@ -97,10 +97,9 @@ class Predicting(abc.ABC):
     def model(self) -> keras.Model:
         """Return what predicts, a winner trained again, as one compiled ``keras.Model``.
 
-        It takes inputs as the dataset was made of (of a table the numbers that
-        ``dataset.preprocessing.encoded`` makes of it), which it scales itself, and ends in
-        probabilities, of a regression in numbers. Its variables have the same bits as in a
-        contract.
+        It takes inputs as the dataset holds them, such as ``dataset.x_test``; for a new table
+        these are ``dataset.preprocessing.encoded(table)``. It returns probabilities, or the
+        numbers of a regression in your units. Its variables have the same bits as in a contract.
         """
         return self._predictor().model()
 
@@ -108,7 +107,8 @@ class Predicting(abc.ABC):
         """Return what :meth:`model` predicts.
 
         Args:
-            x: Inputs as the dataset was made of, also a table: n of them.
+            x: n inputs as the dataset holds them, such as ``dataset.x_test``; or a table of the
+                same columns.
 
         Returns:
             The labels of the user's own, of shape (n,); of a regression numbers, (n,) or
