@@ -16,6 +16,7 @@ from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 
+from adnn_optuna._attributes import COMPARISON
 from adnn_optuna._checks import WrongValueError, as_integer, logger
 from adnn_optuna.api._compared import Controls, Samplers, of_function, of_networks
 from adnn_optuna.api.comparisons import Comparison
@@ -170,20 +171,16 @@ def compare(
         )
         at_once = compared.n_at_once if stop_when_decided else len(seeds)
         results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
-        end = 0
+        end, head = 0, None
         while True:
             part = seeds[end : end + at_once]
             end += len(part)
             plans = [plan(label, seed) for label in arms for seed in part]
             found = studies.open_studies(plans, opened)
-            head = patiently(
-                optuna.create_study,
-                storage=opened,
-                study_name=study_name,
-                direction=plans[0].objective.direction,
-                load_if_exists=True,
-            )
-            declarations.store_declaration(head, declaration)
+            if head is None:  # Declared once, or what others declare meanwhile would be lost.
+                where = opened, study_name, plans[0].objective.direction, COMPARISON
+                head = patiently(studies.open_declared, *where, declaration)
+                declarations.store_declaration(head, declaration)
             try:
                 run_studies(plans, found, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:

@@ -24,7 +24,7 @@ from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import load_study, objective_from_study
 from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts
-from adnn_optuna.samplers._trials import beginning, is_feasible
+from adnn_optuna.samplers._trials import beginning, check_one_objective, is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 
 Evaluate = Callable[[FrozenTrial, int], float]
@@ -136,6 +136,7 @@ def recheck(
     if isinstance(study, tuple) and len(study) == 2:
         study = load_study(open_storage(study[0], must_exist=True), study[1])
     check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
+    check_one_objective(study)
     completed = patiently(_completed, study)
     function, is_seeded, objective = _seeded(study, evaluate)
     candidates = _best_of_places(completed, top)

@@ -23,6 +23,7 @@ from adnn_optuna.engine.outcomes import Outcome, best_trial, mark
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.training import Run, Status, is_finite
+from adnn_optuna.samplers._trials import check_one_objective
 
 _CLOCK = MaxTimeCallback(1.0)  # Only asked for the working time; its limit does not matter.
 _ANOTHER = "{} belongs to another objective ({}); use another study name or the same settings."
@@ -98,6 +99,7 @@ class InitOffsetObjective(Experiment):
     def check(self, study: optuna.Study) -> None:
         """Refuse a study of another direction, other trials or another objective."""
         named = f"The study {study.study_name!r}"
+        check_one_objective(study)
         if study.direction != self.direction:
             raise WrongValueError(
                 f"{named} must be created with direction={self.direction.name.lower()!r} for "

@@ -123,9 +123,11 @@ def seeds_of(function: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def number(value: Any) -> float:
-    """Return what an objective returned as a number, or refuse it."""
+    """Return what an objective returned as a number, or refuse it; one too large is infinite."""
     try:
         return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError):
         raise WrongTypeError(
             f"An objective must return a number, but it returned {value!r:.100}."

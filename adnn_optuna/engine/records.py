@@ -13,14 +13,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics, RunRecord, TestLook
-from adnn_optuna._checks import WrongValueError, check_type
+from adnn_optuna._checks import check_type
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.outcomes import best_trial
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.samplers._owners import owner_of
-from adnn_optuna.samplers._trials import is_feasible
+from adnn_optuna.samplers._trials import check_one_objective, is_feasible
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,11 +302,7 @@ def _fingerprint(attrs: Mapping[str, Any]) -> Any:
 
 def record_of(study: optuna.Study) -> SearchRecord:
     """Return what a study that was searched, concluded or not, tells of it."""
-    if len(study.directions) > 1:
-        raise WrongValueError(
-            f"The study {study.study_name!r} has {len(study.directions)} objectives, but reports "
-            "and figures are of one; give a study with one objective."
-        )
+    check_one_objective(study)
     attrs: dict[str, Any] = study.user_attrs
     best, baseline = best_trial(study), attrs.get(stored.BASELINE, math.nan)
     if best is not None and stored.CONFIG not in attrs:

@@ -11,6 +11,8 @@ from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from adnn_optuna._checks import WrongValueError
+
 Kept = TypeVar("Kept")
 
 # In these, no trial can be deleted: a trial's number is its place in the list.
@@ -177,3 +179,12 @@ def constraints_of(trial: FrozenTrial) -> list[float]:
 def is_feasible(trial: FrozenTrial) -> bool:
     """Return whether a trial violates no constraint."""
     return all(violation <= 0 for violation in constraints_of(trial))
+
+
+def check_one_objective(study: Study) -> None:
+    """Refuse a study of several objectives."""
+    if (n := len(study.directions)) > 1:
+        raise WrongValueError(
+            f"Study {study.study_name!r} must have one objective; got {n}. Pass a study with one "
+            "objective, or use another study name."
+        )
