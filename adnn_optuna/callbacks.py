@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
 from adnn_optuna._attributes import BASELINE, ELAPSED, ENDED, STOP_REASON
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongTypeError
 from adnn_optuna.samplers._owners import heartbeat_interval, owner_of
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, check_one_objective, is_feasible
 

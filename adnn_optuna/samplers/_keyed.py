@@ -147,7 +147,7 @@ class KeyedIndexSampler(IndexedSampler):
             if name in relative and space[name] == distribution:
                 drawn = relative[name]
             else:
-                # Also if the first trial of the index has it: the next parameter is drawn after it.
+                # Also if the index's first trial has it: the next parameter is drawn after it.
                 now = study._storage.get_trial(trial._trial_id)
                 drawn = sampler.sample_independent(study, now, name, distribution)
             return first.params[name] if first.distributions.get(name) == distribution else drawn

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import functools
 import signal
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import death_worker as workers
-import optuna
 import pytest
 from death_worker import OF_FUNCTIONS, OF_NETWORKS, content, evaluated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from multiprocessing.connection import Connection
     from pathlib import Path
 
 pytestmark = [
