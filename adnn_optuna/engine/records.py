@@ -124,8 +124,23 @@ class SearchRecord:
         """Who proposed each trial that was run to an end: the searcher or another one."""
         return {trial.number: self._proposer(trial) for trial in self.done_trials}
 
+    @property
+    def best_is_added(self) -> bool:
+        """Whether the best trial was stored by ``study.add_trial``: no search here evaluated it."""
+        return self.best is not None and self._is_added(self.best)
+
+    def _is_added(self, trial: FrozenTrial) -> bool:
+        """Return whether a trial has no worker, and no time of an objective that ran it here."""
+        is_search = stored.CONFIG in self.attrs or stored.SEARCH in self.attrs
+        # A copy has the owner of what it was copied from, by that trial's number.
+        is_copied = not {stored.OWNER, stored.PROPOSAL}.isdisjoint(trial.system_attrs)
+        is_timed = stored.ELAPSED in trial.user_attrs and not is_copied
+        return is_search and owner_of(trial) is None and not is_timed
+
     def _proposer(self, trial: FrozenTrial) -> str:
         proposal = trial.system_attrs.get(stored.PROPOSAL)
+        if self._is_added(trial):
+            return "study.add_trial"
         if self.is_control:  # Its sampler is called as another one.
             return self.searcher
         if proposal is None:

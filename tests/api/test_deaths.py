@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import signal
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import death_worker as workers
@@ -83,9 +84,43 @@ def check_death(verb: Verb, place: Place, case: int, number: int) -> None:
     assert len(evaluated(url)) <= expected.n_evaluated + n_deaths
 
 
+def check_second(verb: Verb, place: Place, _: int, number: int) -> None:
+    """Let a second worker begin before a write of the first one, which then waits for it.
+
+    It waits until the second one has ended, or waits itself.
+    """
+    expected, url = place.undisturbed(verb), place.database()
+    process, connection = workers.begin(workers.work_beside, verb, url, number)
+    assert connection.recv() == "waiting"
+    answers, sleep = [None], time.sleep
+
+    def let_go_on(seconds: float = 0.0) -> None:
+        if answers:
+            connection.send(answers.pop())
+        sleep(seconds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "sleep", let_go_on)
+        second = verb(url)
+    let_go_on()
+    assert second == connection.recv() == expected.returned
+    process.join()
+    assert content(url) == expected.content
+
+
 @pytest.mark.parametrize(
-    ("verb", "n_cases"), [(v, 30) for v in OF_FUNCTIONS] + [(v, 6) for v in OF_NETWORKS]
+    ("verb", "n_cases"), [(v, 24) for v in OF_FUNCTIONS] + [(v, 6) for v in OF_NETWORKS]
 )
 def test_deaths_leave_no_trace(verb: Verb, n_cases: int, place: Place) -> None:
     for case, number in enumerate(numbers_of(place.undisturbed(verb).n_writes, n_cases)):
         check_death(verb, place, case, number)
+
+
+@pytest.mark.parametrize(
+    ("verb", "n_cases"), [(v, 10) for v in OF_FUNCTIONS] + [(v, 3) for v in OF_NETWORKS]
+)
+def test_a_second_worker_that_begins_at_any_write_changes_nothing(
+    verb: Verb, n_cases: int, place: Place
+) -> None:
+    for case, number in enumerate(numbers_of(place.undisturbed(verb).n_writes, n_cases)):
+        check_second(verb, place, case, number)
