@@ -126,7 +126,7 @@ class SearchRecord:
 
     @property
     def best_is_added(self) -> bool:
-        """Whether the best trial was stored by ``study.add_trial``: no search here evaluated it."""
+        """Whether the best trial was stored by ``study.add_trial``, and not evaluated here."""
         return self.best is not None and self._is_added(self.best)
 
     def _is_added(self, trial: FrozenTrial) -> bool:
