@@ -30,7 +30,7 @@ from adnn_optuna.engine.outcomes import (
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.training import Run, Status, is_finite
-from adnn_optuna.samplers._trials import check_one_objective
+from adnn_optuna.samplers._trials import check_direction
 
 _CLOCK = MaxTimeCallback(1.0)  # Only asked for the working time; its limit does not matter.
 _ANOTHER = "{} belongs to another objective ({}); use another study name or the same settings."
@@ -120,12 +120,7 @@ class InitOffsetObjective(Experiment):
     def check(self, study: optuna.Study) -> None:
         """Refuse a study of another direction, other trials or another objective."""
         named = f"The study {study.study_name!r}"
-        check_one_objective(study)
-        if study.direction != self.direction:
-            raise WrongValueError(
-                f"{named} must be created with direction={self.direction.name.lower()!r} for "
-                f"metric={self.metric!r}."
-            )
+        check_direction(study, self.direction)
         attrs = study.user_attrs
         if stored.CONFIG in attrs:
             if differences := config_differences(attrs[stored.CONFIG], self.config):
@@ -210,6 +205,10 @@ class InitOffsetObjective(Experiment):
         """Train trials of one network; an error that is to be caught ends its own trial."""
         numbers = [trial.number for trial in trials]
         with catching(self.catch, f"Training of {numbers}"):
+            read, first = trials[0].study._storage.get_trial_system_attrs, trials[0]._trial_id
+            # No network was made of its parameters.
+            if self.catch and patiently(read, first).get(stored.ENDED) == "diverged":
+                return [Outcome("diverged")]
             try:
                 return self._train(trials, limits, may_prune=may_prune)
             except Exception as error:
@@ -224,10 +223,7 @@ class InitOffsetObjective(Experiment):
     def _train(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], *, may_prune: bool
     ) -> list[Outcome]:
-        study = trials[0].study
-        if self.is_of_trial and self.catch and _has_no_network(trials[0]):
-            return [Outcome("diverged")]
-        objective = self.of(trials[0].params)
+        study, objective = trials[0].study, self.of(trials[0].params)
         if self.is_of_trial:
             patiently(trials[0].set_user_attr, stored.MADE, objective.made)
         starts = [objective.start(trial.params) for trial in trials]
@@ -293,9 +289,3 @@ def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
         # Another worker took this one for dead, or a user deleted the trial; whoever tells it will
         # see that, too.
         return True
-
-
-def _has_no_network(trial: optuna.Trial) -> bool:
-    """Return whether the user's functions failed to make one of the trial's parameters."""
-    attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
-    return bool(attrs.get(stored.ENDED) == "diverged")

@@ -21,7 +21,7 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
 from adnn_optuna.engine.storages import StorageError
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import Status
-from adnn_optuna.samplers._trials import is_feasible
+from adnn_optuna.samplers._trials import check_direction, is_feasible
 
 Catch = Iterable[type[Exception]] | type[Exception]
 """The errors that end their own trial, as of :meth:`optuna.study.Study.optimize`."""
@@ -192,11 +192,7 @@ class FunctionObjective:
 
     def attach(self, study: optuna.Study) -> None:
         """Check the direction: nothing is known of the function that a study could store."""
-        if study.direction != self.direction:
-            raise WrongValueError(
-                f"The study {study.study_name!r} is to {study.direction.name.lower()}, but "
-                f"direction is {self.direction.name.lower()!r}; use another study name."
-            )
+        check_direction(study, self.direction)
 
     def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
         """Run trials to their ends, one after the other, whatever the limits."""

@@ -33,7 +33,7 @@ from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.offsets import space_from_config
 from adnn_optuna.samplers import DeltaStepSampler
 from adnn_optuna.samplers._owners import end_trial
-from adnn_optuna.samplers._trials import check_one_objective
+from adnn_optuna.samplers._trials import check_direction, check_one_objective
 
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
@@ -207,12 +207,7 @@ def open_declared(
     study = optuna.create_study(
         storage=storage, study_name=name, direction=direction, load_if_exists=True
     )
-    check_one_objective(study)
-    if study.direction != direction:
-        raise WrongValueError(
-            f"Study {name!r} must be created with direction={direction.name.lower()!r}; got "
-            f"{study.direction.name.lower()!r}. Use another study name."
-        )
+    check_direction(study, direction)
     if is_undeclared(study):
         study.set_user_attr(attribute, what)
     return study

@@ -487,7 +487,7 @@ def test_a_study_of_something_else_is_no_head() -> None:
     optuna.create_study(storage=storage, study_name="of two", directions=["minimize"] * 2)
     optuna.create_study(storage=storage, study_name="begun").optimize(lambda _: 0.0, n_trials=1)
     for name, said in (
-        ("to maximize", "must be created with direction='minimize'; got 'maximize'"),
+        ("to maximize", "must have the direction minimize; got maximize"),
         ("of two", "must have one objective; got 2"),
         ("begun", "is no comparison"),
     ):
