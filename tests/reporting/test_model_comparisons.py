@@ -76,9 +76,9 @@ def test_seeds_that_are_missing_are_told() -> None:
     assert text.count("undecided") == 3
     assert model_comparisons.claim(found) == (
         "wide and deep have the best mean test accuracy, 91.20 % over 5 seeds; wide is not shown "
-        "to differ from narrow (+10.80 pp, no interval yet, smallest +9.00 pp), not shown to differ "
-        "from deep (+0.00 pp, no interval yet, smallest -0.10 pp). Each verdict is on the mean "
-        "difference; 5 seeds: what befalls fewer than 45 % of seeds may not have been seen."
+        "to differ from narrow (+10.80 pp, no interval yet, smallest +9.00 pp), not shown to "
+        "differ from deep (+0.00 pp, no interval yet, smallest -0.10 pp). Each verdict is on the "
+        "mean difference; 5 seeds: what befalls fewer than 45 % of seeds may not have been seen."
     )
 
 
