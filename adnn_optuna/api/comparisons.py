@@ -16,7 +16,9 @@ class SeedPlan(Told, SeedPlanFacts):
     """How many seeds show a gain with a power of 80 %; printed, it is a few lines.
 
     Attributes:
-        sd: The standard deviation of the pilot's differences, pooled over the claims.
+        sd: The standard deviation of the pilot's differences, pooled over the claims; the largest
+            one, if they differ.
+        seeds_by_claim: How many seeds each claim needs; the largest number is ``seeds``.
         seeds: How many fresh seeds a planned comparison needs, in the mean over what the pilot
             leaves possible.
         seeds_low, seeds_high: How many at the ends of the 80 % interval of ``sd``.

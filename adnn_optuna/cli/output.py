@@ -111,7 +111,7 @@ SHOWN = {
     "best_is_added best_value gain test_baseline test_value test_gain confirmation",
     "ComparisonFacts": "study_name seeds equivalence is_complete table differences results",
     "SeedPlanFacts": "gain n_claims n_pilot sd seeds seeds_low seeds_high seeds_looking_again "
-    "hours hours_looking_again",
+    "hours hours_looking_again seeds_by_claim",
     "RecheckFacts": "study_name maximize best trial value low high next_low next_high "
     "overstated overstated_low overstated_high against gain said_gain is_deterministic n_lost "
     "evaluations:to_dataframe",

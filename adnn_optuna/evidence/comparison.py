@@ -281,10 +281,12 @@ class ComparisonFacts:
     def seed_plan(self, gain: float) -> SeedPlanFacts:
         """Return how many seeds it takes to show a gain, from these seeds as a pilot."""
         scores = {label: [run.score for run in runs] for label, runs in self.results.items()}
-        pairs = [
-            [d for d in map(operator.sub, scores[arm], scores[other]) if math.isfinite(d)]
+        pairs = {
+            f"{arm} - {other}": [
+                d for d in map(operator.sub, scores[arm], scores[other]) if math.isfinite(d)
+            ]
             for arm, other in self.families[0]
-        ]
+        }
         if not pairs:
             raise WrongValueError("There is no searcher to compare with random restarts.")
         seconds = self.seconds / len(self.seeds)

@@ -4,7 +4,7 @@ import bisect
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import stats
@@ -38,29 +38,40 @@ class SeedPlanFacts:
     power: dict[int, float] = dataclasses.field(repr=False)
     power_looking_again: dict[int, float] = dataclasses.field(repr=False)
     unit: Unit
+    seeds_by_claim: dict[str, int] = dataclasses.field(repr=False)
 
 
 def plan_seeds(
-    differences: Sequence[Sequence[float]], *, gain: float, seconds_per_seed: float, unit: Unit
+    differences: Mapping[str, Sequence[float]],
+    *,
+    gain: float,
+    seconds_per_seed: float,
+    unit: Unit,
 ) -> SeedPlanFacts:
     """Return how many seeds it takes until each of several claims is shown with a power of 80 %.
 
     A pilot of k pairs with the standard deviation s leaves every σ = s·sqrt((k - 1) / χ²) with
     χ² of k - 1 degrees of freedom possible, so the power is its mean over the quantiles of that.
-    s is pooled over the claims, but as these share arms, taken for no surer than that of one.
+    s is pooled over the claims, but as these share arms, taken for no surer than that of one. If
+    the variances differ by Bartlett's test at 5%, each claim has its own s, and the plan is that
+    of the largest.
     """
     check_positive("gain", gain)
-    k, m = min(map(len, differences)), len(differences)
+    k, m = min(map(len, differences.values())), len(differences)
     if k < 2:
         raise WrongValueError(
             "A plan needs at least two pilot seeds for each claim: one says nothing of how much "
             "they vary."
         )
-    variances = []
-    for of_claim in map(np.asarray, differences):
+    variances, rounded = [], []
+    for of_claim in map(np.asarray, differences.values()):
         size = paired.size_of(of_claim)  # Rounded so that equal ones are equal.
-        variances.append(((of_claim / size).round(DECIMALS) * size).var(ddof=1))
-    sd = math.sqrt(np.average(variances, weights=[len(d) - 1 for d in differences]))
+        rounded.append((of_claim / size).round(DECIMALS) * size)
+        variances.append(rounded[-1].var(ddof=1))
+    pooled = np.average(variances, weights=[len(d) - 1 for d in rounded])
+    if m == 1 or not all(variances) or stats.bartlett(*rounded).pvalue >= ALPHA:
+        variances = [pooled] * m
+    sd = math.sqrt(max(variances))
     if sd == 0:
         raise WrongValueError(
             f"All {k} pilot seeds have the same difference, so they do not say how much seeds "
@@ -69,6 +80,9 @@ def plan_seeds(
     shares = (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES
     effects, ends = (gain / _possible_sds(sd, k, of) for of in (shares, np.array([[0.9], [0.1]])))
     seeds, seeds_low, seeds_high = (_fewest_seeds(of, m) for of in (effects, *ends))
+    needed = {
+        v: _fewest_seeds(gain / _possible_sds(math.sqrt(v), k, shares), m) for v in {*variances}
+    }
     decided = _power_looking_again(effects, min(10 * seeds, _MOST_LOOKS), m / ALPHA)
     enough = np.flatnonzero(decided >= POWER)
     again = max(int(enough[0]) + 1, k) if len(enough) else None
@@ -89,6 +103,7 @@ def plan_seeds(
         power={n: _planned_power(effects, n, m) for n in numbers},
         power_looking_again={n: float(decided[n - 1]) for n in numbers if n <= len(decided)},
         unit=unit,
+        seeds_by_claim={claim: needed[v] for claim, v in zip(differences, variances, strict=True)},
     )
 
 

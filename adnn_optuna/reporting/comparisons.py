@@ -174,12 +174,20 @@ def plan_text(facts: SeedPlanFacts) -> str:
     of_claims, pooled = "", ""
     if facts.n_claims > 1:
         of_claims, pooled = f", for each of {facts.n_claims} claims", ", pooled over the claims"
+    each = ""
+    if len({*facts.seeds_by_claim.values()}) > 1:
+        pooled = ", the largest of the claims"
+        needed = (f"{claim} {n}" for claim, n in facts.seeds_by_claim.items())
+        each = (
+            f"\nThe claims vary unequally and need unequal numbers of seeds: {', '.join(needed)}."
+        )
     return (
         f"To show a gain of {gain}{unit.of_gains} with a power of {POWER:.0%}{of_claims}:\n"
         f"  planned, fresh seeds: {facts.seeds} seeds, {_in_words(facts.hours)}\n"
         f"  going on and looking again: {again}\n"
         f"The standard deviation of {sd}{unit.of_gains} is that of {facts.n_pilot} pilot "
         f"seeds{pooled}: it may take {facts.seeds_low} to {facts.seeds_high} planned seeds."
+        f"{each}"
     )
 
 

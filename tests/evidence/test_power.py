@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 from known_facts import pilot, planned
+from scipy import stats
 
 from adnn_optuna.evidence.paired_differences import fewest_pairs, planned_interval
 from adnn_optuna.evidence.power import (
@@ -175,3 +176,18 @@ def test_what_is_wrong_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
         planned(differences, gain)
+
+
+def test_claims_that_vary_unequally_have_numbers_of_seeds_of_their_own() -> None:
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        pilots = {"narrow": rng.normal(0, 0.5, 20), "wide": rng.normal(0, 2, 20)}
+        plan = planned({claim: d.tolist() for claim, d in pilots.items()}, 1.0)
+        narrow, wide = plan.seeds_by_claim.values()
+        assert plan.seeds == wide > 3 * narrow
+        # By Student's t, which sign flips come near to.
+        found = rng.normal(1, 2, (2000, wide))
+        t = found.mean(axis=1) / found.std(axis=1, ddof=1) * math.sqrt(wide)
+        assert np.mean(t > stats.t.isf(0.0125, wide - 1)) > 0.6  # Of plans of many pilots, 0.8.
+    equal = {claim: pilot(20) for claim in "abc"}
+    assert {*planned(equal, 0.01).seeds_by_claim.values()} == {planned(equal, 0.01).seeds}

@@ -35,7 +35,7 @@ def test_whole_text() -> None:
     [(1, "0.23 minutes"), (257, "60 minutes"), (3600, "14 hours"), (400, "1.6 hours")],
 )
 def test_hours_are_told_as_one_would(seconds: float, said: str) -> None:
-    plan = plan_seeds([pilot(6)], gain=0.01, seconds_per_seed=seconds, unit=ACCURACY)
+    plan = plan_seeds({"claim": pilot(6)}, gain=0.01, seconds_per_seed=seconds, unit=ACCURACY)
     assert f"fresh seeds: 14 seeds, {said}\n" in comparisons.plan_text(plan)
 
 
