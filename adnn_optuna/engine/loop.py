@@ -1,36 +1,64 @@
-"""The one loop behind `search` and `compare`: ask for a round of trials, train them, tell them.
+"""The one loop behind all that evaluates something: read, decide, act.
 
-Trials are asked for in one thread and told in the order in which they were asked for, so that no
-proposal depends on how fast a training is. A round reaches to the end of a batch at the most.
+A look at the study gives a snapshot, `decisions` tell what is to be done, and the loop does it: it
+asks for trials in one thread, runs them, and tells what came of them. If proposals learn from
+values, it runs in rounds of one batch, and tells the trials in the order in which they were asked
+for, so that no proposal depends on how fast a training run is. If none does, a trial begins as
+soon as another one has ended.
 """
 
 import contextlib
-import copy
+import dataclasses
 import math
-import os
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any, cast
+from concurrent import futures
+from contextvars import copy_context
+from typing import Any, Protocol, cast
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, SearchSettings
+from adnn_optuna._attributes import OWNER, PROPOSAL, SEARCH
 from adnn_optuna._checks import logger
-from adnn_optuna.callbacks import Tally, callbacks_of
+from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine import signals
-from adnn_optuna.engine.outcomes import Outcome, mark
-from adnn_optuna.engine.storages import StorageError, enqueue_again, has_retry, patiently
-from adnn_optuna.engine.studies import Plan, last_limits, was_exhausted
+from adnn_optuna.engine.decisions import Begin, End, Snapshot, after, before
+from adnn_optuna.engine.outcomes import Objective, Outcome, mark
+from adnn_optuna.engine.snapshots import Observer
+from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
+from adnn_optuna.engine.runs import StoredRun
+from adnn_optuna.engine.studies import was_exhausted
 from adnn_optuna.samplers import IndexedSampler, _owners
 
-# How long to wait before looking again whether others have done the rest, in seconds.
 _SECONDS_BETWEEN_LOOKS = 0.1
-# For how long a trial of which nobody here can tell who runs it is taken for live, in seconds.
-_SECONDS_OF_BELIEF = 10.0
+
+
+class Planned(Protocol):
+    """A study that is to be run."""
+
+    @property
+    def objective(self) -> Objective:
+        """What its trials evaluate."""
+
+    @property
+    def limits(self) -> LimitValues:
+        """Where it ends."""
+
+    @property
+    def n_threads(self) -> int | None:
+        """How many trials run at once if no proposal learns from values, else :obj:`None`."""
+
+
+@dataclasses.dataclass
+class _Job:
+    """Trials that are trained together, and the study's working time when they began."""
+
+    trials: list[optuna.Trial]
+    began: float
+    result: futures.Future[list[Outcome]]
 
 
 class Loop:
@@ -42,41 +70,44 @@ class Loop:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: Planned,
         study: optuna.Study,
         stop: threading.Event,
         after_tell: Callable[[optuna.Trial, Outcome], object] = lambda _, __: None,
         meanwhile: Callable[[float], object] | None = None,
     ) -> None:
-        self._study, self._objective, self._limits = study, plan.objective, plan.limits
+        self._plan, self._study, self._objective = plan, study, plan.objective
         self._storage: Any = study._storage
-        self._callbacks = callbacks_of(plan.limits)
-        self._max_trial = plan.limits["max_trial"] or math.inf
         self._stop, self._after_tell, self._meanwhile = stop, after_tell, meanwhile
-        self._settings: SearchSettings = patiently(lambda: study.user_attrs[SEARCH])
-        self._tally = Tally(study)
-        self._open: dict[int, optuna.Trial] = {}  # Under way here, by their ids.
-        self._has_failed = False  # Asking for a trial, which may have begun.
-        self._first_seen: dict[int, float] = {}
-        self._began = datetime.now(UTC).isoformat()
-        # Known once there was something to do.
-        self._n_trials_before: int | None = None
+        # A search has settings, of its first run; evaluations have none.
+        settings = patiently(lambda: study.user_attrs).get(SEARCH)
+        self._run = None if settings is None else StoredRun(study, plan.limits, settings)
+        self._limits = callbacks_of(plan.limits)
+        self._observer = Observer(study, self._limits, settings["batch_size"] if settings else 1)
+        self._open: set[int] = set()  # The ids of the trials under way here.
+        self._whole: set[int] = set()  # Those of them that began with all parameters.
+        self._jobs: list[_Job] = []
+        self._threads: futures.ThreadPoolExecutor | None = None
+        self._has_failed = False  # To begin a trial, which may have begun.
+        self._n_rivals = 0
 
     @property
     def n_done(self) -> int:
         """The number of trials that were run to an end."""
         patiently(self._look)
-        return self._tally.n_done
+        return self._observer.tally.n_done
 
     def run(self) -> None:
-        """Run the study; where that is interrupted, the trials under way end as failed."""
+        """Run the study; if that is interrupted, the trials under way end as failed."""
         self._study._stop_flag = patiently(was_exhausted, self._study)
+        interval = self._observer.tally.heartbeat_interval
+        lives = signals.heartbeats(self._storage, interval, self._open)
         try:
-            lives = signals.heartbeats(self._storage, self._tally.heartbeat_interval, self._open)
-            with _owners.run_of_trials(self._study), lives:
-                while (reason := self._round()) is None:
+            with _owners.run_of_trials(self._study), lives, self._threads_of_plan():
+                while (reason := self._step()) is None:
                     pass
-            patiently(self._end, reason)
+            if self._run is not None:
+                patiently(self._run.end, reason, self._observer.tally.n_done)
         except BaseException as error:
             # One that does not answer was waited for long enough.
             if not isinstance(error, StorageError):
@@ -84,245 +115,239 @@ class Loop:
                     self._tidy(is_interrupt=isinstance(error, KeyboardInterrupt))
             raise
 
-    def _round(self) -> str | None:
-        """Run some trials, if there are any to be run; return why the study has ended, if so."""
+    @contextlib.contextmanager
+    def _threads_of_plan(self) -> Any:
+        """Hold the threads in which trials run; a single one at a time needs none."""
+        if (self._plan.n_threads or 1) == 1:
+            yield
+            return
+        with futures.ThreadPoolExecutor(self._plan.n_threads, "trials") as self._threads:
+            try:
+                yield
+            except BaseException:
+                self._stop.set()  # For the others are waited for.
+                raise
+
+    def _step(self) -> str | None:
+        """Look, decide and act; return why the study has ended, if so."""
         if self._stop.is_set():
             raise KeyboardInterrupt
-        reason, count = patiently(self._next)
-        # Before the trials, so that their own time reaches the limit when the training does.
-        began = time.monotonic() - self._tally.elapsed
-        if count and (trials := self._ask(count)):
-            deadline = began + (self._limits["max_time"] or math.inf)
-            limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}
-            self._study._thread_local.in_optimize_loop = True  # As any of these may stop it.
-            try:
-                self._tell(trials, self._objective.train(trials, **limits), began)
-            finally:
-                self._study._thread_local.in_optimize_loop = False
-        elif reason is None and not count:
-            # Others run all that is left, or a part of a batch that is not to be split. If one of
-            # them dies, its trial is to be done.
+        snapshot = patiently(self._look)
+        decision = before(snapshot)
+        if isinstance(decision, Begin):
+            # Before the trials, so that their own time reaches the limit when the training does.
+            began = time.monotonic() - self._observer.tally.elapsed
+            if self._run is not None:
+                patiently(self._run.begin, snapshot.n_done)
+            if trials := self._begin(decision.count, snapshot):
+                threads = self._threads if snapshot.is_refilled else None
+                parts = [trials] if threads is None else [[trial] for trial in trials]
+                self._jobs += [self._start(part, began, threads) for part in parts]
+        elif isinstance(decision, End) and not self._jobs:
+            return decision.reason
+        if self._jobs:
+            is_full = len(self._jobs) >= snapshot.batch_size or isinstance(decision, End)
+            self._collect(None if is_full or not snapshot.is_refilled else _SECONDS_BETWEEN_LOOKS)
+        elif not isinstance(decision, Begin):
             # Not by waiting for ``stop``, which a signal could not set meanwhile in this thread.
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-        return reason
+        return None
 
-    def _next(self) -> tuple[str | None, int]:
-        """Return why the study has ended, if so, and else how many trials may begin now."""
-        if self._tally.heartbeat_interval:
-            with signals.without_warnings():
-                optuna.storages.fail_stale_trials(self._study)
-        n_free = self._n_proposals()  # First: what others begin meanwhile is seen to be live.
-        self._look()
-        if reason := self._limit():
-            return reason, 0
-        n_done, n_live = self._tally.n_done, len(self._live())
-        n_waiting = len(self._in_state(TrialState.WAITING))
-        if not (n_live or n_waiting or n_free):
-            return "exhausted", 0
-        # Up to the end of a batch: the proposals of the next one learn from this one, also where
-        # it was begun before the study was killed. What was enqueued is told before anything is
-        # proposed: a GridSampler cannot be told of it when all but one of its own are under way.
-        batch_size = self._settings["batch_size"]
-        n_left = self._max_trial - n_done
-        count = min(batch_size - n_done % batch_size, n_waiting or n_free, n_left)
-        if not count or n_live + count > n_left:
-            return None, 0
-        if self._n_trials_before is None:
-            # If this run is killed, nothing has ended it: not what ended an earlier one either.
-            self._store_run(n_done, None)
-            self._n_trials_before = n_done
-        return None, int(count)
+    def _look(
+        self, begun: frozenset[int] = frozenset(), *, is_interrupt: bool = False
+    ) -> Snapshot:
+        """Read the study, and end the trials of the dead."""
+        # The first trials also train the baseline, once for all of them.
+        is_first = bool(self._objective.unmoved) and not self._observer.tally.n_done
+        n_threads = None if is_first else self._plan.n_threads
+        while True:
+            snapshot = self._observer.look(self._open, begun, n_threads=n_threads)
+            if not (abandoned := snapshot.abandoned):
+                return snapshot
+            for trial in abandoned:
+                self._fail(trial.trial_id, is_interrupt=is_interrupt)
 
-    def _limit(self) -> str | None:
-        """Return which limit is reached; of several, the first of these."""
-        reached = (c for c in self._callbacks if c._is_reached(self._study, self._tally))
-        return next((callback.reason for callback in reached), None)
-
-    def _n_proposals(self) -> float:
-        """Return how many trials the sampler has to propose, as far as that matters now."""
-        sampler = self._study.sampler
-        if isinstance(sampler, IndexedSampler) and sampler.last_index < math.inf:
-            return sampler.n_free(self._study, at_most=self._settings["batch_size"])
-        return 0 if self._study._stop_flag else math.inf
-
-    def _look(self, *, is_interrupt: bool = False) -> None:
-        """Read what is new in the study, and end the trials of the dead."""
-        self._tally.update(self._study)
-        others = [t for t in self._in_state(TrialState.RUNNING) if t._trial_id not in self._open]
-        # One of our own that is not open was begun in vain, as the storage failed meanwhile.
-        abandoned = [t for t in others if _has_died(t) or _owners.is_own(t)]
-        for trial in abandoned:
-            self._fail(trial, is_interrupt=is_interrupt)
-        if abandoned:
-            self._look(is_interrupt=is_interrupt)
-
-    def _fail(self, trial: FrozenTrial | optuna.Trial, *, is_interrupt: bool = False) -> None:
+    def _fail(self, trial_id: int, *, is_interrupt: bool = False) -> None:
         """End a trial that is to be done again."""
-        # First, or what was enqueued were lost where this worker dies in between. As it is now:
-        # what was read while its worker lived may be in parts of before.
-        now = self._storage.get_trial(trial._trial_id)
-        enqueue_again(self._study, now, is_interrupt=is_interrupt)
+        # First, or what was enqueued were lost if this worker dies in between. As it is now: what
+        # was read while its worker lived may be in parts of before.
+        trial = self._storage.get_trial(trial_id)
+        enqueue_again(self._study, trial, is_interrupt=is_interrupt)
         _owners.end_trial(self._study, trial)
 
-    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
-        """Return the trials that wait, or run, as of the last look."""
-        return [t for t in self._tally.reader.unfinished.values() if t.state == state]
-
-    def _live(self) -> list[FrozenTrial]:
-        """Return the trials of which a result is expected."""
-        return [*filter(self._lives, self._in_state(TrialState.RUNNING))]
-
-    def _lives(self, trial: FrozenTrial) -> bool:
-        if (alive := _owners.is_alive(trial)) is not None:
-            return alive
-        if self._tally.heartbeat_interval and _owners.owner_of(trial) is not None:
-            return True  # Whose heart does not beat is told FAIL.
-        now = time.monotonic()
-        return now - self._first_seen.setdefault(trial.number, now) < _SECONDS_OF_BELIEF
-
-    def _ask(self, count: int) -> list[optuna.Trial]:
-        """Begin trials, but for those that are too many, as other workers do the same."""
+    def _begin(self, count: int, snapshot: Snapshot) -> list[optuna.Trial]:
+        """Begin trials, except those that are too many, as other workers do the same."""
+        others = [trial for trial in snapshot.unfinished if not trial.is_open]
+        may_collide = bool(others)
+        begun: dict[int, optuna.Trial] = {}
         for _ in range(count):
             # Another worker, which sees no sign of life of this one, may end the trial.
             with contextlib.suppress(UpdateFinishedTrialError):
-                trial = patiently(self._ask_one)
-                self._open[trial._trial_id] = trial
-        patiently(self._look)
-        # Databases read a state first: one that others began, or are about to, may seem to wait.
-        claimed = filter(_owners.owner_of, self._in_state(TrialState.WAITING))
-        live = self._live() + [t for t in claimed if _owners.is_alive(t) is not False]
-        for trial_id, trial in list(self._open.items()):
-            if self._is_surplus(trial, live):
-                patiently(self._give_back, trial)
-                del self._open[trial_id]
-        return list(self._open.values())
+                trial, is_expected = patiently(self._begin_one)
+                begun[trial._trial_id] = trial
+                self._open.add(trial._trial_id)
+                if not is_expected:
+                    may_collide = True
+                    patiently(self._look)
+        # Alone until they were created, nobody else can have chosen the same: who came later
+        # finds them.
+        self._n_rivals = 0
+        if may_collide:
+            snapshot = patiently(self._look, frozenset(begun))
+            given_back = after(snapshot, frozenset(begun)).ids
+            for trial in (t for t in snapshot.unfinished if t.trial_id in given_back):
+                patiently(self._give_back, begun.pop(trial.trial_id), trial.repeats_retry)
+                self._n_rivals = len(snapshot.live)
+        return [*begun.values()]
 
-    def _ask_one(self) -> optuna.Trial:
+    def _begin_one(self) -> tuple[optuna.Trial, bool]:
+        """Begin the first waiting trial, or a new one; return whether it has the number expected."""
         if self._has_failed:  # What was begun in vain holds what is to be proposed.
             self._look()
         self._has_failed = True
         self._study._thread_local.cached_all_trials = None  # Samplers are to see what is new.
-        trial = optuna.Trial(self._study, self._begin())
-        if self._tally.heartbeat_interval:
-            self._storage.record_heartbeat(trial._trial_id)
-        if not isinstance(self._study.sampler, IndexedSampler):
-            self._storage.set_trial_system_attr(trial._trial_id, OWNER, _owners.ownership(trial))
-        self._objective.suggest(trial)
+        trial_id, is_expected = self._take_waiting(), False
+        if trial_id is None:
+            trial_id, is_expected = self._create()
+        if self._observer.tally.heartbeat_interval:
+            self._storage.record_heartbeat(trial_id)
+        trial = optuna.Trial(self._study, trial_id)
+        if trial_id not in self._whole:
+            self._objective.suggest(trial)
         self._has_failed = False
-        return trial
+        return trial, is_expected
 
-    def _begin(self) -> int:
-        """Begin the first waiting trial, or a new one; return its id.
+    def _take_waiting(self) -> int | None:
+        """Begin the first trial that waits; return its id.
 
-        As `Study.ask` does, but who begins it is told before: where a worker dies in between,
-        nothing else tells that the trial is nobody's.
+        As `Study.ask` does, but who begins it is told before: if a worker dies in between, nothing
+        else tells that the trial is nobody's.
         """
-        study_id, states = self._study._study_id, (TrialState.WAITING,)
-        # As of now, so that none begins before an earlier one that another worker created.
-        for trial in self._storage.get_all_trials(study_id, deepcopy=False, states=states):
+        for trial in [*self._observer.tally.reader.unfinished.values()]:
+            if trial.state != TrialState.WAITING or trial._trial_id in self._open:
+                continue
             trial_id, claim = trial._trial_id, _owners.claim_of(trial)
             with contextlib.suppress(UpdateFinishedTrialError):
                 self._storage.set_trial_system_attr(trial_id, claim, _owners.ownership(trial))
                 if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                    if not isinstance(self._study.sampler, IndexedSampler):
+                        owner = _owners.ownership(trial)
+                        self._storage.set_trial_system_attr(trial_id, OWNER, owner)
                     return cast("int", trial_id)
                 self._storage.set_trial_system_attr(trial_id, claim, None)  # Another was first.
-        new = optuna.create_trial(state=TrialState.RUNNING)
-        new.number = self._storage.get_n_trials(study_id)  # Unless others create one now.
-        new.system_attrs[OWNER] = _owners.ownership(new)
-        return cast("int", self._storage.create_new_trial(study_id, new))
+        return None
 
-    def _is_surplus(self, trial: optuna.Trial, live: list[FrozenTrial]) -> bool:
-        """Return whether those that come first leave no room: all workers go by one order."""
-        if self._is_retried_twice(trial):
-            return True
-        sampler, index = self._study.sampler, self._index_of(trial)
-        n_before = sum(t.number < trial.number for t in live)  # As the storage numbers them.
-        if isinstance(sampler, IndexedSampler) and index is not None:
-            if index > sampler.last_index:  # Others took the last proposal.
-                return True
-            given = [t for t in live if t.params or "fixed_params" in t.system_attrs]
-            if all(self._index_of(t) is not None for t in given):
-                # By index, or one that gave way would be missing in the end.
-                n_before = sampler.n_before(self._study, index)
-        return self._tally.n_done + n_before >= self._max_trial
+    def _create(self) -> tuple[int, bool]:
+        """Create a trial with its owner, and with what is to be proposed as far as that is known.
 
-    def _is_retried_twice(self, trial: optuna.Trial) -> bool:
-        """Return whether a retry is one too many: several workers may have found one dead."""
-        trials, number = self._tally.reader.trials, trial.number
-        history = trials[number].system_attrs.get("retry_history") or [number]
-        # That of a trial that was copied from another study may lie behind it.
-        return has_retry(trials[history[-1] + 1 : number], history)
+        All in one transaction: if the worker dies, nothing is left half done. Who owns a trial is
+        told by its number, which it gets unless others create one at the same moment.
+        """
+        observer, study_id = self._observer, self._study._study_id
+        if observer.places is None:
+            template = optuna.create_trial(state=TrialState.RUNNING)
+            template.number = len(observer.trials)
+            template.system_attrs[OWNER] = _owners.ownership(template)
+        else:
+            template = observer.places.template(
+                self._study, observer.trials, self._objective.distributions, self._n_rivals
+            )
+        trial_id: int = self._storage.create_new_trial(study_id, template)
+        if template.params:
+            self._whole.add(trial_id)
+        # A storage that has just created a trial knows it without reading.
+        id_of = self._storage.get_trial_id_from_study_id_trial_number
+        if id_of(study_id, template.number) == trial_id:
+            template._trial_id = trial_id
+            observer.tally.reader.note(template)
+            return trial_id, True
+        template.number = self._storage.get_trial(trial_id).number
+        owner = _owners.ownership(template)
+        for name, value in template.system_attrs.items():
+            changed = {**value, "owner": owner} if name == PROPOSAL else owner
+            self._storage.set_trial_system_attr(trial_id, name, changed)
+        return trial_id, False
 
-    def _index_of(self, trial: optuna.Trial | FrozenTrial) -> int | None:
-        proposal: Any = self._tally.reader.trials[trial.number].system_attrs.get(PROPOSAL) or {}
-        # A sampler inside of the study's writes its own.
-        is_of_study = proposal.get("sampler") == getattr(self._study.sampler, "_key", None)
-        return cast("int | None", proposal.get("index") if is_of_study else None)
-
-    def _give_back(self, trial: optuna.Trial) -> None:
+    def _give_back(self, trial: optuna.Trial, repeats_retry: bool) -> None:
         """End a trial that is one too many; it counts nowhere."""
         with contextlib.suppress(UpdateFinishedTrialError):
             mark(trial, "interrupted")
-            self._fail(trial, is_interrupt=not self._is_retried_twice(trial))
+            self._fail(trial._trial_id, is_interrupt=not repeats_retry)
+        self._close(trial)
 
-    def _tell(self, trials: list[optuna.Trial], outcomes: list[Outcome], began: float) -> None:
+    def _close(self, trial: optuna.Trial) -> None:
+        self._open.discard(trial._trial_id)
+        self._whole.discard(trial._trial_id)
+
+    def _start(
+        self,
+        trials: list[optuna.Trial],
+        began: float,
+        threads: futures.ThreadPoolExecutor | None,
+    ) -> _Job:
+        """Train trials in a thread; without any in this one, which Ctrl-C interrupts."""
+        if threads is not None:
+            context = copy_context()
+            return _Job(trials, began, threads.submit(context.run, self._train, trials, began))
+        job = _Job(trials, began, futures.Future())
+        job.result.set_result(self._train(trials, began))
+        return job
+
+    def _train(self, trials: list[optuna.Trial], began: float) -> list[Outcome]:
+        deadline = began + (self._plan.limits["max_time"] or math.inf)
+        limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}
+        self._study._thread_local.in_optimize_loop = True  # As any of these may stop it.
+        try:
+            return self._objective.train(trials, **limits)
+        finally:
+            self._study._thread_local.in_optimize_loop = False
+
+    def _collect(self, seconds: float | None) -> None:
+        """Wait until some jobs have ended, for some seconds at most, and tell their trials."""
+        running = [job.result for job in self._jobs]
+        futures.wait(running, seconds, futures.FIRST_COMPLETED)
+        for job in [job for job in self._jobs if job.result.done()]:
+            outcomes = job.result.result()
+            self._jobs.remove(job)
+            self._tell(job, outcomes)
+
+    def _tell(self, job: _Job, outcomes: list[Outcome]) -> None:
         """Tell what came of trials; those after the one that gained enough count for nothing."""
-        early = [callback for callback in self._callbacks if callback.ends_early]
-        for trial, outcome in zip(trials, outcomes, strict=True):
+        early = [limit for limit in self._limits if limit.ends_early]
+        for position, (trial, outcome) in enumerate(zip(job.trials, outcomes, strict=True)):
             if outcome.status == "stopped":
                 continue
-            if any(patiently(callback.reached, self._study) for callback in early):
+            if position and any(patiently(limit.reached, self._study) for limit in early):
                 outcome = Outcome("timeout")  # noqa: PLW2901
-            patiently(self._tell_one, trial, outcome, time.monotonic() - began)
-            del self._open[trial._trial_id]
+            patiently(self._tell_one, trial, outcome, time.monotonic() - job.began)
+            self._close(trial)
             self._after_tell(trial, outcome)
 
     def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
+        trial_id, state, value = trial._trial_id, outcome.state, outcome.value
         try:
             outcome.store(trial, elapsed)
-            if outcome.status == "timeout":  # It is done again where the study goes on.
-                now = self._storage.get_trial(trial._trial_id)
+            if outcome.status == "timeout":  # It is done again when the study goes on.
+                now = self._storage.get_trial(trial_id)
                 enqueue_again(self._study, now, is_interrupt=True)
-            self._study.tell(trial, outcome.value, outcome.state, skip_if_finished=True)
+            if trial_id in self._whole and state != TrialState.PRUNED:
+                # Its sampler told all that it has to tell when the trial was created.
+                values = None if value is None else [value]
+                self._storage.set_trial_state_values(trial_id, state, values)
+            else:
+                self._study.tell(trial, value, state, skip_if_finished=True)
         except UpdateFinishedTrialError:
             # Or a server was restarted, to which it had been told.
             said = "Trial %d had been ended, as by a worker that saw no sign of life of this one."
             logger.warning(said, trial.number)
 
-    def _end(self, reason: str) -> None:
-        """Store why the run ended; one that had nothing to do changes nothing."""
-        is_open = self._study.user_attrs.get(STOP_REASON) is None
-        if self._n_trials_before is not None:
-            self._store_run(self._n_trials_before, reason)
-        # Unless its limits are those of a run that died before it could say so.
-        elif is_open and last_limits(self._study) == self._limits:
-            self._study.set_user_attr(STOP_REASON, reason)
-
-    def _store_run(self, n_trials_before: int, reason: str | None) -> None:
-        """Store what the run came to; :obj:`None` is the reason of one that is under way."""
-        record: dict[str, Any] = {
-            "began": self._began,
-            "sampler": self._settings["sampler"],
-            "limits": self._limits,
-            "n_trials_before": n_trials_before,
-            "stop_reason": reason,
-            "n_trials": None if reason is None else self._tally.n_done,
-        }
-        self._study.set_user_attr(f"{RUNS}/{self._began}-{os.getpid()}", record)
-        self._study.set_user_attr(STOP_REASON, reason)
-
     def _tidy(self, *, is_interrupt: bool) -> None:
         """End the trials that are under way, and say that the user interrupted the run."""
+        for job in self._jobs:
+            # One that heeds no event was waited for.
+            if job.result.done() and job.result.exception() is None:
+                self._tell(job, job.result.result())
         self._open.clear()  # So they are nobody's.
-        self._look(is_interrupt=is_interrupt)
-        if is_interrupt and self._n_trials_before is not None:
-            self._end(self._limit() or "interrupted")
-
-
-def _has_died(trial: FrozenTrial) -> bool:
-    """Return whether who ran a trial, or created it under another number than it got, is dead."""
-    created, attrs = copy.copy(trial), trial.system_attrs
-    # Optuna's own retries bear the owner of what they retry.
-    if _owners.owner_of(trial) is None and OWNER in attrs and "failed_trial" not in attrs:
-        created.number = attrs[OWNER]["trial"]
-    return _owners.is_alive(created) is False
+        snapshot = self._look(is_interrupt=is_interrupt)
+        if is_interrupt and self._run is not None:
+            self._run.interrupt(snapshot.limit, snapshot.n_done)

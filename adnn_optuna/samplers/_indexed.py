@@ -24,13 +24,13 @@ import itertools
 import math
 import secrets
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from adnn_optuna._attributes import ENDED, PROPOSAL, Proposal, StoredStep
 from adnn_optuna.samplers._owners import (
@@ -56,6 +56,14 @@ class Replayed(Protocol):
 
 
 State = TypeVar("State", bound=Replayed)
+
+
+def proposal_of(trial: FrozenTrial, key: str) -> Proposal | None:
+    """Return a trial's own proposal record of a sampler, not one that it was copied with."""
+    proposal: Proposal | None = trial.system_attrs.get(PROPOSAL)
+    if proposal is None or proposal["sampler"] != key:
+        return None
+    return proposal if proposal["owner"]["trial"] == trial.number else None
 
 
 class Indices:
@@ -89,17 +97,19 @@ class Indices:
         for trial in news:
             self.note(trial)
 
+    def take(self, study: Study, trials: list[FrozenTrial]) -> None:
+        """Take in all trials of the study, which somebody read who ends those of the dead."""
+        for trial in self.reader.read(study, trials):
+            self.note(trial)
+
     def index_of(self, trial: FrozenTrial) -> int | None:
         """Return the index of a trial of this sampler, :obj:`None` for others."""
         proposal = self.proposal_of(trial)
         return None if proposal is None else proposal["index"]
 
     def proposal_of(self, trial: FrozenTrial) -> Proposal | None:
-        """Return what a trial of this sampler says of itself, not what it was copied from."""
-        proposal: Proposal | None = trial.system_attrs.get(PROPOSAL)
-        if proposal is None or proposal["sampler"] != self._key:
-            return None
-        return proposal if proposal["owner"]["trial"] == trial.number else None
+        """Return the own proposal record of a trial of this sampler."""
+        return proposal_of(trial, self._key)
 
     def note(self, trial: FrozenTrial) -> None:
         """Take in a trial that is new or may have changed."""
@@ -219,6 +229,9 @@ class IndexedSampler(BaseSampler, abc.ABC):
         key: Trials with the same key are counted together.
     """
 
+    n_wanted = math.inf  # It has a proposal for any number of trials.
+    _proposes_before = True  # Whether it can propose for a trial that is not created yet.
+
     def __init__(self, key: str) -> None:
         self._key = key
         self._memory = PerStudy(self._remember)
@@ -230,13 +243,16 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def _remember(self, study: Study) -> Indices:
         return Indices(self._key)
 
-    def _look(self, study: Study) -> Indices:
-        """Read what is new in a study."""
+    def _look(self, study: Study, trials: list[FrozenTrial] | None = None) -> Indices:
+        """Read what is new in a study, unless somebody has just read all its ``trials``."""
         indices = self._memory[study]
-        indices.read(study)
+        if trials is None:
+            indices.read(study)
+        else:
+            indices.take(study, trials)
         if indices.reader.was_reset:
             self._memory.forget()
-            return self._look(study)
+            return self._look(study, trials)
         return indices
 
     @property
@@ -244,19 +260,60 @@ class IndexedSampler(BaseSampler, abc.ABC):
         """The last index that it has a proposal for; behind it, the study stops."""
         return math.inf
 
-    def n_free(self, study: Study, at_most: int = 1) -> int:
+    def n_free(
+        self, study: Study, at_most: int = 1, trials: list[FrozenTrial] | None = None
+    ) -> int:
         """Return how many proposals are neither done nor held by a live trial, or ``at_most``."""
         with self._memory.lock:
-            free = self._look(study).free_indices(at_most)
+            free = self._look(study, trials).free_indices(at_most)
             return sum(index <= self.last_index for index in free)
 
-    def n_before(self, study: Study, index: int) -> int:
-        """Return how many proposals before one were not done when a trial last began."""
+    def n_before(self, study: Study, index: int, trials: list[FrozenTrial]) -> int:
+        """Return how many proposals before one are not done, by all trials of a study."""
         with self._memory.lock:
-            indices = self._memory[study]
-            if not indices.reader.trials:  # It was used for another study meanwhile.
-                indices = self._look(study)
-            return len([*itertools.takewhile(index.__gt__, indices.unfinished_indices())])
+            unfinished = self._look(study, trials).unfinished_indices()
+            return len([*itertools.takewhile(index.__gt__, unfinished)])
+
+    def place_of(self, trial: FrozenTrial) -> int | None:
+        """Return the index of a trial of this sampler, :obj:`None` for others."""
+        proposal = proposal_of(trial, self._key)
+        return None if proposal is None else proposal["index"]
+
+    def template(
+        self,
+        study: Study,
+        trials: list[FrozenTrial],
+        distributions: Mapping[str, BaseDistribution],
+        n_rivals: int = 0,
+    ) -> FrozenTrial:
+        """Return the next trial, to be created RUNNING at once with its index and parameters.
+
+        Who creates it looks again afterwards, unless nobody else can have chosen meanwhile.
+
+        Args:
+            study: The study.
+            trials: All its trials, none of a dead worker; the new one is to follow them.
+            distributions: The parameters, as far as they are known.
+            n_rivals: How many others may have chosen the same index before: among as many free
+                ones it is chosen at random.
+        """
+        with self._memory.lock:
+            indices = self._look(study, trials)
+            self._warn_of_constraints(indices)
+            template = create_trial(state=TrialState.RUNNING)
+            template.number = len(trials)
+            free = indices.free_indices(1 + n_rivals)
+            left = [index for index in free if index <= self.last_index]
+            # The user's own random numbers are left alone.
+            proposal = indices.proposal(template, secrets.choice(left or free))
+            if proposal["step"] is None:
+                proposal["step"] = self._step(study, indices, proposal)
+            template.system_attrs[PROPOSAL] = proposal
+            if trials and self._proposes_before:
+                source = self._propose(study, indices, proposal)
+                template.params = {k: source(k, of) for k, of in distributions.items()}
+                template.distributions = dict(distributions)
+            return template
 
     def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep | None:
         """Return what is to be stored with a new proposal, beside what it saw."""
@@ -311,16 +368,22 @@ class IndexedSampler(BaseSampler, abc.ABC):
             return  # Sampling raises: then the trial fails, instead of being left RUNNING.
         with self._memory.lock:
             begin_turn(study)
+            own = proposal_of(trial, self._key)
+            if own is not None and own["owner"] == ownership(trial):
+                return  # It was created with its index, and maybe all parameters.
             proposal = self._claim(study, trial)
             indices = self._memory[study]
-            if indices.is_constrained and not self._has_warned_of_constraints:
-                self._has_warned_of_constraints = True
-                warnings.warn(
-                    f"{self.__class__.__name__} ignores constraints: it may propose parameters "
-                    "that violate them, and learns from trials that did.",
-                    stacklevel=2,
-                )
+            self._warn_of_constraints(indices)
             indices.sources[trial._trial_id] = self._propose(study, indices, proposal)
+
+    def _warn_of_constraints(self, indices: Indices) -> None:
+        if indices.is_constrained and not self._has_warned_of_constraints:
+            self._has_warned_of_constraints = True
+            warnings.warn(
+                f"{self.__class__.__name__} ignores constraints: it may propose parameters "
+                "that violate them, and learns from trials that did.",
+                stacklevel=3,
+            )
 
     def _claim(self, study: Study, trial: FrozenTrial) -> Proposal:
         """Write, look, choose again."""

@@ -120,6 +120,8 @@ class KeyedSampler(BaseSampler):
 class KeyedIndexSampler(IndexedSampler):
     """Keyed on the index, not the number: one that a kill frees is proposed again as it was."""
 
+    _proposes_before = False  # Optuna's samplers write to the trial.
+
     def __init__(self, keyed: KeyedSampler) -> None:
         super().__init__("keyed")
         self._keyed = keyed

@@ -25,13 +25,17 @@ class TrialReader:
         # Whether that read found another study: one was deleted, its id is used again.
         self.was_reset: bool = False
 
-    def read(self, study: Study) -> list[FrozenTrial]:
-        """Read all trials and return those that are new or were unfinished, by number."""
+    def read(self, study: Study, trials: list[FrozenTrial] | None = None) -> list[FrozenTrial]:
+        """Read all trials and return those that are new or were unfinished, by number.
+
+        If somebody has just read all ``trials``, the storage is not asked.
+        """
         # The storage is asked directly, because some pruners hide trials from samplers. See
         # https://github.com/optuna/optuna/issues/2327.
         self.was_reset = False
-        if (news := self._read_few(study)) is None:
-            trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        if trials is not None or (news := self._read_few(study)) is None:
+            if trials is None:
+                trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
             n_known, last = len(self.trials), self.trials[-1:]
             is_known = len(trials) >= n_known and all(map(_is_same, last, trials[n_known - 1 :]))
             self.was_reset = not is_known
@@ -42,6 +46,11 @@ class TrialReader:
             self.trials[trial.number : trial.number + 1] = [trial]
         self.unfinished = {t.number: t for t in news if not t.state.is_finished()}
         return news
+
+    def note(self, trial: FrozenTrial) -> None:
+        """Take in a trial that was created after all others, as it was stored."""
+        self.trials.append(trial)
+        self.unfinished[trial.number] = trial
 
     def _read_few(self, study: Study) -> list[FrozenTrial] | None:
         """Read one by one what may have changed, :obj:`None` where listing all is faster.
