@@ -7,27 +7,26 @@ import json
 import math
 import secrets
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent import futures
-from contextvars import copy_context
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import optuna
-from optuna.distributions import IntDistribution
-from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.exceptions import TrialPruned
+from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import ELAPSED, ENDED, EVALUATED, OWNER
+from adnn_optuna._attributes import EVALUATED, OWNER
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna.callbacks import MaxTimeCallback, is_done
-from adnn_optuna.engine.outcomes import number
+from adnn_optuna.callbacks import LimitValues, checked_limits, is_done
+from adnn_optuna.engine.loop import Loop
+from adnn_optuna.engine.outcomes import Outcome, number
 from adnn_optuna.engine.progress import Bar, progress_bar
-from adnn_optuna.engine.signals import heartbeats, interruptible, without_warnings
+from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import check_study_name
 from adnn_optuna.samplers import _owners
@@ -47,7 +46,6 @@ class CutOffError(Exception):
     """An evaluation was cut off by the limit of time: it counts for nothing, but for its time."""
 
 
-_SECONDS_BETWEEN_LOOKS = 0.1
 _NUMBERS = IntDistribution(0, 2**31 - 1)
 
 
@@ -132,22 +130,12 @@ def make_evaluations(
     """
     # An evaluation that heeds no event is interrupted wherever it is.
     until_stopped = contextlib.nullcontext() if stop is None else interruptible(stop)
-    limit = MaxTimeCallback(1e9 if max_time is None else max_time)  # Thirty years are none.
-    interval, stop = _owners.heartbeat_interval(study), stop or threading.Event()
-    worker = _Worker(findings_of, study, names, evaluate, stop, limit, interval)
     shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
-    with (
-        until_stopped,
-        progress_bar(**shown) as bar,
-        _owners.run_of_trials(study),
-        heartbeats(study._storage, interval, worker.begun),
-        futures.ThreadPoolExecutor(n_jobs, "evaluations") as threads,
-    ):
-        others = [threads.submit(copy_context().run, worker.work) for _ in range(n_jobs - 1)]
-        # In the thread that Ctrl-C interrupts; so no other one waits for the bar's lock.
-        worker.work(bar)
-        for other in others:
-            other.result()
+    with until_stopped, progress_bar(**shown) as bar:
+        study.sampler = _EvaluationSampler(findings_of, names, bar)
+        objective = EvaluationObjective(evaluate, study.direction, tuple(names))
+        plan = _Evaluations(objective, checked_limits(max_time=max_time), n_jobs)
+        Loop(plan, study, stop or threading.Event()).run()
     return findings_of(patiently(made_evaluations, study, names))
 
 
@@ -167,117 +155,123 @@ def evaluation_of(trial: FrozenTrial, names: Sequence[str]) -> Evaluation:
     return tuple(trial.params[name] for name in names)
 
 
-@dataclasses.dataclass
-class _Worker:
-    """Makes evaluations, alone or beside others in any process.
+@dataclasses.dataclass(frozen=True)
+class EvaluationObjective:
+    """Evaluations as an objective: the parameters of a trial tell which one it is."""
 
-    An evaluation is a trial that is created RUNNING, with parameters that say which one it is, and
-    with its owner and number. Of two workers that begin one at the same moment, maybe the same,
-    the later one gets another number, and gives its own up.
-    """
-
-    findings_of: Callable[[Mapping[Evaluation, float]], Findings]
-    study: optuna.Study
-    names: Sequence[str]
     evaluate: Callable[..., float | Measured]
-    stop: threading.Event
-    limit: MaxTimeCallback
-    interval: int | None
-    # The ids of the trials under way here.
-    begun: set[int] = dataclasses.field(default_factory=set)
-    # Held to look and to begin, one thread at a time.
-    _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+    direction: StudyDirection
+    names: tuple[str, ...]
+    seed: int = 0
+    unmoved: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def work(self, bar: Bar | None = None) -> None:
-        """Make evaluations, also those of the dead, until none is left or time is up."""
+    @property
+    def distributions(self) -> Mapping[str, BaseDistribution]:
+        """The numbers of an evaluation."""
+        return dict.fromkeys(self.names, _NUMBERS)
+
+    def attach(self, study: optuna.Study) -> None:
+        """Do nothing: :func:`open_evaluations` stored what is evaluated."""
+
+    def suggest(self, trial: optuna.Trial) -> None:
+        """Do nothing: a trial is created with its parameters."""
+
+    def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
+        """Make the evaluations, one after the other."""
+        return [self._evaluated(trial) for trial in trials]
+
+    def _evaluated(self, trial: optuna.Trial) -> Outcome:
         try:
-            while not self.stop.is_set():
-                with self._lock:
-                    trials, missing = patiently(self._look, bar)
-                    if not missing:  # Those that were begun are made.
-                        return
-                    trial = patiently(self._begin, trials, missing)
-                if trial is None:
-                    time.sleep(_SECONDS_BETWEEN_LOOKS)
-                else:
-                    self._make(trial)
-        except BaseException:
-            self.stop.set()
-            raise
+            value: Any = self.evaluate(*(trial.params[name] for name in self.names))
+        except TrialPruned:
+            return Outcome("pruned")
+        except CutOffError:
+            return Outcome("timeout")
+        measured = value if isinstance(value, Measured) else Measured(number(value), {})
+        if not math.isfinite(measured.value):  # It is not made again.
+            return _MeasuredOutcome("pruned", attrs=measured.attrs)
+        return _MeasuredOutcome("complete", measured.value, attrs=measured.attrs)
 
-    def _look(self, bar: Bar | None) -> tuple[list[FrozenTrial], list[Evaluation]]:
-        """Return the trials, none RUNNING that nobody runs, and what is to be made next."""
-        if self.interval is not None:
-            with without_warnings():  # Of workers elsewhere, nothing else tells that they died.
-                optuna.storages.fail_stale_trials(self.study)
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        for trial in (t for t in running if t._trial_id not in self.begun):
-            # One of our own was begun in vain; one whose number is not its owner's is given up.
-            is_nobodys = _owners.owner_of(trial) is None or _owners.is_own(trial)
-            if is_nobodys or _owners.is_alive(trial) is False:
-                _owners.end_trial(self.study, trial)
-        trials = self.study.get_trials(deepcopy=False)
-        findings = self.findings_of(made_evaluations(self.study, self.names, trials))
-        if bar is not None:
-            bar.total = findings.n_evaluations
-            bar.update(len(findings.evaluations) - bar.n)
-        return trials, [] if self.limit.reached(self.study) else findings.missing
 
-    def _begin(self, trials: list[FrozenTrial], missing: list[Evaluation]) -> FrozenTrial | None:
-        """Begin one of the missing evaluations, if there is one to begin now."""
-        running = [t for t in trials if t.state == TrialState.RUNNING]
-        begun = {evaluation_of(trial, self.names) for trial in running}
-        free = [evaluation for evaluation in missing if evaluation not in begun]
-        if not free:
-            return None
+@dataclasses.dataclass(frozen=True)
+class _Evaluations:
+    """What the loop is to run."""
+
+    objective: EvaluationObjective
+    limits: LimitValues
+    n_threads: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _MeasuredOutcome(Outcome):
+    """How an evaluation ends, with the system attributes that are stored besides."""
+
+    attrs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def store(self, trial: optuna.Trial, elapsed: float) -> None:
+        for name, of_name in self.attrs.items():
+            trial.study._storage.set_trial_system_attr(trial._trial_id, name, of_name)
+        super().store(trial, elapsed)
+
+
+class _EvaluationSampler(RandomSampler):
+    """Proposes the evaluations that findings ask for, at random among those that nobody makes."""
+
+    last_index = 2**31 - 1
+
+    def __init__(
+        self,
+        findings_of: Callable[[Mapping[Evaluation, float]], Findings],
+        names: Sequence[str],
+        bar: Bar | None,
+    ) -> None:
+        super().__init__()
+        self._findings_of, self._names, self._bar = findings_of, tuple(names), bar
+        self._missing: list[Evaluation] = []
+
+    @property
+    def n_wanted(self) -> int:
+        """The number of evaluations that are missing."""
+        return len(self._missing)
+
+    def n_free(self, study: optuna.Study, at_most: int, trials: list[FrozenTrial]) -> int:  # noqa: ARG002
+        """Return how many of the missing ones nobody makes."""
+        findings = self._findings_of(made_evaluations(study, self._names, trials))
+        self._missing = findings.missing
+        if self._bar is not None:
+            self._bar.total = findings.n_evaluations
+            self._bar.update(len(findings.evaluations) - self._bar.n)
+        return len(self._free(trials))
+
+    def n_before(self, *_: object) -> None:
+        """Return nothing: evaluations have no order."""
+
+    def place_of(self, trial: FrozenTrial) -> Evaluation:
+        """Return which evaluation a trial is."""
+        return evaluation_of(trial, self._names)
+
+    def template(
+        self,
+        study: optuna.Study,  # noqa: ARG002
+        trials: list[FrozenTrial],
+        distributions: Mapping[str, BaseDistribution],
+        n_rivals: int,  # noqa: ARG002
+    ) -> FrozenTrial:
+        """Return a trial to be created RUNNING: one of the missing evaluations."""
+        free = self._free(trials)
         # Not the same as others, who begin at the same moment.
-        evaluation = secrets.choice(free[: len(begun) + 1])
+        evaluation = secrets.choice(free[: len(self._held(trials)) + 1])
+        params = dict(zip(self._names, evaluation, strict=True))
         template = optuna.create_trial(
-            state=TrialState.RUNNING,
-            params=dict(zip(self.names, evaluation, strict=True)),
-            distributions=dict.fromkeys(self.names, _NUMBERS),
+            state=TrialState.RUNNING, params=params, distributions=dict(distributions)
         )
-        # Who owns a trial is told by its number, which it gets unless others begin one now.
         template.number = len(trials)
         template.system_attrs[OWNER] = _owners.ownership(template)
-        storage: Any = self.study._storage
-        trial_id = storage.create_new_trial(self.study._study_id, template)
-        trial: FrozenTrial = storage.get_trial(trial_id)
-        if _owners.owner_of(trial) is None:
-            _owners.end_trial(self.study, trial)
-            return None
-        if self.interval is not None:
-            storage.record_heartbeat(trial_id)
-        self.begun.add(trial_id)  # Last: where the storage fails before, it is in vain.
-        return trial
+        return template
 
-    def _make(self, trial: FrozenTrial) -> None:
-        storage, began = self.study._storage, time.monotonic()
-        try:
-            elapsed = patiently(self.limit.used, self.study)
-            value, attrs = self._measured(evaluation_of(trial, self.names))
-            values = [value] if math.isfinite(value) else None
-            state = TrialState.COMPLETE if values else TrialState.PRUNED
-            # One that somebody took for dead is made again.
-            with contextlib.suppress(UpdateFinishedTrialError):
-                for name, of_name in attrs.items():
-                    patiently(storage.set_trial_system_attr, trial._trial_id, name, of_name)
-                elapsed += time.monotonic() - began
-                patiently(storage.set_trial_user_attr, trial._trial_id, ELAPSED, elapsed)
-                patiently(storage.set_trial_state_values, trial._trial_id, state, values)
-        except BaseException:
-            with contextlib.suppress(Exception):
-                _owners.end_trial(self.study, trial)
-            raise
-        finally:
-            self.begun.discard(trial._trial_id)
+    def _held(self, trials: list[FrozenTrial]) -> set[Evaluation]:
+        return {self.place_of(trial) for trial in trials if not trial.state.is_finished()}
 
-    def _measured(self, evaluation: Evaluation) -> Measured:
-        """Return what an evaluation comes to, NaN if to no value."""
-        try:
-            value: Any = self.evaluate(*evaluation)
-            return value if isinstance(value, Measured) else Measured(number(value), {})
-        except TrialPruned:
-            return Measured(math.nan, {})
-        except CutOffError:
-            return Measured(math.nan, {ENDED: "interrupted"})
+    def _free(self, trials: list[FrozenTrial]) -> list[Evaluation]:
+        held = self._held(trials)
+        return [evaluation for evaluation in self._missing if evaluation not in held]
