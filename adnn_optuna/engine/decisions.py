@@ -28,6 +28,7 @@ class Unfinished:
         place: Which proposal it is: an index or an evaluation; :obj:`None` if it has none.
         is_given: Whether its parameters are known. A trial without any may still take a place.
         n_before: How many proposals before its own have no result; only of this worker's trials.
+        is_taken: Whether another trial took its place since that was chosen, and has ended.
         repeats_retry: Whether an earlier trial retries the same one.
     """
 
@@ -42,6 +43,7 @@ class Unfinished:
     place: Hashable = None
     is_given: bool = True
     n_before: int | None = None
+    is_taken: bool = False
     repeats_retry: bool = False
 
 
@@ -161,7 +163,8 @@ def after(snapshot: Snapshot, begun: frozenset[int]) -> GiveBack:
 
 
 def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -> bool:
-    if trial.repeats_retry:  # Several workers may have found one dead.
+    # Several workers may have found one dead.
+    if trial.repeats_retry or trial.is_taken:
         return True
     # As the storage numbers them.
     n_before = sum(other.number < trial.number for other in live)

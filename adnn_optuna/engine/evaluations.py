@@ -246,6 +246,12 @@ class _EvaluationSampler(RandomSampler):
     def n_before(self, *_: object) -> None:
         """Return nothing: evaluations have no order."""
 
+    def is_taken(
+        self, study: optuna.Study, trial: FrozenTrial, trials: list[FrozenTrial]
+    ) -> bool:
+        """Return whether somebody has made the evaluation meanwhile."""
+        return self.place_of(trial) in made_evaluations(study, self._names, trials)
+
     def place_of(self, trial: FrozenTrial) -> Evaluation:
         """Return which evaluation a trial is."""
         return evaluation_of(trial, self._names)

@@ -178,7 +178,7 @@ class Loop:
     def _begin(self, count: int, snapshot: Snapshot) -> list[optuna.Trial]:
         """Begin trials, except those that are too many, as other workers do the same."""
         others = [trial for trial in snapshot.unfinished if not trial.is_open]
-        may_collide = bool(others)
+        may_collide = bool(others or self._n_rivals)
         begun: dict[int, optuna.Trial] = {}
         for _ in range(count):
             # Another worker, which sees no sign of life of this one, may end the trial.

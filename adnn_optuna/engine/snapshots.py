@@ -36,6 +36,11 @@ class Places(Protocol):
     def n_before(self, study: optuna.Study, index: Any, trials: list[FrozenTrial]) -> int | None:
         """Return how many proposals before one have no result, if they have an order."""
 
+    def is_taken(
+        self, study: optuna.Study, trial: FrozenTrial, trials: list[FrozenTrial]
+    ) -> bool:
+        """Return whether another trial was the same proposal since this was chosen, and ended."""
+
     def place_of(self, trial: FrozenTrial) -> Hashable:
         """Return which proposal a trial is, :obj:`None` if it is none."""
 
@@ -118,13 +123,14 @@ class Observer:
     def _unfinished(
         self, trial: FrozenTrial, open_ids: Collection[int], begun: Collection[int]
     ) -> Unfinished:
-        places, n_before, repeats_retry = self.places, None, False
+        places, n_before, repeats_retry, is_taken = self.places, None, False, False
         place = None if places is None else places.place_of(trial)
         if trial._trial_id in begun:
             repeats_retry = self._repeats_retry(trial)
             if places is not None and place is not None:
                 n_before = places.n_before(self._study, place, self.trials)
-        now, created = time.monotonic(), _as_created(trial)
+                is_taken = places.is_taken(self._study, trial, self.trials)
+        now, created, attrs = time.monotonic(), _as_created(trial), trial.system_attrs
         return Unfinished(
             trial_id=trial._trial_id,
             number=trial.number,
@@ -135,8 +141,10 @@ class Observer:
             is_owned=_owners.owner_of(created) is not None,
             seconds_known=now - self._first_seen.setdefault(trial._trial_id, now),
             place=place,
-            is_given=bool(trial.params) or "fixed_params" in trial.system_attrs,
+            # Its worker has yet to say by which number it took its place.
+            is_given=bool(trial.params and created is trial) or "fixed_params" in attrs,
             n_before=n_before,
+            is_taken=is_taken,
             repeats_retry=repeats_retry,
         )
 

@@ -274,6 +274,17 @@ class IndexedSampler(BaseSampler, abc.ABC):
             unfinished = self._look(study, trials).unfinished_indices()
             return len([*itertools.takewhile(index.__gt__, unfinished)])
 
+    def is_taken(self, study: Study, trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
+        """Return whether another trial had a trial's index since that was chosen, and ended."""
+        with self._memory.lock:
+            indices = self._look(study, trials)
+            own = indices.proposal_of(trial)
+            if own is None or own["index"] in indices.results:
+                return own is not None
+            first, *_ = [*indices.holders(own["index"], trial.number), trial.number]
+            of_first: Proposal = trials[first].system_attrs[PROPOSAL]
+            return {**own, "owner": None} != {**of_first, "owner": None}
+
     def place_of(self, trial: FrozenTrial) -> int | None:
         """Return the index of a trial of this sampler, :obj:`None` for others."""
         proposal = proposal_of(trial, self._key)
