@@ -1,9 +1,11 @@
 """Rechecks: how much of the best value of any Optuna study is luck."""
 
+import dataclasses
 import functools
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
 from copy import deepcopy
 from typing import Any
 
@@ -18,6 +20,7 @@ from adnn_optuna.api._told import Printed, Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.confirmation import experiment_of
 from adnn_optuna.engine.evaluations import open_evaluations
+from adnn_optuna.engine.jobs import check_executor
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import with_seed
 from adnn_optuna.engine.signals import interrupted_where_called
@@ -26,8 +29,6 @@ from adnn_optuna.engine.studies import load_study, objective_from_study
 from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts
 from adnn_optuna.samplers._trials import beginning, is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
-
-Evaluate = Callable[[FrozenTrial, int], float]
 
 # Annealing ends with moves of about a thousandth of the range; steps of the paper are longer.
 _NEAR = 0.005
@@ -76,6 +77,7 @@ def recheck(
     storage: str | BaseStorage | None = None,
     n_jobs: int = 1,
     max_time: float | None = None,
+    executor: futures.Executor | None = None,
     show_progress_bar: bool = False,
 ) -> Recheck:
     """Tell how much of a study's gain and best value is luck, by evaluating trials again.
@@ -117,8 +119,9 @@ def recheck(
         deterministic: Whether nothing in the evaluation is random, so that it is not to be made
             again: equal values do not show that.
         storage: Where the evaluations are stored; if :obj:`None`, where the study is.
-        n_jobs: The number of threads.
+        n_jobs: The number of threads, without an ``executor``.
         max_time: The seconds that the evaluations may take, over all runs; then no more begin.
+        executor: What runs the evaluations, one job each, as in :func:`~adnn_optuna.compare`.
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
@@ -133,6 +136,7 @@ def recheck(
     # One value has no interval.
     n_jobs, confirm = as_integer("n_jobs", n_jobs), as_integer("confirm", confirm, 2)
     checked_limits(max_time=max_time)
+    check_executor(executor)
     if isinstance(study, tuple) and len(study) == 2:
         study = load_study(open_storage(study[0], must_exist=True), study[1])
     check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
@@ -173,11 +177,26 @@ def recheck(
         known,
         opened,
         ("trial", "seed"),
-        lambda number, seed: function(deepcopy(evaluated[number]), seed),
+        _OfTrials(function, evaluated),
         n_jobs=n_jobs,
         max_time=max_time,
+        executor=executor,
         show_progress_bar=show_progress_bar,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfTrials:
+    """A function of trial and seed, of the trials by their numbers; any process can call it."""
+
+    function: InitOffsetObjective | Callable[..., float]
+    trials: Mapping[int, FrozenTrial]
+
+    def __call__(self, number: int, seed: int) -> float:
+        trial = deepcopy(self.trials[number])
+        if isinstance(self.function, InitOffsetObjective):
+            return self.function.replace(seed=seed)(trial)
+        return with_seed(self.function)[0](trial, seed)
 
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:
@@ -279,11 +298,11 @@ def _trial_of(
 
 def _seeded(
     study: optuna.Study, evaluate: Callable[..., float] | None
-) -> tuple[Evaluate, bool, InitOffsetObjective | None]:
-    """Return a function of trial and seed, whether it uses the seed, and ours if it is one."""
+) -> tuple[Callable[..., float], bool, InitOffsetObjective | None]:
+    """Return what evaluates a trial, whether it uses a seed, and ours if it is one."""
     if evaluate is None or isinstance(evaluate, InitOffsetObjective):
         objective = evaluate or objective_from_study(study)
         seed = study.user_attrs.get(CONFIG, {}).get("seed", objective.seed)
         objective.replace(seed=seed).check(study)
-        return lambda trial, seed: objective.replace(seed=seed)(trial), True, objective
-    return *with_seed(evaluate), None
+        return objective, True, objective
+    return evaluate, with_seed(evaluate)[1], None

@@ -8,6 +8,7 @@ import math
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from adnn_optuna._attributes import EVALUATED, OWNER
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LimitValues, checked_limits, is_done
+from adnn_optuna.engine.jobs import check_is_reached, run_jobs
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.outcomes import Outcome, number
 from adnn_optuna.engine.progress import Bar, progress_bar
@@ -69,6 +71,18 @@ class Findings:
 
 
 F = TypeVar("F", bound=Findings)
+
+
+@dataclasses.dataclass(frozen=True)
+class OfSeeds:
+    """A function of the seeds of its sources of randomness, which any process can call."""
+
+    function: Callable[..., float]
+    names: tuple[str, ...]
+
+    def __call__(self, *seeds: int) -> float:
+        """Return its value with a seed for each source."""
+        return self.function(**dict(zip(self.names, seeds, strict=True)))
 
 
 def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
@@ -119,6 +133,7 @@ def make_evaluations(
     stop: threading.Event | None = None,
     n_jobs: int = 1,
     max_time: float | None = None,
+    executor: futures.Executor | None = None,
     show_progress_bar: bool = False,
 ) -> F:
     """Make the evaluations that findings ask for, and return what is found then.
@@ -126,17 +141,71 @@ def make_evaluations(
     None is made twice: the same call goes on where one ended, and any number of processes may
     work together. ``names`` are what the numbers of an evaluation mean. ``stop`` is set when those
     under way are to end, :obj:`None` if they do not heed it. After ``max_time`` seconds, over all
-    runs, no more begin; ``evaluate`` may raise :class:`CutOffError` then.
+    runs, no more begin; ``evaluate`` may raise :class:`CutOffError` then. An ``executor`` gets a
+    job for each evaluation.
     """
     # An evaluation that heeds no event is interrupted wherever it is.
     until_stopped = contextlib.nullcontext() if stop is None else interruptible(stop)
     shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
     with until_stopped, progress_bar(**shown) as bar:
+        check_is_reached(study._storage, executor)
+        if executor is not None:
+            job = _Job(study._storage, study.study_name, tuple(names), evaluate, max_time)
+            return _make_elsewhere(findings_of, study, executor, job, bar)
         study.sampler = _EvaluationSampler(findings_of, names, bar)
         objective = EvaluationObjective(evaluate, study.direction, tuple(names))
         plan = _Evaluations(objective, checked_limits(max_time=max_time), n_jobs)
         Loop(plan, study, stop or threading.Event()).run()
     return findings_of(patiently(made_evaluations, study, names))
+
+
+def _show(findings: Findings, bar: Bar | None) -> None:
+    if bar is not None:
+        bar.total = findings.n_evaluations
+        bar.update(len(findings.evaluations) - bar.n)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """Makes one evaluation, in whatever process, unless somebody else makes it."""
+
+    storage: BaseStorage
+    study_name: str
+    names: Sequence[str]
+    evaluate: Callable[..., float | Measured]
+    max_time: float | None
+
+    def __call__(self, evaluation: Evaluation) -> None:
+        """Make it, if there is time left."""
+
+        def only_this(made: Mapping[Evaluation, float]) -> Findings:
+            found = Findings({e: made[e] for e in made if e == evaluation}, self.study_name)
+            found.missing = [] if found.evaluations else [evaluation]
+            found.n_evaluations = 1
+            return found
+
+        storage = open_storage(self.storage)
+        study = patiently(optuna.load_study, study_name=self.study_name, storage=storage)
+        make_evaluations(only_this, study, self.names, self.evaluate, max_time=self.max_time)
+
+
+def _make_elsewhere(
+    findings_of: Callable[[Mapping[Evaluation, float]], F],
+    study: optuna.Study,
+    executor: futures.Executor,
+    make: _Job,
+    bar: Bar | None,
+) -> F:
+    tried = set[Evaluation]()
+    while True:
+        found = findings_of(patiently(made_evaluations, study, make.names))
+        _show(found, bar)
+        missing = [evaluation for evaluation in found.missing if evaluation not in tried]
+        if not missing:  # Time was up for what is left.
+            return found
+        tried.update(missing)
+        jobs = [executor.submit(make, evaluation) for evaluation in missing]
+        run_jobs(jobs, lambda _: None if bar is None else bar.update())
 
 
 def made_evaluations(
@@ -238,17 +307,13 @@ class _EvaluationSampler(RandomSampler):
         """Return how many of the missing ones nobody makes."""
         findings = self._findings_of(made_evaluations(study, self._names, trials))
         self._missing = findings.missing
-        if self._bar is not None:
-            self._bar.total = findings.n_evaluations
-            self._bar.update(len(findings.evaluations) - self._bar.n)
+        _show(findings, self._bar)
         return len(self._free(trials))
 
     def n_before(self, *_: object) -> None:
         """Return nothing: evaluations have no order."""
 
-    def is_taken(
-        self, study: optuna.Study, trial: FrozenTrial, trials: list[FrozenTrial]
-    ) -> bool:
+    def is_taken(self, study: optuna.Study, trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
         """Return whether somebody has made the evaluation meanwhile."""
         return self.place_of(trial) in made_evaluations(study, self._names, trials)
 

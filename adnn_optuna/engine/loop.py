@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from concurrent import futures
 from contextvars import copy_context
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL, SEARCH
 from adnn_optuna._checks import logger
@@ -27,9 +27,9 @@ from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.decisions import Begin, End, Snapshot, after, before
 from adnn_optuna.engine.outcomes import Objective, Outcome, mark
+from adnn_optuna.engine.runs import StoredRun
 from adnn_optuna.engine.snapshots import Observer
 from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
-from adnn_optuna.engine.runs import StoredRun
 from adnn_optuna.engine.studies import was_exhausted
 from adnn_optuna.samplers import IndexedSampler, _owners
 
@@ -195,13 +195,14 @@ class Loop:
         if may_collide:
             snapshot = patiently(self._look, frozenset(begun))
             given_back = after(snapshot, frozenset(begun)).ids
-            for trial in (t for t in snapshot.unfinished if t.trial_id in given_back):
-                patiently(self._give_back, begun.pop(trial.trial_id), trial.repeats_retry)
+            for one in (t for t in snapshot.unfinished if t.trial_id in given_back):
+                # One that is enqueued waits again, unless somebody else runs the same.
+                patiently(self._give_back, begun.pop(one.trial_id), not one.repeats_retry)
                 self._n_rivals = len(snapshot.live)
         return [*begun.values()]
 
     def _begin_one(self) -> tuple[optuna.Trial, bool]:
-        """Begin the first waiting trial, or a new one; return whether it has the number expected."""
+        """Begin the first waiting trial or a new one; return whether nobody came in between."""
         if self._has_failed:  # What was begun in vain holds what is to be proposed.
             self._look()
         self._has_failed = True
@@ -233,7 +234,7 @@ class Loop:
                     if not isinstance(self._study.sampler, IndexedSampler):
                         owner = _owners.ownership(trial)
                         self._storage.set_trial_system_attr(trial_id, OWNER, owner)
-                    return cast("int", trial_id)
+                    return trial_id
                 self._storage.set_trial_system_attr(trial_id, claim, None)  # Another was first.
         return None
 
@@ -268,11 +269,11 @@ class Loop:
             self._storage.set_trial_system_attr(trial_id, name, changed)
         return trial_id, False
 
-    def _give_back(self, trial: optuna.Trial, repeats_retry: bool) -> None:
+    def _give_back(self, trial: optuna.Trial, waits_again: bool) -> None:  # noqa: FBT001
         """End a trial that is one too many; it counts nowhere."""
         with contextlib.suppress(UpdateFinishedTrialError):
             mark(trial, "interrupted")
-            self._fail(trial._trial_id, is_interrupt=not repeats_retry)
+            self._fail(trial._trial_id, is_interrupt=waits_again)
         self._close(trial)
 
     def _close(self, trial: optuna.Trial) -> None:

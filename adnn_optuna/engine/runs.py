@@ -2,6 +2,7 @@
 
 import os
 from datetime import UTC, datetime
+from typing import Any
 
 import optuna
 
@@ -13,9 +14,7 @@ from adnn_optuna.engine.studies import last_limits
 class StoredRun:
     """One run; nothing is stored before there is something to do."""
 
-    def __init__(
-        self, study: optuna.Study, limits: LimitValues, settings: SearchSettings
-    ) -> None:
+    def __init__(self, study: optuna.Study, limits: LimitValues, settings: SearchSettings) -> None:
         self._study, self._limits, self._settings = study, limits, settings
         self._began = datetime.now(UTC).isoformat()
         self._n_trials_before: int | None = None
@@ -45,10 +44,11 @@ class StoredRun:
             self.end(limit or "interrupted", n_done)
 
     def _store(self, n_trials_before: int, reason: str | None, n_trials: int | None) -> None:
+        limits: Any = self._limits
         record: RunRecord = {
             "began": self._began,
             "sampler": self._settings["sampler"],
-            "limits": dict(self._limits),  # type: ignore[typeddict-item]
+            "limits": limits,
             "n_trials_before": n_trials_before,
             "stop_reason": reason,
             "n_trials": n_trials,

@@ -36,9 +36,7 @@ class Places(Protocol):
     def n_before(self, study: optuna.Study, index: Any, trials: list[FrozenTrial]) -> int | None:
         """Return how many proposals before one have no result, if they have an order."""
 
-    def is_taken(
-        self, study: optuna.Study, trial: FrozenTrial, trials: list[FrozenTrial]
-    ) -> bool:
+    def is_taken(self, study: optuna.Study, trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
         """Return whether another trial was the same proposal since this was chosen, and ended."""
 
     def place_of(self, trial: FrozenTrial) -> Hashable:
