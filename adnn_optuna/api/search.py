@@ -21,6 +21,7 @@ from adnn_optuna._checks import (
     is_integer,
     logger,
 )
+from adnn_optuna._files import replacing, write_text
 from adnn_optuna.accountability.contract import read_contract
 from adnn_optuna.accountability.fresh import confirmation_content
 from adnn_optuna.api._told import Told
@@ -135,7 +136,9 @@ class Predicting(abc.ABC):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`model` to a ``.keras`` file."""
         check_output_file("path", Path(path), ".keras")
-        self.model().save(path)
+        model = self.model()
+        with replacing(path) as temporary:
+            model.save(temporary)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,7 +230,7 @@ class SearchResult(StoredSearch, Predicting):
 
         check_output_file("The model card", Path(path))
         content = None if contract is None else read_contract(Path(contract))
-        Path(path).write_text(searches.card(self, content), "utf-8", "backslashreplace")
+        write_text(path, searches.card(self, content))
 
 
 @interrupted_where_called

@@ -7,9 +7,9 @@ import json
 import math
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import optuna
@@ -32,6 +32,7 @@ from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import check_study_name
 from adnn_optuna.samplers import _owners
+from adnn_optuna.samplers._trials import TrialReader
 
 Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
@@ -152,11 +153,11 @@ def make_evaluations(
         if executor is not None:
             job = _Job(study._storage, study.study_name, tuple(names), evaluate, max_time)
             return _make_elsewhere(findings_of, study, executor, job, bar)
-        study.sampler = _EvaluationSampler(findings_of, names, bar)
+        study.sampler = sampler = _EvaluationSampler(findings_of, names, bar)
         objective = EvaluationObjective(evaluate, study.direction, tuple(names))
         plan = _Evaluations(objective, checked_limits(max_time=max_time), n_jobs)
         Loop(plan, study, stop or threading.Event()).run()
-    return findings_of(patiently(made_evaluations, study, names))
+    return sampler.found
 
 
 def _show(findings: Findings, bar: Bar | None) -> None:
@@ -209,7 +210,7 @@ def _make_elsewhere(
 
 
 def made_evaluations(
-    study: optuna.Study, names: Sequence[str], trials: Sequence[FrozenTrial] | None = None
+    study: optuna.Study, names: Sequence[str], trials: Iterable[FrozenTrial] | None = None
 ) -> dict[Evaluation, float]:
     """Return what trials tell, all by default; of two of one evaluation, the first counts."""
     values: dict[Evaluation, float] = {}
@@ -283,39 +284,39 @@ class _MeasuredOutcome(Outcome):
         super().store(trial, elapsed)
 
 
-class _EvaluationSampler(RandomSampler):
+class _EvaluationSampler(RandomSampler, Generic[F]):
     """Proposes the evaluations that findings ask for, at random among those that nobody makes."""
 
     last_index = 2**31 - 1
 
     def __init__(
         self,
-        findings_of: Callable[[Mapping[Evaluation, float]], Findings],
+        findings_of: Callable[[Mapping[Evaluation, float]], F],
         names: Sequence[str],
         bar: Bar | None,
     ) -> None:
         super().__init__()
         self._findings_of, self._names, self._bar = findings_of, tuple(names), bar
-        self._missing: list[Evaluation] = []
+        self.found = findings_of({})  # As of the last look.
 
     @property
     def n_wanted(self) -> int:
         """The number of evaluations that are missing."""
-        return len(self._missing)
+        return len(self.found.missing)
 
-    def n_free(self, study: optuna.Study, at_most: int, trials: list[FrozenTrial]) -> int:  # noqa: ARG002
+    def n_free(self, study: optuna.Study, at_most: int, known: TrialReader) -> int:  # noqa: ARG002
         """Return how many of the missing ones nobody makes."""
-        findings = self._findings_of(made_evaluations(study, self._names, trials))
-        self._missing = findings.missing
-        _show(findings, self._bar)
-        return len(self._free(trials))
+        made = made_evaluations(study, self._names, known.trials.values())
+        self.found = self._findings_of(made)
+        _show(self.found, self._bar)
+        return len(self._free(known))
 
     def n_before(self, *_: object) -> None:
         """Return nothing: evaluations have no order."""
 
-    def is_taken(self, study: optuna.Study, trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
+    def is_taken(self, study: optuna.Study, trial: FrozenTrial, known: TrialReader) -> bool:
         """Return whether somebody has made the evaluation meanwhile."""
-        return self.place_of(trial) in made_evaluations(study, self._names, trials)
+        return self.place_of(trial) in made_evaluations(study, self._names, known.trials.values())
 
     def place_of(self, trial: FrozenTrial) -> Evaluation:
         """Return which evaluation a trial is."""
@@ -324,25 +325,25 @@ class _EvaluationSampler(RandomSampler):
     def template(
         self,
         study: optuna.Study,  # noqa: ARG002
-        trials: list[FrozenTrial],
+        known: TrialReader,
         distributions: Mapping[str, BaseDistribution],
         n_rivals: int,  # noqa: ARG002
     ) -> FrozenTrial:
         """Return a trial to be created RUNNING: one of the missing evaluations."""
-        free = self._free(trials)
+        free = self._free(known)
         # Not the same as others, who begin at the same moment.
-        evaluation = secrets.choice(free[: len(self._held(trials)) + 1])
+        evaluation = secrets.choice(free[: len(self._held(known)) + 1])
         params = dict(zip(self._names, evaluation, strict=True))
         template = optuna.create_trial(
             state=TrialState.RUNNING, params=params, distributions=dict(distributions)
         )
-        template.number = len(trials)
+        template.number = known.next_number
         template.system_attrs[OWNER] = _owners.ownership(template)
         return template
 
-    def _held(self, trials: list[FrozenTrial]) -> set[Evaluation]:
-        return {self.place_of(trial) for trial in trials if not trial.state.is_finished()}
+    def _held(self, known: TrialReader) -> set[Evaluation]:
+        return {self.place_of(trial) for trial in known.unfinished.values()}
 
-    def _free(self, trials: list[FrozenTrial]) -> list[Evaluation]:
-        held = self._held(trials)
-        return [evaluation for evaluation in self._missing if evaluation not in held]
+    def _free(self, known: TrialReader) -> list[Evaluation]:
+        held = self._held(known)
+        return [evaluation for evaluation in self.found.missing if evaluation not in held]

@@ -7,6 +7,7 @@ from typing import Any
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from adnn_optuna._checks import WrongValueError, check_type
+from adnn_optuna.networks._tensorflow import FORKED
 
 NO_EXECUTOR = (
     "executor must be None for Keras models, which train on all cores of this process; omit it, "
@@ -21,7 +22,7 @@ def check_executor(executor: object) -> None:
     context = getattr(executor, "_mp_context", None)  # Of a pool of processes.
     if context is not None and context.get_start_method() == "fork":
         raise WrongValueError(
-            "executor forks this process, and in a copy TensorFlow waits for ever: give "
+            f"executor forks this process: {FORKED}. Pass "
             "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
         )
 

@@ -171,9 +171,10 @@ class Loop:
         """End a trial that is to be done again."""
         # First, or what was enqueued were lost if this worker dies in between. As it is now: what
         # was read while its worker lived may be in parts of before.
-        trial = self._storage.get_trial(trial_id)
-        enqueue_again(self._study, trial, is_interrupt=is_interrupt)
-        _owners.end_trial(self._study, trial)
+        with contextlib.suppress(KeyError):  # It was deleted.
+            trial = self._storage.get_trial(trial_id)
+            enqueue_again(self._study, trial, is_interrupt=is_interrupt)
+            _owners.end_trial(self._study, trial)
 
     def _begin(self, count: int, snapshot: Snapshot) -> list[optuna.Trial]:
         """Begin trials, except those that are too many, as other workers do the same."""
@@ -228,7 +229,8 @@ class Loop:
             if trial.state != TrialState.WAITING or trial._trial_id in self._open:
                 continue
             trial_id, claim = trial._trial_id, _owners.claim_of(trial)
-            with contextlib.suppress(UpdateFinishedTrialError):
+            # It may have been deleted, which caches do not show.
+            with contextlib.suppress(UpdateFinishedTrialError, KeyError):
                 self._storage.set_trial_system_attr(trial_id, claim, _owners.ownership(trial))
                 if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                     if not isinstance(self._study.sampler, IndexedSampler):
@@ -247,11 +249,11 @@ class Loop:
         observer, study_id = self._observer, self._study._study_id
         if observer.places is None:
             template = optuna.create_trial(state=TrialState.RUNNING)
-            template.number = len(observer.trials)
+            template.number = observer.tally.reader.next_number
             template.system_attrs[OWNER] = _owners.ownership(template)
         else:
             template = observer.places.template(
-                self._study, observer.trials, self._objective.distributions, self._n_rivals
+                self._study, observer.tally.reader, self._objective.distributions, self._n_rivals
             )
         trial_id: int = self._storage.create_new_trial(study_id, template)
         if template.params:
@@ -271,7 +273,7 @@ class Loop:
 
     def _give_back(self, trial: optuna.Trial, waits_again: bool) -> None:  # noqa: FBT001
         """End a trial that is one too many; it counts nowhere."""
-        with contextlib.suppress(UpdateFinishedTrialError):
+        with contextlib.suppress(UpdateFinishedTrialError, KeyError):
             mark(trial, "interrupted")
             self._fail(trial._trial_id, is_interrupt=waits_again)
         self._close(trial)
@@ -341,6 +343,8 @@ class Loop:
             # Or a server was restarted, to which it had been told.
             said = "Trial %d had been ended, as by a worker that saw no sign of life of this one."
             logger.warning(said, trial.number)
+        except KeyError:
+            logger.warning("Trial %d was deleted while it ran.", trial.number)
 
     def _tidy(self, *, is_interrupt: bool) -> None:
         """End the trials that are under way, and say that the user interrupted the run."""

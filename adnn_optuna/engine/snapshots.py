@@ -16,6 +16,7 @@ from adnn_optuna.engine import signals
 from adnn_optuna.engine.decisions import Snapshot, Unfinished
 from adnn_optuna.engine.storages import has_retry
 from adnn_optuna.samplers import _owners
+from adnn_optuna.samplers._trials import TrialReader
 
 
 @runtime_checkable
@@ -30,13 +31,13 @@ class Places(Protocol):
     def n_wanted(self) -> float:
         """The number of proposals without a result, as of the last look; infinite if unknown."""
 
-    def n_free(self, study: optuna.Study, at_most: int, trials: list[FrozenTrial]) -> int:
+    def n_free(self, study: optuna.Study, at_most: int, known: TrialReader) -> int:
         """Return how many proposals neither a result nor a live trial has, or ``at_most``."""
 
-    def n_before(self, study: optuna.Study, index: Any, trials: list[FrozenTrial]) -> int | None:
+    def n_before(self, study: optuna.Study, index: Any, known: TrialReader) -> int | None:
         """Return how many proposals before one have no result, if they have an order."""
 
-    def is_taken(self, study: optuna.Study, trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
+    def is_taken(self, study: optuna.Study, trial: FrozenTrial, known: TrialReader) -> bool:
         """Return whether another trial was the same proposal since this was chosen, and ended."""
 
     def place_of(self, trial: FrozenTrial) -> Hashable:
@@ -45,7 +46,7 @@ class Places(Protocol):
     def template(
         self,
         study: optuna.Study,
-        trials: list[FrozenTrial],
+        known: TrialReader,
         distributions: Mapping[str, BaseDistribution],
         n_rivals: int,
     ) -> FrozenTrial:
@@ -66,11 +67,6 @@ class Observer:
         self.tally = Tally(study)
         self._first_seen: dict[int, float] = {}
         self._asked_for_stale = -math.inf
-
-    @property
-    def trials(self) -> list[FrozenTrial]:
-        """All trials as of the last look, by number."""
-        return self.tally.reader.trials
 
     def look(
         self,
@@ -115,7 +111,7 @@ class Observer:
     def _free(self) -> float:
         """Return how many proposals are left, as far as that matters now."""
         if self.places is not None and self.places.last_index < math.inf:
-            return self.places.n_free(self._study, self._batch_size, self.trials)
+            return self.places.n_free(self._study, self._batch_size, self.tally.reader)
         return 0 if self._study._stop_flag else math.inf
 
     def _unfinished(
@@ -126,8 +122,8 @@ class Observer:
         if trial._trial_id in begun:
             repeats_retry = self._repeats_retry(trial)
             if places is not None and place is not None:
-                n_before = places.n_before(self._study, place, self.trials)
-                is_taken = places.is_taken(self._study, trial, self.trials)
+                n_before = places.n_before(self._study, place, self.tally.reader)
+                is_taken = places.is_taken(self._study, trial, self.tally.reader)
         now, created, attrs = time.monotonic(), _as_created(trial), trial.system_attrs
         return Unfinished(
             trial_id=trial._trial_id,
@@ -147,9 +143,16 @@ class Observer:
         )
 
     def _repeats_retry(self, trial: FrozenTrial) -> bool:
-        history = trial.system_attrs.get("retry_history") or [trial.number]
+        history = trial.system_attrs.get("retry_history")
+        if not history:
+            return False
         # That of a trial that was copied from another study may lie behind it.
-        return has_retry(self.trials[history[-1] + 1 : trial.number], history)
+        between = (
+            other
+            for other in self.tally.reader.trials.values()
+            if history[-1] < other.number and other._trial_id < trial._trial_id
+        )
+        return has_retry(between, history)
 
 
 def _as_created(trial: FrozenTrial) -> FrozenTrial:

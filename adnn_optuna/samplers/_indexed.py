@@ -18,6 +18,7 @@ one that came and died meanwhile gives way as well, and the first one is the fir
 """
 
 import abc
+import bisect
 import contextlib
 import copy
 import itertools
@@ -76,9 +77,9 @@ class Indices:
         self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
         self._n_done = 0  # All indices below have one.
         self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
-        # Of how many trials a state was told, without which of them, and the state.
+        # States that were told all trials with ids below the first entry, except the second.
         self._states: list[tuple[int, list[int], Any]] = []
-        # The numbers of the trials that an index was ever given to.
+        # The ids of the trials that an index was ever given to.
         self._holders: dict[int | None, set[int]] = {}
 
     def read(self, study: Study) -> None:
@@ -97,9 +98,9 @@ class Indices:
         for trial in news:
             self.note(trial)
 
-    def take(self, study: Study, trials: list[FrozenTrial]) -> None:
-        """Take in all trials of the study, which somebody read who ends those of the dead."""
-        for trial in self.reader.read(study, trials):
+    def take(self, study: Study, known: TrialReader) -> None:
+        """Take in all trials as somebody has just read them, who ends those of the dead."""
+        for trial in self.reader.read(study, known):
             self.note(trial)
 
     def index_of(self, trial: FrozenTrial) -> int | None:
@@ -111,19 +112,24 @@ class Indices:
         """Return the own proposal record of a trial of this sampler."""
         return proposal_of(trial, self._key)
 
+    def trial_of(self, proposal: Proposal) -> FrozenTrial:
+        """Return the trial that a proposal was written for: the newest with its number."""
+        number, trials = proposal["owner"]["trial"], self.reader.trials
+        return next(trial for trial in reversed(trials.values()) if trial.number == number)
+
     def note(self, trial: FrozenTrial) -> None:
         """Take in a trial that is new or may have changed."""
         index, ended = self.index_of(trial), trial.system_attrs.get(ENDED)
         self.is_constrained |= bool(constraints_of(trial))
         if index is None:
             return
-        self._holders.setdefault(index, set()).add(trial.number)
+        self._holders.setdefault(index, set()).add(trial._trial_id)
         has_died = trial.state == TrialState.FAIL and ended is None
         if not trial.state.is_finished() or has_died or ended == "interrupted":
             return
         known = self.results.setdefault(index, trial)
-        # A worker that was taken for dead and woke up did the same: the lower number counts.
-        if trial.number < known.number:
+        # A worker that was taken for dead and woke up did the same: the older trial counts.
+        if trial._trial_id < known._trial_id:
             self.results[index] = trial
             self._states.clear()
 
@@ -156,31 +162,32 @@ class Indices:
         free = (index for index in self.unfinished_indices() if index not in held)
         return [*itertools.islice(free, at_most)]
 
-    def holders(self, index: int | None, own_number: int) -> list[int]:
-        """Return the numbers of the other trials, also of the dead, that have an index.
+    def holders(self, index: int | None, own_id: int) -> list[int]:
+        """Return the ids of the other trials, also of the dead, that have an index.
 
         Those with parameters come first: one without any may not have kept the index.
         """
-        trials, others = self.reader.trials, self._holders.get(index, set()) - {own_number}
-        holders = (number for number in others if self.index_of(trials[number]) == index)
-        return sorted(holders, key=lambda number: (not trials[number].params, number))
+        trials, others = self.reader.trials, self._holders.get(index, set()) - {own_id}
+        holders = (i for i in others if i in trials and self.index_of(trials[i]) == index)
+        return sorted(holders, key=lambda trial_id: (not trials[trial_id].params, trial_id))
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
         """Return what is to be written to a trial; what an index saw first, it sees again."""
-        if holders := self.holders(index, trial.number):
+        if holders := self.holders(index, trial._trial_id):
             first: Proposal = self.reader.trials[holders[0]].system_attrs[PROPOSAL]
             return {**first, "owner": ownership(trial)}
-        unfinished = sorted(self.reader.unfinished)
-        n_trials = len(self.reader.trials)
-        # Those at the end, as in a long queue, need no list.
-        while unfinished and unfinished[-1] == n_trials - 1:
-            n_trials = unfinished.pop()
+        ids, unfinished = self.reader.ids, self.reader.unfinished
+        n_seen = len(ids)
+        # Unfinished trials at the end, as in a long queue, need no list.
+        while n_seen and ids[n_seen - 1] in unfinished:
+            n_seen -= 1
+        before = ids[n_seen - 1] + 1 if n_seen else 0
         return {
             "sampler": self._key,
             "index": index,
             "owner": ownership(trial),
-            "n_trials": n_trials,
-            "unfinished": unfinished,
+            "before": before,
+            "unfinished": sorted(i for i in unfinished if i < before),
             "n_pending": len(self.pending()),
             "step": None,
         }
@@ -188,24 +195,26 @@ class Indices:
     def state(self, proposal: Proposal, start: Callable[[], State]) -> State:
         """Return a state that was told the trials that a proposal saw; nobody may change it.
 
-        It is told them by their numbers, so it is the same in each worker. It is kept before each
+        It is told them by their ids, so it is the same in each worker. It is kept before each
         trial that was unfinished, and where the replay has come to: it costs no more than the
         trials since the first one that has finished meanwhile, even if some trial never ends.
+        Trials that were deleted since are not told.
         """
-        n_trials, unfinished = proposal["n_trials"], proposal["unfinished"]
+        ids, trials, before = self.reader.ids, self.reader.trials, proposal["before"]
+        unfinished = [trial_id for trial_id in proposal["unfinished"] if trial_id in trials]
         state: State
         while True:
-            n_told, left_out, state = self._states.pop() if self._states else (0, [], start())
-            if n_told <= n_trials and left_out == [u for u in unfinished if u < n_told]:
+            told, left_out, state = self._states.pop() if self._states else (0, [], start())
+            if told <= before and left_out == [u for u in unfinished if u < told]:
                 break
         missing, state = set(unfinished), copy.copy(state)
-        for number in range(n_told, n_trials):
-            if number in missing:
-                self._states.append((number, left_out, copy.copy(state)))
-                left_out = [*left_out, number]
+        for trial_id in ids[bisect.bisect_left(ids, told) : bisect.bisect_left(ids, before)]:
+            if trial_id in missing:
+                self._states.append((trial_id, left_out, copy.copy(state)))
+                left_out = [*left_out, trial_id]
             else:
-                self.tell(state, self.reader.trials[number])
-        self._states.append((n_trials, left_out, state))
+                self.tell(state, trials[trial_id])
+        self._states.append((before, left_out, state))
         return state
 
     def tell(self, state: Replayed, trial: FrozenTrial) -> None:
@@ -215,7 +224,8 @@ class Indices:
             is_interrupted = trial.system_attrs.get(ENDED) == "interrupted"
             counts = trial.state == TrialState.COMPLETE and not is_interrupted
         else:
-            counts = index in self.results and self.results[index].number == trial.number
+            result = self.results.get(index)
+            counts = result is not None and result._trial_id == trial._trial_id
         if counts:
             state.tell(index, trial)
 
@@ -243,46 +253,50 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def _remember(self, study: Study) -> Indices:
         return Indices(self._key)
 
-    def _look(self, study: Study, trials: list[FrozenTrial] | None = None) -> Indices:
-        """Read what is new in a study, unless somebody has just read all its ``trials``."""
+    def _look(self, study: Study, known: TrialReader | None = None) -> Indices:
+        """Read what is new in a study, or take it from somebody who has just read it."""
         indices = self._memory[study]
-        if trials is None:
+        if known is None:
             indices.read(study)
         else:
-            indices.take(study, trials)
+            indices.take(study, known)
         if indices.reader.was_reset:
             self._memory.forget()
-            return self._look(study, trials)
+            return self._look(study, known)
         return indices
+
+    def take(self, study: Study, known: TrialReader) -> None:
+        """Take in all trials as a callback has just read them: a trial needs no other list."""
+        with self._memory.lock:
+            self._look(study, known)
 
     @property
     def last_index(self) -> float:
         """The last index that it has a proposal for; behind it, the study stops."""
         return math.inf
 
-    def n_free(
-        self, study: Study, at_most: int = 1, trials: list[FrozenTrial] | None = None
-    ) -> int:
+    def n_free(self, study: Study, at_most: int = 1, known: TrialReader | None = None) -> int:
         """Return how many proposals are neither done nor held by a live trial, or ``at_most``."""
         with self._memory.lock:
-            free = self._look(study, trials).free_indices(at_most)
+            free = self._look(study, known).free_indices(at_most)
             return sum(index <= self.last_index for index in free)
 
-    def n_before(self, study: Study, index: int, trials: list[FrozenTrial]) -> int:
-        """Return how many proposals before one are not done, by all trials of a study."""
+    def n_before(self, study: Study, index: int, known: TrialReader) -> int:
+        """Return how many proposals before one are not done, by all trials as just read."""
         with self._memory.lock:
-            unfinished = self._look(study, trials).unfinished_indices()
+            unfinished = self._look(study, known).unfinished_indices()
             return len([*itertools.takewhile(index.__gt__, unfinished)])
 
-    def is_taken(self, study: Study, trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
+    def is_taken(self, study: Study, trial: FrozenTrial, known: TrialReader) -> bool:
         """Return whether another trial had a trial's index since that was chosen, and ended."""
         with self._memory.lock:
-            indices = self._look(study, trials)
+            indices = self._look(study, known)
             own = indices.proposal_of(trial)
             if own is None or own["index"] in indices.results:
                 return own is not None
-            first, *_ = [*indices.holders(own["index"], trial.number), trial.number]
-            of_first: Proposal = trials[first].system_attrs[PROPOSAL]
+            holders = indices.holders(own["index"], trial._trial_id)
+            first = indices.reader.trials[holders[0]] if holders else trial
+            of_first: Proposal = first.system_attrs[PROPOSAL]
             return {**own, "owner": None} != {**of_first, "owner": None}
 
     def place_of(self, trial: FrozenTrial) -> int | None:
@@ -293,7 +307,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def template(
         self,
         study: Study,
-        trials: list[FrozenTrial],
+        known: TrialReader,
         distributions: Mapping[str, BaseDistribution],
         n_rivals: int = 0,
     ) -> FrozenTrial:
@@ -303,16 +317,16 @@ class IndexedSampler(BaseSampler, abc.ABC):
 
         Args:
             study: The study.
-            trials: All its trials, none of a dead worker; the new one is to follow them.
+            known: All its trials as just read, none of a dead worker; the new one is to follow.
             distributions: The parameters, as far as they are known.
             n_rivals: How many others may have chosen the same index before: among as many free
                 ones it is chosen at random.
         """
         with self._memory.lock:
-            indices = self._look(study, trials)
+            indices = self._look(study, known)
             self._warn_of_constraints(indices)
             template = create_trial(state=TrialState.RUNNING)
-            template.number = len(trials)
+            template.number = known.next_number
             free = indices.free_indices(1 + n_rivals)
             left = [index for index in free if index <= self.last_index]
             # The user's own random numbers are left alone.
@@ -320,7 +334,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             if proposal["step"] is None:
                 proposal["step"] = self._step(study, indices, proposal)
             template.system_attrs[PROPOSAL] = proposal
-            if trials and self._proposes_before:
+            if indices.reader.ids and self._proposes_before:
                 source = self._propose(study, indices, proposal)
                 template.params = {k: source(k, of) for k, of in distributions.items()}
                 template.distributions = dict(distributions)
@@ -367,9 +381,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
             if trial._trial_id not in indices.sources:
                 # The trial began in another process, or with another sampler.
                 indices = self._look(study)
-                proposal = indices.proposal_of(indices.reader.trials[trial.number])
-                if proposal is None:
-                    proposal = indices.proposal(trial, None)
+                now = indices.reader.trials.get(trial._trial_id, trial)
+                proposal = indices.proposal_of(now) or indices.proposal(trial, None)
                 indices.sources[trial._trial_id] = self._propose(study, indices, proposal)
             return indices.sources[trial._trial_id](param_name, param_distribution)
 
@@ -409,7 +422,9 @@ class IndexedSampler(BaseSampler, abc.ABC):
         wanted: int | None = copied["index"] if is_retry else None
         gave_way = False
         while True:
-            indices = self._look(study)
+            indices = self._memory[study]
+            if gave_way or not indices.reader.is_all_before(trial):
+                indices = self._look(study)
             if own := indices.proposal_of(trial):  # It began before, in another process.
                 own = {**own, "owner": ownership(trial)}
                 write(PROPOSAL, own)
@@ -421,15 +436,15 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 index = None if is_taken or gave_way else wanted
             else:
                 choosing = [t for t in indices.running() if indices.index_of(t) is None]
-                n_others = sum(other.number != trial.number for other in choosing)
+                n_others = sum(other._trial_id != trial._trial_id for other in choosing)
                 # The user's own random numbers are left alone.
                 index = secrets.choice(indices.free_indices(1 + n_others if gave_way else 1))
-            holders = indices.holders(index, trial.number)
+            holders = indices.holders(index, trial._trial_id)
             proposal = indices.proposal(trial, index)
             if proposal["step"] is None and index is not None:
                 proposal["step"] = self._step(study, indices, proposal)
             write(PROPOSAL, proposal)
-            if index is None or self._look(study).holders(index, trial.number) == holders:
+            if index is None or self._look(study).holders(index, trial._trial_id) == holders:
                 break
             write(PROPOSAL, {**proposal, "index": None})
             gave_way = True
@@ -447,14 +462,18 @@ class IndexedSampler(BaseSampler, abc.ABC):
         Its worker lives then, and nobody stopped it.
         """
         with self._memory.lock:
-            self._memory[study].sources.pop(trial._trial_id, None)
+            indices = self._memory[study]
+            indices.sources.pop(trial._trial_id, None)
+            # Nobody else had a trial when this one began, and an index was left then.
+            is_alone = indices.reader.unfinished.keys() == {trial._trial_id}
+            goes_on = is_alone and min(indices.free_indices(1)) <= self.last_index
         attrs = trial.system_attrs
         # Who finds the trial of a dead worker may end it by `Study.tell`.
         failed_here = state == TrialState.FAIL and is_alive(trial)
         if failed_here and PROPOSAL in attrs and not attrs.get(ENDED):
             study._storage.set_trial_system_attr(trial._trial_id, ENDED, "error")
         # The trial that is being told is not finished yet, so its own index is not free.
-        if self.last_index < math.inf and is_own(trial) and not self.n_free(study):
+        if not goes_on and is_own(trial) and not self.n_free(study):
             # Those who ask and tell stop by themselves, and `study.stop` raises for them.
             with contextlib.suppress(RuntimeError):
                 study.stop()
