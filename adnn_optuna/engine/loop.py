@@ -8,7 +8,6 @@ soon as another one has ended.
 """
 
 import contextlib
-import dataclasses
 import math
 import threading
 import time
@@ -25,13 +24,13 @@ from adnn_optuna._attributes import OWNER, PROPOSAL, SEARCH
 from adnn_optuna._checks import logger
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine import signals
-from adnn_optuna.engine.decisions import Begin, End, Snapshot, after, before
+from adnn_optuna.engine.decisions import Begin, End, Snapshot, Wait, after, before
 from adnn_optuna.engine.outcomes import Objective, Outcome, mark
 from adnn_optuna.engine.runs import StoredRun
 from adnn_optuna.engine.snapshots import Observer
 from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
 from adnn_optuna.engine.studies import was_exhausted
-from adnn_optuna.samplers import IndexedSampler, _owners
+from adnn_optuna.samplers import _owners
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 
@@ -50,15 +49,6 @@ class Planned(Protocol):
     @property
     def n_threads(self) -> int | None:
         """How many trials run at once if no proposal learns from values, else :obj:`None`."""
-
-
-@dataclasses.dataclass
-class _Job:
-    """Trials that are trained together, and the study's working time when they began."""
-
-    trials: list[optuna.Trial]
-    began: float
-    result: futures.Future[list[Outcome]]
 
 
 class Loop:
@@ -86,8 +76,8 @@ class Loop:
         self._observer = Observer(study, self._limits, settings["batch_size"] if settings else 1)
         self._open: set[int] = set()  # The ids of the trials under way here.
         self._whole: set[int] = set()  # Those of them that began with all parameters.
-        self._jobs: list[_Job] = []
-        self._threads: futures.ThreadPoolExecutor | None = None
+        # What runs in threads: its trial, and the study's working time when that began.
+        self._jobs: dict[futures.Future[list[Outcome]], tuple[optuna.Trial, float]] = {}
         self._has_failed = False  # To begin a trial, which may have begun.
         self._n_rivals = 0
 
@@ -102,10 +92,10 @@ class Loop:
         self._study._stop_flag = patiently(was_exhausted, self._study)
         interval = self._observer.tally.heartbeat_interval
         lives = signals.heartbeats(self._storage, interval, self._open)
+        threads = futures.ThreadPoolExecutor(self._plan.n_threads or 1, "trials")
         try:
-            with _owners.run_of_trials(self._study), lives, self._threads_of_plan():
-                while (reason := self._step()) is None:
-                    pass
+            with _owners.run_of_trials(self._study), lives, threads:
+                reason = self._run_in(threads)
             if self._run is not None:
                 patiently(self._run.end, reason, self._observer.tally.n_done)
         except BaseException as error:
@@ -115,40 +105,42 @@ class Loop:
                     self._tidy(is_interrupt=isinstance(error, KeyboardInterrupt))
             raise
 
-    @contextlib.contextmanager
-    def _threads_of_plan(self) -> Any:
-        """Hold the threads in which trials run; a single one at a time needs none."""
-        if (self._plan.n_threads or 1) == 1:
-            yield
-            return
-        with futures.ThreadPoolExecutor(self._plan.n_threads, "trials") as self._threads:
-            try:
-                yield
-            except BaseException:
-                self._stop.set()  # For the others are waited for.
-                raise
+    def _run_in(self, threads: futures.ThreadPoolExecutor) -> str:
+        """Return why the study has ended, when it has."""
+        try:
+            while (reason := self._step(threads)) is None:
+                pass
+        except BaseException:
+            if self._jobs:
+                self._stop.set()  # As their end is waited for.
+            raise
+        return reason
 
-    def _step(self) -> str | None:
+    def _step(self, threads: futures.ThreadPoolExecutor) -> str | None:
         """Look, decide and act; return why the study has ended, if so."""
         if self._stop.is_set():
             raise KeyboardInterrupt
         snapshot = patiently(self._look)
         decision = before(snapshot)
+        if isinstance(decision, End) and not self._jobs:
+            return decision.reason
         if isinstance(decision, Begin):
             # Before the trials, so that their own time reaches the limit when the training does.
             began = time.monotonic() - self._observer.tally.elapsed
             if self._run is not None:
                 patiently(self._run.begin, snapshot.n_done)
-            if trials := self._begin(decision.count, snapshot):
-                threads = self._threads if snapshot.is_refilled else None
-                parts = [trials] if threads is None else [[trial] for trial in trials]
-                self._jobs += [self._start(part, began, threads) for part in parts]
-        elif isinstance(decision, End) and not self._jobs:
-            return decision.reason
+            trials = self._begin(decision.count, snapshot)
+            if snapshot.is_refilled and snapshot.batch_size > 1:
+                for trial in trials:
+                    run = threads.submit(copy_context().run, self._train, [trial], began)
+                    self._jobs[run] = trial, began
+            elif trials:  # In this thread, which Ctrl-C interrupts.
+                self._tell(trials, self._train(trials, began), began)
         if self._jobs:
-            is_full = len(self._jobs) >= snapshot.batch_size or isinstance(decision, End)
-            self._collect(None if is_full or not snapshot.is_refilled else _SECONDS_BETWEEN_LOOKS)
-        elif not isinstance(decision, Begin):
+            # If a thread is free, others may leave something to do at any moment.
+            is_full = isinstance(decision, End) or len(self._jobs) == snapshot.batch_size
+            self._collect(None if is_full else _SECONDS_BETWEEN_LOOKS)
+        elif isinstance(decision, Wait):
             # Not by waiting for ``stop``, which a signal could not set meanwhile in this thread.
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         return None
@@ -233,9 +225,6 @@ class Loop:
             with contextlib.suppress(UpdateFinishedTrialError, KeyError):
                 self._storage.set_trial_system_attr(trial_id, claim, _owners.ownership(trial))
                 if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
-                    if not isinstance(self._study.sampler, IndexedSampler):
-                        owner = _owners.ownership(trial)
-                        self._storage.set_trial_system_attr(trial_id, OWNER, owner)
                     return trial_id
                 self._storage.set_trial_system_attr(trial_id, claim, None)  # Another was first.
         return None
@@ -260,10 +249,11 @@ class Loop:
             self._whole.add(trial_id)
         # A storage that has just created a trial knows it without reading.
         id_of = self._storage.get_trial_id_from_study_id_trial_number
-        if id_of(study_id, template.number) == trial_id:
-            template._trial_id = trial_id
-            observer.tally.reader.note(template)
-            return trial_id, True
+        with contextlib.suppress(KeyError):
+            if id_of(study_id, template.number) == trial_id:
+                template._trial_id = trial_id
+                observer.tally.reader.note(template)
+                return trial_id, True
         template.number = self._storage.get_trial(trial_id).number
         owner = _owners.ownership(template)
         for name, value in template.system_attrs.items():
@@ -282,20 +272,6 @@ class Loop:
         self._open.discard(trial._trial_id)
         self._whole.discard(trial._trial_id)
 
-    def _start(
-        self,
-        trials: list[optuna.Trial],
-        began: float,
-        threads: futures.ThreadPoolExecutor | None,
-    ) -> _Job:
-        """Train trials in a thread; without any in this one, which Ctrl-C interrupts."""
-        if threads is not None:
-            context = copy_context()
-            return _Job(trials, began, threads.submit(context.run, self._train, trials, began))
-        job = _Job(trials, began, futures.Future())
-        job.result.set_result(self._train(trials, began))
-        return job
-
     def _train(self, trials: list[optuna.Trial], began: float) -> list[Outcome]:
         deadline = began + (self._plan.limits["max_time"] or math.inf)
         limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}
@@ -307,22 +283,21 @@ class Loop:
 
     def _collect(self, seconds: float | None) -> None:
         """Wait until some jobs have ended, for some seconds at most, and tell their trials."""
-        running = [job.result for job in self._jobs]
-        futures.wait(running, seconds, futures.FIRST_COMPLETED)
-        for job in [job for job in self._jobs if job.result.done()]:
-            outcomes = job.result.result()
-            self._jobs.remove(job)
-            self._tell(job, outcomes)
+        ended, _ = futures.wait(self._jobs, seconds, futures.FIRST_COMPLETED)
+        for run in ended:
+            outcomes = run.result()
+            trial, began = self._jobs.pop(run)
+            self._tell([trial], outcomes, began)
 
-    def _tell(self, job: _Job, outcomes: list[Outcome]) -> None:
+    def _tell(self, trials: list[optuna.Trial], outcomes: list[Outcome], began: float) -> None:
         """Tell what came of trials; those after the one that gained enough count for nothing."""
         early = [limit for limit in self._limits if limit.ends_early]
-        for position, (trial, outcome) in enumerate(zip(job.trials, outcomes, strict=True)):
+        for position, (trial, outcome) in enumerate(zip(trials, outcomes, strict=True)):
             if outcome.status == "stopped":
                 continue
             if position and any(patiently(limit.reached, self._study) for limit in early):
                 outcome = Outcome("timeout")  # noqa: PLW2901
-            patiently(self._tell_one, trial, outcome, time.monotonic() - job.began)
+            patiently(self._tell_one, trial, outcome, time.monotonic() - began)
             self._close(trial)
             self._after_tell(trial, outcome)
 
@@ -348,10 +323,9 @@ class Loop:
 
     def _tidy(self, *, is_interrupt: bool) -> None:
         """End the trials that are under way, and say that the user interrupted the run."""
-        for job in self._jobs:
-            # One that heeds no event was waited for.
-            if job.result.done() and job.result.exception() is None:
-                self._tell(job, job.result.result())
+        for run, (trial, began) in self._jobs.items():
+            if run.exception() is None:  # It heeded no event.
+                self._tell([trial], run.result(), began)
         self._open.clear()  # So they are nobody's.
         snapshot = self._look(is_interrupt=is_interrupt)
         if is_interrupt and self._run is not None:

@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import WrongTypeError
-from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
+from adnn_optuna.samplers._indexed import IndexedSampler
+from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key
 
 # They count their trials in the study, under one seed.

@@ -30,7 +30,7 @@ from adnn_optuna.samplers import (
     IndexedSampler,
     RandomRestartSampler,
 )
-from adnn_optuna.samplers._indexed import Indices
+from adnn_optuna.samplers._indices import Indices
 from adnn_optuna.samplers._owners import is_alive, run_of_trials
 
 if TYPE_CHECKING:
