@@ -81,11 +81,6 @@ class Indices:
         """Return the own proposal record of a trial of this sampler."""
         return proposal_of(trial, self._key)
 
-    def trial_of(self, proposal: Proposal) -> FrozenTrial:
-        """Return the trial that a proposal was written for: the newest with its number."""
-        number, trials = proposal["owner"]["trial"], self.reader.trials
-        return next(trial for trial in reversed(trials.values()) if trial.number == number)
-
     def note(self, trial: FrozenTrial) -> None:
         """Take in a trial that is new or may have changed."""
         index, ended = self.index_of(trial), trial.system_attrs.get(ENDED)

@@ -132,7 +132,9 @@ class KeyedIndexSampler(IndexedSampler):
         return str(self._keyed)
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        trial, index = indices.trial_of(proposal), proposal["index"]
+        storage, index, number = study._storage, proposal["index"], proposal["owner"]["trial"]
+        id_of = storage.get_trial_id_from_study_id_trial_number
+        trial = storage.get_trial(id_of(study._study_id, number))
         # What these samplers see is the study as it is now, not as it was when the index was new.
         holders = [] if index is None else indices.holders(index, trial._trial_id)
         first = indices.reader.trials[holders[0]] if holders else trial
