@@ -311,12 +311,12 @@ class _EvaluationSampler(RandomSampler, Generic[F]):
         _show(self.found, self._bar)
         return len(self._free(known))
 
-    def n_before(self, *_: object) -> None:
-        """Return nothing: evaluations have no order."""
-
-    def is_taken(self, study: optuna.Study, trial: FrozenTrial, known: TrialReader) -> bool:
-        """Return whether somebody has made the evaluation meanwhile."""
-        return self.place_of(trial) in made_evaluations(study, self._names, known.trials.values())
+    def look_again(
+        self, study: optuna.Study, trial: FrozenTrial, known: TrialReader
+    ) -> tuple[bool, None]:
+        """Return whether somebody has made the evaluation meanwhile; they have no order."""
+        made = made_evaluations(study, self._names, known.trials.values())
+        return self.place_of(trial) in made, None
 
     def place_of(self, trial: FrozenTrial) -> Evaluation:
         """Return which evaluation a trial is."""

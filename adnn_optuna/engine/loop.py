@@ -30,6 +30,7 @@ from adnn_optuna.engine.runs import StoredRun
 from adnn_optuna.engine.snapshots import Observer
 from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
 from adnn_optuna.engine.studies import was_exhausted
+from adnn_optuna.networks.keras_files import policy_of_caller
 from adnn_optuna.samplers import _owners
 
 _SECONDS_BETWEEN_LOOKS = 0.1
@@ -92,7 +93,8 @@ class Loop:
         self._study._stop_flag = patiently(was_exhausted, self._study)
         interval = self._observer.tally.heartbeat_interval
         lives = signals.heartbeats(self._storage, interval, self._open)
-        threads = futures.ThreadPoolExecutor(self._plan.n_threads or 1, "trials")
+        n_threads, like_this = self._plan.n_threads or 1, policy_of_caller()
+        threads = futures.ThreadPoolExecutor(n_threads, "trials", like_this)
         try:
             with _owners.run_of_trials(self._study), lives, threads:
                 reason = self._run_in(threads)

@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Collection, Hashable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -34,11 +34,13 @@ class Places(Protocol):
     def n_free(self, study: optuna.Study, at_most: int, known: TrialReader) -> int:
         """Return how many proposals neither a result nor a live trial has, or ``at_most``."""
 
-    def n_before(self, study: optuna.Study, index: Any, known: TrialReader) -> int | None:
-        """Return how many proposals before one have no result, if they have an order."""
+    def look_again(
+        self, study: optuna.Study, trial: FrozenTrial, known: TrialReader
+    ) -> tuple[bool, int | None]:
+        """Return whether another trial has had a trial's place since that was chosen, and ended.
 
-    def is_taken(self, study: optuna.Study, trial: FrozenTrial, known: TrialReader) -> bool:
-        """Return whether another trial was the same proposal since this was chosen, and ended."""
+        And how many proposals before this place have no result, if they have an order.
+        """
 
     def place_of(self, trial: FrozenTrial) -> Hashable:
         """Return which proposal a trial is, :obj:`None` if it is none."""
@@ -117,13 +119,11 @@ class Observer:
     def _unfinished(
         self, trial: FrozenTrial, open_ids: Collection[int], begun: Collection[int]
     ) -> Unfinished:
-        places, n_before, repeats_retry, is_taken = self.places, None, False, False
+        places, is_new = self.places, trial._trial_id in begun
         place = None if places is None else places.place_of(trial)
-        if trial._trial_id in begun:
-            repeats_retry = self._repeats_retry(trial)
-            if places is not None and place is not None:
-                n_before = places.n_before(self._study, place, self.tally.reader)
-                is_taken = places.is_taken(self._study, trial, self.tally.reader)
+        is_taken, n_before = False, None
+        if places is not None and place is not None and is_new:
+            is_taken, n_before = places.look_again(self._study, trial, self.tally.reader)
         now, created, attrs = time.monotonic(), _as_created(trial), trial.system_attrs
         return Unfinished(
             trial_id=trial._trial_id,
@@ -139,7 +139,7 @@ class Observer:
             is_given=bool(trial.params and created is trial) or "fixed_params" in attrs,
             n_before=n_before,
             is_taken=is_taken,
-            repeats_retry=repeats_retry,
+            repeats_retry=is_new and self._repeats_retry(trial),
         )
 
     def _repeats_retry(self, trial: FrozenTrial) -> bool:

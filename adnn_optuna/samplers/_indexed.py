@@ -94,23 +94,24 @@ class IndexedSampler(BaseSampler, abc.ABC):
             free = self._look(study, known).free_indices(at_most)
             return sum(index <= self.last_index for index in free)
 
-    def n_before(self, study: Study, index: int, known: TrialReader) -> int:
-        """Return how many proposals before one are not done, by all trials as just read."""
-        with self._memory.lock:
-            unfinished = self._look(study, known).unfinished_indices()
-            return len([*itertools.takewhile(index.__gt__, unfinished)])
+    def look_again(
+        self, study: Study, trial: FrozenTrial, known: TrialReader
+    ) -> tuple[bool, int | None]:
+        """Return whether another trial has had a trial's index since that was chosen, and ended.
 
-    def is_taken(self, study: Study, trial: FrozenTrial, known: TrialReader) -> bool:
-        """Return whether another trial had a trial's index since that was chosen, and ended."""
+        And how many proposals before this index are not done.
+        """
         with self._memory.lock:
             indices = self._look(study, known)
-            own = indices.proposal_of(trial)
-            if own is None or own["index"] in indices.results:
-                return own is not None
-            holders = indices.holders(own["index"], trial._trial_id)
+            if (own := indices.proposal_of(trial)) is None or own["index"] is None:
+                return False, None
+            index = own["index"]
+            before = itertools.takewhile(index.__gt__, indices.unfinished_indices())
+            holders = indices.holders(index, trial._trial_id)
             first = indices.reader.trials[holders[0]] if holders else trial
             of_first: Proposal = first.system_attrs[PROPOSAL]
-            return {**own, "owner": None} != {**of_first, "owner": None}
+            is_first = {**own, "owner": None} == {**of_first, "owner": None}
+            return index in indices.results or not is_first, len([*before])
 
     def place_of(self, trial: FrozenTrial) -> int | None:
         """Return the index of a trial of this sampler, :obj:`None` for others."""
