@@ -56,7 +56,7 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (dict, "winner.hyperparameters?"),
     (str, "objective.dataset.name objective.dataset.source objective.dataset.fingerprint"),
     *((str, f"objective.dataset.{key}?") for key in ("path", *OF_FILES)),
-    (dict, "objective.dataset.preprocessing? objective.dataset.duplicates?"),
+    (dict, "objective.dataset.preprocessing? objective.dataset.duplicates? objective.scaling?"),
     *((object, f"objective.dataset.{key}?") for key in _SPLITTING),
     *((object, f"objective.training.{field.name}") for field in dataclasses.fields(Training)),
     ((1, 100_000), "objective.training.epochs"),

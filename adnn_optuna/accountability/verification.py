@@ -39,6 +39,7 @@ from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import ControlSpace, Start, space_from_config
 from adnn_optuna.networks.predictors import Predictor
+from adnn_optuna.networks.scaling import Scaling, use
 
 if TYPE_CHECKING:
     import keras
@@ -210,6 +211,10 @@ def _rebuild(
     ):
         if said != found:
             raise CannotCheckError(f"{name} is {said}, but that of the data is {found}.")
+    if "scaling" in stored:
+        # A copy, since the user's data set is not to be scaled by a file's numbers later.
+        data = dataclasses.replace(data)
+        use(data, stored["model"]["scale"], Scaling.from_config(stored["scaling"]))
     keras_files.check_training_config(stored["training"], "objective.training")
     training, offsets = Training(**stored["training"]), space_from_config(stored["space"])
     built = model or _model(stored["model"], data, max_parameters)
