@@ -21,7 +21,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import ELAPSED, ENDED, EVALUATED, OWNER
+from adnn_optuna._attributes import ENDED, EVALUATED, OUTCOME, OWNER, StoredOutcome
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback, is_done
@@ -271,7 +271,8 @@ class _Worker:
                 for name, of_name in attrs.items():
                     patiently(storage.set_trial_system_attr, trial._trial_id, name, of_name)
                 elapsed += time.monotonic() - began
-                patiently(storage.set_trial_user_attr, trial._trial_id, ELAPSED, elapsed)
+                outcome: StoredOutcome = {"elapsed": elapsed}
+                patiently(storage.set_trial_user_attr, trial._trial_id, OUTCOME, outcome)
                 patiently(storage.set_trial_state_values, trial._trial_id, state, values)
         except BaseException:
             with contextlib.suppress(Exception):

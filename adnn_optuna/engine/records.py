@@ -200,7 +200,7 @@ class SearchRecord:
     @property
     def val_value(self) -> float:
         """The best trial's accuracy on the validation set; NaN where there is none."""
-        metrics = self.best.user_attrs.get(stored.TRIAL_METRICS, {}) if self.best else {}
+        metrics = stored.metrics_of(self.best.user_attrs) if self.best else {}
         return float(metrics.get(self.val_metric, math.nan))
 
     @property

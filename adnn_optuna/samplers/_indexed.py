@@ -74,9 +74,9 @@ class Indices:
         # The ids of the trials that an index was ever given to.
         self._holders: dict[int | None, set[int]] = {}
 
-    def read(self, study: Study) -> None:
-        """Look at the study, and end the trials of the dead."""
-        news = self.reader.read(study)
+    def read(self, study: Study, listed: list[FrozenTrial] | None = None) -> None:
+        """Look at the study, as it was just listed or as it is; end the trials of the dead."""
+        news = self.reader.read(study, listed)
         # One that holds no index may have to be enqueued again, by who watches.
         while dead := [
             trial
@@ -101,6 +101,11 @@ class Indices:
         if proposal is None or proposal["sampler"] != self._key:
             return None
         return proposal if proposal["owner"]["trial"] == trial.number else None
+
+    def trial_of(self, proposal: Proposal) -> FrozenTrial:
+        """Return the trial that a proposal was written for: the newest with its number."""
+        number, trials = proposal["owner"]["trial"], self.reader.trials
+        return next(trial for trial in reversed(trials.values()) if trial.number == number)
 
     def note(self, trial: FrozenTrial) -> None:
         """Take in a trial that is new or may have changed."""
@@ -158,12 +163,9 @@ class Indices:
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
         """Return what is to be written to a trial; what an index saw first, it sees again."""
-        trial_id, owner = trial._trial_id, ownership(trial)
-        for holder in self.holders(index, trial_id)[:1]:
-            first: Proposal = self.reader.trials[holder].system_attrs[PROPOSAL]
-            # The ids that a copied trial names are those of another study.
-            if first["trial_id"] == holder:
-                return {**first, "owner": owner, "trial_id": trial_id}
+        if holders := self.holders(index, trial._trial_id):
+            first: Proposal = self.reader.trials[holders[0]].system_attrs[PROPOSAL]
+            return {**first, "owner": ownership(trial)}
         ids, unfinished = self.reader.ids, self.reader.unfinished
         n_seen = len(ids)
         # Unfinished trials at the end, as in a long queue, need no list.
@@ -173,8 +175,7 @@ class Indices:
         return {
             "sampler": self._key,
             "index": index,
-            "owner": owner,
-            "trial_id": trial_id,
+            "owner": ownership(trial),
             "before": before,
             "unfinished": sorted(i for i in unfinished if i < before),
             "n_pending": len(self.pending()),
@@ -239,14 +240,19 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def _remember(self, study: Study) -> Indices:
         return Indices(self._key)
 
-    def _look(self, study: Study) -> Indices:
-        """Read what is new in a study."""
+    def _look(self, study: Study, listed: list[FrozenTrial] | None = None) -> Indices:
+        """Read what is new in a study, or take it from a list that was just read."""
         indices = self._memory[study]
-        indices.read(study)
+        indices.read(study, listed)
         if indices.reader.was_reset:
-            self._memory.forget()
-            return self._look(study)
+            self._memory.forget(study)
+            return self._look(study, listed)
         return indices
+
+    def take(self, study: Study, listed: list[FrozenTrial]) -> None:
+        """Take in a list of all trials that a callback has just read: a trial needs no other."""
+        with self._memory.lock:
+            self._look(study, listed)
 
     @property
     def last_index(self) -> float:
@@ -341,9 +347,11 @@ class IndexedSampler(BaseSampler, abc.ABC):
         copied = attrs.get(PROPOSAL) or {}
         is_retry = copied.get("sampler") == self._key
         wanted: int | None = copied["index"] if is_retry else None
-        gave_way = False
+        indices, gave_way = self._memory[study], False
+        is_known = not (attrs or is_fixed) and indices.reader.is_all_before(trial)
         while True:
-            indices = self._look(study)
+            if not is_known:
+                indices = self._look(study)
             if own := indices.proposal_of(trial):  # It began before, in another process.
                 own = {**own, "owner": ownership(trial)}
                 write(PROPOSAL, own)
@@ -363,10 +371,16 @@ class IndexedSampler(BaseSampler, abc.ABC):
             if proposal["step"] is None and index is not None:
                 proposal["step"] = self._step(study, indices, proposal)
             write(PROPOSAL, proposal)
-            if index is None or self._look(study).holders(index, trial._trial_id) == holders:
+            if index is None:
                 break
-            write(PROPOSAL, {**proposal, "index": None})
-            gave_way = True
+            indices = self._look(study)
+            # A trial that had waited is not the newest one, and is to see those after it, too.
+            if not is_known or indices.reader.ids[-1:] == [trial._trial_id]:
+                if indices.holders(index, trial._trial_id) == holders:
+                    break
+                write(PROPOSAL, {**proposal, "index": None})
+                gave_way = True
+            is_known = False
         # A retry of what was done again meanwhile counts for nothing. Others may inherit the note.
         ended = "interrupted" if wanted is not None and index is None else None
         if attrs.get(ENDED) != ended:
@@ -381,14 +395,18 @@ class IndexedSampler(BaseSampler, abc.ABC):
         Its worker lives then, and nobody stopped it.
         """
         with self._memory.lock:
-            self._memory[study].sources.pop(trial._trial_id, None)
+            indices = self._memory[study]
+            indices.sources.pop(trial._trial_id, None)
+            # Nobody else had a trial when this one began, and an index was left then.
+            is_alone = indices.reader.unfinished.keys() == {trial._trial_id}
+            goes_on = is_alone and min(indices.free_indices(1)) <= self.last_index
         attrs = trial.system_attrs
         # Who finds the trial of a dead worker may end it by `Study.tell`.
         failed_here = state == TrialState.FAIL and is_alive(trial)
         if failed_here and PROPOSAL in attrs and not attrs.get(ENDED):
             study._storage.set_trial_system_attr(trial._trial_id, ENDED, "error")
         # The trial that is being told is not finished yet, so its own index is not free.
-        if self.last_index < math.inf and is_own(trial) and not self.n_free(study):
+        if not goes_on and is_own(trial) and not self.n_free(study):
             # Those who ask and tell stop by themselves, and `study.stop` raises for them.
             with contextlib.suppress(RuntimeError):
                 study.stop()

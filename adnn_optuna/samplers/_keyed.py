@@ -129,10 +129,9 @@ class KeyedIndexSampler(IndexedSampler):
         return str(self._keyed)
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        trial_id, index = proposal["trial_id"], proposal["index"]
-        trial = study._storage.get_trial(trial_id)
+        trial, index = indices.trial_of(proposal), proposal["index"]
         # What these samplers see is the study as it is now, not as it was when the index was new.
-        holders = [] if index is None else indices.holders(index, trial_id)
+        holders = [] if index is None else indices.holders(index, trial._trial_id)
         first = indices.reader.trials[holders[0]] if holders else trial
         sampler = self._keyed.of_key(draw_key(proposal))
         sampler.before_trial(study, trial)

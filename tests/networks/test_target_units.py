@@ -36,7 +36,7 @@ def test_all_scores_are_in_the_users_units_and_as_good_as_of_keras(tmp_path: Any
     objective = adnn.InitOffsetObjective(adnn.MLP((16,)), data, training=training)
     result = adnn.search(objective, "annealing", max_trial=2)
     assert result.best is not None
-    told = result.best.user_attrs["adnn:metrics"]
+    told = result.best.user_attrs["adnn:outcome"]["metrics"]
     raw = data.preprocessing.undone(data.x_val)
     found = result.predict(raw)
     assert found.shape == data.y_val.shape
