@@ -101,7 +101,7 @@ def store_study(
             study._storage.set_trial_system_attr(trial._trial_id, "adnn:ended", "diverged")
             study.tell(trial, state=TrialState.FAIL)
         else:
-            trial.set_user_attr("adnn:metrics", {"val_accuracy": value})
+            trial.set_user_attr("adnn:outcome", {"metrics": {"val_accuracy": value}})
             study.tell(trial, value)
     if not all(map(math.isnan, values)):
         store_look(study, "2026-11-25T12:00:01+00:00", baseline - 0.01, gain)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import ELAPSED, ENDED, PROPOSAL
+from adnn_optuna._attributes import ENDED, OUTCOME, PROPOSAL
 from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
 from adnn_optuna.samplers import RandomRestartSampler
 from adnn_optuna.samplers._trials import TrialReader
@@ -161,8 +161,8 @@ class TestMaxTime:
 
     def test_what_a_trial_stores_of_it_is_believed(self) -> None:
         study = optuna.create_study()
-        add_trial(study, 0, 1000, user_attrs={ELAPSED: 7.0})
-        add_trial(study, 0, 900, user_attrs={ELAPSED: 5.0})
+        add_trial(study, 0, 1000, user_attrs={OUTCOME: {"elapsed": 7.0}})
+        add_trial(study, 0, 900, user_attrs={OUTCOME: {"elapsed": 5.0}})
         assert MaxTimeCallback(1).used(study) == 7
         add_trial(study, 950, 953)  # Of an objective that stores nothing.
         assert MaxTimeCallback(1).used(study) == pytest.approx(5 + 3)
@@ -185,8 +185,7 @@ class TestMaxTime:
         def add(start: float, end: float, **attrs: Any) -> None:
             owner = {"trial": len(study.trials), "host": "elsewhere", "process": 1, "start": ""}
             proposal = {"sampler": "annealing", "index": 0, "owner": {**owner, "run": ""}}
-            proposal |= {"trial_id": owner["trial"], "before": 0, "unfinished": []}
-            proposal |= {"n_pending": 0, "step": None}
+            proposal |= {"before": 0, "unfinished": [], "n_pending": 0, "step": None}
             attrs["system_attrs"] = {PROPOSAL: proposal, **attrs.get("system_attrs", {})}
             add_trial(study, start, end, TrialState.FAIL, **attrs)
 

@@ -134,7 +134,7 @@ class SearchRecord:
         is_search = stored.CONFIG in self.attrs or stored.SEARCH in self.attrs
         # A copy has the owner of what it was copied from, by that trial's number.
         is_copied = not {stored.OWNER, stored.PROPOSAL}.isdisjoint(trial.system_attrs)
-        is_timed = stored.ELAPSED in trial.user_attrs and not is_copied
+        is_timed = stored.OUTCOME in trial.user_attrs and not is_copied
         return is_search and owner_of(trial) is None and not is_timed
 
     def _proposer(self, trial: FrozenTrial) -> str:
@@ -215,7 +215,7 @@ class SearchRecord:
     @property
     def val_value(self) -> float:
         """The best trial's accuracy on the validation set; NaN where there is none."""
-        metrics = self.best.user_attrs.get(stored.TRIAL_METRICS, {}) if self.best else {}
+        metrics = stored.metrics_of(self.best.user_attrs) if self.best else {}
         return float(metrics.get(self.val_metric, math.nan))
 
     @property

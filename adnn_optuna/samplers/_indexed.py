@@ -69,12 +69,9 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def _look(self, study: Study, known: TrialReader | None = None) -> Indices:
         """Read what is new in a study, or take it from somebody who has just read it."""
         indices = self._memory[study]
-        if known is None:
-            indices.read(study)
-        else:
-            indices.take(study, known)
+        indices.read(study, known)
         if indices.reader.was_reset:
-            self._memory.forget()
+            self._memory.forget(study)
             return self._look(study, known)
         return indices
 
@@ -234,10 +231,10 @@ class IndexedSampler(BaseSampler, abc.ABC):
         copied = attrs.get(PROPOSAL) or {}
         is_retry = copied.get("sampler") == self._key
         wanted: int | None = copied["index"] if is_retry else None
-        gave_way = False
+        indices, gave_way = self._memory[study], False
+        is_known = not (attrs or is_fixed) and indices.reader.is_all_before(trial)
         while True:
-            indices = self._memory[study]
-            if gave_way or not indices.reader.is_all_before(trial):
+            if not is_known:
                 indices = self._look(study)
             if own := indices.proposal_of(trial):  # It began before, in another process.
                 own = {**own, "owner": ownership(trial)}
@@ -258,10 +255,16 @@ class IndexedSampler(BaseSampler, abc.ABC):
             if proposal["step"] is None and index is not None:
                 proposal["step"] = self._step(study, indices, proposal)
             write(PROPOSAL, proposal)
-            if index is None or self._look(study).holders(index, trial._trial_id) == holders:
+            if index is None:
                 break
-            write(PROPOSAL, {**proposal, "index": None})
-            gave_way = True
+            indices = self._look(study)
+            # A trial that had waited is not the newest one, and is to see those after it, too.
+            if not is_known or indices.reader.ids[-1:] == [trial._trial_id]:
+                if indices.holders(index, trial._trial_id) == holders:
+                    break
+                write(PROPOSAL, {**proposal, "index": None})
+                gave_way = True
+            is_known = False
         # A retry of what was done again meanwhile counts for nothing. Others may inherit the note.
         ended = "interrupted" if wanted is not None and index is None else None
         if attrs.get(ENDED) != ended:

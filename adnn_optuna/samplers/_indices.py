@@ -51,25 +51,22 @@ class Indices:
         # The ids of the trials that an index was ever given to.
         self._holders: dict[int | None, set[int]] = {}
 
-    def read(self, study: Study) -> None:
-        """Look at the study, and end the trials of the dead."""
-        news = self.reader.read(study)
+    def read(self, study: Study, known: TrialReader | None = None) -> None:
+        """Take in what is ``known`` of the study; or look, and end the trials of the dead."""
+        news = self.reader.read(study, known)
         # One that holds no index may have to be enqueued again, by who watches.
-        while dead := [
-            trial
-            for trial in self.running()
-            if self.index_of(trial) is not None or not is_watched(study)
-            if is_alive(trial) is False
-        ]:
+        while known is None and (
+            dead := [
+                trial
+                for trial in self.running()
+                if self.index_of(trial) is not None or not is_watched(study)
+                if is_alive(trial) is False
+            ]
+        ):
             for trial in dead:
                 end_trial(study, trial)
             news += self.reader.read(study)
         for trial in news:
-            self.note(trial)
-
-    def take(self, study: Study, known: TrialReader) -> None:
-        """Take in all trials as somebody has just read them, who ends those of the dead."""
-        for trial in self.reader.read(study, known):
             self.note(trial)
 
     def index_of(self, trial: FrozenTrial) -> int | None:

@@ -1,13 +1,13 @@
 """Reading the trials of a growing study, a finished one only once."""
 
 import contextlib
-import functools
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from optuna.storages import InMemoryStorage, JournalStorage
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
@@ -145,21 +145,16 @@ class TrialReader:
     def _read_few(self, study: Study) -> dict[int, FrozenTrial] | None:
         """Read one by one what may have changed; return :obj:`None` if all is to be listed."""
         n_known, storage = len(self.ids), study._storage
-        n_few = n_known // _LISTED_MEANWHILE if isinstance(storage, _KEEPING_ALL) else 0
-        n_new = n_few - len(self._places)
-        if n_few == 0 or n_new < 0:
+        n_few = n_known // _LISTED_MEANWHILE
+        if not n_few or len(self._places) > n_few or self.has_listed(study):
             return None
-        ids = {place: trial_id for trial_id, place in self._places.items()}
-        id_of = functools.partial(storage.get_trial_id_from_study_id_trial_number, study._study_id)
-        with contextlib.suppress(KeyError):  # No trial has this number yet.
-            for number in range(n_known, n_known + n_new + 1):
-                ids[number] = id_of(number)
-        if len(ids) > n_few:
-            return None
-        try:
-            news = {place: storage.get_trial(trial_id) for place, trial_id in ids.items()}
-        except KeyError:  # The study was deleted.
-            return None
+        news = {}
+        with contextlib.suppress(KeyError):  # No trial has the next number yet.
+            for trial_id, place in self._places.items():
+                news[place] = storage.get_trial(trial_id)
+            for number in itertools.count(n_known):
+                trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+                news[number] = storage.get_trial(trial_id)
         for place, trial in news.items():
             self.listed[place : place + 1] = [trial]
         return news
@@ -174,7 +169,7 @@ def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
 
 
 class PerStudy(Generic[Kept]):
-    """What is kept in memory of the study that was asked for last, only to save time.
+    """What is kept in memory of each study while its storage lives, only to save time.
 
     A copy, also one in another process, begins with nothing. Threads hold its lock meanwhile.
     """
@@ -182,18 +177,18 @@ class PerStudy(Generic[Kept]):
     def __init__(self, create: Callable[[Study], Kept]) -> None:
         self.lock = threading.RLock()
         self._create = create
-        self._place: tuple[tuple[weakref.ref[Any], int], Kept] | None = None
+        self._kept: weakref.WeakKeyDictionary[BaseStorage, dict[int, Kept]]
+        self._kept = weakref.WeakKeyDictionary()
 
     def __getitem__(self, study: Study) -> Kept:
-        # What was read goes with the storage, however long its reader lives.
-        key = weakref.ref(study._storage, self.forget), study._study_id
-        if self._place is None or self._place[0] != key:
-            self._place = key, self._create(study)
-        return self._place[1]
+        of_storage = self._kept.setdefault(study._storage, {})
+        if study._study_id not in of_storage:
+            of_storage[study._study_id] = self._create(study)
+        return of_storage[study._study_id]
 
-    def forget(self, _: object = None) -> None:
-        """Keep nothing."""
-        self._place = None
+    def forget(self, study: Study) -> None:
+        """Keep nothing of a study."""
+        self._kept[study._storage].pop(study._study_id, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._create,)

@@ -14,7 +14,7 @@ from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna import InitOffsetObjective
-from adnn_optuna._attributes import ELAPSED, ENDED, OWNER, TRIAL_METRICS
+from adnn_optuna._attributes import ENDED, OUTCOME, OWNER
 from adnn_optuna.engine import decisions, storages
 from adnn_optuna.engine.storages import StorageError, open_storage
 
@@ -59,12 +59,12 @@ def test_proposals_do_not_depend_on_timing(objective: InitOffsetObjective) -> No
 
 def test_each_trial_says_who_ran_it_and_when_it_ended(objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, optuna.samplers.RandomSampler(seed=0), max_trial=3)
-    elapsed = [trial.user_attrs[ELAPSED] for trial in result.study.trials]
+    elapsed = [trial.user_attrs[OUTCOME]["elapsed"] for trial in result.study.trials]
     assert sorted(elapsed) == elapsed
     assert adnn.MaxTimeCallback(1).used(result.study) == elapsed[-1]
     for trial in result.study.trials:
         assert trial.system_attrs[OWNER]["trial"] == trial.number
-        assert trial.user_attrs[TRIAL_METRICS]["val_accuracy"] == trial.value
+        assert trial.user_attrs[OUTCOME]["metrics"]["val_accuracy"] == trial.value
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
