@@ -76,7 +76,7 @@ MEANINGS = {
     "confirmation.seeds": "The fresh seeds.",
     "confirmation.unmoved": "The score of the unmoved network with each of them.",
     "confirmation.gains": "The gain of the offsets with each; missing where nothing moves.",
-    "files.weights.name": "The file of the winner's trained weights, beside the contract.",
+    "files.weights.name": "The winner's trained weights; the name has the SHA-256's beginning.",
     "files.weights.sha256": "The SHA-256 of its bytes.",
 }
 _ANY = 1e30  # A bound so large is none.

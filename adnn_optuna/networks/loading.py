@@ -142,9 +142,7 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
         defaults: dict[str, float] = {"validation_size": _MNIST_VALIDATION_SIZE}
     elif name == "digits":
         _checks.check_installed("sklearn", "The data set digits")
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
+        digits = _checks.load("sklearn.datasets").load_digits()
         arrays = {"x": digits.images / 16, "y": digits.target}
         defaults = {"validation_size": DEFAULT_FRACTION, "test_size": DEFAULT_FRACTION}
     else:

@@ -17,7 +17,7 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import INITIAL_WEIGHTS, sketch_weights
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._arrays import named
-from adnn_optuna.networks._tensorflow import load_tensorflow
+from adnn_optuna.networks._tensorflow import check_not_forked, load_tensorflow
 from adnn_optuna.networks.initializers import VariableInfo
 from adnn_optuna.networks.models import MLP, Scale, Training, compiled_training
 
@@ -135,6 +135,7 @@ def build_architecture(
 ) -> Architecture:
     """Return the architecture of ``model``; raise where it is unfit for the data or a search."""
     load_tensorflow("Training a network")
+    check_not_forked()
     head = Head(num_classes, n_targets if num_classes is None else num_classes)
     if isinstance(model, MLP):
         return _mlp_architecture(model, input_shape, head)

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,6 +24,8 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna.networks import scaling
 from adnn_optuna.networks._arrays import as_tensor
+from adnn_optuna.networks._tensorflow import check_not_forked
+from adnn_optuna.networks._threads import THREADS
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Training, completed
 from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
@@ -199,6 +201,7 @@ class Trainer:
         with (index in ``starts``, epoch from 0, metrics) for all trainings before any goes on;
         where it returns :obj:`True`, one that would go on is pruned.
         """
+        check_not_forked()
         self._program  # noqa: B018 - compiled here, where its errors are the caller's.
         settings, n_at_once = self.training, self.n_at_once(least=n_cores())
         is_each = evaluate_each_epoch or after_epoch is not None or settings.patience is not None
@@ -210,6 +213,7 @@ class Trainer:
         abandoned, futures = threading.Event(), list[Future[None]]()
         stops = [abandoned] if stop is None else [abandoned, stop]
         go_on = functools.partial(self._go_on, stops, deadline, meanwhile)
+        threads = THREADS.begin_use(n_cores())
         try:
             for look in (epochs,) if after_epoch is None else range(1, epochs + 1):
                 futures = []
@@ -218,7 +222,7 @@ class Trainer:
                         if trainings[k].run.status == "running":
                             # In this thread: Keras's settings, such as its policy, are a thread's.
                             trainings[k].state = trainings[k].state or self._first_state(starts[k])
-                        futures.append(_threads().submit(go_on, trainings[k], look))
+                        futures.append(threads.submit(go_on, trainings[k], look))
                     futures[i].result()
                     run = trainings[i].run
                     if after_epoch is not None and run.epochs == look and run.status != "diverged":
@@ -233,6 +237,7 @@ class Trainer:
             # the others' is free before the caller tries again.
             abandoned.set()
             wait(futures)
+            THREADS.end_use()
 
     def _go_on(
         self,
@@ -341,6 +346,7 @@ class Trainer:
 
         They are float32; of a network that scales targets float64, in the user's units.
         """
+        check_not_forked()
         scaled = self.scaling.inputs(x)
         outputs = self._program.outputs([*map(as_tensor, weights)], as_tensor(scaled))
         if not self.scaling.target_mean:
@@ -358,8 +364,3 @@ def n_cores() -> int:
     """Return how many cores this process may use."""
     of_machine = os.cpu_count() or 1  # macOS and Windows do not tell of the process.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else of_machine
-
-
-@functools.cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n_cores(), thread_name_prefix="training")

@@ -129,11 +129,11 @@ class KeyedIndexSampler(IndexedSampler):
         return str(self._keyed)
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        trials, number = indices.reader.trials, proposal["owner"]["trial"]
-        trial, index = trials[number], proposal["index"]
+        trial_id, index = proposal["trial_id"], proposal["index"]
+        trial = study._storage.get_trial(trial_id)
         # What these samplers see is the study as it is now, not as it was when the index was new.
-        holders = [] if index is None else indices.holders(index, number)
-        first = trials[holders[0]] if holders else trial
+        holders = [] if index is None else indices.holders(index, trial_id)
+        first = indices.reader.trials[holders[0]] if holders else trial
         sampler = self._keyed.of_key(draw_key(proposal))
         sampler.before_trial(study, trial)
         trial = study._storage.get_trial(trial._trial_id)  # A sampler may write to it.
@@ -144,12 +144,13 @@ class KeyedIndexSampler(IndexedSampler):
         relative = sampler.sample_relative(study, undisturbed, space)
 
         def value(name: str, distribution: BaseDistribution) -> Any:
-            if first.distributions.get(name) == distribution:
-                return first.params[name]
             if name in relative and space[name] == distribution:
-                return relative[name]
-            now = study._storage.get_trial(trial._trial_id)
-            return sampler.sample_independent(study, now, name, distribution)
+                drawn = relative[name]
+            else:
+                # Also if the index's first trial has it: the next parameter is drawn after it.
+                now = study._storage.get_trial(trial._trial_id)
+                drawn = sampler.sample_independent(study, now, name, distribution)
+            return first.params[name] if first.distributions.get(name) == distribution else drawn
 
         return value
 
