@@ -223,10 +223,12 @@ class Loop:
             if trial.state != TrialState.WAITING or trial._trial_id in self._open:
                 continue
             trial_id, claim = trial._trial_id, _owners.claim_of(trial)
+            owner = _owners.ownership(trial)
             # It may have been deleted, which caches do not show.
             with contextlib.suppress(UpdateFinishedTrialError, KeyError):
-                self._storage.set_trial_system_attr(trial_id, claim, _owners.ownership(trial))
+                self._storage.set_trial_system_attr(trial_id, claim, owner)
                 if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                    self._storage.set_trial_system_attr(trial_id, OWNER, owner)
                     return trial_id
                 self._storage.set_trial_system_attr(trial_id, claim, None)  # Another was first.
         return None
