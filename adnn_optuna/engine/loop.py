@@ -11,7 +11,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextvars import copy_context
 from typing import Any, Protocol
@@ -279,9 +279,15 @@ class Loop:
     def _train(self, trials: list[optuna.Trial], began: float) -> list[Outcome]:
         deadline = began + (self._plan.limits["max_time"] or math.inf)
         limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}
-        self._study._thread_local.in_optimize_loop = True  # As any of these may stop it.
-        try:
+        with self._stoppable():
             return self._objective.train(trials, **limits)
+
+    @contextlib.contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """Let objectives, samplers and callbacks call ``study.stop()`` in this thread."""
+        self._study._thread_local.in_optimize_loop = True
+        try:
+            yield
         finally:
             self._study._thread_local.in_optimize_loop = False
 
@@ -301,9 +307,10 @@ class Loop:
                 continue
             if position and any(patiently(limit.reached, self._study) for limit in early):
                 outcome = Outcome("timeout")  # noqa: PLW2901
-            patiently(self._tell_one, trial, outcome, time.monotonic() - began)
-            self._close(trial)
-            self._after_tell(trial, outcome)
+            with self._stoppable():
+                patiently(self._tell_one, trial, outcome, time.monotonic() - began)
+                self._close(trial)
+                self._after_tell(trial, outcome)
 
     def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
         trial_id, state, value = trial._trial_id, outcome.state, outcome.value
