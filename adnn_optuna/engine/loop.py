@@ -11,7 +11,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextvars import copy_context
 from typing import Any, Protocol
@@ -223,10 +223,12 @@ class Loop:
             if trial.state != TrialState.WAITING or trial._trial_id in self._open:
                 continue
             trial_id, claim = trial._trial_id, _owners.claim_of(trial)
+            owner = _owners.ownership(trial)
             # It may have been deleted, which caches do not show.
             with contextlib.suppress(UpdateFinishedTrialError, KeyError):
-                self._storage.set_trial_system_attr(trial_id, claim, _owners.ownership(trial))
+                self._storage.set_trial_system_attr(trial_id, claim, owner)
                 if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                    self._storage.set_trial_system_attr(trial_id, OWNER, owner)
                     return trial_id
                 self._storage.set_trial_system_attr(trial_id, claim, None)  # Another was first.
         return None
@@ -277,9 +279,15 @@ class Loop:
     def _train(self, trials: list[optuna.Trial], began: float) -> list[Outcome]:
         deadline = began + (self._plan.limits["max_time"] or math.inf)
         limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}
-        self._study._thread_local.in_optimize_loop = True  # As any of these may stop it.
-        try:
+        with self._stoppable():
             return self._objective.train(trials, **limits)
+
+    @contextlib.contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """Let objectives, samplers and callbacks call ``study.stop()`` in this thread."""
+        self._study._thread_local.in_optimize_loop = True
+        try:
+            yield
         finally:
             self._study._thread_local.in_optimize_loop = False
 
@@ -299,9 +307,10 @@ class Loop:
                 continue
             if position and any(patiently(limit.reached, self._study) for limit in early):
                 outcome = Outcome("timeout")  # noqa: PLW2901
-            patiently(self._tell_one, trial, outcome, time.monotonic() - began)
-            self._close(trial)
-            self._after_tell(trial, outcome)
+            with self._stoppable():
+                patiently(self._tell_one, trial, outcome, time.monotonic() - began)
+                self._close(trial)
+                self._after_tell(trial, outcome)
 
     def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
         trial_id, state, value = trial._trial_id, outcome.state, outcome.value

@@ -74,8 +74,6 @@ class TrialReader:
 
         Nothing is read from a storage if another reader has just listed them.
         """
-        if known is not None and not known.has_listed(study):
-            known = None
         # The storage is asked directly, because some pruners hide trials from samplers. See
         # https://github.com/optuna/optuna/issues/2327.
         self.was_reset = False
