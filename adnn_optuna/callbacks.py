@@ -225,10 +225,10 @@ class MaxTimeCallback(Limit):
 class MaxTrialCallback(Limit):
     """End a study once a given number of trials is done.
 
-    Completed and pruned trials count, and failed ones whose training diverged. Those that were
-    interrupted, or whose worker died, do not: they are done again. Unlike
-    :class:`optuna.study.MaxTrialsCallback`, it tells before the first trial whether there is
-    anything to do.
+    Completed and pruned trials count, also those of ``study.add_trial``, and failed ones whose
+    training diverged or whose error was caught. Those that were interrupted, or whose worker died,
+    do not: they are done again. Unlike :class:`optuna.study.MaxTrialsCallback`, it tells before
+    the first trial whether there is anything to do.
 
     Example: ``study.optimize(objective, callbacks=[MaxTrialCallback(50)])``
 

@@ -99,6 +99,7 @@ def store_study(
             trial.report(0.5, step)
         if math.isnan(value):
             study._storage.set_trial_system_attr(trial._trial_id, "adnn:ended", "diverged")
+            trial.set_user_attr("adnn:trained", {"seconds": 1.0, "epochs": 1})
             study.tell(trial, state=TrialState.FAIL)
         else:
             trial.set_user_attr("adnn:outcome", {"metrics": {"val_accuracy": value}})
