@@ -93,10 +93,10 @@ class Experiment:
                 f"split; use metric='train_{name}' or load the dataset with a validation_size "
                 "above 0."
             )
-        self._trainer = Trainer(self._architecture, training, self.dataset)
+        self._trainer = Trainer(self._architecture, training, self.dataset, name)
         if self.metric not in self._trainer.metrics and split in ("train", "val"):
             training = training.with_metric(name)
-            self._trainer = Trainer(self._architecture, training, self.dataset)
+            self._trainer = Trainer(self._architecture, training, self.dataset, name)
         if self.metric not in self._trainer.metrics:
             known = ", ".join(self._trainer.metrics)
             raise WrongValueError(

@@ -1,7 +1,9 @@
 """The loss of a training and the metrics of its network, within a graph; loads TensorFlow."""
 
+import contextlib
 import copy
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -135,12 +137,73 @@ class Scores:
             metrics = {"accuracy": int(totals[0]) / n}
         metrics["loss"] = float(totals[self._n_own]) / n
         for metric, _, state in self._states(totals):
-            # Not by `stateless_result`, which hands out a variable itself without its value.
-            with keras.StatelessScope(zip(metric.variables, state, strict=True)):
-                result = metric.result()
-                result = result.value if isinstance(result, keras.Variable) else result
-            metrics[metric.name] = np.asarray(result).item()
+            metrics[metric.name] = np.asarray(_result(metric, state)).item()
         return {f"{split}_{name}": value for name, value in metrics.items()}
+
+    def tested(
+        self, name: str, outputs: np.ndarray, y: np.ndarray, own_loss: float
+    ) -> tuple[Metrics, np.ndarray]:
+        """Return all metrics of a test set, and the scores of its examples by one of them.
+
+        Of the accuracy, a score is whether the network is right. Of any other metric, it is the
+        metric plus the example's influence value (Jaeckel 1972, Bell Laboratories Memorandum MM
+        72-1215-11): the mean of all is the metric, and their spread shows how far it would vary
+        on other examples. They are NaN if a Keras metric has no derivative.
+
+        Args:
+            name: The metric, without a split.
+            outputs: What the network puts out, of shape (n, outputs).
+            y: The labels or targets.
+            own_loss: What the network's layers add to the loss of an example.
+        """
+        labels, tensor = tf.constant(y), tf.constant(outputs, tf.float32)
+        metrics = self.results("test", self.add(labels, tensor, [own_loss], self.nothing), y)
+        if name == "accuracy":
+            return metrics, self._head.scores(outputs, y)
+        if name in ("r2", "rmse", "mae"):
+            influence = _influence_of_errors(name, outputs, y.reshape(len(y), -1))
+        elif name == "loss":
+            influence = np.asarray(self.loss(labels, tensor), np.float64)
+        else:
+            influence = self._influence_by_weights(name, labels, tensor)
+        return metrics, metrics[f"test_{name}"] + influence - influence.mean()
+
+    def _influence_by_weights(
+        self, name: str, labels: tf.Tensor, outputs: tf.Tensor
+    ) -> np.ndarray:
+        """Return the derivative of a Keras metric for the weight of each example, times n."""
+        [(metric, adapt, nothing)] = (m for m in self._states(self.nothing) if m[0].name == name)
+        weights, derivative = tf.ones(len(labels)), None
+        # A metric of the user's may take no weights, or have no derivative, such as IoU.
+        with contextlib.suppress(*_REFUSALS, LookupError), tf.GradientTape() as tape:
+            tape.watch(weights)
+            arguments = adapt(labels, outputs)
+            state = metric.stateless_update_state(nothing, *arguments, sample_weight=weights)
+            derivative = tape.gradient(_result(metric, state), weights)
+        if derivative is None:
+            return np.full(len(labels), np.nan)
+        return np.asarray(len(labels) * derivative, np.float64)
+
+
+def _result(metric: keras.metrics.Metric, state: Sequence[tf.Tensor]) -> tf.Tensor:
+    # Not by `stateless_result`, which hands out a variable itself without its value.
+    with keras.StatelessScope(zip(metric.variables, state, strict=True)):
+        result = metric.result()
+        return result.value if isinstance(result, keras.Variable) else result
+
+
+def _influence_of_errors(name: str, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the influence values of a regression's metric, up to a constant."""
+    targets = targets.astype(np.float64)
+    squared = np.square(targets - outputs)
+    if name == "mae":
+        return np.asarray(np.sqrt(squared).mean(axis=1))
+    if name == "rmse":
+        return np.asarray(squared.mean(axis=1) / (2 * math.sqrt(squared.mean()) or 1.0))
+    # Other examples would also vary otherwise, by which R² divides.
+    deviations, variances = np.square(targets - targets.mean(axis=0)), targets.var(axis=0)
+    relative = squared.mean(axis=0) / variances
+    return np.asarray(((relative * deviations - squared) / variances).mean(axis=1))
 
 
 def with_own_losses(loss: tf.Tensor, own_losses: Sequence[Any], n: int = 1) -> tf.Tensor:

@@ -104,7 +104,6 @@ class Architecture:
     compiled: Training | None = None  # What it is trained by where nothing else is said.
     suits_xla: bool = True  # Whether XLA makes its training faster on a CPU.
     scales_loss: bool = False  # Whether it computes in float16, where small gradients are lost.
-    adds_losses: bool = False  # Whether its layers add to the loss, as regularizers do.
     own_code: Callable[[], keras.Model] | None = None  # Where its configuration is not all.
     as_given: Callable[[], dict[int, str]] = dict  # See `features_as_given`.
     gives_any_numbers: Callable[[], bool] = lambda: True  # See `are_any_numbers`.
@@ -245,7 +244,6 @@ def _keras_architecture(
             f"The model's output for 3 examples has {found}, but data with {of} need one of shape "
             f"{' or '.join(map(str, shapes))}."
         )
-    adds_losses = bool(model.losses)
     if head.num_classes is not None:
         numbers = np.asarray(outputs, np.float32)
         are_probabilities = inspection.are_probabilities(model, draws, numbers)
@@ -279,7 +277,6 @@ def _keras_architecture(
         compiled=compiled_training(model),
         suits_xla=not any(kind.startswith(_SLOW_UNDER_XLA) for kind in kinds),
         scales_loss="float16" in dtypes,
-        adds_losses=adds_losses,
         own_code=own_code,
         as_given=functools.cache(lambda: inspection.features_as_given(other, input_shape)),
         gives_any_numbers=functools.cache(lambda: inspection.are_any_numbers(other, draws)),

@@ -86,13 +86,21 @@ class Trainer:
     A training gives the same bits alone and beside any others. The graph is compiled for the first
     one, once in a process for all trainers of the same on data of the same sizes, and uses data in
     place. Several threads may train at once. Where the model takes features as they were given,
-    the attribute ``dataset`` has them so. Its test set is only for :meth:`evaluate`.
+    the attribute ``dataset`` has them so. Its test set is only for :meth:`tested`, which judges a
+    network by the metric ``judge``: by default the accuracy, or R².
     """
 
-    def __init__(self, architecture: Architecture, training: Training, dataset: Dataset) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        training: Training,
+        dataset: Dataset,
+        judge: str | None = None,
+    ) -> None:
         from adnn_optuna.networks._scores import Scores
 
         self.architecture = architecture
+        self.judge: str = judge or architecture.head.score
         training = completed(training, architecture.compiled, architecture.head.default_loss)
         if training.jit_compile == "auto":
             training = dataclasses.replace(training, jit_compile=architecture.suits_xla)
@@ -112,7 +120,7 @@ class Trainer:
         self._work = np.cumsum([0, *of_steps])  # Behind each step, in rows.
         self._seconds_per_row = math.inf  # Of the fastest call; before the first one, unknown.
         training.build_optimizer()  # Names are checked here, before any training.
-        scores = Scores(architecture.head, training.loss or "", training.metrics)
+        self._scores = scores = Scores(architecture.head, training.loss or "", training.metrics)
         scaling = self.dataset.preprocessing
         has_units = scaling.target_mean and scores.suits_all_units()
         if scaling.target_mean and not (has_units and architecture.gives_any_numbers()):
@@ -342,18 +350,25 @@ class Trainer:
             for w, offset in zip(weights, start.offsets, strict=True)
         ]
 
-    def evaluate(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return the scores of a trained network on (x, y): of classes, which it gets right."""
-        return self.architecture.head.scores(self.outputs(weights, x), y)
+    def tested(self, weights: Sequence[np.ndarray]) -> tuple[Metrics, np.ndarray]:
+        """Return the metrics of a trained network on the test set, and the examples' scores."""
+        outputs, own_loss = self.outputs_and_loss(weights, self.dataset.x_test)
+        return self._scores.tested(self.judge, outputs, self.dataset.y_test, own_loss)
 
     def outputs(self, weights: Sequence[np.ndarray], x: np.ndarray) -> np.ndarray:
         """Return the outputs of a trained network for x, float32 of shape (n, outputs).
 
         Those of a regression are in the user's units.
         """
+        return self.outputs_and_loss(weights, x)[0]
+
+    def outputs_and_loss(
+        self, weights: Sequence[np.ndarray], x: np.ndarray
+    ) -> tuple[np.ndarray, float]:
+        """Return the outputs for x, and the mean of what the network's layers add to the loss."""
         mean, std = self.dataset.preprocessing.target_units(self.architecture.head.size)
-        outputs = self._program.outputs([*map(as_tensor, weights)], as_tensor(x))
-        return np.asarray(outputs * std + mean)
+        outputs, own_loss = self._program.outputs([*map(as_tensor, weights)], as_tensor(x))
+        return np.asarray(outputs * std + mean), own_loss
 
 
 def is_finite(metrics: Metrics) -> bool:
