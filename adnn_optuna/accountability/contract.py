@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from adnn_optuna import _checks
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import BEHAVIOUR
-from adnn_optuna._units import PLAIN, Unit, in_metric, unit_of
+from adnn_optuna._units import ACCURACY, PLAIN, Unit, in_metric, unit_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, test_metric
 from adnn_optuna.engine.retraining import Retrained, retrain_winner
@@ -43,7 +43,7 @@ PAIRS = range(10, 10_001)
 # runs. Of a metric that is not within [0, 1], it is relative.
 LEAST = 0.005
 
-_SPLITTING = ("classes", "validation_size", "test_size", "seed")
+_SPLITTING = ("classes", "positive", "validation_size", "test_size", "seed")
 # What the fields must be, if anything is expected of them here: a type, a number within bounds
 # (a whole one, if the lower one is), or so many numbers.
 # The rest is checked by what is made of them. Those with "?" may be missing; there are no others.
@@ -279,9 +279,9 @@ class Claim(NamedTuple):
     metric: str
     gain: float
     resolution: float
-    unit: Unit
-    sign: int  # -1 if lower values are better.
-    positive: Any  # The class that the metric is of, if it is of one.
+    unit: Unit = ACCURACY
+    sign: int = 1  # -1 if lower values are better.
+    positive: Any = None  # The class that the metric is of, if it is of one.
 
     @property
     def of(self) -> str:

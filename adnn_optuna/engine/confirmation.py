@@ -181,12 +181,13 @@ class OwnScores(NamedTuple):
     """The scores of a winner's own network on the n test examples, and what these belong to.
 
     If the metric is within [0, 1] and no mean over examples, such as AUC, ``n_rare`` is the number
-    of the examples that are not of the largest class.
+    of the examples that are not of the largest class. No value is above ``most``.
     """
 
     scores: np.ndarray
-    groups: np.ndarray | None
-    n_rare: int | None
+    groups: np.ndarray | None = None
+    n_rare: int | None = None
+    most: float = math.inf
 
     @classmethod
     def of(
@@ -195,7 +196,7 @@ class OwnScores(NamedTuple):
         """Return the scores by a metric of the test set, as a look at it found them."""
         is_share = unit_of(metric).largest < math.inf and scores.dtype != bool
         n_rare = look["n_images"] - look.get("n_largest", 0) if is_share else None
-        return cls(scores, groups, n_rare)
+        return cls(scores, groups, n_rare, 1.0 if metric == "test_r2" else math.inf)
 
 
 def own_scores(record: SearchRecord) -> OwnScores | None:

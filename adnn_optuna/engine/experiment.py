@@ -16,6 +16,7 @@ from optuna.trial import FixedTrial
 
 from adnn_optuna._attributes import Made, Metrics
 from adnn_optuna._checks import WrongValueError, as_integer, check_type, say_once
+from adnn_optuna._units import SHARE, unit_of
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.models import MLP, Training
@@ -238,6 +239,11 @@ class Experiment:
                 }
         if self._direction is not None:
             config["direction"] = self._direction
+        is_of_class = unit_of(self.metric) is SHARE  # As far as its name tells.
+        if not self.is_of_trial:
+            is_of_class = self.trainer.is_of_positive
+        if is_of_class and self.dataset.positive is not None:
+            config["positive"] = self.dataset.positive
         config |= {"dataset": dataset, "space": self.space.config}
         return {**config, "metric": self.metric, "seed": self.seed}
 

@@ -98,7 +98,7 @@ def own_score(own: OwnScores, level: float = 1 - ALPHA) -> Estimate:
     If no example changes a metric within [0, 1], such as an AUC of 1, only those count that are
     not of the largest class.
     """
-    scores, groups, n_rare = own
+    scores, groups, n_rare = own[:3]
     mean, n = float(scores.mean(dtype=np.float64)), len(scores)
     is_right = scores.dtype == bool
     variance, n_groups = _variance_of_mean(scores, groups, are_alike=is_right)
@@ -106,7 +106,7 @@ def own_score(own: OwnScores, level: float = 1 - ALPHA) -> Estimate:
         return UNKNOWN
     if not is_right and n_rare is None:
         half = _quantile(level, n_groups - 1) * math.sqrt(variance)
-        return Estimate(mean, mean - half, mean + half)
+        return Estimate(mean, mean - half, min(mean + half, own.most))
     # The variance of so many independent examples, but for the degrees of freedom that it has.
     mean, biased = min(max(mean, 0.0), 1.0), variance * (n_groups - 1) / n_groups
     effective = mean * (1 - mean) / biased if biased > _NOTHING else n_rare or n_groups
@@ -124,7 +124,7 @@ def difference_from_usual(
     (1946). Where no classes differ, it is the interval of Bonett and Price (2012). The scores of
     the K unmoved networks are of shape (K, n).
     """
-    scores, groups, n_rare = own
+    scores, groups, n_rare = own[:3]
     differences = scores.astype(np.float64) - unmoved.mean(axis=0, dtype=np.float64)
     is_right = scores.dtype == bool
     of_examples, n_groups = _variance_of_mean(differences, groups, are_alike=is_right)

@@ -127,6 +127,22 @@ def checked_number(where: str, n: Any) -> int:
     return int(n)
 
 
+def checked_positive(where: str, positive: Any, labels: Sequence[Any]) -> Any:
+    """Return the label of the positive one of two classes, None if none is.
+
+    A command line and a contract have labels as text.
+    """
+    if positive is None:
+        return labels[1] if tuple(labels) == (0, 1) else None
+    found = [label for label in labels if label == positive or str(label) == str(positive)]
+    if len(labels) != 2 or not found:
+        raise WrongValueError(
+            f"{where}: positive must be the label of one of two classes; got {positive!r:.100}. "
+            f"The labels are {named(labels) or 'numbers'}."
+        )
+    return found[0]
+
+
 def encoded(
     where: str, labels: Mapping[str, NDArray[Any]], num_classes: int | None
 ) -> tuple[dict[str, NDArray[Any]], Sequence[Any]]:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from adnn_optuna._attributes import Metrics
-from adnn_optuna._checks import WrongValueError, first_line, say_once
+from adnn_optuna._checks import WrongValueError, first_line
 from adnn_optuna.networks.network import Head
 
 Score = tuple[tf.Tensor, ...]
@@ -24,7 +24,7 @@ PerRow = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 _Adapt = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 _Metric = tuple[keras.metrics.Metric, _Adapt]
 
-# Metrics of one class among others: of two classes, as in scikit-learn, of the second one.
+# Metrics of one class among others: of two classes, of the positive one.
 _OF_ONE_CLASS = (
     *("AUC", "Precision", "Recall", "FBetaScore", "BinaryIoU", "TruePositives", "TrueNegatives"),
     *("FalsePositives", "FalseNegatives", "PrecisionAtRecall", "RecallAtPrecision"),
@@ -68,11 +68,22 @@ class Scores:
         states = (tf.convert_to_tensor(v.value) for m, _ in self._metrics for v in m.variables)
         self.nothing: Score = (*own, zero, *states)
 
+    @property
+    def of_positive(self) -> list[str]:
+        """The names of the metrics that are of the positive one of two classes."""
+        return [m.name for m, _ in self._metrics if _is_of_positive(m, self._head)]
+
     def check(self, y: Mapping[str, np.ndarray], classes: Sequence[Any] | None) -> None:
-        """Refuse metrics that mean nothing for a split; name the class that others are of."""
+        """Refuse metrics that mean nothing for a split, or are of neither of two classes."""
         n = self._head.num_classes
         names = [m.name for m, _ in self._metrics if _is_of_one_class(m)] if n else ["r2"]
         labels = classes or range(n or 0)
+        if self.of_positive and self._head.positive is None:
+            raise WrongValueError(
+                f"The metric {self.of_positive[0]!r} must be of one of the classes {labels[0]!r} "
+                f"and {labels[1]!r}. Pass positive={labels[0]!r} or positive={labels[1]!r} to the "
+                "data set."
+            )
         for split, of_split in y.items():
             if names and (of_split == of_split[0]).all(axis=0).any():
                 value = labels[of_split[0]] if n else of_split[0].tolist()
@@ -80,9 +91,6 @@ class Scores:
                     f"{split}_{names[0]} means nothing where all {len(of_split)} labels of the "
                     f"split are {value!r}: draw a larger split, or omit it."
                 )
-        if names and n == 2:
-            said = "Of the two classes, %r is the positive one, of which is %s."
-            say_once(said, labels[1], ", ".join(names))
 
     def suits_all_units(self) -> bool:
         """Return whether the loss is the least for the same network in all units of targets."""
@@ -219,6 +227,12 @@ def _is_of_one_class(metric: keras.metrics.Metric) -> bool:
     return isinstance(metric, kinds) and not is_of_several
 
 
+def _is_of_positive(metric: keras.metrics.Metric, head: Head) -> bool:
+    # Else it is of the class with the number that it was given.
+    is_free = getattr(metric, "class_id", None) is None
+    return head.num_classes == 2 and is_free and _is_of_one_class(metric)
+
+
 def _targets(head: Head, labels: tf.Tensor) -> tf.Tensor:
     """Return what the outputs are compared with, float32 of their shape."""
     if head.num_classes is not None and head.size > 1:
@@ -241,7 +255,7 @@ def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
         settings["config"]["from_logits"] = not head.are_probabilities
     own = keras.saving.get_registered_object(settings) if isinstance(settings, str) else None
     try:
-        part = own or kind.get(settings)
+        part = own or kind.get("f1_score" if settings == "f1" else settings)
         return part() if isinstance(part, type) else part, name.rpartition(">")[2]
     except (TypeError, ValueError) as error:  # A class that needs arguments has a name, too.
         raise WrongValueError(
@@ -308,11 +322,9 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         own_name = name if settings.islower() else re.sub(r"_\d+$", "", metric.name)
         metric = type(metric)(name=own_name)
     is_sparse = "sparse" in f"{name} {metric.name}".lower()
-    is_of_second = head.num_classes == 2 and _is_of_one_class(metric)
-    # Else it is of the class with the number that it was given.
-    is_of_second = is_of_second and getattr(metric, "class_id", None) is None
+    is_of_positive, column = _is_of_positive(metric, head), head.positive or 0
     is_f_score = isinstance(metric, keras.metrics.FBetaScore)
-    if is_f_score and is_of_second and metric.threshold is None:
+    if is_f_score and is_of_positive and metric.threshold is None:
         # Else it is the largest output of a row, which a single one always is.
         metric.threshold = 0.5
 
@@ -321,10 +333,10 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         outputs = tf.cast(outputs, tf.float32)
         if head.num_classes is not None and not head.are_probabilities:
             outputs = tf.sigmoid(outputs) if head.size == 1 else tf.nn.softmax(outputs)
-        if is_of_second:
-            return targets[:, -1:], outputs[:, -1:]
-        if is_f_score and head.size == 1:  # The average over both classes.
-            return tf.concat([1 - targets, targets], 1), tf.concat([1 - outputs, outputs], 1)
+        if head.size == 1 and (is_of_positive or is_f_score):  # An F-score averages both classes.
+            targets, outputs = (tf.concat([1 - of, of], 1) for of in (targets, outputs))
+        if is_of_positive:
+            targets, outputs = (of[:, column : column + 1] for of in (targets, outputs))
         return targets, outputs
 
     try:

@@ -52,6 +52,8 @@ class Dataset:
         weight_train: A weight of each training sample, shape (n,); None where all are 1.
         groups_test: The number of what each test sample belongs to, shape (n,), if to anything.
         preprocessing: How raw inputs, as :meth:`from_arrays` takes them, became these.
+        positive: Of two classes, the user's label of that which metrics such as recall are of.
+            None: ``1`` or ``True`` if it is the label of one; else no class.
 
     Raises:
         ValueError: If an array is wrong.
@@ -71,12 +73,15 @@ class Dataset:
     weight_train: NDArray[np.float32] | None = field(default=None, repr=False)
     groups_test: NDArray[np.intp] | None = field(default=None, repr=False)
     preprocessing: Preprocessing = field(default=Preprocessing(), repr=False)
+    positive: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         where, n = f"Dataset {self.name!r}", self.num_classes
         checked: dict[str, Any] = {}
         if n is not None:
-            checked["num_classes"] = _arrays.checked_number(where, n)
+            checked["num_classes"] = n = _arrays.checked_number(where, n)
+        labels = () if n is None else tuple(self.classes or range(n))
+        checked["positive"] = _arrays.checked_positive(where, self.positive, labels)
         if self.preprocessing == Preprocessing() and getattr(self.x_train, "dtype", 0) == np.uint8:
             checked["preprocessing"] = preprocessing.PIXELS
         for split in _SPLITS:
@@ -112,6 +117,12 @@ class Dataset:
         is_of_pixels = self.preprocessing.factor == preprocessing.PIXELS.factor
         is_image = len(shape) == 2 and (shape[0] == shape[1] or is_of_pixels)
         return "images" if is_image or len(shape) == 3 else "examples"
+
+    @property
+    def positive_number(self) -> int | None:
+        """The number of the positive class, if there is one."""
+        labels = self.classes or range(self.num_classes or 0)
+        return None if self.positive is None else [*labels].index(self.positive)
 
     @property
     def task(self) -> Task:
@@ -186,6 +197,7 @@ class Dataset:
         groups: Any = None,
         missing: Missing = "refuse",
         rare: Rare = "refuse",
+        positive: Any = None,
     ) -> Self:
         """Make a data set of your own arrays or tables, splitting off what is not given.
 
@@ -230,6 +242,9 @@ class Dataset:
             rare: ``"other"`` makes one feature of all categories that fewer than two training
                 rows have, or 1 % of them, and of unknown ones; else each is a feature, and unknown
                 ones are refused.
+            positive: Of two classes, the label of that which AUC, F-scores, precision and recall
+                are of, such as ``"fraud"``. :obj:`None`: 1 of 0 and 1, True of truth values; of
+                other labels these metrics are refused.
 
         Raises:
             TypeError: If ``class_weight`` is of a wrong type.
@@ -275,7 +290,7 @@ class Dataset:
             where, columns, of_splits, targets, scale=scale, impute=impute
         )
         fields |= {f"x_{s}": values for s, values in scaled.items()}
-        fields |= {"weight_train": weight, "preprocessing": fitted}
+        fields |= {"weight_train": weight, "preprocessing": fitted, "positive": positive}
         if group is not None and "_test" not in labels:
             fields["groups_test"] = group[rows["test"]]
         if group is None and weight is None:

@@ -182,7 +182,8 @@ class Training:
             and random operations.
         metrics: Keras metrics that are computed beside accuracy or R² and loss: names,
             configurations or objects, such as ``"auc"``. Those of one class among others (recall,
-            precision, AUC, F-scores) are of the second one of two, as in scikit-learn.
+            precision, AUC, F-scores) are of the positive one of two, see
+            :meth:`Dataset.from_arrays`.
         patience: After how many epochs without a better validation loss, or value of ``monitor``,
             the training ends, as by :class:`keras.callbacks.EarlyStopping`. :obj:`None`: none.
         restore_best_weights: Whether the network is then that of the best epoch; else of the last.

@@ -42,6 +42,7 @@ class Head:
     num_classes: int | None  # None in a regression.
     size: int  # The number of outputs; a single one is the second of two classes.
     are_probabilities: bool = False  # Of classes; else they are logits.
+    positive: int | None = None  # The class, of two, that metrics of one class are of.
 
     @property
     def of_predictions(self) -> Head:

@@ -99,8 +99,10 @@ class Trainer:
     ) -> None:
         from adnn_optuna.networks._scores import Scores
 
-        self.architecture = architecture
-        self.judge: str = judge or architecture.head.score
+        head = dataclasses.replace(architecture.head, positive=dataset.positive_number)
+        architecture = dataclasses.replace(architecture, head=head)
+        self.architecture: Architecture = architecture
+        self.judge: str = judge or head.score
         training = completed(training, architecture.compiled, architecture.head.default_loss)
         if training.jit_compile == "auto":
             training = dataclasses.replace(training, jit_compile=architecture.suits_xla)
@@ -131,8 +133,9 @@ class Trainer:
             )
             scaling = dataclasses.replace(scaling, target_mean=(), target_std=())
             self.dataset = dataclasses.replace(self.dataset, preprocessing=scaling)
-        of_test = {} if dataset.num_classes else {"test": dataset.y_test}
-        scores.check(self._y | of_test, dataset.classes)
+        scores.check(self._y | {"test": dataset.y_test}, dataset.classes)
+        # Whether the metric by which networks are judged is of one of two classes.
+        self.is_of_positive: bool = self.judge in scores.of_positive
         metrics = (f"{split}_{name}" for split in self._y for name in scores.names)
         self.metrics: tuple[str, ...] = (*metrics,)
         if training.patience is not None and training.monitor not in self.metrics:

@@ -177,7 +177,7 @@ def _header(record: SearchRecord) -> dict[str, Any]:
     """Return what the Hub reads: each metric that is known, with its interval."""
     data, look = record.attrs[stored.CONFIG]["dataset"], record.test_look
     score, name = record.test_metric.removeprefix("test_"), printable(data["name"])
-    is_of_images = "n_classes" in (look or {}) and look is not None and look["unit"] == "images"
+    is_of_images = look is not None and look["unit"] == "images" and "task" not in data
     task = "image-classification" if is_of_images else "other"
     facts, level = confirmation_of(record), 1 - ALPHA
     known = {HOLD: (score, held_score(record))}

@@ -284,7 +284,7 @@ def test_table_is_of_the_runs(metric: str) -> None:
         best, base = (
             np.array([getattr(run, name) for run in of_arm]) for name in ("best_value", "baseline")
         )
-        val = np.array([run.val_value - run.val_baseline for run in of_arm])
+        val = np.array([sign * (run.val_value - run.val_baseline) for run in of_arm])
         test = np.array([[run.test_value, run.test_baseline] for run in of_arm])
         for name, values in (
             ("baseline", base),
@@ -292,7 +292,7 @@ def test_table_is_of_the_runs(metric: str) -> None:
             ("gain_over_mean_baseline", sign * (best - base.mean())),
             ("val_gain", val),
             ("test_gain", gains[label]),
-            ("test_gain_over_mean_baseline", test[:, 0] - test[:, 1].mean()),
+            ("test_gain_over_mean_baseline", sign * (test[:, 0] - test[:, 1].mean())),
         ):
             assert row[name] == pytest.approx(np.mean(values))
             assert row[f"{name}_std"] == pytest.approx(np.std(values, ddof=1))
