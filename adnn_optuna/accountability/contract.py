@@ -263,11 +263,13 @@ def read_contract(path: Path) -> dict[str, Any]:
     needed = [field for field, (_, is_optional) in _FIELDS.items() if not is_optional]
     if "confirmation" not in content:  # Of a training that no seed changes.
         needed = [field for field in needed if field[0] != "confirmation"]
-    # Which they are, the needed fields tell.
-    scores = ((role, test_metric(content["objective"]["metric"])) for role in ROLES)
-    fields = itertools.chain(needed, scores)
-    if missing := next((field for field in fields if field not in found), None):
+    if missing := next((field for field in needed if field not in found), None):
         raise CannotCheckError(f"The field {'.'.join(missing)} is missing.")
+    metric = content["objective"]["metric"]
+    if any((role, test_metric(metric)) not in found for role in ROLES):
+        raise CannotCheckError(
+            f"objective.metric is {metric!a:.80}, which no network is tested by."
+        )
     if contract_sha256(content) != content["sha256"]:
         raise BreachedError("The contract was edited after it was written.")
     return content

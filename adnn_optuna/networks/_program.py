@@ -123,7 +123,7 @@ class Program:
                 evaluate = self._evaluate.get_concrete_function(weights, rows)
                 of_rows, added = evaluate(weights, rows)
                 outputs.append(of_rows.numpy())
-                own_loss += float(added) * len(rows) / len(x)
+                own_loss += float(added) * len(rows) / max(len(x), 1)
         return np.concatenate(outputs), own_loss
 
     def _trace_training(

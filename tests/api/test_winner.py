@@ -209,7 +209,8 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
         assert f"{result.test_gain:+.4f}" in said
         assert " pp" not in said
     result.report(tmp_path / "report.html", tmp_path / "c.json")
-    assert "R²" in (tmp_path / "report.html").read_text()
+    score = {None: "R²", "val_rmse": "RMSE"}.get(metric, "mean absolute percentage error")
+    assert f"test {score}" in (tmp_path / "report.html").read_text()
 
 
 def test_a_metric_that_does_not_fit_says_why() -> None:
