@@ -70,6 +70,7 @@ class Unit(NamedTuple):
 ACCURACY = Unit(100, 2, " %", " pp", largest=1.0)
 PLAIN = Unit(1, 4, "", "")
 SHARE = Unit(1, 4, "", "", largest=1.0)
+R2 = Unit(1, 4, "", "")
 COUNT = Unit(1, 0, "", "")
 SECONDS = Unit(1, 2, "", "")
 
@@ -98,6 +99,8 @@ def unit_of(metric: str) -> Unit:
     """Return the unit of a metric, given by its name."""
     if metric.endswith("accuracy"):
         return ACCURACY
+    if metric.endswith("r2"):
+        return R2
     return SHARE if _SHARES.search(metric) else PLAIN
 
 

@@ -265,11 +265,10 @@ def read_contract(path: Path) -> dict[str, Any]:
         needed = [field for field in needed if field[0] != "confirmation"]
     if missing := next((field for field in needed if field not in found), None):
         raise CannotCheckError(f"The field {'.'.join(missing)} is missing.")
-    metric = content["objective"]["metric"]
-    if any((role, test_metric(metric)) not in found for role in ROLES):
-        raise CannotCheckError(
-            f"objective.metric is {metric!a:.80}, which no network is tested by."
-        )
+    judge = test_metric(content["objective"]["metric"])
+    if missing := next((role for role in ROLES if (role, judge) not in found), None):
+        said = f"The field {missing}.{judge:.80} is missing, which objective.metric asks for"
+        raise CannotCheckError(f"{said}.")
     if contract_sha256(content) != content["sha256"]:
         raise BreachedError("The contract was edited after it was written.")
     return content

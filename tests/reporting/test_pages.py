@@ -127,11 +127,11 @@ class TestRegression:
         comparison = Comparison(results, tuple(range(8)))
         printed, html = str(comparison), comparisons.page(comparison).render()
         assert (
-            "greedy is better than random restarts for most seeds: +0.01000 of test R²" in printed
+            "greedy is better than random restarts for most seeds: +0.0100 of test R²" in printed
         )
         assert "equivalent: within ±0.001;" in printed
         shown = text_of(html)
-        assert "greedy against random_restart better +0.01000 +0.01000 to +0.01000" in shown
+        assert "greedy against random_restart better +0.0100 +0.0100 to +0.0100" in shown
         for wrong in self.WRONG:
             assert wrong not in printed + shown.partition(" Settings ")[0]
         titles = [
