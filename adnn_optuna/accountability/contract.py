@@ -266,8 +266,8 @@ def read_contract(path: Path) -> dict[str, Any]:
     if missing := next((field for field in needed if field not in found), None):
         raise CannotCheckError(f"The field {'.'.join(missing)} is missing.")
     judge = test_metric(content["objective"]["metric"])
-    if missing := next((role for role in ROLES if (role, judge) not in found), None):
-        said = f"The field {missing}.{judge:.80} is missing, which objective.metric asks for"
+    if untested := next((role for role in ROLES if (role, judge) not in found), None):
+        said = f"The field {untested}.{judge:.80} is missing, which objective.metric asks for"
         raise CannotCheckError(f"{said}.")
     if contract_sha256(content) != content["sha256"]:
         raise BreachedError("The contract was edited after it was written.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adnn_optuna._checks import WrongValueError, check_type, is_integer
+from adnn_optuna._checks import WrongTypeError, WrongValueError, check_type, is_integer
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -25,6 +25,18 @@ def named(values: Iterable[Any]) -> str:
     """Return some values in words, the first few alone where they are many."""
     said = [repr(value) for value in itertools.islice(values, _NAMED + 1)]
     return ", ".join([*said[:_NAMED], "…"] if len(said) > _NAMED else said)
+
+
+def check_are_arrays(where: str, **given: Any) -> None:
+    """Refuse what is no array, table or list: a sparse matrix, a tf.data.Dataset, a generator."""
+    for name, values in given.items():
+        if values is None or hasattr(values, "__array__") or isinstance(values, list | tuple):
+            continue
+        how = "Pass all its batches as arrays, x and y, each joined by np.concatenate"
+        if hasattr(values, "toarray"):
+            how = f"Pass {name}.toarray()"
+        kind = type(values).__name__
+        raise WrongTypeError(f"{where}: {name} must be an array or a table; got {kind}. {how}.")
 
 
 def plain(where: str, name: str, values: Any) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import inspect
 import math
 import re
@@ -44,7 +45,7 @@ class Scores:
 
     def __init__(self, head: Head, loss: Settings, metrics: Sequence[Settings]) -> None:
         self._head = head
-        self.loss = loss_function(loss, head)
+        self.loss, self.takes_integers = loss_function(loss, head)
         self._metrics: list[_Metric] = []
         self.names = [*head.metrics]
         for settings in metrics:
@@ -241,9 +242,10 @@ def _targets(head: Head, labels: tf.Tensor) -> tf.Tensor:
 
 
 def _example(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return labels and outputs of three examples, to try a loss or metric on."""
-    labels = tf.zeros((3, head.size)) if head.num_classes is None else tf.constant([0, 1, 0])
-    return labels, tf.fill((3, head.size), 0.5)
+    """Return labels and outputs of a batch, to try a loss or metric on."""
+    n = head.size + 2  # Other than the number of outputs, so that no wrong axes fit.
+    labels = tf.zeros((n, head.size)) if head.num_classes is None else tf.range(n) % 2
+    return labels, tf.fill((n, head.size), 0.5)
 
 
 def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
@@ -265,8 +267,12 @@ def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
         ) from None
 
 
-def loss_function(settings: Settings, head: Head) -> PerRow:
-    """Return a Keras loss as a function of labels and outputs, with one value per example."""
+def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
+    """Return a Keras loss as a function of labels and outputs, with one value per example.
+
+    The labels are always integers. The second value tells whether the loss itself takes integers,
+    and no one-hot rows. Of a loss of the user's, a batch tells: integers if it accepts them.
+    """
     loss, name = made(keras.losses, settings, head)
     known = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}
     for option, values in known.items():
@@ -280,10 +286,9 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
         loss = getattr(loss, "fn", loss.call) if isinstance(settings, str) else loss.call
     takes_logits = head.num_classes and "from_logits" in inspect.signature(loss).parameters
     options = {"from_logits": not head.are_probabilities} if takes_logits else {}
-    is_sparse = "sparse" in name.lower()
 
-    def per_row(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        targets = labels if is_sparse else _targets(head, labels)
+    def per_row(labels: tf.Tensor, outputs: tf.Tensor, *, takes_integers: bool) -> tf.Tensor:
+        targets = labels if takes_integers else _targets(head, labels)
         losses = loss(targets, tf.cast(outputs, tf.float32), **options)
         if losses.shape.rank == 0:  # As in Keras, that of a whole batch is that of each example.
             losses = tf.broadcast_to(losses, tf.shape(outputs)[:1])
@@ -291,18 +296,19 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
             losses = tf.reduce_mean(losses, -1)
         return losses
 
-    try:
-        shape = per_row(*_example(head)).shape
-    except _REFUSALS:
-        shape = None
-    if shape != (3,) or (is_sparse and head.size == 1):
-        kind = "regression" if head.num_classes is None else "classifier"
-        raise WrongValueError(
-            f"The loss {name!r} does not give one value per example of a {kind} with {head.size} "
-            f"outputs; use one that does, such as {head.default_loss!r}. Classifiers of several "
-            "outputs give it one-hot labels, as one gets whose name has no 'sparse' in it."
-        )
-    return per_row
+    is_own = ">" in (settings if isinstance(settings, str) else settings["class_name"])
+    are_integers = [True, False] if is_own else ["sparse" in name.lower()]
+    labels, outputs = _example(head)
+    for takes_integers in are_integers if head.num_classes and head.size > 1 else [False]:
+        function = functools.partial(per_row, takes_integers=takes_integers)
+        with contextlib.suppress(Exception):  # Code of the user's may raise anything.
+            if function(labels, outputs).shape == labels.shape[:1]:
+                return function, takes_integers
+    kind = "regression" if head.num_classes is None else "classifier"
+    raise WrongValueError(
+        f"The loss {name!r} must give one value per example of a {kind} with {head.size} outputs. "
+        f"Pass one that does, such as {head.default_loss!r}."
+    )
 
 
 def keras_metric(settings: Settings, head: Head) -> _Metric:

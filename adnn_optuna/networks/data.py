@@ -179,7 +179,7 @@ class Dataset:
     def from_arrays(
         cls,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         x_val: Any = None,
         y_val: Any = None,
@@ -263,6 +263,7 @@ class Dataset:
         labels: dict[str, Any] = {}
         classes: Sequence[Any] = ()
         for s, (x_given, y_given) in given.items():
+            _arrays.check_are_arrays(where, **{f"x{s}": x_given, f"y{s}": y_given})
             if (x_given is None) != (y_given is None):
                 raise WrongValueError(f"{where}: give both x{s} and y{s}.")
             if x_given is not None or not s:

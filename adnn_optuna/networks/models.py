@@ -210,8 +210,15 @@ class Training:
     monitor: str = "val_loss"
     min_delta: float = 0.0
     mode: Literal["auto", "min", "max"] = "auto"
+    callbacks: dataclasses.InitVar[Any] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, callbacks: Any) -> None:
+        if callbacks is not None:
+            raise WrongTypeError(
+                "Training takes no callbacks, as no Keras fit runs. Pass patience, monitor and "
+                "restore_best_weights for EarlyStopping, a schedule as learning_rate for "
+                "LearningRateScheduler, and a pruner to search for what ends a trial."
+            )
         settings: dict[str, Any] = {"learning_rate": checked_rate(self.learning_rate)}
         for name in ("batch_size", "epochs"):
             settings[name] = _checks.as_integer(name, getattr(self, name))

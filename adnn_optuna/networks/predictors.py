@@ -146,11 +146,12 @@ class Predictor:
         model = models[0] if len(models) == 1 else self._average(models)
         training, head = self.trainer.training, self.trainer.architecture.head.of_predictions
         metrics: list[Any] = [] if head.num_classes is None else ["accuracy"]
-        loss, of_loss = made(keras.losses, training.loss or "", head)
+        loss, _ = made(keras.losses, training.loss or "", head)
+        takes_integers = self.trainer.scores.takes_integers
         for settings in training.metrics:
             metric, name = made(keras.metrics, settings, head)
             # Keras gives it the labels of the loss: numbers, or rows of one column each.
-            if head.size == 1 or ("sparse" in name.lower()) == ("sparse" in of_loss.lower()):
+            if head.size == 1 or ("sparse" in name.lower()) == takes_integers:
                 metrics.append(metric)
         model.compile(training.build_optimizer(), loss, metrics=metrics)
         # Else Keras warns of a file's optimizer whenever it loads the file.

@@ -122,7 +122,7 @@ class Trainer:
         self._work = np.cumsum([0, *of_steps])  # Behind each step, in rows.
         self._seconds_per_row = math.inf  # Of the fastest call; before the first one, unknown.
         training.build_optimizer()  # Names are checked here, before any training.
-        self._scores = scores = Scores(architecture.head, training.loss or "", training.metrics)
+        self.scores = scores = Scores(architecture.head, training.loss or "", training.metrics)
         scaling = self.dataset.preprocessing
         has_units = scaling.target_mean and scores.suits_all_units()
         if scaling.target_mean and not (has_units and architecture.gives_any_numbers()):
@@ -356,7 +356,7 @@ class Trainer:
     def tested(self, weights: Sequence[np.ndarray]) -> tuple[Metrics, np.ndarray]:
         """Return the metrics of a trained network on the test set, and the examples' scores."""
         outputs, own_loss = self.outputs_and_loss(weights, self.dataset.x_test)
-        return self._scores.tested(self.judge, outputs, self.dataset.y_test, own_loss)
+        return self.scores.tested(self.judge, outputs, self.dataset.y_test, own_loss)
 
     def outputs(self, weights: Sequence[np.ndarray], x: np.ndarray) -> np.ndarray:
         """Return the outputs of a trained network for x, float32 of shape (n, outputs).

@@ -96,7 +96,8 @@ def test_the_loss_of_a_regression_says_itself_whether_it_is_of_logits(
     loss = keras.losses.BinaryCrossentropy(from_logits=from_logits)
     targets, outputs = np.eye(3, dtype=np.float32), np.full((3, 3), 0.9, np.float32)
     for given in (loss, "binary_crossentropy")[: 1 if from_logits else 2]:
-        found = loss_function(Training(loss=given).loss or "", Head(None, 3))(targets, outputs)
+        function, _ = loss_function(Training(loss=given).loss or "", Head(None, 3))
+        found = function(targets, outputs)
         assert np.mean(found) == pytest.approx(float(loss(targets, outputs)), rel=1e-6)
 
 
@@ -269,3 +270,40 @@ def test_two_metrics_of_one_name_are_told_apart() -> None:
     assert found == ["val_accuracy", "val_loss", "val_auc", "val_recall"]
     with pytest.raises(WrongValueError, match="metrics has two called 'recall'"):
         trainer_of(2, None, metrics=(metrics.Recall(0.1), metrics.Recall(0.9)))
+
+
+@keras.saving.register_keras_serializable("own")
+def focal(y: Any, outputs: Any) -> Any:
+    """A loss of integer labels, which its name does not tell."""
+    chances = keras.ops.softmax(outputs)
+    one_hot = keras.ops.one_hot(keras.ops.cast(y, "int32"), 3)
+    chance = keras.ops.sum(one_hot * chances, axis=-1)
+    return -((1 - chance) ** 2) * keras.ops.log(chance)
+
+
+@keras.saving.register_keras_serializable("own")
+def sparse_looking(y: Any, outputs: Any) -> Any:
+    """A loss of one-hot labels, whatever its name says."""
+    return keras.losses.categorical_crossentropy(y, outputs, from_logits=True)
+
+
+@keras.saving.register_keras_serializable("own")
+def of_either(y: Any, outputs: Any) -> Any:
+    """A loss that tells which labels it was given."""
+    kind = 1.0 if len(y.shape) == 1 else 2.0
+    return kind + 0 * keras.ops.sum(outputs, axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "takes_integers"), [(focal, True), (sparse_looking, False), (of_either, True)]
+)
+def test_a_batch_tells_which_labels_a_loss_of_the_users_takes(
+    loss: Any, *, takes_integers: bool
+) -> None:
+    settings = Training(loss=loss).loss or ""
+    function, found = loss_function(settings, Head(3, 3))
+    assert found == takes_integers
+    labels = np.array([0, 1, 2, 2], np.int32)
+    outputs = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    expected = loss(labels if takes_integers else np.eye(3, dtype=np.float32)[labels], outputs)
+    np.testing.assert_allclose(function(labels, outputs), expected, rtol=1e-6)
