@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
     high: float
 
 
-_NOTHING = 1e-14  # Variances below, relative to the squared metric, are those of rounding.
+_NOTHING = 1e-10  # Variances of scores below it, relative to their square, are rounding.
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
@@ -109,7 +109,8 @@ def own_score(own: OwnScores, level: float = 1 - ALPHA) -> Estimate:
         return Estimate(mean, mean - half, min(mean + half, own.most))
     # The variance of so many independent examples, but for the degrees of freedom that it has.
     mean, biased = min(max(mean, 0.0), 1.0), variance * (n_groups - 1) / n_groups
-    effective = mean * (1 - mean) / biased if biased > _NOTHING else n_rare or n_groups
+    effective = mean * (1 - mean) / biased if n * biased > _NOTHING else 0.0
+    effective = effective or n_rare or n_groups
     effective *= (_quantile(level, n - 1) / _quantile(level, n_groups - 1)) ** 2
     return Estimate(mean, *share_interval(mean, effective, level))
 
@@ -132,7 +133,7 @@ def difference_from_usual(
     of_networks = float(unmoved.mean(axis=1, dtype=np.float64).var(ddof=1)) / k
     total = of_examples + of_networks
     half = total  # 0, or NaN if a training run has no finite metric.
-    if total > _NOTHING * float(np.abs(scores).max()) ** 2:
+    if total * len(scores) > _NOTHING * float(np.abs(scores).max()) ** 2:
         freedom = total**2 / (of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1))
         half = _quantile(level, freedom) * math.sqrt(total)
     elif is_right or (n_rare and total >= 0):  # Of other examples, some may differ.
