@@ -120,21 +120,23 @@ class Owner(TypedDict):
 
 
 StoredStep = tuple[int | None, float]
-"""The number of the trial that a step starts from (:obj:`None` for the origin), and its length."""
+"""The index of the trial that a step starts from (:obj:`None` for the origin), and its length."""
 
 
 class Proposal(TypedDict):
     """Which proposal of which sampler a trial is, who runs it, and what it follows from.
 
-    ``index`` is :obj:`None` for a trial with fixed parameters. The proposal follows from the
-    trials that its worker saw finished: the first ``n_trials`` but for the ``unfinished`` ones.
+    ``index`` is :obj:`None` for a trial with fixed parameters. ``trial_id`` is the id, in its
+    storage, of the trial that this was written for. The proposal follows from the trials that its
+    worker saw finished: all with an id below ``before``, except the ids in ``unfinished``.
     ``n_pending`` others of the sampler were under way. ``step`` is only a walk's.
     """
 
     sampler: str
     index: int | None
     owner: Owner
-    n_trials: int
+    trial_id: int
+    before: int
     unfinished: list[int]
     n_pending: int
     step: StoredStep | None

@@ -93,17 +93,6 @@ class Scores:
                     f"split are {value!r}: draw a larger split, or omit it."
                 )
 
-    def suits_all_units(self) -> bool:
-        """Return whether the loss is the least for the same network in all units of targets."""
-        # So it is where it stays as targets and outputs are shifted, and is scaled as they are.
-        # Errors of several sizes and either sign.
-        pairs = ((0.5, 1.0), (1.5, 1.0), (2.5, 4.0))
-        y, outputs = np.repeat(np.transpose(pairs)[..., None], self._head.size, -1).astype("f4")
-        value = np.asarray(self.loss(y, outputs))
-        shifted = np.asarray(self.loss(y + 8, outputs + 8))
-        scaled = np.asarray(self.loss(y * 16, outputs * 16))
-        return np.allclose(shifted, value) and np.allclose(scaled, value * (scaled[0] / value[0]))
-
     def add(
         self, labels: tf.Tensor, outputs: tf.Tensor, own_losses: Sequence[Any], totals: Score
     ) -> Score:
@@ -126,7 +115,7 @@ class Scores:
     def _own(self, labels: tf.Tensor, outputs: tf.Tensor) -> list[tf.Tensor]:
         head = self._head
         if head.num_classes is None:
-            errors = tf.cast(_targets(head, labels) - outputs, tf.float64)
+            errors = _targets(head, labels, tf.float64) - tf.cast(outputs, tf.float64)
             return [tf.reduce_sum(errors**2, axis=0), tf.reduce_sum(tf.abs(errors))]
         if head.size == 1:
             predicted = tf.cast(outputs[:, 0] > head.threshold, tf.int32)
@@ -155,9 +144,9 @@ class Scores:
         """Return all metrics of a test set, and the scores of its examples by one of them.
 
         Of the accuracy, a score is whether the network is right. Of any other metric, it is the
-        metric plus the example's influence value (Jaeckel 1972, Bell Laboratories Memorandum MM
-        72-1215-11): the mean of all is the metric, and their spread shows how far it would vary
-        on other examples. They are NaN if a Keras metric has no derivative.
+        metric plus the example's influence value (Hampel 1974, JASA 69:383-393): the mean of all
+        is the metric, and their spread shows how far it would vary on other examples. They are
+        NaN if a Keras metric has no derivative.
 
         Args:
             name: The metric, without a split.
@@ -165,7 +154,7 @@ class Scores:
             y: The labels or targets.
             own_loss: What the network's layers add to the loss of an example.
         """
-        labels, tensor = tf.constant(y), tf.constant(outputs, tf.float32)
+        labels, tensor = tf.constant(y), tf.constant(outputs)
         metrics = self.results("test", self.add(labels, tensor, [own_loss], self.nothing), y)
         if name == "accuracy":
             return metrics, self._head.scores(outputs, y)
@@ -234,11 +223,11 @@ def _is_of_positive(metric: keras.metrics.Metric, head: Head) -> bool:
     return head.num_classes == 2 and is_free and _is_of_one_class(metric)
 
 
-def _targets(head: Head, labels: tf.Tensor) -> tf.Tensor:
-    """Return what the outputs are compared with, float32 of their shape."""
+def _targets(head: Head, labels: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """Return what the outputs are compared with, of their shape."""
     if head.num_classes is not None and head.size > 1:
         return tf.one_hot(labels, head.size)
-    return tf.reshape(tf.cast(labels, tf.float32), (-1, head.size))
+    return tf.reshape(tf.cast(labels, dtype), (-1, head.size))
 
 
 def _example(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
@@ -288,17 +277,28 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
     options = {"from_logits": not head.are_probabilities} if takes_logits else {}
 
     def per_row(labels: tf.Tensor, outputs: tf.Tensor, *, takes_integers: bool) -> tf.Tensor:
-        targets = labels if takes_integers else _targets(head, labels)
-        losses = loss(targets, tf.cast(outputs, tf.float32), **options)
+        # Float64 are targets and outputs in the user's units, where float32 may not tell them
+        # apart. Some losses of users do not take it.
+        is_double = takes_double and labels.dtype == outputs.dtype == tf.float64
+        dtype = tf.float64 if is_double else tf.float32
+        targets = labels if takes_integers else _targets(head, labels, dtype)
+        losses = loss(targets, tf.cast(outputs, dtype), **options)
         if losses.shape.rank == 0:  # As in Keras, that of a whole batch is that of each example.
             losses = tf.broadcast_to(losses, tf.shape(outputs)[:1])
         for _ in losses.shape[1:]:  # As in Keras, of each output.
             losses = tf.reduce_mean(losses, -1)
         return losses
 
+    labels, outputs = _example(head)
+    takes_double = head.num_classes is None
+    if takes_double:
+        try:
+            doubles = (tf.cast(tensor, tf.float64) for tensor in (labels, outputs))
+            per_row(*doubles, takes_integers=False)
+        except _REFUSALS:
+            takes_double = False
     is_own = ">" in (settings if isinstance(settings, str) else settings["class_name"])
     are_integers = [True, False] if is_own else ["sparse" in name.lower()]
-    labels, outputs = _example(head)
     for takes_integers in are_integers if head.num_classes and head.size > 1 else [False]:
         function = functools.partial(per_row, takes_integers=takes_integers)
         with contextlib.suppress(Exception):  # Code of the user's may raise anything.

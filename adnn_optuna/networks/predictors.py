@@ -52,6 +52,7 @@ class Average:
         self.n += 1
         for split, (x, _) in self._data.items():
             outputs, own_loss = self._trainer.outputs_and_loss(weights, x)
+            self._dtype = outputs.dtype
             self._sums[split] += predictions(self._trainer.architecture.head, outputs)
             self._own_losses[split] += own_loss
 
@@ -64,7 +65,7 @@ class Average:
         for split, (_, y) in self._data.items():
             if split == "test":
                 continue
-            mean = tf.constant(self._sums[split] / self.n, tf.float32)
+            mean = tf.constant(self._sums[split] / self.n, self._dtype)
             own_losses = [self._own_losses[split] / self.n]
             totals = self._scores.add(tf.constant(y), mean, own_losses, self._scores.nothing)
             metrics |= self._scores.results(split, totals, y)
@@ -72,8 +73,9 @@ class Average:
 
     def tested(self) -> tuple[Metrics, np.ndarray]:
         """Return the metrics of the average on the test set, and the examples' scores."""
-        outputs, own_loss = self._sums["test"] / self.n, self._own_losses["test"] / self.n
-        return self._scores.tested(self._trainer.judge, outputs, self._data["test"][1], own_loss)
+        outputs = (self._sums["test"] / self.n).astype(self._dtype)
+        y, own_loss = self._data["test"][1], self._own_losses["test"] / self.n
+        return self._scores.tested(self._trainer.judge, outputs, y, own_loss)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,10 +115,16 @@ class Predictor:
             average.add(weights)
         return average.tested()[0]
 
+    def _outputs_for(self, raw: Any) -> np.ndarray:
+        """Return the outputs for a table, or for arrays as those of the dataset."""
+        dataset = self.trainer.dataset
+        inputs = dataset.preprocessing.encoded(raw)
+        dtype = np.result_type(inputs, dataset.x_train)
+        return self.outputs(inputs.astype(np.float32 if dtype.kind == "f" else dtype))
+
     def predict(self, raw: Any) -> np.ndarray:
         """Return the labels of the user's own, or a regression's numbers, for raw inputs."""
-        dataset = self.trainer.dataset
-        outputs = self.outputs(dataset.preprocessing.transform(raw))
+        dataset, outputs = self.trainer.dataset, self._outputs_for(raw)
         if dataset.num_classes is None:
             return outputs.reshape(-1, *dataset.y_train.shape[1:])
         numbers = self.head.predicted(outputs)
@@ -124,11 +132,9 @@ class Predictor:
 
     def predict_proba(self, raw: Any) -> np.ndarray:
         """Return the probability of each class, of shape (n, classes), for raw inputs."""
-        dataset = self.trainer.dataset
-        if dataset.num_classes is None:
+        if self.head.num_classes is None:
             raise WrongValueError("A regression has no probabilities of classes; call predict.")
-        outputs = self.outputs(dataset.preprocessing.transform(raw))
-        chances = predictions(self.head, outputs)
+        chances = predictions(self.head, self._outputs_for(raw))
         # A single output is the second of two classes.
         return np.hstack([1 - chances, chances]) if chances.shape[1] == 1 else chances
 
@@ -161,37 +167,48 @@ class Predictor:
     def _average(self, models: Sequence[keras.Model]) -> keras.Model:
         import keras
 
-        shape = self.trainer.dataset.x_train.shape[1:]
-        inputs = keras.Input(shape, dtype="float32", name="inputs")
+        inputs = self._input(models[0])
         for i, model in enumerate(models):
             model.compiled = False  # The whole is.
             model.name = f"network_{i}"
         outputs = [model(inputs) for model in models]
-        mean = keras.layers.Average(dtype="float32", name="average")(outputs)
+        dtype = "float64" if self.trainer.scaling.target_mean else "float32"
+        mean = keras.layers.Average(dtype=dtype, name="average")(outputs)
         return keras.Model(inputs, mean, name="ensemble")
 
     def _model(self, weights: Sequence[np.ndarray]) -> keras.Model:
         import keras
 
-        architecture, dataset = self.trainer.architecture, self.trainer.dataset
+        architecture, scaling = self.trainer.architecture, self.trainer.scaling
         network = architecture.build(0, 0)
         for variable, values in zip(network.variables, weights, strict=True):
             variable.assign(values)
-        head, scaling, layers = architecture.head, dataset.preprocessing, keras.layers
-        inputs = keras.Input(dataset.x_train.shape[1:], dtype="float32", name="inputs")
-        before: list[Any] = [inputs]
-        after: list[Any] = []
-        if scaling.factor != 1:
-            numbers = (np.asarray(v).tolist() for v in (scaling.factor, scaling.offset))
-            before += [layers.Rescaling(*numbers, dtype="float32", name="scaling")]
+        head, layers = architecture.head, keras.layers
+        before, after = list[Any](), list[Any]()
+        # Float32 would not tell times in seconds, and the like, apart; Keras makes it of lists.
+        if scaling.factor:
+            numbers = np.array([scaling.factor, scaling.offset])
+            before = [layers.Rescaling(*numbers, dtype="float64", name="scaling")]
         if head.num_classes is not None and not head.are_probabilities:
             activation = "sigmoid" if head.size == 1 else "softmax"
             after = [layers.Activation(activation, dtype="float32", name="probabilities")]
         if scaling.target_mean:
-            of_targets = [*scaling.target_std], [*scaling.target_mean]
-            after = [layers.Rescaling(*of_targets, dtype="float32", name="units")]
-        if len(before) == 1 and not after:
+            numbers = np.array([scaling.target_std, scaling.target_mean])
+            after = [layers.Rescaling(*numbers, dtype="float64", name="units")]
+        if not before and not after:
             return network
         network.compiled = False  # The whole is.
         of_network = network.layers if isinstance(network, keras.Sequential) else [network]
-        return keras.Sequential([*before, *of_network, *after], name=network.name)
+        parts = [self._input(network), *before, *of_network, *after]
+        return keras.Sequential(parts, name=network.name)
+
+    def _input(self, model: keras.Model) -> Any:
+        """Return the input of what begins with a model."""
+        import keras
+
+        x = self.trainer.dataset.x_train
+        declared = getattr(model, "inputs", None)
+        dtype = declared[0].dtype if declared else x.dtype.name
+        if self.trainer.scaling.factor and x.dtype.kind in "iu" and x.dtype.itemsize > 2:
+            dtype = "float64"  # Float32 holds no larger integers.
+        return keras.Input(x.shape[1:], dtype=dtype, name="inputs")
