@@ -14,7 +14,7 @@ from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import seeds_of
-from adnn_optuna.engine.retraining import Redrawing, random_sources
+from adnn_optuna.engine.retraining import Redrawing, not_redrawn, random_sources
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.evidence.variance import AS_GIVEN, FEWEST, VarianceFacts
@@ -27,6 +27,7 @@ class Variance(Told, VarianceFacts):
     Attributes:
         evaluations: The values of the runs that were made, by the seed of each source.
         n: In how many runs all sources are drawn afresh.
+        not_redrawn: What is the same in all runs though it might be random, in words.
         seed: The seed in use, whose luck is told; it is none of the n. :obj:`None` without any.
         values: The values of the runs with all sources drawn afresh, a float array of shape (n,).
         mean: Their mean.
@@ -58,7 +59,8 @@ def measure_variance(
 
     The unmoved network is trained ``n`` times with everything random drawn afresh: the
     initialisation (with the seeds of layers such as dropout), the order of the batches and, where
-    the dataset's were drawn at random, the splits of the same sizes. Each time it is trained once
+    the dataset's were drawn at random, the splits of the same sizes, see :meth:`Dataset.redrawn`.
+    What is not redrawn is printed. Each time it is trained once
     more for each source, with that one alone redrawn.
 
     The runs are trials of a study and are never made twice: the same call goes on where one ended,
@@ -100,6 +102,7 @@ def measure_variance(
         names = random_sources(of_network.trainer)
         evaluated, direction = of_network.config, of_network.direction
         settings: dict[str, Any] = {"value_name": of_network.metric, "seed": of_network.seed}
+        settings["not_redrawn"] = not_redrawn(of_network.trainer)
         n_jobs = n_cores() if n_jobs is None else n_jobs
 
         def evaluate(*seeds: int) -> float:

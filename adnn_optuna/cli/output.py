@@ -114,7 +114,7 @@ SHOWN = {
     "hours hours_looking_again",
     "RecheckFacts": "study_name maximize best trial value low high overstated overstated_low "
     "overstated_high against gain said_gain is_deterministic n_lost evaluations:to_dataframe",
-    "VarianceFacts": "study_name value_name sources n seed values mean total parts "
+    "VarianceFacts": "study_name value_name sources not_redrawn n seed values mean total parts "
     "least_difference own_value own_luck n_lost",
     "ModelComparisonFacts": "study_name labels seeds sources score equivalence n_train n_test "
     "values table differences",

@@ -196,6 +196,18 @@ def random_sources(trainer: Trainer) -> tuple[str, ...]:
     return tuple(source for source, is_source in sources.items() if is_source)
 
 
+def not_redrawn(trainer: Trainer) -> tuple[str, ...]:
+    """Return what stays the same in all runs, though it could be random, in words."""
+    data, random = trainer.dataset, random_sources(trainer)
+    names = {"initialisation": "the initial weights", "order": "the order of the batches"}
+    splits = {"val": "the validation split", "test": "the test split"}
+    stay = [name for source, name in names.items() if source not in random]
+    stay += [name for split, name in splits.items() if split not in data.drawn]
+    if data.drawn and data.preprocessing.others is not None:
+        stay.append("the categories that count as rare")
+    return tuple(stay)
+
+
 def is_random(objective: InitOffsetObjective) -> bool:
     """Return whether another seed gives another network."""
     return not {"initialisation", "order"}.isdisjoint(random_sources(objective.trainer))
