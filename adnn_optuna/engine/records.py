@@ -188,22 +188,6 @@ class SearchRecord:
         return metrics
 
     @property
-    def val_metric(self) -> str:
-        """What the validation values are, see ``test_metric``."""
-        return self.test_metric.replace("test", "val", 1)
-
-    @property
-    def val_baseline(self) -> float:
-        """The test set's metric of the baseline, on the validation set; NaN without one."""
-        return float(self.baseline_metrics.get(self.val_metric, math.nan))
-
-    @property
-    def val_value(self) -> float:
-        """The test set's metric of the best trial, on the validation set; NaN without one."""
-        metrics = self.best.user_attrs.get(stored.TRIAL_METRICS, {}) if self.best else {}
-        return float(metrics.get(self.val_metric, math.nan))
-
-    @property
     def test_metric(self) -> str:
         """What the test values are: the metric of the selection; for a function, its own."""
         if self.is_of_function:

@@ -140,9 +140,9 @@ class ComparisonFacts:
         Returns:
             A data frame with the index ``sampler``, the counts ``seeds`` and ``trials``, and the
             means of ``baseline``, ``best``, ``gain`` and ``gain_over_mean_baseline`` of the
-            selection metric, of those that begin with ``val_`` and with ``test_`` of the same
-            metric on the validation and the test set, each with its sample standard deviation in
-            a column ``…_std``; and the mean ``seconds`` of a run. Of a function,
+            selection metric, of those that begin with ``test_`` of the same metric on the test
+            set, each with its sample standard deviation in a column ``…_std``; and the mean
+            ``seconds`` of a run. Of a function,
             ``test_best`` is what the best trial comes to afresh, and there are no baselines.
         """
         rows = [

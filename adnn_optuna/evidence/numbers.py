@@ -73,12 +73,6 @@ NUMBERS = (
         *("gain_over_mean_baseline", "metric", "", _MEAN, ["runs"]),
         lambda run, mean: run.improvement(run.best_value, mean["baseline"]),
     ),
-    Number("val_baseline", "val_metric", "baseline", "validation\nbaseline", ["scores"]),
-    Number("val_best", "val_metric", "best", "validation\n{unit}", ["scores"], "val_value"),
-    Number(
-        *("val_gain", "val_metric", "gain", "validation\ngain {unit}", ["scores"]),
-        lambda run, _: run.improvement(run.val_value, run.val_baseline),
-    ),
     Number("test_baseline", "test_metric", "baseline", "test\nbaseline", _RUN),
     Number("test_best", "test_metric", "best", "{score}\n{unit}", _EACH, "test_value"),
     Number("test_gain", "test_metric", "gain", _TEST_OWN, _ALL),

@@ -200,9 +200,8 @@ class Training:
             ``"auto"``: where that is faster on a CPU, which it is without convolutions, pooling
             and random operations.
         metrics: Keras metrics that are computed beside accuracy or R² and loss: names,
-            configurations or objects, such as ``"auc"``. Those of one class among others (recall,
-            precision, AUC, F-scores) are of the positive one of two, see
-            :meth:`Dataset.from_arrays`.
+            configurations or objects, such as ``"auc"``. Recall, precision, AUC and F-scores are
+            of the positive one of two classes, see :meth:`Dataset.from_arrays`.
         patience: After how many epochs without a better validation loss, or value of ``monitor``,
             the training ends, as by :class:`keras.callbacks.EarlyStopping`. :obj:`None`: none.
         restore_best_weights: Whether the network is then that of the best epoch; else of the last.
@@ -234,9 +233,8 @@ class Training:
     def __post_init__(self, callbacks: Any) -> None:
         if callbacks is not None:
             raise WrongTypeError(
-                "Training takes no callbacks, as no Keras fit runs. Pass patience, monitor and "
-                "restore_best_weights for EarlyStopping, a schedule as learning_rate for "
-                "LearningRateScheduler, and a pruner to search for what ends a trial."
+                "callbacks must be None, as no Keras fit runs. For EarlyStopping pass patience, "
+                "for LearningRateScheduler a schedule as learning_rate, to end trials a pruner."
             )
         settings: dict[str, Any] = {"learning_rate": checked_rate(self.learning_rate)}
         for name in ("batch_size", "epochs"):

@@ -46,8 +46,6 @@ def _numbers(record: SearchRecord, place: str) -> list[str]:
     [values] = numbers_of([record])
     is_of_networks, rows = stored.CONFIG in record.attrs, dict[str, list[str]]()
     for number in numbers_at(place):
-        if number.name.startswith("val_") and record.metric == record.val_metric:
-            continue  # It is what the search selected by.
         if not is_of_networks and math.isnan(values[number.name]):
             continue  # Another's objective has no other metrics.
         said = told(number, values[number.name], record)

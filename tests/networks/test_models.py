@@ -300,7 +300,7 @@ def test_examples_in_docstrings() -> None:
 
 
 def test_callbacks_are_refused_with_what_to_use_instead() -> None:
-    with pytest.raises(TypeError, match="Pass patience, monitor and restore_best_weights"):
+    with pytest.raises(TypeError, match="For EarlyStopping pass patience"):
         Training(callbacks=[object()])
     # It is no setting: it is neither stored nor copied.
     assert "callbacks" not in Training().config
