@@ -232,10 +232,9 @@ class Training:
 
     def __post_init__(self, callbacks: Any) -> None:
         if callbacks is not None:
-            raise WrongTypeError(
-                "callbacks must be None, as no Keras fit runs. For EarlyStopping pass patience, "
-                "for LearningRateScheduler a schedule as learning_rate, to end trials a pruner."
-            )
+            said = "For EarlyStopping pass patience, for LearningRateScheduler a schedule as"
+            said += " learning_rate, to end trials a pruner"
+            raise WrongTypeError(f"callbacks must be None, as no Keras fit runs. {said}.")
         settings: dict[str, Any] = {"learning_rate": checked_rate(self.learning_rate)}
         for name in ("batch_size", "epochs"):
             settings[name] = _checks.as_integer(name, getattr(self, name))
