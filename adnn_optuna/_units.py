@@ -77,7 +77,7 @@ SECONDS = Unit(1, 2, "", "")
 
 
 # Metrics of classes that are within [0, 1], but no share of the examples.
-_SHARES = re.compile(r"(^|_)(auc|f1|f_?beta|precision|recall|sensitivity|specificity|iou)(_|$)")
+_SHARES = re.compile(r"(^|_)(auc|f1|f_?beta|precision|recall|sensitivity|specificity|iou)(_| |$)")
 _SHORT = {name: name.upper() for name in ("auc", "f1", "rmse", "mae", "mse")} | {"r2": "R²"}
 
 # Unicode's categories of what a terminal obeys, what is invisible or changes the order of a text,
@@ -110,10 +110,15 @@ def unit_of(metric: str) -> Unit:
     return SHARE if _SHARES.search(metric) else PLAIN
 
 
+def with_class(metric: str, positive: object) -> str:
+    """Return a metric with the class that it is of, if it is of one of two."""
+    return printable(metric if positive is None else f"{metric} of class {positive!r}")
+
+
 def score_in_words(metric: str, positive: object = None) -> str:
     """Return what a metric of predictions is called in a sentence, with the class it is of."""
-    words = " ".join(_SHORT.get(word, word) for word in printable(metric).split("_"))
-    return words if positive is None else printable(f"{words} of class {positive!r}")
+    words = " ".join(_SHORT.get(word, word) for word in metric.split("_"))
+    return with_class(words, positive)
 
 
 def in_metric(metric: str, positive: object = None) -> str:

@@ -9,6 +9,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongValueError, as_integer
+from adnn_optuna._units import with_class
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import open_evaluations
@@ -101,7 +102,8 @@ def measure_variance(
         of_network, redrawing, stop = objective, Redrawing(objective.dataset), threading.Event()
         names = random_sources(of_network.trainer)
         evaluated, direction = of_network.config, of_network.direction
-        settings: dict[str, Any] = {"value_name": of_network.metric, "seed": of_network.seed}
+        label = with_class(of_network.metric, of_network.positive)
+        settings: dict[str, Any] = {"value_name": label, "seed": of_network.seed}
         settings["not_redrawn"] = not_redrawn(of_network.trainer)
         n_jobs = n_cores() if n_jobs is None else n_jobs
 

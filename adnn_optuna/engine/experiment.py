@@ -229,6 +229,14 @@ class Experiment:
         return StudyDirection[direction.upper()]
 
     @property
+    def positive(self) -> Any:
+        """The class, of two, that the metric is of; :obj:`None` if it is not of one class."""
+        is_of_class = unit_of(self.metric) is SHARE  # As far as its name tells.
+        if not self.is_of_trial:
+            is_of_class = self.trainer.is_of_positive
+        return self.dataset.positive if is_of_class else None
+
+    @property
     def config(self) -> dict[str, Any]:
         """All that determines a trial's value, as JSON holds it."""
         dataset = self.dataset.config
@@ -241,11 +249,8 @@ class Experiment:
                 config["scaling"] = scaling
         if self._direction is not None:
             config["direction"] = self._direction
-        is_of_class = unit_of(self.metric) is SHARE  # As far as its name tells.
-        if not self.is_of_trial:
-            is_of_class = self.trainer.is_of_positive
-        if is_of_class and self.dataset.positive is not None:
-            config["positive"] = self.dataset.positive
+        if self.positive is not None:
+            config["positive"] = self.positive
         config |= {"dataset": dataset, "space": self.space.config}
         return {**config, "metric": self.metric, "seed": self.seed}
 

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics, RunRecord, TestLook
 from adnn_optuna._checks import check_type
+from adnn_optuna._units import with_class
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.outcomes import best_trial
@@ -213,6 +214,11 @@ class SearchRecord:
     def positive(self) -> Any:
         """The class, of two, that the metric is of; :obj:`None` if it is not of one class."""
         return self.attrs.get(stored.CONFIG, {}).get("positive")
+
+    @property
+    def metric_label(self) -> str:
+        """The metric of the selection with the class that it is of, if it is of one."""
+        return with_class(self.metric, self.positive)
 
     @property
     def test_metrics(self) -> Metrics:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from adnn_optuna._units import COUNT, PLAIN, SECONDS, Unit, printable, unit_of
+from adnn_optuna._units import COUNT, PLAIN, SECONDS, Unit, unit_of, with_class
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.arm_values import unit_of_values
 from adnn_optuna.evidence.confirmation import confirmation_of
@@ -50,8 +50,7 @@ class Number(NamedTuple):
 
     def label_of(self, record: SearchRecord) -> str:
         """Return the metric, and the class that it is of; empty of a count."""
-        metric, positive = self.metric_of(record), record.positive
-        return printable(metric if positive is None else f"{metric} of class {positive!r}")
+        return with_class(self.metric_of(record), record.positive)
 
     def unit_of(self, record: SearchRecord) -> Unit:
         """Return how it is shown."""

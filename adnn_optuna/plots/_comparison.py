@@ -22,7 +22,7 @@ def plot_gain(study: style.Source) -> go.Figure:
     """Plot each trial's gain over the baseline, and the best gain so far."""
     [record] = records_of(study)
     unit, seed = unit_of(record.metric), style.seed_of(record)
-    y_title = unit.heading(f"Gain in {record.metric}", is_gain=True)
+    y_title = unit.heading(f"Gain in {record.metric_label}", is_gain=True)
     figure = style.new_figure("Gain against trials", "Trial", y_title)
     if record.gains:
         gains = unit.scale * np.array([*record.gains.values()])

@@ -126,8 +126,8 @@ def numbers_at(place: str) -> list[Number]:
 def filled(text: str, number: Number, record: SearchRecord, *, with_unit: bool = True) -> str:
     """Return the heading or the label of a number, with what its braces stand for."""
     unit = number.unit_of(record).heading("", is_gain=number.is_gain) if with_unit else ""
-    score, metric = score_in_words(record.test_metric, record.positive), printable(record.metric)
-    lines = text.format(metric=metric, score=score, unit=unit).split("\n")
+    score = score_in_words(record.test_metric, record.positive)
+    lines = text.format(metric=record.metric_label, score=score, unit=unit).split("\n")
     return "\n".join(" ".join(line.split()) for line in lines)
 
 

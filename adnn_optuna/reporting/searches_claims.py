@@ -132,7 +132,7 @@ def hyperparameters_in_words(record: SearchRecord) -> str:
     unit, first = unit_of_search(record), record.attrs[stored.BASELINE]
     return (
         "The baseline has the winner's own hyperparameters, unmoved: from the search's one seed "
-        f"these alone gain {unit.gain(gain)} in {printable(record.metric)} over the first "
+        f"these alone gain {unit.gain(gain)} in {record.metric_label} over the first "
         f"trial's, which reach {unit.value(first)}, and that is no part of the gain."
     )
 
