@@ -219,7 +219,7 @@ def _rebuild(
     if "scaling" in stored:
         # A copy, since the user's data set is not to be scaled by a file's numbers later.
         data = dataclasses.replace(data)
-        use(data, stored["model"]["scale"], Scaling.from_config(stored["scaling"]))
+        use(data, stored["model"].get("scale", "auto"), Scaling.from_config(stored["scaling"]))
     keras_files.check_training_config(stored["training"], "objective.training")
     training, offsets = Training(**stored["training"]), space_from_config(stored["space"])
     built = model or _model(stored["model"], data, max_parameters)

@@ -59,7 +59,7 @@ class _Draw:
 class Dataset:
     """Inputs with labels or numbers as they were passed, in three splits that are read-only.
 
-    Nothing is scaled: a Keras model receives these arrays, and an :class:`MLP` scales for itself.
+    Nothing is scaled: a Keras model receives these arrays, and an ``MLP`` scales for itself.
     The constructor takes data that are split already; :meth:`from_arrays` splits them.
 
     Example:

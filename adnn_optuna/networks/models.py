@@ -167,6 +167,8 @@ class MLP:
         """The settings as JSON holds them."""
         # Those of PaperModel, a subclass, are no part of it.
         settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(MLP)}
+        if self.scale == "auto":  # The seeds that confirm a gain follow from the rest.
+            del settings["scale"]
         return {"type": "MLP", **copy.deepcopy(settings), "hidden": list(self.hidden)}
 
 
