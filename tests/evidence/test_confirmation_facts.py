@@ -115,6 +115,43 @@ class TestWhatYouHold:
         assert low < value < high == 1
 
 
+def scores_of_auc(y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Return the AUC plus each example's influence value (DeLong 1988)."""
+    positive, negative = outputs[y], outputs[~y]
+    is_above = positive[:, np.newaxis] > negative
+    influence = np.empty(len(y))
+    influence[y] = (is_above.mean(axis=1) - is_above.mean()) / y.mean()
+    influence[~y] = (is_above.mean(axis=0) - is_above.mean()) / (1 - y.mean())
+    return np.asarray(is_above.mean() + influence)
+
+
+class TestAuc:
+    """Of 100 examples, 8 are positive, so the spread of the AUC is that of a few examples."""
+
+    @pytest.mark.parametrize("n", [100, 400])
+    @pytest.mark.parametrize("distance", [1.8, 3.0])
+    def test_interval_holds_the_truth(self, n: int, distance: float) -> None:
+        rng, y = np.random.default_rng(n), np.arange(n) < 0.08 * n
+        truth, n_held, times = stats.norm.cdf(distance / math.sqrt(2)), 0, 400
+        for _ in range(times):
+            scores = scores_of_auc(y, rng.normal(distance * y, 1))
+            _, low, high = own_score(OwnScores(scores, n_rare=int(y.sum())))
+            n_held += low <= truth <= high
+        assert n_held / times > 0.93
+
+    def test_of_perfect_order_only_the_rarer_class_counts(self) -> None:
+        scores = np.ones(100)
+        value, low, high = own_score(OwnScores(scores, n_rare=8))
+        assert value == high == 1
+        assert low == pytest.approx(0.025 ** (1 / 8))
+        same = difference_from_usual(OwnScores(scores, n_rare=8), np.ones((6, 100)))
+        assert same.low < same.value == 0 < same.high
+
+    def test_without_a_derivative_nothing_is_known(self) -> None:
+        unknown = OwnScores(np.full(9, np.nan), n_rare=3)
+        assert all(map(math.isnan, own_score(unknown)))
+
+
 class TestWhatIsUsual:
     def test_one_baseline_s_luck_is_taken_out(self) -> None:
         """The unmoved networks differ by far more than the examples do."""

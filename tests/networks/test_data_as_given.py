@@ -468,6 +468,16 @@ class TestFiles:
         assert data.weight_train is not None
         assert dataset_from_config(data.config).fingerprint == data.fingerprint
 
+    def test_have_a_positive_class_by_its_label_or_its_text(self, tmp_path: Path) -> None:
+        for labels, asked, positive in (("ab", "a", "a"), ([3, 4], "3", 3), ([3, 4], 4, 4)):
+            path = tmp_path / "two.csv"
+            pd.DataFrame({"x": np.arange(N), "y": np.array([*labels])[Y % 2]}).to_csv(path)
+            data = load_dataset(path, positive=asked)
+            assert data.positive == positive
+            again = dataset_from_config(json.loads(json.dumps(data.config)))
+            assert again.positive == positive
+            assert load_dataset(path).positive is None
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [
