@@ -173,7 +173,8 @@ class SearchSettings(TypedDict):
     """How a study is searched; ``n_trials`` is what the searcher's schedule was made for.
 
     ``settings`` are those of a sampler that is none of ours by name, as far as it tells them.
-    ``confirm`` is how often the best trial of a function is evaluated afresh.
+    ``confirm`` is how often the best trial of a function is evaluated afresh. ``told`` is the user
+    attribute in which the trials of a user's control say how good they are on the test set.
     """
 
     sampler: str
@@ -181,6 +182,7 @@ class SearchSettings(TypedDict):
     batch_size: int
     settings: NotRequired[dict[str, Any]]
     confirm: NotRequired[int]
+    told: NotRequired[str]
 
 
 class Declaration(TypedDict):
@@ -213,9 +215,9 @@ class TestLook(TypedDict):
     """One look at the test set: when, at which winner, after how many trials, what it showed.
 
     ``trial`` is the winner's number. ``baseline``, NaN where its training diverged, and ``best``
-    are accuracies on ``n_images`` samples, which are called ``unit``; the winner alone gets
-    ``won`` of them right, the unmoved network alone ``lost``. Of a regression they are R², and on
-    how many each is nearer to the target; ``standard_error`` is that of the gain.
+    are the metric of the selection on ``n_images`` samples, which are called ``unit``; ``metrics``
+    are all metrics of the winner. If it is the accuracy, the winner alone gets ``won`` of them
+    right, the unmoved network alone ``lost``; else ``standard_error`` is that of the gain.
 
     Of ``n_classes`` classes, the test set has the most samples, ``n_largest``, of the
     ``largest_class``. Where some repeat others or belong together, they count as ``n_groups``.
@@ -228,8 +230,9 @@ class TestLook(TypedDict):
     unit: str
     baseline: float
     best: float
-    won: int
-    lost: int
+    metrics: Metrics
+    won: NotRequired[int]
+    lost: NotRequired[int]
     standard_error: NotRequired[float]
     n_classes: NotRequired[int]
     largest_class: NotRequired[str]

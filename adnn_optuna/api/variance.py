@@ -10,13 +10,14 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongValueError, as_integer
+from adnn_optuna._units import with_class
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
 from adnn_optuna.engine.jobs import NO_EXECUTOR, check_executor
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import seeds_of
-from adnn_optuna.engine.retraining import Redrawing, random_sources
+from adnn_optuna.engine.retraining import Redrawing, not_redrawn, random_sources
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.evidence.variance import AS_GIVEN, FEWEST, VarianceFacts
@@ -29,6 +30,7 @@ class Variance(Told, VarianceFacts):
     Attributes:
         evaluations: The values of the runs that were made, by the seed of each source.
         n: In how many runs all sources are drawn afresh.
+        not_redrawn: What is the same in all runs though it might be random, in words.
         seed: The seed in use, whose luck is told; it is none of the n. :obj:`None` without any.
         values: The values of the runs with all sources drawn afresh, a float array of shape (n,).
         mean: Their mean.
@@ -61,7 +63,8 @@ def measure_variance(
 
     The unmoved network is trained ``n`` times with everything random drawn afresh: the
     initialisation (with the seeds of layers such as dropout), the order of the batches and, where
-    the dataset's were drawn at random, the splits of the same sizes. Each time it is trained once
+    the dataset's were drawn at random, the splits of the same sizes, see :meth:`Dataset.redrawn`.
+    What is not redrawn is printed. Each time it is trained once
     more for each source, with that one alone redrawn.
 
     The runs are trials of a study and are never made twice: the same call goes on where one ended,
@@ -108,7 +111,9 @@ def measure_variance(
         of_network, redrawing, stop = objective, Redrawing(objective.dataset), threading.Event()
         names = random_sources(of_network.trainer)
         evaluated, direction = of_network.config, of_network.direction
-        settings: dict[str, Any] = {"value_name": of_network.metric, "seed": of_network.seed}
+        label = with_class(of_network.metric, of_network.positive)
+        settings: dict[str, Any] = {"value_name": label, "seed": of_network.seed}
+        settings["not_redrawn"] = not_redrawn(of_network.trainer)
         n_jobs = n_cores() if n_jobs is None else n_jobs
 
         def train(*seeds: int) -> float:

@@ -167,14 +167,14 @@ def number(value: Any) -> float:
 class FunctionObjective:
     """Any Optuna objective, a function of a trial, or of that and the seed, in place of ours.
 
-    Each trial that it completes must have the user attributes ``told``. An error of ``catch`` ends
-    its trial as one without a value.
+    Each trial that it completes must have the user attribute ``told``, if there is one. An error
+    of ``catch`` ends its trial as one without a value.
     """
 
     function: Callable[..., float]
     direction: StudyDirection
     seed: int
-    told: tuple[str, ...] = ()
+    told: str = ""
     catch: tuple[type[Exception], ...] = dataclasses.field(default=(), kw_only=True)
 
     @property
@@ -211,10 +211,10 @@ class FunctionObjective:
         penalty = math.inf if self.direction == StudyDirection.MINIMIZE else -math.inf
         if not math.isfinite(value) and value != penalty:
             return Outcome("diverged")
-        if missing := [name for name in self.told if name not in trial.user_attrs]:
+        if self.told and self.told not in trial.user_attrs:
             raise WrongValueError(
-                f"The objective of the study {trial.study.study_name!r} does not tell "
-                f"{missing[0]} of its trials: let it call trial.set_user_attr({missing[0]!r}, …)."
+                f"The objective of the study {trial.study.study_name!r} must set "
+                f"{self.told} of its trials: let it call trial.set_user_attr({self.told!r}, …)."
             )
         return Outcome("complete", value)
 

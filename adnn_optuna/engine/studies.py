@@ -118,6 +118,8 @@ class Plan:
         }
         if isinstance(self.objective, KeyedObjective):
             settings["confirm"] = self.objective.confirm
+        elif isinstance(self.objective, FunctionObjective) and self.objective.told:
+            settings["told"] = self.objective.told
         return settings
 
 

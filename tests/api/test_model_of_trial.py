@@ -69,8 +69,8 @@ def unmoved_of(result: adnn.SearchResult, trial: optuna.trial.FrozenTrial) -> fl
 def test_the_baseline_has_the_hyperparameters_of_the_winner(result: adnn.SearchResult) -> None:
     assert result.best is not None
     unmoved, first = (unmoved_of(result, trial) for trial in (result.best, result.study.trials[0]))
-    assert result.baseline == result.val_baseline == unmoved
-    assert result.gain == result.val_value - unmoved
+    assert result.baseline == unmoved
+    assert result.gain == result.best_value - unmoved
     assert result.hyperparameter_gain == unmoved - first != 0
     assert f"baseline  {100 * unmoved:.2f} %" in str(result)
     assert f"alone gain {100 * (unmoved - first):+.2f} pp in val_accuracy" in str(result)

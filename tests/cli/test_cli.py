@@ -288,6 +288,13 @@ class TestSearch:
         assert "exact" in capsys.readouterr().out
         assert cli.run([*search, "--target", "bought"]) == 2
         assert "no column 'bought' for target" in capsys.readouterr().err
+        by_recall = [*search, "--metric", "val_recall"]
+        assert cli.run(by_recall) == 2
+        assert "Pass positive='no' or positive='yes'" in capsys.readouterr().err
+        assert cli.run([*by_recall, "--positive", "no", "--contract", "other.json"]) == 0
+        assert "reaches a test recall of class 'no' of" in capsys.readouterr().out
+        assert cli.run(["verify", "other.json"]) == 0
+        assert "exact" in capsys.readouterr().out
 
     def test_confirms_as_asked(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         search = ["search", "--sampler", "greedy", *NETWORK, *LIMIT]
