@@ -1,16 +1,21 @@
 """Checks of arguments, each with one sentence, and the log."""
 
+import contextlib
 import functools
+import importlib
 import importlib.util
 import logging
 import math
 import os
+import random
 import re
 import sys
-from collections.abc import Mapping
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
 from numbers import Integral, Real
 from pathlib import Path
-from types import UnionType
+from types import ModuleType, UnionType
 from typing import Any
 from urllib.parse import unquote
 
@@ -72,6 +77,36 @@ def install_command(package: str) -> str:
 def is_installed(package: str) -> bool:
     """Return whether a package can be imported, without importing it."""
     return importlib.util.find_spec(package) is not None
+
+
+# Two threads would restore each other's warning filters.
+_importing = threading.RLock()
+
+
+def load(module: str) -> ModuleType:
+    """Return a module; if it is imported now, nothing else changes in this process."""
+    if module in sys.modules:
+        return importlib.import_module(module)
+    with importing():
+        return importlib.import_module(module)
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Undo what packages do when they are imported: filter warnings, draw numbers, set levels."""
+    with _importing, warnings.catch_warnings():
+        state, sqlalchemy = random.getstate(), logging.getLogger("sqlalchemy")
+        level = sqlalchemy.level
+        try:
+            yield
+        finally:
+            random.setstate(state)
+            if sqlalchemy.level != level:
+                # Without any level, a root logger at INFO would show each statement.
+                for part in ("engine", "orm", "pool", "dialects"):
+                    of_part = logging.getLogger(f"sqlalchemy.{part}")
+                    of_part.setLevel(of_part.level or sqlalchemy.level)
+                sqlalchemy.setLevel(level)
 
 
 def check_integer(name: str, value: Any, low: int) -> None:
@@ -187,7 +222,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 # Those of `Path` raise where a name is too long.
-is_file, is_folder = os.path.isfile, os.path.isdir
+is_file, is_folder, exists = os.path.isfile, os.path.isdir, os.path.exists
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -208,6 +243,10 @@ def check_output_file(what: str, path: Path, suffix: str = "") -> None:
         )
     if is_folder(path):
         raise WrongValueError(f"{refused}: it is a folder; name another file.")
+    if exists(path) and not is_file(path):
+        raise WrongValueError(f"{refused}: it is a device or a pipe; name another file.")
+    if is_file(path) and not os.access(path, os.W_OK):
+        raise WrongValueError(f"{refused}: it is read-only; name another file.")
     if not os.access(folder, os.W_OK):
         raise WrongValueError(
             f"{refused}: you may not write to the folder {str(folder)!r}; name a file in another."

@@ -21,6 +21,7 @@ from adnn_optuna._checks import (
     is_integer,
     logger,
 )
+from adnn_optuna._files import replacing, write_text
 from adnn_optuna.accountability.contract import read_contract
 from adnn_optuna.accountability.fresh import confirmation_content
 from adnn_optuna.api._told import Told
@@ -36,7 +37,7 @@ from adnn_optuna.engine.confirmation import (
 )
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import Outcome, best_trial
+from adnn_optuna.engine.outcomes import Catch, Outcome, best_trial
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.retraining import is_random, look_at_test_set, note_randomness
@@ -96,10 +97,9 @@ class Predicting(abc.ABC):
     def model(self) -> keras.Model:
         """Return what predicts, a winner trained again, as one compiled ``keras.Model``.
 
-        It takes inputs as the dataset was made of (of a table the numbers that
-        ``dataset.preprocessing.encoded`` makes of it), which it scales itself, and ends in
-        probabilities, of a regression in numbers. Its variables have the same bits as in a
-        contract.
+        It takes inputs as the dataset holds them, such as ``dataset.x_test``; for a new table
+        these are ``dataset.preprocessing.encoded(table)``. It returns probabilities, or the
+        numbers of a regression in your units. Its variables have the same bits as in a contract.
         """
         return self._predictor().model()
 
@@ -107,7 +107,8 @@ class Predicting(abc.ABC):
         """Return what :meth:`model` predicts.
 
         Args:
-            x: Inputs as the dataset was made of, also a table: n of them.
+            x: n inputs as the dataset holds them, such as ``dataset.x_test``; or a table of the
+                same columns.
 
         Returns:
             The labels of the user's own, of shape (n,); of a regression numbers, (n,) or
@@ -135,7 +136,9 @@ class Predicting(abc.ABC):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`model` to a ``.keras`` file."""
         check_output_file("path", Path(path), ".keras")
-        self.model().save(path)
+        model = self.model()
+        with replacing(path) as temporary:
+            model.save(temporary)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,7 +230,7 @@ class SearchResult(StoredSearch, Predicting):
 
         check_output_file("The model card", Path(path))
         content = None if contract is None else read_contract(Path(contract))
-        Path(path).write_text(searches.card(self, content), "utf-8", "backslashreplace")
+        write_text(path, searches.card(self, content))
 
 
 @interrupted_where_called
@@ -240,6 +243,7 @@ def search(
     study_name: str | None = None,
     batch_size: int | Literal["auto"] = "auto",
     pruner: BasePruner | None = None,
+    catch: Catch = (),
     test: bool = True,
     confirm: int | Literal["auto"] = "auto",
     show_progress_bar: bool = False,
@@ -273,6 +277,8 @@ def search(
             ``"greedy"``, ``"random_restart"``, ``"random"`` and ``"qmc"`` (fewer for more than 5
             million weights), 1 for all others.
         pruner: An Optuna pruner; no trial is pruned if :obj:`None`.
+        catch: Errors that end their own trial and not the search, as in
+            :meth:`optuna.study.Study.optimize`. Such a trial counts, as one that has no value.
         test: Whether to look at the test set at the end. Each look is recorded, and those after
             the first are no longer of untouched data; :meth:`SearchResult.test` looks later.
         confirm: With how many fresh seeds winner and unmoved network are trained at the end, at
@@ -291,6 +297,8 @@ def search(
     check_searcher(sampler)
     check_confirm(confirm)
     limits = checked_limits(**limits)
+    if catch != ():
+        objective = studies.check_objective(objective).catching(catch)
     plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)
     ending: Any = {"test": test, "confirm": confirm}
     return run_search(plan, storage, **ending, show_progress_bar=show_progress_bar)

@@ -15,13 +15,14 @@ from adnn_optuna._checks import WrongValueError, check_type
 from adnn_optuna.engine.confirmation import repeat_winner
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import KeyedObjective, number, with_seed
+from adnn_optuna.engine.outcomes import KeyedObjective, catching, number, with_seed
 from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.records import SearchRecord, record_of, store
 from adnn_optuna.engine.retraining import look_at_test_set
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import Plan, open_studies
+from adnn_optuna.networks._tensorflow import FORKED
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import n_cores
 
@@ -33,7 +34,7 @@ def check_executor(executor: object) -> None:
     context = getattr(executor, "_mp_context", None)  # Of a pool of processes.
     if context is not None and context.get_start_method() == "fork":
         raise WrongValueError(
-            "executor forks this process, and in a copy TensorFlow waits for ever: give "
+            f"executor forks this process: {FORKED}. Pass "
             "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
         )
 
@@ -131,7 +132,8 @@ def evaluate_afresh(
         if stop.is_set():
             raise KeyboardInterrupt
         value = math.nan
-        with contextlib.suppress(TrialPruned):
+        evaluation = f"The evaluation of the best trial as {name!r}"
+        with contextlib.suppress(TrialPruned), catching(objective.catch, evaluation):
             seed = derived_seed(objective.seed, 1, int(name.rpartition("/")[2]))
             value = number(evaluate(copy.deepcopy(record.best), seed))
         store(record, name, value if math.isfinite(value) else None)

@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from adnn_optuna._checks import check_output_file, is_installed
+from adnn_optuna._files import write_text
 from adnn_optuna._units import printable
 from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.reporting import parts
@@ -52,10 +53,8 @@ class Page:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page to a file; refuse one that cannot be written, or that has no folder."""
-        file = Path(path)
-        check_output_file("The report", file)
-        # Names of files may have bytes that are no text.
-        file.write_text(self.render(), encoding="utf-8", errors="backslashreplace")
+        check_output_file("The report", Path(path))
+        write_text(path, self.render())
 
     def render(self) -> str:
         """Return the page as HTML. All texts are escaped, as are their control characters."""
@@ -84,9 +83,7 @@ def _shown(value: object) -> object:
 
 
 def _json(figure: go.Figure, **_: object) -> str:
-    """Return a figure as JSON whose texts show the control characters that they had."""
-    text: str = figure.to_json()
-    return re.sub(r"(?<!\\)((?:\\\\)*\\)u(00[0189]|202[89a-e]|206[6-9])", r"\1\\u\2", text)
+    return str(figure.to_json())
 
 
 def _plotly_js() -> str:
