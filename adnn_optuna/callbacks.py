@@ -261,8 +261,8 @@ class MaxGainCallback(Limit):
         max_gain: The gain, in units of the objective.
         baseline: The value to gain on. If :obj:`None`, it is the user attribute ``adnn:baseline``
             of the best trial, which has one where the model or training is a function of the
-            trial, or else of the study, and without that the value of the first completed trial
-            that violates no constraint.
+            trial, or else of the study (to be set before its first trial ends), and without that
+            the value of the first completed trial that violates no constraint.
     """
 
     reason = "max_gain"

@@ -191,7 +191,7 @@ class Growing:
         self._study.sampler = self._make()
 
 
-def growth(sizes: tuple[int, ...]) -> Results:
+def growth(sizes: tuple[int, ...], n_rounds: int) -> Results:
     """Return the milliseconds of a trial by storage, sampler and how many there were before."""
     found: Results = {storage: {name: {} for name in SAMPLERS} for storage in STORAGES}
     with tempfile.TemporaryDirectory() as folder:
@@ -207,7 +207,7 @@ def growth(sizes: tuple[int, ...]) -> Results:
         def measure(what: str) -> None:
             times: dict[tuple[str, str], list[float]] = {one: [] for one in each}
             # The first round warms up.
-            for _ in range(1 + N_ROUNDS):
+            for _ in range(1 + n_rounds):
                 for name, storage in each:
                     times[name, storage].append(studies[name][storage].run())
             for name, storage in each:
@@ -260,7 +260,7 @@ def counted() -> Iterator[collections.Counter[str]]:
 
 def of_trial(run: Callable[[int], object], n_trials: int) -> dict[str, float]:
     """Return what a trial takes, on average: what is done once for a study is left out."""
-    n_first, found = 5, []
+    n_first, found = 2, []
     for n in (n_first, n_first + n_trials):
         with counted() as counts:
             run(n)
@@ -389,7 +389,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     TRIED.mkdir(parents=True, exist_ok=True)
     file = STUDY.results_file
-    n_trials, sizes = (10, (100, 500)) if quick else (N_TRIALS, SIZES)
+    n_trials, sizes = (10, (50, 100)) if quick else (N_TRIALS, SIZES)
     searches = Searches()
     in_search: dict[str, list[float]] = {name: [] for name in SEARCHERS}
     for _ in range(1 if quick else N_SEARCHES):
@@ -401,9 +401,9 @@ def main() -> None:
         "n_trials": n_trials,
         "sizes": sizes,
         "search": in_search,
-        "growth": growth(sizes),
+        "growth": growth(sizes, 1 if quick else N_ROUNDS),
         "calls": {name: calls(name, n_trials) for name in SAMPLERS},
-        "transactions": transactions(10 if quick else 80),
+        "transactions": transactions(4 if quick else 80),
     }
     write_json(TRIED / file.name if quick else file, results)
     print(summary(results))
