@@ -235,7 +235,7 @@ class TestDifferences:
         gains = {"greedy": [0.01] * 8, "random_restart": [0.0] * 8}
         comparison = store_comparison(gains, metric="val_loss")
         assert comparison.differences()["difference"].tolist() == pytest.approx([0.01])
-        assert "  gain over  test loss" in str(comparison)
+        assert "gain over          test loss" in str(comparison)
 
 
 def test_gains_over_the_mean_baseline_differ_by_seed_only(comparison: adnn.Comparison) -> None:
