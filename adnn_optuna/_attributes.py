@@ -1,5 +1,6 @@
 """The names and shapes of all that a study stores: JSON, which no later run rewrites."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
 # User attributes of a study.
@@ -37,10 +38,7 @@ ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed withou
 # User attributes of a trial, and of one whose model or training is a function of it BASELINE and
 # BASELINE_METRICS, those of its own network unmoved, where it was the best one so far.
 MADE = "adnn:made"  # What these functions made for it: `Made`.
-TRIAL_METRICS = "adnn:metrics"  # All `Metrics` at its end.
-TRAINED = "adnn:trained"  # How long and how far it was trained: `Trained`.
-# The study's working time in seconds at its end: the largest it saw, plus its own duration.
-ELAPSED = "adnn:elapsed"
+OUTCOME = "adnn:outcome"  # What is known at its end beside state and value: `StoredOutcome`.
 
 # The names of searchers, as studies store them.
 GREEDY = "greedy"
@@ -106,6 +104,36 @@ class Trained(TypedDict):
     whole: NotRequired[float]
 
 
+class StoredOutcome(TypedDict):
+    """What a trial stores when it ends, all at once.
+
+    ``elapsed`` is the study's working time in seconds: the largest time that the trial saw, plus
+    its own duration. ``metrics`` are those after the last epoch.
+    """
+
+    elapsed: float
+    trained: NotRequired[Trained]
+    metrics: NotRequired[Metrics]
+
+
+def elapsed_of(trial_attrs: Mapping[str, Any]) -> float | None:
+    """Return the working time at a trial's end, by its user attributes; None if not stored."""
+    elapsed: float | None = trial_attrs.get(OUTCOME, {}).get("elapsed")
+    return elapsed
+
+
+def trained_of(trial_attrs: Mapping[str, Any]) -> Trained | None:
+    """Return how a trial was trained, by its user attributes; None if it was not."""
+    trained: Trained | None = trial_attrs.get(OUTCOME, {}).get("trained")
+    return trained
+
+
+def metrics_of(trial_attrs: Mapping[str, Any]) -> Metrics:
+    """Return the metrics at a trial's end, by its user attributes; empty if not stored."""
+    metrics: Metrics = trial_attrs.get(OUTCOME, {}).get("metrics", {})
+    return metrics
+
+
 class Owner(TypedDict):
     """Which process runs a trial; ``trial`` is the number of that which this was written for.
 
@@ -126,16 +154,15 @@ StoredStep = tuple[int | None, float]
 class Proposal(TypedDict):
     """Which proposal of which sampler a trial is, who runs it, and what it follows from.
 
-    ``index`` is :obj:`None` for a trial with fixed parameters. ``trial_id`` is the id, in its
-    storage, of the trial that this was written for. The proposal follows from the trials that its
-    worker saw finished: all with an id below ``before``, except the ids in ``unfinished``.
+    ``index`` is :obj:`None` for a trial with fixed parameters. The proposal follows from the
+    trials that its worker saw finished: all with an id below ``before``, except the ids in
+    ``unfinished``.
     ``n_pending`` others of the sampler were under way. ``step`` is only a walk's.
     """
 
     sampler: str
     index: int | None
     owner: Owner
-    trial_id: int
     before: int
     unfinished: list[int]
     n_pending: int

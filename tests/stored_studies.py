@@ -100,9 +100,12 @@ def store_study(
             trial.report(0.5, step)
         if math.isnan(value):
             study._storage.set_trial_system_attr(trial._trial_id, "adnn:ended", "diverged")
+            trained = {"seconds": 1.0, "epochs": 1}
+            trial.set_user_attr("adnn:outcome", {"trained": trained})
             study.tell(trial, state=TrialState.FAIL)
         else:
-            trial.set_user_attr("adnn:metrics", {f"val_{name_of_metric}": value})
+            metrics = {f"val_{name_of_metric}": value}
+            trial.set_user_attr("adnn:outcome", {"metrics": metrics})
             study.tell(trial, value)
     if not all(map(math.isnan, values)):
         store_look(study, "2026-11-25T12:00:01+00:00", baseline - 0.01, gain)

@@ -23,7 +23,8 @@ from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.execution import check_executor, check_is_reached, run_studies
+from adnn_optuna.engine.execution import run_studies
+from adnn_optuna.engine.jobs import check_executor, check_is_reached
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Catch, checked_catch
 from adnn_optuna.engine.progress import Bar, progress_bar

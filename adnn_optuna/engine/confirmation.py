@@ -256,7 +256,7 @@ def n_trainings(record: SearchRecord) -> int:
 
 def seconds_of(record: SearchRecord, count: int) -> float:
     """Return about how long so many trainings take on this machine, by those of the trials."""
-    trained = (trial.user_attrs.get(stored.TRAINED) for trial in record.done_trials)
+    trained = (stored.trained_of(trial.user_attrs) for trial in record.done_trials)
     return count / n_cores() * fmean([one["seconds"] for one in trained if one] or [0.0])
 
 

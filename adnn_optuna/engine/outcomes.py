@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Ended, Metrics, Trained
+from adnn_optuna._attributes import Ended, Metrics, StoredOutcome, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
 from adnn_optuna.engine.storages import StorageError
 from adnn_optuna.networks.network import derived_seed
@@ -44,11 +44,12 @@ class Outcome:
 
     def store(self, trial: optuna.Trial, elapsed: float) -> None:
         """Store in a trial, before it is told, what is known beside state and value."""
-        trial.set_user_attr(stored.ELAPSED, elapsed)
+        outcome: StoredOutcome = {"elapsed": elapsed}
         if self.trained is not None:
-            trial.set_user_attr(stored.TRAINED, self.trained)
+            outcome["trained"] = self.trained
         if self.metrics is not None:
-            trial.set_user_attr(stored.TRIAL_METRICS, self.metrics)
+            outcome["metrics"] = self.metrics
+        trial.set_user_attr(stored.OUTCOME, outcome)
         if self.status == "timeout":
             mark(trial, "interrupted")
         if self.status == "diverged":

@@ -91,7 +91,7 @@ def retrain_winner(
         runs = [_tested(trainer, one) for one in known]
     else:
         runs = [*retrain(trainer, starts, stop)]
-    told = record.baseline_metrics, record.best.user_attrs.get(stored.TRIAL_METRICS, {})
+    told = record.baseline_metrics, stored.metrics_of(record.best.user_attrs)
     before = [{**run.metrics, **metrics} for run, metrics in zip(runs, told, strict=True)]
     # As text, for the NaN of a baseline that diverged does not equal itself.
     if json.dumps(before) != json.dumps([run.metrics for run in runs]):

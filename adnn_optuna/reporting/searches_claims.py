@@ -241,6 +241,10 @@ def why_no_winner(record: SearchRecord) -> str:
         states = (TrialState.PRUNED, TrialState.FAIL)
         trials = record.study.get_trials(deepcopy=False, states=states)
         failed, mend = "failed", "look at the objective"
+    elif any(
+        t.state == TrialState.FAIL and stored.trained_of(t.user_attrs) is None for t in trials
+    ):
+        failed, mend = "diverged or raised an error", "look at what was logged"
     if not trials:
         mend = "; max_time ended the search, resume it with a longer max_time"
         return f"No trial was finished yet{mend * (record.stop_reason == 'max_time')}."

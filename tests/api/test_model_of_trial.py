@@ -288,6 +288,14 @@ def test_errors_of_the_users_functions_end_their_own_trial(where: str) -> None:
         adnn.search(failing, **options)
 
 
+def test_a_search_whose_trials_all_failed_says_so() -> None:
+    def fails(_: Any) -> adnn.MLP:
+        raise ValueError("no such network")
+
+    result = adnn.search(adnn.InitOffsetObjective(fails, DIGITS), max_trial=2, catch=ValueError)
+    assert "2 diverged or raised an error; look at what was logged" in str(result)
+
+
 def test_an_error_of_a_training_ends_its_own_trial_in_a_round(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -238,7 +238,9 @@ def test_an_epoch_that_was_not_trained_costs_nothing() -> None:
     training = quick_training("sgd", 2.0, epochs=40, patience=2, restore_best_weights=True)
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), dataset, training=training)
     result = adnn.search(objective, max_trial=2)
-    epochs = [trial.user_attrs["adnn:trained"]["epochs"] for trial in result.study.trials]
+    epochs = [
+        trial.user_attrs["adnn:outcome"]["trained"]["epochs"] for trial in result.study.trials
+    ]
     assert max(epochs) < 40
     assert [*best_by_epochs(result)] == [epochs[0], sum(epochs)]
 

@@ -215,7 +215,7 @@ def test_scores_and_losses_are_in_the_users_units() -> None:
     objective = adnn.InitOffsetObjective(adnn.MLP((16,)), data, training=training)
     result = adnn.search(objective, "annealing", max_trial=1, confirm=0)
     assert result.best is not None
-    told = result.best.user_attrs["adnn:metrics"]
+    told = result.best.user_attrs["adnn:outcome"]["metrics"]
     errors = result.predict(data.x_val) - data.y_val
     assert told["val_mae"] == pytest.approx(np.abs(errors).mean())
     assert told["val_rmse"] == pytest.approx(np.sqrt((errors**2).mean()))
