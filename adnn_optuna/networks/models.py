@@ -201,9 +201,8 @@ class Training:
         jit_compile: Whether XLA compiles the training, as in Keras; the bits of both differ.
             ``"auto"``: where that is faster on a CPU, which it is without convolutions, pooling
             and random operations.
-        metrics: Keras metrics that are computed beside accuracy or R² and loss: names,
-            configurations or objects, such as ``"auc"``. Recall, precision, AUC and F-scores are
-            of the positive one of two classes, see :meth:`Dataset.from_arrays`.
+        metrics: Further Keras metrics: names, configurations or objects, such as ``"auc"``. Of two
+            classes, recall, precision, AUC and F-scores are of the positive one, see ``Dataset``.
         patience: After how many epochs without a better validation loss, or value of ``monitor``,
             the training ends, as by :class:`keras.callbacks.EarlyStopping`. :obj:`None`: none.
         restore_best_weights: Whether the network is then that of the best epoch; else of the last.
@@ -234,8 +233,7 @@ class Training:
 
     def __post_init__(self, callbacks: Any) -> None:
         if callbacks is not None:
-            said = "For EarlyStopping pass patience, for LearningRateScheduler a schedule as"
-            said += " learning_rate, to end trials a pruner"
+            said = "For EarlyStopping pass patience, for others a learning_rate or a pruner"
             raise WrongTypeError(f"callbacks must be None, as no Keras fit runs. {said}.")
         settings: dict[str, Any] = {"learning_rate": checked_rate(self.learning_rate)}
         for name in ("batch_size", "epochs"):

@@ -190,10 +190,10 @@ def variance_claim(facts: VarianceFacts) -> str:
 
 def variance_caveat(facts: VarianceFacts) -> str:
     """Return what to think of it."""
-    drawn = "all sources drawn afresh"
+    drawn = "all sources drawn afresh,"
     if facts.not_redrawn:
-        drawn = f"{listed(facts.sources)} redrawn, but not {listed(facts.not_redrawn)}"
-    said = f"Of {len(facts.values)} runs with {drawn}; intervals of 95 %."
+        drawn = f"{listed(facts.sources)} redrawn, but not {listed(facts.not_redrawn)};"
+    said = f"Of {len(facts.values)} runs with {drawn} intervals of 95 %."
     if len(facts.sources) > 1:
         said += " Each source is redrawn alone, with its interactions, so shares need not add up "
         said += "to 100 %."

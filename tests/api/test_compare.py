@@ -231,11 +231,11 @@ class TestDifferences:
             assert comparison.differences()["verdict"].tolist() == [verdict]
             assert f"within ±{100 * equivalence:g} pp" in str(comparison)
 
-    def test_of_losses_are_those_of_the_test_accuracy(self) -> None:
+    def test_of_losses_are_those_of_the_test_loss(self) -> None:
         gains = {"greedy": [0.01] * 8, "random_restart": [0.0] * 8}
         comparison = store_comparison(gains, metric="val_loss")
         assert comparison.differences()["difference"].tolist() == pytest.approx([0.01])
-        assert "  gain over  test accuracy" in str(comparison)
+        assert "gain over          test loss" in str(comparison)
 
 
 def test_gains_over_the_mean_baseline_differ_by_seed_only(comparison: adnn.Comparison) -> None:
