@@ -222,8 +222,10 @@ def open_declared(
     study = optuna.create_study(
         storage=storage, study_name=name, direction=direction, load_if_exists=True
     )
-    check_direction(study, direction)
-    if is_undeclared(study):
+    is_new = is_undeclared(study)
+    if is_new or attribute in study.user_attrs:  # Others are refused by what they are.
+        check_direction(study, direction)
+    if is_new:
         study.set_user_attr(attribute, what)
     return study
 

@@ -33,8 +33,9 @@ def cnn() -> keras.Model:
 
 
 def sigmoid() -> keras.Model:
-    layers = [keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(1, "sigmoid")]
-    model = keras.Sequential(layers)
+    scaled = keras.layers.Rescaling((1, 0.01, 100), (-5, 3, -20))
+    dense = [keras.layers.Dense(4), keras.layers.Dense(1, "sigmoid")]
+    model = keras.Sequential([keras.Input((3,)), scaled, *dense])
     schedule = keras.optimizers.schedules.ExponentialDecay(0.3, 10, 0.9)
     optimizer = keras.optimizers.SGD(schedule, clipnorm=0.7)
     model.compile(optimizer, "binary_crossentropy", metrics=[keras.metrics.AUC(name="area")])
