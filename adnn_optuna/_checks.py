@@ -136,40 +136,80 @@ def first_line(error: object) -> str:
     return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
 
 
-# After the name of the user: up to the last @ before the options, or the first one of all.
-_PASSWORD = re.compile(r"\A([^:]*:)((?:(?!\?[\w.]+=).)*(?=@)|[^@]*(?=@))", re.DOTALL)
-# What is behind it and has no name is a part of one with an & in it.
-_NAME = "(?:pass|pwd|secret|token|odbc_connect)"
-_SECRET_OPTION = re.compile(
-    rf"([?&](?:(?!{_NAME})[^=])*+{_NAME}[^=]*+=)([^&]*(?:&[^=&]*(?=&|\Z))*)|[?&][^=]*+=?",
-    re.IGNORECASE,
+# How a setting of a connection string begins, of libpq's or ODBC's, which may stand for a URL.
+_DSN = r"\b\w*(?:host(?:addr)?|dbname|user|password|passfile|service|uid|pwd)\s*=\s*\S"
+# Where the options of a URL begin, also those that are misplaced.
+_OPTIONS = re.compile(rf"\?|[&;]\w+=|{_DSN}", re.IGNORECASE)
+_AUTHORITY = re.compile(r"\A(\[[^\]]*\]|[^:]*):?(.*)\Z", re.DOTALL)
+_HOST = re.compile(r"[\w.-]*|\[[\w.:%]*\]")
+_DATABASE = re.compile(r"[\w./$-]*")
+# A path that is no URL; its only colon is behind a drive.
+_PATH = re.compile(r"(?:[A-Za-z]:)?[^=:@?&;]*")
+# A URL in a text: up to the quote that it began with, or else up to white space behind its user.
+_URL_IN_TEXT = re.compile(
+    r"""(?<=(["']))[\w+.-]{2,}:/(?:(?!:/)[^\n])*?(?=\1(?![\w@:/]))"""
+    r"""|(?<![\w+.-])[\w+.-]{2,}:/(?:/?(?!/)(?:(?!:/)[^\n])*@)?(?:[^\s'"]*[^\s'",;:.)])?"""
+)
+# A user with a password before a host, and a connection string up to the end of the line.
+_USER_IN_TEXT = re.compile(
+    rf"""(?<![^\s'"])[^\s'":]+:(?!/)[^\s'"@]+@[^\s'"]*|{_DSN}.*""", re.IGNORECASE
 )
 
 
-def masked(url: str, text: str | None = None) -> str:
-    """Return a storage URL, or a text that may have its passwords, with ``***`` for these."""
-    # Not by its parts as SQLAlchemy reads them: of a password with an @ that is not escaped, half
-    # would be taken for the host.
-    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
-    # A path alone, as that of a file, has neither user nor password.
-    patterns = [_SECRET_OPTION] if separator and rest[:1] == "/" else [_PASSWORD, _SECRET_OPTION]
-    spans = [m.span(2) for pattern in patterns for m in pattern.finditer(rest) if m[2] is not None]
-    if text is None:
-        last = len(rest)
-        for start, end in sorted(spans, reverse=True):
-            rest = f"{rest[:start]}***{rest[min(end, last) :]}"
-            last = start
-        return f"{scheme}{separator}{rest}"
-    secrets = [rest[slice(*span)] for span in spans]
-    for secret in (part for raw in secrets for part in (raw, unquote(raw), *raw.split("@"))):
-        text = text.replace(secret, "***") if len(secret) > 2 else text
-    return text
+def masked(url: str) -> str:
+    """Return scheme, host, numeric port and database of a storage URL, ``***`` for all else."""
+    return "".join(text if is_shown or not text else "***" for text, is_shown in _parts(url))
+
+
+def _parts(url: str) -> list[tuple[str, object]]:
+    """Return the parts of a storage URL, each with whether it may be shown."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return [(url, _PATH.fullmatch(url))]
+    if not re.fullmatch(r"[\w+.-]+", scheme):
+        return [(url, False)]
+    first = _OPTIONS.search(rest)
+    end = first.start() if first else len(rest)
+    place, options, user, at = rest[:end], rest[end:], "", ""
+    if not rest.startswith("/"):
+        if "@" in options:  # They may be a part of the password.
+            return [(f"{scheme}://", True), (rest, False)]
+        user, at, place = place.rpartition("@")
+    authority, slash, database = place.partition("/")
+    [[host, port]] = _AUTHORITY.findall(authority)
+    return [
+        (f"{scheme}://", True),
+        (user, False),
+        (at, True),
+        (host, _HOST.fullmatch(host)),
+        (":" if port else "", True),
+        (port, re.fullmatch("[0-9]{1,5}", port)),
+        (slash, True),
+        (database, scheme.startswith("sqlite") or _DATABASE.fullmatch(database)),
+        ("?" if options else "", True),
+        (options, False),
+    ]
+
+
+def without_secrets(url: str, text: str) -> str:
+    """Return a text with ``***`` for what :func:`masked` hides of a storage URL."""
+    wholes = {part for part, is_shown in _parts(url) if part and not is_shown}
+    wholes |= {unquote(part) for part in wholes}
+    values = {value for whole in wholes for value in re.split("[:=&]", whole)}
+    words = {word for value in values for word in re.split(r"\W+", value)}
+    words -= set(re.findall(r"[?&;](\w+)=", url))  # The names of options.
+    # Those of one or two letters are hidden if they are quoted.
+    known = sorted(wholes | values, key=len, reverse=True)
+    patterns = [re.escape(value) for value in known if len(value) > 2]
+    patterns += [rf"\b{word}\b" for word in words if len(word) > 2]
+    patterns += [rf"(?<=[\"']){word}(?=[\"'])" for word in words if 0 < len(word) < 3]
+    return re.sub("|".join(patterns), "***", text) if patterns else text
 
 
 def without_passwords(text: str) -> str:
-    """Return a text with the passwords replaced that URLs in it have."""
-    # Of two slashes, a path keeps one; what is before them is no drive's letter.
-    return re.sub(r"""(?<![\w+.-])[\w+.-]{2,}:/[^\s'"]+""", lambda url: masked(url[0]), text)
+    """Return a text with its storage URLs as :func:`masked` shows them."""
+    text = _URL_IN_TEXT.sub(lambda url: masked(url[0]), text)
+    return _USER_IN_TEXT.sub("***", text)
 
 
 TOO_LITTLE_MEMORY = (

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TextIO
 
 import typer
 
-from adnn_optuna._checks import is_installed
+from adnn_optuna._checks import is_installed, without_passwords
 from adnn_optuna._units import as_argument, printable
 
 BREACHED, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
@@ -62,8 +62,8 @@ def show(result: object, stream: TextIO | None = None) -> None:
 
 
 def say(text: str) -> None:
-    """Write to stderr, so that stdout holds results alone."""
-    show(text, sys.stderr)
+    """Write to stderr, so that stdout holds results alone; of URLs only what is shown of them."""
+    show(without_passwords(text), sys.stderr)
 
 
 class Answer(NamedTuple):

@@ -115,6 +115,10 @@ def check_objective(objective: object) -> InitOffsetObjective:
 def check_study_name(study_name: str) -> None:
     """Refuse a name that not every storage can hold."""
     check_type("study_name", study_name, str, "a string")
+    if "://" in study_name:
+        raise WrongValueError(
+            f"study_name must be a name; got the URL {study_name!r}. Pass a URL as storage."
+        )
     if not 0 < len(study_name) <= _MAX_NAME_LENGTH:
         raise WrongValueError(
             f"study_name must be text of 1 to {_MAX_NAME_LENGTH} characters, but it is "
