@@ -1,6 +1,26 @@
-"""The names and shapes of all that a study stores: JSON, which no later run rewrites."""
+"""Names and types of everything a study stores, and the check of what is read from it.
 
-from typing import Any, Literal, NotRequired, TypedDict
+It is JSON, which no later run rewrites.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    NotRequired,
+    TypedDict,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+from adnn_optuna._checks import WrongValueError, is_integer
 
 # User attributes of a study.
 CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
@@ -56,6 +76,11 @@ CONSTANT = "constant"
 ENSEMBLE = "ensemble"
 OBJECTIVE = "objective"
 
+# Whole numbers, such as those of trials and seeds, and of how often something is done.
+Number = Annotated[int, range(2**63)]
+Count = Annotated[int, range(10**6)]
+Size = Annotated[int, range(1, 2**63)]
+
 Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
 
@@ -79,7 +104,7 @@ class Config(TypedDict):
     training: dict[str, Any]
     space: dict[str, Any]
     metric: str
-    seed: int
+    seed: Number
     direction: NotRequired[Literal["minimize", "maximize"]]
     behaviour: NotRequired[dict[str, list[float]]]
 
@@ -102,7 +127,7 @@ class Trained(TypedDict):
     """
 
     seconds: float
-    epochs: int
+    epochs: Number
     whole: NotRequired[float]
 
 
@@ -112,14 +137,14 @@ class Owner(TypedDict):
     ``run`` is which run of that process, empty for trials that a user asks for.
     """
 
-    trial: int
+    trial: Number
     host: str
-    process: int
+    process: Number
     start: str
     run: str
 
 
-StoredStep = tuple[int | None, float]
+StoredStep = tuple[Number | None, float]
 """The number of the trial that a step starts from (:obj:`None` for the origin), and its length."""
 
 
@@ -132,11 +157,11 @@ class Proposal(TypedDict):
     """
 
     sampler: str
-    index: int | None
+    index: Number | None
     owner: Owner
-    n_trials: int
-    unfinished: list[int]
-    n_pending: int
+    n_trials: Number
+    unfinished: list[Number]
+    n_pending: Number
     step: StoredStep | None
 
 
@@ -148,10 +173,10 @@ class SearchSettings(TypedDict):
     """
 
     sampler: str
-    n_trials: int | None
-    batch_size: int
+    n_trials: Size | None
+    batch_size: Size
     settings: NotRequired[dict[str, Any]]
-    confirm: NotRequired[int]
+    confirm: NotRequired[Count]
 
 
 class Declaration(TypedDict):
@@ -163,7 +188,7 @@ class Declaration(TypedDict):
     that it was called with last.
     """
 
-    seeds: list[int]
+    seeds: list[Number]
     looks_again: bool
     arms: dict[str, str]
     arguments: dict[str, Any]
@@ -175,9 +200,9 @@ class RunRecord(TypedDict):
     began: str
     sampler: str
     limits: dict[str, float | None]
-    n_trials_before: int
+    n_trials_before: Number
     stop_reason: str | None
-    n_trials: int | None
+    n_trials: Number | None
 
 
 class TestLook(TypedDict):
@@ -193,18 +218,18 @@ class TestLook(TypedDict):
     """
 
     looked: str
-    trial: int
-    n_trials: int
-    n_images: int
+    trial: Number
+    n_trials: Number
+    n_images: Size
     unit: str
     baseline: float
     best: float
-    won: int
-    lost: int
+    won: Number
+    lost: Number
     standard_error: NotRequired[float]
-    n_classes: NotRequired[int]
+    n_classes: NotRequired[Number]
     largest_class: NotRequired[str]
-    n_largest: NotRequired[int]
+    n_largest: NotRequired[Number]
     n_groups: NotRequired[float]
 
 
@@ -212,6 +237,188 @@ class Confirmed(TypedDict):
     """A winner that is confirmed: when that began, its trial, with which seeds, and which arms."""
 
     began: str
-    trial: int
-    seeds: list[int]
-    arms: list[int]
+    trial: Number
+    seeds: list[Number]
+    arms: list[Number]
+
+
+# The types by names, or by what names with a slash begin with.
+_TYPES: dict[str, Any] = {
+    CONFIG: Config,
+    BASELINE: float,
+    BASELINE_METRICS: Metrics,
+    SEARCH: SearchSettings,
+    RUNS: RunRecord,
+    TEST: TestLook,
+    SCORES: str,
+    REPEATED: float,
+    GROUPS: str,
+    UNSEEDED: bool,
+    CONFIRMED: Confirmed,
+    WEIGHTS: str,
+    COMPARISON: Declaration,
+    EVALUATED: dict[str, Any] | str,
+    FRESH: float | None,
+    STOP_REASON: str | None,
+    NOTE: str,
+    PROPOSAL: Proposal,
+    OWNER: Owner,
+    CLAIM: Owner | None,
+    ENDED: Ended | None,
+    MADE: Made,
+    TRIAL_METRICS: Metrics,
+    TRAINED: Trained,
+    ELAPSED: float,
+}
+
+
+def check(attrs: Mapping[str, Any], of: str) -> None:
+    """Raise unless all attributes of ours are of their types; ``of`` names what has them."""
+    for name, value in attrs.items():
+        if name.startswith("adnn:"):
+            rule = _RULES.get(name.partition("/")[0])
+            if rule is not None and (fault := _fault(value, rule)) is not None:
+                raise malformed(name, of, fault)
+
+
+def check_trial(trial: Any, study: Any) -> None:
+    """Raise unless all attributes of a trial are of their types."""
+    of = f"trial {trial.number} of study {study.study_name!r}"
+    check(trial.system_attrs, of)
+    check(trial.user_attrs, of)
+
+
+def check_study(study: Any) -> dict[str, Any]:
+    """Return the user attributes of a study; raise unless they, and its trials', are sound."""
+    attrs: dict[str, Any] = study.user_attrs
+    check(attrs, f"study {study.study_name!r}")
+    for trial in study.get_trials(deepcopy=False):
+        check_trial(trial, study)
+    return attrs
+
+
+def are_sound(attrs: Mapping[str, Any]) -> bool:
+    """Return whether all attributes of a study are of their types."""
+    try:
+        check(attrs, "")
+    except WrongValueError:
+        return False
+    return True
+
+
+class Fault(NamedTuple):
+    """What an attribute must be, what it is instead, and in which part of it."""
+
+    rule: str
+    got: str
+    part: str = ""
+
+
+def malformed(name: str, of: str, fault: Fault) -> WrongValueError:
+    """Return the error for an attribute of something, such as a study."""
+    must = f"have {fault.rule} in {fault.part!r:.100}" if fault.part else f"be {fault.rule}"
+    return WrongValueError(
+        f"Attribute {name!r:.100} of {of} must {must}; got {fault.got}. It may be from another "
+        "version of adnn_optuna; use another study_name."
+    )
+
+
+class _Form(NamedTuple):
+    """What is expected of values of types that differ in their arguments alone."""
+
+    text: str
+    accepts: Callable[[Any, Any], bool]
+    # The parts by their keys, each with its rule.
+    parts: Callable[[Any, Any], Iterable[tuple[object, Any, "_Rule"]]] = lambda *_: ()
+
+
+class _Rule(NamedTuple):
+    """What is expected of values of one type; of parts, the arguments are rules, too."""
+
+    kind: Any
+    form: _Form
+    arguments: tuple[Any, ...]
+
+
+def _fault(value: Any, rule: _Rule) -> Fault | None:
+    """Return what is wrong with a value, or with a part of it."""
+    kind, form, arguments = rule
+    if type(value) is kind:
+        return None
+    if not form.accepts(value, arguments):
+        got = "none" if value is None else type(value).__name__
+        return Fault(form.text.format(*arguments), got)
+    for key, part, of_part in form.parts(value, arguments):
+        if (fault := _fault(part, of_part)) is not None:
+            return fault._replace(part=f"{key}.{fault.part}".strip("."))
+    return None
+
+
+def _is_float(value: Any, _: object) -> bool:
+    # An integer may be larger than any float.
+    return isinstance(value, float) or (is_integer(value) and abs(int(value)) < 2**1023)
+
+
+def _has_keys(value: Any, hints: tuple[Any, ...]) -> bool:
+    """Return whether a value is a mapping that has all keys that it must have, and no others."""
+    needed, known, _ = hints
+    return isinstance(value, dict) and needed <= value.keys() <= known.keys()
+
+
+_FORMS: dict[Any, _Form] = {
+    Any: _Form("anything", lambda *_: True),
+    NoneType: _Form("none", lambda value, _: value is None),
+    str: _Form("a text", lambda value, _: isinstance(value, str)),
+    bool: _Form("true or false", lambda value, _: isinstance(value, bool)),
+    float: _Form("a number", _is_float),
+    Literal: _Form("one of its known values", lambda value, known: value in known),
+    Annotated: _Form(
+        "a whole number from {1.start} on",
+        lambda value, of: (type(value) is int or is_integer(value)) and int(value) in of[1],
+    ),
+    # One of several types; a fault is told by the first of them.
+    UnionType: _Form(
+        "",
+        lambda *_: True,
+        lambda value, of: [("", value, of[0])] if all(_fault(value, kind) for kind in of) else [],
+    ),
+    dict: _Form(
+        "a mapping",
+        lambda value, _: isinstance(value, dict),
+        lambda value, of: ((key, inner, of[1]) for key, inner in value.items()),
+    ),
+    TypedDict: _Form(
+        "a mapping with {2}",
+        _has_keys,
+        lambda value, of: ((key, inner, of[1][key]) for key, inner in value.items()),
+    ),
+    # In memory, tuples stay tuples.
+    list: _Form(
+        "a list",
+        lambda value, _: isinstance(value, list | tuple),
+        lambda value, of: ((i, inner, of[0]) for i, inner in enumerate(value)),
+    ),
+    tuple: _Form(
+        "a list of a certain length",
+        lambda value, of: isinstance(value, list | tuple) and len(value) == len(of),
+        lambda value, of: zip(range(len(of)), value, of, strict=True),
+    ),
+}
+
+
+@functools.cache
+def _rule_of(kind: Any) -> _Rule:
+    """Return what is expected of values of a type."""
+    if is_typeddict(kind):
+        hints, needed = get_type_hints(kind, include_extras=True), kind.__required_keys__
+        rules = {key: _rule_of(hint) for key, hint in hints.items()}
+        return _Rule(kind, _FORMS[TypedDict], (needed, rules, ", ".join(sorted(needed))))
+    origin, arguments = get_origin(kind) or kind, get_args(kind)
+    if origin is NotRequired:
+        return _rule_of(*arguments)
+    if origin not in (Literal, Annotated):
+        arguments = tuple(map(_rule_of, arguments))
+    return _Rule(kind, _FORMS[UnionType if origin is Union else origin], arguments)
+
+
+_RULES: dict[str, _Rule] = {name: _rule_of(kind) for name, kind in _TYPES.items()}

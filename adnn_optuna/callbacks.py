@@ -15,7 +15,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
-from adnn_optuna._attributes import BASELINE, ELAPSED, ENDED, STOP_REASON
+from adnn_optuna._attributes import BASELINE, ELAPSED, ENDED, STOP_REASON, check
 from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.samplers._owners import heartbeat_interval, owner_of
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_feasible
@@ -265,7 +265,9 @@ class MaxGainCallback(Limit):
         if baseline is None and tally.best is not None:
             baseline = tally.best.user_attrs.get(BASELINE)
         if baseline is None:
-            baseline = study._storage.get_study_user_attrs(study._study_id).get(BASELINE)
+            attrs = study._storage.get_study_user_attrs(study._study_id)
+            check(attrs, f"study {study.study_name!r}")
+            baseline = attrs.get(BASELINE)
         if baseline is None:
             baseline = math.nan if tally.first is None else tally.first.value
         return float(baseline)

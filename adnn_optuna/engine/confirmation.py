@@ -148,12 +148,14 @@ def read_confirmation(record: SearchRecord) -> Confirmation | None:
     try:
         where: Any = {"study_name": _name(record), "storage": record.study._storage}
         study = patiently(optuna.load_study, **where)
+        patiently(stored.check_study, study)
     except KeyError:  # Its worker died just then, or somebody deleted it.
         return None
     needed, made = _needed(confirmed), dict[Evaluation, np.ndarray]()
     for trial in filter(is_done, patiently(study.get_trials, deepcopy=False)):
         if (evaluation := evaluation_of(trial, _NAMES)) in needed and evaluation not in made:
-            [made[evaluation]] = from_attributes(trial.system_attrs, stored.SCORES)
+            of, shapes = f"trial {trial.number} of study {study.study_name!r}", [own.scores.shape]
+            [made[evaluation]] = from_attributes(trial.system_attrs, stored.SCORES, of, shapes)
     if any(evaluation not in made for evaluation in needed):
         return None
     return Confirmation(
@@ -180,10 +182,11 @@ def own_scores(record: SearchRecord) -> OwnScores | None:
     """Return what a search's winner comes to, as it was tested; :obj:`None` if it was not."""
     if (look := record.test_look) is None:
         return None
-    [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{look['trial']}")
+    of, shapes = f"study {record.study.study_name!r}", [(look["n_images"],)]
+    [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{look['trial']}", of, shapes)
     if f"{stored.GROUPS}/0" not in record.attrs:
         return OwnScores(scores, None)
-    return OwnScores(scores, *from_attributes(record.attrs, stored.GROUPS))
+    return OwnScores(scores, *from_attributes(record.attrs, stored.GROUPS, of, shapes))
 
 
 def repeat_winner(

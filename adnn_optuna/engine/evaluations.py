@@ -21,7 +21,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import ELAPSED, ENDED, EVALUATED, OWNER
+from adnn_optuna._attributes import ELAPSED, ENDED, EVALUATED, OWNER, check_study
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback, is_done
@@ -98,7 +98,7 @@ def open_evaluations(
     study = optuna.create_study(
         storage=open_storage(storage), study_name=name, direction=direction, load_if_exists=True
     )
-    attrs = study.user_attrs
+    attrs = check_study(study)
     is_ours = any(of.startswith("adnn:") for of in attrs)
     if not is_ours and not study.get_trials(deepcopy=False):
         study.set_user_attr(EVALUATED, evaluated)

@@ -234,7 +234,8 @@ class SearchRecord:
         return {
             other.study_name: len(looks)
             for other in studies
-            if _fingerprint(other.user_attrs) == data
+            if stored.are_sound(other.user_attrs)
+            and _fingerprint(other.user_attrs) == data
             and not other.study_name.startswith(siblings)
             and other.study_name != own
             and (looks := _looks(other.user_attrs))
@@ -307,7 +308,7 @@ def record_of(study: optuna.Study) -> SearchRecord:
             f"The study {study.study_name!r} has {len(study.directions)} objectives, but reports "
             "and figures are of one; give a study with one objective."
         )
-    attrs: dict[str, Any] = study.user_attrs
+    attrs = stored.check_study(study)
     best, baseline = best_trial(study), attrs.get(stored.BASELINE, math.nan)
     if best is not None and stored.CONFIG not in attrs:
         # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.

@@ -145,7 +145,7 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
         raise WrongValueError(
             f"There is no study {study_name!r} in {where}; it has {shown}."
         ) from None
-    if stored.EVALUATED in study.user_attrs:
+    if stored.EVALUATED in patiently(stored.check_study, study):
         raise WrongValueError(
             f"The study {study_name!r} is no search, but holds evaluations, such as of a recheck "
             "or of models: make the call again that began it, or use another study name."
@@ -283,7 +283,8 @@ def load_head(storage: BaseStorage, name: str) -> optuna.Study:
 
 def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
     """Return the names of the other comparisons of the same objective in a storage."""
-    attrs = {s.study_name: s.user_attrs for s in patiently(head._storage.get_all_studies)}
+    studies = patiently(head._storage.get_all_studies)
+    attrs = {s.study_name: s.user_attrs for s in studies if stored.are_sound(s.user_attrs)}
 
     def objective_of(name: str) -> Any:
         """Return what all runs of a comparison have in common; of models, their data."""

@@ -32,7 +32,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import ENDED, PROPOSAL, Proposal, StoredStep
+from adnn_optuna._attributes import ENDED, PROPOSAL, Proposal, StoredStep, check_trial
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna.samplers._owners import (
     begin_turn,
     end_trial,
@@ -311,7 +312,11 @@ class IndexedSampler(BaseSampler, abc.ABC):
             return  # Sampling raises: then the trial fails, instead of being left RUNNING.
         with self._memory.lock:
             begin_turn(study)
-            proposal = self._claim(study, trial)
+            try:
+                proposal = self._claim(study, trial)
+            except WrongValueError:  # Optuna would leave it RUNNING.
+                end_trial(study, trial)
+                raise
             indices = self._memory[study]
             if indices.is_constrained and not self._has_warned_of_constraints:
                 self._has_warned_of_constraints = True
@@ -328,6 +333,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         def write(name: str, value: Any) -> None:
             study._storage.set_trial_system_attr(trial._trial_id, name, value)
 
+        check_trial(trial, study)
         attrs = trial.system_attrs
         is_fixed = "fixed_params" in attrs or bool(trial.params)
         copied = attrs.get(PROPOSAL) or {}

@@ -10,6 +10,8 @@ from typing import Any, Generic, TypeVar
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from adnn_optuna._attributes import check_trial
+
 Kept = TypeVar("Kept")
 
 # Databases list about so many trials, which Optuna sorts each time, while they read a single one.
@@ -39,6 +41,7 @@ class TrialReader:
                 self.trials, self.unfinished = [], {}
             news = [trials[number] for number in self.unfinished] + trials[len(self.trials) :]
         for trial in news:
+            check_trial(trial, study)
             self.trials[trial.number : trial.number + 1] = [trial]
         self.unfinished = {t.number: t for t in news if not t.state.is_finished()}
         return news
