@@ -3,24 +3,10 @@
 It is JSON, which no later run rewrites.
 """
 
-import functools
-from collections.abc import Callable, Iterable, Mapping
-from types import NoneType, UnionType
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    NamedTuple,
-    NotRequired,
-    TypedDict,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from adnn_optuna._checks import WrongValueError, is_integer
+from adnn_optuna._checks import Fault, Rule, WrongValueError, fault_of, rule_of
 
 # User attributes of a study.
 CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
@@ -93,6 +79,23 @@ another.
 """
 
 
+class DataConfig(TypedDict):
+    """Which data an objective has, and some of what else is stored about them."""
+
+    name: str
+    source: str
+    fingerprint: str
+    path: NotRequired[str]
+    task: NotRequired[str]
+    duplicates: NotRequired[dict[str, Number]]
+
+
+class SpaceConfig(TypedDict):
+    """What is searched: its class; its arguments are stored, too."""
+
+    type: str
+
+
 class Config(TypedDict):
     """All that determines the values of an objective's trials.
 
@@ -100,9 +103,9 @@ class Config(TypedDict):
     """
 
     model: dict[str, Any]
-    dataset: dict[str, Any]
+    dataset: DataConfig
     training: dict[str, Any]
-    space: dict[str, Any]
+    space: SpaceConfig
     metric: str
     seed: Number
     direction: NotRequired[Literal["minimize", "maximize"]]
@@ -277,7 +280,7 @@ def check(attrs: Mapping[str, Any], of: str) -> None:
     for name, value in attrs.items():
         if name.startswith("adnn:"):
             rule = _RULES.get(name.partition("/")[0])
-            if rule is not None and (fault := _fault(value, rule)) is not None:
+            if rule is not None and (fault := fault_of(value, rule)) is not None:
                 raise malformed(name, of, fault)
 
 
@@ -306,14 +309,6 @@ def are_sound(attrs: Mapping[str, Any]) -> bool:
     return True
 
 
-class Fault(NamedTuple):
-    """What an attribute must be, what it is instead, and in which part of it."""
-
-    rule: str
-    got: str
-    part: str = ""
-
-
 def malformed(name: str, of: str, fault: Fault) -> WrongValueError:
     """Return the error for an attribute of something, such as a study."""
     must = f"have {fault.rule} in {fault.part!r:.100}" if fault.part else f"be {fault.rule}"
@@ -323,102 +318,4 @@ def malformed(name: str, of: str, fault: Fault) -> WrongValueError:
     )
 
 
-class _Form(NamedTuple):
-    """What is expected of values of types that differ in their arguments alone."""
-
-    text: str
-    accepts: Callable[[Any, Any], bool]
-    # The parts by their keys, each with its rule.
-    parts: Callable[[Any, Any], Iterable[tuple[object, Any, "_Rule"]]] = lambda *_: ()
-
-
-class _Rule(NamedTuple):
-    """What is expected of values of one type; of parts, the arguments are rules, too."""
-
-    kind: Any
-    form: _Form
-    arguments: tuple[Any, ...]
-
-
-def _fault(value: Any, rule: _Rule) -> Fault | None:
-    """Return what is wrong with a value, or with a part of it."""
-    kind, form, arguments = rule
-    if type(value) is kind:
-        return None
-    if not form.accepts(value, arguments):
-        got = "none" if value is None else type(value).__name__
-        return Fault(form.text.format(*arguments), got)
-    for key, part, of_part in form.parts(value, arguments):
-        if (fault := _fault(part, of_part)) is not None:
-            return fault._replace(part=f"{key}.{fault.part}".strip("."))
-    return None
-
-
-def _is_float(value: Any, _: object) -> bool:
-    # An integer may be larger than any float.
-    return isinstance(value, float) or (is_integer(value) and abs(int(value)) < 2**1023)
-
-
-def _has_keys(value: Any, hints: tuple[Any, ...]) -> bool:
-    """Return whether a value is a mapping that has all keys that it must have, and no others."""
-    needed, known, _ = hints
-    return isinstance(value, dict) and needed <= value.keys() <= known.keys()
-
-
-_FORMS: dict[Any, _Form] = {
-    Any: _Form("anything", lambda *_: True),
-    NoneType: _Form("none", lambda value, _: value is None),
-    str: _Form("a text", lambda value, _: isinstance(value, str)),
-    bool: _Form("true or false", lambda value, _: isinstance(value, bool)),
-    float: _Form("a number", _is_float),
-    Literal: _Form("one of its known values", lambda value, known: value in known),
-    Annotated: _Form(
-        "a whole number from {1.start} on",
-        lambda value, of: (type(value) is int or is_integer(value)) and int(value) in of[1],
-    ),
-    # One of several types; a fault is told by the first of them.
-    UnionType: _Form(
-        "",
-        lambda *_: True,
-        lambda value, of: [("", value, of[0])] if all(_fault(value, kind) for kind in of) else [],
-    ),
-    dict: _Form(
-        "a mapping",
-        lambda value, _: isinstance(value, dict),
-        lambda value, of: ((key, inner, of[1]) for key, inner in value.items()),
-    ),
-    TypedDict: _Form(
-        "a mapping with {2}",
-        _has_keys,
-        lambda value, of: ((key, inner, of[1][key]) for key, inner in value.items()),
-    ),
-    # In memory, tuples stay tuples.
-    list: _Form(
-        "a list",
-        lambda value, _: isinstance(value, list | tuple),
-        lambda value, of: ((i, inner, of[0]) for i, inner in enumerate(value)),
-    ),
-    tuple: _Form(
-        "a list of a certain length",
-        lambda value, of: isinstance(value, list | tuple) and len(value) == len(of),
-        lambda value, of: zip(range(len(of)), value, of, strict=True),
-    ),
-}
-
-
-@functools.cache
-def _rule_of(kind: Any) -> _Rule:
-    """Return what is expected of values of a type."""
-    if is_typeddict(kind):
-        hints, needed = get_type_hints(kind, include_extras=True), kind.__required_keys__
-        rules = {key: _rule_of(hint) for key, hint in hints.items()}
-        return _Rule(kind, _FORMS[TypedDict], (needed, rules, ", ".join(sorted(needed))))
-    origin, arguments = get_origin(kind) or kind, get_args(kind)
-    if origin is NotRequired:
-        return _rule_of(*arguments)
-    if origin not in (Literal, Annotated):
-        arguments = tuple(map(_rule_of, arguments))
-    return _Rule(kind, _FORMS[UnionType if origin is Union else origin], arguments)
-
-
-_RULES: dict[str, _Rule] = {name: _rule_of(kind) for name, kind in _TYPES.items()}
+_RULES: dict[str, Rule] = {name: rule_of(kind) for name, kind in _TYPES.items()}

@@ -1,4 +1,4 @@
-"""Checks of arguments, each with one sentence, and the log."""
+"""Checks of arguments and of what was read, each with one sentence, and the log."""
 
 import functools
 import importlib.util
@@ -7,11 +7,23 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
-from types import UnionType
-from typing import Any
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    NotRequired,
+    TypedDict,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 from urllib.parse import unquote
 
 logger: logging.Logger = logging.getLogger("optuna.adnn_optuna")
@@ -252,3 +264,110 @@ def check_output_file(what: str, path: Path, suffix: str = "") -> None:
         raise WrongValueError(
             f"{refused}: you may not write to the folder {str(folder)!r}; name a file in another."
         )
+
+
+class Fault(NamedTuple):
+    """What a value that was read must be, what it is instead, and in which part of it."""
+
+    rule: str
+    got: str
+    part: str = ""
+
+
+class _Form(NamedTuple):
+    """What is expected of values of types that differ in their arguments alone."""
+
+    text: str
+    accepts: Callable[[Any, Any], bool]
+    # The parts by their keys, each with its rule.
+    parts: Callable[[Any, Any], Iterable[tuple[object, Any, "Rule"]]] = lambda *_: ()
+
+
+class Rule(NamedTuple):
+    """What is expected of values of one type; of parts, the arguments are rules, too."""
+
+    kind: Any
+    form: _Form
+    arguments: tuple[Any, ...]
+
+
+def fault_of(value: Any, rule: Rule) -> Fault | None:
+    """Return what is wrong with a value, or with a part of it."""
+    kind, form, arguments = rule
+    if type(value) is kind:
+        return None
+    if not form.accepts(value, arguments):
+        got = "none" if value is None else type(value).__name__
+        return Fault(form.text.format(*arguments), got)
+    for key, part, of_part in form.parts(value, arguments):
+        if (fault := fault_of(part, of_part)) is not None:
+            return fault._replace(part=f"{key}.{fault.part}".strip("."))
+    return None
+
+
+def _is_float(value: Any, _: object) -> bool:
+    # An integer may be larger than any float.
+    return isinstance(value, float) or (is_integer(value) and abs(int(value)) < 2**1023)
+
+
+def _has_keys(value: Any, hints: tuple[Any, ...]) -> bool:
+    """Return whether a value is a mapping that has all keys that it must have."""
+    return isinstance(value, dict) and bool(hints[0] <= value.keys())
+
+
+_FORMS: dict[Any, _Form] = {
+    Any: _Form("anything", lambda *_: True),
+    NoneType: _Form("none", lambda value, _: value is None),
+    str: _Form("a text", lambda value, _: isinstance(value, str)),
+    bool: _Form("true or false", lambda value, _: isinstance(value, bool)),
+    float: _Form("a number", _is_float),
+    Literal: _Form("one of its known values", lambda value, known: value in known),
+    Annotated: _Form(
+        "a whole number from {1.start} on",
+        lambda value, of: (type(value) is int or is_integer(value)) and int(value) in of[1],
+    ),
+    # One of several types; a fault is told by the first of them.
+    UnionType: _Form(
+        "",
+        lambda *_: True,
+        lambda value, of: (
+            [("", value, of[0])] if all(fault_of(value, kind) for kind in of) else []
+        ),
+    ),
+    dict: _Form(
+        "a mapping",
+        lambda value, _: isinstance(value, dict),
+        lambda value, of: ((key, inner, of[1]) for key, inner in value.items()),
+    ),
+    TypedDict: _Form(
+        "a mapping with {2}",
+        _has_keys,
+        lambda value, of: ((key, value[key], of[1][key]) for key in value.keys() & of[1].keys()),
+    ),
+    # In memory, tuples stay tuples.
+    list: _Form(
+        "a list",
+        lambda value, _: isinstance(value, list | tuple),
+        lambda value, of: ((i, inner, of[0]) for i, inner in enumerate(value)),
+    ),
+    tuple: _Form(
+        "a list of a certain length",
+        lambda value, of: isinstance(value, list | tuple) and len(value) == len(of),
+        lambda value, of: zip(range(len(of)), value, of, strict=True),
+    ),
+}
+
+
+@functools.cache
+def rule_of(kind: Any) -> Rule:
+    """Return what is expected of values of a type."""
+    if is_typeddict(kind):
+        hints, needed = get_type_hints(kind, include_extras=True), kind.__required_keys__
+        rules = {key: rule_of(hint) for key, hint in hints.items()}
+        return Rule(kind, _FORMS[TypedDict], (needed, rules, ", ".join(sorted(needed))))
+    origin, arguments = get_origin(kind) or kind, get_args(kind)
+    if origin is NotRequired:
+        return rule_of(*arguments)
+    if origin not in (Literal, Annotated):
+        arguments = tuple(map(rule_of, arguments))
+    return Rule(kind, _FORMS[UnionType if origin is Union else origin], arguments)

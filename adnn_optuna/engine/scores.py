@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adnn_optuna._attributes import Fault, malformed
+from adnn_optuna._attributes import malformed
+from adnn_optuna._checks import Fault
 
 # Some databases hold no more than 65,535 characters in an attribute.
 _LONGEST = 60_000

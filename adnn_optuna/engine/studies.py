@@ -17,7 +17,13 @@ from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Declaration, SearchSettings
-from adnn_optuna._checks import WrongValueError, as_integer, check_type
+from adnn_optuna._checks import (
+    WrongInputError,
+    WrongValueError,
+    as_integer,
+    check_type,
+    first_line,
+)
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine.arms import Arm, Searcher, arm_of
@@ -168,15 +174,21 @@ def objective_from_study(
             f"The model or training of the study {study.study_name!r} is a function of the trial, "
             "which a study does not hold: give its objective, in Python."
         )
-    objective = InitOffsetObjective(
-        model_from_config(config["model"]),
-        dataset_from_config(config["dataset"], data_dir),
-        training=Training(**config["training"]),
-        space=space_from_config(config["space"]),
-        metric=config["metric"],
-        direction=config.get("direction"),
-        seed=config["seed"],
-    )
+    try:
+        objective = InitOffsetObjective(
+            model_from_config(config["model"]),
+            dataset_from_config(config["dataset"], data_dir),
+            training=Training(**config["training"]),
+            space=space_from_config(config["space"]),
+            metric=config["metric"],
+            direction=config.get("direction"),
+            seed=config["seed"],
+        )
+    except WrongInputError:
+        raise
+    except (TypeError, LookupError, AttributeError) as error:
+        of, fault = f"study {study.study_name!r}", Fault("as made here", first_line(error))
+        raise stored.malformed(stored.CONFIG, of, fault) from error
     if differences := config_differences(config["model"], objective.config["model"], "model"):
         raise WrongValueError(
             f"The model of the study {study.study_name!r} cannot be rebuilt from its "
