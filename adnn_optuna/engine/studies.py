@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Declaration, SearchSettings
 from adnn_optuna._checks import (
+    Fault,
     WrongInputError,
     WrongValueError,
     as_integer,
