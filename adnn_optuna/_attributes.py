@@ -6,7 +6,7 @@ It is JSON, which no later run rewrites.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from adnn_optuna._checks import Fault, Rule, WrongValueError, fault_of, rule_of
+from adnn_optuna._checks import Fault, Finder, WrongValueError, finder_of
 
 # User attributes of a study.
 CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
@@ -274,27 +274,43 @@ _TYPES: dict[str, Any] = {
     ELAPSED: float,
 }
 
+# The value of each kind that was checked last: several readers look at the same object, which
+# storages do not change but replace.
+_sound: dict[str, Any] = {}
 
-def check(attrs: Mapping[str, Any], of: str) -> None:
-    """Raise unless all attributes of ours are of their types; ``of`` names what has them."""
+
+def _first_fault(attrs: Mapping[str, Any]) -> tuple[str, Fault] | None:
+    """Return the name and the fault of the first attribute that is not of its type, if any is."""
     for name, value in attrs.items():
-        if name.startswith("adnn:"):
-            rule = _RULES.get(name.partition("/")[0])
-            if rule is not None and (fault := fault_of(value, rule)) is not None:
-                raise malformed(name, of, fault)
+        kind = name.partition("/")[0]
+        find_fault = _FINDERS.get(kind)
+        if find_fault is None or _sound.get(kind, _sound) is value:
+            continue
+        if (fault := find_fault(value)) is not None:
+            return name, fault
+        _sound[kind] = value
+    return None
+
+
+def check(study_name: str, attrs: Mapping[str, Any]) -> None:
+    """Raise unless all attributes of a study are of their types."""
+    if (found := _first_fault(attrs)) is not None:
+        name, fault = found
+        raise malformed(name, f"study {study_name!r}", fault)
 
 
 def check_trial(trial: Any, study: Any) -> None:
     """Raise unless all attributes of a trial are of their types."""
-    of = f"trial {trial.number} of study {study.study_name!r}"
-    check(trial.system_attrs, of)
-    check(trial.user_attrs, of)
+    found = _first_fault(trial.system_attrs) or _first_fault(trial.user_attrs)
+    if found is not None:
+        name, fault = found
+        raise malformed(name, f"trial {trial.number} of study {study.study_name!r}", fault)
 
 
 def check_study(study: Any) -> dict[str, Any]:
     """Return the user attributes of a study; raise unless they, and its trials', are sound."""
     attrs: dict[str, Any] = study.user_attrs
-    check(attrs, f"study {study.study_name!r}")
+    check(study.study_name, attrs)
     for trial in study.get_trials(deepcopy=False):
         check_trial(trial, study)
     return attrs
@@ -302,11 +318,7 @@ def check_study(study: Any) -> dict[str, Any]:
 
 def are_sound(attrs: Mapping[str, Any]) -> bool:
     """Return whether all attributes of a study are of their types."""
-    try:
-        check(attrs, "")
-    except WrongValueError:
-        return False
-    return True
+    return _first_fault(attrs) is None
 
 
 def malformed(name: str, of: str, fault: Fault) -> WrongValueError:
@@ -318,4 +330,4 @@ def malformed(name: str, of: str, fault: Fault) -> WrongValueError:
     )
 
 
-_RULES: dict[str, Rule] = {name: rule_of(kind) for name, kind in _TYPES.items()}
+_FINDERS: dict[str, Finder] = {name: finder_of(kind) for name, kind in _TYPES.items()}

@@ -16,9 +16,6 @@ from typing import (
     Any,
     Literal,
     NamedTuple,
-    NotRequired,
-    TypedDict,
-    Union,
     get_args,
     get_origin,
     get_type_hints,
@@ -274,100 +271,96 @@ class Fault(NamedTuple):
     part: str = ""
 
 
-class _Form(NamedTuple):
-    """What is expected of values of types that differ in their arguments alone."""
-
-    text: str
-    accepts: Callable[[Any, Any], bool]
-    # The parts by their keys, each with its rule.
-    parts: Callable[[Any, Any], Iterable[tuple[object, Any, "Rule"]]] = lambda *_: ()
+Finder = Callable[[Any], Fault | None]
+"""What finds the fault of a value."""
 
 
-class Rule(NamedTuple):
-    """What is expected of values of one type; of parts, the arguments are rules, too."""
+def _finder(
+    rule: str,
+    accepts: Callable[[Any], bool],
+    parts: Callable[[Any], Iterable[tuple[object, Finder, Any]]] = lambda _: (),
+) -> Finder:
+    """Return what finds the fault of a value or, if it accepts that, of its ``parts``."""
 
-    kind: Any
-    form: _Form
-    arguments: tuple[Any, ...]
-
-
-def fault_of(value: Any, rule: Rule) -> Fault | None:
-    """Return what is wrong with a value, or with a part of it."""
-    kind, form, arguments = rule
-    if type(value) is kind:
+    def find(value: Any) -> Fault | None:
+        if not accepts(value):
+            return Fault(rule, "none" if value is None else type(value).__name__)
+        for key, find_part, part in parts(value):
+            if (fault := find_part(part)) is not None:
+                return fault._replace(part=f"{key}.{fault.part}".strip("."))
         return None
-    if not form.accepts(value, arguments):
-        got = "none" if value is None else type(value).__name__
-        return Fault(form.text.format(*arguments), got)
-    for key, part, of_part in form.parts(value, arguments):
-        if (fault := fault_of(part, of_part)) is not None:
-            return fault._replace(part=f"{key}.{fault.part}".strip("."))
-    return None
+
+    return find
 
 
-def _is_float(value: Any, _: object) -> bool:
+def _is_float(value: Any) -> bool:
     # An integer may be larger than any float.
     return isinstance(value, float) or (is_integer(value) and abs(int(value)) < 2**1023)
 
 
-def _has_keys(value: Any, hints: tuple[Any, ...]) -> bool:
-    """Return whether a value is a mapping that has all keys that it must have."""
-    return isinstance(value, dict) and bool(hints[0] <= value.keys())
+def _is_row(value: Any) -> bool:
+    return isinstance(value, list | tuple)  # In memory, tuples stay tuples.
 
 
-_FORMS: dict[Any, _Form] = {
-    Any: _Form("anything", lambda *_: True),
-    NoneType: _Form("none", lambda value, _: value is None),
-    str: _Form("a text", lambda value, _: isinstance(value, str)),
-    bool: _Form("true or false", lambda value, _: isinstance(value, bool)),
-    float: _Form("a number", _is_float),
-    Literal: _Form("one of its known values", lambda value, known: value in known),
-    Annotated: _Form(
-        "a whole number from {1.start} on",
-        lambda value, of: (type(value) is int or is_integer(value)) and int(value) in of[1],
-    ),
-    # One of several types; a fault is told by the first of them.
-    UnionType: _Form(
-        "",
-        lambda *_: True,
-        lambda value, of: (
-            [("", value, of[0])] if all(fault_of(value, kind) for kind in of) else []
-        ),
-    ),
-    dict: _Form(
-        "a mapping",
-        lambda value, _: isinstance(value, dict),
-        lambda value, of: ((key, inner, of[1]) for key, inner in value.items()),
-    ),
-    TypedDict: _Form(
-        "a mapping with {2}",
-        _has_keys,
-        lambda value, of: ((key, value[key], of[1][key]) for key in value.keys() & of[1].keys()),
-    ),
-    # In memory, tuples stay tuples.
-    list: _Form(
-        "a list",
-        lambda value, _: isinstance(value, list | tuple),
-        lambda value, of: ((i, inner, of[0]) for i, inner in enumerate(value)),
-    ),
-    tuple: _Form(
-        "a list of a certain length",
-        lambda value, of: isinstance(value, list | tuple) and len(value) == len(of),
-        lambda value, of: zip(range(len(of)), value, of, strict=True),
-    ),
+_LEAVES: dict[Any, Finder] = {
+    Any: lambda _: None,
+    NoneType: _finder("none", lambda value: value is None),
+    str: _finder("a text", lambda value: isinstance(value, str)),
+    bool: _finder("true or false", lambda value: isinstance(value, bool)),
+    float: _finder("a number", _is_float),
 }
 
 
 @functools.cache
-def rule_of(kind: Any) -> Rule:
-    """Return what is expected of values of a type."""
+def finder_of(kind: Any) -> Finder:
+    """Return what finds the fault of a value that is to be of a type."""
+    if kind in _LEAVES:
+        return _LEAVES[kind]
     if is_typeddict(kind):
-        hints, needed = get_type_hints(kind, include_extras=True), kind.__required_keys__
-        rules = {key: rule_of(hint) for key, hint in hints.items()}
-        return Rule(kind, _FORMS[TypedDict], (needed, rules, ", ".join(sorted(needed))))
-    origin, arguments = get_origin(kind) or kind, get_args(kind)
-    if origin is NotRequired:
-        return rule_of(*arguments)
-    if origin not in (Literal, Annotated):
-        arguments = tuple(map(rule_of, arguments))
-    return Rule(kind, _FORMS[UnionType if origin is Union else origin], arguments)
+        return _finder_of_keys(get_type_hints(kind, include_extras=True), kind.__required_keys__)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return _finder(f"one of {', '.join(map(repr, arguments))}", lambda v: v in arguments)
+    if origin is Annotated:
+        _, numbers = arguments
+        rule = f"a whole number from {numbers.start} on"
+        return _finder(rule, lambda value: type(value) is int and value in numbers)
+    return _finder_of_parts(origin, [finder_of(argument) for argument in arguments])
+
+
+def _finder_of_keys(hints: Mapping[str, Any], needed: frozenset[str]) -> Finder:
+    finders = {key: finder_of(hint) for key, hint in hints.items()}
+    return _finder(
+        f"a mapping with {', '.join(sorted(needed))}",
+        lambda value: isinstance(value, dict) and value.keys() >= needed,
+        lambda value: [(key, finders[key], value[key]) for key in finders if key in value],
+    )
+
+
+def _finder_of_parts(origin: Any, finders: list[Finder]) -> Finder:
+    if origin is dict:
+        return _finder(
+            "a mapping",
+            lambda value: isinstance(value, dict),
+            lambda value: [(key, finders[1], part) for key, part in value.items()],
+        )
+    if origin is list:
+        return _finder(
+            "a list",
+            _is_row,
+            lambda value: [(i, finders[0], part) for i, part in enumerate(value)],
+        )
+    if origin is tuple:
+        n = len(finders)
+        return _finder(
+            f"a list of {n}",
+            lambda value: _is_row(value) and len(value) == n,
+            lambda value: zip(range(n), finders, value, strict=True),
+        )
+
+    def find(value: Any) -> Fault | None:
+        """Find the fault of what may be of several types, by the first of them."""
+        faults = [find(value) for find in finders]
+        return None if None in faults else faults[0]
+
+    return find

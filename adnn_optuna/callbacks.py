@@ -266,7 +266,7 @@ class MaxGainCallback(Limit):
             baseline = tally.best.user_attrs.get(BASELINE)
         if baseline is None:
             attrs = study._storage.get_study_user_attrs(study._study_id)
-            check(attrs, f"study {study.study_name!r}")
+            check(study.study_name, attrs)
             baseline = attrs.get(BASELINE)
         if baseline is None:
             baseline = math.nan if tally.first is None else tally.first.value

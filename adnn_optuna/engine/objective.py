@@ -104,7 +104,7 @@ class InitOffsetObjective(Experiment):
                 f"metric={self.metric!r}."
             )
         attrs = study.user_attrs
-        stored.check(attrs, f"study {study.study_name!r}")
+        stored.check(study.study_name, attrs)
         if stored.CONFIG in attrs:
             if differences := config_differences(attrs[stored.CONFIG], self.config):
                 raise WrongValueError(_ANOTHER.format(named, in_words(differences)))
