@@ -182,6 +182,18 @@ class SearchSettings(TypedDict):
     confirm: NotRequired[Count]
 
 
+class Arguments(TypedDict, total=False):
+    """What a comparison was called with last, beside its seeds and arms, as in :func:`compare`."""
+
+    max_trial: Size
+    max_time: float | None
+    max_gain: float | None
+    batch_size: Size | Literal["auto"]
+    stop_when_decided: bool
+    equivalence: float | None
+    confirm: Count
+
+
 class Declaration(TypedDict):
     """What a comparison was declared to be: its seeds in their order, and whether it looks again.
 
@@ -194,7 +206,7 @@ class Declaration(TypedDict):
     seeds: list[Number]
     looks_again: bool
     arms: dict[str, str]
-    arguments: dict[str, Any]
+    arguments: Arguments
 
 
 class RunRecord(TypedDict):
