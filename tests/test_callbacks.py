@@ -352,7 +352,7 @@ class TestMaxGain:
         study = optuna.create_study(direction="maximize")
         study.set_user_attr("adnn:baseline", baseline)
         add_trial(study, value=0.5)
-        with pytest.raises(ValueError, match="Attribute 'adnn:baseline' of study .* a number"):
+        with pytest.raises(ValueError, match=r"Attribute .adnn:baseline. of study .* a number"):
             MaxGainCallback(0.2).reached(study)
 
     @pytest.mark.parametrize("max_gain", [0, -0.1, math.nan, math.inf])
