@@ -5,7 +5,6 @@ Importing the package loads neither TensorFlow nor plotly: each name is loaded w
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -77,7 +76,9 @@ __all__ = list(_MODULES)
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    from adnn_optuna._checks import load
+
+    return getattr(load(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -148,21 +148,23 @@ class Owner(TypedDict):
 
 
 StoredStep = tuple[Number | None, float]
-"""The number of the trial that a step starts from (:obj:`None` for the origin), and its length."""
+"""The index of the trial that a step starts from (:obj:`None` for the origin), and its length."""
 
 
 class Proposal(TypedDict):
     """Which proposal of which sampler a trial is, who runs it, and what it follows from.
 
-    ``index`` is :obj:`None` for a trial with fixed parameters. The proposal follows from the
-    trials that its worker saw finished: the first ``n_trials`` but for the ``unfinished`` ones.
+    ``index`` is :obj:`None` for a trial with fixed parameters. ``trial_id`` is the id, in its
+    storage, of the trial that this was written for. The proposal follows from the trials that its
+    worker saw finished: all with an id below ``before``, except the ids in ``unfinished``.
     ``n_pending`` others of the sampler were under way. ``step`` is only a walk's.
     """
 
     sampler: str
     index: Number | None
     owner: Owner
-    n_trials: Number
+    trial_id: Number
+    before: Number
     unfinished: list[Number]
     n_pending: Number
     step: StoredStep | None

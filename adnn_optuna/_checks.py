@@ -1,16 +1,22 @@
 """Checks of arguments and of what was read, each with one sentence, and the log."""
 
+import contextlib
 import functools
+import importlib
 import importlib.util
+import itertools
 import logging
 import math
 import os
+import random
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Integral, Real
 from pathlib import Path
-from types import NoneType, UnionType
+from types import ModuleType, NoneType, UnionType
 from typing import (
     Annotated,
     Any,
@@ -81,6 +87,36 @@ def install_command(package: str) -> str:
 def is_installed(package: str) -> bool:
     """Return whether a package can be imported, without importing it."""
     return importlib.util.find_spec(package) is not None
+
+
+# Two threads would restore each other's warning filters.
+_importing = threading.RLock()
+
+
+def load(module: str) -> ModuleType:
+    """Return a module; if it is imported now, nothing else changes in this process."""
+    if module in sys.modules:
+        return importlib.import_module(module)
+    with importing():
+        return importlib.import_module(module)
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Undo what packages do when they are imported: filter warnings, draw numbers, set levels."""
+    with _importing, warnings.catch_warnings():
+        state, sqlalchemy = random.getstate(), logging.getLogger("sqlalchemy")
+        level = sqlalchemy.level
+        try:
+            yield
+        finally:
+            random.setstate(state)
+            if sqlalchemy.level != level:
+                # Without any level, a root logger at INFO would show each statement.
+                for part in ("engine", "orm", "pool", "dialects"):
+                    of_part = logging.getLogger(f"sqlalchemy.{part}")
+                    of_part.setLevel(of_part.level or sqlalchemy.level)
+                sqlalchemy.setLevel(level)
 
 
 def check_integer(name: str, value: Any, low: int) -> None:
@@ -236,7 +272,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 # Those of `Path` raise where a name is too long.
-is_file, is_folder = os.path.isfile, os.path.isdir
+is_file, is_folder, exists = os.path.isfile, os.path.isdir, os.path.exists
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -257,6 +293,10 @@ def check_output_file(what: str, path: Path, suffix: str = "") -> None:
         )
     if is_folder(path):
         raise WrongValueError(f"{refused}: it is a folder; name another file.")
+    if exists(path) and not is_file(path):
+        raise WrongValueError(f"{refused}: it is a device or a pipe; name another file.")
+    if is_file(path) and not os.access(path, os.W_OK):
+        raise WrongValueError(f"{refused}: it is read-only; name another file.")
     if not os.access(folder, os.W_OK):
         raise WrongValueError(
             f"{refused}: you may not write to the folder {str(folder)!r}; name a file in another."
@@ -296,10 +336,6 @@ def _finder(
 def _is_float(value: Any) -> bool:
     # An integer may be larger than any float.
     return isinstance(value, float) or (is_integer(value) and abs(int(value)) < 2**1023)
-
-
-def _is_row(value: Any) -> bool:
-    return isinstance(value, list | tuple)  # In memory, tuples stay tuples.
 
 
 _LEAVES: dict[Any, Finder] = {
@@ -344,18 +380,13 @@ def _finder_of_parts(origin: Any, finders: list[Finder]) -> Finder:
             lambda value: isinstance(value, dict),
             lambda value: [(key, finders[1], part) for key, part in value.items()],
         )
-    if origin is list:
+    if origin in (list, tuple):
+        n = len(finders) if origin is tuple else None
         return _finder(
-            "a list",
-            _is_row,
-            lambda value: [(i, finders[0], part) for i, part in enumerate(value)],
-        )
-    if origin is tuple:
-        n = len(finders)
-        return _finder(
-            f"a list of {n}",
-            lambda value: _is_row(value) and len(value) == n,
-            lambda value: zip(range(n), finders, value, strict=True),
+            f"a list of {n}" if n else "a list",
+            # In memory, tuples stay tuples.
+            lambda value: isinstance(value, list | tuple) and n in (None, len(value)),
+            lambda value: zip(itertools.count(), itertools.cycle(finders), value, strict=False),
         )
 
     def find(value: Any) -> Fault | None:

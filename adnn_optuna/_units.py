@@ -1,8 +1,8 @@
 """How values and texts are shown: an accuracy in percent, others and texts as they are."""
 
 import math
-import re
 import shlex
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -73,15 +73,20 @@ COUNT = Unit(1, 0, "", "")
 SECONDS = Unit(1, 2, "", "")
 
 
-# What a terminal may obey, or what turns the order of what is read; also halves of characters.
-_CONTROL = re.compile(
-    r"[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+# Unicode's categories of what a terminal obeys, what is invisible or changes the order of a text,
+# halves of characters, and ends of lines and paragraphs.
+_ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return a text of somebody else's with its control characters escaped."""
-    return _CONTROL.sub(lambda c: c[0] if c[0] in keep else ascii(c[0])[1:-1], text)
+    """Return another person's text with its control and format characters escaped.
+
+    No format character is kept, so an emoji that is joined by U+200D is shown as its parts.
+    """
+    if text.isprintable():  # Most texts are, and no character that is escaped is.
+        return text
+    escaped = {c for c in text if unicodedata.category(c) in _ESCAPED} - set(keep)
+    return "".join(ascii(c)[1:-1] if c in escaped else c for c in text)
 
 
 def as_argument(file: str) -> str:

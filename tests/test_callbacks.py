@@ -185,7 +185,8 @@ class TestMaxTime:
         def add(start: float, end: float, **attrs: Any) -> None:
             owner = {"trial": len(study.trials), "host": "elsewhere", "process": 1, "start": ""}
             proposal = {"sampler": "annealing", "index": 0, "owner": {**owner, "run": ""}}
-            proposal |= {"n_trials": 0, "unfinished": [], "n_pending": 0, "step": None}
+            proposal |= {"trial_id": owner["trial"], "before": 0, "unfinished": []}
+            proposal |= {"n_pending": 0, "step": None}
             attrs["system_attrs"] = {PROPOSAL: proposal, **attrs.get("system_attrs", {})}
             add_trial(study, start, end, TrialState.FAIL, **attrs)
 

@@ -3,13 +3,13 @@
 import dataclasses
 import hashlib
 import importlib.metadata
+import io
 import itertools
 import json
 import math
 import os
 import platform
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 from adnn_optuna import _checks
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import BEHAVIOUR
+from adnn_optuna._files import replacing
 from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, test_metric
@@ -55,7 +56,7 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     (dict, "winner.hyperparameters?"),
     (str, "objective.dataset.name objective.dataset.source objective.dataset.fingerprint"),
     *((str, f"objective.dataset.{key}?") for key in ("path", *OF_FILES)),
-    (dict, "objective.dataset.preprocessing? objective.dataset.duplicates?"),
+    (dict, "objective.dataset.preprocessing? objective.dataset.duplicates? objective.scaling?"),
     *((object, f"objective.dataset.{key}?") for key in _SPLITTING),
     *((object, f"objective.training.{field.name}") for field in dataclasses.fields(Training)),
     ((1, 100_000), "objective.training.epochs"),
@@ -147,27 +148,28 @@ class ContractFacts:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the contract, and beside it the winner's trained weights.
 
-        Beside ``fashion.contract.json`` the weights are ``fashion.contract.npz`` (arrays by their
-        paths in the model). Files of these names are replaced.
+        Beside ``fashion.contract.json`` the weights are ``fashion.contract.HASH.npz`` (arrays by
+        their paths in the model). HASH is the beginning of the file's SHA-256, so the weights of a
+        contract that is replaced stay: delete them if you keep no copy of that contract.
 
         Raises:
-            ValueError: If its name does not end in ``.json``, or if one of the two files cannot be
-                written or would be taken for the data.
+            ValueError: If its name does not end in ``.json``.
             FileNotFoundError: If the folder does not exist.
+            OSError: If one of the two files cannot be written; the previous contract stays.
         """
         path = Path(path)
-        check_contract_path("path", path, self.content["objective"]["dataset"].get("path"))
-        # Replaced once both are written: what fails before leaves those that were there.
-        with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
-            unfinished = Path(folder, path.name)
-            weights = unfinished.with_suffix(".npz")
-            np.savez(weights, allow_pickle=False, **self.weights)
-            files = {"weights": {"name": weights.name, "sha256": hash_file(weights)}}
-            content = {**self.content, "files": files}
-            content["sha256"] = contract_sha256(content)
+        _checks.check_output_file("path", path, ".json")
+        archive = io.BytesIO()
+        np.savez(archive, allow_pickle=False, **self.weights)
+        sha256 = hashlib.sha256(archive.getbuffer()).hexdigest()
+        weights = path.with_suffix(f".{sha256[:16]}.npz")
+        content = {**self.content, "files": {"weights": {"name": weights.name, "sha256": sha256}}}
+        content["sha256"] = contract_sha256(content)
+        # The contract is replaced last, so the weights that it names are there at any moment.
+        with replacing(path) as unfinished:
             unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            weights.replace(path.with_suffix(".npz"))
-            unfinished.replace(path)
+            with replacing(weights) as unfinished_weights:
+                unfinished_weights.write_bytes(archive.getbuffer())
 
 
 def stated(
@@ -226,19 +228,6 @@ def _threads(configured: int, kind: str) -> int:
     wanted = os.environ.get(f"TF_NUM_{kind}_THREADS", "")
     by_shell = int(wanted) if wanted.isdigit() else 0
     return configured or by_shell or n_cores()
-
-
-def check_contract_path(what: str, path: Path, data: str | None) -> None:
-    """Refuse a file, called ``what``, that a contract and its weights cannot be written to."""
-    _checks.check_output_file(what, path, ".json")
-    weights = path.with_suffix(".npz")
-    _checks.check_output_file(f"The weights beside {what}", weights)
-    # A verification looks for the data beside the contract, where the weights would be.
-    if data is not None and Path(data).name == weights.name:
-        raise WrongValueError(
-            f"The weights beside {what} would be written to {weights.name!r}, which is the name "
-            "of the data; name the contract differently."
-        )
 
 
 def read_contract(path: Path) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import ControlSpace, Start, space_from_config
 from adnn_optuna.networks.predictors import Predictor
+from adnn_optuna.networks.scaling import Scaling, use
 
 if TYPE_CHECKING:
     import keras
@@ -102,7 +103,7 @@ def verified(
     try:
         contract = contracts.read_contract(path)
         weights = contract["files"]["weights"]
-        file = find_in(path.parent, weights["name"], "files.weights.name")
+        file = find_in(path.parent, weights["name"], "files.weights.name", "copy it there")
         data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
         objective = _rebuild(contract, data, model, max_parameters)
         found = contracts.describe_environment()
@@ -113,8 +114,7 @@ def verified(
                 runs, unlike = _train_here(contract, objective, bar)
             if others := [*elsewhere, *unlike]:
                 half_width, runs = _train_elsewhere(contract, objective, bar)
-            if file is not None:
-                check_weights(contract, objective, file, runs[-1].weights)
+            check_weights(contract, objective, file, runs[-1].weights)
             check_confirmation(contract, objective, runs[1].scores)
             if fresh is not None:
                 pairs = fresh_pairs(contract, objective, runs[1].scores, fresh, bar)
@@ -126,7 +126,6 @@ def verified(
         why = f"the contract's cannot be rebuilt or trained ({_checks.first_line(error):.300})"
         return VerdictFacts("cannot_check", (f"objective: {why}.",))
     not_checked = {
-        f"files.weights: {weights['name']!r} is not there": file is None,
         "study: how many trials were searched, by which sampler, how long": True,
         "objective: how data and classes were made and are called, its metric and space": True,
         "winner.hyperparameters: that training, and network without model, follow from them": (
@@ -165,10 +164,7 @@ def _dataset(
         raise CannotCheckError(f"{said}; verify it in Python, and give them as dataset.")
     if "path" in config:
         folder = folder if data_dir is None else _checks.expanded(data_dir)
-        file = find_in(folder, config["path"], f"{where}.path")
-        if file is None:
-            said = f"there is no file {config['path']!r} in {str(folder)!r}"
-            raise CannotCheckError(f"{where}.path: {said}; give data_dir.")
+        file = find_in(folder, config["path"], f"{where}.path", "give data_dir")
         config = {**config, "path": str(file)}
     try:
         return dataset_from_config(config, data_dir)
@@ -215,6 +211,10 @@ def _rebuild(
     ):
         if said != found:
             raise CannotCheckError(f"{name} is {said}, but that of the data is {found}.")
+    if "scaling" in stored:
+        # A copy, since the user's data set is not to be scaled by a file's numbers later.
+        data = dataclasses.replace(data)
+        use(data, stored["model"]["scale"], Scaling.from_config(stored["scaling"]))
     keras_files.check_training_config(stored["training"], "objective.training")
     training, offsets = Training(**stored["training"]), space_from_config(stored["space"])
     built = model or _model(stored["model"], data, max_parameters)
@@ -327,13 +327,16 @@ def _moved(objective: InitOffsetObjective, start: Start, key: tuple[int, int, in
     return dataclasses.replace(start, offsets=tuple(moved))
 
 
-def find_in(folder: Path, name: str, field: str) -> Path | None:
-    """Return a folder's file, if there; refuse a name (of ``field``) or link that leads out."""
+def find_in(folder: Path, name: str, field: str, how: str) -> Path:
+    """Return a folder's file; refuse a name (of ``field``) or link that leads out of it."""
     file = folder / name
     is_there = _checks.is_file(file)
     if Path(name).name != name or (is_there and file.resolve().parent != folder.resolve()):
         raise CannotCheckError(f"{field}: {name!r} leads out of {str(folder)!r}.")
-    return file if is_there else None
+    if not is_there:
+        said = f"there is no file {name!r} in {str(folder)!r}"
+        raise CannotCheckError(f"{field}: {said}; {how}.")
+    return file
 
 
 def check_weights(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import html
-import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import optuna
 
-from adnn_optuna._checks import logger
+from adnn_optuna._checks import load, logger
 from adnn_optuna._units import printable
 from adnn_optuna.engine.evaluations import (
     Evaluation,
@@ -38,7 +37,7 @@ class Printed:
     def _tell(self, what: str, *args: object) -> Any:
         """Return what the module's function of this name returns for the facts."""
         module, _, kind = self._telling.partition(".")
-        telling = importlib.import_module(f"adnn_optuna.reporting.{module}")
+        telling = load(f"adnn_optuna.reporting.{module}")
         return getattr(telling, f"{kind}_{what}".lstrip("_"))(self, *args)
 
     def __str__(self) -> str:

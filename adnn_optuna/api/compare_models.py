@@ -27,6 +27,7 @@ from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalen
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture, derived_seed
+from adnn_optuna.networks.scaling import warn_of_large_inputs
 from adnn_optuna.networks.training import Trainer, n_cores
 
 if TYPE_CHECKING:
@@ -224,7 +225,10 @@ def _trainers(
         settings: Any = Training() if trainings[label] is None else trainings[label]
         check_type(f"training of {label!r}", settings, Training, "a Training")
         architecture = build_architecture(
-            model, data.x_train.shape[1:], data.num_classes, data.n_outputs
+            *(model, data.x_train.shape[1:], data.num_classes, data.n_outputs),
+            data.x_train.dtype.name,
         )
+        if not architecture.scales_inputs:
+            warn_of_large_inputs(data)
         trainers[label] = Trainer(architecture, settings, data)
     return trainers

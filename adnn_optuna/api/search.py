@@ -21,6 +21,7 @@ from adnn_optuna._checks import (
     is_integer,
     logger,
 )
+from adnn_optuna._files import replacing, write_text
 from adnn_optuna.accountability.contract import read_contract
 from adnn_optuna.accountability.fresh import confirmation_content
 from adnn_optuna.api._told import Told
@@ -96,10 +97,9 @@ class Predicting(abc.ABC):
     def model(self) -> keras.Model:
         """Return what predicts, a winner trained again, as one compiled ``keras.Model``.
 
-        It takes inputs as the dataset was made of (of a table the numbers that
-        ``dataset.preprocessing.encoded`` makes of it), which it scales itself, and ends in
-        probabilities, of a regression in numbers. Its variables have the same bits as in a
-        contract.
+        It takes inputs as the dataset holds them, such as ``dataset.x_test``; for a new table
+        these are ``dataset.preprocessing.encoded(table)``. It returns probabilities, or the
+        numbers of a regression in your units. Its variables have the same bits as in a contract.
         """
         return self._predictor().model()
 
@@ -107,7 +107,8 @@ class Predicting(abc.ABC):
         """Return what :meth:`model` predicts.
 
         Args:
-            x: Inputs as the dataset was made of, also a table: n of them.
+            x: n inputs as the dataset holds them, such as ``dataset.x_test``; or a table of the
+                same columns.
 
         Returns:
             The labels of the user's own, of shape (n,); of a regression numbers, (n,) or
@@ -135,7 +136,9 @@ class Predicting(abc.ABC):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`model` to a ``.keras`` file."""
         check_output_file("path", Path(path), ".keras")
-        self.model().save(path)
+        model = self.model()
+        with replacing(path) as temporary:
+            model.save(temporary)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,7 +230,7 @@ class SearchResult(StoredSearch, Predicting):
 
         check_output_file("The model card", Path(path))
         content = None if contract is None else read_contract(Path(contract))
-        Path(path).write_text(searches.card(self, content), "utf-8", "backslashreplace")
+        write_text(path, searches.card(self, content))
 
 
 @interrupted_where_called

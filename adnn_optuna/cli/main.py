@@ -26,6 +26,7 @@ from adnn_optuna._checks import (
     is_out_of_memory,
     masked,
 )
+from adnn_optuna._files import NotWrittenError
 from adnn_optuna.cli import commands, luck, output
 from adnn_optuna.cli.options import with_help
 
@@ -158,7 +159,7 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
     where = "ADNN_DEBUG=1 in the environment shows where"
     if isinstance(error, WrongInputError):
         return said, output.WRONG_INPUT
-    if isinstance(error, StorageError):
+    if isinstance(error, StorageError | NotWrittenError):
         return str(error), output.FAILED
     if is_out_of_memory(error):
         return TOO_LITTLE_MEMORY, output.FAILED

@@ -56,7 +56,6 @@ def load_data(
     test_size: float | None = None,
     target: str | None = None,
     task: Literal["classification", "regression"] = "classification",
-    scale: Literal["auto", "none", "standard"] = "auto",
     class_weight: Literal["balanced"] | None = None,
     sample_weight: str | None = None,
     groups: str | None = None,

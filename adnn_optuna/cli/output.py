@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TextIO
 import typer
 
 from adnn_optuna._checks import is_installed, without_passwords
+from adnn_optuna._files import write_text
 from adnn_optuna._units import as_argument, printable
 
 BREACHED, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
@@ -92,7 +93,7 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
         following = {what.lower().replace(" ", "_"): how for what, how in more.items()}
         show(as_json(verb, facts, next=following) if in_json else facts)
         if "plot" in asked:
-            facts.plot().write_html(asked["plot"], include_plotlyjs=True)
+            write_text(asked["plot"], facts.plot().to_html(include_plotlyjs=True))
         if "save" in asked:
             facts.save(asked["save"])
         if "report" in asked:

@@ -31,6 +31,7 @@ from adnn_optuna.engine.signals import heartbeats, interruptible, without_warnin
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import check_study_name
 from adnn_optuna.samplers import _owners
+from adnn_optuna.samplers._trials import TrialReader
 
 Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
@@ -148,7 +149,8 @@ def make_evaluations(
         worker.work(bar)
         for other in others:
             other.result()
-    return findings_of(patiently(made_evaluations, study, names))
+    patiently(worker.reader.read, study)
+    return findings_of(made_evaluations(study, names, [*worker.reader.trials.values()]))
 
 
 def made_evaluations(
@@ -185,6 +187,8 @@ class _Worker:
     interval: int | None
     # The ids of the trials under way here.
     begun: set[int] = dataclasses.field(default_factory=set)
+    # Of the study, also while a cache shows trials that were deleted.
+    reader: TrialReader = dataclasses.field(default_factory=TrialReader)
     # Held to look and to begin, one thread at a time.
     _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
@@ -210,13 +214,15 @@ class _Worker:
         if self.interval is not None:
             with without_warnings():  # Of workers elsewhere, nothing else tells that they died.
                 optuna.storages.fail_stale_trials(self.study)
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        self.reader.read(self.study)
+        running = [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
         for trial in (t for t in running if t._trial_id not in self.begun):
             # One of our own was begun in vain; one whose number is not its owner's is given up.
             is_nobodys = _owners.owner_of(trial) is None or _owners.is_own(trial)
             if is_nobodys or _owners.is_alive(trial) is False:
                 _owners.end_trial(self.study, trial)
-        trials = self.study.get_trials(deepcopy=False)
+        self.reader.read(self.study)
+        trials = [*self.reader.trials.values()]
         findings = self.findings_of(made_evaluations(self.study, self.names, trials))
         if bar is not None:
             bar.total = findings.n_evaluations
@@ -237,8 +243,10 @@ class _Worker:
             params=dict(zip(self.names, evaluation, strict=True)),
             distributions=dict.fromkeys(self.names, _NUMBERS),
         )
-        # Who owns a trial is told by its number, which it gets unless others begin one now.
-        template.number = len(trials)
+        # Who owns a trial is told by its number, which it gets unless others begin one now. Behind
+        # the newest trial, as some may have been deleted.
+        newest = self.reader.ids[-1:]
+        template.number = 1 + max((self.reader.trials[i].number for i in newest), default=-1)
         template.system_attrs[OWNER] = _owners.ownership(template)
         storage: Any = self.study._storage
         trial_id = storage.create_new_trial(self.study._study_id, template)
@@ -258,8 +266,8 @@ class _Worker:
             value, attrs = self._measured(evaluation_of(trial, self.names))
             values = [value] if math.isfinite(value) else None
             state = TrialState.COMPLETE if values else TrialState.PRUNED
-            # One that somebody took for dead is made again.
-            with contextlib.suppress(UpdateFinishedTrialError):
+            # One that somebody took for dead, or deleted, is made again.
+            with contextlib.suppress(UpdateFinishedTrialError, KeyError):
                 for name, of_name in attrs.items():
                     patiently(storage.set_trial_system_attr, trial._trial_id, name, of_name)
                 elapsed += time.monotonic() - began

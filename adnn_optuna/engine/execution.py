@@ -22,6 +22,7 @@ from adnn_optuna.engine.retraining import look_at_test_set
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import Plan, open_studies
+from adnn_optuna.networks._tensorflow import FORKED
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import n_cores
 
@@ -33,7 +34,7 @@ def check_executor(executor: object) -> None:
     context = getattr(executor, "_mp_context", None)  # Of a pool of processes.
     if context is not None and context.get_start_method() == "fork":
         raise WrongValueError(
-            "executor forks this process, and in a copy TensorFlow waits for ever: give "
+            f"executor forks this process: {FORKED}. Pass "
             "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
         )
 

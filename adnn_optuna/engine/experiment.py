@@ -21,6 +21,7 @@ from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace, Space, Start
+from adnn_optuna.networks.scaling import warn_of_large_inputs
 from adnn_optuna.networks.training import Trainer, is_finite
 
 if TYPE_CHECKING:
@@ -75,8 +76,11 @@ class Experiment:
         self._of_networks: dict[str, Self] = {}
         if not self.is_of_trial:
             self._architecture = build_architecture(
-                model, dataset.x_train.shape[1:], dataset.num_classes, dataset.n_outputs
+                *(model, dataset.x_train.shape[1:], dataset.num_classes, dataset.n_outputs),
+                dataset.x_train.dtype.name,
             )
+            if not self._architecture.scales_inputs:
+                warn_of_large_inputs(dataset)
             self._train_by(cast("Training", training))
             self._search()
 
@@ -231,11 +235,8 @@ class Experiment:
             config: dict[str, Any] = {name: _described(part) for name, part in parts.items()}
         else:
             config = self.trainer.config
-            if self.trainer.dataset is not self.dataset:
-                dataset["preprocessing"] = {
-                    **self.trainer.dataset.preprocessing.config,
-                    "as_given": sorted(self.trainer.architecture.as_given()),
-                }
+            if scaling := self.trainer.scaling.config:
+                config["scaling"] = scaling
         if self._direction is not None:
             config["direction"] = self._direction
         config |= {"dataset": dataset, "space": self.space.config}

@@ -160,9 +160,10 @@ class Loop:
         """End a trial that is to be done again."""
         # First, or what was enqueued were lost where this worker dies in between. As it is now:
         # what was read while its worker lived may be in parts of before.
-        now = self._storage.get_trial(trial._trial_id)
-        enqueue_again(self._study, now, is_interrupt=is_interrupt)
-        _owners.end_trial(self._study, trial)
+        with contextlib.suppress(KeyError):  # It was deleted.
+            now = self._storage.get_trial(trial._trial_id)
+            enqueue_again(self._study, now, is_interrupt=is_interrupt)
+            _owners.end_trial(self._study, trial)
 
     def _in_state(self, state: TrialState) -> list[FrozenTrial]:
         """Return the trials that wait, or run, as of the last look."""
@@ -178,7 +179,7 @@ class Loop:
         if self._tally.heartbeat_interval and _owners.owner_of(trial) is not None:
             return True  # Whose heart does not beat is told FAIL.
         now = time.monotonic()
-        return now - self._first_seen.setdefault(trial.number, now) < _SECONDS_OF_BELIEF
+        return now - self._first_seen.setdefault(trial._trial_id, now) < _SECONDS_OF_BELIEF
 
     def _ask(self, count: int) -> list[optuna.Trial]:
         """Begin trials, but for those that are too many, as other workers do the same."""
@@ -221,7 +222,8 @@ class Loop:
         # As of now, so that none begins before an earlier one that another worker created.
         for trial in self._storage.get_all_trials(study_id, deepcopy=False, states=states):
             trial_id, claim = trial._trial_id, _owners.claim_of(trial)
-            with contextlib.suppress(UpdateFinishedTrialError):
+            # It may have been deleted, which caches do not show.
+            with contextlib.suppress(UpdateFinishedTrialError, KeyError):
                 self._storage.set_trial_system_attr(trial_id, claim, _owners.ownership(trial))
                 if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                     return cast("int", trial_id)
@@ -236,7 +238,7 @@ class Loop:
         if self._is_retried_twice(trial):
             return True
         sampler, index = self._study.sampler, self._index_of(trial)
-        n_before = sum(t.number < trial.number for t in live)  # As the storage numbers them.
+        n_before = sum(t._trial_id < trial._trial_id for t in live)
         if isinstance(sampler, IndexedSampler) and index is not None:
             if index > sampler.last_index:  # Others took the last proposal.
                 return True
@@ -248,20 +250,31 @@ class Loop:
 
     def _is_retried_twice(self, trial: optuna.Trial) -> bool:
         """Return whether a retry is one too many: several workers may have found one dead."""
-        trials, number = self._tally.reader.trials, trial.number
-        history = trials[number].system_attrs.get("retry_history") or [number]
+        history = self._known(trial).system_attrs.get("retry_history")
+        if not history:
+            return False
         # That of a trial that was copied from another study may lie behind it.
-        return has_retry(trials[history[-1] + 1 : number], history)
+        between = (
+            other
+            for other in self._tally.reader.trials.values()
+            if history[-1] < other.number and other._trial_id < trial._trial_id
+        )
+        return has_retry(between, history)
+
+    def _known(self, trial: optuna.Trial | FrozenTrial) -> FrozenTrial:
+        """Return a trial as of the last look."""
+        trials = self._tally.reader.trials
+        return trials.get(trial._trial_id) or self._storage.get_trial(trial._trial_id)
 
     def _index_of(self, trial: optuna.Trial | FrozenTrial) -> int | None:
-        proposal: Any = self._tally.reader.trials[trial.number].system_attrs.get(PROPOSAL) or {}
+        proposal: Any = self._known(trial).system_attrs.get(PROPOSAL) or {}
         # A sampler inside of the study's writes its own.
         is_of_study = proposal.get("sampler") == getattr(self._study.sampler, "_key", None)
         return cast("int | None", proposal.get("index") if is_of_study else None)
 
     def _give_back(self, trial: optuna.Trial) -> None:
         """End a trial that is one too many; it counts nowhere."""
-        with contextlib.suppress(UpdateFinishedTrialError):
+        with contextlib.suppress(UpdateFinishedTrialError, KeyError):
             mark(trial, "interrupted")
             self._fail(trial, is_interrupt=not self._is_retried_twice(trial))
 
@@ -288,6 +301,8 @@ class Loop:
             # Or a server was restarted, to which it had been told.
             said = "Trial %d had been ended, as by a worker that saw no sign of life of this one."
             logger.warning(said, trial.number)
+        except KeyError:
+            logger.warning("Trial %d was deleted while it ran.", trial.number)
 
     def _end(self, reason: str) -> None:
         """Store why the run ended; one that had nothing to do changes nothing."""

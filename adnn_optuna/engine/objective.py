@@ -252,6 +252,7 @@ def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
     try:
         patiently(trial.report, value, epoch)
         return patiently(trial.should_prune)
-    except UpdateFinishedTrialError:
-        # Another worker took this one for dead; whoever tells the trial will see that, too.
+    except (UpdateFinishedTrialError, KeyError):
+        # Another worker took this one for dead, or a user deleted the trial; whoever tells it will
+        # see that, too.
         return True

@@ -1,6 +1,7 @@
 """Optuna storages by URL, for many workers, and patience with databases that are away."""
 
 import contextlib
+import logging
 import random
 import re
 import sqlite3
@@ -121,11 +122,16 @@ def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
             "connect_args": {"timeout": _SQLITE_TIMEOUT},
             "pool_events": [(_configure_sqlite, "connect")],
         }
-    storage = RDBStorage(
-        url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it.
-        engine_kwargs=options,
-        heartbeat_stale_trial_callback=enqueue_again,
-    )
+    alembic = logging.getLogger("alembic")
+    level = alembic.level
+    try:
+        storage = RDBStorage(
+            url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it.
+            engine_kwargs=options,
+            heartbeat_stale_trial_callback=enqueue_again,
+        )
+    finally:
+        alembic.setLevel(level)  # Optuna sets it, also for migrations of other databases.
     # In seconds. As attributes, because the arguments warn that they are experimental.
     storage.heartbeat_interval, storage.grace_period = 30, 120
     _let_lock(storage)
@@ -177,7 +183,8 @@ def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = Fals
         return
     # As Optuna's own callback notes it.
     history = [*attrs.get("retry_history", ()), trial.number]
-    if has_retry(study.get_trials(deepcopy=False)[trial.number :], history):
+    later = (t for t in study.get_trials(deepcopy=False) if t.number >= trial.number)
+    if has_retry(later, history):
         return  # Another worker found it dead before, and may have died.
     attrs = {"failed_trial": trial.number, **attrs, "retry_history": history}
     again = optuna.create_trial(

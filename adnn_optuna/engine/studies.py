@@ -32,6 +32,7 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Objective
 from adnn_optuna.engine.records import SearchRecord, is_of_trial, record_of
 from adnn_optuna.engine.storages import patiently, storage_url
+from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.keras_files import model_from_config
 from adnn_optuna.networks.loading import dataset_from_config
 from adnn_optuna.networks.models import Training
@@ -113,9 +114,10 @@ class Plan:
 
 
 def check_objective(objective: object) -> InitOffsetObjective:
-    """Return an objective of ours; refuse what is none."""
+    """Return an objective of ours; refuse what is none, or what cannot be trained here."""
     wanted = "an InitOffsetObjective, made of a model and a dataset"
     check_type("objective", objective, InitOffsetObjective, wanted)
+    check_not_forked()
     return cast("InitOffsetObjective", objective)
 
 

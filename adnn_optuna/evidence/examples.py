@@ -23,7 +23,7 @@ class Example(NamedTuple):
     unmoved: Any
     winner: Any
     pixels: np.ndarray | None  # Float of shape (height, width) or (height, width, 3) in [0, 1].
-    columns: dict[str, Any]  # A row's values by their columns' names, before they were scaled.
+    columns: dict[str, Any]  # A row's values by their columns' names.
 
 
 class WinnerFacts(NamedTuple):
@@ -69,9 +69,8 @@ def _examples(
     if head.num_classes is not None:
         labels = np.asarray(data.classes or range(head.num_classes))
         said = [labels[of] for of in (data.y_test, *map(head.predicted, outputs))]
-    x, rows, blocks = data.x_test, np.empty((len(data.y_test), 0)), [*data.preprocessing.blocks()]
+    x, blocks = data.x_test, [*data.preprocessing.blocks()]
     if x.ndim == 2:
-        rows = data.preprocessing.undone(x)
         blocks = blocks or [(f"x{i}", None, slice(i, i + 1)) for i in range(x.shape[1])]
     pixels = None
     if data.unit == "images":
@@ -82,7 +81,7 @@ def _examples(
         truth, unmoved, winner = (np.squeeze(some[i]).tolist() for some in said)
         columns: dict[str, Any] = {}
         for name, known, at in blocks:
-            cells = rows[i, at]
+            cells = x[i, at]
             columns[name] = float(cells[0]) if known is None else [*known, "other"][cells.argmax()]
         image = None if pixels is None else pixels[i]
         examples.append(Example(i, truth, unmoved, winner, image, columns))

@@ -10,7 +10,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from adnn_optuna._checks import WrongValueError, check_type, is_integer
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Of labels and the like, in a message.
 _NAMED = 5
+# How many rows are looked at for distinct values, and which share of these float32 must keep.
+_COMPARED, _LEAST_KEPT = 10_000, 0.9
 
 
 def named(values: Iterable[Any]) -> str:
@@ -77,6 +79,31 @@ def checked_inputs(where: str, name: str, values: Any, *, may_lack: bool = False
         )
     _check_finite(where, name, array, may_lack=may_lack)
     return array
+
+
+def common_dtype(where: str, inputs: Mapping[str, NDArray[Any]]) -> np.dtype[Any]:
+    """Return the dtype in which the inputs of all splits are kept: theirs, of floats float32."""
+    dtypes = {x.dtype for x in inputs.values() if len(x)}
+    if len(dtypes) > 1 and np.dtype(np.uint8) in dtypes:
+        raise WrongValueError(
+            f"{where}: inputs of all splits must have one dtype; got "
+            f"{', '.join(sorted(map(str, dtypes)))}. Pass pixels of all splits as uint8."
+        )
+    dtype = np.result_type(*dtypes) if dtypes else np.dtype(np.float32)
+    return np.dtype(np.float32) if dtype.kind == "f" else dtype
+
+
+def merged_feature(x: NDArray[Any]) -> int | None:
+    """Return the first feature that loses more than 10% of its distinct values in float32.
+
+    Continuous measurements may lose a few, which does not matter.
+    """
+    columns = x.reshape(-1, x.shape[-1])[:_COMPARED].T
+    for i, column in enumerate(columns if x.dtype.kind == "f" and x.dtype.itemsize > 4 else ()):
+        before, after = (len(np.unique(c)) for c in (column, column.astype(np.float32)))
+        if after < _LEAST_KEPT * before:
+            return i
+    return None
 
 
 def read_targets(where: str, suffix: str, x: Any, y: Any, task: str) -> NDArray[Any]:
@@ -214,14 +241,14 @@ class _Memory(np.ndarray[Any, np.dtype[Any]]):
 _ALIGNMENT = 64
 
 
-def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+def read_only(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     """Return a copy that cannot be written to, or the array itself if it is such."""
     is_kept = array.dtype == dtype and isinstance(array.base, _Memory)
     return array if is_kept else collected([array], array.shape, dtype)
 
 
 def collected(
-    parts: Iterable[NDArray[Any]], shape: tuple[int, ...], dtype: type[np.generic]
+    parts: Iterable[NDArray[Any]], shape: tuple[int, ...], dtype: DTypeLike
 ) -> NDArray[Any]:
     """Return the rows of some arrays as one that cannot be written to."""
     space = _Memory(math.prod(shape) * np.dtype(dtype).itemsize + _ALIGNMENT, np.uint8)

@@ -57,8 +57,10 @@ class Program:
         state = [tf.convert_to_tensor(v.value) for v in self._variables]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
         bounds = tf.constant([0, 1, 0, 1, *[0] * 2 * len(splits)])  # One batch, and no scores.
-        data = splits, tf.ones((2, architecture.head.size))
         self._is_regression = architecture.head.num_classes is None
+        self._scales_targets = self._is_regression and architecture.scale != "none"
+        n_targets = architecture.head.size if self._scales_targets else 0
+        data = splits, tf.ones((2, n_targets), tf.float64)
         example = (state, data, orders, bounds, [self.scores.nothing] * len(splits))
         try:
             self._compile(example, jit_compile=training.jit_compile is True)
@@ -131,10 +133,11 @@ class Program:
     ) -> tuple[list[tf.Tensor], list[Score]]:
         """Train from the values of all variables; return the new ones and the scores they have.
 
-        Outputs of a regression, times units[1] plus units[0], are in the user's units, as targets
-        and scores are. The orders of the training rows have the shape (epochs, rows). The bounds
-        are the first epoch and the end of the epochs; the first batch of each and their end; then
-        the first thousand rows and their end to be scored of each split, beyond the totals so far.
+        Targets and scores are in the user's units. If the network scales targets, units hold their
+        mean and standard deviation. The orders of the training rows have the shape (epochs, rows).
+        The bounds are the first epoch and the end of the epochs; the first batch of each and their
+        end; then the first thousand rows and their end to be scored of each split, beyond the
+        totals so far.
         """
         begin, end, first, last, *of_splits = tf.unstack(bounds)
         self._assign(state)
@@ -172,8 +175,10 @@ class Program:
     ) -> tuple[()]:
         rows = tf.slice(order, [first], [size])
         x, y, *weights = (tf.gather(array, rows) for array in data)
-        if self._is_regression:
+        if self._scales_targets:
             y = (tf.reshape(y, (size, -1)) - units[0]) / units[1]
+        if self._is_regression:  # As `fit` has them.
+            y = tf.cast(y, tf.float32)
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
             losses = self.scores.loss(y, self._model(x, training=True))
@@ -203,9 +208,9 @@ class Program:
         xs, labels = (
             tf.slice(a, [first, *[0] * (len(a.shape) - 1)], [size, *a.shape[1:]]) for a in split
         )
-        outputs = self._model(xs, training=False)
-        if self._is_regression:
-            outputs = tf.cast(outputs, tf.float32) * units[1] + units[0]
+        outputs = tf.cast(self._model(xs, training=False), tf.float32)
+        if self._scales_targets:
+            outputs = tf.cast(outputs, tf.float64) * units[1] + units[0]
         return self.scores.add(labels, outputs, self._model.losses, totals)
 
 
@@ -250,9 +255,9 @@ def compiled(
             config = {k: v for k, v in optimizer["config"].items() if k != "learning_rate"}
             optimizer = {**optimizer, "config": config}
         alike = dataclasses.replace(alike, learning_rate=None, optimizer=optimizer)
-    shapes = tuple(tuple(array.shape) for arrays in splits for array in arrays)
+    shapes = tuple((*array.shape, array.dtype) for arrays in splits for array in arrays)
     # Code of the user's may be another one by now under its name.
-    own = behaviour(architecture, alike, shapes[0][1:])
+    own = behaviour(architecture, alike)
     described = [architecture.config, dataclasses.astuple(architecture.head), alike.config, own]
     key = (json.dumps(described, sort_keys=True), architecture.own_code, shapes, epochs)
     with _compiling:

@@ -1,5 +1,6 @@
 """The loss of a training and the metrics of its network, within a graph; loads TensorFlow."""
 
+import contextlib
 import copy
 import inspect
 import re
@@ -82,17 +83,6 @@ class Scores:
             said = "Of the two classes, %r is the positive one, of which is %s."
             say_once(said, labels[1], ", ".join(names))
 
-    def suits_all_units(self) -> bool:
-        """Return whether the loss is the least for the same network in all units of targets."""
-        # So it is where it stays as targets and outputs are shifted, and is scaled as they are.
-        # Errors of several sizes and either sign.
-        pairs = ((0.5, 1.0), (1.5, 1.0), (2.5, 4.0))
-        y, outputs = np.repeat(np.transpose(pairs)[..., None], self._head.size, -1).astype("f4")
-        value = np.asarray(self.loss(y, outputs))
-        shifted = np.asarray(self.loss(y + 8, outputs + 8))
-        scaled = np.asarray(self.loss(y * 16, outputs * 16))
-        return np.allclose(shifted, value) and np.allclose(scaled, value * (scaled[0] / value[0]))
-
     def add(
         self, labels: tf.Tensor, outputs: tf.Tensor, own_losses: Sequence[Any], totals: Score
     ) -> Score:
@@ -115,7 +105,7 @@ class Scores:
     def _own(self, labels: tf.Tensor, outputs: tf.Tensor) -> list[tf.Tensor]:
         head = self._head
         if head.num_classes is None:
-            errors = tf.cast(_targets(head, labels) - outputs, tf.float64)
+            errors = _targets(head, labels, tf.float64) - tf.cast(outputs, tf.float64)
             return [tf.reduce_sum(errors**2, axis=0), tf.reduce_sum(tf.abs(errors))]
         if head.size == 1:
             predicted = tf.cast(outputs[:, 0] > head.threshold, tf.int32)
@@ -156,11 +146,11 @@ def _is_of_one_class(metric: keras.metrics.Metric) -> bool:
     return isinstance(metric, kinds) and not is_of_several
 
 
-def _targets(head: Head, labels: tf.Tensor) -> tf.Tensor:
-    """Return what the outputs are compared with, float32 of their shape."""
+def _targets(head: Head, labels: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """Return what the outputs are compared with, of their shape."""
     if head.num_classes is not None and head.size > 1:
         return tf.one_hot(labels, head.size)
-    return tf.reshape(tf.cast(labels, tf.float32), (-1, head.size))
+    return tf.reshape(tf.cast(labels, dtype), (-1, head.size))
 
 
 def _example(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
@@ -206,18 +196,26 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
     is_sparse = "sparse" in name.lower()
 
     def per_row(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        targets = labels if is_sparse else _targets(head, labels)
-        losses = loss(targets, tf.cast(outputs, tf.float32), **options)
+        # Float64 are targets and outputs in the user's units, where float32 may not tell them
+        # apart. Some losses of users do not take it.
+        is_double = takes_double and labels.dtype == outputs.dtype == tf.float64
+        dtype = tf.float64 if is_double else tf.float32
+        targets = labels if is_sparse else _targets(head, labels, dtype)
+        losses = loss(targets, tf.cast(outputs, dtype), **options)
         if losses.shape.rank == 0:  # As in Keras, that of a whole batch is that of each example.
             losses = tf.broadcast_to(losses, tf.shape(outputs)[:1])
         for _ in losses.shape[1:]:  # As in Keras, of each output.
             losses = tf.reduce_mean(losses, -1)
         return losses
 
-    try:
+    takes_double, shape = head.num_classes is None, None
+    if takes_double:
+        try:
+            per_row(*(tf.cast(tensor, tf.float64) for tensor in _example(head)))
+        except _REFUSALS:
+            takes_double = False
+    with contextlib.suppress(*_REFUSALS):
         shape = per_row(*_example(head)).shape
-    except _REFUSALS:
-        shape = None
     if shape != (3,) or (is_sparse and head.size == 1):
         kind = "regression" if head.num_classes is None else "classifier"
         raise WrongValueError(

@@ -1,14 +1,17 @@
 """TensorFlow, without the notices that it begins with."""
 
 import contextlib
+import functools
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
 
-from adnn_optuna._checks import check_installed
+from adnn_optuna._checks import WrongValueError, check_installed, importing, load
 
+# A forked process does not have the threads of the other one, and TensorFlow waits for them.
+FORKED = "TensorFlow waits forever in a fork of a process that has used it"
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 # Of a machine without a GPU, and what follows a line like them.
 _NOTICE = re.compile(
@@ -26,17 +29,33 @@ def load_tensorflow(what: str) -> None:
     check_installed("tensorflow", what)
     level = os.environ.get(LOG_LEVEL)
     if "tensorflow" in sys.modules or level == "0":
+        load("keras")
         return
     # It is read once, at the import: neither the user's code nor a process of theirs finds it.
     os.environ[LOG_LEVEL] = level or "1"
     try:
-        with _without_notices():
+        with importing(), _without_notices():
+            import keras  # noqa: F401 - as all that uses TensorFlow does.
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # The last notices are about looking for a GPU.
     finally:
         if level is None:
             del os.environ[LOG_LEVEL]
+
+
+def check_not_forked() -> None:
+    """Raise in a fork of the process that called this function first, as TensorFlow was used."""
+    if os.getpid() != _first_process():
+        raise WrongValueError(
+            f"Training must not run in a forked process: {FORKED}. Start the process by "
+            "multiprocessing.get_context('spawn')."
+        )
+
+
+@functools.cache
+def _first_process() -> int:
+    return os.getpid()
 
 
 @contextlib.contextmanager

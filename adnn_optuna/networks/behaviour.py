@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from adnn_optuna._differences import sketch_weights
 from adnn_optuna.networks._scores import Scores
+from adnn_optuna.networks.inspection import examples
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import Architecture
 
@@ -29,9 +30,7 @@ _STEPS = (0, 1, 10, 100, 1_000, 10_000)
 _known = weakref.WeakKeyDictionary[Architecture, dict[str, Behaviour]]()
 
 
-def behaviour(
-    architecture: Architecture, training: Training, input_shape: Sequence[int]
-) -> Behaviour:
+def behaviour(architecture: Architecture, training: Training) -> Behaviour:
     """Return sketches of what a network and its training compute, where they have own code.
 
     Of classes and functions of Keras, the configuration tells all. Errors come again in training.
@@ -43,21 +42,18 @@ def behaviour(
         names = re.findall(r'"([^"\\]+)"', settings)
         if architecture.own_code or any(map(keras.saving.get_registered_object, names)):
             with contextlib.suppress(Exception):  # Whatever the user's code does.
-                of_network[settings] = _tried(architecture, training, input_shape)
+                of_network[settings] = _tried(architecture, training)
     return of_network[settings]
 
 
-def _tried(
-    architecture: Architecture, training: Training, input_shape: Sequence[int]
-) -> Behaviour:
+def _tried(architecture: Architecture, training: Training) -> Behaviour:
     """Return sketches of outputs, loss, metrics, gradients and updates, from a fixed start."""
     model, head = architecture.build(0, 0), architecture.head
     scores = Scores(head, training.loss or "", training.metrics)
-    random = np.random.default_rng(0)
-    x = tf.constant(random.random((_ROWS, *input_shape), np.float32))
+    x = tf.constant(examples(_ROWS, architecture.input_shape, architecture.input_dtype))
     y = tf.range(_ROWS) % (head.num_classes or 1)
     if head.num_classes is None:
-        y = tf.constant(random.normal(size=(_ROWS, head.size)).astype(np.float32))
+        y = tf.random.stateless_normal((_ROWS, head.size), (0, 0))
     outputs = model(x, training=False)
     totals = scores.add(y, outputs, model.losses, scores.nothing)
     with tf.GradientTape() as tape:

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna.networks import _arrays, _splits, duplicates, preprocessing
-from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks.preprocessing import Preprocessing
 
 Task = Literal["classification", "regression"]
-Scale = Literal["auto", "none", "standard"]
 Missing = Literal["refuse", "impute"]
 Rare = Literal["refuse", "other"]
 
@@ -26,10 +24,10 @@ _SPLITS = ("train", "val", "test")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images or feature vectors with labels or numbers, in three splits that cannot be written to.
+    """Inputs with labels or numbers as they were passed, in three splits that are read-only.
 
-    The constructor takes data that are split and scaled already; :meth:`from_arrays` takes them as
-    people have them.
+    Nothing is scaled: a Keras model receives these arrays, and an :class:`MLP` scales for itself.
+    The constructor takes data that are split already; :meth:`from_arrays` splits them.
 
     Example:
         >>> pixels = np.zeros((4, 8, 8), dtype=np.uint8)
@@ -39,9 +37,10 @@ class Dataset:
     Args:
         name: What reports and plots call the data.
         x_train: Training inputs, shape (n, features), (n, height, width) or (n, height, width,
-            channels): finite numbers, kept as float32, or uint8 pixels, which are divided by 255.
+            channels): finite numbers. Integers and truth values keep their dtype, and floats
+            become float32.
         y_train: Training labels, integers in 0 … num_classes - 1, shape (n,), kept as int32; in a
-            regression numbers, shape (n,) or (n, targets), kept as float32.
+            regression numbers, shape (n,) or (n, targets), kept as float64.
         x_val, y_val: The same for validation, which a search selects on; may be empty.
         x_test, y_test: The same for the test.
         num_classes: Number of classes, at least 2; None in a regression.
@@ -51,18 +50,18 @@ class Dataset:
         classes: The user's own label of each class; None where these are 0 … num_classes - 1.
         weight_train: A weight of each training sample, shape (n,); None where all are 1.
         groups_test: The number of what each test sample belongs to, shape (n,), if to anything.
-        preprocessing: How raw inputs, as :meth:`from_arrays` takes them, became these.
+        preprocessing: How the columns of a table became these inputs.
 
     Raises:
         ValueError: If an array is wrong.
     """
 
     name: str
-    x_train: NDArray[np.float32] = field(repr=False)
+    x_train: NDArray[Any] = field(repr=False)
     y_train: NDArray[Any] = field(repr=False)
-    x_val: NDArray[np.float32] = field(repr=False)
+    x_val: NDArray[Any] = field(repr=False)
     y_val: NDArray[Any] = field(repr=False)
-    x_test: NDArray[np.float32] = field(repr=False)
+    x_test: NDArray[Any] = field(repr=False)
     y_test: NDArray[Any] = field(repr=False)
     num_classes: int | None
     origin: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -77,19 +76,21 @@ class Dataset:
         checked: dict[str, Any] = {}
         if n is not None:
             checked["num_classes"] = _arrays.checked_number(where, n)
-        if self.preprocessing == Preprocessing() and getattr(self.x_train, "dtype", 0) == np.uint8:
-            checked["preprocessing"] = preprocessing.PIXELS
-        for split in _SPLITS:
-            x = _arrays.checked_inputs(where, f"x_{split}", getattr(self, f"x_{split}"))
+        inputs = {
+            split: _arrays.checked_inputs(where, f"x_{split}", getattr(self, f"x_{split}"))
+            for split in _SPLITS
+        }
+        of_x = _arrays.common_dtype(where, inputs)
+        of_y = np.float64 if n is None else np.int32
+        for split, x in inputs.items():
             task = "regression" if n is None else "classification"
             y = _arrays.read_targets(where, f"_{split}", x, getattr(self, f"y_{split}"), task)
             if n is not None:
                 y = _arrays.encoded_labels(where, f"y_{split}", y, range(n))
             if len(y) == 0 and split != "val":
                 raise WrongValueError(f"{where}: x_{split} is empty: give at least one sample.")
-            x = preprocessing.PIXELS.scaled(where, x) if x.dtype == np.uint8 else x
-            checked[f"x_{split}"] = _arrays.read_only(x, np.float32)
-            checked[f"y_{split}"] = _arrays.read_only(y, np.float32 if n is None else np.int32)
+            checked[f"x_{split}"] = _arrays.read_only(x, of_x)
+            checked[f"y_{split}"] = _arrays.read_only(y, of_y)
             for kind in "xy":
                 found, wanted = (checked[f"{kind}_{s}"].shape[1:] for s in (split, "train"))
                 if found != wanted:
@@ -102,6 +103,9 @@ class Dataset:
         for name, dtype in (("weight_train", np.float32), ("groups_test", np.intp)):
             if (values := getattr(self, name)) is not None:
                 checked[name] = _arrays.read_only(np.asarray(values), dtype)
+        if (merged := _arrays.merged_feature(inputs["train"])) is not None:
+            said = "%s: float32 merges values of feature %s: subtract what they have in common."
+            logger.warning(said, where, self.preprocessing.feature(merged))
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -109,8 +113,7 @@ class Dataset:
     def unit(self) -> str:
         """What samples are called: ``"images"``, or ``"examples"`` of rows and sequences."""
         shape = self.x_train.shape[1:]
-        is_of_pixels = self.preprocessing.factor == preprocessing.PIXELS.factor
-        is_image = len(shape) == 2 and (shape[0] == shape[1] or is_of_pixels)
+        is_image = len(shape) == 2 and (shape[0] == shape[1] or self.x_train.dtype == np.uint8)
         return "images" if is_image or len(shape) == 3 else "examples"
 
     @property
@@ -179,7 +182,6 @@ class Dataset:
         test_size: float | None = None,
         seed: int = 0,
         num_classes: int | None = None,
-        scale: Scale = "auto",
         task: Task = "classification",
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
         sample_weight: Any = None,
@@ -198,8 +200,9 @@ class Dataset:
             Dataset(name='mine', num_classes=2, drawn=('val', 'test'))
 
         Args:
-            x: Finite numbers, of the shapes that :class:`Dataset` takes. Or a pandas DataFrame:
-                each category of a column of strings or categories becomes a feature.
+            x: Finite numbers, of the shapes that :class:`Dataset` takes. Or a pandas DataFrame,
+                whose numbers become features, as does each category of a column of strings or
+                categories: 1 if a row has it, else 0.
             y: Integers, strings, truth values or one-hot rows; in a regression numbers. Labels
                 other than 0, 1, … are mapped to these, in their order, see ``Dataset.classes``.
             x_val: Validation inputs, instead of a part of ``x``.
@@ -212,13 +215,6 @@ class Dataset:
             test_size: How much of ``x`` becomes the test split, likewise. Default: 0.2.
             seed: Seed of the draw, 0 or more.
             num_classes: Number of classes, where integer labels are not to be mapped.
-            scale: ``"standard"`` brings each feature (each channel of colour images, all pixels of
-                others, which are uint8 or as high as wide) to mean 0 and standard deviation 1 in
-                the training part; ``"none"`` leaves inputs as they are; ``"auto"`` divides uint8
-                pixels by 255, leaves floats in [0, 1] as they are, and standardises all else.
-                Categories, and what a model takes in units of your own, are not scaled. But with
-                ``"none"``, targets of a regression are standardised while they are learned, where
-                network and loss allow it; all that is told is in your units.
             task: ``"classification"`` or ``"regression"``.
             class_weight: Weights of the training samples by their label, 1 where none is given; or
                 ``"balanced"``, inverse to how many samples the training part has of each.
@@ -236,8 +232,8 @@ class Dataset:
             ValueError: If an array or setting is wrong, or a class has no training sample.
         """
         where = f"Dataset {name!r}"
-        choices = ("scale", scale, Scale), ("task", task, Task), ("missing", missing, Missing)
-        for key, value, known in (*choices, ("rare", rare, Rare)):
+        choices = ("task", task, Task), ("missing", missing, Missing), ("rare", rare, Rare)
+        for key, value, known in choices:
             if not isinstance(value, str) or value not in get_args(known):
                 said = f"{where}: {key} is {value!r:.100}, but must be one of"
                 raise WrongValueError(f"{said} {', '.join(get_args(known))}.")
@@ -270,12 +266,9 @@ class Dataset:
         x = inputs[""]
         of_splits = {s: inputs.get(f"_{s}", x[rows[s]]) for s in _SPLITS}
         fields = {f"y_{s}": labels.get(f"_{s}", y[rows[s]]) for s in _SPLITS}
-        targets = fields["y_train"] if task == "regression" and scale != "none" else None
-        fitted, scaled = preprocessing.fitted(
-            where, columns, of_splits, targets, scale=scale, impute=impute
-        )
-        fields |= {f"x_{s}": values for s, values in scaled.items()}
-        fields |= {"weight_train": weight, "preprocessing": fitted}
+        columns, of_splits = preprocessing.imputed(columns, of_splits, is_asked=impute)
+        fields |= {f"x_{s}": values for s, values in of_splits.items()}
+        fields |= {"weight_train": weight, "preprocessing": columns}
         if group is not None and "_test" not in labels:
             fields["groups_test"] = group[rows["test"]]
         if group is None and weight is None:
@@ -287,41 +280,11 @@ class Dataset:
             logger.warning(said, where, duplicates.in_words(dataset.duplicates))
         return dataset
 
-    def as_taken(self, features: Mapping[int, str]) -> Self:
-        """Return the same with features that a model takes as they were given, by what does so."""
-        left, key = self.preprocessing.without(features), frozenset(features)
-        if left == self.preprocessing:
-            return self
-        if key not in self._as_taken:
-            n = self.x_train.shape[-1]
-            taken = [*features] if left.is_learned else [*range(n)]
-            raw = {s: getattr(self, f"x_{s}") for s in _SPLITS}
-            raw = {s: self.preprocessing.undone(x)[..., taken] for s, x in raw.items()}
-            # Features of whole numbers are such again, which they were but for rounding.
-            rows = np.concatenate([x.reshape(-1, len(taken)) for x in raw.values()])
-            errors = np.abs(np.rint(rows) - rows).max(axis=0)
-            is_whole = errors <= np.abs(rows).max(axis=0) * 2**-21
-            changed: dict[str, Any] = {"preprocessing": left}
-            for split, of_split in raw.items():
-                changed[f"x_{split}"] = x = getattr(self, f"x_{split}").copy()
-                x[..., taken] = np.where(is_whole, np.rint(of_split) + 0.0, of_split)  # No -0.0.
-            self._as_taken[key] = dataclasses.replace(self, **changed)
-            logger.info(
-                "Dataset %r: the model takes %d of %d features as they were given (%s), so they "
-                "are not scaled.",
-                *(self.name, len(taken), n, named(dict.fromkeys(features.values()))),
-            )
-        return self._as_taken[key]
-
-    @functools.cached_property
-    def _as_taken(self) -> dict[frozenset[int], Self]:
-        return {}
-
     def redrawn(self, seed: int) -> Self:
         """Return the same samples in other splits of the same sizes, stratified by label.
 
-        Only splits that were drawn at random are drawn anew. A scale that was learned is learned
-        again, of the new training part; what was filled in, and merged categories, stay.
+        Only splits that were drawn at random are redrawn. Imputed values and merged categories
+        stay.
 
         Args:
             seed: Seed of the draw, 0 or more.
@@ -330,16 +293,7 @@ class Dataset:
         pooled = {k: np.concatenate([getattr(self, f"{k}_{s}") for s in splits]) for k in "xy"}
         ends = np.cumsum([len(getattr(self, f"y_{split}")) for split in splits])
         parts = np.split(_splits.stratified_order(pooled["y"], seed), ends[:-1])
-        scaling, changed = self.preprocessing, dict[str, Any](origin=None)
+        changed = dict[str, Any](origin=None)
         for split, rows in zip(splits, map(np.sort, parts), strict=True):
             changed |= {f"{kind}_{split}": values[rows] for kind, values in pooled.items()}
-        if scaling.is_learned:
-            raw = {
-                key: scaling.undone(changed.get(key, getattr(self, key)))
-                for key in ("x_train", "x_val", "x_test")
-            }
-            scaling = scaling.learn(raw["x_train"])
-            changed |= {key: scaling.scaled(key, values) for key, values in raw.items()}
-        if scaling.target_mean:
-            scaling = scaling.learn_targets(changed["y_train"])
-        return dataclasses.replace(self, preprocessing=scaling, **changed)
+        return dataclasses.replace(self, **changed)

@@ -17,8 +17,8 @@ from adnn_optuna._checks import NoSuchFileError, WrongValueError
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks._splits import DEFAULT_FRACTION
 from adnn_optuna.networks._tensorflow import load_tensorflow
-from adnn_optuna.networks.data import Dataset, Missing, Rare, Scale, Task
-from adnn_optuna.networks.preprocessing import Preprocessing
+from adnn_optuna.networks.data import Dataset, Missing, Rare, Task
+from adnn_optuna.networks.scaling import PIXELS
 
 # The folder of each data set's IDX files, as Debian's packages name them.
 MNIST_LIKE = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}
@@ -38,7 +38,6 @@ _SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet")
 _ROLES = ("target", "sample_weight", "groups")
 OF_FILES: dict[str, str | None] = {
     "task": "classification",
-    "scale": "auto",
     "class_weight": None,
     "missing": "refuse",
     "rare": "refuse",
@@ -55,14 +54,13 @@ def load_dataset(
     seed: int = 0,
     target: str | None = None,
     task: Task = "classification",
-    scale: Scale = "auto",
     class_weight: Literal["balanced"] | None = None,
     sample_weight: str | None = None,
     groups: str | None = None,
     missing: Missing = "refuse",
     rare: Rare = "refuse",
 ) -> Dataset:
-    """Load a known data set, or your own from a file.
+    """Load a known data set, whose images are floats within [0, 1], or your own from a file.
 
     Example:
         >>> load_dataset("digits")
@@ -90,8 +88,6 @@ def load_dataset(
         seed: Seed of the draw of the splits, 0 or more.
         target: Of a table, the column of the labels, or numbers to predict; by default the last.
         task: What the target of a file is: of a ``"classification"`` or a ``"regression"``.
-        scale: How the inputs of a file are scaled, as by :meth:`Dataset.from_arrays`: ``"auto"``
-            standardises them, but not pixels and floats in [0, 1].
         class_weight: ``"balanced"`` weighs each class of a file, inverse to its number of samples.
         sample_weight: The column, or array in an ``.npz`` file, of the samples' weights.
         groups: The column, or array in an ``.npz`` file, of what must not be split (patients).
@@ -140,15 +136,13 @@ def load_dataset(
 
 
 def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Dataset:
-    """Load a data set of images whose pixels are scaled while they are read."""
+    """Load a data set of images, and bring their pixels into [0, 1]."""
     if name in MNIST_LIKE:
         arrays = _read_mnist_like(name, folder)
         defaults: dict[str, float] = {"validation_size": _MNIST_VALIDATION_SIZE}
     elif name == "digits":
         _checks.check_installed("sklearn", "The data set digits")
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
+        digits = _checks.load("sklearn.datasets").load_digits()
         arrays = {"x": digits.images / 16, "y": digits.target}
         defaults = {"validation_size": DEFAULT_FRACTION, "test_size": DEFAULT_FRACTION}
     else:
@@ -158,8 +152,12 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
     # Written out, for the configuration must not depend on what is the default one day.
     splits = {key: defaults.get(key) if v is None else v for key, v in splits.items()}
     dataset = Dataset.from_arrays(**arrays, **splits, name=name, num_classes=10)
-    origin = {"source": "built-in", **splits}
-    return replace(dataset, origin=origin, preprocessing=Preprocessing())
+    del arrays  # Their memory is needed for the floats.
+    fields: dict[str, Any] = {"origin": {"source": "built-in", **splits}}
+    if dataset.x_train.dtype == np.uint8:
+        for key in ("x_train", "x_val", "x_test"):
+            fields[key] = PIXELS.inputs(getattr(dataset, key))
+    return replace(dataset, **fields)
 
 
 def dataset_from_config(

@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from adnn_optuna import _checks
 from adnn_optuna._attributes import Metrics
@@ -104,9 +104,16 @@ def checked_rate(rate: Any) -> float | dict[str, Any] | None:
     return float(rate)
 
 
+Scale = Literal["auto", "standard", "none"]
+
+
 @dataclasses.dataclass(frozen=True)
 class MLP:
-    """A multilayer perceptron: flatten, hidden dense layers, one dense output layer of logits.
+    """A multilayer perceptron: scale, flatten, hidden dense layers, one dense output layer.
+
+    It scales inputs and the targets of a regression by itself: ``result.model()`` has layers that
+    do so, takes inputs as the dataset holds them and returns numbers in your units, in float64.
+    Means and standard deviations are those of the training part, in float64.
 
     Example:
         >>> MLP(hidden=(256, 256), activation="relu", kernel_initializer="he_normal").hidden
@@ -118,16 +125,26 @@ class MLP:
         kernel_initializer: The initializer of all kernels: a Keras name or a configuration
             (``{"class_name": ..., "config": ...}``). Or an object, whose seed is replaced.
         bias_initializer: The initializer of all biases, likewise.
+        scale: ``"standard"`` brings each feature of a table or a sequence, each channel of images,
+            and all pixels of images without channels (uint8, or as high as wide) to mean 0 and
+            standard deviation 1, but leaves categories 0 and 1; and so each target of a
+            regression. ``"auto"`` does the same, but divides uint8 inputs by 255 and leaves inputs
+            that are all floats or truth values within [0, 1] as they are. ``"none"`` leaves
+            inputs and targets as they are. A loss is minimised on the standardised targets, and
+            reported in your units: for Poisson's and other losses of numbers above 0, choose
+            ``"none"`` or a Keras model.
 
     Raises:
         TypeError: If an argument is none of the above.
-        ValueError: If a size is not a positive whole number, or there is none.
+        ValueError: If a size is not a positive whole number, there is none, or ``scale`` is
+            unknown.
     """
 
     hidden: tuple[int, ...] = (64,)
     activation: str = "relu"
     kernel_initializer: str | dict[str, Any] = "glorot_uniform"
     bias_initializer: str | dict[str, Any] = "zeros"
+    scale: Scale = "auto"
 
     def __post_init__(self) -> None:
         wanted = "a sequence of sizes, such as (64, 64) or (64,)"
@@ -142,6 +159,8 @@ class MLP:
         _checks.check_type("activation", self.activation, str, "a Keras name")
         for name in ("kernel_initializer", "bias_initializer"):
             object.__setattr__(self, name, name_or_config(name, getattr(self, name)))
+        if self.scale not in (known := get_args(Scale)):
+            raise WrongValueError(f"scale must be one of {', '.join(known)}; got {self.scale!r}.")
 
     @property
     def config(self) -> dict[str, Any]:

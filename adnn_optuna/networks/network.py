@@ -17,9 +17,9 @@ from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna._differences import INITIAL_WEIGHTS, sketch_weights
 from adnn_optuna.networks import initializers, keras_files
 from adnn_optuna.networks._arrays import named
-from adnn_optuna.networks._tensorflow import load_tensorflow
+from adnn_optuna.networks._tensorflow import check_not_forked, load_tensorflow
 from adnn_optuna.networks.initializers import VariableInfo
-from adnn_optuna.networks.models import MLP, Training, compiled_training
+from adnn_optuna.networks.models import MLP, Scale, Training, compiled_training
 
 if TYPE_CHECKING:
     import keras
@@ -97,6 +97,7 @@ class Architecture:
     """
 
     head: Head
+    input_shape: tuple[int, ...]
     config: dict[str, Any]
     variables: tuple[VariableInfo, ...]
     initial_weights: Callable[[int, int], Sequence[np.ndarray]]  # Of each variable, unmoved.
@@ -106,8 +107,9 @@ class Architecture:
     scales_loss: bool = False  # Whether it computes in float16, where small gradients are lost.
     adds_losses: bool = False  # Whether its layers add to the loss, as regularizers do.
     own_code: Callable[[], keras.Model] | None = None  # Where its configuration is not all.
-    as_given: Callable[[], dict[int, str]] = dict  # See `features_as_given`.
-    gives_any_numbers: Callable[[], bool] = lambda: True  # See `are_any_numbers`.
+    scale: Scale = "none"  # How it scales inputs and targets, as a part of it.
+    scales_inputs: bool = True  # Whether inputs may be of any size.
+    input_dtype: str = "float32"
 
     @functools.cached_property
     def depends_on_seed(self) -> bool:
@@ -129,15 +131,17 @@ def build_architecture(
     input_shape: tuple[int, ...],
     num_classes: int | None,
     n_targets: int = 1,
+    input_dtype: str = "float32",
 ) -> Architecture:
     """Return the architecture of ``model``; raise where it is unfit for the data or a search."""
     load_tensorflow("Training a network")
+    check_not_forked()
     head = Head(num_classes, n_targets if num_classes is None else num_classes)
     if isinstance(model, MLP):
         return _mlp_architecture(model, input_shape, head)
     # A class of models is such a callable; a model is not, though it can be called.
     if callable(model) and (isinstance(model, type) or not hasattr(model, "stateless_call")):
-        return _keras_architecture(model, input_shape, head)
+        return _keras_architecture(model, input_shape, input_dtype, head)
     raise WrongTypeError(
         "model must be an MLP or a callable that returns a fresh keras.Model (pass the function, "
         f"not what it returns), but it is {type(model).__name__}."
@@ -187,7 +191,8 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
         ) from None
     found = initializers.describe_variables(model, [id(v) for v in model.variables])
     variables = tuple(dataclasses.replace(v, path=v.path.removeprefix("mlp/")) for v in found)
-    return Architecture(head, mlp.config, variables, _kept(draw, model), build)
+    made = head, input_shape, mlp.config, variables, _kept(draw, model), build
+    return Architecture(*made, scale=mlp.scale)
 
 
 def _seeded(spec: str | dict[str, Any]) -> Callable[[int], keras.initializers.Initializer]:
@@ -220,7 +225,10 @@ def _values(model: keras.Model) -> list[np.ndarray]:
 
 
 def _keras_architecture(
-    build_model: Callable[[], keras.Model], input_shape: tuple[int, ...], head: Head
+    build_model: Callable[[], keras.Model],
+    input_shape: tuple[int, ...],
+    input_dtype: str,
+    head: Head,
 ) -> Architecture:
     from adnn_optuna.networks import inspection
 
@@ -228,12 +236,13 @@ def _keras_architecture(
         # Layers take their default seeds from Python's `random` when they are made. In a fresh
         # thread equal models have equal names.
         with keras_files.undisturbed(derived_seed(seed, restart)):
-            return keras_files.in_fresh_thread(inspection.built, build_model, input_shape)
+            arguments = build_model, input_shape, input_dtype
+            return keras_files.in_fresh_thread(inspection.built, *arguments)
 
     model, other = build_now(0, 0), build_now(0, 0)
     _check_can_be_searched(model, other)
     weights = _values(model)
-    draws = np.random.default_rng(0).random((3, *input_shape), np.float32)
+    draws = inspection.examples(3, input_shape, input_dtype)
     with initializers.noting_use() as used:
         outputs = inspection.outputs_of(model, draws)
     shape = tuple(getattr(outputs, "shape", ()))
@@ -269,20 +278,18 @@ def _keras_architecture(
     with contextlib.suppress(WrongValueError):
         keras_files.check_keras_config(config["model"], "model")
         own_code = None if "config" in config["model"] else build_model
-    graph = inspection.graph_of(model, input_shape, training=True)
-    kinds = inspection.operations(graph)
-    dtypes = [output.dtype for operation in graph.get_operations() for output in operation.outputs]
+    kinds, dtypes = inspection.operations(model, input_shape, input_dtype)
     variables = tuple(initializers.describe_variables(model, [*used]))
     return Architecture(
-        *(head, config, variables),
+        *(head, input_shape, config, variables),
         *(_kept(lambda seed, restart: _values(build(seed, restart)), model), build),
         compiled=compiled_training(model),
         suits_xla=not any(kind.startswith(_SLOW_UNDER_XLA) for kind in kinds),
         scales_loss="float16" in dtypes,
         adds_losses=adds_losses,
         own_code=own_code,
-        as_given=functools.cache(lambda: inspection.features_as_given(other, input_shape)),
-        gives_any_numbers=functools.cache(lambda: inspection.are_any_numbers(other, draws)),
+        scales_inputs=inspection.scales_inputs(model),
+        input_dtype=input_dtype,
     )
 
 

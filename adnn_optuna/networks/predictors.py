@@ -55,6 +55,7 @@ class Average:
         self.n += 1
         for split, (x, y) in self._data.items():
             outputs = self._trainer.outputs(run.weights or [], x)
+            self._dtype = outputs.dtype
             self._sums[split] += predictions(self._trainer.architecture.head, outputs)
             if self._trainer.architecture.adds_losses and split in self._own_losses:
                 losses = self._scores_of_one.loss(tf.constant(y), tf.constant(outputs))
@@ -67,7 +68,7 @@ class Average:
 
         metrics: Metrics = {}
         for split, own_loss in self._own_losses.items():
-            y, mean = self._data[split][1], tf.constant(self._sums[split] / self.n, tf.float32)
+            y, mean = self._data[split][1], tf.constant(self._sums[split] / self.n, self._dtype)
             own_losses = [own_loss / self.n]
             totals = self._scores.add(tf.constant(y), mean, own_losses, self._scores.nothing)
             metrics |= self._scores.results(split, totals, y)
@@ -107,10 +108,16 @@ class Predictor:
         head = self.trainer.architecture.head
         return np.asarray(np.mean([predictions(head, of_one) for of_one in of_each], axis=0))
 
+    def _outputs_for(self, raw: Any) -> np.ndarray:
+        """Return the outputs for a table, or for arrays as those of the dataset."""
+        dataset = self.trainer.dataset
+        inputs = dataset.preprocessing.encoded(raw)
+        dtype = np.result_type(inputs, dataset.x_train)
+        return self.outputs(inputs.astype(np.float32 if dtype.kind == "f" else dtype))
+
     def predict(self, raw: Any) -> np.ndarray:
         """Return the labels of the user's own, or a regression's numbers, for raw inputs."""
-        dataset = self.trainer.dataset
-        outputs = self.outputs(dataset.preprocessing.transform(raw))
+        dataset, outputs = self.trainer.dataset, self._outputs_for(raw)
         if dataset.num_classes is None:
             return outputs.reshape(-1, *dataset.y_train.shape[1:])
         numbers = self.head.predicted(outputs)
@@ -118,11 +125,9 @@ class Predictor:
 
     def predict_proba(self, raw: Any) -> np.ndarray:
         """Return the probability of each class, of shape (n, classes), for raw inputs."""
-        dataset = self.trainer.dataset
-        if dataset.num_classes is None:
+        if self.head.num_classes is None:
             raise WrongValueError("A regression has no probabilities of classes; call predict.")
-        outputs = self.outputs(dataset.preprocessing.transform(raw))
-        chances = predictions(self.head, outputs)
+        chances = predictions(self.head, self._outputs_for(raw))
         # A single output is the second of two classes.
         return np.hstack([1 - chances, chances]) if chances.shape[1] == 1 else chances
 
@@ -154,37 +159,48 @@ class Predictor:
     def _average(self, models: Sequence[keras.Model]) -> keras.Model:
         import keras
 
-        shape = self.trainer.dataset.x_train.shape[1:]
-        inputs = keras.Input(shape, dtype="float32", name="inputs")
+        inputs = self._input(models[0])
         for i, model in enumerate(models):
             model.compiled = False  # The whole is.
             model.name = f"network_{i}"
         outputs = [model(inputs) for model in models]
-        mean = keras.layers.Average(dtype="float32", name="average")(outputs)
+        dtype = "float64" if self.trainer.scaling.target_mean else "float32"
+        mean = keras.layers.Average(dtype=dtype, name="average")(outputs)
         return keras.Model(inputs, mean, name="ensemble")
 
     def _model(self, weights: Sequence[np.ndarray]) -> keras.Model:
         import keras
 
-        architecture, dataset = self.trainer.architecture, self.trainer.dataset
+        architecture, scaling = self.trainer.architecture, self.trainer.scaling
         network = architecture.build(0, 0)
         for variable, values in zip(network.variables, weights, strict=True):
             variable.assign(values)
-        head, scaling, layers = architecture.head, dataset.preprocessing, keras.layers
-        inputs = keras.Input(dataset.x_train.shape[1:], dtype="float32", name="inputs")
-        before: list[Any] = [inputs]
-        after: list[Any] = []
-        if scaling.factor != 1:
-            numbers = (np.asarray(v).tolist() for v in (scaling.factor, scaling.offset))
-            before += [layers.Rescaling(*numbers, dtype="float32", name="scaling")]
+        head, layers = architecture.head, keras.layers
+        before, after = list[Any](), list[Any]()
+        # Float32 would not tell times in seconds, and the like, apart; Keras makes it of lists.
+        if scaling.factor:
+            numbers = np.array([scaling.factor, scaling.offset])
+            before = [layers.Rescaling(*numbers, dtype="float64", name="scaling")]
         if head.num_classes is not None and not head.are_probabilities:
             activation = "sigmoid" if head.size == 1 else "softmax"
             after = [layers.Activation(activation, dtype="float32", name="probabilities")]
         if scaling.target_mean:
-            of_targets = [*scaling.target_std], [*scaling.target_mean]
-            after = [layers.Rescaling(*of_targets, dtype="float32", name="units")]
-        if len(before) == 1 and not after:
+            numbers = np.array([scaling.target_std, scaling.target_mean])
+            after = [layers.Rescaling(*numbers, dtype="float64", name="units")]
+        if not before and not after:
             return network
         network.compiled = False  # The whole is.
         of_network = network.layers if isinstance(network, keras.Sequential) else [network]
-        return keras.Sequential([*before, *of_network, *after], name=network.name)
+        parts = [self._input(network), *before, *of_network, *after]
+        return keras.Sequential(parts, name=network.name)
+
+    def _input(self, model: keras.Model) -> Any:
+        """Return the input of what begins with a model."""
+        import keras
+
+        x = self.trainer.dataset.x_train
+        declared = getattr(model, "inputs", None)
+        dtype = declared[0].dtype if declared else x.dtype.name
+        if self.trainer.scaling.factor and x.dtype.kind in "iu" and x.dtype.itemsize > 2:
+            dtype = "float64"  # Float32 holds no larger integers.
+        return keras.Input(x.shape[1:], dtype=dtype, name="inputs")

@@ -14,19 +14,23 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from adnn_optuna._attributes import Metrics
-from adnn_optuna._checks import WrongValueError, say_once
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import BEHAVIOUR
+from adnn_optuna.networks import scaling
 from adnn_optuna.networks._arrays import as_tensor
+from adnn_optuna.networks._tensorflow import check_not_forked
+from adnn_optuna.networks._threads import THREADS
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Training, completed
 from adnn_optuna.networks.network import EVALUATION_ROWS, Architecture
 from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.scaling import Scaling
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -85,8 +89,7 @@ class Trainer:
 
     A training gives the same bits alone and beside any others. The graph is compiled for the first
     one, once in a process for all trainers of the same on data of the same sizes, and uses data in
-    place. Several threads may train at once. Where the model takes features as they were given,
-    the attribute ``dataset`` has them so. Its test set is only for :meth:`evaluate`.
+    place. Several threads may train at once. The test set is only for :meth:`evaluate`.
     """
 
     def __init__(self, architecture: Architecture, training: Training, dataset: Dataset) -> None:
@@ -97,8 +100,8 @@ class Trainer:
         if training.jit_compile == "auto":
             training = dataclasses.replace(training, jit_compile=architecture.suits_xla)
         self.training = training
-        is_scaled = dataset.preprocessing.factor != 1
-        self.dataset: Dataset = dataset.as_taken(architecture.as_given()) if is_scaled else dataset
+        self.dataset: Dataset = dataset
+        self.scaling: Scaling = scaling.fitted(dataset, architecture.scale)
         self._orders_epochs = min(max(_ROWS_IN_ORDERS // len(dataset.y_train), 1), training.epochs)
         size = min(training.batch_size, len(dataset.y_train))
         self._n_batches = math.ceil(len(dataset.y_train) / size)
@@ -113,16 +116,6 @@ class Trainer:
         self._seconds_per_row = math.inf  # Of the fastest call; before the first one, unknown.
         training.build_optimizer()  # Names are checked here, before any training.
         scores = Scores(architecture.head, training.loss or "", training.metrics)
-        scaling = self.dataset.preprocessing
-        has_units = scaling.target_mean and scores.suits_all_units()
-        if scaling.target_mean and not (has_units and architecture.gives_any_numbers()):
-            say_once(
-                "Dataset %r: the targets are learned in your units, as the network's last layers "
-                "bound or scale its outputs, or its loss would have another minimum in others.",
-                dataset.name,
-            )
-            scaling = dataclasses.replace(scaling, target_mean=(), target_std=())
-            self.dataset = dataclasses.replace(self.dataset, preprocessing=scaling)
         of_test = {} if dataset.num_classes else {"test": dataset.y_test}
         scores.check(self._y | of_test, dataset.classes)
         metrics = (f"{split}_{name}" for split in self._y for name in scores.names)
@@ -137,7 +130,7 @@ class Trainer:
         """Network and training, and what code of the user's in them computes, as JSON holds it."""
         from adnn_optuna.networks.behaviour import behaviour
 
-        found = behaviour(self.architecture, self.training, self.dataset.x_train.shape[1:])
+        found = behaviour(self.architecture, self.training)
         config = {"model": self.architecture.config, "training": self.training.config}
         return {**config, BEHAVIOUR: found} if found else config
 
@@ -162,14 +155,13 @@ class Trainer:
     def _data(self) -> tuple[list[Data], tf.Tensor]:
         """The splits that it trains on and scores, and the units of the targets."""
         data = self.dataset
-        splits = (data.x_train, data.y_train, data.weight_train), (data.x_val, data.y_val)
-        units = data.preprocessing.target_units(self.architecture.head.size)
-        tensors = [
-            tuple(as_tensor(a) for a in split if a is not None)
-            for split in splits
-            if len(split[0])
-        ]
-        return tensors, as_tensor(units)
+        tensors = []
+        for split, y in self._y.items():
+            arrays = [scaling.scaled_inputs(data, split, self.scaling), y]
+            if split == "train" and data.weight_train is not None:
+                arrays.append(data.weight_train)
+            tensors.append((*map(as_tensor, arrays),))
+        return tensors, as_tensor(self.scaling.target_units)
 
     def train(self, starts: Sequence[Start], **options: Any) -> list[Run]:
         """Train from each of ``starts``, and return what came of each; see :meth:`train_in_turn`.
@@ -209,6 +201,7 @@ class Trainer:
         with (index in ``starts``, epoch from 0, metrics) for all trainings before any goes on;
         where it returns :obj:`True`, one that would go on is pruned.
         """
+        check_not_forked()
         self._program  # noqa: B018 - compiled here, where its errors are the caller's.
         settings, n_at_once = self.training, self.n_at_once(least=n_cores())
         is_each = evaluate_each_epoch or after_epoch is not None or settings.patience is not None
@@ -220,6 +213,7 @@ class Trainer:
         abandoned, futures = threading.Event(), list[Future[None]]()
         stops = [abandoned] if stop is None else [abandoned, stop]
         go_on = functools.partial(self._go_on, stops, deadline, meanwhile)
+        threads = THREADS.begin_use(n_cores())
         try:
             for look in (epochs,) if after_epoch is None else range(1, epochs + 1):
                 futures = []
@@ -228,7 +222,7 @@ class Trainer:
                         if trainings[k].run.status == "running":
                             # In this thread: Keras's settings, such as its policy, are a thread's.
                             trainings[k].state = trainings[k].state or self._first_state(starts[k])
-                        futures.append(_threads().submit(go_on, trainings[k], look))
+                        futures.append(threads.submit(go_on, trainings[k], look))
                     futures[i].result()
                     run = trainings[i].run
                     if after_epoch is not None and run.epochs == look and run.status != "diverged":
@@ -243,6 +237,7 @@ class Trainer:
             # the others' is free before the caller tries again.
             abandoned.set()
             wait(futures)
+            THREADS.end_use()
 
     def _go_on(
         self,
@@ -347,12 +342,16 @@ class Trainer:
         return self.architecture.head.scores(self.outputs(weights, x), y)
 
     def outputs(self, weights: Sequence[np.ndarray], x: np.ndarray) -> np.ndarray:
-        """Return the outputs of a trained network for x, float32 of shape (n, outputs).
+        """Return the outputs of a trained network for x, of shape (n, outputs).
 
-        Those of a regression are in the user's units.
+        They are float32; of a network that scales targets float64, in the user's units.
         """
-        mean, std = self.dataset.preprocessing.target_units(self.architecture.head.size)
-        outputs = self._program.outputs([*map(as_tensor, weights)], as_tensor(x))
+        check_not_forked()
+        scaled = self.scaling.inputs(x)
+        outputs = self._program.outputs([*map(as_tensor, weights)], as_tensor(scaled))
+        if not self.scaling.target_mean:
+            return outputs
+        mean, std = self.scaling.target_units
         return np.asarray(outputs * std + mean)
 
 
@@ -365,8 +364,3 @@ def n_cores() -> int:
     """Return how many cores this process may use."""
     of_machine = os.cpu_count() or 1  # macOS and Windows do not tell of the process.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else of_machine
-
-
-@functools.cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n_cores(), thread_name_prefix="training")

@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 import adnn_optuna.plots._style as style
+from adnn_optuna._checks import load
 from adnn_optuna._units import Unit, score_in_words, unit_of
 from adnn_optuna.engine.records import records_of
 from adnn_optuna.evidence import curves
@@ -229,9 +230,8 @@ def plot_learning(facts: WinnerFacts, metric: str) -> go.Figure:
 
 def png(pixels: np.ndarray) -> str:
     """Return values from 0 to 1, of shape (height, width[, 3]), as a PNG in a ``data:`` URI."""
-    import plotly.express as px
-
     rows = (255 * pixels).round().astype(np.uint8)
     # By the encoder that plotly brings along: Pillow is there for some only.
     options: Any = {"contrast_rescaling": "infer", "binary_backend": "pypng"}
+    px: Any = load("plotly.express")
     return str(px.imshow(rows, binary_string=True, **options).data[0].source)

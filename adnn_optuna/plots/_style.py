@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from adnn_optuna._attributes import CONFIG
 from adnn_optuna._checks import check_type
-from adnn_optuna._units import Unit, unit_of
+from adnn_optuna._units import Unit, printable, unit_of
 from adnn_optuna.engine.records import SearchRecord, records_of
 from adnn_optuna.evidence.curves import Curve
 
@@ -47,6 +47,10 @@ _TEMPLATE = go.layout.Template(
 )
 
 
+# Made here, as plotly adds filters of warnings with its first figure: see `_checks.importing`.
+_EMPTY = go.Figure(layout={"template": _TEMPLATE})
+
+
 def metric_of(records: Sequence[SearchRecord]) -> tuple[str, Unit]:
     """Return the metric of all records, and how its values are shown."""
     metric = records[0].metric if records else "value"
@@ -66,14 +70,14 @@ def arms_of(runs: Runs) -> tuple[list[tuple[str, str, list[SearchRecord]]], str,
 
 def new_figure(title: str, x: str, y: str) -> go.Figure:
     """Return an empty figure with its titles."""
-    titles = {"title_text": title, "xaxis_title_text": shown(x, 28)}
+    titles = {"title_text": printable(title), "xaxis_title_text": shown(x, 28)}
     titles["yaxis_title_text"] = shown(y, 20)
-    return go.Figure().update_layout(template=_TEMPLATE, **titles)
+    return go.Figure(_EMPTY).update_layout(titles)
 
 
 def shown(label: str, width: int = 36, max_lines: int = 3) -> str:
     """Return a label in short lines, so that plotly, which knows some HTML, shows it as it is."""
-    lines = textwrap.wrap(label, width, max_lines=max_lines, placeholder="…")
+    lines = textwrap.wrap(printable(label, keep="\n"), width, max_lines=max_lines, placeholder="…")
     return "<br>".join(line.replace("&", "&amp;").replace("<", "&lt;") for line in lines)
 
 

@@ -87,8 +87,8 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
     if differing := config_differences(that, this):
         said = f"The contract is of another result ({in_words(differing)})"
         raise WrongValueError(f"{said}; make one of this result.")
-    # The files of a contract bear its name.
-    name = f"{Path(contract['files']['weights']['name']).stem}.json"
+    # The name of the weights is that of the contract, and their hash.
+    name = f"{Path(Path(contract['files']['weights']['name']).stem).stem}.json"
     return {
         "name": name,
         "quoted_name": as_argument(name),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -15,10 +16,15 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from adnn_optuna._checks import check_output_file, is_installed
+from adnn_optuna._files import write_text
 from adnn_optuna._units import printable
 from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.reporting import parts
 
+# A character as JSON escapes it, in two halves beyond U+FFFF, and pairs of backslashes before it.
+_ESCAPE = re.compile(
+    r"(?<!\\)((?:\\\\)*)(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\u[0-9a-f]{4})"
+)
 _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
 
 
@@ -52,10 +58,8 @@ class Page:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page to a file; refuse one that cannot be written, or that has no folder."""
-        file = Path(path)
-        check_output_file("The report", file)
-        # Names of files may have bytes that are no text.
-        file.write_text(self.render(), encoding="utf-8", errors="backslashreplace")
+        check_output_file("The report", Path(path))
+        write_text(path, self.render())
 
     def render(self) -> str:
         """Return the page as HTML. All texts are escaped, as are their control characters."""
@@ -85,8 +89,14 @@ def _shown(value: object) -> object:
 
 def _json(figure: go.Figure, **_: object) -> str:
     """Return a figure as JSON whose texts show the control characters that they had."""
-    text: str = figure.to_json()
-    return re.sub(r"(?<!\\)((?:\\\\)*\\)u(00[0189]|202[89a-e]|206[6-9])", r"\1\\u\2", text)
+    text: str = figure.to_json(engine="json")  # Which writes no other characters than ASCII.
+    return _ESCAPE.sub(_as_shown, text)
+
+
+def _as_shown(escape: re.Match[str]) -> str:
+    """Return JSON's escape of a character, or that of its escape if it is not printable."""
+    shown = printable(char := json.loads(f'"{escape[2]}"'))
+    return escape[0] if shown == char else escape[1] + shown.replace("\\", "\\\\")
 
 
 def _plotly_js() -> str:

@@ -171,7 +171,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         def start() -> _Chain:
-            seed = seed_of(study, indices.reader.trials[0], self._seed)
+            seed = seed_of(study, indices.reader.first, self._seed)
             make = PublishedAnnealing if self._is_published else AdaptiveSimulatedAnnealing
             sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
             return _Chain(make(seed, self._options), sign, self._x0)

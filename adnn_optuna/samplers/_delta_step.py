@@ -170,11 +170,11 @@ class DeltaStepSampler(IndexedSampler):
         ]
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
         told = indices.state(proposal, lambda: _Told(self, sign))
-        return told.next_step(walk, awaited, indices.reader.trials)
+        return told.next_step(walk, awaited, indices.results)
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         start, length = proposal["step"] or (None, 0.0)
-        trial = None if start is None else indices.reader.trials[start]
+        trial = None if start is None else indices.results.get(start)
 
         def value(name: str, distribution: BaseDistribution) -> Any:
             place = self._origin.value(name, distribution, trial)
@@ -253,7 +253,7 @@ class _IndicesInside(Indices):
 
 @dataclasses.dataclass(frozen=True)
 class _Leg:
-    """How far a walk has come: the trial that it stands at, :obj:`None` for the origin."""
+    """How far a walk has come: the index of its best trial, :obj:`None` for the origin."""
 
     length: float  # Of the next step forward.
     start: int | None = None
@@ -303,11 +303,11 @@ class _Told:
         leg, (start, length) = self._leg(walk), trial.system_attrs[PROPOSAL]["step"]
         best_value = self.baseline if leg.best_value is None else leg.best_value
         # On in the direction that improved.
-        leg = _Leg(length, trial.number, value) if value < best_value else leg.after(start, length)
+        leg = _Leg(length, index, value) if value < best_value else leg.after(start, length)
         self.legs = {**self.legs, walk: leg}
 
     def next_step(
-        self, walk: int, awaited: Iterable[StoredStep], trials: Sequence[FrozenTrial]
+        self, walk: int, awaited: Iterable[StoredStep], results: Mapping[int, FrozenTrial]
     ) -> StoredStep:
         """Return the next step of a walk, given those whose values are awaited."""
         leg = self._leg(walk)
@@ -315,7 +315,7 @@ class _Told:
             leg = leg.after(*step)
         # Each turn but the first halves the step: after 100, it is no step any more.
         for _ in range(100):
-            if self._is_inside(leg, trials):
+            if self._is_inside(leg, results):
                 break
             leg = leg.after(leg.start, leg.next_length)
         return leg.start, leg.next_length
@@ -323,9 +323,9 @@ class _Told:
     def _leg(self, walk: int) -> _Leg:
         return self.legs.get(walk, _Leg(self.walks._deltas[walk]))
 
-    def _is_inside(self, leg: _Leg, trials: Sequence[FrozenTrial]) -> bool:
+    def _is_inside(self, leg: _Leg, results: Mapping[int, FrozenTrial]) -> bool:
         # As far as it is known: a trial that failed early has asked for no parameters.
-        trial = None if leg.start is None else trials[leg.start]
+        trial = None if leg.start is None else results.get(leg.start)
         length, tolerance = leg.next_length, _TOLERANCE * abs(leg.length)
         return all(
             known.low - tolerance

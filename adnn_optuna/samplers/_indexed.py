@@ -18,6 +18,7 @@ one that came and died meanwhile gives way as well, and the first one is the fir
 """
 
 import abc
+import bisect
 import contextlib
 import copy
 import itertools
@@ -69,9 +70,9 @@ class Indices:
         self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
         self._n_done = 0  # All indices below have one.
         self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
-        # Of how many trials a state was told, without which of them, and the state.
+        # States that were told all trials with ids below the first entry, except the second.
         self._states: list[tuple[int, list[int], Any]] = []
-        # The numbers of the trials that an index was ever given to.
+        # The ids of the trials that an index was ever given to.
         self._holders: dict[int | None, set[int]] = {}
 
     def read(self, study: Study) -> None:
@@ -108,13 +109,13 @@ class Indices:
         self.is_constrained |= bool(constraints_of(trial))
         if index is None:
             return
-        self._holders.setdefault(index, set()).add(trial.number)
+        self._holders.setdefault(index, set()).add(trial._trial_id)
         has_died = trial.state == TrialState.FAIL and ended is None
         if not trial.state.is_finished() or has_died or ended == "interrupted":
             return
         known = self.results.setdefault(index, trial)
-        # A worker that was taken for dead and woke up did the same: the lower number counts.
-        if trial.number < known.number:
+        # A worker that was taken for dead and woke up did the same: the older trial counts.
+        if trial._trial_id < known._trial_id:
             self.results[index] = trial
             self._states.clear()
 
@@ -147,31 +148,36 @@ class Indices:
         free = (index for index in self.unfinished_indices() if index not in held)
         return [*itertools.islice(free, at_most)]
 
-    def holders(self, index: int | None, own_number: int) -> list[int]:
-        """Return the numbers of the other trials, also of the dead, that have an index.
+    def holders(self, index: int | None, own_id: int) -> list[int]:
+        """Return the ids of the other trials, also of the dead, that have an index.
 
         Those with parameters come first: one without any may not have kept the index.
         """
-        trials, others = self.reader.trials, self._holders.get(index, set()) - {own_number}
-        holders = (number for number in others if self.index_of(trials[number]) == index)
-        return sorted(holders, key=lambda number: (not trials[number].params, number))
+        trials, others = self.reader.trials, self._holders.get(index, set()) - {own_id}
+        holders = (i for i in others if i in trials and self.index_of(trials[i]) == index)
+        return sorted(holders, key=lambda trial_id: (not trials[trial_id].params, trial_id))
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
         """Return what is to be written to a trial; what an index saw first, it sees again."""
-        if holders := self.holders(index, trial.number):
-            first: Proposal = self.reader.trials[holders[0]].system_attrs[PROPOSAL]
-            return {**first, "owner": ownership(trial)}
-        unfinished = sorted(self.reader.unfinished)
-        n_trials = len(self.reader.trials)
-        # Those at the end, as in a long queue, need no list.
-        while unfinished and unfinished[-1] == n_trials - 1:
-            n_trials = unfinished.pop()
+        trial_id, owner = trial._trial_id, ownership(trial)
+        for holder in self.holders(index, trial_id)[:1]:
+            first: Proposal = self.reader.trials[holder].system_attrs[PROPOSAL]
+            # The ids that a copied trial names are those of another study.
+            if first["trial_id"] == holder:
+                return {**first, "owner": owner, "trial_id": trial_id}
+        ids, unfinished = self.reader.ids, self.reader.unfinished
+        n_seen = len(ids)
+        # Unfinished trials at the end, as in a long queue, need no list.
+        while n_seen and ids[n_seen - 1] in unfinished:
+            n_seen -= 1
+        before = ids[n_seen - 1] + 1 if n_seen else 0
         return {
             "sampler": self._key,
             "index": index,
-            "owner": ownership(trial),
-            "n_trials": n_trials,
-            "unfinished": unfinished,
+            "owner": owner,
+            "trial_id": trial_id,
+            "before": before,
+            "unfinished": sorted(i for i in unfinished if i < before),
             "n_pending": len(self.pending()),
             "step": None,
         }
@@ -179,24 +185,26 @@ class Indices:
     def state(self, proposal: Proposal, start: Callable[[], State]) -> State:
         """Return a state that was told the trials that a proposal saw; nobody may change it.
 
-        It is told them by their numbers, so it is the same in each worker. It is kept before each
+        It is told them by their ids, so it is the same in each worker. It is kept before each
         trial that was unfinished, and where the replay has come to: it costs no more than the
         trials since the first one that has finished meanwhile, even if some trial never ends.
+        Trials that were deleted since are not told.
         """
-        n_trials, unfinished = proposal["n_trials"], proposal["unfinished"]
+        ids, trials, before = self.reader.ids, self.reader.trials, proposal["before"]
+        unfinished = [trial_id for trial_id in proposal["unfinished"] if trial_id in trials]
         state: State
         while True:
-            n_told, left_out, state = self._states.pop() if self._states else (0, [], start())
-            if n_told <= n_trials and left_out == [u for u in unfinished if u < n_told]:
+            told, left_out, state = self._states.pop() if self._states else (0, [], start())
+            if told <= before and left_out == [u for u in unfinished if u < told]:
                 break
         missing, state = set(unfinished), copy.copy(state)
-        for number in range(n_told, n_trials):
-            if number in missing:
-                self._states.append((number, left_out, copy.copy(state)))
-                left_out = [*left_out, number]
+        for trial_id in ids[bisect.bisect_left(ids, told) : bisect.bisect_left(ids, before)]:
+            if trial_id in missing:
+                self._states.append((trial_id, left_out, copy.copy(state)))
+                left_out = [*left_out, trial_id]
             else:
-                self.tell(state, self.reader.trials[number])
-        self._states.append((n_trials, left_out, state))
+                self.tell(state, trials[trial_id])
+        self._states.append((before, left_out, state))
         return state
 
     def tell(self, state: Replayed, trial: FrozenTrial) -> None:
@@ -206,7 +214,8 @@ class Indices:
             is_interrupted = trial.system_attrs.get(ENDED) == "interrupted"
             counts = trial.state == TrialState.COMPLETE and not is_interrupted
         else:
-            counts = index in self.results and self.results[index].number == trial.number
+            result = self.results.get(index)
+            counts = result is not None and result._trial_id == trial._trial_id
         if counts:
             state.tell(index, trial)
 
@@ -300,9 +309,8 @@ class IndexedSampler(BaseSampler, abc.ABC):
             if trial._trial_id not in indices.sources:
                 # The trial began in another process, or with another sampler.
                 indices = self._look(study)
-                proposal = indices.proposal_of(indices.reader.trials[trial.number])
-                if proposal is None:
-                    proposal = indices.proposal(trial, None)
+                now = indices.reader.trials.get(trial._trial_id, trial)
+                proposal = indices.proposal_of(now) or indices.proposal(trial, None)
                 indices.sources[trial._trial_id] = self._propose(study, indices, proposal)
             return indices.sources[trial._trial_id](param_name, param_distribution)
 
@@ -353,15 +361,15 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 index = None if is_taken or gave_way else wanted
             else:
                 choosing = [t for t in indices.running() if indices.index_of(t) is None]
-                n_others = sum(other.number != trial.number for other in choosing)
+                n_others = sum(other._trial_id != trial._trial_id for other in choosing)
                 # The user's own random numbers are left alone.
                 index = secrets.choice(indices.free_indices(1 + n_others if gave_way else 1))
-            holders = indices.holders(index, trial.number)
+            holders = indices.holders(index, trial._trial_id)
             proposal = indices.proposal(trial, index)
             if proposal["step"] is None and index is not None:
                 proposal["step"] = self._step(study, indices, proposal)
             write(PROPOSAL, proposal)
-            if index is None or self._look(study).holders(index, trial.number) == holders:
+            if index is None or self._look(study).holders(index, trial._trial_id) == holders:
                 break
             write(PROPOSAL, {**proposal, "index": None})
             gave_way = True

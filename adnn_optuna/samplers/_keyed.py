@@ -129,11 +129,11 @@ class KeyedIndexSampler(IndexedSampler):
         return str(self._keyed)
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        trials, number = indices.reader.trials, proposal["owner"]["trial"]
-        trial, index = trials[number], proposal["index"]
+        trial_id, index = proposal["trial_id"], proposal["index"]
+        trial = study._storage.get_trial(trial_id)
         # What these samplers see is the study as it is now, not as it was when the index was new.
-        holders = [] if index is None else indices.holders(index, number)
-        first = trials[holders[0]] if holders else trial
+        holders = [] if index is None else indices.holders(index, trial_id)
+        first = indices.reader.trials[holders[0]] if holders else trial
         sampler = self._keyed.of_key(draw_key(proposal))
         sampler.before_trial(study, trial)
         trial = study._storage.get_trial(trial._trial_id)  # A sampler may write to it.

@@ -184,8 +184,8 @@ def _lives(owner: Owner) -> bool | None:
 def end_trial(study: Study, trial: FrozenTrial | Trial) -> None:
     """Tell an unfinished trial FAIL, without the note that it failed by itself.
 
-    The storage does so in one transaction, which fails for a trial that has ended: a worker may
-    have told it since it was read.
+    The storage does so in one transaction, which fails for a trial that has ended or was deleted:
+    others may have done so since it was read.
     """
-    with contextlib.suppress(UpdateFinishedTrialError):
+    with contextlib.suppress(UpdateFinishedTrialError, KeyError):
         study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)

@@ -62,7 +62,7 @@ class RandomRestartSampler(IndexedSampler):
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
         index, key = proposal["index"], draw_key(proposal)
-        seed = seed_of(study, indices.reader.trials[0], self._seed)
+        seed = seed_of(study, indices.reader.first, self._seed)
 
         def value(name: str, distribution: BaseDistribution) -> Any:
             if index is not None and name == RESTART and isinstance(distribution, IntDistribution):

@@ -4,9 +4,10 @@ import contextlib
 import functools
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
@@ -14,64 +15,123 @@ from adnn_optuna._attributes import check_trial
 
 Kept = TypeVar("Kept")
 
-# Databases list about so many trials, which Optuna sorts each time, while they read a single one.
+# In these, no trial can be deleted: a trial's number is its place in the list.
+_KEEPING_ALL = (InMemoryStorage, JournalStorage)
+# They list about so many trials while they read a single one.
 _LISTED_MEANWHILE = 2_500
 
 
 class TrialReader:
-    """A place in the list of a study's trials, with those before it that may still change."""
+    """The trials of a study as of the last read.
+
+    Trials are looked up by their ids, which rise in the order of creation. A user may have deleted
+    rows of a database, and then Optuna gives numbers twice.
+    """
 
     def __init__(self) -> None:
-        self.trials: list[FrozenTrial] = []  # All as of the last read, by number.
-        self.unfinished: dict[int, FrozenTrial] = {}  # Those of them that had not finished.
-        # Whether that read found another study: one was deleted, its id is used again.
+        self._forget()
+        # Whether the last read found a list that does not continue the list before it: trials were
+        # deleted, or the study was deleted and another study has its id.
         self.was_reset: bool = False
 
+    def _forget(self) -> None:
+        self.trials: dict[int, FrozenTrial] = {}  # By id.
+        self.ids: list[int] = []  # In ascending order.
+        self.unfinished: dict[int, FrozenTrial] = {}  # The trials that had not finished, by id.
+        self._listed: list[FrozenTrial] = []  # As the storage listed them.
+        self._places: dict[int, int] = {}  # Where it listed the unfinished trials, by id.
+
+    @property
+    def first(self) -> FrozenTrial:
+        """The oldest trial."""
+        return self.trials[self.ids[0]]
+
     def read(self, study: Study) -> list[FrozenTrial]:
-        """Read all trials and return those that are new or were unfinished, by number."""
+        """Read all trials and return those that are new or were unfinished."""
         # The storage is asked directly, because some pruners hide trials from samplers. See
         # https://github.com/optuna/optuna/issues/2327.
         self.was_reset = False
-        if (news := self._read_few(study)) is None:
-            trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-            n_known, last = len(self.trials), self.trials[-1:]
-            is_known = len(trials) >= n_known and all(map(_is_same, last, trials[n_known - 1 :]))
-            self.was_reset = not is_known
-            if self.was_reset:
-                self.trials, self.unfinished = [], {}
-            news = [trials[number] for number in self.unfinished] + trials[len(self.trials) :]
-        for trial in news:
+        news = self._read_few(study)
+        if news is None:
+            news = self._read_all(study)
+        for place, trial in news.items():
             check_trial(trial, study)
-            self.trials[trial.number : trial.number + 1] = [trial]
-        self.unfinished = {t.number: t for t in news if not t.state.is_finished()}
+            if trial._trial_id not in self.trials:
+                self.ids.append(trial._trial_id)
+            self.trials[trial._trial_id] = trial
+            if trial.state.is_finished():
+                self._places.pop(trial._trial_id, None)
+            else:
+                self._places[trial._trial_id] = place
+        self.unfinished = {trial_id: self.trials[trial_id] for trial_id in self._places}
+        return [*news.values()]
+
+    def _read_all(self, study: Study) -> dict[int, FrozenTrial]:
+        """Return the trials that are new or were unfinished, by their places in the list."""
+        listed = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        if not self._is_continued_by(listed):
+            self.was_reset = bool(self._listed)
+            self._forget()
+        before, self._listed = self._listed, listed
+        news = {place: listed[place] for place in self._places.values()}
+        if not isinstance(study._storage, _KEEPING_ALL):
+            for place, trial in [*news.items()]:
+                # Caches show an unfinished trial that was deleted for ever as it was, also if its
+                # id was given to a new trial.
+                if trial is before[place]:
+                    try:
+                        news[place] = study._storage.get_trial(trial._trial_id)
+                    except KeyError:
+                        self._remove(trial._trial_id)
+                        del news[place]
+        new_places = range(len(before), len(listed))
+        for place in sorted(new_places, key=lambda place: listed[place]._trial_id):
+            news[place] = listed[place]
         return news
 
-    def _read_few(self, study: Study) -> list[FrozenTrial] | None:
-        """Read one by one what may have changed, :obj:`None` where listing all is faster.
+    def _is_continued_by(self, listed: Sequence[FrozenTrial]) -> bool:
+        """Return whether a list begins with the known trials and goes on with newer ones."""
+        n_known, start = len(self._listed), 0
+        # Finished trials are the same objects, so slices of them are compared fast.
+        for place in sorted(self._places.values()):
+            if self._listed[start:place] != listed[start:place]:
+                return False
+            if place >= len(listed) or not _is_same(self._listed[place], listed[place]):
+                return False
+            start = place + 1
+        if self._listed[start:] != listed[start:n_known]:
+            return False
+        return all(trial._trial_id > self.ids[-1] for trial in listed[n_known:] if self.ids)
 
-        Storages list the trials anew each time, which takes the longer the more of them there are.
-        """
-        n_known, storage = len(self.trials), study._storage
-        ids = [trial._trial_id for trial in self.unfinished.values()]
-        n_few = n_known // _LISTED_MEANWHILE
-        if len(ids) > n_few or not n_few:
+    def _remove(self, trial_id: int) -> None:
+        self.ids.remove(trial_id)
+        del self.trials[trial_id], self._places[trial_id]
+
+    def _read_few(self, study: Study) -> dict[int, FrozenTrial] | None:
+        """Read one by one what may have changed; return :obj:`None` if all is to be listed."""
+        n_known, storage = len(self.ids), study._storage
+        n_few = n_known // _LISTED_MEANWHILE if isinstance(storage, _KEEPING_ALL) else 0
+        n_new = n_few - len(self._places)
+        if n_few == 0 or n_new < 0:
             return None
+        ids = {place: trial_id for trial_id, place in self._places.items()}
         id_of = functools.partial(storage.get_trial_id_from_study_id_trial_number, study._study_id)
+        with contextlib.suppress(KeyError):  # No trial has this number yet.
+            for number in range(n_known, n_known + n_new + 1):
+                ids[number] = id_of(number)
+        if len(ids) > n_few:
+            return None
         try:
-            if not _is_same(self.trials[-1], storage.get_trial(id_of(n_known - 1))):
-                return None
-            with contextlib.suppress(KeyError):  # That of a number which is not given yet.
-                while len(ids) <= n_few:
-                    ids.append(id_of(n_known + len(ids) - len(self.unfinished)))
-            if len(ids) > n_few:
-                return None
-            return [storage.get_trial(trial_id) for trial_id in ids]
+            news = {place: storage.get_trial(trial_id) for place, trial_id in ids.items()}
         except KeyError:  # The study was deleted.
             return None
+        for place, trial in news.items():
+            self._listed[place : place + 1] = [trial]
+        return news
 
 
 def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
-    """Return whether a trial was read again, and not one of another study in its place."""
+    """Return whether an unfinished trial was read again, and no other trial in its place."""
     # SQLite gives the ids of deleted trials to new ones, but those start later. One that was
     # waiting may have started since.
     began = old.datetime_start

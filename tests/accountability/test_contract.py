@@ -101,6 +101,11 @@ def content(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+def weights_of(path: Path) -> Path:
+    """Return the file of the weights that a contract names."""
+    return path.with_name(json.loads(path.read_text())["files"]["weights"]["name"])
+
+
 def write(content: dict[str, Any], path: Path) -> Path:
     path.write_text(json.dumps(content))
     return path
@@ -180,7 +185,7 @@ def test_of_trainings_that_diverge_there_is_none(result: SearchResult) -> None:
 
 def test_saves_the_winner_trained(contract: Contract, path: Path, result: SearchResult) -> None:
     test = adnn.load_dataset(path.with_name(DATA))
-    with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+    with np.load(weights_of(path), allow_pickle=False) as arrays:
         weights = [arrays[name] for name in arrays.files]
         assert arrays.files == [
             "hidden_0/kernel",
@@ -215,20 +220,11 @@ def test_refuses_a_wrong_path(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("suffix", "what"),
-    [
-        (".json", "path"),
-        (".npz", "The weights beside path"),
-    ],
-)
-def test_is_not_written_where_one_of_its_files_is_a_folder(
-    suffix: str, what: str, contract: Contract, tmp_path: Path
-) -> None:
-    (folder := tmp_path / f"mine{suffix}").mkdir()
+def test_is_not_written_where_a_folder_is(contract: Contract, tmp_path: Path) -> None:
+    (folder := tmp_path / "mine.json").mkdir()
     with pytest.raises(ValueError, match="it is a folder") as refusal:
-        contract.save(tmp_path / "mine.json")
-    said = f"{what} {str(folder)!r} cannot be written: it is a folder; name another file."
+        contract.save(folder)
+    said = f"path {str(folder)!r} cannot be written: it is a folder; name another file."
     assert str(refusal.value) == said
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -256,13 +252,14 @@ def test_one_that_cannot_be_written_leaves_the_one_that_was_there(
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_does_not_overwrite_its_data(contract: Contract, path: Path) -> None:
-    with pytest.raises(ValueError, match="is the name of the data") as refusal:
-        contract.save(path.with_name(DATA).with_suffix(".json"))
-    assert str(refusal.value) == (
-        "The weights beside path would be written to 'few digits.npz', which is the name of the "
-        "data; name the contract differently."
-    )
+def test_another_contract_of_the_name_leaves_the_weights_of_a_copy(
+    contract: Contract, folder: Path, tmp_path: Path
+) -> None:
+    contract.save(tmp_path / CONTRACT)
+    shutil.copy(tmp_path / CONTRACT, copy := tmp_path / "copy.json")
+    Contract(contract.content, {"kernel": np.zeros(1)}).save(tmp_path / CONTRACT)
+    assert weights_of(copy) != weights_of(tmp_path / CONTRACT)
+    assert is_exact(adnn.verify(copy, folder))
 
 
 def test_says_neither_where_the_study_is_nor_the_data(path: Path) -> None:
@@ -330,6 +327,7 @@ def test_holds_elsewhere_in_another_format_of_json(
 ) -> None:
     other = tmp_path / "other.json"
     other.write_text(json.dumps(dict(sorted(content.items())), indent=8))
+    shutil.copy(weights_of(path), tmp_path)
     verdict = adnn.verify(other)
     assert verdict.status == "cannot_check"
     said = f"there is no file 'few digits.npz' in {str(tmp_path)!r}; give data_dir."
@@ -339,10 +337,17 @@ def test_holds_elsewhere_in_another_format_of_json(
     verdict = adnn.verify(other, "~no-such-user")
     assert verdict.status == "cannot_check"
     assert "in '~no-such-user'; give data_dir" in verdict.reasons[0]
-    verdict = adnn.verify(other, path.parent)
-    # They were not copied.
-    missing = "files.weights: 'digits.contract.npz' is not there"
-    assert verdict.not_checked == (missing, *NEVER_CHECKED)
+
+
+def test_cannot_be_checked_without_its_weights(
+    contract: Contract, folder: Path, tmp_path: Path
+) -> None:
+    contract.save(path := tmp_path / CONTRACT)
+    (weights := weights_of(path)).unlink()
+    said = f"there is no file {weights.name!r} in {str(tmp_path)!r}; copy it there."
+    assert adnn.verify(path, folder) == adnn.Verdict(
+        "cannot_check", (f"files.weights.name: {said}",)
+    )
 
 
 @pytest.mark.parametrize("kind", ["npz", "csv", "parquet"])
@@ -570,7 +575,7 @@ def test_finds_all_forged_results_by_training(content: Any, path: Path) -> None:
     content = copy.deepcopy(before)
     content["baseline"] |= {"val_accuracy": 0.975, "trained_weights_sha256": "0" * 64}
     content["winner"]["test_accuracy"] = 1.0
-    verdict = adnn.verify(forged(without_files(content), file))
+    verdict = adnn.verify(forged(content, file))
     assert verdict.status == "breached"
     *reasons, bits = verdict.reasons
     named = (
@@ -613,7 +618,7 @@ def test_finds_forged_settings_by_training(  # noqa: PLR0917
     field: str, value: Any, named: str, content: Any, tmp_path: Path, path: Path
 ) -> None:
     put(content, field, value)
-    # Without the weights beside it, which would give it away.
+    shutil.copy(weights_of(path), tmp_path)
     verdict = adnn.verify(forged(content, tmp_path / CONTRACT), path.parent)
     assert verdict.status == "breached"
     assert any(named in reason for reason in verdict.reasons), verdict
@@ -629,11 +634,6 @@ def elsewhere(content: Any) -> Any:
     return content
 
 
-def without_files(content: Any) -> Any:
-    """Return a contract whose weights, which would tell, are not beside it."""
-    return {**content, "files": {"weights": {"name": "missing", "sha256": ""}}}
-
-
 def with_more_gain(content: Any, gain: float) -> Any:
     content = copy.deepcopy(content)
     content["winner"]["test_accuracy"] += gain / 2
@@ -642,14 +642,14 @@ def with_more_gain(content: Any, gain: float) -> Any:
 
 
 def test_holds_elsewhere_where_trainings_there_have_its_gain(content: Any, path: Path) -> None:
-    content = without_files(elsewhere(content))
-    content["winner"]["trained_weights_sha256"] = "0" * 64
+    content = elsewhere(content)
     content["winner"]["test_accuracy"] += 1 / content["split"]["test"]
     verdict = adnn.verify(forged(content, path.with_name("forged.json")))
     assert verdict.status == "within_tolerance"
     assert len(verdict.reasons) == 1
     assert verdict.reasons[0].startswith("environment.processor.model is")
-    assert {what.split(":")[0] for what in verdict.not_checked} >= {"study", "files.weights"}
+    elsewhere_only = "environment, all bits, losses, other metrics: that they came out there"
+    assert set(verdict.not_checked) == {elsewhere_only, *NEVER_CHECKED}
     assert verdict.half_width == 1 / content["split"]["test"]
     assert verdict.gain is not None
     gain = f"{100 * verdict.gain:+.2f} ± {100 * verdict.half_width:.2f} pp, reproduced"
@@ -714,7 +714,7 @@ def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training)
     path = tmp_path / CONTRACT
     adnn.search(objective, "annealing", max_trial=3).contract().save(path)
-    content = without_files(elsewhere(json.loads(path.read_text())))
+    content = elsewhere(json.loads(path.read_text()))
     said, sure = content["confirmation"], copy.deepcopy(content)
     sure["confirmation"]["holds"] = [said["holds"][0] + end for end in (0, -1e-3, 1e-3)]
     verdict = adnn.verify(forged(sure, path), dataset=data)
@@ -816,12 +816,13 @@ def test_honest_ones_are_never_breached_in_another_environment(tmp_path: Path) -
 def test_notices_other_files_beside_it(contract: Contract, folder: Path, tmp_path: Path) -> None:
     path = tmp_path / CONTRACT
     contract.save(path)
-    names = [f"digits.contract.{suffix}" for suffix in ("json", "npz")]
-    assert sorted(file.name for file in tmp_path.iterdir()) == names
-    with path.with_suffix(".npz").open("ab") as file:
+    sha256 = json.loads(path.read_text())["files"]["weights"]["sha256"]
+    weights = tmp_path / f"digits.contract.{sha256[:16]}.npz"
+    assert set(tmp_path.iterdir()) == {path, weights}
+    with weights.open("ab") as file:
         file.write(b"\0")
-    assert adnn.verify(path, folder).reasons == (
-        "files.weights: 'digits.contract.npz' is not the file that was written.",
+    assert adnn.verify(path, folder) == adnn.Verdict(
+        "breached", (f"files.weights: {weights.name!r} is not the file that was written.",)
     )
 
 
@@ -845,13 +846,13 @@ def test_notices_other_weights_than_it_states(
     verdict = adnn.verify(beside(content, file, tmp_path / CONTRACT), path.parent)
     assert verdict.status == "breached"
     said = "does not hold the weights of winner.trained_weights_sha256."
-    assert verdict.reasons == (f"files.weights: 'digits.contract.npz' {said}",)
+    assert verdict.reasons == (f"files.weights: {file.name!r} {said}",)
 
 
 def test_another_processor_may_take_two_images_for_another_class(
     content: Any, contract: Contract, path: Path, result: SearchResult
 ) -> None:
-    file, trained = path.with_suffix(".npz"), [*contract.weights.values()]
+    file, trained = weights_of(path), [*contract.weights.values()]
     accuracy, n = content["winner"]["test_accuracy"], content["split"]["test"]
     for images in range(-2, 3):
         content["winner"]["test_accuracy"] = round(accuracy * n + images) / n
@@ -861,8 +862,8 @@ def test_another_processor_may_take_two_images_for_another_class(
         with pytest.raises(BreachedError) as breach:
             check_weights(content, result.objective, file, trained)
         assert str(breach.value) == (
-            f"winner.test_accuracy is {claimed}, but that of the weights in "
-            f"'digits.contract.npz' is {accuracy}."
+            f"winner.test_accuracy is {claimed}, but that of the weights in {file.name!r} is "
+            f"{accuracy}."
         )
 
 
@@ -870,11 +871,11 @@ def test_reads_no_file_that_is_larger_than_any_weights(
     content: Any, path: Path, tmp_path: Path
 ) -> None:
     # Whatever its archive says.
-    np.savez(tmp_path / content["files"]["weights"]["name"], a=np.zeros(1))
-    with (tmp_path / content["files"]["weights"]["name"]).open("r+b") as file:
+    np.savez(weights := tmp_path / content["files"]["weights"]["name"], a=np.zeros(1))
+    with weights.open("r+b") as file:
         file.truncate(2**40)
     verdict = adnn.verify(write(content, tmp_path / CONTRACT), path.parent)
-    said = "files.weights: 'digits.contract.npz' is larger than the winner's weights."
+    said = f"files.weights: {weights.name!r} is larger than the winner's weights."
     assert verdict == adnn.Verdict("breached", (said,))
 
 
@@ -888,7 +889,7 @@ def beside(content: dict[str, Any], file: Path, path: Path) -> Path:
 def test_evaluates_weights_that_come_from_elsewhere(content: Any, path: Path) -> None:
     content["environment"]["versions"]["python"] = "3.11.0"
     file = path.with_name("forged.npz")
-    with np.load(path.with_suffix(".npz")) as arrays:
+    with np.load(weights_of(path)) as arrays:
         weights = {name: np.zeros_like(arrays[name]) for name in arrays.files}
     np.savez(file, **weights)
     content["winner"]["trained_weights_sha256"] = hash_weights([*weights.values()])
@@ -1019,7 +1020,7 @@ def test_builds_no_model_that_could_do_harm(kind: str, content: Any, path: Path)
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("files.weights.name", "../digits.contract.npz"),
+        ("files.weights.name", "../digits.npz"),
         ("files.weights.name", "/etc/passwd"),
         ("objective.dataset.path", "../few digits.npz"),
         ("objective.model.hidden", [10**12]),
@@ -1150,13 +1151,13 @@ def test_counts_the_parameters_before_it_builds_them(content: Any, path: Path) -
     )
 
 
-@pytest.mark.parametrize(
-    ("link", "field"),
-    [("digits.contract.npz", "files.weights.name"), (DATA, "objective.dataset.path")],
-)
+@pytest.mark.parametrize("field", ["files.weights.name", "objective.dataset.path"])
 def test_follows_no_link_out_of_its_folder(
-    link: str, field: str, content: Any, path: Path, tmp_path: Path
+    field: str, content: Any, path: Path, tmp_path: Path
 ) -> None:
+    shutil.copy(weights_of(path), tmp_path)
+    link = get(content, field)
+    (tmp_path / link).unlink(missing_ok=True)
     (tmp_path / link).symlink_to(path.with_name(link))
     verdict = adnn.verify(write(content, tmp_path / CONTRACT))
     assert verdict.status == "cannot_check"

@@ -166,9 +166,11 @@ def test_a_classification_is_no_regression(content: Any, path: Path) -> None:
 def test_gains_of_what_moves_nothing_are_none(content: Any, path: Path) -> None:
     content["winner"] = {**content["baseline"], "params": {}}
     content["winner"]["params"] = dict.fromkeys(("weight_offset_0", "bias_offset_0"), 0.0)
-    # Without the winner's weights, which would tell.
-    content["files"]["weights"]["name"] = "missing"
-    verdict = verified(content, path)
+    objective = objective_of()
+    [run] = objective.trainer.train_in_turn([objective.baseline_start])
+    weights = {str(i): values for i, values in enumerate(run.weights or [])}
+    adnn.Contract(content, weights).save(unmoved := path.with_name("unmoved.json"))
+    verdict = adnn.verify(unmoved, dataset=FEW)
     assert verdict.reasons == ("confirmation.gains has 10 entries, but 0 belong to it.",)
 
 

@@ -39,16 +39,11 @@ def result(objective: InitOffsetObjective, url: str) -> adnn.Ensemble:
     return adnn.ensemble(objective, 3, storage=url)
 
 
-def raw_of(objective: InitOffsetObjective) -> np.ndarray:
-    data = objective.dataset
-    return data.preprocessing.undone(data.x_test)
-
-
 def test_it_is_the_average_of_fresh_networks(
     result: adnn.Ensemble, objective: InitOffsetObjective
 ) -> None:
     assert objective.seed not in result.seeds
-    raw, y = raw_of(objective), objective.dataset.y_test
+    raw, y = objective.dataset.x_test, objective.dataset.y_test
     alone = [
         adnn.search(objective.replace(seed=seed), "greedy", max_trial=1, test=False).model()
         for seed in result.seeds
@@ -80,7 +75,7 @@ def test_no_training_is_made_twice(
     assert str(again) == str(more)
     fewer = adnn.ensemble(objective, 3, storage=url)
     assert str(fewer) == str(result)
-    raw = raw_of(objective)
+    raw = objective.dataset.x_test
     np.testing.assert_array_equal(again.predict_proba(raw), more.predict_proba(raw))
     study = optuna.load_study(study_name="ensemble", storage=url)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 4
@@ -106,7 +101,7 @@ def test_a_network_that_is_too_large_to_keep_is_trained_again(
 def test_a_saved_one_predicts_without_the_package(
     result: adnn.Ensemble, objective: InitOffsetObjective, tmp_path: Path
 ) -> None:
-    raw = raw_of(objective)
+    raw = objective.dataset.x_test
     np.save(tmp_path / "x.npy", raw)
     result.save(tmp_path / "ensemble.keras")
     script = (
@@ -153,7 +148,7 @@ def test_time_cuts_trainings_off_that_are_made_by_the_next_call(
         "goes on."
     )
     with pytest.raises(ValueError, match="no network that was trained to its end"):
-        result.predict(raw_of(objective))
+        result.predict(objective.dataset.x_test)
     [*cut] = optuna.load_study(study_name="slow", storage=url).trials
     assert {trial.state for trial in cut} == {TrialState.PRUNED}
     assert adnn.ensemble(slow, 2, max_time=0.2, **settings).members == ()
@@ -176,7 +171,7 @@ def test_that_of_a_comparison_predicts_together(
     comparison = adnn.compare(objective, ("greedy",), **arms)
     [averaged] = comparison.results["ensemble"]
     assert isinstance(averaged, adnn.SearchResult)
-    raw, y = raw_of(objective), objective.dataset.y_test
+    raw, y = objective.dataset.x_test, objective.dataset.y_test
     assert (averaged.predict(raw) == y).mean() == pytest.approx(averaged.test_value)
     assert len(averaged.model().layers) == 4  # The inputs, two networks and their average.
 

@@ -223,7 +223,7 @@ ARRAYS = st.one_of(
     more=few(dict.fromkeys(("x_test", "y_test", "groups", "sample_weight"), ARRAYS)),
     options=odd(
         *("validation_size", "test_size", "seed", "name", "num_classes"),
-        *("scale", "task", "class_weight"),
+        *("task", "class_weight"),
     ),
 )
 def test_dataset_from_arrays(
@@ -237,7 +237,7 @@ def test_dataset_from_arrays(
 
 
 @often
-@given(name=ODD, options=odd("data_dir", "test_size", "seed", "target", "scale", "groups"))
+@given(name=ODD, options=odd("data_dir", "test_size", "seed", "target", "task", "groups"))
 def test_load_dataset(name: Any, options: dict[str, Any]) -> None:
     outcome(lambda: adnn.load_dataset(name, **options))
     outcome(lambda: adnn.load_dataset("digits", **options))

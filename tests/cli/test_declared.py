@@ -33,10 +33,8 @@ def test_what_is_no_public_name_says_nothing() -> None:
 
 
 def test_markup_is_left_out() -> None:
-    said = declared.arguments("load_dataset")["scale"]
-    assert said.startswith(
-        "How the inputs of a file are scaled, as by Dataset.from_arrays: auto st"
-    )
+    said = declared.arguments("MLP")["scale"]
+    assert said.startswith("standard brings each feature")
     assert '({"class_name": ..., ' in declared.arguments("MLP")["kernel_initializer"]
 
 

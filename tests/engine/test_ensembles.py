@@ -53,8 +53,7 @@ def test_it_is_the_average_of_networks_that_were_trained_alone(
     data, of_val, of_test = objective.dataset, [], []
     for member in members:
         model = adnn.search(member, "greedy", max_trial=1, test=False).model()
-        inputs = [data.preprocessing.undone(x) for x in (data.x_val, data.x_test)]
-        val, test = (model.predict(x, verbose=0) for x in inputs)
+        val, test = (model.predict(x, verbose=0) for x in (data.x_val, data.x_test))
         of_val.append(val)
         of_test.append(test)
     values = [

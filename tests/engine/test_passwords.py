@@ -70,7 +70,7 @@ def test_commands_on_a_server(
     assert run_adnn("resume", *storage, "--study-name", "none")[0] == output.WRONG_INPUT
     assert run_adnn("report", *storage, *name, "--contract", "secret.contract.json")[0] == 0
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert written.keys() >= {"secret.contract.json", "secret.contract.npz", "report.html"}
+    assert written.keys() >= {"secret.contract.json", "report.html"}
     for content in written.values():
         assert_no_secret(content.decode("latin-1"))
 

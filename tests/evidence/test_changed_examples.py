@@ -37,7 +37,7 @@ def test_are_those_that_the_test_counted() -> None:
     assert facts.unmoved[-1]["val_accuracy"] == result.baseline
     assert [len(facts.lost), len(facts.won)] == [min(look[k], MOST) for k in ("lost", "won")]
     dataset = result.objective.dataset
-    predicted = result.predict(dataset.preprocessing.undone(dataset.x_test))
+    predicted = result.predict(dataset.x_test)
     for examples, is_right in ((facts.lost, False), (facts.won, True)):
         for example in examples:
             assert example.truth == dataset.y_test[example.number]
@@ -53,7 +53,7 @@ def test_are_those_that_the_test_counted() -> None:
     assert (len(closed.winner), closed.lost, closed.won) == (2, (), ())
 
 
-def test_of_a_table_are_rows_before_they_were_scaled() -> None:
+def test_of_a_table_are_rows_by_their_columns() -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame(
         {"age": rng.integers(18, 80, 200), "city": rng.choice(["Oslo", "Rome"], 200)}

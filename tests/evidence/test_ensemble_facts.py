@@ -19,9 +19,7 @@ def facts_of(predicted: list[np.ndarray], y: Any, **options: Any) -> EnsembleFac
     """Return what is known of networks, by what they predict for test examples with labels y."""
     x = np.zeros((len(y), 1), np.float32)
     task = options.pop("task", "classification")
-    data = adnn.Dataset.from_arrays(
-        x, y, x_val=x, y_val=y, x_test=x, y_test=y, task=task, scale="none"
-    )
+    data = adnn.Dataset.from_arrays(x, y, x_val=x, y_val=y, x_test=x, y_test=y, task=task)
     seeds = tuple(range(options.pop("n", len(predicted))))
     return EnsembleFacts(
         options.pop("evaluations", {(seed,): 0.5 for seed in range(len(predicted))}),

@@ -12,12 +12,10 @@ import pandas as pd
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
 
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import dataset_from_config, load_dataset
-from adnn_optuna.networks.preprocessing import PIXELS, Preprocessing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,84 +41,64 @@ def given_label(dataset: Dataset, split: str) -> list[Any]:
     return y if dataset.classes is None else [dataset.classes[label] for label in y]
 
 
-class TestScale:
-    @settings(deadline=None)
-    @given(
-        shape=st.sampled_from([(4,), (5, 2), (5, 5), (3, 2, 3)]),
-        centre=st.floats(-1e6, 1e6),
-        spread=st.floats(1e-3, 1e6),
-        seed=st.integers(0, 100),
-    )
-    def test_is_learned_from_the_training_part_alone(
-        self, shape: tuple[int, ...], centre: float, spread: float, seed: int
-    ) -> None:
-        rng = np.random.default_rng(seed)
-        x = rng.normal(centre, spread, (N, *shape))
-        data = Dataset.from_arrays(x, np.arange(N), num_classes=N, scale="none", seed=seed)
-        train = data.y_train  # Which samples they are.
-        other = np.ones(N, bool)
-        other[train] = False
-        outlying = x.copy()
-        outlying[other] += 1000 * spread
-        options: Any = {"num_classes": N, "scale": "standard", "seed": seed}
-        found = Dataset.from_arrays(x, np.arange(N), **options)
-        again = Dataset.from_arrays(outlying, np.arange(N), **options)
-        assert found.preprocessing == again.preprocessing
-        np.testing.assert_array_equal(found.x_train, again.x_train)
-        # Of each feature, also of a sequence, all pixels, or each channel.
-        n_features = {(5, 5): 1}.get(shape, shape[-1])
-        scaler = StandardScaler().fit(x[train].reshape(-1, n_features))
-        expected = scaler.transform(x.reshape(-1, n_features)).reshape(x.shape)
-        np.testing.assert_allclose(found.x_train, expected[train], atol=1e-4)
-        np.testing.assert_allclose(found.x_test, expected[found.y_test], atol=1e-4)
-
+class TestInputs:
     @pytest.mark.parametrize(
-        ("x", "scale"),
+        ("dtype", "kept"),
         [
-            (RNG.random((N, 3)), "none"),
-            (X > 50, "none"),
-            (X.astype(np.uint8), "pixels"),
-            (X.astype(np.int64), "learned"),
-            (X.astype(np.float16), "learned"),
-            (X.tolist(), "learned"),
-            (X.astype(object), "learned"),
-            (-RNG.random((N, 3)), "learned"),
+            ("uint8", "uint8"),
+            ("int16", "int16"),
+            ("int64", "int64"),
+            ("uint64", "uint64"),
+            ("bool", "bool"),
+            ("float16", "float32"),
+            ("float32", "float32"),
+            ("float64", "float32"),
+            (">f8", "float32"),
+            ("object", "float32"),
         ],
     )
-    def test_follows_from_the_inputs(self, x: Any, scale: str) -> None:
+    def test_are_kept_as_passed(self, dtype: Any, kept: str) -> None:
+        x = np.rint(X).clip(0, 200).astype(dtype) if dtype != "object" else X.astype(object)
         data = Dataset.from_arrays(x, Y)
-        assert (data.preprocessing == Preprocessing()) == (scale == "none")
-        assert (data.preprocessing == PIXELS) == (scale == "pixels")
-        assert data.preprocessing.is_learned == (scale == "learned")
-        order = Dataset.from_arrays(np.arange(N)[:, None], Y, scale="none").x_test[:, 0]
-        raw = np.asarray(x)[order.astype(int)]
-        np.testing.assert_array_equal(data.preprocessing.transform(raw), data.x_test)
+        rows = Dataset.from_arrays(np.arange(N)[:, None], Y)
+        for part, of_rows in ((data, rows), (data.redrawn(3), rows.redrawn(3))):
+            for split in SPLITS:
+                found = getattr(part, f"x_{split}")
+                given_rows = getattr(of_rows, f"x_{split}")[:, 0]
+                assert found.dtype == kept
+                assert not found.flags.writeable
+                np.testing.assert_array_equal(found, x[given_rows].astype(kept))
+                np.testing.assert_array_equal(getattr(part, f"y_{split}"), Y[given_rows])
 
-    def test_none_leaves_pixels_as_they_are(self) -> None:
-        pixels = np.arange(N, dtype=np.uint8)[:, None] * 4
-        data = Dataset.from_arrays(pixels, Y, scale="none")
-        assert data.x_train.max() > 200
-        assert data.preprocessing == Preprocessing()
+    @pytest.mark.parametrize(
+        ("column", "name"),
+        [
+            (1.7e9 + np.arange(N), "2"),
+            (1e-50 * np.arange(N), "2"),
+            (pd.Series(1.7e9 + np.arange(N)), "'seen'"),
+        ],
+    )
+    def test_of_which_float32_merges_values_are_named_once(
+        self, column: Any, name: str, logs: pytest.LogCaptureFixture
+    ) -> None:
+        columns = {"a": X[:, 0], "b": X[:, 1] * 1e6, "seen": column}
+        x: Any = pd.DataFrame(columns)
+        Dataset.from_arrays(x if name == "'seen'" else x.to_numpy(), Y).redrawn(1)
+        [record] = [r for r in logs.records if "float32" in r.getMessage()]
+        assert f"float32 merges values of feature {name}" in record.getMessage()
 
-    def test_constant_columns_become_zero(self) -> None:
-        x = np.column_stack([X, np.full(N, 0.1), np.full(N, 7e5)])
-        data = Dataset.from_arrays(x, Y)
-        assert not data.x_train[:, 3:].any()
+    def test_that_float32_tells_apart_need_no_warning(
+        self, logs: pytest.LogCaptureFixture
+    ) -> None:
+        x = np.random.default_rng(0).normal(1e3, 1, (20_000, 3))
+        x[:, 2] = 16_777_216 - np.arange(20_000)
+        Dataset.from_arrays(x, np.arange(20_000) % 2)
+        assert not [record for record in logs.records if "float32" in record.getMessage()]
 
-    def test_is_learned_again_when_splits_are_drawn_again(self) -> None:
-        data = Dataset.from_arrays(X, Y, x_test=X[:9] + 1, y_test=Y[:9])
-        other = data.redrawn(7)
-        np.testing.assert_allclose(other.x_train.mean(axis=0), 0, atol=1e-5)
-        np.testing.assert_allclose(other.x_train.std(axis=0), 1, rtol=1e-5)
-        assert other.preprocessing != data.preprocessing
-        expected = other.preprocessing.transform(X[:9] + 1)
-        np.testing.assert_allclose(other.x_test, expected, atol=1e-5)
-
-    def test_survives_json_and_is_in_the_configuration(self) -> None:
-        for data in (Dataset.from_arrays(X, Y), Dataset.from_arrays(FRAME, Y)):
-            stored = json.loads(json.dumps(data.config))["preprocessing"]
-            assert stored == data.preprocessing.config
-            np.testing.assert_array_equal(stored["factor"], data.preprocessing.factor)
+    def test_of_several_integer_dtypes_get_one_that_holds_all(self) -> None:
+        x = X.astype(np.int32)
+        data = Dataset.from_arrays(x, Y, x_test=x.astype(np.int64), y_test=Y)
+        assert data.x_train.dtype == data.x_test.dtype == np.int64
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -130,12 +108,13 @@ class TestScale:
             ({"x": np.full((N, 3), "a")}, "x has the dtype <U.*DataFrame"),
             ({"x": X * 1j}, "x has the dtype complex128"),
             ({"x": np.where(X > 60, None, X)}, "x has the dtype object and holds NoneType, float"),
-            ({"scale": "minmax"}, "scale is 'minmax', but must be one of auto, none, standard"),
-            ({"x_test": X[:, :2], "y_test": Y}, "x_test has 2 features, where 3 were learned"),
-            ({"x": X.astype(np.uint8), "x_test": X, "y_test": Y}, "some splits are uint8 pixels"),
+            ({"x_test": X[:, :2], "y_test": Y}, r"a sample of x_test has the shape \(2,\)"),
+            ({"x": X.astype(np.uint8), "x_test": X, "y_test": Y}, "one dtype; got float64, uint8"),
         ],
     )
-    def test_refuses_what_it_cannot_scale(self, changes: dict[str, Any], message: str) -> None:
+    def test_that_no_network_takes_are_refused(
+        self, changes: dict[str, Any], message: str
+    ) -> None:
         with pytest.raises(ValueError, match=message):
             Dataset.from_arrays(**{"x": X, "y": Y, **changes})
 
@@ -157,7 +136,7 @@ class TestLabels:
         rng = np.random.default_rng(seed)
         labels = [classes[i] for i in rng.permutation(np.arange(N) % len(classes))]
         y = np.array(labels)[:, None] if as_column else labels
-        data = Dataset.from_arrays(np.arange(N)[:, None], y, scale="none", seed=seed)
+        data = Dataset.from_arrays(np.arange(N)[:, None], y, seed=seed)
         assert data.num_classes == len(set(labels))
         assert data.classes is None or list(data.classes) == sorted(data.classes)
         for split in SPLITS:
@@ -237,11 +216,11 @@ class TestRegression:
     @pytest.mark.parametrize("n_targets", [1, 2])
     def test_keeps_numbers_and_draws_at_random(self, n_targets: int) -> None:
         y = np.column_stack([np.arange(N) * 1.5, -np.arange(N)])[:, :n_targets]
-        data = Dataset.from_arrays(np.arange(N)[:, None], y, task="regression", scale="none")
+        data = Dataset.from_arrays(np.arange(N)[:, None], y, task="regression")
         assert (data.task, data.num_classes, data.n_outputs) == ("regression", None, n_targets)
-        assert data.y_train.dtype == np.float32
+        assert data.y_train.dtype == np.float64
         whole = (y * 2).astype(int)
-        twice = Dataset.from_arrays(np.arange(N)[:, None], whole, task="regression", scale="none")
+        twice = Dataset.from_arrays(np.arange(N)[:, None], whole, task="regression")
         np.testing.assert_array_equal(twice.y_test, data.y_test * 2)
         for part in (data, data.redrawn(3)):
             for split in SPLITS:
@@ -273,7 +252,6 @@ class TestWeights:
         data = Dataset.from_arrays(
             np.arange(N)[:, None],
             labels,
-            scale="none",
             class_weight={"b": 3},
             sample_weight=weights,
         )
@@ -335,7 +313,6 @@ class TestGroups:
             rows[:, None],
             rows * 1.5,
             task="regression",
-            scale="none",
             groups=groups[rows],
             validation_size=fractions[0],
             test_size=fractions[1],
@@ -368,14 +345,14 @@ class TestGroups:
 
 
 class TestTables:
-    def test_categories_become_features_with_names_and_stay_zero_and_one(self) -> None:
+    def test_categories_become_features_of_zero_and_one(self) -> None:
         data = Dataset.from_arrays(FRAME, Y)
         cities, sizes = ("Bern", "Oslo", "Rome"), ("S", "M", "L")
         columns = ("age", None), ("city", cities), ("member", None), ("size", sizes)
         assert data.preprocessing.columns == columns
         assert set(np.unique(data.x_train[:, [1, 2, 3, 5, 6, 7]])) == {0, 1}
-        np.testing.assert_allclose(data.x_train[:, [0, 4]].mean(axis=0), 0, atol=1e-5)
-        found = data.preprocessing.transform(FRAME[reversed(FRAME.columns)])
+        found = data.preprocessing.encoded(FRAME[reversed(FRAME.columns)]).astype(np.float32)
+        np.testing.assert_array_equal(found[:, 0], FRAME["age"])
         np.testing.assert_array_equal(found[:, 3], FRAME["city"] == "Rome")
         rows = {row.tobytes() for row in found}
         assert all(row.tobytes() in rows for row in data.x_test)
@@ -390,13 +367,13 @@ class TestTables:
             (FRAME.assign(city="Paris"), "'city' of raw has the categories 'Paris', .* 'Bern'"),
             (FRAME.assign(age="old"), "Unable to parse string 'old'"),
             (FRAME.assign(age=np.where(FRAME.age > 70, np.nan, 1)), r"lacks .* 'age' \(7 rows\)"),
-            (X, "raw must be a table of the data set's columns"),
+            (X.tolist(), "raw must be a table of the data set's columns"),
             (FRAME.iloc[0], "raw must be a table of the data set's columns"),
         ],
     )
     def test_other_columns_are_refused(self, raw: Any, message: str) -> None:
         with pytest.raises(ValueError, match=message):
-            Dataset.from_arrays(FRAME, Y).preprocessing.transform(raw)
+            Dataset.from_arrays(FRAME, Y).preprocessing.encoded(raw)
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -430,12 +407,12 @@ class TestTables:
         np.testing.assert_array_equal(data.x_test, numbers.x_test)
         # What is read later may be numbers or strings.
         for raw in (table, table.astype({"a": float})):
-            transformed = data.preprocessing.transform(raw)
-            np.testing.assert_array_equal(transformed, numbers.preprocessing.transform(table))
+            transformed = data.preprocessing.encoded(raw)
+            np.testing.assert_array_equal(transformed, numbers.preprocessing.encoded(table))
         categories = Dataset.from_arrays(table.head(9).astype({"a": "category"}), Y[:9])
         assert categories.x_train.shape[1] == 9 + 2
         with pytest.raises(ValueError, match="Unable to parse string"):
-            data.preprocessing.transform(table.replace({"a": {table["a"][0]: "?"}}))
+            data.preprocessing.encoded(table.replace({"a": {table["a"][0]: "?"}}))
 
 
 class TestFiles:
@@ -466,7 +443,7 @@ class TestFiles:
         assert data.fingerprint == same.fingerprint
 
     def test_of_a_table_are_for_a_regression_too(self, table: Path) -> None:
-        data = load_dataset(table, target="age", task="regression", scale="none", test_size=0.5)
+        data = load_dataset(table, target="age", task="regression", test_size=0.5)
         assert (data.task, len(data.y_test)) == ("regression", 30)
         assert dataset_from_config(json.loads(json.dumps(data.config))).config == data.config
 
@@ -524,7 +501,7 @@ class TestFiles:
             load_dataset(path)
 
     def test_known_data_sets_take_no_settings_of_files(self) -> None:
-        with pytest.raises(ValueError, match="'digits' does not take groups, scale: omit it"):
-            load_dataset("digits", scale="none", groups="x")
+        with pytest.raises(ValueError, match="'digits' does not take groups, task: omit it"):
+            load_dataset("digits", task="regression", groups="x")
         with pytest.raises(ValueError, match=r"'mine\.npz' does not take target"):
             load_dataset("mine.npz", target="y")

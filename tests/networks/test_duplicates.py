@@ -76,7 +76,7 @@ def test_zeros_of_either_sign_are_the_same_and_other_labels_are_not() -> None:
 
 def test_groups_are_known_after_the_split() -> None:
     patients = np.repeat([f"p{i}" for i in range(20)], 3)
-    data = Dataset.from_arrays(X, Y, groups=patients, scale="none")
+    data = Dataset.from_arrays(X, Y, groups=patients)
     names = [patients[np.abs(X - row).sum(axis=1).argmin()] for row in data.x_test]
     pairs = {*zip(names, data.test_groups, strict=True)}
     assert len(pairs) == len(set(names)) == len(set(data.test_groups)) == len(data.y_test) / 3
@@ -85,7 +85,7 @@ def test_groups_are_known_after_the_split() -> None:
     # Two patients with one picture are no two.
     x = X.copy()
     x[np.flatnonzero(np.isin(patients, names))] = 0.5
-    same = Dataset.from_arrays(x, np.arange(60) % 2, groups=patients, scale="none")
+    same = Dataset.from_arrays(x, np.arange(60) % 2, groups=patients)
     assert len(set(same.test_groups)) < len(set(data.test_groups))
     with pytest.raises(ValueError, match="with weights or groups stay"):
         Dataset("d", X, Y, X, Y, X, Y, 3, groups_test=Y, drawn=("test",))

@@ -202,11 +202,12 @@ def test_weighted_examples_and_targets_are_those_of_fit(task: Any, n_seeds: int)
     weights = np.random.default_rng(0).random(300) * 3
     if task == "regression":
         y = np.stack([x.sum(axis=(1, 2)), y], axis=1) / 10
-    settings: dict[str, Any] = {"task": task, "sample_weight": weights, "scale": "none"}
+    settings: dict[str, Any] = {"task": task, "sample_weight": weights}
     dataset = Dataset.from_arrays(x, y, validation_size=100, test_size=10, **settings)
     assert dataset.weight_train is not None
     outputs = dataset.y_train.shape[1] if task == "regression" else 10
-    model = build_architecture(MLP_16, (8, 8), dataset.num_classes, outputs)
+    mlp = MLP((16,), scale="none")
+    model = build_architecture(mlp, (8, 8), dataset.num_classes, outputs)
     trainer = Trainer(model, quick_training(epochs=EPOCHS, shuffle=False), dataset)
     loss: Any = "mean_squared_error" if task == "regression" else LOGITS
     for seed in range(n_seeds):

@@ -40,7 +40,7 @@ TEST.loc[3:5, "city"] = "Lima"
 
 def test_are_filled_in_and_merged_as_scikit_learn_does() -> None:
     given: dict[str, Any] = {"x_test": TEST, "y_test": Y[:60], "validation_size": 0}
-    options: dict[str, Any] = {"missing": "impute", "rare": "other", "scale": "none"}
+    options: dict[str, Any] = {"missing": "impute", "rare": "other"}
     x = WITH_GAPS.iloc[60:]
     data = Dataset.from_arrays(x, Y[60:], **given, **options)
     categories = make_pipeline(
@@ -75,11 +75,11 @@ def test_winner_takes_what_is_missing_or_unknown(tmp_path: Path) -> None:
         adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training), max_trial=1
     )
     assert set(result.predict(TEST)) <= {"no", "yes"}
-    inputs = data.preprocessing.transform(TEST)
-    assert np.isfinite(inputs).all()
     chances = result.predict_proba(TEST)
     model = result.model()
     encoded = data.preprocessing.encoded(TEST)
+    assert np.isfinite(encoded).all()
+    np.testing.assert_array_equal(result.predict_proba(encoded), chances)
     np.testing.assert_allclose(model.predict(encoded, verbose=0), chances, rtol=1e-5)
     result.contract().save(tmp_path / "c.json")
     assert adnn.verify(tmp_path / "c.json").status == "exact"
@@ -94,7 +94,7 @@ def test_nothing_is_filled_in_unless_asked_for() -> None:
         Dataset.from_arrays(WITH_GAPS, Y, rare="other")
     full = WITH_GAPS.dropna()
     with pytest.raises(ValueError, match="has the categories 'Lima'"):
-        Dataset.from_arrays(full, Y[full.index]).preprocessing.transform(TEST.dropna())
+        Dataset.from_arrays(full, Y[full.index]).preprocessing.encoded(TEST.dropna())
     with pytest.raises(ValueError, match="missing is 'drop', but must be one of refuse, impute"):
         Dataset.from_arrays(full, Y[full.index], missing="drop")  # type: ignore[arg-type]
 
@@ -102,11 +102,11 @@ def test_nothing_is_filled_in_unless_asked_for() -> None:
 def test_of_arrays_each_feature_has_the_median_of_the_training_part() -> None:
     x = RNG.normal((0, 100), size=(N, 5, 2))
     x[RNG.random(x.shape) < 0.1] = np.nan
-    data = Dataset.from_arrays(x, Y, missing="impute", scale="none")
-    own = Dataset.from_arrays(np.arange(N)[:, None], Y, scale="none").x_train[:, 0].astype(int)
+    data = Dataset.from_arrays(x, Y, missing="impute")
+    own = Dataset.from_arrays(np.arange(N)[:, None], Y).x_train[:, 0].astype(int)
     np.testing.assert_allclose(data.preprocessing.fill, np.nanmedian(x[own], axis=(0, 1)))
     np.testing.assert_allclose(
-        data.preprocessing.transform(x),
+        data.preprocessing.encoded(x),
         np.where(np.isnan(x), data.preprocessing.fill, x),
         rtol=1e-6,
     )

@@ -40,7 +40,7 @@ KINDS: dict[str, tuple[Any, np.ndarray]] = {
 
 
 def test_samples_of_another_shape_are_refused() -> None:
-    data = adnn.Dataset.from_arrays(TABLE, SUM > 20, scale="none")
+    data = adnn.Dataset.from_arrays(TABLE, SUM > 20)
     trainer = adnn.InitOffsetObjective(adnn.MLP((2,)), data).trainer
     with pytest.raises(ValueError, match=r"must have the shape \(4,\), but one has \(3,\)"):
         Predictor(trainer, list).predict(TABLE[:, :3])

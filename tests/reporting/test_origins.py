@@ -55,7 +55,7 @@ class TestContract:
             },
             "environment": {"python": "3.11"},
             "split": {"test": 1000},
-            "files": {"weights": {"name": "my contract.npz"}},
+            "files": {"weights": {"name": "my contract.0123456789abcdef.npz"}},
             **changes,
         }
 

@@ -1,0 +1,166 @@
+"""How an MLP scales inputs and targets: fitted on a training part, kept as long as the data."""
+
+import dataclasses
+import weakref
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adnn_optuna._checks import logger
+from adnn_optuna.networks._arrays import collected
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.models import Scale
+
+# A range so narrow beside the values is that of their rounding errors.
+_LEAST_RANGE = 1e-12
+# Networks do not learn well from inputs of a larger standard deviation.
+_LARGE_STD = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaling:
+    """The network takes x * factor + offset; its outputs y become y * target_std + target_mean.
+
+    Computed in float64. There is one number for all inputs, or one for each feature or channel;
+    and one for each target. Empty if nothing is scaled.
+    """
+
+    factor: tuple[float, ...] = ()
+    offset: tuple[float, ...] = ()
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The numbers as JSON holds them."""
+        return {name: list(numbers) for name, numbers in vars(self).items() if numbers}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Return the scaling of a ``config``; numbers from a file may be any."""
+        return cls(**{name: (*map(float, numbers),) for name, numbers in config.items()})
+
+    @property
+    def target_units(self) -> NDArray[np.float64]:
+        """Mean and standard deviation of each target, of shape (2, targets)."""
+        return np.array([self.target_mean, self.target_std])
+
+    def inputs(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return scaled inputs, float32; x itself if inputs are not scaled."""
+        if not self.factor:
+            return x
+        factor, offset = np.asarray(self.factor), np.asarray(self.offset)
+        parts = (factor * rows + offset for rows in _chunks(x))
+        return collected(parts, x.shape, np.float32)
+
+
+PIXELS = Scaling(factor=(1 / 255,), offset=(0.0,))
+"""How uint8 pixels are brought into [0, 1]."""
+
+# What was fitted and scaled, as long as the data set is used.
+_fitted = weakref.WeakKeyDictionary[Dataset, dict[str, Scaling]]()
+_scaled = weakref.WeakKeyDictionary[Dataset, dict[tuple[str, Scaling], NDArray[Any]]]()
+_warned = weakref.WeakSet[Dataset]()
+
+
+def fitted(dataset: Dataset, scale: Scale) -> Scaling:
+    """Return how the training part asks to be scaled; fitted once for a data set."""
+    known = _fitted.setdefault(dataset, {})
+    if scale not in known:
+        known[scale] = _fit(dataset, scale)
+    return known[scale]
+
+
+def use(dataset: Dataset, scale: Scale, scaling: Scaling) -> None:
+    """Let a data set be scaled by these numbers, without fitting them."""
+    _fitted[dataset] = {scale: scaling}
+
+
+def scaled_inputs(dataset: Dataset, split: str, scaling: Scaling) -> NDArray[Any]:
+    """Return the inputs of a split as a network takes them; made once for a data set."""
+    x: NDArray[Any] = getattr(dataset, f"x_{split}")
+    if not scaling.factor:
+        return x
+    known = _scaled.setdefault(dataset, {})
+    if (split, scaling) not in known:
+        known[split, scaling] = scaling.inputs(x)
+    return known[split, scaling]
+
+
+def warn_of_large_inputs(dataset: Dataset) -> None:
+    """Warn once of inputs that a model, which does not scale, will not learn well from."""
+    x = dataset.x_train
+    # No standard deviation is more than half of the range.
+    if np.subtract(x.max(), x.min(), dtype=float) <= 2 * _LARGE_STD or dataset in _warned:
+        return
+    _warned.add(dataset)
+    stds = 1 / np.asarray(fitted(dataset, "standard").factor)
+    if stds.max() > _LARGE_STD:
+        index = int(stds.argmax())
+        of = f"feature {dataset.preprocessing.feature(index)}" if len(stds) > 1 else "the inputs"
+        logger.warning(
+            "Dataset %r: %s has a standard deviation of %.3g, and the model does not scale it. "
+            "In the function that builds the model, add this as its first layer:\n"
+            "    normalization = keras.layers.Normalization()\n"
+            "    normalization.adapt(dataset.x_train)",
+            *(dataset.name, of, stds[index]),
+        )
+
+
+def _fit(dataset: Dataset, scale: Scale) -> Scaling:
+    x, found = dataset.x_train, Scaling()
+    if scale == "none":
+        return found
+    if dataset.task == "regression":
+        found = _with_targets(dataset.y_train)
+    if scale == "auto" and x.dtype == np.uint8:
+        return dataclasses.replace(found, factor=PIXELS.factor, offset=PIXELS.offset)
+    # As close as float32 is, since scalers make 1 + 2e-16 of 1.
+    is_in_unit_range = x.dtype.kind in "bf" and x.min() >= 0 and x.max() <= 1 + 2**-24
+    if scale == "auto" and is_in_unit_range:
+        return found
+    factor, offset = _standardising(x)
+    for _, categories, block in dataset.preprocessing.blocks():
+        if categories is not None:
+            factor[block], offset[block] = 1, 0
+    return dataclasses.replace(found, factor=(*factor.tolist(),), offset=(*offset.tolist(),))
+
+
+def _standardising(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return factor and offset that bring mean and standard deviation to 0 and 1."""
+    # Images, which are of uint8 or as high as wide, have one; sequences one for each feature.
+    is_image = x.ndim == 3 and (x.dtype == np.uint8 or x.shape[1] == x.shape[2])
+    axes = None if is_image else (*range(x.ndim - 1),)
+    ends = x.min(axis=axes), x.max(axis=axes)
+    low, high = (np.atleast_1d(end).astype(np.float64) for end in ends)
+    # Squares of what is very large would overflow.
+    unit = np.maximum(np.abs(low), np.abs(high))
+    unit[unit == 0] = 1
+    is_constant = high / unit - low / unit <= _LEAST_RANGE
+    n, chunks = x.size / unit.size, _chunks(x)
+    mean = sum((rows / unit).sum(axis=axes) for rows in chunks) / n
+    variance = sum(((rows / unit - mean) ** 2).sum(axis=axes) for rows in chunks) / n
+    std = np.where(is_constant, 1, np.sqrt(variance) * unit)
+    factor = _rounded(1 / std)
+    # What is constant becomes 0.
+    return factor, np.where(is_constant, -low, np.round(-mean * unit * factor, 6))
+
+
+def _with_targets(y: NDArray[np.float64]) -> Scaling:
+    targets = y.reshape(len(y), -1)
+    std = targets.std(axis=0)
+    std = _rounded(np.where(std == 0, 1, std))
+    mean = np.round(targets.mean(axis=0) / std, 6) * std
+    return Scaling(target_mean=(*mean.tolist(),), target_std=(*std.tolist(),))
+
+
+def _rounded(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return numbers of nine digits, since sums of other processors have other last bits."""
+    return np.array([float(f"{number:.9g}") for number in numbers])
+
+
+def _chunks(array: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return views of some rows each, few enough to be converted to float64 in little memory."""
+    return np.array_split(array, max(array.size >> 21, 1))

@@ -1,0 +1,79 @@
+"""Writes files in forked processes, each of which is killed before another step of writing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adnn_optuna._files import write_text
+from adnn_optuna.accountability.contract import ContractFacts, hash_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def kill_before(step: int, folder: Path) -> None:
+    """Let this process be killed before so many steps: files opened, moved or removed."""
+    n_steps = 0
+
+    def count(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal n_steps
+        if event in {"open", "os.rename", "os.remove"} and str(folder) in str(arguments[0]):
+            if n_steps == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            n_steps += 1
+
+    sys.addaudithook(count)
+
+
+def killed_before(step: int, folder: Path, write: Callable[[], None]) -> bool:
+    """Write in a process that is killed before a step; return whether it came so far."""
+    if (child := os.fork()) == 0:
+        kill_before(step, folder)
+        write()
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+def contract_of(folder: Path) -> str:
+    """Return which contract is there, and whether its weights are those that it names."""
+    content = json.loads((folder / "a.json").read_text())
+    weights = folder / content["files"]["weights"]["name"]
+    is_whole = hash_file(weights) == content["files"]["weights"]["sha256"]
+    return f"{content['version']}, whole: {is_whole}"
+
+
+def main(what: str, folder: Path) -> None:
+    """Print, for each step, what is there after a death before it, and how many files are."""
+
+    def write(version: str, size: int) -> None:
+        if what == "text":
+            write_text(folder / "a.json", version * size)
+        else:
+            weights = {"kernel": np.full(size, len(version))}
+            ContractFacts({"version": version}, weights).save(folder / "a.json")
+
+    for step in range(1000):
+        for file in folder.iterdir():
+            file.unlink()
+        write("old", 10_000)
+        n_before = len(list(folder.iterdir()))
+        was_killed = killed_before(step, folder, lambda: write("newer", 20_000))
+        text = (folder / "a.json").read_text()
+        found = text.replace("newer", "n").replace("old", "o") if what == "text" else ""
+        said = {"o" * 10_000: "old", "n" * 20_000: "newer"}.get(found) or contract_of(folder)
+        write_text(folder / "a.json", text)  # Removes what a dead writer left.
+        n_more = len(list(folder.iterdir())) - n_before
+        sys.stdout.write(f"{said}, {n_more} more files\n")
+        if not was_killed:
+            return
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
