@@ -16,9 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
 from adnn_optuna._attributes import BASELINE, ELAPSED, ENDED, STOP_REASON, check
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongTypeError
 from adnn_optuna.samplers._owners import heartbeat_interval, owner_of
-from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_feasible
+from adnn_optuna.samplers._trials import PerStudy, TrialReader, check_one_objective, is_feasible
 
 
 def is_done(trial: FrozenTrial) -> bool:
@@ -150,11 +150,7 @@ class Limit(abc.ABC):
         return self._used(study, tally) >= self.value
 
     def _tally(self, study: Study) -> Tally:
-        if study._is_multi_objective():
-            raise WrongValueError(
-                f"`{type(self).__name__}` limits studies with one objective, but this study has "
-                f"{len(study.directions)}."
-            )
+        check_one_objective(study)
         with self._tallies.lock:
             tally = self._tallies[study]
             tally.update(study)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adnn_optuna._files import write_text
+from adnn_optuna._files import replacing, write_text
 from adnn_optuna.accountability.contract import ContractFacts, hash_file
 
 if TYPE_CHECKING:
@@ -54,7 +54,11 @@ def main(what: str, folder: Path) -> None:
 
     def write(version: str, size: int) -> None:
         if what == "text":
-            write_text(folder / "a.json", version * size)
+            with replacing(folder / "a.json") as temporary, temporary.open("w") as file:
+                for _ in range(2):
+                    file.write(version * (size // 2))
+                    file.flush()
+                    sys.audit("open", str(folder))  # A step, before which it is half written.
         else:
             weights = {"kernel": np.full(size, len(version))}
             ContractFacts({"version": version}, weights).save(folder / "a.json")

@@ -374,11 +374,10 @@ LIMITS: Sequence[Any] = [MaxTimeCallback(5.0), MaxTrialCallback(2), MaxGainCallb
 @pytest.mark.parametrize("limit", LIMITS)
 def test_multi_objective(limit: Any) -> None:
     study = optuna.create_study(directions=["minimize", "maximize"])
-    name = type(limit).__name__
-    text = f"`{name}` limits studies with one objective, but this study has 2."
-    with pytest.raises(ValueError, match=f"^{text}$"):
+    text = "must have one objective; got 2"
+    with pytest.raises(ValueError, match=text):
         limit.reached(study)
-    with pytest.raises(ValueError, match=f"^{text}$"):
+    with pytest.raises(ValueError, match=text):
         limit(study, study.trials)
 
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from search_worker import make_objective
 
+import adnn_optuna as adnn
+from adnn_optuna import Contract
 from adnn_optuna._checks import check_output_file
 from adnn_optuna._files import NotWrittenError, replacing, write_text
+from adnn_optuna.cli import main as cli
+from adnn_optuna.cli import output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 WRITE = """
 import sys
@@ -24,6 +35,18 @@ needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no
 
 def names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def outcomes_of_deaths(what: str, folder: Path) -> list[str]:
@@ -92,16 +115,9 @@ def test_what_raises_while_it_writes_replaces_nothing(tmp_path: Path) -> None:
 
 @needs_posix
 def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path) -> None:
-    import resource
-
     (file := tmp_path / "a.txt").write_text("old")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.raises(NotWrittenError) as refusal:
-            write_text(file, "new" * 1000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with full_disk(), pytest.raises(NotWrittenError) as refusal:
+        write_text(file, "new" * 1000)
     assert str(refusal.value).startswith(f"{str(file)!r} cannot be written (File too large)")
     assert file.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
@@ -138,3 +154,38 @@ def test_a_read_only_file_is_not_replaced(tmp_path: Path) -> None:
     (file := tmp_path / "a.txt").touch(0o444)
     with pytest.raises(ValueError, match="it is read-only"):
         check_output_file("path", file)
+
+
+@needs_posix
+@pytest.mark.tensorflow
+def test_no_file_of_a_result_is_written_by_half(tmp_path: Path) -> None:
+    result = adnn.search(make_objective(), max_trial=1, confirm=0)
+    contract = Contract({"objective": {}}, {"kernel": np.zeros(1000)})
+    writers: dict[str, Callable[[Path], None]] = {
+        "report.html": result.report,
+        "README.md": result.model_card,
+        "m.keras": result.save,
+        "c.json": contract.save,
+    }
+    for name, write in writers.items():
+        write(file := tmp_path / name)
+        before = file.read_bytes(), names(tmp_path)
+        with full_disk(), pytest.raises(NotWrittenError) as refusal:
+            write(file)
+        written = str(tmp_path / ("c." if name == "c.json" else name))
+        assert str(refusal.value).startswith(f"'{written}")
+        assert "cannot be written (File too large)" in str(refusal.value)
+        assert (file.read_bytes(), names(tmp_path)) == before
+
+
+@needs_posix
+def test_the_command_line_names_the_file_that_a_full_disk_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (values := tmp_path / "v.csv").write_text("a,b\n1,2\n2,4\n3,5\n4,7\n5,9\n6,9\n")
+    (file := tmp_path / "plot.html").write_text("old")
+    with full_disk():
+        code = cli.run(["compare-values", str(values), "--plot", str(file)])
+    assert code == output.FAILED
+    assert f"adnn: {str(file)!r} cannot be written (File too large)" in capsys.readouterr().err
+    assert file.read_text() == "old"

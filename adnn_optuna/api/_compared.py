@@ -13,7 +13,12 @@ from adnn_optuna._checks import WrongValueError, as_integer, check_positive, che
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.arms import CONTROLS, Searcher, arm_of, check_searcher
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Objective, with_seed
+from adnn_optuna.engine.outcomes import (
+    FunctionObjective,
+    KeyedObjective,
+    Objective,
+    with_seed,
+)
 from adnn_optuna.engine.studies import check_objective
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.training import n_cores
@@ -46,10 +51,12 @@ def of_networks(
     controls: Controls,
     equivalence: float | None,
     limits: LimitValues,
+    *,
+    catch: tuple[type[Exception], ...],
     **of_functions: object,
 ) -> Compared:
     """Return the arms of a comparison of searches over networks' initial values."""
-    network = check_objective(objective)
+    network = check_objective(objective).catching(catch)
     if given := [name for name, value in of_functions.items() if value is not None]:
         raise WrongValueError(
             f"{given[0]} is of other objectives: leave it out for an InitOffsetObjective."
@@ -69,7 +76,8 @@ def of_networks(
         # Samplers keep random state.
         arm, of_seed = copy.deepcopy(arms[label]), network.replace(seed=seed)
         if label in beside and callable(arm):
-            own = FunctionObjective(arm, of_seed.direction, seed, told=("test_accuracy",))
+            told: Any = {"told": ("test_accuracy",), "catch": catch}
+            own = FunctionObjective(arm, of_seed.direction, seed, **told)
             return own, stored.OBJECTIVE, MedianPruner()
         return of_seed, arm, None
 
@@ -82,6 +90,7 @@ def of_function(
     controls: Controls,
     equivalence: float | None,
     *,
+    catch: tuple[type[Exception], ...],
     direction: str | StudyDirection | None,
     confirm: int | None,
     pruner: BasePruner | None,
@@ -111,7 +120,7 @@ def of_function(
     pruner = MedianPruner() if pruner is None else pruner
 
     def run(label: str, seed: int) -> Run:
-        objective = KeyedObjective(function, towards, seed, confirm=times)
+        objective = KeyedObjective(function, towards, seed, confirm=times, catch=catch)
         return objective, copy.deepcopy(arms[label]), copy.deepcopy(pruner)
 
     return Compared(arms, run, equivalence, 1, {"confirm": times})

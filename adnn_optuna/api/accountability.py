@@ -38,8 +38,8 @@ class Verdict(Told, VerdictFacts):
 
     Attributes:
         status: ``"exact"``, ``"within_tolerance"``, ``"breached"``; or ``"cannot_check"``: the
-            file, the data or the model is missing, unreadable or another one, or trainings here
-            tell nothing of the gain. Then nothing more is known but the reasons.
+            contract, its weights, the data or the model is missing, unreadable or another one, or
+            trainings here tell nothing of the gain. Then nothing is known but the reasons.
         reasons: A sentence for each thing that differs, with its field.
         not_checked: What no training shows, and what was not there to be checked.
         gain: The winner's test gain as trained again here; the mean where it was several times.

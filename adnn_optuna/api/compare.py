@@ -16,6 +16,7 @@ from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 
+from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError, as_integer, logger
 from adnn_optuna.api._compared import Controls, Samplers, of_function, of_networks
 from adnn_optuna.api.comparisons import Comparison
@@ -24,6 +25,7 @@ from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, show
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.execution import check_executor, check_is_reached, run_studies
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.outcomes import Catch, checked_catch
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
@@ -44,6 +46,7 @@ def compare(
     direction: str | StudyDirection | None = None,
     confirm: int | None = None,
     pruner: BasePruner | None = None,
+    catch: Catch = (),
     controls: Controls = None,
     stop_when_decided: bool = False,
     storage: str | BaseStorage | None = None,
@@ -89,6 +92,8 @@ def compare(
             nothing was chosen; 5 by default. With 0 arms are compared by the best value told,
             which favours who asks often for much the same.
         pruner: Of a function, the pruner of each run; by default Optuna's.
+        catch: Errors that end their own trial and not the comparison, as in
+            :meth:`optuna.study.Study.optimize`. Such a trial counts, as one that has no value.
         controls: What the same compute buys otherwise of networks: ``"longer"`` (one training for
             the epochs of all trials, its best epoch), ``"learning_rate"`` (TPE over four decades
             around the given one, nothing moved), ``"constant"`` (one offset for all layers, on a
@@ -125,10 +130,11 @@ def compare(
     # All are checked, whichever holds for a single run.
     given = checked_limits(max_trial=max_trial, **limits)
     of_functions: Any = {"direction": direction, "confirm": confirm, "pruner": pruner}
+    options: Any = {"catch": checked_catch(catch), **of_functions}
     if callable(objective) and not isinstance(objective, InitOffsetObjective):
-        compared = of_function(objective, samplers, controls, equivalence, **of_functions)
+        compared = of_function(objective, samplers, controls, equivalence, **options)
     else:
-        compared = of_networks(objective, samplers, controls, equivalence, given, **of_functions)
+        compared = of_networks(objective, samplers, controls, equivalence, given, **options)
     arms, seeds = compared.arms, declarations.checked_seeds(seeds)
     of_run: LimitValues = {**given, "max_time": None} if stop_when_decided else given
     check_executor(executor)
@@ -170,20 +176,14 @@ def compare(
         )
         at_once = compared.n_at_once if stop_when_decided else len(seeds)
         results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
-        end = 0
+        end, head = 0, None
         while True:
             part = seeds[end : end + at_once]
             end += len(part)
             plans = [plan(label, seed) for label in arms for seed in part]
             found = studies.open_studies(plans, opened)
-            head = patiently(
-                optuna.create_study,
-                storage=opened,
-                study_name=study_name,
-                direction=plans[0].objective.direction,
-                load_if_exists=True,
-            )
-            declarations.store_declaration(head, declaration)
+            # Declared once, or what others declare meanwhile would be lost.
+            head = head or _declared_head(opened, study_name, plans[0], declaration)
             try:
                 run_studies(plans, found, stop=stop, bar=bar, executor=executor, storage=storage)
             except KeyboardInterrupt:
@@ -202,6 +202,16 @@ def compare(
     comparison = dataclasses.replace(comparison, like=studies.like_comparisons(head))
     save_notes([run for runs in results.values() for run in runs], comparison, head)
     return comparison
+
+
+def _declared_head(
+    storage: BaseStorage, name: str, plan: studies.Plan, declaration: Declaration
+) -> optuna.Study:
+    """Return the study that tells what a comparison is, as it is declared now."""
+    where = storage, name, plan.objective.direction, COMPARISON
+    head = patiently(studies.open_declared, *where, declaration)
+    declarations.store_declaration(head, declaration)
+    return head
 
 
 def _keep(storage: BaseStorage) -> None:

@@ -5,26 +5,28 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from numbers import Real
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import BASELINE, CONFIG, check_study
-from adnn_optuna._checks import WrongValueError, as_integer, check_type
+from adnn_optuna._checks import WrongValueError, as_integer, check_parameters, check_type
 from adnn_optuna.api._told import Printed, Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.confirmation import experiment_of
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import with_seed
+from adnn_optuna.engine.outcomes import Catch, catching, checked_catch, with_seed
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import load_study, objective_from_study
 from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts
-from adnn_optuna.samplers._trials import beginning, is_feasible
+from adnn_optuna.samplers._trials import beginning, check_one_objective, is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 
 Evaluate = Callable[[FrozenTrial, int], float]
@@ -73,6 +75,7 @@ def recheck(
     confirm_best: bool = False,
     against: int | Mapping[str, Any] | None = None,
     deterministic: bool = False,
+    catch: Catch = (),
     storage: str | BaseStorage | None = None,
     n_jobs: int = 1,
     max_time: float | None = None,
@@ -112,10 +115,13 @@ def recheck(
         confirm: With how many further seeds the chosen one is evaluated, at least 2.
         confirm_best: Whether the study's best trial is evaluated with these, too.
         against: What it is to have gained over: a trial's number, or all parameters of another
-            one. By default the unmoved network of an :class:`~adnn_optuna.InitOffsetObjective`,
-            of any other study trial 0 if it was enqueued.
+            one, such as those in use. These may lie outside the searched space. By default it is
+            the unmoved network of an :class:`~adnn_optuna.InitOffsetObjective`, and in any other
+            study trial 0 if it was enqueued.
         deterministic: Whether nothing in the evaluation is random, so that it is not to be made
             again: equal values do not show that.
+        catch: Errors that end their own evaluation and not the recheck. Such an evaluation counts,
+            as one that came to no value.
         storage: Where the evaluations are stored; if :obj:`None`, where the study is.
         n_jobs: The number of threads.
         max_time: The seconds that the evaluations may take, over all runs; then no more begin.
@@ -133,9 +139,11 @@ def recheck(
     # One value has no interval.
     n_jobs, confirm = as_integer("n_jobs", n_jobs), as_integer("confirm", confirm, 2)
     checked_limits(max_time=max_time)
+    caught = checked_catch(catch)
     if isinstance(study, tuple) and len(study) == 2:
         study = load_study(open_storage(study[0], must_exist=True), study[1])
     check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
+    check_one_objective(study)
     patiently(check_study, study)
     completed = patiently(_completed, study)
     function, is_seeded, objective = _seeded(study, evaluate)
@@ -170,11 +178,17 @@ def recheck(
         # An earlier study of the name had other trials.
         {"study that began": beginning(first)},
     )
+
+    def evaluation(number: int, seed: int) -> float:
+        with catching(caught, f"The evaluation of trial {number} with seed {seed}"):
+            return function(deepcopy(evaluated[number]), seed)
+        return math.nan
+
     return found_by_evaluating(
         known,
         opened,
         ("trial", "seed"),
-        lambda number, seed: function(deepcopy(evaluated[number]), seed),
+        evaluation,
         n_jobs=n_jobs,
         max_time=max_time,
         show_progress_bar=show_progress_bar,
@@ -226,6 +240,7 @@ def _against(
     """Return what tells which trial, if any, a chosen one is compared with."""
     by_number = {trial.number: trial for trial in completed}
     if isinstance(against, Mapping):
+        check_parameters("against", against)
         other = _trial_of(dict(against), completed)
         return lambda _: other
     if against is not None:
@@ -266,16 +281,33 @@ def _trial_of(
             f"against has the parameters {', '.join(map(str, params)) or 'of nothing'}, but no "
             "completed trial has just these; give a trial's number, or all parameters."
         )
-    trial = optuna.create_trial(
-        value=value,
-        state=TrialState.WAITING if value is None else TrialState.COMPLETE,
-        params=params,
-        distributions=alike.distributions,
-        user_attrs={UNMOVED: True} if is_unmoved else {},
-    )
+    for name, of_name in params.items():
+        is_choice = isinstance(alike.distributions[name], CategoricalDistribution)
+        if not is_choice and not isinstance(of_name, Real):
+            raise WrongValueError(
+                f"against[{name!r}] must be a number; got {of_name!r:.100}. Pass all parameters."
+            )
     text = repr(sorted(params.items())).encode()
-    trial.number = FIRST_OF_PARAMS + zlib.crc32(text) % FIRST_OF_PARAMS
-    return trial
+    return _Given(
+        number=FIRST_OF_PARAMS + zlib.crc32(text) % FIRST_OF_PARAMS,
+        trial_id=-1,
+        state=TrialState.WAITING if value is None else TrialState.COMPLETE,
+        value=value,
+        datetime_start=None,
+        datetime_complete=None,
+        params=params,
+        distributions=dict(alike.distributions),
+        user_attrs={UNMOVED: True} if is_unmoved else {},
+        system_attrs={},
+        intermediate_values={},
+    )
+
+
+class _Given(FrozenTrial):
+    """A trial of parameters that no study suggested: they may lie outside the searched space."""
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        return self.params[name] if name in self.params else super()._suggest(name, distribution)
 
 
 def _seeded(

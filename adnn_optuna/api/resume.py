@@ -20,6 +20,7 @@ from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import CONTROLS, SEARCHERS, Searcher, check_searcher
 from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.outcomes import Catch
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import is_comparison, records_of_comparison
@@ -35,6 +36,7 @@ def resume(
     objective: InitOffsetObjective | Callable[..., float] | None = None,
     sampler: Searcher | None = None,
     pruner: BasePruner | None = None,
+    catch: Catch = (),
     data_dir: str | os.PathLike[str] | None = None,
     test: bool = True,
     confirm: int | Literal["auto"] = "auto",
@@ -54,6 +56,7 @@ def resume(
         sampler: The searcher, where it is not one of ours by name; a comparison of such is gone on
             with by compare.
         pruner: The pruner, if the study, or the comparison of a function, had one.
+        catch: Errors that end their own trial, which no study stores; as in search.
         data_dir: Folder to look in for the dataset first.
         test: Whether to look at the test set at the end, as in :func:`~adnn_optuna.search`.
         confirm: With how many fresh seeds the winner of a search is confirmed, as there.
@@ -77,7 +80,7 @@ def resume(
         check_searcher(sampler)
         if objective is None:
             objective = studies.objective_from_study(study, data_dir)
-        objective = studies.check_objective(objective)
+        objective = studies.check_objective(objective).catching(catch)
         all_limits: LimitValues = {**studies.last_limits(study), **given}
         plan = studies.Plan(objective, study_name, sampler, all_limits, pruner=pruner)
         ending: Any = {"test": test, "confirm": confirm}
@@ -90,7 +93,7 @@ def resume(
             f"{study_name!r} is a comparison: leave out sampler, pruner, test and confirm, which "
             "are those of a search."
         )
-    where: Any = {"storage": opened, "study_name": study_name}
+    where: Any = {"storage": opened, "study_name": study_name, "catch": catch}
     return compare(**arguments, **where, show_progress_bar=show_progress_bar)
 
 

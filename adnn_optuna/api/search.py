@@ -37,7 +37,7 @@ from adnn_optuna.engine.confirmation import (
 )
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import Outcome, best_trial
+from adnn_optuna.engine.outcomes import Catch, Outcome, best_trial
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.retraining import is_random, look_at_test_set, note_randomness
@@ -243,6 +243,7 @@ def search(
     study_name: str | None = None,
     batch_size: int | Literal["auto"] = "auto",
     pruner: BasePruner | None = None,
+    catch: Catch = (),
     test: bool = True,
     confirm: int | Literal["auto"] = "auto",
     show_progress_bar: bool = False,
@@ -276,6 +277,8 @@ def search(
             ``"greedy"``, ``"random_restart"``, ``"random"`` and ``"qmc"`` (fewer for more than 5
             million weights), 1 for all others.
         pruner: An Optuna pruner; no trial is pruned if :obj:`None`.
+        catch: Errors that end their own trial and not the search, as in
+            :meth:`optuna.study.Study.optimize`. Such a trial counts, as one that has no value.
         test: Whether to look at the test set at the end. Each look is recorded, and those after
             the first are no longer of untouched data; :meth:`SearchResult.test` looks later.
         confirm: With how many fresh seeds winner and unmoved network are trained at the end, at
@@ -294,6 +297,8 @@ def search(
     check_searcher(sampler)
     check_confirm(confirm)
     limits = checked_limits(**limits)
+    if catch != ():
+        objective = studies.check_objective(objective).catching(catch)
     plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)
     ending: Any = {"test": test, "confirm": confirm}
     return run_search(plan, storage, **ending, show_progress_bar=show_progress_bar)

@@ -108,7 +108,7 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
 
 SHOWN = {
     "SearchRecord": "study metric test_metric searcher stop_reason budget values baseline best "
-    "best_value gain test_baseline test_value test_gain confirmation",
+    "best_is_added best_value gain test_baseline test_value test_gain confirmation",
     "ComparisonFacts": "study_name seeds equivalence is_complete table differences results",
     "SeedPlanFacts": "gain n_claims n_pilot sd seeds seeds_low seeds_high seeds_looking_again "
     "hours hours_looking_again",

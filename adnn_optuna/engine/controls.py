@@ -48,7 +48,9 @@ class LongerObjective(OneTrialObjective):
         epochs = objective.training.epochs
         return cls.like(objective, ControlSpace("epochs", epochs, 1, epochs * n_trials))
 
-    def train(self, trials: Sequence[optuna.Trial], **limits: Any) -> list[Outcome]:
+    def _train(
+        self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
+    ) -> list[Outcome]:
         """Train for all epochs, or until a limit; a training that is stopped begins anew."""
         [trial] = trials
         assert isinstance(self.space, ControlSpace)
@@ -98,7 +100,9 @@ class EnsembleObjective(OneTrialObjective):
         seeds = seeds_of_members(self.seed, int(params.get("members", 1)))
         return [dataclasses.replace(self.baseline_start, seed=seed) for seed in seeds]
 
-    def train(self, trials: Sequence[optuna.Trial], **limits: Any) -> list[Outcome]:
+    def _train(
+        self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
+    ) -> list[Outcome]:
         """Train all networks, or until a limit; one that is stopped begins anew with all."""
         [trial] = trials
         assert isinstance(self.space, ControlSpace)

@@ -29,7 +29,7 @@ from adnn_optuna.engine.outcomes import number
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.signals import heartbeats, interruptible, without_warnings
 from adnn_optuna.engine.storages import open_storage, patiently
-from adnn_optuna.engine.studies import check_study_name
+from adnn_optuna.engine.studies import check_study_name, open_declared
 from adnn_optuna.samplers import _owners
 from adnn_optuna.samplers._trials import TrialReader
 
@@ -96,15 +96,8 @@ def open_evaluations(
 ) -> optuna.Study:
     """Create or load the study of evaluations; ``evaluated`` says of what, as JSON holds it."""
     check_study_name(name)
-    study = optuna.create_study(
-        storage=open_storage(storage), study_name=name, direction=direction, load_if_exists=True
-    )
-    attrs = check_study(study)
-    is_ours = any(of.startswith("adnn:") for of in attrs)
-    if not is_ours and not study.get_trials(deepcopy=False):
-        study.set_user_attr(EVALUATED, evaluated)
-        return study
-    known = {"evaluated": attrs.get(EVALUATED)}
+    study = open_declared(open_storage(storage), name, direction, EVALUATED, evaluated)
+    known = {"evaluated": check_study(study).get(EVALUATED)}
     if differences := config_differences(known, {"evaluated": evaluated}):
         raise WrongValueError(
             f"The study {name!r} is a search or a comparison, or holds evaluations of something "

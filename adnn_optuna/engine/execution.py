@@ -15,7 +15,7 @@ from adnn_optuna._checks import WrongValueError, check_type
 from adnn_optuna.engine.confirmation import repeat_winner
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import KeyedObjective, number, with_seed
+from adnn_optuna.engine.outcomes import KeyedObjective, catching, number, with_seed
 from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.records import SearchRecord, record_of, store
 from adnn_optuna.engine.retraining import look_at_test_set
@@ -132,7 +132,8 @@ def evaluate_afresh(
         if stop.is_set():
             raise KeyboardInterrupt
         value = math.nan
-        with contextlib.suppress(TrialPruned):
+        evaluation = f"The evaluation of the best trial as {name!r}"
+        with contextlib.suppress(TrialPruned), catching(objective.catch, evaluation):
             seed = derived_seed(objective.seed, 1, int(name.rpartition("/")[2]))
             value = number(evaluate(copy.deepcopy(record.best), seed))
         store(record, name, value if math.isfinite(value) else None)

@@ -125,7 +125,8 @@ class Experiment:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Compiled graphs stay in their process; another one builds its own.
-        return functools.partial(type(self), **self.settings), ()
+        caught = {name: kept for name, kept in vars(self).items() if name == "catch"}
+        return functools.partial(type(self), **self.settings), (), caught
 
     def _search(self) -> None:
         """Know the parameters of the space, of the network that there is."""

@@ -19,10 +19,18 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.experiment import Experiment, takes_trial
-from adnn_optuna.engine.outcomes import Outcome, best_trial, mark
+from adnn_optuna.engine.outcomes import (
+    Catch,
+    Outcome,
+    best_trial,
+    catching,
+    checked_catch,
+    mark,
+)
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.training import Run, Status, is_finite
+from adnn_optuna.samplers._trials import check_direction
 
 _CLOCK = MaxTimeCallback(1.0)  # Only asked for the working time; its limit does not matter.
 _ANOTHER = "{} belongs to another objective ({}); use another study name or the same settings."
@@ -72,14 +80,28 @@ class InitOffsetObjective(Experiment):
         ValueError: If an argument's value is wrong, or the model does not fit the data.
     """
 
+    catch: tuple[type[Exception], ...] = ()
+    """The errors in a search that end their own trial as one without a value."""
+
+    def catching(self, catch: Catch) -> Self:
+        """Return the same objective, whose searches catch errors."""
+        other = self.like(self)
+        other.catch = checked_catch(catch)
+        return other
+
     def suggest(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> Self:
         """Let a trial suggest all its parameters, and return the objective of these."""
         objective: Self = self
         if self.is_of_trial:
-            with undisturbed():
-                for function in filter(takes_trial, (self._model, self._training)):
-                    cast("Any", function)(trial)
-            objective = self.of(trial.params)
+            caught = self.catch if isinstance(trial, optuna.Trial) else ()
+            with catching(caught, f"Trial {trial.number}"):
+                with undisturbed():
+                    for function in filter(takes_trial, (self._model, self._training)):
+                        cast("Any", function)(trial)
+                objective = self.of(trial.params)
+            if objective is self:  # It has no network, so nothing is to be trained.
+                mark(cast("optuna.Trial", trial), "diverged")
+                return self
         for name, distribution in objective.distributions.items():
             trial._suggest(name, distribution)
         return objective
@@ -98,11 +120,7 @@ class InitOffsetObjective(Experiment):
     def check(self, study: optuna.Study) -> None:
         """Refuse a study of another direction, other trials or another objective."""
         named = f"The study {study.study_name!r}"
-        if study.direction != self.direction:
-            raise WrongValueError(
-                f"{named} must be created with direction={self.direction.name.lower()!r} for "
-                f"metric={self.metric!r}."
-            )
+        check_direction(study, self.direction)
         attrs = study.user_attrs
         stored.check(study.study_name, attrs)
         if stored.CONFIG in attrs:
@@ -145,13 +163,8 @@ class InitOffsetObjective(Experiment):
         """
         # Each network of a function of the trial has its own graph.
         parts = [[trial] for trial in trials] if self.is_of_trial else [trials]
-        try:
-            of_parts = [self._train(part, limits, may_prune=may_prune) for part in parts]
-        except Exception as error:
-            if not _checks.is_out_of_memory(error):
-                raise
-            raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
-        return [*itertools.chain(*of_parts)]
+        options: Any = {"may_prune": may_prune}
+        return [*itertools.chain(*(self._caught(part, limits, **options) for part in parts))]
 
     def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
         """Train one trial and return its metric, NaN if the training diverged.
@@ -186,6 +199,27 @@ class InitOffsetObjective(Experiment):
         if outcome.state == TrialState.PRUNED:
             raise optuna.TrialPruned(f"Pruned by {type(pruner).__name__}.")
         return math.nan if outcome.value is None else outcome.value
+
+    def _caught(
+        self, trials: Sequence[optuna.Trial], limits: dict[str, Any], *, may_prune: bool
+    ) -> list[Outcome]:
+        """Train trials of one network; an error that is to be caught ends its own trial."""
+        numbers = [trial.number for trial in trials]
+        with catching(self.catch, f"Training of {numbers}"):
+            read, first = trials[0].study._storage.get_trial_system_attrs, trials[0]._trial_id
+            # No network was made of its parameters.
+            if self.catch and patiently(read, first).get(stored.ENDED) == "diverged":
+                return [Outcome("diverged")]
+            try:
+                return self._train(trials, limits, may_prune=may_prune)
+            except Exception as error:
+                if not _checks.is_out_of_memory(error):
+                    raise
+                raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
+        if len(trials) == 1:
+            return [Outcome("diverged")]
+        each = [self._caught([trial], limits, may_prune=may_prune) for trial in trials]
+        return [*itertools.chain(*each)]
 
     def _train(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], *, may_prune: bool

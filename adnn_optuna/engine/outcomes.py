@@ -5,21 +5,26 @@ import dataclasses
 import inspect
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import TrialPruned
+from optuna.exceptions import OptunaError, TrialPruned
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, Trained
-from adnn_optuna._checks import WrongTypeError, WrongValueError
+from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
+from adnn_optuna.engine.storages import StorageError
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import Status
-from adnn_optuna.samplers._trials import is_feasible
+from adnn_optuna.samplers._trials import check_direction, is_feasible
+
+Catch = Iterable[type[Exception]] | type[Exception]
+"""The errors that end their own trial, as of :meth:`optuna.study.Study.optimize`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +105,29 @@ def mark(trial: optuna.Trial, ended: Ended) -> None:
     trial.study._storage.set_trial_system_attr(trial._trial_id, stored.ENDED, ended)
 
 
+def checked_catch(catch: Catch) -> tuple[type[Exception], ...]:
+    """Return the errors that are to be caught; refuse what are none."""
+    given = tuple(catch) if isinstance(catch, Iterable) else (catch,)
+    for error in given:
+        if not (isinstance(error, type) and issubclass(error, Exception)):
+            raise WrongTypeError(
+                f"catch must be classes of exceptions; got {error!r:.100}. Pass one such as "
+                "ValueError."
+            )
+    return given
+
+
+@contextlib.contextmanager
+def catching(catch: tuple[type[Exception], ...], what: str) -> Iterator[None]:
+    """Log an error that is to be caught and go on; a fault of the storage is always raised."""
+    try:
+        yield
+    except (OptunaError, SQLAlchemyError, StorageError):
+        raise
+    except catch as error:
+        logger.warning("%s failed, which counts as no value: %r", what, error)
+
+
 def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], float], bool]:
     """Return an objective as a function of trial and seed, and whether it uses the seed."""
     signature = inspect.signature(objective)
@@ -123,9 +151,11 @@ def seeds_of(function: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def number(value: Any) -> float:
-    """Return what an objective returned as a number, or refuse it."""
+    """Return what an objective returned as a number, or refuse it; one too large is infinite."""
     try:
         return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError):
         raise WrongTypeError(
             f"An objective must return a number, but it returned {value!r:.100}."
@@ -136,13 +166,15 @@ def number(value: Any) -> float:
 class FunctionObjective:
     """Any Optuna objective, a function of a trial, or of that and the seed, in place of ours.
 
-    Each trial that it completes must have the user attributes ``told``.
+    Each trial that it completes must have the user attributes ``told``. An error of ``catch`` ends
+    its trial as one without a value.
     """
 
     function: Callable[..., float]
     direction: StudyDirection
     seed: int
     told: tuple[str, ...] = ()
+    catch: tuple[type[Exception], ...] = dataclasses.field(default=(), kw_only=True)
 
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
@@ -160,21 +192,20 @@ class FunctionObjective:
 
     def attach(self, study: optuna.Study) -> None:
         """Check the direction: nothing is known of the function that a study could store."""
-        if study.direction != self.direction:
-            raise WrongValueError(
-                f"The study {study.study_name!r} is to {study.direction.name.lower()}, but "
-                f"direction is {self.direction.name.lower()!r}; use another study name."
-            )
+        check_direction(study, self.direction)
 
     def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
         """Run trials to their ends, one after the other, whatever the limits."""
         return [self._run(trial) for trial in trials]
 
     def _run(self, trial: optuna.Trial) -> Outcome:
+        returned: Any = math.nan
         try:
-            value = number(with_seed(self.function)[0](trial, self.seed_of(trial)))
+            with catching(self.catch, f"Trial {trial.number}"):
+                returned = with_seed(self.function)[0](trial, self.seed_of(trial))
         except TrialPruned:
             return Outcome("pruned")
+        value = number(returned)
         # As a penalty, it is for samplers to learn from, as in `Study.optimize`.
         penalty = math.inf if self.direction == StudyDirection.MINIMIZE else -math.inf
         if not math.isfinite(value) and value != penalty:

@@ -13,14 +13,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics, RunRecord, TestLook
-from adnn_optuna._checks import WrongValueError, check_type
+from adnn_optuna._checks import check_type
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.outcomes import best_trial
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.samplers._owners import owner_of
-from adnn_optuna.samplers._trials import is_feasible
+from adnn_optuna.samplers._trials import check_one_objective, is_feasible
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +124,23 @@ class SearchRecord:
         """Who proposed each trial that was run to an end: the searcher or another one."""
         return {trial.number: self._proposer(trial) for trial in self.done_trials}
 
+    @property
+    def best_is_added(self) -> bool:
+        """Whether the best trial was stored by ``study.add_trial``, and not evaluated here."""
+        return self.best is not None and self._is_added(self.best)
+
+    def _is_added(self, trial: FrozenTrial) -> bool:
+        """Return whether a trial has no worker, and no time of an objective that ran it here."""
+        is_search = stored.CONFIG in self.attrs or stored.SEARCH in self.attrs
+        # A copy has the owner of what it was copied from, by that trial's number.
+        is_copied = not {stored.OWNER, stored.PROPOSAL}.isdisjoint(trial.system_attrs)
+        is_timed = stored.ELAPSED in trial.user_attrs and not is_copied
+        return is_search and owner_of(trial) is None and not is_timed
+
     def _proposer(self, trial: FrozenTrial) -> str:
         proposal = trial.system_attrs.get(stored.PROPOSAL)
+        if self._is_added(trial):
+            return "study.add_trial"
         if self.is_control:  # Its sampler is called as another one.
             return self.searcher
         if proposal is None:
@@ -303,11 +318,7 @@ def _fingerprint(attrs: Mapping[str, Any]) -> Any:
 
 def record_of(study: optuna.Study) -> SearchRecord:
     """Return what a study that was searched, concluded or not, tells of it."""
-    if len(study.directions) > 1:
-        raise WrongValueError(
-            f"The study {study.study_name!r} has {len(study.directions)} objectives, but reports "
-            "and figures are of one; give a study with one objective."
-        )
+    check_one_objective(study)
     attrs = stored.check_study(study)
     best, baseline = best_trial(study), attrs.get(stored.BASELINE, math.nan)
     if best is not None and stored.CONFIG not in attrs:

@@ -13,6 +13,7 @@ import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, GridSampler
 from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
@@ -39,6 +40,7 @@ from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.offsets import space_from_config
 from adnn_optuna.samplers import DeltaStepSampler
 from adnn_optuna.samplers._owners import end_trial
+from adnn_optuna.samplers._trials import check_direction, check_one_objective
 
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
@@ -154,6 +156,7 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
         raise WrongValueError(
             f"There is no study {study_name!r} in {where}; it has {shown}."
         ) from None
+    check_one_objective(study)
     if stored.EVALUATED in patiently(stored.check_study, study):
         raise WrongValueError(
             f"The study {study_name!r} is no search, but holds evaluations, such as of a recheck "
@@ -210,6 +213,29 @@ def resume_hint(study: optuna.Study, *, test: bool) -> str:
     return f"Interrupted; all trials are kept. Go on with adnn_optuna.resume({where})."
 
 
+def open_declared(
+    storage: BaseStorage, name: str, direction: StudyDirection, attribute: str, what: Any
+) -> optuna.Study:
+    """Create or load a study, and declare what it is unless that was done.
+
+    No storage creates a study with its attributes. A worker may die between the two, and another
+    one may begin there, so a study that says nothing is declared by whoever opens it.
+    """
+    study = optuna.create_study(
+        storage=storage, study_name=name, direction=direction, load_if_exists=True
+    )
+    check_direction(study, direction)
+    if is_undeclared(study):
+        study.set_user_attr(attribute, what)
+    return study
+
+
+def is_undeclared(study: optuna.Study) -> bool:
+    """Return whether a study has no trials, and nothing that says what it is."""
+    is_ours = any(name.startswith("adnn:") for name in study.user_attrs)
+    return not is_ours and not study.get_trials(deepcopy=False)
+
+
 def open_studies(plans: Sequence[Plan], storage: BaseStorage) -> list[optuna.Study]:
     """Create or load a study for each plan; none is created if one of them is refused."""
     names = set(patiently(optuna.get_all_study_names, storage))
@@ -245,6 +271,10 @@ def _sampler(plan: Plan, study: optuna.Study | None) -> BaseSampler:
             f"{settings['sampler']}; use another study name."
         )
     if study is not None:
+        if is_comparison(study):
+            raise WrongValueError(
+                f"Study {plan.name!r} must be a search; got a comparison. Use another study name."
+            )
         plan.objective.attach(study)
     objective = plan.objective
     return plan.arm.sampler(objective.seed, objective.distributions, known["n_trials"])
@@ -268,8 +298,10 @@ def _prepare(plan: Plan, study: optuna.Study) -> None:
 
 
 def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
-    """Return what a stored comparison is declared to be; :obj:`None` if there is none."""
+    """Return what a stored comparison is declared to be; :obj:`None` if it is not declared."""
     if name not in patiently(optuna.get_all_study_names, storage):
+        return None
+    if patiently(is_undeclared, load_study(storage, name)):
         return None
     declaration: Declaration = load_head(storage, name).user_attrs[stored.COMPARISON]
     return declaration

@@ -140,8 +140,8 @@ def add_mean(
         edge = np.concatenate([mean + sd, (mean - sd)[::-1]]).round(6)
         band = line([*curve.x, *reversed(curve.x)], edge.tolist(), color, "", width=0)
         band.update(fill="toself", fillcolor=color, opacity=0.15, hoverinfo="skip")
-        figure.add_trace(band.update(showlegend=False, legendgroup=name))
-    trace = line(curve.x, mean.tolist(), color, name, **style).update(legendgroup=name)
+        figure.add_trace(band.update(showlegend=False, legendgroup=shown(name)))
+    trace = line(curve.x, mean.tolist(), color, name, **style).update(legendgroup=shown(name))
     behind = unit.of_gains if is_gain else unit.of_values
     figure.add_trace(trace.update(hovertemplate=f"%{{y:.{unit.digits}f}}{behind}"))
 

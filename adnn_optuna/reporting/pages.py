@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -21,10 +20,6 @@ from adnn_optuna._units import printable
 from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.reporting import parts
 
-# A character as JSON escapes it, in two halves beyond U+FFFF, and pairs of backslashes before it.
-_ESCAPE = re.compile(
-    r"(?<!\\)((?:\\\\)*)(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\u[0-9a-f]{4})"
-)
 _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
 
 
@@ -88,15 +83,7 @@ def _shown(value: object) -> object:
 
 
 def _json(figure: go.Figure, **_: object) -> str:
-    """Return a figure as JSON whose texts show the control characters that they had."""
-    text: str = figure.to_json(engine="json")  # Which writes no other characters than ASCII.
-    return _ESCAPE.sub(_as_shown, text)
-
-
-def _as_shown(escape: re.Match[str]) -> str:
-    """Return JSON's escape of a character, or that of its escape if it is not printable."""
-    shown = printable(char := json.loads(f'"{escape[2]}"'))
-    return escape[0] if shown == char else escape[1] + shown.replace("\\", "\\\\")
+    return str(figure.to_json())
 
 
 def _plotly_js() -> str:

@@ -71,8 +71,10 @@ def _besides(record: SearchRecord) -> list[str]:
     config = record.attrs.get(stored.CONFIG, {})
     is_of_offsets = config.get("space", {}).get("type") == "OffsetSpace"
     not_moved = config.get("model", {}).get("not_moved", []) if is_of_offsets else []
+    added = "It was added by study.add_trial: this search did not evaluate it."
     said = (
         f"best trial {record.best.number}: {params_in_words(record.best.params)}",
+        added * record.best_is_added,
         claims.to_mind([record]),
         claims.hyperparameters_in_words(record),
         claims.not_moved_in_words(not_moved),

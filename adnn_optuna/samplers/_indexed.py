@@ -34,7 +34,6 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import ENDED, PROPOSAL, Proposal, StoredStep, check_trial
-from adnn_optuna._checks import WrongValueError
 from adnn_optuna.samplers._owners import (
     begin_turn,
     end_trial,
@@ -322,7 +321,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
             begin_turn(study)
             try:
                 proposal = self._claim(study, trial)
-            except WrongValueError:  # Optuna would leave it RUNNING.
+            except ValueError:  # Optuna would leave the trial RUNNING.
                 end_trial(study, trial)
                 raise
             indices = self._memory[study]

@@ -144,12 +144,13 @@ class KeyedIndexSampler(IndexedSampler):
         relative = sampler.sample_relative(study, undisturbed, space)
 
         def value(name: str, distribution: BaseDistribution) -> Any:
-            if first.distributions.get(name) == distribution:
-                return first.params[name]
             if name in relative and space[name] == distribution:
-                return relative[name]
-            now = study._storage.get_trial(trial._trial_id)
-            return sampler.sample_independent(study, now, name, distribution)
+                drawn = relative[name]
+            else:
+                # Also if the index's first trial has it: the next parameter is drawn after it.
+                now = study._storage.get_trial(trial._trial_id)
+                drawn = sampler.sample_independent(study, now, name, distribution)
+            return first.params[name] if first.distributions.get(name) == distribution else drawn
 
         return value
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from optuna.storages import InMemoryStorage, JournalStorage
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import check_trial
+from adnn_optuna._checks import WrongValueError
 
 Kept = TypeVar("Kept")
 
@@ -180,3 +181,22 @@ def constraints_of(trial: FrozenTrial) -> list[float]:
 def is_feasible(trial: FrozenTrial) -> bool:
     """Return whether a trial violates no constraint."""
     return all(violation <= 0 for violation in constraints_of(trial))
+
+
+def check_one_objective(study: Study) -> None:
+    """Refuse a study of several objectives."""
+    if (n := len(study.directions)) > 1:
+        raise WrongValueError(
+            f"Study {study.study_name!r} must have one objective; got {n}. Pass a study with one "
+            "objective, or use another study name."
+        )
+
+
+def check_direction(study: Study, direction: StudyDirection) -> None:
+    """Refuse a study of several objectives, or of another direction."""
+    check_one_objective(study)
+    if study.direction != direction:
+        raise WrongValueError(
+            f"Study {study.study_name!r} must have the direction {direction.name.lower()}; got "
+            f"{study.direction.name.lower()}. Use another study name."
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import os
 import re
@@ -432,3 +433,64 @@ def test_command_line(
     assert run([*arguments, "--hidden", "3"]) == 2
     assert "Options of networks (--hidden 3)" in capsys.readouterr().err
     assert run(["compare", "test_compare_functions", "--max-trial", "3"]) == 2
+
+
+class TestErrors:
+    def test_those_that_are_caught_end_their_own_trial_which_counts(self) -> None:
+        def fails(trial: Any) -> float:
+            if (x := trial.suggest_float("x", 0, 1)) > 0.5:
+                raise ValueError
+            return float(x)
+
+        options: Any = {"function": fails, "max_trial": 6, "seeds": range(2)}
+        found = compare(**options, catch=ValueError)
+        for searched in itertools.chain(*found.results.values()):
+            trials = searched.study.trials
+            assert len(trials) == 6
+            assert searched.stop_reason == "max_trial"
+            ended = [trial.params["x"] <= 0.5 for trial in trials]
+            assert [trial.state == TrialState.COMPLETE for trial in trials] == ended
+        with pytest.raises(ValueError):  # noqa: PT011 - it says nothing.
+            compare(**options, catch=[KeyError])
+
+    def test_those_of_the_storage_and_wrong_values_are_raised(self) -> None:
+        with pytest.raises(TypeError, match="must return a number"):
+            compare(lambda _: "good", catch=Exception)
+
+        def is_locked(_: Any) -> float:
+            raise optuna.exceptions.StorageInternalError("disk I/O error")
+
+        with pytest.raises(optuna.exceptions.StorageInternalError):
+            compare(is_locked, catch=Exception)
+
+    def test_a_number_that_is_too_large_is_infinite(self) -> None:
+        found = compare(lambda _: 10**400, max_trial=2, seeds=range(2), confirm=1)
+        for searched in itertools.chain(*found.results.values()):
+            assert [trial.value for trial in searched.study.trials] == [math.inf] * 2
+
+
+@pytest.mark.parametrize("attributes", [{}, {"mine": 1}])
+def test_a_head_that_says_nothing_is_declared(attributes: Any) -> None:
+    """Its worker died before it could say what the study is, or is about to."""
+    storage = optuna.storages.InMemoryStorage()
+    head = optuna.create_study(storage=storage, study_name="compare")
+    for name, value in attributes.items():
+        head.set_user_attr(name, value)
+    found = compare(storage=storage, max_trial=2, seeds=range(2))
+    assert "adnn:comparison" in head.user_attrs
+    assert found.differences().shape == compare(max_trial=2, seeds=range(2)).differences().shape
+
+
+def test_a_study_of_something_else_is_no_head() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    optuna.create_study(storage=storage, study_name="to maximize", direction="maximize")
+    optuna.create_study(storage=storage, study_name="of two", directions=["minimize"] * 2)
+    optuna.create_study(storage=storage, study_name="begun").optimize(lambda _: 0.0, n_trials=1)
+    for name, said in (
+        ("to maximize", "must have the direction minimize; got maximize"),
+        ("of two", "must have one objective; got 2"),
+        ("begun", "is no comparison"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            compare(storage=storage, study_name=name, max_trial=2, seeds=range(2))
+        assert not optuna.load_study(study_name=name, storage=storage).user_attrs

@@ -267,3 +267,47 @@ def test_edited_functions_are_refused_of_a_winner_that_others_found(storage: str
     for use in (result.test, result.model, result.contract):
         with pytest.raises(ValueError, match="belongs to another objective"):
             use()
+
+
+@pytest.mark.parametrize("where", ["model", "training"])
+def test_errors_of_the_users_functions_end_their_own_trial(where: str) -> None:
+    def fails(trial: Any) -> Any:
+        made = model(trial) if where == "model" else training(trial)
+        if trial.number % 3 == 1:
+            raise MemoryError
+        return made
+
+    functions = {"model": model, "training": training, where: fails}
+    failing = adnn.InitOffsetObjective(functions["model"], DIGITS, training=functions["training"])
+    options: Any = {"sampler": optuna.samplers.RandomSampler(0), "max_trial": 5, "confirm": 0}
+    result = adnn.search(failing, catch=(MemoryError, KeyError), **options)
+    states = [trial.state.name for trial in result.study.trials]
+    assert states == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE", "FAIL"]
+    assert result.stop_reason == "max_trial"
+    with pytest.raises(MemoryError):
+        adnn.search(failing, **options)
+
+
+def test_an_error_of_a_training_ends_its_own_trial_in_a_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train = Trainer.train
+
+    def fails(self: Trainer, starts: Any, **options: Any) -> Any:
+        if any(start.offsets[0] > 0.003 for start in starts):
+            raise OSError("no more disk")
+        return train(self, starts, **options)
+
+    monkeypatch.setattr(Trainer, "train", fails)
+    fixed = adnn.InitOffsetObjective(
+        adnn.MLP((4,)), DIGITS, training=quick_training(epochs=1, batch_size=400)
+    )
+    options: Any = {"max_trial": 4, "batch_size": 4, "test": False}
+    sampler = adnn.DeltaStepSampler(deltas=(0.002,), max_steps=3)
+    result = adnn.search(fixed, sampler, catch=OSError, **options)
+    assert [trial.state.name for trial in result.study.trials] == [
+        "COMPLETE",
+        "COMPLETE",
+        "FAIL",
+        "FAIL",
+    ]

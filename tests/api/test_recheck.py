@@ -408,13 +408,59 @@ class TestAgainst:
         [
             (99, "against is 99, but the study .* has no completed trial of that number"),
             ({"y": 1}, "against has the parameters y, but no completed trial has just these"),
-            ({"x": 7.0, "kind": "flat"}, "isn't contained in the distribution"),
+            ({"x": "7", "kind": "flat"}, r"against\['x'\] must be a number; got '7'"),
+            ({"x": 10**400, "kind": "flat"}, r"against\['x'\]. must be a finite number"),
             ("first", "against"),
         ],
     )
     def test_what_the_study_cannot_have_is_refused(self, against: Any, said: str) -> None:
         with pytest.raises((ValueError, TypeError), match=said):
             adnn.recheck(make_study(), evaluate, against=against)
+
+    def test_parameters_in_use_may_lie_outside_the_searched_space(self) -> None:
+        study, seen = make_study(), set()
+
+        def evaluated(trial: Any, seed: int) -> float:
+            value = evaluate(trial, seed)
+            seen.add((trial.params["x"], trial.params["kind"]))
+            return value
+
+        against = {"x": 7.0, "kind": "of the user's own"}
+        report = adnn.recheck(study, evaluated, top=1, seeds=2, confirm=6, against=against)
+        assert tuple(against.values()) in seen
+        assert report.gain.value == pytest.approx(0.005 * 49, abs=0.02)
+        assert "over x=7, kind=of the user's own" in str(report)
+
+
+class TestCatch:
+    def test_an_error_counts_as_no_value_and_is_made_once(self) -> None:
+        study, calls = make_study(), []
+
+        def fails(trial: Any, seed: int) -> float:
+            calls.append((trial.number, seed))
+            if seed % 2:  # Those to confirm by.
+                raise ZeroDivisionError
+            return evaluate(trial, seed)
+
+        options: Any = {"top": 2, "seeds": 2, "confirm": 3}
+        for _ in range(2):
+            report = adnn.recheck(study, fails, catch=(ZeroDivisionError,), **options)
+        assert len(calls) == len(set(calls)) == report.n_evaluations
+        assert report.n_lost == 3
+        assert math.isnan(report.value)
+        other: Any = {"storage": open_storage(None), **options}
+        with pytest.raises(ZeroDivisionError):
+            adnn.recheck(study, fails, catch=KeyError, **other)
+
+    @pytest.mark.parametrize("wrong", [KeyboardInterrupt, [3], "ValueError"])
+    def test_what_is_no_error_is_refused(self, wrong: Any) -> None:
+        with pytest.raises(TypeError, match="catch must be classes of exceptions"):
+            adnn.recheck(make_study(), evaluate, catch=wrong)
+
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_a_number_that_is_too_large_is_infinite(self, sign: int) -> None:
+        report = adnn.recheck(make_study(), lambda *_: sign * 10**400, top=1, seeds=2, confirm=2)
+        assert report.n_lost == report.n_evaluations
 
 
 class TestWrongInput:
@@ -435,7 +481,7 @@ class TestWrongInput:
         sampler = optuna.samplers.NSGAIISampler(seed=0)
         study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
         study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 0.0), n_trials=2)
-        with pytest.raises(RuntimeError, match="multi-objective"):
+        with pytest.raises(ValueError, match="must have one objective; got 2"):
             adnn.recheck(study, evaluate)
         with pytest.raises(ValueError, match="no completed trial"):
             adnn.recheck(optuna.create_study(), evaluate)

@@ -132,7 +132,7 @@ def test_each_metric_is_optimized_in_its_direction(metric: Any) -> None:
     assert trial.value == trial.user_attrs[TRIAL_METRICS][metric]
     assert study.user_attrs[BASELINE] == study.user_attrs[BASELINE_METRICS][metric]
     other = "maximize" if direction == "minimize" else "minimize"
-    with pytest.raises(ValueError, match=f"direction='{direction}' for metric='{metric}'"):
+    with pytest.raises(ValueError, match=f"must have the direction {direction}; got"):
         study_of(direction=other).optimize(objective, n_trials=1)
 
 

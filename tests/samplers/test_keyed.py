@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 from optuna.samplers import BaseSampler, CmaEsSampler, GridSampler, RandomSampler, TPESampler
+from optuna.trial import TrialState
 
 from adnn_optuna.samplers import KeyedSampler, RandomRestartSampler
 from adnn_optuna.samplers._keyed import KeyedIndexSampler
@@ -84,3 +85,21 @@ def test_in_a_search_a_sampler_sees_its_trial_as_it_is() -> None:
     keyed = KeyedSampler(lambda seed, _: Writing(seed=seed), seed=0)
     optuna.create_study(sampler=KeyedIndexSampler(keyed)).optimize(objective, n_trials=1)
     assert seen == [(1, []), (1, ["x"])]
+
+
+def test_a_trial_that_was_drawn_in_part_is_drawn_to_its_end_as_it_was_to_be() -> None:
+    """Its worker died between two parameters."""
+
+    def trial_of(study: optuna.Study) -> optuna.Trial:
+        random = KeyedSampler(lambda seed, _: RandomSampler(seed=seed), seed=1)
+        study.sampler = KeyedIndexSampler(random)
+        return study.ask()
+
+    whole, study = trial_of(optuna.create_study()), optuna.create_study()
+    objective(whole)
+    in_part = trial_of(study)
+    in_part.suggest_float("x", -1, 1)
+    study._storage.set_trial_state_values(in_part._trial_id, TrialState.FAIL)
+    again = trial_of(study)
+    objective(again)
+    assert again.params == whole.params

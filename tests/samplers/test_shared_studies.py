@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
+import sqlalchemy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from optuna.distributions import FloatDistribution
 from optuna.samplers import RandomSampler
 from optuna.storages import InMemoryStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
@@ -35,6 +37,7 @@ from adnn_optuna.samplers._owners import is_alive, run_of_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
@@ -852,3 +855,41 @@ def test_a_run_that_ended_leaves_nothing_held(
     study().optimize(objective, n_trials=1)
     assert study().trials[asked.number].state == TrialState.RUNNING
     study().tell(asked, 1.0)
+
+
+@pytest.mark.parametrize(
+    "sampler", [DeltaStepSampler, AdaptiveSimulatedAnnealingSampler, RandomRestartSampler]
+)
+def test_a_waiting_trial_that_two_workers_begin_on_plain_sqlite_counts_once(
+    sampler: Callable[[], IndexedSampler], tmp_path: Path
+) -> None:
+    """Optuna takes no lock there: the one that tells it later ends with an error."""
+    url = f"sqlite:///{tmp_path}/s.db"
+    space = {"x": FloatDistribution(-1, 1)}
+    optuna.create_study(storage=url, study_name="s").enqueue_trial({"x": 0.5})
+    # Each has a connection of its own, as in two processes.
+    first, second = (
+        optuna.load_study(storage=RDBStorage(url), study_name="s", sampler=sampler())
+        for _ in range(2)
+    )
+    begun: list[optuna.Trial] = []
+
+    def before(_: object, __: object, statement: str, *___: object) -> None:
+        if statement.startswith("UPDATE trials") and not begun:
+            begun.append(second.ask(space))
+
+    engine = optuna.storages.get_storage(first._storage)._backend.engine  # type: ignore[attr-defined]
+    sqlalchemy.event.listen(engine, "before_cursor_execute", before)
+    begun.append(first.ask(space))
+    assert [trial.number for trial in begun] == [0, 0]
+    first.tell(begun[1], 1.0)
+    with pytest.raises((ValueError, optuna.exceptions.UpdateFinishedTrialError)):
+        second.tell(begun[0], 2.0)
+    limit = MaxTrialCallback(4)
+    for study in (first, second):
+        study.optimize(lambda trial: trial.suggest_float("x", -1, 1), n_trials=1)
+    second.optimize(lambda trial: trial.suggest_float("x", -1, 1), callbacks=[limit])
+    indices = [trial.system_attrs[PROPOSAL]["index"] for trial in second.trials]
+    assert indices == [None, 0, 1, 2]
+    assert second.trials[0].value == 1.0
+    assert all(trial.state == TrialState.COMPLETE for trial in second.trials)
