@@ -321,13 +321,17 @@ def check_trial(trial: Any, study: Any) -> None:
         raise malformed(name, f"trial {trial.number} of study {study.study_name!r}", fault)
 
 
-def check_study(study: Any) -> dict[str, Any]:
-    """Return the user attributes of a study; raise unless they, and its trials', are sound."""
+def read_study(study: Any) -> tuple[dict[str, Any], list[Any]]:
+    """Return the user attributes and the trials of a study; raise unless all are of their types.
+
+    The trials are read first: what a trial relies on was stored before it ended.
+    """
+    trials = study.get_trials(deepcopy=False)
     attrs: dict[str, Any] = study.user_attrs
     check(study.study_name, attrs)
-    for trial in study.get_trials(deepcopy=False):
+    for trial in trials:
         check_trial(trial, study)
-    return attrs
+    return attrs, trials
 
 
 def are_sound(attrs: Mapping[str, Any]) -> bool:

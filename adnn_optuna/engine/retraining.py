@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,9 +18,8 @@ from adnn_optuna._checks import logger
 from adnn_optuna.engine.controls import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
-from adnn_optuna.engine.records import SearchRecord, store
+from adnn_optuna.engine.records import Record, SearchRecord, with_stored
 from adnn_optuna.engine.scores import as_attributes, effective_number, variance_of_mean
-from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Average
@@ -46,29 +45,29 @@ class Retrained(NamedTuple):
 
 
 def look_at_test_set(
-    record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event
-) -> None:
+    record: Record, objective: InitOffsetObjective, stop: threading.Event
+) -> Record:
     """Look at the test set: store what baseline and winner of a study get right of it.
 
     Both are trained again for it, unless the winner was looked at before. Without further trials
     it is no new look.
     """
     if record.best is None:
-        return
-    n_trials, look = len(patiently(lambda: record.done_trials)), record.test_look
+        return record
+    n_trials, look = len(record.done_trials), record.test_look
+    attrs: dict[str, Any] = {}
     if look is None:
         of_winner, _, runs = retrain_winner(record, objective, stop)
         look = {**look_of(of_winner, *runs), "trial": record.best.number}
-        attrs = runs[1].as_attributes(f"{stored.SCORES}/{record.best.number}")
+        attrs |= runs[1].as_attributes(f"{stored.SCORES}/{record.best.number}")
         if "n_groups" in look:
             attrs |= as_attributes(stored.GROUPS, of_winner.dataset.test_groups)
-        for name, text in attrs.items():
-            store(record, name, text)
     elif look["n_trials"] == n_trials:
-        return
+        return record
     now = datetime.now(UTC).isoformat()
     look = {**look, "looked": now, "n_trials": n_trials}
-    store(record, f"{stored.TEST}/{now}-{os.getpid()}", look)
+    # The look is last: with it, all is known.
+    return with_stored(record, {**attrs, f"{stored.TEST}/{now}-{os.getpid()}": look})
 
 
 def retrain_winner(
@@ -195,10 +194,11 @@ def is_random(objective: InitOffsetObjective) -> bool:
     return not {"initialisation", "order"}.isdisjoint(random_sources(objective.trainer))
 
 
-def note_randomness(record: SearchRecord, objective: InitOffsetObjective) -> None:
+def note_randomness(record: Record, objective: InitOffsetObjective) -> Record:
     """Store that no seed changes the winner's training, where that is so."""
     if record.best is not None and not is_random(objective.of(record.best.params)):
-        store(record, f"{stored.UNSEEDED}/{record.best.number}", value=True)
+        return with_stored(record, {f"{stored.UNSEEDED}/{record.best.number}": True})
+    return record
 
 
 class Redrawing:

@@ -31,7 +31,7 @@ from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_lim
 from adnn_optuna.engine.arms import Arm, Searcher, arm_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Objective
-from adnn_optuna.engine.records import SearchRecord, is_of_trial, record_of
+from adnn_optuna.engine.records import SearchRecord, attributes_in, is_of_trial, record_of
 from adnn_optuna.engine.storages import patiently, storage_url
 from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.keras_files import model_from_config
@@ -47,7 +47,7 @@ _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
 def last_limits(study: optuna.Study) -> LimitValues:
     """Return the limits of the last run of a study that had something to do."""
-    record = record_of(study)
+    record = record_of(study, others={})
     return checked_limits(**record.budget) if record.runs else checked_limits()
 
 
@@ -157,7 +157,8 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
             f"There is no study {study_name!r} in {where}; it has {shown}."
         ) from None
     check_one_objective(study)
-    if stored.EVALUATED in patiently(stored.check_study, study):
+    attrs, _ = patiently(stored.read_study, study)
+    if stored.EVALUATED in attrs:
         raise WrongValueError(
             f"The study {study_name!r} is no search, but holds evaluations, such as of a recheck "
             "or of models: make the call again that began it, or use another study name."
@@ -330,8 +331,7 @@ def load_head(storage: BaseStorage, name: str) -> optuna.Study:
 
 def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
     """Return the names of the other comparisons of the same objective in a storage."""
-    studies = patiently(head._storage.get_all_studies)
-    attrs = {s.study_name: s.user_attrs for s in studies if stored.are_sound(s.user_attrs)}
+    attrs = patiently(attributes_in, head._storage)
 
     def objective_of(name: str) -> Any:
         """Return what all runs of a comparison have in common; of models, their data."""
@@ -359,9 +359,10 @@ def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecor
     storage = head._storage
     known = set(patiently(optuna.get_all_study_names, storage))
     arms: dict[str, dict[int, SearchRecord]] = {label: {} for label in declaration["arms"]}
+    others = patiently(attributes_in, storage)
     for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
         name = study_name_of(head.study_name, label, seed)
         if name in known:
             study = patiently(optuna.load_study, study_name=name, storage=storage)
-            arms[label][seed] = patiently(record_of, study)
+            arms[label][seed] = patiently(record_of, study, others=others)
     return arms
