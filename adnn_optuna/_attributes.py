@@ -83,8 +83,8 @@ class DataConfig(TypedDict):
     """Which data an objective has, and some of what else is stored about them."""
 
     name: str
-    source: str
     fingerprint: str
+    source: NotRequired[str]
     path: NotRequired[str]
     task: NotRequired[str]
     duplicates: NotRequired[dict[str, Number]]

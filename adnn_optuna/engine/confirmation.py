@@ -183,11 +183,12 @@ def own_scores(record: SearchRecord) -> OwnScores | None:
     """Return what a search's winner comes to, as it was tested; :obj:`None` if it was not."""
     if (look := record.test_look) is None:
         return None
-    of, shapes = f"study {record.study.study_name!r}", [(look["n_images"],)]
-    [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{look['trial']}", of, shapes)
+    of = f"study {record.study.study_name!r}"
+    [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{look['trial']}", of)
     if f"{stored.GROUPS}/0" not in record.attrs:
         return OwnScores(scores, None)
-    return OwnScores(scores, *from_attributes(record.attrs, stored.GROUPS, of, shapes))
+    groups = from_attributes(record.attrs, stored.GROUPS, of, [scores.shape])
+    return OwnScores(scores, *groups)
 
 
 def repeat_winner(

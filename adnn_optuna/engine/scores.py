@@ -27,9 +27,14 @@ def as_attributes(name: str, *arrays: np.ndarray) -> dict[str, str]:
 
 
 def from_attributes(
-    attrs: Mapping[str, Any], name: str, of: str, shapes: Sequence[tuple[int, ...]]
+    attrs: Mapping[str, Any],
+    name: str,
+    of: str,
+    shapes: Sequence[tuple[int, ...]] | None = None,
 ) -> list[np.ndarray]:
-    """Return the arrays of these shapes that were stored so in what ``of`` names, such as a study.
+    """Return the arrays that were stored so in what ``of`` names, such as a study.
+
+    They have these shapes; if :obj:`None`, it is a single one of one dimension.
 
     Raises:
         ValueError: If no such arrays are stored there.
@@ -40,8 +45,10 @@ def from_attributes(
     # Of texts of others, zipfile and NumPy raise anything.
     with contextlib.suppress(Exception), np.load(_file_of(texts)) as file:
         arrays = [*file.values()]
-    is_numeric = all(array.dtype.kind in "biuf" for array in arrays)
-    if not is_numeric or [array.shape for array in arrays] != [*shapes]:
+    are_numbers = all(array.dtype.kind in "biuf" for array in arrays)
+    found = [array.shape for array in arrays]
+    is_as_wanted = [*map(len, found)] == [1] if shapes is None else found == [*shapes]
+    if not (are_numbers and is_as_wanted):
         raise malformed(name, of, Fault("an .npz file of its arrays as base64", "another text"))
     return arrays
 
