@@ -62,8 +62,9 @@ CONSTANT = "constant"
 ENSEMBLE = "ensemble"
 OBJECTIVE = "objective"
 
-# Whole numbers, such as those of trials and seeds, and of how often something is done.
+# Whole numbers: those of trials and processes, seeds, and how often something is done.
 Number = Annotated[int, range(2**63)]
+Seed = Annotated[int, range(2**256)]
 Count = Annotated[int, range(10**6)]
 Size = Annotated[int, range(1, 2**63)]
 
@@ -107,7 +108,7 @@ class Config(TypedDict):
     training: dict[str, Any]
     space: SpaceConfig
     metric: str
-    seed: Number
+    seed: Seed
     direction: NotRequired[Literal["minimize", "maximize"]]
     behaviour: NotRequired[dict[str, list[float]]]
 
@@ -205,7 +206,7 @@ class Declaration(TypedDict):
     that it was called with last.
     """
 
-    seeds: list[Number]
+    seeds: list[Seed]
     looks_again: bool
     arms: dict[str, str]
     arguments: Arguments
@@ -255,7 +256,7 @@ class Confirmed(TypedDict):
 
     began: str
     trial: Number
-    seeds: list[Number]
+    seeds: list[Seed]
     arms: list[Number]
 
 

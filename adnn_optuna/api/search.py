@@ -209,11 +209,15 @@ class SearchResult(StoredSearch, Predicting):
             ValueError: If a training diverges or comes out otherwise than it was tested, or the
                 winner was confirmed by fewer than 10 seeds.
         """
-        found = self.test()
-        if self.best is not None and is_random(self.objective.of(self.best.params)):
-            found = found.confirm()
+        found = self.confirmed()
         content = confirmation_content(found.confirmation)
         return Contract.from_search(found, self.objective, content)
+
+    def confirmed(self) -> SearchResult:
+        """Return a result that a contract can be made of: tested, and confirmed if that can be."""
+        found = self.test()
+        assert found.best is not None, "It was tested."
+        return found.confirm() if is_random(self.objective.of(found.best.params)) else found
 
     def model_card(
         self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None

@@ -85,6 +85,7 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
     made = []
     try:
         if contract := asked.get("contract"):
+            facts = facts.confirmed() if verb != "ensemble" else facts
             facts.contract().save(contract)
             more["Check it"] = f"adnn verify {as_argument(str(contract))}"
             made = [contract] if verb != "ensemble" else []

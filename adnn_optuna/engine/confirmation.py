@@ -37,6 +37,7 @@ from adnn_optuna.engine.records import (
     confirmation_name,
     confirmation_trials,
     is_of_trial,
+    refreshed,
     with_stored,
 )
 from adnn_optuna.engine.retraining import gains_of, is_random, retrain
@@ -111,9 +112,7 @@ def confirm_winner(
         }
         record = with_stored(record, {name: declared})
     # As the first worker declared it, and with the other winners.
-    attrs, _ = patiently(stored.read_study, record.study)
-    confirmed = {key: value for key, value in attrs.items() if key.startswith(stored.CONFIRMED)}
-    record = changed(record, attrs={**record.attrs, **confirmed})
+    record = refreshed(record, stored.CONFIRMED)
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "winners of a search, and unmoved networks, from fresh seeds"
     where = record.study._storage, confirmation_name(record.study), StudyDirection.MAXIMIZE

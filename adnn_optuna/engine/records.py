@@ -387,6 +387,13 @@ def with_stored(record: Record, values: Mapping[str, Any]) -> Record:
     return changed(record, attrs={**record.attrs, **values})
 
 
+def refreshed(record: Record, *kinds: str) -> Record:
+    """Return a record with what its study tells now in attributes of these kinds."""
+    attrs, _ = patiently(stored.read_study, record.study)
+    news = {name: value for name, value in attrs.items() if name.partition("/")[0] in kinds}
+    return changed(record, attrs={**record.attrs, **news})
+
+
 def changed(record: Record, **parts: Any) -> Record:
     """Return a record with other parts."""
     return dataclasses.replace(record, **parts, known={})

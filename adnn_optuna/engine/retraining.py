@@ -18,7 +18,7 @@ from adnn_optuna._checks import logger
 from adnn_optuna.engine.controls import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
-from adnn_optuna.engine.records import Record, SearchRecord, with_stored
+from adnn_optuna.engine.records import Record, SearchRecord, refreshed, with_stored
 from adnn_optuna.engine.scores import as_attributes, effective_number, variance_of_mean
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
@@ -54,6 +54,8 @@ def look_at_test_set(
     """
     if record.best is None:
         return record
+    # Others may have looked since the record was read.
+    record = refreshed(record, stored.TEST, stored.SCORES, stored.GROUPS)
     n_trials, look = len(record.done_trials), record.test_look
     attrs: dict[str, Any] = {}
     if look is None:
