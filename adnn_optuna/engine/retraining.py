@@ -52,16 +52,18 @@ def look_at_test_set(
     Both are trained again for it, unless the winner was looked at before. Without further trials
     it is no new look.
     """
-    if record.best is None:
+    best = record.best
+    if best is None:
         return record
     # Others may have looked since the record was read.
     record = refreshed(record, stored.TEST, stored.SCORES, stored.GROUPS)
-    n_trials, look = len(record.done_trials), record.test_look
+    n_trials = len(record.done_trials)
+    look: Any = record.test_look
     attrs: dict[str, Any] = {}
     if look is None:
         of_winner, _, runs = retrain_winner(record, objective, stop)
-        look = {**look_of(of_winner, *runs), "trial": record.best.number}
-        attrs |= runs[1].as_attributes(f"{stored.SCORES}/{record.best.number}")
+        look = {**look_of(of_winner, *runs), "trial": best.number}
+        attrs |= runs[1].as_attributes(f"{stored.SCORES}/{best.number}")
         if "n_groups" in look:
             attrs |= as_attributes(stored.GROUPS, of_winner.dataset.test_groups)
     elif look["n_trials"] == n_trials:
