@@ -43,10 +43,7 @@ ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed withou
 # User attributes of a trial, and of one whose model or training is a function of it BASELINE and
 # BASELINE_METRICS, those of its own network unmoved, where it was the best one so far.
 MADE = "adnn:made"  # What these functions made for it: `Made`.
-TRIAL_METRICS = "adnn:metrics"  # All `Metrics` at its end.
-TRAINED = "adnn:trained"  # How long and how far it was trained: `Trained`.
-# The study's working time in seconds at its end: the largest it saw, plus its own duration.
-ELAPSED = "adnn:elapsed"
+OUTCOME = "adnn:outcome"  # What is known at its end beside state and value: `StoredOutcome`.
 
 # The names of searchers, as studies store them.
 GREEDY = "greedy"
@@ -135,6 +132,36 @@ class Trained(TypedDict):
     whole: NotRequired[float]
 
 
+class StoredOutcome(TypedDict):
+    """What a trial stores when it ends, all at once.
+
+    ``elapsed`` is the study's working time in seconds: the largest time that the trial saw, plus
+    its own duration. ``metrics`` are those after the last epoch.
+    """
+
+    elapsed: float
+    trained: NotRequired[Trained]
+    metrics: NotRequired[Metrics]
+
+
+def elapsed_of(trial_attrs: Mapping[str, Any]) -> float | None:
+    """Return the working time at a trial's end, by its user attributes; None if not stored."""
+    elapsed: float | None = trial_attrs.get(OUTCOME, {}).get("elapsed")
+    return elapsed
+
+
+def trained_of(trial_attrs: Mapping[str, Any]) -> Trained | None:
+    """Return how a trial was trained, by its user attributes; None if it was not."""
+    trained: Trained | None = trial_attrs.get(OUTCOME, {}).get("trained")
+    return trained
+
+
+def metrics_of(trial_attrs: Mapping[str, Any]) -> Metrics:
+    """Return the metrics at a trial's end, by its user attributes; empty if not stored."""
+    metrics: Metrics = trial_attrs.get(OUTCOME, {}).get("metrics", {})
+    return metrics
+
+
 class Owner(TypedDict):
     """Which process runs a trial; ``trial`` is the number of that which this was written for.
 
@@ -155,16 +182,15 @@ StoredStep = tuple[Number | None, float]
 class Proposal(TypedDict):
     """Which proposal of which sampler a trial is, who runs it, and what it follows from.
 
-    ``index`` is :obj:`None` for a trial with fixed parameters. ``trial_id`` is the id, in its
-    storage, of the trial that this was written for. The proposal follows from the trials that its
-    worker saw finished: all with an id below ``before``, except the ids in ``unfinished``.
+    ``index`` is :obj:`None` for a trial with fixed parameters. The proposal follows from the
+    trials that its worker saw finished: all with an id below ``before``, except the ids in
+    ``unfinished``.
     ``n_pending`` others of the sampler were under way. ``step`` is only a walk's.
     """
 
     sampler: str
     index: Number | None
     owner: Owner
-    trial_id: Number
     before: Number
     unfinished: list[Number]
     n_pending: Number
@@ -175,7 +201,8 @@ class SearchSettings(TypedDict):
     """How a study is searched; ``n_trials`` is what the searcher's schedule was made for.
 
     ``settings`` are those of a sampler that is none of ours by name, as far as it tells them.
-    ``confirm`` is how often the best trial of a function is evaluated afresh.
+    ``confirm`` is how often the best trial of a function is evaluated afresh. ``told`` is the user
+    attribute in which the trials of a user's control say how good they are on the test set.
     """
 
     sampler: str
@@ -183,6 +210,7 @@ class SearchSettings(TypedDict):
     batch_size: Size
     settings: NotRequired[dict[str, Any]]
     confirm: NotRequired[Count]
+    told: NotRequired[str]
 
 
 class Arguments(TypedDict, total=False):
@@ -227,9 +255,9 @@ class TestLook(TypedDict):
     """One look at the test set: when, at which winner, after how many trials, what it showed.
 
     ``trial`` is the winner's number. ``baseline``, NaN where its training diverged, and ``best``
-    are accuracies on ``n_images`` samples, which are called ``unit``; the winner alone gets
-    ``won`` of them right, the unmoved network alone ``lost``. Of a regression they are R², and on
-    how many each is nearer to the target; ``standard_error`` is that of the gain.
+    are the metric of the selection on ``n_images`` samples, which are called ``unit``; ``metrics``
+    are all metrics of the winner. If it is the accuracy, the winner alone gets ``won`` of them
+    right, the unmoved network alone ``lost``; else ``standard_error`` is that of the gain.
 
     Of ``n_classes`` classes, the test set has the most samples, ``n_largest``, of the
     ``largest_class``. Where some repeat others or belong together, they count as ``n_groups``.
@@ -242,8 +270,9 @@ class TestLook(TypedDict):
     unit: str
     baseline: float
     best: float
-    won: Number
-    lost: Number
+    metrics: Metrics
+    won: NotRequired[Number]
+    lost: NotRequired[Number]
     standard_error: NotRequired[float]
     n_classes: NotRequired[Number]
     largest_class: NotRequired[str]
@@ -284,9 +313,7 @@ _TYPES: dict[str, Any] = {
     CLAIM: Owner | None,
     ENDED: Ended | None,
     MADE: Made,
-    TRIAL_METRICS: Metrics,
-    TRAINED: Trained,
-    ELAPSED: float,
+    OUTCOME: StoredOutcome,
 }
 
 # The value of each kind that was checked last: several readers look at the same object, which

@@ -1,6 +1,7 @@
 """How values and texts are shown: an accuracy in percent, others and texts as they are."""
 
 import math
+import re
 import shlex
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -69,9 +70,15 @@ class Unit(NamedTuple):
 
 ACCURACY = Unit(100, 2, " %", " pp", largest=1.0)
 PLAIN = Unit(1, 4, "", "")
+SHARE = Unit(1, 4, "", "", largest=1.0)
+R2 = Unit(1, 4, "", "")
 COUNT = Unit(1, 0, "", "")
 SECONDS = Unit(1, 2, "", "")
 
+
+# Metrics of classes that are within [0, 1], but no share of the examples.
+_SHARES = re.compile(r"(^|_)(auc|f1|f_?beta|precision|recall|sensitivity|specificity|iou)(_| |$)")
+_SHORT = {name: name.upper() for name in ("auc", "f1", "rmse", "mae", "mse")} | {"r2": "R²"}
 
 # Unicode's categories of what a terminal obeys, what is invisible or changes the order of a text,
 # halves of characters, and ends of lines and paragraphs.
@@ -96,12 +103,28 @@ def as_argument(file: str) -> str:
 
 def unit_of(metric: str) -> Unit:
     """Return the unit of a metric, given by its name."""
-    return ACCURACY if metric.endswith("accuracy") else PLAIN
+    if metric.endswith("accuracy"):
+        return ACCURACY
+    if metric.endswith("r2"):
+        return R2
+    return SHARE if _SHARES.search(metric) else PLAIN
 
 
-def score_in_words(metric: str) -> str:
-    """Return what a metric of a network's predictions is called in a sentence."""
-    return printable(metric).replace("_r2", " R²").replace("_", " ")
+def with_class(metric: str, positive: object) -> str:
+    """Return a metric with the class that it is of, if it is of one of two."""
+    return printable(metric if positive is None else f"{metric} of class {positive!r}")
+
+
+def score_in_words(metric: str, positive: object = None) -> str:
+    """Return what a metric of predictions is called in a sentence, with the class it is of."""
+    words = " ".join(_SHORT.get(word, word) for word in metric.split("_"))
+    return with_class(words, positive)
+
+
+def in_metric(metric: str, positive: object = None) -> str:
+    """Return the words behind a gain in a metric of the test set; none if its unit tells."""
+    is_told = unit_of(metric) is ACCURACY
+    return "" if is_told else f" in {score_in_words(metric, positive)}"
 
 
 def params_in_words(params: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import bisect
 import inspect
 import math
 import re
+import threading
 from collections.abc import Callable
 from typing import Any, ClassVar, TypedDict, TypeVar, Unpack, cast
 
@@ -15,8 +16,9 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
-from adnn_optuna._attributes import BASELINE, ELAPSED, ENDED, STOP_REASON, check
+from adnn_optuna._attributes import BASELINE, ENDED, OUTCOME, STOP_REASON, check, elapsed_of
 from adnn_optuna._checks import WrongTypeError
+from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._owners import heartbeat_interval, owner_of
 from adnn_optuna.samplers._trials import PerStudy, TrialReader, check_one_objective, is_feasible
 
@@ -33,6 +35,7 @@ class Tally:
     """What the finished trials of a study add up to, and its reader."""
 
     def __init__(self, study: Study) -> None:
+        self.lock = threading.RLock()
         self._sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
         self.heartbeat_interval: int | None = heartbeat_interval(study)
         self.reader: TrialReader = TrialReader()
@@ -43,6 +46,9 @@ class Tally:
         # The trial with the best value, the first of equals, and the first that has one.
         self.best: FrozenTrial | None = None
         self.first: FrozenTrial | None = None
+        self._just_ended: set[int] = set()  # The ids of the trials that the last update took in.
+        self._baseline: Any = None  # Of the study.
+        self._has_asked = False  # For it.
         # When trials ended, by their dates, and the working time then. Both rise.
         self._ends = [-math.inf]
         self._seconds = [0.0]
@@ -61,7 +67,10 @@ class Tally:
         news = self.reader.read(study)
         if self.reader.was_reset:
             self._clear()
+        if isinstance(study.sampler, IndexedSampler) and self.reader.has_listed(study):
+            study.sampler.take(study, self.reader)
         finished = [trial for trial in news if trial.state.is_finished()]
+        self._just_ended = {trial._trial_id for trial in finished}
         # A trial's working time follows from those that ended before it began.
         for trial in sorted(finished, key=lambda t: str(t.datetime_complete)):
             if not self._may_have_died(trial):
@@ -75,13 +84,31 @@ class Tally:
             self.best = min(self.best or trial, trial, key=self._rank)
             self.first = min(self.first or trial, trial, key=lambda t: t.number)
 
+    def update_after(self, study: Study, trial: FrozenTrial) -> None:
+        """Update after a trial has ended, once for all callbacks."""
+        if trial._trial_id not in self._just_ended:
+            self.update(study)
+
+    def baseline_of(self, study: Study, *, again: bool = False) -> Any:
+        """Return the study's baseline, :obj:`None` if it has none; once stored, it stays.
+
+        An objective of ours stores it before its first trial ends.
+        """
+        is_ours = self.best is not None and OUTCOME in self.best.user_attrs
+        if self._baseline is None and (again or is_ours or not self._has_asked):
+            self._has_asked = True
+            attrs = study._storage.get_study_user_attrs(study._study_id)
+            check(study.study_name, attrs)
+            self._baseline = attrs.get(BASELINE)
+        return self._baseline
+
     def _rank(self, trial: FrozenTrial) -> tuple[float, int]:
         return self._sign * trial.values[0], trial.number
 
     def _may_have_died(self, trial: FrozenTrial) -> bool:
         """Return whether a trial ended when its worker was missed, when nothing may have run."""
         is_watched = self.heartbeat_interval is not None or owner_of(trial) is not None
-        ended_by_itself = trial.system_attrs.get(ENDED) or ELAPSED in trial.user_attrs
+        ended_by_itself = trial.system_attrs.get(ENDED) or OUTCOME in trial.user_attrs
         return trial.state == TrialState.FAIL and is_watched and not ended_by_itself
 
     def _add_time(self, trial: FrozenTrial) -> None:
@@ -89,16 +116,21 @@ class Tally:
             return
         start, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
         before = self._seconds[bisect.bisect_right(self._ends, start) - 1]
-        # The clock may have been set back.
-        elapsed = trial.user_attrs.get(ELAPSED, before + max(end - start, 0.0))
+        elapsed = elapsed_of(trial.user_attrs)
+        if elapsed is None:  # The clock may have been set back.
+            elapsed = before + max(end - start, 0.0)
         first = bisect.bisect_left(self._ends, end)
         if self._seconds[first - 1] < elapsed:
             last = max(first, bisect.bisect_right(self._seconds, elapsed))
             self._ends[first:last], self._seconds[first:last] = [end], [elapsed]
 
 
+# Shared by all limits of a process.
+_TALLIES = PerStudy(Tally)
+
+
 class Limit(abc.ABC):
-    """A limit of a study. It remembers what one study's trials add up to, only to save time."""
+    """A limit of a study."""
 
     reason: ClassVar[str]
     """Its name: the argument of the verbs, the option of commands, and why a study has ended."""
@@ -114,14 +146,13 @@ class Limit(abc.ABC):
         else:
             _checks.check_positive(self.reason, value)
         self.value: float = self.kind(value)
-        self._tallies = PerStudy(Tally)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.reason}={self.value})"
 
-    def __call__(self, study: Study, trial: FrozenTrial) -> None:  # noqa: ARG002
+    def __call__(self, study: Study, trial: FrozenTrial) -> None:
         """End the study if it has reached the limit, and store why."""
-        if self.reached(study):
+        if self._is_reached(study, self._tally(study, trial)):
             study.set_user_attr(STOP_REASON, self.reason)
             study.stop()
 
@@ -149,12 +180,16 @@ class Limit(abc.ABC):
     def _is_reached(self, study: Study, tally: Tally) -> bool:
         return self._used(study, tally) >= self.value
 
-    def _tally(self, study: Study) -> Tally:
+    def _tally(self, study: Study, trial: FrozenTrial | None = None) -> Tally:
         check_one_objective(study)
-        with self._tallies.lock:
-            tally = self._tallies[study]
-            tally.update(study)
-            return tally
+        with _TALLIES.lock:
+            tally = _TALLIES[study]
+        with tally.lock:
+            if trial is None:
+                tally.update(study)
+            else:
+                tally.update_after(study, trial)
+        return tally
 
 
 class MaxTimeCallback(Limit):
@@ -191,10 +226,10 @@ class MaxTimeCallback(Limit):
 class MaxTrialCallback(Limit):
     """End a study once a given number of trials is done.
 
-    Completed and pruned trials count, and failed ones whose training diverged. Those that were
-    interrupted, or whose worker died, do not: they are done again. Unlike
-    :class:`optuna.study.MaxTrialsCallback`, it tells before the first trial whether there is
-    anything to do.
+    Completed and pruned trials count, also those of ``study.add_trial``, and failed ones whose
+    training diverged or whose error was caught. Those that were interrupted, or whose worker died,
+    do not: they are done again. Unlike :class:`optuna.study.MaxTrialsCallback`, it tells before
+    the first trial whether there is anything to do.
 
     Example: ``study.optimize(objective, callbacks=[MaxTrialCallback(50)])``
 
@@ -227,8 +262,8 @@ class MaxGainCallback(Limit):
         max_gain: The gain, in units of the objective.
         baseline: The value to gain on. If :obj:`None`, it is the user attribute ``adnn:baseline``
             of the best trial, which has one where the model or training is a function of the
-            trial, or else of the study, and without that the value of the first completed trial
-            that violates no constraint.
+            trial, or else of the study (to be set before its first trial ends), and without that
+            the value of the first completed trial that violates no constraint.
     """
 
     reason = "max_gain"
@@ -250,6 +285,14 @@ class MaxGainCallback(Limit):
         return -gain if study.direction == StudyDirection.MINIMIZE else gain
 
     def _is_reached(self, study: Study, tally: Tally) -> bool:
+        if not self._seems_reached(study, tally):
+            return False
+        # Others may have stored a baseline meanwhile.
+        if self._baseline is None and tally.baseline_of(study, again=True) is not None:
+            return self._seems_reached(study, tally)
+        return True
+
+    def _seems_reached(self, study: Study, tally: Tally) -> bool:
         baseline, gain = self._baseline_of(study, tally), self._used(study, tally)
         if tally.best is None or not math.isfinite(baseline):
             return False
@@ -260,10 +303,8 @@ class MaxGainCallback(Limit):
         baseline: Any = self._baseline
         if baseline is None and tally.best is not None:
             baseline = tally.best.user_attrs.get(BASELINE)
-        if baseline is None:
-            attrs = study._storage.get_study_user_attrs(study._study_id)
-            check(study.study_name, attrs)
-            baseline = attrs.get(BASELINE)
+            if baseline is None:
+                baseline = tally.baseline_of(study)
         if baseline is None:
             baseline = math.nan if tally.first is None else tally.first.value
         return float(baseline)

@@ -1,6 +1,6 @@
 """What a trial costs beside its training: sampler, storage and bookkeeping.
 
-Three measurements, in each of which all contenders take turns:
+Four measurements, in each of which all contenders take turns:
 
 - ``search``: wall time of :func:`adnn_optuna.search` on an SQLite file less that of its
   trainings (digits, 64-64-10, 5 epochs, 100 trials), for each searcher;
@@ -10,7 +10,10 @@ Three measurements, in each of which all contenders take turns:
   memory; then beside a trial that was asked for and never told, and of the first trial of a new
   sampler;
 - ``calls``: how often such a trial reads the study's trials from its storage, and how often it
-  writes to it.
+  writes to it;
+- ``transactions``: the transactions and statements of a trial on SQLite and, if PostgreSQL is
+  installed, on a server of its own, in ``study.optimize`` with a callback for each limit and in
+  ``search``, for two parameters (random restarts in ``search`` have one).
 
 Nothing else should run meanwhile; it takes about ten minutes.
 """
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import platform
 import statistics
 import tempfile
@@ -27,9 +31,12 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import optuna
+import sqlalchemy
 from _common import TRIED, Results, Study, markdown_table, write_json
-from optuna.samplers import RandomSampler
+from optuna.samplers import CmaEsSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
+from postgresql import Server, find_binaries
+from sqlalchemy.engine import Engine
 from tqdm import tqdm
 
 import adnn_optuna as adnn
@@ -38,7 +45,7 @@ from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.networks.training import n_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
@@ -54,6 +61,12 @@ SAMPLERS: dict[str, Callable[[], BaseSampler]] = {
     "random_restart": lambda: adnn.RandomRestartSampler(seed=0),
     "greedy_improving": lambda: adnn.DeltaStepSampler((2e-5,), 50_000, accept="improving"),
 }
+OTHERS: dict[str, Callable[[], BaseSampler]] = {
+    "TPE": lambda: TPESampler(seed=0),
+    "CMA-ES": lambda: CmaEsSampler(seed=0),
+}
+# As `search` calls them.
+NAMES = {**{name: name for name in SAMPLERS}, "Random": "random", "TPE": "tpe", "CMA-ES": "cmaes"}
 STORAGES = ("memory", "sqlite")
 READS = ("get_all_trials",)
 WRITES = (
@@ -178,7 +191,7 @@ class Growing:
         self._study.sampler = self._make()
 
 
-def growth(sizes: tuple[int, ...]) -> Results:
+def growth(sizes: tuple[int, ...], n_rounds: int) -> Results:
     """Return the milliseconds of a trial by storage, sampler and how many there were before."""
     found: Results = {storage: {name: {} for name in SAMPLERS} for storage in STORAGES}
     with tempfile.TemporaryDirectory() as folder:
@@ -194,7 +207,7 @@ def growth(sizes: tuple[int, ...]) -> Results:
         def measure(what: str) -> None:
             times: dict[tuple[str, str], list[float]] = {one: [] for one in each}
             # The first round warms up.
-            for _ in range(1 + N_ROUNDS):
+            for _ in range(1 + n_rounds):
                 for name, storage in each:
                     times[name, storage].append(studies[name][storage].run())
             for name, storage in each:
@@ -228,6 +241,76 @@ def calls(sampler: str, n_trials: int) -> dict[str, float]:
     }
 
 
+@contextlib.contextmanager
+def counted() -> Iterator[collections.Counter[str]]:
+    """Count the transactions and statements of all databases."""
+    counts = collections.Counter[str]()
+    listeners: list[tuple[str, Callable[..., None]]] = [
+        ("begin", lambda *_: counts.update(["transactions"])),
+        ("before_cursor_execute", lambda *_: counts.update(["statements"])),
+    ]
+    for name, listener in listeners:
+        sqlalchemy.event.listen(Engine, name, listener)
+    try:
+        yield counts
+    finally:
+        for name, listener in listeners:
+            sqlalchemy.event.remove(Engine, name, listener)
+
+
+def of_trial(run: Callable[[int], object], n_trials: int) -> dict[str, float]:
+    """Return what a trial takes, on average: what is done once for a study is left out."""
+    n_first, found = 2, []
+    for n in (n_first, n_first + n_trials):
+        with counted() as counts:
+            run(n)
+        found.append(counts)
+    fewer, more = found
+    return {name: (more[name] - fewer[name]) / n_trials for name in ("transactions", "statements")}
+
+
+def in_optimize(url: str, sampler: str, n_trials: int) -> dict[str, float]:
+    """Return what a trial of `study.optimize` takes of a database."""
+
+    def run(n: int) -> None:
+        study = optuna.create_study(storage=url, sampler={**SAMPLERS, **OTHERS}[sampler]())
+        study.optimize(objective, n, callbacks=[limit(10**9) for limit in LIMITS])
+
+    return of_trial(run, n_trials)
+
+
+def in_search(url: str, sampler: str, n_trials: int) -> dict[str, float]:
+    """Return what a trial of `search` takes of a database."""
+    quick = adnn.InitOffsetObjective(
+        adnn.MLP(hidden=(4,)),
+        adnn.load_dataset("digits"),
+        training=adnn.Training(batch_size=500, epochs=1),
+    )
+    limits: Any = {"max_time": 1e9, "max_gain": 0.99, "confirm": 0, "test": False}
+
+    def run(n: int) -> None:
+        adnn.search(quick, NAMES[sampler], storage=url, max_trial=n, **limits)
+
+    return of_trial(run, n_trials)
+
+
+def transactions(n_trials: int) -> Results:
+    """Return the transactions and statements of a trial by database, verb and sampler."""
+    verbs = {"study.optimize": in_optimize, "search": in_search}
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        urls = {"SQLite": f"sqlite:///{folder}/transactions.db"}
+        if find_binaries() is not None:
+            urls["PostgreSQL"] = stack.enter_context(Server()).url
+        return {
+            database: {
+                verb: {name: count(url, name, n_trials) for name in (*SAMPLERS, *OTHERS)}
+                for verb, count in verbs.items()
+            }
+            for database, url in urls.items()
+        }
+
+
 def median_and_range(values: list[float]) -> str:
     return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
@@ -239,7 +322,7 @@ def grown_by(of_storage: Results, name: str, what: str, sizes: list[str]) -> flo
 
 
 def summary(results: Results) -> str:
-    """Return the three measurements as tables."""
+    """Return the measurements as tables."""
     searches = markdown_table(
         ["`search` on SQLite, beside the trainings", "ms a trial"],
         [[name, median_and_range(values)] for name, values in results["search"].items()],
@@ -265,14 +348,23 @@ def summary(results: Results) -> str:
             for name, times in of_storage.items()
         ],
     )
-    counted = markdown_table(
+    of_calls = markdown_table(
         ["calls of the storage in a trial", "reads of the trials", "writes"],
         [
             [name, *(f"{of_name[kind]:.3g}" for kind in ("reads", "writes"))]
             for name, of_name in results["calls"].items()
         ],
     )
-    return f"{searches}\n\n{grown}\n\n{counted}"
+    tables = [searches, grown, of_calls]
+    for database, verbs in results.get("transactions", {}).items():
+        counts = [(verb, what) for verb in verbs for what in ("transactions", "statements")]
+        names = next(iter(verbs.values()))
+        rows = [
+            [name, *(f"{verbs[verb][name][what]:.1f}" for verb, what in counts)] for name in names
+        ]
+        heads = [f"{verb}, {what}" for verb, what in counts]
+        tables.append(markdown_table([f"a trial on {database}", *heads], rows))
+    return "\n\n".join(tables)
 
 
 def sentence(results: Results) -> str:
@@ -297,7 +389,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     TRIED.mkdir(parents=True, exist_ok=True)
     file = STUDY.results_file
-    n_trials, sizes = (10, (100, 500)) if quick else (N_TRIALS, SIZES)
+    n_trials, sizes = (10, (50, 100)) if quick else (N_TRIALS, SIZES)
     searches = Searches()
     in_search: dict[str, list[float]] = {name: [] for name in SEARCHERS}
     for _ in range(1 if quick else N_SEARCHES):
@@ -309,8 +401,9 @@ def main() -> None:
         "n_trials": n_trials,
         "sizes": sizes,
         "search": in_search,
-        "growth": growth(sizes),
+        "growth": growth(sizes, 1 if quick else N_ROUNDS),
         "calls": {name: calls(name, n_trials) for name in SAMPLERS},
+        "transactions": transactions(4 if quick else 80),
     }
     write_json(TRIED / file.name if quick else file, results)
     print(summary(results))

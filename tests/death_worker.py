@@ -185,6 +185,10 @@ OF_NETWORKS: tuple[Verb, ...] = (
     ensemble,
     variance_of_networks,
 )
+# Their samplers see which trials run.
+LEARNING = compare_functions, search, search_by_rounds
+# All that they evaluate is a trial, so workers know of each other's.
+EVALUATING = compare_models_of_functions, recheck, measure_variance
 
 
 def make_database(path: Path) -> str:

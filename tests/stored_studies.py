@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.arms import arm_of
+from adnn_optuna.engine.confirmation import Confirmation, OwnScores
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.scores import as_attributes
 from adnn_optuna.evidence.declarations import planned
@@ -42,14 +43,14 @@ def store_study(
     steps: Sequence[int] = (),
     storage: BaseStorage | None = None,
 ) -> optuna.Study:
-    """Return a concluded study whose winner's test accuracy is ``gain`` above its baseline's.
+    """Return a concluded study whose winner's test metric is ``gain`` better than its baseline's.
 
     Each trial tells of some steps.
     """
     rng = np.random.default_rng([seed, *name.encode()])
     # The baseline is that of the seed, whatever the arm.
     baseline = float(np.random.default_rng(seed).normal(0.9, 0.01))
-    is_loss = metric.endswith("loss")
+    is_loss, name_of_metric = metric.endswith("loss"), metric.partition("_")[2]
     if values is None:
         values = [baseline, *(baseline + rng.normal(0, 0.01, N_TRIALS - 1))]
     is_restart = sampler == "random_restart"
@@ -86,7 +87,7 @@ def store_study(
         },
     )
     study.set_user_attr("adnn:baseline", baseline)
-    study.set_user_attr("adnn:baseline_metrics", {"val_accuracy": baseline})
+    study.set_user_attr("adnn:baseline_metrics", {f"val_{name_of_metric}": baseline})
     names = ("restart",) if is_restart else ("weight_offset_0", "bias_offset_0")
     distribution: BaseDistribution = FloatDistribution(-0.2, 0.2)
     if is_restart:
@@ -99,9 +100,12 @@ def store_study(
             trial.report(0.5, step)
         if math.isnan(value):
             study._storage.set_trial_system_attr(trial._trial_id, "adnn:ended", "diverged")
+            trained = {"seconds": 1.0, "epochs": 1}
+            trial.set_user_attr("adnn:outcome", {"trained": trained})
             study.tell(trial, state=TrialState.FAIL)
         else:
-            trial.set_user_attr("adnn:metrics", {"val_accuracy": value})
+            metrics = {f"val_{name_of_metric}": value}
+            trial.set_user_attr("adnn:outcome", {"metrics": metrics})
             study.tell(trial, value)
     if not all(map(math.isnan, values)):
         store_look(study, "2026-11-25T12:00:01+00:00", baseline - 0.01, gain)
@@ -111,7 +115,9 @@ def store_study(
 
 def store_look(study: optuna.Study, looked: str, baseline: float, gain: float) -> None:
     """Store a look at the test set that shows the best of all trials so far."""
-    n_gained = round(1000 * gain)
+    n_gained, metric = round(1000 * gain), study.user_attrs["adnn:config"]["metric"]
+    name = metric.partition("_")[2]
+    best = baseline - gain if name == "loss" else baseline + gain
     look = {
         "looked": looked,
         "trial": study.best_trial.number,
@@ -119,14 +125,33 @@ def store_look(study: optuna.Study, looked: str, baseline: float, gain: float) -
         "n_images": 1000,
         "unit": "images",
         "baseline": baseline,
-        "best": baseline + gain,
-        "won": 20 + max(n_gained, 0),
-        "lost": 20 + max(-n_gained, 0),
+        "best": best,
+        "metrics": {name: best},
     }
+    if name == "accuracy":
+        look |= {"won": 20 + max(n_gained, 0), "lost": 20 + max(-n_gained, 0)}
+    else:
+        look["standard_error"] = 0.001
     study.set_user_attr(f"adnn:test/{looked}-1", look)
-    is_right = np.arange(1000) < round(1000 * (baseline + gain))
-    for name, text in as_attributes(f"adnn:scores/{look['trial']}", is_right).items():
+    scores = scores_of(name, best)
+    for name, text in as_attributes(f"adnn:scores/{look['trial']}", scores).items():
         study.set_user_attr(name, text)
+
+
+def scores_of(name: str, value: float) -> np.ndarray:
+    """Return scores of 1000 test examples, which average to a metric."""
+    if name == "accuracy":
+        return np.arange(1000) < round(1000 * value)
+    return value + np.linspace(-0.1, 0.1, 1000)
+
+
+def confirmation(
+    own: np.ndarray, scores: Mapping[int, np.ndarray], *, trial: int = 3, rank: int = 1
+) -> Confirmation:
+    """Return a confirmation by what a network, and those of each arm, reach on test examples."""
+    values = {arm: of_arm.mean(axis=1, dtype=float) for arm, of_arm in scores.items()}
+    seeds = tuple(range(len(scores[0])))
+    return Confirmation(trial, rank, seeds, OwnScores(own), values, scores)
 
 
 def store_confirmation(
@@ -147,10 +172,11 @@ def store_confirmation(
         n_earlier: How many winners of the study were confirmed before.
     """
     number, n = study.best_trial.number, len(gains) or 10
+    name = study.user_attrs["adnn:config"]["metric"].partition("_")[2]
     seeds = list(range(101, 101 + n))
     accuracies = {0: unmoved + np.where(np.arange(n) % 2, 0.01, -0.01)}
     if len(gains):
-        accuracies[1] = accuracies[0] + gains
+        accuracies[1] = accuracies[0] + (-1 if name == "loss" else 1) * np.asarray(gains)
     if first is not None:
         accuracies[2] = np.full(n, first)
     for i in range(n_earlier + 1):
@@ -164,13 +190,13 @@ def store_confirmation(
     numbers = IntDistribution(0, 2**31 - 1)
     for arm, values in accuracies.items():
         for seed, value in zip(seeds, values, strict=True):
-            is_right = np.arange(1000) < round(1000 * value)
+            scores = scores_of(name, value)
             beside.add_trial(
                 optuna.create_trial(
-                    value=float(is_right.mean()),
+                    value=float(scores.mean()),
                     params={"trial": number, "arm": arm, "seed": seed},
                     distributions=dict.fromkeys(("trial", "arm", "seed"), numbers),
-                    system_attrs=as_attributes("adnn:scores", is_right),
+                    system_attrs=as_attributes("adnn:scores", scores),
                 )
             )
     return record_of(study)

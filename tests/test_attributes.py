@@ -207,9 +207,7 @@ WRONG: dict[str, Any] = {
     stored.CLAIM: "text",
     stored.ENDED: "bored",
     stored.MADE: None,
-    stored.TRIAL_METRICS: {"val_accuracy": 10**400},
-    stored.TRAINED: {"seconds": 1.0},
-    stored.ELAPSED: True,
+    stored.OUTCOME: {"elapsed": 1.0, "metrics": {"val_accuracy": 10**400}},
 }
 SENTENCE = (
     r"Attribute '{}' of {} must (be|have) .*; got \w+.*\. "

@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import ELAPSED, ENDED, PROPOSAL
+from adnn_optuna._attributes import BASELINE, ENDED, OUTCOME, PROPOSAL
 from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
-from adnn_optuna.samplers import RandomRestartSampler
+from adnn_optuna.samplers import (
+    AdaptiveSimulatedAnnealingSampler,
+    DeltaStepSampler,
+    RandomRestartSampler,
+)
 from adnn_optuna.samplers._trials import TrialReader
 
 if TYPE_CHECKING:
@@ -161,8 +166,8 @@ class TestMaxTime:
 
     def test_what_a_trial_stores_of_it_is_believed(self) -> None:
         study = optuna.create_study()
-        add_trial(study, 0, 1000, user_attrs={ELAPSED: 7.0})
-        add_trial(study, 0, 900, user_attrs={ELAPSED: 5.0})
+        add_trial(study, 0, 1000, user_attrs={OUTCOME: {"elapsed": 7.0}})
+        add_trial(study, 0, 900, user_attrs={OUTCOME: {"elapsed": 5.0}})
         assert MaxTimeCallback(1).used(study) == 7
         add_trial(study, 950, 953)  # Of an objective that stores nothing.
         assert MaxTimeCallback(1).used(study) == pytest.approx(5 + 3)
@@ -185,8 +190,7 @@ class TestMaxTime:
         def add(start: float, end: float, **attrs: Any) -> None:
             owner = {"trial": len(study.trials), "host": "elsewhere", "process": 1, "start": ""}
             proposal = {"sampler": "annealing", "index": 0, "owner": {**owner, "run": ""}}
-            proposal |= {"trial_id": owner["trial"], "before": 0, "unfinished": []}
-            proposal |= {"n_pending": 0, "step": None}
+            proposal |= {"before": 0, "unfinished": [], "n_pending": 0, "step": None}
             attrs["system_attrs"] = {PROPOSAL: proposal, **attrs.get("system_attrs", {})}
             add_trial(study, start, end, TrialState.FAIL, **attrs)
 
@@ -348,6 +352,16 @@ class TestMaxGain:
         assert study.best_value == 0.75
         assert limit.reached(study)
 
+    def test_a_baseline_that_was_stored_meanwhile_counts(self) -> None:
+        study, limit = optuna.create_study(direction="maximize"), MaxGainCallback(0.3)
+        add_trial(study, value=0.5)
+        assert not limit.reached(study)
+        study.set_user_attr(BASELINE, 0.75)
+        add_trial(study, value=1.0)
+        assert not limit.reached(study)
+        add_trial(study, value=1.25)
+        assert limit.reached(study)
+
     @pytest.mark.parametrize("baseline", [None, "0.5", True])
     def test_refuses_a_stored_baseline_that_is_no_number(self, baseline: object) -> None:
         study = optuna.create_study(direction="maximize")
@@ -449,3 +463,29 @@ def test_stops_under_a_pruner_that_shows_samplers_another_study(limit: Any) -> N
     study.optimize(reporting, n_trials=200, callbacks=[limit])
     assert study.user_attrs["adnn:stop_reason"] == limit.reason
     assert len(study.trials) < 100
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        AdaptiveSimulatedAnnealingSampler(seed=0),
+        DeltaStepSampler((1e-3,), 100),
+        DeltaStepSampler((1e-3,), 100, accept="improving"),
+        RandomRestartSampler(seed=0),
+    ],
+    ids=str,
+)
+def test_the_transactions_of_a_trial(sampler: optuna.samplers.BaseSampler, tmp_path: Path) -> None:
+    """Each is a round trip to a database; Optuna's random search takes 6, and one a parameter."""
+    storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    study = optuna.create_study(storage=storage, sampler=sampler)
+    limits = [MaxTimeCallback(1e9), MaxTrialCallback(10**9), MaxGainCallback(1e9)]
+
+    def suggest(trial: optuna.Trial) -> float:
+        return trial.suggest_float("x", 0, 1) + trial.suggest_float("y", 0, 1)
+
+    study.optimize(suggest, 1, callbacks=limits)
+    begun: list[object] = []
+    sqlalchemy.event.listen(storage.engine, "begin", begun.append)
+    study.optimize(suggest, 10, callbacks=limits)
+    assert len(begun) <= 10 * (9 + 2)

@@ -21,10 +21,11 @@ from adnn_optuna import _checks
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna._files import replacing
-from adnn_optuna._units import Unit, unit_of
+from adnn_optuna._units import ACCURACY, PLAIN, Unit, in_metric, unit_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, test_metric
 from adnn_optuna.engine.retraining import Retrained, retrain_winner
+from adnn_optuna.evidence.arm_values import unit_of_values
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.loading import OF_FILES
 from adnn_optuna.networks.models import Training
@@ -39,10 +40,11 @@ _FORMAT = {"format": "adnn_optuna contract", "format_version": 1}
 _MAX_BYTES = 32 * 2**20
 PAIRS = range(10, 10_001)
 """By how many pairs of winner and unmoved network the winner of a contract may be confirmed."""
-# Other processors, whose bits differed, gave accuracies up to so far apart in ordinary trainings.
-LEAST_ACCURACY = 0.005
+# Other processors, whose bits differed, gave accuracies up to so far apart in ordinary training
+# runs. Of a metric that is not within [0, 1], it is relative.
+LEAST = 0.005
 
-_SPLITTING = ("classes", "validation_size", "test_size", "seed")
+_SPLITTING = ("classes", "positive", "validation_size", "test_size", "seed")
 # What the fields must be, if anything is expected of them here: a type, a number within bounds
 # (a whole one, if the lower one is), or so many numbers.
 # The rest is checked by what is made of them. Those with "?" may be missing; there are no others.
@@ -50,6 +52,8 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     ((1, math.inf), "format_version split.train split.test"),
     (str, "format sha256 study.name objective.metric files.weights.name files.weights.sha256"),
     (str | None, "study.sampler study.stop_reason"),
+    (str, "study.direction objective.direction?"),
+    (object, "objective.positive?"),
     ((0, math.inf), "study.trials study.completed_trials study.best_trial"),
     ((0, math.inf), "objective.seed split.val"),
     (dict, "objective.model objective.space winner.params environment"),
@@ -62,7 +66,6 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     ((1, 100_000), "objective.training.epochs"),
     *((str, f"{role}.initial_weights_sha256 {role}.trained_weights_sha256") for role in ROLES),
     *(((0.0, 1), f"{role}.{split}_accuracy?") for role in ROLES for split in _SPLITS),
-    ((-1e30, 1), "baseline.test_r2? winner.test_r2?"),
     ((-1e30, 1e30), "baseline.train_loss winner.train_loss"),
     ((1, 99), "confirmation.rank"),
     (range(3, 4), "confirmation.holds confirmation.usual confirmation.repeats"),
@@ -75,7 +78,7 @@ _FIELDS = {
     for name in names.split()
 }
 # Further metrics, which a training may be asked for.
-_METRIC = re.compile(r"(baseline|winner)\.(train|val)_\w{1,100}")
+_METRIC = re.compile(r"(baseline|winner)\.(train|val|test)_\w{1,100}")
 _OBJECTS = {path[:depth] for path in _FIELDS for depth in range(len(path))}
 
 
@@ -125,6 +128,7 @@ class ContractFacts:
                 "completed_trials": states.count(TrialState.COMPLETE),
                 "best_trial": best.number,
                 "stop_reason": record.stop_reason,
+                "direction": objective.direction.name.lower(),
             },
             "objective": portable_config(objective.config),
             "split": {name: len(getattr(data, f"y_{name}")) for name in _SPLITS},
@@ -135,7 +139,7 @@ class ContractFacts:
         if confirmation is not None:
             content["confirmation"], claim = confirmation, claim_of(content)
             held, found = confirmation["holds"][0], winner[claim.metric]
-            if not math.isclose(held, found, rel_tol=1e-6, abs_tol=claim.tolerance):
+            if not math.isclose(held, found, rel_tol=1e-6, abs_tol=claim.tolerance(found)):
                 said = f"The winner's {claim.metric} is {held}, but trained again here {found}"
                 raise WrongValueError(f"{said}; make its contract where it was tested.")
         paths = [variable.path for variable in objective.trainer.architecture.variables]
@@ -187,7 +191,7 @@ def stated(
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:
     """Return an objective's configuration without folders, and what a contract needs not."""
     # Hashes of the weights tell more than sketches of behaviour.
-    kept = {key: value for key, value in config.items() if key not in (BEHAVIOUR, "direction")}
+    kept = {key: value for key, value in config.items() if key != BEHAVIOUR}
     portable: dict[str, Any] = json.loads(json.dumps(kept))
     if "path" in portable["dataset"]:
         portable["dataset"]["path"] = Path(portable["dataset"]["path"]).name
@@ -248,11 +252,12 @@ def read_contract(path: Path) -> dict[str, Any]:
     needed = [field for field, (_, is_optional) in _FIELDS.items() if not is_optional]
     if "confirmation" not in content:  # Of a training that no seed changes.
         needed = [field for field in needed if field[0] != "confirmation"]
-    # Which they are, the needed fields tell.
-    scores = ((r, test_metric(content["objective"]["dataset"])) for r in ROLES)
-    fields = itertools.chain(needed, scores)
-    if missing := next((field for field in fields if field not in found), None):
+    if missing := next((field for field in needed if field not in found), None):
         raise CannotCheckError(f"The field {'.'.join(missing)} is missing.")
+    judge = test_metric(content["objective"]["metric"])
+    if untested := next((role for role in ROLES if (role, judge) not in found), None):
+        said = f"The field {untested}.{judge:.80} is missing, which objective.metric asks for"
+        raise CannotCheckError(f"{said}.")
     if contract_sha256(content) != content["sha256"]:
         raise BreachedError("The contract was edited after it was written.")
     return content
@@ -264,24 +269,39 @@ class Claim(NamedTuple):
     metric: str
     gain: float
     resolution: float
+    unit: Unit = ACCURACY
+    sign: int = 1  # -1 if lower values are better.
+    positive: Any = None  # The class that the metric is of, if it is of one.
 
     @property
-    def tolerance(self) -> float:
-        """How far apart the scores may be that two processors find of one network."""
-        return max(LEAST_ACCURACY, 2 * self.resolution) + 1e-9
+    def of(self) -> str:
+        """The words behind a gain that say what it is in."""
+        return in_metric(self.metric, self.positive)
 
-    @property
-    def unit(self) -> Unit:
-        """How such gains are shown."""
-        return unit_of(self.metric)
+    def tolerance(self, found: float) -> float:
+        """Return how far apart the metrics may be that two processors find of one network.
+
+        ``found`` is what was found here: the size of a metric that is not within [0, 1].
+        """
+        return max(self.scale(found) * LEAST, 2 * self.resolution) + 1e-9 * self.scale(found)
+
+    def scale(self, found: float) -> float:
+        """Return the size of the metric, of which 0.5 % are no difference."""
+        is_relative = self.unit.largest == math.inf and not self.metric.endswith("_r2")
+        return abs(found) if is_relative else 1.0
 
 
 def claim_of(content: Mapping[str, Any]) -> Claim:
     """Return what a contract claims."""
-    metric = test_metric(content["objective"]["dataset"])
-    # No single example makes a step of R².
-    resolution = 0.0 if metric == "test_r2" else 1 / content["split"]["test"]
-    return Claim(metric, content["winner"][metric] - content["baseline"][metric], resolution)
+    metric = test_metric(content["objective"]["metric"])
+    # No single example makes a step of other metrics.
+    resolution = 1 / content["split"]["test"] if metric == "test_accuracy" else 0.0
+    baseline, winner = (content[role][metric] for role in ROLES)
+    sign = -1 if content["study"]["direction"] == "minimize" else 1
+    unit, fitted = unit_of(metric), unit_of_values([[baseline, winner]])
+    unit = fitted if unit is PLAIN and fitted.digits > unit.digits else unit
+    gain, positive = sign * (winner - baseline), content["objective"].get("positive")
+    return Claim(metric, gain, resolution, unit, sign, positive)
 
 
 def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

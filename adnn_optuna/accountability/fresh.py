@@ -7,10 +7,11 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.accountability.contract import PAIRS, BreachedError, CannotCheckError, claim_of
-from adnn_optuna.engine.confirmation import MOVED, UNMOVED, Confirmation
+from adnn_optuna.engine.confirmation import MOVED, UNMOVED, Confirmation, OwnScores
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.retraining import is_random, retrain
@@ -41,6 +42,11 @@ def confirmation_content(facts: ConfirmationFacts | None) -> dict[str, Any] | No
         )
     said = {key: v for key, v in dataclasses.asdict(facts).items() if v not in ((), None)}
     del said["trial"], said["level"]
+    if not all(map(math.isfinite, (*facts.holds, *facts.usual, *facts.repeats))):
+        raise WrongValueError(
+            "A contract holds what is known of the winner on the test set, but some of it is not: "
+            "a training run diverged, or the metric has no derivative; search by another metric."
+        )
     return said
 
 
@@ -56,9 +62,9 @@ def said_confirmation(contract: Mapping[str, Any]) -> ConfirmationFacts | None:
 
 
 def check_confirmation(
-    contract: dict[str, Any], objective: InitOffsetObjective, own: np.ndarray
+    contract: dict[str, Any], objective: InitOffsetObjective, own: OwnScores
 ) -> None:
-    """Refuse a confirmation that is missing or denies itself; ``own`` are the winner's scores."""
+    """Refuse a confirmation that is missing or denies itself; ``own`` is of the winner."""
     said, where, has_seeds = said_confirmation(contract), "confirmation", is_random(objective)
     if said is None:
         if has_seeds:
@@ -75,20 +81,21 @@ def check_confirmation(
         if len(values) != n:
             raise BreachedError(f"{where}.{name} has {len(values)} entries, but {n} belong to it.")
     claim = claim_of(contract)
-    repeats = Estimate(0.0, 0.0, 0.0)
+    repeats, found = Estimate(0.0, 0.0, 0.0), contract["winner"][claim.metric]
+    usual = objective.improvement(said.holds.value, fmean(said.unmoved))
     if n_gains:
         repeats = mean_gain(said.gains, 2 ** (said.rank - 1))
     for name, value, expected, tolerance in (
         *(("repeats", *pair, 1e-9) for pair in zip(said.repeats, repeats, strict=True)),
         # The winner was tested where it was searched, which may have been another machine.
-        ("holds", said.holds.value, contract["winner"][claim.metric], claim.tolerance),
-        ("usual", said.usual.value, said.holds.value - fmean(said.unmoved), 1e-6),
+        ("holds", said.holds.value, found, claim.tolerance(found)),
+        ("usual", said.usual.value, usual, 1e-6 * claim.scale(found)),
     ):
         if not math.isclose(value, expected, rel_tol=1e-6, abs_tol=tolerance):
             what = f"{where}.{name} is {value}, but by the rest of the contract {expected}"
             raise BreachedError(f"{what}.")
     # On another machine other examples may be right, or nearer to their targets.
-    _, low, high = own_score(own, objective.dataset.test_groups, said.level)
+    _, low, high = own_score(own, said.level)
     if said.holds.high - said.holds.low < 0.5 * (high - low):
         raise BreachedError(f"{where}.holds is surer than the test examples make it.")
 
@@ -96,7 +103,7 @@ def check_confirmation(
 def fresh_pairs(
     contract: dict[str, Any],
     objective: InitOffsetObjective,
-    own: np.ndarray,
+    own: OwnScores,
     count: int,
     bar: Bar | None,
 ) -> ConfirmationFacts:
@@ -111,10 +118,19 @@ def fresh_pairs(
     if objective.moves(contract["winner"]["params"]):
         arms[MOVED] = contract["winner"]["params"]
     starts = [objective.replace(seed=seed).starts(arm) for arm in arms.values() for seed in seeds]
-    scores = np.stack([run.scores for run in retrain(objective.trainer, starts, bar=bar)])
-    of_arms = dict(zip(arms, scores.reshape(len(arms), count, -1), strict=True))
-    winner, groups = contract["study"]["best_trial"], objective.trainer.dataset.test_groups
-    return facts_of(Confirmation(winner, 1, tuple(seeds), own, of_arms, groups))
+    runs = [*retrain(objective.trainer, starts, bar=bar)]
+    of_arms = {arm: runs[i * count : (i + 1) * count] for i, arm in enumerate(arms)}
+    return facts_of(
+        Confirmation(
+            contract["study"]["best_trial"],
+            1,
+            tuple(seeds),
+            own,
+            {arm: np.array([run.score for run in of_arm]) for arm, of_arm in of_arms.items()},
+            {arm: np.stack([run.scores for run in of_arm]) for arm, of_arm in of_arms.items()},
+            objective.direction == StudyDirection.MINIMIZE,
+        )
+    )
 
 
 def not_repeated(contract: dict[str, Any], fresh: ConfirmationFacts) -> str:

@@ -26,6 +26,7 @@ from adnn_optuna.accountability.fresh import (
     not_repeated,
     said_confirmation,
 )
+from adnn_optuna.engine.confirmation import OwnScores
 from adnn_optuna.engine.controls import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar, progress_bar
@@ -115,9 +116,12 @@ def verified(
             if others := [*elsewhere, *unlike]:
                 half_width, runs = _train_elsewhere(contract, objective, bar)
             check_weights(contract, objective, file, runs[-1].weights)
-            check_confirmation(contract, objective, runs[1].scores)
+            look, claim = look_of(objective, *runs[:2]), contracts.claim_of(contract)
+            groups = objective.dataset.test_groups
+            own = OwnScores.of(runs[1].scores, groups, claim.metric, look)
+            check_confirmation(contract, objective, own)
             if fresh is not None:
-                pairs = fresh_pairs(contract, objective, runs[1].scores, fresh, bar)
+                pairs = fresh_pairs(contract, objective, own, fresh, bar)
     except CannotCheckError as error:
         return VerdictFacts("cannot_check", error.args)
     except BreachedError as error:
@@ -139,15 +143,16 @@ def verified(
         "confirmation: what its maker says besides the mean gain": pairs is not None,
     }
     breach = "" if pairs is None else not_repeated(contract, pairs)
+    gain = fmean(gains_of(objective, runs))
     return VerdictFacts(
         "breached" if breach else "within_tolerance" if others else "exact",
         (*filter(None, [breach]), *(f"{where}." for where in others)),
         tuple(what for what, is_so in not_checked.items() if is_so),
-        fmean(gains_of(runs)),
+        gain,
         half_width,
-        gain_interval(look_of(objective, *runs[:2])),
+        gain_interval(look, gains_of(objective, runs[:2])[0]),
         data.unit,
-        contracts.claim_of(contract),
+        claim,
         said_confirmation(contract),
         pairs,
     )
@@ -214,13 +219,14 @@ def _rebuild(
     if "scaling" in stored:
         # A copy, since the user's data set is not to be scaled by a file's numbers later.
         data = dataclasses.replace(data)
-        use(data, stored["model"]["scale"], Scaling.from_config(stored["scaling"]))
+        use(data, stored["model"].get("scale", "auto"), Scaling.from_config(stored["scaling"]))
     keras_files.check_training_config(stored["training"], "objective.training")
     training, offsets = Training(**stored["training"]), space_from_config(stored["space"])
     built = model or _model(stored["model"], data, max_parameters)
     given: Any = {"space": offsets, "metric": stored["metric"], "seed": stored["seed"]}
     averages = isinstance(offsets, ControlSpace) and offsets.parameter == "members"
     kind = EnsembleObjective if averages else InitOffsetObjective
+    given["direction"] = stored.get("direction")
     objective: InitOffsetObjective = kind(built, data, training=training, **given)
     objective = objective.of(contract["winner"].get("hyperparameters", {}))
     rebuilt = {**contracts.portable_config(objective.config), "dataset": stored["dataset"]}
@@ -231,6 +237,8 @@ def _rebuild(
             said += "; where the model's configuration does not hold all, give the callable that "
             said += "builds it as model"
         raise CannotCheckError(f"{said}.")
+    if objective.direction.name.lower() != contract["study"]["direction"]:
+        raise CannotCheckError("study.direction is not that of objective.metric.")
     params, space = contract["winner"]["params"], objective.distributions
     for name in (*space, *params):
         value = params.get(name)
@@ -282,29 +290,31 @@ def _train_elsewhere(
         for role, arm in enumerate(arms)
     ]
     runs, rows = [*retrain(objective.trainer, starts, bar=bar)], contract["split"]
-    gains, claim = gains_of(runs), contracts.claim_of(contract)
+    gains, claim = gains_of(objective, runs), contracts.claim_of(contract)
     gain, half_width = fmean(gains), student_half_width(gains, claim.resolution, _LEVEL, 1)
+    most = _MAX_HALF_WIDTH * claim.scale(fmean(run.score for run in runs))
     found = f"trained {_N_MOVED} times from weights moved in their last bits"
     of_gain = f"{found}, it is {claim.unit.gain(gain, half_width)}"
-    if not half_width <= _MAX_HALF_WIDTH:
+    if not half_width <= most:
         raise CannotCheckError(
             f"Here this training forgets its gain: {of_gain} with {rows['test']} test "
             f"{objective.dataset.unit}, but it must be known to "
-            f"{claim.unit.margin(_MAX_HALF_WIDTH)}."
+            f"{claim.unit.margin(most)}."
         )
     breaches = []
     # Rounding must not decide about a difference of exactly the tolerance.
-    if not abs(claim.gain - gain) <= half_width + 1e-9:
+    if not abs(claim.gain - gain) <= half_width + 1e-6 * most:
         claimed = f"The claimed gain of {claim.unit.gain(claim.gain)} on the test set"
         breaches.append(f"{claimed} is not reproduced: {of_gain}.")
     for role, of_role in zip(contracts.ROLES, (runs[::2], runs[1::2]), strict=True):
         for split in (name for name in rows if rows[name]):
-            name = f"{split}_{objective.trainer.architecture.head.score}"
+            name = f"{split}_{objective.trainer.judge}"
             values = [run.metrics[name] for run in of_role]
-            least = max(contracts.LEAST_ACCURACY, claim.resolution * rows["test"] / rows[split])
+            size = claim.scale(fmean(values))
+            least = max(contracts.LEAST * size, claim.resolution * rows["test"] / rows[split])
             width = student_half_width(values, least, _LEVEL, 1)
             score = contract[role].get(name, math.nan)
-            if not abs(score - fmean(values)) <= width + 1e-9:
+            if not abs(score - fmean(values)) <= width + 1e-9 * size:
                 here = f"{found}, it is {fmean(values):.4f} ± {width:.4f}"
                 breaches.append(f"{role}.{name} is {score}, but is not reproduced: {here}.")
     if breaches:
@@ -359,11 +369,11 @@ def check_weights(
     if hash_weights(weights) != winner["trained_weights_sha256"]:
         raise BreachedError(f"{said} does not hold the weights of winner.trained_weights_sha256.")
     # In another environment than the contract's a training tells nothing of their bits.
-    data, claim = objective.trainer.dataset, contracts.claim_of(contract)
+    claim = contracts.claim_of(contract)
     claimed, n = winner[claim.metric], len(objective.trainer.architecture.variables)
     networks = [weights[first : first + n] for first in range(0, len(weights), n)]
     predictor = Predictor(objective.trainer, lambda: networks)
-    found = float(predictor.head.scores(predictor.outputs(data.x_test), data.y_test).mean())
-    if not abs(found - claimed) <= claim.tolerance:
+    found = predictor.tested()[f"test_{objective.trainer.judge}"]
+    if not abs(found - claimed) <= claim.tolerance(found):
         said = f"winner.{claim.metric} is {claimed}, but that of the weights in {file.name!r}"
         raise BreachedError(f"{said} is {found}.")

@@ -10,6 +10,7 @@ from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer, check_positive, check_type, logger
+from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.arms import CONTROLS, Searcher, arm_of, check_searcher
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -19,6 +20,7 @@ from adnn_optuna.engine.outcomes import (
     Objective,
     with_seed,
 )
+from adnn_optuna.engine.records import test_metric
 from adnn_optuna.engine.studies import check_objective
 from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.networks.training import n_cores
@@ -61,8 +63,12 @@ def of_networks(
         raise WrongValueError(
             f"{given[0]} is of other objectives: leave it out for an InitOffsetObjective."
         )
-    equivalence = EQUIVALENCE if equivalence is None else equivalence
-    check_equivalence(equivalence)
+    metric = test_metric(network.metric)
+    if equivalence is None and network.direction == StudyDirection.MAXIMIZE:
+        equivalence = EQUIVALENCE  # Losses and errors have units of their own.
+    if equivalence is not None:
+        check_equivalence(equivalence, unit_of(metric).largest)
+        equivalence = float(equivalence)
     default = (stored.GREEDY, stored.ANNEALING, stored.RANDOM_RESTART)
     searchers = _checked_searchers(default if samplers is None else samplers)
     if stored.RANDOM_RESTART not in searchers.values():
@@ -76,12 +82,12 @@ def of_networks(
         # Samplers keep random state.
         arm, of_seed = copy.deepcopy(arms[label]), network.replace(seed=seed)
         if label in beside and callable(arm):
-            told: Any = {"told": ("test_accuracy",), "catch": catch}
+            told: Any = {"told": metric, "catch": catch}
             own = FunctionObjective(arm, of_seed.direction, seed, **told)
             return own, stored.OBJECTIVE, MedianPruner()
         return of_seed, arm, None
 
-    return Compared(arms, run, float(equivalence), n_cores(), {})
+    return Compared(arms, run, equivalence, n_cores(), {})
 
 
 def of_function(

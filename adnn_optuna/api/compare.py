@@ -23,7 +23,8 @@ from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.execution import check_executor, check_is_reached, run_studies
+from adnn_optuna.engine.execution import run_studies
+from adnn_optuna.engine.jobs import check_executor, check_is_reached
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Catch, checked_catch
 from adnn_optuna.engine.progress import Bar, progress_bar
@@ -99,9 +100,10 @@ def compare(
             around the given one, nothing moved), ``"constant"`` (one offset for all layers, on a
             grid), ``"ensemble"`` (``max_trial`` networks, nothing moved, their predictions
             averaged), or a mapping from labels to these or to Optuna objectives ``(trial)`` or
-            ``(trial, seed)`` that return the selection metric and set the trial's user attribute
-            ``test_accuracy``. If :obj:`None`, the learning rate from 10 trials on, without
-            ``max_gain``, which ends searches before their compute is spent.
+            ``(trial, seed)`` that return the selection metric and set the same metric of the test
+            set as the trial's user attribute, such as ``test_accuracy`` or ``test_auc``. If
+            :obj:`None`, the learning rate from 10 trials on, without ``max_gain``, which ends
+            searches before their compute is spent.
         stop_when_decided: Whether to add seeds only until every claim on the searchers is decided.
             ``max_time`` is then that of all runs, after which no seed is begun.
         storage: Where the studies are, see :func:`~adnn_optuna.search`.
@@ -111,9 +113,10 @@ def compare(
             ``client.get_executor()``, or a pool of spawned processes; its workers have to reach
             ``storage``. If :obj:`None`, it is this process, on all cores; a function is evaluated
             in one thread.
-        equivalence: The difference up to which two searchers are as good as each other: of test
-            accuracies, as a fraction (.001 by default), or of a function's values. Without any, no
-            verdict on a function is *equivalent*.
+        equivalence: The difference up to which two samplers are as good as each other: of the
+            metric of the selection on the test set (accuracies are fractions), or of a function's
+            values. By default 0.001 for metrics that are maximized; for losses, errors and
+            functions there is none, and no verdict is *equivalent*.
         show_progress_bar: Whether to show a progress bar.
         **limits: Other limits of each run, each by the name of its callback's argument.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from concurrent import futures
 from typing import TYPE_CHECKING, Any, cast
 
 from optuna.storages import BaseStorage
@@ -15,7 +17,8 @@ from adnn_optuna._attributes import COMPARISON
 from adnn_optuna._checks import WrongValueError, check_positive, check_type
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
-from adnn_optuna.engine.evaluations import open_evaluations
+from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
+from adnn_optuna.engine.jobs import NO_EXECUTOR, check_executor
 from adnn_optuna.engine.outcomes import seeds_of
 from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.signals import interrupted_where_called
@@ -70,6 +73,7 @@ def compare_models(
     storage: str | BaseStorage | None = None,
     study_name: str = "models",
     max_time: float | None = None,
+    executor: futures.Executor | None = None,
     equivalence: float | None = None,
     show_progress_bar: bool = False,
 ) -> ModelComparison:
@@ -108,6 +112,8 @@ def compare_models(
         storage: Where the trainings are, see :func:`~adnn_optuna.search`.
         study_name: The name of their study.
         max_time: The seconds that they may take, over all calls; then none begins.
+        executor: What runs functions, one job for each value, as in
+            :func:`~adnn_optuna.compare`.
         equivalence: The difference of test accuracies, as a fraction, or of values, up to which
             two models are as good as each other. If :obj:`None`, .001 of Keras models, and of
             functions none: then no verdict is *equivalent*.
@@ -125,6 +131,7 @@ def compare_models(
     if len(models) < 2:
         raise WrongValueError(f"models has {len(models)} entries, but it takes two to compare.")
     checked_limits(max_time=max_time)
+    check_executor(executor)
     seeds, labels = checked_seeds(seeds), tuple(models)
     named = {
         label: names
@@ -132,6 +139,8 @@ def compare_models(
         if not isinstance(model, MLP) and callable(model) and (names := seeds_of(model))
     }
     rest: Any = {label: model for label, model in models.items() if label not in named}
+    if rest and executor is not None:
+        raise WrongValueError(NO_EXECUTOR)
     if not rest and not (dataset is None and training is None):
         raise WrongValueError(
             "dataset and training are of Keras models, but all models are functions of seeds."
@@ -173,14 +182,20 @@ def compare_models(
     )
     store_declaration(study, declaration)
 
+    functions = _Functions(
+        {
+            number: OfSeeds(cast("Callable[..., float]", models[label]), named[label])
+            for number, label in enumerate(labels)
+            if label in named
+        }
+    )
+
     def evaluate(model: int, seed: int) -> float:
-        label = labels[model]
-        if redrawing is not None and dataset is not None and label in trainers:
-            split = seed if dataset.drawn else None
-            return redrawing.train(trainers[label], seed, split=split, stop=stop).score
-        names, function = named[label], cast("Callable[..., float]", models[label])
-        keys = [seed] if not names[1:] else [derived_seed(seed, *name.encode()) for name in names]
-        return function(**dict(zip(names, keys, strict=True)))
+        trainer = trainers.get(labels[model])
+        if trainer is None or redrawing is None:
+            return functions(model, seed)
+        split = seed if trainer.dataset.drawn else None
+        return redrawing.train(trainer, seed, split=split, stop=stop).score
 
     known = functools.partial(
         ModelComparison,
@@ -197,13 +212,27 @@ def compare_models(
         known,
         study,
         ("model", "seed"),
-        evaluate,
+        evaluate if trainers else functions,
         # A function heeds no event, and may be no matter of several threads.
         stop=stop,
         n_jobs=1 if named else n_cores(),
         max_time=max_time,
+        executor=executor,
         show_progress_bar=show_progress_bar,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Functions:
+    """The functions among the models, by the number of the model; any process can call them."""
+
+    of_seeds: Mapping[int, OfSeeds]
+
+    def __call__(self, model: int, seed: int) -> float:
+        function = self.of_seeds[model]
+        if len(function.names) == 1:
+            return function(seed)
+        return function(*(derived_seed(seed, *name.encode()) for name in function.names))
 
 
 def _trainers(

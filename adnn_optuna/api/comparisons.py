@@ -45,8 +45,8 @@ class Comparison(Told, ComparisonFacts):
     Attributes:
         results: The results of each arm, by its label, in the order of ``seeds``.
         seeds: The seeds, in their declared order.
-        equivalence: The difference of test accuracies, or of a function's values, up to which two
-            arms are equivalent; if :obj:`None`, none are.
+        equivalence: The difference of the metric of the selection on the test set, or of a
+            function's values, up to which two arms are equivalent; if :obj:`None`, none are.
         like: The names of other comparisons of the same objective in the same storage.
     """
 
@@ -56,8 +56,9 @@ class Comparison(Told, ComparisonFacts):
         """Return how many seeds it takes to show a gain, from these seeds as a pilot.
 
         Args:
-            gain: The difference of test accuracies, as a fraction, that is to be shown for every
-                searcher against random restarts, and for greedy against annealing.
+            gain: The difference of the metric on the test set, of accuracies as a fraction, that
+                is to be shown for every sampler against random restarts, and for greedy against
+                annealing.
 
         Raises:
             ValueError: If there are less than two seeds, or the gain is not positive.

@@ -148,7 +148,7 @@ def ensemble(
         if not is_finite(run.metrics):
             return Measured(math.nan, {})
         weights[seed] = trained = run.weights or []
-        score = float(trainer.evaluate(trained, data.x_test, data.y_test).mean())
+        score = trainer.tested(trained)[0][f"test_{head.score}"]
         is_kept = sum(array.nbytes for array in trained) <= _MOST_BYTES
         return Measured(score, as_attributes(stored.WEIGHTS, *trained) if is_kept else {})
 

@@ -1,9 +1,11 @@
 """Rechecks: how much of the best value of any Optuna study is luck."""
 
+import dataclasses
 import functools
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
 from copy import deepcopy
 from numbers import Real
 from typing import Any
@@ -20,6 +22,7 @@ from adnn_optuna.api._told import Printed, Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.confirmation import experiment_of
 from adnn_optuna.engine.evaluations import open_evaluations
+from adnn_optuna.engine.jobs import check_executor
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Catch, catching, checked_catch, with_seed
 from adnn_optuna.engine.signals import interrupted_where_called
@@ -28,8 +31,6 @@ from adnn_optuna.engine.studies import load_study, objective_from_study
 from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts
 from adnn_optuna.samplers._trials import beginning, check_one_objective, is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
-
-Evaluate = Callable[[FrozenTrial, int], float]
 
 # Annealing ends with moves of about a thousandth of the range; steps of the paper are longer.
 _NEAR = 0.005
@@ -79,6 +80,7 @@ def recheck(
     storage: str | BaseStorage | None = None,
     n_jobs: int = 1,
     max_time: float | None = None,
+    executor: futures.Executor | None = None,
     show_progress_bar: bool = False,
 ) -> Recheck:
     """Tell how much of a study's gain and best value is luck, by evaluating trials again.
@@ -123,8 +125,9 @@ def recheck(
         catch: Errors that end their own evaluation and not the recheck. Such an evaluation counts,
             as one that came to no value.
         storage: Where the evaluations are stored; if :obj:`None`, where the study is.
-        n_jobs: The number of threads.
+        n_jobs: The number of threads, without an ``executor``.
         max_time: The seconds that the evaluations may take, over all runs; then no more begin.
+        executor: What runs the evaluations, one job each, as in :func:`~adnn_optuna.compare`.
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
@@ -139,6 +142,7 @@ def recheck(
     # One value has no interval.
     n_jobs, confirm = as_integer("n_jobs", n_jobs), as_integer("confirm", confirm, 2)
     checked_limits(max_time=max_time)
+    check_executor(executor)
     caught = checked_catch(catch)
     if isinstance(study, tuple) and len(study) == 2:
         study = load_study(open_storage(study[0], must_exist=True), study[1])
@@ -178,21 +182,33 @@ def recheck(
         # An earlier study of the name had other trials.
         {"study that began": beginning(first)},
     )
-
-    def evaluation(number: int, seed: int) -> float:
-        with catching(caught, f"The evaluation of trial {number} with seed {seed}"):
-            return function(deepcopy(evaluated[number]), seed)
-        return math.nan
-
     return found_by_evaluating(
         known,
         opened,
         ("trial", "seed"),
-        evaluation,
+        _OfTrials(function, evaluated, caught),
         n_jobs=n_jobs,
         max_time=max_time,
+        executor=executor,
         show_progress_bar=show_progress_bar,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfTrials:
+    """A function of trial and seed, of the trials by their numbers; any process can call it."""
+
+    function: InitOffsetObjective | Callable[..., float]
+    trials: Mapping[int, FrozenTrial]
+    catch: tuple[type[Exception], ...]
+
+    def __call__(self, number: int, seed: int) -> float:
+        trial = deepcopy(self.trials[number])
+        with catching(self.catch, f"The evaluation of trial {number} with seed {seed}"):
+            if isinstance(self.function, InitOffsetObjective):
+                return self.function.replace(seed=seed)(trial)
+            return with_seed(self.function)[0](trial, seed)
+        return math.nan
 
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:
@@ -312,11 +328,11 @@ class _Given(FrozenTrial):
 
 def _seeded(
     study: optuna.Study, evaluate: Callable[..., float] | None
-) -> tuple[Evaluate, bool, InitOffsetObjective | None]:
-    """Return a function of trial and seed, whether it uses the seed, and ours if it is one."""
+) -> tuple[Callable[..., float], bool, InitOffsetObjective | None]:
+    """Return what evaluates a trial, whether it uses a seed, and ours if it is one."""
     if evaluate is None or isinstance(evaluate, InitOffsetObjective):
         objective = evaluate or objective_from_study(study)
         seed = study.user_attrs.get(CONFIG, {}).get("seed", objective.seed)
         objective.replace(seed=seed).check(study)
-        return lambda trial, seed: objective.replace(seed=seed)(trial), True, objective
-    return *with_seed(evaluate), None
+        return objective, True, objective
+    return evaluate, with_seed(evaluate)[1], None

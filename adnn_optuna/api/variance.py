@@ -3,18 +3,21 @@
 import functools
 import threading
 from collections.abc import Callable
+from concurrent import futures
 from typing import Any
 
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongValueError, as_integer
+from adnn_optuna._units import with_class
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
-from adnn_optuna.engine.evaluations import open_evaluations
+from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
+from adnn_optuna.engine.jobs import NO_EXECUTOR, check_executor
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import seeds_of
-from adnn_optuna.engine.retraining import Redrawing, random_sources
+from adnn_optuna.engine.retraining import Redrawing, not_redrawn, random_sources
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.evidence.variance import AS_GIVEN, FEWEST, VarianceFacts
@@ -27,6 +30,7 @@ class Variance(Told, VarianceFacts):
     Attributes:
         evaluations: The values of the runs that were made, by the seed of each source.
         n: In how many runs all sources are drawn afresh.
+        not_redrawn: What is the same in all runs though it might be random, in words.
         seed: The seed in use, whose luck is told; it is none of the n. :obj:`None` without any.
         values: The values of the runs with all sources drawn afresh, a float array of shape (n,).
         mean: Their mean.
@@ -52,13 +56,15 @@ def measure_variance(
     study_name: str = "variance",
     n_jobs: int | None = None,
     max_time: float | None = None,
+    executor: futures.Executor | None = None,
     show_progress_bar: bool = False,
 ) -> Variance:
     """Tell how far a value varies from run to run, and from which source of randomness.
 
     The unmoved network is trained ``n`` times with everything random drawn afresh: the
     initialisation (with the seeds of layers such as dropout), the order of the batches and, where
-    the dataset's were drawn at random, the splits of the same sizes. Each time it is trained once
+    the dataset's were drawn at random, the splits of the same sizes, see :meth:`Dataset.redrawn`.
+    What is not redrawn is printed. Each time it is trained once
     more for each source, with that one alone redrawn.
 
     The runs are trials of a study and are never made twice: the same call goes on where one ended,
@@ -83,6 +89,8 @@ def measure_variance(
         n_jobs: The number of threads. If :obj:`None`, one for each core, but only one for a
             function.
         max_time: The seconds that the runs may take, over all calls; then no more begin.
+        executor: Of a function, what runs it, one job for each run, as in
+            :func:`~adnn_optuna.compare`.
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
@@ -94,28 +102,32 @@ def measure_variance(
     """
     n = as_integer("n", n, low=FEWEST)
     checked_limits(max_time=max_time)
+    check_executor(executor)
     stop: threading.Event | None = None
+    evaluate: Callable[..., float]
     if isinstance(objective, InitOffsetObjective):
+        if executor is not None:
+            raise WrongValueError(NO_EXECUTOR)
         of_network, redrawing, stop = objective, Redrawing(objective.dataset), threading.Event()
         names = random_sources(of_network.trainer)
         evaluated, direction = of_network.config, of_network.direction
-        settings: dict[str, Any] = {"value_name": of_network.metric, "seed": of_network.seed}
+        label = with_class(of_network.metric, of_network.positive)
+        settings: dict[str, Any] = {"value_name": label, "seed": of_network.seed}
+        settings["not_redrawn"] = not_redrawn(of_network.trainer)
         n_jobs = n_cores() if n_jobs is None else n_jobs
 
-        def evaluate(*seeds: int) -> float:
+        def train(*seeds: int) -> float:
             given = {k: s for k, s in zip(names, seeds, strict=True) if s != AS_GIVEN}
             run = redrawing.train(of_network.trainer, of_network.seed, stop=stop, **given)
             return of_network.value(run.metrics)
 
+        evaluate = train
     else:
-        function, names = objective, seeds_of(objective)
+        names = seeds_of(objective)
+        evaluate = OfSeeds(objective, names)
         evaluated, direction = {"sources": [*names]}, StudyDirection.MAXIMIZE
         settings = {"value_name": "value", "seed": None}
         n_jobs = 1 if n_jobs is None else n_jobs
-
-        def evaluate(*seeds: int) -> float:
-            return function(**dict(zip(names, seeds, strict=True)))
-
     if not names:
         raise WrongValueError(
             "Nothing in the objective's training is random, or it takes no seed: give a function "
@@ -133,5 +145,6 @@ def measure_variance(
         stop=stop,
         n_jobs=n_jobs,
         max_time=max_time,
+        executor=executor,
         show_progress_bar=show_progress_bar,
     )

@@ -72,7 +72,7 @@ def of_plan(
         return {"Fresh seeds": _adnn("compare", **fresh).replace("compare", same, 1)}
     if (at_once := arguments.pop("batch_size")) != "auto":
         arguments["trials_at_once"] = at_once
-    if arguments["equivalence"] == EQUIVALENCE:
+    if arguments["equivalence"] in (EQUIVALENCE, None):
         del arguments["equivalence"]
     if arguments.pop("stop_when_decided"):
         del arguments["max_time"]  # Of all runs.

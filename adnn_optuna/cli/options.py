@@ -61,6 +61,7 @@ def load_data(
     groups: str | None = None,
     missing: Literal["refuse", "impute"] = "refuse",
     rare: Literal["refuse", "other"] = "refuse",
+    positive: str | None = None,
 ) -> "adnn.Dataset":
     """Return the data of a command's options; those of Python check them."""
     options: dict[str, Any] = locals()

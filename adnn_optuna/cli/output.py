@@ -108,14 +108,15 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
 
 
 SHOWN = {
-    "SearchRecord": "study metric test_metric searcher stop_reason budget values baseline best "
-    "best_is_added best_value gain test_baseline test_value test_gain confirmation",
+    "SearchRecord": "study metric positive test_metric searcher stop_reason budget values "
+    "baseline best best_is_added best_value gain test_baseline test_value test_gain test_metrics "
+    "confirmation",
     "ComparisonFacts": "study_name seeds equivalence is_complete table differences results",
     "SeedPlanFacts": "gain n_claims n_pilot sd seeds seeds_low seeds_high seeds_looking_again "
     "hours hours_looking_again",
     "RecheckFacts": "study_name maximize best trial value low high overstated overstated_low "
     "overstated_high against gain said_gain is_deterministic n_lost evaluations:to_dataframe",
-    "VarianceFacts": "study_name value_name sources n seed values mean total parts "
+    "VarianceFacts": "study_name value_name sources not_redrawn n seed values mean total parts "
     "least_difference own_value own_luck n_lost",
     "ModelComparisonFacts": "study_name labels seeds sources score equivalence n_train n_test "
     "values table differences",

@@ -29,7 +29,7 @@ from adnn_optuna.samplers import (
     KeyedSampler,
     RandomRestartSampler,
 )
-from adnn_optuna.samplers._indexed import Indices, ParameterSource
+from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler
 
 Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
@@ -77,6 +77,7 @@ class _OneTrialSampler(RandomRestartSampler):
     """Proposes one trial, which finds its parameter by itself."""
 
     last_index = 0.0
+    _proposes_before = False
 
 
 class _OnGridSampler(RandomRestartSampler):

@@ -9,15 +9,16 @@ import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Confirmed
+from adnn_optuna._attributes import Confirmed, TestLook
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import MaxTimeCallback, is_done
 from adnn_optuna.engine.arms import may_repeat
 from adnn_optuna.engine.evaluations import (
@@ -63,17 +64,19 @@ class Confirmation:
         trial: The winner's number.
         rank: The how-manieth winner of its study it is that was confirmed, from 1.
         seeds: The K fresh seeds.
-        own: The scores of the winner's own network on the test examples, of shape (n,).
-        scores: Those of the networks of each arm, of shape (K, n).
-        groups: What the test examples belong to, of shape (n,), if to anything.
+        own: What the winner's own network reaches on the test examples.
+        values: The metric of the networks of each arm on the test set, of shape (K,).
+        scores: Their scores on its examples, of shape (K, n), see :meth:`Scores.tested`.
+        is_loss: Whether lower values of the metric are better.
     """
 
     trial: int
     rank: int
     seeds: tuple[int, ...]
-    own: np.ndarray
+    own: OwnScores
+    values: Mapping[int, np.ndarray]
     scores: Mapping[int, np.ndarray]
-    groups: np.ndarray | None
+    is_loss: bool = False
 
 
 def experiment_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,31 +154,52 @@ def read_confirmation(record: SearchRecord) -> Confirmation | None:
         return None
     confirmed: Confirmed = winners[numbers.index(best.number)]
     needed, made = _needed(confirmed), dict[Evaluation, np.ndarray]()
+    values: dict[Evaluation, float] = {}
     for trial in filter(is_done, record.confirming):
         if (evaluation := evaluation_of(trial, _NAMES)) in needed and evaluation not in made:
             name, shapes = confirmation_name(record.study), [own.scores.shape]
             of = f"trial {trial.number} of study {name!r}"
             [made[evaluation]] = from_attributes(trial.system_attrs, stored.SCORES, of, shapes)
+            values[evaluation] = math.nan if trial.value is None else trial.value
     if any(evaluation not in made for evaluation in needed):
         return None
     return Confirmation(
         trial=best.number,
         rank=1 + numbers.index(best.number),
         seeds=tuple(confirmed["seeds"]),
-        own=own.scores,
-        scores={
-            arm: np.stack([made[best.number, arm, seed] for seed in confirmed["seeds"]])
-            for arm in confirmed["arms"]
-        },
-        groups=own.groups,
+        own=own,
+        values=_by_arm(confirmed, values),
+        scores=_by_arm(confirmed, made),
+        is_loss=record.study.direction == StudyDirection.MINIMIZE,
     )
 
 
+def _by_arm(confirmed: Confirmed, of: Mapping[Evaluation, Any]) -> dict[int, np.ndarray]:
+    """Return what is known of the evaluations of each arm, in the order of the seeds."""
+    trial, seeds = confirmed["trial"], confirmed["seeds"]
+    return {arm: np.stack([of[trial, arm, seed] for seed in seeds]) for arm in confirmed["arms"]}
+
+
 class OwnScores(NamedTuple):
-    """The scores of a winner's own network on the n test examples, and what these belong to."""
+    """The scores of a winner's own network on the n test examples, and what these belong to.
+
+    If the metric is within [0, 1] and no mean over examples, such as AUC, ``n_rare`` is the number
+    of the examples that are not of the largest class. No value is above ``most``.
+    """
 
     scores: np.ndarray
-    groups: np.ndarray | None
+    groups: np.ndarray | None = None
+    n_rare: int | None = None
+    most: float = math.inf
+
+    @classmethod
+    def of(
+        cls, scores: np.ndarray, groups: np.ndarray | None, metric: str, look: TestLook
+    ) -> Self:
+        """Return the scores by a metric of the test set, as a look at it found them."""
+        is_share = unit_of(metric).largest < math.inf and scores.dtype != bool
+        n_rare = look["n_images"] - look.get("n_largest", 0) if is_share else None
+        return cls(scores, groups, n_rare, 1.0 if metric == "test_r2" else math.inf)
 
 
 def own_scores(record: SearchRecord) -> OwnScores | None:
@@ -184,10 +208,10 @@ def own_scores(record: SearchRecord) -> OwnScores | None:
         return None
     of = f"study {record.study.study_name!r}"
     [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{look['trial']}", of)
-    if f"{stored.GROUPS}/0" not in record.attrs:
-        return OwnScores(scores, None)
-    groups = from_attributes(record.attrs, stored.GROUPS, of, [scores.shape])
-    return OwnScores(scores, *groups)
+    groups = None
+    if f"{stored.GROUPS}/0" in record.attrs:
+        [groups] = from_attributes(record.attrs, stored.GROUPS, of, [scores.shape])
+    return OwnScores.of(scores, groups, record.test_metric, look)
 
 
 def repeat_winner(
@@ -206,8 +230,10 @@ def repeat_winner(
     [seed] = seeds_to_confirm(experiment_of(record.attrs[stored.CONFIG]), best.params, 1)
     fresh = winner.replace(seed=seed)
     starts = [fresh.baseline_start, fresh.start(best.params)]
-    gains = [0.0] if starts[0] == starts[1] else gains_of([*retrain(fresh.trainer, starts, stop)])
-    with_stored(record, {f"{stored.REPEATED}/{best.number}": gains[0]})
+    gain = 0.0
+    if starts[0] != starts[1]:
+        [gain] = gains_of(fresh, [*retrain(fresh.trainer, starts, stop)])
+    with_stored(record, {f"{stored.REPEATED}/{best.number}": gain})
 
 
 def _arms(
@@ -234,7 +260,7 @@ def n_trainings(record: SearchRecord) -> int:
 
 def seconds_of(record: SearchRecord, count: int) -> float:
     """Return about how long so many trainings take on this machine, by those of the trials."""
-    trained = (trial.user_attrs.get(stored.TRAINED) for trial in record.done_trials)
+    trained = (stored.trained_of(trial.user_attrs) for trial in record.done_trials)
     return count / n_cores() * fmean([one["seconds"] for one in trained if one] or [0.0])
 
 

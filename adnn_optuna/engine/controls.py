@@ -120,7 +120,7 @@ class EnsembleObjective(OneTrialObjective):
             if len(ended) == 1:
                 patiently(self.set_baseline, trial.study, run.metrics)
             if is_finite(run.metrics):
-                average.add(run)
+                average.add(run.weights or [])
                 patiently(trial.report, average.metrics[self.metric], average.n)
         if run.status == "stopped" or not average.n:
             is_over = run.status in ("complete", "diverged")

@@ -7,27 +7,28 @@ import json
 import math
 import secrets
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
-from contextvars import copy_context
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import optuna
-from optuna.distributions import IntDistribution
-from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.exceptions import TrialPruned
+from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import ELAPSED, ENDED, EVALUATED, OWNER, read_study
+from adnn_optuna._attributes import EVALUATED, OWNER, read_study
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna.callbacks import MaxTimeCallback, is_done
-from adnn_optuna.engine.outcomes import number
+from adnn_optuna.callbacks import LimitValues, checked_limits, is_done
+from adnn_optuna.engine.jobs import check_is_reached, run_jobs
+from adnn_optuna.engine.loop import Loop
+from adnn_optuna.engine.outcomes import Outcome, number
 from adnn_optuna.engine.progress import Bar, progress_bar
-from adnn_optuna.engine.signals import heartbeats, interruptible, without_warnings
+from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import check_study_name, open_declared
 from adnn_optuna.samplers import _owners
@@ -48,7 +49,6 @@ class CutOffError(Exception):
     """An evaluation was cut off by the limit of time: it counts for nothing, but for its time."""
 
 
-_SECONDS_BETWEEN_LOOKS = 0.1
 _NUMBERS = IntDistribution(0, 2**31 - 1)
 
 
@@ -72,6 +72,18 @@ class Findings:
 
 
 F = TypeVar("F", bound=Findings)
+
+
+@dataclasses.dataclass(frozen=True)
+class OfSeeds:
+    """A function of the seeds of its sources of randomness, which any process can call."""
+
+    function: Callable[..., float]
+    names: tuple[str, ...]
+
+    def __call__(self, *seeds: int) -> float:
+        """Return its value with a seed for each source."""
+        return self.function(**dict(zip(self.names, seeds, strict=True)))
 
 
 def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
@@ -115,6 +127,7 @@ def make_evaluations(
     stop: threading.Event | None = None,
     n_jobs: int = 1,
     max_time: float | None = None,
+    executor: futures.Executor | None = None,
     show_progress_bar: bool = False,
 ) -> F:
     """Make the evaluations that findings ask for, and return what is found then.
@@ -122,32 +135,75 @@ def make_evaluations(
     None is made twice: the same call goes on where one ended, and any number of processes may
     work together. ``names`` are what the numbers of an evaluation mean. ``stop`` is set when those
     under way are to end, :obj:`None` if they do not heed it. After ``max_time`` seconds, over all
-    runs, no more begin; ``evaluate`` may raise :class:`CutOffError` then.
+    runs, no more begin; ``evaluate`` may raise :class:`CutOffError` then. An ``executor`` gets a
+    job for each evaluation.
     """
     # An evaluation that heeds no event is interrupted wherever it is.
     until_stopped = contextlib.nullcontext() if stop is None else interruptible(stop)
-    limit = MaxTimeCallback(1e9 if max_time is None else max_time)  # Thirty years are none.
-    interval, stop = _owners.heartbeat_interval(study), stop or threading.Event()
-    worker = _Worker(findings_of, study, names, evaluate, stop, limit, interval)
     shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
-    with (
-        until_stopped,
-        progress_bar(**shown) as bar,
-        _owners.run_of_trials(study),
-        heartbeats(study._storage, interval, worker.begun),
-        futures.ThreadPoolExecutor(n_jobs, "evaluations") as threads,
-    ):
-        others = [threads.submit(copy_context().run, worker.work) for _ in range(n_jobs - 1)]
-        # In the thread that Ctrl-C interrupts; so no other one waits for the bar's lock.
-        worker.work(bar)
-        for other in others:
-            other.result()
-    patiently(worker.reader.read, study)
-    return findings_of(made_evaluations(study, names, [*worker.reader.trials.values()]))
+    with until_stopped, progress_bar(**shown) as bar:
+        check_is_reached(study._storage, executor)
+        if executor is not None:
+            job = _Job(study._storage, study.study_name, tuple(names), evaluate, max_time)
+            return _make_elsewhere(findings_of, study, executor, job, bar)
+        study.sampler = sampler = _EvaluationSampler(findings_of, names, bar)
+        objective = EvaluationObjective(evaluate, study.direction, tuple(names))
+        plan = _Evaluations(objective, checked_limits(max_time=max_time), n_jobs)
+        Loop(plan, study, stop or threading.Event()).run()
+    return sampler.found
+
+
+def _show(findings: Findings, bar: Bar | None) -> None:
+    if bar is not None:
+        bar.total = findings.n_evaluations
+        bar.update(len(findings.evaluations) - bar.n)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """Makes one evaluation, in whatever process, unless somebody else makes it."""
+
+    storage: BaseStorage
+    study_name: str
+    names: Sequence[str]
+    evaluate: Callable[..., float | Measured]
+    max_time: float | None
+
+    def __call__(self, evaluation: Evaluation) -> None:
+        """Make it, if there is time left."""
+
+        def only_this(made: Mapping[Evaluation, float]) -> Findings:
+            found = Findings({e: made[e] for e in made if e == evaluation}, self.study_name)
+            found.missing = [] if found.evaluations else [evaluation]
+            found.n_evaluations = 1
+            return found
+
+        storage = open_storage(self.storage)
+        study = patiently(optuna.load_study, study_name=self.study_name, storage=storage)
+        make_evaluations(only_this, study, self.names, self.evaluate, max_time=self.max_time)
+
+
+def _make_elsewhere(
+    findings_of: Callable[[Mapping[Evaluation, float]], F],
+    study: optuna.Study,
+    executor: futures.Executor,
+    make: _Job,
+    bar: Bar | None,
+) -> F:
+    tried = set[Evaluation]()
+    while True:
+        found = findings_of(patiently(made_evaluations, study, make.names))
+        _show(found, bar)
+        missing = [evaluation for evaluation in found.missing if evaluation not in tried]
+        if not missing:  # Time was up for what is left.
+            return found
+        tried.update(missing)
+        jobs = [executor.submit(make, evaluation) for evaluation in missing]
+        run_jobs(jobs, lambda _: None if bar is None else bar.update())
 
 
 def made_evaluations(
-    study: optuna.Study, names: Sequence[str], trials: Sequence[FrozenTrial] | None = None
+    study: optuna.Study, names: Sequence[str], trials: Iterable[FrozenTrial] | None = None
 ) -> dict[Evaluation, float]:
     """Return what trials tell, all by default; of two of one evaluation, the first counts."""
     values: dict[Evaluation, float] = {}
@@ -162,123 +218,125 @@ def evaluation_of(trial: FrozenTrial, names: Sequence[str]) -> Evaluation:
     return tuple(trial.params[name] for name in names)
 
 
-@dataclasses.dataclass
-class _Worker:
-    """Makes evaluations, alone or beside others in any process.
+@dataclasses.dataclass(frozen=True)
+class EvaluationObjective:
+    """Evaluations as an objective: the parameters of a trial tell which one it is."""
 
-    An evaluation is a trial that is created RUNNING, with parameters that say which one it is, and
-    with its owner and number. Of two workers that begin one at the same moment, maybe the same,
-    the later one gets another number, and gives its own up.
-    """
-
-    findings_of: Callable[[Mapping[Evaluation, float]], Findings]
-    study: optuna.Study
-    names: Sequence[str]
     evaluate: Callable[..., float | Measured]
-    stop: threading.Event
-    limit: MaxTimeCallback
-    interval: int | None
-    # The ids of the trials under way here.
-    begun: set[int] = dataclasses.field(default_factory=set)
-    # Of the study, also while a cache shows trials that were deleted.
-    reader: TrialReader = dataclasses.field(default_factory=TrialReader)
-    # Held to look and to begin, one thread at a time.
-    _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+    direction: StudyDirection
+    names: tuple[str, ...]
+    seed: int = 0
+    unmoved: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def work(self, bar: Bar | None = None) -> None:
-        """Make evaluations, also those of the dead, until none is left or time is up."""
+    @property
+    def distributions(self) -> Mapping[str, BaseDistribution]:
+        """The numbers of an evaluation."""
+        return dict.fromkeys(self.names, _NUMBERS)
+
+    def attach(self, study: optuna.Study) -> None:
+        """Do nothing: :func:`open_evaluations` stored what is evaluated."""
+
+    def suggest(self, trial: optuna.Trial) -> None:
+        """Do nothing: a trial is created with its parameters."""
+
+    def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
+        """Make the evaluations, one after the other."""
+        return [self._evaluated(trial) for trial in trials]
+
+    def _evaluated(self, trial: optuna.Trial) -> Outcome:
         try:
-            while not self.stop.is_set():
-                with self._lock:
-                    trials, missing = patiently(self._look, bar)
-                    if not missing:  # Those that were begun are made.
-                        return
-                    trial = patiently(self._begin, trials, missing)
-                if trial is None:
-                    time.sleep(_SECONDS_BETWEEN_LOOKS)
-                else:
-                    self._make(trial)
-        except BaseException:
-            self.stop.set()
-            raise
-
-    def _look(self, bar: Bar | None) -> tuple[list[FrozenTrial], list[Evaluation]]:
-        """Return the trials, none RUNNING that nobody runs, and what is to be made next."""
-        if self.interval is not None:
-            with without_warnings():  # Of workers elsewhere, nothing else tells that they died.
-                optuna.storages.fail_stale_trials(self.study)
-        self.reader.read(self.study)
-        running = [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
-        for trial in (t for t in running if t._trial_id not in self.begun):
-            # One of our own was begun in vain; one whose number is not its owner's is given up.
-            is_nobodys = _owners.owner_of(trial) is None or _owners.is_own(trial)
-            if is_nobodys or _owners.is_alive(trial) is False:
-                _owners.end_trial(self.study, trial)
-        self.reader.read(self.study)
-        trials = [*self.reader.trials.values()]
-        findings = self.findings_of(made_evaluations(self.study, self.names, trials))
-        if bar is not None:
-            bar.total = findings.n_evaluations
-            bar.update(len(findings.evaluations) - bar.n)
-        return trials, [] if self.limit.reached(self.study) else findings.missing
-
-    def _begin(self, trials: list[FrozenTrial], missing: list[Evaluation]) -> FrozenTrial | None:
-        """Begin one of the missing evaluations, if there is one to begin now."""
-        running = [t for t in trials if t.state == TrialState.RUNNING]
-        begun = {evaluation_of(trial, self.names) for trial in running}
-        free = [evaluation for evaluation in missing if evaluation not in begun]
-        if not free:
-            return None
-        # Not the same as others, who begin at the same moment.
-        evaluation = secrets.choice(free[: len(begun) + 1])
-        template = optuna.create_trial(
-            state=TrialState.RUNNING,
-            params=dict(zip(self.names, evaluation, strict=True)),
-            distributions=dict.fromkeys(self.names, _NUMBERS),
-        )
-        # Who owns a trial is told by its number, which it gets unless others begin one now. Behind
-        # the newest trial, as some may have been deleted.
-        newest = self.reader.ids[-1:]
-        template.number = 1 + max((self.reader.trials[i].number for i in newest), default=-1)
-        template.system_attrs[OWNER] = _owners.ownership(template)
-        storage: Any = self.study._storage
-        trial_id = storage.create_new_trial(self.study._study_id, template)
-        trial: FrozenTrial = storage.get_trial(trial_id)
-        if _owners.owner_of(trial) is None:
-            _owners.end_trial(self.study, trial)
-            return None
-        if self.interval is not None:
-            storage.record_heartbeat(trial_id)
-        self.begun.add(trial_id)  # Last: where the storage fails before, it is in vain.
-        return trial
-
-    def _make(self, trial: FrozenTrial) -> None:
-        storage, began = self.study._storage, time.monotonic()
-        try:
-            elapsed = patiently(self.limit.used, self.study)
-            value, attrs = self._measured(evaluation_of(trial, self.names))
-            values = [value] if math.isfinite(value) else None
-            state = TrialState.COMPLETE if values else TrialState.PRUNED
-            # One that somebody took for dead, or deleted, is made again.
-            with contextlib.suppress(UpdateFinishedTrialError, KeyError):
-                for name, of_name in attrs.items():
-                    patiently(storage.set_trial_system_attr, trial._trial_id, name, of_name)
-                elapsed += time.monotonic() - began
-                patiently(storage.set_trial_user_attr, trial._trial_id, ELAPSED, elapsed)
-                patiently(storage.set_trial_state_values, trial._trial_id, state, values)
-        except BaseException:
-            with contextlib.suppress(Exception):
-                _owners.end_trial(self.study, trial)
-            raise
-        finally:
-            self.begun.discard(trial._trial_id)
-
-    def _measured(self, evaluation: Evaluation) -> Measured:
-        """Return what an evaluation comes to, NaN if to no value."""
-        try:
-            value: Any = self.evaluate(*evaluation)
-            return value if isinstance(value, Measured) else Measured(number(value), {})
+            value: Any = self.evaluate(*(trial.params[name] for name in self.names))
         except TrialPruned:
-            return Measured(math.nan, {})
+            return Outcome("pruned")
         except CutOffError:
-            return Measured(math.nan, {ENDED: "interrupted"})
+            return Outcome("timeout")
+        measured = value if isinstance(value, Measured) else Measured(number(value), {})
+        if not math.isfinite(measured.value):  # It is not made again.
+            return _MeasuredOutcome("pruned", attrs=measured.attrs)
+        return _MeasuredOutcome("complete", measured.value, attrs=measured.attrs)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Evaluations:
+    """What the loop is to run."""
+
+    objective: EvaluationObjective
+    limits: LimitValues
+    n_threads: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _MeasuredOutcome(Outcome):
+    """How an evaluation ends, with the system attributes that are stored besides."""
+
+    attrs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def store(self, trial: optuna.Trial, elapsed: float) -> None:
+        for name, of_name in self.attrs.items():
+            trial.study._storage.set_trial_system_attr(trial._trial_id, name, of_name)
+        super().store(trial, elapsed)
+
+
+class _EvaluationSampler(RandomSampler, Generic[F]):
+    """Proposes the evaluations that findings ask for, at random among those that nobody makes."""
+
+    last_index = 2**31 - 1
+
+    def __init__(
+        self,
+        findings_of: Callable[[Mapping[Evaluation, float]], F],
+        names: Sequence[str],
+        bar: Bar | None,
+    ) -> None:
+        super().__init__()
+        self._findings_of, self._names, self._bar = findings_of, tuple(names), bar
+        self.found = findings_of({})  # As of the last look.
+
+    @property
+    def n_wanted(self) -> int:
+        """The number of evaluations that are missing."""
+        return len(self.found.missing)
+
+    def n_free(self, study: optuna.Study, at_most: int, known: TrialReader) -> int:  # noqa: ARG002
+        """Return how many of the missing ones nobody makes."""
+        made = made_evaluations(study, self._names, known.trials.values())
+        self.found = self._findings_of(made)
+        _show(self.found, self._bar)
+        return len(self._free(known))
+
+    def look_again(
+        self, study: optuna.Study, trial: FrozenTrial, known: TrialReader
+    ) -> tuple[bool, None]:
+        """Return whether somebody has made the evaluation meanwhile; they have no order."""
+        made = made_evaluations(study, self._names, known.trials.values())
+        return self.place_of(trial) in made, None
+
+    def place_of(self, trial: FrozenTrial) -> Evaluation:
+        """Return which evaluation a trial is."""
+        return evaluation_of(trial, self._names)
+
+    def template(
+        self,
+        study: optuna.Study,  # noqa: ARG002
+        known: TrialReader,
+        distributions: Mapping[str, BaseDistribution],
+        n_rivals: int,  # noqa: ARG002
+    ) -> FrozenTrial:
+        """Return a trial to be created RUNNING: one of the missing evaluations."""
+        free = self._free(known)
+        # Not the same as others, who begin at the same moment.
+        evaluation = secrets.choice(free[: len(self._held(known)) + 1])
+        params = dict(zip(self._names, evaluation, strict=True))
+        template = optuna.create_trial(
+            state=TrialState.RUNNING, params=params, distributions=dict(distributions)
+        )
+        template.number = known.next_number
+        template.system_attrs[OWNER] = _owners.ownership(template)
+        return template
+
+    def _held(self, known: TrialReader) -> set[Evaluation]:
+        return {self.place_of(trial) for trial in known.unfinished.values()}
+
+    def _free(self, known: TrialReader) -> list[Evaluation]:
+        held = self._held(known)
+        return [evaluation for evaluation in self.found.missing if evaluation not in held]

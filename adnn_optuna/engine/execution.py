@@ -9,10 +9,10 @@ from concurrent import futures
 
 import optuna
 from optuna.exceptions import TrialPruned
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import BaseStorage
 
-from adnn_optuna._checks import WrongValueError, check_type
 from adnn_optuna.engine.confirmation import repeat_winner
+from adnn_optuna.engine.jobs import run_jobs
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import KeyedObjective, catching, number, with_seed
@@ -22,30 +22,8 @@ from adnn_optuna.engine.retraining import look_at_test_set
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import Plan, open_studies
-from adnn_optuna.networks._tensorflow import FORKED
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import n_cores
-
-
-def check_executor(executor: object) -> None:
-    """Refuse what runs no jobs, or in copies of this process."""
-    wanted = "a concurrent.futures.Executor or None"
-    check_type("executor", executor, futures.Executor | None, wanted)
-    context = getattr(executor, "_mp_context", None)  # Of a pool of processes.
-    if context is not None and context.get_start_method() == "fork":
-        raise WrongValueError(
-            f"executor forks this process: {FORKED}. Pass "
-            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
-        )
-
-
-def check_is_reached(storage: BaseStorage, executor: object) -> None:
-    """Refuse an opened storage that the workers of an executor cannot reach."""
-    if executor is not None and isinstance(storage, InMemoryStorage):
-        raise WrongValueError(
-            "storage is in the memory of this process, where no worker of the executor can reach "
-            "it; give the URL of a database."
-        )
 
 
 def run_studies(
@@ -77,15 +55,10 @@ def run_studies(
         else:
             runs = [workers.submit(_run_elsewhere, plan, storage) for plan in plans]
         try:
-            for run in futures.as_completed(runs):
-                budget = run.result()
-                if not is_here:
-                    count(budget)
+            run_jobs(runs, (lambda _: None) if is_here else count)
         finally:
             if not all(run.done() for run in runs):
                 stop.set()
-            for run in runs:
-                run.cancel()
             if is_here:
                 futures.wait(runs)
     if stop.is_set():

@@ -16,6 +16,7 @@ from optuna.trial import FixedTrial
 
 from adnn_optuna._attributes import Made, Metrics
 from adnn_optuna._checks import WrongValueError, as_integer, check_type, say_once
+from adnn_optuna._units import SHARE, unit_of
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.models import MLP, Training
@@ -97,10 +98,10 @@ class Experiment:
                 f"split; use metric='train_{name}' or load the dataset with a validation_size "
                 "above 0."
             )
-        self._trainer = Trainer(self._architecture, training, self.dataset)
+        self._trainer = Trainer(self._architecture, training, self.dataset, name)
         if self.metric not in self._trainer.metrics and split in ("train", "val"):
             training = training.with_metric(name)
-            self._trainer = Trainer(self._architecture, training, self.dataset)
+            self._trainer = Trainer(self._architecture, training, self.dataset, name)
         if self.metric not in self._trainer.metrics:
             known = ", ".join(self._trainer.metrics)
             raise WrongValueError(
@@ -228,6 +229,14 @@ class Experiment:
         return StudyDirection[direction.upper()]
 
     @property
+    def positive(self) -> Any:
+        """The class, of two, that the metric is of; :obj:`None` if it is not of one class."""
+        is_of_class = unit_of(self.metric) is SHARE  # As far as its name tells.
+        if not self.is_of_trial:
+            is_of_class = self.trainer.is_of_positive
+        return self.dataset.positive if is_of_class else None
+
+    @property
     def config(self) -> dict[str, Any]:
         """All that determines a trial's value, as JSON holds it."""
         dataset = self.dataset.config
@@ -240,6 +249,8 @@ class Experiment:
                 config["scaling"] = scaling
         if self._direction is not None:
             config["direction"] = self._direction
+        if self.positive is not None:
+            config["positive"] = self.positive
         config |= {"dataset": dataset, "space": self.space.config}
         return {**config, "metric": self.metric, "seed": self.seed}
 

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import math
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any, Self, cast
 
@@ -33,6 +34,8 @@ from adnn_optuna.networks.training import Run, Status, is_finite
 from adnn_optuna.samplers._trials import check_direction
 
 _CLOCK = MaxTimeCallback(1.0)  # Only asked for the working time; its limit does not matter.
+# The studies of this process with a stored baseline; each read is a transaction.
+_KNOWN_TO_HAVE_ONE: weakref.WeakSet[optuna.Study] = weakref.WeakSet()
 _ANOTHER = "{} belongs to another objective ({}); use another study name or the same settings."
 
 
@@ -229,7 +232,7 @@ class InitOffsetObjective(Experiment):
             patiently(trials[0].set_user_attr, stored.MADE, objective.made)
         starts = [objective.start(trial.params) for trial in trials]
         unmoved = objective.baseline_start
-        is_first = stored.BASELINE_METRICS not in patiently(lambda: study.user_attrs)
+        is_first = not patiently(_has_baseline, study)
         pruned: dict[int, int] = {}  # After how many epochs.
 
         def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
@@ -279,6 +282,13 @@ class InitOffsetObjective(Experiment):
             trained["whole"] = whole
         value = run.metrics[self.metric] if status == "complete" else None
         return Outcome(status, value, run.metrics if run.history else None, trained)
+
+
+def _has_baseline(study: optuna.Study) -> bool:
+    """Return whether the baseline of a study is stored, which stays so."""
+    if study not in _KNOWN_TO_HAVE_ONE and stored.BASELINE_METRICS in study.user_attrs:
+        _KNOWN_TO_HAVE_ONE.add(study)
+    return study in _KNOWN_TO_HAVE_ONE
 
 
 def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:

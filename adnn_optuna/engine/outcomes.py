@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Ended, Metrics, Trained
+from adnn_optuna._attributes import Ended, Metrics, StoredOutcome, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
 from adnn_optuna.engine.storages import StorageError
 from adnn_optuna.networks.network import derived_seed
@@ -44,11 +44,12 @@ class Outcome:
 
     def store(self, trial: optuna.Trial, elapsed: float) -> None:
         """Store in a trial, before it is told, what is known beside state and value."""
-        trial.set_user_attr(stored.ELAPSED, elapsed)
+        outcome: StoredOutcome = {"elapsed": elapsed}
         if self.trained is not None:
-            trial.set_user_attr(stored.TRAINED, self.trained)
+            outcome["trained"] = self.trained
         if self.metrics is not None:
-            trial.set_user_attr(stored.TRIAL_METRICS, self.metrics)
+            outcome["metrics"] = self.metrics
+        trial.set_user_attr(stored.OUTCOME, outcome)
         if self.status == "timeout":
             mark(trial, "interrupted")
         if self.status == "diverged":
@@ -170,14 +171,14 @@ def number(value: Any) -> float:
 class FunctionObjective:
     """Any Optuna objective, a function of a trial, or of that and the seed, in place of ours.
 
-    Each trial that it completes must have the user attributes ``told``. An error of ``catch`` ends
-    its trial as one without a value.
+    Each trial that it completes must have the user attribute ``told``, if there is one. An error
+    of ``catch`` ends its trial as one without a value.
     """
 
     function: Callable[..., float]
     direction: StudyDirection
     seed: int
-    told: tuple[str, ...] = ()
+    told: str = ""
     catch: tuple[type[Exception], ...] = dataclasses.field(default=(), kw_only=True)
 
     @property
@@ -214,10 +215,10 @@ class FunctionObjective:
         penalty = math.inf if self.direction == StudyDirection.MINIMIZE else -math.inf
         if not math.isfinite(value) and value != penalty:
             return Outcome("diverged")
-        if missing := [name for name in self.told if name not in trial.user_attrs]:
+        if self.told and self.told not in trial.user_attrs:
             raise WrongValueError(
-                f"The objective of the study {trial.study.study_name!r} does not tell "
-                f"{missing[0]} of its trials: let it call trial.set_user_attr({missing[0]!r}, …)."
+                f"The objective of the study {trial.study.study_name!r} must set "
+                f"{self.told} of its trials: let it call trial.set_user_attr({self.told!r}, …)."
             )
         return Outcome("complete", value)
 

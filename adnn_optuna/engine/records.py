@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics, RunRecord, TestLook
 from adnn_optuna._checks import check_type
+from adnn_optuna._units import with_class
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.outcomes import best_trial
@@ -30,8 +31,8 @@ class SearchRecord:
 
     ``baseline`` is the ``metric`` of the unmoved network, NaN where its training was cut off, and
     ``best`` the best trial, :obj:`None` where none was completed. Where model or training is a
-    function of the trial, the unmoved network is that of the best trial. The test values are
-    accuracies on the test set, which the search never saw; NaN while nobody looked at it for
+    function of the trial, the unmoved network is that of the best trial. The test values are the
+    same metric on the test set, which the search never saw; NaN while nobody looked at it for
     ``best``. ``attrs`` and ``trials`` are those of the study at one moment, ``confirming`` the
     trials that confirm its best one, and ``looks_elsewhere`` says how often other studies of the
     storage had looked at the same test set, by their names; those of the same comparison look once
@@ -141,7 +142,7 @@ class SearchRecord:
         is_search = stored.CONFIG in self.attrs or stored.SEARCH in self.attrs
         # A copy has the owner of what it was copied from, by that trial's number.
         is_copied = not {stored.OWNER, stored.PROPOSAL}.isdisjoint(trial.system_attrs)
-        is_timed = stored.ELAPSED in trial.user_attrs and not is_copied
+        is_timed = stored.elapsed_of(trial.user_attrs) is not None and not is_copied
         return is_search and owner_of(trial) is None and not is_timed
 
     def _proposer(self, trial: FrozenTrial) -> str:
@@ -210,27 +211,26 @@ class SearchRecord:
         return metrics
 
     @property
-    def val_metric(self) -> str:
-        """What the validation values are, see ``test_metric``."""
-        return self.test_metric.replace("test", "val")
-
-    @property
-    def val_baseline(self) -> float:
-        """The baseline's accuracy on the validation set; NaN where there is none."""
-        return float(self.baseline_metrics.get(self.val_metric, math.nan))
-
-    @property
-    def val_value(self) -> float:
-        """The best trial's accuracy on the validation set; NaN where there is none."""
-        metrics = self.best.user_attrs.get(stored.TRIAL_METRICS, {}) if self.best else {}
-        return float(metrics.get(self.val_metric, math.nan))
-
-    @property
     def test_metric(self) -> str:
-        """What the test values are: accuracies, of a regression R², of a function its own."""
+        """What the test values are: the metric of the selection; for a function, its own."""
         if self.is_of_function:
             return "fresh value" if self.n_fresh else "best value told"
-        return test_metric(self.attrs.get(stored.CONFIG, {}).get("dataset", {}))
+        return self.attrs.get(stored.SEARCH, {}).get("told") or test_metric(self.metric)
+
+    @property
+    def positive(self) -> Any:
+        """The class, of two, that the metric is of; :obj:`None` if it is not of one class."""
+        return self.attrs.get(stored.CONFIG, {}).get("positive")
+
+    @property
+    def metric_label(self) -> str:
+        """The metric of the selection with the class that it is of, if it is of one."""
+        return with_class(self.metric, self.positive)
+
+    @property
+    def test_metrics(self) -> Metrics:
+        """All metrics of the best network on the test set, such as ``accuracy``; empty before."""
+        return self.test_look["metrics"] if self.test_look else {}
 
     @property
     def test_looks(self) -> list[TestLook]:
@@ -245,15 +245,15 @@ class SearchRecord:
 
     @property
     def test_baseline(self) -> float:
-        """The baseline's accuracy on the test set; NaN where its training diverged."""
+        """The metric of the baseline on the test set; NaN if its training diverged."""
         look = self.test_look
         return look["baseline"] if look else math.nan
 
     @property
     def test_value(self) -> float:
-        """The best trial's accuracy on the test set; of a function the mean of fresh values."""
+        """The metric of the best trial on the test set; of a function the mean of new values."""
         if self.searcher == stored.OBJECTIVE and self.best is not None:  # Which says so itself.
-            return float(self.best.user_attrs.get("test_accuracy", math.nan))
+            return float(self.best.user_attrs.get(self.test_metric, math.nan))
         if self.is_of_function:
             known = (self.attrs.get(name) for name in self.fresh_names)
             fresh = [math.nan if value is None else value for value in known]
@@ -263,14 +263,13 @@ class SearchRecord:
 
     @property
     def test_gain(self) -> float:
-        """The best trial's test accuracy minus the baseline's; it may be negative."""
-        return self.test_value - self.test_baseline
+        """By how much the best trial is better than the baseline on the test set."""
+        return self.improvement(self.test_value, self.test_baseline)
 
     @property
     def score(self) -> float:
         """What arms are compared by; higher ones are better."""
-        value = self.test_value
-        return self.improvement(value, 0.0) if self.is_of_function else value
+        return self.improvement(self.test_value, 0.0)
 
     @property
     def n_fresh(self) -> int:
@@ -399,9 +398,9 @@ def changed(record: Record, **parts: Any) -> Record:
     return dataclasses.replace(record, **parts, known={})
 
 
-def test_metric(dataset: Mapping[str, Any]) -> str:
-    """Return what tells how good a network is on the test set of data, by their configuration."""
-    return "test_r2" if dataset.get("task") == "regression" else "test_accuracy"
+def test_metric(metric: str) -> str:
+    """Return the metric of the test set for a metric that selected, such as ``val_auc``."""
+    return f"test_{metric.partition('_')[2]}"
 
 
 def records_of(

@@ -27,19 +27,24 @@ from adnn_optuna.networks.training import Run, Trainer, is_finite
 
 
 class Retrained(NamedTuple):
-    """What came of a training: metrics, also of the test set, weights, each example's score."""
+    """A training run's metrics, those of the test set included, its weights and test scores.
+
+    The scores are those of the test examples, see :meth:`Scores.tested`; ``judge`` is the metric
+    that they are of, without a split.
+    """
 
     metrics: Metrics
     weights: list[np.ndarray]
     scores: np.ndarray
+    judge: str
 
     @property
     def score(self) -> float:
-        """The mean of the scores: an accuracy, of a regression R²."""
-        return float(self.scores.mean())
+        """The metric of the test set that the network is judged by."""
+        return self.metrics[f"test_{self.judge}"]
 
     def as_attributes(self, name: str) -> dict[str, str]:
-        """Return the scores as attributes of this name, of a regression in float32."""
+        """Return the scores as attributes of this name, but for the accuracy's in float32."""
         is_right = self.scores.dtype == bool
         return as_attributes(name, self.scores if is_right else self.scores.astype(np.float32))
 
@@ -47,7 +52,7 @@ class Retrained(NamedTuple):
 def look_at_test_set(
     record: Record, objective: InitOffsetObjective, stop: threading.Event
 ) -> Record:
-    """Look at the test set: store what baseline and winner of a study get right of it.
+    """Look at the test set: store how good baseline and winner of a study are on it.
 
     Both are trained again for it, unless the winner was looked at before. Without further trials
     it is no new look.
@@ -89,7 +94,7 @@ def retrain_winner(
         runs = [_tested(trainer, one) for one in known]
     else:
         runs = [*retrain(trainer, starts, stop)]
-    told = record.baseline_metrics, record.best.user_attrs.get(stored.TRIAL_METRICS, {})
+    told = record.baseline_metrics, stored.metrics_of(record.best.user_attrs)
     before = [{**run.metrics, **metrics} for run, metrics in zip(runs, told, strict=True)]
     # As text, for the NaN of a baseline that diverged does not equal itself.
     if json.dumps(before) != json.dumps([run.metrics for run in runs]):
@@ -106,7 +111,8 @@ def look_of(
 ) -> stored.TestLook:
     """Return what a look at the test set shows of two trainings."""
     n_classes, data = objective.trainer.architecture.head.num_classes, objective.dataset
-    differences = winner.scores.astype(float) - baseline.scores
+    differences, prefix = winner.scores.astype(float) - baseline.scores, "test_"
+    of_test = {n.removeprefix(prefix): v for n, v in winner.metrics.items() if prefix in n[:5]}
     look: stored.TestLook = {
         "looked": "",
         "trial": 0,
@@ -115,14 +121,16 @@ def look_of(
         "unit": data.unit,
         "baseline": baseline.score if is_finite(baseline.metrics) else math.nan,
         "best": winner.score,
-        "won": int((differences > 0).sum()),
-        "lost": int((differences < 0).sum()),
+        "metrics": of_test,
     }
     if data.test_groups.max() + 1 < len(differences):
         look["n_groups"] = effective_number(data.test_groups)
-    if n_classes is None:
-        look["standard_error"] = math.sqrt(variance_of_mean(differences, data.test_groups))
+    if winner.judge == "accuracy":
+        look["won"] = int((differences > 0).sum())
+        look["lost"] = int((differences < 0).sum())
     else:
+        look["standard_error"] = math.sqrt(variance_of_mean(differences, data.test_groups))
+    if n_classes is not None:
         sizes = np.bincount(data.y_test, minlength=n_classes)
         largest = int(sizes.argmax())
         look["n_classes"] = n_classes
@@ -160,27 +168,25 @@ def retrain(
             continue
         average = Average(trainer, splits)
         for run in kept:
-            average.add(run)
+            average.add(run.weights or [])
         weights = [array for run in kept for array in run.weights or []]
         yield _tested(trainer, average)._replace(weights=weights)
 
 
 def _tested(trainer: Trainer, of: Run | Average) -> Retrained:
-    """Return what a training, or an average of several, comes to on the test set, too."""
-    data, weights = trainer.dataset, list[np.ndarray]()
+    """Return what a training run, or an average of several, reaches, also on the test set."""
     if isinstance(of, Average):
-        scores = of.test_scores
+        weights, (metrics, scores) = [], of.tested()
     else:
         weights = of.weights or []
-        scores = trainer.evaluate(weights, data.x_test, data.y_test)
-    score = {f"test_{trainer.architecture.head.score}": float(scores.mean())}
-    return Retrained(of.metrics | score, weights, scores)
+        metrics, scores = trainer.tested(weights)
+    return Retrained(of.metrics | metrics, weights, scores, trainer.judge)
 
 
-def gains_of(runs: Sequence[Retrained]) -> list[float]:
-    """Return the test gains by the trainings of baseline and winner by turns."""
+def gains_of(objective: InitOffsetObjective, runs: Sequence[Retrained]) -> list[float]:
+    """Return the test gains by the training runs of baseline and winner by turns."""
     pairs = zip(runs[::2], runs[1::2], strict=True)
-    return [float(b.scores.sum() - a.scores.sum()) / len(b.scores) for a, b in pairs]
+    return [objective.improvement(winner.score, baseline.score) for baseline, winner in pairs]
 
 
 def random_sources(trainer: Trainer) -> tuple[str, ...]:
@@ -191,6 +197,18 @@ def random_sources(trainer: Trainer) -> tuple[str, ...]:
         "split": bool(trainer.dataset.drawn),
     }
     return tuple(source for source, is_source in sources.items() if is_source)
+
+
+def not_redrawn(trainer: Trainer) -> tuple[str, ...]:
+    """Return what stays the same in all runs, though it could be random, in words."""
+    data, random = trainer.dataset, random_sources(trainer)
+    names = {"initialisation": "the initial weights", "order": "the order of the batches"}
+    splits = {"val": "the validation split", "test": "the test split"}
+    stay = [name for source, name in names.items() if source not in random]
+    stay += [name for split, name in splits.items() if split not in data.drawn]
+    if data.drawn and data.preprocessing.others is not None:
+        stay.append("the categories that count as rare")
+    return tuple(stay)
 
 
 def is_random(objective: InitOffsetObjective) -> bool:
@@ -227,6 +245,7 @@ class Redrawing:
         initialisation = seed if initialisation is None else initialisation
         start = Start(initialisation, 0, offsets, order_seed=seed if order is None else order)
         if split is not None:
-            trainer = Trainer(trainer.architecture, trainer.training, self._split(split))
+            data = self._split(split)
+            trainer = Trainer(trainer.architecture, trainer.training, data, trainer.judge)
         [run] = retrain(trainer, [start], stop)
         return run

@@ -38,6 +38,7 @@ from adnn_optuna.networks.keras_files import model_from_config
 from adnn_optuna.networks.loading import dataset_from_config
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.offsets import space_from_config
+from adnn_optuna.networks.training import n_cores
 from adnn_optuna.samplers import DeltaStepSampler
 from adnn_optuna.samplers._owners import end_trial
 from adnn_optuna.samplers._trials import check_direction, check_one_objective
@@ -103,6 +104,18 @@ class Plan:
         return arm_of(self.searcher)
 
     @property
+    def n_threads(self) -> int | None:
+        """How many trials run at once if no proposal learns from values, else :obj:`None`.
+
+        With ``max_gain``, those after the trial that gained enough are not to count, and a pruner
+        compares trials that run side by side: then they run in rounds.
+        """
+        if not self.arm.is_batched or self.limits["max_gain"] is not None or self.pruner:
+            return None
+        of_function = isinstance(self.objective, FunctionObjective)
+        return min(int(self.batch_size), 1 if of_function else n_cores())
+
+    @property
     def settings(self) -> SearchSettings:
         """What the study stores of how it is searched."""
         settings: SearchSettings = {
@@ -112,6 +125,8 @@ class Plan:
         }
         if isinstance(self.objective, KeyedObjective):
             settings["confirm"] = self.objective.confirm
+        elif isinstance(self.objective, FunctionObjective) and self.objective.told:
+            settings["told"] = self.objective.told
         return settings
 
 

@@ -13,7 +13,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna._units import Unit, unit_of
+from adnn_optuna._units import PLAIN, Unit, unit_of
 from adnn_optuna.engine.arms import may_repeat
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence import paired_differences as paired
@@ -43,8 +43,8 @@ class ComparisonFacts:
                 "A comparison needs at least one arm and one seed, and of each arm a result for "
                 "each seed, in their order."
             )
-        if not self.is_of_function:
-            paired.check_equivalence(self.equivalence)
+        if not self.is_of_function and self.equivalence is not None:
+            paired.check_equivalence(self.equivalence, self.unit.largest)
         for label, runs in self.results.items():
             for seed, run in zip(self.seeds, runs, strict=True):
                 self._check_is_alike(label, seed, run)
@@ -109,10 +109,9 @@ class ComparisonFacts:
     @property
     def unit(self) -> Unit:
         """How the scores are shown that arms are compared by."""
-        if not self.is_of_function:
-            return unit_of(self.any_record.test_metric)
+        unit = PLAIN if self.is_of_function else unit_of(self.any_record.test_metric)
         values = ([run.test_value for run in runs] for runs in self.results.values())
-        return unit_of_values(values, are_paired=True)
+        return unit_of_values(values, are_paired=True) if unit is PLAIN else unit
 
     @property
     def looks_again(self) -> bool:
@@ -141,9 +140,9 @@ class ComparisonFacts:
         Returns:
             A data frame with the index ``sampler``, the counts ``seeds`` and ``trials``, and the
             means of ``baseline``, ``best``, ``gain`` and ``gain_over_mean_baseline`` of the
-            selection metric, of those that begin with ``val_`` of the validation accuracy and with
-            ``test_`` of the test accuracy (of a regression R²), each with its sample standard
-            deviation in a column ``…_std``; and the mean ``seconds`` of a run. Of a function,
+            selection metric, of those that begin with ``test_`` of the same metric on the test
+            set, each with its sample standard deviation in a column ``…_std``; and the mean
+            ``seconds`` of a run. Of a function,
             ``test_best`` is what the best trial comes to afresh, and there are no baselines.
         """
         rows = [
@@ -165,12 +164,12 @@ class ComparisonFacts:
         """Return one row for each pair of arms: by how much the first is better on the test.
 
         Runs of the same seed have the same data, initial weights and batches, so the difference
-        of their test accuracies is that of their searchers. A difference is above 0 where the
-        first is better, also where a function is minimized.
+        of their test values is that of their samplers. The test values are the metric of the
+        selection. A difference is above 0 if the first is better, also if lower values are.
 
         Returns:
             A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
-            runs), ``difference`` (mean accuracy of ``sampler`` minus ``other``, as a fraction),
+            runs), ``difference`` (by how much ``sampler`` is better than ``other`` on average),
             ``low``, ``high``, ``superiority`` (the share of pairs in which the first is better)
             with its own ``superiority_low`` and ``_high``, ``verdict`` and ``reason``.
         """

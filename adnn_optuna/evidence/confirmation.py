@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from adnn_optuna.engine import confirmation as made
-from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED
+from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED, OwnScores
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.scores import variance_of_mean
 from adnn_optuna.evidence.paired_differences import ALPHA, planned_interval, share_interval
@@ -28,6 +28,7 @@ class Estimate(NamedTuple):
     high: float
 
 
+_NOTHING = 1e-10  # Variances of scores below it, relative to their square, are rounding.
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
@@ -60,85 +61,83 @@ def held_score(record: SearchRecord) -> Estimate | None:
     if (facts := confirmation_of(record)) is not None:
         return facts.holds
     own = made.own_scores(record)
-    return None if own is None else own_score(*own)
+    return None if own is None else own_score(own)
 
 
 def facts_of(found: made.Confirmation) -> ConfirmationFacts:
     """Return what the trainings of a confirmation show."""
-    n_claims, unmoved = 2 ** (found.rank - 1), found.scores[UNMOVED]
-    level = 1 - ALPHA / n_claims
-
-    def gains_of(arm: int, other: int) -> np.ndarray:
-        # By their sums, so that those of equals are exactly 0.
-        sums = (found.scores[of].sum(axis=1, dtype=np.float64) for of in (arm, other))
-        return np.asarray(np.subtract(*sums) / unmoved.shape[1])
-
+    n_claims, values = 2 ** (found.rank - 1), found.values
+    level, sign = 1 - ALPHA / n_claims, -1 if found.is_loss else 1
     gains, repeats, of_hyperparameters = np.zeros(0), Estimate(0.0, 0.0, 0.0), None
-    if MOVED in found.scores:
-        gains = gains_of(MOVED, UNMOVED)
+    if MOVED in values:
+        gains = sign * (values[MOVED] - values[UNMOVED])
         repeats = mean_gain(gains, n_claims)
-    if FIRST in found.scores:
-        of_hyperparameters = mean_gain(gains_of(UNMOVED, FIRST), n_claims)
+    if FIRST in values:
+        of_hyperparameters = mean_gain(sign * (values[UNMOVED] - values[FIRST]), n_claims)
+    usual = difference_from_usual(found.own, found.scores[UNMOVED], level)
     return ConfirmationFacts(
         trial=found.trial,
         rank=found.rank,
         level=level,
-        holds=own_score(found.own, found.groups, level),
-        usual=difference_from_usual(found.own, unmoved, found.groups, level),
+        holds=own_score(found.own, level),
+        usual=usual if sign > 0 else Estimate(-usual.value, -usual.high, -usual.low),
         repeats=repeats,
         hyperparameters=of_hyperparameters,
         seeds=found.seeds,
         gains=tuple(gains.tolist()),
-        unmoved=tuple(unmoved.mean(axis=1, dtype=np.float64).tolist()),
+        unmoved=tuple(values[UNMOVED].tolist()),
     )
 
 
-def own_score(
-    scores: np.ndarray, groups: np.ndarray | None = None, level: float = 1 - ALPHA
-) -> Estimate:
-    """Return the mean score of one network, as sure as its test examples make it.
+def own_score(own: OwnScores, level: float = 1 - ALPHA) -> Estimate:
+    """Return the metric of one network, with the CI for other test examples.
 
-    Scores are of shape (n,), as are the examples' groups, if they are not each alone. Of right and
-    wrong answers, :obj:`bool`, the interval is that of Clopper and Pearson (1934), in groups for
-    the effective number of examples of Korn and Graubard (1998), Survey Methodology 24(2),
-    193-201; of a regression's scores it is Student's.
+    Of right and wrong answers, :obj:`bool`, the CI is that of Clopper and Pearson (1934), in
+    groups for the effective number of examples of Korn and Graubard (1998), Survey Methodology
+    24(2), 193-201. Of other metrics within [0, 1], it is the same. Of all others, it is Student's.
+    If no example changes a metric within [0, 1], such as an AUC of 1, only those count that are
+    not of the largest class.
     """
+    scores, groups, n_rare = own[:3]
     mean, n = float(scores.mean(dtype=np.float64)), len(scores)
-    variance, n_groups = _variance_of_mean(scores, groups)
-    if scores.dtype != bool:
+    is_right = scores.dtype == bool
+    variance, n_groups = _variance_of_mean(scores, groups, are_alike=is_right)
+    if math.isnan(variance):
+        return UNKNOWN
+    if not is_right and n_rare is None:
         half = _quantile(level, n_groups - 1) * math.sqrt(variance)
-        return Estimate(mean, mean - half, min(mean + half, 1.0))  # No R² is above 1.
+        return Estimate(mean, mean - half, min(mean + half, own.most))
     # The variance of so many independent examples, but for the degrees of freedom that it has.
-    biased = variance * (n_groups - 1) / n_groups
-    effective = mean * (1 - mean) / biased if biased else n_groups
+    mean, biased = min(max(mean, 0.0), 1.0), variance * (n_groups - 1) / n_groups
+    effective = mean * (1 - mean) / biased if n * biased > _NOTHING else 0.0
+    effective = effective or n_rare or n_groups
     effective *= (_quantile(level, n - 1) / _quantile(level, n_groups - 1)) ** 2
     return Estimate(mean, *share_interval(mean, effective, level))
 
 
 def difference_from_usual(
-    own: np.ndarray,
-    unmoved: np.ndarray,
-    groups: np.ndarray | None = None,
-    level: float = 1 - ALPHA,
+    own: OwnScores, unmoved: np.ndarray, level: float = 1 - ALPHA
 ) -> Estimate:
     """Return how much better one network is than the mean of fresh unmoved ones.
 
     What is not known is what other test examples would say, and what other networks would: the
     variances add up, and Student's t has the degrees of freedom of Welch (1947) and Satterthwaite
     (1946). Where no classes differ, it is the interval of Bonett and Price (2012). The scores of
-    the K unmoved networks are of shape (K, n), all others as in :func:`own_score`.
+    the K unmoved networks are of shape (K, n).
     """
-    differences = own.astype(np.float64) - unmoved.mean(axis=0, dtype=np.float64)
-    of_examples, n_groups = _variance_of_mean(differences, groups)
+    scores, groups, n_rare = own[:3]
+    differences = scores.astype(np.float64) - unmoved.mean(axis=0, dtype=np.float64)
+    is_right = scores.dtype == bool
+    of_examples, n_groups = _variance_of_mean(differences, groups, are_alike=is_right)
     k, mean = len(unmoved), float(differences.mean())
     of_networks = float(unmoved.mean(axis=1, dtype=np.float64).var(ddof=1)) / k
     total = of_examples + of_networks
-    half = total  # 0, or NaN where a training came to no number.
-    if total > 0:
+    half = total  # 0, or NaN if a training run has no finite metric.
+    if total * len(scores) > _NOTHING * float(np.abs(scores).max()) ** 2:
         freedom = total**2 / (of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1))
         half = _quantile(level, freedom) * math.sqrt(total)
-    elif total == 0 and own.dtype == bool:  # Of other examples, some may differ.
-        half = _quantile(level, math.inf) * math.sqrt(2) / (n_groups + 2)
+    elif is_right or (n_rare and total >= 0):  # Of other examples, some may differ.
+        half = _quantile(level, math.inf) * math.sqrt(2) / ((n_rare or n_groups) + 2)
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -150,10 +149,22 @@ def mean_gain(gains: Sequence[float] | np.ndarray, n_claims: int = 1) -> Estimat
     return Estimate(mean, *planned_interval(np.array(gains), n_claims))
 
 
-def _variance_of_mean(values: np.ndarray, groups: np.ndarray | None) -> tuple[float, int]:
-    """Return the variance of a mean over examples, and of how many groups that is known."""
+def _variance_of_mean(
+    values: np.ndarray, groups: np.ndarray | None, *, are_alike: bool
+) -> tuple[float, float]:
+    """Return the variance of a mean over examples, and from how many groups it is known.
+
+    If the groups are not alike, few may have most of the variance, such as the positive ones for
+    the AUC. Then these count: (Σ s²)² / Σ s⁴ for the groups' sums s, after Satterthwaite (1946).
+    """
     groups = np.arange(len(values)) if groups is None else groups
-    return variance_of_mean(values.astype(np.float64), groups), len(np.unique(groups))
+    values = values.astype(np.float64)
+    variance, n = variance_of_mean(values, groups), len(np.unique(groups))
+    squares = np.bincount(groups, values - values.mean()) ** 2
+    if are_alike or not squares.sum() > 0:
+        return variance, n
+    n_carrying = max(float(squares.sum() ** 2 / (squares**2).sum()), 2.0)
+    return variance * (n - 1) / n * n_carrying / (n_carrying - 1), n_carrying
 
 
 def _quantile(level: float, freedom: float) -> float:

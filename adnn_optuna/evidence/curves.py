@@ -69,8 +69,8 @@ def best_by_epochs(record: SearchRecord) -> dict[int, float]:
     epochs, n_trained = config.get("training", {}).get("epochs", 1), 0
     best, curve = math.nan, {}
     for trial in record.done_trials:
-        trained = trial.user_attrs.get(stored.TRAINED, {})
-        n_epochs = max(trained.get("epochs", epochs), 1)
+        trained = stored.trained_of(trial.user_attrs)
+        n_epochs = max(trained["epochs"] if trained else epochs, 1)
         values = {n_epochs - 1: trial.value}
         if record.searcher == stored.ENSEMBLE:  # Nothing is chosen: its average is what it is.
             averages = trial.intermediate_values

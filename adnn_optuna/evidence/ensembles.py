@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 
+from adnn_optuna.engine.confirmation import OwnScores
 from adnn_optuna.engine.evaluations import Evaluation, Findings
 from adnn_optuna.evidence.confirmation import UNKNOWN, Estimate, difference_from_usual
 from adnn_optuna.networks.data import Dataset
@@ -77,8 +78,8 @@ class EnsembleFacts(Findings):
         """By how much the average is better than the mean network; NaN of less than two."""
         if self.n_members < 2:
             return UNKNOWN
-        own, groups = self._scores(self._predictions), self.dataset.test_groups
-        return difference_from_usual(own, self._member_scores, groups)
+        own = OwnScores(self._scores(self._predictions), self.dataset.test_groups, None)
+        return difference_from_usual(own, self._member_scores)
 
     @functools.cached_property
     def disagreement(self) -> float:

@@ -33,6 +33,8 @@ class WinnerFacts(NamedTuple):
     winner: Sequence[Metrics]
     lost: Sequence[Example] = ()  # None while the test set is closed.
     won: Sequence[Example] = ()
+    n_lost: int = 0  # How many changed, shown or not.
+    n_won: int = 0
 
 
 def winner_facts(
@@ -57,8 +59,14 @@ def winner_facts(
     order = np.argsort(differences := after - before, kind="stable").tolist()
     lost = [i for i in order[:MOST] if differences[i] < 0]
     won = [i for i in order[::-1][:MOST] if differences[i] > 0]
-    examples = (_examples(trainer, outputs, numbers) for numbers in (lost, won))
-    return WinnerFacts(unmoved.history, winner.history, *examples)
+    return WinnerFacts(
+        unmoved.history,
+        winner.history,
+        _examples(trainer, outputs, lost),
+        _examples(trainer, outputs, won),
+        int((differences < 0).sum()),
+        int((differences > 0).sum()),
+    )
 
 
 def _examples(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from adnn_optuna._units import COUNT, PLAIN, SECONDS, Unit, unit_of
+from adnn_optuna._units import COUNT, PLAIN, SECONDS, Unit, unit_of, with_class
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.arm_values import unit_of_values
 from adnn_optuna.evidence.confirmation import confirmation_of
@@ -48,11 +48,13 @@ class Number(NamedTuple):
         """Return the metric that it is a value of; empty of a count."""
         return str(getattr(record, self.metric)) if self.metric else ""
 
+    def label_of(self, record: SearchRecord) -> str:
+        """Return the metric, and the class that it is of; empty of a count."""
+        return with_class(self.metric_of(record), record.positive)
+
     def unit_of(self, record: SearchRecord) -> Unit:
         """Return how it is shown."""
-        if self.metric == "metric":
-            return unit_of_search(record)
-        return unit_of(self.metric_of(record)) if self.metric else self.counted
+        return unit_of_search(record, self.metric_of(record)) if self.metric else self.counted
 
 
 _RUN = ["print", "scores", "runs"]
@@ -70,12 +72,6 @@ NUMBERS = (
         *("gain_over_mean_baseline", "metric", "", _MEAN, ["runs"]),
         lambda run, mean: run.improvement(run.best_value, mean["baseline"]),
     ),
-    Number("val_baseline", "val_metric", "baseline", "validation\nbaseline", ["scores"]),
-    Number("val_best", "val_metric", "best", "validation\n{unit}", ["scores"], "val_value"),
-    Number(
-        *("val_gain", "val_metric", "gain", "validation\ngain {unit}", ["scores"]),
-        lambda run, _: run.val_value - run.val_baseline,
-    ),
     Number("test_baseline", "test_metric", "baseline", "test\nbaseline", _RUN),
     Number("test_best", "test_metric", "best", "{score}\n{unit}", _EACH, "test_value"),
     Number("test_gain", "test_metric", "gain", _TEST_OWN, _ALL),
@@ -89,7 +85,7 @@ NUMBERS = (
     ),
     Number(
         *("test_gain_over_mean_baseline", "test_metric", "", _TEST_MEAN, ["means"]),
-        lambda run, mean: run.test_value - mean["test_baseline"],
+        lambda run, mean: run.improvement(run.test_value, mean["test_baseline"]),
     ),
     Number(
         *("seconds", "", "", "seconds\nof a run", ["function"]),
@@ -108,9 +104,9 @@ def numbers_of(runs: Sequence[SearchRecord]) -> list[dict[str, float]]:
     return [{number.name: number.value(run, means) for number in NUMBERS} for run in runs]
 
 
-def unit_of_search(record: SearchRecord) -> Unit:
-    """Return how the selection metric is shown: in more digits where its values need them."""
-    unit, fitted = unit_of(record.metric), unit_of_values([record.values])
+def unit_of_search(record: SearchRecord, metric: str = "") -> Unit:
+    """Return how the metric of a search is shown: in more digits if its values need them."""
+    unit, fitted = unit_of(metric or record.metric), unit_of_values([record.values])
     return fitted if unit is PLAIN and fitted.digits > unit.digits else unit
 
 

@@ -188,12 +188,13 @@ def _is_skewed(differences: np.ndarray) -> bool:
     return distance > limit * scale
 
 
-def check_equivalence(equivalence: Any) -> None:
-    """Refuse a margin that any two accuracies are within, or none."""
-    if not (isinstance(equivalence, Real) and 0 < float(equivalence) < 1):
+def check_equivalence(equivalence: Any, largest: float = 1.0) -> None:
+    """Refuse a margin that any two values are within, as they differ by ``largest`` at most."""
+    if not (isinstance(equivalence, Real) and 0 < float(equivalence) < largest):
+        below = f" and below {largest:g}, the largest difference (accuracies are fractions)"
         raise WrongValueError(
-            "equivalence must be a number above 0 and below 1, by which accuracies, as fractions, "
-            f"can differ at the most, but it is {equivalence!r}."
+            f"equivalence must be a number above 0{below if math.isfinite(largest) else ''}; "
+            f"got {equivalence!r}."
         )
 
 

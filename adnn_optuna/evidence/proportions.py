@@ -23,7 +23,7 @@ def difference_interval(won: float, lost: float, n_images: float) -> tuple[float
     return max(difference - half, -1.0), min(difference + half, 1.0)
 
 
-def gain_interval(look: TestLook) -> tuple[float, float]:
+def gain_interval(look: TestLook, gain: float) -> tuple[float, float]:
     """Return the 95 % interval of a look's gain, as far as the choice of images goes; or NaN."""
     if math.isnan(look["baseline"]):
         return math.nan, math.nan
@@ -31,7 +31,6 @@ def gain_interval(look: TestLook) -> tuple[float, float]:
         # Images that repeat others say nothing new.
         share = n_counted(look) / look["n_images"]
         return difference_interval(look["won"] * share, look["lost"] * share, n_counted(look))
-    gain = look["best"] - look["baseline"]
     return gain - Z * error, gain + Z * error
 
 

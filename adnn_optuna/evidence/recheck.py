@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy import integrate, special, stats
 
 from adnn_optuna._checks import as_integer, check_number, check_positive
+from adnn_optuna._units import with_class
 from adnn_optuna.engine.evaluations import Evaluation, Findings, fresh_seeds, seeds_to_confirm
 from adnn_optuna.evidence.confirmation import UNKNOWN, Estimate
 from adnn_optuna.evidence.paired_differences import paired_differences
@@ -131,7 +132,9 @@ class RecheckFacts(Findings):
     @property
     def metric(self) -> str:
         """What the values are; of a study that does not tell, they are values."""
-        return str(self.experiment["metric"]) if isinstance(self.experiment, dict) else "value"
+        if not isinstance(self.experiment, dict):
+            return "value"
+        return with_class(str(self.experiment["metric"]), self.experiment.get("positive"))
 
     @property
     def said_gain(self) -> float:

@@ -65,6 +65,7 @@ class VarianceFacts(Findings):
     n: int
     seed: int | None
     maximize: bool
+    not_redrawn: tuple[str, ...] = ()  # What is the same in all runs, in words.
 
     def __post_init__(self) -> None:
         # A single source is all sources.

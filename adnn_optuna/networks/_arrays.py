@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from adnn_optuna._checks import WrongValueError, check_type, is_integer
+from adnn_optuna._checks import WrongTypeError, WrongValueError, check_type, is_integer
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -27,6 +27,18 @@ def named(values: Iterable[Any]) -> str:
     """Return some values in words, the first few alone where they are many."""
     said = [repr(value) for value in itertools.islice(values, _NAMED + 1)]
     return ", ".join([*said[:_NAMED], "…"] if len(said) > _NAMED else said)
+
+
+def check_are_arrays(where: str, **given: Any) -> None:
+    """Refuse what is no array, table or list: a sparse matrix, a tf.data.Dataset, a generator."""
+    for name, values in given.items():
+        if values is None or hasattr(values, "__array__") or isinstance(values, list | tuple):
+            continue
+        how = "Pass all its batches as arrays, x and y, each joined by np.concatenate"
+        if hasattr(values, "toarray"):
+            how = f"Pass {name}.toarray()"
+        kind = type(values).__name__
+        raise WrongTypeError(f"{where}: {name} must be an array or a table; got {kind}. {how}.")
 
 
 def plain(where: str, name: str, values: Any) -> NDArray[Any]:
@@ -152,6 +164,22 @@ def checked_number(where: str, n: Any) -> int:
     if not is_integer(n) or n < 2:
         raise WrongValueError(f"{where}: num_classes is {n!r}, not an integer from 2.")
     return int(n)
+
+
+def checked_positive(where: str, positive: Any, labels: Sequence[Any]) -> Any:
+    """Return the label of the positive one of two classes, None if none is.
+
+    A command line and a contract have labels as text.
+    """
+    if positive is None:
+        return labels[1] if tuple(labels) == (0, 1) else None
+    found = [label for label in labels if label == positive or str(label) == str(positive)]
+    if len(labels) != 2 or not found:
+        raise WrongValueError(
+            f"{where}: positive must be the label of one of two classes; got {positive!r:.100}. "
+            f"The labels are {named(labels) or 'numbers'}."
+        )
+    return found[0]
 
 
 def encoded(

@@ -112,16 +112,21 @@ class Program:
             self._optimizer.finalize_variable_values(self._model.trainable_variables)
             return [tf.convert_to_tensor(v.value) for v in self._model.variables]
 
-    def outputs(self, weights: list[tf.Tensor], x: tf.Tensor) -> np.ndarray:
-        """Return the outputs for all examples, float32 of shape (n, outputs)."""
-        outputs = []
+    def outputs(self, weights: list[tf.Tensor], x: tf.Tensor) -> tuple[np.ndarray, float]:
+        """Return the outputs for all examples, float32 of shape (n, outputs), and their own loss.
+
+        The own loss is what the model's layers add to the loss of an example.
+        """
+        outputs, own_loss = [], 0.0
         with self._evaluating:
             for first in range(0, max(len(x), 1), EVALUATION_ROWS):
                 rows = x[first : first + EVALUATION_ROWS]
                 # By itself, TensorFlow warns of many shapes.
                 evaluate = self._evaluate.get_concrete_function(weights, rows)
-                outputs.append(evaluate(weights, rows).numpy())
-        return np.concatenate(outputs)
+                of_rows, added = evaluate(weights, rows)
+                outputs.append(of_rows.numpy())
+                own_loss += float(added) * len(rows) / max(len(x), 1)
+        return np.concatenate(outputs), own_loss
 
     def _trace_training(
         self,
@@ -190,9 +195,12 @@ class Program:
         self._optimizer.apply(gradients, variables)
         return ()
 
-    def _trace_evaluation(self, weights: list[tf.Tensor], x: tf.Tensor) -> tf.Tensor:
+    def _trace_evaluation(
+        self, weights: list[tf.Tensor], x: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         self._assign(weights)
-        return tf.cast(self._model(x, training=False), tf.float32)
+        outputs = tf.cast(self._model(x, training=False), tf.float32)
+        return outputs, with_own_losses(tf.constant(0.0, tf.float64), self._model.losses)
 
     def _score(
         self,

@@ -2,7 +2,9 @@
 
 import contextlib
 import copy
+import functools
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from adnn_optuna._attributes import Metrics
-from adnn_optuna._checks import WrongValueError, first_line, say_once
+from adnn_optuna._checks import WrongValueError, first_line
 from adnn_optuna.networks.network import Head
 
 Score = tuple[tf.Tensor, ...]
@@ -23,7 +25,7 @@ PerRow = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 _Adapt = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 _Metric = tuple[keras.metrics.Metric, _Adapt]
 
-# Metrics of one class among others: of two classes, as in scikit-learn, of the second one.
+# Metrics of one class among others: of two classes, of the positive one.
 _OF_ONE_CLASS = (
     *("AUC", "Precision", "Recall", "FBetaScore", "BinaryIoU", "TruePositives", "TrueNegatives"),
     *("FalsePositives", "FalseNegatives", "PrecisionAtRecall", "RecallAtPrecision"),
@@ -43,7 +45,7 @@ class Scores:
 
     def __init__(self, head: Head, loss: Settings, metrics: Sequence[Settings]) -> None:
         self._head = head
-        self.loss = loss_function(loss, head)
+        self.loss, self.takes_integers = loss_function(loss, head)
         self._metrics: list[_Metric] = []
         self.names = [*head.metrics]
         for settings in metrics:
@@ -67,11 +69,22 @@ class Scores:
         states = (tf.convert_to_tensor(v.value) for m, _ in self._metrics for v in m.variables)
         self.nothing: Score = (*own, zero, *states)
 
+    @property
+    def of_positive(self) -> list[str]:
+        """The names of the metrics that are of the positive one of two classes."""
+        return [m.name for m, _ in self._metrics if _is_of_positive(m, self._head)]
+
     def check(self, y: Mapping[str, np.ndarray], classes: Sequence[Any] | None) -> None:
-        """Refuse metrics that mean nothing for a split; name the class that others are of."""
+        """Refuse metrics that mean nothing for a split, or are of neither of two classes."""
         n = self._head.num_classes
         names = [m.name for m, _ in self._metrics if _is_of_one_class(m)] if n else ["r2"]
         labels = classes or range(n or 0)
+        if self.of_positive and self._head.positive is None:
+            raise WrongValueError(
+                f"The metric {self.of_positive[0]!r} must be of one of the classes {labels[0]!r} "
+                f"and {labels[1]!r}. Pass positive={labels[0]!r} or positive={labels[1]!r} to the "
+                "data set."
+            )
         for split, of_split in y.items():
             if names and (of_split == of_split[0]).all(axis=0).any():
                 value = labels[of_split[0]] if n else of_split[0].tolist()
@@ -79,9 +92,6 @@ class Scores:
                     f"{split}_{names[0]} means nothing where all {len(of_split)} labels of the "
                     f"split are {value!r}: draw a larger split, or omit it."
                 )
-        if names and n == 2:
-            said = "Of the two classes, %r is the positive one, of which is %s."
-            say_once(said, labels[1], ", ".join(names))
 
     def add(
         self, labels: tf.Tensor, outputs: tf.Tensor, own_losses: Sequence[Any], totals: Score
@@ -125,12 +135,73 @@ class Scores:
             metrics = {"accuracy": int(totals[0]) / n}
         metrics["loss"] = float(totals[self._n_own]) / n
         for metric, _, state in self._states(totals):
-            # Not by `stateless_result`, which hands out a variable itself without its value.
-            with keras.StatelessScope(zip(metric.variables, state, strict=True)):
-                result = metric.result()
-                result = result.value if isinstance(result, keras.Variable) else result
-            metrics[metric.name] = np.asarray(result).item()
+            metrics[metric.name] = np.asarray(_result(metric, state)).item()
         return {f"{split}_{name}": value for name, value in metrics.items()}
+
+    def tested(
+        self, name: str, outputs: np.ndarray, y: np.ndarray, own_loss: float
+    ) -> tuple[Metrics, np.ndarray]:
+        """Return all metrics of a test set, and the scores of its examples by one of them.
+
+        Of the accuracy, a score is whether the network is right. Of any other metric, it is the
+        metric plus the example's influence value (Hampel 1974, JASA 69:383-393): the mean of all
+        is the metric, and their spread shows how far it would vary on other examples. They are
+        NaN if a Keras metric has no derivative.
+
+        Args:
+            name: The metric, without a split.
+            outputs: What the network puts out, of shape (n, outputs).
+            y: The labels or targets.
+            own_loss: What the network's layers add to the loss of an example.
+        """
+        labels, tensor = tf.constant(y), tf.constant(outputs)
+        metrics = self.results("test", self.add(labels, tensor, [own_loss], self.nothing), y)
+        if name == "accuracy":
+            return metrics, self._head.scores(outputs, y)
+        if name in ("r2", "rmse", "mae"):
+            influence = _influence_of_errors(name, outputs, y.reshape(len(y), -1))
+        elif name == "loss":
+            influence = np.asarray(self.loss(labels, tensor), np.float64)
+        else:
+            influence = self._influence_by_weights(name, labels, tensor)
+        return metrics, metrics[f"test_{name}"] + influence - influence.mean()
+
+    def _influence_by_weights(
+        self, name: str, labels: tf.Tensor, outputs: tf.Tensor
+    ) -> np.ndarray:
+        """Return the derivative of a Keras metric for the weight of each example, times n."""
+        [(metric, adapt, nothing)] = (m for m in self._states(self.nothing) if m[0].name == name)
+        weights, derivative = tf.ones(len(labels)), None
+        # A metric of the user's may take no weights, or have no derivative, such as IoU.
+        with contextlib.suppress(*_REFUSALS, LookupError), tf.GradientTape() as tape:
+            tape.watch(weights)
+            arguments = adapt(labels, outputs)
+            state = metric.stateless_update_state(nothing, *arguments, sample_weight=weights)
+            derivative = tape.gradient(_result(metric, state), weights)
+        if derivative is None:
+            return np.full(len(labels), np.nan)
+        return np.asarray(len(labels) * derivative, np.float64)
+
+
+def _result(metric: keras.metrics.Metric, state: Sequence[tf.Tensor]) -> tf.Tensor:
+    # Not by `stateless_result`, which hands out a variable itself without its value.
+    with keras.StatelessScope(zip(metric.variables, state, strict=True)):
+        result = metric.result()
+        return result.value if isinstance(result, keras.Variable) else result
+
+
+def _influence_of_errors(name: str, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the influence values of a regression's metric, up to a constant."""
+    targets = targets.astype(np.float64)
+    squared = np.square(targets - outputs)
+    if name == "mae":
+        return np.asarray(np.sqrt(squared).mean(axis=1))
+    if name == "rmse":
+        return np.asarray(squared.mean(axis=1) / (2 * math.sqrt(squared.mean()) or 1.0))
+    # Other examples would also vary otherwise, by which R² divides.
+    deviations, variances = np.square(targets - targets.mean(axis=0)), targets.var(axis=0)
+    relative = squared.mean(axis=0) / variances
+    return np.asarray(((relative * deviations - squared) / variances).mean(axis=1))
 
 
 def with_own_losses(loss: tf.Tensor, own_losses: Sequence[Any], n: int = 1) -> tf.Tensor:
@@ -146,6 +217,12 @@ def _is_of_one_class(metric: keras.metrics.Metric) -> bool:
     return isinstance(metric, kinds) and not is_of_several
 
 
+def _is_of_positive(metric: keras.metrics.Metric, head: Head) -> bool:
+    # Else it is of the class with the number that it was given.
+    is_free = getattr(metric, "class_id", None) is None
+    return head.num_classes == 2 and is_free and _is_of_one_class(metric)
+
+
 def _targets(head: Head, labels: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
     """Return what the outputs are compared with, of their shape."""
     if head.num_classes is not None and head.size > 1:
@@ -154,9 +231,10 @@ def _targets(head: Head, labels: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.
 
 
 def _example(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return labels and outputs of three examples, to try a loss or metric on."""
-    labels = tf.zeros((3, head.size)) if head.num_classes is None else tf.constant([0, 1, 0])
-    return labels, tf.fill((3, head.size), 0.5)
+    """Return labels and outputs of a batch, to try a loss or metric on."""
+    n = head.size + 2  # Other than the number of outputs, so that no wrong axes fit.
+    labels = tf.zeros((n, head.size)) if head.num_classes is None else tf.range(n) % 2
+    return labels, tf.fill((n, head.size), 0.5)
 
 
 def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
@@ -168,7 +246,7 @@ def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
         settings["config"]["from_logits"] = not head.are_probabilities
     own = keras.saving.get_registered_object(settings) if isinstance(settings, str) else None
     try:
-        part = own or kind.get(settings)
+        part = own or kind.get("f1_score" if settings == "f1" else settings)
         return part() if isinstance(part, type) else part, name.rpartition(">")[2]
     except (TypeError, ValueError) as error:  # A class that needs arguments has a name, too.
         raise WrongValueError(
@@ -178,8 +256,12 @@ def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
         ) from None
 
 
-def loss_function(settings: Settings, head: Head) -> PerRow:
-    """Return a Keras loss as a function of labels and outputs, with one value per example."""
+def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
+    """Return a Keras loss as a function of labels and outputs, with one value per example.
+
+    The labels are always integers. The second value tells whether the loss itself takes integers,
+    and no one-hot rows. Of a loss of the user's, a batch tells: integers if it accepts them.
+    """
     loss, name = made(keras.losses, settings, head)
     known = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}
     for option, values in known.items():
@@ -193,14 +275,13 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
         loss = getattr(loss, "fn", loss.call) if isinstance(settings, str) else loss.call
     takes_logits = head.num_classes and "from_logits" in inspect.signature(loss).parameters
     options = {"from_logits": not head.are_probabilities} if takes_logits else {}
-    is_sparse = "sparse" in name.lower()
 
-    def per_row(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    def per_row(labels: tf.Tensor, outputs: tf.Tensor, *, takes_integers: bool) -> tf.Tensor:
         # Float64 are targets and outputs in the user's units, where float32 may not tell them
         # apart. Some losses of users do not take it.
         is_double = takes_double and labels.dtype == outputs.dtype == tf.float64
         dtype = tf.float64 if is_double else tf.float32
-        targets = labels if is_sparse else _targets(head, labels, dtype)
+        targets = labels if takes_integers else _targets(head, labels, dtype)
         losses = loss(targets, tf.cast(outputs, dtype), **options)
         if losses.shape.rank == 0:  # As in Keras, that of a whole batch is that of each example.
             losses = tf.broadcast_to(losses, tf.shape(outputs)[:1])
@@ -208,22 +289,26 @@ def loss_function(settings: Settings, head: Head) -> PerRow:
             losses = tf.reduce_mean(losses, -1)
         return losses
 
-    takes_double, shape = head.num_classes is None, None
+    labels, outputs = _example(head)
+    takes_double = head.num_classes is None
     if takes_double:
         try:
-            per_row(*(tf.cast(tensor, tf.float64) for tensor in _example(head)))
+            doubles = (tf.cast(tensor, tf.float64) for tensor in (labels, outputs))
+            per_row(*doubles, takes_integers=False)
         except _REFUSALS:
             takes_double = False
-    with contextlib.suppress(*_REFUSALS):
-        shape = per_row(*_example(head)).shape
-    if shape != (3,) or (is_sparse and head.size == 1):
-        kind = "regression" if head.num_classes is None else "classifier"
-        raise WrongValueError(
-            f"The loss {name!r} does not give one value per example of a {kind} with {head.size} "
-            f"outputs; use one that does, such as {head.default_loss!r}. Classifiers of several "
-            "outputs give it one-hot labels, as one gets whose name has no 'sparse' in it."
-        )
-    return per_row
+    is_own = ">" in (settings if isinstance(settings, str) else settings["class_name"])
+    are_integers = [True, False] if is_own else ["sparse" in name.lower()]
+    for takes_integers in are_integers if head.num_classes and head.size > 1 else [False]:
+        function = functools.partial(per_row, takes_integers=takes_integers)
+        with contextlib.suppress(Exception):  # Code of the user's may raise anything.
+            if function(labels, outputs).shape == labels.shape[:1]:
+                return function, takes_integers
+    kind = "regression" if head.num_classes is None else "classifier"
+    raise WrongValueError(
+        f"The loss {name!r} must give one value per example of a {kind} with {head.size} outputs. "
+        f"Pass one that does, such as {head.default_loss!r}."
+    )
 
 
 def keras_metric(settings: Settings, head: Head) -> _Metric:
@@ -243,11 +328,9 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         own_name = name if settings.islower() else re.sub(r"_\d+$", "", metric.name)
         metric = type(metric)(name=own_name)
     is_sparse = "sparse" in f"{name} {metric.name}".lower()
-    is_of_second = head.num_classes == 2 and _is_of_one_class(metric)
-    # Else it is of the class with the number that it was given.
-    is_of_second = is_of_second and getattr(metric, "class_id", None) is None
+    is_of_positive, column = _is_of_positive(metric, head), head.positive or 0
     is_f_score = isinstance(metric, keras.metrics.FBetaScore)
-    if is_f_score and is_of_second and metric.threshold is None:
+    if is_f_score and is_of_positive and metric.threshold is None:
         # Else it is the largest output of a row, which a single one always is.
         metric.threshold = 0.5
 
@@ -256,10 +339,10 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         outputs = tf.cast(outputs, tf.float32)
         if head.num_classes is not None and not head.are_probabilities:
             outputs = tf.sigmoid(outputs) if head.size == 1 else tf.nn.softmax(outputs)
-        if is_of_second:
-            return targets[:, -1:], outputs[:, -1:]
-        if is_f_score and head.size == 1:  # The average over both classes.
-            return tf.concat([1 - targets, targets], 1), tf.concat([1 - outputs, outputs], 1)
+        if head.size == 1 and (is_of_positive or is_f_score):  # An F-score averages both classes.
+            targets, outputs = (tf.concat([1 - of, of], 1) for of in (targets, outputs))
+        if is_of_positive:
+            targets, outputs = (of[:, column : column + 1] for of in (targets, outputs))
         return targets, outputs
 
     try:

@@ -23,10 +23,43 @@ _SPLITS = ("train", "val", "test")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class _Draw:
+    """The samples that splits are drawn from, and what is computed for the rows of each split."""
+
+    where: str
+    inputs: Mapping[str, NDArray[Any]]  # By "" those to draw from, by "_val", "_test" given ones.
+    labels: Mapping[str, NDArray[Any]]
+    sizes: Sequence[int]  # Of test and validation.
+    group: NDArray[np.intp] | None
+    classes: Sequence[Any]
+    weights: Mapping[str, Any]
+    columns: Preprocessing
+    impute: bool
+
+    def fields(self, seed: int) -> dict[str, Any]:
+        """Return what the splits of a seed make of a :class:`Dataset`."""
+        x, y = self.inputs[""], self.labels[""]
+        rows = _splits.drawn_rows(self.where, y, self.sizes, seed, self.group)
+        weight = _arrays.weights(self.where, y, rows["train"], self.classes, **self.weights)
+        of_splits = {s: self.inputs.get(f"_{s}", x[rows[s]]) for s in _SPLITS}
+        columns, of_splits = preprocessing.imputed(self.columns, of_splits, is_asked=self.impute)
+        groups_test = None
+        if self.group is not None and "_test" not in self.labels:
+            groups_test = self.group[rows["test"]]
+        return {
+            **{f"x_{s}": values for s, values in of_splits.items()},
+            **{f"y_{s}": self.labels.get(f"_{s}", y[rows[s]]) for s in _SPLITS},
+            "weight_train": weight,
+            "groups_test": groups_test,
+            "preprocessing": columns,
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
     """Inputs with labels or numbers as they were passed, in three splits that are read-only.
 
-    Nothing is scaled: a Keras model receives these arrays, and an :class:`MLP` scales for itself.
+    Nothing is scaled: a Keras model receives these arrays, and an ``MLP`` scales for itself.
     The constructor takes data that are split already; :meth:`from_arrays` splits them.
 
     Example:
@@ -51,6 +84,8 @@ class Dataset:
         weight_train: A weight of each training sample, shape (n,); None where all are 1.
         groups_test: The number of what each test sample belongs to, shape (n,), if to anything.
         preprocessing: How the columns of a table became these inputs.
+        positive: Of two classes, the user's label of that which metrics such as recall are of.
+            None: ``1`` or ``True`` if it is the label of one; else no class.
 
     Raises:
         ValueError: If an array is wrong.
@@ -70,12 +105,17 @@ class Dataset:
     weight_train: NDArray[np.float32] | None = field(default=None, repr=False)
     groups_test: NDArray[np.intp] | None = field(default=None, repr=False)
     preprocessing: Preprocessing = field(default=Preprocessing(), repr=False)
+    positive: Any = field(default=None, repr=False)
+    # What redrawn splits are made from, if the splits alone do not tell.
+    draw: _Draw | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         where, n = f"Dataset {self.name!r}", self.num_classes
         checked: dict[str, Any] = {}
         if n is not None:
-            checked["num_classes"] = _arrays.checked_number(where, n)
+            checked["num_classes"] = n = _arrays.checked_number(where, n)
+        labels = () if n is None else tuple(self.classes or range(n))
+        checked["positive"] = _arrays.checked_positive(where, self.positive, labels)
         inputs = {
             split: _arrays.checked_inputs(where, f"x_{split}", getattr(self, f"x_{split}"))
             for split in _SPLITS
@@ -98,7 +138,8 @@ class Dataset:
                         f"{where}: a sample of {kind}_{split} has the shape {found}, one of "
                         f"{kind}_train {wanted}: all splits need the same."
                     )
-        if self.drawn and (self.weight_train is not None or self.groups_test is not None):
+        has_more = self.weight_train is not None or self.groups_test is not None
+        if self.drawn and has_more and self.draw is None:
             raise WrongValueError(f"{where}: samples with weights or groups stay: omit drawn.")
         for name, dtype in (("weight_train", np.float32), ("groups_test", np.intp)):
             if (values := getattr(self, name)) is not None:
@@ -115,6 +156,12 @@ class Dataset:
         shape = self.x_train.shape[1:]
         is_image = len(shape) == 2 and (shape[0] == shape[1] or self.x_train.dtype == np.uint8)
         return "images" if is_image or len(shape) == 3 else "examples"
+
+    @property
+    def positive_number(self) -> int | None:
+        """The number of the positive class, if there is one."""
+        labels = self.classes or range(self.num_classes or 0)
+        return None if self.positive is None else [*labels].index(self.positive)
 
     @property
     def task(self) -> Task:
@@ -171,7 +218,7 @@ class Dataset:
     def from_arrays(
         cls,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         x_val: Any = None,
         y_val: Any = None,
@@ -188,6 +235,7 @@ class Dataset:
         groups: Any = None,
         missing: Missing = "refuse",
         rare: Rare = "refuse",
+        positive: Any = None,
     ) -> Self:
         """Make a data set of your own arrays or tables, splitting off what is not given.
 
@@ -226,6 +274,9 @@ class Dataset:
             rare: ``"other"`` makes one feature of all categories that fewer than two training
                 rows have, or 1 % of them, and of unknown ones; else each is a feature, and unknown
                 ones are refused.
+            positive: Of two classes, the label of that which AUC, F-scores, precision and recall
+                are of, such as ``"fraud"``. :obj:`None`: 1 of 0 and 1, True of truth values; of
+                other labels these metrics are refused.
 
         Raises:
             TypeError: If ``class_weight`` is of a wrong type.
@@ -244,6 +295,7 @@ class Dataset:
         labels: dict[str, Any] = {}
         classes: Sequence[Any] = ()
         for s, (x_given, y_given) in given.items():
+            _arrays.check_are_arrays(where, **{f"x{s}": x_given, f"y{s}": y_given})
             if (x_given is None) != (y_given is None):
                 raise WrongValueError(f"{where}: give both x{s} and y{s}.")
             if x_given is not None or not s:
@@ -259,22 +311,19 @@ class Dataset:
         if num_classes is None:
             _arrays.check_trained(where, y[rows["train"]], classes)
         options = {"class_weight": class_weight, "sample_weight": sample_weight}
-        weight = _arrays.weights(where, y, rows["train"], classes, **options)
         columns = preprocessing.columns_of(where, x, rows["train"], merges=rare == "other")
         impute = missing == "impute"
         inputs = {s: columns.encoded(given[s][0], where, f"x{s}", may_lack=impute) for s in labels}
-        x = inputs[""]
-        of_splits = {s: inputs.get(f"_{s}", x[rows[s]]) for s in _SPLITS}
-        fields = {f"y_{s}": labels.get(f"_{s}", y[rows[s]]) for s in _SPLITS}
-        columns, of_splits = preprocessing.imputed(columns, of_splits, is_asked=impute)
-        fields |= {f"x_{s}": values for s, values in of_splits.items()}
-        fields |= {"weight_train": weight, "preprocessing": columns}
-        if group is not None and "_test" not in labels:
-            fields["groups_test"] = group[rows["test"]]
-        if group is None and weight is None:
-            fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in labels)
+        draw = _Draw(where, inputs, labels, sizes, group, classes, options, columns, impute)
+        fields = draw.fields(seed)
+        if impute or group is not None or fields["weight_train"] is not None:
+            # The splits alone lack what is missing, and the samples' weights and groups.
+            own_inputs = {s: _arrays.read_only(a, a.dtype.type) for s, a in inputs.items()}
+            fields["draw"] = dataclasses.replace(draw, inputs=own_inputs)
+        fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in labels)
         own = None if isinstance(classes, range) else tuple(classes) or None
-        dataset = cls(name, num_classes=len(classes) or None, classes=own, **fields)
+        fields |= {"num_classes": len(classes) or None, "classes": own, "positive": positive}
+        dataset = cls(name, **fields)
         if dataset.duplicates:
             said = "%s has %s: drop duplicates, or keep them in one split by groups."
             logger.warning(said, where, duplicates.in_words(dataset.duplicates))
@@ -283,12 +332,15 @@ class Dataset:
     def redrawn(self, seed: int) -> Self:
         """Return the same samples in other splits of the same sizes, stratified by label.
 
-        Only splits that were drawn at random are redrawn. Imputed values and merged categories
-        stay.
+        Only splits that were drawn at random are redrawn. Class weights and imputed values are
+        computed again for the new training part, weights move with their samples, and groups stay
+        together. Which categories count as rare stays.
 
         Args:
             seed: Seed of the draw, 0 or more.
         """
+        if self.draw is not None:
+            return dataclasses.replace(self, origin=None, **self.draw.fields(seed))
         splits = ("train", *self.drawn)
         pooled = {k: np.concatenate([getattr(self, f"{k}_{s}") for s in splits]) for k in "xy"}
         ends = np.cumsum([len(getattr(self, f"y_{split}")) for split in splits])

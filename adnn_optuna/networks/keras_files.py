@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import json
 import math
 import random
@@ -91,6 +92,14 @@ def in_fresh_thread(
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(call).result()
+
+
+def policy_of_caller() -> Callable[[], None]:
+    """Return what gives another thread the policy of this one; without Keras it does nothing."""
+    keras = sys.modules.get("keras")
+    if keras is None:
+        return lambda: None
+    return functools.partial(keras.config.set_dtype_policy, keras.config.dtype_policy())
 
 
 def without_values(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:

@@ -41,6 +41,7 @@ OF_FILES: dict[str, str | None] = {
     "class_weight": None,
     "missing": "refuse",
     "rare": "refuse",
+    "positive": None,
     **dict.fromkeys(_ROLES),
 }
 
@@ -59,6 +60,7 @@ def load_dataset(
     groups: str | None = None,
     missing: Missing = "refuse",
     rare: Rare = "refuse",
+    positive: Any = None,
 ) -> Dataset:
     """Load a known data set, whose images are floats within [0, 1], or your own from a file.
 
@@ -95,6 +97,8 @@ def load_dataset(
             category, of the training part; else they are refused.
         rare: ``"other"`` makes one category of those that are rare in the training part, and of
             unknown ones, which else are refused.
+        positive: Of two classes of a file, the label that AUC, F-scores, precision and recall are
+            of, such as ``"fraud"``; see :meth:`Dataset.from_arrays`.
 
     Raises:
         TypeError: If the name or ``data_dir`` is no path.

@@ -167,6 +167,8 @@ class MLP:
         """The settings as JSON holds them."""
         # Those of PaperModel, a subclass, are no part of it.
         settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(MLP)}
+        if self.scale == "auto":  # The seeds that confirm a gain follow from the rest.
+            del settings["scale"]
         return {"type": "MLP", **copy.deepcopy(settings), "hidden": list(self.hidden)}
 
 
@@ -200,8 +202,8 @@ class Training:
             ``"auto"``: where that is faster on a CPU, which it is without convolutions, pooling
             and random operations.
         metrics: Keras metrics that are computed beside accuracy or R² and loss: names,
-            configurations or objects, such as ``"auc"``. Those of one class among others (recall,
-            precision, AUC, F-scores) are of the second one of two, as in scikit-learn.
+            configurations or objects, such as ``"auc"``. Recall, precision, AUC and F-scores are
+            of the positive one of two classes, see :meth:`Dataset.from_arrays`.
         patience: After how many epochs without a better validation loss, or value of ``monitor``,
             the training ends, as by :class:`keras.callbacks.EarlyStopping`. :obj:`None`: none.
         restore_best_weights: Whether the network is then that of the best epoch; else of the last.
@@ -228,8 +230,13 @@ class Training:
     monitor: str = "val_loss"
     min_delta: float = 0.0
     mode: Literal["auto", "min", "max"] = "auto"
+    callbacks: dataclasses.InitVar[Any] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, callbacks: Any) -> None:
+        if callbacks is not None:
+            said = "For EarlyStopping pass patience, for LearningRateScheduler a schedule as"
+            said += " learning_rate, to end trials a pruner"
+            raise WrongTypeError(f"callbacks must be None, as no Keras fit runs. {said}.")
         settings: dict[str, Any] = {"learning_rate": checked_rate(self.learning_rate)}
         for name in ("batch_size", "epochs"):
             settings[name] = _checks.as_integer(name, getattr(self, name))

@@ -42,6 +42,7 @@ class Head:
     num_classes: int | None  # None in a regression.
     size: int  # The number of outputs; a single one is the second of two classes.
     are_probabilities: bool = False  # Of classes; else they are logits.
+    positive: int | None = None  # The class, of two, that metrics of one class are of.
 
     @property
     def of_predictions(self) -> Head:
@@ -105,7 +106,6 @@ class Architecture:
     compiled: Training | None = None  # What it is trained by where nothing else is said.
     suits_xla: bool = True  # Whether XLA makes its training faster on a CPU.
     scales_loss: bool = False  # Whether it computes in float16, where small gradients are lost.
-    adds_losses: bool = False  # Whether its layers add to the loss, as regularizers do.
     own_code: Callable[[], keras.Model] | None = None  # Where its configuration is not all.
     scale: Scale = "none"  # How it scales inputs and targets, as a part of it.
     scales_inputs: bool = True  # Whether inputs may be of any size.
@@ -254,7 +254,6 @@ def _keras_architecture(
             f"The model's output for 3 examples has {found}, but data with {of} need one of shape "
             f"{' or '.join(map(str, shapes))}."
         )
-    adds_losses = bool(model.losses)
     if head.num_classes is not None:
         numbers = np.asarray(outputs, np.float32)
         are_probabilities = inspection.are_probabilities(model, draws, numbers)
@@ -286,7 +285,6 @@ def _keras_architecture(
         compiled=compiled_training(model),
         suits_xla=not any(kind.startswith(_SLOW_UNDER_XLA) for kind in kinds),
         scales_loss="float16" in dtypes,
-        adds_losses=adds_losses,
         own_code=own_code,
         scales_inputs=inspection.scales_inputs(model),
         input_dtype=input_dtype,

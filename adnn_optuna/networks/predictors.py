@@ -14,7 +14,7 @@ from scipy.special import expit, softmax
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.networks.network import Head
-from adnn_optuna.networks.training import Run, Trainer
+from adnn_optuna.networks.training import Trainer
 
 if TYPE_CHECKING:
     import keras
@@ -41,25 +41,20 @@ class Average:
         self.n: int = 0
         self._trainer, self._head = trainer, trainer.architecture.head.of_predictions
         self._scores = Scores(self._head, loss, trainer.training.metrics)
-        self._scores_of_one = Scores(trainer.architecture.head, loss, ())
         self._data = {s: (getattr(data, f"x_{s}"), getattr(data, f"y_{s}")) for s in splits}
         self._data["test"] = data.x_test, data.y_test
         self._sums: dict[str, Any] = dict.fromkeys(self._data, 0.0)
         # What the layers of the networks add to their losses, such as regularizers.
-        self._own_losses = dict.fromkeys(splits, 0.0)
+        self._own_losses = dict.fromkeys(self._data, 0.0)
 
-    def add(self, run: Run) -> None:
-        """Add a network that was trained to its end."""
-        import tensorflow as tf
-
+    def add(self, weights: Sequence[np.ndarray]) -> None:
+        """Add a network that was trained to its end, by its variables."""
         self.n += 1
-        for split, (x, y) in self._data.items():
-            outputs = self._trainer.outputs(run.weights or [], x)
+        for split, (x, _) in self._data.items():
+            outputs, own_loss = self._trainer.outputs_and_loss(weights, x)
             self._dtype = outputs.dtype
             self._sums[split] += predictions(self._trainer.architecture.head, outputs)
-            if self._trainer.architecture.adds_losses and split in self._own_losses:
-                losses = self._scores_of_one.loss(tf.constant(y), tf.constant(outputs))
-                self._own_losses[split] += run.metrics[f"{split}_loss"] - float(np.mean(losses))
+            self._own_losses[split] += own_loss
 
     @property
     def metrics(self) -> Metrics:
@@ -67,17 +62,20 @@ class Average:
         import tensorflow as tf
 
         metrics: Metrics = {}
-        for split, own_loss in self._own_losses.items():
-            y, mean = self._data[split][1], tf.constant(self._sums[split] / self.n, self._dtype)
-            own_losses = [own_loss / self.n]
+        for split, (_, y) in self._data.items():
+            if split == "test":
+                continue
+            mean = tf.constant(self._sums[split] / self.n, self._dtype)
+            own_losses = [self._own_losses[split] / self.n]
             totals = self._scores.add(tf.constant(y), mean, own_losses, self._scores.nothing)
             metrics |= self._scores.results(split, totals, y)
         return metrics
 
-    @property
-    def test_scores(self) -> np.ndarray:
-        """The score of the average on each example of the test set, see :meth:`Head.scores`."""
-        return self._head.scores(self._sums["test"] / self.n, self._data["test"][1])
+    def tested(self) -> tuple[Metrics, np.ndarray]:
+        """Return the metrics of the average on the test set, and the examples' scores."""
+        outputs = (self._sums["test"] / self.n).astype(self._dtype)
+        y, own_loss = self._data["test"][1], self._own_losses["test"] / self.n
+        return self._scores.tested(self._trainer.judge, outputs, y, own_loss)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +105,15 @@ class Predictor:
             return of_each[0]
         head = self.trainer.architecture.head
         return np.asarray(np.mean([predictions(head, of_one) for of_one in of_each], axis=0))
+
+    def tested(self) -> Metrics:
+        """Return the metrics of the test set."""
+        if len(self.weights) == 1:
+            return self.trainer.tested(self.weights[0])[0]
+        average = Average(self.trainer, ())
+        for weights in self.weights:
+            average.add(weights)
+        return average.tested()[0]
 
     def _outputs_for(self, raw: Any) -> np.ndarray:
         """Return the outputs for a table, or for arrays as those of the dataset."""
@@ -145,11 +152,12 @@ class Predictor:
         model = models[0] if len(models) == 1 else self._average(models)
         training, head = self.trainer.training, self.trainer.architecture.head.of_predictions
         metrics: list[Any] = [] if head.num_classes is None else ["accuracy"]
-        loss, of_loss = made(keras.losses, training.loss or "", head)
+        loss, _ = made(keras.losses, training.loss or "", head)
+        takes_integers = self.trainer.scores.takes_integers
         for settings in training.metrics:
             metric, name = made(keras.metrics, settings, head)
             # Keras gives it the labels of the loss: numbers, or rows of one column each.
-            if head.size == 1 or ("sparse" in name.lower()) == ("sparse" in of_loss.lower()):
+            if head.size == 1 or ("sparse" in name.lower()) == takes_integers:
                 metrics.append(metric)
         model.compile(training.build_optimizer(), loss, metrics=metrics)
         # Else Keras warns of a file's optimizer whenever it loads the file.

@@ -89,13 +89,23 @@ class Trainer:
 
     A training gives the same bits alone and beside any others. The graph is compiled for the first
     one, once in a process for all trainers of the same on data of the same sizes, and uses data in
-    place. Several threads may train at once. The test set is only for :meth:`evaluate`.
+    place. Several threads may train at once. The test set is only for :meth:`tested`, which judges
+    a network by the metric ``judge``: by default the accuracy, or R².
     """
 
-    def __init__(self, architecture: Architecture, training: Training, dataset: Dataset) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        training: Training,
+        dataset: Dataset,
+        judge: str | None = None,
+    ) -> None:
         from adnn_optuna.networks._scores import Scores
 
-        self.architecture = architecture
+        head = dataclasses.replace(architecture.head, positive=dataset.positive_number)
+        architecture = dataclasses.replace(architecture, head=head)
+        self.architecture: Architecture = architecture
+        self.judge: str = judge or head.score
         training = completed(training, architecture.compiled, architecture.head.default_loss)
         if training.jit_compile == "auto":
             training = dataclasses.replace(training, jit_compile=architecture.suits_xla)
@@ -115,9 +125,10 @@ class Trainer:
         self._work = np.cumsum([0, *of_steps])  # Behind each step, in rows.
         self._seconds_per_row = math.inf  # Of the fastest call; before the first one, unknown.
         training.build_optimizer()  # Names are checked here, before any training.
-        scores = Scores(architecture.head, training.loss or "", training.metrics)
-        of_test = {} if dataset.num_classes else {"test": dataset.y_test}
-        scores.check(self._y | of_test, dataset.classes)
+        self.scores = scores = Scores(architecture.head, training.loss or "", training.metrics)
+        scores.check(self._y | {"test": dataset.y_test}, dataset.classes)
+        # Whether the metric by which networks are judged is of one of two classes.
+        self.is_of_positive: bool = self.judge in scores.of_positive
         metrics = (f"{split}_{name}" for split in self._y for name in scores.names)
         self.metrics: tuple[str, ...] = (*metrics,)
         if training.patience is not None and training.monitor not in self.metrics:
@@ -337,22 +348,29 @@ class Trainer:
             for w, offset in zip(weights, start.offsets, strict=True)
         ]
 
-    def evaluate(self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return the scores of a trained network on (x, y): of classes, which it gets right."""
-        return self.architecture.head.scores(self.outputs(weights, x), y)
+    def tested(self, weights: Sequence[np.ndarray]) -> tuple[Metrics, np.ndarray]:
+        """Return the metrics of a trained network on the test set, and the examples' scores."""
+        outputs, own_loss = self.outputs_and_loss(weights, self.dataset.x_test)
+        return self.scores.tested(self.judge, outputs, self.dataset.y_test, own_loss)
 
     def outputs(self, weights: Sequence[np.ndarray], x: np.ndarray) -> np.ndarray:
         """Return the outputs of a trained network for x, of shape (n, outputs).
 
         They are float32; of a network that scales targets float64, in the user's units.
         """
+        return self.outputs_and_loss(weights, x)[0]
+
+    def outputs_and_loss(
+        self, weights: Sequence[np.ndarray], x: np.ndarray
+    ) -> tuple[np.ndarray, float]:
+        """Return the outputs for x, and the mean of what the network's layers add to the loss."""
         check_not_forked()
-        scaled = self.scaling.inputs(x)
-        outputs = self._program.outputs([*map(as_tensor, weights)], as_tensor(scaled))
+        scaled = as_tensor(self.scaling.inputs(x))
+        outputs, own_loss = self._program.outputs([*map(as_tensor, weights)], scaled)
         if not self.scaling.target_mean:
-            return outputs
+            return outputs, own_loss
         mean, std = self.scaling.target_units
-        return np.asarray(outputs * std + mean)
+        return np.asarray(outputs * std + mean), own_loss
 
 
 def is_finite(metrics: Metrics) -> bool:

@@ -11,17 +11,18 @@ import plotly.graph_objects as go
 
 import adnn_optuna.plots._style as style
 from adnn_optuna._checks import load
-from adnn_optuna._units import Unit, score_in_words, unit_of
+from adnn_optuna._units import PLAIN, Unit, score_in_words, unit_of
 from adnn_optuna.engine.records import records_of
 from adnn_optuna.evidence import curves
 from adnn_optuna.evidence.examples import WinnerFacts
+from adnn_optuna.evidence.numbers import unit_of_search
 
 
 def plot_gain(study: style.Source) -> go.Figure:
     """Plot each trial's gain over the baseline, and the best gain so far."""
     [record] = records_of(study)
     unit, seed = unit_of(record.metric), style.seed_of(record)
-    y_title = unit.heading(f"Gain in {record.metric}", is_gain=True)
+    y_title = unit.heading(f"Gain in {record.metric_label}", is_gain=True)
     figure = style.new_figure("Gain against trials", "Trial", y_title)
     if record.gains:
         gains = unit.scale * np.array([*record.gains.values()])
@@ -75,7 +76,7 @@ def plot_best_against_compute(runs: style.Runs) -> go.Figure:
 
 
 def plot_test_accuracy(runs: style.Runs) -> go.Figure:
-    """Plot the test accuracy of the unmoved networks and of each searcher's winners.
+    """Plot the test metric of the baseline networks, and of each sampler's best networks.
 
     Winners of the same seed, which must come in the same order, are joined by a line.
     """
@@ -86,8 +87,10 @@ def plot_test_accuracy(runs: style.Runs) -> go.Figure:
     if not any(record.is_of_function for record in first):
         values = {"unmoved": [record.test_baseline for record in first], **values}
         colors, addition = [style.COLORS[-1], *colors], ", which no search saw"
-    score = score_in_words(first[0].test_metric if first else "test_accuracy")
-    unit = unit_of(score)
+    score, unit = "test metric", PLAIN
+    if first:
+        score = score_in_words(first[0].test_metric, first[0].positive)
+        unit = unit_of_search(first[0], first[0].test_metric)
     names = [style.seed_of(record).removesuffix(", ") for record in first]
     figure = plot_by_seed(values, score, addition, colors, unit=unit, names=names)
     return style.say_if_empty(figure, "No winner was tested.")

@@ -101,7 +101,7 @@ def plot_gains(
     title: str,
     unit: Unit,
     *,
-    of: str = "R²",
+    of: str = "accuracy",
     over: str = "",
     region: float = 0.0,
     open_dots: Collection[str] = (),

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 import adnn_optuna.plots._style as style
-from adnn_optuna._units import params_in_words, printable, unit_of
+from adnn_optuna._units import params_in_words, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.curves import places_of
 
@@ -15,7 +15,7 @@ from adnn_optuna.evidence.curves import places_of
 def plot_places(record: SearchRecord) -> go.Figure:
     """Plot where the trials of a search lie, in one or two coordinates, and how good they are."""
     (names, trials), unit = places_of(record), unit_of(record.metric)
-    metric = unit.heading(printable(record.metric))
+    metric = unit.heading(record.metric_label)
     figure = style.new_figure("Where the best trials lie", *[*names, metric, metric][:2])
     if not names:
         return figure

@@ -53,7 +53,7 @@ _EMPTY = go.Figure(layout={"template": _TEMPLATE})
 
 def metric_of(records: Sequence[SearchRecord]) -> tuple[str, Unit]:
     """Return the metric of all records, and how its values are shown."""
-    metric = records[0].metric if records else "value"
+    metric = records[0].metric_label if records else "value"
     return metric, unit_of(metric)
 
 

@@ -6,9 +6,9 @@ import math
 
 import plotly.graph_objects as go
 
-from adnn_optuna._units import ACCURACY, Unit, params_in_words, unit_of
+from adnn_optuna._units import ACCURACY, params_in_words, score_in_words
 from adnn_optuna.accountability.audit import AuditFacts, in_words, seed_in_words
-from adnn_optuna.accountability.contract import ROLES, ContractFacts, claim_of
+from adnn_optuna.accountability.contract import ROLES, Claim, ContractFacts, claim_of
 from adnn_optuna.accountability.fresh import said_confirmation
 from adnn_optuna.accountability.verification import Status, VerdictFacts
 from adnn_optuna.evidence.confirmation import ConfirmationFacts
@@ -37,42 +37,41 @@ def contract_text(facts: ContractFacts) -> str:
     study, data = content["study"], content["objective"]["dataset"]
     head = f"Contract of study {study['name']!r} on {data['name']}, {study['sampler']}: "
     lines = [f"{head}trial {study['best_trial']} of {study['trials']}"]
+    claim = claim_of(content)
+    judge = claim.metric.removeprefix("test")
     for name in winner:
-        if name.endswith(("_accuracy", "_r2")):
+        if name.endswith(("_accuracy", judge)):
             before, after = (content[role][name] for role in ROLES)
-            form, gain = (
-                ".4f" if name.endswith("r2") else ".2%",
-                unit_of(name).gain(after - before),
-            )
-            shown = f"baseline {before:{form}}  winner {after:{form}}  gain {gain}"
-            lines.append(f"  {name:<15} {shown}")
+            unit, sign = (claim.unit, claim.sign) if name.endswith(judge) else (ACCURACY, 1)
+            shown = f"baseline {unit.value(before)}  winner {unit.value(after)}"
+            lines.append(f"  {name:<15} {shown}  gain {unit.gain(sign * (after - before))}")
     if twice := duplicates_in_words(data):
         lines.append(f"  {twice}")
     named = "networks" if "members" in winner["params"] else "offsets"
     lines.append(f"  {named}: {params_in_words(winner['params'])}")
-    said = claims_in_words(said_confirmation(content), claim_of(content).unit)
-    lines += [f"  by its maker, {claim}" for claim in said]
+    lines.append(f"  judged by: {score_in_words(claim.metric, claim.positive)}")
+    lines += [f"  by its maker, {s}" for s in claims_in_words(said_confirmation(content), claim)]
     return "\n".join([*lines, f"  trained weights: SHA-256 {winner['trained_weights_sha256']}"])
 
 
-def claims_in_words(facts: ConfirmationFacts | None, unit: Unit) -> list[str]:
+def claims_in_words(facts: ConfirmationFacts | None, claim: Claim) -> list[str]:
     """Return what a contract's maker says of fresh seeds: numbers, and nothing that they show."""
     if facts is None:
         return []
-    (held, low, high), n = facts.holds, len(facts.seeds)
+    (held, low, high), n, unit, of = facts.holds, len(facts.seeds), claim.unit, claim.of
     interval = unit.interval_of(low, high, facts.level, is_gain=False)
     repeats = "nothing, it moves nothing"
     if facts.gains:
-        said = estimate_in_words(facts.repeats, facts.level, unit)
+        said = estimate_in_words(facts.repeats, facts.level, unit, of)
         repeats = f"{said} in the mean of {n} fresh seeds"
-    usual = estimate_in_words(facts.usual, facts.level, unit)
+    usual = estimate_in_words(facts.usual, facts.level, unit, of)
     claims = [
         f"what you hold: {unit.value(held)} ({interval})",
         f"what is usual: {usual} over the mean of {n} fresh unmoved networks",
         f"what repeats: {repeats}",
     ]
     if facts.hyperparameters is not None:
-        said = estimate_in_words(facts.hyperparameters, facts.level, unit)
+        said = estimate_in_words(facts.hyperparameters, facts.level, unit, of)
         claims.append(f"the winner's hyperparameters over the first trial's, unmoved: {said}")
     return claims
 
@@ -81,21 +80,21 @@ def verdict_text(facts: VerdictFacts) -> str:
     """Return what the status means, why, what was found, and what was not checked."""
     claim, said = f"{facts.status}: {_MEANING[facts.status]}.", [*facts.reasons]
     if facts.promised is not None and facts.gain is not None and facts.interval is not None:
-        unit, fresh = facts.promised.unit, facts.fresh
+        unit, of, fresh = facts.promised.unit, facts.promised.of, facts.fresh
         if fresh is not None:
             by = f"{'shown by' if facts.shows_gain else 'by'} {len(fresh.seeds)} seeds drawn here"
-            usual = estimate_in_words(fresh.usual, fresh.level, unit)
+            usual = estimate_in_words(fresh.usual, fresh.level, unit, of)
             said += [
-                f"what repeats, {by}: {repeats_in_words(fresh, unit)}",
+                f"what repeats, {by}: {repeats_in_words(fresh, unit, of)}",
                 f"what is usual, by these seeds: {usual} over the mean of fresh unmoved networks",
                 f"the seeds drawn here: {', '.join(map(str, fresh.seeds))}",
             ]
         said.append(
             "gain of this one winner on the test set: "
-            f"{unit.gain(facts.gain, facts.half_width)}, reproduced (95 % interval from the test "
-            f"{facts.examples} {unit.interval(*facts.interval)})"
+            f"{unit.gain(facts.gain, facts.half_width)}{of}, reproduced (95 % interval from the "
+            f"test {facts.examples} {unit.interval(*facts.interval)})"
         )
-        said += [f"by its maker, {s}" for s in claims_in_words(facts.confirmation, unit)]
+        said += [f"by its maker, {s}" for s in claims_in_words(facts.confirmation, facts.promised)]
     said += [f"not checked: {what}" for what in facts.not_checked]
     return "\n".join([claim, *(f"  - {line}" for line in said)])
 
@@ -112,7 +111,9 @@ def verdict_figure(facts: VerdictFacts) -> go.Figure:
         if facts.fresh is not None:
             gains["on fresh seeds here"] = facts.fresh.repeats
     title = "What the contract promises, and what comes out"
-    return plot_gains(gains, title, ACCURACY if claim is None else claim.unit)
+    if claim is None:
+        return plot_gains(gains, title, ACCURACY)
+    return plot_gains(gains, title, claim.unit, of=score_in_words(claim.metric, claim.positive))
 
 
 def verdict_page(facts: VerdictFacts) -> Page:

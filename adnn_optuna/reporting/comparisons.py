@@ -26,7 +26,7 @@ from adnn_optuna.reporting.searches_claims import to_mind
 def text(comparison: ComparisonFacts) -> str:
     """Return the table of means, below it each verdict, and what is claimed."""
     record = comparison.any_record
-    look, score = record.test_look, score_in_words(record.test_metric)
+    look, score = record.test_look, score_in_words(record.test_metric, record.positive)
     header, body = _mean_rows(comparison)
     columns = [["", *heading.split("\n")][-2:] for heading in header]
     n_seeds = len(comparison.seeds)
@@ -96,16 +96,15 @@ def picture(comparison: ComparisonFacts) -> go.Figure:
     gains: dict[str, tuple[float, ...]] = {row.arm: (row.mean, row.low, row.high) for row in known}
     if gains and comparison.restarts is not None:
         gains[luck] = (0.0, math.nan, math.nan)
-    told: Any = {"region": comparison.equivalence or 0.0}
-    if comparison.is_of_function:
-        told["of"] = score_in_words(comparison.any_record.test_metric)
+    record = comparison.any_record
     return plot_gains(
         gains,
         "What is gained beyond luck, and how far it may be off",
         comparison.unit,
         over=f" over {claims.luck_in_words(comparison)}",
         open_dots=[*comparison.controls, luck],
-        **told,
+        region=comparison.equivalence or 0.0,
+        of=score_in_words(record.test_metric, record.positive),
     )
 
 
@@ -131,7 +130,7 @@ def page(comparison: ComparisonFacts) -> Page:
         "answers": claims.answers_of_comparison(comparison, where["url"]),
         "picture": Figure("gains", picture(comparison)),
         "intervals": claims.intervals_in_words(comparison),
-        "score": score_in_words(record.test_metric),
+        "score": score_in_words(record.test_metric, record.positive),
         "unit": comparison.unit,
         "means": {"header": header, "rows": rows},
         "runs": _run_rows(comparison),

@@ -60,7 +60,8 @@ def _scores_in_words(comparison: ComparisonFacts) -> dict[str, str]:
     best, look, unit = rows[0], comparison.any_record.test_look, comparison.unit
     scores, runs = comparison.table()["test_best"], comparison.results[best.arm]
     n = sum(math.isfinite(run.test_value) for run in runs)
-    score = score_in_words(comparison.any_record.test_metric)
+    record = comparison.any_record
+    score = score_in_words(record.test_metric, record.positive)
     of_test = f" on {look['n_images']} test examples, which no search saw" if look else ""
     held = (
         f"{best.arm}'s winners come to a {score} of {unit.value(scores[best.arm])}{of_test}, in "
@@ -100,7 +101,7 @@ def verdict_of_comparison(comparison: ComparisonFacts) -> str:
         has_winner = record.best is not None or comparison.is_of_function
         return said if has_winner else f"{said} {why_no_winner(record)}"
     best, verdicts, n = rows[0], {row.verdict for row in rows}, rows[0].n_pairs
-    score = score_in_words(record.test_metric)
+    score = score_in_words(record.test_metric, record.positive)
     mean = f"{unit.gain(best.mean)} of {score}"
     if comparison.is_of_function:
         # What is better, as in the interval, so that what is worse has a minus.

@@ -181,7 +181,10 @@ def variance_claim(facts: VarianceFacts) -> str:
 
 def variance_caveat(facts: VarianceFacts) -> str:
     """Return what to think of it."""
-    said = f"Of {len(facts.values)} runs with all sources drawn afresh, intervals of 95 %."
+    drawn = "all sources drawn afresh"
+    if facts.not_redrawn:
+        drawn = f"{listed(facts.sources)} redrawn, but not {listed(facts.not_redrawn)}"
+    said = f"Of {len(facts.values)} runs with {drawn}; intervals of 95 %."
     if len(facts.sources) > 1:
         said += " Each source is redrawn alone, with its interactions, so shares need not add up "
         said += "to 100 %."

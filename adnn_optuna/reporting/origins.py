@@ -92,6 +92,6 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
     return {
         "name": name,
         "quoted_name": as_argument(name),
-        "claims": claims_in_words(said_confirmation(contract), claim_of(contract).unit),
+        "claims": claims_in_words(said_confirmation(contract), claim_of(contract)),
         "text": json.dumps(contract, indent=1),
     }

@@ -29,11 +29,11 @@ def n_examples(look: TestLook) -> str:
 
 
 def images(gain: float, look: TestLook | None) -> str:
-    """Return how many test images a gain of accuracy is, such as a mean over seeds."""
+    """Return how many test images a gain is, such as a mean over seeds, if it is of accuracy."""
     if look is None:
         return ""
     if "standard_error" in look:
-        return f"R² on {n_examples(look)}"
+        return f"on {n_examples(look)}"
     of = f"of {n_examples(look)}"
     # A difference of accuracies is a whole number of images but for its last bits.
     n_gained = round(abs(gain) * look["n_images"], 6)
@@ -126,8 +126,8 @@ def numbers_at(place: str) -> list[Number]:
 def filled(text: str, number: Number, record: SearchRecord, *, with_unit: bool = True) -> str:
     """Return the heading or the label of a number, with what its braces stand for."""
     unit = number.unit_of(record).heading("", is_gain=number.is_gain) if with_unit else ""
-    score = score_in_words(record.test_metric)
-    lines = text.format(metric=printable(record.metric), score=score, unit=unit).split("\n")
+    score = score_in_words(record.test_metric, record.positive)
+    lines = text.format(metric=record.metric_label, score=score, unit=unit).split("\n")
     return "\n".join(" ".join(line.split()) for line in lines)
 
 

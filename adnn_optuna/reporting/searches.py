@@ -12,11 +12,11 @@ import yaml
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna._units import params_in_words, printable, unit_of
+from adnn_optuna._units import params_in_words, printable, score_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.confirmation import confirmation_of, held_score
 from adnn_optuna.evidence.examples import WinnerFacts
-from adnn_optuna.evidence.numbers import numbers_of
+from adnn_optuna.evidence.numbers import numbers_of, unit_of_search
 from adnn_optuna.evidence.paired_differences import ALPHA
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n
 from adnn_optuna.plots import plot_gain as figure
@@ -46,8 +46,6 @@ def _numbers(record: SearchRecord, place: str) -> list[str]:
     [values] = numbers_of([record])
     is_of_networks, rows = stored.CONFIG in record.attrs, dict[str, list[str]]()
     for number in numbers_at(place):
-        if number.name.startswith("val_") and record.metric == record.val_metric:
-            continue  # It is what the search selected by.
         if not is_of_networks and math.isnan(values[number.name]):
             continue  # Another's objective has no other metrics.
         said = told(number, values[number.name], record)
@@ -55,7 +53,7 @@ def _numbers(record: SearchRecord, place: str) -> list[str]:
             said = f"{said:>8}"
         elif number.name == "test_gain" and (note := claims.about_test_gain(record)):
             said = f"{said}: {note}"
-        line = number.metric_of(record)
+        line = number.label_of(record)
         if not number.part:
             line = filled(number.heading, number, record, with_unit=False)
         rows.setdefault(line.replace("\n", " "), []).append(f"{number.part} {said}".lstrip())
@@ -129,7 +127,8 @@ def _picture(record: SearchRecord) -> go.Figure:
     gains["over its own baseline"] = (record.test_gain, math.nan, math.nan)
     title = "What is usual, what repeats, and how far it may be off"
     known = {label: gain for label, gain in gains.items() if math.isfinite(gain[0])}
-    return plot_gains(known, title, unit_of(record.test_metric))
+    unit = unit_of_search(record, record.test_metric)
+    return plot_gains(known, title, unit, of=score_in_words(record.test_metric, record.positive))
 
 
 def _changed(record: SearchRecord, winner: WinnerFacts | None) -> list[tuple[str, Any]]:
@@ -137,12 +136,12 @@ def _changed(record: SearchRecord, winner: WinnerFacts | None) -> list[tuple[str
     if winner is None or (look := record.test_look) is None:
         return []
     worse, better = "Right before and wrong now", "Wrong before and right now"
-    if record.test_metric == "test_r2":
+    if record.attrs[stored.CONFIG]["dataset"].get("task") == "regression":
         worse, better = "Farther from the target now", "Nearer to the target now"
     shown = []
     for title, examples, n in (
-        (worse, winner.lost, look["lost"]),
-        (better, winner.won, look["won"]),
+        (worse, winner.lost, winner.n_lost),
+        (better, winner.won, winner.n_won),
     ):
         of = f"{len(examples)} of {n}" if len(examples) < n else f"{n}"
         shown.append((f"{title}: {of} of {n_examples(look)}", examples))
@@ -178,7 +177,7 @@ def _header(record: SearchRecord) -> dict[str, Any]:
     """Return what the Hub reads: each metric that is known, with its interval."""
     data, look = record.attrs[stored.CONFIG]["dataset"], record.test_look
     score, name = record.test_metric.removeprefix("test_"), printable(data["name"])
-    is_of_images = score == "accuracy" and look is not None and look["unit"] == "images"
+    is_of_images = look is not None and look["unit"] == "images" and "task" not in data
     task = "image-classification" if is_of_images else "other"
     facts, level = confirmation_of(record), 1 - ALPHA
     known = {HOLD: (score, held_score(record))}
@@ -190,6 +189,8 @@ def _header(record: SearchRecord) -> dict[str, Any]:
         for what, (kind, of) in known.items()
         if of is not None and all(map(math.isfinite, of))
     ]
+    if score != "accuracy" and "accuracy" in record.test_metrics:
+        metrics.append({"type": "accuracy", "value": record.test_metrics["accuracy"]})
     of_data = {"type": name, "name": name, "split": "test"}
     result = {"task": {"type": task}, "dataset": of_data, "metrics": metrics}
     named = {"name": printable(record.study.study_name), "results": [result]}

@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import TestLook
-from adnn_optuna._units import Unit, printable, unit_of
+from adnn_optuna._units import ACCURACY, Unit, in_metric, printable, score_in_words
 from adnn_optuna.engine.confirmation import SEEDS, n_trainings, own_scores, seconds_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.evidence.confirmation import (
@@ -34,9 +35,10 @@ def statements(record: SearchRecord) -> dict[str, str]:
     """Return the three statements on the winner of our objective, each by what it answers."""
     if record.best is None or stored.CONFIG not in record.attrs:
         return {}
-    facts, unit = confirmation_of(record), unit_of(record.test_metric)
+    facts, unit = confirmation_of(record), unit_of_search(record, record.test_metric)
+    of = in_metric(record.test_metric, record.positive)
     if facts is not None:
-        usual, repeats = _usual(facts, unit), repeats_in_words(facts, unit)
+        usual, repeats = _usual(record, facts), repeats_in_words(facts, unit, of)
     elif record.is_unseeded:
         usual = repeats = "not known, as no seed changes this training."
     else:
@@ -70,17 +72,27 @@ def _hold(record: SearchRecord, facts: ConfirmationFacts | None) -> str:
     if look is None or own is None or held is None:
         which = "only an earlier winner was tested" if record.test_looks else "it is closed"
         return f"not known before the test set is looked at; {which}."
-    unit, level = unit_of(record.test_metric), 1 - ALPHA if facts is None else facts.level
-    got = f"gets {own.scores.sum()} of {parts.n_examples(look)} right, {unit.value(held.value)}"
-    if record.test_metric == "test_r2":
-        got = f"has an R² of {unit.value(held.value)} on {parts.n_examples(look)}"
-    return f"this network {got} ({unit.interval_of(held.low, held.high, level, is_gain=False)})."
+    unit = unit_of_search(record, record.test_metric)
+    level = 1 - ALPHA if facts is None else facts.level
+    interval = unit.interval_of(held.low, held.high, level, is_gain=False)
+    if record.test_metric == "test_accuracy":
+        got = f"gets {own.scores.sum()} of {parts.n_examples(look)} right"
+        return f"this network {got}, {unit.value(held.value)} ({interval})."
+    score, accuracy = score_in_words(record.test_metric, record.positive), ""
+    if "accuracy" in record.test_metrics:
+        accuracy = f"; its accuracy is {ACCURACY.value(record.test_metrics['accuracy'])}"
+    got = f"reaches a {score} of {unit.value(record.test_value)} on {parts.n_examples(look)}"
+    lower = "; lower is better" * (record.study.direction == StudyDirection.MINIMIZE)
+    return f"this network {got} ({interval}{lower}){accuracy}."
 
 
-def _usual(facts: ConfirmationFacts, unit: Unit) -> str:
-    n = len(facts.seeds)
-    said = f"{n} fresh unmoved networks come to {unit.value(sum(facts.unmoved) / n)} in the mean"
-    shown = estimate_in_words(facts.usual, facts.level, unit)
+def _usual(record: SearchRecord, facts: ConfirmationFacts) -> str:
+    n, unit = len(facts.seeds), unit_of_search(record, record.test_metric)
+    mean, of = unit.value(sum(facts.unmoved) / n), in_metric(record.test_metric, record.positive)
+    if of:
+        mean = f"a {score_in_words(record.test_metric, record.positive)} of {mean}"
+    said = f"{n} fresh unmoved networks come to {mean} in the mean"
+    shown = estimate_in_words(facts.usual, facts.level, unit, of)
     if facts.usual.low > 0:
         return f"{said}, and this one is better: {shown}, be it by its offsets or by luck."
     if facts.usual.high < 0:
@@ -88,14 +100,17 @@ def _usual(facts: ConfirmationFacts, unit: Unit) -> str:
     return f"{said}, from which this one is not shown to differ: {shown}."
 
 
-def repeats_in_words(facts: ConfirmationFacts, unit: Unit) -> str:
-    """Return what repeats, by the gains over fresh seeds; it claims nothing of rare seeds."""
+def repeats_in_words(facts: ConfirmationFacts, unit: Unit, of: str) -> str:
+    """Return what repeats, by the gains over fresh seeds; it claims nothing of rare seeds.
+
+    ``of`` are the words behind a gain that say what it is in, see :func:`in_metric`.
+    """
     if not facts.gains:
         return "nothing, it moves nothing."
     n, (mean, low, high) = len(facts.seeds), facts.repeats
     if math.isnan(mean):
         return "not known, as a training on fresh seeds came to no number."
-    gain = f"{unit.gain(mean)} in the mean of {n} fresh seeds"
+    gain = f"{unit.gain(mean)}{of} in the mean of {n} fresh seeds"
     gain += f" ({unit.interval_of(low, high, facts.level)})"
     if low <= 0 <= high:
         return f"Nothing is shown to repeat: the offsets gain {gain}."
@@ -104,28 +119,29 @@ def repeats_in_words(facts: ConfirmationFacts, unit: Unit) -> str:
 
 def hyperparameters_in_words(record: SearchRecord) -> str:
     """Return what the winner's hyperparameters gain over the first trial's; empty without any."""
-    facts, unit = confirmation_of(record), unit_of(record.test_metric)
+    facts, unit = confirmation_of(record), unit_of_search(record, record.test_metric)
+    of = in_metric(record.test_metric, record.positive)
     if facts is not None and facts.hyperparameters is not None:
         return (
             "Beside that, on the same fresh seeds, the winner's hyperparameters gain over the "
             "first trial's, both unmoved: "
-            f"{estimate_in_words(facts.hyperparameters, facts.level, unit)}."
+            f"{estimate_in_words(facts.hyperparameters, facts.level, unit, of)}."
         )
     if math.isnan(gain := record.hyperparameter_gain):
         return ""
     unit, first = unit_of_search(record), record.attrs[stored.BASELINE]
     return (
         "The baseline has the winner's own hyperparameters, unmoved: from the search's one seed "
-        f"these alone gain {unit.gain(gain)} in {printable(record.metric)} over the first "
+        f"these alone gain {unit.gain(gain)} in {record.metric_label} over the first "
         f"trial's, which reach {unit.value(first)}, and that is no part of the gain."
     )
 
 
-def estimate_in_words(estimate: Estimate, level: float, unit: Unit) -> str:
-    """Return a difference with its interval."""
+def estimate_in_words(estimate: Estimate, level: float, unit: Unit, of: str) -> str:
+    """Return a difference with what it is in and its interval."""
     if math.isnan(estimate.value):
         return "unknown, as a training came to no number"
-    return f"{unit.gain(estimate.value)} ({unit.interval_of(*estimate[1:], level)})"
+    return f"{unit.gain(estimate.value)}{of} ({unit.interval_of(*estimate[1:], level)})"
 
 
 def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, str]:
@@ -206,8 +222,8 @@ def about_test_gain(record: SearchRecord) -> str:
         return f"{earlier or 'the test set is closed'}; result.test() or resume opens it"
     if math.isnan(look["baseline"]):
         return "the training of the unmoved network diverged"
-    if record.test_metric == "test_r2":
-        return f"nearer to {look['won']} of {look['n_images']} test targets"
+    if record.test_metric != "test_accuracy":
+        return f"on {parts.n_examples(look)}"
     if n_gained := abs(look["won"] - look["lost"]):
         return f"{n_gained} of {parts.n_examples(look)}"
     return f"no {printable(look['unit'])[:-1]}"
@@ -225,6 +241,10 @@ def why_no_winner(record: SearchRecord) -> str:
         states = (TrialState.PRUNED, TrialState.FAIL)
         trials = [trial for trial in record.trials if trial.state in states]
         failed, mend = "failed", "look at the objective"
+    elif any(
+        t.state == TrialState.FAIL and stored.trained_of(t.user_attrs) is None for t in trials
+    ):
+        failed, mend = "diverged or raised an error", "look at what was logged"
     if not trials:
         mend = "; max_time ended the search, resume it with a longer max_time"
         return f"No trial was finished yet{mend * (record.stop_reason == 'max_time')}."

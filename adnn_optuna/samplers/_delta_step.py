@@ -27,7 +27,8 @@ from adnn_optuna._checks import (
     check_parameters,
     check_type,
 )
-from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
+from adnn_optuna.samplers._indexed import IndexedSampler
+from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._unit_interval import nearest_value
 
 _logger = logging.getLogger(__name__)

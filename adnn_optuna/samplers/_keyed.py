@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import WrongTypeError
-from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
+from adnn_optuna.samplers._indexed import IndexedSampler
+from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key
 
 # They count their trials in the study, under one seed.
@@ -120,6 +121,8 @@ class KeyedSampler(BaseSampler):
 class KeyedIndexSampler(IndexedSampler):
     """Keyed on the index, not the number: one that a kill frees is proposed again as it was."""
 
+    _proposes_before = False  # Optuna's samplers write to the trial.
+
     def __init__(self, keyed: KeyedSampler) -> None:
         super().__init__("keyed")
         self._keyed = keyed
@@ -129,10 +132,11 @@ class KeyedIndexSampler(IndexedSampler):
         return str(self._keyed)
 
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        trial_id, index = proposal["trial_id"], proposal["index"]
-        trial = study._storage.get_trial(trial_id)
+        storage, index, number = study._storage, proposal["index"], proposal["owner"]["trial"]
+        id_of = storage.get_trial_id_from_study_id_trial_number
+        trial = storage.get_trial(id_of(study._study_id, number))
         # What these samplers see is the study as it is now, not as it was when the index was new.
-        holders = [] if index is None else indices.holders(index, trial_id)
+        holders = [] if index is None else indices.holders(index, trial._trial_id)
         first = indices.reader.trials[holders[0]] if holders else trial
         sampler = self._keyed.of_key(draw_key(proposal))
         sampler.before_trial(study, trial)

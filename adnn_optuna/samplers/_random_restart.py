@@ -6,7 +6,8 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.study import Study
 
 from adnn_optuna._attributes import Proposal
-from adnn_optuna.samplers._indexed import IndexedSampler, Indices, ParameterSource
+from adnn_optuna.samplers._indexed import IndexedSampler
+from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._random_numbers import GENERATE, check_seed, draw_key, seed_of, uniforms
 from adnn_optuna.samplers._unit_interval import from_unit
 

@@ -1,13 +1,13 @@
 """Reading the trials of a growing study, a finished one only once."""
 
 import contextlib
-import functools
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from optuna.storages import InMemoryStorage, JournalStorage
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
@@ -39,7 +39,7 @@ class TrialReader:
         self.trials: dict[int, FrozenTrial] = {}  # By id.
         self.ids: list[int] = []  # In ascending order.
         self.unfinished: dict[int, FrozenTrial] = {}  # The trials that had not finished, by id.
-        self._listed: list[FrozenTrial] = []  # As the storage listed them.
+        self.listed: list[FrozenTrial] = []  # As the storage listed them.
         self._places: dict[int, int] = {}  # Where it listed the unfinished trials, by id.
 
     @property
@@ -47,14 +47,40 @@ class TrialReader:
         """The oldest trial."""
         return self.trials[self.ids[0]]
 
-    def read(self, study: Study) -> list[FrozenTrial]:
-        """Read all trials and return those that are new or were unfinished."""
+    @property
+    def next_number(self) -> int:
+        """The number that the next trial is likely to get: behind the newest one."""
+        return self.trials[self.ids[-1]].number + 1 if self.ids else 0
+
+    def note(self, trial: FrozenTrial) -> None:
+        """Take in a trial that was created after all others, as it was stored."""
+        self.ids.append(trial._trial_id)
+        self.trials[trial._trial_id] = self.unfinished[trial._trial_id] = trial
+        self._places[trial._trial_id] = len(self.listed)
+        self.listed.append(trial)
+
+    def is_all_before(self, trial: FrozenTrial) -> bool:
+        """Return whether all trials before a new one are known as they are.
+
+        None was unfinished at the last read, and its number says that none came in between.
+        """
+        return not self.unfinished and trial.number == len(self.ids)
+
+    def has_listed(self, study: Study) -> bool:
+        """Return whether ``listed`` is worth sharing: a list costs a transaction."""
+        return not isinstance(study._storage, _KEEPING_ALL)
+
+    def read(self, study: Study, known: "TrialReader | None" = None) -> list[FrozenTrial]:
+        """Read all trials and return those that are new or were unfinished.
+
+        Nothing is read from a storage if another reader has just listed them.
+        """
         # The storage is asked directly, because some pruners hide trials from samplers. See
         # https://github.com/optuna/optuna/issues/2327.
         self.was_reset = False
-        news = self._read_few(study)
+        news = self._read_few(study) if known is None else None
         if news is None:
-            news = self._read_all(study)
+            news = self._read_all(study, known)
         for place, trial in news.items():
             check_trial(trial, study)
             if trial._trial_id not in self.trials:
@@ -67,15 +93,22 @@ class TrialReader:
         self.unfinished = {trial_id: self.trials[trial_id] for trial_id in self._places}
         return [*news.values()]
 
-    def _read_all(self, study: Study) -> dict[int, FrozenTrial]:
+    def _read_all(self, study: Study, known: "TrialReader | None") -> dict[int, FrozenTrial]:
         """Return the trials that are new or were unfinished, by their places in the list."""
-        listed = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        if known is None:
+            listed = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        else:
+            listed = known.listed
         if not self._is_continued_by(listed):
-            self.was_reset = bool(self._listed)
+            self.was_reset = bool(self.listed)
             self._forget()
-        before, self._listed = self._listed, listed
+        before, self.listed = self.listed, [*listed]
         news = {place: listed[place] for place in self._places.values()}
-        if not isinstance(study._storage, _KEEPING_ALL):
+        if known is not None:
+            for trial_id in self._places.keys() - known.trials.keys():
+                del news[self._places[trial_id]]
+                self._remove(trial_id)
+        elif not isinstance(study._storage, _KEEPING_ALL):
             for place, trial in [*news.items()]:
                 # Caches show an unfinished trial that was deleted for ever as it was, also if its
                 # id was given to a new trial.
@@ -87,20 +120,21 @@ class TrialReader:
                         del news[place]
         new_places = range(len(before), len(listed))
         for place in sorted(new_places, key=lambda place: listed[place]._trial_id):
-            news[place] = listed[place]
+            if known is None or listed[place]._trial_id in known.trials:
+                news[place] = listed[place]
         return news
 
     def _is_continued_by(self, listed: Sequence[FrozenTrial]) -> bool:
         """Return whether a list begins with the known trials and goes on with newer ones."""
-        n_known, start = len(self._listed), 0
+        n_known, start = len(self.listed), 0
         # Finished trials are the same objects, so slices of them are compared fast.
         for place in sorted(self._places.values()):
-            if self._listed[start:place] != listed[start:place]:
+            if self.listed[start:place] != listed[start:place]:
                 return False
-            if place >= len(listed) or not _is_same(self._listed[place], listed[place]):
+            if place >= len(listed) or not _is_same(self.listed[place], listed[place]):
                 return False
             start = place + 1
-        if self._listed[start:] != listed[start:n_known]:
+        if self.listed[start:] != listed[start:n_known]:
             return False
         return all(trial._trial_id > self.ids[-1] for trial in listed[n_known:] if self.ids)
 
@@ -111,23 +145,18 @@ class TrialReader:
     def _read_few(self, study: Study) -> dict[int, FrozenTrial] | None:
         """Read one by one what may have changed; return :obj:`None` if all is to be listed."""
         n_known, storage = len(self.ids), study._storage
-        n_few = n_known // _LISTED_MEANWHILE if isinstance(storage, _KEEPING_ALL) else 0
-        n_new = n_few - len(self._places)
-        if n_few == 0 or n_new < 0:
+        n_few = n_known // _LISTED_MEANWHILE
+        if not n_few or len(self._places) > n_few or self.has_listed(study):
             return None
-        ids = {place: trial_id for trial_id, place in self._places.items()}
-        id_of = functools.partial(storage.get_trial_id_from_study_id_trial_number, study._study_id)
-        with contextlib.suppress(KeyError):  # No trial has this number yet.
-            for number in range(n_known, n_known + n_new + 1):
-                ids[number] = id_of(number)
-        if len(ids) > n_few:
-            return None
-        try:
-            news = {place: storage.get_trial(trial_id) for place, trial_id in ids.items()}
-        except KeyError:  # The study was deleted.
-            return None
+        news = {}
+        with contextlib.suppress(KeyError):  # No trial has the next number yet.
+            for trial_id, place in self._places.items():
+                news[place] = storage.get_trial(trial_id)
+            for number in itertools.count(n_known):
+                trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+                news[number] = storage.get_trial(trial_id)
         for place, trial in news.items():
-            self._listed[place : place + 1] = [trial]
+            self.listed[place : place + 1] = [trial]
         return news
 
 
@@ -140,7 +169,7 @@ def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
 
 
 class PerStudy(Generic[Kept]):
-    """What is kept in memory of the study that was asked for last, only to save time.
+    """What is kept in memory of each study while its storage lives, only to save time.
 
     A copy, also one in another process, begins with nothing. Threads hold its lock meanwhile.
     """
@@ -148,18 +177,18 @@ class PerStudy(Generic[Kept]):
     def __init__(self, create: Callable[[Study], Kept]) -> None:
         self.lock = threading.RLock()
         self._create = create
-        self._place: tuple[tuple[weakref.ref[Any], int], Kept] | None = None
+        self._kept: weakref.WeakKeyDictionary[BaseStorage, dict[int, Kept]]
+        self._kept = weakref.WeakKeyDictionary()
 
     def __getitem__(self, study: Study) -> Kept:
-        # What was read goes with the storage, however long its reader lives.
-        key = weakref.ref(study._storage, self.forget), study._study_id
-        if self._place is None or self._place[0] != key:
-            self._place = key, self._create(study)
-        return self._place[1]
+        of_storage = self._kept.setdefault(study._storage, {})
+        if study._study_id not in of_storage:
+            of_storage[study._study_id] = self._create(study)
+        return of_storage[study._study_id]
 
-    def forget(self, _: object = None) -> None:
-        """Keep nothing."""
-        self._place = None
+    def forget(self, study: Study) -> None:
+        """Keep nothing of a study."""
+        self._kept[study._storage].pop(study._study_id, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._create,)

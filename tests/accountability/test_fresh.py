@@ -276,7 +276,9 @@ def claimed_of(gains: np.ndarray) -> dict[str, Any]:
     said = {name: [0.0] * 3 for name in ("holds", "usual", "repeats")}
     said |= {"gains": gains.tolist(), "seeds": [], "unmoved": [], "rank": 1}
     scores = {"baseline": {"test_accuracy": 0.5}, "winner": {"test_accuracy": 0.6}}
-    data = {"objective": {"dataset": {}}, "split": {"test": 1000}, "study": {"best_trial": 0}}
+    study = {"best_trial": 0, "direction": "maximize"}
+    objective = {"metric": "val_accuracy"}
+    data = {"objective": objective, "split": {"test": 1000}, "study": study}
     return {"confirmation": said, **scores, **data}
 
 

@@ -246,14 +246,6 @@ def test_gains_over_the_mean_baseline_differ_by_seed_only(comparison: adnn.Compa
         assert table.loc[sampler, "test_gain_over_mean_baseline_std"] == pytest.approx(spread)
 
 
-def test_validation_is_selection_where_the_search_selects_by_it(
-    comparison: adnn.Comparison,
-) -> None:
-    table = comparison.table()
-    assert table["val_best"].tolist() == table["best"].tolist()
-    assert table["val_baseline"].tolist() == table["baseline"].tolist()
-
-
 def test_printed_it_fits_into_100_columns() -> None:
     label = "a sampler with a name that is far too long for a table"
     gains = {label: [0.0] * 8, label.upper(): [0.01] * 8, "random_restart": [0.02] * 8}

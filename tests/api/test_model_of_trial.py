@@ -69,8 +69,8 @@ def unmoved_of(result: adnn.SearchResult, trial: optuna.trial.FrozenTrial) -> fl
 def test_the_baseline_has_the_hyperparameters_of_the_winner(result: adnn.SearchResult) -> None:
     assert result.best is not None
     unmoved, first = (unmoved_of(result, trial) for trial in (result.best, result.study.trials[0]))
-    assert result.baseline == result.val_baseline == unmoved
-    assert result.gain == result.val_value - unmoved
+    assert result.baseline == unmoved
+    assert result.gain == result.best_value - unmoved
     assert result.hyperparameter_gain == unmoved - first != 0
     assert f"baseline  {100 * unmoved:.2f} %" in str(result)
     assert f"alone gain {100 * (unmoved - first):+.2f} pp in val_accuracy" in str(result)
@@ -286,6 +286,14 @@ def test_errors_of_the_users_functions_end_their_own_trial(where: str) -> None:
     assert result.stop_reason == "max_trial"
     with pytest.raises(MemoryError):
         adnn.search(failing, **options)
+
+
+def test_a_search_whose_trials_all_failed_says_so() -> None:
+    def fails(_: Any) -> adnn.MLP:
+        raise ValueError("no such network")
+
+    result = adnn.search(adnn.InitOffsetObjective(fails, DIGITS), max_trial=2, catch=ValueError)
+    assert "2 diverged or raised an error; look at what was logged" in str(result)
 
 
 def test_an_error_of_a_training_ends_its_own_trial_in_a_round(

@@ -52,6 +52,8 @@ def test_what_is_not_random_is_no_source() -> None:
     assert found.sources == ("initialisation",)
     assert found.parts["initialisation"] == found.total
     assert len(found.evaluations) == 6
+    stays = "the order of the batches, the validation split and the test split"
+    assert f"with initialisation redrawn, but not {stays};" in " ".join(str(found).split())
     constant = adnn.InitOffsetObjective(
         adnn.MLP((8,), kernel_initializer="ones"), given, training=training
     )

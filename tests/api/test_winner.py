@@ -188,11 +188,19 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
     outputs = result.objective.trainer.outputs(
         [*result.contract().weights.values()], dataset.x_test
     )[:, 0]
-    r2 = 1 - ((outputs - dataset.y_test) ** 2).mean() / dataset.y_test.var()
-    assert result.test_value == pytest.approx(float(r2), rel=1e-5)
-    low, high = gain_interval(result.test_look)
+    squared = ((outputs - dataset.y_test) ** 2).mean()
+    known = {
+        None: 1 - squared / dataset.y_test.var(),
+        "val_rmse": np.sqrt(squared),
+        "val_mean_absolute_percentage_error": 100
+        * np.abs((outputs - dataset.y_test) / dataset.y_test).mean(),
+    }
+    assert result.test_value == pytest.approx(float(known[metric]), rel=1e-5)
+    assert result.test_metrics["r2"] == pytest.approx(float(known[None]), rel=1e-5)
+    sign = 1 if metric is None else -1
+    assert result.test_gain == sign * (result.test_value - result.test_baseline)
+    low, high = gain_interval(result.test_look, result.test_gain)
     assert low <= result.test_gain <= high
-    assert result.val_value <= 1
     contract = result.contract()
     contract.save(tmp_path / "c.json")
     verdict = adnn.verify(tmp_path / "c.json", dataset=dataset)
@@ -201,7 +209,8 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
         assert f"{result.test_gain:+.4f}" in said
         assert " pp" not in said
     result.report(tmp_path / "report.html", tmp_path / "c.json")
-    assert "R²" in (tmp_path / "report.html").read_text()
+    score = {None: "R²", "val_rmse": "RMSE"}.get(metric, "mean absolute percentage error")
+    assert f"test {score}" in (tmp_path / "report.html").read_text()
 
 
 def test_a_metric_that_does_not_fit_says_why() -> None:
@@ -229,7 +238,9 @@ def test_an_epoch_that_was_not_trained_costs_nothing() -> None:
     training = quick_training("sgd", 2.0, epochs=40, patience=2, restore_best_weights=True)
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), dataset, training=training)
     result = adnn.search(objective, max_trial=2)
-    epochs = [trial.user_attrs["adnn:trained"]["epochs"] for trial in result.study.trials]
+    epochs = [
+        trial.user_attrs["adnn:outcome"]["trained"]["epochs"] for trial in result.study.trials
+    ]
     assert max(epochs) < 40
     assert [*best_by_epochs(result)] == [epochs[0], sum(epochs)]
 
@@ -242,7 +253,7 @@ def test_test_samples_that_are_there_ten_times_count_once(task: Any, tmp_path: A
     found = [
         searched(adnn.MLP((8,)), TABLE[:200], y[:200], task=task, **test) for test in (once, many)
     ]
-    ends = [gain_interval(result.test_look) for result in found]
+    ends = [gain_interval(result.test_look, result.test_gain) for result in found]
     assert ends[1] == pytest.approx(ends[0])
     contract = found[1].contract()
     for said in (str(found[1]), str(contract)):

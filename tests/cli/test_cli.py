@@ -288,6 +288,13 @@ class TestSearch:
         assert "exact" in capsys.readouterr().out
         assert cli.run([*search, "--target", "bought"]) == 2
         assert "no column 'bought' for target" in capsys.readouterr().err
+        by_recall = [*search, "--metric", "val_recall"]
+        assert cli.run(by_recall) == 2
+        assert "Pass positive='no' or positive='yes'" in capsys.readouterr().err
+        assert cli.run([*by_recall, "--positive", "no", "--contract", "other.json"]) == 0
+        assert "reaches a test recall of class 'no' of" in capsys.readouterr().out
+        assert cli.run(["verify", "other.json"]) == 0
+        assert "exact" in capsys.readouterr().out
 
     def test_confirms_as_asked(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         search = ["search", "--sampler", "greedy", *NETWORK, *LIMIT]
@@ -660,15 +667,32 @@ class TestReport:
         assert "best trial 0: way=up, x=0.25" in capsys.readouterr().out
         assert (folder / "report.html").is_file()
 
-    def test_of_several_objectives_is_refused(
-        self, folder: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        optuna.create_study(
-            storage="sqlite:///adnn.db", study_name="two", directions=["minimize", "maximize"]
-        )
-        assert cli.run(["report", "--study-name", "two"]) == 2
-        assert "'two' has 2 objectives" in capsys.readouterr().err
-        assert not (folder / "report.html").exists()
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["report", "--study-name", "two"],
+        ["resume", "--study-name", "two"],
+        ["contract", "--study-name", "two"],
+        ["search", *NETWORK, *LIMIT, "--study-name", "two"],
+        ["compare", *NETWORK, *LIMIT, "--study-name", "two"],
+        ["ensemble", *NETWORK, "--study-name", "two"],
+        ["variance", *NETWORK, "--study-name", "two"],
+        ["recheck", "adnn.db", "two"],
+        ["plan", "adnn.db", "two", "--gain", "0.01"],
+    ],
+)
+def test_a_study_of_several_objectives_is_refused_in_a_sentence(
+    arguments: Sequence[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = optuna.create_study(
+        storage="sqlite:///adnn.db", study_name="two", directions=["minimize", "maximize"]
+    )
+    assert cli.run(arguments) == 2
+    [said] = capsys.readouterr().err.splitlines()
+    assert "'two' must have one objective; got 2" in said
+    assert not study.user_attrs
+    assert all(file.name.startswith("adnn.db") for file in folder.iterdir())
 
 
 class TestSeeds:

@@ -52,8 +52,8 @@ def test_both_are_trained_from_the_same_fresh_seeds(objective: InitOffsetObjecti
     assert read_confirmation(result) is None
     found, best = confirmed(result), result.best
     assert best is not None
-    assert (found.trial, found.rank, found.groups) == (best.number, 1, None)
-    assert found.own.mean() == result.test_value
+    assert (found.trial, found.rank, found.own.groups) == (best.number, 1, None)
+    assert found.own.scores.mean() == result.test_value
     fresh = objective.replace(seed=found.seeds[4])
     runs = [*retrain(fresh.trainer, [fresh.baseline_start, fresh.start(best.params)])]
     for arm, run in zip((UNMOVED, MOVED), runs, strict=True):
@@ -139,7 +139,7 @@ def test_of_a_regression_squared_errors_are_stored() -> None:
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training)
     result = adnn.search(objective, "greedy", max_trial=2)
     found = confirmed(result)
-    assert found.own.mean(dtype=float) == pytest.approx(result.test_value, rel=1e-6)
+    assert found.own.scores.mean(dtype=float) == pytest.approx(result.test_value, rel=1e-6)
     assert found.scores[UNMOVED].shape == (6, 60)
 
 
@@ -171,9 +171,9 @@ def test_test_samples_that_repeat_others_are_stored_as_one() -> None:
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=quick_training(epochs=1))
     result = adnn.search(objective, max_trial=2)
     found = confirmed(result)
-    assert found.groups is not None
-    assert len(found.groups) == 150
-    assert len(np.unique(found.groups)) == 50
+    assert found.own.groups is not None
+    assert len(found.own.groups) == 150
+    assert len(np.unique(found.own.groups)) == 50
 
 
 def test_what_is_left_of_another_study_of_the_name_is_not_taken(

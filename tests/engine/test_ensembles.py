@@ -67,7 +67,7 @@ def test_it_is_the_average_of_networks_that_were_trained_alone(
     assert record.test_value == pytest.approx(right.mean())
     assert record.test_baseline == pytest.approx((of_test[0].argmax(axis=1) == data.y_test).mean())
     losses = -np.log(np.mean(of_val, axis=0)[np.arange(len(data.y_val)), data.y_val])
-    told = trial.user_attrs["adnn:metrics"]
+    told = trial.user_attrs["adnn:outcome"]["metrics"]
     assert told["val_loss"] == pytest.approx(losses.mean(), rel=1e-4)
     # Looked at in another process, it is trained again, and comes to the same.
     again = record_of(record.study)

@@ -16,7 +16,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import ELAPSED, OWNER
+from adnn_optuna._attributes import OUTCOME, OWNER
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.evaluations import Findings, make_evaluations, open_evaluations
 from adnn_optuna.engine.signals import without_warnings
@@ -105,7 +105,7 @@ def test_each_tells_the_time_until_its_end_itself() -> None:
     began = time.monotonic()
     make_evaluations(Numbers, study, ("number",), lambda n: time.sleep(0.01) or n, n_jobs=2)
     took = time.monotonic() - began
-    elapsed = [trial.user_attrs[ELAPSED] for trial in study.trials]
+    elapsed = [trial.user_attrs[OUTCOME]["elapsed"] for trial in study.trials]
     assert MaxTimeCallback(1).used(study) == max(elapsed)
     assert 10 * 0.01 / 2 <= max(elapsed) <= took
 

@@ -26,7 +26,6 @@ from adnn_optuna.callbacks import checked_limits, is_done
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Outcome
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.engine.signals import without_warnings
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import Plan, open_studies
 from adnn_optuna.reporting import searches
@@ -35,10 +34,10 @@ from adnn_optuna.samplers import (
     DeltaStepSampler,
     RandomRestartSampler,
 )
-from adnn_optuna.samplers._owners import ownership, run_of_trials
+from adnn_optuna.samplers._owners import ownership
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from optuna.storages import BaseStorage
@@ -179,9 +178,7 @@ def test_a_factory_may_wrap_a_sampler_of_ours() -> None:
         return optuna.samplers.PartialFixedSampler({"y": 0.0}, inner)
 
     run, study = loop_of(InMemoryStorage(), fixed, max_trial=6)
-    with run_of_trials(study):
-        for _ in range(6):
-            run._round()
+    run.run()
     assert len(dict(done(study))) == 6
 
 
@@ -198,14 +195,19 @@ def test_an_objective_stops_its_study_as_in_optimize() -> None:
 
 
 def test_what_a_limit_cuts_off_is_done_where_the_study_goes_on() -> None:
+    class CutOff(Quick):
+        def train(self, trials: Sequence[optuna.Trial], **_: Any) -> list[Outcome]:
+            if trials[0].number:
+                raise KeyboardInterrupt
+            return [Outcome("timeout")]
+
     storage = InMemoryStorage()
-    run, study = loop_of(storage, "random", max_trial=2)
-    with run_of_trials(study):
-        assert run._next() == (None, 1)
-        run._tell(run._ask(1), [Outcome("timeout")], time.monotonic())
+    run, study = loop_of(storage, "random", CutOff(quick, StudyDirection.MINIMIZE, 3), max_trial=2)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
     assert study.trials[0].state == TrialState.PRUNED
     study = search(storage, "random", max_trial=2)
-    assert done(study)[0] == (0.0, quick(study.trials[1]))
+    assert done(study)[0] == (0.0, quick(study.trials[2]))
     assert is_finished(study)
 
 
@@ -245,43 +247,77 @@ def test_a_dead_workers_enqueued_trial_is_done_whoever_finds_it() -> None:
     assert 0.7 in [x for x, _ in done(study)]
 
 
-def test_it_is_not_done_again_where_it_was_told_meanwhile() -> None:
-    run, study = loop_of(InMemoryStorage(), optuna.samplers.RandomSampler(seed=0))
-    study.ask({"x": X})
-    seen = study.trials[0]
-    study.tell(0, 1.0)
-    run._fail(seen)
-    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+def test_it_is_not_done_again_where_it_was_told_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker tells its trial and ends, while another one has read it as running."""
+    run, study = loop_of(InMemoryStorage(), optuna.samplers.RandomSampler(seed=0), max_trial=2)
+    study.enqueue_trial({"x": 0.7})
+    begun = study.ask({"x": X})
+    owner = {**ownership(begun), "run": "died"}
+    study._storage.set_trial_system_attr(begun._trial_id, OWNER, owner)
+    read = InMemoryStorage.get_all_trials
+
+    def told_meanwhile(self: InMemoryStorage, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        trials = copy.deepcopy(read(self, *args, **kwargs))
+        if trials[0].state == TrialState.RUNNING:
+            study.tell(0, 1.0)
+        return trials
+
+    monkeypatch.setattr(InMemoryStorage, "get_all_trials", told_meanwhile)
+    run.run()
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+    assert [x for x, _ in done(study)].count(0.7) == 1
+
+
+def begins_later(
+    monkeypatch: pytest.MonkeyPatch, begin: Callable[[], object], *, after_reads: int = 1
+) -> None:
+    """Let somebody begin trials right after a worker has read all trials for so many times."""
+    read, reads = InMemoryStorage.get_all_trials, count(1)
+
+    def late(self: InMemoryStorage, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        trials = copy.deepcopy(read(self, *args, **kwargs))
+        if next(reads) == after_reads:
+            other = threading.Thread(target=begin)
+            other.start()
+            other.join()
+        return trials
+
+    monkeypatch.setattr(InMemoryStorage, "get_all_trials", late)
 
 
 def test_a_study_is_not_exhausted_while_others_do_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    storage, n_free = InMemoryStorage(), DeltaStepSampler.n_free
+    storage = InMemoryStorage()
     run, study = loop_of(storage, DeltaStepSampler(deltas=[0.1], max_steps=1))
     others = [loop_of(storage, DeltaStepSampler(deltas=[0.1], max_steps=1))[1] for _ in range(2)]
+    waits = []
 
-    def late(*args: Any, **kwargs: Any) -> int:  # They begin while this worker looks.
-        while others:
-            thread = threading.Thread(target=others.pop().ask, args=({"x": X},))
-            thread.start()
-            thread.join()
-        return n_free(*args, **kwargs)
-
-    monkeypatch.setattr(DeltaStepSampler, "n_free", late)
-    with run_of_trials(study):
-        assert run._next() == (None, 0)
+    def end_others(_: float) -> None:
+        waits.append([trial.state for trial in study.get_trials(deepcopy=False)])
         for number in range(2):
-            study.tell(number, 0.0)
-        assert run._next() == ("exhausted", 0)
+            study.tell(number, 0.0, skip_if_finished=True)
+
+    begins_later(monkeypatch, lambda: [other.ask({"x": X}) for other in others])
+    monkeypatch.setattr("adnn_optuna.engine.loop.time.sleep", end_others)
+    run.run()
+    # This worker had begun one, too, and gave it back.
+    assert waits[0] == [TrialState.RUNNING, TrialState.RUNNING, TrialState.FAIL]
+    assert record_of(study).stop_reason == "exhausted"
+    assert len(done(study)) == 2
 
 
-def test_what_others_elsewhere_have_begun_counts_also_where_its_state_was_read_before() -> None:
+def test_what_others_elsewhere_have_begun_counts_also_where_its_state_was_read_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class StateReadFirst(InMemoryStorage):
         def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
             trials = copy.deepcopy(super().get_all_trials(*args, **kwargs))
             for trial in trials[:1]:
-                trial.state = TrialState.WAITING
+                if trial.state == TrialState.RUNNING:
+                    trial.state = TrialState.WAITING
             return trials
 
     sampler = optuna.samplers.RandomSampler(seed=0)
@@ -289,17 +325,37 @@ def test_what_others_elsewhere_have_begun_counts_also_where_its_state_was_read_b
     other = study.ask({"x": X})
     owner = {**ownership(other), "host": "elsewhere"}
     study._storage.set_trial_system_attr(other._trial_id, OWNER, owner)
-    with run_of_trials(study):
-        assert not run._ask(1)
+    monkeypatch.setattr(
+        "adnn_optuna.engine.loop.time.sleep",
+        lambda _: study.tell(0, 0.0, skip_if_finished=True),
+    )
+    given_back = []
+    monkeypatch.setattr(
+        "adnn_optuna.engine.loop.mark",
+        lambda trial, _: (given_back.append(trial.number), study.tell(0, 0.0)),
+    )
+    run.run()
+    assert given_back == [1]
+    assert [number for number, t in enumerate(study.trials) if is_done(t)] == [0]
 
 
-def test_what_was_enqueued_counts_before_it_has_its_parameters() -> None:
+def test_what_was_enqueued_counts_before_it_has_its_parameters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     storage = InMemoryStorage()
     run, study = loop_of(storage, "random_restart", max_trial=1)
-    study.enqueue_trial({"x": 0.5})
-    study.ask()
-    with run_of_trials(study):
-        assert not run._ask(1)
+
+    def begin() -> None:
+        study.enqueue_trial({"x": 0.5})
+        study.ask()
+
+    begins_later(monkeypatch, begin)
+    monkeypatch.setattr(
+        "adnn_optuna.engine.loop.time.sleep",
+        lambda _: study.tell(0, 0.0, skip_if_finished=True),
+    )
+    run.run()
+    assert [number for number, t in enumerate(study.trials) if is_done(t)] == [0]
 
 
 def test_a_retry_of_two_workers_is_done_once() -> None:
@@ -361,18 +417,25 @@ def index_of(trial: Any) -> int:
 
 @pytest.mark.parametrize(("index", "kept"), [(0, []), (1, [0])])
 def test_the_last_trial_is_of_the_smallest_index(
-    index: int, kept: list[int], tmp_path: Path
+    index: int, kept: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two that begin, not of the first one: that may have given way to the other."""
-    run, study = loop_of(f"sqlite:///{tmp_path}/s.db", "random_restart", max_trial=1)
-    with without_warnings():
+    run, study = loop_of(InMemoryStorage(), "random_restart", max_trial=1)
+
+    def begin() -> None:
         study.ask({"x": X})
-    [other] = study.trials
-    proposal = {**other.system_attrs[PROPOSAL], "index": index}
-    study._storage.set_trial_system_attr(other._trial_id, PROPOSAL, proposal)
-    with run_of_trials(study):
-        numbers = [trial.number for trial in run._ask(1)]
-    assert [index_of(study.trials[number]) for number in numbers] == kept
+        [other] = study.trials
+        proposal = {**other.system_attrs[PROPOSAL], "index": index}
+        study._storage.set_trial_system_attr(other._trial_id, PROPOSAL, proposal)
+
+    begins_later(monkeypatch, begin)
+    monkeypatch.setattr(
+        "adnn_optuna.engine.loop.time.sleep",
+        lambda _: study.tell(0, state=TrialState.PRUNED, skip_if_finished=True),
+    )
+    run.run()
+    own = [trial for trial in study.trials[1:] if is_done(trial)]
+    assert [index_of(trial) for trial in own] == kept
 
 
 def begin(work: Callable[[], object]) -> int:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
 import sqlalchemy
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna import InitOffsetObjective
-from adnn_optuna._attributes import ELAPSED, ENDED, OWNER, TRIAL_METRICS
-from adnn_optuna.engine import loop, storages
-from adnn_optuna.engine.loop import Loop
+from adnn_optuna._attributes import ENDED, OUTCOME, OWNER
+from adnn_optuna.engine import decisions, storages
 from adnn_optuna.engine.storages import StorageError, open_storage
 
 if TYPE_CHECKING:
@@ -58,12 +59,12 @@ def test_proposals_do_not_depend_on_timing(objective: InitOffsetObjective) -> No
 
 def test_each_trial_says_who_ran_it_and_when_it_ended(objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, optuna.samplers.RandomSampler(seed=0), max_trial=3)
-    elapsed = [trial.user_attrs[ELAPSED] for trial in result.study.trials]
+    elapsed = [trial.user_attrs[OUTCOME]["elapsed"] for trial in result.study.trials]
     assert sorted(elapsed) == elapsed
     assert adnn.MaxTimeCallback(1).used(result.study) == elapsed[-1]
     for trial in result.study.trials:
         assert trial.system_attrs[OWNER]["trial"] == trial.number
-        assert trial.user_attrs[TRIAL_METRICS]["val_accuracy"] == trial.value
+        assert trial.user_attrs[OUTCOME]["metrics"]["val_accuracy"] == trial.value
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
@@ -73,23 +74,25 @@ def test_what_other_workers_begin_meanwhile_counts(
     storage: BaseStorage,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ask, others = Loop._ask_one, []
+    create, others, moments = RDBStorage._create_new_trial, list[optuna.Trial](), [3]
 
-    def ask_too_late(self: Loop) -> optuna.Trial:
-        if not others and self._tally.n_done == 3:
-            others.append(other_worker(storage).ask(objective.distributions))
-        return ask(self)
+    def create_too_late(self: RDBStorage, study_id: int, *args: Any) -> Any:
+        study = other_worker(storage)
+        n_done = len(study.get_trials(deepcopy=False, states=DONE))
+        if n_done in moments:
+            moments.clear()
+            others.append(study.ask(objective.distributions))
+        return create(self, study_id, *args)
 
     # The other worker's trial ends while this one has found no room and waits.
-    def wait(self: Loop) -> list[Any]:
-        live = lives(self)
-        if others and not self._open:
+    def wait(seconds: float) -> None:
+        sleep(seconds)
+        if others:
             other_worker(storage).tell(others[0].number, 0.5, skip_if_finished=True)
-        return live
 
-    lives = Loop._live
-    monkeypatch.setattr(Loop, "_ask_one", ask_too_late)
-    monkeypatch.setattr(Loop, "_live", wait)
+    sleep = time.sleep
+    monkeypatch.setattr(RDBStorage, "_create_new_trial", create_too_late)
+    monkeypatch.setattr(time, "sleep", wait)
     limits: dict[str, Any] = {"max_trial": 4, "storage": storage, "study_name": "s"}
     study = adnn.search(objective, "annealing", batch_size=batch_size, **limits).study
     assert others
@@ -105,7 +108,7 @@ def test_nobody_waits_for_ever(
 ) -> None:
     adnn.search(objective, "annealing", max_trial=1, storage=storage, study_name="s")
     other_worker(storage).ask()
-    monkeypatch.setattr(loop, "_SECONDS_OF_BELIEF", 0.3)
+    monkeypatch.setattr(decisions, "SECONDS_OF_BELIEF", 0.3)
     result = adnn.resume(storage, "s", max_trial=2)
     assert result.stop_reason == "max_trial"
     assert [t.state.name for t in result.study.trials] == ["COMPLETE", "RUNNING", "COMPLETE"]
@@ -120,9 +123,10 @@ def locked(*_: Any, **__: Any) -> Any:
 def test_no_training_is_lost_to_a_locked_database(
     objective: InitOffsetObjective, storage: BaseStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tell, train, faults, n_trained = optuna.Study.tell, objective.trainer.train, [3], []
+    train, faults, n_trained = objective.trainer.train, [3], []
+    tell = RDBStorage.set_trial_state_values
 
-    def tell_later(self: optuna.Study, *args: Any, **kwargs: Any) -> Any:
+    def tell_later(self: RDBStorage, *args: Any, **kwargs: Any) -> Any:
         faults[0] -= 1
         return locked() if faults[0] >= 0 else tell(self, *args, **kwargs)
 
@@ -130,7 +134,7 @@ def test_no_training_is_lost_to_a_locked_database(
         n_trained.append(len(starts))
         return train(starts, **kwargs)
 
-    monkeypatch.setattr(optuna.Study, "tell", tell_later)
+    monkeypatch.setattr(RDBStorage, "set_trial_state_values", tell_later)
     monkeypatch.setattr(objective.trainer, "train", counted)
     result = adnn.search(objective, "annealing", max_trial=3, storage=storage, study_name="s")
     assert [t.state for t in result.study.trials] == [TrialState.COMPLETE] * 3
@@ -142,20 +146,18 @@ def test_what_a_storage_left_running_is_done_by_the_next_run(
 ) -> None:
     whole = adnn.search(objective, "annealing", max_trial=6).study
     search: dict[str, Any] = {"max_trial": 6, "storage": storage, "study_name": "s"}
-    for owner, name in ((optuna.Study, "tell"), (InitOffsetObjective, "suggest")):
+    for name in ("set_trial_state_values", "record_heartbeat"):
         with monkeypatch.context() as patch:
             patch.setattr(storages, "_PATIENCE", 0.1)
-            calls, function = [2], getattr(owner, name)
+            calls, function = [2], getattr(RDBStorage, name)
 
             def fail(
                 self: Any, *args: Any, calls: Any = calls, function: Any = function, **kwargs: Any
             ) -> Any:
                 calls[0] -= 1
-                done = calls[0] >= 0 or function.__name__ == "suggest"
-                returned = function(self, *args, **kwargs) if done else None
-                return returned if calls[0] >= 0 else locked()
+                return function(self, *args, **kwargs) if calls[0] >= 0 else locked()
 
-            patch.setattr(owner, name, fail)
+            patch.setattr(RDBStorage, name, fail)
             with pytest.raises(StorageError, match=r"database is locked.*then resume the study\."):
                 adnn.search(objective, "annealing", **search)
         study = optuna.load_study(study_name="s", storage=storage)

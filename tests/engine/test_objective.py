@@ -20,10 +20,9 @@ from adnn_optuna._attributes import (
     BASELINE,
     BASELINE_METRICS,
     CONFIG,
-    ELAPSED,
     ENDED,
+    OUTCOME,
     PROPOSAL,
-    TRIAL_METRICS,
 )
 from adnn_optuna.api.search import search
 from adnn_optuna.engine.objective import InitOffsetObjective
@@ -96,9 +95,9 @@ def test_a_plain_study_runs(objective: InitOffsetObjective, tmp_path: Path) -> N
     assert set(attrs[BASELINE_METRICS]) == set(METRICS)
     assert attrs[CONFIG] == json.loads(json.dumps(objective.config, allow_nan=False))
     for trial in trials:
-        assert trial.user_attrs[TRIAL_METRICS]["val_accuracy"] == trial.value
+        assert trial.user_attrs[OUTCOME]["metrics"]["val_accuracy"] == trial.value
         assert trial.intermediate_values == {}
-    losses = [t.user_attrs[TRIAL_METRICS]["val_loss"] for t in trials]
+    losses = [t.user_attrs[OUTCOME]["metrics"]["val_loss"] for t in trials]
     assert len(set(losses)) == 3
 
 
@@ -108,7 +107,7 @@ def test_the_baseline_is_trained_whatever_is_tried_first(objective: InitOffsetOb
     second = study_of(0.15)
     second.optimize(objective, n_trials=1)
     assert second.user_attrs[BASELINE_METRICS] == first.user_attrs[BASELINE_METRICS]
-    assert second.trials[0].user_attrs[TRIAL_METRICS] != first.user_attrs[BASELINE_METRICS]
+    assert second.trials[0].user_attrs[OUTCOME]["metrics"] != first.user_attrs[BASELINE_METRICS]
 
 
 def test_equal_parameters_have_equal_values(objective: InitOffsetObjective) -> None:
@@ -116,7 +115,7 @@ def test_equal_parameters_have_equal_values(objective: InitOffsetObjective) -> N
     study.optimize(objective, n_trials=3)
     again = study_of(0.07)
     again.optimize(InitOffsetObjective(MODEL, few_digits(), training=TRAINING), n_trials=1)
-    metrics = [t.user_attrs[TRIAL_METRICS] for t in study.trials + again.trials]
+    metrics = [t.user_attrs[OUTCOME]["metrics"] for t in study.trials + again.trials]
     assert metrics[0] == metrics[2] == metrics[3] != metrics[1]
 
 
@@ -129,7 +128,7 @@ def test_each_metric_is_optimized_in_its_direction(metric: Any) -> None:
     study = study_of(0.1, direction=direction)
     study.optimize(objective, n_trials=1)
     [trial] = study.trials
-    assert trial.value == trial.user_attrs[TRIAL_METRICS][metric]
+    assert trial.value == trial.user_attrs[OUTCOME]["metrics"][metric]
     assert study.user_attrs[BASELINE] == study.user_attrs[BASELINE_METRICS][metric]
     other = "maximize" if direction == "minimize" else "minimize"
     with pytest.raises(ValueError, match=f"must have the direction {direction}; got"):
@@ -164,7 +163,7 @@ def test_a_direction_is_given_where_a_name_tells_none(logs: pytest.LogCaptureFix
     values = [trial.value for trial in result.done_trials]
     assert result.best_value == min(values) < max(values)  # type: ignore[type-var]
     # Falling costs do not end a training.
-    assert result.done_trials[0].user_attrs["adnn:trained"]["epochs"] == 3
+    assert result.done_trials[0].user_attrs["adnn:outcome"]["trained"]["epochs"] == 3
     again = objective_from_study(result.study)
     assert (again.direction, again.config) == (objective.direction, objective.config)
     assert result.contract().content["objective"]["training"]["mode"] == "min"
@@ -176,7 +175,7 @@ def test_restarts_are_other_initialisations(objective: InitOffsetObjective) -> N
     restarts = objective.replace(space=RESTARTS)
     study = study_of({"restart": 0}, {"restart": 1}, {"restart": 2})
     study.optimize(restarts, n_trials=3)
-    losses = [t.user_attrs[TRIAL_METRICS]["train_loss"] for t in study.trials]
+    losses = [t.user_attrs[OUTCOME]["metrics"]["train_loss"] for t in study.trials]
     assert len(set(losses)) == 3
     assert losses[0] == study.user_attrs[BASELINE_METRICS]["train_loss"]
 
@@ -418,7 +417,7 @@ def test_threads_share_an_objective(objective: InitOffsetObjective) -> None:
         study = study_of(*offsets)
         study.optimize(objective, n_trials=8, n_jobs=n_jobs)
         values[n_jobs] = {
-            t.params[NAMES[0]]: (t.value, t.user_attrs[TRIAL_METRICS]) for t in study.trials
+            t.params[NAMES[0]]: (t.value, t.user_attrs[OUTCOME]["metrics"]) for t in study.trials
         }
     assert len(values[1]) == 8
     assert values[1] == values[2]
@@ -477,7 +476,7 @@ def test_trials_side_by_side_give_what_each_alone_gives(objective: InitOffsetObj
     outcomes = objective.train(trials)
     assert [o.value for o in outcomes] == [t.value for t in alone.trials]
     for outcome, single in zip(outcomes, alone.trials, strict=True):
-        assert outcome.metrics == single.user_attrs[TRIAL_METRICS]
+        assert outcome.metrics == single.user_attrs[OUTCOME]["metrics"]
     assert study.user_attrs[BASELINE_METRICS] == alone.user_attrs[BASELINE_METRICS]
 
 
@@ -488,7 +487,7 @@ def test_a_deadline_prunes_and_marks(objective: InitOffsetObjective) -> None:
     outcome.store(trial, 1.5)
     assert (outcome.state, outcome.status) == (TrialState.PRUNED, "timeout")
     assert study.trials[0].system_attrs[ENDED] == "interrupted"
-    assert study.trials[0].user_attrs[ELAPSED] == 1.5
+    assert study.trials[0].user_attrs[OUTCOME]["elapsed"] == 1.5
     assert BASELINE not in study.user_attrs
 
 
@@ -504,7 +503,7 @@ def test_what_is_stopped_has_no_outcome(objective: InitOffsetObjective) -> None:
 def test_each_trial_stores_the_working_time_at_its_end(objective: InitOffsetObjective) -> None:
     study = study_of(0.0, 0.1, 0.05)
     study.optimize(objective, n_trials=3)
-    elapsed = [trial.user_attrs[ELAPSED] for trial in study.trials]
+    elapsed = [trial.user_attrs[OUTCOME]["elapsed"] for trial in study.trials]
     taken = sum(trial.duration.total_seconds() for trial in study.trials)  # type: ignore[union-attr]
     assert 0 < elapsed[0] < elapsed[1] < elapsed[2] <= taken
     assert elapsed[2] == pytest.approx(taken, abs=0.5)
@@ -533,7 +532,7 @@ def test_what_has_been_done_meanwhile_is_not_repeated(objective: InitOffsetObjec
     study.optimize(objective, n_trials=1)
     [trial] = study.trials
     assert trial.state == TrialState.PRUNED
-    assert TRIAL_METRICS not in trial.user_attrs
+    assert OUTCOME not in trial.user_attrs
 
 
 def test_a_replaced_objective_shares_the_trainer(objective: InitOffsetObjective) -> None:

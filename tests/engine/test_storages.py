@@ -203,7 +203,7 @@ def dead_worker(tmp_path: Path) -> Callable[..., optuna.Study]:
             trial = study.ask()
             for parameter in suggested:
                 trial.suggest_float(parameter, 0, 1)
-            trial.set_user_attr("adnn:elapsed", 1.0)
+            trial.set_user_attr("adnn:outcome", {"elapsed": 1.0})
             storage.record_heartbeat(trial._trial_id)
         with storage.engine.begin() as connection:  # As if an hour had passed.
             connection.exec_driver_sql(

@@ -62,8 +62,8 @@ def test_images_that_are_there_ten_times_count_once() -> None:
     differences = np.repeat([1, -1, 0], [12, 4, 284])
     once = look_at(differences, np.arange(300))
     many = look_at(np.tile(differences, 10), np.tile(np.arange(300), 10))
-    assert gain_interval(many) == pytest.approx(gain_interval(once))
-    assert gain_interval(once) == difference_interval(12, 4, 300)
+    assert gain_interval(many, 0.0) == pytest.approx(gain_interval(once, 0.0))
+    assert gain_interval(once, 0.0) == difference_interval(12, 4, 300)
 
 
 def test_interval_holds_where_images_are_there_several_times() -> None:
@@ -71,7 +71,7 @@ def test_interval_holds_where_images_are_there_several_times() -> None:
     for _ in range(500):
         groups = np.repeat(np.arange(300), rng.geometric(0.2, 300))
         look = look_at(rng.choice([1, -1, 0], 300, p=[0.06, 0.02, 0.92])[groups], groups)
-        low, high = gain_interval(look)
+        low, high = gain_interval(look, 0.0)
         holds += low <= 0.04 <= high
         low, high = difference_interval(look["won"], look["lost"], look["n_images"])
         holds_by_rows += low <= 0.04 <= high

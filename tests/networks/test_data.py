@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -747,3 +748,21 @@ def test_only_images_are_called_images(shape: tuple[int, ...], dtype: Any, unit:
     x = np.resize(np.arange(251), (40, *shape))
     data = Dataset.from_arrays(x.astype(dtype), np.arange(40) % 2)
     assert data.unit == unit
+
+
+@pytest.mark.tensorflow
+def test_what_is_no_array_is_refused_with_what_to_pass() -> None:
+    import tensorflow as tf
+
+    x, y = np.eye(10, 3), np.arange(10) % 2
+    pipeline = tf.data.Dataset.from_tensor_slices((x, y)).batch(4)
+    cases: list[tuple[Any, Any, str]] = [
+        (pipeline, None, r"got _BatchDataset\. Pass all its batches as arrays, x and y"),
+        (((row, label) for row, label in zip(x, y, strict=True)), None, "got generator"),
+        (scipy.sparse.csr_matrix(x), y, r"got csr_matrix\. Pass x\.toarray\(\)\.$"),
+        (x, iter(y), "y must be an array or a table; got "),
+    ]
+    for inputs, labels, message in cases:
+        with pytest.raises(TypeError, match=message):
+            Dataset.from_arrays(inputs, labels)
+    assert Dataset.from_arrays(scipy.sparse.csr_matrix(x).toarray(), y).num_classes == 2

@@ -258,16 +258,21 @@ class TestWeights:
         rows = data.x_train[:, 0].astype(int)
         expected = weights[rows] * np.where(labels[rows] == "b", 3, 1)
         np.testing.assert_array_equal(data.weight_train, expected.astype(np.float32))
-        # Those of the other splits are not known, so no sample comes to train that had none.
-        assert data.drawn == ()
+        # Weights move with their samples.
+        other = data.redrawn(5)
+        rows = other.x_train[:, 0].astype(int)
+        assert set(rows) != set(data.x_train[:, 0].astype(int))
+        expected = weights[rows] * np.where(labels[rows] == "b", 3, 1)
+        np.testing.assert_array_equal(other.weight_train, expected.astype(np.float32))
         with pytest.raises(ValueError, match="with weights or groups stay: omit drawn"):
-            dataclasses.replace(data, drawn=("val",))
+            dataclasses.replace(data, draw=None)
 
     def test_balanced_is_that_of_scikit_learn(self) -> None:
         y = np.array(["no"] * 47 + ["yes"] * 13)
         data = Dataset.from_arrays(X, y, class_weight="balanced")
-        expected = compute_class_weight("balanced", classes=np.arange(2), y=data.y_train)
-        np.testing.assert_allclose(data.weight_train, expected[data.y_train], rtol=1e-6)
+        for part in (data, data.redrawn(1)):
+            expected = compute_class_weight("balanced", classes=np.arange(2), y=part.y_train)
+            np.testing.assert_allclose(part.weight_train, expected[part.y_train], rtol=1e-6)
 
     def test_enter_the_fingerprint_where_they_are(self) -> None:
         plain = Dataset.from_arrays(X, Y)
@@ -325,7 +330,7 @@ class TestGroups:
         assert len(parts[0])
         assert len(parts[2])
         assert bool(len(parts[1])) == (fractions[0] > 0)
-        assert data.drawn == ()
+        assert data.drawn == ("val", "test")
 
     def test_are_near_the_sizes_that_were_asked_for(self) -> None:
         data = Dataset.from_arrays(X, Y, groups=np.arange(N) // 3, test_size=0.3)
@@ -459,9 +464,19 @@ class TestFiles:
         path, labels = tmp_path / "mine.npz", np.array(["a", "b", "c"])[Y]
         np.savez(path, x=X, y=labels, day=np.arange(N) // 4, w=np.arange(N))
         data = load_dataset(path, groups="day", sample_weight="w", class_weight="balanced")
-        assert (data.classes, data.drawn) == (("a", "b", "c"), ())
+        assert (data.classes, data.drawn) == (("a", "b", "c"), ("val", "test"))
         assert data.weight_train is not None
         assert dataset_from_config(data.config).fingerprint == data.fingerprint
+
+    def test_have_a_positive_class_by_its_label_or_its_text(self, tmp_path: Path) -> None:
+        for labels, asked, positive in (("ab", "a", "a"), ([3, 4], "3", 3), ([3, 4], 4, 4)):
+            path = tmp_path / "two.csv"
+            pd.DataFrame({"x": np.arange(N), "y": np.array([*labels])[Y % 2]}).to_csv(path)
+            data = load_dataset(path, positive=asked)
+            assert data.positive == positive
+            again = dataset_from_config(json.loads(json.dumps(data.config)))
+            assert again.positive == positive
+            assert load_dataset(path).positive is None
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -505,3 +520,37 @@ class TestFiles:
             load_dataset("digits", task="regression", groups="x")
         with pytest.raises(ValueError, match=r"'mine\.npz' does not take target"):
             load_dataset("mine.npz", target="y")
+
+
+class TestRedrawn:
+    def test_groups_stay_together(self) -> None:
+        patients = np.repeat(np.arange(N // 4), 4)
+        data = Dataset.from_arrays(np.arange(N)[:, None], Y, groups=patients)
+        splits = [data, *map(data.redrawn, range(1, 4))]
+        for one in splits:
+            inputs = one.x_train, one.x_val, one.x_test
+            train, val, test = (set(patients[x[:, 0].astype(int)]) for x in inputs)
+            assert not train & val | train & test | val & test
+            np.testing.assert_array_equal(one.groups_test, patients[one.x_test[:, 0].astype(int)])
+        assert len({one.fingerprint for one in splits}) == 4
+
+    def test_missing_values_are_imputed_by_the_new_training_part(self) -> None:
+        x = np.random.default_rng(0).normal(size=(N, 2))
+        x[::3, 0] = np.nan
+        data = Dataset.from_arrays(x, Y, missing="impute")
+        medians = []
+        for seed in range(3):
+            one = data.redrawn(seed)
+            numbers = {value: i for i, value in enumerate(x[:, 1].astype(np.float32))}
+            rows = np.array([numbers[value] for value in one.x_train[:, 1]])
+            medians.append(np.nanmedian(x[rows, 0]))
+            filled = one.x_train[np.isnan(x[rows, 0]), 0]
+            np.testing.assert_allclose(filled, medians[-1], rtol=1e-6)
+        assert len(set(medians)) == 3
+
+    def test_the_users_arrays_may_change_later(self) -> None:
+        x = np.random.default_rng(0).normal(size=(N, 2)).astype(np.float32)
+        data = Dataset.from_arrays(x, Y, class_weight="balanced")
+        before = data.redrawn(1).fingerprint
+        x[:] = 0
+        assert data.redrawn(1).fingerprint == before

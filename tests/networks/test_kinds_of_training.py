@@ -259,7 +259,9 @@ def test_early_stopping_is_that_of_keras(
         for name, value in theirs.items():
             assert run.metrics[name] == pytest.approx(value, rel=2e-3)
         data = trainer.dataset
-        right = trainer.evaluate(run.weights or [], data.x_val, data.y_val)
+        right = trainer.architecture.head.scores(
+            trainer.outputs(run.weights or [], data.x_val), data.y_val
+        )
         assert right.mean() == run.metrics["val_accuracy"]
 
 

@@ -113,9 +113,8 @@ def test_registered_ones_train_as_those_of_keras(loss: Any) -> None:
         assert found["val_loss"] == pytest.approx(trained(MLP(), keras_loss)["val_loss"], rel=1e-5)
 
 
-def test_a_loss_that_wants_labels_as_numbers_is_to_say_so() -> None:
-    with pytest.raises(ValueError, match="one-hot labels, as one gets whose name has no 'sparse'"):
-        Scores(Head(3, 3), "tests>by_numbers", ())
+def test_a_loss_that_wants_labels_as_numbers_gets_them() -> None:
+    assert Scores(Head(3, 3), "tests>by_numbers", ()).takes_integers
 
 
 @registered

@@ -18,6 +18,7 @@ from search_worker import quick_training
 from sklearn.preprocessing import StandardScaler
 
 import adnn_optuna as adnn
+from adnn_optuna.accountability.contract import contract_sha256
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.network import build_architecture
 from adnn_optuna.networks.offsets import Start
@@ -36,6 +37,7 @@ CLASSES = np.arange(N) % 3
 TIMES = 1.7e9 + 230 * SUM + 5 * RNG.normal(size=N)
 BOTH = np.column_stack([5e4 + 2e4 * SUM, 0.4 + 0.1 * X[:, 0]])
 IMAGES = RNG.integers(0, 256, (N, 6, 6)).astype(np.uint8)
+DARKENED = np.where(np.arange(N) % 2, IMAGES.T // 2, IMAGES.T).T.astype(np.uint8)
 TABLE = pd.DataFrame(
     {
         "age": RNG.integers(18, 90, N),
@@ -163,7 +165,7 @@ KINDS: dict[str, Any] = {
     "integers": lambda: Dataset.from_arrays((1.7e9 + 50 * X).astype(np.int64), SUM > 0),
     "tiny": lambda: Dataset.from_arrays(1e-9 * X, SUM > 0),
     "a table": lambda: Dataset.from_arrays(TABLE, TABLE.age > 50),
-    "images": lambda: Dataset.from_arrays(IMAGES, IMAGES.mean(axis=(1, 2)) > 127),
+    "images": lambda: Dataset.from_arrays(DARKENED, np.arange(N) % 2),
     "sequences": lambda: Dataset.from_arrays(SEQUENCES, SEQUENCES[..., 1].mean(axis=1) > 0),
     "token ids": lambda: Dataset.from_arrays(IMAGES[:, 0].astype(int), IMAGES[:, 0, 0] > 99),
     "times": lambda: regression(X, TIMES),
@@ -213,7 +215,7 @@ def test_scores_and_losses_are_in_the_users_units() -> None:
     objective = adnn.InitOffsetObjective(adnn.MLP((16,)), data, training=training)
     result = adnn.search(objective, "annealing", max_trial=1, confirm=0)
     assert result.best is not None
-    told = result.best.user_attrs["adnn:metrics"]
+    told = result.best.user_attrs["adnn:outcome"]["metrics"]
     errors = result.predict(data.x_val) - data.y_val
     assert told["val_mae"] == pytest.approx(np.abs(errors).mean())
     assert told["val_rmse"] == pytest.approx(np.sqrt((errors**2).mean()))
@@ -255,6 +257,12 @@ def test_numbers_of_a_contract_are_not_fitted_again(tmp_path: Path) -> None:
     use(own, "auto", other)
     assert adnn.verify(path, dataset=own).status == "exact"
     assert fitted(own, "auto") == other
+    scaling = content["objective"]["scaling"]
+    for factor, status in ((scaling["factor"][::-1], "breached"), (["a"], "cannot_check")):
+        content["objective"]["scaling"] = {**scaling, "factor": factor}
+        content["sha256"] = contract_sha256(content)
+        path.write_text(json.dumps(content))
+        assert adnn.verify(path, dataset=data).status == status
 
 
 def test_an_unknown_scale_is_refused() -> None:

@@ -12,6 +12,7 @@ import sklearn.metrics
 from search_worker import quick_training
 
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.networks._scores import Scores, loss_function
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
@@ -26,12 +27,19 @@ Y = np.where(X[:, 0] + RNG.normal(size=N) > 1, "sick", "healthy")
 metrics = keras.metrics
 
 
-def trainer_of(outputs: int, activation: str | None, y: Any = Y, **training: Any) -> Trainer:
+def trainer_of(
+    outputs: int,
+    activation: str | None,
+    y: Any = Y,
+    *,
+    positive: Any = "sick",
+    **training: Any,
+) -> Trainer:
     def build() -> keras.Model:
         last = keras.layers.Dense(outputs, activation)
         return keras.Sequential([keras.Input((3,)), last])
 
-    data = Dataset.from_arrays(X, y)
+    data = Dataset.from_arrays(X, y, positive=positive if y is Y else None)
     architecture = build_architecture(build, (3,), data.num_classes)
     settings = quick_training(epochs=2, learning_rate=0.1, **training)
     return Trainer(architecture, settings, data)
@@ -88,14 +96,116 @@ def test_the_loss_of_a_regression_says_itself_whether_it_is_of_logits(
     loss = keras.losses.BinaryCrossentropy(from_logits=from_logits)
     targets, outputs = np.eye(3, dtype=np.float32), np.full((3, 3), 0.9, np.float32)
     for given in (loss, "binary_crossentropy")[: 1 if from_logits else 2]:
-        found = loss_function(Training(loss=given).loss or "", Head(None, 3))(targets, outputs)
+        function, _ = loss_function(Training(loss=given).loss or "", Head(None, 3))
+        found = function(targets, outputs)
         assert np.mean(found) == pytest.approx(float(loss(targets, outputs)), rel=1e-6)
 
 
-def test_the_positive_label_is_named(logs: pytest.LogCaptureFixture) -> None:
-    logs.set_level(logging.INFO, logger="optuna")
-    trainer_of(2, None, metrics=(metrics.Recall(name="sensitivity"),))
-    assert "'sick' is the positive one, of which is sensitivity" in logs.text
+@pytest.mark.parametrize("outputs", [2, pytest.param(1, marks=pytest.mark.slow)])
+def test_the_first_of_two_classes_may_be_the_positive_one(outputs: int) -> None:
+    trainer = trainer_of(
+        outputs, None, positive="healthy", metrics=("recall", "precision", "f1_score", "auc")
+    )
+    run, data = run_of(trainer), trainer.dataset
+    raw = trainer.outputs(run.weights, data.x_val)
+    truth, predicted = data.y_val, trainer.architecture.head.predicted(raw)
+    known, options = sklearn.metrics, {"pos_label": 0}
+    assert run.metrics["val_recall"] == pytest.approx(
+        known.recall_score(truth, predicted, **options)
+    )
+    assert run.metrics["val_precision"] == pytest.approx(
+        known.precision_score(truth, predicted, **options)
+    )
+    assert run.metrics["val_f1_score"] == pytest.approx(
+        known.f1_score(truth, predicted, **options)
+    )
+    # The labels, and so the training run and the probabilities, stay as they are.
+    other = trainer_of(outputs, None, positive="sick", metrics=("auc",))
+    np.testing.assert_array_equal(run_of(other).weights[0], run.weights[0])
+
+
+@pytest.mark.parametrize("metric", ["val_auc", "val_f1", "val_precision", "val_recall"])
+def test_without_a_positive_class_its_metrics_are_refused_and_both_labels_named(
+    metric: str,
+) -> None:
+    data = Dataset.from_arrays(X, Y)
+    with pytest.raises(WrongValueError, match=r"'healthy' and 'sick'\. Pass positive='healthy'"):
+        InitOffsetObjective(MLP((4,)), data, metric=metric)
+    InitOffsetObjective(MLP((4,)), data, metric="val_accuracy")
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "positive"),
+    [([0, 1], None, 1), ([False, True], None, True), ([0, 1], 0, 0), ([1, 2], None, None)],
+)
+def test_the_positive_class_is_1_or_true_unless_another_one_is_given(
+    labels: list[Any], given: Any, positive: Any
+) -> None:
+    data = Dataset.from_arrays(X, np.array(labels)[(Y == "sick").astype(int)], positive=given)
+    assert data.positive == positive
+    assert type(data.positive) is type(positive)
+
+
+@pytest.mark.parametrize("positive", ["ill", 1])
+def test_a_positive_class_that_is_no_label_is_refused(positive: Any) -> None:
+    with pytest.raises(WrongValueError, match=r"one of two classes; got .* 'healthy', 'sick'"):
+        Dataset.from_arrays(X, Y, positive=positive)
+
+
+_METRICS: dict[str, Any] = {
+    "auc": "auc",
+    "f1": "f1",
+    "pr": metrics.AUC(curve="PR", name="pr"),
+    "binary_accuracy": "binary_accuracy",
+}
+
+
+@pytest.mark.parametrize("name", [*_METRICS, "loss", "accuracy"])
+def test_scores_average_to_the_metric_and_are_its_derivatives_for_the_examples(name: str) -> None:
+    rng, n = np.random.default_rng(0), 400
+    y = (rng.random(n) < 0.2).astype(np.int32)
+    outputs = rng.normal(1.5 * y, 1)[:, np.newaxis].astype(np.float32)
+    asked = Training(metrics=tuple(_METRICS.values())).metrics
+    scores = Scores(Head(2, 1, positive=1), "binary_crossentropy", asked)
+
+    def found(rows: Any, own_loss: float = 0.0) -> tuple[float, np.ndarray]:
+        of_all, of_examples = scores.tested(name, outputs[rows], y[rows], own_loss)
+        return of_all[f"test_{name}"], of_examples
+
+    value, of_examples = found(slice(None))
+    assert of_examples.mean() == pytest.approx(value, abs=1e-6)
+    # If one of n examples is there twice, the metric moves by 1 / n of its derivative.
+    for i in (*np.flatnonzero(y)[:5], *np.flatnonzero(y == 0)[:5]):
+        moved, _ = found([*range(n), i])
+        assert (n + 1) * (moved - value) == pytest.approx(of_examples[i] - value, 0.05, 0.05)
+    if name == "loss":
+        with_own, of_examples = found(slice(None), 0.5)
+        assert with_own == pytest.approx(value + 0.5)
+        assert of_examples.mean() == pytest.approx(with_own)
+
+
+@pytest.mark.parametrize("name", ["r2", "rmse", "mae", "root_mean_squared_error", "loss"])
+def test_scores_of_a_regression_do_so_too(name: str) -> None:
+    rng, n = np.random.default_rng(0), 400
+    y = rng.normal(2, 3, (n, 2)).astype(np.float32)
+    outputs = (y + rng.normal(0, (1, 2), (n, 2))).astype(np.float32)
+    scores = Scores(Head(None, 2), "mean_squared_error", ("root_mean_squared_error",))
+    of_all, of_examples = scores.tested(name, outputs, y, 0.0)
+    value = of_all[f"test_{name}"]
+    assert of_examples.mean() == pytest.approx(value, rel=1e-6)
+    for i in range(8):
+        rows = [*range(n), i]
+        moved = scores.tested(name, outputs[rows], y[rows], 0.0)[0][f"test_{name}"]
+        expected = of_examples[i] - value
+        assert (n + 1) * (moved - value) == pytest.approx(expected, abs=0.02 * (1 + abs(expected)))
+
+
+def test_of_a_metric_without_a_derivative_no_spread_is_known() -> None:
+    scores = Scores(Head(2, 1, positive=1), "binary_crossentropy", ("binary_io_u",))
+    y, outputs = np.array([0, 1, 1], np.int32), np.array([[-1.0], [2.0], [-1.0]])
+    of_all, of_examples = scores.tested("binary_io_u", outputs, y, 0.0)
+    assert 0 < of_all["test_binary_io_u"] < 1
+    assert np.isnan(of_examples).all()
 
 
 def test_a_metric_of_the_class_that_it_was_given_stays_so() -> None:
@@ -114,6 +224,7 @@ def test_metrics_of_a_split_with_one_class_are_refused(metric: Any) -> None:
         *("one", data.x_train, data.y_train, data.x_val[healthy], data.y_val[healthy]),
         *(data.x_test, data.y_test, 2),
         classes=("healthy", "sick"),
+        positive="sick",
     )
     architecture = trainer_of(2, None).architecture
     message = f"means nothing where all {len(healthy)} labels of the split are 'healthy'"
@@ -159,3 +270,40 @@ def test_two_metrics_of_one_name_are_told_apart() -> None:
     assert found == ["val_accuracy", "val_loss", "val_auc", "val_recall"]
     with pytest.raises(WrongValueError, match="metrics has two called 'recall'"):
         trainer_of(2, None, metrics=(metrics.Recall(0.1), metrics.Recall(0.9)))
+
+
+@keras.saving.register_keras_serializable("own")
+def focal(y: Any, outputs: Any) -> Any:
+    """A loss of integer labels, which its name does not tell."""
+    chances = keras.ops.softmax(outputs)
+    one_hot = keras.ops.one_hot(keras.ops.cast(y, "int32"), 3)
+    chance = keras.ops.sum(one_hot * chances, axis=-1)
+    return -((1 - chance) ** 2) * keras.ops.log(chance)
+
+
+@keras.saving.register_keras_serializable("own")
+def sparse_looking(y: Any, outputs: Any) -> Any:
+    """A loss of one-hot labels, whatever its name says."""
+    return keras.losses.categorical_crossentropy(y, outputs, from_logits=True)
+
+
+@keras.saving.register_keras_serializable("own")
+def of_either(y: Any, outputs: Any) -> Any:
+    """A loss that tells which labels it was given."""
+    kind = 1.0 if len(y.shape) == 1 else 2.0
+    return kind + 0 * keras.ops.sum(outputs, axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "takes_integers"), [(focal, True), (sparse_looking, False), (of_either, True)]
+)
+def test_a_batch_tells_which_labels_a_loss_of_the_users_takes(
+    loss: Any, *, takes_integers: bool
+) -> None:
+    settings = Training(loss=loss).loss or ""
+    function, found = loss_function(settings, Head(3, 3))
+    assert found == takes_integers
+    labels = np.array([0, 1, 2, 2], np.int32)
+    outputs = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    expected = loss(labels if takes_integers else np.eye(3, dtype=np.float32)[labels], outputs)
+    np.testing.assert_allclose(function(labels, outputs), expected, rtol=1e-6)

@@ -231,7 +231,12 @@ class TestComparison:
                 optuna.trial.create_trial(
                     value=others[-1],
                     intermediate_values=told,
-                    user_attrs={"adnn:trained": {"seconds": 1.0, "epochs": 2 * len(told)}},
+                    user_attrs={
+                        "adnn:outcome": {
+                            "elapsed": 1.0,
+                            "trained": {"seconds": 1.0, "epochs": 2 * len(told)},
+                        }
+                    },
                 )
             )
             ensembles.append(study)

@@ -10,6 +10,7 @@ import pytest
 
 import adnn_optuna as adnn
 from adnn_optuna import Contract, Verdict
+from adnn_optuna._units import PLAIN
 from adnn_optuna.accountability.contract import Claim
 from adnn_optuna.api.accountability import audit_file
 from adnn_optuna.evidence.confirmation import ConfirmationFacts, Estimate
@@ -24,8 +25,14 @@ def test_prints_what_a_contract_says() -> None:
     values = {"train_accuracy": 0.75, "val_accuracy": 0.5, "test_accuracy": 0.25, "loss": 1.5}
     params = {"weight_offset_0": 0.125, "bias_offset_0": -0.0625}
     content: dict[str, Any] = {
-        "study": {"name": "a study", "sampler": "annealing", "best_trial": 7, "trials": 12},
-        "objective": {"dataset": {"name": "digits"}},
+        "study": {
+            "name": "a study",
+            "sampler": "annealing",
+            "best_trial": 7,
+            "trials": 12,
+            "direction": "maximize",
+        },
+        "objective": {"dataset": {"name": "digits"}, "metric": "val_accuracy"},
         "split": {"test": 16},
         "baseline": {"trained_weights_sha256": "0123", **values},
         "winner": {
@@ -49,10 +56,11 @@ def test_prints_what_a_contract_says() -> None:
     repeats = "+6.25 pp (97.5 % interval +3.12 to +12.50 pp) in the mean of 10 fresh seeds"
     lines = [
         "Contract of study 'a study' on digits, annealing: trial 7 of 12",
-        "  train_accuracy  baseline 75.00%  winner 75.00%  gain +0.00 pp",
-        "  val_accuracy    baseline 50.00%  winner 50.00%  gain +0.00 pp",
-        "  test_accuracy   baseline 25.00%  winner 37.50%  gain +12.50 pp",
+        "  train_accuracy  baseline 75.00 %  winner 75.00 %  gain +0.00 pp",
+        "  val_accuracy    baseline 50.00 %  winner 50.00 %  gain +0.00 pp",
+        "  test_accuracy   baseline 25.00 %  winner 37.50 %  gain +12.50 pp",
         "  offsets: weight_offset_0=0.125, bias_offset_0=-0.0625",
+        "  judged by: test accuracy",
         "  by its maker, what you hold: 37.50 % (97.5 % interval 12.50 to 75.00 %)",
         f"  by its maker, what is usual: {usual} over the mean of 10 fresh unmoved networks",
         f"  by its maker, what repeats: {repeats}",
@@ -63,13 +71,14 @@ def test_prints_what_a_contract_says() -> None:
     moves_nothing = "  by its maker, what repeats: nothing, it moves nothing\n"
     assert moves_nothing in str(contract)
     del content["confirmation"]
-    content["objective"]["dataset"]["task"] = "regression"
+    content["objective"]["metric"] = "val_r2"
     for role, r2 in (("baseline", -0.5), ("winner", 0.25)):
         content[role] = {"params": params, "trained_weights_sha256": "4567", "test_r2": r2}
     assert str(contract).split("\n") == [
         lines[0],
         "  test_r2         baseline -0.5000  winner 0.2500  gain +0.7500",
         lines[4],
+        "  judged by: test R²",
         lines[-1],
     ]
 
@@ -110,8 +119,8 @@ def test_tells_a_gain_with_how_far_it_may_be_off_and_in_its_unit() -> None:
     verdict = Verdict("within_tolerance", **HOLDS | {"gain": -0.01, "half_width": 0.005})
     assert "on the test set: -1.00 ± 0.50 pp, reproduced (" in str(verdict)
     # Of a gain of R² there is no percentage.
-    r2 = HOLDS | {"promised": Claim("test_r2", 0.025, 0.0)}
-    assert "on the test set: +0.0200, reproduced (" in str(Verdict("exact", **r2))
+    r2 = HOLDS | {"promised": Claim("test_r2", 0.025, 0.0, PLAIN)}
+    assert "on the test set: +0.0200 in test R², reproduced (" in str(Verdict("exact", **r2))
 
 
 def facts(low: float, gain: float, high: float, n: int) -> ConfirmationFacts:

@@ -51,7 +51,7 @@ def test_parts_of_sentences() -> None:
         "e-process: holds however often one looks and adds seeds"
     )
     look: Any = {"n_images": 1000, "unit": "examples", "standard_error": 0.1}
-    assert parts.images(0.1, look) == "R² on 1000 test examples"
+    assert parts.images(0.1, look) == "on 1000 test examples"
     assert parts.images(0.1, None) == ""
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from shown_pages import of_a_regression, text_of
-from stored_studies import store_confirmation, store_look, store_study
+from stored_studies import confirmation, store_confirmation, store_look, store_study
 
 from adnn_optuna._units import ACCURACY
-from adnn_optuna.engine.confirmation import MOVED, UNMOVED, Confirmation
+from adnn_optuna.engine.confirmation import MOVED, UNMOVED
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.evidence.confirmation import facts_of
 from adnn_optuna.reporting import searches
@@ -124,8 +124,8 @@ class TestWordForWord:
     def test_of_a_regression_is_r2(self) -> None:
         said = statements(of_a_regression(store_study("r2", metric="val_r2", gain=0.003)))[HOLD]
         assert re.match(
-            r"this network has an R² of 0\.8943 on 1000 test examples \(95 % interval 0\.8905 to "
-            r"0\.8981\)\.$",
+            r"this network reaches a test R² of 0\.8943 on 1000 test examples \(95 % interval "
+            r"0\.8905 to 0\.8981\)\.$",
             said,
         )
 
@@ -148,9 +148,8 @@ class TestWordForWord:
 
 
 def is_said_to_repeat(own: np.ndarray, unmoved: np.ndarray, moved: np.ndarray) -> bool:
-    scores = {UNMOVED: unmoved, MOVED: moved}
-    facts = facts_of(Confirmation(1, 1, tuple(range(len(unmoved))), own, scores, None))
-    return repeats_in_words(facts, ACCURACY).startswith("the offsets gain")
+    facts = facts_of(confirmation(own, {UNMOVED: unmoved, MOVED: moved}))
+    return repeats_in_words(facts, ACCURACY, "").startswith("the offsets gain")
 
 
 class TestWhereItWouldBeFalse:
@@ -174,8 +173,8 @@ class TestWhereItWouldBeFalse:
         """What no ten seeds can see: the sentence names its share."""
         unmoved = np.arange(200) < np.full((10, 1), 180)
         moved = np.arange(200) < np.full((10, 1), 182)
-        facts = facts_of(Confirmation(1, 1, (1,) * 10, moved[0], {0: unmoved, 1: moved}, None))
-        said = repeats_in_words(facts, ACCURACY)
+        facts = facts_of(confirmation(moved[0], {UNMOVED: unmoved, MOVED: moved}))
+        said = repeats_in_words(facts, ACCURACY, "")
         assert said.endswith("what befalls fewer than 26 % of seeds may not have been seen.")
 
     def test_the_worst_baseline_of_all_makes_nothing_repeat(self) -> None:
@@ -188,14 +187,9 @@ class TestWhereItWouldBeFalse:
         assert statements(record)[REPEATS] == "nothing, it moves nothing."
 
     def test_what_came_to_no_number_shows_nothing(self) -> None:
-        facts = facts_of(
-            Confirmation(
-                *(1, 1, (1,) * 10, np.ones(5)),
-                {UNMOVED: np.full((10, 5), np.nan), MOVED: np.ones((10, 5))},
-                None,
-            )
-        )
-        assert repeats_in_words(facts, ACCURACY) == (
+        scores = {UNMOVED: np.full((10, 5), np.nan), MOVED: np.ones((10, 5))}
+        facts = facts_of(confirmation(np.ones(5), scores))
+        assert repeats_in_words(facts, ACCURACY, "") == (
             "not known, as a training on fresh seeds came to no number."
         )
         assert all(np.isnan(facts.usual))

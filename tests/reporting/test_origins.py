@@ -42,6 +42,7 @@ class TestContract:
                 "trials": 12,
                 "completed_trials": 12,
                 "best_trial": record.best.number,
+                "direction": "maximize",
             },
             "winner": {"params": record.best.params, "test_accuracy": 0.9},
             "baseline": {"test_accuracy": 0.897},

@@ -127,6 +127,8 @@ class TestPictures:
         [{"val_accuracy": 0.75}, {"val_accuracy": 0.875}],
         lost=[Example(7, "cat", "cat", EVIL, np.eye(3), {})],
         won=[Example(8, "dog", "cat", "dog", np.ones((3, 3)), {})],
+        n_lost=20,
+        n_won=23,
     )
 
     def test_say_of_each_image_that_changed_what_both_networks_say(self) -> None:

@@ -1,0 +1,183 @@
+"""What a worker does next: pure functions of one snapshot of its study.
+
+The loop acts on what they return. Other workers may do the same at the same moment: a worker
+begins trials by :func:`before`, looks again and gives back those that :func:`after` names.
+"""
+
+import dataclasses
+from collections.abc import Hashable
+
+SECONDS_OF_BELIEF = 10.0
+"""How long a trial counts as live if nobody here can tell whether its worker lives."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Unfinished:
+    """A trial that has no result yet.
+
+    Args:
+        trial_id: The storage's id.
+        number: Its number; all workers order trials by it.
+        is_waiting: Whether it seems to wait. A database tells states first, so its worker may
+            have begun it since.
+        is_open: Whether this worker runs it.
+        is_ours: Whether it was begun by this run. One that is not open was begun in vain.
+        is_alive: Whether its worker's process lives; :obj:`None` if nobody here can tell.
+        is_owned: Whether a worker is known that runs it or is about to.
+        seconds_known: For how long this worker has known it.
+        place: Which proposal it is: an index or an evaluation; :obj:`None` if it has none.
+        is_given: Whether its parameters are known. A trial without any may still take a place.
+        n_before: How many proposals before its own have no result; only of this worker's trials.
+        is_taken: Whether another trial took its place since that was chosen, and has ended.
+        repeats_retry: Whether an earlier trial retries the same one.
+    """
+
+    trial_id: int
+    number: int
+    is_waiting: bool = False
+    is_open: bool = False
+    is_ours: bool = False
+    is_alive: bool | None = None
+    is_owned: bool = False
+    seconds_known: float = 0.0
+    place: Hashable = None
+    is_given: bool = True
+    n_before: int | None = None
+    is_taken: bool = False
+    repeats_retry: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """All that the decisions depend on, see :meth:`Observer.look <.snapshots.Observer.look>`.
+
+    Args:
+        unfinished: The trials without a result, by number.
+        n_done: The number of results.
+        max_trial: The number of results to be reached, infinite without a limit.
+        n_free: The number of proposals that neither a result nor a live trial has.
+        n_wanted: The number of proposals without a result, infinite if unknown.
+        last_place: The last index that there is a proposal for.
+        batch_size: How many trials run at once.
+        is_refilled: Whether a trial begins as soon as another one ends, and not in rounds.
+        has_heartbeats: Whether the storage ends the trials of workers that show no sign of life.
+        limit: The limit that is reached, if any.
+    """
+
+    unfinished: tuple[Unfinished, ...] = ()
+    n_done: int = 0
+    max_trial: float = float("inf")
+    n_free: float = float("inf")
+    n_wanted: float = float("inf")
+    last_place: float = float("inf")
+    batch_size: int = 1
+    is_refilled: bool = False
+    has_heartbeats: bool = False
+    limit: str | None = None
+
+    @property
+    def waiting(self) -> list[Unfinished]:
+        """The trials that somebody enqueued."""
+        return [trial for trial in self.unfinished if trial.is_waiting]
+
+    @property
+    def live(self) -> list[Unfinished]:
+        """The running trials of which a result is expected."""
+        running = (trial for trial in self.unfinished if not trial.is_waiting)
+        return [trial for trial in running if self._lives(trial)]
+
+    @property
+    def abandoned(self) -> list[Unfinished]:
+        """The running trials that are to be ended: nobody runs them any more."""
+        others = (t for t in self.unfinished if not (t.is_waiting or t.is_open))
+        return [trial for trial in others if trial.is_ours or trial.is_alive is False]
+
+    def _lives(self, trial: Unfinished) -> bool:
+        if trial.is_alive is not None:
+            return trial.is_alive
+        # If its heart does not beat, the storage ends it.
+        is_watched = self.has_heartbeats and trial.is_owned
+        return is_watched or trial.seconds_known < SECONDS_OF_BELIEF
+
+
+@dataclasses.dataclass(frozen=True)
+class Begin:
+    """Begin so many trials."""
+
+    count: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Wait:
+    """Look again later: others run the rest. If one of them dies, its trial is to be done."""
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """Begin no further trials, for a reason."""
+
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class GiveBack:
+    """End these trials without a result."""
+
+    ids: tuple[int, ...]
+
+
+def before(snapshot: Snapshot) -> Begin | Wait | End:
+    """Return what to do next."""
+    if snapshot.limit is not None:
+        return End(snapshot.limit)
+    n_live, n_waiting = len(snapshot.live), len(snapshot.waiting)
+    if not snapshot.n_wanted or not (n_live or n_waiting or snapshot.n_free):
+        return End("exhausted")
+    n_left = snapshot.max_trial - snapshot.n_done
+    # What was enqueued is told before anything is proposed: a GridSampler cannot be told of it
+    # while all others of its own are under way.
+    n_possible = n_waiting or snapshot.n_free
+    if snapshot.is_refilled:
+        n_open = sum(trial.is_open for trial in snapshot.unfinished)
+        count = min(snapshot.batch_size - n_open, n_possible, n_left - n_live)
+    else:
+        # Up to the end of a batch, also of one that began before the study was killed: the
+        # proposals of the next one learn from this one. A batch is not split between workers.
+        room = snapshot.batch_size - snapshot.n_done % snapshot.batch_size
+        count = min(room, n_possible, n_left)
+        if n_live + count > n_left:
+            return Wait()
+    return Begin(int(count)) if count > 0 else Wait()
+
+
+def after(snapshot: Snapshot, begun: frozenset[int]) -> GiveBack:
+    """Return which of the trials that have just begun, by their ids, are too many.
+
+    All workers go by one order, so that one of them keeps what others give back.
+    """
+    own = (trial for trial in snapshot.unfinished if trial.trial_id in begun)
+    # One that others began, or are about to, may seem to wait.
+    claimed = [t for t in snapshot.waiting if t.is_owned and t.is_alive is not False]
+    live = snapshot.live + claimed
+    return GiveBack(tuple(t.trial_id for t in own if _is_surplus(snapshot, t, live)))
+
+
+def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -> bool:
+    # Several workers may have found one dead.
+    if trial.repeats_retry or trial.is_taken:
+        return True
+    # As the storage numbers them.
+    n_before = sum(other.number < trial.number for other in live)
+    if trial.place is not None:
+        # Both give way if both see each other: the one with the higher number may have looked
+        # before the other one wrote.
+        others = (other.place for other in live if other.trial_id != trial.trial_id)
+        if trial.place in others:
+            return True
+        if trial.n_before is not None:
+            if trial.place > snapshot.last_place:  # type: ignore[operator]
+                return True
+            if all(other.place is not None for other in live if other.is_given):
+                # By index, or one that gave way would be missing in the end.
+                n_before = trial.n_before
+    return snapshot.n_done + n_before >= snapshot.max_trial

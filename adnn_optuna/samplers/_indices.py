@@ -1,0 +1,191 @@
+"""The indices of one sampler's trials in one study: which are done, held, and what each saw."""
+
+import bisect
+import copy
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
+
+from optuna.distributions import BaseDistribution
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from adnn_optuna._attributes import ENDED, PROPOSAL, Proposal
+from adnn_optuna.samplers._owners import end_trial, is_alive, is_watched, ownership
+from adnn_optuna.samplers._trials import TrialReader, constraints_of
+
+ParameterSource = Callable[[str, "BaseDistribution"], Any]
+"""What a sampler proposes for one trial: the value of a parameter by its name and distribution."""
+
+
+class Replayed(Protocol):
+    """What a sampler knows of the finished trials; telling a `copy.copy` leaves it as it is."""
+
+    def tell(self, index: int | None, trial: FrozenTrial) -> object:
+        """Take in a trial with its index, :obj:`None` for a trial of others."""
+
+
+State = TypeVar("State", bound=Replayed)
+
+
+def proposal_of(trial: FrozenTrial, key: str) -> Proposal | None:
+    """Return a trial's own proposal record of a sampler, not one that it was copied with."""
+    proposal: Proposal | None = trial.system_attrs.get(PROPOSAL)
+    if proposal is None or proposal["sampler"] != key:
+        return None
+    return proposal if proposal["owner"]["trial"] == trial.number else None
+
+
+class Indices:
+    """The indices of one sampler's trials in one study, as of the last look."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self.reader = TrialReader()
+        self.is_constrained = False
+        self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
+        self._n_done = 0  # All indices below have one.
+        self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
+        # States that were told all trials with ids below the first entry, except the second.
+        self._states: list[tuple[int, list[int], Any]] = []
+        # The ids of the trials that an index was ever given to.
+        self._holders: dict[int | None, set[int]] = {}
+
+    def read(self, study: Study, known: TrialReader | None = None) -> None:
+        """Take in what is ``known`` of the study; or look, and end the trials of the dead."""
+        news = self.reader.read(study, known)
+        # One that holds no index may have to be enqueued again, by who watches.
+        while known is None and (
+            dead := [
+                trial
+                for trial in self.running()
+                if self.index_of(trial) is not None or not is_watched(study)
+                if is_alive(trial) is False
+            ]
+        ):
+            for trial in dead:
+                end_trial(study, trial)
+            news += self.reader.read(study)
+        for trial in news:
+            self.note(trial)
+
+    def index_of(self, trial: FrozenTrial) -> int | None:
+        """Return the index of a trial of this sampler, :obj:`None` for others."""
+        proposal = self.proposal_of(trial)
+        return None if proposal is None else proposal["index"]
+
+    def proposal_of(self, trial: FrozenTrial) -> Proposal | None:
+        """Return the own proposal record of a trial of this sampler."""
+        return proposal_of(trial, self._key)
+
+    def note(self, trial: FrozenTrial) -> None:
+        """Take in a trial that is new or may have changed."""
+        index, ended = self.index_of(trial), trial.system_attrs.get(ENDED)
+        self.is_constrained |= bool(constraints_of(trial))
+        if index is None:
+            return
+        self._holders.setdefault(index, set()).add(trial._trial_id)
+        has_died = trial.state == TrialState.FAIL and ended is None
+        if not trial.state.is_finished() or has_died or ended == "interrupted":
+            return
+        known = self.results.setdefault(index, trial)
+        # A worker that was taken for dead and woke up did the same: the older trial counts.
+        if trial._trial_id < known._trial_id:
+            self.results[index] = trial
+            self._states.clear()
+
+    def running(self) -> list[FrozenTrial]:
+        """Return the trials under way, also those of other samplers."""
+        return [t for t in self.reader.unfinished.values() if t.state == TrialState.RUNNING]
+
+    def pending(self) -> dict[int, Proposal]:
+        """Return what the trials under way that have an index say of themselves, by that.
+
+        Databases read a trial's state first: one that seems to be waiting may have begun since.
+        """
+        proposals = map(self.proposal_of, self.reader.unfinished.values())
+        return {p["index"]: p for p in proposals if p and p["index"] is not None}
+
+    def unfinished_indices(self) -> Iterator[int]:
+        """Yield the indices without a result, from the smallest one on."""
+        while self._n_done in self.results:
+            self._n_done += 1
+        left = (i for i in itertools.count(self._n_done) if i not in self.results)
+        return filter(self.is_proposed, left)
+
+    def is_proposed(self, index: int) -> bool:
+        """Return whether an index is worth a trial."""
+        return True
+
+    def free_indices(self, at_most: int) -> list[int]:
+        """Return the first of them that no live trial has."""
+        held = self.pending()
+        free = (index for index in self.unfinished_indices() if index not in held)
+        return [*itertools.islice(free, at_most)]
+
+    def holders(self, index: int | None, own_id: int) -> list[int]:
+        """Return the ids of the other trials, also of the dead, that have an index.
+
+        Those with parameters come first: one without any may not have kept the index.
+        """
+        trials, others = self.reader.trials, self._holders.get(index, set()) - {own_id}
+        holders = (i for i in others if i in trials and self.index_of(trials[i]) == index)
+        return sorted(holders, key=lambda trial_id: (not trials[trial_id].params, trial_id))
+
+    def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
+        """Return what is to be written to a trial; what an index saw first, it sees again."""
+        if holders := self.holders(index, trial._trial_id):
+            first: Proposal = self.reader.trials[holders[0]].system_attrs[PROPOSAL]
+            return {**first, "owner": ownership(trial)}
+        ids, unfinished = self.reader.ids, self.reader.unfinished
+        n_seen = len(ids)
+        # Unfinished trials at the end, as in a long queue, need no list.
+        while n_seen and ids[n_seen - 1] in unfinished:
+            n_seen -= 1
+        before = ids[n_seen - 1] + 1 if n_seen else 0
+        return {
+            "sampler": self._key,
+            "index": index,
+            "owner": ownership(trial),
+            "before": before,
+            "unfinished": sorted(i for i in unfinished if i < before),
+            "n_pending": len(self.pending()),
+            "step": None,
+        }
+
+    def state(self, proposal: Proposal, start: Callable[[], State]) -> State:
+        """Return a state that was told the trials that a proposal saw; nobody may change it.
+
+        It is told them by their ids, so it is the same in each worker. It is kept before each
+        trial that was unfinished, and where the replay has come to: it costs no more than the
+        trials since the first one that has finished meanwhile, even if some trial never ends.
+        Trials that were deleted since are not told.
+        """
+        ids, trials, before = self.reader.ids, self.reader.trials, proposal["before"]
+        unfinished = [trial_id for trial_id in proposal["unfinished"] if trial_id in trials]
+        state: State
+        while True:
+            told, left_out, state = self._states.pop() if self._states else (0, [], start())
+            if told <= before and left_out == [u for u in unfinished if u < told]:
+                break
+        missing, state = set(unfinished), copy.copy(state)
+        for trial_id in ids[bisect.bisect_left(ids, told) : bisect.bisect_left(ids, before)]:
+            if trial_id in missing:
+                self._states.append((trial_id, left_out, copy.copy(state)))
+                left_out = [*left_out, trial_id]
+            else:
+                self.tell(state, trials[trial_id])
+        self._states.append((before, left_out, state))
+        return state
+
+    def tell(self, state: Replayed, trial: FrozenTrial) -> None:
+        """Tell a state a trial, if that counts: the result of an index, or a value of others."""
+        index = self.index_of(trial)
+        if index is None:
+            is_interrupted = trial.system_attrs.get(ENDED) == "interrupted"
+            counts = trial.state == TrialState.COMPLETE and not is_interrupted
+        else:
+            result = self.results.get(index)
+            counts = result is not None and result._trial_id == trial._trial_id
+        if counts:
+            state.tell(index, trial)

@@ -1,0 +1,126 @@
+"""Evaluations by whatever executor a user has: the results are those of one process."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import multiprocessing
+import os
+from concurrent import futures
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+from executor_worker import noisy, one_seed, sources
+from search_worker import make_objective
+
+import adnn_optuna as adnn
+from adnn_optuna.samplers._owners import owner_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@contextlib.contextmanager
+def threads() -> Iterator[futures.Executor]:
+    with futures.ThreadPoolExecutor(2) as executor:
+        yield executor
+
+
+@contextlib.contextmanager
+def processes() -> Iterator[futures.Executor]:
+    context = multiprocessing.get_context("spawn")
+    with futures.ProcessPoolExecutor(2, mp_context=context) as executor:
+        yield executor
+
+
+@contextlib.contextmanager
+def loky() -> Iterator[futures.Executor]:
+    package = pytest.importorskip("loky", reason="loky is not installed")
+    executor = package.get_reusable_executor(max_workers=2)
+    yield executor
+    executor.shutdown(wait=True)
+
+
+@contextlib.contextmanager
+def dask() -> Iterator[futures.Executor]:
+    distributed = pytest.importorskip("distributed", reason="dask is not installed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+        yield client.get_executor()
+
+
+@functools.cache
+def searched() -> optuna.Study:
+    study = optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0), study_name="s"
+    )
+    study.optimize(lambda trial: noisy(trial, 0), n_trials=6)
+    return study
+
+
+VERBS: dict[str, Callable[..., Any]] = {
+    "recheck": lambda **options: adnn.recheck(
+        searched(), noisy, top=2, seeds=2, confirm=2, **options
+    ),
+    "models": lambda **options: adnn.compare_models(
+        {"a": one_seed, "b": sources}, seeds=range(4), **options
+    ),
+    "variance": lambda **options: adnn.measure_variance(sources, n=5, **options),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    "executor",
+    [
+        threads,
+        pytest.param(processes, marks=pytest.mark.slow),
+        pytest.param(loky, marks=pytest.mark.slow),
+        pytest.param(dask, marks=pytest.mark.slow),
+    ],
+)
+def test_results_are_the_same_whatever_runs_them(
+    verb: str, executor: Callable[[], Any], tmp_path: Path
+) -> None:
+    alone = VERBS[verb]()
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    with executor() as workers:
+        call = functools.partial(VERBS[verb], storage=url, executor=workers)
+        together = call()
+        assert str(call()) == str(together)
+    assert together.evaluations == alone.evaluations
+    assert str(together) == str(alone)
+    [name] = optuna.get_all_study_names(url)
+    trials = optuna.load_study(study_name=name, storage=url).trials
+    # Each was made once, where the executor runs its jobs.
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * len(alone.evaluations)
+    made_here = {owner_of(trial)["process"] == os.getpid() for trial in trials}
+    assert made_here == {executor is threads}
+
+
+def test_no_job_begins_after_max_time(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    with threads() as executor:
+        found = VERBS["variance"](storage=url, executor=executor, max_time=1e-9)
+    assert 0 < len(found.evaluations) <= 2
+    assert found.missing
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_its_workers_have_to_reach_the_storage(verb: str) -> None:
+    with threads() as executor, pytest.raises(ValueError, match="give the URL of a database"):
+        VERBS[verb](executor=executor)
+
+
+def test_keras_models_train_here(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    models = {"a": adnn.MLP((2,)), "b": adnn.MLP((3,))}
+    objective = make_objective()
+    with threads() as executor:
+        options: dict[str, Any] = {"storage": url, "executor": executor}
+        with pytest.raises(ValueError, match=r"^executor must be None for Keras models"):
+            adnn.compare_models(models, objective.dataset, **options)
+        with pytest.raises(ValueError, match=r"^executor must be None for Keras models"):
+            adnn.measure_variance(objective, **options)

@@ -1,0 +1,153 @@
+"""The test set is judged by the metric of the selection, whatever that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from search_worker import quick_training
+
+import adnn_optuna as adnn
+from adnn_optuna.cli.output import as_json
+
+RNG = np.random.default_rng(0)
+X = RNG.random((800, 5)).astype(np.float32)  # Within [0, 1], so nothing is scaled.
+SUM = X @ [4, 4, 2, 0, 0] + RNG.normal(size=800)
+FRAUD = np.where(np.quantile(SUM, 0.9) < SUM, "fraud", "ok")
+
+
+def objective_of(metric: str, **training: Any) -> adnn.InitOffsetObjective:
+    if metric.endswith(("r2", "rmse")):
+        data = adnn.Dataset.from_arrays(X, 1e6 * SUM, task="regression")
+    else:
+        data = adnn.Dataset.from_arrays(X, FRAUD, positive="fraud")
+    settings = quick_training(learning_rate=0.01, epochs=2, **training)
+    return adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=settings, metric=metric)
+
+
+@pytest.fixture(scope="module", params=["val_auc", "val_loss"])
+def result(request: pytest.FixtureRequest) -> adnn.SearchResult:
+    return adnn.search(objective_of(request.param), "random", max_trial=5, confirm=6)
+
+
+def known_value(result: adnn.SearchResult) -> float:
+    data = result.objective.dataset
+    chances = result.predict_proba(data.x_test)
+    if result.metric == "val_auc":
+        return float(sklearn.metrics.roc_auc_score(data.y_test == 0, chances[:, 0]))
+    return float(sklearn.metrics.log_loss(data.y_test, chances))
+
+
+def test_value_gain_and_confirmation_are_in_it(result: adnn.SearchResult) -> None:
+    sign = 1 if result.metric == "val_auc" else -1
+    # Keras has the AUC by 200 thresholds.
+    tolerance = 0.01 if sign > 0 else 1e-5
+    assert result.test_value == pytest.approx(known_value(result), abs=tolerance)
+    assert result.test_gain == sign * (result.test_value - result.test_baseline)
+    data, facts = result.objective.dataset, result.confirmation
+    right = (result.predict(data.x_test) == np.asarray(data.classes)[data.y_test]).mean()
+    assert result.test_metrics["accuracy"] == right
+    assert facts is not None
+    assert facts.holds.value == pytest.approx(result.test_value)
+    assert facts.holds.low < facts.holds.value < facts.holds.high
+    better = sign * (result.test_value - np.mean(facts.unmoved))
+    assert facts.usual.value == pytest.approx(better, abs=1e-6)
+    # On one new seed, by hand.
+    fresh = result.objective.replace(seed=facts.seeds[2])
+    starts = [fresh.baseline_start, fresh.start(result.best.params)]  # type: ignore[union-attr]
+    runs = [*fresh.trainer.train_in_turn(starts)]
+    values = [fresh.trainer.tested(run.weights or [])[0][result.test_metric] for run in runs]
+    assert facts.gains[2] == pytest.approx(sign * (values[1] - values[0]))
+    assert facts.repeats.value == pytest.approx(np.mean(facts.gains))
+
+
+def test_what_is_printed_names_it_and_its_class_and_no_percentage_points(
+    result: adnn.SearchResult, tmp_path: Any
+) -> None:
+    score = "test AUC of class 'fraud'" if result.metric == "val_auc" else "test loss"
+    report, card = tmp_path / "report.html", tmp_path / "README.md"
+    result.report(report)
+    result.model_card(card)
+    for text in (str(result), report.read_text(), card.read_text()):
+        plain = text.replace("&#39;", "'").replace("\\_", "_")
+        assert f"reaches a {score} of {result.test_value:.4f}" in plain
+        assert f"in {score} in the mean of 6 fresh seeds" in plain
+        assert "its accuracy is" in plain
+    assert " pp" not in str(result)
+    shown = as_json("search", result)
+    assert f'"test_metric": "{result.test_metric}"' in shown
+    assert ('"positive": "fraud"' in shown) == (result.metric == "val_auc")
+
+
+def test_a_contract_states_it_and_holds(result: adnn.SearchResult, tmp_path: Any) -> None:
+    again = adnn.search(result.objective, "random", max_trial=3, confirm=10)
+    contract = again.contract()
+    contract.save(tmp_path / "c.json")
+    verdict = adnn.verify(tmp_path / "c.json", dataset=result.objective.dataset, fresh=20)
+    assert verdict.status == "exact", verdict.reasons
+    assert verdict.gain == pytest.approx(again.test_gain)
+    name = "AUC of class 'fraud'" if result.metric == "val_auc" else "loss"
+    assert f"judged by: test {name}" in str(contract)
+    for text in (str(contract), str(verdict)):
+        assert f"in test {name} (95 % interval" in text
+
+
+@pytest.mark.parametrize("metric", ["val_auc", "val_rmse"])
+def test_arms_are_compared_by_it(metric: str) -> None:
+    def own(trial: Any) -> float:
+        trial.set_user_attr(f"test_{metric[4:]}", 0.5)
+        return trial.suggest_float("x", 0, 1)
+
+    with pytest.warns(UserWarning, match="can decide nothing"):
+        comparison = adnn.compare(
+            objective_of(metric), ["random"], max_trial=2, seeds=range(2), controls={"own": own}
+        )
+    sign = 1 if metric == "val_auc" else -1
+    runs = comparison.results
+    table = comparison.differences()
+    by_hand = np.mean(
+        [
+            sign * (a.test_value - b.test_value)
+            for a, b in zip(runs["random"], runs["random_restart"], strict=True)
+        ]
+    )
+    assert table.loc[("random", "random_restart"), "difference"] == pytest.approx(by_hand)
+    mean = np.mean([sign * (run.test_value - 0.5) for run in runs["random"]])
+    assert table.loc[("random", "own"), "difference"] == pytest.approx(mean)
+    # Errors are in the user's units, so nobody else can say which differences do not matter.
+    assert comparison.equivalence == (0.001 if sign > 0 else None)
+    score = "test AUC of class 'fraud'" if sign > 0 else "test RMSE"
+    assert score in str(comparison)
+    assert " pp" not in str(comparison)
+
+
+def test_a_margin_of_errors_is_in_the_users_units() -> None:
+    options: Any = {"max_trial": 1, "seeds": [0], "controls": ()}
+    with pytest.warns(UserWarning, match="can decide nothing"):
+        comparison = adnn.compare(objective_of("val_rmse"), ["random"], equivalence=2e4, **options)
+    assert comparison.equivalence == 2e4
+    with pytest.raises(ValueError, match="above 0 and below 1"):
+        adnn.compare(objective_of("val_auc"), ["random"], equivalence=2, **options)
+
+
+def test_an_ensembles_average_is_tested_by_its_loss_with_its_regularizers() -> None:
+    import keras
+
+    def build() -> Any:
+        layers = keras.layers
+        penalty = keras.regularizers.L2(0.1)
+        return keras.Sequential(
+            [keras.Input((5,)), layers.Dense(4, kernel_regularizer=penalty), layers.Dense(2)]
+        )
+
+    data = adnn.Dataset.from_arrays(X, FRAUD)
+    objective = adnn.InitOffsetObjective(
+        build, data, training=quick_training(epochs=1), metric="val_loss"
+    )
+    result = adnn.search(objective, "random", max_trial=2, confirm=0)
+    model = result.model()
+    assert result.test_value == pytest.approx(
+        model.evaluate(data.x_test, data.y_test, verbose=0, return_dict=True)["loss"], rel=1e-5
+    )
