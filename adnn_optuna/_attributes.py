@@ -139,7 +139,7 @@ class StoredOutcome(TypedDict):
     its own duration. ``metrics`` are those after the last epoch.
     """
 
-    elapsed: float
+    elapsed: NotRequired[float]
     trained: NotRequired[Trained]
     metrics: NotRequired[Metrics]
 

@@ -32,16 +32,20 @@ from adnn_optuna.engine.evaluations import (
 )
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.records import (
-    Record,
     SearchRecord,
-    changed,
     confirmation_name,
     confirmation_trials,
     is_of_trial,
+)
+from adnn_optuna.engine.retraining import (
+    Record,
+    changed,
+    gains_of,
+    is_random,
     refreshed,
+    retrain,
     with_stored,
 )
-from adnn_optuna.engine.retraining import gains_of, is_random, retrain
 from adnn_optuna.engine.scores import from_attributes
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.training import n_cores

@@ -17,8 +17,8 @@ from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import KeyedObjective, catching, number, with_seed
 from adnn_optuna.engine.progress import Bar
-from adnn_optuna.engine.records import SearchRecord, record_of, with_stored
-from adnn_optuna.engine.retraining import look_at_test_set
+from adnn_optuna.engine.records import SearchRecord, record_of
+from adnn_optuna.engine.retraining import look_at_test_set, with_stored
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import Plan, open_studies

@@ -5,7 +5,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
@@ -374,28 +374,6 @@ def records_now(studies: Sequence[optuna.Study]) -> list[SearchRecord]:
     """Return what studies of one storage tell of their searches."""
     others = patiently(attributes_in, studies[0]._storage)
     return [patiently(record_of, study, others=others) for study in studies]
-
-
-Record = TypeVar("Record", bound=SearchRecord)
-
-
-def with_stored(record: Record, values: Mapping[str, Any]) -> Record:
-    """Store attributes in the study of a record, and return the record with them."""
-    for name, value in values.items():
-        patiently(record.study.set_user_attr, name, value)
-    return changed(record, attrs={**record.attrs, **values})
-
-
-def refreshed(record: Record, *kinds: str) -> Record:
-    """Return a record with what its study tells now in attributes of these kinds."""
-    attrs, _ = patiently(stored.read_study, record.study)
-    news = {name: value for name, value in attrs.items() if name.partition("/")[0] in kinds}
-    return changed(record, attrs={**record.attrs, **news})
-
-
-def changed(record: Record, **parts: Any) -> Record:
-    """Return a record with other parts."""
-    return dataclasses.replace(record, **parts, known={})
 
 
 def test_metric(metric: str) -> str:

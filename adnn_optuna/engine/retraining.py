@@ -1,14 +1,15 @@
 """Baseline and winner trained again, and tested."""
 
+import dataclasses
 import functools
 import itertools
 import json
 import math
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,8 +19,9 @@ from adnn_optuna._checks import logger
 from adnn_optuna.engine.controls import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
-from adnn_optuna.engine.records import Record, SearchRecord, refreshed, with_stored
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.scores import as_attributes, effective_number, variance_of_mean
+from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Average
@@ -47,6 +49,28 @@ class Retrained(NamedTuple):
         """Return the scores as attributes of this name, but for the accuracy's in float32."""
         is_right = self.scores.dtype == bool
         return as_attributes(name, self.scores if is_right else self.scores.astype(np.float32))
+
+
+Record = TypeVar("Record", bound=SearchRecord)
+
+
+def with_stored(record: Record, values: Mapping[str, Any]) -> Record:
+    """Store attributes in the study of a record, and return the record with them."""
+    for name, value in values.items():
+        patiently(record.study.set_user_attr, name, value)
+    return changed(record, attrs={**record.attrs, **values})
+
+
+def refreshed(record: Record, *kinds: str) -> Record:
+    """Return a record with what its study tells now in attributes of these kinds."""
+    attrs, _ = patiently(stored.read_study, record.study)
+    news = {name: value for name, value in attrs.items() if name.partition("/")[0] in kinds}
+    return changed(record, attrs={**record.attrs, **news})
+
+
+def changed(record: Record, **parts: Any) -> Record:
+    """Return a record with other parts."""
+    return dataclasses.replace(record, **parts, known={})
 
 
 def look_at_test_set(
