@@ -1,7 +1,12 @@
-"""The names and shapes of all that a study stores: JSON, which no later run rewrites."""
+"""Names and types of everything a study stores, and the check of what is read from it.
+
+It is JSON, which no later run rewrites.
+"""
 
 from collections.abc import Mapping
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from adnn_optuna._checks import Fault, Finder, WrongValueError, finder_of
 
 # User attributes of a study.
 CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
@@ -54,6 +59,12 @@ CONSTANT = "constant"
 ENSEMBLE = "ensemble"
 OBJECTIVE = "objective"
 
+# Whole numbers: those of trials and processes, seeds, and how often something is done.
+Number = Annotated[int, range(2**63)]
+Seed = Annotated[int, range(2**256)]
+Count = Annotated[int, range(10**6)]
+Size = Annotated[int, range(1, 2**63)]
+
 Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
 
@@ -66,6 +77,23 @@ another.
 """
 
 
+class DataConfig(TypedDict):
+    """Which data an objective has, and some of what else is stored about them."""
+
+    name: str
+    fingerprint: str
+    source: NotRequired[str]
+    path: NotRequired[str]
+    task: NotRequired[str]
+    duplicates: NotRequired[dict[str, Number]]
+
+
+class SpaceConfig(TypedDict):
+    """What is searched: its class; its arguments are stored, too."""
+
+    type: str
+
+
 class Config(TypedDict):
     """All that determines the values of an objective's trials.
 
@@ -73,11 +101,11 @@ class Config(TypedDict):
     """
 
     model: dict[str, Any]
-    dataset: dict[str, Any]
+    dataset: DataConfig
     training: dict[str, Any]
-    space: dict[str, Any]
+    space: SpaceConfig
     metric: str
-    seed: int
+    seed: Seed
     direction: NotRequired[Literal["minimize", "maximize"]]
     behaviour: NotRequired[dict[str, list[float]]]
 
@@ -100,7 +128,7 @@ class Trained(TypedDict):
     """
 
     seconds: float
-    epochs: int
+    epochs: Number
     whole: NotRequired[float]
 
 
@@ -111,7 +139,7 @@ class StoredOutcome(TypedDict):
     its own duration. ``metrics`` are those after the last epoch.
     """
 
-    elapsed: float
+    elapsed: NotRequired[float]
     trained: NotRequired[Trained]
     metrics: NotRequired[Metrics]
 
@@ -140,14 +168,14 @@ class Owner(TypedDict):
     ``run`` is which run of that process, empty for trials that a user asks for.
     """
 
-    trial: int
+    trial: Number
     host: str
-    process: int
+    process: Number
     start: str
     run: str
 
 
-StoredStep = tuple[int | None, float]
+StoredStep = tuple[Number | None, float]
 """The index of the trial that a step starts from (:obj:`None` for the origin), and its length."""
 
 
@@ -161,11 +189,11 @@ class Proposal(TypedDict):
     """
 
     sampler: str
-    index: int | None
+    index: Number | None
     owner: Owner
-    before: int
-    unfinished: list[int]
-    n_pending: int
+    before: Number
+    unfinished: list[Number]
+    n_pending: Number
     step: StoredStep | None
 
 
@@ -178,11 +206,23 @@ class SearchSettings(TypedDict):
     """
 
     sampler: str
-    n_trials: int | None
-    batch_size: int
+    n_trials: Size | None
+    batch_size: Size
     settings: NotRequired[dict[str, Any]]
-    confirm: NotRequired[int]
+    confirm: NotRequired[Count]
     told: NotRequired[str]
+
+
+class Arguments(TypedDict, total=False):
+    """What a comparison was called with last, beside its seeds and arms, as in :func:`compare`."""
+
+    max_trial: Size
+    max_time: float | None
+    max_gain: float | None
+    batch_size: Size | Literal["auto"]
+    stop_when_decided: bool
+    equivalence: float | None
+    confirm: Count
 
 
 class Declaration(TypedDict):
@@ -194,10 +234,10 @@ class Declaration(TypedDict):
     that it was called with last.
     """
 
-    seeds: list[int]
+    seeds: list[Seed]
     looks_again: bool
     arms: dict[str, str]
-    arguments: dict[str, Any]
+    arguments: Arguments
 
 
 class RunRecord(TypedDict):
@@ -206,9 +246,9 @@ class RunRecord(TypedDict):
     began: str
     sampler: str
     limits: dict[str, float | None]
-    n_trials_before: int
+    n_trials_before: Number
     stop_reason: str | None
-    n_trials: int | None
+    n_trials: Number | None
 
 
 class TestLook(TypedDict):
@@ -224,19 +264,19 @@ class TestLook(TypedDict):
     """
 
     looked: str
-    trial: int
-    n_trials: int
-    n_images: int
+    trial: Number
+    n_trials: Number
+    n_images: Size
     unit: str
     baseline: float
     best: float
     metrics: Metrics
-    won: NotRequired[int]
-    lost: NotRequired[int]
+    won: NotRequired[Number]
+    lost: NotRequired[Number]
     standard_error: NotRequired[float]
-    n_classes: NotRequired[int]
+    n_classes: NotRequired[Number]
     largest_class: NotRequired[str]
-    n_largest: NotRequired[int]
+    n_largest: NotRequired[Number]
     n_groups: NotRequired[float]
 
 
@@ -244,6 +284,96 @@ class Confirmed(TypedDict):
     """A winner that is confirmed: when that began, its trial, with which seeds, and which arms."""
 
     began: str
-    trial: int
-    seeds: list[int]
-    arms: list[int]
+    trial: Number
+    seeds: list[Seed]
+    arms: list[Number]
+
+
+# The types by names, or by what names with a slash begin with.
+_TYPES: dict[str, Any] = {
+    CONFIG: Config,
+    BASELINE: float,
+    BASELINE_METRICS: Metrics,
+    SEARCH: SearchSettings,
+    RUNS: RunRecord,
+    TEST: TestLook,
+    SCORES: str,
+    REPEATED: float,
+    GROUPS: str,
+    UNSEEDED: bool,
+    CONFIRMED: Confirmed,
+    WEIGHTS: str,
+    COMPARISON: Declaration,
+    EVALUATED: dict[str, Any] | str,
+    FRESH: float | None,
+    STOP_REASON: str | None,
+    NOTE: str,
+    PROPOSAL: Proposal,
+    OWNER: Owner,
+    CLAIM: Owner | None,
+    ENDED: Ended | None,
+    MADE: Made,
+    OUTCOME: StoredOutcome,
+}
+
+# The value of each kind that was checked last: several readers look at the same object, which
+# storages do not change but replace.
+_sound: dict[str, Any] = {}
+
+
+def _first_fault(attrs: Mapping[str, Any]) -> tuple[str, Fault] | None:
+    """Return the name and the fault of the first attribute that is not of its type, if any is."""
+    for name, value in attrs.items():
+        kind = name.partition("/")[0]
+        find_fault = _FINDERS.get(kind)
+        if find_fault is None or _sound.get(kind, _sound) is value:
+            continue
+        if (fault := find_fault(value)) is not None:
+            return name, fault
+        _sound[kind] = value
+    return None
+
+
+def check(study_name: str, attrs: Mapping[str, Any]) -> None:
+    """Raise unless all attributes of a study are of their types."""
+    if (found := _first_fault(attrs)) is not None:
+        name, fault = found
+        raise malformed(name, f"study {study_name!r}", fault)
+
+
+def check_trial(trial: Any, study: Any) -> None:
+    """Raise unless all attributes of a trial are of their types."""
+    found = _first_fault(trial.system_attrs) or _first_fault(trial.user_attrs)
+    if found is not None:
+        name, fault = found
+        raise malformed(name, f"trial {trial.number} of study {study.study_name!r}", fault)
+
+
+def read_study(study: Any) -> tuple[dict[str, Any], list[Any]]:
+    """Return the user attributes and the trials of a study; raise unless all are of their types.
+
+    The trials are read first: what a trial relies on was stored before it ended.
+    """
+    trials = study.get_trials(deepcopy=False)
+    attrs: dict[str, Any] = study.user_attrs
+    check(study.study_name, attrs)
+    for trial in trials:
+        check_trial(trial, study)
+    return attrs, trials
+
+
+def are_sound(attrs: Mapping[str, Any]) -> bool:
+    """Return whether all attributes of a study are of their types."""
+    return _first_fault(attrs) is None
+
+
+def malformed(name: str, of: str, fault: Fault) -> WrongValueError:
+    """Return the error for an attribute of something, such as a study."""
+    must = f"have {fault.rule} in {fault.part!r:.100}" if fault.part else f"be {fault.rule}"
+    return WrongValueError(
+        f"Attribute {name!r:.100} of {of} must {must}; got {fault.got}. It may be from another "
+        "version of adnn_optuna; use another study_name."
+    )
+
+
+_FINDERS: dict[str, Finder] = {name: finder_of(kind) for name, kind in _TYPES.items()}

@@ -1,9 +1,10 @@
-"""Checks of arguments, each with one sentence, and the log."""
+"""Checks of arguments and of what was read, each with one sentence, and the log."""
 
 import contextlib
 import functools
 import importlib
 import importlib.util
+import itertools
 import logging
 import math
 import os
@@ -12,11 +13,20 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Integral, Real
 from pathlib import Path
-from types import ModuleType, UnionType
-from typing import Any
+from types import ModuleType, NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 from urllib.parse import unquote
 
 logger: logging.Logger = logging.getLogger("optuna.adnn_optuna")
@@ -171,40 +181,80 @@ def first_line(error: object) -> str:
     return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
 
 
-# After the name of the user: up to the last @ before the options, or the first one of all.
-_PASSWORD = re.compile(r"\A([^:]*:)((?:(?!\?[\w.]+=).)*(?=@)|[^@]*(?=@))", re.DOTALL)
-# What is behind it and has no name is a part of one with an & in it.
-_NAME = "(?:pass|pwd|secret|token|odbc_connect)"
-_SECRET_OPTION = re.compile(
-    rf"([?&](?:(?!{_NAME})[^=])*+{_NAME}[^=]*+=)([^&]*(?:&[^=&]*(?=&|\Z))*)|[?&][^=]*+=?",
-    re.IGNORECASE,
+# How a setting of a connection string begins, of libpq's or ODBC's, which may stand for a URL.
+_DSN = r"\b\w*(?:host(?:addr)?|dbname|user|password|passfile|service|uid|pwd)\s*=\s*\S"
+# Where the options of a URL begin, also those that are misplaced.
+_OPTIONS = re.compile(rf"\?|[&;]\w+=|{_DSN}", re.IGNORECASE)
+_AUTHORITY = re.compile(r"\A(\[[^\]]*\]|[^:]*):?(.*)\Z", re.DOTALL)
+_HOST = re.compile(r"[\w.-]*|\[[\w.:%]*\]")
+_DATABASE = re.compile(r"[\w./$-]*")
+# A path that is no URL; its only colon is behind a drive.
+_PATH = re.compile(r"(?:[A-Za-z]:)?[^=:@?&;]*")
+# A URL in a text: up to the quote that it began with, or else up to white space behind its user.
+_URL_IN_TEXT = re.compile(
+    r"""(?<=(["']))[\w+.-]{2,}:/(?:(?!:/)[^\n])*?(?=\1(?![\w@:/]))"""
+    r"""|(?<![\w+.-])[\w+.-]{2,}:/(?:/?(?!/)(?:(?!:/)[^\n])*@)?(?:[^\s'"]*[^\s'",;:.)])?"""
+)
+# A user with a password before a host, and a connection string up to the end of the line.
+_USER_IN_TEXT = re.compile(
+    rf"""(?<![^\s'"])[^\s'":]+:(?!/)[^\s'"@]+@[^\s'"]*|{_DSN}.*""", re.IGNORECASE
 )
 
 
-def masked(url: str, text: str | None = None) -> str:
-    """Return a storage URL, or a text that may have its passwords, with ``***`` for these."""
-    # Not by its parts as SQLAlchemy reads them: of a password with an @ that is not escaped, half
-    # would be taken for the host.
-    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
-    # A path alone, as that of a file, has neither user nor password.
-    patterns = [_SECRET_OPTION] if separator and rest[:1] == "/" else [_PASSWORD, _SECRET_OPTION]
-    spans = [m.span(2) for pattern in patterns for m in pattern.finditer(rest) if m[2] is not None]
-    if text is None:
-        last = len(rest)
-        for start, end in sorted(spans, reverse=True):
-            rest = f"{rest[:start]}***{rest[min(end, last) :]}"
-            last = start
-        return f"{scheme}{separator}{rest}"
-    secrets = [rest[slice(*span)] for span in spans]
-    for secret in (part for raw in secrets for part in (raw, unquote(raw), *raw.split("@"))):
-        text = text.replace(secret, "***") if len(secret) > 2 else text
-    return text
+def masked(url: str) -> str:
+    """Return scheme, host, numeric port and database of a storage URL, ``***`` for all else."""
+    return "".join(text if is_shown or not text else "***" for text, is_shown in _parts(url))
+
+
+def _parts(url: str) -> list[tuple[str, object]]:
+    """Return the parts of a storage URL, each with whether it may be shown."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return [(url, _PATH.fullmatch(url))]
+    if not re.fullmatch(r"[\w+.-]+", scheme):
+        return [(url, False)]
+    first = _OPTIONS.search(rest)
+    end = first.start() if first else len(rest)
+    place, options, user, at = rest[:end], rest[end:], "", ""
+    if not rest.startswith("/"):
+        if "@" in options:  # They may be a part of the password.
+            return [(f"{scheme}://", True), (rest, False)]
+        user, at, place = place.rpartition("@")
+    authority, slash, database = place.partition("/")
+    [[host, port]] = _AUTHORITY.findall(authority)
+    return [
+        (f"{scheme}://", True),
+        (user, False),
+        (at, True),
+        (host, _HOST.fullmatch(host)),
+        (":" if port else "", True),
+        (port, re.fullmatch("[0-9]{1,5}", port)),
+        (slash, True),
+        (database, scheme.startswith("sqlite") or _DATABASE.fullmatch(database)),
+        ("?" if options else "", True),
+        (options, False),
+    ]
+
+
+def without_secrets(url: str, text: str) -> str:
+    """Return a text with ``***`` for what :func:`masked` hides of a storage URL."""
+    wholes = {part for part, is_shown in _parts(url) if part and not is_shown}
+    wholes |= {unquote(part) for part in wholes}
+    values = {value for whole in wholes for value in re.split("[:=&]", whole)}
+    words = {word for value in values for word in re.split(r"\W+", value)}
+    words -= set(re.findall(r"[?&;](\w+)=", url))  # The names of options.
+    # Those of one or two letters are hidden if they are quoted.
+    known = sorted(wholes | values, key=len, reverse=True)
+    patterns = [re.escape(value) for value in known if len(value) > 2]
+    patterns += [rf"\b{word}\b" for word in words if len(word) > 2]
+    patterns += [rf"(?<=[\"']){word}(?=[\"'])" for word in words if 0 < len(word) < 3]
+    return re.sub("|".join(patterns), "***", text) if patterns else text
 
 
 def without_passwords(text: str) -> str:
-    """Return a text with the passwords replaced that URLs in it have."""
-    # Of two slashes, a path keeps one; what is before them is no drive's letter.
-    return re.sub(r"""(?<![\w+.-])[\w+.-]{2,}:/[^\s'"]+""", lambda url: masked(url[0]), text)
+    """Return a text with its storage URLs as :func:`masked` shows them."""
+    text = _URL_IN_TEXT.sub(lambda url: masked(url[0]), text)
+    return _USER_IN_TEXT.sub("***", text)
 
 
 TOO_LITTLE_MEMORY = (
@@ -251,3 +301,97 @@ def check_output_file(what: str, path: Path, suffix: str = "") -> None:
         raise WrongValueError(
             f"{refused}: you may not write to the folder {str(folder)!r}; name a file in another."
         )
+
+
+class Fault(NamedTuple):
+    """What a value that was read must be, what it is instead, and in which part of it."""
+
+    rule: str
+    got: str
+    part: str = ""
+
+
+Finder = Callable[[Any], Fault | None]
+"""What finds the fault of a value."""
+
+
+def _finder(
+    rule: str,
+    accepts: Callable[[Any], bool],
+    parts: Callable[[Any], Iterable[tuple[object, Finder, Any]]] = lambda _: (),
+) -> Finder:
+    """Return what finds the fault of a value or, if it accepts that, of its ``parts``."""
+
+    def find(value: Any) -> Fault | None:
+        if not accepts(value):
+            return Fault(rule, "none" if value is None else type(value).__name__)
+        for key, find_part, part in parts(value):
+            if (fault := find_part(part)) is not None:
+                return fault._replace(part=f"{key}.{fault.part}".strip("."))
+        return None
+
+    return find
+
+
+def _is_float(value: Any) -> bool:
+    # An integer may be larger than any float.
+    return isinstance(value, float) or (is_integer(value) and abs(int(value)) < 2**1023)
+
+
+_LEAVES: dict[Any, Finder] = {
+    Any: lambda _: None,
+    NoneType: _finder("none", lambda value: value is None),
+    str: _finder("a text", lambda value: isinstance(value, str)),
+    bool: _finder("true or false", lambda value: isinstance(value, bool)),
+    float: _finder("a number", _is_float),
+}
+
+
+@functools.cache
+def finder_of(kind: Any) -> Finder:
+    """Return what finds the fault of a value that is to be of a type."""
+    if kind in _LEAVES:
+        return _LEAVES[kind]
+    if is_typeddict(kind):
+        return _finder_of_keys(get_type_hints(kind, include_extras=True), kind.__required_keys__)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return _finder(f"one of {', '.join(map(repr, arguments))}", lambda v: v in arguments)
+    if origin is Annotated:
+        _, numbers = arguments
+        rule = f"a whole number from {numbers.start} on"
+        return _finder(rule, lambda value: type(value) is int and value in numbers)
+    return _finder_of_parts(origin, [finder_of(argument) for argument in arguments])
+
+
+def _finder_of_keys(hints: Mapping[str, Any], needed: frozenset[str]) -> Finder:
+    finders = {key: finder_of(hint) for key, hint in hints.items()}
+    return _finder(
+        f"a mapping with {', '.join(sorted(needed))}",
+        lambda value: isinstance(value, dict) and value.keys() >= needed,
+        lambda value: [(key, finders[key], value[key]) for key in finders if key in value],
+    )
+
+
+def _finder_of_parts(origin: Any, finders: list[Finder]) -> Finder:
+    if origin is dict:
+        return _finder(
+            "a mapping",
+            lambda value: isinstance(value, dict),
+            lambda value: [(key, finders[1], part) for key, part in value.items()],
+        )
+    if origin in (list, tuple):
+        n = len(finders) if origin is tuple else None
+        return _finder(
+            f"a list of {n}" if n else "a list",
+            # In memory, tuples stay tuples.
+            lambda value: isinstance(value, list | tuple) and n in (None, len(value)),
+            lambda value: zip(itertools.count(), itertools.cycle(finders), value, strict=False),
+        )
+
+    def find(value: Any) -> Fault | None:
+        """Find the fault of what may be of several types, by the first of them."""
+        faults = [find(value) for find in finders]
+        return None if None in faults else faults[0]
+
+    return find

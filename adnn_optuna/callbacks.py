@@ -16,7 +16,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
-from adnn_optuna._attributes import BASELINE, ENDED, OUTCOME, STOP_REASON, elapsed_of
+from adnn_optuna._attributes import BASELINE, ENDED, OUTCOME, STOP_REASON, check, elapsed_of
 from adnn_optuna._checks import WrongTypeError
 from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._owners import heartbeat_interval, owner_of
@@ -98,6 +98,7 @@ class Tally:
         if self._baseline is None and (again or is_ours or not self._has_asked):
             self._has_asked = True
             attrs = study._storage.get_study_user_attrs(study._study_id)
+            check(study.study_name, attrs)
             self._baseline = attrs.get(BASELINE)
         return self._baseline
 

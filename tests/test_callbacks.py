@@ -362,13 +362,13 @@ class TestMaxGain:
         add_trial(study, value=1.25)
         assert limit.reached(study)
 
-    def test_a_stored_baseline_of_none_is_none(self) -> None:
+    @pytest.mark.parametrize("baseline", [None, "0.5", True])
+    def test_refuses_a_stored_baseline_that_is_no_number(self, baseline: object) -> None:
         study = optuna.create_study(direction="maximize")
-        study.set_user_attr("adnn:baseline", None)
+        study.set_user_attr("adnn:baseline", baseline)
         add_trial(study, value=0.5)
-        assert not MaxGainCallback(0.2).reached(study)
-        add_trial(study, value=0.7)
-        assert MaxGainCallback(0.2).reached(study)
+        with pytest.raises(ValueError, match=r"Attribute .adnn:baseline. of study .* a number"):
+            MaxGainCallback(0.2).reached(study)
 
     @pytest.mark.parametrize("max_gain", [0, -0.1, math.nan, math.inf])
     def test_refuses_what_is_no_gain(self, max_gain: float) -> None:

@@ -28,7 +28,7 @@ from adnn_optuna.engine.jobs import check_executor, check_is_reached
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import Catch, checked_catch
 from adnn_optuna.engine.progress import Bar, progress_bar
-from adnn_optuna.engine.records import SearchRecord, record_of
+from adnn_optuna.engine.records import SearchRecord, records_now
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import declaration_of, study_name_of
@@ -207,11 +207,11 @@ def compare(
                 _keep(opened)
                 raise
             labels = [label for label in arms for _ in part]
-            for label, planned, study in zip(labels, plans, found, strict=True):
-                record, searched = record_of(study), planned.objective
-                if isinstance(searched, InitOffsetObjective):
-                    record = SearchResult(**vars(record), objective=searched)
-                results[label].append(record)
+            for label, planned, record in zip(labels, plans, records_now(found), strict=True):
+                of: Any = planned.objective
+                is_of_network = isinstance(of, InitOffsetObjective)
+                found_by = SearchResult(**vars(record), objective=of) if is_of_network else record
+                results[label].append(found_by)
             comparison = Comparison(results, seeds[:end], compared.equivalence, declaration)
             is_over = stop_when_decided and _is_over(comparison, given["max_time"], bar)
             if is_over or end == len(seeds):

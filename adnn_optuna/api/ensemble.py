@@ -175,10 +175,12 @@ def ensemble(
     )
     ended = [s for s in found.seeds if math.isfinite(found.evaluations.get((s,), math.nan))]
     # What other processes or earlier calls trained.
+    shapes = [array.shape for array in trainer.initial_weights(objective.baseline_start)]
     for trial in filter(is_done, study.get_trials(deepcopy=False)):
         [seed] = evaluation_of(trial, _NAMES)
         if seed in ended and seed not in weights and f"{stored.WEIGHTS}/0" in trial.system_attrs:
-            weights[seed] = from_attributes(trial.system_attrs, stored.WEIGHTS)
+            of = f"trial {trial.number} of study {study_name!r}"
+            weights[seed] = from_attributes(trial.system_attrs, stored.WEIGHTS, of, shapes)
     missing = [seed for seed in ended if seed not in weights]
     for seed, run in zip(missing, trainer.train_in_turn([*map(start, missing)]), strict=True):
         weights[seed] = run.weights or []

@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import BASELINE, CONFIG
+from adnn_optuna._attributes import BASELINE, CONFIG, read_study
 from adnn_optuna._checks import WrongValueError, as_integer, check_parameters, check_type
 from adnn_optuna.api._told import Printed, Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
@@ -149,6 +149,7 @@ def recheck(
         study = load_study(open_storage(study[0], must_exist=True), study[1])
     check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
     check_one_objective(study)
+    patiently(read_study, study)
     completed = patiently(_completed, study)
     function, is_seeded, objective = _seeded(study, evaluate)
     candidates = _best_of_places(completed, top)

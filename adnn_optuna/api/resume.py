@@ -11,7 +11,7 @@ from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Declaration
+from adnn_optuna._attributes import Arguments, Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api.compare import compare
 from adnn_optuna.api.comparisons import Comparison
@@ -121,7 +121,9 @@ def _arguments(
             f"{name} does not store {', '.join(unknown)}: go on with it by compare, with the same "
             "arguments."
         )
-    known = {**declaration["arguments"], "seeds": declaration["seeds"]}
+    given: Any = declaration["arguments"]
+    known = {name: given[name] for name in Arguments.__annotations__ if name in given}
+    known["seeds"] = declaration["seeds"]
     if studies.is_of_function(head):
         if objective is None:
             raise WrongValueError(

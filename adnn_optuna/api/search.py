@@ -164,20 +164,24 @@ class SearchResult(StoredSearch, Predicting):
 
     @interrupted_where_called
     def test(self) -> SearchResult:
-        """Look at the test set, if it was kept closed, and return this result."""
+        """Look at the test set, if it was kept closed, and return a result that knows it.
+
+        This result stays as it is.
+        """
         self._predictor()  # Where there is none, there is nothing to test.
         with interruptible() as stop:
-            look_at_test_set(self, self.objective, stop)
-        save_notes([self])
-        return self
+            tested = look_at_test_set(self, self.objective, stop)
+        save_notes([tested])
+        return tested
 
     @interrupted_where_called
     def confirm(self, seeds: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
-        """Confirm the winner, if that was not done before, and return this result.
+        """Confirm the winner, if that was not done before, and return a result that knows it.
 
         The winner and the unmoved network are trained from the same fresh seeds, which follow from
         the experiment and the winner's parameters. A winner is confirmed once: with other
         ``seeds``, nothing is added to what was seen. It looks at the test set, as :meth:`test`.
+        This result stays as it is.
 
         Args:
             seeds: With how many fresh seeds, at least 6.
@@ -187,12 +191,12 @@ class SearchResult(StoredSearch, Predicting):
             ValueError: If nothing in the training is random, or ``seeds`` are too few.
         """
         check_integer("seeds", seeds, low=FEWEST_SEEDS)
-        self.test()
         shown = {"show_progress_bar": show_progress_bar}
+        tested = self.test()
         with interruptible() as stop:
-            confirm_winner(self, self.objective, int(seeds), stop=stop, **shown)
-        save_notes([self])
-        return self
+            confirmed = confirm_winner(tested, self.objective, int(seeds), stop=stop, **shown)
+        save_notes([confirmed])
+        return confirmed
 
     @interrupted_where_called
     def contract(self) -> Contract:
@@ -205,11 +209,15 @@ class SearchResult(StoredSearch, Predicting):
             ValueError: If a training diverges or comes out otherwise than it was tested, or the
                 winner was confirmed by fewer than 10 seeds.
         """
-        self.test()
-        if self.best is not None and is_random(self.objective.of(self.best.params)):
-            self.confirm()
-        content = confirmation_content(self.confirmation)
-        return Contract.from_search(self, self.objective, content)
+        found = self.confirmed()
+        content = confirmation_content(found.confirmation)
+        return Contract.from_search(found, self.objective, content)
+
+    def confirmed(self) -> SearchResult:
+        """Return a result that a contract can be made of: tested, and confirmed if that can be."""
+        found = self.test()
+        assert found.best is not None, "It was tested."
+        return found.confirm() if is_random(self.objective.of(found.best.params)) else found
 
     def model_card(
         self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
@@ -340,16 +348,16 @@ def run_search(
                     said = "Nothing was left to do in study %r: it had ended by %s already."
                     logger.info(said, study.study_name, reason)
                 result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
-                note_randomness(result, objective)
+                result = note_randomness(result, objective)
                 if test:
-                    look_at_test_set(result, objective, stop)
+                    result = look_at_test_set(result, objective, stop)
             if confirm == "auto":
                 confirm = SEEDS if is_affordable(result, objective, plan.limits["max_time"]) else 0
             if confirm and test and result.best is not None:
                 options: Any = {"stop": stop, "show_progress_bar": show_progress_bar}
-                confirm_winner(result, objective, confirm, **options)
+                result = confirm_winner(result, objective, confirm, **options)
         except KeyboardInterrupt:
-            unowned = unowned_in_words(patiently(record_of, study))
+            unowned = unowned_in_words(patiently(record_of, study, others={}))
             logger.info(f"{studies.resume_hint(study, test=test)} {unowned}".rstrip())
             raise
         save_notes([result])

@@ -25,7 +25,6 @@ from adnn_optuna._checks import (
     WrongInputError,
     is_out_of_memory,
     masked,
-    without_passwords,
 )
 from adnn_optuna._files import NotWrittenError
 from adnn_optuna.cli import commands, luck, output
@@ -170,6 +169,15 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
     return f"Something unexpected happened, {what} ({where}).", output.UNEXPECTED
 
 
+def _as_shown(option: str, text: str) -> str:
+    """Return what follows an option, with nothing of a storage that is not shown."""
+    given = ""
+    if text.startswith("--"):
+        option, equals, text = text.partition("=")
+        given = f"{option}{equals}"
+    return given + (masked(text) if option == "--storage" or "://" in text else text)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run what follows ``adnn`` on the command line, or show its help; return the exit code."""
     arguments = list(arguments) or ["--help"]
@@ -178,18 +186,21 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:  # While a command runs, Typer makes an exit code of it.
         code = output.INTERRUPTED
     except typer.TyperException as error:
-        said = without_passwords(" ".join(error.format_message().split()))
+        said = " ".join(error.format_message().split())
+        for text in arguments:  # Any of them may be a storage in the wrong place.
+            value = text.partition("=")[2] if text.startswith("--") else text
+            said = said.replace(value, masked(value)) if value else said
         command = " ".join(["adnn", *(first for first in arguments[:1] if first in _COMMANDS)])
         output.say(f"adnn: {said.rstrip('.?')}; see {command} --help.")
         return output.WRONG_INPUT
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if os.environ.get("ADNN_DEBUG"):
-            traceback.print_exc()
+            output.say(traceback.format_exc())
         sentence, code = _in_a_sentence(error)
         output.say(f"adnn: {sentence}")
     if code == output.INTERRUPTED:
         # An import that was interrupted cannot be made again, so nothing is imported here.
-        shown = (masked(text) if "://" in text else text for text in arguments)
+        shown = map(_as_shown, ["", *arguments], arguments)
         said = "Interrupted; what was stored is kept. Go on with"
         output.say(f"{said}:\n    {shlex.join(['adnn', *shown])}")
     return code or 0

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 import adnn_optuna as adnn
-from adnn_optuna._checks import WrongValueError, check_output_file
+from adnn_optuna._checks import WrongValueError, check_output_file, masked
 from adnn_optuna.cli import declared
 from adnn_optuna.cli.output import FILES, Answer, finish, load_libraries
 
@@ -359,7 +359,8 @@ def load_models(texts: Sequence[str]) -> dict[str, Any]:
 
 def parse_storage(text: str) -> str:
     """Return the URL of a storage that is a URL or the path of an SQLite file."""
-    return text if "://" in text else f"sqlite:///{text}"
+    is_path = masked(text) == text and "://" not in text
+    return f"sqlite:///{text}" if is_path else text
 
 
 def parse_controls(text: str | None) -> Sequence[str] | None:

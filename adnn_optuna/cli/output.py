@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TextIO
 
 import typer
 
-from adnn_optuna._checks import is_installed
+from adnn_optuna._checks import is_installed, without_passwords
 from adnn_optuna._files import write_text
 from adnn_optuna._units import as_argument, printable
 
@@ -63,8 +63,8 @@ def show(result: object, stream: TextIO | None = None) -> None:
 
 
 def say(text: str) -> None:
-    """Write to stderr, so that stdout holds results alone."""
-    show(text, sys.stderr)
+    """Write to stderr, so that stdout holds results alone; of URLs only what is shown of them."""
+    show(without_passwords(text), sys.stderr)
 
 
 class Answer(NamedTuple):
@@ -85,6 +85,7 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
     made = []
     try:
         if contract := asked.get("contract"):
+            facts = facts.confirmed() if verb != "ensemble" else facts
             facts.contract().save(contract)
             more["Check it"] = f"adnn verify {as_argument(str(contract))}"
             made = [contract] if verb != "ensemble" else []

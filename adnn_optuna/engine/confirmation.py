@@ -12,7 +12,6 @@ from statistics import fmean
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
@@ -32,8 +31,21 @@ from adnn_optuna.engine.evaluations import (
     seeds_to_confirm,
 )
 from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.records import SearchRecord, is_of_trial, store
-from adnn_optuna.engine.retraining import gains_of, is_random, retrain
+from adnn_optuna.engine.records import (
+    SearchRecord,
+    confirmation_name,
+    confirmation_trials,
+    is_of_trial,
+)
+from adnn_optuna.engine.retraining import (
+    Record,
+    changed,
+    gains_of,
+    is_random,
+    refreshed,
+    retrain,
+    with_stored,
+)
 from adnn_optuna.engine.scores import from_attributes
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.training import n_cores
@@ -77,13 +89,13 @@ def experiment_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def confirm_winner(
-    record: SearchRecord,
+    record: Record,
     objective: InitOffsetObjective,
     n_seeds: int,
     *,
     stop: threading.Event | None = None,
     show_progress_bar: bool = False,
-) -> None:
+) -> Record:
     """Train a search's winner, which was tested, and the unmoved network from fresh seeds.
 
     A winner is confirmed once: with the number of seeds that it was first to be confirmed with.
@@ -105,12 +117,12 @@ def confirm_winner(
             "seeds": [*seeds_to_confirm(experiment, best.params, n_seeds)],
             "arms": [*arms],
         }
-        store(record, name, declared)
+        record = with_stored(record, {name: declared})
     # As the first worker declared it, and with the other winners.
-    record.attrs.update(patiently(lambda: record.study.user_attrs))
+    record = refreshed(record, stored.CONFIRMED)
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "winners of a search, and unmoved networks, from fresh seeds"
-    where = record.study._storage, _name(record), StudyDirection.MAXIMIZE
+    where = record.study._storage, confirmation_name(record.study), StudyDirection.MAXIMIZE
     study, needed = patiently(open_evaluations, *where, what), _needed(record.attrs[name])
 
     def evaluate(_: int, arm: int, seed: int) -> Measured:
@@ -128,10 +140,7 @@ def confirm_winner(
     n_at_once = arms[UNMOVED][0].trainer.n_at_once(least=n_cores())
     options: Any = {"n_jobs": n_at_once, "show_progress_bar": show_progress_bar}
     make_evaluations(trainings, study, _NAMES, evaluate, stop=stop, **options)
-
-
-def _name(record: SearchRecord) -> str:
-    return f"{record.study.study_name}/confirmation"
+    return changed(record, confirming=patiently(confirmation_trials, record.study))
 
 
 def _needed(confirmed: Confirmed) -> list[Evaluation]:
@@ -148,15 +157,13 @@ def read_confirmation(record: SearchRecord) -> Confirmation | None:
     if best is None or own is None or best.number not in numbers:
         return None
     confirmed: Confirmed = winners[numbers.index(best.number)]
-    try:
-        where: Any = {"study_name": _name(record), "storage": record.study._storage}
-        study = patiently(optuna.load_study, **where)
-    except KeyError:  # Its worker died just then, or somebody deleted it.
-        return None
-    needed, made, values = _needed(confirmed), dict[Evaluation, np.ndarray](), {}
-    for trial in filter(is_done, patiently(study.get_trials, deepcopy=False)):
+    needed, made = _needed(confirmed), dict[Evaluation, np.ndarray]()
+    values: dict[Evaluation, float] = {}
+    for trial in filter(is_done, record.confirming):
         if (evaluation := evaluation_of(trial, _NAMES)) in needed and evaluation not in made:
-            [made[evaluation]] = from_attributes(trial.system_attrs, stored.SCORES)
+            name, shapes = confirmation_name(record.study), [own.scores.shape]
+            of = f"trial {trial.number} of study {name!r}"
+            [made[evaluation]] = from_attributes(trial.system_attrs, stored.SCORES, of, shapes)
             values[evaluation] = math.nan if trial.value is None else trial.value
     if any(evaluation not in made for evaluation in needed):
         return None
@@ -203,10 +210,11 @@ def own_scores(record: SearchRecord) -> OwnScores | None:
     """Return what a search's winner comes to, as it was tested; :obj:`None` if it was not."""
     if (look := record.test_look) is None:
         return None
-    [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{look['trial']}")
+    of = f"study {record.study.study_name!r}"
+    [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{look['trial']}", of)
     groups = None
     if f"{stored.GROUPS}/0" in record.attrs:
-        [groups] = from_attributes(record.attrs, stored.GROUPS)
+        [groups] = from_attributes(record.attrs, stored.GROUPS, of, [scores.shape])
     return OwnScores.of(scores, groups, record.test_metric, look)
 
 
@@ -229,7 +237,7 @@ def repeat_winner(
     gain = 0.0
     if starts[0] != starts[1]:
         [gain] = gains_of(fresh, [*retrain(fresh.trainer, starts, stop)])
-    store(record, f"{stored.REPEATED}/{best.number}", gain)
+    with_stored(record, {f"{stored.REPEATED}/{best.number}": gain})
 
 
 def _arms(

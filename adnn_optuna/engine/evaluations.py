@@ -20,7 +20,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import EVALUATED, OWNER
+from adnn_optuna._attributes import EVALUATED, OWNER, read_study
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LimitValues, checked_limits, is_done
@@ -109,7 +109,7 @@ def open_evaluations(
     """Create or load the study of evaluations; ``evaluated`` says of what, as JSON holds it."""
     check_study_name(name)
     study = open_declared(open_storage(storage), name, direction, EVALUATED, evaluated)
-    known = {"evaluated": study.user_attrs.get(EVALUATED)}
+    known = {"evaluated": read_study(study)[0].get(EVALUATED)}
     if differences := config_differences(known, {"evaluated": evaluated}):
         raise WrongValueError(
             f"The study {name!r} is a search or a comparison, or holds evaluations of something "

@@ -17,8 +17,8 @@ from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import KeyedObjective, catching, number, with_seed
 from adnn_optuna.engine.progress import Bar
-from adnn_optuna.engine.records import SearchRecord, record_of, store
-from adnn_optuna.engine.retraining import look_at_test_set
+from adnn_optuna.engine.records import SearchRecord, record_of
+from adnn_optuna.engine.retraining import look_at_test_set, with_stored
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import Plan, open_studies
@@ -81,9 +81,9 @@ def _run_one(
     # Some end by themselves before.
     budget = max(loop.n_done, plan.limits["max_trial"] or 0)
     count(budget - loop.n_done)
-    record = patiently(record_of, study)
+    record = patiently(record_of, study, others={})
     if isinstance(plan.objective, InitOffsetObjective):
-        look_at_test_set(record, plan.objective, stop)
+        record = look_at_test_set(record, plan.objective, stop)
         repeat_winner(record, plan.objective, stop)
     elif isinstance(plan.objective, KeyedObjective):
         evaluate_afresh(record, plan.objective, stop)
@@ -109,4 +109,4 @@ def evaluate_afresh(
         with contextlib.suppress(TrialPruned), catching(objective.catch, evaluation):
             seed = derived_seed(objective.seed, 1, int(name.rpartition("/")[2]))
             value = number(evaluate(copy.deepcopy(record.best), seed))
-        store(record, name, value if math.isfinite(value) else None)
+        with_stored(record, {name: value if math.isfinite(value) else None})

@@ -125,6 +125,7 @@ class InitOffsetObjective(Experiment):
         named = f"The study {study.study_name!r}"
         check_direction(study, self.direction)
         attrs = study.user_attrs
+        stored.check(study.study_name, attrs)
         if stored.CONFIG in attrs:
             if differences := config_differences(attrs[stored.CONFIG], self.config):
                 raise WrongValueError(_ANOTHER.format(named, in_words(differences)))

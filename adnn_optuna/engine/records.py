@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -32,7 +33,10 @@ class SearchRecord:
     ``best`` the best trial, :obj:`None` where none was completed. Where model or training is a
     function of the trial, the unmoved network is that of the best trial. The test values are the
     same metric on the test set, which the search never saw; NaN while nobody looked at it for
-    ``best``. ``attrs`` are the user attributes of the study, as they were read with it.
+    ``best``. ``attrs`` and ``trials`` are those of the study at one moment, ``confirming`` the
+    trials that confirm its best one, and ``looks_elsewhere`` says how often other studies of the
+    storage had looked at the same test set, by their names; those of the same comparison look once
+    together. Nothing is read later.
     """
 
     study: optuna.Study = dataclasses.field(repr=False)
@@ -40,7 +44,10 @@ class SearchRecord:
     metric: str
     baseline: float
     best: FrozenTrial | None = dataclasses.field(repr=False)
-    # What was read of it later and does not change any more, only to save time.
+    trials: tuple[FrozenTrial, ...] = dataclasses.field(repr=False)
+    confirming: tuple[FrozenTrial, ...] = dataclasses.field(repr=False)
+    looks_elsewhere: Mapping[str, int] = dataclasses.field(repr=False)
+    # What follows from the rest, only to save time.
     known: dict[str, Any] = dataclasses.field(
         default_factory=dict, kw_only=True, repr=False, compare=False
     )
@@ -109,7 +116,7 @@ class SearchRecord:
     @property
     def done_trials(self) -> list[FrozenTrial]:
         """The trials that were run to an end, whatever came of them, by number."""
-        return [trial for trial in self.study.get_trials(deepcopy=False) if is_done(trial)]
+        return [trial for trial in self.trials if is_done(trial)]
 
     @property
     def unowned_trials(self) -> list[int]:
@@ -117,7 +124,7 @@ class SearchRecord:
 
         Those of Optuna's samplers in ``study.optimize`` tell nothing.
         """
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        running = (trial for trial in self.trials if trial.state == TrialState.RUNNING)
         return [trial.number for trial in running if owner_of(trial) is None]
 
     @property
@@ -236,25 +243,6 @@ class SearchRecord:
         number = None if self.best is None else self.best.number
         return next((look for look in self.test_looks[::-1] if look["trial"] == number), None)
 
-    @functools.cached_property
-    def looks_elsewhere(self) -> dict[str, int]:
-        """How often other studies of the storage looked at the same test set, by their names.
-
-        Those of the same comparison look once together, as it declares.
-        """
-        data, own = _fingerprint(self.attrs), self.study.study_name
-        studies = self.study._storage.get_all_studies() if data else []
-        heads = (f"{s.study_name}/" for s in studies if stored.COMPARISON in s.user_attrs)
-        siblings = tuple(head for head in heads if own.startswith(head))
-        return {
-            other.study_name: len(looks)
-            for other in studies
-            if _fingerprint(other.user_attrs) == data
-            and not other.study_name.startswith(siblings)
-            and other.study_name != own
-            and (looks := _looks(other.user_attrs))
-        }
-
     @property
     def test_baseline(self) -> float:
         """The metric of the baseline on the test set; NaN if its training diverged."""
@@ -314,25 +302,78 @@ def _fingerprint(attrs: Mapping[str, Any]) -> Any:
     return attrs.get(stored.CONFIG, {}).get("dataset", {}).get("fingerprint")
 
 
-def record_of(study: optuna.Study) -> SearchRecord:
-    """Return what a study that was searched, concluded or not, tells of it."""
+def attributes_in(storage: BaseStorage) -> dict[str, dict[str, Any]]:
+    """Return the user attributes of all studies of a storage, by name, if they are sound."""
+    studies = storage.get_all_studies()
+    return {s.study_name: s.user_attrs for s in studies if stored.are_sound(s.user_attrs)}
+
+
+def _looks_elsewhere(
+    own: str, attrs: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
+) -> dict[str, int]:
+    """Return how often other studies looked at the same test set, by their names."""
+    if not (data := _fingerprint(attrs)):
+        return {}
+    heads = (f"{name}/" for name, of in others.items() if stored.COMPARISON in of)
+    siblings = tuple(head for head in heads if own.startswith(head))
+    return {
+        name: len(looks)
+        for name, of in others.items()
+        if _fingerprint(of) == data and name != own and not name.startswith(siblings)
+        if (looks := _looks(of))
+    }
+
+
+def confirmation_trials(study: optuna.Study) -> tuple[FrozenTrial, ...]:
+    """Return the trials that confirm winners of a study; none where there are no such."""
+    name = confirmation_name(study)
+    try:
+        found = optuna.load_study(study_name=name, storage=study._storage)
+    except KeyError:  # Its worker died just then, or somebody deleted it.
+        return ()
+    return tuple(stored.read_study(found)[1])
+
+
+def confirmation_name(study: optuna.Study) -> str:
+    """Return the name of the study that confirms winners of a study."""
+    return f"{study.study_name}/confirmation"
+
+
+def record_of(
+    study: optuna.Study, others: Mapping[str, Mapping[str, Any]] | None = None
+) -> SearchRecord:
+    """Return what a study that was searched, concluded or not, tells of it at this moment.
+
+    ``others`` are the attributes of the studies of its storage; they are read if :obj:`None`.
+    """
     check_one_objective(study)
-    attrs: dict[str, Any] = study.user_attrs
-    best, baseline = best_trial(study), attrs.get(stored.BASELINE, math.nan)
+    attrs, trials = stored.read_study(study)
+    best, baseline = best_trial(study, trials), attrs.get(stored.BASELINE, math.nan)
     if best is not None and stored.CONFIG not in attrs:
         # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
-        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        baseline = next(filter(is_feasible, completed)).value
+        completed = (t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t))
+        baseline = next(completed).value
     elif best is not None:
         baseline = best.user_attrs.get(stored.BASELINE, baseline)
-    metric = attrs.get(stored.CONFIG, {}).get("metric", "value")
-    return SearchRecord(study, attrs, metric, baseline, best)
+    if others is None:
+        others = attributes_in(study._storage) if stored.CONFIG in attrs else {}
+    is_confirmed = any(name.startswith(f"{stored.CONFIRMED}/") for name in attrs)
+    return SearchRecord(
+        study,
+        attrs,
+        attrs.get(stored.CONFIG, {}).get("metric", "value"),
+        baseline,
+        best,
+        tuple(trials),
+        confirmation_trials(study) if is_confirmed else (),
+        _looks_elsewhere(study.study_name, attrs, others),
+    )
 
 
-def store(record: SearchRecord, name: str, value: Any) -> None:
-    """Store an attribute in the study of a record, which has it from now on."""
-    patiently(record.study.set_user_attr, name, value)
-    record.attrs[name] = value
+def records_now(studies: Sequence[optuna.Study]) -> list[SearchRecord]:
+    """Return what studies of one storage tell of their searches."""
+    others = patiently(attributes_in, studies[0]._storage)
+    return [patiently(record_of, study, others=others) for study in studies]
 
 
 def test_metric(metric: str) -> str:

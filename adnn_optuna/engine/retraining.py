@@ -1,14 +1,15 @@
 """Baseline and winner trained again, and tested."""
 
+import dataclasses
 import functools
 import itertools
 import json
 import math
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from adnn_optuna._checks import logger
 from adnn_optuna.engine.controls import EnsembleObjective
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
-from adnn_optuna.engine.records import SearchRecord, store
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.scores import as_attributes, effective_number, variance_of_mean
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.data import Dataset
@@ -50,30 +51,56 @@ class Retrained(NamedTuple):
         return as_attributes(name, self.scores if is_right else self.scores.astype(np.float32))
 
 
+Record = TypeVar("Record", bound=SearchRecord)
+
+
+def with_stored(record: Record, values: Mapping[str, Any]) -> Record:
+    """Store attributes in the study of a record, and return the record with them."""
+    for name, value in values.items():
+        patiently(record.study.set_user_attr, name, value)
+    return changed(record, attrs={**record.attrs, **values})
+
+
+def refreshed(record: Record, *kinds: str) -> Record:
+    """Return a record with what its study tells now in attributes of these kinds."""
+    attrs, _ = patiently(stored.read_study, record.study)
+    news = {name: value for name, value in attrs.items() if name.partition("/")[0] in kinds}
+    return changed(record, attrs={**record.attrs, **news})
+
+
+def changed(record: Record, **parts: Any) -> Record:
+    """Return a record with other parts."""
+    return dataclasses.replace(record, **parts, known={})
+
+
 def look_at_test_set(
-    record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event
-) -> None:
+    record: Record, objective: InitOffsetObjective, stop: threading.Event
+) -> Record:
     """Look at the test set: store how good baseline and winner of a study are on it.
 
     Both are trained again for it, unless the winner was looked at before. Without further trials
     it is no new look.
     """
-    if record.best is None:
-        return
-    n_trials, look = len(patiently(lambda: record.done_trials)), record.test_look
+    best = record.best
+    if best is None:
+        return record
+    # Others may have looked since the record was read.
+    record = refreshed(record, stored.TEST, stored.SCORES, stored.GROUPS)
+    n_trials = len(record.done_trials)
+    look: Any = record.test_look
+    attrs: dict[str, Any] = {}
     if look is None:
         of_winner, _, runs = retrain_winner(record, objective, stop)
-        look = {**look_of(of_winner, *runs), "trial": record.best.number}
-        attrs = runs[1].as_attributes(f"{stored.SCORES}/{record.best.number}")
+        look = {**look_of(of_winner, *runs), "trial": best.number}
+        attrs |= runs[1].as_attributes(f"{stored.SCORES}/{best.number}")
         if "n_groups" in look:
             attrs |= as_attributes(stored.GROUPS, of_winner.dataset.test_groups)
-        for name, text in attrs.items():
-            store(record, name, text)
     elif look["n_trials"] == n_trials:
-        return
+        return record
     now = datetime.now(UTC).isoformat()
     look = {**look, "looked": now, "n_trials": n_trials}
-    store(record, f"{stored.TEST}/{now}-{os.getpid()}", look)
+    # The look is last: with it, all is known.
+    return with_stored(record, {**attrs, f"{stored.TEST}/{now}-{os.getpid()}": look})
 
 
 def retrain_winner(
@@ -213,10 +240,11 @@ def is_random(objective: InitOffsetObjective) -> bool:
     return not {"initialisation", "order"}.isdisjoint(random_sources(objective.trainer))
 
 
-def note_randomness(record: SearchRecord, objective: InitOffsetObjective) -> None:
+def note_randomness(record: Record, objective: InitOffsetObjective) -> Record:
     """Store that no seed changes the winner's training, where that is so."""
     if record.best is not None and not is_random(objective.of(record.best.params)):
-        store(record, f"{stored.UNSEEDED}/{record.best.number}", value=True)
+        return with_stored(record, {f"{stored.UNSEEDED}/{record.best.number}": True})
+    return record
 
 
 class Redrawing:

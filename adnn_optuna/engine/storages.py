@@ -27,8 +27,6 @@ from adnn_optuna._checks import NoSuchFileError, WrongValueError, logger
 from adnn_optuna.callbacks import is_done
 
 _ERRORS = (exc.SQLAlchemyError, StorageInternalError)
-# How Optuna and the drivers refuse what cannot be opened, such as a database of another version.
-_REFUSALS = (AssertionError, ImportError, RuntimeError, ValueError, TypeError, LookupError)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -52,6 +50,9 @@ _REFUSED_AT_OPENING = re.compile(
     "|unknown database|name or service not known|resol|unable to open|readonly|disk|invalid",
     re.IGNORECASE,
 )
+
+# Servers quote users, among others.
+_QUOTED = re.compile(r"""(["'])[^"'\s]+\1""")
 
 
 class StorageError(RuntimeError):
@@ -85,28 +86,33 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         return InMemoryStorage()
     if url.drivername == "postgresql+psycopg":
         _checks.check_installed("psycopg", "PostgreSQL")
-    path = url.database or ""
     # With ``uri``, it is one of SQLite's own URIs.
-    if must_exist and is_sqlite and "uri" not in url.query:
-        if not _checks.is_file(path):
-            raise NoSuchFileError(
-                f"There is no file {path!r} for the storage {shown!r}; check it."
-            )
-        # Optuna would write its tables into any. What SQLite cannot read is refused when opened.
-        with contextlib.suppress(exc.SQLAlchemyError):
-            engine = sqlalchemy.create_engine(url, poolclass=NullPool)
-            if not sqlalchemy.inspect(engine).has_table("studies"):
-                raise WrongValueError(f"The file {path!r} holds no Optuna studies; check it.")
+    file = shown.partition(":///")[2]
+    is_file = must_exist and is_sqlite and "uri" not in url.query
+    if is_file and not _checks.is_file(url.database or ""):
+        raise NoSuchFileError(
+            f"There is no file {file!r} for the storage {shown!r}; check its path."
+        )
+    if is_file and not _has_studies(url):
+        raise WrongValueError(f"The file {file!r} holds no Optuna studies; check its path.")
     try:
         return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening, storage)
-    except (*_ERRORS, *_REFUSALS) as error:
+    except Exception as error:  # noqa: BLE001 - Optuna, SQLAlchemy and drivers have any.
         refusal = StorageError if _passes_at_opening(error) else WrongValueError
         # Without the cause, which may tell a password.
         raise refusal(
-            f"The storage {shown!r} cannot be opened "
-            f"({_checks.masked(storage, _reason(error))}); check that it is an Optuna database "
-            "whose folder can be written to, or whose server answers."
+            f"The storage {shown!r} cannot be opened ({_reason(error, storage)}); check that it "
+            "is an Optuna database whose folder can be written to, or whose server answers."
         ) from None
+
+
+def _has_studies(url: URL) -> bool:
+    """Return whether an SQLite file has Optuna's tables, which it would write into any."""
+    try:
+        engine = sqlalchemy.create_engine(url, poolclass=NullPool)
+        return sqlalchemy.inspect(engine).has_table("studies")
+    except Exception:  # noqa: BLE001 - what cannot be read is refused when it is opened.
+        return True
 
 
 def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
@@ -205,13 +211,13 @@ def patiently(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -
         raise StorageError(
             f"The storage failed ({_reason(error)}); all that it stored before is kept: mend it, "
             "then resume the study."
-        ) from error
+        ) from None  # The cause may name a user.
 
 
 def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool], url: str = "") -> _T:
     """Call again while it raises what passes, as long as the patience lasts.
 
-    Warnings have the passwords of ``url`` hidden.
+    Warnings show nothing of ``url`` that is not shown otherwise.
     """
     began, has_warned = time.monotonic(), False
     while True:
@@ -225,7 +231,7 @@ def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool], url: 
             if waited >= _SECONDS_BEFORE_WARNING and not has_warned and _is_fault(error):
                 has_warned = True
                 said = "The storage does not answer (%s); trying again for %g s."
-                logger.warning(said, _checks.masked(url, _reason(error)), _PATIENCE)
+                logger.warning(said, _reason(error, url), _PATIENCE)
         time.sleep(_SECONDS_BETWEEN_ATTEMPTS * random.uniform(0.5, 1.5))  # noqa: S311
 
 
@@ -235,9 +241,13 @@ def _causes(error: BaseException) -> tuple[BaseException | None, BaseException |
     return cause, getattr(cause, "orig", None)
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, url: str = "") -> str:
+    """Return what a driver says, without anything of the URL that is not shown."""
     cause, driver_error = _causes(error)
-    return _checks.first_line(driver_error or cause)
+    said = _checks.first_line(driver_error or cause)
+    if driver_error is not None and not isinstance(driver_error, sqlite3.Error):
+        said = _QUOTED.sub("***", said)
+    return _checks.without_secrets(url, said)
 
 
 def _is_fault(error: BaseException) -> bool:

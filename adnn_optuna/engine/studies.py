@@ -18,13 +18,20 @@ from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Declaration, SearchSettings
-from adnn_optuna._checks import WrongValueError, as_integer, check_type
+from adnn_optuna._checks import (
+    Fault,
+    WrongInputError,
+    WrongValueError,
+    as_integer,
+    check_type,
+    first_line,
+)
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine.arms import Arm, Searcher, arm_of
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Objective
-from adnn_optuna.engine.records import SearchRecord, is_of_trial, record_of
+from adnn_optuna.engine.records import SearchRecord, attributes_in, is_of_trial, record_of
 from adnn_optuna.engine.storages import patiently, storage_url
 from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.keras_files import model_from_config
@@ -41,7 +48,7 @@ _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
 def last_limits(study: optuna.Study) -> LimitValues:
     """Return the limits of the last run of a study that had something to do."""
-    record = record_of(study)
+    record = record_of(study, others={})
     return checked_limits(**record.budget) if record.runs else checked_limits()
 
 
@@ -134,6 +141,10 @@ def check_objective(objective: object) -> InitOffsetObjective:
 def check_study_name(study_name: str) -> None:
     """Refuse a name that not every storage can hold."""
     check_type("study_name", study_name, str, "a string")
+    if "://" in study_name:
+        raise WrongValueError(
+            f"study_name must be a name; got the URL {study_name!r}. Pass a URL as storage."
+        )
     if not 0 < len(study_name) <= _MAX_NAME_LENGTH:
         raise WrongValueError(
             f"study_name must be text of 1 to {_MAX_NAME_LENGTH} characters, but it is "
@@ -161,7 +172,8 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
             f"There is no study {study_name!r} in {where}; it has {shown}."
         ) from None
     check_one_objective(study)
-    if stored.EVALUATED in study.user_attrs:
+    attrs, _ = patiently(stored.read_study, study)
+    if stored.EVALUATED in attrs:
         raise WrongValueError(
             f"The study {study_name!r} is no search, but holds evaluations, such as of a recheck "
             "or of models: make the call again that began it, or use another study name."
@@ -184,15 +196,21 @@ def objective_from_study(
             f"The model or training of the study {study.study_name!r} is a function of the trial, "
             "which a study does not hold: give its objective, in Python."
         )
-    objective = InitOffsetObjective(
-        model_from_config(config["model"]),
-        dataset_from_config(config["dataset"], data_dir),
-        training=Training(**config["training"]),
-        space=space_from_config(config["space"]),
-        metric=config["metric"],
-        direction=config.get("direction"),
-        seed=config["seed"],
-    )
+    try:
+        objective = InitOffsetObjective(
+            model_from_config(config["model"]),
+            dataset_from_config(config["dataset"], data_dir),
+            training=Training(**config["training"]),
+            space=space_from_config(config["space"]),
+            metric=config["metric"],
+            direction=config.get("direction"),
+            seed=config["seed"],
+        )
+    except WrongInputError:
+        raise
+    except (TypeError, LookupError, AttributeError) as error:
+        of, fault = f"study {study.study_name!r}", Fault("as made here", first_line(error))
+        raise stored.malformed(stored.CONFIG, of, fault) from error
     if differences := config_differences(config["model"], objective.config["model"], "model"):
         raise WrongValueError(
             f"The model of the study {study.study_name!r} cannot be rebuilt from its "
@@ -330,7 +348,7 @@ def load_head(storage: BaseStorage, name: str) -> optuna.Study:
 
 def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
     """Return the names of the other comparisons of the same objective in a storage."""
-    attrs = {s.study_name: s.user_attrs for s in patiently(head._storage.get_all_studies)}
+    attrs = patiently(attributes_in, head._storage)
 
     def objective_of(name: str) -> Any:
         """Return what all runs of a comparison have in common; of models, their data."""
@@ -358,9 +376,10 @@ def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecor
     storage = head._storage
     known = set(patiently(optuna.get_all_study_names, storage))
     arms: dict[str, dict[int, SearchRecord]] = {label: {} for label in declaration["arms"]}
+    others = patiently(attributes_in, storage)
     for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
         name = study_name_of(head.study_name, label, seed)
         if name in known:
             study = patiently(optuna.load_study, study_name=name, storage=storage)
-            arms[label][seed] = patiently(record_of, study)
+            arms[label][seed] = patiently(record_of, study, others=others)
     return arms

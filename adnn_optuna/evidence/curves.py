@@ -1,11 +1,14 @@
 """Curves and places of searches, as numbers: what figures draw and sentences quote."""
 
+import logging
 import math
+import threading
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial
@@ -169,5 +172,22 @@ def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             evaluator = PedAnovaImportanceEvaluator()
-            names = [*get_param_importances(record.study, evaluator=evaluator, params=names)]
+            study = _study_of(record, trials)
+            names = [*get_param_importances(study, evaluator=evaluator, params=names)]
     return names[:2], trials
+
+
+def _study_of(record: SearchRecord, trials: Sequence[FrozenTrial]) -> optuna.Study:
+    """Return a study in memory of some trials: what is told of a record reads no database."""
+    logger, own = logging.getLogger("optuna.storages._in_memory"), threading.get_ident()
+
+    def is_of_others(_: logging.LogRecord) -> bool:
+        return threading.get_ident() != own
+
+    logger.addFilter(is_of_others)
+    try:
+        study = optuna.create_study(direction=record.study.direction)
+    finally:
+        logger.removeFilter(is_of_others)
+    study.add_trials(trials)
+    return study

@@ -3,12 +3,12 @@
 import itertools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import optuna
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Declaration
+from adnn_optuna._attributes import Arguments, Declaration
 from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer, logger
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.storages import patiently
@@ -98,7 +98,7 @@ def declared(
         "seeds": [*max(seeds, known, key=len)],
         "looks_again": looks_again,
         "arms": {**before["arms"], **arms},
-        "arguments": dict(arguments),
+        "arguments": cast("Arguments", dict(arguments)),
     }
 
 

@@ -239,7 +239,7 @@ def why_no_winner(record: SearchRecord) -> str:
     trials, failed, mend = record.done_trials, "diverged", "lower the learning rate"
     if stored.CONFIG not in record.attrs:
         states = (TrialState.PRUNED, TrialState.FAIL)
-        trials = record.study.get_trials(deepcopy=False, states=states)
+        trials = [trial for trial in record.trials if trial.state in states]
         failed, mend = "failed", "look at the objective"
     elif any(
         t.state == TrialState.FAIL and stored.trained_of(t.user_attrs) is None for t in trials

@@ -31,10 +31,11 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from adnn_optuna._attributes import ENDED, PROPOSAL, Proposal, StoredStep
+from adnn_optuna._attributes import ENDED, PROPOSAL, Proposal, StoredStep, check_trial
 from adnn_optuna.samplers._indices import Indices, ParameterSource, proposal_of
 from adnn_optuna.samplers._owners import (
     begin_turn,
+    end_trial,
     end_turn,
     is_alive,
     is_own,
@@ -206,7 +207,11 @@ class IndexedSampler(BaseSampler, abc.ABC):
             own = proposal_of(trial, self._key)
             if own is not None and own["owner"] == ownership(trial):
                 return  # It was created with its index, and maybe all parameters.
-            proposal = self._claim(study, trial)
+            try:
+                proposal = self._claim(study, trial)
+            except ValueError:  # Optuna would leave the trial RUNNING.
+                end_trial(study, trial)
+                raise
             indices = self._memory[study]
             self._warn_of_constraints(indices)
             indices.sources[trial._trial_id] = self._propose(study, indices, proposal)
@@ -226,6 +231,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         def write(name: str, value: Any) -> None:
             study._storage.set_trial_system_attr(trial._trial_id, name, value)
 
+        check_trial(trial, study)
         attrs = trial.system_attrs
         is_fixed = "fixed_params" in attrs or bool(trial.params)
         copied = attrs.get(PROPOSAL) or {}

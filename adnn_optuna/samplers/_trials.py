@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
+from adnn_optuna._attributes import check_trial
 from adnn_optuna._checks import WrongValueError
 
 Kept = TypeVar("Kept")
@@ -81,6 +82,7 @@ class TrialReader:
         if news is None:
             news = self._read_all(study, known)
         for place, trial in news.items():
+            check_trial(trial, study)
             if trial._trial_id not in self.trials:
                 self.ids.append(trial._trial_id)
             self.trials[trial._trial_id] = trial

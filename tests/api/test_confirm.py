@@ -95,7 +95,7 @@ class TestAsAsked:
         first = result.confirmation
         assert first is not None
         assert len(first.seeds) == 6
-        assert result.confirm(seeds=10) is result
+        assert result.confirm(seeds=10).confirmation == first
         again = adnn.resume(
             result.study._storage,
             result.study.study_name,
@@ -123,9 +123,10 @@ class TestAsAsked:
         assert "What you hold: not known before the test set is looked at; it is closed." in str(
             result
         )
-        facts = result.confirm(seeds=6).confirmation
-        assert facts is not None
-        assert facts.holds.value == result.test_value
+        confirmed = result.confirm(seeds=6)
+        assert confirmed.confirmation is not None
+        assert confirmed.confirmation.holds.value == confirmed.test_value
+        assert result.test_looks == []
 
     def test_of_a_winner_that_was_tested_neither(self, objective: InitOffsetObjective) -> None:
         storage = optuna.storages.InMemoryStorage()

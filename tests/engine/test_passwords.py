@@ -1,4 +1,4 @@
-"""The password of a storage's URL is in nothing that this package writes, prints or raises."""
+"""Of a storage's URL only scheme, host, port and database are written, printed or raised."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import adnn_optuna as adnn
 from adnn_optuna._checks import masked, without_passwords
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli import output
-from adnn_optuna.engine import storages
+from adnn_optuna.engine import storages, studies
 from adnn_optuna.engine.storages import StorageError, open_storage, storage_url
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_commands_on_a_server(
     search = ["search", "--hidden", "4", "--epochs", "1", "--max-trial", "2", *storage, *name]
     code, shown = run_adnn(*search, "--contract", "secret.contract.json")
     assert code == 0
-    assert "postgresql+psycopg://postgres:***@127.0.0.1" in shown
+    assert "postgresql+psycopg://***@127.0.0.1" in shown
     # Another objective, and no study of the name.
     assert run_adnn(*search, "--seed", "1")[0] == output.WRONG_INPUT
     assert run_adnn("resume", *storage, "--study-name", "none")[0] == output.WRONG_INPUT
@@ -89,7 +89,7 @@ def test_what_a_search_stores_logs_and_raises(
     with logs.at_level(logging.INFO), pytest.raises(KeyboardInterrupt):
         adnn.search(objective, "annealing", pruner=Interrupter(), **search)
     result = adnn.search(objective, "annealing", **search)
-    assert "Go on with adnn_optuna.resume('postgresql+psycopg://postgres:***@" in logs.text
+    assert "Go on with adnn_optuna.resume('postgresql+psycopg://***@127.0.0.1" in logs.text
     assert_no_secret(logs.text)
     assert_no_secret(str(result) + repr(result) + repr(result.study._storage))
     study = result.study
@@ -118,7 +118,7 @@ def test_a_server_that_does_not_answer(
         lambda: adnn.resume(UNREACHABLE, "s"),
         lambda: adnn.search(make_objective(), "greedy", storage=UNREACHABLE),
     ):
-        with pytest.raises(StorageError, match=r"'postgresql\+psycopg://user:\*\*\*@") as caught:
+        with pytest.raises(StorageError, match=r"'postgresql\+psycopg://\*\*\*@") as caught:
             call()
         # With all causes.
         assert_no_secret("".join(traceback.format_exception(caught.value)))
@@ -132,15 +132,15 @@ def test_a_server_that_does_not_answer(
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("postgresql+psycopg://u:p@geheim@127.0.0.1:1/db", r"//u:\*\*\*@127.0.0.1:1/db'.*%40"),
-        ("postgresql+psycopg://u:ge/heim@127.0.0.1:x/db", r"//u:\*\*\*@127.0.0.1:x/db'"),
-        ("postgresql+psycopg://u:ge:heim@127.0.0.1:1/db", r"//u:\*\*\*@127.0.0.1:1/db'"),
+        ("postgresql+psycopg://u:p@geheim@127.0.0.1:1/db", r"//\*\*\*@127.0.0.1:1/db'.*%40"),
+        ("postgresql+psycopg://u:ge/heim@127.0.0.1:x/db", r"//\*\*\*@127.0.0.1:\*\*\*/db'"),
+        ("postgresql+psycopg://u:ge:heim@127.0.0.1:1/db", r"//\*\*\*@127.0.0.1:1/db'"),
         (
             "postgresql+psycopg://127.0.0.1:1/db?user=u&password=geheim&connect_timeout=1",
-            r"user=u&password=\*\*\*&connect_timeout=1'",
+            r"//127.0.0.1:1/db\?\*\*\*'",
         ),
-        ("mssql+pyodbc:///?odbc_connect=PWD%3Dgeheim", r"odbc_connect=\*\*\*'"),
-        ("sqlite+pysqlcipher://:geheim@/no.db", r"//:\*\*\*@/no.db'"),
+        ("mssql+pyodbc:///?odbc_connect=PWD%3Dgeheim", r"mssql\+pyodbc:///\?\*\*\*'"),
+        ("sqlite+pysqlcipher://:geheim@/no.db", r"//\*\*\*@/no.db'"),
     ],
 )
 @pytest.mark.usefixtures("impatience")
@@ -151,6 +151,204 @@ def test_a_password_that_is_not_where_urls_have_it(url: str, shown: str) -> None
             open_storage(url, must_exist=must_exist)
         message = str(caught.value)
         assert not [part for part in ("geheim", "heim", "ge/", "ge:") if part in message]
+
+
+SERVER = "postgresql+psycopg://127.0.0.1:1/db"
+HOSTILE = [
+    # The user's part: as it is, and with what has to be escaped.
+    "postgresql+psycopg://mallory@127.0.0.1:1/db",
+    "postgresql+psycopg://mallory:geheim@127.0.0.1:1/db",
+    "postgresql+psycopg://:geheim@127.0.0.1:1/db",
+    "postgresql+psycopg://mallory:geheim%40x@127.0.0.1:1/db",
+    "postgresql+psycopg://mallory:x@geheim@127.0.0.1:1/db",
+    "postgresql+psycopg://mallory:geheim@x@127.0.0.1:1/db",
+    "postgresql+psycopg://mallory:ge/heim@127.0.0.1:1/db",
+    "postgresql+psycopg://mallory:12/34geheim@127.0.0.1:1/db",
+    "postgresql+psycopg://mallory:?geheim@127.0.0.1:1/db",
+    "postgresql+psycopg://mallory:a?b=geheim@127.0.0.1:1/db",
+    "postgresql+psycopg://mallory:#geheim@127.0.0.1:1/db",
+    "postgresql+psycopg://mallory:&a=geheim@127.0.0.1:1/db",
+    "postgresql+psycopg://mallory:[geheim]@127.0.0.1:1/db",
+    "postgresql+psycopg://mallory:x geheim@127.0.0.1:1/db",
+    "postgresql+psycopg://mallory:x'geheim@127.0.0.1:1/db",
+    'postgresql+psycopg://mallory:x"geheim@127.0.0.1:1/db',
+    "postgresql+psycopg://mallory:x\\geheim@127.0.0.1:1/db",
+    "postgresql+psycopg://mallory:x://geheim@127.0.0.1:1/db",
+    "postgresql+psycopg://geheim@127.0.0.1:1/db",
+    "postgresql+psycopg://mal@lory:geheim@127.0.0.1:1/db",
+    # Options, by whatever name.
+    *(
+        f"{SERVER}?{name}=geheim"
+        for name in (
+            "password",
+            "PassWord",
+            "user",
+            "key",
+            "private_key",
+            "api_key",
+            "credential",
+            "auth",
+            "token",
+            "passfile",
+            "service",
+            "sslpassword",
+            "sslkey",
+            "application_name",
+            "nobody_knows_it",
+        )
+    ),
+    f"{SERVER}?options=-c password=geheim",
+    f"{SERVER}?options=-c%20password%3Dgeheim",
+    f"{SERVER}?geheim",
+    f"{SERVER}?=geheim",
+    f"{SERVER}?connect_timeout=geheim",
+    f"{SERVER}?connect_timeout=1&password=x@geheim",
+    f"{SERVER}?connect_timeout=1;password=geheim",
+    f"{SERVER}?a?password=geheim",
+    f"{SERVER}&password=geheim",
+    f"{SERVER};password=geheim",
+    f"{SERVER} password=geheim",
+    # In the place of something else.
+    "postgresql+psycopg://127.0.0.1:geheim/db",
+    "postgresql+psycopg://127.0.0.1:geheim",
+    "postgresql+psycopg:///mallory:geheim@127.0.0.1/db",
+    "postgresql+psycopg:/mallory:geheim@127.0.0.1/db",
+    "postgresql+psycopg//mallory:geheim@127.0.0.1/db",
+    "postgresql+psycopg:mallory:geheim@127.0.0.1/db",
+    "postgre sql://mallory:geheim@127.0.0.1/db",
+    "mallory:geheim@postgresql://127.0.0.1/db",
+    "mallory:geheim@127.0.0.1/db",
+    "host=127.0.0.1 port=1 user=mallory password=geheim dbname=db",
+    "host = 127.0.0.1 password = 'ge heim' user='mallory'",
+    "user=mallory password=geheim",
+    "service=geheim",
+    "Driver={x};Server=127.0.0.1;UID=mallory;PWD=geheim",
+    # Of other databases, also of those without a driver.
+    "mysql+pymysql://mallory:geheim@127.0.0.1:1/db?ssl_key=geheim",
+    "mssql+pyodbc:///?odbc_connect=PWD%3Dgeheim",
+    "oracle://mallory:geheim@127.0.0.1:1/?service_name=geheim",
+    "sqlite+pysqlcipher://:geheim@/no.db?cipher=aes-256-cfb",
+    "sqlite:///no/such.db?key=geheim",
+    "sqlite:///no/such.db?timeout=geheim",
+    "sqlite:///no/such.db&key=geheim",
+    "sqlite:///file:no/such.db?uri=true&mode=ro&key=geheim",
+    "redis://:geheim@127.0.0.1:1/0",
+]
+
+
+@pytest.mark.parametrize("url", HOSTILE)
+@pytest.mark.usefixtures("impatience")
+@pytest.mark.filterwarnings("ignore")
+def test_a_hostile_url_on_every_surface(
+    url: str,
+    run_adnn: Callable[..., tuple[int, str]],
+    logs: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(storages, "_PATIENCE", 0.0)
+    objective, storage = make_objective(), optuna.storages.InMemoryStorage()
+
+    def quadratic(trial: optuna.Trial, seed: int = 0) -> float:
+        return trial.suggest_float("x", -1, 1) ** 2 + seed
+
+    calls: list[Callable[[], object]] = [
+        lambda: open_storage(url),
+        lambda: open_storage(url, must_exist=True),
+        lambda: adnn.search(objective, "greedy", storage=url, max_trial=1),
+        lambda: adnn.resume(url, "s"),
+        lambda: adnn.compare(quadratic, storage=url, max_trial=1, seeds=2),
+        lambda: adnn.recheck((url, "s"), quadratic),
+        lambda: adnn.measure_variance(float, storage=url),
+        # In the wrong place.
+        lambda: adnn.resume(storage, url),
+        lambda: adnn.recheck(url, quadratic),  # type: ignore[arg-type]
+        lambda: adnn.search(objective, url),
+        lambda: adnn.load_dataset(url),
+        lambda: adnn.compare_values(url),
+    ]
+    said = [masked(url)]
+    for call in calls:
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever it is, it says nothing
+            call()
+        assert isinstance(
+            caught.value, ValueError | TypeError | OSError | ImportError | StorageError
+        )
+        said += [str(caught.value), *traceback.format_exception_only(caught.value)]
+        cause = caught.value.__cause__
+        said += [] if cause is None else traceback.format_exception_only(cause)
+    for arguments in (
+        ("resume", "--study-name=s", f"--storage={url}"),
+        ("search", "--max-trial=1", "--storage", url),
+        ("report", "--study-name", "s", "--storage", url),
+        ("recheck", url, "s"),
+        ("plan", url, "s", "--gain=0.01"),
+        ("search", url),
+        ("resume", "--max-trial", url, "--study-name=s"),
+    ):
+        code, shown = run_adnn(*arguments)
+        assert code in (output.WRONG_INPUT, output.FAILED), shown
+        said.append(shown)
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupt)
+    for arguments in (("resume", f"--storage={url}"), ("resume", "--storage", url), ("plan", url)):
+        said.append(run_adnn(*arguments)[1])
+    for text in (*said, logs.text):
+        assert not [secret for secret in ("geheim", "heim", "mallory") if secret in text], text
+    if url.startswith(SERVER) and "@" not in url:
+        assert all(text.count("postgresql+psycopg://127.0.0.1:1/") for text in said[:8]), said[:8]
+
+
+def test_what_is_shown_of_a_url() -> None:
+    for url, shown in {
+        "postgresql+psycopg://u:p@db.example.org:5432/adnn-1?sslmode=require": (
+            "postgresql+psycopg://***@db.example.org:5432/adnn-1?***"
+        ),
+        "postgresql://[::1]:5432/adnn": "postgresql://[::1]:5432/adnn",
+        "mysql://host/db": "mysql://host/db",
+        "sqlite:///relative/my studies.db": "sqlite:///relative/my studies.db",
+        "sqlite:////home/me@work/a:b.db": "sqlite:////home/me@work/a:b.db",
+        "sqlite:///C:\\Users\\me\\adnn.db": "sqlite:///C:\\Users\\me\\adnn.db",
+        "adnn.db": "adnn.db",
+    }.items():
+        assert masked(url) == shown
+        assert masked(shown) == shown
+        assert without_passwords(f"See {url!r}.") == f"See {shown!r}."
+
+
+@pytest.mark.parametrize("is_object", [False, True])
+def test_a_secret_option_of_a_search(
+    tmp_path: Path,
+    run_adnn: Callable[..., tuple[int, str]],
+    logs: pytest.LogCaptureFixture,
+    *,
+    is_object: bool,
+) -> None:
+    path = tmp_path / "studies.db"
+    url = f"sqlite:///file:{path}?uri=true&key=geheim"
+    storage: Any = optuna.storages.RDBStorage(url) if is_object else url
+    with logs.at_level(logging.INFO):
+        result = adnn.search(
+            make_objective(), "greedy", storage=storage, study_name="s", max_trial=2
+        )
+        shown = [str(result), repr(result), result._repr_html_(), str(vars(result))]
+        with pytest.raises(ValueError, match=r"no study 'none' in sqlite:///file:.*\?\*\*\*"):
+            adnn.resume(storage, "none")
+    hint = studies.resume_hint(result.study, test=True)
+    assert f"resume('sqlite:///file:{path}?***', 's')" in hint
+    result.report(tmp_path / "report.html")
+    result.model_card(tmp_path / "README.md")
+    result.contract().save(tmp_path / "s.contract.json")
+    attrs = result.study._storage.get_study_user_attrs(result.study._study_id)
+    for text in (*shown, hint, logs.text, json.dumps([attrs, *map(str, result.study.trials)])):
+        assert_no_secret(text)
+    for written in (tmp_path / name for name in ("report.html", "README.md", "s.contract.json")):
+        assert_no_secret(written.read_text())
+    for command in ("resume", "report", "contract"):
+        for option in ((), ("--json",)):
+            assert run_adnn(command, "--study-name=s", "--storage", url, *option)[0] == 0
 
 
 @pytest.mark.parametrize("character", string.punctuation)
@@ -179,6 +377,7 @@ def test_any_character_in_any_part(
     ):
         with pytest.raises((ValueError, ImportError, StorageError)) as caught:
             open_storage(url)
+        assert "user" not in str(caught.value)
         said = "".join(traceback.format_exception(caught.value)) + masked(url) + logs.text
         said = said[said.index(type(caught.value).__name__) :]
         assert not [part for part in ("geheim", "geh", "eim") if part in said], url
@@ -190,7 +389,7 @@ def test_any_character_in_any_part(
 )
 def test_a_long_text_is_read_in_no_time(text: str) -> None:
     said = f"{text} ab://u:geheim@h"
-    assert without_passwords(said) == said.replace("geheim", "***")
+    assert without_passwords(said).endswith(" ab://***@h")
 
 
 def test_braces_are_no_format(tmp_path: Path) -> None:
@@ -222,14 +421,16 @@ def test_an_url_in_the_place_of_something_else() -> None:
         with pytest.raises((ValueError, TypeError, FileNotFoundError)) as caught:
             call()
         assert_no_secret("".join(traceback.format_exception(caught.value)))
-        assert ":***@127.0.0.1:1/db?password=***" in str(caught.value), what
+        # A path has one slash where a URL has two.
+        shown = "'***'" if what == "file" else "'postgresql://***@127.0.0.1:1/db?***'"
+        assert shown in str(caught.value), what
     assert_no_secret(str(pickle.loads(pickle.dumps(caught.value))))
 
 
 def test_a_wrong_password(postgresql: Server) -> None:
     wrong = postgresql.url.replace(":p%40ss", ":geheim")
     began = time.monotonic()
-    with pytest.raises(ValueError, match=r"postgres:\*\*\*@.*password authentication") as caught:
+    with pytest.raises(ValueError, match=r"//\*\*\*@.*password authentication") as caught:
         open_storage(wrong)
     assert time.monotonic() - began < 5  # It is not waited for.
     assert_no_secret("".join(traceback.format_exception(caught.value)))

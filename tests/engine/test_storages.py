@@ -274,8 +274,7 @@ def test_no_password_in_what_is_refused(url: str) -> None:
 def test_a_storage_is_named_without_its_password(postgresql: Server) -> None:
     storage = open_storage(postgresql.url)
     assert (
-        storage_url(storage)
-        == f"postgresql+psycopg://postgres:***@127.0.0.1:{postgresql._port}/postgres"
+        storage_url(storage) == f"postgresql+psycopg://***@127.0.0.1:{postgresql._port}/postgres"
     )
     assert "p@ss" not in repr(storage)
 

@@ -1,0 +1,161 @@
+"""A result is of one moment: it never changes, and telling it reads no database."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+import sqlalchemy
+from search_worker import make_objective
+
+import adnn_optuna as adnn
+from adnn_optuna import plots
+from adnn_optuna.api.search import StoredSearch
+from adnn_optuna.cli import output
+from adnn_optuna.engine.records import record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+OBJECTIVE = make_objective()
+OF_RUNS = (
+    "plot_best_against_compute",
+    "plot_best_against_trials",
+    "plot_price_of_luck",
+    "plot_test_accuracy",
+)
+
+
+@contextlib.contextmanager
+def statements() -> Iterator[list[str]]:
+    """Yield the SQL statements that any database is asked meanwhile."""
+    found: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        found.append(statement)
+
+    event = sqlalchemy.engine.Engine, "before_cursor_execute", note
+    sqlalchemy.event.listen(*event)
+    try:
+        yield found
+    finally:
+        sqlalchemy.event.remove(*event)
+
+
+def quadratic(trial: optuna.Trial, seed: int = 0) -> float:
+    x, y, z = (trial.suggest_float(name, -1, 1) for name in "xyz")
+    return x**2 + y + z / 10 - seed / 10
+
+
+def evaluate(trial: optuna.trial.FrozenTrial, seed: int) -> float:
+    return sum(trial.params.values()) + seed % 3
+
+
+def tell(result: Any, folder: Path) -> None:
+    """Tell a result in all ways that need no training."""
+    str(result)
+    repr(result)
+    result._repr_html_()
+    output.as_json("verb", result)
+    if not isinstance(result, adnn.SearchResult):  # Its report trains.
+        if hasattr(result, "plot"):
+            result.plot()
+        result.report(folder / "report.html")
+    for method in ("table", "differences"):
+        if callable(found := getattr(result, method, None)):
+            found()
+
+
+def test_telling_a_search_reads_no_database(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    result = adnn.search(OBJECTIVE, "greedy", storage=url, study_name="s", max_trial=12, confirm=6)
+    stored = StoredSearch(**vars(record_of(result.study)))
+    assert result.confirmation is not None
+    with statements() as found:
+        for told in (result, stored):
+            tell(told, tmp_path)
+            told.confirmation  # noqa: B018
+            for name in plots.__all__:
+                getattr(plots, name)({"s": [told]} if name in OF_RUNS else told)
+        result.plot()
+        result.model_card(tmp_path / "README.md")
+        result.model()
+        result.report(tmp_path / "report.html")
+    assert found == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_telling_what_else_was_found_reads_no_database(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    study = optuna.create_study(study_name="q", storage=url)
+    study.optimize(quadratic, n_trials=12)
+    results = [
+        adnn.compare(quadratic, ("tpe",), storage=url, max_trial=12, seeds=range(3), confirm=2),
+        adnn.compare(
+            OBJECTIVE, ("greedy",), storage=url, study_name="n", max_trial=2, seeds=[0, 1]
+        ),
+        adnn.recheck(study, evaluate, top=2, seeds=2, confirm=2),
+        adnn.measure_variance(lambda seed: seed % 7, n=5, storage=url),
+        adnn.compare_models(
+            {"a": lambda seed: seed % 7, "b": lambda seed: seed % 5}, seeds=range(6), storage=url
+        ),
+        adnn.ensemble(OBJECTIVE, n=2, storage=url),
+        StoredSearch(**vars(record_of(study))),
+    ]
+    with statements() as found:
+        for result in results:
+            tell(result, tmp_path)
+    assert found == []
+
+
+def test_a_result_stays_as_it_was() -> None:
+    study_name = "s"
+    storage = optuna.storages.InMemoryStorage()
+    closed = adnn.search(
+        OBJECTIVE, "annealing", storage=storage, study_name=study_name, max_trial=3, test=False
+    )
+    before = str(closed), repr(closed), output.as_json("search", closed)
+    tested = closed.test()
+    confirmed = tested.confirm(6)
+    assert confirmed.confirmation is not None
+    assert tested.confirmation is None
+    assert tested.test_look is not None
+    after_test = str(tested)
+    assert closed.test_look is None
+    adnn.search(OBJECTIVE, "annealing", storage=storage, study_name=study_name, max_trial=6)
+    assert (str(closed), repr(closed), output.as_json("search", closed)) == before
+    assert str(tested) == after_test
+    assert len(closed.done_trials) == 3
+    assert len(record_of(closed.study).done_trials) == 6
+    with pytest.raises(AttributeError):
+        closed.baseline = 0.0  # type: ignore[misc]
+
+
+def test_a_contract_changes_no_earlier_result() -> None:
+    result = adnn.search(OBJECTIVE, "greedy", max_trial=2, confirm=0)
+    before = str(result)
+    assert "confirmation" in result.contract().content
+    assert str(result) == before
+    assert record_of(result.study).confirming
+
+
+def test_trials_and_best_are_of_one_moment() -> None:
+    study = optuna.create_study(study_name="s")
+    study.optimize(quadratic, n_trials=2)
+
+    storage: Any = study._storage
+    read = storage.get_all_trials
+
+    def read_and_go_on(*args: Any, **options: Any) -> Any:
+        """Read, whereupon another worker tells a better trial."""
+        found = read(*args, **options)
+        study.add_trial(optuna.create_trial(value=-100.0 - len(found)))
+        return found
+
+    storage.get_all_trials = read_and_go_on
+    record = record_of(study)
+    assert len(record.done_trials) == 2
+    assert record.best in record.trials

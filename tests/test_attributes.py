@@ -1,0 +1,301 @@
+"""Whatever a study holds under our names, it is read or refused with one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import shutil
+import sqlite3
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import optuna
+import pytest
+from search_worker import make_objective
+
+import adnn_optuna as adnn
+from adnn_optuna import _attributes as stored
+from adnn_optuna import plots
+from adnn_optuna._checks import WrongInputError
+from adnn_optuna.api.comparisons import load_comparison
+from adnn_optuna.api.search import StoredSearch
+from adnn_optuna.cli import main as cli
+from adnn_optuna.cli import output
+from adnn_optuna.engine.records import record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+TABLES = {
+    "study_user_attributes": "study_id",
+    "trial_user_attributes": "trial_id",
+    "trial_system_attributes": "trial_id",
+}
+# Compiled once.
+OBJECTIVE = make_objective()
+
+
+class Cell(NamedTuple):
+    """An attribute in the database: its table, its row, its name and its value."""
+
+    table: str
+    row: int
+    study: str
+    name: str
+    value: Any
+
+
+def quadratic(trial: optuna.Trial, seed: int = 0) -> float:
+    return (trial.suggest_float("x", -1, 1) - seed / 10) ** 2
+
+
+def compare(url: str, **changes: Any) -> object:
+    arguments: dict[str, Any] = {"max_trial": 2, "seeds": range(2), "confirm": 1, **changes}
+    return adnn.compare(quadratic, ("tpe",), storage=url, study_name="c", **arguments)
+
+
+def square(seed: int) -> float:
+    return float(seed**2 % 7)
+
+
+def evaluate(trial: optuna.trial.FrozenTrial, seed: int) -> float:
+    return sum(trial.params.values()) + seed % 3
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with a study of each kind."""
+    path: Path = tmp_path_factory.mktemp("attributes") / "studies.db"
+    url = f"sqlite:///{path}"
+    # By the walk, and with scores, as a confirmation has them.
+    adnn.search(OBJECTIVE, "greedy", storage=url, study_name="s", max_trial=3, confirm=6)
+    compare(url)
+    adnn.recheck((url, "s"), evaluate, top=1, seeds=1, confirm=2)
+    adnn.ensemble(OBJECTIVE, n=2, storage=url)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
+
+
+def cells_of(path: Path) -> Iterator[Cell]:
+    """Yield each attribute of ours, of the trials of a study that of the first that has it."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        names = dict(connection.execute("SELECT study_id, study_name FROM studies"))
+        studies = dict(connection.execute("SELECT trial_id, study_id FROM trials"))
+        seen = set()
+        for table, column in TABLES.items():
+            rows = connection.execute(
+                f"SELECT {table[:-1]}_id, {column}, key, value_json FROM {table}"
+            )
+            for row, of, name, text in rows.fetchall():
+                study = names[of if column == "study_id" else studies[of]]
+                key = table, study.partition("/")[0], name.partition("/")[0]
+                if name.startswith("adnn:") and key not in seen:
+                    seen.add(key)
+                    yield Cell(table, row, study, name, json.loads(text))
+
+
+def others_of(value: Any) -> Iterator[Any]:
+    """Yield values that are of another kind than this one, or have such a part."""
+    yield from (None, 3, -1, "text", [], [1], {}, {"a": 1}, True, 1.5, 10**400, "x" * 10**6)
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield {name: of for name, of in value.items() if name != key}
+            for other in (None, -1, 0, 2**62, "text", [], ["x"], {}, {"a": 1}, 10**400):
+                yield {**value, key: other}
+            if isinstance(part, dict):
+                for other in others_of(part):
+                    yield {**value, key: other}
+
+
+def write(path: Path, cell: Cell, value: Any) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            f"UPDATE {cell.table} SET value_json = ? WHERE {cell.table[:-1]}_id = ?",
+            (json.dumps(value), cell.row),
+        )
+
+
+def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
+    """Return everything that reads studies."""
+    study = optuna.load_study(study_name="s", storage=url, sampler=adnn.DeltaStepSampler())
+
+    def plot() -> None:
+        record = record_of(study)
+        for name in plots.__all__:
+            getattr(plots, name)({"s": [record]} if name in RUNS else record)
+
+    def report() -> None:
+        found = StoredSearch(**vars(record_of(study)))
+        str(found)
+        found.report(folder / "s.html")
+        output.as_json("search", found)
+
+    def optimize() -> None:
+        callbacks = [adnn.MaxTimeCallback(1e6), adnn.MaxTrialCallback(4), adnn.MaxGainCallback(9)]
+        study.optimize(OBJECTIVE, n_trials=1, callbacks=callbacks)
+
+    def load() -> None:
+        comparison = load_comparison(url, "c")
+        str(comparison)
+        comparison.plot()
+        comparison.report(folder / "c.html")
+        output.as_json("compare", comparison)
+
+    def command(*arguments: str) -> Callable[[], None]:
+        def run() -> None:
+            code = cli.run([*arguments, "--storage", url, "--json"])
+            assert code in (0, output.WRONG_INPUT)
+
+        return run
+
+    searching: Any = {"storage": url, "study_name": "s"}
+    rechecking: Any = {"top": 1, "seeds": 1, "confirm": 2}
+    to_file = ("--output", str(folder / "report.html"))
+    return {
+        "report": report,
+        "plot": plot,
+        "search": lambda: adnn.search(OBJECTIVE, "greedy", **searching, max_trial=3),
+        "resume": lambda: adnn.resume(url, "s", objective=OBJECTIVE, max_trial=4),
+        "recheck": lambda: adnn.recheck((url, "s"), evaluate, **rechecking),
+        "optimize": optimize,
+        "adnn report": command("report", "--study-name", "s", *to_file),
+        "adnn resume": command("resume", "--study-name", "s"),
+        "load of a comparison": load,
+        "compare": lambda: compare(url),
+        "resume of a comparison": lambda: adnn.resume(url, "c", objective=quadratic),
+        "adnn report of a comparison": command("report", "--study-name", "c", *to_file),
+        "ensemble": lambda: adnn.ensemble(OBJECTIVE, n=2, storage=url),
+    }
+
+
+RUNS = (
+    "plot_best_against_compute",
+    "plot_best_against_trials",
+    "plot_test_accuracy",
+    "plot_price_of_luck",
+)
+
+
+def reads(reader: str, study: str) -> bool:
+    """Return whether a reader may read the attributes of a study."""
+    kinds = {"comparison": "c", "compare": "c", "ensemble": "ensemble"}
+    return study.startswith(kinds.get(reader.rsplit(maxsplit=1)[-1], "s"))
+
+
+WRONG: dict[str, Any] = {
+    stored.CONFIG: {"model": {}},
+    stored.BASELINE: "0.5",
+    stored.BASELINE_METRICS: "text",
+    stored.SEARCH: {"sampler": "greedy", "n_trials": None, "batch_size": 0},
+    stored.RUNS: [],
+    stored.TEST: {"looked": "now"},
+    stored.SCORES: 3,
+    stored.REPEATED: None,
+    stored.GROUPS: {},
+    stored.UNSEEDED: 1,
+    stored.CONFIRMED: {"began": "now", "trial": 0, "seeds": [-1], "arms": [0]},
+    stored.WEIGHTS: None,
+    stored.COMPARISON: {"seeds": {}, "looks_again": False, "arms": {}, "arguments": {}},
+    stored.EVALUATED: 3,
+    stored.FRESH: "text",
+    stored.STOP_REASON: 3,
+    stored.NOTE: 3,
+    stored.PROPOSAL: {"sampler": "delta_step", "index": 0},
+    stored.OWNER: {"trial": 0, "host": 1, "process": 2, "start": "", "run": ""},
+    stored.CLAIM: "text",
+    stored.ENDED: "bored",
+    stored.MADE: None,
+    stored.OUTCOME: {"elapsed": 1.0, "metrics": {"val_accuracy": 10**400}},
+}
+SENTENCE = (
+    r"Attribute '{}' of {} must (be|have) .*; got \w+.*\. "
+    r"It may be from another version of adnn_optuna; use another study_name\."
+)
+
+
+def test_each_attribute_has_a_type() -> None:
+    constants = [value for name, value in vars(stored).items() if name.isupper()]
+    names = {of for of in constants if isinstance(of, str) and of.startswith("adnn:")}
+    assert names == WRONG.keys() == stored._TYPES.keys()
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("ending", ["", "/1"])
+def test_an_attribute_of_another_type_is_refused_by_its_name(name: str, ending: str) -> None:
+    study = optuna.create_study(study_name="mine")
+    study.set_user_attr(f"{name}{ending}", WRONG[name])
+    with pytest.raises(WrongInputError, match=SENTENCE.format(name + ending, "study 'mine'")):
+        record_of(study)
+    for kind in ("user_attrs", "system_attrs"):
+        study = optuna.create_study(study_name="mine")
+        trial = optuna.create_trial(value=0.0, **{kind: {f"{name}{ending}": WRONG[name]}})
+        study.add_trial(trial)
+        of = SENTENCE.format(name + ending, "trial 0 of study 'mine'")
+        for read in (
+            lambda study=study: record_of(study),
+            lambda study=study: adnn.MaxTrialCallback(1).reached(study),
+            lambda study=study: adnn.recheck(study, quadratic),
+        ):
+            with pytest.raises(ValueError, match=of):
+                read()
+
+
+def test_what_is_of_no_type_of_ours_is_nobody_s_business() -> None:
+    study = optuna.create_study(study_name="mine")
+    study.set_user_attr("config", 3)
+    study.set_user_attr("adnn:another", 3)
+    study.optimize(quadratic, n_trials=1)
+    assert record_of(study).best is not None
+
+
+@pytest.mark.parametrize("name", [stored.PROPOSAL, stored.OWNER, stored.ENDED])
+def test_a_sampler_leaves_no_trial_running(name: str) -> None:
+    study = optuna.create_study(study_name="mine", sampler=adnn.DeltaStepSampler())
+    study.optimize(quadratic, n_trials=2)
+    study.add_trial(optuna.create_trial(value=0.0, system_attrs={name: WRONG[name]}))
+    with pytest.raises(ValueError, match=SENTENCE.format(name, "trial 2 of study 'mine'")):
+        study.optimize(quadratic, n_trials=1)
+    states = [trial.state for trial in study.trials]
+    assert states == [optuna.trial.TrialState.COMPLETE] * 3 + [optuna.trial.TrialState.FAIL]
+
+
+def test_other_studies_of_the_storage_are_left_alone(database: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{shutil.copy(database, tmp_path)}"
+    other = optuna.create_study(study_name="other", storage=url)
+    for name in (stored.CONFIG, stored.TEST, stored.COMPARISON):
+        other.set_user_attr(name, 3)
+    record = record_of(optuna.load_study(study_name="s", storage=url))
+    assert "other" not in str(StoredSearch(**vars(record)))
+    assert "other" not in str(load_comparison(url, "c"))
+
+
+NAMES = sorted(
+    {*WRONG} - {stored.CLAIM, stored.REPEATED, stored.GROUPS, stored.UNSEEDED, stored.MADE}
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", NAMES)
+def test_any_value_is_read_or_refused(
+    name: str, database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [cell for cell in cells_of(database) if cell.name.partition("/")[0] == name]
+    assert cells
+    for cell in cells:
+        values = {json.dumps(value): value for value in others_of(cell.value)}
+        some = [*values.values()][:9] + random.Random(0).sample([*values.values()][9:], 12)
+        for i, value in enumerate(some):
+            for reader in readers(f"sqlite:///{database}", tmp_path):
+                if reads(reader, cell.study):
+                    case = tmp_path / f"{i}.db"
+                    shutil.copy(database, case)
+                    write(case, cell, value)
+                    with contextlib.suppress(WrongInputError):
+                        readers(f"sqlite:///{case}", tmp_path)[reader]()
+                    assert "unexpected" not in capsys.readouterr().err
+                    study = optuna.load_study(study_name="s", storage=f"sqlite:///{case}")
+                    assert not study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
