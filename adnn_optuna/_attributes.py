@@ -223,6 +223,7 @@ class Arguments(TypedDict, total=False):
     stop_when_decided: bool
     equivalence: float | None
     confirm: Count
+    resampled: list[Size] | None
 
 
 class Declaration(TypedDict):

@@ -254,8 +254,11 @@ class ComparisonFacts:
     @property
     def resampled(self) -> Resampled | None:
         """The numbers of training and test examples, if seeds redraw splits of one data set."""
-        found: Resampled | None = self.declaration["arguments"].get("resampled")
-        return found
+        numbers = self.declaration["arguments"].get("resampled")
+        if numbers is None:
+            return None
+        n_train, n_test = numbers
+        return n_train, n_test
 
     @property
     def n_undecided(self) -> int:
