@@ -321,9 +321,10 @@ class _EvaluationSampler(RandomSampler, Generic[F]):
         known: TrialReader,
         distributions: Mapping[str, BaseDistribution],
         n_rivals: int,  # noqa: ARG002
-    ) -> FrozenTrial:
-        """Return a trial to be created RUNNING: one of the missing evaluations."""
-        free = self._free(known)
+    ) -> FrozenTrial | None:
+        """Return a trial to be created RUNNING: one of the missing evaluations, if any is free."""
+        if not (free := self._free(known)):
+            return None
         # Not the same as others, who begin at the same moment.
         evaluation = secrets.choice(free[: len(self._held(known)) + 1])
         params = dict(zip(self._names, evaluation, strict=True))

@@ -178,7 +178,10 @@ class Loop:
         for _ in range(count):
             # Another worker, which sees no sign of life of this one, may end the trial.
             with contextlib.suppress(UpdateFinishedTrialError):
-                trial, is_expected = patiently(self._begin_one)
+                one = patiently(self._begin_one)
+                if one is None:  # Others took what was left.
+                    break
+                trial, is_expected = one
                 begun[trial._trial_id] = trial
                 self._open.add(trial._trial_id)
                 if not is_expected:
@@ -190,14 +193,17 @@ class Loop:
         if may_collide:
             snapshot = patiently(self._look, frozenset(begun))
             given_back = after(snapshot, frozenset(begun)).ids
-            for one in (t for t in snapshot.unfinished if t.trial_id in given_back):
+            for surplus in (t for t in snapshot.unfinished if t.trial_id in given_back):
                 # One that is enqueued waits again, unless somebody else runs the same.
-                patiently(self._give_back, begun.pop(one.trial_id), not one.repeats_retry)
+                patiently(self._give_back, begun.pop(surplus.trial_id), not surplus.repeats_retry)
                 self._n_rivals = len(snapshot.live)
         return [*begun.values()]
 
-    def _begin_one(self) -> tuple[optuna.Trial, bool]:
-        """Begin the first waiting trial or a new one; return whether nobody came in between."""
+    def _begin_one(self) -> tuple[optuna.Trial, bool] | None:
+        """Begin the first waiting trial or a new one, if there is one.
+
+        Return whether nobody came in between, too.
+        """
         if self._has_failed:  # What was begun in vain holds what is to be proposed.
             self._look()
         self._has_failed = True
@@ -205,6 +211,9 @@ class Loop:
         trial_id, is_expected = self._take_waiting(), False
         if trial_id is None:
             trial_id, is_expected = self._create()
+        if trial_id is None:
+            self._has_failed = False
+            return None
         if self._observer.tally.heartbeat_interval:
             self._storage.record_heartbeat(trial_id)
         trial = optuna.Trial(self._study, trial_id)
@@ -233,7 +242,7 @@ class Loop:
                 self._storage.set_trial_system_attr(trial_id, claim, None)  # Another was first.
         return None
 
-    def _create(self) -> tuple[int, bool]:
+    def _create(self) -> tuple[int | None, bool]:
         """Create a trial with its owner, and with what is to be proposed as far as that is known.
 
         All in one transaction: if the worker dies, nothing is left half done. Who owns a trial is
@@ -245,9 +254,12 @@ class Loop:
             template.number = observer.tally.reader.next_number
             template.system_attrs[OWNER] = _owners.ownership(template)
         else:
-            template = observer.places.template(
+            made = observer.places.template(
                 self._study, observer.tally.reader, self._objective.distributions, self._n_rivals
             )
+            if made is None:
+                return None, False
+            template = made
         trial_id: int = self._storage.create_new_trial(study_id, template)
         if template.params:
             self._whole.add(trial_id)

@@ -51,8 +51,8 @@ class Places(Protocol):
         known: TrialReader,
         distributions: Mapping[str, BaseDistribution],
         n_rivals: int,
-    ) -> FrozenTrial:
-        """Return the next trial, to be created RUNNING at once."""
+    ) -> FrozenTrial | None:
+        """Return the next trial, to be created RUNNING at once, if there is one."""
 
 
 class Observer:

@@ -12,7 +12,7 @@ import optuna
 import pytest
 import sqlalchemy
 from optuna.distributions import IntDistribution
-from optuna.storages import RDBStorage
+from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
@@ -140,3 +140,28 @@ def test_a_database_in_memory_is_of_all_threads() -> None:
     study = open_evaluations(open_storage("sqlite://"), "numbers", StudyDirection.MAXIMIZE, {})
     found = make_evaluations(Numbers, study, ("number",), float, n_jobs=2)
     assert found.evaluations == {(i,): i for i in range(10)}
+
+
+def test_others_may_take_all_that_is_left_as_this_worker_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It had found four evaluations for its threads, and has begun the first one."""
+    storage = open_storage(None)
+    study = open_evaluations(storage, "numbers", StudyDirection.MAXIMIZE, {})
+    create, is_first = InMemoryStorage.create_new_trial, [True]
+
+    def after_others(self: InMemoryStorage, *args: Any) -> int:
+        if is_first and is_first.pop():
+            other = open_evaluations(storage, "numbers", StudyDirection.MAXIMIZE, {})
+            worker = threading.Thread(
+                target=make_evaluations, args=(Numbers, other, ("number",), float)
+            )
+            worker.start()
+            worker.join()
+        return create(self, *args)
+
+    monkeypatch.setattr(InMemoryStorage, "create_new_trial", after_others)
+    found = make_evaluations(Numbers, study, ("number",), float, n_jobs=4)
+    assert found.evaluations == {(i,): i for i in range(10)}
+    states = [trial.state for trial in study.trials]
+    assert states == 10 * [TrialState.COMPLETE] + [TrialState.FAIL]
