@@ -188,8 +188,8 @@ _OPTIONS = re.compile(rf"\?|[&;]\w+=|{_DSN}", re.IGNORECASE)
 _AUTHORITY = re.compile(r"\A(\[[^\]]*\]|[^:]*):?(.*)\Z", re.DOTALL)
 _HOST = re.compile(r"[\w.-]*|\[[\w.:%]*\]")
 _DATABASE = re.compile(r"[\w./$-]*")
-# A path that is no URL; its only colon is behind a drive.
-_PATH = re.compile(r"(?:[A-Za-z]:)?[^=:@?&;]*")
+# A path that is no URL; its only colon is behind a drive. One with an @ begins as no name does.
+_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[^=:@?&;]*|[/\\.][^=:?&;]*)")
 # A URL in a text: up to the quote that it began with, or else up to white space behind its user.
 _URL_IN_TEXT = re.compile(
     r"""(?<=(["']))[\w+.-]{2,}:/(?:(?!:/)[^\n])*?(?=\1(?![\w@:/]))"""

@@ -84,8 +84,8 @@ def compare_functions_until_decided(url: str) -> Any:
 
 def compare_models_of_functions(url: str) -> Any:
     models = {
-        "one": lambda split, order: valued(url, 1, split, order),
-        "other": lambda split, order: valued(url, 2, split, order),
+        "one": lambda noise, order: valued(url, 1, noise, order),
+        "other": lambda noise, order: valued(url, 2, noise, order),
     }
     compared = adnn.compare_models(models, seeds=range(4), storage=url, study_name="m")
     return compared.evaluations, compared.differences().to_csv()
@@ -105,8 +105,8 @@ def recheck(url: str) -> Any:
 
 
 def measure_variance(url: str) -> Any:
-    def function(split: int, order: int) -> float:
-        return valued(url, split, order)
+    def function(noise: int, order: int) -> float:
+        return valued(url, noise, order)
 
     found = adnn.measure_variance(function, n=5, storage=url, study_name="v")
     return found.evaluations, found.total, found.parts

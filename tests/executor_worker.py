@@ -23,6 +23,6 @@ def one_seed(seed: int) -> float:
     return _noise(seed)
 
 
-def sources(split: int, order: int) -> float:
+def sources(noise: int, order: int) -> float:
     """Return a value of two sources of randomness."""
-    return _noise(split) + _noise(order) / 2
+    return _noise(noise) + _noise(order) / 2

@@ -108,7 +108,9 @@ def verdict_of_comparison(comparison: ComparisonFacts) -> str:
         is_higher = (record.study.direction.name == "MAXIMIZE") == (best.mean >= 0)
         mean = f"a {score} {'higher' if is_higher else 'lower'} by {unit.value(abs(best.mean))}"
     size = parts.images(best.mean, record.test_look)
-    evidence = f"{size and f'{size}; '}{parts.with_interval(best, unit)}, {n} seed{'s' * (n > 1)}"
+    # Of a function, it is said how much higher or lower: the interval has the same sign.
+    shown = best.turned() if comparison.is_of_function and best.mean < 0 else best
+    evidence = f"{size and f'{size}; '}{parts.with_interval(shown, unit)}, {n} seed{'s' * (n > 1)}"
     no_search = _against_no_search(comparison, best.arm)
     if best.verdict == "better":
         said = f"{best.arm} is better than {luck} {parts.in_most(best)}{no_search}"

@@ -121,7 +121,7 @@ class TestArms:
             return optuna.samplers.PartialFixedSampler(dict.fromkeys("xyz", -5.0), base)
 
         said = " ".join(str(compare(samplers={"poor": poor}, max_trial=1)).split())
-        assert re.search(r"a fresh value lower by -[\d.]+ \(interval -[\d.]+ to -", said)
+        assert re.search(r"a fresh value higher by [\d.]+ \(interval \+[\d.]+ to \+", said)
 
 
 class TestScores:

@@ -203,12 +203,12 @@ def small(seed: int) -> float:
     return float(np.random.default_rng([seed, 1]).normal(0.5, 0.01))
 
 
-def wide(split: int, initialisation: int) -> float:
-    return 0.1 * np.random.default_rng(split).random() + 0.01 * (initialisation % 7)
+def wide(order: int, initialisation: int) -> float:
+    return 0.1 * np.random.default_rng(order).random() + 0.01 * (initialisation % 7)
 
 
-def wider(initialisation: int, *, split: int) -> float:
-    return wide(split, initialisation) + 0.5
+def wider(initialisation: int, *, order: int) -> float:
+    return wide(order, initialisation) + 0.5
 
 
 class TestFunctionsOfSeeds:
@@ -219,7 +219,7 @@ class TestFunctionsOfSeeds:
         assert found.differences()["verdict"].iloc[0] == "worse"
         said = " ".join(str(found).split())
         assert "wider has the best mean value" in said
-        assert "draws initialisation and split afresh" in said
+        assert "draws initialisation and order afresh" in said
         assert "accuracy" not in said
         assert "equivalent:" not in said
         assert [*found.differences().columns[-2:]] == ["verdict", "reason"]

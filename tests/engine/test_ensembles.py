@@ -74,7 +74,7 @@ def test_it_is_the_average_of_networks_that_were_trained_alone(
     [name] = [name for name in again.attrs if name.startswith("adnn:test/")]
     del again.attrs[name]
     searched: Any = plan_of(objective, 4).objective
-    look_at_test_set(again, searched, threading.Event())
+    again = look_at_test_set(again, searched, threading.Event())
     looks: list[Any] = [again.test_look, record.test_look]
     assert {**looks[0], "looked": ""} == {**looks[1], "looked": ""}
 

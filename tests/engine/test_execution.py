@@ -225,7 +225,7 @@ def test_a_schedule_has_no_learning_rate_to_search(objective: InitOffsetObjectiv
 class TestFunctionObjective:
     def control(self, function: Any, max_trial: int = 5, max_time: float | None = None) -> Plan:
         direction = optuna.study.StudyDirection.MAXIMIZE
-        own = FunctionObjective(function, direction, seed=3, told=("test_accuracy",))
+        own = FunctionObjective(function, direction, seed=3, told="test_accuracy")
         limits = limits_of(max_time=max_time, max_trial=max_trial)
         return Plan(own, "mine", "objective", limits)
 
@@ -262,7 +262,7 @@ class TestFunctionObjective:
 
     def test_has_to_say_how_good_it_is_on_the_test_set(self) -> None:
         with pytest.raises(
-            ValueError, match=r"'mine' does not tell test_accuracy.*set_user_attr\('test_accuracy'"
+            ValueError, match=r"'mine' must set test_accuracy.*set_user_attr\('test_accuracy'"
         ):
             run(self.control(lambda trial: trial.suggest_float("x", 0, 1)))
 

@@ -179,7 +179,8 @@ def test_what_is_wrong_is_refused(
 
 
 def test_claims_that_vary_unequally_have_numbers_of_seeds_of_their_own() -> None:
-    for seed in range(4):
+    powers = []
+    for seed in range(8):
         rng = np.random.default_rng(seed)
         pilots = {"narrow": rng.normal(0, 0.5, 20), "wide": rng.normal(0, 2, 20)}
         plan = planned({claim: d.tolist() for claim, d in pilots.items()}, 1.0)
@@ -188,6 +189,8 @@ def test_claims_that_vary_unequally_have_numbers_of_seeds_of_their_own() -> None
         # By Student's t, which sign flips come near to.
         found = rng.normal(1, 2, (2000, wide))
         t = found.mean(axis=1) / found.std(axis=1, ddof=1) * math.sqrt(wide)
-        assert np.mean(t > stats.t.isf(0.0125, wide - 1)) > 0.6  # Of plans of many pilots, 0.8.
+        powers.append(np.mean(t > stats.t.isf(0.0125, wide - 1)))
+    # 0.8 over all pilots; of a single one, whose standard deviation is too small, it may be half.
+    assert 0.65 < np.mean(powers) < 0.95
     equal = {claim: pilot(20) for claim in "abc"}
     assert {*planned(equal, 0.01).seeds_by_claim.values()} == {planned(equal, 0.01).seeds}

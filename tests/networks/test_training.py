@@ -535,7 +535,7 @@ LEAVES_OUT = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore
     ("training", "error"),
     [
         ({"loss": "crossentropy"}, "Keras knows no loss 'crossentropy'"),
-        ({"loss": "ctc"}, "does not give one value per example"),
+        ({"loss": "ctc"}, "must give one value per example"),
         ({"loss": "Loss"}, "Loss"),
         ({"loss": LEAVES_OUT}, "has ignore_class=1, but trainings minimize the mean over all"),
         ({"loss": "LossFunctionWrapper"}, "LossFunctionWrapper"),

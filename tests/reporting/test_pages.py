@@ -145,8 +145,8 @@ class TestRegression:
 
     def test_models_tell_r2(self, tmp_path: Path) -> None:
         known = {(i, seed): 0.8 + i / 10 for i in range(2) for seed in range(6)}
-        settings = ("models", ("a", "b"), tuple(range(6)), False, 0.001, ("split",), True, 100, 50)
-        models = ModelComparison(known, *settings, score="test R²")
+        settings = ("models", ("a", "b"), tuple(range(6)), False, 0.001, ("split",), (100, 50))
+        models = ModelComparison(known, *settings, 100, 50, score="test R²")
         models.report(tmp_path / "models.html")
         shown = text_of((tmp_path / "models.html").read_text(encoding="utf-8"))
         assert "b has the best mean test R², 0.9000 over 6 seeds" in shown
