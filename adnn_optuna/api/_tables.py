@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,14 @@ def table_of(
         wanted = "a mapping, a data frame or the name of a CSV file"
         check_type("values", values, pd.DataFrame, wanted)
         table = values
-    return _with_named_rows(_in_order(table, order))
+    return _with_named_rows(_in_order(table.map(_representable), order))
+
+
+def _representable(value: Any) -> Any:
+    """Return a value; of an integer that is too large for a float, infinity."""
+    if not isinstance(value, int) or abs(value) <= sys.float_info.max:
+        return value
+    return math.inf if value > 0 else -math.inf
 
 
 def _in_order(table: pd.DataFrame, order: str | None) -> pd.DataFrame:

@@ -275,6 +275,7 @@ class TestTables:
         ([[1.0], [2.0]], {}, "values must be a mapping"),
         ({"a": [1.0, math.nan], "b": [1.0, 2.0]}, {"paired": False}, "'a' lacks a finite value"),
         ({"a": [math.inf], "b": [1.0]}, {"paired": False}, "'a' lacks a finite value"),
+        ({"a": [10**400], "b": [1.0]}, {"paired": False}, "'a' lacks a finite value"),
         (pd.DataFrame([[1.0, 2.0]], columns=["a", "a"]), {}, "two arms of one name"),
         ({"a": [1.0], "b": [1.0]}, {"margin": 0}, "margin"),
         (
