@@ -48,8 +48,8 @@ def table_of(
     else:
         wanted = "a mapping, a data frame or the name of a CSV file"
         check_type("values", values, pd.DataFrame, wanted)
-        table = values
-    return _with_named_rows(_in_order(table.map(_representable), order))
+        table = values.map(_representable)
+    return _with_named_rows(_in_order(table, order))
 
 
 def _representable(value: Any) -> Any:
@@ -126,7 +126,7 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
         if isinstance(of_arm, Mapping) and "test_score" in of_arm:  # By scikit-learn.
             columns[label] = pd.Series(of_arm["test_score"]).rename_axis("fold")
         else:
-            columns[label] = pd.Series(of_arm)
+            columns[label] = pd.Series(of_arm).map(_representable)
     if paired:
         if len({*map(len, columns.values())}) > 1:
             counts = ", ".join(f"{label!r} has {len(of)}" for label, of in columns.items())
