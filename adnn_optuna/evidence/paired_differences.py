@@ -106,8 +106,8 @@ def paired_differences(
     pairs = list(itertools.combinations(arrays, 2))
     claimed = {frozenset(claim) for claim in (pairs if claims is None else claims)}
     m = max(len(claimed), n_claims)
-    counts = n_examples * np.concatenate([[], *arrays.values()])
-    counts = counts[np.isfinite(counts)]
+    measured = np.concatenate([[], *arrays.values()])
+    counts = n_examples * measured[np.isfinite(measured)]
     if not np.allclose(counts, np.rint(counts), rtol=0, atol=1e-6):  # Weighted, or no accuracies.
         n_examples = 0
     found = {

@@ -262,6 +262,12 @@ class TestTables:
             adnn.compare_values(tmp_path / "r.csv")
 
 
+def test_a_value_that_is_not_finite_ends_the_evidence() -> None:
+    for value in (math.inf, 10**400, -(10**400)):
+        found = adnn.compare_values({"a": [1.0, 2.0, value], "b": [0.0, 0.5, 1.0]})
+        assert found.differences()["pairs"].item() == 2
+
+
 @pytest.mark.parametrize(
     ("values", "options", "said"),
     [
