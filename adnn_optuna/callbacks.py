@@ -35,7 +35,7 @@ class Tally:
     """What the finished trials of a study add up to, and its reader."""
 
     def __init__(self, study: Study) -> None:
-        self.lock = threading.RLock()
+        self.lock: Any = threading.RLock()
         self._sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
         self.heartbeat_interval: int | None = heartbeat_interval(study)
         self.reader: TrialReader = TrialReader()

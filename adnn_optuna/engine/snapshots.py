@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Collection, Hashable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -63,10 +63,11 @@ class Observer:
 
     def __init__(self, study: optuna.Study, limits: list[Limit], batch_size: int) -> None:
         self._study, self._limits, self._batch_size = study, limits, batch_size
-        self.places = study.sampler if isinstance(study.sampler, Places) else None
+        sampler: Any = study.sampler
+        self.places: Places | None = sampler if isinstance(sampler, Places) else None
         of_trials = [limit.value for limit in limits if limit.reason == "max_trial"]
         self._max_trial = min(of_trials, default=math.inf)
-        self.tally = Tally(study)
+        self.tally: Tally = Tally(study)
         self._first_seen: dict[int, float] = {}
         self._asked_for_stale = -math.inf
 

@@ -160,7 +160,8 @@ class ValueComparisonFacts(ArmValues):
             rows = [row for row in rows if row.verdict is not None]
         else:
             rows = unpaired_differences(better, claims, equivalence=self.equivalence)
-        self.on_these_rows = self.paired_differences = rows
+        self.on_these_rows: list[PairedDifference] = rows
+        self.paired_differences: list[PairedDifference] = rows
         if self.resampled is not None:
             n, m = len(self.names), len(claims)
             self.paired_differences = for_new_data(
@@ -246,7 +247,8 @@ class ModelComparisonFacts(Findings, ArmValues):
         elif left:
             said = f"{len(left)} of {len(self.seeds)} planned seeds are missing"
             rows = paired.undecided(rows, said)
-        self.on_these_rows = self.paired_differences = rows
+        self.on_these_rows: list[PairedDifference] = rows
+        self.paired_differences: list[PairedDifference] = rows
         if self.resampled is not None:
             self.paired_differences = read_once(rows)
             if not self.looks_again:

@@ -45,9 +45,11 @@ class Scores:
 
     def __init__(self, head: Head, loss: Settings, metrics: Sequence[Settings]) -> None:
         self._head = head
-        self.loss, self.takes_integers = loss_function(loss, head)
+        function, takes_integers = loss_function(loss, head)
+        self.loss: Callable[..., tf.Tensor] = function
+        self.takes_integers: bool = takes_integers
         self._metrics: list[_Metric] = []
-        self.names = [*head.metrics]
+        self.names: list[str] = [*head.metrics]
         for settings in metrics:
             if settings in head.metrics:
                 continue

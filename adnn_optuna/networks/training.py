@@ -125,7 +125,8 @@ class Trainer:
         self._work = np.cumsum([0, *of_steps])  # Behind each step, in rows.
         self._seconds_per_row = math.inf  # Of the fastest call; before the first one, unknown.
         training.build_optimizer()  # Names are checked here, before any training.
-        self.scores = scores = Scores(architecture.head, training.loss or "", training.metrics)
+        scores = Scores(architecture.head, training.loss or "", training.metrics)
+        self.scores: Scores = scores
         scores.check(self._y | {"test": dataset.y_test}, dataset.classes)
         # Whether the metric by which networks are judged is of one of two classes.
         self.is_of_positive: bool = self.judge in scores.of_positive

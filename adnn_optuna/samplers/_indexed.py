@@ -53,7 +53,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
         key: Trials with the same key are counted together.
     """
 
-    n_wanted = math.inf  # It has a proposal for any number of trials.
+    n_wanted: float = math.inf  # It has a proposal for any number of trials.
     _proposes_before = True  # Whether it can propose for a trial that is not created yet.
 
     def __init__(self, key: str) -> None:
