@@ -5,6 +5,7 @@ They are computed from the study's trials alone, and so add up over resumed runs
 
 import abc
 import bisect
+import contextlib
 import inspect
 import math
 import re
@@ -35,7 +36,7 @@ class Tally:
     """What the finished trials of a study add up to, and its reader."""
 
     def __init__(self, study: Study) -> None:
-        self.lock: Any = threading.RLock()
+        self.lock: contextlib.AbstractContextManager[bool] = threading.RLock()
         self._sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
         self.heartbeat_interval: int | None = heartbeat_interval(study)
         self.reader: TrialReader = TrialReader()
