@@ -36,9 +36,11 @@ def save_notes(
         for study, said in told.items():
             # Indented, Markdown shows it as it is, whatever names are in it.
             note = "## " + printable(said, keep="\n").replace("\n", "\n    ")
-            found = get_note(study)
-            # One that a user wrote is left alone.
-            if found != note and (not found or study.user_attrs.get(NOTE) == _digest(found)):
+            found, saved = get_note(study), study.user_attrs.get(NOTE)
+            # One that a user wrote is left alone. A worker that was killed may have saved a note
+            # without its digest.
+            is_ours = found in ("", note) or saved == _digest(found)
+            if is_ours and (found, saved) != (note, _digest(note)):
                 save_note(study, note)
                 study.set_user_attr(NOTE, _digest(note))
     except Exception as error:  # noqa: BLE001 - whatever it is, the search itself is stored

@@ -449,6 +449,10 @@ def test_seeds_that_redraw_splits_must_be_told() -> None:
     assert row.mean == alone.mean
     assert row.high - row.low > alone.high - alone.low
     assert "for new data of this kind" in " ".join(str(found).split())
+
+
+@pytest.mark.tensorflow
+def test_networks_have_no_folds() -> None:
     network = adnn.InitOffsetObjective(adnn.MLP((2,)), adnn.load_dataset("digits"))
     with pytest.raises(ValueError, match="folds is of other objectives"):
         adnn.compare(network, max_trial=1, folds=True)

@@ -18,6 +18,7 @@ from stored_studies import declaration, store_classes, store_head, store_look, s
 import adnn_optuna as adnn
 from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.reporting import dashboard, searches
 
 if TYPE_CHECKING:
@@ -170,6 +171,21 @@ def test_note_that_a_user_changed_is_left_alone_and_one_of_ours_is_renewed(
     optuna_dashboard.save_note(study, "Mine.")
     dashboard.save_notes([record_of(study)])
     assert optuna_dashboard.get_note(study) == "Mine."
+
+
+def test_note_of_a_worker_that_was_killed_beside_it_is_renewed(
+    storage: BaseStorage, tmp_path: Path
+) -> None:
+    undisturbed = store_study("one", gain=0.003, storage=storage)
+    dashboard.save_notes([record_of(undisturbed)])
+    other = open_storage(f"sqlite:///{tmp_path}/other.db")
+    study = store_study("one", gain=0.003, storage=other)
+    # Its worker was killed before it saved the digest.
+    optuna_dashboard.save_note(study, optuna_dashboard.get_note(undisturbed))
+    dashboard.save_notes([record_of(study)])
+    store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
+    dashboard.save_notes([record_of(study)])
+    assert "905 of 1000 test images right" in optuna_dashboard.get_note(study)
 
 
 def test_studies_in_memory_are_left_alone() -> None:
