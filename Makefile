@@ -22,7 +22,7 @@ help:
 	@echo "make scale        four workers on one PostgreSQL study, one killed half-way (PostgreSQL: see README)"
 	@echo "make test         run the tests and the first notebook"
 	@echo "make test-slow    run the tests that are long by nature, and all notebooks"
-	@echo "make test-light   test samplers, callbacks, evidence and recheck without TensorFlow"
+	@echo "make test-light   test samplers, callbacks, statistics and results without TensorFlow"
 	@echo "make test-oldest  test samplers, callbacks and resuming on the lowest versions allowed"
 	@echo "make docs         build the documentation, run its examples and check its links"
 	@echo "make mutants      how many of 300 faults put into the code the tests notice; takes an hour"
@@ -86,7 +86,7 @@ test-slow: $(INSTALLED)
 
 .PHONY: test-light
 test-light: $(LIGHT_INSTALLED)
-	@$(LIGHT_VENV)/bin/python $(PYTEST) -m 'not slow' tests/samplers tests/evidence tests/plots tests/reporting \
+	@$(LIGHT_VENV)/bin/python $(PYTEST) -m 'not slow' tests/samplers tests/stats tests/results tests/plots tests/reporting \
 		tests/test_callbacks.py tests/test_imports.py tests/test_light_install.py \
 		tests/test_portability.py tests/api/test_recheck.py tests/api/test_compare_values.py \
 		tests/api/test_compare_functions.py

@@ -8,17 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adnn_optuna.api.accountability import Audit as Audit
-    from adnn_optuna.api.accountability import Contract as Contract
-    from adnn_optuna.api.accountability import Verdict as Verdict
-    from adnn_optuna.api.accountability import audit_randomness as audit_randomness
-    from adnn_optuna.api.accountability import verify as verify
     from adnn_optuna.api.compare import compare as compare
     from adnn_optuna.api.compare_models import ModelComparison as ModelComparison
     from adnn_optuna.api.compare_models import compare_models as compare_models
     from adnn_optuna.api.compare_values import ValueComparison as ValueComparison
     from adnn_optuna.api.compare_values import compare_values as compare_values
     from adnn_optuna.api.comparisons import Comparison as Comparison
+    from adnn_optuna.api.contracts import Audit as Audit
+    from adnn_optuna.api.contracts import Contract as Contract
+    from adnn_optuna.api.contracts import Verdict as Verdict
+    from adnn_optuna.api.contracts import audit_randomness as audit_randomness
+    from adnn_optuna.api.contracts import verify as verify
     from adnn_optuna.api.ensemble import Ensemble as Ensemble
     from adnn_optuna.api.ensemble import ensemble as ensemble
     from adnn_optuna.api.recheck import Recheck as Recheck
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
     from adnn_optuna.engine.objective import InitOffsetObjective as InitOffsetObjective
-    from adnn_optuna.evidence.recheck import expected_luck as expected_luck
     from adnn_optuna.networks.data import Dataset as Dataset
     from adnn_optuna.networks.loading import load_dataset as load_dataset
     from adnn_optuna.networks.models import MLP as MLP
     from adnn_optuna.networks.models import PAPER_MODELS as PAPER_MODELS
     from adnn_optuna.networks.models import Training as Training
     from adnn_optuna.networks.offsets import OffsetSpace as OffsetSpace
+    from adnn_optuna.results.recheck import expected_luck as expected_luck
     from adnn_optuna.samplers import (
         AdaptiveSimulatedAnnealingSampler as AdaptiveSimulatedAnnealingSampler,
     )
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "api.accountability": "Audit Contract Verdict audit_randomness verify",
+    "api.contracts": "Audit Contract Verdict audit_randomness verify",
     "api.compare": "compare",
     "api.compare_models": "ModelComparison compare_models",
     "api.compare_values": "ValueComparison compare_values",
@@ -61,7 +61,7 @@ _NAMES = {
     "api.search": "SearchResult search",
     "callbacks": "MaxGainCallback MaxTimeCallback MaxTrialCallback",
     "engine.objective": "InitOffsetObjective",
-    "evidence.recheck": "expected_luck",
+    "results.recheck": "expected_luck",
     "networks.data": "Dataset",
     "networks.loading": "load_dataset",
     "networks.models": "MLP PAPER_MODELS Training",

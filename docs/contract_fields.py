@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from adnn_optuna.accountability.contract import _FIELDS as FIELDS
 from adnn_optuna.cli.declared import arguments
+from adnn_optuna.contracts.contract import _FIELDS as FIELDS
 
 _SCORES = {
     "accuracy": "The share of right answers on the {} part.",

@@ -14,8 +14,8 @@ import numpy as np
 import optuna
 from plotly.subplots import make_subplots
 
-from adnn_optuna.evidence.paired_differences import EQUIVALENCE, paired_differences
 from adnn_optuna.plots import _style as style
+from adnn_optuna.stats.paired_differences import EQUIVALENCE, paired_differences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     import adnn_optuna as adnn
-    from adnn_optuna.evidence.paired_differences import PairedDifference
+    from adnn_optuna.stats.paired_differences import PairedDifference
 
 HERE = Path(__file__).parent
 # What is run to try a script out is kept apart from the results that are committed.

@@ -30,7 +30,7 @@ import trial_overhead
 from _common import HERE, how_often, markdown_table
 from _paper import DELTAS, PAPERS, PUBLISHED
 
-from adnn_optuna.evidence.recheck import chance_of_luck
+from adnn_optuna.results.recheck import chance_of_luck
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
     from adnn_optuna.engine.arms import Searcher
-    from adnn_optuna.evidence.paired_differences import PairedDifference
+    from adnn_optuna.stats.paired_differences import PairedDifference
 
 
 def tpe(seed: int, _: int | None) -> BaseSampler:

@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     from optuna.storages import BaseStorage
 
-    from adnn_optuna.evidence.paired_differences import PairedDifference
     from adnn_optuna.networks.offsets import Start
     from adnn_optuna.networks.training import Run
+    from adnn_optuna.stats.paired_differences import PairedDifference
 
 ARMS = ("greedy", "annealing", "random_restart")
 NAMES = {"greedy": "Algorithm 1"}

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from adnn_optuna.engine.arms import Searcher
-    from adnn_optuna.evidence.paired_differences import PairedDifference
+    from adnn_optuna.stats.paired_differences import PairedDifference
 
 INITIALIZERS = {
     "N(0, 1)": {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}},

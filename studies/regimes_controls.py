@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from adnn_optuna.engine.arms import Searcher
     from adnn_optuna.engine.records import SearchRecord
-    from adnn_optuna.evidence.paired_differences import PairedDifference
+    from adnn_optuna.stats.paired_differences import PairedDifference
 
 # As far as Algorithm 1 comes in 10 trials, so that each arm's offsets are as fine as its.
 SPACE = adnn.OffsetSpace(low=-0.025, high=0.025, scope="shared")

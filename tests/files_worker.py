@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adnn_optuna._files import replacing, write_text
-from adnn_optuna.accountability.contract import ContractFacts, hash_file
+from adnn_optuna.contracts.contract import ContractFacts, hash_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,10 +11,10 @@ from optuna.trial import FrozenTrial, create_trial
 
 from adnn_optuna._units import ACCURACY
 from adnn_optuna.engine.evaluations import fresh_seeds, seeds_to_confirm
-from adnn_optuna.evidence.arm_values import ModelComparisonFacts
-from adnn_optuna.evidence.power import SeedPlanFacts, plan_seeds
-from adnn_optuna.evidence.recheck import RecheckFacts
-from adnn_optuna.evidence.variance import VarianceFacts
+from adnn_optuna.results.arm_values import ModelComparisonFacts
+from adnn_optuna.results.recheck import RecheckFacts
+from adnn_optuna.results.variance import VarianceFacts
+from adnn_optuna.stats.power import SeedPlanFacts, plan_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

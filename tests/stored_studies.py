@@ -17,8 +17,8 @@ from adnn_optuna.engine.arms import arm_of
 from adnn_optuna.engine.confirmation import Confirmation, OwnScores
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.scores import as_attributes
-from adnn_optuna.evidence.declarations import planned
 from adnn_optuna.networks.offsets import RESTARTS
+from adnn_optuna.results.declarations import planned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

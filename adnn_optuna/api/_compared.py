@@ -23,9 +23,9 @@ from adnn_optuna.engine.outcomes import (
 )
 from adnn_optuna.engine.records import test_metric
 from adnn_optuna.engine.studies import check_objective
-from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
-from adnn_optuna.evidence.resampling import checked_resampling
 from adnn_optuna.networks.training import n_cores
+from adnn_optuna.stats.paired_differences import EQUIVALENCE, check_equivalence
+from adnn_optuna.stats.resampling import checked_resampling
 
 Samplers = Iterable[str] | Mapping[str, Searcher] | None
 Control = str | Callable[..., float]

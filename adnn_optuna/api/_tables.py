@@ -21,7 +21,7 @@ from adnn_optuna._checks import (
     first_line,
     is_file,
 )
-from adnn_optuna.evidence.resampling import is_of_splits
+from adnn_optuna.stats.resampling import is_of_splits
 
 # Where a table's first column has numbers, it tells by its name that these are no arm's.
 _NAMES_OF_ROWS = (

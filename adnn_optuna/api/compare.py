@@ -32,8 +32,8 @@ from adnn_optuna.engine.records import SearchRecord, records_now
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import declaration_of, study_name_of
-from adnn_optuna.evidence import declarations
 from adnn_optuna.reporting.dashboard import save_notes
+from adnn_optuna.results import declarations
 
 
 @interrupted_where_called

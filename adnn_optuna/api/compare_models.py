@@ -24,15 +24,15 @@ from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.engine.studies import like_comparisons
-from adnn_optuna.evidence.arm_values import MOST_ARMS, VALUE, ModelComparisonFacts
-from adnn_optuna.evidence.declarations import checked_seeds, declared, store_declaration
-from adnn_optuna.evidence.paired_differences import EQUIVALENCE, check_equivalence
-from adnn_optuna.evidence.resampling import checked_resampling
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture, derived_seed
 from adnn_optuna.networks.scaling import warn_of_large_inputs
 from adnn_optuna.networks.training import Trainer, n_cores
+from adnn_optuna.results.arm_values import MOST_ARMS, VALUE, ModelComparisonFacts
+from adnn_optuna.results.declarations import checked_seeds, declared, store_declaration
+from adnn_optuna.stats.paired_differences import EQUIVALENCE, check_equivalence
+from adnn_optuna.stats.resampling import checked_resampling
 
 if TYPE_CHECKING:
     import keras

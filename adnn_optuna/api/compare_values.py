@@ -18,8 +18,8 @@ from adnn_optuna.api._tables import (
     table_of,
 )
 from adnn_optuna.api._told import Told
-from adnn_optuna.evidence.arm_values import MOST_ARMS, ValueComparisonFacts
-from adnn_optuna.evidence.resampling import checked_resampling
+from adnn_optuna.results.arm_values import MOST_ARMS, ValueComparisonFacts
+from adnn_optuna.stats.resampling import checked_resampling
 
 
 class ValueComparison(Told, ValueComparisonFacts):

@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer
 from adnn_optuna.api._told import Told, found_by_evaluating
-from adnn_optuna.api.accountability import Contract
+from adnn_optuna.api.contracts import Contract
 from adnn_optuna.api.search import Predicting, run_search
 from adnn_optuna.callbacks import MaxTimeCallback, checked_limits, is_done
 from adnn_optuna.engine import studies
@@ -29,10 +29,10 @@ from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.scores import as_attributes, from_attributes
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import patiently
-from adnn_optuna.evidence.ensembles import EnsembleFacts
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Predictor, predictions
 from adnn_optuna.networks.training import is_finite, n_cores
+from adnn_optuna.results.ensembles import EnsembleFacts
 
 _NAMES = ("seed",)
 _MOST_BYTES = 2**25  # Larger networks are not kept, but trained again where they are needed.

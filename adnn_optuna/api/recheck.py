@@ -28,7 +28,7 @@ from adnn_optuna.engine.outcomes import Catch, catching, checked_catch, with_see
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import load_study, objective_from_study
-from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts
+from adnn_optuna.results.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts
 from adnn_optuna.samplers._trials import beginning, check_one_objective, is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 

@@ -22,11 +22,11 @@ from adnn_optuna._checks import (
     logger,
 )
 from adnn_optuna._files import replacing, write_text
-from adnn_optuna.accountability.contract import read_contract
-from adnn_optuna.accountability.fresh import confirmation_content
 from adnn_optuna.api._told import Told
-from adnn_optuna.api.accountability import Contract
+from adnn_optuna.api.contracts import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
+from adnn_optuna.contracts.contract import read_contract
+from adnn_optuna.contracts.fresh import confirmation_content
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import Searcher, check_searcher
 from adnn_optuna.engine.confirmation import (
@@ -43,11 +43,11 @@ from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.retraining import is_random, look_at_test_set, note_randomness
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
-from adnn_optuna.evidence.confirmation import ConfirmationFacts, confirmation_of
-from adnn_optuna.evidence.examples import WinnerFacts, winner_facts
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.reporting.dashboard import save_notes
 from adnn_optuna.reporting.searches_claims import unowned_in_words, why_no_winner
+from adnn_optuna.results.confirmation import ConfirmationFacts, confirmation_of
+from adnn_optuna.results.examples import WinnerFacts, winner_facts
 
 if TYPE_CHECKING:
     import keras

@@ -280,7 +280,7 @@ def audit(file: Annotated[Path, "A model as model.save of Keras wrote it."]) -> 
     Examples:
       adnn audit model.keras --json
     """
-    from adnn_optuna.api.accountability import audit_file
+    from adnn_optuna.api.contracts import audit_file
 
     out.load_libraries()
     return out.Answer(audit_file(file))

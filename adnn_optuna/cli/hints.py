@@ -54,8 +54,8 @@ def of_plan(
     ``options`` are those of the pilot's network; without, they are those that a stored one tells.
     """
     from adnn_optuna.engine.arms import CONTROLS, SEARCHERS
-    from adnn_optuna.evidence.declarations import MAX_SEEDS
-    from adnn_optuna.evidence.paired_differences import EQUIVALENCE
+    from adnn_optuna.results.declarations import MAX_SEEDS
+    from adnn_optuna.stats.paired_differences import EQUIVALENCE
 
     if n_seeds > MAX_SEEDS:
         return {"Fresh seeds": f"{n_seeds:,} are more than a comparison takes; plan a larger gain"}

@@ -13,9 +13,9 @@ import adnn_optuna.plots._style as style
 from adnn_optuna._checks import load
 from adnn_optuna._units import PLAIN, Unit, score_in_words, unit_of
 from adnn_optuna.engine.records import records_of
-from adnn_optuna.evidence import curves
-from adnn_optuna.evidence.examples import WinnerFacts
-from adnn_optuna.evidence.numbers import unit_of_search
+from adnn_optuna.results import curves
+from adnn_optuna.results.examples import WinnerFacts
+from adnn_optuna.results.numbers import unit_of_search
 
 
 def plot_gain(study: style.Source) -> go.Figure:

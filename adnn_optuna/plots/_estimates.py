@@ -9,10 +9,10 @@ import plotly.graph_objects as go
 
 import adnn_optuna.plots._style as style
 from adnn_optuna._units import ACCURACY, Unit, score_in_words, unit_of
-from adnn_optuna.evidence.curves import Curve
-from adnn_optuna.evidence.ensembles import EnsembleFacts
-from adnn_optuna.evidence.recheck import RecheckFacts
-from adnn_optuna.evidence.variance import ALL, VarianceFacts
+from adnn_optuna.results.curves import Curve
+from adnn_optuna.results.ensembles import EnsembleFacts
+from adnn_optuna.results.recheck import RecheckFacts
+from adnn_optuna.results.variance import ALL, VarianceFacts
 
 
 def plot_recheck(facts: RecheckFacts) -> go.Figure:

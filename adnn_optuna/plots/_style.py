@@ -13,7 +13,7 @@ from adnn_optuna._attributes import CONFIG
 from adnn_optuna._checks import check_type
 from adnn_optuna._units import Unit, printable, unit_of
 from adnn_optuna.engine.records import SearchRecord, records_of
-from adnn_optuna.evidence.curves import Curve
+from adnn_optuna.results.curves import Curve
 
 Source = optuna.Study | SearchRecord
 Sources = Source | Sequence[Source]

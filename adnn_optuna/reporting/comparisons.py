@@ -10,9 +10,6 @@ import plotly.graph_objects as go
 
 from adnn_optuna import plots
 from adnn_optuna._units import ACCURACY, score_in_words
-from adnn_optuna.evidence.comparison import ComparisonFacts
-from adnn_optuna.evidence.numbers import numbers_of
-from adnn_optuna.evidence.power import POWER, SeedPlanFacts
 from adnn_optuna.plots._comparison import plot_power
 from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.reporting import comparisons_claims as claims
@@ -21,6 +18,9 @@ from adnn_optuna.reporting.origins import origin
 from adnn_optuna.reporting.pages import Figure, Page, told_page
 from adnn_optuna.reporting.parts import REPEATS, n_examples, others_in_words
 from adnn_optuna.reporting.searches_claims import to_mind
+from adnn_optuna.results.comparison import ComparisonFacts
+from adnn_optuna.results.numbers import numbers_of
+from adnn_optuna.stats.power import POWER, SeedPlanFacts
 
 
 def text(comparison: ComparisonFacts) -> str:

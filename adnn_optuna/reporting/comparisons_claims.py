@@ -7,10 +7,10 @@ import math
 from adnn_optuna._attributes import CONSTANT, LEARNING_RATE
 from adnn_optuna._units import score_in_words
 from adnn_optuna.engine.arms import ARMS
-from adnn_optuna.evidence.comparison import ComparisonFacts
-from adnn_optuna.evidence.paired_differences import OPEN, PairedDifference
 from adnn_optuna.reporting import parts
 from adnn_optuna.reporting.searches_claims import why_no_winner
+from adnn_optuna.results.comparison import ComparisonFacts
+from adnn_optuna.stats.paired_differences import OPEN, PairedDifference
 
 _REPEATS = {
     "better": "which repeats",

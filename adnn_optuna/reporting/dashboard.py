@@ -13,8 +13,8 @@ from adnn_optuna._attributes import NOTE
 from adnn_optuna._checks import logger
 from adnn_optuna._units import printable
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.evidence.comparison import ComparisonFacts
 from adnn_optuna.reporting import comparisons, searches
+from adnn_optuna.results.comparison import ComparisonFacts
 
 
 def save_notes(

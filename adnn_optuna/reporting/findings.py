@@ -7,15 +7,15 @@ import math
 import textwrap
 
 from adnn_optuna._units import ACCURACY, params_in_words, printable, score_in_words, unit_of
-from adnn_optuna.evidence.ensembles import EnsembleFacts
-from adnn_optuna.evidence.proportions import unseen_share
-from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts
-from adnn_optuna.evidence.variance import ALL, SHARES, VarianceFacts
 from adnn_optuna.plots._estimates import plot_averages as ensemble_figure
 from adnn_optuna.plots._estimates import plot_recheck as recheck_figure
 from adnn_optuna.plots._estimates import plot_variance as variance_figure
 from adnn_optuna.reporting.pages import Page, so_far, told_page
 from adnn_optuna.reporting.parts import aligned, listed
+from adnn_optuna.results.ensembles import EnsembleFacts
+from adnn_optuna.results.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts
+from adnn_optuna.results.variance import ALL, SHARES, VarianceFacts
+from adnn_optuna.stats.proportions import unseen_share
 
 
 def recheck_claim(facts: RecheckFacts) -> str:

@@ -9,11 +9,11 @@ import plotly.graph_objects as go
 
 from adnn_optuna._units import ACCURACY
 from adnn_optuna.engine.evaluations import Findings
-from adnn_optuna.evidence.arm_values import VALUE, ArmValues
-from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.plots._comparison import plot_by_seed
 from adnn_optuna.reporting import parts
 from adnn_optuna.reporting.pages import Page, so_far, told_page
+from adnn_optuna.results.arm_values import VALUE, ArmValues
+from adnn_optuna.stats.paired_differences import PairedDifference
 
 _WORDS = {
     "better": "better than",

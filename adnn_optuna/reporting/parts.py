@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from adnn_optuna._attributes import TestLook
 from adnn_optuna._units import Unit, printable, score_in_words
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.evidence.numbers import NUMBERS, Number
-from adnn_optuna.evidence.paired_differences import PairedDifference
-from adnn_optuna.evidence.proportions import n_counted, unseen_share
+from adnn_optuna.results.numbers import NUMBERS, Number
+from adnn_optuna.stats.paired_differences import PairedDifference
+from adnn_optuna.stats.proportions import n_counted, unseen_share
 
 if TYPE_CHECKING:
     import pandas as pd

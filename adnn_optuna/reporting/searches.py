@@ -14,10 +14,6 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import params_in_words, printable, score_in_words
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.evidence.confirmation import confirmation_of, held_score
-from adnn_optuna.evidence.examples import WinnerFacts
-from adnn_optuna.evidence.numbers import numbers_of, unit_of_search
-from adnn_optuna.evidence.sequential import ALPHA
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n
 from adnn_optuna.plots import plot_gain as figure
 from adnn_optuna.plots._comparison import plot_learning, png
@@ -27,6 +23,10 @@ from adnn_optuna.reporting import searches_claims as claims
 from adnn_optuna.reporting.origins import origin, shown_contract
 from adnn_optuna.reporting.pages import Figure, Page
 from adnn_optuna.reporting.parts import HOLD, REPEATS, USUAL, filled, n_examples, numbers_at, told
+from adnn_optuna.results.confirmation import confirmation_of, held_score
+from adnn_optuna.results.examples import WinnerFacts
+from adnn_optuna.results.numbers import numbers_of, unit_of_search
+from adnn_optuna.stats.sequential import ALPHA
 
 
 def text(record: SearchRecord) -> str:

@@ -14,16 +14,16 @@ from adnn_optuna._attributes import TestLook
 from adnn_optuna._units import ACCURACY, Unit, in_metric, printable, score_in_words
 from adnn_optuna.engine.confirmation import SEEDS, n_trainings, own_scores, seconds_of
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.evidence.confirmation import (
+from adnn_optuna.networks.duplicates import in_words
+from adnn_optuna.reporting import parts
+from adnn_optuna.results.confirmation import (
     ConfirmationFacts,
     Estimate,
     confirmation_of,
     held_score,
 )
-from adnn_optuna.evidence.numbers import unit_of_search
-from adnn_optuna.evidence.sequential import ALPHA
-from adnn_optuna.networks.duplicates import in_words
-from adnn_optuna.reporting import parts
+from adnn_optuna.results.numbers import unit_of_search
+from adnn_optuna.stats.sequential import ALPHA
 
 # So many times as frequent as the others in their mean is a class that makes a test set uneven:
 # always naming it is then right as many times as often as always naming another one.

@@ -17,7 +17,7 @@ import adnn_optuna as adnn
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.confirmation import is_affordable
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.evidence.confirmation import mean_gain
+from adnn_optuna.results.confirmation import mean_gain
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
-from adnn_optuna.evidence.variance import AS_GIVEN
+from adnn_optuna.results.variance import AS_GIVEN
 
 
 def objective(**changes: Any) -> adnn.InitOffsetObjective:

@@ -12,9 +12,9 @@ import pytest
 from search_worker import quick_training
 
 import adnn_optuna as adnn
-from adnn_optuna.evidence.curves import best_by_epochs
-from adnn_optuna.evidence.proportions import gain_interval
 from adnn_optuna.reporting.parts import n_examples
+from adnn_optuna.results.curves import best_by_epochs
+from adnn_optuna.stats.proportions import gain_interval
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal((5, -300, 0.2), (1, 100, 0.01), (300, 3))

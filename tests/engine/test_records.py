@@ -11,8 +11,8 @@ from stored_studies import store_look, store_study
 from adnn_optuna.api.search import StoredSearch
 from adnn_optuna.cli.output import as_json
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.curves import gains_so_far
 from adnn_optuna.reporting import searches
+from adnn_optuna.results.curves import gains_so_far
 
 
 def test_a_gain_below_the_baseline_is_negative() -> None:

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from adnn_optuna._units import ACCURACY, PLAIN
-from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.reporting import parts
+from adnn_optuna.stats.paired_differences import PairedDifference
 
 
 def difference(**changes: Any) -> PairedDifference:

@@ -14,7 +14,6 @@ from stored_studies import confirmation, store_confirmation, store_look, store_s
 from adnn_optuna._units import ACCURACY
 from adnn_optuna.engine.confirmation import MOVED, UNMOVED
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.confirmation import facts_of
 from adnn_optuna.reporting import searches
 from adnn_optuna.reporting.searches_claims import (
     hyperparameters_in_words,
@@ -22,6 +21,7 @@ from adnn_optuna.reporting.searches_claims import (
     statements,
     verdict,
 )
+from adnn_optuna.results.confirmation import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,9 +12,9 @@ from stored_studies import changed, store_confirmation, store_look, store_study
 
 from adnn_optuna._attributes import CONFIG
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.confirmation import confirmation_of
 from adnn_optuna.reporting.searches import card
 from adnn_optuna.reporting.searches_claims import statements
+from adnn_optuna.results.confirmation import confirmation_of
 
 if TYPE_CHECKING:
     from pathlib import Path

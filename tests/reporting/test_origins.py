@@ -14,7 +14,7 @@ from stored_studies import store_study
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import RUNS
-from adnn_optuna.accountability.contract import read_contract
+from adnn_optuna.contracts.contract import read_contract
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.reporting import searches
 from adnn_optuna.reporting.origins import shown_contract

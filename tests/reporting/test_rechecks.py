@@ -12,7 +12,6 @@ from known_facts import changed, compared, minimizing, of_equals, recheck, trial
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from adnn_optuna.evidence.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts
 from adnn_optuna.reporting.findings import (
     luck_text,
     recheck_caveat,
@@ -21,6 +20,7 @@ from adnn_optuna.reporting.findings import (
     recheck_page,
     recheck_text,
 )
+from adnn_optuna.results.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts
 
 
 def test_whole_text_of_both_trials_confirmed() -> None:

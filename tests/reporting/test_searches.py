@@ -15,11 +15,11 @@ from stored_studies import store_classes, store_confirmation, store_look, store_
 import adnn_optuna
 from adnn_optuna import _attributes as stored
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.evidence.confirmation import confirmation_of
-from adnn_optuna.evidence.examples import Example, WinnerFacts
 from adnn_optuna.plots._comparison import png
 from adnn_optuna.reporting import searches, searches_claims
 from adnn_optuna.reporting.searches_claims import statements
+from adnn_optuna.results.confirmation import confirmation_of
+from adnn_optuna.results.examples import Example, WinnerFacts
 
 
 class TestSearch:

@@ -6,8 +6,8 @@ import pytest
 from known_facts import pilot, planned
 
 from adnn_optuna._units import ACCURACY
-from adnn_optuna.evidence.power import plan_seeds
 from adnn_optuna.reporting import comparisons
+from adnn_optuna.stats.power import plan_seeds
 
 
 def test_whole_text() -> None:

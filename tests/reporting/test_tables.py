@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from adnn_optuna._units import ACCURACY, PLAIN
-from adnn_optuna.evidence.paired_differences import PairedDifference
 from adnn_optuna.reporting import parts
+from adnn_optuna.stats.paired_differences import PairedDifference
 
 ROWS = [
     PairedDifference("one", "two", 8, 0.0123, 0.001, 0.02, 1.0, 0.631, 1.0, "better", "", 0.004),

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from known_facts import SOURCES, draw, measured, of_accuracies, with_seed_in_use
 
-from adnn_optuna.evidence.variance import ALL, VarianceFacts
 from adnn_optuna.reporting.findings import (
     variance_caveat,
     variance_claim,
@@ -16,6 +15,7 @@ from adnn_optuna.reporting.findings import (
     variance_page,
     variance_text,
 )
+from adnn_optuna.results.variance import ALL, VarianceFacts
 
 PRINTED = """\
 From run to run val_accuracy has a standard deviation of 1.08 pp (0.813 to 1.58); two single runs

@@ -1,1 +1,0 @@
-"""What studies show, as numbers."""

@@ -1,0 +1,344 @@
+"""Statistics of values that are paired by seed: is one arm better than another?
+
+The unit is the seed: the values of two arms with the same seed form a pair, and what is judged is
+the centre of the pairs' differences, of which is assumed that they are symmetric about it. Each
+claim has one interval, at level 1 - α/m where m claims share α (Bonferroni), and its verdict says
+what the interval says.
+
+*   In a fixed design, with a planned number of seeds, the interval inverts the sign-flip test
+    (Hartigan 1969, Using subsample values as typical values, JASA 64:1303).
+*   In a sequential design it inverts an e-process, see :mod:`adnn_optuna.stats.sequential`: you
+    may look after each pair, stop, or go on.
+*   Differences within a region of practical equivalence matter to nobody (Kruschke 2018, Advances
+    in Methods and Practices in Psychological Science 1:270).
+"""
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna.stats.sequential import (
+    ALPHA,
+    DECIMALS,
+    fewest_sequential_pairs,
+    sequential_interval,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VerdictName = Literal["better", "worse", "equivalent", "not worse", "undecided"]
+
+OPEN: tuple[VerdictName, ...] = ("undecided", "not worse")  # Further seeds may decide more.
+EQUIVALENCE = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
+MAX_EXACT = 16  # With up to so many pairs, all subsets are looked at.
+_N_SUBSETS = 99_999
+_N_AT_ONCE = 32  # Claims, or pairs, to spare memory.
+_FEWEST_FOR_SKEW = 12  # With fewer pairs, no skewness can be told.
+
+
+@dataclasses.dataclass(frozen=True)
+class PairedDifference:
+    """By how much an arm is better than the other, over the first seeds that both have.
+
+    All numbers of differences are NaN without any pair. ``low`` and ``high`` are the ends of the
+    interval of their centre, at level 1 - 0.05 / m for m claims; infinite where the pairs are too
+    few, NaN without a claim or with contradictory pairs. ``superiority`` is the share of pairs in
+    which the arm has the higher value, ties half, with its interval of 95 % by Clopper and
+    Pearson; which is NaN where one looks again, as it does not hold for that. The verdict is
+    :obj:`None` where a pair is shown without a claim. ``reason`` says why it must be undecided, or
+    which seeds do not count.
+    """
+
+    arm: str
+    other: str
+    n_pairs: int
+    mean: float
+    low: float
+    high: float
+    superiority: float
+    superiority_low: float
+    superiority_high: float
+    verdict: VerdictName | None
+    reason: str = ""
+    smallest: float = math.nan
+    largest: float = math.nan
+    equivalence: float | None = None
+
+    def turned(self) -> "PairedDifference":
+        """Return by how much the other arm is better than the one."""
+        low, high = -self.high, -self.low
+        return PairedDifference(
+            *(self.other, self.arm, self.n_pairs, -self.mean, low, high),
+            *(1 - self.superiority, 1 - self.superiority_high, 1 - self.superiority_low),
+            verdict_of(low, high, self.equivalence) if self.verdict else None,
+            self.reason,
+            *(-self.largest, -self.smallest, self.equivalence),
+        )
+
+
+def paired_differences(
+    values: Mapping[str, Sequence[float]],
+    *,
+    equivalence: float | None,
+    claims: Sequence[tuple[str, str]] | None = None,
+    n_claims: int = 0,
+    looks_again: bool = False,
+    names: Sequence[object] = (),
+    n_examples: int = 0,
+) -> list[PairedDifference]:
+    """Compare each two arms by their values, higher ones better, in the declared order of seeds.
+
+    Pairs count up to the first NaN: what is missing may depend on the value, so what comes later
+    would be a selection. Claims are made of all pairs, or of ``claims``; where more were declared,
+    ``n_claims`` share the error rate. ``names`` are what the values of an arm are of. Values that
+    are shares of ``n_examples`` are compared as whole numbers, so that ties are exact.
+    """
+    arrays = {arm: np.asarray(of_arm, dtype=np.float64) for arm, of_arm in values.items()}
+    pairs = list(itertools.combinations(arrays, 2))
+    claimed = {frozenset(claim) for claim in (pairs if claims is None else claims)}
+    m = max(len(claimed), n_claims)
+    measured = np.concatenate([[], *arrays.values()])
+    counts = n_examples * measured[np.isfinite(measured)]
+    if not np.allclose(counts, np.rint(counts), rtol=0, atol=1e-6):  # Weighted, or no accuracies.
+        n_examples = 0
+    found = {
+        (arm, other): _differences_of(arrays[arm], arrays[other], n_examples)
+        for arm, other in pairs
+    }
+    judged = {pair: of.rounded for pair, of in found.items() if frozenset(pair) in claimed}
+    decimals = 0 if n_examples else DECIMALS
+    intervals = _intervals(judged, m, decimals, looks_again=looks_again)
+    rows = []
+    for (arm, other), (d, size, superiority) in found.items():
+        n_pairs, n_all = len(d), len(arrays[arm])
+        low, high, verdict, reasons = math.nan, math.nan, None, []
+        if (arm, other) in intervals:
+            low, high = (size * end for end in intervals[arm, other])
+            verdict = verdict_of(low, high, equivalence)
+            if math.isnan(low):
+                reasons.append("the differences are not of one distribution")
+            elif math.isinf(low):
+                fewest = fewest_pairs(m, looks_again=looks_again)
+                of = f"{m} claims" if m > 1 else "one claim"
+                reasons.append(f"with {of} it takes {fewest} pairs to decide any")
+            if _is_skewed(d):
+                reasons.append(
+                    "the differences look skewed, but its interval takes them for symmetric"
+                )
+        if n_pairs < n_all:
+            place = names[n_pairs] if names else f"pair {n_pairs + 1} of {n_all}"
+            reasons.append(f"the evidence ends before {place}, which lacks a finite value")
+        mean = smallest = largest = math.nan
+        if n_pairs:
+            mean, smallest, largest = (size * float(of) for of in (d.mean(), d.min(), d.max()))
+        rounding = size * 10.0**-DECIMALS
+        if mean < low - rounding or mean > high + rounding:
+            reasons.append("few differences are far from all others: the mean is off their centre")
+        ends = (math.nan, math.nan) if looks_again else share_interval(superiority, n_pairs)
+        numbers = (n_pairs, mean, low, high, superiority, *ends, verdict, "; ".join(reasons))
+        rows.append(PairedDifference(arm, other, *numbers, smallest, largest, equivalence))
+    return rows
+
+
+class _Differences(NamedTuple):
+    """The differences of the pairs that count, in multiples of a size, and the win rate."""
+
+    rounded: np.ndarray
+    size: float
+    superiority: float
+
+
+def _differences_of(one: np.ndarray, two: np.ndarray, n_examples: int) -> _Differences:
+    """Return the differences of two arms up to the first pair that lacks a value."""
+    n_pairs = int(np.logical_and.accumulate(np.isfinite(one - two)).sum())
+    one, two = one[:n_pairs], two[:n_pairs]
+    raw, sizes = one - two, np.abs([one, two]).max(axis=0)
+    # Equal ones have no noise that is to be rounded away, such as huge values of failed runs.
+    is_tie = np.abs(raw) <= sizes * 10.0**-DECIMALS
+    size = size_of(sizes[~is_tie])
+    superiority = float(np.where(is_tie, 0.5, raw > 0).mean()) if n_pairs else math.nan
+    if n_examples:
+        return _Differences(np.rint(raw * n_examples), 1 / n_examples, superiority)
+    return _Differences((np.where(is_tie, 0.0, raw) / size).round(DECIMALS), size, superiority)
+
+
+def _intervals(
+    judged: Mapping[tuple[str, str], np.ndarray], m: int, decimals: int, *, looks_again: bool
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return the interval of the differences of each claim."""
+    if looks_again:
+        return {pair: sequential_interval(d, m) for pair, d in judged.items()}
+    found = dict[tuple[str, str], tuple[float, float]]()
+    for n_pairs in {*map(len, judged.values())}:
+        alike = {pair: d for pair, d in judged.items() if len(d) == n_pairs}
+        intervals = planned_intervals(np.array([*alike.values()]), m, decimals)
+        found |= dict(zip(alike, intervals, strict=True))
+    return found
+
+
+def size_of(values: np.ndarray) -> float:
+    """Return the power of two, by which to divide is exact, that makes values be of size 1."""
+    return math.ldexp(0.5, math.frexp(float(np.abs(values).max(initial=0.0)))[1])
+
+
+def verdict_of(low: float, high: float, equivalence: float | None) -> VerdictName:
+    """Return the verdict of an interval, so that none contradicts it; NaN decide nothing."""
+    if equivalence is not None and -equivalence <= low and high <= equivalence:
+        return "equivalent"
+    if low > 0:
+        return "better"
+    if equivalence is not None and low > -equivalence:
+        return "not worse"
+    if high < 0:
+        return "worse"
+    return "undecided"
+
+
+def undecided(rows: Sequence[PairedDifference], reason: str) -> list[PairedDifference]:
+    """Return differences of which no claim is decided yet, for the same reason."""
+    changed: Any = {"low": -math.inf, "high": math.inf, "verdict": "undecided", "reason": reason}
+    return [dataclasses.replace(row, **changed) if row.verdict else row for row in rows]
+
+
+@functools.cache  # Many claims have the same shares.
+def share_interval(share: float, n: float, level: float = 1 - ALPHA) -> tuple[float, float]:
+    """Return the interval of a share of n by Clopper and Pearson (1934)."""
+    if not n:
+        return math.nan, math.nan
+    k, tail = share * n, (1 - level) / 2
+    low = stats.beta.ppf(tail, k, n - k + 1) if share > 0 else 0.0
+    high = stats.beta.ppf(1 - tail, k + 1, n - k) if share < 1 else 1.0
+    return float(low), float(high)
+
+
+def _is_skewed(differences: np.ndarray) -> bool:
+    """Return whether they are not symmetric, by the test of Miao, Gel, Gastwirth (2006) at 1 %."""
+    if len(differences) < _FEWEST_FOR_SKEW:
+        return False
+    median = float(np.median(differences))
+    scale = math.sqrt(math.pi / 2) * float(np.abs(differences - median).mean())
+    # Of equal differences the mean may be off in its last bit.
+    distance = round(abs(float(differences.mean()) - median), DECIMALS)
+    limit = 2.576 * math.sqrt((math.pi / 2 - 1) / len(differences))
+    return distance > limit * scale
+
+
+def check_equivalence(equivalence: Any, largest: float = 1.0) -> None:
+    """Refuse a margin that any two values are within, as they differ by ``largest`` at most."""
+    if not (isinstance(equivalence, Real) and 0 < float(equivalence) < largest):
+        below = f" and below {largest:g}, the largest difference (accuracies are fractions)"
+        raise WrongValueError(
+            f"equivalence must be a number above 0{below if math.isfinite(largest) else ''}; "
+            f"got {equivalence!r}."
+        )
+
+
+def fewest_pairs(n_claims: int, *, looks_again: bool = False) -> int:
+    """Return how many pairs it takes before any verdict is possible; without claims none."""
+    if n_claims == 0:
+        return 0
+    if looks_again:
+        return fewest_sequential_pairs(n_claims)
+    # At least one of the 2ⁿ sign flips must lie beyond each end: α/(2m)·2ⁿ ≥ 1.
+    return math.ceil(math.log2(2 * n_claims / ALPHA))
+
+
+def planned_interval(
+    differences: np.ndarray, n_claims: int, decimals: int = DECIMALS
+) -> tuple[float, float]:
+    """Return the centres that a sign-flip test does not reject, at level 1 - ALPHA / n_claims.
+
+    A flip of signs leaves the sum as large if the mean of the flipped pairs is below the centre:
+    so the ends are order statistics of the means of subsets (Hartigan 1969, typical values).
+    They are infinite with too few pairs. Above 16 pairs, 99,999 random subsets, always the same,
+    stand for all.
+    """
+    rows = np.asarray(differences, dtype=np.float64)[np.newaxis]
+    return planned_intervals(rows, n_claims, decimals)[0]
+
+
+def planned_intervals(
+    differences: np.ndarray, n_claims: int, decimals: int
+) -> list[tuple[float, float]]:
+    """Return :func:`planned_interval` of each row of an array of shape (claims, pairs).
+
+    In whole units of the last decimal, sums are exact. A mean that rounding moved away from 0 is
+    less than a unit from it. So an end that is less than a unit from 0 is 0.
+    """
+    units = np.rint(differences * 10.0**decimals)
+    n_subsets = _n_subsets(units.shape[1], n_claims)
+    k = math.floor(ALPHA / (2 * n_claims) * (n_subsets + 1) + 1e-9)
+    if k == 0:
+        return [(-math.inf, math.inf)] * len(units)
+    found = []
+    for start in range(0, len(units), _N_AT_ONCE):
+        for means in _means_of_subsets(units[start : start + _N_AT_ONCE], n_subsets):
+            ends = np.partition(means, [k - 1, n_subsets - k])[[k - 1, n_subsets - k]]
+            is_zero = (np.abs(ends) < 1) & (decimals > 0)
+            low, high = (np.where(is_zero, 0.0, ends) / 10.0**decimals).tolist()
+            found.append((low, high))
+    return found
+
+
+def _n_subsets(n_pairs: int, n_claims: int) -> int:
+    if n_pairs <= MAX_EXACT:
+        return int(2**n_pairs - 1)
+    # Of more than 2,500 claims, these have no interval with fewer.
+    return max(_N_SUBSETS, math.ceil(2 * n_claims / ALPHA) - 1)
+
+
+def _means_of_subsets(values: np.ndarray, n_subsets: int) -> np.ndarray:
+    """Return the mean over each subset of pairs, of each row of values."""
+    n_pairs = values.shape[1]
+    if n_pairs <= MAX_EXACT:
+        sums, sizes = np.zeros((len(values), 1)), np.zeros(1)
+        for i in range(n_pairs):
+            sums = np.concatenate([sums, sums + values[:, i : i + 1]], axis=1)
+            sizes = np.concatenate([sizes, sizes + 1])
+        return np.asarray(sums[:, 1:] / sizes[1:])
+    sums, sizes, start = np.zeros((len(values), n_subsets)), np.zeros(n_subsets), 0
+    parts = _kept_memberships if n_pairs <= _N_AT_ONCE else _memberships
+    for are_in in parts(n_pairs, n_subsets):
+        end = start + len(are_in)
+        sums += values[:, start:end] @ are_in
+        sizes += np.ones(len(are_in)) @ are_in
+        start = end
+    # The empty subset has no mean; a full one, as rare, takes its place.
+    is_empty = sizes == 0
+    sums[:, is_empty], sizes[is_empty] = values.sum(axis=1, keepdims=True), n_pairs
+    return np.asarray(sums / sizes)
+
+
+def _memberships(n_pairs: int, n_subsets: int) -> Iterator[np.ndarray]:
+    """Yield 1 for each random subset that a pair is in, else 0, of shape (pairs, subsets)."""
+    rng = np.random.default_rng(0)
+    for start in range(0, n_pairs, _N_AT_ONCE):
+        are_in = np.empty((min(_N_AT_ONCE, n_pairs - start), n_subsets))
+        for of_pair in are_in:  # One by one: a further pair leaves the earlier draws as they are.
+            of_pair[:] = rng.integers(0, 2, n_subsets, dtype=bool)
+        yield are_in
+
+
+@functools.lru_cache(maxsize=1)  # At most 26 MB, for further claims.
+def _kept_memberships(n_pairs: int, n_subsets: int) -> list[np.ndarray]:
+    return [*_memberships(n_pairs, n_subsets)]
+
+
+def differences_table(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFrame":
+    """Return one row for each difference, with the index ``arm`` and ``other``."""
+    import pandas as pd
+
+    names = [field.name for field in dataclasses.fields(PairedDifference)]
+    table = pd.DataFrame([vars(row) for row in rows], columns=names[:-3])
+    table["verdict"] = table["verdict"].fillna("no claim")
+    columns = {"arm": arm, "n_pairs": "pairs", "mean": "difference"}
+    return table.rename(columns=columns).set_index([arm, "other"])

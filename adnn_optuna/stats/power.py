@@ -1,0 +1,149 @@
+"""How many seeds it takes to show a gain, from a pilot of a few."""
+
+import bisect
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from adnn_optuna._checks import WrongValueError, check_positive
+from adnn_optuna._units import Unit
+from adnn_optuna.stats import paired_differences as paired
+from adnn_optuna.stats.sequential import ALPHA, DECIMALS, e_process
+
+POWER = 0.8
+_N_QUANTILES = 200  # Of the standard deviation that a pilot leaves possible.
+_FEWEST_FOR_T = 8  # Below, few of the sign flips are beyond the ends: t promises too much.
+_MOST_SEEDS = 1_000_000
+_MOST_LOOKS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedPlanFacts:
+    """How many seeds show a gain with a power of 80 %; ``SeedPlan`` says what the fields are."""
+
+    gain: float
+    n_claims: int
+    n_pilot: int
+    sd: float
+    seeds: int
+    seeds_low: int
+    seeds_high: int
+    seeds_looking_again: int | None
+    hours: float
+    hours_looking_again: float | None
+    power: dict[int, float] = dataclasses.field(repr=False)
+    power_looking_again: dict[int, float] = dataclasses.field(repr=False)
+    unit: Unit
+    seeds_by_claim: dict[str, int] = dataclasses.field(repr=False)
+
+
+def plan_seeds(
+    differences: Mapping[str, Sequence[float]],
+    *,
+    gain: float,
+    seconds_per_seed: float,
+    unit: Unit,
+) -> SeedPlanFacts:
+    """Return how many seeds it takes until each of several claims is shown with a power of 80 %.
+
+    A pilot of k pairs with the standard deviation s leaves every σ = s·sqrt((k - 1) / χ²) with
+    χ² of k - 1 degrees of freedom possible, so the power is its mean over the quantiles of that.
+    s is pooled over the claims, but as these share arms, taken for no surer than that of one. If
+    the variances differ by Bartlett's test at 5%, each claim has its own s, and the plan is that
+    of the largest.
+    """
+    check_positive("gain", gain)
+    k, m = min(map(len, differences.values())), len(differences)
+    if k < 2:
+        raise WrongValueError(
+            "A plan needs at least two pilot seeds for each claim: one says nothing of how much "
+            "they vary."
+        )
+    variances, rounded = [], []
+    for of_claim in map(np.asarray, differences.values()):
+        size = paired.size_of(of_claim)  # Rounded so that equal ones are equal.
+        rounded.append((of_claim / size).round(DECIMALS) * size)
+        variances.append(rounded[-1].var(ddof=1))
+    pooled = np.average(variances, weights=[len(d) - 1 for d in rounded])
+    if m == 1 or not all(variances) or stats.bartlett(*rounded).pvalue >= ALPHA:
+        variances = [pooled] * m
+    sd = math.sqrt(max(variances))
+    if sd == 0:
+        raise WrongValueError(
+            f"All {k} pilot seeds have the same difference, so they do not say how much seeds "
+            "vary; run more of them, or test on more data."
+        )
+    shares = (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES
+    effects, ends = (gain / _possible_sds(sd, k, of) for of in (shares, np.array([[0.9], [0.1]])))
+    seeds, seeds_low, seeds_high = (_fewest_seeds(of, m) for of in (effects, *ends))
+    needed = {
+        v: _fewest_seeds(gain / _possible_sds(math.sqrt(v), k, shares), m) for v in {*variances}
+    }
+    decided = _power_looking_again(effects, min(10 * seeds, _MOST_LOOKS), m / ALPHA)
+    enough = np.flatnonzero(decided >= POWER)
+    again = max(int(enough[0]) + 1, k) if len(enough) else None
+    last = 2 * max(seeds, min(again or 0, 4 * seeds))
+    spaced = np.geomspace(paired.fewest_pairs(m), last, 24).round().astype(int)
+    numbers = np.unique([*spaced, seeds]).tolist()
+    return SeedPlanFacts(
+        gain=gain,
+        n_claims=m,
+        n_pilot=k,
+        sd=sd,
+        seeds=seeds,
+        seeds_low=seeds_low,
+        seeds_high=seeds_high,
+        seeds_looking_again=again,
+        hours=seeds * seconds_per_seed / 3600,
+        hours_looking_again=None if again is None else (again - k) * seconds_per_seed / 3600,
+        power={n: _planned_power(effects, n, m) for n in numbers},
+        power_looking_again={n: float(decided[n - 1]) for n in numbers if n <= len(decided)},
+        unit=unit,
+        seeds_by_claim={claim: needed[v] for claim, v in zip(differences, variances, strict=True)},
+    )
+
+
+def _possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:
+    return np.asarray(sd * np.sqrt((n_pilot - 1) / stats.chi2.ppf(shares, n_pilot - 1)))
+
+
+def _planned_power(effects: np.ndarray, n: int, n_claims: int) -> float:
+    """Return the mean power over effects, in standard deviations, of ``n`` planned pairs."""
+    if n < _FEWEST_FOR_T:
+        # The same noise for all n, so that the power does not jump.
+        noise = np.random.default_rng(0).standard_normal((4000, _FEWEST_FOR_T))[:, :n]
+        drawn = noise + np.resize(effects, len(noise))[:, np.newaxis]
+        # The interval lies above 0 if less than k subsets, as there, have a mean below it.
+        subsets = np.arange(1, 2**n) >> np.arange(n)[:, np.newaxis] & 1
+        k = math.floor(ALPHA / (2 * n_claims) * 2**n)
+        return float(np.mean(np.sum(drawn @ subsets <= 0, axis=1) < k))
+    critical = stats.t.isf(ALPHA / (2 * n_claims), n - 1)
+    return float(stats.nct.sf(critical, n - 1, effects * math.sqrt(n)).mean())
+
+
+def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
+    power_of = functools.partial(_planned_power, effects, n_claims=n_claims)
+    low = high = paired.fewest_pairs(n_claims)
+    while power_of(high) < POWER:
+        low, high = high + 1, 2 * high
+        if low > _MOST_SEEDS:
+            raise WrongValueError(
+                f"To show so small a gain takes more than {_MOST_SEEDS} seeds; plan for a larger "
+                "one."
+            )
+    return bisect.bisect_left(range(high), POWER, low, key=power_of)
+
+
+def _power_looking_again(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:
+    """Return how often a centre of 0 is excluded by pair 1, 2, …, simulated."""
+    rng, n_repeats = np.random.default_rng(0), 5  # One after the other, to spare memory.
+    is_decided = np.zeros(n_looks)
+    for _ in range(n_repeats):
+        noise = rng.standard_normal((len(effects), n_looks))
+        e_values = e_process(noise + effects[:, np.newaxis])
+        is_decided += (np.maximum.accumulate(e_values, axis=1) >= threshold).mean(axis=0)
+    return is_decided / n_repeats

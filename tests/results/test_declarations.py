@@ -1,0 +1,185 @@
+"""What a comparison is declared to be: its seeds, whether it looks again, and what is refused."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+
+from adnn_optuna._attributes import COMPARISON
+from adnn_optuna.results.declarations import (
+    checked_seeds,
+    declared,
+    n_claims_of,
+    planned,
+    store_declaration,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from adnn_optuna._attributes import Declaration
+
+PLANNED: Declaration = planned([4, 2, 7])
+LOOKING: Declaration = {**PLANNED, "looks_again": True}
+NAMED: Any = {"study_name": "mine", "arms": {}, "arguments": {}}
+
+
+def after(before: Declaration | None, seeds: Sequence[int], *, looks_again: bool) -> Declaration:
+    """Return what is declared where something was already."""
+    return declared(before, seeds, looks_again=looks_again, **NAMED, n_claims={})
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        (3, "seeds must be a sequence of whole numbers, but it is 3."),
+        ([], "seeds is empty, but a comparison needs at least one."),
+        ([2, 1, 2], "seeds has duplicates, but each run needs its own: [2, 1, 2]."),
+        (
+            itertools.count(),
+            "seeds has more than 10,000, but each is a study: take fewer.",
+        ),
+    ],
+)
+def test_what_is_no_seeds_is_refused(seeds: Any, said: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=re.escape(said) + "$"):
+        checked_seeds(seeds)
+
+
+def test_as_many_seeds_as_a_storage_bears_are_taken() -> None:
+    assert checked_seeds(iter(range(10_000))) == tuple(range(10_000))
+
+
+class TestDeclared:
+    @pytest.mark.parametrize("looks_again", [False, True])
+    def test_first_is_what_is_asked_for(self, looks_again: bool) -> None:
+        found = after(None, (4, 2), looks_again=looks_again)
+        assert found == {**planned([4, 2]), "looks_again": looks_again}
+
+    def test_stays_as_it_is(self, logs: pytest.LogCaptureFixture) -> None:
+        assert after(PLANNED, (4, 2, 7), looks_again=False) == PLANNED
+        # One that looks again may be asked for fewer seeds than it has.
+        assert after(LOOKING, (4, 2), looks_again=False) == LOOKING
+        assert after(LOOKING, (4, 2, 7, 1), looks_again=False) == {
+            **planned([4, 2, 7, 1]),
+            "looks_again": True,
+        }
+        assert not logs.records
+
+    @pytest.mark.parametrize(("seeds", "looks_again"), [((4, 2, 7, 1), False), ((4, 2, 7), True)])
+    def test_with_further_seeds_pays_for_looks_and_says_so_first(
+        self, seeds: tuple[int, ...], looks_again: bool, logs: pytest.LogCaptureFixture
+    ) -> None:
+        assert after(PLANNED, seeds, looks_again=looks_again) == {
+            **planned([*seeds]),
+            "looks_again": True,
+        }
+        [record] = logs.records
+        assert record.getMessage() == (
+            "The comparison 'mine' was planned with 3 seeds; with more, or with more arms, all "
+            "its claims pay for having been looked at, for good: about half of those that were "
+            "just decided become undecided."
+        )
+
+    @pytest.mark.parametrize("seeds", [(4, 2), (2, 4, 7), (4, 2, 8, 7), (1,)])
+    def test_with_other_seeds_is_refused(self, seeds: tuple[int, ...]) -> None:
+        said = (
+            "The comparison 'mine' was declared with the 3 seeds 4, 2, 7; give these in this "
+            "order, or these and more."
+        )
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+            after(PLANNED, seeds, looks_again=False)
+
+    @pytest.mark.parametrize(
+        ("n_seeds", "n_claims", "looks_again", "said"),
+        [
+            (
+                1,
+                1,
+                False,
+                "1 seed can decide nothing about the {}: with 1 claim it takes at least 6.",
+            ),
+            (
+                6,
+                3,
+                False,
+                "6 seeds can decide nothing about the {}: with 3 claims it takes at least 7.",
+            ),
+            (
+                8,
+                2,
+                True,
+                "8 seeds can decide nothing about the {}: with 2 claims it takes at least 9.",
+            ),
+        ],
+    )
+    def test_of_too_few_seeds_warns(
+        self, n_seeds: int, n_claims: int, looks_again: bool, said: str
+    ) -> None:
+        with pytest.warns(UserWarning, match="can decide nothing") as caught:
+            declared(
+                None,
+                range(n_seeds),
+                looks_again=looks_again,
+                **NAMED,
+                n_claims={"searchers": n_claims, "controls": 0},
+            )
+        assert [str(warning.message) for warning in caught] == [said.format("searchers")]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            enough = range(n_seeds + (5 if n_seeds == 1 else 1))
+            of = {"searchers": n_claims}
+            declared(None, enough, looks_again=looks_again, **NAMED, n_claims=of)
+
+    def test_of_arms_forgets_none_and_of_arguments_knows_the_last(self) -> None:
+        before: Declaration = {
+            **PLANNED,
+            "arms": {"greedy": "greedy", "mine": "TPESampler"},
+            "arguments": {"max_trial": 3},
+        }
+        arms = {"annealing": "annealing", "greedy": "greedy"}
+        now: Any = {**NAMED, "arms": arms, "arguments": {"max_trial": 5}}
+        found = declared(before, (4, 2, 7), looks_again=False, **now, n_claims={})
+        assert found == {
+            **LOOKING,  # As annealing came later.
+            "arms": {**before["arms"], **arms},
+            "arguments": {"max_trial": 5},
+        }
+
+    def test_with_fewer_arms_stays_planned(self) -> None:
+        before: Declaration = {**PLANNED, "arms": {"greedy": "greedy", "mine": "TPESampler"}}
+        now: Any = {**NAMED, "arms": {"mine": "TPESampler"}}
+        assert declared(before, (4, 2, 7), looks_again=False, **now, n_claims={}) == before
+
+
+def test_claims_are_counted_over_all_arms() -> None:
+    counted = {
+        ("greedy", "random_restart"): (1, 0),
+        ("greedy", "annealing", "random_restart"): (3, 0),
+        ("greedy", "TPESampler", "random_restart", "longer", "objective"): (2, 6),
+        ("greedy",): (1, 0),
+        ("random_restart",): (0, 0),
+    }
+    for names, numbers in counted.items():
+        found = n_claims_of(dict(zip("abcde", names, strict=False)))
+        assert found == dict(zip(("searchers", "controls"), numbers, strict=True))
+
+
+def test_declaration_is_stored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    study, calls = optuna.create_study(), []
+    store = study.set_user_attr
+
+    def counting(name: str, value: Any) -> None:
+        calls.append(name)
+        store(name, value)
+
+    monkeypatch.setattr(study, "set_user_attr", counting)
+    for declaration in (PLANNED, PLANNED, LOOKING):
+        store_declaration(study, declaration)
+        assert study.user_attrs[COMPARISON] == declaration
+    assert len(calls) == 2

@@ -1,0 +1,196 @@
+"""How many seeds: whether a plan keeps what it promises."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+from known_facts import pilot, planned
+from scipy import stats
+
+from adnn_optuna.stats.paired_differences import fewest_pairs, planned_interval
+from adnn_optuna.stats.power import (
+    _planned_power,
+    _possible_sds,
+    _power_looking_again,
+)
+from adnn_optuna.stats.sequential import e_process
+
+FEW = (
+    "A plan needs at least two pilot seeds for each claim: one says nothing of how much they vary."
+)
+EQUAL = (
+    "All 2 pilot seeds have the same difference, so they do not say how much seeds vary; run more "
+    "of them, or test on more data."
+)
+MANY = "To show so small a gain takes more than 1000000 seeds; plan for a larger one."
+
+
+def power_of(n_seeds: int, effect: float, n_runs: int, seed: int) -> float:
+    """Return how often planned comparisons find an effect, in standard deviations."""
+    drawn = np.random.default_rng(seed).normal(effect, 1, (n_runs, n_seeds))
+    return float(np.mean([planned_interval(d, 1)[0] > 0 for d in drawn]))
+
+
+@pytest.mark.parametrize("n_pilot", [5, 10])
+def test_plans_from_pilots_keep_their_promise_in_the_mean(n_pilot: int) -> None:
+    rng, effect = np.random.default_rng(n_pilot), 1.4
+    seeds = [
+        planned({"claim": rng.normal(0, 1, n_pilot).tolist()}, effect).seeds for _ in range(12)
+    ]
+    # The whole distribution of plans: 12 of them, each tried often enough.
+    found = [power_of(min(n, 16), effect, 60, seed) for seed, n in enumerate(seeds)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.1)
+
+
+# Larger effects need so few seeds that one more is several points of power.
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_pilot", "effect"), [(5, 0.8), (10, 0.6)])
+def test_plans_keep_their_promise_within_5_points(n_pilot: int, effect: float) -> None:
+    rng = np.random.default_rng(0)
+    pilots = rng.normal(0, 1, (150, n_pilot)).tolist()
+    seeds = [planned({"claim": differences}, effect).seeds for differences in pilots]
+    found = [power_of(n, effect, 10, seed) for seed, n in enumerate(seeds)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.05)
+
+
+@pytest.mark.parametrize(("effect", "n_seeds"), [(3.0, 6), (1.6, 6), (1.2, 8), (1.0, 11)])
+def test_of_a_known_spread_the_number_is_the_smallest_that_suffices(
+    effect: float, n_seeds: int
+) -> None:
+    plan = planned({"claim": pilot(2000)}, 0.01 * effect)
+    assert plan.seeds == pytest.approx(n_seeds, abs=1)
+    assert power_of(plan.seeds, effect, 1500, 0) >= 0.77
+    if plan.seeds > fewest_pairs(1):
+        assert power_of(plan.seeds - 1, effect, 1500, 0) <= 0.83
+
+
+def test_looking_again_takes_longer() -> None:
+    plan = planned({"claim": pilot(40)}, 0.005)
+    assert (plan.seeds, plan.seeds_looking_again) == (
+        pytest.approx(36, abs=2),
+        pytest.approx(60, abs=4),
+    )
+    assert plan.seeds_looking_again is not None
+    e_values = e_process(np.random.default_rng(5).normal(0.5, 1, (1000, plan.seeds_looking_again)))
+    assert np.mean(e_values.max(axis=1) >= 20) == pytest.approx(0.8, abs=0.06)
+    assert plan.hours == plan.seeds / 2
+    assert plan.hours_looking_again == (plan.seeds_looking_again - 40) / 2
+
+
+@pytest.mark.parametrize(
+    ("effect", "n", "power"),
+    # By G*Power, of the paired t test at a level of 5 %.
+    [(0.5, 34, 0.8078), (0.5, 33, 0.7954), (0.8, 15, 0.8213), (1.0, 10, 0.8031)],
+)
+def test_power_of_a_known_spread_is_that_of_the_t_test(
+    effect: float, n: int, power: float
+) -> None:
+    assert _planned_power(np.array([effect]), n, 1) == pytest.approx(power, abs=1e-4)
+    both = _planned_power(np.array([effect, 100.0]), n, 1)
+    assert both == pytest.approx((power + 1) / 2, abs=1e-4)
+    assert _planned_power(np.array([effect]), n, 2) < power - 0.05
+
+
+@pytest.mark.parametrize(("n", "n_claims"), [(6, 1), (7, 1), (7, 2), (7, 3)])
+def test_power_of_few_pairs_is_that_of_all_sign_flips(n: int, n_claims: int) -> None:
+    drawn = np.random.default_rng(1).normal(1.5, 1, (2000, n))
+    found = np.mean([planned_interval(d, n_claims)[0] > 0 for d in drawn])
+    assert _planned_power(np.array([1.5]), n, n_claims) == pytest.approx(found, abs=0.03)
+
+
+def test_power_of_looking_again_is_that_of_the_e_process() -> None:
+    power = _power_looking_again(np.full(200, 1.0), 30, 20.0)
+    drawn = np.random.default_rng(9).normal(1, 1, (2000, 30))
+    found = np.maximum.accumulate(e_process(drawn), axis=1) >= 20
+    np.testing.assert_allclose(power, found.mean(axis=0), atol=0.05)
+    assert power.tolist() == sorted(power)
+    assert power[:5].tolist() == [0] * 5
+
+
+def test_spread_may_be_any_that_the_pilot_leaves_possible() -> None:
+    # Of 10 pairs: s·sqrt(9 / χ²), whose quantiles of 9 degrees are 14.684 (90 %), 8.343 and 4.168.
+    found = _possible_sds(2.0, 10, np.array([0.9, 0.5, 0.1]))
+    assert found == pytest.approx(2 * np.sqrt(9 / np.array([14.6837, 8.3428, 4.1682])), rel=1e-4)
+
+
+def test_powers_are_of_all_numbers_that_matter() -> None:
+    plan = planned({"claim": pilot(6)}, 0.01)
+    # From the fewest that decide anything to twice as many as the larger number.
+    assert (min(plan.power), max(plan.power)) == (6, 50)
+    assert plan.power.keys() == plan.power_looking_again.keys() >= {14}
+    assert plan.power[13] < 0.8 <= plan.power[14]
+    assert plan.power_looking_again[24] < 0.8 <= plan.power_looking_again[26]
+    assert list(plan.power.values()) == sorted(plan.power.values())
+    assert "{" not in repr(plan)
+
+
+def test_fewer_pilot_pairs_ask_for_more_seeds() -> None:
+    few, many = (planned({"claim": pilot(n)}, 0.01) for n in (5, 50))
+    assert few.seeds > many.seeds
+    assert few.seeds_low < many.seeds_low <= many.seeds_high < few.seeds_high
+
+
+def test_a_gain_far_below_the_spread_is_not_found_by_looking_again() -> None:
+    plan = planned({"claim": pilot(10)}, 0.0003)
+    assert plan.seeds_looking_again is plan.hours_looking_again is None
+
+
+def test_claims_pool_their_spread_and_share_the_error_rate() -> None:
+    one = planned({"a": pilot(10, 0.01)}, 0.01)
+    both = planned({"a": pilot(10, 0.01), "b": pilot(10, 0.01)}, 0.01)
+    assert both.sd == pytest.approx(0.01)
+    # By degrees of freedom, 9 of one and 3 of the other.
+    assert planned({"a": pilot(10, 0.01), "b": pilot(4, 0.003)}, 0.01).sd == pytest.approx(
+        math.sqrt((9 * 0.01**2 + 3 * 0.003**2) / 12)
+    )
+    assert both.n_claims == 2
+    assert both.seeds > one.seeds
+    assert planned({"a": pilot(9), "b": pilot(9), "c": pilot(9)}, 9.0).seeds == fewest_pairs(3)
+
+
+def test_of_three_equal_claims_no_more_seeds_are_planned_than_their_spread_asks_for() -> None:
+    drawn = np.random.default_rng(0).normal(0, 1, (12, 3, 10)).tolist()
+    pilots = [dict(zip("abc", of_claims, strict=True)) for of_claims in drawn]
+    known = planned(dict.fromkeys("abc", pilot(2000, 1.0)), 0.6).seeds
+    # The largest of three standard deviations would ask for half as many again.
+    seeds = [planned(of_claims, 0.6).seeds for of_claims in pilots]
+    assert np.mean(seeds) == pytest.approx(1.15 * known, rel=0.12)
+
+
+@pytest.mark.parametrize(
+    ("differences", "gain", "words"),
+    [
+        ({"a": [0.1]}, 0.01, FEW),
+        ({"a": [0.1, 0.2], "b": []}, 0.01, FEW),
+        ({"a": [0.1, 0.1 + 1e-15]}, 0.01, EQUAL),
+        ({"a": [0.1, 0.2]}, 0.0, "`gain` must be greater than 0, but is 0.0."),
+        ({"a": [0.1, 0.2]}, math.nan, "`gain` must be a finite number, but is nan."),
+        ({"a": [0.1, 0.2]}, 1e-6, MANY),
+    ],
+)
+def test_what_is_wrong_is_refused(
+    differences: dict[str, list[float]], gain: float, words: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+        planned(differences, gain)
+
+
+def test_claims_that_vary_unequally_have_numbers_of_seeds_of_their_own() -> None:
+    powers = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        pilots = {"narrow": rng.normal(0, 0.5, 20), "wide": rng.normal(0, 2, 20)}
+        plan = planned({claim: d.tolist() for claim, d in pilots.items()}, 1.0)
+        narrow, wide = plan.seeds_by_claim.values()
+        assert plan.seeds == wide > 3 * narrow
+        # By Student's t, which sign flips come near to.
+        found = rng.normal(1, 2, (2000, wide))
+        t = found.mean(axis=1) / found.std(axis=1, ddof=1) * math.sqrt(wide)
+        powers.append(np.mean(t > stats.t.isf(0.0125, wide - 1)))
+    # 0.8 over all pilots; of a single one, whose standard deviation is too small, it may be half.
+    assert 0.65 < np.mean(powers) < 0.95
+    equal = {claim: pilot(20) for claim in "abc"}
+    assert {*planned(equal, 0.01).seeds_by_claim.values()} == {planned(equal, 0.01).seeds}

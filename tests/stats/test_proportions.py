@@ -1,0 +1,105 @@
+"""How sure a difference of two accuracies on the same images is."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from adnn_optuna.engine.scores import effective_number
+from adnn_optuna.stats.proportions import (
+    difference_interval,
+    gain_interval,
+    student_half_width,
+    unseen_share,
+)
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "n_images", "low", "high"),
+    # What Bonett's own functions return: the supplement of the paper, and statpsych 1.3.
+    [(26, 4, 40, 0.3126438, 0.7349752), (4, 26, 48, -0.6251933, -0.2548067)],
+)
+def test_interval_is_that_of_its_authors(
+    won: int, lost: int, n_images: int, low: float, high: float
+) -> None:
+    assert difference_interval(won, lost, n_images) == pytest.approx((low, high), abs=1e-7)
+
+
+@given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
+def test_of_the_two_networks_in_the_other_order_is_the_opposite(
+    won: int, lost: int, others: int
+) -> None:
+    n_images = won + lost + others + 1
+    low, high = difference_interval(won, lost, n_images)
+    assert -1 <= low < high <= 1
+    assert difference_interval(lost, won, n_images) == pytest.approx((-high, -low))
+
+
+def test_interval_holds_in_95_of_100_cases() -> None:
+    rng, n_images = np.random.default_rng(0), 359
+    for p_won, p_lost in ((0.02, 0.02), (0.03, 0.01), (0.005, 0.002), (0.3, 0.1)):
+        chances = [p_won, p_lost, 1 - p_won - p_lost]
+        counts = rng.multinomial(n_images, chances, size=4000)
+        ends = np.array([difference_interval(won, lost, n_images) for won, lost, _ in counts])
+        holds = (ends[:, 0] <= p_won - p_lost) & (p_won - p_lost <= ends[:, 1])
+        assert holds.mean() >= 0.94
+
+
+def look_at(differences: np.ndarray, groups: np.ndarray) -> Any:
+    """Return what a look at such test images holds, of which each is won, lost or neither."""
+    counts = {"won": int((differences > 0).sum()), "lost": int((differences < 0).sum())}
+    look = {**counts, "n_images": len(groups), "baseline": 0.5, "best": 0.5}
+    return {**look, "n_groups": effective_number(groups)}
+
+
+def test_images_that_are_there_ten_times_count_once() -> None:
+    differences = np.repeat([1, -1, 0], [12, 4, 284])
+    once = look_at(differences, np.arange(300))
+    many = look_at(np.tile(differences, 10), np.tile(np.arange(300), 10))
+    assert gain_interval(many, 0.0) == pytest.approx(gain_interval(once, 0.0))
+    assert gain_interval(once, 0.0) == difference_interval(12, 4, 300)
+
+
+def test_interval_holds_where_images_are_there_several_times() -> None:
+    rng, holds, holds_by_rows = np.random.default_rng(0), 0, 0
+    for _ in range(500):
+        groups = np.repeat(np.arange(300), rng.geometric(0.2, 300))
+        look = look_at(rng.choice([1, -1, 0], 300, p=[0.06, 0.02, 0.92])[groups], groups)
+        low, high = gain_interval(look, 0.0)
+        holds += low <= 0.04 <= high
+        low, high = difference_interval(look["won"], look["lost"], look["n_images"])
+        holds_by_rows += low <= 0.04 <= high
+    assert holds_by_rows < 0.6 * 500 < 0.94 * 500 <= holds
+
+
+def test_interval_is_students() -> None:
+    values = np.random.default_rng(0).normal(0.01, 0.02, 20)
+    low, high = stats.t.interval(0.95, 19, values.mean(), values.std(ddof=1) / math.sqrt(20))
+    assert student_half_width([*values], 1e-4, 0.95) == pytest.approx((high - low) / 2)
+    # What is equal is known to one image.
+    assert student_half_width([0.01] * 20, 1e-4, 0.95) == 1e-4
+
+
+@pytest.mark.parametrize("n_others", [1, 8])
+def test_half_width_holds_other_values(n_others: int) -> None:
+    generator = np.random.default_rng(n_others)
+    n_held, n = 0, 1000
+    for _ in range(n):
+        values, others = generator.normal(size=8), generator.normal(size=n_others)
+        half_width = student_half_width(values.tolist(), 0, 0.99, n_others)
+        n_held += abs(others.mean() - values.mean()) <= half_width
+    assert 0.98 < n_held / n < 1
+
+
+def test_what_befalls_the_unseen_share_is_missed_by_one_draw_in_twenty() -> None:
+    rng = np.random.default_rng(0)
+    for n in (6, 10, 20):
+        befalls = rng.random((20_000, n)) < unseen_share(n)
+        assert np.mean(~befalls.any(axis=1)) == pytest.approx(0.05, abs=0.006)
+    assert [round(unseen_share(n), 3) for n in (0, 1, 5, 10)] == [1.0, 0.95, 0.451, 0.259]
