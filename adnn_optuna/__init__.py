@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from adnn_optuna.api.contracts import verify as verify
     from adnn_optuna.api.ensemble import Ensemble as Ensemble
     from adnn_optuna.api.ensemble import ensemble as ensemble
-    from adnn_optuna.api.recheck import Recheck as Recheck
     from adnn_optuna.api.recheck import recheck as recheck
     from adnn_optuna.api.resume import resume as resume
     from adnn_optuna.api.search import SearchResult as SearchResult
@@ -38,13 +37,14 @@ if TYPE_CHECKING:
     from adnn_optuna.networks.models import PAPER_MODELS as PAPER_MODELS
     from adnn_optuna.networks.models import Training as Training
     from adnn_optuna.networks.offsets import OffsetSpace as OffsetSpace
-    from adnn_optuna.results.recheck import expected_luck as expected_luck
+    from adnn_optuna.results.recheck import Recheck as Recheck
     from adnn_optuna.samplers import (
         AdaptiveSimulatedAnnealingSampler as AdaptiveSimulatedAnnealingSampler,
     )
     from adnn_optuna.samplers import DeltaStepSampler as DeltaStepSampler
     from adnn_optuna.samplers import KeyedSampler as KeyedSampler
     from adnn_optuna.samplers import RandomRestartSampler as RandomRestartSampler
+    from adnn_optuna.stats.selection_bias import expected_luck as expected_luck
 
 __version__ = "0.1.0"
 
@@ -55,17 +55,18 @@ _NAMES = {
     "api.compare_values": "ValueComparison compare_values",
     "api.comparisons": "Comparison",
     "api.ensemble": "Ensemble ensemble",
-    "api.recheck": "Recheck recheck",
+    "api.recheck": "recheck",
     "api.variance": "Variance measure_variance",
     "api.resume": "resume",
     "api.search": "SearchResult search",
     "callbacks": "MaxGainCallback MaxTimeCallback MaxTrialCallback",
     "engine.objective": "InitOffsetObjective",
-    "results.recheck": "expected_luck",
+    "results.recheck": "Recheck",
     "networks.data": "Dataset",
     "networks.loading": "load_dataset",
     "networks.models": "MLP PAPER_MODELS Training",
     "networks.offsets": "OffsetSpace",
+    "stats.selection_bias": "expected_luck",
     "samplers": "AdaptiveSimulatedAnnealingSampler DeltaStepSampler KeyedSampler "
     "RandomRestartSampler",
 }

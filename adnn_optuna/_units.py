@@ -8,6 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 
+class Estimate(NamedTuple):
+    """A value with the ends of its confidence interval; NaN if they are not known."""
+
+    value: float
+    low: float
+    high: float
+
+
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+
+
 class Unit(NamedTuple):
     """How a metric's values are shown."""
 
@@ -33,6 +44,13 @@ class Unit(NamedTuple):
             digits = min(2 - math.floor(math.log10(min(varying))), 8 - size)
         return self._replace(digits=max(digits, 0))
 
+    def rounded_to(self, half_width: float) -> Self:
+        """Return the same with two digits of a confidence interval's half width."""
+        width = self.scale * half_width
+        if not 0 < width < math.inf:
+            return self
+        return self._replace(digits=min(max(1 - math.floor(math.log10(width)), 0), 15))
+
     def value(self, value: float) -> str:
         """Return a value as text."""
         if math.isnan(value):
@@ -56,7 +74,7 @@ class Unit(NamedTuple):
     def interval_of(self, low: float, high: float, level: float, *, is_gain: bool = True) -> str:
         """Return the interval of a difference, or of a value, with its level."""
         ends = f"{self.bare.value(low)} to {self.value(high)}"
-        return f"{100 * level:.9g} % interval {self.interval(low, high) if is_gain else ends}"
+        return f"{100 * level:.9g}% interval {self.interval(low, high) if is_gain else ends}"
 
     def margin(self, margin: float) -> str:
         """Return a margin around no difference."""
@@ -68,7 +86,7 @@ class Unit(NamedTuple):
         return f"{of} [{unit}]".strip() if unit else of
 
 
-ACCURACY = Unit(100, 2, " %", " pp", largest=1.0)
+ACCURACY = Unit(100, 2, "%", " pp", largest=1.0)
 PLAIN = Unit(1, 4, "", "")
 SHARE = Unit(1, 4, "", "", largest=1.0)
 R2 = Unit(1, 4, "", "")

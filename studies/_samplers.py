@@ -212,7 +212,7 @@ def rows_of(
 
 
 def mean_over(values: pd.Series, of: tuple[str, ...] = ("seed",)) -> list[float | None]:
-    """Return a mean and the ends of its interval of 95 %, which of one seed or problem are none.
+    """Return a mean and the ends of its interval of 95%, which of one seed or problem are none.
 
     Seeds are independent; the problems of a seed are the benchmark itself, if it is not said that
     others are meant, too: then the variance is that of the means of problems, plus that of the

@@ -108,8 +108,8 @@ def claims(results: Results) -> list[Claim]:
     return [
         Claim(
             "6.1",
-            f"{row['model']}: training accuracy {PUBLISHED[row['model']].baseline:.1f} %",
-            f"{row['mean']:.2f} ± {row['std']:.2f} % over {row['draws']} draws",
+            f"{row['model']}: training accuracy {PUBLISHED[row['model']].baseline:.1f}%",
+            f"{row['mean']:.2f} ± {row['std']:.2f}% over {row['draws']} draws",
             "not shown to differ: our mean is within one standard deviation of the authors' logs"
             if row["is_within"]
             else "not reproduced: our mean is outside the spread of the authors' logs",

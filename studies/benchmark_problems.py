@@ -85,9 +85,9 @@ class Problem:
         function: Its name.
         n_dims: The number of parameters.
         seed: Which instance.
-        kind: ``rotated`` in a random direction, ``noisy`` by a normal deviation of 2 % of a
+        kind: ``rotated`` in a random direction, ``noisy`` by a normal deviation of 2% of a
             typical value, ``scaled`` so that parameters matter differently (a condition of 1e4 of
-            the sphere), or with a ``good start`` within 10 % of the range.
+            the sphere), or with a ``good start`` within 10% of the range.
     """
 
     function: str

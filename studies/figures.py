@@ -30,7 +30,7 @@ import trial_overhead
 from _common import HERE, how_often, markdown_table
 from _paper import DELTAS, PAPERS, PUBLISHED
 
-from adnn_optuna.results.recheck import chance_of_luck
+from adnn_optuna.stats.selection_bias import chance_of_luck
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -175,7 +175,7 @@ def headlines() -> dict[str, str]:
     )
     applied = f"""\
 - **With offsets really applied,** on test images: {in_short}. In the paper's training (60,000
-  images, 10 epochs, 50 trials; 5 % a model, so that one false verdict of six is no surprise):"""
+  images, 10 epochs, 50 trials; 5% a model, so that one false verdict of six is no surprise):"""
     short = f"""\
 - **The paper's baselines,** the accuracies of its unmoved networks, are not shown to differ from
   ours in {within} of 6 models.

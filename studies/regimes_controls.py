@@ -225,7 +225,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
 def label_of(difference: PairedDifference, cell: Results) -> str:
     """Return what stands in a cell of the figure."""
     of_luck = difference.other == "random_restart"
-    unmoved = f"unmoved: {100 * np.mean(cell['unmoved']):.0f} %"
+    unmoved = f"unmoved: {100 * np.mean(cell['unmoved']):.0f}%"
     below = unmoved if of_luck else difference.other.replace("_", " ")
     # Adding 0 makes a rounded -0.0 a +0.0.
     return f"<b>{round(100 * difference.mean, 1) + 0.0:+.1f}</b><br>{below}"
@@ -259,13 +259,13 @@ def example(results: Results) -> str:
         next(c for c in results["cells"] if (c["learning_rate"], c["epochs"]) == (0.01, epochs))
         for epochs in (1, 3)
     )
-    shown = {label: f"{100 * np.mean(of['test']):.1f} %" for label, of in cell["arms"].items()}
+    shown = {label: f"{100 * np.mean(of['test']):.1f}%" for label, of in cell["arms"].items()}
     return (
         f"of 1 epoch at learning rate 0.01 the unmoved network comes to "
-        f"{100 * np.mean(cell['unmoved']):.1f} %, random restarts to {shown['random_restart']}, "
+        f"{100 * np.mean(cell['unmoved']):.1f}%, random restarts to {shown['random_restart']}, "
         f"Algorithm 1 to {shown['greedy']} and annealing to {shown['annealing']}; but one "
         f"constant offset comes to {shown['constant']}, 3 epochs to "
-        f"{100 * np.mean(longer['unmoved']):.1f} %, another learning rate to "
+        f"{100 * np.mean(longer['unmoved']):.1f}%, another learning rate to "
         f"{shown['learning_rate']}, and the same compute in epochs to {shown['longer']}"
     )
 

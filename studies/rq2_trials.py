@@ -122,7 +122,7 @@ def claims(results: Results) -> list[Claim]:
             for row in of_model
         ]
         best = max(row["gain"] for row in of_model if row["size"] == size_judged(of_model))
-        claim = f"{name}: a gain of {published.gain:.2f} %"
+        claim = f"{name}: a gain of {published.gain:.2f}%"
         found.append(
             Claim(
                 "Fig. 5 and 6, RQ2",

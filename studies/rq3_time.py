@@ -104,7 +104,7 @@ def claims(results: Results) -> list[Claim]:
     return [
         Claim(
             "Fig. 7, RQ3",
-            "within 40 of 60 minutes the maximum is reached in 4 of 6 cases (~66 %)",
+            "within 40 of 60 minutes the maximum is reached in 4 of 6 cases (~66%)",
             "within two thirds of the time: "
             + "; ".join(
                 f"{training}, in {sum(at_best)} of {len(at_best)} cases"

@@ -150,7 +150,7 @@ def summed_up(cells: list[dict[str, Any]]) -> Results:
         "settings": {
             "regret": "(value of the best - lowest) / (median of 2048 Sobol points - lowest)",
             "mean": "geometric, over functions, dimensions and seeds",
-            "noise": "normal, 2 % of the median of 2048 Sobol points",
+            "noise": "normal, 2% of the median of 2048 Sobol points",
             "seeds": "as many as `n_seeds` says, of the 15 planned; bbob: one instance or more",
         },
         "rows": rows_of([cell for cell in cells if cell["group"] != BBOB], geometric=True),

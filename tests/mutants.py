@@ -62,7 +62,7 @@ def main() -> None:
     print(*survivors, sep="\n")
     print(
         f"{n_killed} of {len(drawn)} mutants were killed: {n_killed / len(drawn):.1%} "
-        f"(95 %: {low:.1%} to {high:.1%}) of all {len(names)}. Above are the others."
+        f"(95%: {low:.1%} to {high:.1%}) of all {len(names)}. Above are the others."
     )
 
 

@@ -77,5 +77,8 @@ def found_by_evaluating(
         return make_evaluations(known, study, names, evaluate, **options)
     except KeyboardInterrupt:
         facts: Any = known(made_evaluations(study, names))
-        logger.info("Interrupted. %s", facts._tell("claim"))
+        known_so_far = (
+            facts.document().conclusion if hasattr(facts, "document") else facts._tell("claim")
+        )
+        logger.info("Interrupted. %s", known_so_far)
         raise

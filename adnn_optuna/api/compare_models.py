@@ -42,7 +42,7 @@ class ModelComparison(Told, ModelComparisonFacts):
     """What models come to, Keras's on the test set, each with the same seeds.
 
     Printed, it is the table of means and, below it, the verdict on each two models. All claims
-    together are wrong in at most 5 % of all comparisons.
+    together are wrong in at most 5% of all comparisons.
 
     Attributes:
         evaluations: The values that are known, by the number of the model and the seed.

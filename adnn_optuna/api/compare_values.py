@@ -25,7 +25,7 @@ from adnn_optuna.stats.resampling import checked_resampling
 class ValueComparison(Told, ValueComparisonFacts):
     """What values of several arms show; printed, it is the table of means and each verdict.
 
-    All claims together are wrong in at most 5 % of all comparisons.
+    All claims together are wrong in at most 5% of all comparisons.
 
     Attributes:
         values: The values of each arm, by its label.
@@ -54,7 +54,7 @@ def compare_values(
 
     The values of a row, one of each arm, are of the same seed, or data set, fold, problem: what
     these have in common goes out of the differences. Each two arms are compared, and all claims
-    together are wrong in at most 5 % of all comparisons.
+    together are wrong in at most 5% of all comparisons.
 
     Example:
 

@@ -13,7 +13,7 @@ from adnn_optuna.stats.power import SeedPlanFacts
 
 
 class SeedPlan(Told, SeedPlanFacts):
-    """How many seeds show a gain with a power of 80 %; printed, it is a few lines.
+    """How many seeds show a gain with a power of 80%; printed, it is a few lines.
 
     Attributes:
         sd: The standard deviation of the pilot's differences, pooled over the claims; the largest
@@ -21,7 +21,7 @@ class SeedPlan(Told, SeedPlanFacts):
         seeds_by_claim: How many seeds each claim needs; the largest number is ``seeds``.
         seeds: How many fresh seeds a planned comparison needs, in the mean over what the pilot
             leaves possible.
-        seeds_low, seeds_high: How many at the ends of the 80 % interval of ``sd``.
+        seeds_low, seeds_high: How many at the ends of the 80% interval of ``sd``.
         seeds_looking_again: How many a comparison needs that looks again after each seed, those
             of the pilot included; :obj:`None` if neither 1000 nor ten times ``seeds`` suffice.
         hours: How long the fresh seeds take.
@@ -37,7 +37,7 @@ class Comparison(Told, ComparisonFacts):
     """What searchers came to, each on the same seeds.
 
     Printed, it is the table of means and, below it, the verdict on each claim. There are two
-    families of claims, each wrong in at most 5 % of all comparisons: each searcher against random
+    families of claims, each wrong in at most 5% of all comparisons: each searcher against random
     restarts, and greedy against annealing; and all of these against the controls, what the same
     compute buys otherwise. A third one says what of each arm's winners repeats on a fresh seed
     each, beside their unmoved networks. Of a function there is one: each sampler against random

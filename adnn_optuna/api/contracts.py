@@ -43,8 +43,8 @@ class Verdict(Told, VerdictFacts):
         reasons: A sentence for each thing that differs, with its field.
         not_checked: What no training shows, and what was not there to be checked.
         gain: The winner's test gain as trained again here; the mean where it was several times.
-        half_width: How far one training here is from it, at 99 %; 0 where all bits are the same.
-        interval: The 95 % interval of the gain, as far as the choice of the test examples goes.
+        half_width: How far one training here is from it, at 99%; 0 where all bits are the same.
+        interval: The 95% interval of the gain, as far as the choice of the test examples goes.
         promised: The claimed gain, its metric, and one test example's part of it.
         confirmation: What the maker says that fresh seeds show.
         fresh: What those of this verification show, where they were asked for.
@@ -68,7 +68,7 @@ def verify(
 
     In the environment of the contract (versions, processor, threads, oneDNN) the same bits come
     out. In another one both are trained eight times, from weights moved in their last bits: the
-    claimed gain must be one that such a training has, by Student's t at 99 %, or by one test
+    claimed gain must be one that such a training has, by Student's t at 99%, or by one test
     image. Nothing in the file widens that, and nothing in it is executed.
 
     So the numbers of one network are reproduced, whose seed may have been chosen: only ``fresh``

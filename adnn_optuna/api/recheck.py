@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import BASELINE, CONFIG, read_study
 from adnn_optuna._checks import WrongValueError, as_integer, check_parameters, check_type
-from adnn_optuna.api._told import Printed, Told, found_by_evaluating
+from adnn_optuna.api._told import found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.confirmation import experiment_of
 from adnn_optuna.engine.evaluations import open_evaluations
@@ -28,42 +28,13 @@ from adnn_optuna.engine.outcomes import Catch, catching, checked_catch, with_see
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import load_study, objective_from_study
-from adnn_optuna.results.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts
+from adnn_optuna.results.recheck import Recheck
+from adnn_optuna.results.recheck_numbers import BASELINE_NETWORK, FIRST_OF_PARAMS
 from adnn_optuna.samplers._trials import beginning, check_one_objective, is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 
 # Annealing ends with moves of about a thousandth of the range; steps of the paper are longer.
 _NEAR = 0.005
-
-
-class Luck(Printed, LuckFacts):
-    """What luck alone gains; printed, it is a sentence for each baseline."""
-
-    _telling = "findings.luck"
-
-
-class Recheck(Told, RecheckFacts):
-    """What a recheck of a study shows; printed, it is a sentence.
-
-    Attributes:
-        evaluations: The values of those that were made. NaN: it came to no value.
-        candidates: The study's best trials, the best first.
-        against: What the chosen one is compared with, if with anything.
-        gain: Its mean gain over that on the further seeds, with the ends of its interval.
-        best: The study's best trial.
-        trial: The chosen one: of the best mean, in which the stored value counts once. Those that
-            came to a value with more seeds come first. :obj:`None` until all are known.
-        value: What the chosen one is worth; NaN where that is not known yet.
-        low, high: The ends of the value's interval of 95 %.
-        next_low, next_high: Between these, one more run lies with a probability of 95 %.
-        overstated: By how much the study's best value is too good; below 0, it is too bad.
-        overstated_low, overstated_high: The ends of its interval.
-        missing: The evaluations to be made next, all independent of each other; none at the end.
-        n_evaluations: How many evaluations a recheck takes, where anything is random.
-        n_lost: How many of those that were made came to no value.
-    """
-
-    _telling = "findings.recheck"
 
 
 @interrupted_where_called
@@ -273,12 +244,14 @@ def _against(
         return lambda _: first if is_enqueued else None
     value = study.user_attrs.get(BASELINE, math.nan)
 
-    def unmoved(trial: FrozenTrial) -> FrozenTrial:
+    def baseline_network(trial: FrozenTrial) -> FrozenTrial:
         params = {**trial.params, **objective.of(trial.params).unmoved}
         is_baseline = math.isfinite(value) and not objective.is_of_trial
-        return _trial_of(params, completed, value if is_baseline else None, is_unmoved=True)
+        return _trial_of(
+            params, completed, value if is_baseline else None, is_baseline_network=True
+        )
 
-    return unmoved
+    return baseline_network
 
 
 def _trial_of(
@@ -286,7 +259,7 @@ def _trial_of(
     completed: Sequence[FrozenTrial],
     value: float | None = None,
     *,
-    is_unmoved: bool = False,
+    is_baseline_network: bool = False,
 ) -> FrozenTrial:
     """Return the first trial with these parameters; one of none, which is not in the study."""
     ordered = sorted(completed, key=lambda trial: trial.number)
@@ -314,7 +287,7 @@ def _trial_of(
         datetime_complete=None,
         params=params,
         distributions=dict(alike.distributions),
-        user_attrs={UNMOVED: True} if is_unmoved else {},
+        user_attrs={BASELINE_NETWORK: True} if is_baseline_network else {},
         system_attrs={},
         intermediate_values={},
     )

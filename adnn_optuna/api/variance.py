@@ -38,7 +38,7 @@ class Variance(Told, VarianceFacts):
         total: The standard deviation of the values.
         parts: That of each source alone.
         least_difference: What the difference of two single runs must exceed to mean anything: both
-            runs' noise exceeds it in 5 % of cases.
+            runs' noise exceeds it in 5% of cases.
         own_value: What the seed in use came to; NaN without one.
         own_luck: By how many standard deviations that is better than the mean.
         missing: The evaluations to be made next; none at the end.

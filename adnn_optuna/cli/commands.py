@@ -167,7 +167,7 @@ def plan(
     quiet: opt.Quiet = False,
     objective: dict[str, Any],
 ) -> out.Answer:
-    """Tell how many seeds, and hours, it takes to show a gain with 80 % power.
+    """Tell how many seeds, and hours, it takes to show a gain with 80% power.
 
     How far the differences of two searchers vary is taken from a comparison or,
     without one, from a pilot of five seeds with the options of adnn compare.

@@ -80,7 +80,7 @@ def luck(
       adnn luck --n 51 --sd 0.0127 --claimed 0.0402 --baseline one --files 10
     """
     from adnn_optuna.api._tables import runs_of
-    from adnn_optuna.api.recheck import Luck
+    from adnn_optuna.results.luck import Luck
 
     runs = None if values is None else runs_of(values)
     return out.Answer(Luck(n, sd, claimed, baseline, files, runs))

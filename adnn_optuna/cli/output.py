@@ -16,6 +16,8 @@ import typer
 from adnn_optuna._checks import is_installed, without_passwords
 from adnn_optuna._files import write_text
 from adnn_optuna._units import as_argument, printable
+from adnn_optuna.render.json import to_json
+from adnn_optuna.render.printed import Printed as DocumentedResult
 
 NOT_MET, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -114,9 +116,6 @@ SHOWN = {
     "ComparisonFacts": "study_name seeds equivalence is_complete table differences results",
     "SeedPlanFacts": "gain n_claims n_pilot sd seeds seeds_low seeds_high seeds_looking_again "
     "hours hours_looking_again seeds_by_claim",
-    "RecheckFacts": "study_name maximize best trial value low high next_low next_high "
-    "overstated overstated_low overstated_high against gain said_gain is_deterministic n_lost "
-    "evaluations:to_dataframe",
     "VarianceFacts": "study_name value_name sources not_redrawn n seed values mean total parts "
     "least_difference own_value own_luck n_lost",
     "ModelComparisonFacts": "study_name labels seeds sources score equivalence n_train n_test "
@@ -124,7 +123,6 @@ SHOWN = {
     "ValueComparisonFacts": "names per maximize equivalence is_paired values table differences",
     "EnsembleFacts": "study_name seeds score_name members mean sd score gain disagreement "
     "n_diverged",
-    "LuckFacts": "n sd expected claimed files chances chances_of_files",
     "ContractFacts": "content",
     "VerdictFacts": "status reasons not_checked gain half_width interval examples promised "
     "confirmation fresh",
@@ -138,6 +136,8 @@ After a colon stands what it is in Python, where that has another name.
 
 def as_json(verb: str, facts: object, **more: Any) -> str:
     """Return what a command found as JSON; of numbers what is not finite is null."""
+    if isinstance(facts, DocumentedResult):
+        return to_json(facts.document(), verb=verb, **more)
     return json.dumps({"verb": verb, **_plain(facts), **_plain(more)}, indent=1, allow_nan=False)
 
 

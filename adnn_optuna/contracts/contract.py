@@ -286,7 +286,7 @@ class Claim(NamedTuple):
         return max(self.scale(found) * LEAST, 2 * self.resolution) + 1e-9 * self.scale(found)
 
     def scale(self, found: float) -> float:
-        """Return the size of the metric, of which 0.5 % are no difference."""
+        """Return the size of the metric, of which 0.5% are no difference."""
         is_relative = self.unit.largest == math.inf and not self.metric.endswith("_r2")
         return abs(found) if is_relative else 1.0
 

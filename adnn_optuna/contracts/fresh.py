@@ -10,18 +10,13 @@ import numpy as np
 from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna._units import Estimate
 from adnn_optuna.contracts.contract import PAIRS, BreachedError, CannotCheckError, claim_of
 from adnn_optuna.engine.confirmation import MOVED, UNMOVED, Confirmation, OwnScores
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.retraining import is_random, retrain
-from adnn_optuna.results.confirmation import (
-    ConfirmationFacts,
-    Estimate,
-    facts_of,
-    mean_gain,
-    own_score,
-)
+from adnn_optuna.results.confirmation import ConfirmationFacts, facts_of, mean_gain, own_score
 from adnn_optuna.stats.proportions import student_half_width
 from adnn_optuna.stats.sequential import ALPHA
 

@@ -23,8 +23,8 @@ from adnn_optuna.callbacks import MaxTimeCallback, is_done
 from adnn_optuna.engine.arms import may_repeat
 from adnn_optuna.engine.evaluations import (
     Evaluation,
-    Findings,
     Measured,
+    Wanted,
     evaluation_of,
     make_evaluations,
     open_evaluations,
@@ -131,11 +131,8 @@ def confirm_winner(
         # Also of one that diverged: whoever trains so gets such a network.
         return Measured(run.score, run.as_attributes(stored.SCORES))
 
-    def trainings(made: Mapping[Evaluation, float]) -> Findings:
-        found = Findings({e: made[e] for e in needed if e in made}, study.study_name)
-        found.missing = [evaluation for evaluation in needed if evaluation not in made]
-        found.n_evaluations = len(needed)
-        return found
+    def trainings(made: Mapping[Evaluation, float]) -> Wanted:
+        return Wanted(made, study.study_name, needed)
 
     n_at_once = arms[UNMOVED][0].trainer.n_at_once(least=n_cores())
     options: Any = {"n_jobs": n_at_once, "show_progress_bar": show_progress_bar}

@@ -9,7 +9,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import optuna
@@ -52,23 +52,48 @@ class CutOffError(Exception):
 _NUMBERS = IntDistribution(0, 2**31 - 1)
 
 
-@dataclasses.dataclass
-class Findings:
-    """What is known of something by its evaluations so far.
+class Findings(Protocol):
+    """What is known of something by its evaluations so far."""
 
-    Args:
-        evaluations: The values of those that were made. NaN: it came to no value.
-        study_name: The study that they are about, or that holds them.
+    @property
+    def study_name(self) -> str:
+        """The study that they are about, or that holds them."""
 
-    Attributes:
-        missing: Those to be made next, all independent of each other; none at the end.
-        n_evaluations: How many there are to be in all, at the most.
-    """
+    @property
+    def used(self) -> Mapping[Evaluation, float]:
+        """The values that count, NaN if the evaluation failed."""
 
-    evaluations: Mapping[Evaluation, float] = dataclasses.field(repr=False)
+    @property
+    def missing(self) -> Sequence[Evaluation]:
+        """The evaluations to make next, all independent of each other; none at the end."""
+
+    @property
+    def n_evaluations(self) -> int:
+        """How many there are to be in all, as far as is known."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """The values of certain evaluations, see :class:`Findings`."""
+
+    evaluations: Mapping[Evaluation, float]
     study_name: str
-    missing: list[Evaluation] = dataclasses.field(init=False, repr=False, compare=False)
-    n_evaluations: int = dataclasses.field(init=False, repr=False, compare=False)
+    wanted: Sequence[Evaluation]
+
+    @property
+    def used(self) -> Mapping[Evaluation, float]:
+        """The values of the wanted evaluations."""
+        return {e: self.evaluations[e] for e in self.wanted if e in self.evaluations}
+
+    @property
+    def missing(self) -> list[Evaluation]:
+        """The evaluations to make next."""
+        return [evaluation for evaluation in self.wanted if evaluation not in self.evaluations]
+
+    @property
+    def n_evaluations(self) -> int:
+        """How many there are to be in all."""
+        return len(self.wanted)
 
 
 F = TypeVar("F", bound=Findings)
@@ -156,7 +181,7 @@ def make_evaluations(
 def _show(findings: Findings, bar: Bar | None) -> None:
     if bar is not None:
         bar.total = findings.n_evaluations
-        bar.update(len(findings.evaluations) - bar.n)
+        bar.update(len(findings.used) - bar.n)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,10 +198,7 @@ class _Job:
         """Make it, if there is time left."""
 
         def only_this(made: Mapping[Evaluation, float]) -> Findings:
-            found = Findings({e: made[e] for e in made if e == evaluation}, self.study_name)
-            found.missing = [] if found.evaluations else [evaluation]
-            found.n_evaluations = 1
-            return found
+            return Wanted(made, self.study_name, [evaluation])
 
         storage = open_storage(self.storage)
         study = patiently(optuna.load_study, study_name=self.study_name, storage=storage)

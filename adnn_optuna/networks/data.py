@@ -272,7 +272,7 @@ class Dataset:
             missing: ``"impute"`` fills in missing inputs: the median of a feature in the training
                 part, of categories the most frequent one; else they are refused.
             rare: ``"other"`` makes one feature of all categories that fewer than two training
-                rows have, or 1 % of them, and of unknown ones; else each is a feature, and unknown
+                rows have, or 1% of them, and of unknown ones; else each is a feature, and unknown
                 ones are refused.
             positive: Of two classes, the label of that which AUC, F-scores, precision and recall
                 are of, such as ``"fraud"``. :obj:`None`: 1 of 0 and 1, True of truth values; of

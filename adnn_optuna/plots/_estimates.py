@@ -11,42 +11,7 @@ import adnn_optuna.plots._style as style
 from adnn_optuna._units import ACCURACY, Unit, score_in_words, unit_of
 from adnn_optuna.results.curves import Curve
 from adnn_optuna.results.ensembles import EnsembleFacts
-from adnn_optuna.results.recheck import RecheckFacts
 from adnn_optuna.results.variance import ALL, VarianceFacts
-
-
-def plot_recheck(facts: RecheckFacts) -> go.Figure:
-    """Plot the stored values of a study's best trials beside those of fresh seeds."""
-    unit, trials = unit_of(facts.metric), facts.candidates
-    title = "What the study said, and what fresh seeds say"
-    figure = style.new_figure(title, unit.heading(facts.metric), "")
-    for role, what, shift, color in (
-        ("choose", "fresh seeds to choose by", -0.17, style.CONTROL_COLOR),
-        ("confirm", "further seeds to confirm", 0.12, style.COLORS[0]),
-    ):
-        x, y, said = [], [], []
-        for i, trial in enumerate(trials):
-            for seed, value in facts.by_seed(trial, role).items():
-                x.append(unit.scale * value)
-                y.append(i + shift)
-                said.append(f"trial {trial.number}, seed {seed}: {unit.value(value)}")
-        if not x:
-            continue
-        figure.add_trace(style.dots(x, y, color, what, said, size=7, opacity=0.6))
-        estimates = [facts.interval(trial, role) for trial in trials]
-        # A single value has no interval.
-        widths = [unit.scale * (e.high - e.value if e.high < math.inf else 0.0) for e in estimates]
-        means, rows = [unit.scale * e.value for e in estimates], np.arange(len(trials)) + shift
-        name, said = "their mean, 95 % interval", [f"mean {unit.value(e[0])}" for e in estimates]
-        squares = style.dots(means, rows + 0.07, color, name, said, size=10, symbol="square")
-        figure.add_trace(squares.update(error_x={"array": widths}))
-    values, look = [trial.values[0] for trial in trials], {"size": 11, "symbol": "diamond"}
-    x, color = [unit.scale * value for value in values], style.COLORS[1]
-    said, name = [*map(unit.value, values)], "what the study said"
-    figure.add_trace(style.dots(x, range(len(trials)), color, name, said, **look))
-    chosen = (", chosen" if trial is facts.trial else "" for trial in trials)
-    labels = [f"trial {t.number}{mark}" for t, mark in zip(trials, chosen, strict=True)]
-    return style.label_rows(figure, labels)
 
 
 def plot_variance(facts: VarianceFacts) -> go.Figure:
@@ -65,7 +30,7 @@ def plot_variance(facts: VarianceFacts) -> go.Figure:
         sd, low, high = (unit.scale * value for value in facts.spreads[name])
         ends = {"array": [sd - low, high - sd], "arrayminus": [high - sd, sd - low]}
         dash: Any = {"size": 11, "symbol": "line-ns-open", "line_width": 3}
-        shown = "one standard deviation, 95 % interval"
+        shown = "one standard deviation, 95% interval"
         spread = style.dots([-sd, sd], [i, i], color, shown, **dash).update(error_x=ends)
         figure.add_traces([runs.update(showlegend=False), spread.update(showlegend=name == ALL)])
     if not math.isnan(own := facts.own_value - facts.mean):

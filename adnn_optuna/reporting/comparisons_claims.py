@@ -178,7 +178,7 @@ def repeats_in_words(comparison: ComparisonFacts) -> str:
             f"{_REPEATS.get(str(row.verdict), 'which is not shown to repeat')}"
             f"{f' {parts.in_most(row)}' * (row.verdict in ('better', 'worse'))}"
         )
-    together = f"; intervals of 95 % for all {len(said)} together" if said[1:] else ""
+    together = f"; intervals of 95% for all {len(said)} together" if said[1:] else ""
     return (
         f"trained from one fresh seed more in each of {rows[0].n_pairs} beginnings, winners gain "
         f"over their unmoved networks: {'; '.join(said)}{together}."

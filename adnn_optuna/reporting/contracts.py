@@ -91,7 +91,7 @@ def verdict_text(facts: VerdictFacts) -> str:
             ]
         said.append(
             "gain of this one winner on the test set: "
-            f"{unit.gain(facts.gain, facts.half_width)}{of}, reproduced (95 % interval from the "
+            f"{unit.gain(facts.gain, facts.half_width)}{of}, reproduced (95% interval from the "
             f"test {facts.examples} {unit.interval(*facts.interval)})"
         )
         said += [f"by its maker, {s}" for s in claims_in_words(facts.confirmation, facts.promised)]

@@ -8,7 +8,6 @@ from typing import Any
 import plotly.graph_objects as go
 
 from adnn_optuna._units import ACCURACY
-from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.plots._comparison import plot_by_seed
 from adnn_optuna.reporting import parts
 from adnn_optuna.reporting.pages import Page, so_far, told_page
@@ -27,8 +26,9 @@ _WORDS = {
 def claim(facts: ArmValues) -> str:
     """Return which arm is the best, and whether it is better than each other, in a sentence."""
     if not facts.n_values:
-        if isinstance(facts, Findings) and not any(facts.values.values()):
-            return f"Nothing is known of the {facts.arm}s yet, {so_far(facts, 'trainings')}"
+        known: Any = facts
+        if hasattr(facts, "used") and not any(facts.values.values()):
+            return f"Nothing is known of the {facts.arm}s yet, {so_far(known, 'trainings')}"
         first = f"{facts.per} {facts.names[0]}"
         return f"Nothing is known of all {facts.arm}s together: measure each at {first}."
     best, unit = facts.ranked[0], facts.unit

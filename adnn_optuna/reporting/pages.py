@@ -93,7 +93,7 @@ def _plotly_js() -> str:
 
 def so_far(facts: Findings, made: str) -> str:
     """Return how many evaluations were made, by what they are called, and how to make the rest."""
-    of = f"with {len(facts.evaluations)} of {facts.n_evaluations} {made} made"
+    of = f"with {len(facts.used)} of {facts.n_evaluations} {made} made"
     return f"{of}. The same call goes on." if facts.missing else f"{of}: too few have a value."
 
 

@@ -51,7 +51,7 @@ def superiority(difference: PairedDifference, of: str = "") -> str:
     """Return in how many of all seeds the arm is better, with the interval if there is one."""
     if not difference.n_pairs:
         return "unknown"
-    share, low = f"{100 * difference.superiority:.0f} %{of}", difference.superiority_low
+    share, low = f"{100 * difference.superiority:.0f}%{of}", difference.superiority_low
     if math.isnan(low):
         return share
     return f"{share} ({100 * low:.0f} to {100 * difference.superiority_high:.0f})"
@@ -76,7 +76,7 @@ def interval_in_words(
             "for new data of this kind, after Nadeau and Bengio, read once, at the planned seeds; "
             f"on these rows alone {how}"
         )
-    return f"interval: 95 % for {which}, {how}"
+    return f"interval: 95% for {which}, {how}"
 
 
 def with_interval(difference: PairedDifference, unit: Unit) -> str:
@@ -94,7 +94,7 @@ def unseen(n: int, per: str = "seed") -> str:
     """Return how rare that may be which no verdict on so many seeds can tell of."""
     return (
         f"{n} {per}{'s' * (n != 1)}: what befalls fewer than "
-        f"{100 * unseen_share(n):.0f} % of {per}s may not have been seen"
+        f"{100 * unseen_share(n):.0f}% of {per}s may not have been seen"
     )
 
 
@@ -121,7 +121,7 @@ def others_in_words(what: str, names: Sequence[str]) -> str:
         return ""
     return (
         f"{what} compared in {len(names)} more of this storage, such as {names[0]!r}: each is "
-        "wrong in 5 % for itself, so the best of several is wrong more often."
+        "wrong in 5% for itself, so the best of several is wrong more often."
     )
 
 
@@ -189,7 +189,7 @@ def verdict_lines(
         known.append(f"equivalent: within {margin}")
         if any(row.verdict == "not worse" for row in rows):
             known.append(f"not worse: above {margin.replace('±', '-')}")
-    each = "" if all(math.isnan(row.superiority_low) for row in rows) else ", 95 % each"
+    each = "" if all(math.isnan(row.superiority_low) for row in rows) else ", 95% each"
     of = f"{per}s" if per else "all pairs of values"
     known.append(f"superior: share of {of}, ties half{each}")
     notes = ["; ".join(known)]

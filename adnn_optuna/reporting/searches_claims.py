@@ -11,17 +11,12 @@ from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import TestLook
-from adnn_optuna._units import ACCURACY, Unit, in_metric, printable, score_in_words
+from adnn_optuna._units import ACCURACY, Estimate, Unit, in_metric, printable, score_in_words
 from adnn_optuna.engine.confirmation import SEEDS, n_trainings, own_scores, seconds_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.reporting import parts
-from adnn_optuna.results.confirmation import (
-    ConfirmationFacts,
-    Estimate,
-    confirmation_of,
-    held_score,
-)
+from adnn_optuna.results.confirmation import ConfirmationFacts, confirmation_of, held_score
 from adnn_optuna.results.numbers import unit_of_search
 from adnn_optuna.stats.sequential import ALPHA
 
@@ -186,7 +181,7 @@ def uneven_classes_in_words(look: TestLook) -> str:
     n, largest, total = look.get("n_classes", 1), look.get("n_largest", 0), look["n_images"]
     if n < 2 or largest * (n - 1) < _UNEVEN * (total - largest):
         return ""
-    share, name = f"{100 * largest / total:.3g} %", look["largest_class"]
+    share, name = f"{100 * largest / total:.3g}%", look["largest_class"]
     return (
         f"Mind that {share} of the test set is class {name!r}: a network that always says so "
         f"reaches {share}."

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from adnn_optuna._units import ACCURACY, PLAIN, Unit, unit_of
-from adnn_optuna.engine.evaluations import Evaluation, Findings
+from adnn_optuna.engine.evaluations import Evaluation
 from adnn_optuna.stats import paired_differences as paired
 from adnn_optuna.stats.paired_differences import PairedDifference, size_of, verdict_of
 from adnn_optuna.stats.resampling import Resampled, for_new_data, read_once
@@ -208,9 +208,11 @@ def unpaired_differences(
 
 
 @dataclasses.dataclass
-class ModelComparisonFacts(Findings, ArmValues):
+class ModelComparisonFacts(ArmValues):
     """What models come to with the same seeds, see :class:`~adnn_optuna.ModelComparison`."""
 
+    evaluations: Mapping[Evaluation, float] = dataclasses.field(repr=False)
+    study_name: str
     labels: tuple[str, ...]
     seeds: tuple[int, ...]
     looks_again: bool
@@ -222,6 +224,11 @@ class ModelComparisonFacts(Findings, ArmValues):
     score: str = "test accuracy"
     like: tuple[str, ...] = ()
     arm = "model"
+
+    @property
+    def used(self) -> Mapping[Evaluation, float]:
+        """The values that count."""
+        return self.evaluations
 
     def __post_init__(self) -> None:
         self.names: Sequence[object] = self.seeds

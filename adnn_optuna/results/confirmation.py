@@ -8,11 +8,11 @@ unmoved network, trained from the same fresh seeds, tell them apart.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
+from adnn_optuna._units import UNKNOWN, Estimate
 from adnn_optuna.engine import confirmation as made
 from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED, OwnScores
 from adnn_optuna.engine.records import SearchRecord
@@ -20,17 +20,7 @@ from adnn_optuna.engine.scores import variance_of_mean
 from adnn_optuna.stats.paired_differences import planned_interval, share_interval
 from adnn_optuna.stats.sequential import ALPHA
 
-
-class Estimate(NamedTuple):
-    """A value with the ends of its interval."""
-
-    value: float
-    low: float
-    high: float
-
-
 _NOTHING = 1e-10  # Variances of scores below it, relative to their square, are rounding.
-UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,25 +9,33 @@ from statistics import fmean, stdev
 
 import numpy as np
 
+from adnn_optuna._units import UNKNOWN, Estimate
 from adnn_optuna.engine.confirmation import OwnScores
-from adnn_optuna.engine.evaluations import Evaluation, Findings
+from adnn_optuna.engine.evaluations import Evaluation
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.network import Head
-from adnn_optuna.results.confirmation import UNKNOWN, Estimate, difference_from_usual
+from adnn_optuna.results.confirmation import difference_from_usual
 
 
 @dataclasses.dataclass
-class EnsembleFacts(Findings):
+class EnsembleFacts:
     """What networks come to together, see :class:`~adnn_optuna.Ensemble`.
 
     ``predicted`` are probabilities, of a regression numbers, of shape (n, outputs); a network that
     diverged has none, and is left out.
     """
 
+    evaluations: Mapping[Evaluation, float] = dataclasses.field(repr=False)
+    study_name: str
     seeds: tuple[int, ...]
     head: Head = dataclasses.field(repr=False)
     dataset: Dataset = dataclasses.field(repr=False)
     predicted: Mapping[int, np.ndarray] = dataclasses.field(repr=False)
+
+    @property
+    def used(self) -> Mapping[Evaluation, float]:
+        """The values that count."""
+        return self.evaluations
 
     def __post_init__(self) -> None:
         self.n_evaluations: int = len(self.seeds)

@@ -9,13 +9,14 @@ Computational Statistics & Data Analysis 50:775).
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from adnn_optuna.engine.evaluations import Evaluation, Findings, fresh_seeds
+from adnn_optuna.engine.evaluations import Evaluation, fresh_seeds
 from adnn_optuna.stats.proportions import Z
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ SHARES = ["share", "share_low", "share_high"]
 
 
 class Spread(NamedTuple):
-    """A standard deviation with its interval of 95 %; NaN where there are less than five runs."""
+    """A standard deviation with its interval of 95%; NaN where there are less than five runs."""
 
     sd: float
     low: float
@@ -57,15 +58,22 @@ def spread_of(values: np.ndarray, *, are_differences: bool = False) -> Spread:
 
 
 @dataclasses.dataclass
-class VarianceFacts(Findings):
+class VarianceFacts:
     """How far a value varies from run to run, see :class:`~adnn_optuna.Variance`."""
 
+    evaluations: Mapping[Evaluation, float] = dataclasses.field(repr=False)
+    study_name: str
     value_name: str
     sources: tuple[str, ...]
     n: int
     seed: int | None
     maximize: bool
     not_redrawn: tuple[str, ...] = ()  # What is the same in all runs, in words.
+
+    @property
+    def used(self) -> Mapping[Evaluation, float]:
+        """The values that count."""
+        return self.evaluations
 
     def __post_init__(self) -> None:
         # A single source is all sources.
@@ -119,7 +127,7 @@ class VarianceFacts(Findings):
 
         Returns:
             A data frame with the index ``source`` and the columns ``sd``, ``low``, ``high`` (the
-            interval of 95 %) and ``share`` (of the variance of all together, at most 1),
+            interval of 95%) and ``share`` (of the variance of all together, at most 1),
             ``share_low`` and ``share_high``; NaN where nothing varies.
         """
         import pandas as pd

@@ -52,7 +52,7 @@ class PairedDifference:
     All numbers of differences are NaN without any pair. ``low`` and ``high`` are the ends of the
     interval of their centre, at level 1 - 0.05 / m for m claims; infinite where the pairs are too
     few, NaN without a claim or with contradictory pairs. ``superiority`` is the share of pairs in
-    which the arm has the higher value, ties half, with its interval of 95 % by Clopper and
+    which the arm has the higher value, ties half, with its interval of 95% by Clopper and
     Pearson; which is NaN where one looks again, as it does not hold for that. The verdict is
     :obj:`None` where a pair is shown without a claim. ``reason`` says why it must be undecided, or
     which seeds do not count.
@@ -221,7 +221,7 @@ def share_interval(share: float, n: float, level: float = 1 - ALPHA) -> tuple[fl
 
 
 def _is_skewed(differences: np.ndarray) -> bool:
-    """Return whether they are not symmetric, by the test of Miao, Gel, Gastwirth (2006) at 1 %."""
+    """Return whether they are not symmetric, by the test of Miao, Gel, Gastwirth (2006) at 1%."""
     if len(differences) < _FEWEST_FOR_SKEW:
         return False
     median = float(np.median(differences))

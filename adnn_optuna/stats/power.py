@@ -23,7 +23,7 @@ _MOST_LOOKS = 1000
 
 @dataclasses.dataclass(frozen=True)
 class SeedPlanFacts:
-    """How many seeds show a gain with a power of 80 %; ``SeedPlan`` says what the fields are."""
+    """How many seeds show a gain with a power of 80%; ``SeedPlan`` says what the fields are."""
 
     gain: float
     n_claims: int
@@ -48,7 +48,7 @@ def plan_seeds(
     seconds_per_seed: float,
     unit: Unit,
 ) -> SeedPlanFacts:
-    """Return how many seeds it takes until each of several claims is shown with a power of 80 %.
+    """Return how many seeds it takes until each of several claims is shown with a power of 80%.
 
     A pilot of k pairs with the standard deviation s leaves every σ = s·sqrt((k - 1) / χ²) with
     χ² of k - 1 degrees of freedom possible, so the power is its mean over the quantiles of that.

@@ -8,11 +8,11 @@ from scipy.stats import t
 
 from adnn_optuna._attributes import TestLook
 
-Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5 %.
+Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5%.
 
 
 def difference_interval(won: float, lost: float, n_images: float) -> tuple[float, float]:
-    """Return the 95 % interval of the difference of two proportions of the same images.
+    """Return the 95% interval of the difference of two proportions of the same images.
 
     Of these one network alone gets ``won`` right, the other ``lost``. It is that of Bonett and
     Price (2012), Journal of Educational and Behavioral Statistics 37(4), 479-488.
@@ -24,7 +24,7 @@ def difference_interval(won: float, lost: float, n_images: float) -> tuple[float
 
 
 def gain_interval(look: TestLook, gain: float) -> tuple[float, float]:
-    """Return the 95 % interval of a look's gain, as far as the choice of images goes; or NaN."""
+    """Return the 95% interval of a look's gain, as far as the choice of images goes; or NaN."""
     if math.isnan(look["baseline"]):
         return math.nan, math.nan
     if (error := look.get("standard_error")) is None:
@@ -40,7 +40,7 @@ def n_counted(look: TestLook) -> float:
 
 
 def unseen_share(n: int) -> float:
-    """Return the share of seeds of which n drawn ones miss every one with a probability of 5 %."""
+    """Return the share of seeds of which n drawn ones miss every one with a probability of 5%."""
     return 1 - 0.05 ** (1 / n) if n else 1.0
 
 

@@ -514,7 +514,7 @@ def test_better_is_for_most_seeds_only_if_it_wins_in_most() -> None:
     steady = other - np.abs(rng.normal(0.004, 0.002, 50))
     other[::5] = 0.5  # It collapses in a fifth of the seeds, and is better in all others.
     said = " ".join(str(adnn.compare_values({"steady": steady, "other": other})).split())
-    assert "it is better than other on average, although it wins in only 20 % of seeds (" in said
+    assert "it is better than other on average, although it wins in only 20% of seeds (" in said
     assert "for most seeds" not in said
     clear = " ".join(str(adnn.compare_values({"a": other + 0.1, "b": other})).split())
     assert "it is better than b for most seeds" in clear

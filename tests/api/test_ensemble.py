@@ -119,13 +119,13 @@ def test_prints_draws_and_reports(result: adnn.Ensemble, tmp_path: Path) -> None
     said = " ".join(str(result).split())
     shown = "" if result.gain.low > 0 else "not shown to be "
     claim = f"The average of 3 networks is {shown}better than one of them alone: "
-    assert said.startswith(f"{claim}{100 * result.score:.2f} % test accuracy, +")
+    assert said.startswith(f"{claim}{100 * result.score:.2f}% test accuracy, +")
     assert "predicting costs 3 times as much" in said
-    assert f"alone: {100 * np.mean(result.members):.2f} %" in said
+    assert f"alone: {100 * np.mean(result.members):.2f}%" in said
     result.report(tmp_path / "ensemble.html")
     page = (tmp_path / "ensemble.html").read_text()
     assert claim in page
-    assert f"alone:      {100 * np.mean(result.members):.2f} %" in page
+    assert f"alone:      {100 * np.mean(result.members):.2f}%" in page
     # Told above, not told again.
     assert " ".join(page.split()).count("None was chosen, by anything.") == 1
     dots, line = result.plot().data

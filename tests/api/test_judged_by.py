@@ -91,7 +91,7 @@ def test_a_contract_states_it_and_holds(result: adnn.SearchResult, tmp_path: Any
     name = "AUC of class 'fraud'" if result.metric == "val_auc" else "loss"
     assert f"judged by: test {name}" in str(contract)
     for text in (str(contract), str(verdict)):
-        assert f"in test {name} (95 % interval" in text
+        assert f"in test {name} (95% interval" in text
 
 
 @pytest.mark.parametrize("metric", ["val_auc", "val_rmse"])

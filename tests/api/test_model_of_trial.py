@@ -72,7 +72,7 @@ def test_the_baseline_has_the_hyperparameters_of_the_winner(result: adnn.SearchR
     assert result.baseline == unmoved
     assert result.gain == result.best_value - unmoved
     assert result.hyperparameter_gain == unmoved - first != 0
-    assert f"baseline  {100 * unmoved:.2f} %" in str(result)
+    assert f"baseline  {100 * unmoved:.2f}%" in str(result)
     assert f"alone gain {100 * (unmoved - first):+.2f} pp in val_accuracy" in str(result)
     contract = result.contract()
     assert contract.content["baseline"]["val_accuracy"] == unmoved

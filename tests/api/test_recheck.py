@@ -151,7 +151,7 @@ def test_equal_values_do_not_show_that_nothing_is_random(takes_seed: bool) -> No
     evaluate = with_seed if takes_seed else without
     report = adnn.recheck(study, evaluate)
     assert sorted(calls) == [0] * 4 + [1] * 14 + [2] * 4
-    assert "All 10 values of the further seeds are equal, but up to 26 % of seeds may" in str(
+    assert "All 10 values of the further seeds are equal, but up to 26% of seeds may" in str(
         report
     )
     assert (report.value, report.overstated) == (0.1, 0.0)

@@ -725,7 +725,7 @@ def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
     said |= {"unmoved": [-1e12] * 10, "usual": [1e12, 0, 2e12]}
     verdict = adnn.verify(forged(content, path), dataset=data)
     assert (verdict.status, verdict.holds) == ("within_tolerance", True)
-    # One of 40 images would be 0.025 of an accuracy. It is where one more training is at 99 %.
+    # One of 40 images would be 0.025 of an accuracy. It is where one more training is at 99%.
     gains = gains_of(objective, _train_elsewhere(content, objective, None)[1])
     student = scipy.stats.t.ppf(0.995, 7) * np.std(gains, ddof=1) * np.sqrt(1 + 1 / 8)
     assert len(gains) == 8

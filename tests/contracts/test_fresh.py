@@ -11,6 +11,7 @@ import pytest
 from search_worker import quick_training
 
 import adnn_optuna as adnn
+from adnn_optuna._units import Estimate
 from adnn_optuna.contracts.contract import contract_sha256
 from adnn_optuna.contracts.fresh import (
     confirmation_content,
@@ -18,7 +19,7 @@ from adnn_optuna.contracts.fresh import (
     said_confirmation,
 )
 from adnn_optuna.engine.retraining import retrain
-from adnn_optuna.results.confirmation import ConfirmationFacts, Estimate, mean_gain
+from adnn_optuna.results.confirmation import ConfirmationFacts, mean_gain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -251,7 +252,7 @@ def test_gains_that_do_not_repeat_are_breached_whatever_the_file_says(
     assert verdict.fresh is not None
     assert verdict.reasons[0].startswith(
         f"confirmation: the mean gain of {100 * np.mean(gains):+.2f} pp that it says does not "
-        f"repeat: on 20 fresh seeds it is {100 * verdict.fresh.repeats.value:+.2f} pp (95 %"
+        f"repeat: on 20 fresh seeds it is {100 * verdict.fresh.repeats.value:+.2f} pp (95%"
     )
     # The numbers of the one network are as they were.
     assert verified(forged, path).status == "exact"

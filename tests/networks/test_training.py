@@ -301,7 +301,7 @@ def test_over_seeds_the_accuracy_is_that_of_keras_fit() -> None:
             order = generator.permutation(len(dataset.y_train))
             model.fit(dataset.x_train[order], dataset.y_train[order], shuffle=False, verbose=0)
         theirs.append(model.evaluate(dataset.x_val, dataset.y_val, verbose=0)[1])
-    # 95 % of the mean difference over the seeds' equal initial weights.
+    # 95% of the mean difference over the seeds' equal initial weights.
     interval = scipy.stats.ttest_rel(ours, theirs).confidence_interval()
     assert interval.low <= 0 <= interval.high
     assert interval.high - interval.low < 0.04

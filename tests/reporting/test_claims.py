@@ -30,24 +30,24 @@ def test_parts_of_sentences() -> None:
         ACCURACY.interval_of(0.01, 0.025, 0.975),
         PLAIN.interval_of(0.5, 0.75, 0.95, is_gain=False),
     )
-    assert ends == ("97.5 % interval +1.00 to +2.50 pp", "95 % interval 0.5000 to 0.7500")
+    assert ends == ("97.5% interval +1.00 to +2.50 pp", "95% interval 0.5000 to 0.7500")
     assert parts.with_interval(difference(), ACCURACY) == "interval -0.20 to +2.00 pp"
     least = difference(smallest=-0.004)
     assert parts.with_interval(least, ACCURACY) == "interval -0.20 to +2.00 pp, smallest -0.40 pp"
     assert parts.unseen(5) == (
-        "5 seeds: what befalls fewer than 45 % of seeds may not have been seen"
+        "5 seeds: what befalls fewer than 45% of seeds may not have been seen"
     )
     assert parts.superiority(difference()) == "62 % (24 to 92)"
     unknown = {"superiority_low": math.nan, "superiority_high": math.nan}
-    assert parts.superiority(difference(**unknown)) == "62 %"
+    assert parts.superiority(difference(**unknown)) == "62%"
     assert parts.superiority(difference(n_pairs=0)) == "unknown"
     assert [parts.listed("abc"[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
     assert parts.interval_in_words({"searchers": 3, "controls": 0}, looks_again=False) == (
-        "interval: 95 % for the 3 claims on searchers together, from inverted sign flips, for the "
+        "interval: 95% for the 3 claims on searchers together, from inverted sign flips, for the "
         "planned seeds"
     )
     assert parts.interval_in_words({"searchers": 1, "controls": 2}, looks_again=True) == (
-        "interval: 95 % for the claim on searchers and the 2 claims on controls together, from an "
+        "interval: 95% for the claim on searchers and the 2 claims on controls together, from an "
         "e-process: holds however often one looks and adds seeds"
     )
     look: Any = {"n_images": 1000, "unit": "examples", "standard_error": 0.1}

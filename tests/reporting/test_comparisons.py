@@ -133,7 +133,7 @@ class TestPage:
         for runs in wide_comparison.results.values():
             for run in runs:
                 assert run.study.study_name in shown
-                assert f"{100 * run.test_value:.2f} %" in shown
+                assert f"{100 * run.test_value:.2f}%" in shown
 
     def test_holds_settings(self, page: str) -> None:
         shown = text_of(page)
@@ -206,16 +206,16 @@ greedy - rates                   -4.02  -4.57 to -3.50  -5.10      0 % (0 to 31)
 annealing - rates                -5.23  -5.55 to -4.94  -5.87      0 % (0 to 31)      worse
 random_restart - rates           -5.05  -5.38 to -4.69  -5.51      0 % (0 to 31)      worse
 -------------------------------------------------------------------------------------------
-paired by seed; equivalent: within ±0.1 pp; superior: share of seeds, ties half, 95 % each
+paired by seed; equivalent: within ±0.1 pp; superior: share of seeds, ties half, 95% each
 least: the smallest difference; each verdict is on the mean difference; 10 seeds: what befalls
-fewer than 26 % of seeds may not have been seen
-interval: 95 % for the 3 claims on searchers together and the 3 claims on controls together, from
+fewer than 26% of seeds may not have been seen
+interval: 95% for the 3 claims on searchers together and the 3 claims on controls together, from
 inverted sign flips, for the planned seeds
 
 greedy is better than random restarts for most seeds: +1.03 pp of test accuracy for the same
 number of trials (about 10 of 1000 test images; interval +0.53 to +1.56 pp, smallest +0.40 pp, 10
 seeds). The same compute spent on the learning rate gains +5.05 pp over random restarts (interval
-+4.69 to +5.38 pp, smallest +4.37 pp). 10 seeds: what befalls fewer than 26 % of seeds may not
++4.69 to +5.38 pp, smallest +4.37 pp). 10 seeds: what befalls fewer than 26% of seeds may not
 have been seen."""
 
 

@@ -34,7 +34,7 @@ CAVEAT = (
 )
 
 
-UNSEEN = "12 seeds: what befalls fewer than 22 % of seeds may not have been seen."
+UNSEEN = "12 seeds: what befalls fewer than 22% of seeds may not have been seen."
 
 
 class TestComparison:
@@ -92,16 +92,16 @@ class TestComparison:
         assert claim == (
             "No searcher is shown to be better than random restarts: greedy comes closest, with "
             "+2.00 pp of test accuracy (about 20 of 1000 test images; no interval yet, 1 seed). 1 "
-            "seed: what befalls fewer than 95 % of seeds may not have been seen."
+            "seed: what befalls fewer than 95% of seeds may not have been seen."
         )
         assert comparisons_claims.caveat_of_comparison(comparison) == CAVEAT
         assert comparisons_claims.answers_of_comparison(comparison, None) == {
             "What you hold:": (
-                "greedy's winners come to a test accuracy of 91.13 % on 1000 test examples, which "
+                "greedy's winners come to a test accuracy of 91.13% on 1000 test examples, which "
                 "no search saw, in the mean over 1 seed."
             ),
             "What is usual:": (
-                "as many trials of random restarts come to 89.13 %; beyond that, greedy has "
+                "as many trials of random restarts come to 89.13%; beyond that, greedy has "
                 "+2.00 pp (no interval yet)."
             ),
             OTHERWISE: (
@@ -197,7 +197,7 @@ class TestComparison:
             "-0.51 pp), which is not shown to repeat; mine's offsets +0.00 pp "
             "(interval +0.00 to +0.00 pp, smallest +0.00 pp), so nothing repeats "
             "that matters; rates's rate +5.24 pp (interval +4.91 to +5.57 pp, smallest +4.50 pp), "
-            "which repeats for most seeds; intervals of 95 % for all 3 together."
+            "which repeats for most seeds; intervals of 95% for all 3 together."
         )
         assert f"What repeats: {said}" in " ".join(str(comparison).split())
         shown = text_of(comparisons.page(comparison).render())
@@ -220,7 +220,7 @@ class TestComparison:
         named = dataclasses.replace(comparison, like=tuple("abcdefg"))
         said = (
             "The same objective is compared in 7 more of this storage, such as 'a': each is wrong "
-            "in 5 % for itself, so the best of several is wrong more often."
+            "in 5% for itself, so the best of several is wrong more often."
         )
         assert said in " ".join(str(named).split())
         assert said in text_of(comparisons.page(named).render())
@@ -283,13 +283,13 @@ class TestInference:
         rng, n_runs, unseen = np.random.default_rng(1), 60, 0
         before = store_comparison({"a": [0.0] * 10, "random_restart": [0.0] * 10})
         for _ in range(n_runs):
-            # Near-ties, but for 5 % of seeds that lose 5 points.
+            # Near-ties, but for 5% of seeds that lose 5 points.
             collapses = rng.random(10) < 0.05
             gains = rng.normal(0, 1e-4, 10) - 0.05 * collapses
             claim = claim_of({"a": gains, "random_restart": np.zeros(10)}, before)
             is_equal = "a is equivalent" in claim
             unseen += is_equal
-            assert "10 seeds: what befalls fewer than 26 % of seeds may not have been" in claim
+            assert "10 seeds: what befalls fewer than 26% of seeds may not have been" in claim
             assert ("smallest -5" in claim or "smallest -4.9" in claim) == collapses.any()
         assert unseen / n_runs > 0.45
 

@@ -42,16 +42,16 @@ class TestWordForWord:
         record = confirmed([0.01, 0.012, 0.014, 0.01, 0.02, 0.01, 0.012, 0.014, 0.01, 0.02])
         assert statements(record) == {
             HOLD: (
-                "this network gets 894 of 1000 test images right, 89.40 % (95 % interval 87.32 to "
-                "91.24 %)."
+                "this network gets 894 of 1000 test images right, 89.40 % (95% interval 87.32 to "
+                "91.24%)."
             ),
             USUAL: (
-                "10 fresh unmoved networks come to 88.00 % in the mean, and this one is better: "
-                "+1.40 pp (95 % interval +0.49 to +2.31 pp), be it by its offsets or by luck."
+                "10 fresh unmoved networks come to 88.00% in the mean, and this one is better: "
+                "+1.40 pp (95% interval +0.49 to +2.31 pp), be it by its offsets or by luck."
             ),
             REPEATS: (
-                "the offsets gain +1.32 pp in the mean of 10 fresh seeds (95 % interval +1.05 to "
-                "+1.60 pp); 10 seeds: what befalls fewer than 26 % of seeds may not have been "
+                "the offsets gain +1.32 pp in the mean of 10 fresh seeds (95% interval +1.05 to "
+                "+1.60 pp); 10 seeds: what befalls fewer than 26% of seeds may not have been "
                 "seen."
             ),
         }
@@ -62,9 +62,9 @@ class TestWordForWord:
         told = statements(record)
         assert told[REPEATS] == (
             "Nothing is shown to repeat: the offsets gain +0.00 pp in the mean of 10 fresh seeds "
-            "(95 % interval -1.00 to +1.00 pp)."
+            "(95% interval -1.00 to +1.00 pp)."
         )
-        assert "from which this one is not shown to differ: +0.00 pp (95 %" in told[USUAL]
+        assert "from which this one is not shown to differ: +0.00 pp (95%" in told[USUAL]
         assert verdict(record) == "Nothing is shown to repeat."
         for sign in (1, -1):
             gains = [sign * 0.012, -sign * 0.01] * 5
@@ -94,13 +94,13 @@ class TestWordForWord:
         gains = [0.01, 0.012, 0.014, 0.01, 0.02, 0.01, 0.012, 0.014, 0.01, 0.02]
         second = statements(confirmed(gains, n_earlier=1))
         for said in second.values():
-            assert "(97.5 % interval" in said
-        assert "98.75 % interval" in statements(confirmed(gains, n_earlier=2))[REPEATS]
-        assert "(99.9951172 % interval" in statements(confirmed(gains, n_earlier=10))[HOLD]
+            assert "(97.5% interval" in said
+        assert "98.75% interval" in statements(confirmed(gains, n_earlier=2))[REPEATS]
+        assert "(99.9951172% interval" in statements(confirmed(gains, n_earlier=10))[HOLD]
         # With so little error left, ten seeds can show nothing.
         assert statements(confirmed(gains, n_earlier=5))[REPEATS] == (
             "Nothing is shown to repeat: the offsets gain +1.32 pp in the mean of 10 fresh seeds "
-            "(99.84375 % interval -100.00 to +100.00 pp)."
+            "(99.84375% interval -100.00 to +100.00 pp)."
         )
 
     def test_before_it_is_confirmed_it_says_how_and_how_long_that_takes(self) -> None:
@@ -124,7 +124,7 @@ class TestWordForWord:
     def test_of_a_regression_is_r2(self) -> None:
         said = statements(of_a_regression(store_study("r2", metric="val_r2", gain=0.003)))[HOLD]
         assert re.match(
-            r"this network reaches a test R² of 0\.8943 on 1000 test examples \(95 % interval "
+            r"this network reaches a test R² of 0\.8943 on 1000 test examples \(95% interval "
             r"0\.8905 to 0\.8981\)\.$",
             said,
         )
@@ -134,7 +134,7 @@ class TestWordForWord:
         said = hyperparameters_in_words(record)
         assert said.startswith(
             "Beside that, on the same fresh seeds, the winner's hyperparameters gain over the "
-            "first trial's, both unmoved: +8.00 pp (95 % interval +7.00 to +9.00 pp)"
+            "first trial's, both unmoved: +8.00 pp (95% interval +7.00 to +9.00 pp)"
         )
         assert said in searches.text(record)
         assert said in text_of(searches.page(record).render())
@@ -153,7 +153,7 @@ def is_said_to_repeat(own: np.ndarray, unmoved: np.ndarray, moved: np.ndarray) -
 
 
 class TestWhereItWouldBeFalse:
-    """Each of these worlds was tried to make the sentence false; none may in more than 2.5 %."""
+    """Each of these worlds was tried to make the sentence false; none may in more than 2.5%."""
 
     @pytest.mark.parametrize("rarely", [0.0, 0.03])
     def test_offsets_that_do_nothing_are_said_to_repeat_in_2_5_percent(
@@ -175,7 +175,7 @@ class TestWhereItWouldBeFalse:
         moved = np.arange(200) < np.full((10, 1), 182)
         facts = facts_of(confirmation(moved[0], {UNMOVED: unmoved, MOVED: moved}))
         said = repeats_in_words(facts, ACCURACY, "")
-        assert said.endswith("what befalls fewer than 26 % of seeds may not have been seen.")
+        assert said.endswith("what befalls fewer than 26% of seeds may not have been seen.")
 
     def test_the_worst_baseline_of_all_makes_nothing_repeat(self) -> None:
         """+7 pp over its own baseline, by other initial weights alone."""

@@ -10,10 +10,10 @@ import pytest
 
 import adnn_optuna as adnn
 from adnn_optuna import Contract, Verdict
-from adnn_optuna._units import PLAIN
+from adnn_optuna._units import PLAIN, Estimate
 from adnn_optuna.api.contracts import audit_file
 from adnn_optuna.contracts.contract import Claim
-from adnn_optuna.results.confirmation import ConfirmationFacts, Estimate
+from adnn_optuna.results.confirmation import ConfirmationFacts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,16 +52,16 @@ def test_prints_what_a_contract_says() -> None:
         },
     }
     contract = Contract(content, {})
-    usual = "+12.50 pp (97.5 % interval -25.00 to +50.00 pp)"
-    repeats = "+6.25 pp (97.5 % interval +3.12 to +12.50 pp) in the mean of 10 fresh seeds"
+    usual = "+12.50 pp (97.5% interval -25.00 to +50.00 pp)"
+    repeats = "+6.25 pp (97.5% interval +3.12 to +12.50 pp) in the mean of 10 fresh seeds"
     lines = [
         "Contract of study 'a study' on digits, annealing: trial 7 of 12",
-        "  train_accuracy  baseline 75.00 %  winner 75.00 %  gain +0.00 pp",
-        "  val_accuracy    baseline 50.00 %  winner 50.00 %  gain +0.00 pp",
-        "  test_accuracy   baseline 25.00 %  winner 37.50 %  gain +12.50 pp",
+        "  train_accuracy  baseline 75.00%  winner 75.00%  gain +0.00 pp",
+        "  val_accuracy    baseline 50.00%  winner 50.00%  gain +0.00 pp",
+        "  test_accuracy   baseline 25.00%  winner 37.50%  gain +12.50 pp",
         "  offsets: weight_offset_0=0.125, bias_offset_0=-0.0625",
         "  judged by: test accuracy",
-        "  by its maker, what you hold: 37.50 % (97.5 % interval 12.50 to 75.00 %)",
+        "  by its maker, what you hold: 37.50 % (97.5% interval 12.50 to 75.00%)",
         f"  by its maker, what is usual: {usual} over the mean of 10 fresh unmoved networks",
         f"  by its maker, what repeats: {repeats}",
         "  trained weights: SHA-256 4567",
@@ -103,7 +103,7 @@ def test_prints_what_each_status_means() -> None:
 
 
 def test_prints_reasons_findings_and_what_was_not_checked() -> None:
-    interval = "(95 % interval from the test images +0.50 to +3.50 pp)"
+    interval = "(95% interval from the test images +0.50 to +3.50 pp)"
     verdict = Verdict("exact", not_checked=("study: how many trials",), **HOLDS)
     lines = [
         "exact: reproduced; trained again, baseline and winner have the same bits.",
@@ -136,21 +136,21 @@ def test_tells_what_fresh_seeds_show_beside_what_the_maker_says() -> None:
     verdict = Verdict("exact", confirmation=said, fresh=facts(0.005, 0.01, 0.015, 20), **HOLDS)
     lines = str(verdict).split("\n")
     assert lines[1].startswith("  - what repeats, shown by 20 seeds drawn here: ")
-    assert "+1.00 pp in the mean of 20 fresh seeds (95 % interval +0.50 to +1.50 pp)" in lines[1]
-    usual = "+3.00 pp (95 % interval +1.00 to +5.00 pp) over the mean of fresh unmoved networks"
+    assert "+1.00 pp in the mean of 20 fresh seeds (95% interval +0.50 to +1.50 pp)" in lines[1]
+    usual = "+3.00 pp (95% interval +1.00 to +5.00 pp) over the mean of fresh unmoved networks"
     assert lines[2:4] == [
         f"  - what is usual, by these seeds: {usual}",
         f"  - the seeds drawn here: {', '.join(map(str, range(20)))}",
     ]
     assert lines[4].startswith("  - gain of this one winner on the test set: +2.00 pp, reprod")
-    claim = "+3.00 pp (95 % interval +2.00 to +4.00 pp) in the mean of 10 fresh seeds"
+    claim = "+3.00 pp (95% interval +2.00 to +4.00 pp) in the mean of 10 fresh seeds"
     assert lines[-1] == f"  - by its maker, what repeats: {claim}"
     nothing = Verdict("exact", confirmation=said, fresh=facts(-0.005, 0.01, 0.025, 20), **HOLDS)
     [line] = [line for line in str(nothing).split("\n") if "what repeats, by 20 seeds" in line]
     assert "Nothing is shown to repeat" in line
     # With a winner's own hyperparameters, what these gain stands beside, as such.
     tuned = dataclasses.replace(said, hyperparameters=Estimate(0.3, 0.2, 0.4))
-    claim = "+30.00 pp (95 % interval +20.00 to +40.00 pp)"
+    claim = "+30.00 pp (95% interval +20.00 to +40.00 pp)"
     assert str(Verdict("exact", confirmation=tuned, **HOLDS)).split("\n")[-1] == (
         f"  - by its maker, the winner's hyperparameters over the first trial's, unmoved: {claim}"
     )

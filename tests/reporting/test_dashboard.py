@@ -96,7 +96,7 @@ class TestBrowser:
     def test_shows_its_note(self, url: str, address: str, tmp_path: Path) -> None:
         study = study_of(url, EVIL)
         page = shown(address, study, "/note", tmp_path)
-        assert f"right, {100 * record_of(study).test_value:.2f} %" in page
+        assert f"right, {100 * record_of(study).test_value:.2f}%" in page
         assert "&lt;img src=x onerror=document.title='evil'&gt; *one* `two`" in page
 
     def test_shows_a_comparison(self, url: str, address: str, tmp_path: Path) -> None:

@@ -27,20 +27,20 @@ narrow - wide         -10.38  -13.60 to -7.15  -13.00   0 % (0 to 37)       wors
 narrow - deep         -10.39  -13.39 to -7.39  -12.80   0 % (0 to 37)       worse
 wide - deep            -0.01   -0.32 to +0.30   -0.10  38 % (9 to 76)  equivalent
 ---------------------------------------------------------------------------------
-paired by seed; equivalent: within ±0.4 pp; superior: share of seeds, ties half, 95 % each
+paired by seed; equivalent: within ±0.4 pp; superior: share of seeds, ties half, 95% each
 least: the smallest difference; each verdict is on the mean difference; 8 seeds: what befalls
-fewer than 31 % of seeds may not have been seen
-interval: 95 % for the 3 claims on models together, for new data of this kind, after Nadeau and
+fewer than 31% of seeds may not have been seen
+interval: 95% for the 3 claims on models together, for new data of this kind, after Nadeau and
 Bengio, read once, at the planned seeds; on these rows alone from inverted sign flips, for the
 planned seeds
 on these rows alone: narrow - wide -12.00 to -9.00 pp, worse
 on these rows alone: narrow - deep -11.95 to -9.10 pp, worse
 on these rows alone: wide - deep -0.10 to +0.15 pp, equivalent
 
-deep has the best mean test accuracy, 91.39 % over 8 seeds; it is better than narrow for most
+deep has the best mean test accuracy, 91.39% over 8 seeds; it is better than narrow for most
 seeds (+10.39 pp, interval +7.39 to +13.39 pp, smallest +9.10 pp), equivalent to wide (+0.01 pp,
 interval -0.30 to +0.32 pp, smallest -0.20 pp), for new data of this kind. Each verdict is on the
-mean difference; 8 seeds: what befalls fewer than 31 % of seeds may not have been seen. Each seed
+mean difference; 8 seeds: what befalls fewer than 31% of seeds may not have been seen. Each seed
 draws initialisation, order and split afresh, the same for all models. Splits of one data set
 overlap, for which intervals for new data allow, but only about, and as if differences were
 normal. Whoever picks one of the models by this test has used it: what it gives is no longer that
@@ -56,9 +56,9 @@ def test_new_data_are_told_of_only_where_something_is_known() -> None:
         assert "new data" not in model_comparisons.text(models(**changes))
     again = models(looks_again=True, labels=("narrow", "wide"), seeds=tuple(range(12)))
     assert model_comparisons.claim(again) == (
-        "wide has the best mean test accuracy, 91.38 % over 8 seeds; it is not shown to differ "
+        "wide has the best mean test accuracy, 91.38% over 8 seeds; it is not shown to differ "
         "from narrow (+10.38 pp, no interval yet, smallest +9.00 pp), for new data of this kind. "
-        "Each verdict is on the mean difference; 8 seeds: what befalls fewer than 31 % of seeds "
+        "Each verdict is on the mean difference; 8 seeds: what befalls fewer than 31% of seeds "
         "may not have been seen."
     )
     said = "for new data it is read once, at a planned number of seeds, and not in between"
@@ -75,10 +75,10 @@ def test_seeds_that_are_missing_are_told() -> None:
     assert "3 of 8 planned seeds are missing" in text
     assert text.count("undecided") == 3
     assert model_comparisons.claim(found) == (
-        "wide and deep have the best mean test accuracy, 91.20 % over 5 seeds; wide is not shown "
+        "wide and deep have the best mean test accuracy, 91.20% over 5 seeds; wide is not shown "
         "to differ from narrow (+10.80 pp, no interval yet, smallest +9.00 pp), not shown to "
         "differ from deep (+0.00 pp, no interval yet, smallest -0.10 pp). Each verdict is on the "
-        "mean difference; 5 seeds: what befalls fewer than 45 % of seeds may not have been seen."
+        "mean difference; 5 seeds: what befalls fewer than 45% of seeds may not have been seen."
     )
 
 
@@ -95,9 +95,9 @@ def test_nothing_yet_and_one_seed() -> None:
     assert model_comparisons.text(nothing) == model_comparisons.claim(nothing) == said
     one = models(seeds=(0,), labels=("narrow", "wide"), equivalence=0.001)
     assert model_comparisons.claim(one) == (
-        "wide has the best mean test accuracy, 90.00 % over 1 seed; it is not shown to differ "
+        "wide has the best mean test accuracy, 90.00% over 1 seed; it is not shown to differ "
         "from narrow (+10.00 pp, no interval yet). Each verdict is on the mean difference; 1 "
-        "seed: what befalls fewer than 95 % of seeds may not have been seen."
+        "seed: what befalls fewer than 95% of seeds may not have been seen."
     )
     assert model_comparisons.text(one).splitlines()[:5] == [
         "model   test accuracy [%]",

@@ -28,7 +28,7 @@ def test_whole_text_of_both_trials_confirmed() -> None:
     assert recheck_text(report) == (
         "The study said 0.9123 (trial 31); trained afresh, trial 17 gives 0.9050 (0.9025 to "
         "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098). "
-        "Expect one more run between 0.9000 and 0.9100 (95 %). "
+        "Expect one more run between 0.9000 and 0.9100 (95%). "
         "Trial 31 itself gives 0.9050 (0.9025 to 0.9075). Of trial 31's value, 0.0073 (0.0048 to "
         "0.0098) was luck.\n"
         "It measures the luck of training on the data that was evaluated on; where the seed "
@@ -52,7 +52,7 @@ def test_no_interval_reaches_to_what_no_accuracy_can_be(monkeypatch: pytest.Monk
     monkeypatch.setattr(RecheckFacts, "metric", "val_accuracy")
     assert recheck_claim(few).endswith(
         "trial 17 gives 47 % (0 to 100): that the study overstated is not shown: 44 pp (-66 to "
-        "100). Expect one more run between 0 and 100 % (95 %)."
+        "100). Expect one more run between 0 and 100 % (95%)."
     )
 
 
@@ -63,7 +63,7 @@ def test_nothing_has_no_sign() -> None:
 
 
 def test_equal_values_name_the_share_of_seeds_that_may_differ() -> None:
-    # Where one image flips in a fifth of the seeds, five values are equal in .8 ** 5 = 33 %.
+    # Where one image flips in a fifth of the seeds, five values are equal in .8 ** 5 = 33%.
     rng, n_equal = np.random.default_rng(0), 0
     for _ in range(300):
         values = 0.5 - (rng.random(5) < 0.2) / 359
@@ -71,9 +71,7 @@ def test_equal_values_name_the_share_of_seeds_that_may_differ() -> None:
         assert "deterministic, so" not in said
         is_equal = (values == values[0]).all()
         n_equal += is_equal
-        told = (
-            "All 5 values of the further seeds are equal, but up to 45 % of seeds may differ; if"
-        )
+        told = "All 5 values of the further seeds are equal, but up to 45% of seeds may differ; if"
         assert (told in said) == is_equal
     assert 0.25 < n_equal / 300 < 0.41
 
@@ -98,7 +96,7 @@ def test_claim_says_what_the_study_said_and_what_fresh_seeds_say() -> None:
     assert recheck_claim(recheck(17, [0.904, 0.905, 0.906])) == (
         "The study said 0.9123 (trial 31); trained afresh, trial 17 gives 0.9050 (0.9025 to "
         "0.9075): the study overstated by 0.0073 (0.0048 to 0.0098). Expect one more run between "
-        "0.9000 and 0.9100 (95 %)."
+        "0.9000 and 0.9100 (95%)."
     )
     # Where no seed redraws them, as of our own objective.
     same = dataclasses.replace(recheck(17, [0.904, 0.905, 0.906]), on_same_data=True)

@@ -202,7 +202,7 @@ class TestTestSet:
 
 
 class TestUnevenClasses:
-    MAJORITY = "97 % of the test set is class 'b': a network that always says so reaches 97 %"
+    MAJORITY = "97% of the test set is class 'b': a network that always says so reaches 97%"
 
     def test_majority_stands_beside_the_gain(self) -> None:
         study = store_study("classes")

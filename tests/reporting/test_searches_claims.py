@@ -114,8 +114,8 @@ class TestSearch:
         study = store_study("classes")
         store_classes(study, [97, 3])
         assert searches_claims.to_mind([record_of(study)]) == (
-            "Mind that 97 % of the test set is class 'a': a network that always says so reaches "
-            "97 %."
+            "Mind that 97% of the test set is class 'a': a network that always says so reaches "
+            "97%."
         )
 
 

@@ -25,11 +25,11 @@ PRINTED = """\
 test accuracy of                       [pp]        interval    least           superior   verdict
 -------------------------------------------------------------------------------------------------
 one - two                             +1.23  +0.10 to +2.00    +0.40  100 % (63 to 100)    better
-a name that i… - 18 characters…     unknown            none  unknown               50 %  no claim
+a name that i… - 18 characters…     unknown            none  unknown               50%  no claim
 -------------------------------------------------------------------------------------------------
-paired by seed; equivalent: within ±0.5 pp; superior: share of seeds, ties half, 95 % each
+paired by seed; equivalent: within ±0.5 pp; superior: share of seeds, ties half, 95% each
 least: the smallest difference; each verdict is on the mean difference; 3 seeds: what befalls
-fewer than 63 % of seeds may not have been seen
+fewer than 63% of seeds may not have been seen
 interval: of many words of many words of many words of many words of many words of many words of
 many words of many words
 too few"""
@@ -48,11 +48,11 @@ def test_whole_text() -> None:
     assert "test R² of" in lines[1]
     assert "one - two" in lines[3]
     assert "+0.0123" in lines[3]
-    assert "paired by fold; superior: share of folds, ties half, 95 % each" in lines
+    assert "paired by fold; superior: share of folds, ties half, 95% each" in lines
     lines = parts.verdict_lines(ROWS, "value", 0.1, interval, unit=PLAIN, per="")
     assert (
         "not paired; equivalent: within ±0.1; superior: share of all pairs of values, ties half, "
-        "95 % each" in lines
+        "95% each" in lines
     )
 
 

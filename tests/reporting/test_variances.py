@@ -19,7 +19,7 @@ from adnn_optuna.results.variance import ALL, VarianceFacts
 
 PRINTED = """\
 From run to run val_accuracy has a standard deviation of 1.08 pp (0.813 to 1.58); two single runs
-that differ by less than 3.19 pp show no difference. Seed 7, the one in use, came to 92.00 %:
+that differ by less than 3.19 pp show no difference. Seed 7, the one in use, came to 92.00%:
 lucky by 1.8 standard deviations.
 
 source                 standard deviation  share of the variance
@@ -29,9 +29,9 @@ order           0.213 pp (0.181 to 0.278)           4 % (2 to 9)
 split                       0 pp (0 to 0)           0 % (0 to 0)
 all together      1.08 pp (0.813 to 1.58)
 ----------------------------------------------------------------
-Of 20 runs with all sources drawn afresh, intervals of 95 %. Each source is redrawn alone, with
-its interactions, so shares need not add up to 100 %. Where redrawing split changed nothing, it
-may in up to 14 % of runs."""
+Of 20 runs with all sources drawn afresh, intervals of 95%. Each source is redrawn alone, with
+its interactions, so shares need not add up to 100%. Where redrawing split changed nothing, it
+may in up to 14% of runs."""
 
 
 def test_whole_text() -> None:
@@ -40,7 +40,7 @@ def test_whole_text() -> None:
 
 def test_luck_of_the_seed_in_use_is_told() -> None:
     said = variance_claim(with_seed_in_use(maximize=True))
-    assert "Seed 3, the one in use, came to 95.00 %: lucky by" in said
+    assert "Seed 3, the one in use, came to 95.00%: lucky by" in said
     assert "unlucky" in variance_claim(with_seed_in_use(maximize=False))
 
 
@@ -51,21 +51,21 @@ def test_says_what_is_not_known_nothing_varies_or_is_lost() -> None:
     said = "How far value varies is not known yet, with 80 of 80 runs made: too few have a value."
     assert variance_text(none) == said
     assert variance_page(none).content["tables"] == ()
-    same = "All 20 runs came to the same value, but up to 14 % of all runs may differ."
+    same = "All 20 runs came to the same value, but up to 14% of all runs may differ."
     assert variance_claim(measured(lambda *_: 0.5)) == same
     assert variance_text(measured(lambda *_: 0.5)).startswith(same)
     lost = measured(lambda *e: math.nan if e[0] % 4 else draw(sum(e), 0), n=30)
     n_lost = sum(map(math.isnan, lost.evaluations.values()))
     assert variance_caveat(lost) == (
-        f"Of {len(lost.values)} runs with all sources drawn afresh, intervals of 95 %. Each "
-        "source is redrawn alone, with its interactions, so shares need not add up to 100 %. "
+        f"Of {len(lost.values)} runs with all sources drawn afresh, intervals of 95%. Each "
+        "source is redrawn alone, with its interactions, so shares need not add up to 100%. "
         f"{n_lost} of 120 runs came to no value and are left out, so it is the variance of those "
         "that succeed."
     )
 
 
 def test_a_source_that_changed_nothing_may_yet_do_so() -> None:
-    said = "Where redrawing order and split changed nothing, it may in up to 45 % of runs."
+    said = "Where redrawing order and split changed nothing, it may in up to 45% of runs."
     assert said in variance_caveat(measured(lambda a, *_: draw(a, 0), n=5))
     for all_or_none in (lambda *e: draw(sum(e), 0), lambda *_: 0.5):
         assert "changed nothing" not in variance_caveat(measured(all_or_none, n=5))
@@ -97,5 +97,5 @@ def test_single_source_is_drawn_once() -> None:
     wanted = VarianceFacts({}, *arguments).missing
     one = VarianceFacts({e: float(i) for i, e in enumerate(wanted)}, *arguments)
     assert [len(t.x) for t in variance_figure(one).data if not t.name] == [6]
-    assert variance_caveat(one) == "Of 6 runs with all sources drawn afresh, intervals of 95 %."
+    assert variance_caveat(one) == "Of 6 runs with all sources drawn afresh, intervals of 95%."
     assert "redrawn alone" not in variance_page(one).render()

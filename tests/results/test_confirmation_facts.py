@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 from stored_studies import confirmation
 
+from adnn_optuna._units import Estimate
 from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED, OwnScores
 from adnn_optuna.results.confirmation import (
     ConfirmationFacts,
-    Estimate,
     difference_from_usual,
     facts_of,
     mean_gain,
@@ -66,7 +66,7 @@ def covered(worlds: list[World]) -> dict[str, float]:
 def test_intervals_hold_the_truth_of_a_lucky_winner(gain: float) -> None:
     rng = np.random.default_rng(3)
     worlds = [world(rng, gain=gain) for _ in range(400)]
-    # Each misses in 5 %, here with a standard error of 1.1 %.
+    # Each misses in 5%, here with a standard error of 1.1%.
     assert all(share > 0.925 for share in covered(worlds).values())
     if not gain:
         above = [w.facts.repeats.low > 0 for w in worlds]

@@ -63,7 +63,7 @@ def test_numbers_are_those_of_the_predictions() -> None:
     assert facts.gain.value == pytest.approx(0.25)
     assert facts.disagreement == pytest.approx(0.5)
     assert facts.scores_by_number == [0.75, 1.0]
-    assert "two differ: other classes for 50.0 % of 4 test" in text(facts)
+    assert "two differ: other classes for 50.0% of 4 test" in text(facts)
 
 
 def test_a_regression_is_told_in_its_own_terms() -> None:

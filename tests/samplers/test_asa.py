@@ -255,7 +255,7 @@ def test_sensitivities_are_curvatures() -> None:
     s = sensitivities(points, values, best)
     assert s is not None
     assert 5 < s[1] / s[0] < 200  # Clipped and regularised: the order, not the value.
-    # The same parabola by least squares, of the values up to their 90 % quantile.
+    # The same parabola by least squares, of the values up to their 90% quantile.
     size = np.sqrt(np.mean((points - best) ** 2, axis=0))
     z = (points - best) / size
     features = np.hstack([z, z**2])

@@ -82,7 +82,7 @@ def test_looking_again_takes_longer() -> None:
 
 @pytest.mark.parametrize(
     ("effect", "n", "power"),
-    # By G*Power, of the paired t test at a level of 5 %.
+    # By G*Power, of the paired t test at a level of 5%.
     [(0.5, 34, 0.8078), (0.5, 33, 0.7954), (0.8, 15, 0.8213), (1.0, 10, 0.8031)],
 )
 def test_power_of_a_known_spread_is_that_of_the_t_test(
@@ -111,7 +111,7 @@ def test_power_of_looking_again_is_that_of_the_e_process() -> None:
 
 
 def test_spread_may_be_any_that_the_pilot_leaves_possible() -> None:
-    # Of 10 pairs: s·sqrt(9 / χ²), whose quantiles of 9 degrees are 14.684 (90 %), 8.343 and 4.168.
+    # Of 10 pairs: s·sqrt(9 / χ²), whose quantiles of 9 degrees are 14.684 (90%), 8.343 and 4.168.
     found = _possible_sds(2.0, 10, np.array([0.9, 0.5, 0.1]))
     assert found == pytest.approx(2 * np.sqrt(9 / np.array([14.6837, 8.3428, 4.1682])), rel=1e-4)
 

@@ -1,0 +1,216 @@
+"""The figures of a document, drawn by plotly so that they look alike on white and on black."""
+
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from adnn_optuna._units import printable
+from adnn_optuna.render.document import Figure, Mark, Series
+
+# The color-blind can tell them apart, on both backgrounds. Controls are grey.
+COLORS = ("#2b8cd9", "#e07b1f", "#0f9d76", "#b26fd8", "#d8487a", "#a8892c")
+CONTROL_COLOR = "#8b929c"
+_SCALE = ("#d3e5f4", "#08406e")  # From worst to best; pages have one for each theme.
+
+_AXIS = {
+    "gridcolor": "rgba(128, 128, 128, 0.25)",
+    "zerolinecolor": "rgba(128, 128, 128, 0.6)",
+    "automargin": True,
+    "ticks": "",
+    "exponentformat": "e",  # As small as other labels: powers of 10 are drawn larger.
+    "title": {"standoff": 8, "font": {"size": 13}},
+}
+_TEMPLATE = go.layout.Template(
+    layout={
+        "colorway": COLORS,
+        "title": {"y": 0.97, "yanchor": "top"},
+        "xaxis": {**_AXIS, "tickangle": 0},
+        "yaxis": _AXIS,
+        "plot_bgcolor": "white",
+        "paper_bgcolor": "white",
+        "legend": {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0},
+        "margin": {"l": 10, "r": 10, "t": 60, "b": 10},
+        "hoverlabel": {"align": "left"},
+    }
+)
+# Made here, as plotly adds filters of warnings with its first figure: see `_checks.importing`.
+_EMPTY = go.Figure(layout={"template": _TEMPLATE})
+
+_LINES: Mapping[Mark, Mapping[str, Any]] = {
+    "line": {"width": 2.5},
+    "steps": {"width": 2.5, "shape": "hv"},
+    "dashes": {"width": 2, "dash": "dash"},
+}
+_MARKERS: Mapping[Mark, Mapping[str, Any]] = {
+    "points": {"size": 8, "opacity": 0.75},
+    "squares": {"size": 11, "symbol": "square"},
+    "diamonds": {"size": 11, "symbol": "diamond"},
+    "rings": {"size": 17, "symbol": "circle-open", "line": {"width": 3}},
+}
+
+
+def to_plotly(figure: Figure) -> go.Figure:
+    """Return a figure as one of plotly."""
+    drawn = go.Figure(_EMPTY).update_layout(
+        title_text=figure.title,
+        xaxis_title_text=_in_lines(figure.x_label, 28),
+        yaxis_title_text=_in_lines(figure.y_label, 20),
+    )
+    for series in figure.series:
+        if len(series.x):
+            drawn.add_traces(_drawer(series.mark)(series, figure))
+    if not drawn.data:
+        drawn.add_annotation(
+            text=figure.if_empty, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False
+        )
+        return drawn.update_xaxes(visible=False).update_yaxes(visible=False)
+    for axis in figure.log:
+        drawn.update_layout({f"{axis}axis_type": "log"})
+    if not math.isnan(figure.margin):
+        drawn.add_vline(0, line={"color": CONTROL_COLOR, "width": 1.5}, layer="below")
+        band = {"fillcolor": CONTROL_COLOR, "opacity": 0.25, "line_width": 0}
+        drawn.add_vrect(-figure.margin, figure.margin, **band)
+    if not math.isnan(figure.target):
+        drawn.add_hline(figure.target, line={"color": CONTROL_COLOR, "dash": "dot", "width": 1})
+    if any(series.values for series in figure.series):
+        drawn.update_layout(coloraxis=_color_axis(figure))
+    if figure.rows:
+        _label_rows(drawn, figure.rows)
+    elif all(series.mark in _LINES for series in figure.series):
+        drawn.update_layout(hovermode="x unified")
+    return drawn
+
+
+def _drawer(mark: Mark) -> Callable[[Series, Figure], list[Any]]:
+    """Return what draws series of a mark."""
+    if mark == "box":
+        return _box
+    if mark == "bars":
+        return _bars
+    return _line if mark in _LINES else _points
+
+
+def _line(series: Series, _: Figure) -> list[Any]:
+    """Return a line, and behind it the band of its intervals."""
+    color = _color(series)
+    label = _in_lines(series.label)
+    traces = []
+    if series.low:
+        traces.append(
+            go.Scatter(
+                x=[*series.x, *reversed(series.x)],
+                y=[*series.high, *reversed(series.low)],
+                mode="lines",
+                line={"color": color, "width": 0},
+                fill="toself",
+                fillcolor=color,
+                opacity=0.15,
+                hoverinfo="skip",
+                showlegend=False,
+                legendgroup=label,
+            )
+        )
+    line = {"color": color, **_LINES[series.mark]}
+    # A single point has no line.
+    mode = "lines" if len(series.x) > 1 else "markers"
+    trace = go.Scatter(x=[*series.x], y=[*series.y], mode=mode, line=line, name=label)
+    trace.update(showlegend=bool(label), legendgroup=label, connectgaps=False)
+    return [*traces, _with_hover(trace, series)]
+
+
+def _points(series: Series, figure: Figure) -> list[Any]:
+    """Return points, with error bars and texts if they have any."""
+    marker: dict[str, Any] = {"color": _color(series), **_MARKERS[series.mark]}
+    if series.values:
+        marker |= {"color": [*series.values], "coloraxis": "coloraxis", "line": {"width": 1}}
+    trace = go.Scatter(x=[*series.x], y=[*series.y], mode="markers", marker=marker)
+    trace.update(name=_in_lines(series.label), showlegend=bool(series.label))
+    if series.low:
+        along = series.x if figure.rows else series.y
+        lengths = {
+            "array": _distances(along, series.high),
+            "arrayminus": _distances(series.low, along),
+            "thickness": 3,
+            "width": 8,
+        }
+        trace.update({"error_x" if figure.rows else "error_y": lengths})
+    if series.text:
+        trace.update(mode="markers+text", text=[*series.text], textposition="top center")
+        trace.update(textfont_size=15, cliponaxis=False)
+    return [_with_hover(trace, series)]
+
+
+def _distances(starts: Sequence[float], ends: Sequence[float]) -> list[float]:
+    """Return how far it is from each start to its end; 0 if there is no end."""
+    distances = [end - start for start, end in zip(starts, ends, strict=True)]
+    return [distance if math.isfinite(distance) else 0.0 for distance in distances]
+
+
+def _box(series: Series, _: Figure) -> list[Any]:
+    """Return a horizontal box plot in the row of the series, with all of its points."""
+    box = go.Box(
+        x=[*series.x],
+        y=[*series.y],
+        name=_in_lines(series.label),
+        boxpoints="all",
+        jitter=0.3,
+        pointpos=0,
+        boxmean=True,
+        width=0.45,
+        marker={"color": _color(series), "size": 6},
+        line_width=1.5,
+        showlegend=False,
+        orientation="h",
+        hoveron="points",
+    )
+    return [_with_hover(box, series)]
+
+
+def _bars(series: Series, _: Figure) -> list[Any]:
+    """Return a histogram."""
+    n_bins = max(5, round(2 * len(series.x) ** 0.5))
+    bars = go.Histogram(x=[*series.x], nbinsx=n_bins, marker_color=_color(series), opacity=0.75)
+    return [bars.update(name=_in_lines(series.label))]
+
+
+def _color(series: Series) -> str:
+    return CONTROL_COLOR if series.color is None else COLORS[series.color % len(COLORS)]
+
+
+def _color_axis(figure: Figure) -> dict[str, Any]:
+    """Return the scale of colors; the few that are far worse than all others have its end."""
+    values = np.concatenate([series.values for series in figure.series if series.values])
+    quantiles = [0.0, 0.75] if figure.lower_is_better else [0.25, 1.0]
+    low, high = np.quantile(values, quantiles).tolist()
+    title = {"text": figure.value_label, "side": "right"}
+    bar = {"thickness": 10, "outlinewidth": 0, "title": title}
+    ends = {"cmin": low, "cmax": high, "reversescale": figure.lower_is_better}
+    return {"colorscale": _SCALE, "colorbar": bar, **ends}
+
+
+def _label_rows(drawn: go.Figure, labels: Sequence[str]) -> None:
+    """Label the rows 0, 1, … from the top, with room for long labels and texts above points."""
+    n = len(labels)
+    texts = [_in_lines(label, 16) for label in labels]
+    drawn.update_yaxes(tickvals=[*range(n)], ticktext=texts, zeroline=False)
+    drawn.update_yaxes(range=[n - 0.4, -0.6])
+    drawn.update_layout(height=max(360, 110 + 50 * n))
+
+
+def _with_hover(trace: Any, series: Series) -> Any:
+    """Return a trace whose points say what they are."""
+    if not series.hover:
+        return trace
+    return trace.update(
+        hovertext=[_in_lines(text, 60, 6) for text in series.hover], hoverinfo="text"
+    )
+
+
+def _in_lines(label: str, width: int = 36, max_lines: int = 3) -> str:
+    """Return a label in short lines, so that plotly, which knows some HTML, shows it as it is."""
+    lines = textwrap.wrap(printable(label, keep="\n"), width, max_lines=max_lines, placeholder="…")
+    return "<br>".join(line.replace("&", "&amp;").replace("<", "&lt;") for line in lines)

@@ -1,0 +1,55 @@
+"""A document as HTML: a page that needs nothing else, and what a notebook shows."""
+
+import json
+import re
+from importlib.metadata import version
+from typing import Any
+
+import jinja2
+from plotly.offline import get_plotlyjs
+
+from adnn_optuna._checks import is_installed
+from adnn_optuna.render.document import Document
+from adnn_optuna.render.figures import to_plotly
+
+_PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
+_TONES = {
+    **dict.fromkeys(("replicates", "better", "shown", "exact", "within tolerance"), "good"),
+    **dict.fromkeys(("worse", "overstated", "breached"), "bad"),
+    **dict.fromkeys(("equivalent", "not worse"), "even"),
+}
+"""The color of a verdict; all others are quiet."""
+
+
+def to_page(document: Document) -> str:
+    """Return a document as an HTML file, with its figures and what draws them."""
+    return _rendered(
+        "page.html.jinja",
+        document,
+        figures=[(figure, json.loads(to_plotly(figure).to_json())) for figure in document.figures],
+        versions={name: version(name) for name in _PACKAGES if is_installed(name)},
+        plotly_js=plotly_js(),
+    )
+
+
+def to_fragment(document: Document) -> str:
+    """Return a document as a piece of HTML without figures and scripts."""
+    return _rendered("notebook.html.jinja", document)
+
+
+def _rendered(template: str, document: Document, **content: Any) -> str:
+    """Return a template with a document in it, all of whose texts are escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("adnn_optuna.render"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["tone"] = lambda verdict: _TONES.get(verdict, "quiet")
+    return environment.get_template(template).render(document=document, **content)
+
+
+def plotly_js() -> str:
+    """Return plotly.js, with escapes for control characters that HTML forbids in a script."""
+    return re.sub(r"[\x00-\x08\x0b\x0e-\x1f]", lambda c: f"\\x{ord(c[0]):02x}", get_plotlyjs())

@@ -1,0 +1,38 @@
+"""A document as Markdown."""
+
+import re
+
+from adnn_optuna._units import printable
+from adnn_optuna.render.document import Document, Table
+
+
+def to_markdown(document: Document, level: int = 2) -> str:
+    """Return a document as Markdown, below a heading of this level."""
+    parts = [f"{'#' * level} {escaped(document.title)}"]
+    parts += [escaped(text) for text in (document.scope, document.conclusion) if text]
+    if document.estimates:
+        rows = [(line.label, line.value, line.ends, line.remark) for line in document.estimates]
+        parts.append(_table(Table(("", "estimate", "95% CI", ""), rows)))
+    for table in document.tables:
+        if table.title:
+            parts.append(escaped(table.title))
+        parts.append(_table(table))
+    if document.notes:
+        parts.append("\n".join(f"- {escaped(note)}" for note in document.notes))
+    if document.next_step:
+        parts.append(f"Next: {escaped(document.next_step)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(table: Table) -> str:
+    """Return a table in the syntax of GitHub."""
+    header, *body = [
+        [escaped(" ".join(cell.split())) for cell in row] for row in (table.headings, *table.rows)
+    ]
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *body))
+
+
+def escaped(text: str) -> str:
+    """Return text that Markdown shows as it is, whatever somebody named so."""
+    return re.sub(r"([\\`*_\[\]<>&#|~$@!]|(?<=:)/|(?<=www)\.)", r"\\\1", printable(text))

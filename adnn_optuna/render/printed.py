@@ -1,0 +1,63 @@
+"""What every result has: it prints itself, and writes and draws itself on every surface."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adnn_optuna._checks import check_output_file, load
+from adnn_optuna._files import write_text
+from adnn_optuna.render.document import Document
+from adnn_optuna.render.markdown import to_markdown
+from adnn_optuna.render.text import to_text, width_of_output
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+class Printed(ABC):
+    """A result: it says everything in one document, which each surface renders."""
+
+    @abstractmethod
+    def document(self) -> Document:
+        """Return everything that the result says."""
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, *, details: bool = False) -> str:
+        """Return the result as text.
+
+        Lines have at most 80 characters. If stdout is a terminal they are as wide as that, between
+        60 and 100.
+
+        Args:
+            details: Whether to show every table with all of its columns.
+        """
+        return to_text(self.document(), width_of_output(), details=details)
+
+    def to_markdown(self) -> str:
+        """Return the result as Markdown."""
+        return to_markdown(self.document())
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        html = load("adnn_optuna.render.html")
+        return str(html.to_fragment(self.document()))
+
+    def plot(self) -> go.Figure:
+        """Return the most important figure."""
+        figures = load("adnn_optuna.render.figures")
+        return figures.to_plotly(self.document().figures[0])
+
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Write a report: one HTML file, which needs no network.
+
+        Raises:
+            ValueError: If the file cannot be written.
+        """
+        check_output_file("The report", Path(path))
+        html = load("adnn_optuna.render.html")
+        write_text(path, html.to_page(self.document()))

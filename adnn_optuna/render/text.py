@@ -1,0 +1,115 @@
+"""A document as text, for terminals and logs."""
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from adnn_optuna.render.document import Document, Line, Table
+
+WIDTH = 80
+"""The columns of text that no terminal shows."""
+_NARROWEST, _WIDEST = 60, 100
+_INDENT = 2
+
+
+def width_of_output() -> int:
+    """Return the columns of what is printed: those of the terminal, if stdout is one."""
+    if not sys.stdout.isatty():
+        return WIDTH
+    return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
+
+
+def to_text(document: Document, width: int = WIDTH, *, details: bool = False) -> str:
+    """Return a document as lines of at most ``width`` characters."""
+    parts = [_title(document, width)]
+    if document.conclusion:
+        parts += wrapped(document.conclusion, width, indent=0)
+    parts += _estimates(document.estimates, width)
+    for table in document.tables:
+        if details or not table.is_detail:
+            parts += ["", *_table(table, width, details=details), ""]
+    for note in document.notes:
+        parts += wrapped(f"Note: {note}", width)
+    if document.next_step:
+        parts += wrapped(f"Next: {document.next_step}", width)
+    # Between two tables stands one empty line, behind the last one none.
+    kept = [line for line, before in zip(parts, ["", *parts], strict=False) if line or before]
+    return "\n".join(kept).rstrip("\n")
+
+
+def wrapped(text: str, width: int, indent: int = _INDENT) -> list[str]:
+    """Return a text as lines that are at most so wide, all but the first of them indented."""
+    lines = []
+    for paragraph in text.split("\n"):
+        lines += textwrap.wrap(
+            paragraph, width, subsequent_indent=" " * indent, break_on_hyphens=False
+        )
+    return lines
+
+
+def _title(document: Document, width: int) -> str:
+    """Return the title, and at the right what the result rests on."""
+    title, scope = document.title, document.scope
+    if not scope:
+        return title
+    gap = width - len(title) - len(scope)
+    return f"{title}{' ' * gap}{scope}" if gap >= 2 else f"{title}\n{scope:>{width}}"
+
+
+def _estimates(estimates: Sequence[Line], width: int) -> list[str]:
+    """Return one line for each estimate; its remark stands below it if there is no room beside."""
+    if not estimates:
+        return []
+    cells = []
+    for i, line in enumerate(estimates):
+        ends = line.ends and f"({'95% CI ' * (i == 0)}{line.ends})"
+        cells.append((line.label, line.value, ends))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for row, line in zip(cells, estimates, strict=True):
+        aligned = "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True))
+        shown = f"  {aligned}  {line.remark}".rstrip()
+        if len(shown) <= width:
+            lines.append(shown)
+        else:
+            lines += wrapped(f"  {aligned.rstrip()}", width, indent=4)
+            lines += wrapped(f"{'':4}{line.remark}", width, indent=4)
+    return lines
+
+
+def _table(table: Table, width: int, *, details: bool) -> list[str]:
+    """Return a table as lines; one that is too wide becomes a list of its cells."""
+    n_shown = len(table.headings) if details else table.n_shown
+    headings = [heading.split("\n") for heading in table.headings[:n_shown]]
+    n_lines = max(map(len, headings), default=0)
+    header = [[([""] * (n_lines - len(of)) + of)[i] for of in headings] for i in range(n_lines)]
+    body = [[*row[:n_shown]] for row in table.rows]
+    title = wrapped(table.title, width, indent=0) if table.title else []
+    widths = [max(map(len, column)) for column in zip(*header, *body, strict=True)]
+    if sum(widths) + 2 * (len(widths) - 1) > width:
+        return title + _listed([" ".join(of) for of in headings], body, width)
+    lines = [_aligned(row, widths) for row in [*header, *body]]
+    rule = "-" * max(map(len, lines), default=0)
+    return [*title, *lines[:n_lines], rule, *lines[n_lines:]]
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    """Return a row of a table: its first cell to the left, all others to the right."""
+    first, *others = row
+    cells = [first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]
+    return "  ".join(cells).rstrip()
+
+
+def _listed(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Return the cells of each row as one indented paragraph below its name."""
+    lines = []
+    for first, *others in rows:
+        lines += wrapped(first, width)
+        cells = [
+            f"{heading} {cell}".strip()
+            for heading, cell in zip(headings[1:], others, strict=True)
+            if cell
+        ]
+        lines += wrapped(f"  {'; '.join(cells)}", width, indent=4)
+    return lines

@@ -1,0 +1,97 @@
+"""What luck alone gains, and how likely it makes a claimed gain."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from adnn_optuna._units import PLAIN
+from adnn_optuna.render.document import Document, Table
+from adnn_optuna.render.printed import Printed
+from adnn_optuna.stats.selection_bias import Baseline, chance_of_luck, expected_luck
+
+_OVER = {"mean": "over the mean", "one": "over one baseline run"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Luck(Printed):
+    """What the best of equally good draws gains by luck alone.
+
+    Attributes:
+        n: The number of draws.
+        sd: Their standard deviation, for normal scores.
+        claimed: A gain that somebody claims.
+        baseline: What gains are measured from; :obj:`None` for both.
+        files: The number of such searches of which the best is reported.
+        values: Observed runs, in place of ``sd``.
+    """
+
+    n: int
+    sd: float | None
+    claimed: float | None = None
+    baseline: Baseline | None = None
+    files: int = 1
+    values: Sequence[float] | None = None
+
+    @property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """What gains are measured from."""
+        return ("mean", "one") if self.baseline is None else (self.baseline,)
+
+    @property
+    def expected(self) -> float:
+        """What the best of the draws is expected to gain."""
+        return expected_luck(self.n, self.sd, values=self.values)
+
+    @property
+    def chances(self) -> dict[Baseline, float]:
+        """The probability that one search gains what is claimed, or more, by the baseline."""
+        return self._chances(n_searches=1)
+
+    @property
+    def chances_of_files(self) -> dict[Baseline, float]:
+        """The probability that at least one of the searches does, by the baseline."""
+        return self._chances(n_searches=self.files)
+
+    def _chances(self, n_searches: int) -> dict[Baseline, float]:
+        if self.claimed is None:
+            return {}
+        return {
+            baseline: chance_of_luck(
+                self.n, self.sd, self.claimed, baseline, n_searches, values=self.values
+            )
+            for baseline in self.baselines
+        }
+
+    def document(self) -> Document:
+        """Return everything that the result says."""
+        draws = f"the best of {self.n} equally good draws" if self.n > 1 else "one draw"
+        unit = PLAIN.fitted([], abs(self.expected))
+        scope = f"normal scores with a standard deviation of {self.sd:g}"
+        if self.values is not None:
+            scope = f"draws from {len(self.values)} observed runs"
+        return Document(
+            title="Gain by luck alone",
+            verdict="no claim",
+            conclusion=(
+                f"By luck alone, {draws} is expected to gain {unit.value(self.expected)} over "
+                "their mean."
+            ),
+            scope=scope if len(scope) < 58 else "",
+            tables=self._tables(),
+            fields={
+                name: getattr(self, name)
+                for name in ("n", "sd", "expected", "claimed", "files", "chances")
+            }
+            | {"chances_of_files": self.chances_of_files},
+        )
+
+    def _tables(self) -> list[Table]:
+        """Return how likely the claimed gain is, if any is claimed."""
+        if self.claimed is None:
+            return []
+        headings = [f"gain of {self.claimed:g} or more", "probability"]
+        rows = [[_OVER[baseline], f"{chance:.2g}"] for baseline, chance in self.chances.items()]
+        if self.files != 1:
+            headings.append(f"in at least one of {self.files} searches")
+            for row, chance in zip(rows, self.chances_of_files.values(), strict=True):
+                row.append(f"{chance:.2g}")
+        return [Table(headings, rows)]

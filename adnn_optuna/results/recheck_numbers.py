@@ -1,0 +1,297 @@
+"""The numbers of a recheck: which evaluations it takes, and what they show.
+
+A study's best value is too high, because it is the best of many noisy ones. A few evaluations on
+new seeds show by how much: some select among the best trials, and others, which selected nothing,
+estimate the selected trial's value.
+"""
+
+import functools
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from optuna.trial import FrozenTrial, TrialState
+
+from adnn_optuna._units import UNKNOWN, Estimate, with_class
+from adnn_optuna.engine.evaluations import Evaluation, fresh_seeds, seeds_to_confirm
+from adnn_optuna.stats.paired_differences import paired_differences
+from adnn_optuna.stats.proportions import student_half_width
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Role = Literal["choose", "confirm"]
+"""What seeds are for: to choose a trial, or to estimate what the chosen one reaches."""
+
+FIRST_OF_PARAMS = 2**30
+"""From here on numbers are of parameters that no trial of the study has."""
+BASELINE_NETWORK = "baseline_network"  # The user attribute of the baseline network's trial.
+_ROUNDING = 1e-12  # Values of size 1 that differ by less are equal.
+
+
+@dataclass(frozen=True)
+class RecheckNumbers:
+    """What is known of a recheck, see :class:`Recheck`.
+
+    Attributes:
+        evaluations: The value of each evaluation, by trial number and seed. NaN: it failed.
+        study_name: The study's name.
+        maximize: Whether higher values are better.
+        candidates: The study's best trials, the best first.
+        study_values: The values of all completed trials.
+        seeds: How many seeds choose among the candidates.
+        confirm: How many further seeds evaluate the chosen trial.
+        confirm_best: Whether these evaluate the study's best trial, too.
+        is_seeded: Whether the evaluation takes the seed, so that it can be repeated.
+        is_deterministic: Whether the caller says that nothing in it is random.
+        on_same_data: Whether the seed does not change the validation data.
+        experiment: What the seeds follow from, as JSON holds it.
+        against_of: Which trial a chosen one is compared with, if any.
+    """
+
+    evaluations: Mapping[Evaluation, float] = field(repr=False)
+    study_name: str
+    maximize: bool
+    candidates: Sequence[FrozenTrial] = field(repr=False)
+    study_values: Sequence[float] = field(repr=False)
+    seeds: int
+    confirm: int
+    confirm_best: bool
+    is_seeded: bool
+    is_deterministic: bool = False
+    on_same_data: bool = False
+    experiment: Any = field(default=None, repr=False)
+    against_of: Callable[[FrozenTrial], FrozenTrial | None] = field(
+        default=lambda _: None, repr=False, compare=False
+    )
+
+    @functools.cached_property
+    def missing(self) -> list[Evaluation]:
+        """The evaluations to make next, independent of each other; empty at the end."""
+        if self.is_deterministic:
+            return []
+        choosing = self._wanted([trial.number for trial in self.candidates], "choose")
+        confirming = self._wanted(self._confirmed, "confirm") if self._chosen else []
+        return [e for e in choosing + confirming if e not in self.evaluations]
+
+    @functools.cached_property
+    def n_evaluations(self) -> int:
+        """How many evaluations the recheck takes in all, as far as is known."""
+        if self.is_deterministic:
+            return 0
+        n_confirmed = len(self._confirmed) if self._chosen else 1 + self.confirm_best
+        return len(self.candidates) * self.seeds + n_confirmed * self.confirm
+
+    @functools.cached_property
+    def _chosen(self) -> FrozenTrial | None:
+        """The candidate with the best mean; None until all seeds to choose by are evaluated."""
+        wanted = self._wanted([trial.number for trial in self.candidates], "choose")
+        if any(evaluation not in self.evaluations for evaluation in wanted):
+            return None
+        # The first of equals, as the study's best is.
+        return max(self.candidates, key=self._rank)
+
+    def _rank(self, trial: FrozenTrial) -> tuple[int, float]:
+        """Return first how many values a trial has, then their mean, the stored one included."""
+        values = [stored_value(trial), *self.values(trial, "choose")]
+        return len(values), fmean(values) * self._sign
+
+    @property
+    def _confirmed(self) -> list[int]:
+        """The numbers of the trials that the further seeds evaluate."""
+        confirmed = (self._chosen, self.best if self.confirm_best else None, self.against)
+        return [*dict.fromkeys(trial.number for trial in confirmed if trial)]
+
+    def _wanted(self, numbers: Sequence[int], role: Role) -> list[Evaluation]:
+        return [(number, seed) for number in numbers for seed in self._seeds_of(role)]
+
+    def _seeds_of(self, role: Role) -> tuple[int, ...]:
+        if role == "choose":
+            of = json.dumps(self.experiment, sort_keys=True, default=str)
+            return fresh_seeds(of, "choose", self.seeds)
+        if self._chosen is None:
+            return ()
+        return seeds_to_confirm(self.experiment, self._chosen.params, self.confirm)
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self.maximize else -1
+
+    @property
+    def best(self) -> FrozenTrial:
+        """The study's best trial."""
+        return self.candidates[0]
+
+    @property
+    def trial(self) -> FrozenTrial | None:
+        """The chosen trial: it has the best mean, in which the stored value counts once.
+
+        Trials that have a value for more seeds come first. None until all values are known.
+        """
+        return self.best if self.is_deterministic else self._chosen
+
+    @functools.cached_property
+    def against(self) -> FrozenTrial | None:
+        """The trial that the chosen one is compared with, if any."""
+        return self.against_of(self._chosen) if self._chosen else None
+
+    @property
+    def metric(self) -> str:
+        """What the values are; ``"value"`` if the study does not say."""
+        if not isinstance(self.experiment, dict):
+            return "value"
+        return with_class(str(self.experiment["metric"]), self.experiment.get("positive"))
+
+    @functools.cached_property
+    def estimate(self) -> Estimate:
+        """The chosen trial's value with its 95% CI; NaN until all evaluations are made."""
+        if self.is_deterministic:
+            return Estimate(*(stored_value(self.best),) * 3)
+        if self.trial is None or self.missing:
+            return UNKNOWN
+        return self.interval(self.trial, "confirm")
+
+    @property
+    def value(self) -> float:
+        """The chosen trial's mean on the further seeds."""
+        return self.estimate.value
+
+    @property
+    def low(self) -> float:
+        """The lower end of its 95% CI."""
+        return self.estimate.low
+
+    @property
+    def high(self) -> float:
+        """The upper end of its 95% CI."""
+        return self.estimate.high
+
+    @functools.cached_property
+    def gain(self) -> Estimate:
+        """The chosen trial's mean paired gain over the other one on the further seeds."""
+        if self.trial is None or self.against is None or self.missing:
+            return UNKNOWN
+        arms = {
+            str(role): [self._sign * self.evaluations[n, s] for s in self._seeds_of("confirm")]
+            for role, n in enumerate((self.trial.number, self.against.number))
+        }
+        [row] = paired_differences(arms, equivalence=None)
+        return Estimate(row.mean, row.low, row.high) if row.n_pairs == self.confirm else UNKNOWN
+
+    @property
+    def reported_gain(self) -> float:
+        """The same gain by the study's own values; NaN if it has none."""
+        if not (self.trial and self.against and self.against.state == TrialState.COMPLETE):
+            return math.nan
+        return self._sign * (stored_value(self.trial) - stored_value(self.against))
+
+    @property
+    def overstatement(self) -> Estimate:
+        """How much better the study's best value is than the chosen trial's value."""
+        return self.excess(self.estimate)
+
+    @property
+    def next_run(self) -> Estimate:
+        """The chosen trial's value with the ends of a 95% prediction interval of one more run."""
+        value, low, high = self.estimate
+        n = len(self.values(self.trial, "confirm")) if self.trial else 0
+        # Student's t: the variance of a further value adds to that of the mean.
+        half = (high - low) / 2 * math.sqrt(1 + n)
+        return Estimate(value, value - half, value + half)
+
+    def by_seed(self, trial: FrozenTrial, role: Role) -> dict[int, float]:
+        """Return a trial's values by the seeds of a role, without failed ones."""
+        values = {}
+        for seed in self._seeds_of(role):
+            value = self.evaluations.get((trial.number, seed), math.nan)
+            if not math.isnan(value):
+                values[seed] = value
+        return values
+
+    def values(self, trial: FrozenTrial, role: Role) -> list[float]:
+        """Return a trial's values with the seeds of a role, without failed ones."""
+        return [*self.by_seed(trial, role).values()]
+
+    @functools.cached_property
+    def used(self) -> dict[Evaluation, float]:
+        """The evaluations of candidates and of what they are compared with.
+
+        The study may have had other best trials before it went on.
+        """
+        others = filter(None, map(self.against_of, self.candidates))
+        numbers = {trial.number for trial in (*self.candidates, *others)}
+        return {e: value for e, value in self.evaluations.items() if e[0] in numbers}
+
+    @property
+    def n_lost(self) -> int:
+        """How many of the evaluations failed."""
+        return sum(map(math.isnan, self.used.values()))
+
+    @property
+    def n_equal(self) -> int:
+        """How many values the further seeds gave, if all are equal; else 0."""
+        values = self.values(self.trial, "confirm") if self.trial else []
+        return len(values) if len(values) > len({*values}) == 1 else 0
+
+    def interval(self, trial: FrozenTrial, role: Role) -> Estimate:
+        """Return the mean of a trial's values with its 95% CI."""
+        return mean_interval(self.values(trial, role), self._resolution)
+
+    @functools.cached_property
+    def _resolution(self) -> float:
+        """The smallest difference of values: of accuracies, one example or more."""
+        known = np.unique([*self.study_values, *self.used.values()])
+        gaps, sizes = np.diff(known), np.maximum(np.abs(known[1:]), np.abs(known[:-1]))
+        return float(min(gaps[gaps > _ROUNDING * sizes], default=0.0))
+
+    def excess(self, estimate: Estimate) -> Estimate:
+        """Return how much better the study's best value is than an estimate."""
+        value, *ends = (self._sign * (stored_value(self.best) - bound) for bound in estimate)
+        return Estimate(value, min(ends), max(ends))
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Return one row for each evaluation.
+
+        Returns:
+            A data frame with the columns ``trial``, ``stored`` (the trial's value in the study),
+            ``role`` (choose or confirm), ``seed`` and ``value``.
+        """
+        import pandas as pd
+
+        columns = ["trial", "stored", "role", "seed", "value"]
+        return pd.DataFrame(self.rows(), columns=columns)
+
+    def rows(self) -> list[tuple[int, float | None, str, int, float]]:
+        """Return the trial, its stored value, the role, the seed and the value of evaluations."""
+        trials = {trial.number: trial for trial in (*self.candidates, self.against) if trial}
+        # Seeds to choose by are even, and come first.
+        ordered = sorted(self.used.items(), key=lambda item: (item[0][1] % 2, item[0][1]))
+        return [
+            (number, trial.value, "confirm" if seed % 2 else "choose", seed, value)
+            for number, trial in trials.items()
+            for (of, seed), value in ordered
+            if of == number
+        ]
+
+
+def stored_value(trial: FrozenTrial) -> float:
+    """Return the value of a completed trial."""
+    assert trial.value is not None  # It was completed.
+    return trial.value
+
+
+def mean_interval(values: Sequence[float], resolution: float) -> Estimate:
+    """Return the mean with Student's 95% CI, infinite for one value and NaN for none."""
+    if not values:
+        return UNKNOWN
+    if len(values) == 1:
+        return Estimate(values[0], -math.inf, math.inf)
+    mean, half = fmean(values), student_half_width(values, 0.0, 0.95)
+    # The CI of equal values, except for rounding, is as wide as their smallest difference.
+    if max(values) - min(values) < resolution or not half:
+        half = resolution / 2
+    return Estimate(mean, mean - half, mean + half)

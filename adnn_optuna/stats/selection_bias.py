@@ -1,0 +1,99 @@
+"""How good the best of several equally good draws looks: selection bias."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from scipy import integrate, special, stats
+
+from adnn_optuna._checks import WrongValueError, as_integer, check_number, check_positive
+
+Baseline = Literal["mean", "one"]
+"""What a gain is measured from: the mean of all draws, or one draw."""
+
+_FEWEST_RUNS = 5  # Of fewer observed runs, the best says nothing of the best of many.
+_ROUNDING = 1e-12  # Values of size 1 that differ by less are equal.
+_DRAWS = np.linspace(-40.0, 40.0, 16_001)  # In standard deviations; of 1e308, the best is at 37.6.
+
+
+def expected_luck(
+    n: int, sd: float | None = None, *, values: Sequence[float] | None = None
+) -> float:
+    """Return what the best of n equally good draws gains over their mean, by luck alone.
+
+    For normal scores, that is the mean of the largest of n independent values with mean 0. If you
+    have observed runs, pass their values: n of them are drawn, each as often as the others.
+
+    Example:
+
+        .. code-block:: python
+
+            import adnn_optuna as adnn
+            adnn.expected_luck(50, sd=0.0096)  # 0.0216: 2.25 standard deviations
+
+    Args:
+        n: The number of draws.
+        sd: Their standard deviation, for normal scores.
+        values: Observed runs of one configuration, higher being better, in place of ``sd``.
+
+    Raises:
+        TypeError: If ``sd`` is no number.
+        ValueError: If ``n`` is not a whole number of at least 1, ``sd`` not above 0, or not one of
+            ``sd`` and ``values`` is set.
+    """
+    n = as_integer("n", n)
+    if (sd is None) == (values is None):
+        raise WrongValueError("Set either sd, for normal scores, or values, of observed runs.")
+    if sd is None:
+        assert values is not None
+        observed = _checked_runs(values)
+        # The largest of n draws is at most the i-th of k with a probability of (i / k)ⁿ.
+        at_most = np.linspace(0, 1, len(observed) + 1) ** n
+        return float(np.diff(at_most) @ observed - observed.mean())
+    check_positive("sd", sd)
+    # Of the largest draw: as a logarithm, that loses nothing however many there are.
+    log_density = math.log(n) + stats.norm.logpdf(_DRAWS) + (n - 1.0) * special.log_ndtr(_DRAWS)
+    mean = float(integrate.trapezoid(_DRAWS * np.exp(log_density), _DRAWS))
+    return float(sd) * max(mean, 0.0)
+
+
+def _checked_runs(values: Sequence[float]) -> np.ndarray:
+    """Return the values of observed runs in ascending order."""
+    observed = np.sort(np.asarray(values, dtype=np.float64).ravel())
+    if len(observed) < _FEWEST_RUNS or not np.isfinite(observed).all():
+        raise WrongValueError(
+            f"values must be at least {_FEWEST_RUNS} finite numbers; got {len(observed)} values. "
+            "Measure more runs, or set sd for normal scores."
+        )
+    return observed
+
+
+def chance_of_luck(
+    n: int,
+    sd: float | None,
+    claimed: float,
+    baseline: Baseline = "mean",
+    files: int = 1,
+    *,
+    values: Sequence[float] | None = None,
+) -> float:
+    """Return how likely the best of n such draws is that much better, or more, by luck alone.
+
+    Better than their ``"mean"``, or than ``"one"`` further draw, as a paper with one training
+    before its search measures; at least once in ``files`` such searches.
+    """
+    check_number("claimed", claimed)
+    files = as_integer("files", files)
+    if values is not None:
+        observed = _checked_runs(values)
+        drawn = observed if baseline == "one" else observed.mean()
+        below = np.searchsorted(observed, drawn + claimed - _ROUNDING * np.abs(observed).max())
+        chance = 1 - float(np.mean((below / len(observed)) ** n))
+        return -math.expm1(files * math.log1p(-chance)) if chance < 1 else 1.0
+    assert sd is not None
+    chance = -math.expm1(n * float(special.log_ndtr(claimed / sd)))
+    if baseline == "one":
+        over_draw = -np.expm1(n * special.log_ndtr(claimed / sd + _DRAWS))
+        chance = float(integrate.trapezoid(over_draw * stats.norm.pdf(_DRAWS), _DRAWS))
+    return -math.expm1(files * math.log1p(-chance)) if chance < 1 else 1.0
