@@ -22,6 +22,7 @@ help:
 	@echo "make scale        four workers on one PostgreSQL study, one killed half-way (PostgreSQL: see README)"
 	@echo "make test         run the tests and the first notebook"
 	@echo "make test-slow    run the tests that are long by nature, and all notebooks"
+	@echo "make snapshots    renew what results say on each surface"
 	@echo "make test-light   test samplers, callbacks, statistics and results without TensorFlow"
 	@echo "make test-oldest  test samplers, callbacks and resuming on the lowest versions allowed"
 	@echo "make docs         build the documentation, run its examples and check its links"
@@ -78,6 +79,10 @@ PYTEST := -m pytest --quiet --numprocesses 2 --dist worksteal
 .PHONY: test
 test: $(INSTALLED)
 	@$(BIN)/python $(PYTEST) --nbmake -m 'not slow' notebooks/quickstart.ipynb tests
+
+.PHONY: snapshots
+snapshots: $(INSTALLED)
+	@ADNN_RENEW_SNAPSHOTS=1 $(BIN)/python $(PYTEST) -m 'not slow' -k snapshot tests/results
 
 .PHONY: test-slow
 test-slow: $(INSTALLED)

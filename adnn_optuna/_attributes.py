@@ -221,7 +221,7 @@ class Arguments(TypedDict, total=False):
     max_gain: float | None
     batch_size: Size | Literal["auto"]
     stop_when_decided: bool
-    equivalence: float | None
+    margin: float | None
     confirm: Count
     resampled: list[Size] | None
 
@@ -236,7 +236,7 @@ class Declaration(TypedDict):
     """
 
     seeds: list[Seed]
-    looks_again: bool
+    sequential: bool
     arms: dict[str, str]
     arguments: Arguments
 

@@ -15,7 +15,7 @@ import optuna
 from plotly.subplots import make_subplots
 
 from adnn_optuna.plots import _style as style
-from adnn_optuna.stats.paired_differences import EQUIVALENCE, paired_differences
+from adnn_optuna.stats.paired_differences import MARGIN, paired_differences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -234,9 +234,7 @@ def judged(
     found = {}
     for claims in families:
         arms = dict.fromkeys([*(arm for arm, _ in claims), *(other for _, other in claims)])
-        rows = paired_differences(
-            {arm: values[arm] for arm in arms}, equivalence=EQUIVALENCE, claims=claims
-        )
+        rows = paired_differences({arm: values[arm] for arm in arms}, margin=MARGIN, claims=claims)
         of_pair = {(row.arm, row.other): row for row in rows}
         found |= {pair: of_pair[pair] for pair in claims}
     return found

@@ -281,12 +281,12 @@ def sentence(results: Results, arms: Sequence[str] = WINNERS) -> str:
     parts = []
     for (question, judged_of, other), arm in itertools.product(asked, arms):
         rows = {name: of[arm, other] for name, of in judged_of.items() if of[arm, other].verdict}
-        # The mean first; what is undecided of one model has its numbers in the table.
+        # The mean first; what is inconclusive of one model has its numbers in the table.
         mean = [f"{POOLED} {told(rows.pop(POOLED))}"] if POOLED in rows else []
-        decided = {name: d for name, d in rows.items() if d.verdict != "undecided"}
+        decided = {name: d for name, d in rows.items() if d.verdict != "inconclusive"}
         said = [*mean, *(f"{name} {told(d)}" for name, d in decided.items())]
         if n_undecided := len(rows) - len(decided):
-            said.append(f"{n_undecided} of {len(rows)} models undecided")
+            said.append(f"{n_undecided} of {len(rows)} models inconclusive")
         if said:
             parts.append(f"{NAMES.get(arm, arm)}, {question}: {', '.join(said)}")
     n_planned = len(results["setting"]["seeds"])
@@ -311,7 +311,7 @@ def claims(results: Results) -> list[Claim]:
             rows_said = [f"{NAMES.get(arm, arm)} {told(d)}" for arm, d in of_luck.items()]
             said = f"against random restarts, {', '.join(rows_said)}"
             found, again = of_luck["greedy"].verdict, of_repeats[name]["greedy", UNMOVED].verdict
-            shown = {"better": "reproduced", "undecided": "not shown"}
+            shown = {"better": "reproduced", "inconclusive": "not shown"}
             verdict = (
                 f"{shown.get(str(found), 'not reproduced')}: against random restarts, Algorithm 1 "
                 f"is {found}; its winners from a fresh seed, against the unmoved network, {again}"

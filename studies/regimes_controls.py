@@ -197,7 +197,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
         shown.add_heatmap(
             x=[str(cell["epochs"]) for cell, _ in of_cells],
             y=[str(cell["learning_rate"]) for cell, _ in of_cells],
-            z=[100 * (pair[i].verdict != "undecided") * pair[i].mean for _, pair in of_cells],
+            z=[100 * (pair[i].verdict != "inconclusive") * pair[i].mean for _, pair in of_cells],
             text=[label_of(pair[i], cell) for cell, pair in of_cells],
             texttemplate="%{text}",
             colorscale=WINNERS,
@@ -214,7 +214,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
     shown.update_yaxes(type="category", categoryarray=rates, showgrid=False)
     shown.update_layout(
         title="Test accuracy with init offsets …<br><sup>blue: offsets win; orange: they lose; "
-        f"white: undecided{'; empty: not run yet' if n_open(results) else ''}; "
+        f"white: inconclusive{'; empty: not run yet' if n_open(results) else ''}; "
         f"{setting['trials']} trials, {setting['seeds'][1]} seeds</sup>",
         height=460,
         margin_t=120,

@@ -57,7 +57,7 @@ def compare(**changes: Any) -> adnn.Comparison:
         "seeds": SEEDS,
         "controls": (),
         "stop_when_decided": True,
-        "equivalence": 0.5,
+        "margin": 0.5,
     }
     return adnn.compare(tiny_objective(), **{**settings, **changes})
 

@@ -242,10 +242,10 @@ def with_repeats(comparison: Comparison, gains: Mapping[str, Sequence[float]]) -
     return read_again(comparison)
 
 
-def declaration(seeds: Sequence[int], *arms: str, looks_again: bool = False) -> Declaration:
+def declaration(seeds: Sequence[int], *arms: str, sequential: bool = False) -> Declaration:
     """Return what a comparison of these arms, which are called as they are, is declared to be."""
     named = {arm: arm for arm in arms}
-    return {**planned(seeds), "looks_again": looks_again, "arms": named}
+    return {**planned(seeds), "sequential": sequential, "arms": named}
 
 
 def store_head(

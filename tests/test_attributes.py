@@ -197,7 +197,7 @@ WRONG: dict[str, Any] = {
     stored.UNSEEDED: 1,
     stored.CONFIRMED: {"began": "now", "trial": 0, "seeds": [-1], "arms": [0]},
     stored.WEIGHTS: None,
-    stored.COMPARISON: {"seeds": {}, "looks_again": False, "arms": {}, "arguments": {}},
+    stored.COMPARISON: {"seeds": {}, "sequential": False, "arms": {}, "arguments": {}},
     stored.EVALUATED: 3,
     stored.FRESH: "text",
     stored.STOP_REASON: 3,

@@ -144,7 +144,7 @@ def test_models_are_pooled_seed_by_seed(figures: Any) -> None:
     found = study.verdicts({"models": models})
 
     luck = ("annealing", "random_restart")
-    assert [found[name][luck].verdict for name in models] == ["undecided", "undecided"]
+    assert [found[name][luck].verdict for name in models] == ["inconclusive", "inconclusive"]
     assert found[study.ALL][luck].verdict == "better"
     assert found[study.ALL][luck].low == pytest.approx(0.005)
 
@@ -188,13 +188,13 @@ def test_a_model_whose_planned_seeds_are_not_done_has_no_verdict(figures: Any) -
     assert (
         "; annealing, winners from a fresh seed each, against the unmoved network: MNIST" in said
     )
-    # The numbers of what is undecided of one model stand in the table alone.
-    assert "unmoved network: 1 of 1 models undecided;" in said
+    # The numbers of what is inconclusive of one model stand in the table alone.
+    assert "unmoved network: 1 of 1 models inconclusive;" in said
     assert "annealing" not in study.sentence(done, ["greedy"])
     verdicts = {claim.claim.split()[-1]: claim.verdict for claim in study.claims(done)}
     worse = "not reproduced: against random restarts, Algorithm 1 is worse; its winners from a "
     assert verdicts["MNIST-4"].startswith(worse)
-    assert verdicts["MNIST-4"].endswith(" undecided")
+    assert verdicts["MNIST-4"].endswith(" inconclusive")
     assert verdicts["FMNIST-4"] == "open"
 
 
@@ -218,10 +218,12 @@ def test_the_paper_s_size_is_judged_as_anyone_can_by_compare_values(figures: Any
     mean = (
         r"Algorithm 1, winners from .* network: mean over the models \+0.00 \(-\S+ to \+\S+\) pp"
     )
-    assert re.search(rf"{mean} \(undecided\), 2 of 2 models undecided", study.sentence(results))
+    assert re.search(
+        rf"{mean} \(inconclusive\), 2 of 2 models inconclusive", study.sentence(results)
+    )
     repeats = study.differences(results, study.repeated, study.OF_REPEATS)[study.POOLED]
     assert repeats["annealing", study.UNMOVED].verdict == "better"
-    assert repeats["greedy", study.UNMOVED].verdict == "undecided"
+    assert repeats["greedy", study.UNMOVED].verdict == "inconclusive"
 
 
 def test_offsets_and_controls_are_chosen_by_what_was_selected_by(figures: Any) -> None:

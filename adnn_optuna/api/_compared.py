@@ -24,7 +24,7 @@ from adnn_optuna.engine.outcomes import (
 from adnn_optuna.engine.records import test_metric
 from adnn_optuna.engine.studies import check_objective
 from adnn_optuna.networks.training import n_cores
-from adnn_optuna.stats.paired_differences import EQUIVALENCE, check_equivalence
+from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 from adnn_optuna.stats.resampling import checked_resampling
 
 Samplers = Iterable[str] | Mapping[str, Searcher] | None
@@ -44,7 +44,7 @@ class Compared(NamedTuple):
 
     arms: Mapping[str, Any]
     run: Callable[[str, int], Run]
-    equivalence: float | None
+    margin: float | None
     n_at_once: int  # With how many seeds it goes on if it is to stop once all is decided.
     arguments: Mapping[str, Any]  # What it stores beside what all comparisons do.
 
@@ -53,7 +53,7 @@ def of_networks(
     objective: object,
     samplers: Samplers,
     controls: Controls,
-    equivalence: float | None,
+    margin: float | None,
     limits: LimitValues,
     *,
     catch: tuple[type[Exception], ...],
@@ -66,11 +66,11 @@ def of_networks(
             f"{given[0]} is of other objectives: leave it out for an InitOffsetObjective."
         )
     metric = test_metric(network.metric)
-    if equivalence is None and network.direction == StudyDirection.MAXIMIZE:
-        equivalence = EQUIVALENCE  # Losses and errors have units of their own.
-    if equivalence is not None:
-        check_equivalence(equivalence, unit_of(metric).largest)
-        equivalence = float(equivalence)
+    if margin is None and network.direction == StudyDirection.MAXIMIZE:
+        margin = MARGIN  # Losses and errors have units of their own.
+    if margin is not None:
+        check_margin(margin, unit_of(metric).largest)
+        margin = float(margin)
     default = (stored.GREEDY, stored.ANNEALING, stored.RANDOM_RESTART)
     searchers = _checked_searchers(default if samplers is None else samplers)
     if stored.RANDOM_RESTART not in searchers.values():
@@ -89,14 +89,14 @@ def of_networks(
             return own, stored.OBJECTIVE, MedianPruner()
         return of_seed, arm, None
 
-    return Compared(arms, run, equivalence, n_cores(), {})
+    return Compared(arms, run, margin, n_cores(), {})
 
 
 def of_function(
     function: Callable[..., float],
     samplers: Samplers,
     controls: Controls,
-    equivalence: float | None,
+    margin: float | None,
     *,
     catch: tuple[type[Exception], ...],
     direction: str | StudyDirection | None,
@@ -120,9 +120,9 @@ def of_function(
             f"direction must be 'minimize' or 'maximize', but it is {direction!r}."
         )
     towards = StudyDirection[(named or "minimize").upper()]
-    if equivalence is not None:
-        check_positive("equivalence", equivalence)
-        equivalence = float(equivalence)
+    if margin is not None:
+        check_positive("margin", margin)
+        margin = float(margin)
     times = as_integer("confirm", _CONFIRM if confirm is None else confirm, 0)
     default = ("tpe", stored.ANNEALING)
     searchers = _checked_searchers(default if samplers is None else samplers)
@@ -138,9 +138,7 @@ def of_function(
         objective = KeyedObjective(function, towards, seed, confirm=times, catch=catch)
         return objective, copy.deepcopy(arms[label]), copy.deepcopy(pruner)
 
-    return Compared(
-        arms, run, equivalence, 1, {"confirm": times, "resampled": overlap and [*overlap]}
-    )
+    return Compared(arms, run, margin, 1, {"confirm": times, "resampled": overlap and [*overlap]})
 
 
 def _by_label(argument: str, given: Any) -> dict[str, Any]:

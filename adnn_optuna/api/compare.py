@@ -54,7 +54,7 @@ def compare(
     study_name: str = "compare",
     batch_size: int | Literal["auto"] = "auto",
     executor: futures.Executor | None = None,
-    equivalence: float | None = None,
+    margin: float | None = None,
     resampled: Sequence[int] | None = None,
     folds: bool = False,
     show_progress_bar: bool = False,
@@ -115,7 +115,7 @@ def compare(
             ``client.get_executor()``, or a pool of spawned processes; its workers have to reach
             ``storage``. If :obj:`None`, it is this process, on all cores; a function is evaluated
             in one thread.
-        equivalence: The difference up to which two samplers are as good as each other: of the
+        margin: The difference up to which two samplers are as good as each other: of the
             metric of the selection on the test set (accuracies are fractions), or of a function's
             values. By default 0.001 for metrics that are maximized; for losses, errors and
             functions there is none, and no verdict is *equivalent*.
@@ -148,10 +148,10 @@ def compare(
     if callable(objective) and not isinstance(objective, InitOffsetObjective):
         is_sequential = stop_when_decided
         compared = of_function(
-            objective, samplers, controls, equivalence, sequential=is_sequential, **options
+            objective, samplers, controls, margin, sequential=is_sequential, **options
         )
     else:
-        compared = of_networks(objective, samplers, controls, equivalence, given, **options)
+        compared = of_networks(objective, samplers, controls, margin, given, **options)
     arms, seeds = compared.arms, declarations.checked_seeds(seeds)
     of_run: LimitValues = {**given, "max_time": None} if stop_when_decided else given
     check_executor(executor)
@@ -180,14 +180,14 @@ def compare(
             before,
             seeds,
             study_name=study_name,
-            looks_again=stop_when_decided,
+            sequential=stop_when_decided,
             n_claims=declarations.n_claims_of({**(before["arms"] if before else {}), **names}),
             arms=names,
             arguments={
                 **given,
                 "batch_size": batch_size if isinstance(batch_size, str) else int(batch_size),
                 "stop_when_decided": bool(stop_when_decided),
-                "equivalence": compared.equivalence,
+                "margin": compared.margin,
                 **compared.arguments,
             },
         )
@@ -212,7 +212,7 @@ def compare(
                 is_of_network = isinstance(of, InitOffsetObjective)
                 found_by = SearchResult(**vars(record), objective=of) if is_of_network else record
                 results[label].append(found_by)
-            comparison = Comparison(results, seeds[:end], compared.equivalence, declaration)
+            comparison = Comparison(results, seeds[:end], compared.margin, declaration)
             is_over = stop_when_decided and _is_over(comparison, given["max_time"], bar)
             if is_over or end == len(seeds):
                 break

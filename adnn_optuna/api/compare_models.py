@@ -31,7 +31,7 @@ from adnn_optuna.networks.scaling import warn_of_large_inputs
 from adnn_optuna.networks.training import Trainer, n_cores
 from adnn_optuna.results.arm_values import MOST_ARMS, VALUE, ModelComparisonFacts
 from adnn_optuna.results.declarations import checked_seeds, declared, store_declaration
-from adnn_optuna.stats.paired_differences import EQUIVALENCE, check_equivalence
+from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 from adnn_optuna.stats.resampling import checked_resampling
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class ModelComparison(Told, ModelComparisonFacts):
         evaluations: The values that are known, by the number of the model and the seed.
         labels: The models.
         seeds: The seeds, in their declared order.
-        looks_again: Whether seeds are added only until all is decided; the intervals pay for it.
+        sequential: Whether seeds are added only until all is decided; the intervals pay for it.
         sources: What a seed draws afresh.
         score: What the values are: ``"test accuracy"``, of a regression ``"test R²"``, of
             functions ``"value"``.
@@ -75,7 +75,7 @@ def compare_models(
     study_name: str = "models",
     max_time: float | None = None,
     executor: futures.Executor | None = None,
-    equivalence: float | None = None,
+    margin: float | None = None,
     resampled: Sequence[int] | None = None,
     folds: bool = False,
     show_progress_bar: bool = False,
@@ -117,7 +117,7 @@ def compare_models(
         max_time: The seconds that they may take, over all calls; then none begins.
         executor: What runs functions, one job for each value, as in
             :func:`~adnn_optuna.compare`.
-        equivalence: The difference of test accuracies, as a fraction, or of values, up to which
+        margin: The difference of test accuracies, as a fraction, or of values, up to which
             two models are as good as each other. If :obj:`None`, .001 of Keras models, and of
             functions none: then no verdict is *equivalent*.
         resampled: Of functions that redraw splits of one data set, the numbers of training and
@@ -178,8 +178,8 @@ def compare_models(
     of_data: dict[str, Any] = {"score": VALUE, "resampled": of_functions}
     redrawing, stop = None, None
     if dataset is not None:
-        equivalence = EQUIVALENCE if equivalence is None else equivalence
-        check_equivalence(equivalence)
+        margin = MARGIN if margin is None else margin
+        check_margin(margin)
         evaluated["models"] |= {label: trainer.config for label, trainer in trainers.items()}
         evaluated["dataset"] = dataset.config
         sizes = len(dataset.y_train), len(dataset.y_test)
@@ -190,14 +190,14 @@ def compare_models(
             "score": "test R²" if dataset.task == "regression" else "test accuracy",
         }
         redrawing, stop = Redrawing(dataset), threading.Event()
-    elif equivalence is not None:
-        check_positive("equivalence", equivalence)
+    elif margin is not None:
+        check_positive("margin", margin)
     study = patiently(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
     declaration = declared(
         patiently(lambda: study.user_attrs).get(COMPARISON),
         seeds,
         study_name=study_name,
-        looks_again=stop_when_decided,
+        sequential=stop_when_decided,
         n_claims={"models": math.comb(len(labels), 2)},
         arms={},
         arguments={},
@@ -224,8 +224,8 @@ def compare_models(
         study_name=study_name,
         labels=labels,
         seeds=tuple(declaration["seeds"]),
-        looks_again=declaration["looks_again"],
-        equivalence=None if equivalence is None else float(equivalence),
+        sequential=declaration["sequential"],
+        margin=None if margin is None else float(margin),
         sources=tuple(sources),
         **of_data,
         like=patiently(like_comparisons, study) if trainers else (),

@@ -8,7 +8,7 @@ from adnn_optuna.api._told import Told
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import like_comparisons, load_head, records_of_comparison
 from adnn_optuna.results.comparison import ComparisonFacts
-from adnn_optuna.stats.paired_differences import EQUIVALENCE
+from adnn_optuna.stats.paired_differences import MARGIN
 from adnn_optuna.stats.power import SeedPlanFacts
 
 
@@ -22,12 +22,12 @@ class SeedPlan(Told, SeedPlanFacts):
         seeds: How many fresh seeds a planned comparison needs, in the mean over what the pilot
             leaves possible.
         seeds_low, seeds_high: How many at the ends of the 80% interval of ``sd``.
-        seeds_looking_again: How many a comparison needs that looks again after each seed, those
+        seeds_sequential: How many a comparison needs that looks again after each seed, those
             of the pilot included; :obj:`None` if neither 1000 nor ten times ``seeds`` suffice.
         hours: How long the fresh seeds take.
-        hours_looking_again: How long the further seeds take when looking again, or :obj:`None`.
+        hours_sequential: How long the further seeds take when looking again, or :obj:`None`.
         power: The power of a planned comparison by its number of seeds.
-        power_looking_again: The probability to have decided by a number of seeds, looking again.
+        power_sequential: The probability to have decided by a number of seeds, looking again.
     """
 
     _telling = "comparisons.plan"
@@ -47,7 +47,7 @@ class Comparison(Told, ComparisonFacts):
     Attributes:
         results: The results of each arm, by its label, in the order of ``seeds``.
         seeds: The seeds, in their declared order.
-        equivalence: The difference of the metric of the selection on the test set, or of a
+        margin: The difference of the metric of the selection on the test set, or of a
             function's values, up to which two arms are equivalent; if :obj:`None`, none are.
         like: The names of other comparisons of the same objective in the same storage.
     """
@@ -69,7 +69,7 @@ class Comparison(Told, ComparisonFacts):
 
 
 def load_comparison(
-    storage: str | BaseStorage, study_name: str, *, equivalence: float | None = None
+    storage: str | BaseStorage, study_name: str, *, margin: float | None = None
 ) -> Comparison:
     """Return a stored comparison, over the first seeds whose runs have all ended.
 
@@ -92,6 +92,6 @@ def load_comparison(
             f"{declared[0]}; go on by resume or compare."
         )
     results = {label: [of_arm[seed] for seed in seeds] for label, of_arm in arms.items()}
-    if equivalence is None:
-        equivalence = declaration["arguments"].get("equivalence", EQUIVALENCE)
-    return Comparison(results, seeds, equivalence, declaration, like_comparisons(head))
+    if margin is None:
+        margin = declaration["arguments"].get("margin", MARGIN)
+    return Comparison(results, seeds, margin, declaration, like_comparisons(head))

@@ -116,7 +116,7 @@ def compare(
     Every searcher runs once for each seed, from the same initial weights and on
     the same batches; random_restart, which is always compared, shows what luck
     alone gains; of a function, random search does. A searcher is better, worse,
-    equivalent, or that is undecided.
+    equivalent, or that is inconclusive.
 
     \b
     Examples:
@@ -213,7 +213,7 @@ def report(
     output: Annotated[Path, "The .html file to write."] = Path("report.html"),
     contract: Annotated[Path | None, "The study's contract, to be shown in the report."] = None,
     storage: opt.Storage = opt.DEFAULT_STORAGE,
-    equivalence: float | None = None,
+    margin: float | None = None,
 ) -> out.Answer:
     """Write a report of a search or a comparison: one HTML file that opens from disk.
 
@@ -236,7 +236,7 @@ def report(
     elif contract is not None:
         raise WrongValueError(f"--contract is of one study, but {study_name!r} is a comparison.")
     else:
-        found = load_comparison(opened, study_name, equivalence=equivalence)
+        found = load_comparison(opened, study_name, margin=margin)
         found.report(output)
     return out.Answer(found, {"Read it": str(output)})
 

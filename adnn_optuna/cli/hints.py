@@ -55,7 +55,7 @@ def of_plan(
     """
     from adnn_optuna.engine.arms import CONTROLS, SEARCHERS
     from adnn_optuna.results.declarations import MAX_SEEDS
-    from adnn_optuna.stats.paired_differences import EQUIVALENCE
+    from adnn_optuna.stats.paired_differences import MARGIN
 
     if n_seeds > MAX_SEEDS:
         return {"Fresh seeds": f"{n_seeds:,} are more than a comparison takes; plan a larger gain"}
@@ -72,8 +72,8 @@ def of_plan(
         return {"Fresh seeds": _adnn("compare", **fresh).replace("compare", same, 1)}
     if (at_once := arguments.pop("batch_size")) != "auto":
         arguments["trials_at_once"] = at_once
-    if arguments["equivalence"] in (EQUIVALENCE, None):
-        del arguments["equivalence"]
+    if arguments["margin"] in (MARGIN, None):
+        del arguments["margin"]
     if arguments.pop("stop_when_decided"):
         del arguments["max_time"]  # Of all runs.
     arguments["samplers"] = ",".join(arm for arm in arms if arm in SEARCHERS)

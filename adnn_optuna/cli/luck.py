@@ -134,7 +134,7 @@ def compare_models(
     data, settings = None, None
     if all(map(seeds_of, loaded.values())):
         opt.check_no_network(training, "functions of a seed")
-        _check_margin(require, "--equivalence", options["equivalence"])
+        _check_margin(require, "--margin", options["margin"])
     else:
         data, settings = opt.make_training(**training)
     options = opt.named(options, "models", training)

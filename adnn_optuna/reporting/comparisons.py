@@ -53,7 +53,7 @@ def text(comparison: ComparisonFacts) -> str:
         lines += [missing, ""]
     if rows := comparison.paired_differences:
         intervals = claims.intervals_in_words(comparison)
-        margin, unit = comparison.equivalence, comparison.unit
+        margin, unit = comparison.margin, comparison.unit
         lines += parts.verdict_lines(rows, score, margin, intervals, unit=unit)
         lines += [*claims.later_costs(comparison), ""]
     said = claims.claim_of_comparison(comparison)
@@ -103,7 +103,7 @@ def picture(comparison: ComparisonFacts) -> go.Figure:
         comparison.unit,
         over=f" over {claims.luck_in_words(comparison)}",
         open_dots=[*comparison.controls, luck],
-        region=comparison.equivalence or 0.0,
+        region=comparison.margin or 0.0,
         of=score_in_words(record.test_metric, record.positive),
     )
 
@@ -165,9 +165,9 @@ def plan_text(facts: SeedPlanFacts) -> str:
     unit = facts.unit
     gain, sd = f"{unit.scale * facts.gain:.4g}", f"{unit.scale * facts.sd:.2g}"
     again = "far more seeds than planned: do not"
-    if facts.seeds_looking_again is not None and facts.hours_looking_again is not None:
+    if facts.seeds_sequential is not None and facts.hours_sequential is not None:
         again = (
-            f"{facts.seeds_looking_again} seeds in all, {_in_words(facts.hours_looking_again)} "
+            f"{facts.seeds_sequential} seeds in all, {_in_words(facts.hours_sequential)} "
             "more, or fewer if all is decided before"
         )
     of_claims, pooled = "", ""
@@ -192,7 +192,7 @@ def plan_text(facts: SeedPlanFacts) -> str:
 
 def plan_figure(facts: SeedPlanFacts) -> go.Figure:
     """Return the power against the number of seeds, planned and looking again."""
-    curves = {"planned": facts.power, "looking again": facts.power_looking_again}
+    curves = {"planned": facts.power, "looking again": facts.power_sequential}
     gain = f"{facts.unit.scale * facts.gain:+.4g}{facts.unit.of_gains}"
     return plot_power(curves, f"Power to show {gain}", POWER)
 

@@ -231,4 +231,4 @@ def intervals_in_words(comparison: ComparisonFacts) -> str:
     # Families of which nothing is left to be claimed promise nothing; others count as declared.
     n_claims = {what: n for what, n in comparison.n_claims.items() if made[what]}
     how = parts.FOR_NEW_DATA.format(per="seed") if comparison.resampled else ""
-    return parts.interval_in_words(n_claims, looks_again=comparison.looks_again, how=how)
+    return parts.interval_in_words(n_claims, sequential=comparison.sequential, how=how)

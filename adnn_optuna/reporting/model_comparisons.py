@@ -19,7 +19,7 @@ _WORDS = {
     "worse": "worse than",
     "equivalent": "equivalent to",
     "not worse": "not worse than",
-    "undecided": "not shown to differ from",
+    "inconclusive": "not shown to differ from",
 }
 
 
@@ -115,7 +115,7 @@ def text(facts: ArmValues) -> str:
             *(
                 facts.paired_differences,
                 facts.score,
-                facts.equivalence,
+                facts.margin,
                 _intervals_in_words(facts),
             ),
             **shown,
@@ -150,7 +150,7 @@ def _intervals_in_words(facts: ArmValues) -> str:
         how = parts.FOR_NEW_DATA.format(per=facts.per)
     return parts.interval_in_words(
         {f"{facts.arm}s": len(facts.paired_differences)},
-        looks_again=facts.looks_again,
+        sequential=facts.sequential,
         of_new_data=facts.is_of_new_data and not how,
         how=how,
     )

@@ -47,18 +47,18 @@ def interval(difference: PairedDifference, unit: Unit) -> str:
     return unit.interval(low, high) if math.isfinite(low) or math.isfinite(high) else "none"
 
 
-def superiority(difference: PairedDifference, of: str = "") -> str:
+def win_rate(difference: PairedDifference, of: str = "") -> str:
     """Return in how many of all seeds the arm is better, with the interval if there is one."""
     if not difference.n_pairs:
         return "unknown"
-    share, low = f"{100 * difference.superiority:.0f}%{of}", difference.superiority_low
+    share, low = f"{100 * difference.win_rate:.0f}%{of}", difference.win_rate_low
     if math.isnan(low):
         return share
-    return f"{share} ({100 * low:.0f} to {100 * difference.superiority_high:.0f})"
+    return f"{share} ({100 * low:.0f} to {100 * difference.win_rate_high:.0f})"
 
 
 def interval_in_words(
-    n_claims: Mapping[str, int], *, looks_again: bool, of_new_data: bool = False, how: str = ""
+    n_claims: Mapping[str, int], *, sequential: bool, of_new_data: bool = False, how: str = ""
 ) -> str:
     """Return what the intervals of so many claims of each family promise, and at what price."""
     which = " and ".join(
@@ -68,7 +68,7 @@ def interval_in_words(
     )
     how = how or (
         "from an e-process: holds however often one looks and adds seeds"
-        if looks_again
+        if sequential
         else "from inverted sign flips, for the planned seeds"
     )
     if of_new_data:
@@ -85,9 +85,9 @@ def with_interval(difference: PairedDifference, unit: Unit) -> str:
     # More pairs bring none back where they contradict each other.
     yet = "" if math.isnan(difference.low) else " yet"
     said = f"no interval{yet}" if shown == "none" else f"interval {shown}"
-    if difference.n_pairs < 2 or math.isnan(difference.smallest):
+    if difference.n_pairs < 2 or math.isnan(difference.worst):
         return said
-    return f"{said}, smallest {unit.gain(difference.smallest)}"
+    return f"{said}, smallest {unit.gain(difference.worst)}"
 
 
 def unseen(n: int, per: str = "seed") -> str:
@@ -107,12 +107,12 @@ def scope(rows: Sequence[PairedDifference], per: str = "seed") -> str:
 def in_most(row: PairedDifference, per: str = "seed") -> str:
     """Return whether a difference is one for most seeds, or on average, by its win rate."""
     is_better = row.mean > 0
-    if row.superiority_low > 0.5 if is_better else row.superiority_high < 0.5:
+    if row.win_rate_low > 0.5 if is_better else row.win_rate_high < 0.5:
         return f"for most {per}s"
-    if row.superiority == 0.5 or (row.superiority > 0.5) == is_better or not per:
+    if row.win_rate == 0.5 or (row.win_rate > 0.5) == is_better or not per:
         return "on average"
     only = "only " if is_better else ""
-    return f"on average, although it wins in {only}{superiority(row, f' of {per}s')}"
+    return f"on average, although it wins in {only}{win_rate(row, f' of {per}s')}"
 
 
 def others_in_words(what: str, names: Sequence[str]) -> str:
@@ -157,7 +157,7 @@ def what_is_shown(n: int, per: str = "seed") -> str:
 def verdict_lines(
     rows: Sequence[PairedDifference],
     score: str,
-    equivalence: float | None,
+    margin: float | None,
     intervals: str,
     *,
     unit: Unit,
@@ -177,19 +177,19 @@ def verdict_lines(
             pair(row),
             unit.bare.gain(row.mean),
             interval(row, unit.bare),
-            unit.bare.gain(row.smallest),
-            superiority(row),
+            unit.bare.gain(row.worst),
+            win_rate(row),
             row.verdict or "no claim",
         )
         for row in rows
     ]
     known = [f"paired by {per}" if per else "not paired"]
-    if equivalence is not None:
-        margin = unit.margin(equivalence)
-        known.append(f"equivalent: within {margin}")
+    if margin is not None:
+        shown = unit.margin(margin)
+        known.append(f"equivalent: within {shown}")
         if any(row.verdict == "not worse" for row in rows):
-            known.append(f"not worse: above {margin.replace('±', '-')}")
-    each = "" if all(math.isnan(row.superiority_low) for row in rows) else ", 95% each"
+            known.append(f"not worse: above {shown.replace('±', '-')}")
+    each = "" if all(math.isnan(row.win_rate_low) for row in rows) else ", 95% each"
     of = f"{per}s" if per else "all pairs of values"
     known.append(f"superior: share of {of}, ties half{each}")
     notes = ["; ".join(known)]

@@ -32,8 +32,8 @@ class ArmValues:
     arm: str = "arm"  # What an arm is called.
     per: str = "seed"
     is_paired: bool = True
-    looks_again: bool
-    equivalence: float | None
+    sequential: bool
+    margin: float | None
     sources: tuple[str, ...] = ()
     n_test: int = 0
     like: tuple[str, ...] = ()
@@ -132,8 +132,8 @@ class ValueComparisonFacts(ArmValues):
     names: tuple[str, ...]
     per: str = "seed"
     maximize: bool = True
-    equivalence: float | None = None
-    looks_again: bool = False
+    margin: float | None = None
+    sequential: bool = False
     is_paired: bool = True
     baseline: str | None = None
     resampled: Resampled | None = None
@@ -152,14 +152,14 @@ class ValueComparisonFacts(ArmValues):
             names = [f"{self.per} {name}" for name in self.names]
             rows = paired.paired_differences(
                 better,
-                equivalence=self.equivalence,
+                margin=self.margin,
                 claims=claims,
-                looks_again=self.looks_again,
+                sequential=self.sequential,
                 names=names,
             )
             rows = [row for row in rows if row.verdict is not None]
         else:
-            rows = unpaired_differences(better, claims, equivalence=self.equivalence)
+            rows = unpaired_differences(better, claims, margin=self.margin)
         self.on_these_rows: list[PairedDifference] = rows
         self.paired_differences: list[PairedDifference] = rows
         if self.resampled is not None:
@@ -173,12 +173,12 @@ def unpaired_differences(
     values: Mapping[str, Sequence[float]],
     claims: Sequence[tuple[str, str]] | None = None,
     *,
-    equivalence: float | None,
+    margin: float | None,
 ) -> list[PairedDifference]:
     """Compare the two arms of each claim, which are by default all pairs, by unpaired values.
 
     The intervals, of means, are those of Welch (1947), Biometrika 34:28-35, for planned numbers of
-    values; ``n_pairs`` is the smaller one. The superiority is of all pairs of their values.
+    values; ``n_pairs`` is the smaller one. The win_rate is of all pairs of their values.
     """
     claims = list(itertools.combinations(values, 2)) if claims is None else claims
     rows = []
@@ -199,10 +199,10 @@ def unpaired_differences(
             low, high = mean - half, mean + half
         ordered = np.sort(two)  # All pairs of many values would not fit into memory.
         places = [np.searchsorted(ordered, one, side) for side in ("left", "right")]
-        superiority = (float(np.mean(places) / len(two)), math.nan, math.nan)
-        numbers = (n_pairs, mean, low, high, *superiority)
-        verdict = verdict_of(low, high, equivalence)
-        row = PairedDifference(arm, other, *numbers, verdict, reason, equivalence=equivalence)
+        win_rate = (float(np.mean(places) / len(two)), math.nan, math.nan)
+        numbers = (n_pairs, mean, low, high, *win_rate)
+        verdict = verdict_of(low, high, margin)
+        row = PairedDifference(arm, other, *numbers, verdict, reason, margin=margin)
         rows.append(row)
     return rows
 
@@ -215,8 +215,8 @@ class ModelComparisonFacts(ArmValues):
     study_name: str
     labels: tuple[str, ...]
     seeds: tuple[int, ...]
-    looks_again: bool
-    equivalence: float | None
+    sequential: bool
+    margin: float | None
     sources: tuple[str, ...]
     resampled: Resampled | None = None
     n_train: int = 0
@@ -241,24 +241,24 @@ class ModelComparisonFacts(ArmValues):
         }
         rows = paired.paired_differences(
             self.values,
-            equivalence=self.equivalence,
-            looks_again=self.looks_again,
+            margin=self.margin,
+            sequential=self.sequential,
             names=[f"seed {seed}" for seed in self.seeds],
             n_examples=self.n_test if self.unit is ACCURACY else 0,
         )
         left = self.seeds[n_done:]
-        if self.looks_again and all(row.verdict not in paired.OPEN for row in rows):
+        if self.sequential and all(row.verdict not in paired.OPEN for row in rows):
             self.seeds, left = self.seeds[:n_done], ()
-        elif self.looks_again:
+        elif self.sequential:
             left = left[:1]
         elif left:
             said = f"{len(left)} of {len(self.seeds)} planned seeds are missing"
-            rows = paired.undecided(rows, said)
+            rows = paired.inconclusive(rows, said)
         self.on_these_rows: list[PairedDifference] = rows
         self.paired_differences: list[PairedDifference] = rows
         if self.resampled is not None:
             self.paired_differences = read_once(rows)
-            if not self.looks_again:
+            if not self.sequential:
                 n, m, most = len(self.seeds), len(rows), self.unit.largest
                 self.paired_differences = for_new_data(
                     rows, self.values, self.resampled, n_planned=n, n_claims=m, most=most

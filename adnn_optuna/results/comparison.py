@@ -34,7 +34,7 @@ class ComparisonFacts:
 
     results: Mapping[str, Sequence[SearchRecord]] = dataclasses.field(repr=False)
     seeds: tuple[int, ...]
-    equivalence: float | None = paired.EQUIVALENCE
+    margin: float | None = paired.MARGIN
     declared: Declaration | None = None
     like: tuple[str, ...] = ()
 
@@ -44,8 +44,8 @@ class ComparisonFacts:
                 "A comparison needs at least one arm and one seed, and of each arm a result for "
                 "each seed, in their order."
             )
-        if not self.is_of_function and self.equivalence is not None:
-            paired.check_equivalence(self.equivalence, self.unit.largest)
+        if not self.is_of_function and self.margin is not None:
+            paired.check_margin(self.margin, self.unit.largest)
         for label, runs in self.results.items():
             for seed, run in zip(self.seeds, runs, strict=True):
                 self._check_is_alike(label, seed, run)
@@ -115,9 +115,9 @@ class ComparisonFacts:
         return unit_of_values(values, are_paired=True) if unit is PLAIN else unit
 
     @property
-    def looks_again(self) -> bool:
+    def sequential(self) -> bool:
         """Whether the intervals pay for looking again after each seed."""
-        return self.declaration["looks_again"]
+        return self.declaration["sequential"]
 
     @functools.cached_property
     def n_done(self) -> int:
@@ -128,7 +128,7 @@ class ComparisonFacts:
     @property
     def is_complete(self) -> bool:
         """Whether all declared seeds are done, or all is decided where it stops then."""
-        is_decided = self.looks_again and not self.n_undecided
+        is_decided = self.sequential and not self.n_undecided
         return is_decided or self.n_done == len(self.declaration["seeds"])
 
     def table(self) -> pd.DataFrame:
@@ -171,8 +171,8 @@ class ComparisonFacts:
         Returns:
             A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
             runs), ``difference`` (by how much ``sampler`` is better than ``other`` on average),
-            ``low``, ``high``, ``superiority`` (the share of pairs in which the first is better)
-            with its own ``superiority_low`` and ``_high``, ``verdict`` and ``reason``.
+            ``low``, ``high``, ``win_rate`` (the share of pairs in which the first is better)
+            with its own ``win_rate_low`` and ``_high``, ``verdict`` and ``reason``.
         """
         return paired.differences_table(self.paired_differences, "sampler")
 
@@ -231,23 +231,23 @@ class ComparisonFacts:
         n_claims: int,
         claims: Sequence[tuple[str, str]] | None = None,
     ) -> list[PairedDifference]:
-        """Return differences; undecided where planned seeds are missing."""
+        """Return differences; inconclusive where planned seeds are missing."""
         look = self.any_record.test_look
         rows = paired.paired_differences(
             values,
-            equivalence=self.equivalence,
+            margin=self.margin,
             claims=claims,
             n_claims=n_claims,
-            looks_again=self.looks_again,
+            sequential=self.sequential,
             names=[f"seed {seed}" for seed in self.seeds],
             n_examples=look["n_images"] if look and self.unit is ACCURACY else 0,
         )
         n_seeds = len(self.declaration["seeds"])
-        if not self.looks_again and (missing := n_seeds - self.n_done):
-            return paired.undecided(rows, f"{missing} of {n_seeds} planned seeds are missing")
+        if not self.sequential and (missing := n_seeds - self.n_done):
+            return paired.inconclusive(rows, f"{missing} of {n_seeds} planned seeds are missing")
         if self.resampled is None:
             return rows
-        if self.looks_again:
+        if self.sequential:
             return read_once(rows)
         return for_new_data(rows, values, self.resampled, n_planned=n_seeds, n_claims=n_claims)
 

@@ -38,7 +38,7 @@ def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
 
 def planned(seeds: Sequence[int]) -> Declaration:
     """Return what a comparison of nothing but planned seeds is declared to be."""
-    return {"seeds": [*seeds], "looks_again": False, "arms": {}, "arguments": {}}
+    return {"seeds": [*seeds], "sequential": False, "arms": {}, "arguments": {}}
 
 
 def n_claims_of(arms: Mapping[str, str]) -> dict[str, int]:
@@ -57,7 +57,7 @@ def declared(
     seeds: Sequence[int],
     *,
     study_name: str,
-    looks_again: bool,
+    sequential: bool,
     n_claims: Mapping[str, int],
     arms: Mapping[str, str],
     arguments: Mapping[str, Any],
@@ -69,7 +69,7 @@ def declared(
     """
     before = before or planned(())
     known, has_more_arms = before["seeds"], not arms.keys() <= before["arms"].keys()
-    is_shorter = len(seeds) < len(known) and not before["looks_again"]
+    is_shorter = len(seeds) < len(known) and not before["sequential"]
     if is_shorter or any(a != b for a, b in zip(seeds, known, strict=False)):
         first = ", ".join(map(str, known[:10])) + ", …" * (len(known) > 10)
         raise WrongValueError(
@@ -77,17 +77,17 @@ def declared(
             "give these in this order, or these and more."
         )
     has_more = bool(known) and (len(known) < len(seeds) or has_more_arms)
-    looks_again = looks_again or before["looks_again"] or has_more
-    if known and looks_again and not before["looks_again"]:
+    sequential = sequential or before["sequential"] or has_more
+    if known and sequential and not before["sequential"]:
         logger.warning(
             "The comparison %r was planned with %d seeds; with more, or with more arms, all its "
             "claims pay for having been looked at, for good: about half of those that were just "
-            "decided become undecided.",
+            "decided become inconclusive.",
             study_name,
             len(known),
         )
     for what, n in n_claims.items():
-        needed = fewest_pairs(n, looks_again=looks_again)
+        needed = fewest_pairs(n, sequential=sequential)
         if len(seeds) < needed:
             warnings.warn(
                 f"{len(seeds)} seed{'s' * (len(seeds) > 1)} can decide nothing about the {what}: "
@@ -96,7 +96,7 @@ def declared(
             )
     return {
         "seeds": [*max(seeds, known, key=len)],
-        "looks_again": looks_again,
+        "sequential": sequential,
         "arms": {**before["arms"], **arms},
         "arguments": cast("Arguments", dict(arguments)),
     }

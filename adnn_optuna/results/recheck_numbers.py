@@ -179,7 +179,7 @@ class RecheckNumbers:
             str(role): [self._sign * self.evaluations[n, s] for s in self._seeds_of("confirm")]
             for role, n in enumerate((self.trial.number, self.against.number))
         }
-        [row] = paired_differences(arms, equivalence=None)
+        [row] = paired_differences(arms, margin=None)
         return Estimate(row.mean, row.low, row.high) if row.n_pairs == self.confirm else UNKNOWN
 
     @property

@@ -9,7 +9,7 @@ what the interval says.
     (Hartigan 1969, Using subsample values as typical values, JASA 64:1303).
 *   In a sequential design it inverts an e-process, see :mod:`adnn_optuna.stats.sequential`: you
     may look after each pair, stop, or go on.
-*   Differences within a region of practical equivalence matter to nobody (Kruschke 2018, Advances
+*   Differences within a region of practical margin matter to nobody (Kruschke 2018, Advances
     in Methods and Practices in Psychological Science 1:270).
 """
 
@@ -35,10 +35,10 @@ from adnn_optuna.stats.sequential import (
 if TYPE_CHECKING:
     import pandas as pd
 
-VerdictName = Literal["better", "worse", "equivalent", "not worse", "undecided"]
+VerdictName = Literal["better", "worse", "equivalent", "not worse", "inconclusive"]
 
-OPEN: tuple[VerdictName, ...] = ("undecided", "not worse")  # Further seeds may decide more.
-EQUIVALENCE = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
+OPEN: tuple[VerdictName, ...] = ("inconclusive", "not worse")  # Further seeds may decide more.
+MARGIN = 0.001  # Up to 0.1 percentage points of accuracy make no practical difference.
 MAX_EXACT = 16  # With up to so many pairs, all subsets are looked at.
 _N_SUBSETS = 99_999
 _N_AT_ONCE = 32  # Claims, or pairs, to spare memory.
@@ -51,11 +51,11 @@ class PairedDifference:
 
     All numbers of differences are NaN without any pair. ``low`` and ``high`` are the ends of the
     interval of their centre, at level 1 - 0.05 / m for m claims; infinite where the pairs are too
-    few, NaN without a claim or with contradictory pairs. ``superiority`` is the share of pairs in
+    few, NaN without a claim or with contradictory pairs. ``win_rate`` is the share of pairs in
     which the arm has the higher value, ties half, with its interval of 95% by Clopper and
     Pearson; which is NaN where one looks again, as it does not hold for that. The verdict is
-    :obj:`None` where a pair is shown without a claim. ``reason`` says why it must be undecided, or
-    which seeds do not count.
+    :obj:`None` where a pair is shown without a claim. ``reason`` says why it must be
+    inconclusive, or which seeds do not count. ``worst`` is the smallest difference.
     """
 
     arm: str
@@ -64,34 +64,34 @@ class PairedDifference:
     mean: float
     low: float
     high: float
-    superiority: float
-    superiority_low: float
-    superiority_high: float
+    win_rate: float
+    win_rate_low: float
+    win_rate_high: float
     verdict: VerdictName | None
     reason: str = ""
-    smallest: float = math.nan
+    worst: float = math.nan
     largest: float = math.nan
-    equivalence: float | None = None
+    margin: float | None = None
 
     def turned(self) -> "PairedDifference":
         """Return by how much the other arm is better than the one."""
         low, high = -self.high, -self.low
         return PairedDifference(
             *(self.other, self.arm, self.n_pairs, -self.mean, low, high),
-            *(1 - self.superiority, 1 - self.superiority_high, 1 - self.superiority_low),
-            verdict_of(low, high, self.equivalence) if self.verdict else None,
+            *(1 - self.win_rate, 1 - self.win_rate_high, 1 - self.win_rate_low),
+            verdict_of(low, high, self.margin) if self.verdict else None,
             self.reason,
-            *(-self.largest, -self.smallest, self.equivalence),
+            *(-self.largest, -self.worst, self.margin),
         )
 
 
 def paired_differences(
     values: Mapping[str, Sequence[float]],
     *,
-    equivalence: float | None,
+    margin: float | None,
     claims: Sequence[tuple[str, str]] | None = None,
     n_claims: int = 0,
-    looks_again: bool = False,
+    sequential: bool = False,
     names: Sequence[object] = (),
     n_examples: int = 0,
 ) -> list[PairedDifference]:
@@ -116,18 +116,18 @@ def paired_differences(
     }
     judged = {pair: of.rounded for pair, of in found.items() if frozenset(pair) in claimed}
     decimals = 0 if n_examples else DECIMALS
-    intervals = _intervals(judged, m, decimals, looks_again=looks_again)
+    intervals = _intervals(judged, m, decimals, sequential=sequential)
     rows = []
-    for (arm, other), (d, size, superiority) in found.items():
+    for (arm, other), (d, size, win_rate) in found.items():
         n_pairs, n_all = len(d), len(arrays[arm])
         low, high, verdict, reasons = math.nan, math.nan, None, []
         if (arm, other) in intervals:
             low, high = (size * end for end in intervals[arm, other])
-            verdict = verdict_of(low, high, equivalence)
+            verdict = verdict_of(low, high, margin)
             if math.isnan(low):
                 reasons.append("the differences are not of one distribution")
             elif math.isinf(low):
-                fewest = fewest_pairs(m, looks_again=looks_again)
+                fewest = fewest_pairs(m, sequential=sequential)
                 of = f"{m} claims" if m > 1 else "one claim"
                 reasons.append(f"with {of} it takes {fewest} pairs to decide any")
             if _is_skewed(d):
@@ -137,15 +137,15 @@ def paired_differences(
         if n_pairs < n_all:
             place = names[n_pairs] if names else f"pair {n_pairs + 1} of {n_all}"
             reasons.append(f"the evidence ends before {place}, which lacks a finite value")
-        mean = smallest = largest = math.nan
+        mean = worst = largest = math.nan
         if n_pairs:
-            mean, smallest, largest = (size * float(of) for of in (d.mean(), d.min(), d.max()))
+            mean, worst, largest = (size * float(of) for of in (d.mean(), d.min(), d.max()))
         rounding = size * 10.0**-DECIMALS
         if mean < low - rounding or mean > high + rounding:
             reasons.append("few differences are far from all others: the mean is off their centre")
-        ends = (math.nan, math.nan) if looks_again else share_interval(superiority, n_pairs)
-        numbers = (n_pairs, mean, low, high, superiority, *ends, verdict, "; ".join(reasons))
-        rows.append(PairedDifference(arm, other, *numbers, smallest, largest, equivalence))
+        ends = (math.nan, math.nan) if sequential else share_interval(win_rate, n_pairs)
+        numbers = (n_pairs, mean, low, high, win_rate, *ends, verdict, "; ".join(reasons))
+        rows.append(PairedDifference(arm, other, *numbers, worst, largest, margin))
     return rows
 
 
@@ -154,7 +154,7 @@ class _Differences(NamedTuple):
 
     rounded: np.ndarray
     size: float
-    superiority: float
+    win_rate: float
 
 
 def _differences_of(one: np.ndarray, two: np.ndarray, n_examples: int) -> _Differences:
@@ -165,17 +165,17 @@ def _differences_of(one: np.ndarray, two: np.ndarray, n_examples: int) -> _Diffe
     # Equal ones have no noise that is to be rounded away, such as huge values of failed runs.
     is_tie = np.abs(raw) <= sizes * 10.0**-DECIMALS
     size = size_of(sizes[~is_tie])
-    superiority = float(np.where(is_tie, 0.5, raw > 0).mean()) if n_pairs else math.nan
+    win_rate = float(np.where(is_tie, 0.5, raw > 0).mean()) if n_pairs else math.nan
     if n_examples:
-        return _Differences(np.rint(raw * n_examples), 1 / n_examples, superiority)
-    return _Differences((np.where(is_tie, 0.0, raw) / size).round(DECIMALS), size, superiority)
+        return _Differences(np.rint(raw * n_examples), 1 / n_examples, win_rate)
+    return _Differences((np.where(is_tie, 0.0, raw) / size).round(DECIMALS), size, win_rate)
 
 
 def _intervals(
-    judged: Mapping[tuple[str, str], np.ndarray], m: int, decimals: int, *, looks_again: bool
+    judged: Mapping[tuple[str, str], np.ndarray], m: int, decimals: int, *, sequential: bool
 ) -> dict[tuple[str, str], tuple[float, float]]:
     """Return the interval of the differences of each claim."""
-    if looks_again:
+    if sequential:
         return {pair: sequential_interval(d, m) for pair, d in judged.items()}
     found = dict[tuple[str, str], tuple[float, float]]()
     for n_pairs in {*map(len, judged.values())}:
@@ -190,22 +190,27 @@ def size_of(values: np.ndarray) -> float:
     return math.ldexp(0.5, math.frexp(float(np.abs(values).max(initial=0.0)))[1])
 
 
-def verdict_of(low: float, high: float, equivalence: float | None) -> VerdictName:
+def verdict_of(low: float, high: float, margin: float | None) -> VerdictName:
     """Return the verdict of an interval, so that none contradicts it; NaN decide nothing."""
-    if equivalence is not None and -equivalence <= low and high <= equivalence:
+    if margin is not None and -margin <= low and high <= margin:
         return "equivalent"
     if low > 0:
         return "better"
-    if equivalence is not None and low > -equivalence:
+    if margin is not None and low > -margin:
         return "not worse"
     if high < 0:
         return "worse"
-    return "undecided"
+    return "inconclusive"
 
 
-def undecided(rows: Sequence[PairedDifference], reason: str) -> list[PairedDifference]:
+def inconclusive(rows: Sequence[PairedDifference], reason: str) -> list[PairedDifference]:
     """Return differences of which no claim is decided yet, for the same reason."""
-    changed: Any = {"low": -math.inf, "high": math.inf, "verdict": "undecided", "reason": reason}
+    changed: Any = {
+        "low": -math.inf,
+        "high": math.inf,
+        "verdict": "inconclusive",
+        "reason": reason,
+    }
     return [dataclasses.replace(row, **changed) if row.verdict else row for row in rows]
 
 
@@ -232,21 +237,21 @@ def _is_skewed(differences: np.ndarray) -> bool:
     return distance > limit * scale
 
 
-def check_equivalence(equivalence: Any, largest: float = 1.0) -> None:
+def check_margin(margin: Any, largest: float = 1.0) -> None:
     """Refuse a margin that any two values are within, as they differ by ``largest`` at most."""
-    if not (isinstance(equivalence, Real) and 0 < float(equivalence) < largest):
+    if not (isinstance(margin, Real) and 0 < float(margin) < largest):
         below = f" and below {largest:g}, the largest difference (accuracies are fractions)"
         raise WrongValueError(
-            f"equivalence must be a number above 0{below if math.isfinite(largest) else ''}; "
-            f"got {equivalence!r}."
+            f"margin must be a number above 0{below if math.isfinite(largest) else ''}; "
+            f"got {margin!r}."
         )
 
 
-def fewest_pairs(n_claims: int, *, looks_again: bool = False) -> int:
+def fewest_pairs(n_claims: int, *, sequential: bool = False) -> int:
     """Return how many pairs it takes before any verdict is possible; without claims none."""
     if n_claims == 0:
         return 0
-    if looks_again:
+    if sequential:
         return fewest_sequential_pairs(n_claims)
     # At least one of the 2ⁿ sign flips must lie beyond each end: α/(2m)·2ⁿ ≥ 1.
     return math.ceil(math.log2(2 * n_claims / ALPHA))
@@ -337,8 +342,10 @@ def differences_table(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFra
     """Return one row for each difference, with the index ``arm`` and ``other``."""
     import pandas as pd
 
-    names = [field.name for field in dataclasses.fields(PairedDifference)]
-    table = pd.DataFrame([vars(row) for row in rows], columns=names[:-3])
+    names = (
+        "arm other n_pairs mean low high win_rate win_rate_low win_rate_high worst verdict reason"
+    )
+    table = pd.DataFrame([vars(row) for row in rows], columns=names.split())
     table["verdict"] = table["verdict"].fillna("no claim")
     columns = {"arm": arm, "n_pairs": "pairs", "mean": "difference"}
     return table.rename(columns=columns).set_index([arm, "other"])

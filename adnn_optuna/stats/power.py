@@ -32,11 +32,11 @@ class SeedPlanFacts:
     seeds: int
     seeds_low: int
     seeds_high: int
-    seeds_looking_again: int | None
+    seeds_sequential: int | None
     hours: float
-    hours_looking_again: float | None
+    hours_sequential: float | None
     power: dict[int, float] = dataclasses.field(repr=False)
-    power_looking_again: dict[int, float] = dataclasses.field(repr=False)
+    power_sequential: dict[int, float] = dataclasses.field(repr=False)
     unit: Unit
     seeds_by_claim: dict[str, int] = dataclasses.field(repr=False)
 
@@ -83,7 +83,7 @@ def plan_seeds(
     needed = {
         v: _fewest_seeds(gain / _possible_sds(math.sqrt(v), k, shares), m) for v in {*variances}
     }
-    decided = _power_looking_again(effects, min(10 * seeds, _MOST_LOOKS), m / ALPHA)
+    decided = _power_sequential(effects, min(10 * seeds, _MOST_LOOKS), m / ALPHA)
     enough = np.flatnonzero(decided >= POWER)
     again = max(int(enough[0]) + 1, k) if len(enough) else None
     last = 2 * max(seeds, min(again or 0, 4 * seeds))
@@ -97,11 +97,11 @@ def plan_seeds(
         seeds=seeds,
         seeds_low=seeds_low,
         seeds_high=seeds_high,
-        seeds_looking_again=again,
+        seeds_sequential=again,
         hours=seeds * seconds_per_seed / 3600,
-        hours_looking_again=None if again is None else (again - k) * seconds_per_seed / 3600,
+        hours_sequential=None if again is None else (again - k) * seconds_per_seed / 3600,
         power={n: _planned_power(effects, n, m) for n in numbers},
-        power_looking_again={n: float(decided[n - 1]) for n in numbers if n <= len(decided)},
+        power_sequential={n: float(decided[n - 1]) for n in numbers if n <= len(decided)},
         unit=unit,
         seeds_by_claim={claim: needed[v] for claim, v in zip(differences, variances, strict=True)},
     )
@@ -138,7 +138,7 @@ def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
     return bisect.bisect_left(range(high), POWER, low, key=power_of)
 
 
-def _power_looking_again(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:
+def _power_sequential(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:
     """Return how often a centre of 0 is excluded by pair 1, 2, …, simulated."""
     rng, n_repeats = np.random.default_rng(0), 5  # One after the other, to spare memory.
     is_decided = np.zeros(n_looks)

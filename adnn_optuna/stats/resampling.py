@@ -11,7 +11,7 @@ from typing import Any
 from scipy import stats
 
 from adnn_optuna._checks import WrongValueError, as_integer
-from adnn_optuna.stats.paired_differences import PairedDifference, undecided, verdict_of
+from adnn_optuna.stats.paired_differences import PairedDifference, inconclusive, verdict_of
 from adnn_optuna.stats.sequential import ALPHA
 
 Resampled = tuple[int, int]
@@ -83,7 +83,7 @@ def for_new_data(
             quantile = float(stats.t.isf(ALPHA / (2 * n_claims), n - 1))
             half = quantile * sd * math.sqrt(1 / n + n_test / n_train)
         low, high = max(row.mean - half, -most), min(row.mean + half, most)
-        verdict = verdict_of(low, high, row.equivalence)
+        verdict = verdict_of(low, high, row.margin)
         judged.append(dataclasses.replace(row, low=low, high=high, verdict=verdict))
     return judged
 
@@ -91,4 +91,4 @@ def for_new_data(
 def read_once(rows: Sequence[PairedDifference]) -> list[PairedDifference]:
     """Return the same without claims, as seeds were added after some were seen."""
     said = "for new data it is read once, at a planned number of seeds, and not in between"
-    return undecided(rows, said)
+    return inconclusive(rows, said)

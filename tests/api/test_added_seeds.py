@@ -60,7 +60,7 @@ def test_killed_it_says_the_same_as_an_undisturbed_one(
     assert str(resumed) == str(whole)
     assert resumed.seeds == whole.seeds
     assert resumed.differences().equals(whole.differences())
-    assert str(load_comparison(url, "compare", equivalence=0.5)) == str(whole)
+    assert str(load_comparison(url, "compare", margin=0.5)) == str(whole)
     assert n_completed(path) == sum(
         len(run.done_trials) for runs in whole.results.values() for run in runs
     )
@@ -92,7 +92,7 @@ class TestStopping:
 
     def test_comes_when_no_time_is_left(self) -> None:
         storage = open_storage(None)
-        settings: dict[str, Any] = {"controls": (), "equivalence": 1e-9, "storage": storage}
+        settings: dict[str, Any] = {"controls": (), "margin": 1e-9, "storage": storage}
         comparison = compare(max_time=1e-9, **settings)
         assert comparison.seeds == SEEDS[:N_CORES]
         # The time is of all seeds, and cuts none off.
@@ -123,7 +123,7 @@ class TestAddedSeeds:
         self, logs: pytest.LogCaptureFixture
     ) -> None:
         storage = open_storage(None)
-        assert not planned(SEEDS[:6], storage=storage).looks_again
+        assert not planned(SEEDS[:6], storage=storage).sequential
         assert planned(SEEDS[:6], storage=storage).differences()["high"].iloc[0] < 1
         assert "planned with" not in logs.text
         more = planned(SEEDS[:7], storage=storage)
@@ -134,8 +134,8 @@ class TestAddedSeeds:
         logs.clear()
         again = planned(SEEDS[:7], storage=storage)
         assert not logs.text
-        for comparison in (more, again, load_comparison(storage, "compare", equivalence=0.5)):
-            assert comparison.looks_again
+        for comparison in (more, again, load_comparison(storage, "compare", margin=0.5)):
+            assert comparison.sequential
             assert "however often one looks and adds seeds" in words(comparison)
             assert "however often one looks" in comparisons.page(comparison).render()
 
@@ -159,7 +159,7 @@ class TestArms:
         fewer = planned(SEEDS[:7], storage=storage)
         pair = ("greedy", "random_restart")
         assert [*fewer.results] == [*pair]
-        assert not fewer.looks_again
+        assert not fewer.sequential
         assert fewer.differences().loc[pair].equals(whole.differences().loc[pair])
         elsewhere = planned(SEEDS[:7], storage=storage, study_name="elsewhere")
         assert elsewhere.like == ("compare",)
@@ -168,9 +168,9 @@ class TestArms:
 
     def test_that_come_later_look_again(self, logs: pytest.LogCaptureFixture) -> None:
         storage = open_storage(None)
-        assert not planned(SEEDS[:2], storage=storage).looks_again
+        assert not planned(SEEDS[:2], storage=storage).sequential
         more = planned(SEEDS[:2], samplers=("greedy", "annealing"), storage=storage)
-        assert more.looks_again
+        assert more.sequential
         assert "with more, or with more arms, all its claims pay" in logs.text
 
 
@@ -191,7 +191,7 @@ class TestFewSeeds:
             "1 seed can decide nothing about the controls: with 4 claims it takes at least 8.",
         ]
 
-    def test_of_a_comparison_that_looks_again_are_more(self) -> None:
+    def test_of_a_comparison_that_sequential_are_more(self) -> None:
         with pytest.warns(UserWarning, match=r"with 1 claim it takes at least 7\."):
             compare(seeds=SEEDS[:1], max_trial=1, controls=())
 

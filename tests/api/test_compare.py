@@ -117,7 +117,7 @@ def test_numpy_numbers_are_as_good_as_pythons(
         "max_time": np.float32(1e6),
         "max_gain": np.float32(0.5),
         "batch_size": np.int64(2),
-        "equivalence": np.float32(0.5),
+        "margin": np.float32(0.5),
     }
     comparison = adnn.compare(objective, seeds=np.arange(2), **numbers, **settings)
     assert repr(comparison.seeds) == "(0, 1)"
@@ -201,7 +201,7 @@ class TestDifferences:
             ]
             assert row["difference"] == pytest.approx(np.mean(paired), abs=1e-9)
             assert row["pairs"] == 3
-            assert row["verdict"] == "undecided"
+            assert row["verdict"] == "inconclusive"
         assert "it takes 7 pairs to decide any" in str(comparison)
 
     def test_a_copy_of_an_arm_is_no_better(self, objective: InitOffsetObjective) -> None:
@@ -221,15 +221,15 @@ class TestDifferences:
         verdicts = comparison.differences()["verdict"]
         assert verdicts[("greedy", "annealing")] == "better"
         assert verdicts[("greedy", "random_restart")] == "better"
-        assert verdicts[("annealing", "random_restart")] == "undecided"
+        assert verdicts[("annealing", "random_restart")] == "inconclusive"
 
     def test_the_region_of_practical_equivalence_is_the_users(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.004, (2, 12))
         gains = {"greedy": noise[0] + 0.01, "random_restart": noise[1]}
-        for equivalence, verdict in ((0.001, "better"), (0.05, "equivalent")):
-            comparison = store_comparison(gains, equivalence=equivalence)
+        for margin, verdict in ((0.001, "better"), (0.05, "equivalent")):
+            comparison = store_comparison(gains, margin=margin)
             assert comparison.differences()["verdict"].tolist() == [verdict]
-            assert f"within ±{100 * equivalence:g} pp" in str(comparison)
+            assert f"within ±{100 * margin:g} pp" in str(comparison)
 
     def test_of_losses_are_those_of_the_test_loss(self) -> None:
         gains = {"greedy": [0.01] * 8, "random_restart": [0.0] * 8}
@@ -271,7 +271,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"seeds": (-1,)}, "seed must be"),
         ({"max_trial": 0}, "max_trial"),
         ({"batch_size": 0}, "batch_size"),
-        ({"equivalence": 0}, "equivalence"),
+        ({"margin": 0}, "margin"),
         ({"samplers": {"random_restart": "greedy"}}, "that of the control"),
         ({"samplers": {1: "greedy"}}, "samplers must be names"),
         ({"samplers": {"": "greedy"}}, "not empty"),
@@ -427,7 +427,7 @@ def test_an_interrupted_comparison_is_resumed_by_its_name(
         "controls": ("constant",),
         "seeds": (4, 1),
         "max_trial": 3,
-        "equivalence": 0.02,
+        "margin": 0.02,
     }
     monkeypatch.setattr(objective.trainer, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -66,7 +66,7 @@ class TestArms:
             ("annealing", "random"),
             ("greedy", "random"),
         ]
-        assert [*table["verdict"]] == ["no claim", "undecided", "undecided"]
+        assert [*table["verdict"]] == ["no claim", "inconclusive", "inconclusive"]
         assert [*adnn.compare(smooth, max_trial=1, seeds=[0]).results] == [
             *("tpe", "annealing", "random")
         ]
@@ -172,8 +172,8 @@ class TestScores:
 
     def test_equivalent_is_said_of_a_margin_only(self) -> None:
         same: dict[str, Any] = {"function": noise, "samplers": {"again": "random"}, "max_trial": 2}
-        assert [*compare(**same).differences()["verdict"]] == ["undecided"]
-        found = compare(**same, equivalence=0.1)
+        assert [*compare(**same).differences()["verdict"]] == ["inconclusive"]
+        found = compare(**same, margin=0.1)
         assert [*found.differences()["verdict"]] == ["equivalent"]
         assert "equivalent: within ±0.1" in str(found)
 
@@ -284,10 +284,10 @@ class TestGoingOn:
     def test_by_name_with_its_function(self, tmp_path: Path) -> None:
         url = f"sqlite:///{tmp_path}/c.db"
         settings: dict[str, Any] = {"seeds": range(2), "max_trial": 2, "storage": url}
-        first = compare(**settings, confirm=1, equivalence=0.5)
+        first = compare(**settings, confirm=1, margin=0.5)
         loaded = load_comparison(url, "compare")
         assert differences_of(loaded) == differences_of(first)
-        assert loaded.equivalence == 0.5
+        assert loaded.margin == 0.5
         longer = adnn.resume(url, "compare", objective=smooth, max_trial=3)
         assert isinstance(longer, adnn.Comparison)
         assert [*longer.table()["trials"]] == [3, 3]
@@ -370,7 +370,7 @@ def test_page_figure_and_plan(tmp_path: Path) -> None:
 def test_equal_samplers_are_seldom_said_to_differ() -> None:
     """The worst case is told in full by the slow test below."""
     found = compare(noise, samplers=seeded(3), max_trial=3, seeds=range(8))
-    assert {*found.differences()["verdict"]} <= {"undecided", "no claim"}
+    assert {*found.differences()["verdict"]} <= {"inconclusive", "no claim"}
 
 
 def seeded(n: int) -> dict[str, Any]:
@@ -403,7 +403,7 @@ def test_random_search_under_six_names(*, stop_when_decided: bool) -> None:
         ({"controls": ("longer",)}, "controls are of networks"),
         ({"direction": "up"}, "direction must be"),
         ({"confirm": -1}, "confirm"),
-        ({"equivalence": 0}, "equivalence"),
+        ({"margin": 0}, "margin"),
         ({"pruner": 3}, "pruner must be"),
         ({"function": lambda: 1.0}, r"must take \(trial\)"),
         ({"function": 3}, "objective must be"),

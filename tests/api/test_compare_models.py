@@ -56,8 +56,8 @@ def test_better_is_shown_with_intervals_and_a_probability() -> None:
     table = found.differences().loc[("small", "wide")]
     assert table["difference"] == pytest.approx(pairs.mean())
     # Of none of six: 1 - .025 ** (1 / 6).
-    assert table["superiority_low"] == 0
-    assert table["superiority_high"] == pytest.approx(0.4593, abs=1e-4)
+    assert table["win_rate_low"] == 0
+    assert table["win_rate_high"] == pytest.approx(0.4593, abs=1e-4)
     half = 2.5706 * pairs.std(ddof=1) * math.sqrt(1 / 6 + 359 / 1079)
     assert table["high"] == pytest.approx(pairs.mean() + half, abs=1e-4)
 
@@ -75,7 +75,7 @@ def test_stops_when_decided_and_pays_for_it(tmp_path: Path) -> None:
     found = compare(seeds=range(30), stop_when_decided=True, storage=storage)
     assert 7 <= len(found.seeds) < 12
     assert "e-process" in str(found)
-    assert math.isnan(found.differences()["superiority_low"].iloc[0])
+    assert math.isnan(found.differences()["win_rate_low"].iloc[0])
     n_trials = len(optuna.load_study(study_name="models", storage=storage).trials)
     assert n_trials == 2 * len(found.seeds)
     assert compare(seeds=range(30), stop_when_decided=True, storage=storage) == found
@@ -85,11 +85,11 @@ def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(tmp_path: Path) -
     storage = f"sqlite:///{tmp_path}/m.db"
     nothing = compare(storage=storage, max_time=1e-9)
     assert nothing.missing
-    assert {row.verdict for row in nothing.paired_differences} == {"undecided"}
+    assert {row.verdict for row in nothing.paired_differences} == {"inconclusive"}
     first = compare(storage=storage)
     assert first == compare()
     more = compare(storage=storage, seeds=range(8))
-    assert more.looks_again
+    assert more.sequential
     assert more.values["wide"][:6] == first.values["wide"]
     with pytest.raises(ValueError, match="was declared with the 8 seeds"):
         compare(storage=storage, seeds=[5, 3])
@@ -103,7 +103,7 @@ def test_planned_seeds_that_are_missing_decide_nothing() -> None:
     open_ = ModelComparison(
         known, *(getattr(whole, name) for name in ModelComparison.__match_args__[1:])
     )
-    assert {row.verdict for row in open_.paired_differences} == {"undecided"}
+    assert {row.verdict for row in open_.paired_differences} == {"inconclusive"}
     assert "3 of 6 planned seeds are missing" in str(open_)
     assert open_.missing == [(0, 3), (1, 3)]
 
@@ -146,7 +146,7 @@ def test_equal_models_are_seldom_said_to_differ() -> None:
         ({"models": ["a", "b"]}, "a mapping from labels to models"),
         ({"models": {"a": adnn.MLP(), "b": 3}}, "model must be an MLP"),
         ({"seeds": []}, "seeds is empty"),
-        ({"equivalence": 2}, "equivalence must be"),
+        ({"margin": 2}, "margin must be"),
         ({"training": 3}, "must be a Training"),
     ],
 )
@@ -225,9 +225,7 @@ class TestFunctionsOfSeeds:
         assert [*found.differences().columns[-2:]] == ["verdict", "reason"]
 
     def test_share_the_seeds_of_the_same_sources(self) -> None:
-        found = adnn.compare_models(
-            {"wide": wide, "wider": wider}, seeds=range(6), equivalence=1.0
-        )
+        found = adnn.compare_models({"wide": wide, "wider": wider}, seeds=range(6), margin=1.0)
         assert np.subtract(*[*found.values.values()][::-1]) == pytest.approx([0.5] * 6)
         assert found.differences()["verdict"].iloc[0] == "equivalent"
 
@@ -263,8 +261,8 @@ class TestFunctionsOfSeeds:
             adnn.compare_models({"a": small, "b": wide}, training=TRAINING)
         with pytest.raises(TypeError, match="dataset must be a Dataset, as not all models"):
             adnn.compare_models({"a": small, "b": adnn.MLP()})
-        with pytest.raises(ValueError, match="equivalence"):
-            adnn.compare_models({"a": small, "b": wide}, equivalence=-1)
+        with pytest.raises(ValueError, match="margin"):
+            adnn.compare_models({"a": small, "b": wide}, margin=-1)
 
     def test_command_line_needs_no_data_for_them(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

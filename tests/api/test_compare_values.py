@@ -21,9 +21,9 @@ COLUMNS = [
     "difference",
     "low",
     "high",
-    "superiority",
-    "superiority_low",
-    "superiority_high",
+    "win_rate",
+    "win_rate_low",
+    "win_rate_high",
     "verdict",
     "reason",
 ]
@@ -48,11 +48,11 @@ class TestVerdicts:
         row = table.loc[("b", "c")]
         assert (row["pairs"], row["difference"]) == (10, pytest.approx(pairs.mean()))
         assert row["low"] < row["difference"] < row["high"]
-        assert (row["superiority"], row["superiority_high"]) == ((pairs > 0).mean(), 1.0)
+        assert (row["win_rate"], row["win_rate_high"]) == ((pairs > 0).mean(), 1.0)
 
     def test_without_a_margin_nothing_is_equivalent(self) -> None:
         found = adnn.compare_values({"a": [1.0] * 12, "b": [1.0] * 12})
-        assert [*found.differences()["verdict"]] == ["undecided"]
+        assert [*found.differences()["verdict"]] == ["inconclusive"]
         assert "quivalent" not in str(found)
 
     def test_the_lower_is_better_if_that_is_said(self) -> None:
@@ -69,7 +69,7 @@ class TestVerdicts:
         )
         assert "lower is better; a difference is by how much the first is better" in said
 
-    def test_looking_again_is_paid_for(self) -> None:
+    def test_sequential_is_paid_for(self) -> None:
         planned, looked = (adnn.compare_values(arms(12), sequential=s) for s in (False, True))
         widths = [row.high - row.low for row in planned.paired_differences]
         for row, width in zip(looked.paired_differences, widths, strict=True):
@@ -90,8 +90,12 @@ class TestVerdicts:
             half = stats.t.isf(0.05 / 6, df) * math.sqrt(sum(parts))
             difference = np.mean(one) - np.mean(two)
             assert (row.low, row.high) == pytest.approx((difference - half, difference + half))
-        assert [row.verdict for row in found.paired_differences] == ["worse", "worse", "undecided"]
-        assert found.paired_differences[2].superiority == 10 / 20
+        assert [row.verdict for row in found.paired_differences] == [
+            "worse",
+            "worse",
+            "inconclusive",
+        ]
+        assert found.paired_differences[2].win_rate == 10 / 20
         assert "Welch's" in str(found)
         assert "not paired" in str(found)
         assert "mean ± standard deviation over 3, 4 and 5 values" in str(found)
@@ -100,7 +104,7 @@ class TestVerdicts:
         for one, said in (([1.0], "with one value"), ([1.0, 1.0], "neither arm's values vary")):
             found = adnn.compare_values({"a": one, "b": [2.0, 2.0]}, paired=False)
             assert said in found.differences()["reason"].iloc[0]
-            assert found.differences()["verdict"].iloc[0] == "undecided"
+            assert found.differences()["verdict"].iloc[0] == "inconclusive"
 
     def test_an_arm_without_the_first_value_is_named(self) -> None:
         found = adnn.compare_values({**arms(), "d": [math.nan, *[1.0] * 9]})
@@ -135,7 +139,7 @@ def test_equal_arms_are_seldom_said_to_differ(options: dict[str, Any]) -> None:
     for _ in range(400):
         values = dict(zip("abc", rng.normal(0, 3, (3, 12)), strict=True))
         rows = adnn.compare_values(values, margin=1e-6, **options).paired_differences
-        wrong += any(row.verdict != "undecided" for row in rows)
+        wrong += any(row.verdict != "inconclusive" for row in rows)
     assert wrong <= 400 * 0.05 + 2 * math.sqrt(400 * 0.05 * 0.95)
 
 
@@ -159,7 +163,7 @@ class TestBaseline:
         values = {f"v{i}": (rng.normal(0, 0.01, 9) - i / 10).tolist() for i in range(8)}
         found = adnn.compare_values(values, baseline="v0")
         assert {*found.differences()["verdict"]} == {"worse"}
-        assert {*adnn.compare_values(values).differences()["verdict"]} == {"undecided"}
+        assert {*adnn.compare_values(values).differences()["verdict"]} == {"inconclusive"}
 
 
 class TestTelling:
@@ -456,7 +460,7 @@ def test_a_tie_that_rounding_breaks_decides_nothing() -> None:
             values = {"a": base + counts / n, "b": np.full(10, base)}
             exact = adnn.compare_values({"a": counts, "b": np.zeros(10)}).paired_differences[0]
             row = adnn.compare_values(values).paired_differences[0]
-            assert row.verdict == exact.verdict == "undecided"
+            assert row.verdict == exact.verdict == "inconclusive"
             assert exact.high == row.high == 0
             assert row.low == pytest.approx(exact.low / n)
 
@@ -471,7 +475,13 @@ class TestNotWorse:
             [row] = adnn.compare_values(values, margin=0.25, baseline="old").paired_differences
             verdicts[shift] = row.verdict
             assert (row.verdict == "not worse") <= (-0.25 < row.low <= 0 and row.high > 0.25)
-        assert [*verdicts.values()] == ["worse", "undecided", "equivalent", "not worse", "better"]
+        assert [*verdicts.values()] == [
+            "worse",
+            "inconclusive",
+            "equivalent",
+            "not worse",
+            "better",
+        ]
 
     def test_is_a_gate_of_two_files(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

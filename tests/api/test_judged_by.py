@@ -117,7 +117,7 @@ def test_arms_are_compared_by_it(metric: str) -> None:
     mean = np.mean([sign * (run.test_value - 0.5) for run in runs["random"]])
     assert table.loc[("random", "own"), "difference"] == pytest.approx(mean)
     # Errors are in the user's units, so nobody else can say which differences do not matter.
-    assert comparison.equivalence == (0.001 if sign > 0 else None)
+    assert comparison.margin == (0.001 if sign > 0 else None)
     score = "test AUC of class 'fraud'" if sign > 0 else "test RMSE"
     assert score in str(comparison)
     assert " pp" not in str(comparison)
@@ -126,10 +126,10 @@ def test_arms_are_compared_by_it(metric: str) -> None:
 def test_a_margin_of_errors_is_in_the_users_units() -> None:
     options: Any = {"max_trial": 1, "seeds": [0], "controls": ()}
     with pytest.warns(UserWarning, match="can decide nothing"):
-        comparison = adnn.compare(objective_of("val_rmse"), ["random"], equivalence=2e4, **options)
-    assert comparison.equivalence == 2e4
+        comparison = adnn.compare(objective_of("val_rmse"), ["random"], margin=2e4, **options)
+    assert comparison.margin == 2e4
     with pytest.raises(ValueError, match="above 0 and below 1"):
-        adnn.compare(objective_of("val_auc"), ["random"], equivalence=2, **options)
+        adnn.compare(objective_of("val_auc"), ["random"], margin=2, **options)
 
 
 def test_an_ensembles_average_is_tested_by_its_loss_with_its_regularizers() -> None:

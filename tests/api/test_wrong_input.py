@@ -258,9 +258,7 @@ def test_search(objective: InitOffsetObjective, sampler: Any, arguments: dict[st
 @given(
     arguments=few(
         {
-            **dict.fromkeys(
-                ("study_name", "max_time", "max_gain", "batch_size", "equivalence"), ODD
-            ),
+            **dict.fromkeys(("study_name", "max_time", "max_gain", "batch_size", "margin"), ODD),
             "samplers": st.one_of(
                 ODD, st.lists(NAMES, max_size=3), st.dictionaries(TEXTS, NAMES, max_size=2)
             ),
@@ -320,10 +318,10 @@ def command(name: str, *required: str) -> st.SearchStrategy[list[str]]:
         "search": "sampler dataset activation kernel-initializer optimizer learning-rate "
         "batch-size epochs validation-size seed low high scope metric max-time max-trial "
         "max-gain trials-at-once study-name contract",
-        "compare": "samplers seeds max-trial max-time trials-at-once study-name equivalence "
+        "compare": "samplers seeds max-trial max-time trials-at-once study-name margin "
         "report plot",
         "resume": "study-name max-trial max-gain data-dir contract",
-        "report": "study-name output contract equivalence",
+        "report": "study-name output contract margin",
     }[name].split()
     chosen = st.lists(st.sampled_from(options), max_size=3, unique=True)
     words = chosen.flatmap(lambda names: st.tuples(*(option(n, WORDS) for n in names)))

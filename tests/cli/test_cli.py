@@ -180,7 +180,7 @@ class TestHelp:
         search, compare = map(inspect.signature, (commands.search, commands.compare))
         assert search.parameters["sampler"].default in SEARCHERS
         of_python = inspect.signature(adnn.compare).parameters
-        for name in ("samplers", "direction", "confirm", "equivalence"):
+        for name in ("samplers", "direction", "confirm", "margin"):
             assert compare.parameters[name].default is of_python[name].default is None
 
 
@@ -510,7 +510,7 @@ class TestHints:
         made = make_objective(**network, kernel_initializer=initializer, include_output=True)
         config = {**json.loads(json.dumps(made.config)), "seed": 7}
         arguments = {"max_trial": 3, "max_time": 9.0, "max_gain": None, "batch_size": 4}
-        arguments |= {"stop_when_decided": True, "equivalence": 0.01}
+        arguments |= {"stop_when_decided": True, "margin": 0.01}
         arms = {"random_restart": "random_restart", "greedy": "greedy", "longer": "longer"}
 
         def planned(n_seeds: int, arms: dict[str, str] = arms, **others: Any) -> str:
@@ -525,7 +525,7 @@ class TestHints:
             return hints.of_plan(pilot, n_seeds, None, **where)["Fresh seeds"]
 
         assert planned(6) == (
-            "adnn compare --max-trial 3 --equivalence 0.01 --controls longer --trials-at-once 4 "
+            "adnn compare --max-trial 3 --margin 0.01 --controls longer --trials-at-once 4 "
             "--samplers random_restart,greedy --validation-size 300 --test-size 0.2 --no-shuffle "
             f"--hidden 8,4 --kernel-initializer '{initializer}' --metric val_accuracy "
             "--include-output --seeds 4-9 --study-name 'a b-planned' --storage sqlite:///a.db"
@@ -554,7 +554,7 @@ class TestControlsAndPlans:
         ]
         head = optuna.load_study(study_name="compare", storage="sqlite:///adnn.db")
         declared = head.user_attrs["adnn:comparison"]
-        assert (declared["seeds"], declared["looks_again"]) == ([4, 1, 2], True)
+        assert (declared["seeds"], declared["sequential"]) == ([4, 1, 2], True)
         assert declared["arms"] == {
             arm: arm for arm in ("greedy", *arms[3:], "longer", "constant")
         }
@@ -766,7 +766,7 @@ WRONG = {
     "compare seeds": (["compare", *LIMIT, "--seeds", "few"], "--seeds.*'few'"),
     "compare no seeds": (["compare", *LIMIT, "--seeds", "0"], "seeds is"),
     "no report": (["compare", *LIMIT, "--report", "report.pdf"], "--report.*html"),
-    "no region": (["compare", *LIMIT, "--equivalence", "-1"], "equivalence.*0"),
+    "no region": (["compare", *LIMIT, "--margin", "-1"], "margin.*0"),
     "URL elsewhere": (["search", *LIMIT, "nope://me:secret@host/a"], r"nope://\*\*\*@host"),
     "URL for a command": (["nope://me:secret@host/a"], r"nope://\*\*\*@host"),
     "URL for a number": (["search", "--max-trial=nope://me:secret@host/a"], "valid integer"),

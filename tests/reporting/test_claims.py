@@ -11,9 +11,9 @@ from adnn_optuna.stats.paired_differences import PairedDifference
 
 
 def difference(**changes: Any) -> PairedDifference:
-    settings: dict[str, Any] = {"arm": "a", "other": "b", "n_pairs": 8, "verdict": "undecided"}
+    settings: dict[str, Any] = {"arm": "a", "other": "b", "n_pairs": 8, "verdict": "inconclusive"}
     settings |= {"mean": 0.01, "low": -0.002, "high": 0.02}
-    settings |= {"superiority": 0.625, "superiority_low": 0.245, "superiority_high": 0.915}
+    settings |= {"win_rate": 0.625, "win_rate_low": 0.245, "win_rate_high": 0.915}
     return PairedDifference(**{**settings, **changes})
 
 
@@ -37,16 +37,16 @@ def test_parts_of_sentences() -> None:
     assert parts.unseen(5) == (
         "5 seeds: what befalls fewer than 45% of seeds may not have been seen"
     )
-    assert parts.superiority(difference()) == "62 % (24 to 92)"
-    unknown = {"superiority_low": math.nan, "superiority_high": math.nan}
-    assert parts.superiority(difference(**unknown)) == "62%"
-    assert parts.superiority(difference(n_pairs=0)) == "unknown"
+    assert parts.win_rate(difference()) == "62 % (24 to 92)"
+    unknown = {"win_rate_low": math.nan, "win_rate_high": math.nan}
+    assert parts.win_rate(difference(**unknown)) == "62%"
+    assert parts.win_rate(difference(n_pairs=0)) == "unknown"
     assert [parts.listed("abc"[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
-    assert parts.interval_in_words({"searchers": 3, "controls": 0}, looks_again=False) == (
+    assert parts.interval_in_words({"searchers": 3, "controls": 0}, sequential=False) == (
         "interval: 95% for the 3 claims on searchers together, from inverted sign flips, for the "
         "planned seeds"
     )
-    assert parts.interval_in_words({"searchers": 1, "controls": 2}, looks_again=True) == (
+    assert parts.interval_in_words({"searchers": 1, "controls": 2}, sequential=True) == (
         "interval: 95% for the claim on searchers and the 2 claims on controls together, from an "
         "e-process: holds however often one looks and adds seeds"
     )

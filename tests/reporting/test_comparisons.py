@@ -201,7 +201,7 @@ test accuracy of                  [pp]        interval  least           superior
 -------------------------------------------------------------------------------------------
 greedy - annealing               +1.21  +0.64 to +1.74  +0.08  100 % (69 to 100)     better
 greedy - random_restart          +1.03  +0.53 to +1.56  +0.40  100 % (69 to 100)     better
-annealing - random_restart       -0.18  -0.60 to +0.25  -0.86    40 % (12 to 74)  undecided
+annealing - random_restart       -0.18  -0.60 to +0.25  -0.86    40 % (12 to 74)  inconclusive
 greedy - rates                   -4.02  -4.57 to -3.50  -5.10      0 % (0 to 31)      worse
 annealing - rates                -5.23  -5.55 to -4.94  -5.87      0 % (0 to 31)      worse
 random_restart - rates           -5.05  -5.38 to -4.69  -5.51      0 % (0 to 31)      worse

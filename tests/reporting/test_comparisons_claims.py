@@ -300,8 +300,8 @@ class TestClaim:
         [
             (0.02, 12, "greedy is better than random restarts for most seeds: +", "better"),
             (-0.02, 12, "Every searcher is worse than random restarts", "worse"),
-            (0.001, 12, "No searcher is shown to be better than random restarts", "undecided"),
-            (0.02, 3, "No searcher is shown to be better than random restarts", "undecided"),
+            (0.001, 12, "No searcher is shown to be better than random restarts", "inconclusive"),
+            (0.02, 3, "No searcher is shown to be better than random restarts", "inconclusive"),
         ],
     )
     def test_is_no_more_than_the_verdict(
@@ -334,7 +334,7 @@ class TestClaim:
         }
         comparison = store_comparison(gains)
         verdicts = {row.arm: row.verdict for row in comparisons_claims.against_control(comparison)}
-        assert verdicts == {"steady": "better", "noisy": "undecided"}
+        assert verdicts == {"steady": "better", "noisy": "inconclusive"}
         assert comparisons_claims.claim_of_comparison(comparison).startswith(
             "steady is better than random restarts"
         )
@@ -351,6 +351,6 @@ class TestClaim:
         }
         comparison = store_comparison(gains)
         verdicts = {row.arm: row.verdict for row in comparisons_claims.against_control(comparison)}
-        assert verdicts == {"worse": "worse", "noisy": "undecided"}
+        assert verdicts == {"worse": "worse", "noisy": "inconclusive"}
         claim = comparisons_claims.claim_of_comparison(comparison)
         assert claim.startswith("No searcher is shown to be better than random restarts: worse")

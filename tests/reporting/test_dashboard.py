@@ -103,7 +103,7 @@ class TestBrowser:
         study = study_of(url, "compare")
         note = shown(address, study, "/note", tmp_path)
         assert "random restarts" in note
-        assert "undecided" in note
+        assert "inconclusive" in note
 
 
 class TestNote:

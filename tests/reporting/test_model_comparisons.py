@@ -54,7 +54,7 @@ def test_whole_text() -> None:
 def test_new_data_are_told_of_only_where_something_is_known() -> None:
     for changes in ({"seeds": (0,)}, {"seeds": tuple(range(9))}, {"resampled": None}):
         assert "new data" not in model_comparisons.text(models(**changes))
-    again = models(looks_again=True, labels=("narrow", "wide"), seeds=tuple(range(12)))
+    again = models(sequential=True, labels=("narrow", "wide"), seeds=tuple(range(12)))
     assert model_comparisons.claim(again) == (
         "wide has the best mean test accuracy, 91.38% over 8 seeds; it is not shown to differ "
         "from narrow (+10.38 pp, no interval yet, smallest +9.00 pp), for new data of this kind. "
@@ -65,7 +65,7 @@ def test_new_data_are_told_of_only_where_something_is_known() -> None:
     text = model_comparisons.text(again)
     assert said in text
     assert "on these rows alone: narrow - wide" in text
-    assert "undecided" in text
+    assert "inconclusive" in text
     assert "on these rows alone" in text_of(model_comparisons.page(again).render())
 
 
@@ -73,7 +73,7 @@ def test_seeds_that_are_missing_are_told() -> None:
     found = models({e: value for e, value in KNOWN.items() if e != (1, 5)})
     text = model_comparisons.text(found)
     assert "3 of 8 planned seeds are missing" in text
-    assert text.count("undecided") == 3
+    assert text.count("inconclusive") == 3
     assert model_comparisons.claim(found) == (
         "wide and deep have the best mean test accuracy, 91.20% over 5 seeds; wide is not shown "
         "to differ from narrow (+10.80 pp, no interval yet, smallest +9.00 pp), not shown to "
@@ -82,8 +82,8 @@ def test_seeds_that_are_missing_are_told() -> None:
     )
 
 
-def test_looking_again_is_told() -> None:
-    found = models(looks_again=True, seeds=tuple(range(12)))
+def test_sequential_is_told() -> None:
+    found = models(sequential=True, seeds=tuple(range(12)))
     assert "from an e-process" in " ".join(model_comparisons.text(found).split())
 
 
@@ -93,7 +93,7 @@ def test_nothing_yet_and_one_seed() -> None:
         "Nothing is known of the models yet, with 0 of 24 trainings made. The same call goes on."
     )
     assert model_comparisons.text(nothing) == model_comparisons.claim(nothing) == said
-    one = models(seeds=(0,), labels=("narrow", "wide"), equivalence=0.001)
+    one = models(seeds=(0,), labels=("narrow", "wide"), margin=0.001)
     assert model_comparisons.claim(one) == (
         "wide has the best mean test accuracy, 90.00% over 1 seed; it is not shown to differ "
         "from narrow (+10.00 pp, no interval yet). Each verdict is on the mean difference; 1 "
@@ -131,16 +131,16 @@ def resplit(rng: np.random.Generator, n_seeds: int) -> dict[tuple[int, ...], flo
 def test_equal_models_are_rarely_told_apart_by_splits_of_one_data_set() -> None:
     rng, n_runs = np.random.default_rng(0), 200
     seeds: Any = {"labels": ("narrow", "wide"), "seeds": tuple(range(12)), "n_train": 640}
-    settings = {**seeds, "n_test": 160, "equivalence": 0.001}
+    settings = {**seeds, "n_test": 160, "margin": 0.001}
     told, on_these = 0, 0
     for _ in range(n_runs):
         found = models(resplit(rng, 12), **settings)
         told += "not shown to differ" not in model_comparisons.claim(found)
-        on_these += found.on_these_rows[0].verdict != "undecided"
+        on_these += found.on_these_rows[0].verdict != "inconclusive"
     assert told / n_runs < 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_runs)
     assert on_these / n_runs > 0.25  # Which is true of these rows, and of no others.
     for _ in range(10):  # However long one looks.
         again = models(
-            resplit(rng, 30), **{**settings, "seeds": tuple(range(30))}, looks_again=True
+            resplit(rng, 30), **{**settings, "seeds": tuple(range(30))}, sequential=True
         )
-        assert again.paired_differences[0].verdict == "undecided"
+        assert again.paired_differences[0].verdict == "inconclusive"

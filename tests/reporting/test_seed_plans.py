@@ -45,7 +45,7 @@ def test_few_pilot_pairs_are_told() -> None:
     assert "5 pilot seeds" in text
     assert f"{few.seeds_low} to {few.seeds_high} planned seeds" in text
     assert f"planned, fresh seeds: {few.seeds} seeds" in text
-    assert f"{few.seeds_looking_again} seeds in all" in text
+    assert f"{few.seeds_sequential} seeds in all" in text
 
 
 def test_a_gain_far_below_the_spread_is_told_as_such() -> None:

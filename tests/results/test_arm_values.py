@@ -58,7 +58,7 @@ class TestPaired:
         [up], [down] = higher.paired_differences, lower.paired_differences
         assert (up.mean, up.low, up.high) == (-down.mean, -down.high, -down.low)
         assert (up.verdict, down.verdict) == ("worse", "better")
-        assert (up.superiority, down.superiority) == (0, 1)
+        assert (up.win_rate, down.win_rate) == (0, 1)
 
     def test_means_are_of_the_rows_that_all_have(self) -> None:
         facts = ValueComparisonFacts({"one": ONE, "two": [*TWO[:3], math.nan, *TWO[4:]]}, NAMES)
@@ -80,28 +80,28 @@ class TestPaired:
 class TestUnpaired:
     def test_share_the_error_rate(self) -> None:
         values = {"one": ONE, "two": TWO, "three": ONE}
-        two = unpaired_differences({"one": ONE, "two": TWO}, equivalence=None)
-        three = unpaired_differences(values, equivalence=None)
+        two = unpaired_differences({"one": ONE, "two": TWO}, margin=None)
+        three = unpaired_differences(values, margin=None)
         assert three[0].high - three[0].low > two[0].high - two[0].low
         assert len(three) == 3
 
     def test_margin_and_superiority(self) -> None:
-        [row] = unpaired_differences({"one": ONE, "two": ONE[:5]}, equivalence=9.0)
+        [row] = unpaired_differences({"one": ONE, "two": ONE[:5]}, margin=9.0)
         assert (row.verdict, row.n_pairs) == ("equivalent", 5)
         above = np.subtract.outer(ONE, ONE[:5])
-        assert row.superiority == pytest.approx(((above > 0) + 0.5 * (above == 0)).mean())
-        assert math.isnan(row.superiority_low)
+        assert row.win_rate == pytest.approx(((above > 0) + 0.5 * (above == 0)).mean())
+        assert math.isnan(row.win_rate_low)
 
     def test_many_values_need_no_memory_for_all_their_pairs(self) -> None:
         values = np.random.default_rng(0).normal(size=100_000).tolist()
-        [row] = unpaired_differences({"one": values, "two": values}, equivalence=0.1)
-        assert (row.verdict, row.superiority) == ("equivalent", 0.5)
+        [row] = unpaired_differences({"one": values, "two": values}, margin=0.1)
+        assert (row.verdict, row.win_rate) == ("equivalent", 0.5)
 
     @pytest.mark.parametrize(
         ("one", "two"),
         [([1.0], ONE), ([1.0, 1.0], [2.0, 2.0]), ([0.3, 0.1 + 0.2, 0.3], [0.5] * 3)],
     )
     def test_nothing_is_decided_without_a_spread(self, one: list[float], two: list[float]) -> None:
-        [row] = unpaired_differences({"one": one, "two": two}, equivalence=9.0)
-        assert (row.low, row.high, row.verdict) == (-math.inf, math.inf, "undecided")
+        [row] = unpaired_differences({"one": one, "two": two}, margin=9.0)
+        assert (row.low, row.high, row.verdict) == (-math.inf, math.inf, "inconclusive")
         assert row.reason

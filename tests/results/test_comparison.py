@@ -85,10 +85,10 @@ class TestWhatCannotBeCompared:
     def test_a_searcher_under_the_name_of_luck_is_no_luck(self) -> None:
         assert Comparison({"random_restart": runs("greedy", [0])}, (0,)).restarts is None
 
-    @pytest.mark.parametrize("equivalence", [0.0, -0.1, 1.0, math.nan, math.inf, "wide"])
-    def test_a_margin_that_tells_nothing(self, equivalence: Any) -> None:
-        with pytest.raises((ValueError, TypeError), match="equivalence must be"):
-            store_comparison({"greedy": [0.0], "random_restart": [0.0]}, equivalence=equivalence)
+    @pytest.mark.parametrize("margin", [0.0, -0.1, 1.0, math.nan, math.inf, "wide"])
+    def test_a_margin_that_tells_nothing(self, margin: Any) -> None:
+        with pytest.raises((ValueError, TypeError), match="margin must be"):
+            store_comparison({"greedy": [0.0], "random_restart": [0.0]}, margin=margin)
 
     def test_each_refusal_word_for_word(self) -> None:
         def refused(
@@ -237,14 +237,14 @@ class TestSeeds:
         comparison = store_comparison({"greedy": noise[0] + 0.02, "random_restart": noise[1]})
         assert comparison.differences()["verdict"].tolist() == ["better"]
         early = dataclasses.replace(comparison, declared=declaration(range(10)))
-        assert early.differences()["verdict"].tolist() == ["undecided"]
+        assert early.differences()["verdict"].tolist() == ["inconclusive"]
         assert "2 of 10 planned seeds are missing" in str(early)
 
     def test_that_are_added_later_cost_all_that_come(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.004, (2, 12))
         comparison = store_comparison({"greedy": noise[0] + 0.01, "random_restart": noise[1]})
         planned = comparison.differences().iloc[0]
-        declared = declaration(range(12), looks_again=True)
+        declared = declaration(range(12), sequential=True)
         again = dataclasses.replace(comparison, declared=declared)
         row = again.differences().iloc[0]
         assert row["high"] - row["low"] > planned["high"] - planned["low"]
@@ -253,7 +253,7 @@ class TestSeeds:
     def test_are_read_in_their_declared_order(self) -> None:
         storage = optuna.storages.InMemoryStorage()
         arms = ("greedy", "random_restart")
-        store_head(storage, "c", declaration([5, 2, 9], *arms, looks_again=True))
+        store_head(storage, "c", declaration([5, 2, 9], *arms, sequential=True))
         for sampler in arms:
             for seed in (2, 5):
                 store_study(f"c/{sampler}/{seed=}", sampler=sampler, seed=seed, storage=storage)
@@ -340,13 +340,13 @@ def test_of_losses_the_strongest_control_is_the_lowest() -> None:
     assert found.strongest_control == min(bests, key=lambda label: bests[label])
 
 
-def test_looking_again_is_complete_once_all_is_decided() -> None:
+def test_sequential_is_complete_once_all_is_decided() -> None:
     for gain, is_complete in ((0.05, True), (0.0005, False)):
         noise = np.random.default_rng(0).normal(0, 0.002, (2, 9))
         comparison = store_comparison({"greedy": noise[0] + gain, "random_restart": noise[1]})
-        declared = declaration(range(12), looks_again=True)
+        declared = declaration(range(12), sequential=True)
         found = dataclasses.replace(comparison, declared=declared)
-        assert (found.looks_again, found.n_done) == (True, 9)
+        assert (found.sequential, found.n_done) == (True, 9)
         assert (found.n_undecided, found.is_complete) == (not is_complete, is_complete)
         assert ("Not complete" in str(found)) != is_complete
 
@@ -361,7 +361,7 @@ def test_interval_for_new_data_is_that_of_nadeau_and_bengio() -> None:
         assert (row["low"], row["high"]) == pytest.approx(ends)
     # There is none of one seed, of a test set that never changes, or where one looks again.
     for changes in (
-        *({"seeds": (0,)}, {"looks_again": True}),
+        *({"seeds": (0,)}, {"sequential": True}),
         {"seeds": tuple(range(9))},
     ):
         assert np.isinf(models(**changes).differences()[["low", "high"]]).all(axis=None)
@@ -370,22 +370,22 @@ def test_interval_for_new_data_is_that_of_nadeau_and_bengio() -> None:
 
 
 def test_verdict_is_for_new_data_where_splits_are_redrawn() -> None:
-    found = models(equivalence=0.002)
+    found = models(margin=0.002)
     verdicts = [
         [row.verdict for row in rows] for rows in (found.on_these_rows, found.paired_differences)
     ]
     # The second interval is wider.
-    assert verdicts == [["worse", "worse", "equivalent"], ["worse", "worse", "undecided"]]
+    assert verdicts == [["worse", "worse", "equivalent"], ["worse", "worse", "inconclusive"]]
     table = found.differences()
     assert table["low"].tolist() == [row.low for row in found.paired_differences]
     assert found.is_of_new_data
-    fixed = models(equivalence=0.002, resampled=None)
+    fixed = models(margin=0.002, resampled=None)
     assert not fixed.is_of_new_data
     assert fixed.paired_differences == found.on_these_rows
     # Neither before all planned seeds are there nor where one looks again.
-    for changes in ({"seeds": tuple(range(9))}, {"looks_again": True}):
-        rows = models(equivalence=0.002, **changes).paired_differences
-        assert {(row.verdict, row.low) for row in rows} == {("undecided", -math.inf)}
+    for changes in ({"seeds": tuple(range(9))}, {"sequential": True}):
+        rows = models(margin=0.002, **changes).paired_differences
+        assert {(row.verdict, row.low) for row in rows} == {("inconclusive", -math.inf)}
 
 
 def test_table_is_of_the_seeds_that_all_have() -> None:
@@ -399,15 +399,15 @@ def test_table_is_of_the_seeds_that_all_have() -> None:
         "test_accuracy_std": pytest.approx(np.std(ACCURACIES["wide"][:5], ddof=1)),
     }
     assert (found.missing, found.n_evaluations) == ([(1, 5)], 24)
-    assert {row.verdict for row in found.paired_differences} == {"undecided"}
+    assert {row.verdict for row in found.paired_differences} == {"inconclusive"}
 
 
-def test_looking_again_asks_for_one_seed_more_until_all_is_decided() -> None:
-    found = models(looks_again=True, seeds=tuple(range(12)))
+def test_sequential_asks_for_one_seed_more_until_all_is_decided() -> None:
+    found = models(sequential=True, seeds=tuple(range(12)))
     assert found.missing == [(0, 8), (1, 8), (2, 8)]
     assert len(found.seeds) == 12
     # With two models, a single claim, they are decided.
-    decided = models(looks_again=True, seeds=tuple(range(12)), labels=("narrow", "wide"))
+    decided = models(sequential=True, seeds=tuple(range(12)), labels=("narrow", "wide"))
     assert [row.verdict for row in decided.on_these_rows] == ["worse"]
     assert (decided.missing, decided.seeds, decided.n_evaluations) == ([], tuple(range(8)), 16)
 

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from adnn_optuna._attributes import Declaration
 
 PLANNED: Declaration = planned([4, 2, 7])
-LOOKING: Declaration = {**PLANNED, "looks_again": True}
+LOOKING: Declaration = {**PLANNED, "sequential": True}
 NAMED: Any = {"study_name": "mine", "arms": {}, "arguments": {}}
 
 
-def after(before: Declaration | None, seeds: Sequence[int], *, looks_again: bool) -> Declaration:
+def after(before: Declaration | None, seeds: Sequence[int], *, sequential: bool) -> Declaration:
     """Return what is declared where something was already."""
-    return declared(before, seeds, looks_again=looks_again, **NAMED, n_claims={})
+    return declared(before, seeds, sequential=sequential, **NAMED, n_claims={})
 
 
 @pytest.mark.parametrize(
@@ -56,34 +56,34 @@ def test_as_many_seeds_as_a_storage_bears_are_taken() -> None:
 
 
 class TestDeclared:
-    @pytest.mark.parametrize("looks_again", [False, True])
-    def test_first_is_what_is_asked_for(self, looks_again: bool) -> None:
-        found = after(None, (4, 2), looks_again=looks_again)
-        assert found == {**planned([4, 2]), "looks_again": looks_again}
+    @pytest.mark.parametrize("sequential", [False, True])
+    def test_first_is_what_is_asked_for(self, sequential: bool) -> None:
+        found = after(None, (4, 2), sequential=sequential)
+        assert found == {**planned([4, 2]), "sequential": sequential}
 
     def test_stays_as_it_is(self, logs: pytest.LogCaptureFixture) -> None:
-        assert after(PLANNED, (4, 2, 7), looks_again=False) == PLANNED
+        assert after(PLANNED, (4, 2, 7), sequential=False) == PLANNED
         # One that looks again may be asked for fewer seeds than it has.
-        assert after(LOOKING, (4, 2), looks_again=False) == LOOKING
-        assert after(LOOKING, (4, 2, 7, 1), looks_again=False) == {
+        assert after(LOOKING, (4, 2), sequential=False) == LOOKING
+        assert after(LOOKING, (4, 2, 7, 1), sequential=False) == {
             **planned([4, 2, 7, 1]),
-            "looks_again": True,
+            "sequential": True,
         }
         assert not logs.records
 
-    @pytest.mark.parametrize(("seeds", "looks_again"), [((4, 2, 7, 1), False), ((4, 2, 7), True)])
+    @pytest.mark.parametrize(("seeds", "sequential"), [((4, 2, 7, 1), False), ((4, 2, 7), True)])
     def test_with_further_seeds_pays_for_looks_and_says_so_first(
-        self, seeds: tuple[int, ...], looks_again: bool, logs: pytest.LogCaptureFixture
+        self, seeds: tuple[int, ...], sequential: bool, logs: pytest.LogCaptureFixture
     ) -> None:
-        assert after(PLANNED, seeds, looks_again=looks_again) == {
+        assert after(PLANNED, seeds, sequential=sequential) == {
             **planned([*seeds]),
-            "looks_again": True,
+            "sequential": True,
         }
         [record] = logs.records
         assert record.getMessage() == (
             "The comparison 'mine' was planned with 3 seeds; with more, or with more arms, all "
             "its claims pay for having been looked at, for good: about half of those that were "
-            "just decided become undecided."
+            "just decided become inconclusive."
         )
 
     @pytest.mark.parametrize("seeds", [(4, 2), (2, 4, 7), (4, 2, 8, 7), (1,)])
@@ -93,10 +93,10 @@ class TestDeclared:
             "order, or these and more."
         )
         with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
-            after(PLANNED, seeds, looks_again=False)
+            after(PLANNED, seeds, sequential=False)
 
     @pytest.mark.parametrize(
-        ("n_seeds", "n_claims", "looks_again", "said"),
+        ("n_seeds", "n_claims", "sequential", "said"),
         [
             (
                 1,
@@ -119,13 +119,13 @@ class TestDeclared:
         ],
     )
     def test_of_too_few_seeds_warns(
-        self, n_seeds: int, n_claims: int, looks_again: bool, said: str
+        self, n_seeds: int, n_claims: int, sequential: bool, said: str
     ) -> None:
         with pytest.warns(UserWarning, match="can decide nothing") as caught:
             declared(
                 None,
                 range(n_seeds),
-                looks_again=looks_again,
+                sequential=sequential,
                 **NAMED,
                 n_claims={"searchers": n_claims, "controls": 0},
             )
@@ -134,7 +134,7 @@ class TestDeclared:
             warnings.simplefilter("error")
             enough = range(n_seeds + (5 if n_seeds == 1 else 1))
             of = {"searchers": n_claims}
-            declared(None, enough, looks_again=looks_again, **NAMED, n_claims=of)
+            declared(None, enough, sequential=sequential, **NAMED, n_claims=of)
 
     def test_of_arms_forgets_none_and_of_arguments_knows_the_last(self) -> None:
         before: Declaration = {
@@ -144,7 +144,7 @@ class TestDeclared:
         }
         arms = {"annealing": "annealing", "greedy": "greedy"}
         now: Any = {**NAMED, "arms": arms, "arguments": {"max_trial": 5}}
-        found = declared(before, (4, 2, 7), looks_again=False, **now, n_claims={})
+        found = declared(before, (4, 2, 7), sequential=False, **now, n_claims={})
         assert found == {
             **LOOKING,  # As annealing came later.
             "arms": {**before["arms"], **arms},
@@ -154,7 +154,7 @@ class TestDeclared:
     def test_with_fewer_arms_stays_planned(self) -> None:
         before: Declaration = {**PLANNED, "arms": {"greedy": "greedy", "mine": "TPESampler"}}
         now: Any = {**NAMED, "arms": {"mine": "TPESampler"}}
-        assert declared(before, (4, 2, 7), looks_again=False, **now, n_claims={}) == before
+        assert declared(before, (4, 2, 7), sequential=False, **now, n_claims={}) == before
 
 
 def test_claims_are_counted_over_all_arms() -> None:

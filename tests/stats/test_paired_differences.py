@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from adnn_optuna.stats.paired_differences import (
-    EQUIVALENCE,
+    MARGIN,
     PairedDifference,
     differences_table,
     fewest_pairs,
+    inconclusive,
     paired_differences,
     planned_interval,
-    undecided,
     verdict_of,
 )
 from adnn_optuna.stats.sequential import (
@@ -53,14 +53,14 @@ def simulated(rng: np.random.Generator, n_seeds: int, gain: float = 0.0) -> dict
 
 
 def compared(values: dict[str, list[float]]) -> list[PairedDifference]:
-    return paired_differences(values, equivalence=EQUIVALENCE)
+    return paired_differences(values, margin=MARGIN)
 
 
 def only(
-    values: list[float], other: list[float] | None = None, *, looks_again: bool = False
+    values: list[float], other: list[float] | None = None, *, sequential: bool = False
 ) -> PairedDifference:
     arms = {"arm": values, "other": [0.0] * len(values) if other is None else other}
-    [difference] = paired_differences(arms, equivalence=EQUIVALENCE, looks_again=looks_again)
+    [difference] = paired_differences(arms, margin=MARGIN, sequential=sequential)
     return difference
 
 
@@ -109,7 +109,7 @@ class TestErrorRates:
 
     def test_equivalence_is_rarely_claimed_at_the_edge_of_its_region(self) -> None:
         rng = np.random.default_rng(0)
-        edge = [only(rng.normal(EQUIVALENCE, 0.0003, 8).tolist()).verdict for _ in range(100)]
+        edge = [only(rng.normal(MARGIN, 0.0003, 8).tolist()).verdict for _ in range(100)]
         assert edge.count("equivalent") <= 5
         inside = [only(rng.normal(0, 0.0003, 8).tolist()).verdict for _ in range(10)]
         assert inside.count("equivalent") == 10
@@ -168,45 +168,45 @@ class TestPlannedInterval:
 
 
 @pytest.mark.parametrize(
-    ("looks_again", "fewest"), [(False, [0, 6, 7, 7, 8, 8]), (True, [0, 7, 9, 9, 10])]
+    ("sequential", "fewest"), [(False, [0, 6, 7, 7, 8, 8]), (True, [0, 7, 9, 9, 10])]
 )
-def test_the_fewest_pairs_are_those_that_can_decide(looks_again: bool, fewest: list[int]) -> None:
-    assert [fewest_pairs(m, looks_again=looks_again) for m in range(len(fewest))] == fewest
+def test_the_fewest_pairs_are_those_that_can_decide(sequential: bool, fewest: list[int]) -> None:
+    assert [fewest_pairs(m, sequential=sequential) for m in range(len(fewest))] == fewest
     for value in (0.0, 0.5, -0.5):
-        few = only([value] * (fewest[1] - 1), looks_again=looks_again)
-        assert (few.verdict, few.low, few.high) == ("undecided", -math.inf, math.inf)
+        few = only([value] * (fewest[1] - 1), sequential=sequential)
+        assert (few.verdict, few.low, few.high) == ("inconclusive", -math.inf, math.inf)
         assert f"it takes {fewest[1]} pairs" in few.reason
-        enough = only([value] * fewest[1], looks_again=looks_again)
-        assert enough.verdict != "undecided"
+        enough = only([value] * fewest[1], sequential=sequential)
+        assert enough.verdict != "inconclusive"
         assert enough.reason == ""
 
 
 class TestDegenerate:
-    @pytest.mark.parametrize("looks_again", [False, True])
-    def test_a_copy_is_equivalent(self, looks_again: bool) -> None:
+    @pytest.mark.parametrize("sequential", [False, True])
+    def test_a_copy_is_equivalent(self, sequential: bool) -> None:
         values = [0.9, 0.91, 0.88, 0.93, 0.9, 0.87, 0.9, 0.92]
-        copy = only(values, values, looks_again=looks_again)
+        copy = only(values, values, sequential=sequential)
         assert copy.verdict == "equivalent"
-        assert (copy.mean, copy.low, copy.high, copy.superiority) == (0, 0, 0, 0.5)
+        assert (copy.mean, copy.low, copy.high, copy.win_rate) == (0, 0, 0, 0.5)
 
-    @pytest.mark.parametrize("looks_again", [False, True])
+    @pytest.mark.parametrize("sequential", [False, True])
     @pytest.mark.parametrize("factor", [1e-300, 1e-14, 1.0, 1e14, 1e300])
-    def test_is_as_sure_of_values_of_any_size(self, factor: float, looks_again: bool) -> None:
+    def test_is_as_sure_of_values_of_any_size(self, factor: float, sequential: bool) -> None:
         values = np.array([1.2, 0.8, 1.0, 1.1, 0.9, 1.3, 0.7, 1.0, 1.2, 0.9, 1.1, 0.8])
         arms = {"a": (factor * values).tolist(), "b": [0.0] * 12}
         margin = 1e-3 * factor
-        [row] = paired_differences(arms, equivalence=margin, looks_again=looks_again)
-        one = only(values.tolist(), looks_again=looks_again)
+        [row] = paired_differences(arms, margin=margin, sequential=sequential)
+        one = only(values.tolist(), sequential=sequential)
         assert row.verdict == one.verdict == "better"
-        found = np.array([row.mean, row.low, row.high, row.smallest, row.largest]) / factor
+        found = np.array([row.mean, row.low, row.high, row.worst, row.largest]) / factor
         assert found == pytest.approx([one.mean, one.low, one.high, 0.7, 1.3], rel=1e-9)
         assert row.reason == one.reason
 
     def test_huge_values_of_failed_runs_hide_no_difference_of_the_others(self) -> None:
         ours, theirs = [0.1 + 0.001 * i for i in range(10)], [0.2] * 10
         both = only([*ours, 1e20], [*theirs, 1e20])
-        assert (both.verdict, both.superiority) == ("worse", 0.5 / 11)
-        assert only([*ours, 0.1], [*theirs, 1e20]).superiority == 0
+        assert (both.verdict, both.win_rate) == ("worse", 0.5 / 11)
+        assert only([*ours, 0.1], [*theirs, 1e20]).win_rate == 0
 
     def test_equal_differences_have_an_interval_of_no_width(self) -> None:
         # Their differences of floats are not equal to the last bit, nor is their mean.
@@ -219,16 +219,16 @@ class TestDegenerate:
 
     def test_without_any_pair_nothing_is_known(self) -> None:
         nothing = only([math.nan, math.nan])
-        assert (nothing.n_pairs, nothing.verdict) == (0, "undecided")
+        assert (nothing.n_pairs, nothing.verdict) == (0, "inconclusive")
         assert math.isnan(nothing.mean)
-        assert math.isnan(nothing.superiority)
+        assert math.isnan(nothing.win_rate)
 
     def test_one_arm_alone_is_compared_with_nothing(self) -> None:
         assert compared({"arm": [0.1, 0.2]}) == []
 
     def test_differences_of_two_distributions_decide_nothing(self) -> None:
-        found = only([0.5] * 20 + [-0.5] * 20, looks_again=True)
-        assert (found.verdict, math.isnan(found.low)) == ("undecided", True)
+        found = only([0.5] * 20 + [-0.5] * 20, sequential=True)
+        assert (found.verdict, math.isnan(found.low)) == ("inconclusive", True)
         assert found.reason == "the differences are not of one distribution"
 
 
@@ -236,7 +236,7 @@ class TestPairsThatCount:
     def test_are_those_before_the_first_that_is_missing(self) -> None:
         difference = only([0.1, 0.3, math.nan, *[0.4] * 9], [0.0] * 12)
         assert (difference.n_pairs, difference.mean) == (2, pytest.approx(0.2))
-        assert difference.verdict == "undecided"
+        assert difference.verdict == "inconclusive"
         assert (
             "it takes 6 pairs to decide any; the evidence ends before pair 3 of 12, which lacks a"
             in difference.reason
@@ -244,24 +244,24 @@ class TestPairsThatCount:
 
     def test_are_told_from_the_smallest_to_the_largest(self) -> None:
         row = only([0.02, -0.03, 0.01, math.nan, -0.5])
-        assert (row.smallest, row.largest) == (-0.03, 0.02)
-        assert (row.turned().smallest, row.turned().largest) == (-0.02, 0.03)
-        assert math.isnan(only([math.nan]).smallest)
+        assert (row.worst, row.largest) == (-0.03, 0.02)
+        assert (row.turned().worst, row.turned().largest) == (-0.02, 0.03)
+        assert math.isnan(only([math.nan]).worst)
 
 
 def test_share_of_pairs_has_the_interval_of_clopper_and_pearson() -> None:
     for n_better, n in ((0, 6), (3, 8), (7, 7)):
         row = only([0.1] * n_better + [-0.1] * (n - n_better))
         ends = binomtest(n_better, n).proportion_ci(method="exact")
-        assert row.superiority == n_better / n
-        assert (row.superiority_low, row.superiority_high) == pytest.approx((ends.low, ends.high))
-    assert only([0.1, 0.0, 0.0, -0.1]).superiority == 0.5
-    again = only([0.1] * 8, looks_again=True)
-    assert math.isnan(again.superiority_low)
-    assert math.isnan(again.superiority_high)
+        assert row.win_rate == n_better / n
+        assert (row.win_rate_low, row.win_rate_high) == pytest.approx((ends.low, ends.high))
+    assert only([0.1, 0.0, 0.0, -0.1]).win_rate == 0.5
+    again = only([0.1] * 8, sequential=True)
+    assert math.isnan(again.win_rate_low)
+    assert math.isnan(again.win_rate_high)
 
 
-def test_looking_again_at_many_pairs_needs_no_memory_for_all_centres_at_once() -> None:
+def test_sequential_at_many_pairs_needs_no_memory_for_all_centres_at_once() -> None:
     differences = np.random.default_rng(0).normal(size=400)
     tracemalloc.start()
     low, high = sequential_interval(differences, 1)
@@ -273,7 +273,7 @@ def test_looking_again_at_many_pairs_needs_no_memory_for_all_centres_at_once() -
 
 def test_a_mean_that_a_few_pairs_take_out_of_its_interval_is_told() -> None:
     bulk = [1.61, 0.41, 11.36, 1.7, 1.46, 0.78, 0.4, 0.88, 1.07, 2.29, -0.29, 1.11, 1.49, 7.4]
-    row = only([*bulk, 6.66, -61.32], looks_again=True)
+    row = only([*bulk, 6.66, -61.32], sequential=True)
     assert row.mean < 0 < row.low
     assert row.verdict == "better"
     assert "the mean is off their centre" in row.reason
@@ -290,13 +290,13 @@ def test_reasons_are_told_word_for_word() -> None:
     assert skewed.reason == (
         "the differences look skewed, but its interval takes them for symmetric"
     )
-    [claimed, shown, other] = undecided(
+    [claimed, shown, other] = inconclusive(
         paired_differences(
-            {"a": [0.1] * 6, "b": [0.0] * 6, "c": [0.0] * 6}, equivalence=0.01, claims=[("a", "b")]
+            {"a": [0.1] * 6, "b": [0.0] * 6, "c": [0.0] * 6}, margin=0.01, claims=[("a", "b")]
         ),
         "because",
     )
-    assert (claimed.verdict, claimed.reason) == ("undecided", "because")
+    assert (claimed.verdict, claimed.reason) == ("inconclusive", "because")
     assert (claimed.low, claimed.high) == (-math.inf, math.inf)
     assert (claimed.mean, claimed.n_pairs) == (pytest.approx(0.1), 6)
     for row in (shown, other):
@@ -330,7 +330,7 @@ class TestClaims:
     def test_are_made_only_of_their_pairs_and_share_the_error_rate(self) -> None:
         values = {arm: [0.1 * i] * 6 for i, arm in enumerate("abc")}
         # One claim can be decided with 6 pairs; three cannot.
-        rows = paired_differences(values, equivalence=EQUIVALENCE, claims=[("c", "a")])
+        rows = paired_differences(values, margin=MARGIN, claims=[("c", "a")])
         assert [(row.arm, row.other, row.verdict) for row in rows] == [
             ("a", "b", None),
             ("a", "c", "worse"),
@@ -338,7 +338,7 @@ class TestClaims:
         ]
         assert math.isnan(rows[0].low)
         assert math.isnan(rows[0].high)
-        assert {row.verdict for row in compared(values)} == {"undecided"}
+        assert {row.verdict for row in compared(values)} == {"inconclusive"}
 
     @pytest.mark.parametrize(
         ("low", "high", "verdict", "turned"),
@@ -346,9 +346,9 @@ class TestClaims:
             (0.25, 1.0, "better", "worse"),
             (-1.0, -0.25, "worse", "better"),
             (-0.05, 0.05, "equivalent", "equivalent"),
-            (-0.05, 1.0, "not worse", "undecided"),
-            (-1.0, 0.05, "undecided", "not worse"),
-            (-1.0, 1.0, "undecided", "undecided"),
+            (-0.05, 1.0, "not worse", "inconclusive"),
+            (-1.0, 0.05, "inconclusive", "not worse"),
+            (-1.0, 1.0, "inconclusive", "inconclusive"),
             (-0.25, 1.0, None, None),
         ],
     )
@@ -369,11 +369,11 @@ class TestClaims:
         [backward] = compared({"b": values["b"], "a": values["a"]})
         assert (forward.verdict, backward.verdict) == ("better", "worse")
         assert (forward.mean, forward.low) == (-backward.mean, -backward.high)
-        assert forward.superiority == pytest.approx(1 - backward.superiority)
+        assert forward.win_rate == pytest.approx(1 - backward.win_rate)
 
 
-@pytest.mark.parametrize("looks_again", [False, True])
-def test_skewed_differences_are_named(looks_again: bool) -> None:
+@pytest.mark.parametrize("sequential", [False, True])
+def test_skewed_differences_are_named(sequential: bool) -> None:
     rng = np.random.default_rng(0)
     draws = {
         "skewed": rng.exponential(size=40),
@@ -383,7 +383,7 @@ def test_skewed_differences_are_named(looks_again: bool) -> None:
     }
     for name, values in draws.items():
         [row] = paired_differences(
-            {"a": values.tolist(), "b": [0.0] * 40}, equivalence=0.001, looks_again=looks_again
+            {"a": values.tolist(), "b": [0.0] * 40}, margin=0.001, sequential=sequential
         )
         assert ("look skewed" in row.reason) == (name == "skewed")
 
@@ -394,8 +394,8 @@ def test_differences_are_a_frame_by_their_arms() -> None:
     table = differences_table([better, few], "model")
     assert [*table.index.names] == ["model", "other"]
     assert [*table.columns] == [
-        *("pairs", "difference", "low", "high", "superiority", "superiority_low"),
-        *("superiority_high", "verdict", "reason"),
+        *("pairs", "difference", "low", "high", "win_rate", "win_rate_low"),
+        *("win_rate_high", "verdict", "reason"),
     ]
     assert table["verdict"].tolist() == ["better", "no claim"]
     assert table["pairs"].tolist() == [8, 3]
@@ -583,7 +583,7 @@ class TestIntervalsOfManyPairs:
 
 def test_the_fewest_pairs_of_any_number_of_claims_are_known() -> None:
     for m in (1, 45, 780, 4950):
-        n = fewest_pairs(m, looks_again=True)
+        n = fewest_pairs(m, sequential=True)
         assert e_process(np.ones(n))[-1] >= m / 0.05 > e_process(np.ones(n - 1))[-1]
         assert sequential_interval(np.zeros(n), m) == (0, 0)
         assert sequential_interval(np.zeros(n - 1), m) == (-math.inf, math.inf)
@@ -593,7 +593,7 @@ def test_many_claims_have_the_intervals_of_each_alone() -> None:
     rng = np.random.default_rng(0)
     values = {f"a{i}": rng.normal(size=20).tolist() for i in range(10)}
     values["a3"][17:] = [math.nan] * 3  # Its claims have 17 pairs.
-    for row in paired_differences(values, equivalence=None):
+    for row in paired_differences(values, margin=None):
         d = np.subtract(values[row.arm], values[row.other])[: row.n_pairs]
         assert (row.low, row.high) == pytest.approx(planned_interval(d, 45), abs=1e-11)
 
@@ -613,4 +613,4 @@ def test_equivalent_takes_precedence() -> None:
     assert verdict_of(0.0001, 0.0009, 0.001) == "equivalent"
     assert verdict_of(0.0001, 0.0011, 0.001) == "better"
     assert verdict_of(-0.0011, -0.0001, 0.001) == "worse"
-    assert verdict_of(math.nan, math.nan, 0.001) == "undecided"
+    assert verdict_of(math.nan, math.nan, 0.001) == "inconclusive"

@@ -14,7 +14,7 @@ from adnn_optuna.stats.paired_differences import fewest_pairs, planned_interval
 from adnn_optuna.stats.power import (
     _planned_power,
     _possible_sds,
-    _power_looking_again,
+    _power_sequential,
 )
 from adnn_optuna.stats.sequential import e_process
 
@@ -67,17 +67,17 @@ def test_of_a_known_spread_the_number_is_the_smallest_that_suffices(
         assert power_of(plan.seeds - 1, effect, 1500, 0) <= 0.83
 
 
-def test_looking_again_takes_longer() -> None:
+def test_sequential_takes_longer() -> None:
     plan = planned({"claim": pilot(40)}, 0.005)
-    assert (plan.seeds, plan.seeds_looking_again) == (
+    assert (plan.seeds, plan.seeds_sequential) == (
         pytest.approx(36, abs=2),
         pytest.approx(60, abs=4),
     )
-    assert plan.seeds_looking_again is not None
-    e_values = e_process(np.random.default_rng(5).normal(0.5, 1, (1000, plan.seeds_looking_again)))
+    assert plan.seeds_sequential is not None
+    e_values = e_process(np.random.default_rng(5).normal(0.5, 1, (1000, plan.seeds_sequential)))
     assert np.mean(e_values.max(axis=1) >= 20) == pytest.approx(0.8, abs=0.06)
     assert plan.hours == plan.seeds / 2
-    assert plan.hours_looking_again == (plan.seeds_looking_again - 40) / 2
+    assert plan.hours_sequential == (plan.seeds_sequential - 40) / 2
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_power_of_few_pairs_is_that_of_all_sign_flips(n: int, n_claims: int) -> 
     assert _planned_power(np.array([1.5]), n, n_claims) == pytest.approx(found, abs=0.03)
 
 
-def test_power_of_looking_again_is_that_of_the_e_process() -> None:
-    power = _power_looking_again(np.full(200, 1.0), 30, 20.0)
+def test_power_of_sequential_is_that_of_the_e_process() -> None:
+    power = _power_sequential(np.full(200, 1.0), 30, 20.0)
     drawn = np.random.default_rng(9).normal(1, 1, (2000, 30))
     found = np.maximum.accumulate(e_process(drawn), axis=1) >= 20
     np.testing.assert_allclose(power, found.mean(axis=0), atol=0.05)
@@ -120,9 +120,9 @@ def test_powers_are_of_all_numbers_that_matter() -> None:
     plan = planned({"claim": pilot(6)}, 0.01)
     # From the fewest that decide anything to twice as many as the larger number.
     assert (min(plan.power), max(plan.power)) == (6, 50)
-    assert plan.power.keys() == plan.power_looking_again.keys() >= {14}
+    assert plan.power.keys() == plan.power_sequential.keys() >= {14}
     assert plan.power[13] < 0.8 <= plan.power[14]
-    assert plan.power_looking_again[24] < 0.8 <= plan.power_looking_again[26]
+    assert plan.power_sequential[24] < 0.8 <= plan.power_sequential[26]
     assert list(plan.power.values()) == sorted(plan.power.values())
     assert "{" not in repr(plan)
 
@@ -133,9 +133,9 @@ def test_fewer_pilot_pairs_ask_for_more_seeds() -> None:
     assert few.seeds_low < many.seeds_low <= many.seeds_high < few.seeds_high
 
 
-def test_a_gain_far_below_the_spread_is_not_found_by_looking_again() -> None:
+def test_a_gain_far_below_the_spread_is_not_found_by_sequential() -> None:
     plan = planned({"claim": pilot(10)}, 0.0003)
-    assert plan.seeds_looking_again is plan.hours_looking_again is None
+    assert plan.seeds_sequential is plan.hours_sequential is None
 
 
 def test_claims_pool_their_spread_and_share_the_error_rate() -> None:

@@ -1,0 +1,39 @@
+"""Snapshots: what a result says on each surface, reviewed like code.
+
+``make snapshots`` renews them; the change is reviewed with ``git diff``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adnn_optuna.render.json import to_json
+
+if TYPE_CHECKING:
+    from adnn_optuna.render.printed import Printed
+
+FOLDER = Path(__file__).parent / "results" / "snapshots"
+RENEW = "ADNN_RENEW_SNAPSHOTS"
+
+
+def assert_same(name: str, text: str) -> None:
+    """Compare a text with the stored one of this name; write it if snapshots are renewed."""
+    file = FOLDER / name
+    if os.environ.get(RENEW):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8"), f"{name} changed; see `make snapshots`"
+
+
+def assert_surfaces(name: str, result: Printed) -> None:
+    """Compare what a result says as text, Markdown, JSON and in a notebook with what is stored."""
+    text = result.to_text()
+    too_long = [line for line in text.split("\n") if len(line) > 80]
+    assert not too_long
+    details = result.to_text(details=True)
+    assert_same(f"{name}.txt", f"{text}\n\n{'=' * 20} details=True\n\n{details}\n")
+    assert_same(f"{name}.md", result.to_markdown())
+    assert_same(f"{name}.json", to_json(result.document()) + "\n")
+    assert_same(f"{name}.html", result._repr_html_())
