@@ -9,22 +9,20 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stored_studies import store_classes, store_comparison, store_study
+from render_documents import LONG, document
 
-from adnn_optuna.api.compare_models import ModelComparison
-from adnn_optuna.engine.records import record_of
-from adnn_optuna.reporting import searches
+from adnn_optuna.render.document import Table
+from adnn_optuna.render.html import to_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 WIDTHS = (360, 768, 1440)
-LONG = "simulated annealing, cooled slowly, from the origin of the plain network"
 
-FAULTS = ("resources", "wide", "outside", "cut", "slanted", "overlapping", "small")
-FAULTS += ("unreadable",)
+FAULTS = frozenset(
+    ["resources", "wide", "outside", "cut", "slanted", "overlapping", "small", "unreadable"]
+)
 
 # What a frame shows, as far as it can be wrong.
 LOOK = """
@@ -46,7 +44,7 @@ function look(frame) {
     resources: view.performance.getEntriesByType("resource").map((r) => r.name),
     wide: all("body *").filter((e) => rect(e).right > width + 1 && !e.closest(".scroll, script"))
       .map(name),
-    outside: all("figcaption *, .panel > p, td, th, .said *").filter((e) =>
+    outside: all("figcaption *, .conclusion, .tile *, .notes li, td, th, caption").filter((e) =>
       e.scrollWidth > e.clientWidth + 1 && view.getComputedStyle(e).display !== "inline"
       ).map(name),
     scrolling: all(".scroll").filter(scrolls).map(name),
@@ -111,47 +109,16 @@ def looks(path: Path, *, scheme: str) -> list[dict[str, Any]]:
     return state
 
 
-def long_comparison(path: Path) -> None:
-    labels = {f"{i}: {LONG}": (i - 3) / 100 for i in range(6)} | {"random_restart": 0.0}
-    gains = {label: [gain + i / 2000 for i in range(8)] for label, gain in labels.items()}
-    store_comparison(gains).report(path)
-
-
-def classified_search(path: Path) -> None:
-    study = store_study("a_name_without_any_space_that_is_longer_than_a_phone_is_wide")
-    store_classes(study, [90, *[3] * 11])
-    searches.page(record_of(study)).save(path)
-
-
-def long_models(path: Path) -> None:
-    comparison = ModelComparison(
-        {(i, seed): 0.8 + i / 10 + seed / 100 for i in range(3) for seed in range(3)},
-        "models",
-        ("deep_network_of_three_hidden_layers_each_of_256_units", LONG, "0.1"),
-        tuple(range(3)),
-        sequential=False,
-        margin=0.001,
-        sources=("split",),
-        resampled=(100, 50),
-        n_train=100,
-        n_test=50,
-    )
-    comparison.report(path)
+NO_SPACES = "a_name_without_any_space_that_is_longer_than_a_phone_is_wide_"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
-@pytest.mark.parametrize(
-    "make",
-    [
-        long_comparison,
-        *(pytest.param(make, marks=pytest.mark.slow) for make in (classified_search, long_models)),
-    ],
-)
+@pytest.mark.parametrize("label", [LONG, pytest.param(NO_SPACES, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_browser_draws_all_figures_whole_and_asks_nobody(
-    make: Callable[[Path], None], scheme: str, tmp_path: Path
+    label: str, scheme: str, tmp_path: Path
 ) -> None:
-    make(tmp_path / "page.html")
+    (tmp_path / "page.html").write_text(to_page(document(label)), encoding="utf-8")
     states = looks(tmp_path, scheme=scheme)
     assert [state["width"] for state in states] == [*WIDTHS]
     for state in states:
@@ -164,9 +131,9 @@ def test_browser_draws_all_figures_whole_and_asks_nobody(
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
 def test_paper_shows_what_is_folded(tmp_path: Path) -> None:
-    store_comparison({"greedy": [0.01] * 8, "random_restart": [0.0] * 8}).report(
-        tmp_path / "a.html"
-    )
+    rows = [(f"run {i}", f"{i / 7}") for i in range(200)]
+    runs = Table(("run", "value"), rows, "Every run", is_detail=True)
+    (tmp_path / "a.html").write_text(to_page(document(tables=[runs])), encoding="utf-8")
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     (tmp_path / "b.html").write_text(page.replace("<details>", "<details open>"), encoding="utf-8")
     (tmp_path / "c.html").write_text(page.replace('"beforeprint"', '"never"'), encoding="utf-8")

@@ -1,0 +1,61 @@
+"""Figures: every mark is drawn as it says."""
+
+from __future__ import annotations
+
+import pytest
+from render_documents import EVIL, figures
+
+from adnn_optuna.render.document import Figure, Series
+from adnn_optuna.render.figures import COLORS, CONTROL_COLOR, to_plotly
+
+MADE = {figure.key: figure for figure in figures()}
+
+
+def test_rows_have_intervals_labels_and_a_margin() -> None:
+    drawn = to_plotly(MADE["rows"])
+    points = drawn.data[0]
+    assert [*points.error_x.array] == [*points.error_x.arrayminus] == [0.5] * 4
+    assert [*points.text] == ["+1.00"] * 4
+    assert [*drawn.layout.yaxis.ticktext] == [f"{i}: arm" for i in range(4)]
+    band = [shape for shape in drawn.layout.shapes if shape.type == "rect"]
+    assert [(shape.x0, shape.x1) for shape in band] == [(-0.1, 0.1)]
+    assert [trace.marker.color for trace in drawn.data] == [COLORS[0], CONTROL_COLOR, COLORS[1]]
+
+
+def test_lines_have_bands_and_a_target() -> None:
+    drawn = to_plotly(MADE["lines"])
+    band, line, steps, dashes = drawn.data
+    assert [*band.y] == [0.5, 1.5, 2.5, 3.5, 2.5, 1.5, 0.5, -0.5]
+    assert not band.showlegend
+    assert (line.name, steps.line.shape, dashes.line.dash) == ("arm", "hv", "dash")
+    assert drawn.layout.shapes[0].y0 == 2.0
+
+
+def test_points_have_a_scale_of_colors() -> None:
+    drawn = to_plotly(MADE["places"])
+    assert [*drawn.data[0].marker.color] == [0.0, 1.0, 2.0, 3.0]
+    assert drawn.layout.coloraxis.colorbar.title.text == "value"
+
+
+def test_boxes_and_histograms_show_each_value() -> None:
+    assert [[*box.x] for box in to_plotly(MADE["boxes"]).data] == [[0.0, 1.0, 2.0, 3.0]] * 4
+    [bars] = to_plotly(MADE["bars"]).data
+    assert [*bars.x] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_an_empty_figure_says_so() -> None:
+    drawn = to_plotly(MADE["empty"])
+    assert drawn.layout.annotations[0].text == "There is nothing to draw yet."
+
+
+@pytest.mark.parametrize("key", MADE)
+def test_names_are_no_html(key: str) -> None:
+    evil = {figure.key: figure for figure in figures(EVIL)}[key]
+    assert EVIL not in str(to_plotly(evil).to_json()).replace("\\", "")
+
+
+def test_infinite_ends_are_not_drawn() -> None:
+    inf = float("inf")
+    series = Series("a", [1.0], [0], "points", low=[-inf], high=[inf])
+    [point] = to_plotly(Figure("a", "A", "x", "", [series], rows=["a"])).data
+    assert [*point.error_x.array] == [*point.error_x.arrayminus] == [0.0]

@@ -1,0 +1,108 @@
+"""Every surface shows all of a document, and trusts no name in it."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from typing import TYPE_CHECKING
+
+import html5lib
+import pytest
+from render_documents import EVIL, document
+
+from adnn_optuna.render.html import plotly_js, to_fragment, to_page
+from adnn_optuna.render.json import to_json
+from adnn_optuna.render.markdown import to_markdown
+from adnn_optuna.render.text import to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from xml.etree.ElementTree import Element
+
+    from adnn_optuna.render.document import Document
+
+
+def parsed(page: str) -> Element:
+    """Return a page, which must be valid HTML."""
+    page = page.replace(plotly_js(), "")  # It has five million characters.
+    parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
+    found: Element = parser.parse(page)
+    return found
+
+
+def text_of(page: str) -> str:
+    return " ".join(" ".join(parsed(page).itertext()).split())
+
+
+def as_text(made: Document) -> str:
+    return to_text(made, 1000, details=True)
+
+
+def as_markdown(made: Document) -> str:
+    return re.sub(r"\\(.)", r"\1", to_markdown(made))
+
+
+def as_page(made: Document) -> str:
+    return html.unescape(text_of(to_page(made)))
+
+
+SURFACES = [as_text, as_markdown, as_page]
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_every_surface_shows_every_part(surface: Callable[[Document], str]) -> None:
+    made = document("the arm")
+    shown = surface(made)
+    texts = [made.title, made.conclusion, made.scope, *made.notes, made.next_step]
+    for line in made.estimates:
+        texts += [line.label, line.value, line.ends, line.remark]
+    for table in made.tables:
+        texts += [table.title, *table.headings, *(cell for row in table.rows for cell in row)]
+    assert [text for text in texts if text not in shown] == []
+
+
+def test_a_notebook_shows_all_but_details_and_figures() -> None:
+    made = document("the arm")
+    shown = text_of(f"<!DOCTYPE html><html><title>a</title>{to_fragment(made)}</html>")
+    for text in (made.title, made.conclusion, made.notes[0], made.estimates[0].remark):
+        assert text in shown
+    assert "Every run" not in shown
+
+
+def test_json_holds_fields_and_null_for_what_is_not_finite() -> None:
+    content = json.loads(to_json(document("the arm"), verb="test"))
+    assert [*content][:4] == ["verb", "title", "verdict", "conclusion"]
+    assert content["value"] is None
+    assert content["gain"] == {"value": 1.0, "low": None, "high": 2.0}
+    assert content["notes"] == ["A note on the arm."]
+
+
+class TestHostileNames:
+    def test_html_is_not_obeyed(self) -> None:
+        page, fragment = to_page(document(EVIL)), to_fragment(document(EVIL))
+        assert EVIL not in page
+        assert EVIL not in fragment
+        assert EVIL in text_of(page)
+
+    def test_figures_cannot_end_their_script(self) -> None:
+        scripts = [s for s in parsed(to_page(document(EVIL))).iter("script") if s.attrib]
+        assert len(scripts) == len(document(EVIL).figures)
+        for script in scripts:
+            assert {"data", "layout"} <= json.loads(script.text or "").keys()
+
+    def test_markdown_is_not_obeyed(self) -> None:
+        shown = to_markdown(document("[a](b) | `c` <img> http://d"))
+        assert "[a](b)" not in shown
+        assert "<img>" not in shown
+        assert "http://d" not in shown
+
+    @pytest.mark.parametrize("character", ["\x1b", "\u202e", "\u200b", "\ufeff", "\U000e0041"])
+    def test_invisible_characters_are_escaped(self, character: str) -> None:
+        made = document(f"a{character}b")
+        for shown in (as_text(made), to_markdown(made), to_page(made), to_fragment(made)):
+            assert f"a{character}b" not in shown.replace(plotly_js(), "")
+
+
+def test_a_long_title_is_cut() -> None:
+    assert document("x" * 100).title == "x" * 59 + "…"

@@ -1,0 +1,82 @@
+"""Text: it fits, it shows everything once, and no terminal obeys a name in it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from render_documents import LONG, document, documents
+
+from adnn_optuna.render.document import Document, Table
+from adnn_optuna.render.text import to_text, width_of_output
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+@given(made=documents)
+def test_no_line_is_wider_than_asked(made: Document, width: int) -> None:
+    for details in (False, True):
+        lines = to_text(made, width, details=details).split("\n")
+        assert [line for line in lines if len(line) > width] == []
+
+
+@given(made=documents)
+def test_no_terminal_obeys_what_somebody_named_so(made: Document) -> None:
+    shown = to_text(made, details=True).replace("\n", "")
+    assert {unicodedata.category(c) for c in shown}.isdisjoint({"Cc", "Cf", "Zl", "Zp"})
+
+
+def test_order_is_conclusion_estimates_tables_notes_next_step() -> None:
+    shown = to_text(document())
+    parts = ("annealing: shown", "is better.", "test score", "Differences of", "Note:", "Next:")
+    places = [shown.index(part) for part in parts]
+    assert places == sorted(places)
+    assert shown.split("\n")[0] == f"annealing: shown{'30 trials, 10 new seeds':>64}"
+
+
+def test_estimates_stand_below_each_other() -> None:
+    _, _, score, gain, loss, *_ = to_text(document()).split("\n")
+    assert score == "  test score  82.73%    (95% CI 78.41 to 86.50)  of annealing"
+    assert gain == "  gain        +8.36 pp  (+3.64 to +13.07)"
+    assert loss == "  loss        unknown"
+
+
+def test_a_remark_without_room_stands_below() -> None:
+    lines = to_text(document(label=LONG)).split("\n")
+    [place] = [i for i, line in enumerate(lines) if line.startswith("  test score")]
+    assert lines[place] == "  test score  82.73%    (95% CI 78.41 to 86.50)"
+    assert lines[place + 1].startswith("    of simulated annealing")
+
+
+def test_details_show_every_table_with_every_column() -> None:
+    wide = Table(["arm", *"bcdefg"], [["one", *"123456"]], "Wide", n_shown=3)
+    made = document(tables=[wide, Table(("run", "x"), [("first", "1")], "All", is_detail=True)])
+    assert "arm  b  c\n" in to_text(made)
+    assert "first" not in to_text(made)
+    assert "arm  b  c  d  e  f  g\n" in to_text(made, details=True)
+    assert "first  1" in to_text(made, details=True)
+
+
+def test_a_table_without_room_is_a_list() -> None:
+    made = document(tables=[Table(("arm", "verdict", "n"), [(LONG, "better", "8")])])
+    assert f"{LONG}\n  verdict better; n 8" in to_text(made)
+
+
+@pytest.mark.parametrize(("columns", "expected"), [(40, 60), (72, 72), (200, 100)])
+def test_width_is_that_of_a_terminal_within_bounds(
+    columns: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, follower = pty.openpty()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with os.fdopen(follower, "w") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert width_of_output() == expected
+    os.close(leader)
+
+
+def test_width_is_80_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert width_of_output() == 80
