@@ -22,6 +22,7 @@ help:
 	@echo "make scale        four workers on one PostgreSQL study, one killed half-way (PostgreSQL: see README)"
 	@echo "make test         run the tests and the first notebook"
 	@echo "make test-slow    run the tests that are long by nature, and all notebooks"
+	@echo "make test-slow-part  run a part of these, another one each day, for at most 8 minutes"
 	@echo "make snapshots    renew what results say on each surface"
 	@echo "make test-light   test samplers, callbacks, statistics and results without TensorFlow"
 	@echo "make test-oldest  test samplers, callbacks and resuming on the lowest versions allowed"
@@ -70,9 +71,9 @@ scale: $(INSTALLED)
 
 # Two workers share two cores: with TensorFlow's default of one thread for each core in every worker
 # they would fight over them.
-test test-slow test-light test-oldest mutants: export TF_NUM_INTRAOP_THREADS := 1
-test test-slow test-light test-oldest mutants: export TF_NUM_INTEROP_THREADS := 1
-test test-slow test-light test-oldest mutants: export OMP_NUM_THREADS := 1
+test test-slow test-slow-part test-light test-oldest mutants: export TF_NUM_INTRAOP_THREADS := 1
+test test-slow test-slow-part test-light test-oldest mutants: export TF_NUM_INTEROP_THREADS := 1
+test test-slow test-slow-part test-light test-oldest mutants: export OMP_NUM_THREADS := 1
 PYTEST := -m pytest --quiet --numprocesses 2 --dist worksteal
 
 # The notebook takes longest of all, so it comes first.
@@ -88,6 +89,16 @@ snapshots: $(INSTALLED)
 test-slow: $(INSTALLED)
 	@$(BIN)/python $(PYTEST) --nbmake -m slow tests
 	@$(BIN)/python $(PYTEST) --nbmake $(NOTEBOOKS)
+
+# Another folder each day of the year. Whatever ran until the time is up has passed.
+SLOW_FOLDERS := api cli contracts engine networks results samplers stats
+.PHONY: test-slow-part
+test-slow-part: $(INSTALLED)
+	@set -- $(SLOW_FOLDERS); shift $$(( $$(date +%-j) % $$# )); \
+	echo "Slow tests of tests/$$1, at most 8 minutes:"; \
+	timeout --signal=INT --kill-after=20 450 \
+		$(BIN)/python $(PYTEST) --exitfirst -m slow "tests/$$1"; status=$$?; \
+	case $$status in 124|137) echo "The time is up; all that ran has passed." ;; *) exit $$status ;; esac
 
 .PHONY: test-light
 test-light: $(LIGHT_INSTALLED)
