@@ -27,22 +27,31 @@ class _Draw:
     """The samples that splits are drawn from, and what is computed for the rows of each split."""
 
     where: str
-    inputs: Mapping[str, NDArray[Any]]  # By "" those to draw from, by "_val", "_test" given ones.
+    # Arrays or tables as given: by "" those to draw from, by "_val", "_test" given ones.
+    inputs: Mapping[str, Any]
     labels: Mapping[str, NDArray[Any]]
     sizes: Sequence[int]  # Of test and validation.
     group: NDArray[np.intp] | None
     classes: Sequence[Any]
     weights: Mapping[str, Any]
-    columns: Preprocessing
     impute: bool
+    merges: bool
+    layout: Preprocessing | None = None  # Of the first splits, as a network has so many inputs.
 
     def fields(self, seed: int) -> dict[str, Any]:
         """Return what the splits of a seed make of a :class:`Dataset`."""
-        x, y = self.inputs[""], self.labels[""]
+        y = self.labels[""]
         rows = _splits.drawn_rows(self.where, y, self.sizes, seed, self.group)
+        columns = preprocessing.columns_of(
+            self.where, self.inputs[""], rows["train"], merges=self.merges, layout=self.layout
+        )
+        inputs = {
+            s: columns.encoded(x, self.where, f"x{s}", may_lack=self.impute)
+            for s, x in self.inputs.items()
+        }
         weight = _arrays.weights(self.where, y, rows["train"], self.classes, **self.weights)
-        of_splits = {s: self.inputs.get(f"_{s}", x[rows[s]]) for s in _SPLITS}
-        columns, of_splits = preprocessing.imputed(self.columns, of_splits, is_asked=self.impute)
+        of_splits = {s: inputs.get(f"_{s}", inputs[""][rows[s]]) for s in _SPLITS}
+        columns, of_splits = preprocessing.imputed(columns, of_splits, is_asked=self.impute)
         groups_test = None
         if self.group is not None and "_test" not in self.labels:
             groups_test = self.group[rows["test"]]
@@ -53,6 +62,14 @@ class _Draw:
             "groups_test": groups_test,
             "preprocessing": columns,
         }
+
+    def kept(self, layout: Preprocessing) -> Self:
+        """Return the same draw with a copy of the samples, whose splits have this layout."""
+        inputs = dict[str, Any]()
+        for s, x in self.inputs.items():
+            array = None if layout.columns else _arrays.plain(self.where, f"x{s}", x)
+            inputs[s] = x.copy() if array is None else _arrays.read_only(array, array.dtype)
+        return dataclasses.replace(self, inputs=inputs, layout=layout)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -302,24 +319,20 @@ class Dataset:
                 labels[s] = _arrays.read_targets(where, s, x_given, y_given, task)
         if task == "classification":
             labels, classes = _arrays.encoded(where, labels, num_classes)
-        y = labels[""]
-        n = len(y)
+        n = len(labels[""])
         asked = {"_test": ("test_size", test_size), "_val": ("validation_size", validation_size)}
         sizes = [_splits.split_size(where, *asked[s], n, is_given=s in labels) for s in asked]
         group = groups if groups is None else _splits.checked_groups(where, "groups", groups, n)
-        rows = _splits.drawn_rows(where, y, sizes, seed, group)
-        if num_classes is None:
-            _arrays.check_trained(where, y[rows["train"]], classes)
-        options = {"class_weight": class_weight, "sample_weight": sample_weight}
-        columns = preprocessing.columns_of(where, x, rows["train"], merges=rare == "other")
-        impute = missing == "impute"
-        inputs = {s: columns.encoded(given[s][0], where, f"x{s}", may_lack=impute) for s in labels}
-        draw = _Draw(where, inputs, labels, sizes, group, classes, options, columns, impute)
+        weights = {"class_weight": class_weight, "sample_weight": sample_weight}
+        impute, merges = missing == "impute", rare == "other"
+        inputs = {s: given[s][0] for s in labels}
+        draw = _Draw(where, inputs, labels, sizes, group, classes, weights, impute, merges)
         fields = draw.fields(seed)
-        if impute or group is not None or fields["weight_train"] is not None:
-            # The splits alone lack what is missing, and the samples' weights and groups.
-            own_inputs = {s: _arrays.read_only(a, a.dtype.type) for s, a in inputs.items()}
-            fields["draw"] = dataclasses.replace(draw, inputs=own_inputs)
+        if num_classes is None:
+            _arrays.check_trained(where, fields["y_train"], classes)
+        if impute or merges or group is not None or fields["weight_train"] is not None:
+            # The splits alone lack what is missing or rare, and the samples' weights and groups.
+            fields["draw"] = draw.kept(fields["preprocessing"])
         fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in labels)
         own = None if isinstance(classes, range) else tuple(classes) or None
         fields |= {"num_classes": len(classes) or None, "classes": own, "positive": positive}
@@ -332,9 +345,10 @@ class Dataset:
     def redrawn(self, seed: int) -> Self:
         """Return the same samples in other splits of the same sizes, stratified by label.
 
-        Only splits that were drawn at random are redrawn. Class weights and imputed values are
-        computed again for the new training part, weights move with their samples, and groups stay
-        together. Which categories count as rare stays.
+        Only splits that were drawn at random are redrawn. Class weights, imputed values and rare
+        categories are determined again by the new training part, weights move with their samples,
+        and groups stay together. A column of categories keeps its number of features: if more
+        categories are frequent than before, the least frequent ones count as rare.
 
         Args:
             seed: Seed of the draw, 0 or more.

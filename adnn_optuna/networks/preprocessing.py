@@ -26,14 +26,15 @@ class Preprocessing:
     """How raw inputs become numbers: one feature for each column or category of a table."""
 
     # Of tables, each column and its categories, which are features of 0 and 1; None of numbers.
-    columns: tuple[tuple[str, tuple[str, ...] | None], ...] | None = None
+    # A category that is None is a feature of which redrawn splits make no use.
+    columns: tuple[tuple[str, tuple[str | None, ...] | None], ...] | None = None
     # What stands for a missing value of each feature; empty where these are refused.
     fill: tuple[float, ...] = ()
     # Of tables, the columns whose rare categories are one more feature, as unknown ones are then;
     # unknown ones of other columns are 0 in all. None where these are refused.
     others: tuple[str, ...] | None = None
 
-    def blocks(self) -> Iterator[tuple[str, tuple[str, ...] | None, slice]]:
+    def blocks(self) -> Iterator[tuple[str, tuple[str | None, ...] | None, slice]]:
         """Yield each column of a table, its categories, and where its features are."""
         end = 0
         for name, categories in self.columns or ():
@@ -94,7 +95,7 @@ class Preprocessing:
                 continue
             text = values.astype(object).astype(str)
             # Whole numbers are floats in a column where some are missing.
-            if values.dtype.kind == "f" and not text[~lacks].isin(categories).all():
+            if values.dtype.kind == "f" and not text[~lacks].isin(categories).any():
                 text = values.convert_dtypes().astype(str)
             unknown = sorted(set(text[~lacks]) - set(categories))
             if unknown and self.others is None:
@@ -102,8 +103,9 @@ class Preprocessing:
                     f"{where}: the column {column!r} of {name} has the categories "
                     f"{named(unknown)}, but those known are {named(categories)}."
                 )
+            indices = {category: i for i, category in enumerate(categories)}
             # That of an unknown one is -1.
-            codes = pd.Index(categories).get_indexer(text)[:, None]
+            codes = np.array([indices.get(category, -1) for category in text])[:, None]
             known = [*range(len(categories)), *([-1] if column in (self.others or ()) else [])]
             features.append(np.where(lacks[:, None], np.nan, codes == known))
         return np.concatenate(features, axis=1) if features else np.empty((len(table), 0))
@@ -116,15 +118,24 @@ class Preprocessing:
         return np.where(np.isnan(array), self.fill, array)
 
 
-def columns_of(where: str, table: Any, train: NDArray[np.intp], *, merges: bool) -> Preprocessing:
+def columns_of(
+    where: str,
+    table: Any,
+    train: NDArray[np.intp],
+    *,
+    merges: bool,
+    layout: Preprocessing | None = None,
+) -> Preprocessing:
     """Return the columns of a pandas DataFrame with their categories, of anything else none.
 
     If it ``merges`` them, those that are rare in the training rows become one, as unknown ones.
+    Of a ``layout``, the columns have as many features as there.
     """
     pd = sys.modules.get("pandas")  # Who has none did not import it.
     if pd is None or not isinstance(table, pd.DataFrame):
         return Preprocessing()
-    columns, others = list[tuple[str, tuple[str, ...] | None]](), list[str]()
+    columns, others = list[tuple[str, tuple[str | None, ...] | None]](), list[str]()
+    of_layout = dict(layout.columns or ()) if layout else {}
     for name, values in table.infer_objects().items():
         kind = values.dtype
         categories: Any = None
@@ -143,12 +154,19 @@ def columns_of(where: str, table: Any, train: NDArray[np.intp], *, merges: bool)
             categories = [c for c in categories if counts.get(c, 0) >= least]
             # A feature that is 0 in the whole training part would have weights of chance.
             others += [str(name)] if counts.sum() > counts[categories].sum() else []
+            if layout is not None:
+                n_features = len(of_layout[str(name)] or ())
+                most = counts[categories].nlargest(n_features).index
+                categories = [c for c in categories if c in most]
+                categories += [None] * (n_features - len(categories))
         if categories is not None and len(categories) > _MAX_CATEGORIES:
             raise WrongValueError(
                 f"{where}: the column {str(name)!r} has {len(categories)} categories, more than "
                 f"{_MAX_CATEGORIES}: merge some, or leave it out."
             )
         columns.append((str(name), None if categories is None else tuple(categories)))
+    if layout is not None:
+        return Preprocessing(columns=tuple(columns), others=layout.others)
     return Preprocessing(columns=tuple(columns), others=tuple(others) if merges else None)
 
 

@@ -90,7 +90,9 @@ def _examples(
         columns: dict[str, Any] = {}
         for name, known, at in blocks:
             cells = x[i, at]
-            columns[name] = float(cells[0]) if known is None else [*known, "other"][cells.argmax()]
+            # An unknown category may have no feature.
+            which = -1 if known is None or not cells.any() else cells.argmax()
+            columns[name] = float(cells[0]) if known is None else [*known, "other"][which]
         image = None if pixels is None else pixels[i]
         examples.append(Example(i, truth, unmoved, winner, image, columns))
     return examples

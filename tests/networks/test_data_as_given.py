@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -548,9 +548,63 @@ class TestRedrawn:
             np.testing.assert_allclose(filled, medians[-1], rtol=1e-6)
         assert len(set(medians)) == 3
 
-    def test_the_users_arrays_may_change_later(self) -> None:
+    @pytest.mark.parametrize("missing", ["refuse", "impute"])
+    def test_categories_that_are_rare_in_the_new_training_part_are_merged(
+        self, missing: Literal["refuse", "impute"]
+    ) -> None:
+        # Of each but the last two, the training part has 0 to 4 rows, which 2 are enough for.
+        towns = [f"town {i:02}" for i in range(20) for _ in range(4)]
+        towns += ["Rome", "Oslo"] * ((200 - len(towns)) // 2)
+        table = pd.DataFrame({"row": np.arange(200), "town": towns})
+        data = Dataset.from_arrays(table, np.arange(200) % 2, rare="other", missing=missing)
+        frequent = set()
+        for seed in range(8):
+            one = data.redrawn(seed)
+            assert one.x_train.shape == data.x_train.shape
+            assert one.fingerprint == data.redrawn(3).redrawn(seed).fingerprint
+            counts = table.town[one.x_train[:, 0].astype(int)].value_counts()
+            categories, other = one.preprocessing.columns[1][1], one.x_train[:, -1]
+            expected = counts[counts >= 2].nlargest(len(categories)).sum()
+            assert one.x_train[:, 1:-1].sum() == expected == len(other) - other.sum()
+            assert not set(categories) & {*counts[counts < 2].index}
+            assert (one.x_train[:, 1:].sum(axis=1) == 1).all()
+            # A table is encoded as its rows in the splits are.
+            rows = one.x_test[:, 0].astype(int)
+            np.testing.assert_array_equal(one.preprocessing.encoded(table)[rows], one.x_test)
+            frequent.add(categories)
+        assert len(frequent) == 8
+
+    def test_rare_categories_of_a_column_that_had_none_are_as_unknown_ones(self) -> None:
+        table = pd.DataFrame({"row": np.arange(100), "town": ["Rome", "Oslo"] * 48 + ["Bern"] * 4})
+        data = next(
+            data
+            for data in (
+                Dataset.from_arrays(table, np.arange(100) % 2, rare="other", seed=seed)
+                for seed in range(9)
+            )
+            if data.preprocessing.others == ()
+        )
+        seen = set()
+        for one in map(data.redrawn, range(30)):
+            [(_, categories)] = one.preprocessing.columns[1:]
+            n_trained = (one.x_train[:, 0] >= 96).sum()
+            assert ("Bern" in categories) == (n_trained >= 2)
+            unknown = one.preprocessing.encoded(pd.DataFrame({"row": [0], "town": ["Lima"]}))
+            assert not unknown[0, 1:].any()
+            bern = one.preprocessing.encoded(table)[-1, 1:]
+            assert bern.tolist() == [float(c == "Bern") for c in categories]
+            seen.add("Bern" in categories)
+        assert seen == {True, False}
+
+    @pytest.mark.parametrize("kind", ["array", "list", "table"])
+    def test_the_users_data_may_change_later(self, kind: str) -> None:
         x = np.random.default_rng(0).normal(size=(N, 2)).astype(np.float32)
-        data = Dataset.from_arrays(x, Y, class_weight="balanced")
+        given = {"array": x, "list": x.tolist(), "table": pd.DataFrame(x)}[kind]
+        data = Dataset.from_arrays(given, Y, class_weight="balanced")
         before = data.redrawn(1).fingerprint
-        x[:] = 0
+        for row in range(N):
+            if kind == "table":
+                given.iloc[row] = 0
+            else:
+                given[row][0] = 0
         assert data.redrawn(1).fingerprint == before

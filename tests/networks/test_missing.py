@@ -89,6 +89,21 @@ def test_winner_takes_what_is_missing_or_unknown(tmp_path: Path) -> None:
         load_data(dataset=str(path))
 
 
+def test_network_of_redrawn_splits_predicts_tables() -> None:
+    data = Dataset.from_arrays(WITH_GAPS, Y, missing="impute", rare="other").redrawn(1)
+    # Nice, which was frequent, is rare now.
+    assert None in dict(data.preprocessing.columns)["city"]
+    objective = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=adnn.Training(epochs=1))
+    result = adnn.search(objective, max_trial=1)
+    encoded = data.preprocessing.encoded(TEST)
+    chances = result.predict_proba(TEST)
+    np.testing.assert_array_equal(result.predict_proba(encoded), chances)
+    np.testing.assert_allclose(result.model().predict(encoded, verbose=0), chances, rtol=1e-5)
+    found = adnn.measure_variance(objective, n=5)
+    assert "split redrawn" not in str(found)
+    assert "rare" not in str(found)
+
+
 def test_nothing_is_filled_in_unless_asked_for() -> None:
     with pytest.raises(ValueError, match="lacks values in 'age'"):
         Dataset.from_arrays(WITH_GAPS, Y, rare="other")
