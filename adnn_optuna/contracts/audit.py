@@ -122,7 +122,9 @@ def audited(build: Callable[[], keras.Model], *, is_from_file: bool = False) -> 
     """Find all that is random in the model that is built, or read from a file."""
     with keras_files.undisturbed():
         # In a thread of its own: Keras's global random state is none of the user's there.
-        return keras_files.without_values(lambda: _audit(build(), is_from_file=is_from_file))
+        return keras_files.in_fresh_thread(
+            lambda: _audit(build(), is_from_file=is_from_file), with_values=False
+        )
 
 
 def _audit(model: keras.Model, *, is_from_file: bool) -> AuditFacts:

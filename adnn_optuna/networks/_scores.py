@@ -329,6 +329,10 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         # As in Keras, but for the numbers of names.
         own_name = name if settings.islower() else re.sub(r"_\d+$", "", metric.name)
         metric = type(metric)(name=own_name)
+    if head.num_classes is None:
+        # Float32 would merge values around 1e9. A metric of the user's may take no dtype.
+        with contextlib.suppress(*_REFUSALS):
+            metric = type(metric).from_config(metric.get_config() | {"dtype": "float64"})
     is_sparse = "sparse" in f"{name} {metric.name}".lower()
     is_of_positive, column = _is_of_positive(metric, head), head.positive or 0
     is_f_score = isinstance(metric, keras.metrics.FBetaScore)
@@ -337,8 +341,9 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         metric.threshold = 0.5
 
     def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        targets = labels if is_sparse else _targets(head, labels)
-        outputs = tf.cast(outputs, tf.float32)
+        dtype = tf.as_dtype(metric.dtype)
+        targets = labels if is_sparse else _targets(head, labels, dtype)
+        outputs = tf.cast(outputs, dtype)
         if head.num_classes is not None and not head.are_probabilities:
             outputs = tf.sigmoid(outputs) if head.size == 1 else tf.nn.softmax(outputs)
         if head.size == 1 and (is_of_positive or is_f_score):  # An F-score averages both classes.

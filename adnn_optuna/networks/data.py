@@ -35,20 +35,15 @@ class _Draw:
     classes: Sequence[Any]
     weights: Mapping[str, Any]
     impute: bool
-    merges: bool
-    layout: Preprocessing | None = None  # Of the first splits, as a network has so many inputs.
+    layout: Preprocessing  # That of the first splits is kept, as a network has so many inputs.
 
     def fields(self, seed: int) -> dict[str, Any]:
         """Return what the splits of a seed make of a :class:`Dataset`."""
         y = self.labels[""]
         rows = _splits.drawn_rows(self.where, y, self.sizes, seed, self.group)
-        columns = preprocessing.columns_of(
-            self.where, self.inputs[""], rows["train"], merges=self.merges, layout=self.layout
-        )
-        inputs = {
-            s: columns.encoded(x, self.where, f"x{s}", may_lack=self.impute)
-            for s, x in self.inputs.items()
-        }
+        given, where, may_lack = self.inputs, self.where, self.impute
+        columns = preprocessing.columns_of(where, given[""], rows["train"], self.layout)
+        inputs = {s: columns.encoded(given[s], where, f"x{s}", may_lack=may_lack) for s in given}
         weight = _arrays.weights(self.where, y, rows["train"], self.classes, **self.weights)
         of_splits = {s: inputs.get(f"_{s}", inputs[""][rows[s]]) for s in _SPLITS}
         columns, of_splits = preprocessing.imputed(columns, of_splits, is_asked=self.impute)
@@ -324,13 +319,14 @@ class Dataset:
         sizes = [_splits.split_size(where, *asked[s], n, is_given=s in labels) for s in asked]
         group = groups if groups is None else _splits.checked_groups(where, "groups", groups, n)
         weights = {"class_weight": class_weight, "sample_weight": sample_weight}
-        impute, merges = missing == "impute", rare == "other"
+        impute, layout = missing == "impute", Preprocessing(others=() if rare == "other" else None)
         inputs = {s: given[s][0] for s in labels}
-        draw = _Draw(where, inputs, labels, sizes, group, classes, weights, impute, merges)
+        draw = _Draw(where, inputs, labels, sizes, group, classes, weights, impute, layout)
         fields = draw.fields(seed)
         if num_classes is None:
             _arrays.check_trained(where, fields["y_train"], classes)
-        if impute or merges or group is not None or fields["weight_train"] is not None:
+        is_refit = impute or rare == "other" or fields["weight_train"] is not None
+        if is_refit or group is not None:
             # The splits alone lack what is missing or rare, and the samples' weights and groups.
             fields["draw"] = draw.kept(fields["preprocessing"])
         fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in labels)

@@ -102,11 +102,6 @@ def policy_of_caller() -> Callable[[], None]:
     return functools.partial(keras.config.set_dtype_policy, keras.config.dtype_policy())
 
 
-def without_values(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
-    """Call a function in a fresh thread; this one would give its variables values afterwards."""
-    return in_fresh_thread(function, *args, with_values=False, **kwargs)
-
-
 def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth: int = 0) -> None:
     """Refuse lambdas, objects that are not Keras's own, and layers that run code or read files.
 
@@ -168,7 +163,9 @@ def check_model_config(
     check_keras_config(config, path)
     try:
         with undisturbed():
-            model = without_values(keras.saving.deserialize_keras_object, config, safe_mode=True)
+            # In this thread, Keras would give the variables values afterwards.
+            deserialize = keras.saving.deserialize_keras_object
+            model = in_fresh_thread(deserialize, config, with_values=False, safe_mode=True)
     except Exception as error:  # noqa: BLE001 - each class refuses arguments in its own way.
         raise WrongValueError(f"{path} is refused by Keras ({first_line(error)}).") from None
     if not isinstance(model, keras.Model):

@@ -119,23 +119,18 @@ class Preprocessing:
 
 
 def columns_of(
-    where: str,
-    table: Any,
-    train: NDArray[np.intp],
-    *,
-    merges: bool,
-    layout: Preprocessing | None = None,
+    where: str, table: Any, train: NDArray[np.intp], layout: Preprocessing
 ) -> Preprocessing:
     """Return the columns of a pandas DataFrame with their categories, of anything else none.
 
-    If it ``merges`` them, those that are rare in the training rows become one, as unknown ones.
-    Of a ``layout``, the columns have as many features as there.
+    If the ``layout`` has ``others``, categories that are rare in the training rows become one, as
+    unknown ones. If it has columns, these keep their numbers of features.
     """
     pd = sys.modules.get("pandas")  # Who has none did not import it.
     if pd is None or not isinstance(table, pd.DataFrame):
         return Preprocessing()
     columns, others = list[tuple[str, tuple[str | None, ...] | None]](), list[str]()
-    of_layout = dict(layout.columns or ()) if layout else {}
+    sizes = {name: len(known or ()) for name, known in layout.columns or ()}
     for name, values in table.infer_objects().items():
         kind = values.dtype
         categories: Any = None
@@ -148,26 +143,26 @@ def columns_of(
                 f"{where}: the column {str(name)!r} is of the dtype {kind}: make numbers or "
                 "categories of it, or leave it out."
             )
-        if merges and categories is not None:
+        if layout.others is not None and categories is not None:
             counts = values.iloc[train].dropna().astype(object).astype(str).value_counts()
             least = max(_LEAST_ROWS, _LEAST_SHARE * len(train))
             categories = [c for c in categories if counts.get(c, 0) >= least]
             # A feature that is 0 in the whole training part would have weights of chance.
             others += [str(name)] if counts.sum() > counts[categories].sum() else []
-            if layout is not None:
-                n_features = len(of_layout[str(name)] or ())
-                most = counts[categories].nlargest(n_features).index
+            if sizes:
+                most = counts[categories].nlargest(sizes[str(name)]).index
                 categories = [c for c in categories if c in most]
-                categories += [None] * (n_features - len(categories))
+                categories += [None] * (sizes[str(name)] - len(categories))
         if categories is not None and len(categories) > _MAX_CATEGORIES:
             raise WrongValueError(
                 f"{where}: the column {str(name)!r} has {len(categories)} categories, more than "
                 f"{_MAX_CATEGORIES}: merge some, or leave it out."
             )
         columns.append((str(name), None if categories is None else tuple(categories)))
-    if layout is not None:
-        return Preprocessing(columns=tuple(columns), others=layout.others)
-    return Preprocessing(columns=tuple(columns), others=tuple(others) if merges else None)
+    is_known = layout.others is None or sizes
+    return Preprocessing(
+        columns=tuple(columns), others=layout.others if is_known else tuple(others)
+    )
 
 
 def _categories(where: str, name: str, values: "pd.Series[Any]") -> list[str] | None:

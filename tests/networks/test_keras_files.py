@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 import time
@@ -17,8 +18,9 @@ from adnn_optuna.networks.keras_files import (
     in_fresh_thread,
     undisturbed,
     without_compilation,
-    without_values,
 )
+
+without_values = functools.partial(in_fresh_thread, with_values=False)
 
 
 def net(units: int = 3) -> keras.Model:
