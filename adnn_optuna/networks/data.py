@@ -39,14 +39,15 @@ class _Draw:
 
     def fields(self, seed: int) -> dict[str, Any]:
         """Return what the splits of a seed make of a :class:`Dataset`."""
-        y = self.labels[""]
-        rows = _splits.drawn_rows(self.where, y, self.sizes, seed, self.group)
-        given, where, may_lack = self.inputs, self.where, self.impute
+        given, where, y = self.inputs, self.where, self.labels[""]
+        rows = _splits.drawn_rows(where, y, self.sizes, seed, self.group)
         columns = preprocessing.columns_of(where, given[""], rows["train"], self.layout)
-        inputs = {s: columns.encoded(given[s], where, f"x{s}", may_lack=may_lack) for s in given}
-        weight = _arrays.weights(self.where, y, rows["train"], self.classes, **self.weights)
+        options: Any = {"where": where, "may_lack": self.impute}
+        inputs = {s: columns.encoded(x, name=f"x{s}", **options) for s, x in given.items()}
+        weight = _arrays.weights(where, y, rows["train"], self.classes, **self.weights)
         of_splits = {s: inputs.get(f"_{s}", inputs[""][rows[s]]) for s in _SPLITS}
-        columns, of_splits = preprocessing.imputed(columns, of_splits, is_asked=self.impute)
+        if self.impute:
+            columns, of_splits = preprocessing.imputed(columns, of_splits)
         groups_test = None
         if self.group is not None and "_test" not in self.labels:
             groups_test = self.group[rows["test"]]
@@ -60,11 +61,11 @@ class _Draw:
 
     def kept(self, layout: Preprocessing) -> Self:
         """Return the same draw with a copy of the samples, whose splits have this layout."""
-        inputs = dict[str, Any]()
-        for s, x in self.inputs.items():
-            array = None if layout.columns else _arrays.plain(self.where, f"x{s}", x)
-            inputs[s] = x.copy() if array is None else _arrays.read_only(array, array.dtype)
-        return dataclasses.replace(self, inputs=inputs, layout=layout)
+        inputs = self.inputs
+        if layout.columns is None:
+            inputs = {s: _arrays.plain(self.where, f"x{s}", x) for s, x in inputs.items()}
+        copies = {s: x.copy() for s, x in inputs.items()}
+        return dataclasses.replace(self, inputs=copies, layout=layout)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -325,8 +326,8 @@ class Dataset:
         fields = draw.fields(seed)
         if num_classes is None:
             _arrays.check_trained(where, fields["y_train"], classes)
-        is_refit = impute or rare == "other" or fields["weight_train"] is not None
-        if is_refit or group is not None:
+        is_refit = impute or fields["preprocessing"].others is not None
+        if is_refit or group is not None or fields["weight_train"] is not None:
             # The splits alone lack what is missing or rare, and the samples' weights and groups.
             fields["draw"] = draw.kept(fields["preprocessing"])
         fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in labels)

@@ -159,10 +159,8 @@ def columns_of(
                 f"{_MAX_CATEGORIES}: merge some, or leave it out."
             )
         columns.append((str(name), None if categories is None else tuple(categories)))
-    is_known = layout.others is None or sizes
-    return Preprocessing(
-        columns=tuple(columns), others=layout.others if is_known else tuple(others)
-    )
+    kept = layout.others if layout.others is None or sizes else tuple(others)
+    return Preprocessing(columns=tuple(columns), others=kept)
 
 
 def _categories(where: str, name: str, values: "pd.Series[Any]") -> list[str] | None:
@@ -180,11 +178,9 @@ def _categories(where: str, name: str, values: "pd.Series[Any]") -> list[str] | 
 
 
 def imputed(
-    columns: Preprocessing, inputs: dict[str, NDArray[Any]], *, is_asked: bool
+    columns: Preprocessing, inputs: dict[str, NDArray[Any]]
 ) -> tuple[Preprocessing, dict[str, NDArray[Any]]]:
     """Return the inputs of all splits filled in, and what does so by the training part."""
-    if not is_asked:
-        return columns, inputs
     rows = inputs["train"].reshape(-1, inputs["train"].shape[-1])
     fill = np.nanmedian(rows, axis=0)
     for _, categories, block in columns.blocks():

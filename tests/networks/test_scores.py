@@ -200,6 +200,23 @@ def test_scores_of_a_regression_do_so_too(name: str) -> None:
         assert (n + 1) * (moved - value) == pytest.approx(expected, abs=0.02 * (1 + abs(expected)))
 
 
+@pytest.mark.parametrize(("mean", "sd"), [(1.7e9, 1), (0, 1e-9), (1e12, 1e3), (0, 1e-25)])
+def test_metrics_of_a_regression_are_those_of_scikit_learn_in_all_units(
+    mean: float, sd: float
+) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(mean, sd, (300, 2))
+    outputs = y + rng.normal(0, sd / 3, y.shape)
+    own = Training(metrics=("mean_squared_error", metrics.MeanAbsoluteError()))
+    asked = (*own.metrics, "root_mean_squared_error")
+    found, _ = Scores(Head(None, 2), "mean_squared_error", asked).tested("r2", outputs, y, 0.0)
+    mse = sklearn.metrics.mean_squared_error(y, outputs)
+    mae = sklearn.metrics.mean_absolute_error(y, outputs)
+    assert found["test_mean_squared_error"] == pytest.approx(mse, rel=1e-6, abs=0)
+    assert found["test_mean_absolute_error"] == pytest.approx(mae, rel=1e-6, abs=0)
+    assert found["test_root_mean_squared_error"] == pytest.approx(mse**0.5, rel=1e-6, abs=0)
+
+
 def test_of_a_metric_without_a_derivative_no_spread_is_known() -> None:
     scores = Scores(Head(2, 1, positive=1), "binary_crossentropy", ("binary_io_u",))
     y, outputs = np.array([0, 1, 1], np.int32), np.array([[-1.0], [2.0], [-1.0]])
