@@ -341,7 +341,7 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         metric.threshold = 0.5
 
     def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        dtype = tf.as_dtype(metric.dtype)
+        dtype = tf.float64 if metric.dtype == "float64" else tf.float32
         targets = labels if is_sparse else _targets(head, labels, dtype)
         outputs = tf.cast(outputs, dtype)
         if head.num_classes is not None and not head.are_probabilities:
