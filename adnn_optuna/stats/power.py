@@ -10,7 +10,6 @@ import numpy as np
 from scipy import stats
 
 from adnn_optuna._checks import WrongValueError, check_positive
-from adnn_optuna._units import Unit
 from adnn_optuna.stats import paired_differences as paired
 from adnn_optuna.stats.sequential import ALPHA, DECIMALS, e_process
 
@@ -22,8 +21,25 @@ _MOST_LOOKS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
-class SeedPlanFacts:
-    """How many seeds show a gain with a power of 80%; ``SeedPlan`` says what the fields are."""
+class RequiredSeeds:
+    """How many seeds show a gain with a power of 80%.
+
+    Attributes:
+        gain: The difference to show.
+        n_claims: How many claims share the error rate.
+        n_pilot: The number of pilot pairs of each claim.
+        sd: The standard deviation of the pilot's differences, pooled over the claims; the largest
+            one, if they differ.
+        seeds: How many new seeds a fixed design needs, on average over the standard deviations
+            that the pilot leaves possible.
+        seeds_low, seeds_high: How many at the ends of the 80% CI of ``sd``.
+        seeds_sequential: How many a sequential design needs, those of the pilot included;
+            :obj:`None` if neither 1000 nor ten times ``seeds`` suffice.
+        power: The power of a fixed design by its number of seeds.
+        power_sequential: The probability that a sequential design has decided by a number of
+            seeds.
+        seeds_by_claim: How many seeds each claim needs; the largest number is ``seeds``.
+    """
 
     gain: float
     n_claims: int
@@ -33,35 +49,25 @@ class SeedPlanFacts:
     seeds_low: int
     seeds_high: int
     seeds_sequential: int | None
-    hours: float
-    hours_sequential: float | None
     power: dict[int, float] = dataclasses.field(repr=False)
     power_sequential: dict[int, float] = dataclasses.field(repr=False)
-    unit: Unit
     seeds_by_claim: dict[str, int] = dataclasses.field(repr=False)
 
 
-def plan_seeds(
-    differences: Mapping[str, Sequence[float]],
-    *,
-    gain: float,
-    seconds_per_seed: float,
-    unit: Unit,
-) -> SeedPlanFacts:
-    """Return how many seeds it takes until each of several claims is shown with a power of 80%.
+def required_seeds(differences: Mapping[str, Sequence[float]], gain: float) -> RequiredSeeds:
+    """Return how many seeds show each of several claims with a power of 80%.
 
     A pilot of k pairs with the standard deviation s leaves every σ = s·sqrt((k - 1) / χ²) with
-    χ² of k - 1 degrees of freedom possible, so the power is its mean over the quantiles of that.
-    s is pooled over the claims, but as these share arms, taken for no surer than that of one. If
-    the variances differ by Bartlett's test at 5%, each claim has its own s, and the plan is that
-    of the largest.
+    χ² of k - 1 degrees of freedom possible, so the power is its mean over the quantiles of χ².
+    s is pooled over the claims, but as these share arms, it counts as no more certain than that
+    of one claim. If the variances differ by Bartlett's test at 5%, each claim has its own s, and
+    the claim with the largest s decides.
     """
     check_positive("gain", gain)
     k, m = min(map(len, differences.values())), len(differences)
     if k < 2:
         raise WrongValueError(
-            "A plan needs at least two pilot seeds for each claim: one says nothing of how much "
-            "they vary."
+            f"The pilot must have at least two seeds for each claim; got {k}. Run more seeds."
         )
     variances, rounded = [], []
     for of_claim in map(np.asarray, differences.values()):
@@ -74,22 +80,22 @@ def plan_seeds(
     sd = math.sqrt(max(variances))
     if sd == 0:
         raise WrongValueError(
-            f"All {k} pilot seeds have the same difference, so they do not say how much seeds "
-            "vary; run more of them, or test on more data."
+            f"The pilot's differences must vary; got {k} equal ones. Run more seeds, or test on "
+            "more data."
         )
     shares = (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES
-    effects, ends = (gain / _possible_sds(sd, k, of) for of in (shares, np.array([[0.9], [0.1]])))
+    effects, ends = (gain / possible_sds(sd, k, of) for of in (shares, np.array([[0.9], [0.1]])))
     seeds, seeds_low, seeds_high = (_fewest_seeds(of, m) for of in (effects, *ends))
     needed = {
-        v: _fewest_seeds(gain / _possible_sds(math.sqrt(v), k, shares), m) for v in {*variances}
+        v: _fewest_seeds(gain / possible_sds(math.sqrt(v), k, shares), m) for v in {*variances}
     }
-    decided = _power_sequential(effects, min(10 * seeds, _MOST_LOOKS), m / ALPHA)
+    decided = sequential_power(effects, min(10 * seeds, _MOST_LOOKS), m / ALPHA)
     enough = np.flatnonzero(decided >= POWER)
     again = max(int(enough[0]) + 1, k) if len(enough) else None
     last = 2 * max(seeds, min(again or 0, 4 * seeds))
     spaced = np.geomspace(paired.fewest_pairs(m), last, 24).round().astype(int)
     numbers = np.unique([*spaced, seeds]).tolist()
-    return SeedPlanFacts(
+    return RequiredSeeds(
         gain=gain,
         n_claims=m,
         n_pilot=k,
@@ -98,20 +104,17 @@ def plan_seeds(
         seeds_low=seeds_low,
         seeds_high=seeds_high,
         seeds_sequential=again,
-        hours=seeds * seconds_per_seed / 3600,
-        hours_sequential=None if again is None else (again - k) * seconds_per_seed / 3600,
-        power={n: _planned_power(effects, n, m) for n in numbers},
+        power={n: fixed_power(effects, n, m) for n in numbers},
         power_sequential={n: float(decided[n - 1]) for n in numbers if n <= len(decided)},
-        unit=unit,
         seeds_by_claim={claim: needed[v] for claim, v in zip(differences, variances, strict=True)},
     )
 
 
-def _possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:
+def possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:
     return np.asarray(sd * np.sqrt((n_pilot - 1) / stats.chi2.ppf(shares, n_pilot - 1)))
 
 
-def _planned_power(effects: np.ndarray, n: int, n_claims: int) -> float:
+def fixed_power(effects: np.ndarray, n: int, n_claims: int) -> float:
     """Return the mean power over effects, in standard deviations, of ``n`` planned pairs."""
     if n < _FEWEST_FOR_T:
         # The same noise for all n, so that the power does not jump.
@@ -126,19 +129,18 @@ def _planned_power(effects: np.ndarray, n: int, n_claims: int) -> float:
 
 
 def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
-    power_of = functools.partial(_planned_power, effects, n_claims=n_claims)
+    power_of = functools.partial(fixed_power, effects, n_claims=n_claims)
     low = high = paired.fewest_pairs(n_claims)
     while power_of(high) < POWER:
         low, high = high + 1, 2 * high
         if low > _MOST_SEEDS:
             raise WrongValueError(
-                f"To show so small a gain takes more than {_MOST_SEEDS} seeds; plan for a larger "
-                "one."
+                f"gain must be large enough for at most {_MOST_SEEDS:,} seeds. Pass a larger one."
             )
     return bisect.bisect_left(range(high), POWER, low, key=power_of)
 
 
-def _power_sequential(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:
+def sequential_power(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:
     """Return how often a centre of 0 is excluded by pair 1, 2, …, simulated."""
     rng, n_repeats = np.random.default_rng(0), 5  # One after the other, to spare memory.
     is_decided = np.zeros(n_looks)

@@ -1,0 +1,151 @@
+"""How many seeds a comparison needs to show a gain, in sentences, a table and a figure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adnn_optuna._units import Unit
+from adnn_optuna.render.document import Document, Figure, Series, Table
+from adnn_optuna.render.printed import Printed
+from adnn_optuna.stats.power import POWER, RequiredSeeds, required_seeds
+
+_FIXED, _SEQUENTIAL = "fixed design", "sequential design"
+
+
+@dataclass(frozen=True)
+class Plan(RequiredSeeds, Printed):
+    """How many seeds show a gain with a power of 80%.
+
+    Attributes:
+        gain: The difference to show.
+        n_claims: How many claims share the error rate.
+        n_pilot: The number of pilot seeds.
+        sd: The standard deviation of the pilot's differences, pooled over the claims; the largest
+            one, if they differ.
+        seeds: How many new seeds a fixed design needs, on average over the standard deviations
+            that the pilot leaves possible.
+        seeds_low, seeds_high: How many at the ends of the 80% CI of ``sd``.
+        seeds_sequential: How many a sequential design needs, those of the pilot included;
+            :obj:`None` if neither 1000 nor ten times ``seeds`` suffice.
+        hours: How long the new seeds of a fixed design take.
+        hours_sequential: How long the further seeds of a sequential design take, or :obj:`None`.
+        power: The power of a fixed design by its number of seeds.
+        power_sequential: The probability that a sequential design has decided by a number of
+            seeds.
+        seeds_by_claim: How many seeds each claim needs; the largest number is ``seeds``.
+    """
+
+    seconds_per_seed: float = field(repr=False)
+    unit: Unit = field(repr=False)
+
+    @property
+    def hours(self) -> float:
+        """How long the new seeds of a fixed design take."""
+        return self.seeds * self.seconds_per_seed / 3600
+
+    @property
+    def hours_sequential(self) -> float | None:
+        """How long the further seeds of a sequential design take."""
+        if self.seeds_sequential is None:
+            return None
+        return (self.seeds_sequential - self.n_pilot) * self.seconds_per_seed / 3600
+
+    def document(self) -> Document:
+        """Return everything that the result says."""
+        gain = f"{self.unit.scale * self.gain:.4g}{self.unit.of_gains}"
+        each = f" for each of {self.n_claims} claims" if self.n_claims > 1 else ""
+        return Document(
+            title=f"Plan: seeds to show a gain of {gain}",
+            verdict="no claim",
+            conclusion=(
+                f"{self.seeds} new seeds show a gain of {gain} with a power of {POWER:.0%}{each}."
+            ),
+            scope=f"{self.n_pilot} pilot seeds",
+            tables=[self._designs()],
+            figures=[self._figure(gain)],
+            notes=self._notes(),
+            next_step=f"run adnn.compare with {self.seeds} seeds that the pilot does not have.",
+            fields=self._fields(),
+        )
+
+    def _designs(self) -> Table:
+        rows = [(_FIXED, str(self.seeds), _duration(self.hours), "new seeds only")]
+        if self.seeds_sequential is not None and self.hours_sequential is not None:
+            more = f"{_duration(self.hours_sequential)} more"
+            rows.append((_SEQUENTIAL, str(self.seeds_sequential), more, "pilot included"))
+        return Table(("", "seeds", "time", ""), rows)
+
+    def _notes(self) -> list[str]:
+        sd = f"{self.unit.scale * self.sd:.2g}{self.unit.of_gains}"
+        needs = {*self.seeds_by_claim.values()}
+        pooled = ""
+        if self.n_claims > 1:
+            pooled = ", pooled over the claims" if len(needs) == 1 else ", the largest of all claims"
+        notes = [
+            f"The differences have a standard deviation of {sd} ({self.n_pilot} pilot seeds"
+            f"{pooled}). At the ends of its 80% CI, a fixed design needs {self.seeds_low} to "
+            f"{self.seeds_high} seeds.",
+        ]
+        if len(needs) > 1:
+            each = ", ".join(f"{claim} {n}" for claim, n in self.seeds_by_claim.items())
+            notes.append(f"The claims vary unequally and need unequal numbers of seeds: {each}.")
+        if self.seeds_sequential is None:
+            notes.append("A sequential design needs far more seeds than a fixed one.")
+        else:
+            notes.append("A sequential design may end earlier, once every claim is decided.")
+        return notes
+
+    def _figure(self, gain: str) -> Figure:
+        """Return the power of both designs against the number of seeds."""
+        curves: dict[str, Mapping[int, float]] = {
+            _FIXED: self.power,
+            _SEQUENTIAL: self.power_sequential,
+        }
+        return Figure(
+            key="power",
+            title=f"Power to show a gain of {gain}",
+            x_label="Seeds",
+            y_label="Power [%]",
+            series=[
+                Series(name, [*curve], [round(100 * power, 2) for power in curve.values()], color=i)
+                for i, (name, curve) in enumerate(curves.items())
+            ],
+            caption=f"The dotted line is the power of {POWER:.0%} that is planned for.",
+            target=100 * POWER,
+        )
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "gain": self.gain,
+            "n_claims": self.n_claims,
+            "n_pilot": self.n_pilot,
+            "sd": self.sd,
+            "seeds": self.seeds,
+            "seeds_low": self.seeds_low,
+            "seeds_high": self.seeds_high,
+            "hours": self.hours,
+            "seeds_by_claim": self.seeds_by_claim,
+            "seeds_sequential": self.seeds_sequential,
+            "hours_sequential": self.hours_sequential,
+        }
+
+
+def plan_seeds(
+    differences: Mapping[str, Sequence[float]],
+    *,
+    gain: float,
+    seconds_per_seed: float,
+    unit: Unit,
+) -> Plan:
+    """Return how many seeds show a gain, from the paired differences of each claim of a pilot."""
+    required = required_seeds(differences, gain)
+    return Plan(**vars(required), seconds_per_seed=seconds_per_seed, unit=unit)
+
+
+def _duration(hours: float) -> str:
+    """Return a duration in seconds below a minute, then in minutes, then in hours."""
+    if hours < 1 / 60:
+        return f"{3600 * hours:.2g} s"
+    if hours < 1:
+        return f"{60 * hours:.2g} min"
+    return f"{hours:.2g} h" if hours < 10 else f"{hours:.0f} h"
