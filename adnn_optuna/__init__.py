@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from adnn_optuna.api.compare_models import compare_models as compare_models
     from adnn_optuna.api.compare_values import ValueComparison as ValueComparison
     from adnn_optuna.api.compare_values import compare_values as compare_values
-    from adnn_optuna.api.comparisons import Comparison as Comparison
     from adnn_optuna.api.contracts import Audit as Audit
     from adnn_optuna.api.contracts import Contract as Contract
     from adnn_optuna.api.contracts import Verdict as Verdict
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
     from adnn_optuna.networks.models import PAPER_MODELS as PAPER_MODELS
     from adnn_optuna.networks.models import Training as Training
     from adnn_optuna.networks.offsets import OffsetSpace as OffsetSpace
+    from adnn_optuna.results.comparison import Comparison as Comparison
+    from adnn_optuna.results.plan import Plan as Plan
     from adnn_optuna.results.recheck import Recheck as Recheck
     from adnn_optuna.samplers import (
         AdaptiveSimulatedAnnealingSampler as AdaptiveSimulatedAnnealingSampler,
@@ -53,7 +54,6 @@ _NAMES = {
     "api.compare": "compare",
     "api.compare_models": "ModelComparison compare_models",
     "api.compare_values": "ValueComparison compare_values",
-    "api.comparisons": "Comparison",
     "api.ensemble": "Ensemble ensemble",
     "api.recheck": "recheck",
     "api.variance": "Variance measure_variance",
@@ -61,6 +61,8 @@ _NAMES = {
     "api.search": "SearchResult search",
     "callbacks": "MaxGainCallback MaxTimeCallback MaxTrialCallback",
     "engine.objective": "InitOffsetObjective",
+    "results.comparison": "Comparison",
+    "results.plan": "Plan",
     "results.recheck": "Recheck",
     "networks.data": "Dataset",
     "networks.loading": "load_dataset",

@@ -19,7 +19,6 @@ from optuna.study import StudyDirection
 from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError, as_integer, logger
 from adnn_optuna.api._compared import Controls, Samplers, of_function, of_networks
-from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
 from adnn_optuna.engine import studies
@@ -34,6 +33,7 @@ from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import declaration_of, study_name_of
 from adnn_optuna.reporting.dashboard import save_notes
 from adnn_optuna.results import declarations
+from adnn_optuna.results.comparison import Comparison
 
 
 @interrupted_where_called
@@ -245,8 +245,8 @@ def _keep(storage: BaseStorage) -> None:
 
 def _is_over(comparison: Comparison, max_time: float | None, bar: Bar | None) -> bool:
     """Return whether all is decided or no time is left, and say how far it is."""
-    n_claims = len(comparison.families[0])
-    n_decided = n_claims - comparison.n_undecided
+    n_claims = len(comparison.families["samplers"])
+    n_decided = n_claims - comparison.n_inconclusive
     said = f"{len(comparison.seeds)} seeds, {n_decided} of {n_claims} claims decided"
     if bar is not None:
         bar.set_postfix_str(said)

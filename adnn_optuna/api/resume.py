@@ -14,7 +14,6 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Arguments, Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api.compare import compare
-from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult, check_confirm, run_search
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
@@ -25,6 +24,7 @@ from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import is_comparison, records_of_comparison
 from adnn_optuna.networks.offsets import OffsetSpace
+from adnn_optuna.results.comparison import Comparison
 
 
 @interrupted_where_called

@@ -192,7 +192,7 @@ def plan(
         options = {"storage": storage, "study_name": study_name}
         with warnings.catch_warnings():
             # A pilot is to decide nothing.
-            warnings.filterwarnings("ignore", ".* can decide nothing about the searchers")
+            warnings.filterwarnings("ignore", ".* can decide nothing about the samplers")
             comparison = adnn.compare(
                 opt.make_objective(**objective),
                 samplers.split(","),

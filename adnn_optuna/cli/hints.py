@@ -13,8 +13,8 @@ from adnn_optuna._checks import WrongInputError, masked
 from adnn_optuna.cli import options as opt
 
 if TYPE_CHECKING:
-    from adnn_optuna.api.comparisons import Comparison
     from adnn_optuna.api.search import SearchResult
+    from adnn_optuna.results.comparison import Comparison
 
 
 def of_search(
@@ -58,7 +58,7 @@ def of_plan(
     from adnn_optuna.stats.paired_differences import MARGIN
 
     if n_seeds > MAX_SEEDS:
-        return {"Fresh seeds": f"{n_seeds:,} are more than a comparison takes; plan a larger gain"}
+        return {"New seeds": f"{n_seeds:,} are more than a comparison takes; plan a larger gain"}
     first = max(comparison.declaration["seeds"]) + 1
     fresh = {"seeds": f"{first}-{first + n_seeds - 1}"}
     fresh["study_name"] = f"{comparison.study_name}-planned"
@@ -69,7 +69,7 @@ def of_plan(
     is_named = all(arm == of and of in (*SEARCHERS, *CONTROLS) for arm, of in arms.items())
     if options is None or not is_named:
         same = "compare with the same options, and"
-        return {"Fresh seeds": _adnn("compare", **fresh).replace("compare", same, 1)}
+        return {"New seeds": _adnn("compare", **fresh).replace("compare", same, 1)}
     if (at_once := arguments.pop("batch_size")) != "auto":
         arguments["trials_at_once"] = at_once
     if arguments["margin"] in (MARGIN, None):
@@ -78,7 +78,7 @@ def of_plan(
         del arguments["max_time"]  # Of all runs.
     arguments["samplers"] = ",".join(arm for arm in arms if arm in SEARCHERS)
     return {
-        "Fresh seeds": _adnn("compare", **arguments, **options, **fresh, storage=masked(storage))
+        "New seeds": _adnn("compare", **arguments, **options, **fresh, storage=masked(storage))
     }
 
 

@@ -113,9 +113,6 @@ SHOWN = {
     "SearchRecord": "study metric positive test_metric searcher stop_reason budget values "
     "baseline best best_is_added best_value gain test_baseline test_value test_gain test_metrics "
     "confirmation",
-    "ComparisonFacts": "study_name seeds margin is_complete table differences results",
-    "SeedPlanFacts": "gain n_claims n_pilot sd seeds seeds_low seeds_high seeds_sequential "
-    "hours hours_sequential seeds_by_claim",
     "VarianceFacts": "study_name value_name sources not_redrawn n seed values mean total parts "
     "least_difference own_value own_luck n_lost",
     "ModelComparisonFacts": "study_name labels seeds sources score margin n_train n_test "

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from optuna import samplers
@@ -55,9 +55,11 @@ class Arm:
         ends_by_itself: Whether it has proposed all that it can at some time.
         starts_at_baseline: Whether it begins with the unmoved network, without being told.
         is_batched: Whether what it proposes does not depend on what came of the others.
-        spent: How a control spent the compute of a search, as a part of a sentence.
-        later: What its winner costs ever after, where that is of ``n`` networks.
-        repeats: Whether its winner can be taken along to other seeds, and may gain there, too.
+        spent: On what a control spends the compute of a search, as a part of a sentence.
+        later: What its best network costs after the search, if it consists of ``n`` networks.
+        replicates: What of its best trial can be used with other seeds; empty if nothing.
+        rival: What a sampler must also beat, as it takes no search; empty for other arms.
+        reports_by: What its one trial reports a value for; empty if a trial is one training run.
     """
 
     name: str
@@ -70,7 +72,9 @@ class Arm:
     is_batched: bool = False
     spent: str = ""
     later: str = ""
-    repeats: bool = True
+    replicates: str = "offsets"
+    rival: str = ""
+    reports_by: Literal["", "epoch", "network"] = ""
 
 
 class _OneTrialSampler(RandomRestartSampler):
@@ -156,7 +160,7 @@ ARMS: dict[str, Arm] = {
             help="new random weights instead of offsets, by which luck is told",
             objective=lambda objective, _: objective.replace(space=RESTARTS),
             is_batched=True,
-            repeats=False,
+            replicates="",
         ),
         Arm(
             stored.RANDOM,
@@ -198,8 +202,9 @@ ARMS: dict[str, Arm] = {
             objective=lambda objective, n: LongerObjective.of_search(objective, n or 1),
             is_control=True,
             ends_by_itself=True,
-            spent="on one longer training",
-            repeats=False,
+            spent="one longer training run",
+            replicates="",
+            reports_by="epoch",
         ),
         Arm(
             stored.LEARNING_RATE,
@@ -208,7 +213,8 @@ ARMS: dict[str, Arm] = {
             objective=_of_learning_rates,
             is_control=True,
             starts_at_baseline=False,
-            spent="on the learning rate",
+            spent="the learning rate",
+            replicates="learning rate",
         ),
         Arm(
             stored.CONSTANT,
@@ -220,7 +226,8 @@ ARMS: dict[str, Arm] = {
             ),
             is_control=True,
             starts_at_baseline=False,
-            spent="on one offset for all layers",
+            spent="one offset for all layers",
+            rival="one offset for all layers (no search)",
         ),
         Arm(
             stored.ENSEMBLE,
@@ -229,11 +236,12 @@ ARMS: dict[str, Arm] = {
             objective=lambda objective, n: EnsembleObjective.of_search(objective, n or 1),
             is_control=True,
             ends_by_itself=True,
-            spent="on networks that are averaged",
-            later="predicting costs {n} times as much",
-            repeats=False,
+            spent="networks that are averaged",
+            later="prediction costs {n} times as much",
+            replicates="",
+            reports_by="network",
         ),
-        Arm(stored.OBJECTIVE, _tpe_of_control, is_control=True, repeats=False),
+        Arm(stored.OBJECTIVE, _tpe_of_control, is_control=True, replicates=""),
     )
 }
 SEARCHERS: tuple[str, ...] = tuple(name for name, arm in ARMS.items() if not arm.is_control)
@@ -243,7 +251,7 @@ CONTROLS: tuple[str, ...] = tuple(n for n, arm in ARMS.items() if arm.is_control
 
 def may_repeat(name: str) -> bool:
     """Return whether a winner may repeat, by the name of what searched it, such as a sampler."""
-    return name not in ARMS or ARMS[name].repeats
+    return name not in ARMS or bool(ARMS[name].replicates)
 
 
 def arm_of(searcher: Searcher) -> Arm:

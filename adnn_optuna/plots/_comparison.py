@@ -11,11 +11,10 @@ import plotly.graph_objects as go
 
 import adnn_optuna.plots._style as style
 from adnn_optuna._checks import load
-from adnn_optuna._units import PLAIN, Unit, score_in_words, unit_of
+from adnn_optuna._units import Unit, unit_of
 from adnn_optuna.engine.records import records_of
 from adnn_optuna.results import curves
 from adnn_optuna.results.examples import WinnerFacts
-from adnn_optuna.results.numbers import unit_of_search
 
 
 def plot_gain(study: style.Source) -> go.Figure:
@@ -38,62 +37,6 @@ def plot_gain(study: style.Source) -> go.Figure:
         line = style.line(numbers, best, style.COLORS[1], "best so far", width=2.5, shape="hv")
         figure.add_traces([points, line])
     return style.say_if_empty(figure, "No trial was completed.")
-
-
-def plot_best_against_trials(runs: style.Runs) -> go.Figure:
-    """Plot the best gain so far against trials, for each searcher the mean over its runs.
-
-    The band is one standard deviation to each side. A run that ended early keeps its last gain.
-    """
-    arms, metric, unit = style.arms_of(runs)
-    n_seeds = max((len(records) for *_, records in arms), default=0)
-    what, y_title = "gain", unit.heading(f"Gain in {metric}", is_gain=True)
-    if any(record.is_of_function for *_, records in arms for record in records):
-        what, y_title = "value so far", "Best value"
-    title = f"Best {what} against trials, mean ± sd of {n_seeds} seeds"
-    figure = style.new_figure(title, "Trial", y_title)
-    for label, color, records in arms:
-        curve = curves.best_against_trials(records)
-        style.add_mean(figure, curve, unit, color, label, width=2.5)
-    return style.say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
-
-
-def plot_best_against_compute(runs: style.Runs) -> go.Figure:
-    """Plot the best selection metric so far against the epochs trained, the mean over the seeds.
-
-    So searchers and controls are seen side by side: a longer training spends its epochs in one
-    row, the others a training after the other. A run that ended early keeps its last value.
-    """
-    arms, metric, unit = style.arms_of(runs)
-    title = "What the same compute brings: best so far against epochs trained"
-    figure = style.new_figure(title, "Epochs trained", unit.heading(metric))
-    for label, color, records in arms:
-        curve = curves.best_against_compute(records)
-        dash = "dot" if any(record.is_control for record in records) else "solid"
-        look: Any = {"is_gain": False, "width": 2.5, "dash": dash}
-        style.add_mean(figure, curve, unit, color, label, **look)
-    return style.say_if_empty(figure.update_layout(hovermode="x unified"), "No trial is done.")
-
-
-def plot_test_accuracy(runs: style.Runs) -> go.Figure:
-    """Plot the test metric of the baseline networks, and of each sampler's best networks.
-
-    Winners of the same seed, which must come in the same order, are joined by a line.
-    """
-    arms = [arm for arm in style.arms_of(runs)[0] if arm[-1]]
-    first = arms[0][-1] if arms else []
-    values = {label: [record.test_value for record in records] for label, _, records in arms}
-    colors, addition = [color for _, color, _ in arms], ""
-    if not any(record.is_of_function for record in first):
-        values = {"unmoved": [record.test_baseline for record in first], **values}
-        colors, addition = [style.COLORS[-1], *colors], ", which no search saw"
-    score, unit = "test metric", PLAIN
-    if first:
-        score = score_in_words(first[0].test_metric, first[0].positive)
-        unit = unit_of_search(first[0], first[0].test_metric)
-    names = [style.seed_of(record).removesuffix(", ") for record in first]
-    figure = plot_by_seed(values, score, addition, colors, unit=unit, names=names)
-    return style.say_if_empty(figure, "No winner was tested.")
 
 
 def plot_by_seed(
@@ -132,16 +75,6 @@ def plot_by_seed(
         said = [f"{label}, {of}: {unit.value(value)}" for of, value in of_each]
         figure.add_trace(style.hover(box.update(marker_color=color, hoveron="points"), said))
     return style.label_rows(figure, values)
-
-
-def plot_power(curves: Mapping[str, Mapping[int, float]], title: str, target: float) -> go.Figure:
-    """Plot the power of each way of comparing against its seeds, and that which is planned for."""
-    figure = style.new_figure(title, "Seeds", "Power [%]")
-    for (name, curve), color in zip(curves.items(), style.COLORS, strict=False):
-        power = [round(100 * value, 2) for value in curve.values()]
-        figure.add_trace(style.line(curve, power, color, name, width=2.5))
-    figure.add_hline(100 * target, line={"color": style.CONTROL_COLOR, "dash": "dot", "width": 1})
-    return figure.update_yaxes(range=[-3, 103]).update_layout(hovermode="x unified")
 
 
 def plot_gain_against_members(study: style.Sources) -> go.Figure:
@@ -188,29 +121,14 @@ def plot_best_of_n(study: style.Sources) -> go.Figure:
 
     Of several seeds the mean and the standard deviation are shown.
     """
-    return plot_price_of_luck({"": [record for record in records_of(study) if record.is_restart]})
-
-
-def plot_price_of_luck(runs: style.Runs) -> go.Figure:
-    """Plot the expected best of n random restarts, and what the searchers reached.
-
-    All are gains over the mean of a seed's random initialisations: what is below the curve, as
-    many lucky draws would bring, too. Seeds must come in the same order.
-    """
-    arms, _, unit = style.arms_of(runs)
+    control = [record for record in records_of(study) if record.is_restart]
+    _, unit = style.metric_of(control)
     title = "The price of luck: the best of n random initialisations"
     y_title = unit.heading("Gain over the mean draw", is_gain=True)
     figure = style.new_figure(title, "Number of initialisations n", y_title)
-    control = next((arm[-1] for arm in arms if any(record.is_restart for record in arm[-1])), [])
-    curve = curves.price_of_luck(control)
     name = "best of n random restarts"
+    curve = curves.price_of_luck(control)
     style.add_mean(figure, curve, unit, style.CONTROL_COLOR, name, width=3)
-    ends = [1, max((len(record.values) for record in control), default=0)]
-    for label, color, records in arms:
-        gain = unit.scale * curves.gain_over_draws(records, control)
-        if records is not control and math.isfinite(gain):
-            name = f"{label}, mean of the winners"
-            figure.add_trace(style.line(ends, [gain] * 2, color, name, width=2, dash="dash"))
     return style.say_if_empty(figure, "No random restarts.")
 
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adnn_optuna._checks import check_output_file, load
+from adnn_optuna._checks import WrongValueError, check_output_file, load
 from adnn_optuna._files import write_text
 from adnn_optuna.render.document import Document
 from adnn_optuna.render.markdown import to_markdown
@@ -47,10 +47,20 @@ class Printed(ABC):
         html = load("adnn_optuna.render.html")
         return str(html.to_fragment(self.document()))
 
-    def plot(self) -> go.Figure:
-        """Return the most important figure."""
-        figures = load("adnn_optuna.render.figures")
-        return figures.to_plotly(self.document().figures[0])
+    def plot(self, key: str | None = None) -> go.Figure:
+        """Return a figure of the result.
+
+        Args:
+            key: Which of its figures; :obj:`None` is the most important one.
+
+        Raises:
+            ValueError: If the result has no such figure.
+        """
+        figures = {figure.key: figure for figure in self.document().figures}
+        key = next(iter(figures)) if key is None else key
+        if key not in figures:
+            raise WrongValueError(f"key must be one of {', '.join(figures)}; got {key!r}.")
+        return load("adnn_optuna.render.figures").to_plotly(figures[key])
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write a report: one HTML file, which needs no network.

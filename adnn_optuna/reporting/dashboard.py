@@ -13,13 +13,13 @@ from adnn_optuna._attributes import NOTE
 from adnn_optuna._checks import logger
 from adnn_optuna._units import printable
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.reporting import comparisons, searches
-from adnn_optuna.results.comparison import ComparisonFacts
+from adnn_optuna.reporting import searches
+from adnn_optuna.results.comparison import Comparison
 
 
 def save_notes(
     records: Sequence[SearchRecord],
-    comparison: ComparisonFacts | None = None,
+    comparison: Comparison | None = None,
     head: optuna.Study | None = None,
 ) -> None:
     """Save notes to the studies of searches and of their comparison, for optuna-dashboard."""
@@ -30,12 +30,15 @@ def save_notes(
     from optuna_dashboard import get_note, save_note
 
     try:
-        told = {r.study: f"Search\n\n{searches.text(r)}" for r in records if not r.is_of_function}
+        notes = {}
+        for record in records:
+            if not record.is_of_function:
+                text = printable(searches.text(record), keep="\n")
+                # Indented, Markdown shows it as it is, whatever names are in it.
+                notes[record.study] = f"## Search\n\n{text}".replace("\n", "\n    ")
         if comparison is not None and head is not None:
-            told[head] = f"Comparison\n\n{comparisons.text(comparison)}"
-        for study, said in told.items():
-            # Indented, Markdown shows it as it is, whatever names are in it.
-            note = "## " + printable(said, keep="\n").replace("\n", "\n    ")
+            notes[head] = comparison.to_markdown()
+        for study, note in notes.items():
             found, saved = get_note(study), study.user_attrs.get(NOTE)
             # One that a user wrote is left alone. A worker that was killed may have saved a note
             # without its digest.

@@ -14,9 +14,13 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import params_in_words, printable, score_in_words
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n
-from adnn_optuna.plots import plot_gain as figure
-from adnn_optuna.plots._comparison import plot_learning, png
+from adnn_optuna.plots._comparison import (
+    plot_accuracy_distribution,
+    plot_best_of_n,
+    plot_learning,
+    png,
+)
+from adnn_optuna.plots._comparison import plot_gain as figure
 from adnn_optuna.plots._estimates import plot_gains
 from adnn_optuna.plots._places import plot_places
 from adnn_optuna.reporting import searches_claims as claims

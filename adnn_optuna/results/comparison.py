@@ -1,302 +1,354 @@
-"""Comparisons of searchers: means, differences and verdicts, as numbers."""
+"""What a comparison of samplers shows, in sentences, tables and figures."""
 
 import dataclasses
-import functools
 import math
-import operator
-from collections.abc import Mapping, Sequence
-from statistics import fmean
+from typing import Any
 
-import pandas as pd
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
 
-from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Declaration
-from adnn_optuna._checks import WrongValueError
-from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna._units import ACCURACY, PLAIN, Unit, unit_of
-from adnn_optuna.engine.arms import may_repeat
-from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.results.curves import seconds_under_way
-from adnn_optuna.results.declarations import n_claims_of, planned
-from adnn_optuna.results.differences import differences_frame
-from adnn_optuna.results.numbers import NUMBERS, numbers_of
-from adnn_optuna.stats import paired_differences as paired
-from adnn_optuna.stats.paired_differences import PairedDifference
-from adnn_optuna.stats.power import SeedPlanFacts, plan_seeds
-from adnn_optuna.stats.resampling import Resampled, for_new_data, read_once
-from adnn_optuna.stats.spread import unit_of_values
+from adnn_optuna._units import ACCURACY, Unit, score_in_words
+from adnn_optuna.engine.arms import ARMS
+from adnn_optuna.render.document import Document, Line, Table, Verdict, shortened
+from adnn_optuna.render.printed import Printed
+from adnn_optuna.results.comparison_fields import Field
+from adnn_optuna.results.comparison_figures import figures_of
+from adnn_optuna.results.comparison_numbers import ComparisonNumbers
+from adnn_optuna.results.data_notes import data_notes
+from adnn_optuna.results.differences import (
+    Design,
+    difference_line,
+    difference_notes,
+    differences_table,
+    estimate,
+    for_most,
+    other_comparisons_note,
+    relation,
+)
+from adnn_optuna.results.settings import settings_table
+from adnn_optuna.stats.paired_differences import OPEN, PairedDifference
+from adnn_optuna.stats.proportions import n_counted
 
-UNMOVED = "unmoved networks"  # What the winners of an arm are compared with on fresh seeds.
+_REPLICATION = {
+    "better": "replicates",
+    "worse": "a loss, which replicates",
+    "equivalent": "equivalent: no gain that matters",
+}
+_LABEL_WIDTH = 14
 
 
 @dataclasses.dataclass(frozen=True)
-class ComparisonFacts:
-    """The numbers of an :class:`adnn_optuna.Comparison`, whose docstring says what they are."""
+class _Kind:
+    """How comparisons of networks and of functions differ in their words."""
 
-    results: Mapping[str, Sequence[SearchRecord]] = dataclasses.field(repr=False)
-    seeds: tuple[int, ...]
-    margin: float | None = paired.MARGIN
-    declared: Declaration | None = None
-    like: tuple[str, ...] = ()
+    reference: str
+    reference_note: str
+    scope_note: str
+    budget_note: str = ""
 
-    def __post_init__(self) -> None:
-        if not self.seeds or {*map(len, self.results.values())} != {len(self.seeds)}:
-            raise WrongValueError(
-                "A comparison needs at least one arm and one seed, and of each arm a result for "
-                "each seed, in their order."
-            )
-        if not self.is_of_function and self.margin is not None:
-            paired.check_margin(self.margin, self.unit.largest)
-        for label, runs in self.results.items():
-            for seed, run in zip(self.seeds, runs, strict=True):
-                self._check_is_alike(label, seed, run)
 
-    def _check_is_alike(self, label: str, seed: int, run: SearchRecord) -> None:
-        """Refuse a result that differs from the first in more than how it was searched for."""
-        first = self.any_record
-        # A control that is the user's own objective has no configuration.
-        if config := run.attrs.get(stored.CONFIG):
-            alike = {**first.attrs[stored.CONFIG], "seed": seed, "space": config["space"]}
-            if differences := config_differences(alike, config):
-                raise WrongValueError(
-                    f"The result of {label!r} for seed {seed} is of another objective or seed "
-                    f"than the first one ({in_words(differences)}); compare what was trained "
-                    "alike, with all results in the order of the seeds."
-                )
-        for name, limit in first.budget.items():
-            if run.budget.get(name, limit) != limit:
-                raise WrongValueError(
-                    f"The arms have unequal budgets: {next(iter(self.results))!r} has {name} "
-                    f"{limit}, but {label!r} with seed {seed} has {run.budget[name]}; go on with "
-                    "compare until all have the same."
-                )
+_NETWORKS = _Kind(
+    reference="random restarts",
+    reference_note=(
+        "Random restarts use no offsets, only other initial weights, so their gain is selection "
+        "bias. Only the gain over them is a sampler's own."
+    ),
+    scope_note="All results are for this data set and this training.",
+)
+_FUNCTIONS = _Kind(
+    reference="random search",
+    reference_note="Random search shows the gain from the number of trials alone.",
+    scope_note="All results are for this objective.",
+    budget_note=(
+        "Budgets are equal in trials, not in seconds: a faster sampler can run more trials in the "
+        "same time."
+    ),
+)
 
-    @functools.cached_property
-    def declaration(self) -> Declaration:
-        """The seeds that were declared, and whether the comparison looks again at what it has."""
-        return self.declared or planned(self.seeds)
 
-    @property
-    def restarts(self) -> str | None:
-        """The label of the random restarts, of a function of random search; if there are any."""
-        found = [label for label, runs in self.results.items() if runs[0].is_restart]
-        return stored.RANDOM if stored.RANDOM in found else next(iter(found), None)
+@dataclasses.dataclass(frozen=True)
+class Comparison(ComparisonNumbers, Printed):
+    """How samplers compare, each on the same seeds.
 
-    @property
-    def searchers(self) -> dict[str, Sequence[SearchRecord]]:
-        """The results of the searchers, random restarts among them."""
-        return {label: runs for label, runs in self.results.items() if not runs[0].is_control}
+    There are two families of claims, each wrong in at most 5% of all comparisons: each sampler
+    against random restarts, and greedy against annealing; and all of these against the controls,
+    which spend the same compute in other ways. A third family is on replication: the gain of each
+    arm's best networks over baseline networks, on one new seed each. For functions there is one
+    family, each sampler against random search. CIs are wider if the comparison is sequential: it
+    stops once all claims are decided, or it got further seeds or arms later. All claims that were
+    ever declared count.
 
-    @property
-    def controls(self) -> dict[str, Sequence[SearchRecord]]:
-        """The results of what spends the same compute otherwise."""
-        return {label: runs for label, runs in self.results.items() if runs[0].is_control}
+    Attributes:
+        results: The results of each arm, by its label, in the order of ``seeds``.
+        seeds: The seeds, in their declared order.
+        margin: The difference up to which two arms are equivalent: of the metric of the selection
+            on the test set, or of a function's values. If :obj:`None`, no arms are.
+        like: The names of other comparisons of the same objective in the same storage.
+    """
 
-    @property
-    def any_record(self) -> SearchRecord:
-        """One of the results, for what is the same for all of them."""
-        return next(iter(self.results.values()))[0]
-
-    @property
-    def study_name(self) -> str:
-        """What the names of its studies begin with."""
-        suffix = f"/{next(iter(self.results))}/seed={self.seeds[0]}"
-        return self.any_record.study.study_name.removesuffix(suffix)
-
-    @property
-    def is_of_function(self) -> bool:
-        """Whether any Optuna objective is compared, and no searches of networks."""
-        return self.any_record.is_of_function
-
-    @property
-    def unit(self) -> Unit:
-        """How the scores are shown that arms are compared by."""
-        unit = PLAIN if self.is_of_function else unit_of(self.any_record.test_metric)
-        values = ([run.test_value for run in runs] for runs in self.results.values())
-        return unit_of_values(values, are_paired=True) if unit is PLAIN else unit
-
-    @property
-    def sequential(self) -> bool:
-        """Whether the intervals pay for looking again after each seed."""
-        return self.declaration["sequential"]
-
-    @functools.cached_property
-    def n_done(self) -> int:
-        """The number of seeds whose runs have all ended and were tested."""
-        of_seeds = zip(*self.results.values(), strict=True)
-        return sum(all(run.is_over for run in of_seed) for of_seed in of_seeds)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all declared seeds are done, or all is decided where it stops then."""
-        is_decided = self.sequential and not self.n_undecided
-        return is_decided or self.n_done == len(self.declaration["seeds"])
-
-    def table(self) -> pd.DataFrame:
-        """Return one row for each searcher, with means and standard deviations over the seeds.
-
-        ``best`` is what the search selected by, so it is too good to be true; the test set no
-        search saw. A gain over a run's own baseline is large where that was unlucky, so each also
-        comes over the mean of all seeds' baselines, with the same mean and the winners' spread.
-
-        Returns:
-            A data frame with the index ``sampler``, the counts ``seeds`` and ``trials``, and the
-            means of ``baseline``, ``best``, ``gain`` and ``gain_over_mean_baseline`` of the
-            selection metric, of those that begin with ``test_`` of the same metric on the test
-            set, each with its sample standard deviation in a column ``…_std``; and the mean
-            ``seconds`` of a run. Of a function,
-            ``test_best`` is what the best trial comes to afresh, and there are no baselines.
-        """
-        rows = [
-            {"sampler": label, **numbers}
-            for label, runs in self.results.items()
-            for numbers in numbers_of(runs)
-        ]
-        arms = pd.DataFrame(rows).groupby("sampler", sort=False)
-        table = pd.DataFrame({"seeds": arms.size()})
-        for number in NUMBERS:
-            if self.is_of_function and "function" not in number.shown:
-                continue
-            table[number.name] = arms[number.name].mean()
-            if number.metric:
-                table[f"{number.name}_std"] = arms[number.name].std()
-        return table
-
-    def differences(self) -> pd.DataFrame:
-        """Return one row for each pair of arms: by how much the first is better on the test.
-
-        Runs of the same seed have the same data, initial weights and batches, so the difference
-        of their test values is that of their samplers. The test values are the metric of the
-        selection. A difference is above 0 if the first is better, also if lower values are.
-
-        Returns:
-            A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
-            runs), ``difference`` (by how much ``sampler`` is better than ``other`` on average),
-            ``low``, ``high``, ``win_rate`` (the share of pairs in which the first is better)
-            with its own ``win_rate_low`` and ``_high``, ``verdict`` and ``reason``.
-        """
-        return differences_frame(self.paired_differences, "sampler")
-
-    @property
-    def families(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-        """The claims: each searcher against luck and greedy against annealing; all on controls."""
-        restarts = [self.restarts] if self.restarts is not None else []
-        arms = [label for label in self.searchers if label not in restarts]
-        of_searchers = [(arm, restart) for arm in arms for restart in restarts]
-        if self.is_of_function:
-            return of_searchers, []
-        names = {arm: self.results[arm][0].searcher for arm in arms}
-        rivals = [arm for arm in arms if names[arm] in (stored.GREEDY, stored.ANNEALING)]
-        if len({names[arm] for arm in rivals}) == len(rivals) == 2:
-            of_searchers.append((rivals[0], rivals[1]))
-        return of_searchers, [(arm, c) for arm in (*arms, *restarts) for c in self.controls]
-
-    @property
-    def n_claims(self) -> dict[str, int]:
-        """How many claims of each family share an error rate: all that were ever declared."""
-        # A family that shrinks after it was seen would be a choice by what was seen.
-        declared = n_claims_of(self.declaration["arms"]).items()
-        made = map(len, self.families)
-        return {what: max(n, m) for (what, n), m in zip(declared, made, strict=True)}
-
-    @functools.cached_property
-    def paired_differences(self) -> list[PairedDifference]:
-        """The statistics behind :meth:`differences`: from these come all tables and sentences."""
-        of_searchers, of_controls = self.families
-        # Restarts and controls come last: all others are compared with them.
-        labels = sorted(self.searchers, key=lambda label: label == self.restarts)
-        values = {
-            label: [run.score for run in self.results[label]]
-            for label in (*labels, *self.controls)
-        }
-        searched = {label: values[label] for label in labels}
-        rows = self._compared(searched, self.n_claims["searchers"], claims=of_searchers)
-        if of_controls:
-            others = self._compared(values, self.n_claims["controls"], claims=of_controls)
-            rows += [row for row in others if row.verdict is not None]
-        return rows
-
-    @functools.cached_property
-    def repeats(self) -> list[PairedDifference]:
-        """What each arm's winners gain over their unmoved networks, if that was tried."""
-        gains = {label: [run.repeated for run in runs] for label, runs in self.results.items()}
-        asked = {label: of_arm for label, of_arm in gains.items() if math.isfinite(of_arm[0])}
-        # A family of claims of their own, of all arms that were ever declared.
-        n_claims = max(len(asked), sum(map(may_repeat, self.declaration["arms"].values())))
-        pairs = ({arm: values, UNMOVED: [0.0] * len(values)} for arm, values in asked.items())
-        return [row for pair in pairs for row in self._compared(pair, n_claims)]
-
-    def _compared(
-        self,
-        values: Mapping[str, Sequence[float]],
-        n_claims: int,
-        claims: Sequence[tuple[str, str]] | None = None,
-    ) -> list[PairedDifference]:
-        """Return differences; inconclusive where planned seeds are missing."""
-        look = self.any_record.test_look
-        rows = paired.paired_differences(
-            values,
-            margin=self.margin,
-            claims=claims,
-            n_claims=n_claims,
-            sequential=self.sequential,
-            names=[f"seed {seed}" for seed in self.seeds],
-            n_examples=look["n_images"] if look and self.unit is ACCURACY else 0,
+    def document(self) -> Document:
+        """Return everything that the result says."""
+        n_seeds = len(self.seeds)
+        return Document(
+            title=f"Comparison {self.study_name!r}",
+            verdict=self._verdict(),
+            conclusion=self._conclusion(),
+            scope=f"{len(self.results)} arms, {n_seeds} seed{'s' * (n_seeds > 1)}",
+            estimates=self._estimates(),
+            tables=self._tables(),
+            figures=figures_of(self, self._kind.reference),
+            notes=self._notes(),
+            next_step=self._next_step(),
+            fields=self._fields(),
         )
-        n_seeds = len(self.declaration["seeds"])
-        if not self.sequential and (missing := n_seeds - self.n_done):
-            return paired.inconclusive(rows, f"{missing} of {n_seeds} planned seeds are missing")
-        if self.resampled is None:
-            return rows
-        if self.sequential:
-            return read_once(rows)
-        return for_new_data(rows, values, self.resampled, n_planned=n_seeds, n_claims=n_claims)
 
     @property
-    def resampled(self) -> Resampled | None:
-        """The numbers of training and test examples, if seeds redraw splits of one data set."""
-        numbers = self.declaration["arguments"].get("resampled")
-        if numbers is None:
-            return None
-        n_train, n_test = numbers
-        return n_train, n_test
+    def _kind(self) -> _Kind:
+        return _FUNCTIONS if self.is_of_function else _NETWORKS
+
+    def _verdict(self) -> Verdict:
+        rows = self.over_reference
+        if not rows:
+            return "not known"
+        best, verdicts = rows[0].verdict, {row.verdict for row in rows}
+        if best in ("better", "not worse"):
+            return best
+        if verdicts == {"worse"}:
+            return "worse"
+        return "inconclusive" if verdicts & {*OPEN} else "equivalent"
+
+    def _conclusion(self) -> str:
+        return " ".join([self._about_samplers(), *self._about_rivals(), *self._about_control()])
+
+    def _about_samplers(self) -> str:
+        """Return whether the best sampler is better than the reference."""
+        rows, reference = self.over_reference, self._kind.reference
+        if self.reference is None:
+            return f"No {reference} were run, so no gain can be told from selection bias."
+        if not rows:
+            return f"No sampler has results to compare with {reference}.{self._failures()}"
+        best, verdicts = rows[0], {row.verdict for row in rows}
+        if best.verdict == "better":
+            return self._relation(best, best.arm, reference)
+        shown = f"No sampler is shown to be better than {reference}"
+        if verdicts == {"worse"}:
+            for_which = {*map(for_most, rows)}
+            how = "for most seeds" if for_which == {"for most seeds"} else "on average"
+            shown = f"Every sampler is worse than {reference} {how}"
+        elif not verdicts & {*OPEN}:
+            shown = f"No sampler is better than {reference}"
+        is_close = best.verdict in ("equivalent", "not worse")
+        return f"{shown}; {best.arm} {f'is {best.verdict}' if is_close else 'is closest'}."
+
+    def _relation(self, row: PairedDifference, arm: str, other: str) -> str:
+        """Return a verdict as a sentence about two arms, which are given in words."""
+        return f"{arm} is {relation(dataclasses.replace(row, other=other))}."
+
+    def _failures(self) -> str:
+        """Return how the trials of the first run ended if none of them is the best."""
+        record = self.any_record
+        if record.best is not None or self.is_of_function:
+            return ""
+        states = [trial.state for trial in record.done_trials]
+        pruned, failed = states.count(TrialState.PRUNED), states.count(TrialState.FAIL)
+        return f" In its first run, {pruned} trials were pruned and {failed} failed."
+
+    def _about_rivals(self) -> list[str]:
+        """Return how the best sampler compares with controls that take no search."""
+        sentences = []
+        for label, [run, *_] in self.controls.items():
+            rival = ARMS[run.searcher].rival
+            rows = self.rows_of([(row.arm, label) for row in self.over_reference[:1]])
+            if rival and rows and rows[0].n_pairs:
+                sentences.append(self._relation(rows[0], rows[0].arm, rival))
+        return sentences
+
+    def _about_control(self) -> list[str]:
+        """Return how the strongest other use of the same compute compares with the reference."""
+        if (row := self._control_over_reference()) is None:
+            return []
+        spent = ARMS[self.controls[row.arm][0].searcher].spent or row.arm
+        used = f"The same compute, spent on {spent},"
+        return [self._relation(row, used, self._kind.reference)]
+
+    def _control_over_reference(self) -> PairedDifference | None:
+        """Return how much better than the reference the strongest control is, if that is known."""
+        rows = self.rows_of([(str(self.reference), str(self.strongest_control))])
+        return rows[0].turned() if rows and rows[0].n_pairs else None
+
+    def _estimates(self) -> list[Line]:
+        lines = [difference_line(row, self.unit) for row in self.over_reference[:1]]
+        if (row := self._control_over_reference()) is not None:
+            lines.append(difference_line(row, self.unit))
+        for row in self.replication:
+            word = _REPLICATION.get(str(row.verdict), "not shown to replicate")
+            how = f" {for_most(row)}" if row.verdict in ("better", "worse") else ""
+            label = f"{shortened(row.arm, _LABEL_WIDTH)}, new seeds"
+            remark = f"{self._replicated(row.arm)}: {word}{how}"
+            lines.append(Line(label, estimate(row), self.unit, is_difference=True, remark=remark))
+        return lines
+
+    def _replicated(self, label: str) -> str:
+        """Return what of an arm's best trials was used with other seeds."""
+        name = self.results[label][0].searcher
+        return ARMS[name].replicates if name in ARMS else "offsets"
+
+    def _tables(self) -> list[Table]:
+        tables = [self._means(), self._every_run(), settings_table([*self.results.values()])]
+        if rows := self.paired_differences:
+            score = self._score[:1].upper() + self._score[1:]
+            tables.insert(0, differences_table(rows, self.unit, title=f"{score}, paired by seed"))
+        return tables
 
     @property
-    def n_undecided(self) -> int:
-        """How many of the claims about searchers are not decided."""
-        return sum(row.verdict in paired.OPEN for row in self.rows_of(self.families[0]))
+    def _score(self) -> str:
+        return score_in_words(self.any_record.test_metric, self.any_record.positive)
 
-    def rows_of(self, family: Sequence[tuple[str, str]]) -> list[PairedDifference]:
-        """Return the differences behind some claims."""
-        return [row for row in self.paired_differences if (row.arm, row.other) in family]
+    def _means(self) -> Table:
+        n_seeds, table = len(self.seeds), self.table()
+        title = f"Mean ± standard deviation over {n_seeds} seeds" if n_seeds > 1 else "One seed"
+        rows = [
+            (
+                shortened(label, _LABEL_WIDTH),
+                *(self._mean_and_sd(field, table.loc[label]) for field in self.fields),
+            )
+            for label in self.results
+        ]
+        return Table(("", *map(self._heading, self.fields)), rows, title)
 
-    @property
-    def strongest_control(self) -> str | None:
-        """The control that is best by what was selected by; by the test it would be by chance."""
+    def _mean_and_sd(self, field: Field, row: Any) -> str:
+        sd = row.get(f"{field.key}_std", math.nan)
+        mean, unit = self._written(field, row[field.key]), self._unit_of(field).bare
+        return mean if math.isnan(sd) else f"{mean} ± {unit.value(sd)}"
 
-        def rank(label: str) -> tuple[bool, float]:
-            mean = fmean(run.best_value for run in self.results[label])
-            # One that is not known is below all.
-            return math.isfinite(mean), self.any_record.improvement(mean, 0.0)
+    def _written(self, field: Field, value: float) -> str:
+        unit = self._unit_of(field).bare
+        return unit.gain(value) if field.is_gain else unit.value(value)
 
-        return max(self.controls, key=rank, default=None)
+    def _unit_of(self, field: Field) -> Unit:
+        units = {"selection": self.selection_unit, "test": self.unit, "": field.unit}
+        return units[field.metric]
 
-    def seed_plan(self, gain: float) -> SeedPlanFacts:
-        """Return how many seeds it takes to show a gain, from these seeds as a pilot."""
-        scores = {label: [run.score for run in runs] for label, runs in self.results.items()}
-        pairs = {
-            f"{arm} - {other}": [
-                d for d in map(operator.sub, scores[arm], scores[other]) if math.isfinite(d)
-            ]
-            for arm, other in self.families[0]
+    def _heading(self, field: Field) -> str:
+        """Return the heading of a number's column, in one or two lines."""
+        unit = self._unit_of(field)
+        if field.is_gain:
+            gain = "test gain" if field.metric == "test" else "gain"
+            return f"{unit.heading(gain, is_gain=True)}\n{field.label}"
+        name = self._score if field.metric == "test" else self.any_record.metric_label
+        words = [field.label, name if field.metric else ""]
+        return "\n".join(unit.heading(" ".join(filter(None, words))).split(" ", 1))
+
+    def _every_run(self) -> Table:
+        rows = [
+            (
+                run.study.study_name,
+                run.stop_reason or "",
+                *(self._written(field, numbers[field.key]) for field in self.fields),
+            )
+            for label, runs in self.results.items()
+            for run, numbers in zip(runs, self.numbers_of(label), strict=True)
+        ]
+        headings = ("study", "ended by", *map(self._heading, self.fields))
+        return Table(headings, rows, "Every run", is_detail=True)
+
+    def _notes(self) -> list[str]:
+        notes = []
+        if not self.is_complete:
+            n_declared = len(self.declaration["seeds"])
+            notes.append(f"Not complete: {self.n_done} of {n_declared} declared seeds are done.")
+        notes += self._notes_on_differences()
+        notes += [self._kind.reference_note, *self._notes_on_scores(), *self._notes_on_arms()]
+        if rows := self.replication:
+            level = f" Their {len(rows)} CIs have a joint level of 95%." if rows[1:] else ""
+            notes.append(
+                "New seeds: each arm's best network of each seed is trained again from one new "
+                f"seed, beside its baseline network.{level}"
+            )
+        notes += data_notes(self.runs)
+        notes += other_comparisons_note("The same objective is", self.like)
+        return [*notes, *filter(None, [self._kind.budget_note]), self._kind.scope_note]
+
+    def _notes_on_differences(self) -> list[str]:
+        if not self.paired_differences:
+            return []
+        design: Design = "sequential" if self.sequential else "fixed"
+        return difference_notes(
+            self.paired_differences,
+            self.unit,
+            "new data" if self.resampled else design,
+            # A family without any claim left promises nothing; others count as declared.
+            n_claims={what: n for what, n in self.n_claims.items() if self.families[what]},
+            maximize=self.any_record.study.direction == StudyDirection.MAXIMIZE,
+        )
+
+    def _notes_on_scores(self) -> list[str]:
+        notes, tested = [], self.any_record.test_look
+        if self.unit is ACCURACY:
+            one = ""
+            if tested:
+                n, counted = tested["n_images"], n_counted(tested)
+                one = f" One of {n} test {tested['unit']} is {100 / n:.2g} pp."
+                one += f" They count as {counted:.0f}, as some repeat others." * (counted < n)
+            notes.append(f"pp: percentage points.{one}")
+        elif tested:
+            notes.append(f"Test scores are of {tested['n_images']} test {tested['unit']}.")
+        if not all(math.isfinite(run.test_value) for run in self.runs):
+            notes.append("Means omit runs without a value.")
+        if self.is_of_function:
+            notes.append(self._note_on_new_seeds())
+        return notes
+
+    def _note_on_new_seeds(self) -> str:
+        if n := self.any_record.n_fresh:
+            times = f"{n} more time{'s' * (n > 1)}"
+            return (
+                f"Each run's best trial was evaluated {times} on new seeds, after its selection."
+            )
+        return (
+            "Reported best values are too good (selection bias), most of all for samplers that "
+            "repeat similar trials. Pass confirm=5 to evaluate best trials on new seeds."
+        )
+
+    def _notes_on_arms(self) -> list[str]:
+        """Return the later costs of controls."""
+        return [
+            f"{label}: {ARMS[runs[0].searcher].later.format(n=n)}."
+            for label, runs in self.controls.items()
+            if (n := max(run.n_networks for run in runs)) > 1
+        ]
+
+    def _next_step(self) -> str:
+        if not self.is_complete:
+            return "continue with adnn.compare, or with adnn.resume and the comparison's name."
+        if self.is_of_function or self.controls:
+            return ""
+        return 'compare other uses of the compute: controls=("longer", "learning_rate").'
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "study_name": self.study_name,
+            "metric": self.any_record.metric,
+            "test_metric": self.any_record.test_metric,
+            "seeds": self.seeds,
+            "margin": self.margin,
+            "is_complete": self.is_complete,
+            "reference": self.reference,
+            "table": self.table(),
+            "differences": self.differences(),
+            "replication": {row.arm: estimate(row) for row in self.replication},
+            "results": {
+                label: [
+                    {
+                        "seed": seed,
+                        "study": run.study.study_name,
+                        "stop_reason": run.stop_reason,
+                        **numbers,
+                    }
+                    for seed, run, numbers in zip(
+                        self.seeds, runs, self.numbers_of(label), strict=True
+                    )
+                ]
+                for label, runs in self.results.items()
+            },
         }
-        if not pairs:
-            raise WrongValueError("There is no searcher to compare with random restarts.")
-        seconds = self.seconds / len(self.seeds)
-        return plan_seeds(pairs, gain=gain, seconds_per_seed=seconds, unit=self.unit)
-
-    @property
-    def seconds(self) -> float:
-        """The seconds in which any trial ran."""
-        runs = [run for of_arm in self.results.values() for run in of_arm]
-        return seconds_under_way(trial for run in runs for trial in run.done_trials)

@@ -1,4 +1,4 @@
-"""Curves and places of searches, as numbers: what figures draw and sentences quote."""
+"""Curves and places of searches, as numbers and as series of figures."""
 
 import logging
 import math
@@ -14,7 +14,10 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
+from adnn_optuna._units import Unit
+from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.render.document import Mark, Series
 
 _FEWEST_TRIALS = 10  # Of fewer, nothing tells which parameters matter.
 
@@ -36,6 +39,23 @@ def _mean_curve(
     table = np.array([curve[:n] for curve in curves])
     sd = table.std(axis=0, ddof=1) if len(table) > 1 else None
     return Curve(range(1, n + 1) if x is None else x, table.mean(axis=0), sd)
+
+
+def mean_series(
+    label: str,
+    curve: Curve,
+    unit: Unit,
+    mark: Mark = "line",
+    color: int | None = 0,
+) -> Series:
+    """Return a curve with a band of one standard deviation to each side, if it has any."""
+    # Pages of many figures are heavy with more digits than anyone sees.
+    mean = (unit.scale * curve.mean).round(6)
+    low, high = list[float](), list[float]()
+    if curve.sd is not None:
+        sd = unit.scale * curve.sd
+        low, high = (mean - sd).round(6).tolist(), (mean + sd).round(6).tolist()
+    return Series(label, [*curve.x], mean.tolist(), mark, low, high, color=color)
 
 
 def gains_so_far(record: SearchRecord) -> list[float]:
@@ -68,14 +88,15 @@ def best_by_epochs(record: SearchRecord) -> dict[int, float]:
     config = record.attrs.get(stored.CONFIG, {})
     epochs, n_trained = config.get("training", {}).get("epochs", 1), 0
     best, curve = math.nan, {}
+    reports_by = ARMS[record.searcher].reports_by if record.searcher in ARMS else ""
     for trial in record.done_trials:
         trained = stored.trained_of(trial.user_attrs)
         n_epochs = max(trained["epochs"] if trained else epochs, 1)
         values = {n_epochs - 1: trial.value}
-        if record.searcher == stored.ENSEMBLE:  # Nothing is chosen: its average is what it is.
+        if reports_by == "network":  # Nothing is chosen, so an average may become worse.
             averages = trial.intermediate_values
             return {round(k * n_epochs / len(averages)): v for k, v in averages.items()}
-        if record.searcher == stored.LONGER:  # It tells of those that were the best so far.
+        if reports_by == "epoch":
             values = {**trial.intermediate_values}
         for step, value in values.items():
             if value is not None and not record.improvement(value, best) <= 0:

@@ -46,10 +46,10 @@ def n_claims_of(arms: Mapping[str, str]) -> dict[str, int]:
     names = [*arms.values()]
     is_of_function = stored.RANDOM in names and stored.RANDOM_RESTART not in names
     n_controls = sum(name in ARMS and ARMS[name].is_control for name in names)
-    n_searchers = len(names) - n_controls
-    n_beside_luck = n_searchers - (stored.RANDOM_RESTART in names or is_of_function)
+    n_samplers = len(names) - n_controls
+    n_beside_reference = n_samplers - (stored.RANDOM_RESTART in names or is_of_function)
     of_rivals = stored.GREEDY in names and stored.ANNEALING in names and not is_of_function
-    return {"searchers": n_beside_luck + of_rivals, "controls": n_controls * n_searchers}
+    return {"samplers": n_beside_reference + of_rivals, "controls": n_controls * n_samplers}
 
 
 def declared(

@@ -80,7 +80,9 @@ class Plan(RequiredSeeds, Printed):
         needs = {*self.seeds_by_claim.values()}
         pooled = ""
         if self.n_claims > 1:
-            pooled = ", pooled over the claims" if len(needs) == 1 else ", the largest of all claims"
+            pooled = (
+                ", pooled over the claims" if len(needs) == 1 else ", the largest of all claims"
+            )
         notes = [
             f"The differences have a standard deviation of {sd} ({self.n_pilot} pilot seeds"
             f"{pooled}). At the ends of its 80% CI, a fixed design needs {self.seeds_low} to "
@@ -107,7 +109,9 @@ class Plan(RequiredSeeds, Printed):
             x_label="Seeds",
             y_label="Power [%]",
             series=[
-                Series(name, [*curve], [round(100 * power, 2) for power in curve.values()], color=i)
+                Series(
+                    name, [*curve], [round(100 * power, 2) for power in curve.values()], color=i
+                )
                 for i, (name, curve) in enumerate(curves.items())
             ],
             caption=f"The dotted line is the power of {POWER:.0%} that is planned for.",

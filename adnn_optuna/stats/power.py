@@ -84,12 +84,12 @@ def required_seeds(differences: Mapping[str, Sequence[float]], gain: float) -> R
             "more data."
         )
     shares = (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES
-    effects, ends = (gain / possible_sds(sd, k, of) for of in (shares, np.array([[0.9], [0.1]])))
+    effects, ends = (gain / _possible_sds(sd, k, of) for of in (shares, np.array([[0.9], [0.1]])))
     seeds, seeds_low, seeds_high = (_fewest_seeds(of, m) for of in (effects, *ends))
     needed = {
-        v: _fewest_seeds(gain / possible_sds(math.sqrt(v), k, shares), m) for v in {*variances}
+        v: _fewest_seeds(gain / _possible_sds(math.sqrt(v), k, shares), m) for v in {*variances}
     }
-    decided = sequential_power(effects, min(10 * seeds, _MOST_LOOKS), m / ALPHA)
+    decided = _sequential_power(effects, min(10 * seeds, _MOST_LOOKS), m / ALPHA)
     enough = np.flatnonzero(decided >= POWER)
     again = max(int(enough[0]) + 1, k) if len(enough) else None
     last = 2 * max(seeds, min(again or 0, 4 * seeds))
@@ -104,17 +104,17 @@ def required_seeds(differences: Mapping[str, Sequence[float]], gain: float) -> R
         seeds_low=seeds_low,
         seeds_high=seeds_high,
         seeds_sequential=again,
-        power={n: fixed_power(effects, n, m) for n in numbers},
+        power={n: _fixed_power(effects, n, m) for n in numbers},
         power_sequential={n: float(decided[n - 1]) for n in numbers if n <= len(decided)},
         seeds_by_claim={claim: needed[v] for claim, v in zip(differences, variances, strict=True)},
     )
 
 
-def possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:
+def _possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:
     return np.asarray(sd * np.sqrt((n_pilot - 1) / stats.chi2.ppf(shares, n_pilot - 1)))
 
 
-def fixed_power(effects: np.ndarray, n: int, n_claims: int) -> float:
+def _fixed_power(effects: np.ndarray, n: int, n_claims: int) -> float:
     """Return the mean power over effects, in standard deviations, of ``n`` planned pairs."""
     if n < _FEWEST_FOR_T:
         # The same noise for all n, so that the power does not jump.
@@ -129,7 +129,7 @@ def fixed_power(effects: np.ndarray, n: int, n_claims: int) -> float:
 
 
 def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
-    power_of = functools.partial(fixed_power, effects, n_claims=n_claims)
+    power_of = functools.partial(_fixed_power, effects, n_claims=n_claims)
     low = high = paired.fewest_pairs(n_claims)
     while power_of(high) < POWER:
         low, high = high + 1, 2 * high
@@ -140,7 +140,7 @@ def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:
     return bisect.bisect_left(range(high), POWER, low, key=power_of)
 
 
-def sequential_power(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:
+def _sequential_power(effects: np.ndarray, n_looks: int, threshold: float) -> np.ndarray:
     """Return how often a centre of 0 is excluded by pair 1, 2, …, simulated."""
     rng, n_repeats = np.random.default_rng(0), 5  # One after the other, to spare memory.
     is_decided = np.zeros(n_looks)

@@ -1,0 +1,356 @@
+"""The numbers of a comparison of samplers: means, paired differences and verdicts."""
+
+import dataclasses
+import functools
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+import pandas as pd
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Declaration
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna._differences import config_differences, in_words
+from adnn_optuna._units import ACCURACY, PLAIN, Unit, unit_of
+from adnn_optuna.engine.arms import may_repeat
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.results.comparison_fields import FIELDS, Field, numbers_of
+from adnn_optuna.results.curves import seconds_under_way
+from adnn_optuna.results.declarations import n_claims_of, planned
+from adnn_optuna.results.differences import differences_frame
+from adnn_optuna.results.plan import Plan, plan_seeds
+from adnn_optuna.stats import paired_differences as paired
+from adnn_optuna.stats.paired_differences import PairedDifference
+from adnn_optuna.stats.resampling import Resampled, for_new_data, read_once
+from adnn_optuna.stats.spread import unit_of_values
+
+_BASELINES = "baseline networks"  # What best networks are compared with on new seeds.
+
+Claim = tuple[str, str]
+"""The labels of two arms, of which the first may be better."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparisonNumbers:
+    """The numbers of a :class:`adnn_optuna.Comparison`, which documents the attributes."""
+
+    results: Mapping[str, Sequence[SearchRecord]] = dataclasses.field(repr=False)
+    seeds: tuple[int, ...]
+    margin: float | None = paired.MARGIN
+    declared: Declaration | None = None
+    like: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.seeds or {*map(len, self.results.values())} != {len(self.seeds)}:
+            n_results = {label: len(runs) for label, runs in self.results.items()}
+            raise WrongValueError(
+                "A comparison must have an arm, a seed, and a result of each arm for each seed; "
+                f"got {len(self.seeds)} seeds and results {n_results}. Pass one for each seed."
+            )
+        if self.margin is not None:
+            paired.check_margin(self.margin, self.unit.largest)
+        for label, runs in self.results.items():
+            for seed, run in zip(self.seeds, runs, strict=True):
+                self._check_is_alike(label, seed, run)
+
+    def _check_is_alike(self, label: str, seed: int, run: SearchRecord) -> None:
+        """Refuse a result that differs from the first in more than its sampler and its seed."""
+        first = self.any_record
+        # A control that is the user's own objective has no configuration.
+        if config := run.attrs.get(stored.CONFIG):
+            alike = {**first.attrs[stored.CONFIG], "seed": seed, "space": config["space"]}
+            if differences := config_differences(alike, config):
+                raise WrongValueError(
+                    f"The result of {label!r} for seed {seed} must be of the same objective and "
+                    f"of this seed; got another one ({in_words(differences)}). Pass results of "
+                    "the same objective, in the order of the seeds."
+                )
+        for name, limit in first.budget.items():
+            if run.budget.get(name, limit) != limit:
+                raise WrongValueError(
+                    f"Arms must have equal budgets; got {name} {limit} of "
+                    f"{next(iter(self.results))!r} and {run.budget[name]} of {label!r} with seed "
+                    f"{seed}. Continue with compare until all are equal."
+                )
+
+    @functools.cached_property
+    def declaration(self) -> Declaration:
+        """The declared seeds and arms, and whether the comparison is sequential."""
+        return self.declared or planned(self.seeds)
+
+    @property
+    def reference(self) -> str | None:
+        """The label of the arm that claims are against, if it was run.
+
+        It is that of random restarts; for functions, that of random search.
+        """
+        found = [label for label, runs in self.results.items() if runs[0].is_restart]
+        return stored.RANDOM if stored.RANDOM in found else next(iter(found), None)
+
+    @property
+    def samplers(self) -> dict[str, Sequence[SearchRecord]]:
+        """The results of the samplers, including random restarts."""
+        return {label: runs for label, runs in self.results.items() if not runs[0].is_control}
+
+    @property
+    def controls(self) -> dict[str, Sequence[SearchRecord]]:
+        """The results of other uses of the same compute."""
+        return {label: runs for label, runs in self.results.items() if runs[0].is_control}
+
+    @property
+    def runs(self) -> list[SearchRecord]:
+        """All runs, arm by arm."""
+        return [run for of_arm in self.results.values() for run in of_arm]
+
+    @property
+    def any_record(self) -> SearchRecord:
+        """One of the runs, for what is the same for all of them."""
+        return next(iter(self.results.values()))[0]
+
+    @property
+    def study_name(self) -> str:
+        """The beginning of the names of its studies."""
+        suffix = f"/{next(iter(self.results))}/seed={self.seeds[0]}"
+        return self.any_record.study.study_name.removesuffix(suffix)
+
+    @property
+    def is_of_function(self) -> bool:
+        """Whether the samplers search any Optuna objective, and not init offsets of networks."""
+        return self.any_record.is_of_function
+
+    @functools.cached_property
+    def unit(self) -> Unit:
+        """The unit of the scores by which arms are compared."""
+        return self._fitted(self.any_record.test_metric, [run.test_value for run in self.runs])
+
+    @functools.cached_property
+    def selection_unit(self) -> Unit:
+        """The unit of the metric by which trials are selected."""
+        return self._fitted(self.any_record.metric, [run.best_value for run in self.runs])
+
+    def _fitted(self, metric: str, values: Sequence[float]) -> Unit:
+        """Return the unit of a metric, with as many digits as the values of all runs need."""
+        unit, n = unit_of(metric), len(self.seeds)
+        arms = [values[start : start + n] for start in range(0, len(values), n)]
+        return unit_of_values(arms, are_paired=True) if unit is PLAIN else unit
+
+    @property
+    def sequential(self) -> bool:
+        """Whether the CIs are wider to allow for reading them after each seed."""
+        return self.declaration["sequential"]
+
+    @functools.cached_property
+    def n_done(self) -> int:
+        """The number of seeds whose runs have all ended and have a test score."""
+        of_seeds = zip(*self.results.values(), strict=True)
+        return sum(all(run.is_over for run in of_seed) for of_seed in of_seeds)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all declared seeds are done, or a sequential comparison has decided all claims."""
+        is_decided = self.sequential and not self.n_inconclusive
+        return is_decided or self.n_done == len(self.declaration["seeds"])
+
+    @functools.cached_property
+    def fields(self) -> list[Field]:
+        """The numbers that each run has."""
+        return [field for field in FIELDS if not (field.needs_baseline and self.is_of_function)]
+
+    def numbers_of(self, label: str) -> list[dict[str, float]]:
+        """Return the numbers of each run of an arm, by the keys of :attr:`fields`."""
+        return numbers_of(self.results[label], self.fields)
+
+    def table(self) -> pd.DataFrame:
+        """Return one row for each arm, with means and standard deviations over the seeds.
+
+        ``best`` is the value that the search selected by, so it has a selection bias; no search
+        saw the test set. A gain over a run's own baseline is large if the baseline's seed was
+        unlucky, so each gain is also given over the mean baseline of all seeds.
+
+        Returns:
+            A data frame with the index ``sampler`` and the number of ``seeds``. For the metric of
+            the selection it has the means of ``best``, ``baseline``, ``gain`` and
+            ``gain_over_mean_baseline``, for the same metric on the test set those that begin with
+            ``test_``; each has its sample standard deviation in a column ``…_std``. ``trials``
+            and ``seconds`` are means over the runs. For functions, ``test_best`` is the best
+            trial's mean on new seeds, and there are no baselines.
+        """
+        rows = [
+            {"sampler": label, **numbers}
+            for label in self.results
+            for numbers in self.numbers_of(label)
+        ]
+        arms = pd.DataFrame(rows).groupby("sampler", sort=False)
+        table = pd.DataFrame({"seeds": arms.size()})
+        for field in self.fields:
+            table[field.key] = arms[field.key].mean()
+            if field.metric:
+                table[f"{field.key}_std"] = arms[field.key].std()
+        return table
+
+    def differences(self) -> pd.DataFrame:
+        """Return one row for each pair of arms: by how much the first is better on the test set.
+
+        Runs of the same seed have the same data, initial weights and batches, so differences are
+        paired by seed. They are of the metric of the selection on the test set, and above 0 if
+        the first arm is better, also if lower values are.
+
+        Returns:
+            A data frame with the index ``sampler``, ``other`` and the columns ``pairs`` (of
+            runs), ``difference`` (the mean), ``low`` and ``high`` (the ends of its CI),
+            ``win_rate`` (the share of pairs in which the first is better) with the ends of its
+            95% CI in ``win_rate_low`` and ``win_rate_high``, ``worst`` (the smallest
+            difference), ``verdict`` and ``reason``.
+        """
+        return differences_frame(self.paired_differences, "sampler")
+
+    @functools.cached_property
+    def families(self) -> dict[str, list[Claim]]:
+        """The claims on samplers, and those on controls; each family shares one error rate.
+
+        Each sampler is compared with the reference, and greedy with annealing; all of these are
+        compared with each control.
+        """
+        restarts = [self.reference] if self.reference is not None else []
+        arms = [label for label in self.samplers if label not in restarts]
+        of_samplers = [(arm, restart) for arm in arms for restart in restarts]
+        names = {arm: self.results[arm][0].searcher for arm in arms}
+        rivals = [arm for arm in arms if names[arm] in (stored.GREEDY, stored.ANNEALING)]
+        if not self.is_of_function and len({names[arm] for arm in rivals}) == len(rivals) == 2:
+            of_samplers.append((rivals[0], rivals[1]))
+        of_controls = [(arm, c) for arm in (*arms, *restarts) for c in self.controls]
+        return {"samplers": of_samplers, "controls": of_controls}
+
+    @property
+    def n_claims(self) -> dict[str, int]:
+        """How many claims of each family share an error rate: all that were ever declared.
+
+        A family that shrinks after it was seen would be a selection by its values.
+        """
+        declared = n_claims_of(self.declaration["arms"])
+        return {what: max(declared[what], len(made)) for what, made in self.families.items()}
+
+    @functools.cached_property
+    def paired_differences(self) -> list[PairedDifference]:
+        """The statistics behind :meth:`differences`."""
+        # The reference and the controls come last: all others are compared with them.
+        labels = sorted(self.samplers, key=lambda label: label == self.reference)
+        values = {
+            label: [run.score for run in self.results[label]]
+            for label in (*labels, *self.controls)
+        }
+        searched = {label: values[label] for label in labels}
+        rows = self._compared(searched, self.n_claims["samplers"], self.families["samplers"])
+        if of_controls := self.families["controls"]:
+            others = self._compared(values, self.n_claims["controls"], of_controls)
+            rows += [row for row in others if row.verdict is not None]
+        return rows
+
+    @functools.cached_property
+    def replication(self) -> list[PairedDifference]:
+        """What each arm's best networks gain over baseline networks on one new seed each.
+
+        It has a row for each arm for which that was computed.
+        """
+        gains = {label: [run.repeated for run in runs] for label, runs in self.results.items()}
+        known = {label: of_arm for label, of_arm in gains.items() if math.isfinite(of_arm[0])}
+        # A family of claims of their own, of all arms that were ever declared.
+        n_claims = max(len(known), sum(map(may_repeat, self.declaration["arms"].values())))
+        pairs = [{arm: values, _BASELINES: [0.0] * len(values)} for arm, values in known.items()]
+        return [row for pair in pairs for row in self._compared(pair, n_claims)]
+
+    def _compared(
+        self,
+        values: Mapping[str, Sequence[float]],
+        n_claims: int,
+        claims: Sequence[Claim] | None = None,
+    ) -> list[PairedDifference]:
+        """Return differences; inconclusive ones if planned seeds are missing."""
+        tested = self.any_record.test_look
+        rows = paired.paired_differences(
+            values,
+            margin=self.margin,
+            claims=claims,
+            n_claims=n_claims,
+            sequential=self.sequential,
+            names=[f"seed {seed}" for seed in self.seeds],
+            n_examples=tested["n_images"] if tested and self.unit is ACCURACY else 0,
+        )
+        n_seeds = len(self.declaration["seeds"])
+        if not self.sequential and (missing := n_seeds - self.n_done):
+            return paired.inconclusive(rows, f"{missing} of {n_seeds} planned seeds are missing")
+        if self.resampled is None:
+            return rows
+        if self.sequential:
+            return read_once(rows)
+        return for_new_data(rows, values, self.resampled, n_planned=n_seeds, n_claims=n_claims)
+
+    @property
+    def resampled(self) -> Resampled | None:
+        """The numbers of training and test examples, if seeds redraw splits of one data set."""
+        numbers = self.declaration["arguments"].get("resampled")
+        if numbers is None:
+            return None
+        n_train, n_test = numbers
+        return n_train, n_test
+
+    @property
+    def n_inconclusive(self) -> int:
+        """How many of the claims on samplers are not decided."""
+        rows = self.rows_of(self.families["samplers"])
+        return sum(row.verdict in paired.OPEN for row in rows)
+
+    def rows_of(self, claims: Sequence[Claim]) -> list[PairedDifference]:
+        """Return the differences behind some claims."""
+        return [row for row in self.paired_differences if (row.arm, row.other) in claims]
+
+    @functools.cached_property
+    def over_reference(self) -> list[PairedDifference]:
+        """How much better than the reference each sampler is, the best first."""
+        rows = self.rows_of(self.families["samplers"])
+        known = [row for row in rows if row.other == self.reference and row.n_pairs]
+        # Samplers that are shown to be better come first, whatever the means.
+        return sorted(known, key=lambda row: (row.verdict != "better", -row.mean))
+
+    @property
+    def strongest_control(self) -> str | None:
+        """The control with the best selection metric; the best on the test set would be biased."""
+
+        def rank(label: str) -> tuple[bool, float]:
+            mean = fmean(run.best_value for run in self.results[label])
+            # An unknown mean ranks below all others.
+            return math.isfinite(mean), self.any_record.improvement(mean, 0.0)
+
+        return max(self.controls, key=rank, default=None)
+
+    def plan(self, gain: float) -> Plan:
+        """Return how many seeds it takes to show a gain, with these seeds as a pilot.
+
+        Args:
+            gain: The difference of the metric on the test set (accuracies are fractions) to show
+                for every sampler against the reference, and for greedy against annealing.
+
+        Raises:
+            ValueError: If there are fewer than two seeds, or the gain is not positive.
+        """
+        scores = {label: [run.score for run in runs] for label, runs in self.results.items()}
+        pairs = {
+            f"{arm} - {other}": [
+                d for d in map(operator.sub, scores[arm], scores[other]) if math.isfinite(d)
+            ]
+            for arm, other in self.families["samplers"]
+        }
+        if not pairs:
+            raise WrongValueError(
+                "A plan must have a sampler and random restarts to compare; got "
+                f"{', '.join(self.results)}. Compare them first."
+            )
+        seconds = self.seconds / len(self.seeds)
+        return plan_seeds(pairs, gain=gain, seconds_per_seed=seconds, unit=self.unit)
+
+    @property
+    def seconds(self) -> float:
+        """The seconds in which any trial ran."""
+        return seconds_under_way(trial for run in self.runs for trial in run.done_trials)
