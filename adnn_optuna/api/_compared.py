@@ -1,4 +1,4 @@
-"""What is compared, networks or any function: its arms by their labels, and what each runs."""
+"""The arms of comparisons, of networks or of a function, and what each of their runs searches."""
 
 import copy
 import inspect
@@ -29,24 +29,24 @@ from adnn_optuna.stats.resampling import checked_resampling
 
 Samplers = Iterable[str] | Mapping[str, Searcher] | None
 Control = str | Callable[..., float]
-"""A name, or a user's own Optuna objective of a trial, or of a trial and the seed."""
+"""A name, or an Optuna objective ``(trial)`` or ``(trial, seed)``."""
 Controls = Iterable[str] | Mapping[str, Control] | None
 
-_TRIALS_FOR_CONTROL = 10  # With fewer, a search of the learning rate is none.
+_TRIALS_FOR_CONTROL = 10  # Fewer are no search of the learning rate.
 _CONFIRM = 5
 
 Run = tuple[Objective, Searcher, BasePruner | None]
-"""What a run searches, by which searcher, with which pruner."""
+"""The objective, the sampler and the pruner of a run."""
 
 
 class Compared(NamedTuple):
-    """Arms by their labels, and what a run of one of them with a seed is."""
+    """Arms by their labels, and what a run of an arm with a seed searches."""
 
     arms: Mapping[str, Any]
     run: Callable[[str, int], Run]
     margin: float | None
-    n_at_once: int  # With how many seeds it goes on if it is to stop once all is decided.
-    arguments: Mapping[str, Any]  # What it stores beside what all comparisons do.
+    n_at_once: int  # The number of seeds that a sequential comparison adds at once.
+    arguments: Mapping[str, Any]  # What it stores in addition to other comparisons.
 
 
 def of_networks(
@@ -63,7 +63,8 @@ def of_networks(
     network = check_objective(objective).catching(catch)
     if given := [name for name, value in of_functions.items() if value is not None]:
         raise WrongValueError(
-            f"{given[0]} is of other objectives: leave it out for an InitOffsetObjective."
+            f"{given[0]} must be omitted for an InitOffsetObjective; got "
+            f"{of_functions[given[0]]!r}. It is for other objectives."
         )
     metric = test_metric(network.metric)
     if margin is None and network.direction == StudyDirection.MAXIMIZE:
@@ -72,13 +73,15 @@ def of_networks(
         check_margin(margin, unit_of(metric).largest)
         margin = float(margin)
     default = (stored.GREEDY, stored.ANNEALING, stored.RANDOM_RESTART)
-    searchers = _checked_searchers(default if samplers is None else samplers)
-    if stored.RANDOM_RESTART not in searchers.values():
-        searchers = _with_luck(searchers, stored.RANDOM_RESTART)
+    chosen = _checked_samplers(default if samplers is None else samplers)
+    if stored.RANDOM_RESTART not in chosen.values():
+        chosen = _with_reference(chosen, stored.RANDOM_RESTART)
     beside = _checked_controls(controls, network, limits)
-    if twice := [*(searchers.keys() & beside.keys())]:
-        raise WrongValueError(f"{twice[0]!r} is a label of samplers and of controls; use another.")
-    arms: dict[str, Any] = {**searchers, **beside}
+    if twice := [*(chosen.keys() & beside.keys())]:
+        raise WrongValueError(
+            f"Labels of samplers and controls must differ; got {twice[0]!r} twice. Rename one."
+        )
+    arms: dict[str, Any] = {**chosen, **beside}
 
     def run(label: str, seed: int) -> Run:
         # Samplers keep random state.
@@ -113,25 +116,25 @@ def of_function(
         "The seed of objective", seeds, resampled, folds=bool(folds), sequential=sequential
     )
     if controls:
-        raise WrongValueError("controls are of networks: leave them out for a function.")
+        raise WrongValueError(
+            f"controls must be omitted for a function; got {controls!r}. They are for networks."
+        )
     named = direction.name.lower() if isinstance(direction, StudyDirection) else direction
     if named not in (None, "minimize", "maximize"):
-        raise WrongValueError(
-            f"direction must be 'minimize' or 'maximize', but it is {direction!r}."
-        )
+        raise WrongValueError(f"direction must be 'minimize' or 'maximize'; got {direction!r}.")
     towards = StudyDirection[(named or "minimize").upper()]
     if margin is not None:
         check_positive("margin", margin)
         margin = float(margin)
     times = as_integer("confirm", _CONFIRM if confirm is None else confirm, 0)
     default = ("tpe", stored.ANNEALING)
-    searchers = _checked_searchers(default if samplers is None else samplers)
-    if stored.RANDOM_RESTART in searchers.values():
+    chosen = _checked_samplers(default if samplers is None else samplers)
+    if stored.RANDOM_RESTART in chosen.values():
         raise WrongValueError(
-            f"samplers has {stored.RANDOM_RESTART!r}, which draws new initial weights: of a "
-            f"function the same is {stored.RANDOM!r}, which is always compared."
+            f"samplers must be for functions; got {stored.RANDOM_RESTART!r}, which draws new "
+            f"initial weights. Omit it: {stored.RANDOM!r} is always compared."
         )
-    arms = _with_luck(searchers, stored.RANDOM)
+    arms = _with_reference(chosen, stored.RANDOM)
     pruner = MedianPruner() if pruner is None else pruner
 
     def run(label: str, seed: int) -> Run:
@@ -142,50 +145,50 @@ def of_function(
 
 
 def _by_label(argument: str, given: Any) -> dict[str, Any]:
-    """Return searchers or controls by their labels, which are their names without others."""
+    """Return samplers or controls by their labels, by default their names."""
     check_type(argument, given, Iterable, "names, or a mapping from labels")
     labels = [*given]
-    # A slash parts the names of studies.
+    # A slash separates the parts of a study's name.
     are_names = all(isinstance(label, str) and label and "/" not in label for label in labels)
     if isinstance(given, str) or not are_names or len(set(labels)) < len(labels):
         raise WrongValueError(
-            f"{argument} must be names, each of them once, or a mapping from labels, which are "
-            f"not empty and have no slash, but it is {given!r:.200}: write {argument}=(..., ...) "
-            f"or {argument}={{'label': ..., ...}}."
+            f"{argument} must be different names, or a mapping from labels that are not empty and "
+            f"have no slash; got {given!r:.200}. Pass {argument}=(..., ...) or "
+            f"{argument}={{'label': ..., ...}}."
         )
     return dict(given) if isinstance(given, Mapping) else dict(zip(labels, labels, strict=True))
 
 
-def _with_luck(searchers: Mapping[str, Searcher], luck: str) -> dict[str, Searcher]:
-    """Return searchers with that by which luck is told, under its own name."""
-    if searchers.get(luck, luck) != luck:
+def _with_reference(samplers: Mapping[str, Searcher], reference: str) -> dict[str, Searcher]:
+    """Return samplers with the reference, which has its own name as its label."""
+    if samplers.get(reference, reference) != reference:
         raise WrongValueError(
-            f"The label {luck!r} is that of the control, which is added to every comparison: "
-            f"call {searchers[luck]!r} otherwise."
+            f"The label {reference!r} must be that of the reference, which is always compared; got "
+            f"it for {samplers[reference]!r}. Use another label."
         )
-    return {**searchers, luck: luck}
+    return {**samplers, reference: reference}
 
 
-def _checked_searchers(given: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Searcher]:
-    """Return searchers by their labels."""
-    if not (searchers := _by_label("samplers", given)):
-        raise WrongValueError("samplers is empty, but there must be at least one to compare.")
-    for label, searcher in searchers.items():
-        check_searcher(searcher)
-        if isinstance(searcher, BaseSampler) and not arm_of(searcher).ends_by_itself:
+def _checked_samplers(given: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Searcher]:
+    """Return samplers by their labels."""
+    if not (samplers := _by_label("samplers", given)):
+        raise WrongValueError("samplers must not be empty; got none. Pass at least one.")
+    for label, sampler in samplers.items():
+        check_searcher(sampler)
+        if isinstance(sampler, BaseSampler) and not arm_of(sampler).ends_by_itself:
             logger.warning(
-                "samplers has one sampler as %r for all seeds: its copies may draw the same, so "
-                "that luck with one seed is luck with all. Give a function (seed, n_trials) that "
-                "returns one.",
+                "samplers has one sampler as %r for all seeds. Its copies may draw the same values, "
+                "so that runs are not independent. Pass a function (seed, n_trials) that returns a "
+                "sampler.",
                 label,
             )
-    return searchers
+    return samplers
 
 
 def _checked_controls(
     controls: Controls, objective: InitOffsetObjective, limits: LimitValues
 ) -> dict[str, Control]:
-    """Return the controls by their labels, by default the learning rate, where it is a number."""
+    """Return the controls by their labels, by default the learning rate, if it is a number."""
     early = [limit.reason for limit in callbacks_of(limits) if limit.ends_early]
     if controls is None:
         is_long = (limits["max_trial"] or 0) >= _TRIALS_FOR_CONTROL
@@ -195,16 +198,16 @@ def _checked_controls(
     found = _by_label("controls", controls)
     if found and early:
         raise WrongValueError(
-            f"controls spend the compute of all trials, but {early[0]} ends searches before that; "
-            "give one of the two."
+            f"controls must be omitted with {early[0]}, which ends searches before their compute "
+            f"is spent; got both. Omit one of the two."
         )
     for control in found.values():
         if callable(control):
             with_seed(control)
         elif control not in CONTROLS:
             raise WrongValueError(
-                f"controls has {control!r}, but it must be one of "
-                f"{', '.join(map(repr, CONTROLS))}, or an Optuna objective by its label: "
+                f"controls must be names, or Optuna objectives by their labels; got {control!r}. "
+                f"Choose from {', '.join(map(repr, CONTROLS))}, or pass "
                 "controls={'label': objective}."
             )
     return found

@@ -1,4 +1,4 @@
-"""Comparisons: several searchers on the same networks, with paired seeds and the same budget."""
+"""Comparisons of samplers with paired seeds and equal budgets."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ def compare(
     show_progress_bar: bool = False,
     **limits: Unpack[OtherLimits],
 ) -> Comparison:
-    """Compare searchers, of networks or of any Optuna objective: paired seeds, equal budgets.
+    """Compare samplers on a network or on any Optuna objective, with paired seeds.
 
-    All runs of one seed start from the same initial weights and see the same batches. Each is a
-    study of its own, called ``<study_name>/<sampler>/seed=<seed>``; the study ``<study_name>``
-    tells what is compared. Those that are stored already are continued. Random restarts are always
-    compared: what they gain is what luck alone brings. Controls spend the same compute otherwise.
+    All runs of one seed have the same initial weights, batches and budget. Each run is a study
+    ``<study_name>/<sampler>/seed=<seed>``; the study ``<study_name>`` declares what is compared.
+    Stored runs are continued. Random restarts are always compared: their gain is selection bias.
+    Controls spend the same compute in other ways.
 
-    Of any other objective, random search is what is always compared, as ``random``. All random
-    numbers are keyed by seed and trial, so the arms of a seed see the same noise where they ask
-    for the same. An arm's score is what its user would get: its best trial, evaluated afresh.
+    For any other objective, the arm that is always compared is random search, as ``random``. All
+    random numbers are keyed by seed and trial, so the arms of a seed see the same noise if they
+    ask for the same parameters. An arm's score is the value of its best trial on new seeds.
 
     Example:
 
@@ -81,46 +81,46 @@ def compare(
             print(comparison)
 
     Args:
-        objective: What is searched; its seed is replaced by each of ``seeds``. Or any Optuna
-            objective, a function ``(trial)`` or ``(trial, seed)``, where the seed is of the trial.
-        samplers: Names of searchers, as those of search. Or a mapping from labels to what
-            :func:`~adnn_optuna.search` takes. If :obj:`None`, ``"greedy"``, ``"annealing"`` and
-            ``"random_restart"``, of a function ``"tpe"`` and ``"annealing"``.
+        objective: The objective; its seed is replaced by each of ``seeds``. Or any Optuna
+            objective, a function ``(trial)`` or ``(trial, seed)`` with a seed for each trial.
+        samplers: Names of samplers, or a mapping from labels to any ``sampler`` of
+            :func:`~adnn_optuna.search`. If :obj:`None`, ``"greedy"``, ``"annealing"`` and
+            ``"random_restart"``; for functions ``"tpe"`` and ``"annealing"``.
         max_trial: The number of trials of each run.
         seeds: The seeds of the runs, in the order in which they count. A comparison that gets
-            further ones, or further arms, later pays for having been looked at, with wider
-            intervals; one that is called with fewer arms keeps those that it had.
-        direction: Of a function, ``"minimize"`` (the default) or ``"maximize"``.
-        confirm: Of a function, how often the best trial of a run is evaluated afresh, by which
-            nothing was chosen; 5 by default. With 0 arms are compared by the best value told,
-            which favours who asks often for much the same.
-        pruner: Of a function, the pruner of each run; by default Optuna's.
+            further seeds or arms later is sequential, with wider CIs. If it is called with fewer
+            arms, it keeps the others.
+        direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.
+        confirm: For functions, on how many new seeds the best trial of a run is evaluated after
+            its selection; 5 by default. With 0, arms are compared by their best reported values,
+            which favors samplers that repeat similar trials.
+        pruner: For functions, the pruner of each run; by default Optuna's.
         catch: Errors that end their own trial and not the comparison, as in
-            :meth:`optuna.study.Study.optimize`. Such a trial counts, as one that has no value.
-        controls: What the same compute buys otherwise of networks: ``"longer"`` (one training for
-            the epochs of all trials, its best epoch), ``"learning_rate"`` (TPE over four decades
-            around the given one, nothing moved), ``"constant"`` (one offset for all layers, on a
-            grid), ``"ensemble"`` (``max_trial`` networks, nothing moved, their predictions
-            averaged), or a mapping from labels to these or to Optuna objectives ``(trial)`` or
+            :meth:`optuna.study.Study.optimize`. Such a trial counts, but has no value.
+        controls: For networks, other uses of the same compute: ``"longer"`` (the best epoch of one
+            training run for the epochs of all trials), ``"learning_rate"`` (TPE over four decades
+            around the given rate, no offsets), ``"constant"`` (one offset for all layers, on a
+            grid), ``"ensemble"`` (``max_trial`` networks without offsets, their predictions
+            averaged). Or a mapping from labels to these or to Optuna objectives ``(trial)`` or
             ``(trial, seed)`` that return the selection metric and set the same metric of the test
             set as the trial's user attribute, such as ``test_accuracy`` or ``test_auc``. If
             :obj:`None`, the learning rate from 10 trials on, without ``max_gain``, which ends
             searches before their compute is spent.
-        stop_when_decided: Whether to add seeds only until every claim on the searchers is decided.
+        stop_when_decided: Whether to add seeds only until every claim on samplers is decided.
             ``max_time`` is then that of all runs, after which no seed is begun.
         storage: Where the studies are, see :func:`~adnn_optuna.search`.
-        study_name: What the studies' names begin with.
-        batch_size: How many trials of a run are proposed before any of them is told, as in search.
-        executor: Who runs the comparison, one job for each run, such as a Dask cluster's
-            ``client.get_executor()``, or a pool of spawned processes; its workers have to reach
-            ``storage``. If :obj:`None`, it is this process, on all cores; a function is evaluated
-            in one thread.
-        margin: The difference up to which two samplers are as good as each other: of the
-            metric of the selection on the test set (accuracies are fractions), or of a function's
-            values. By default 0.001 for metrics that are maximized; for losses, errors and
-            functions there is none, and no verdict is *equivalent*.
-        resampled: Of a function whose seeds redraw splits of one data set, the numbers of training
-            and test examples of a split. Splits overlap, so the intervals are wider.
+        study_name: The beginning of the studies' names.
+        batch_size: How many trials of a run are proposed before any of them has a result.
+        executor: The executor of the comparison, with one job for each run, such as a Dask
+            cluster's ``client.get_executor()`` or a pool of spawned processes; its workers must
+            reach ``storage``. If :obj:`None`, this process runs it on all cores, a function in
+            one thread.
+        margin: The difference up to which two samplers are equivalent: of the metric of the
+            selection on the test set (accuracies are fractions), or of a function's values. By
+            default 0.001 for metrics that are maximized; for losses, errors and functions there
+            is none, and no verdict is *equivalent*.
+        resampled: For functions whose seeds redraw splits of one data set, the numbers of training
+            and test examples of a split. Splits overlap, so the CIs are wider.
         folds: Whether the seeds of a function are the folds of a single k-fold cross-validation.
         show_progress_bar: Whether to show a progress bar.
         **limits: Other limits of each run, each by the name of its callback's argument.
@@ -129,13 +129,13 @@ def compare(
         The comparison.
 
     Raises:
-        ValueError: If an argument is wrong, or a study of another objective or searcher exists.
-        KeyboardInterrupt: If the user interrupts; all that was computed is stored, without a
-            ``storage`` in a database in a temporary folder, whose URL is logged.
+        ValueError: If an argument is wrong, or a study of another objective or sampler exists.
+        KeyboardInterrupt: If you interrupt it. All results are stored; without a ``storage`` in a
+            database in a temporary folder, whose URL is logged.
     """
     studies.check_study_name(study_name)
     max_trial = as_integer("max_trial", max_trial)
-    # All are checked, whichever holds for a single run.
+    # All are checked, also those that are not of a single run.
     given = checked_limits(max_trial=max_trial, **limits)
     options: Any = {
         "catch": checked_catch(catch),
@@ -161,7 +161,7 @@ def compare(
         name = study_name_of(study_name, label, seed)
         return studies.Plan(searched, name, searcher, of_run, batch_size, own)
 
-    # What may be refused is, before anything is stored.
+    # Wrong arguments are refused before anything is stored.
     names = {label: plan(label, seeds[0]).arm.name for label in arms}
     n_trials = max_trial * len(arms) * len(seeds)
     with (
@@ -173,8 +173,9 @@ def compare(
         before = patiently(declaration_of, opened, study_name)
         if before and before["arguments"].get("confirm") != compared.arguments.get("confirm"):
             raise WrongValueError(
-                f"The comparison {study_name!r} is of another kind of objective, or evaluates the "
-                "best trials another number of times afresh; use another study name."
+                f"confirm of comparison {study_name!r} must be "
+                f"{before['arguments'].get('confirm')!r}, as before; got "
+                f"{compared.arguments.get('confirm')!r}. Use another study name."
             )
         declaration = declarations.declared(
             before,
@@ -199,7 +200,7 @@ def compare(
             end += len(part)
             plans = [plan(label, seed) for label in arms for seed in part]
             found = studies.open_studies(plans, opened)
-            # Declared once, or what others declare meanwhile would be lost.
+            # It is declared once, or other workers' declarations would be lost.
             head = head or _declared_head(opened, study_name, plans[0], declaration)
             try:
                 run_studies(plans, found, stop=stop, bar=bar, executor=executor, storage=storage)
@@ -224,7 +225,7 @@ def compare(
 def _declared_head(
     storage: BaseStorage, name: str, plan: studies.Plan, declaration: Declaration
 ) -> optuna.Study:
-    """Return the study that tells what a comparison is, as it is declared now."""
+    """Return the study that holds the declaration of a comparison."""
     where = storage, name, plan.objective.direction, COMPARISON
     head = patiently(studies.open_declared, *where, declaration)
     declarations.store_declaration(head, declaration)
@@ -232,19 +233,19 @@ def _declared_head(
 
 
 def _keep(storage: BaseStorage) -> None:
-    """Copy what is in memory to a database, and say how to go on after an interrupt."""
+    """Copy studies in memory to a database, and say how to continue after an interrupt."""
     level, where = logging.INFO, ""
     if isinstance(storage, InMemoryStorage):
         url = f"sqlite:///{(Path(tempfile.mkdtemp(prefix='adnn-')) / 'compare.db').as_posix()}"
         level, where, to = logging.WARNING, f" in storage={url!r}", open_storage(url)
         for name in optuna.get_all_study_names(storage):
             optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=to)
-    said = "Interrupted; all trials are kept%s. Compare again, with the same arguments, or resume."
+    said = "Interrupted; all trials are kept%s. Compare again with the same arguments, or resume."
     logger.log(level, said, where)
 
 
 def _is_over(comparison: Comparison, max_time: float | None, bar: Bar | None) -> bool:
-    """Return whether all is decided or no time is left, and say how far it is."""
+    """Return whether all claims are decided or no time is left, and log the progress."""
     n_claims = len(comparison.families["samplers"])
     n_decided = n_claims - comparison.n_inconclusive
     said = f"{len(comparison.seeds)} seeds, {n_decided} of {n_claims} claims decided"

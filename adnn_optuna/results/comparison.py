@@ -177,9 +177,10 @@ class Comparison(ComparisonNumbers, Printed):
         return rows[0].turned() if rows and rows[0].n_pairs else None
 
     def _estimates(self) -> list[Line]:
-        lines = [difference_line(row, self.unit) for row in self.over_reference[:1]]
+        rows = self.over_reference[:1]
         if (row := self._control_over_reference()) is not None:
-            lines.append(difference_line(row, self.unit))
+            rows = [*rows, row]
+        lines = [difference_line(row, self.unit) for row in rows]
         for row in self.replication:
             word = _REPLICATION.get(str(row.verdict), "not shown to replicate")
             how = f" {for_most(row)}" if row.verdict in ("better", "worse") else ""

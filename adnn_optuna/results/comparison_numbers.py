@@ -149,7 +149,7 @@ class ComparisonNumbers:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all declared seeds are done, or a sequential comparison has decided all claims."""
+        """Whether all declared seeds are done, or sequential ones have decided all claims."""
         is_decided = self.sequential and not self.n_inconclusive
         return is_decided or self.n_done == len(self.declaration["seeds"])
 

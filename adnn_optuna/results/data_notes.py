@@ -1,4 +1,4 @@
-"""Notes on the data of searches: uneven classes, duplicates, and how often the test set was used."""
+"""Notes on the data of searches: uneven classes, duplicates, test-set evaluations."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _UNEVEN = 1.5
 
 
 def data_notes(runs: Sequence[SearchRecord]) -> list[str]:
-    """Return what a reader must know of the data of searches, which is the same for all of them."""
+    """Return what a reader must know of the data, which all of the searches share."""
     first, tested = runs[0], [look for run in runs if (look := run.test_look)]
     notes = [_uneven_note(tested[0])] if tested else []
     if found := in_words(

@@ -1,4 +1,4 @@
-"""What a comparison is declared to be before its first seed: its seeds, and if it looks again."""
+"""The declaration of a comparison before its first seed: seeds, arms and design."""
 
 import itertools
 import warnings
@@ -18,26 +18,28 @@ MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
 
 
 def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
-    """Return the seeds of a comparison as Python's integers; refuse what are none."""
+    """Return the seeds of a comparison as Python's integers."""
     if not isinstance(seeds, Iterable):
-        raise WrongTypeError(f"seeds must be a sequence of whole numbers, but it is {seeds!r}.")
+        raise WrongTypeError(
+            f"seeds must be integers; got {seeds!r:.100}. Pass a range or a list."
+        )
     first = itertools.islice(seeds, MAX_SEEDS + 1)
     checked = tuple(as_integer("seed", seed, low=0) for seed in first)
     if len(checked) > MAX_SEEDS:
         raise WrongValueError(
-            f"seeds has more than {MAX_SEEDS:,}, but each is a study: take fewer."
+            f"seeds must be at most {MAX_SEEDS:,}, as each is a study; got more. Pass fewer."
         )
     if not checked:
-        raise WrongValueError("seeds is empty, but a comparison needs at least one.")
+        raise WrongValueError("seeds must not be empty; got none. Pass at least one.")
     if len(set(checked)) < len(checked):
         raise WrongValueError(
-            f"seeds has duplicates, but each run needs its own: {list(checked)}."
+            f"seeds must be different from each other; got {list(checked)}. Remove duplicates."
         )
     return checked
 
 
 def planned(seeds: Sequence[int]) -> Declaration:
-    """Return what a comparison of nothing but planned seeds is declared to be."""
+    """Return the declaration of a fixed design with these seeds."""
     return {"seeds": [*seeds], "sequential": False, "arms": {}, "arguments": {}}
 
 
@@ -62,10 +64,10 @@ def declared(
     arms: Mapping[str, str],
     arguments: Mapping[str, Any],
 ) -> Declaration:
-    """Return what a comparison is declared to be, with what it was declared to be before.
+    """Return the declaration of a comparison that continues an earlier one, if there is any.
 
-    Warn where its seeds cannot decide anything. ``n_claims`` are the numbers of claims of each
-    family, by what they are about, and ``arms`` the names of what it compares, by their labels.
+    It warns if the seeds cannot decide anything. ``n_claims`` are the numbers of claims by what
+    they are on, and ``arms`` the names of the arms by their labels.
     """
     before = before or planned(())
     known, has_more_arms = before["seeds"], not arms.keys() <= before["arms"].keys()
@@ -73,15 +75,16 @@ def declared(
     if is_shorter or any(a != b for a, b in zip(seeds, known, strict=False)):
         first = ", ".join(map(str, known[:10])) + ", …" * (len(known) > 10)
         raise WrongValueError(
-            f"The comparison {study_name!r} was declared with the {len(known)} seeds {first}; "
-            "give these in this order, or these and more."
+            f"seeds must begin with the {len(known)} declared seeds of {study_name!r}, {first}; "
+            f"got {', '.join(map(str, seeds[:10]))}. Pass the declared seeds in their order, or "
+            "these and more."
         )
     has_more = bool(known) and (len(known) < len(seeds) or has_more_arms)
     sequential = sequential or before["sequential"] or has_more
     if known and sequential and not before["sequential"]:
         logger.warning(
-            "The comparison %r was planned with %d seeds; with more, or with more arms, all its "
-            "claims pay for having been looked at, for good: about half of those that were just "
+            "The comparison %r was planned with %d seeds. With more seeds or arms it is "
+            "sequential from now on, with wider CIs: about half of the claims that were just "
             "decided become inconclusive.",
             study_name,
             len(known),
@@ -92,7 +95,7 @@ def declared(
             warnings.warn(
                 f"{len(seeds)} seed{'s' * (len(seeds) > 1)} can decide nothing about the {what}: "
                 f"with {n} claim{'s' * (n > 1)} it takes at least {needed}.",
-                stacklevel=4,  # Whose line it is that called a verb.
+                stacklevel=4,  # The line that called a verb.
             )
     return {
         "seeds": [*max(seeds, known, key=len)],
@@ -103,6 +106,6 @@ def declared(
 
 
 def store_declaration(head: optuna.Study, declaration: Declaration) -> None:
-    """Store in its study what a comparison is declared to be."""
+    """Store the declaration of a comparison in its study."""
     if patiently(lambda: head.user_attrs).get(stored.COMPARISON) != declaration:
         patiently(head.set_user_attr, stored.COMPARISON, declaration)

@@ -84,9 +84,11 @@ class Plan(RequiredSeeds, Printed):
                 ", pooled over the claims" if len(needs) == 1 else ", the largest of all claims"
             )
         notes = [
-            f"The differences have a standard deviation of {sd} ({self.n_pilot} pilot seeds"
-            f"{pooled}). At the ends of its 80% CI, a fixed design needs {self.seeds_low} to "
-            f"{self.seeds_high} seeds.",
+            (
+                f"The differences have a standard deviation of {sd} ({self.n_pilot} pilot seeds"
+                f"{pooled}). At the ends of its 80% CI, a fixed design needs {self.seeds_low} to "
+                f"{self.seeds_high} seeds."
+            )
         ]
         if len(needs) > 1:
             each = ", ".join(f"{claim} {n}" for claim, n in self.seeds_by_claim.items())
