@@ -173,8 +173,8 @@ def compare(
         before = patiently(declaration_of, opened, study_name)
         if before and before["arguments"].get("confirm") != compared.arguments.get("confirm"):
             raise WrongValueError(
-                f"confirm of comparison {study_name!r} must be "
-                f"{before['arguments'].get('confirm')!r}, as before; got "
+                f"Comparison {study_name!r} must be of the same kind of objective, with confirm="
+                f"{before['arguments'].get('confirm')!r} as before; got confirm="
                 f"{compared.arguments.get('confirm')!r}. Use another study name."
             )
         declaration = declarations.declared(

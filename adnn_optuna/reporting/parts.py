@@ -29,18 +29,6 @@ def n_examples(look: TestLook) -> str:
     return f"{said} that count as {n_counted(look):.0f}" if "n_groups" in look else said
 
 
-def images(gain: float, look: TestLook | None) -> str:
-    """Return how many test images a gain is, such as a mean over seeds, if it is of accuracy."""
-    if look is None:
-        return ""
-    if "standard_error" in look:
-        return f"on {n_examples(look)}"
-    of = f"of {n_examples(look)}"
-    # A difference of accuracies is a whole number of images but for its last bits.
-    n_gained = round(abs(gain) * look["n_images"], 6)
-    return f"about {n_gained:.0f} {of}" if n_gained >= 1 else f"less than one {of}"
-
-
 def interval(difference: PairedDifference, unit: Unit) -> str:
     """Return the interval of a difference of values that are shown so."""
     low, high = difference.low, difference.high

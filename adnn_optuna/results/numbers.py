@@ -5,20 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from adnn_optuna._units import COUNT, PLAIN, SECONDS, Unit, unit_of, with_class
+from adnn_optuna._units import COUNT, PLAIN, Unit, unit_of, with_class
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.results.confirmation import confirmation_of
-from adnn_optuna.results.curves import seconds_under_way
 from adnn_optuna.stats.spread import unit_of_values
 
 
 class Number(NamedTuple):
     """A number of a result, with all that is to be known of it.
 
-    All are in :meth:`Comparison.table`. The other places are what a search prints (``print``, of
-    fresh seeds ``statements``), the scores on its page (``scores``), a comparison's means
-    (``means``), those of a comparison of a function (``function``), and the table of every run
-    (``runs``).
+    The places are what a search prints (``print``, of fresh seeds ``statements``) and the scores
+    on its page (``scores``).
     """
 
     name: str  # Its column in data frames; one with ``gain`` in it is shown with its sign.
@@ -57,24 +54,16 @@ class Number(NamedTuple):
         return unit_of_search(record, self.metric_of(record)) if self.metric else self.counted
 
 
-_RUN = ["print", "scores", "runs"]
-_ALL = [*_RUN, "means"]
-_EACH = [*_ALL, "function"]
-_OWN, _MEAN = "gain {unit} over\nown baseline", "gain {unit} over\nmean baseline"
-_TEST_OWN, _TEST_MEAN = "test gain {unit}\nown baseline", "test gain {unit}\nmean baseline"
+_RUN = ["print", "scores"]
+_OWN, _TEST_OWN = "gain {unit} over\nown baseline", "test gain {unit}\nown baseline"
 
 NUMBERS = (
-    Number("trials", "", "", "trials", ["runs", "function"], lambda run, _: len(run.done_trials)),
     Number("baseline", "metric", "baseline", "baseline", _RUN),
-    Number("best", "metric", "best", "best\n{metric}", _EACH, "best_value"),
-    Number("gain", "metric", "gain", _OWN, _ALL),
-    Number(
-        *("gain_over_mean_baseline", "metric", "", _MEAN, ["runs"]),
-        lambda run, mean: run.improvement(run.best_value, mean["baseline"]),
-    ),
+    Number("best", "metric", "best", "best\n{metric}", _RUN, "best_value"),
+    Number("gain", "metric", "gain", _OWN, _RUN),
     Number("test_baseline", "test_metric", "baseline", "test\nbaseline", _RUN),
-    Number("test_best", "test_metric", "best", "{score}\n{unit}", _EACH, "test_value"),
-    Number("test_gain", "test_metric", "gain", _TEST_OWN, _ALL),
+    Number("test_best", "test_metric", "best", "{score}\n{unit}", _RUN, "test_value"),
+    Number("test_gain", "test_metric", "gain", _TEST_OWN, _RUN),
     Number(
         *("gain_over_usual", "test_metric", "", "test gain {unit}\nover what is usual"),
         *(["statements"], lambda run, _: _confirmed(run, "usual")),
@@ -82,15 +71,6 @@ NUMBERS = (
     Number(
         *("gain_repeats", "test_metric", "", "test gain {unit}\nthat repeats"),
         *(["statements"], lambda run, _: _confirmed(run, "repeats")),
-    ),
-    Number(
-        *("test_gain_over_mean_baseline", "test_metric", "", _TEST_MEAN, ["means"]),
-        lambda run, mean: run.improvement(run.test_value, mean["test_baseline"]),
-    ),
-    Number(
-        *("seconds", "", "", "seconds\nof a run", ["function"]),
-        lambda run, _: seconds_under_way(run.done_trials),
-        counted=SECONDS,
     ),
 )
 
