@@ -163,8 +163,8 @@ def _with_reference(samplers: Mapping[str, Searcher], reference: str) -> dict[st
     """Return samplers with the reference, which has its own name as its label."""
     if samplers.get(reference, reference) != reference:
         raise WrongValueError(
-            f"The label {reference!r} must be that of the sampler which is always compared; got it "
-            f"for {samplers[reference]!r}. Use another label."
+            f"Label {reference!r} must be of the sampler that is always compared; got it for "
+            f"{samplers[reference]!r}. Use another label."
         )
     return {**samplers, reference: reference}
 
@@ -177,8 +177,8 @@ def _checked_samplers(given: Iterable[str] | Mapping[str, Searcher]) -> dict[str
         check_searcher(sampler)
         if isinstance(sampler, BaseSampler) and not arm_of(sampler).ends_by_itself:
             logger.warning(
-                "samplers has one sampler as %r for all seeds. Its copies may draw the same values, so "
-                "runs may be dependent. Pass a function (seed, n_trials) that returns a sampler.",
+                "samplers has one sampler as %r for all seeds. Its copies may draw the same values, "
+                "so runs may be dependent. Pass a function (seed, n_trials) that returns one.",
                 label,
             )
     return samplers
