@@ -12,12 +12,12 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import COMPARISON
-from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.arms import arm_of
 from adnn_optuna.engine.confirmation import Confirmation, OwnScores
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.scores import as_attributes
 from adnn_optuna.networks.offsets import RESTARTS
+from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.results.declarations import planned
 
 if TYPE_CHECKING:
@@ -233,8 +233,8 @@ def store_comparison(
     return Comparison(results, seeds, **options)
 
 
-def with_repeats(comparison: Comparison, gains: Mapping[str, Sequence[float]]) -> Comparison:
-    """Return a comparison whose arms' winners gain so much with one fresh seed more each."""
+def with_replication(comparison: Comparison, gains: Mapping[str, Sequence[float]]) -> Comparison:
+    """Return a comparison whose arms' best networks gain so much on one new seed each."""
     for label, of_arm in gains.items():
         for run, gain in zip(comparison.results[label], of_arm, strict=True):
             name = f"adnn:repeated/{run.study.best_trial.number}"

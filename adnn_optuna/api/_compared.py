@@ -177,8 +177,8 @@ def _checked_samplers(given: Iterable[str] | Mapping[str, Searcher]) -> dict[str
         check_searcher(sampler)
         if isinstance(sampler, BaseSampler) and not arm_of(sampler).ends_by_itself:
             logger.warning(
-                "samplers has one sampler as %r for all seeds. Its copies may draw alike, so runs may "
-                "be dependent. Pass a function (seed, n_trials) that returns one.",
+                "samplers has one sampler as %r for all seeds, so runs may be dependent. Pass a "
+                "function (seed, n_trials) that returns a sampler.",
                 label,
             )
     return samplers

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
-from known_facts import ACCURACIES, KNOWN, models
-from scipy import stats
 from stored_studies import (
     changed,
     declaration,
@@ -22,11 +20,10 @@ from stored_studies import (
     store_study,
 )
 
-from adnn_optuna._units import ACCURACY
-from adnn_optuna.api.comparisons import Comparison, load_comparison
+from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.reporting.comparisons_claims import claim_of_comparison
-from adnn_optuna.results.arm_values import ModelComparisonFacts
+from adnn_optuna.results.comparison import Comparison
+from adnn_optuna.results.comparison_fields import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,12 +38,12 @@ def runs(sampler: str, seeds: Sequence[int], **options: Any) -> list[SearchRecor
 
 class TestWhatCannotBeCompared:
     def test_nothing(self) -> None:
-        with pytest.raises(ValueError, match="at least one arm and one seed"):
+        with pytest.raises(ValueError, match="must have an arm, a seed"):
             Comparison({}, (0,))
 
     def test_arms_of_unequal_length(self) -> None:
         arms = {"greedy": runs("greedy", [0, 1]), "random_restart": runs("random_restart", [0])}
-        with pytest.raises(ValueError, match="of each arm a result for each seed, in their order"):
+        with pytest.raises(ValueError, match="got 2 seeds and results"):
             Comparison(arms, (0, 1))
 
     def test_other_seeds(self) -> None:
@@ -68,7 +65,7 @@ class TestWhatCannotBeCompared:
     )
     def test_another_objective(self, change: dict[str, Any], named: str) -> None:
         other = changed(runs("random_restart", [0])[0], "adnn:config", **change)
-        with pytest.raises(ValueError, match=f"seed 0 is of another objective.*{named}"):
+        with pytest.raises(ValueError, match=f"seed 0 must be of the same objective.*{named}"):
             Comparison({"greedy": runs("greedy", [0]), "random_restart": [other]}, (0,))
 
     def test_unequal_budgets(self) -> None:
@@ -79,11 +76,11 @@ class TestWhatCannotBeCompared:
                 changed(runs("random_restart", [1])[0], "adnn:runs/", limits={"max_trial": 50}),
             ],
         }
-        with pytest.raises(ValueError, match="'random_restart' with seed 1 has 50"):
+        with pytest.raises(ValueError, match="and 50 of 'random_restart' with seed 1"):
             Comparison(arms, (0, 1))
 
-    def test_a_searcher_under_the_name_of_luck_is_no_luck(self) -> None:
-        assert Comparison({"random_restart": runs("greedy", [0])}, (0,)).restarts is None
+    def test_a_sampler_labelled_random_restart_is_no_reference(self) -> None:
+        assert Comparison({"random_restart": runs("greedy", [0])}, (0,)).reference is None
 
     @pytest.mark.parametrize("margin", [0.0, -0.1, 1.0, math.nan, math.inf, "wide"])
     def test_a_margin_that_tells_nothing(self, margin: Any) -> None:
@@ -98,56 +95,60 @@ class TestWhatCannotBeCompared:
                 Comparison(results, tuple(range(n_seeds)), **declared)
 
         greedy, restarts = runs("greedy", range(2)), runs("random_restart", range(2))
-        needed = "A comparison needs at least one arm and one seed, and of each arm a result for"
-        refused({"a": []}, needed, "each seed, in their order.", n_seeds=0)
+        refused(
+            {"a": []},
+            "A comparison must have an arm, a seed, and a result of each arm for each seed; got 0",
+            "seeds and results {'a': 0}. Pass one for each seed.",
+            n_seeds=0,
+        )
         refused(
             {
                 "a": greedy,
                 "b": [restarts[0], changed(restarts[1], "adnn:runs/", limits={"max_trial": 50})],
             },
-            "The arms have unequal budgets: 'a' has max_trial 12, but 'b' with seed 1 has 50; go",
-            "on with compare until all have the same.",
+            "Arms must have equal budgets; got max_trial 12 of 'a' and 50 of 'b' with seed 1.",
+            "Continue with compare until all are equal.",
             n_seeds=2,
         )
         refused(
             {"a": greedy[:1], "b": [changed(restarts[0], "adnn:config", metric="val_loss")]},
-            "The result of 'b' for seed 0 is of another objective or seed than the first one",
-            "(metric is 'val_loss', was 'val_accuracy'); compare what was trained alike, with all",
-            "results in the order of the seeds.",
+            "The result of 'b' for seed 0 must be of the same objective and of this seed; got",
+            "another one (metric is 'val_loss', was 'val_accuracy'). Pass results of the same",
+            "objective, in the order of the seeds.",
         )
 
-    def test_searcher_and_seed_may_differ_and_so_may_the_space(self) -> None:
+    def test_sampler_and_seed_may_differ_and_so_may_the_space(self) -> None:
         arms = {"a": runs("annealing", [3, 1]), "random_restart": runs("random_restart", [3, 1])}
-        assert Comparison(arms, (3, 1)).restarts == "random_restart"
-        assert Comparison({"luck": arms["random_restart"]}, (3, 1)).restarts == "luck"
-        assert Comparison({"a": arms["a"]}, (3, 1)).restarts is None
-        assert list(Comparison(arms, (3, 1)).searchers) == ["a", "random_restart"]
+        assert Comparison(arms, (3, 1)).reference == "random_restart"
+        assert Comparison({"luck": arms["random_restart"]}, (3, 1)).reference == "luck"
+        assert Comparison({"a": arms["a"]}, (3, 1)).reference is None
+        assert list(Comparison(arms, (3, 1)).samplers) == ["a", "random_restart"]
 
 
 class TestFamilies:
-    def test_are_each_searcher_against_luck_and_greedy_against_annealing(self) -> None:
+    def test_are_each_sampler_against_restarts_and_greedy_against_annealing(self) -> None:
         zeros = [0.0] * 8
         gains = dict.fromkeys(("greedy", "annealing", "mine", "random_restart"), zeros)
         comparison = store_comparison({k: v for k, v in gains.items() if k != "mine"})
-        assert comparison.families == (
-            [
+        assert comparison.families == {
+            "samplers": [
                 ("greedy", "random_restart"),
                 ("annealing", "random_restart"),
                 ("greedy", "annealing"),
             ],
-            [],
-        )
+            "controls": [],
+        }
         # A second annealing has no rival of its own: it is shown beside the other one only.
         verdicts = store_comparison(gains).differences()["verdict"]
         assert verdicts[("mine", "random_restart")] == "equivalent"
         assert verdicts[("annealing", "mine")] == "no claim"
 
-    def test_have_one_control_whatever_else_draws_initial_weights(self) -> None:
+    def test_have_one_reference_whatever_else_draws_initial_weights(self) -> None:
         arms = {"greedy": runs("greedy", [0]), "luck": runs("random_restart", [0])}
         comparison = Comparison({**arms, "random_restart": runs("random_restart", [0])}, (0,))
-        assert comparison.restarts == "luck"
+        assert comparison.reference == "luck"
         claims = [("greedy", "luck"), ("random_restart", "luck")]
-        assert comparison.families == (claims, [])
+        assert comparison.families == {"samplers": claims, "controls": []}
 
     def test_with_more_claims_each_interval_is_wider(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.004, (4, 10))
@@ -169,13 +170,13 @@ class TestFamilies:
         every = Comparison(
             {**every.results, "control": changed_runs}, every.seeds, 0.001, declared
         )
-        assert every.n_claims == {"searchers": 3, "controls": 3}
+        assert every.n_claims == {"samplers": 3, "controls": 3}
         few = {label: every.results[label] for label in ("greedy", "random_restart")}
         again = Comparison(few, every.seeds, 0.001, declared)
         pair = ("greedy", "random_restart")
         assert again.differences().loc[pair].equals(every.differences().loc[pair])
-        assert "the 3 claims on searchers together" in str(again)
-        assert "controls" not in str(again)
+        [level] = [note for note in again.document().notes if "joint level" in note]
+        assert level == "CIs have a joint level of 95% for the 3 claims on samplers."
 
 
 class TestControls:
@@ -192,14 +193,19 @@ class TestControls:
         return read_again(comparison)
 
     def test_the_claim_says_what_the_same_compute_gains_otherwise(self) -> None:
-        claim = claim_of_comparison(self.with_control(0.2))
-        assert claim.startswith("greedy is better than random restarts for most seeds: +1.")
-        assert "The same compute spent on the learning rate gains +19.98 pp over random" in claim
+        document = self.with_control(0.2).document()
+        assert document.conclusion == (
+            "greedy is better than random restarts for most seeds. The same compute, spent on the "
+            "learning rate, is better than random restarts for most seeds."
+        )
+        labels = ["greedy - random_restart", "learning_rate - random_restart"]
+        assert [line.label for line in document.estimates] == labels
+        assert document.estimates[1].value == "+19.98 pp"
 
     def test_are_a_family_of_their_own(self) -> None:
         comparison = self.with_control(0.2)
-        assert comparison.families[0] == [("greedy", "random_restart")]
-        assert comparison.families[1] == [
+        assert comparison.families["samplers"] == [("greedy", "random_restart")]
+        assert comparison.families["controls"] == [
             ("greedy", "learning_rate"),
             ("random_restart", "learning_rate"),
         ]
@@ -217,7 +223,7 @@ class TestControls:
         }
         both = Comparison(
             {
-                **comparison.searchers,
+                **comparison.samplers,
                 "one": comparison.results["learning_rate"],
                 "two": other,
             },
@@ -230,7 +236,9 @@ class TestSeeds:
     def test_one_decides_nothing(self) -> None:
         comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
         assert "nan" not in str(comparison)
-        assert claim_of_comparison(comparison).startswith("No searcher is shown to be better")
+        assert comparison.document().verdict == "inconclusive"
+        [reason] = comparison.differences()["reason"]
+        assert reason.startswith("with one claim it takes")
 
     def test_planned_ones_decide_when_all_are_done(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.002, (2, 8))
@@ -238,7 +246,7 @@ class TestSeeds:
         assert comparison.differences()["verdict"].tolist() == ["better"]
         early = dataclasses.replace(comparison, declared=declaration(range(10)))
         assert early.differences()["verdict"].tolist() == ["inconclusive"]
-        assert "2 of 10 planned seeds are missing" in str(early)
+        assert "2 of 10 planned seeds are missing." in early.document().notes
 
     def test_that_are_added_later_cost_all_that_come(self) -> None:
         noise = np.random.default_rng(0).normal(0, 0.004, (2, 12))
@@ -248,7 +256,7 @@ class TestSeeds:
         again = dataclasses.replace(comparison, declared=declared)
         row = again.differences().iloc[0]
         assert row["high"] - row["low"] > planned["high"] - planned["low"]
-        assert "however often one looks" in str(again)
+        assert any("valid after each seed" in note for note in again.document().notes)
 
     def test_are_read_in_their_declared_order(self) -> None:
         storage = optuna.storages.InMemoryStorage()
@@ -271,12 +279,11 @@ def test_table_is_of_the_runs(metric: str) -> None:
     comparison = store_comparison(gains, metric=metric)
     sign = -1 if metric == "val_loss" else 1
     table = comparison.table()
-    assert [*table.columns[:2]] == ["seeds", "trials"]
-    names = ["baseline", "best", "gain", "gain_over_mean_baseline"]
-    names += ["test_baseline", "test_best", "test_gain", "gain_over_usual", "gain_repeats"]
-    names += ["test_gain_over_mean_baseline"]
-    assert [*table.columns[2:-1]] == [each for n in names for each in (n, f"{n}_std")]
-    assert table.columns[-1] == "seconds"
+    of_metrics = [field.key for field in FIELDS if field.metric]
+    assert {*table.columns} == {
+        *(column for key in of_metrics for column in (key, f"{key}_std")),
+        *("seeds", "trials", "seconds"),
+    }
     for label, of_arm in comparison.results.items():
         row = table.loc[label]
         assert (row["seeds"], row["trials"]) == (3, 12)
@@ -295,14 +302,14 @@ def test_table_is_of_the_runs(metric: str) -> None:
             assert row[f"{name}_std"] == pytest.approx(np.std(values, ddof=1))
 
 
-def test_plan_is_from_all_claims_about_searchers(printed: Comparison) -> None:
+def test_plan_is_from_all_claims_on_samplers(printed: Comparison) -> None:
     comparison = printed
     plan = comparison.plan(0.005)
     values = {
         label: np.array([run.test_value for run in of_arm])
         for label, of_arm in comparison.results.items()
     }
-    sds = [(values[a] - values[b]).std(ddof=1) for a, b in comparison.families[0]]
+    sds = [(values[a] - values[b]).std(ddof=1) for a, b in comparison.families["samplers"]]
     assert (plan.n_claims, plan.n_pilot, plan.gain) == (3, 10, 0.005)
     assert plan.sd == pytest.approx(math.sqrt(np.mean(np.square(sds))))
     # What ran in 10 seeds, control included.
@@ -316,7 +323,7 @@ def test_plan_is_from_all_claims_about_searchers(printed: Comparison) -> None:
     lasted = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
     # No two ran at the same time.
     assert comparison.seconds == pytest.approx(lasted, rel=0.01)
-    with pytest.raises(ValueError, match=r"^There is no searcher to compare with random restarts"):
+    with pytest.raises(ValueError, match=r"^A plan must have a sampler and random"):
         store_comparison({"random_restart": [0.0] * 3}).plan(0.005)
 
 
@@ -347,87 +354,5 @@ def test_sequential_is_complete_once_all_is_decided() -> None:
         declared = declaration(range(12), sequential=True)
         found = dataclasses.replace(comparison, declared=declared)
         assert (found.sequential, found.n_done) == (True, 9)
-        assert (found.n_undecided, found.is_complete) == (not is_complete, is_complete)
-        assert ("Not complete" in str(found)) != is_complete
-
-
-def test_interval_for_new_data_is_that_of_nadeau_and_bengio() -> None:
-    table = models().differences()
-    arrays = {label: np.array(values) for label, values in ACCURACIES.items()}
-    for (one, other), row in table.iterrows():
-        d = arrays[one] - arrays[other]
-        scale = d.std(ddof=1) * np.sqrt(1 / 8 + 50 / 100)
-        ends = stats.t.interval(1 - 0.05 / 3, 7, d.mean(), scale)
-        assert (row["low"], row["high"]) == pytest.approx(ends)
-    # There is none of one seed, of a test set that never changes, or where one looks again.
-    for changes in (
-        *({"seeds": (0,)}, {"sequential": True}),
-        {"seeds": tuple(range(9))},
-    ):
-        assert np.isinf(models(**changes).differences()[["low", "high"]]).all(axis=None)
-    fixed = models(resampled=None)
-    assert fixed.paired_differences == fixed.on_these_rows
-
-
-def test_verdict_is_for_new_data_where_splits_are_redrawn() -> None:
-    found = models(margin=0.002)
-    verdicts = [
-        [row.verdict for row in rows] for rows in (found.on_these_rows, found.paired_differences)
-    ]
-    # The second interval is wider.
-    assert verdicts == [["worse", "worse", "equivalent"], ["worse", "worse", "inconclusive"]]
-    table = found.differences()
-    assert table["low"].tolist() == [row.low for row in found.paired_differences]
-    assert found.is_of_new_data
-    fixed = models(margin=0.002, resampled=None)
-    assert not fixed.is_of_new_data
-    assert fixed.paired_differences == found.on_these_rows
-    # Neither before all planned seeds are there nor where one looks again.
-    for changes in ({"seeds": tuple(range(9))}, {"sequential": True}):
-        rows = models(margin=0.002, **changes).paired_differences
-        assert {(row.verdict, row.low) for row in rows} == {("inconclusive", -math.inf)}
-
-
-def test_table_is_of_the_seeds_that_all_have() -> None:
-    known = {e: value for e, value in KNOWN.items() if e != (1, 5)}
-    found = models(known)
-    table = found.table()
-    assert table.index.name == "model"
-    assert table.to_dict("index")["wide"] == {
-        "seeds": 5,
-        "test_accuracy": pytest.approx(np.mean(ACCURACIES["wide"][:5])),
-        "test_accuracy_std": pytest.approx(np.std(ACCURACIES["wide"][:5], ddof=1)),
-    }
-    assert (found.missing, found.n_evaluations) == ([(1, 5)], 24)
-    assert {row.verdict for row in found.paired_differences} == {"inconclusive"}
-
-
-def test_sequential_asks_for_one_seed_more_until_all_is_decided() -> None:
-    found = models(sequential=True, seeds=tuple(range(12)))
-    assert found.missing == [(0, 8), (1, 8), (2, 8)]
-    assert len(found.seeds) == 12
-    # With two models, a single claim, they are decided.
-    decided = models(sequential=True, seeds=tuple(range(12)), labels=("narrow", "wide"))
-    assert [row.verdict for row in decided.on_these_rows] == ["worse"]
-    assert (decided.missing, decided.seeds, decided.n_evaluations) == ([], tuple(range(8)), 16)
-
-
-def test_nothing_yet_is_asked_for_seed_by_seed() -> None:
-    nothing = models({})
-    assert nothing.missing[:4] == [(0, 0), (1, 0), (2, 0), (0, 1)]
-    assert repr(nothing).startswith("ModelComparisonFacts(study_name='models', labels=('narrow', ")
-
-
-def test_no_interval_is_wider_than_accuracies_can_differ() -> None:
-    values = {"a": [0.0, 1.0] * 3, "b": [1.0, 0.0] * 3}
-    known = {(i, s): v for i, of in enumerate(values.values()) for s, v in enumerate(of)}
-    settings = (("a", "b"), tuple(range(6)), False, 0.005, ("order",), (10, 10), 10, 10)
-    table = ModelComparisonFacts(known, "s", *settings).differences()
-    assert table[["low", "high"]].to_numpy().tolist() == [[-1.0, 1.0]]
-    assert ACCURACY.interval(-1.12, math.inf) == "-100.00 to +100.00 pp"
-    [low, high] = (
-        ModelComparisonFacts(known, "s", *settings, "test R²")
-        .differences()[["low", "high"]]
-        .iloc[0]
-    )
-    assert low < -1 < 1 < high
+        assert (found.n_inconclusive, found.is_complete) == (not is_complete, is_complete)
+        assert any("Not complete" in note for note in found.document().notes) != is_complete

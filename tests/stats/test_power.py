@@ -7,25 +7,23 @@ import re
 
 import numpy as np
 import pytest
-from known_facts import pilot, planned
+from pilots import pilot, planned
 from scipy import stats
 
 from adnn_optuna.stats.paired_differences import fewest_pairs, planned_interval
 from adnn_optuna.stats.power import (
-    _planned_power,
+    _fixed_power,
     _possible_sds,
-    _power_sequential,
+    _sequential_power,
 )
 from adnn_optuna.stats.sequential import e_process
 
-FEW = (
-    "A plan needs at least two pilot seeds for each claim: one says nothing of how much they vary."
-)
+ONE = "The pilot must have at least two seeds for each claim; got 1. Run more seeds."
+NONE = "The pilot must have at least two seeds for each claim; got 0. Run more seeds."
 EQUAL = (
-    "All 2 pilot seeds have the same difference, so they do not say how much seeds vary; run more "
-    "of them, or test on more data."
+    "The pilot's differences must vary; got 2 equal ones. Run more seeds, or test on more data."
 )
-MANY = "To show so small a gain takes more than 1000000 seeds; plan for a larger one."
+MANY = "gain must be large enough for at most 1,000,000 seeds. Pass a larger one."
 
 
 def power_of(n_seeds: int, effect: float, n_runs: int, seed: int) -> float:
@@ -88,21 +86,21 @@ def test_sequential_takes_longer() -> None:
 def test_power_of_a_known_spread_is_that_of_the_t_test(
     effect: float, n: int, power: float
 ) -> None:
-    assert _planned_power(np.array([effect]), n, 1) == pytest.approx(power, abs=1e-4)
-    both = _planned_power(np.array([effect, 100.0]), n, 1)
+    assert _fixed_power(np.array([effect]), n, 1) == pytest.approx(power, abs=1e-4)
+    both = _fixed_power(np.array([effect, 100.0]), n, 1)
     assert both == pytest.approx((power + 1) / 2, abs=1e-4)
-    assert _planned_power(np.array([effect]), n, 2) < power - 0.05
+    assert _fixed_power(np.array([effect]), n, 2) < power - 0.05
 
 
 @pytest.mark.parametrize(("n", "n_claims"), [(6, 1), (7, 1), (7, 2), (7, 3)])
 def test_power_of_few_pairs_is_that_of_all_sign_flips(n: int, n_claims: int) -> None:
     drawn = np.random.default_rng(1).normal(1.5, 1, (2000, n))
     found = np.mean([planned_interval(d, n_claims)[0] > 0 for d in drawn])
-    assert _planned_power(np.array([1.5]), n, n_claims) == pytest.approx(found, abs=0.03)
+    assert _fixed_power(np.array([1.5]), n, n_claims) == pytest.approx(found, abs=0.03)
 
 
 def test_power_of_sequential_is_that_of_the_e_process() -> None:
-    power = _power_sequential(np.full(200, 1.0), 30, 20.0)
+    power = _sequential_power(np.full(200, 1.0), 30, 20.0)
     drawn = np.random.default_rng(9).normal(1, 1, (2000, 30))
     found = np.maximum.accumulate(e_process(drawn), axis=1) >= 20
     np.testing.assert_allclose(power, found.mean(axis=0), atol=0.05)
@@ -163,8 +161,8 @@ def test_of_three_equal_claims_no_more_seeds_are_planned_than_their_spread_asks_
 @pytest.mark.parametrize(
     ("differences", "gain", "words"),
     [
-        ({"a": [0.1]}, 0.01, FEW),
-        ({"a": [0.1, 0.2], "b": []}, 0.01, FEW),
+        ({"a": [0.1]}, 0.01, ONE),
+        ({"a": [0.1, 0.2], "b": []}, 0.01, NONE),
         ({"a": [0.1, 0.1 + 1e-15]}, 0.01, EQUAL),
         ({"a": [0.1, 0.2]}, 0.0, "`gain` must be greater than 0, but is 0.0."),
         ({"a": [0.1, 0.2]}, math.nan, "`gain` must be a finite number, but is nan."),

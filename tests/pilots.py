@@ -1,0 +1,19 @@
+"""Pilots of comparisons, and the plans that follow from them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adnn_optuna._units import ACCURACY
+from adnn_optuna.results.plan import Plan, plan_seeds
+
+
+def pilot(n_pairs: int, sd: float = 0.01) -> list[float]:
+    """Return differences with exactly this standard deviation."""
+    noise = np.random.default_rng(n_pairs).standard_normal(n_pairs)
+    return (sd * (noise - noise.mean()) / noise.std(ddof=1)).tolist()
+
+
+def planned(differences: dict[str, list[float]], gain: float) -> Plan:
+    """Return the plan of pilots by the claim, of half an hour a seed."""
+    return plan_seeds(differences, gain=gain, seconds_per_seed=1800, unit=ACCURACY)
