@@ -15,7 +15,6 @@ from search_worker import make_objective
 
 import adnn_optuna as adnn
 from adnn_optuna import _attributes as stored
-from adnn_optuna import plots
 from adnn_optuna._checks import WrongInputError
 from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.api.search import StoredSearch
@@ -121,11 +120,6 @@ def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
     """Return everything that reads studies."""
     study = optuna.load_study(study_name="s", storage=url, sampler=adnn.DeltaStepSampler())
 
-    def plot() -> None:
-        record = record_of(study)
-        for name in plots.__all__:
-            getattr(plots, name)({"s": [record]} if name in RUNS else record)
-
     def report() -> None:
         found = StoredSearch(**vars(record_of(study)))
         str(found)
@@ -155,7 +149,6 @@ def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
     to_file = ("--output", str(folder / "report.html"))
     return {
         "report": report,
-        "plot": plot,
         "search": lambda: adnn.search(OBJECTIVE, "greedy", **searching, max_trial=3),
         "resume": lambda: adnn.resume(url, "s", objective=OBJECTIVE, max_trial=4),
         "recheck": lambda: adnn.recheck((url, "s"), evaluate, **rechecking),
@@ -168,14 +161,6 @@ def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
         "adnn report of a comparison": command("report", "--study-name", "c", *to_file),
         "ensemble": lambda: adnn.ensemble(OBJECTIVE, n=2, storage=url),
     }
-
-
-RUNS = (
-    "plot_best_against_compute",
-    "plot_best_against_trials",
-    "plot_test_accuracy",
-    "plot_price_of_luck",
-)
 
 
 def reads(reader: str, study: str) -> bool:

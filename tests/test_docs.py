@@ -13,17 +13,15 @@ from typing import Any
 import pytest
 
 import adnn_optuna as adnn
-from adnn_optuna import plots
 from adnn_optuna.contracts.contract import _FIELDS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 PAGES = [page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md")]
 
 
-@pytest.mark.parametrize("name", [*adnn.__all__, *(f"plots.{name}" for name in plots.__all__)])
+@pytest.mark.parametrize("name", adnn.__all__)
 def test_public_name_has_an_example_beside_its_documentation(name: str) -> None:
-    documented = "automodule:: adnn_optuna.plots" if "." in name else f":: adnn_optuna.{name}\n"
-    [page] = [page for page in PAGES if documented in page]
+    [page] = [page for page in PAGES if f":: adnn_optuna.{name}\n" in page]
     examples = "".join(re.findall(r"```\{testcode\}\n(.*?)```", page, re.DOTALL))
     assert re.search(rf"\b(adnn\.)?{re.escape(name)}\b", examples)
 
@@ -121,8 +119,6 @@ def test_each_plot_has_its_picture_and_code_in_the_gallery() -> None:
     drawn = {file: code for code, file in pictures if file is not None}
     assert all(file.is_file() for file in drawn)
     assert set(drawn) == set((REFERENCE.parent / "_static" / "gallery").glob("*.png"))
-    named = re.findall(r"plots\.(plot_\w+)\(", "".join(drawn.values()))
-    assert sorted(named) == sorted(plots.__all__)
 
 
 def test_inventories_hold_the_names_that_are_linked_to() -> None:

@@ -19,7 +19,6 @@ from compare_worker import CONTROLS, SEEDS, compare, n_completed, own_control
 from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.networks.training import n_cores
-from adnn_optuna.reporting import comparisons
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,11 +77,11 @@ class TestStopping:
         n_seeds = len(comparison.seeds)
         assert 7 <= n_seeds < len(SEEDS)
         assert comparison.seeds == SEEDS[:n_seeds]
-        assert comparison.n_undecided == 0
+        assert comparison.n_inconclusive == 0
         n_before = n_seeds - N_CORES
         early = {label: runs[:n_before] for label, runs in comparison.results.items()}
         before = dataclasses.replace(comparison, results=early, seeds=SEEDS[:n_before])
-        assert before.n_undecided == 1
+        assert before.n_inconclusive == 1
         # It begins no study that it might not need.
         assert len(optuna.get_all_study_names(storage)) == 1 + 2 * n_seeds
         said = re.findall(r"compare: (\d+) seeds, (\d) of 1 claims decided", logs.text)
@@ -97,19 +96,15 @@ class TestStopping:
         assert comparison.seeds == SEEDS[:N_CORES]
         # The time is of all seeds, and cuts none off.
         assert all(run.is_over for runs in comparison.results.values() for run in runs)
-        assert comparison.n_undecided == 1
+        assert comparison.n_inconclusive == 1
         assert compare(max_time=comparison.seconds, **settings).seeds == comparison.seeds
         more = compare(max_time=comparison.seconds * 1.0001, **settings)
         assert more.seeds == SEEDS[: 2 * N_CORES]
 
     def test_comes_when_no_seed_is_left(self) -> None:
-        with pytest.warns(UserWarning, match="3 seeds can decide nothing about the searchers"):
+        with pytest.warns(UserWarning, match="3 seeds can decide nothing about the samplers"):
             comparison = compare(controls=(), seeds=SEEDS[:3])
         assert comparison.seeds == SEEDS[:3]
-
-
-def words(comparison: adnn.Comparison) -> str:
-    return " ".join(str(comparison).split())
 
 
 def planned(seeds: tuple[int, ...], **changes: Any) -> adnn.Comparison:
@@ -128,7 +123,7 @@ class TestAddedSeeds:
         assert "planned with" not in logs.text
         more = planned(SEEDS[:7], storage=storage)
         assert (
-            "'compare' was planned with 6 seeds; with more, or with more arms, all its"
+            "'compare' was planned with 6 seeds. With more seeds or arms it is sequential from now"
             in logs.text
         )
         logs.clear()
@@ -136,8 +131,8 @@ class TestAddedSeeds:
         assert not logs.text
         for comparison in (more, again, load_comparison(storage, "compare", margin=0.5)):
             assert comparison.sequential
-            assert "however often one looks and adds seeds" in words(comparison)
-            assert "however often one looks" in comparisons.page(comparison).render()
+            notes = comparison.document().notes
+            assert any("valid after each seed, however often you look" in note for note in notes)
 
     @pytest.mark.parametrize(
         "seeds", [SEEDS[:2], (SEEDS[1], SEEDS[0], SEEDS[2]), (90, 91, 92), (90, *SEEDS[:3])]
@@ -145,7 +140,9 @@ class TestAddedSeeds:
     def test_have_to_come_after_those_that_were_planned(self, seeds: tuple[int, ...]) -> None:
         storage = open_storage(None)
         planned(SEEDS[:3], storage=storage)
-        with pytest.raises(ValueError, match=r"declared with the 3 seeds 7, 0, 1; give these in"):
+        with pytest.raises(
+            ValueError, match=r"must begin with the 3 declared seeds of 'compare', 7, 0, 1"
+        ):
             planned(seeds, storage=storage)
         assert len(optuna.get_all_study_names(storage)) == 7
 
@@ -163,15 +160,16 @@ class TestArms:
         assert fewer.differences().loc[pair].equals(whole.differences().loc[pair])
         elsewhere = planned(SEEDS[:7], storage=storage, study_name="elsewhere")
         assert elsewhere.like == ("compare",)
-        assert "compared in 1 more of this storage, such as 'compare'" in words(elsewhere)
+        [note] = [n for n in elsewhere.document().notes if "other comparison" in n]
+        assert "1 other comparison in this storage, such as 'compare'" in note
         assert load_comparison(storage, "compare").like == ("elsewhere",)
 
-    def test_that_come_later_look_again(self, logs: pytest.LogCaptureFixture) -> None:
+    def test_that_come_later_make_it_sequential(self, logs: pytest.LogCaptureFixture) -> None:
         storage = open_storage(None)
         assert not planned(SEEDS[:2], storage=storage).sequential
         more = planned(SEEDS[:2], samplers=("greedy", "annealing"), storage=storage)
         assert more.sequential
-        assert "with more, or with more arms, all its claims pay" in logs.text
+        assert "With more seeds or arms it is sequential from now on" in logs.text
 
 
 class TestFewSeeds:
@@ -187,7 +185,7 @@ class TestFewSeeds:
             )
         said = [str(warning.message) for warning in warned]
         assert said == [
-            "1 seed can decide nothing about the searchers: with 1 claim it takes at least 6.",
+            "1 seed can decide nothing about the samplers: with 1 claim it takes at least 6.",
             "1 seed can decide nothing about the controls: with 4 claims it takes at least 8.",
         ]
 
@@ -205,7 +203,7 @@ def test_own_objectives_are_planned_like_all_arms() -> None:
 @pytest.mark.filterwarnings("ignore:. seeds? can decide nothing")
 @pytest.mark.parametrize(
     ("url", "said"),
-    [("sqlite:///{}", "Compare again, with the same"), (None, "kept in storage='sqlite:")],
+    [("sqlite:///{}", "Compare again with the same"), (None, "kept in storage='sqlite:")],
 )
 def test_interrupted_it_says_how_to_go_on(
     url: str | None, said: str, tmp_path: Path, logs: pytest.LogCaptureFixture

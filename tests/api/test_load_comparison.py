@@ -24,7 +24,7 @@ def test_loaded_comparison_is_the_same() -> None:
     loaded = load_comparison(storage, "mine")
     assert list(loaded.results) == ["greedy", "random_restart"]
     assert loaded.seeds == (0, 1)
-    assert loaded.restarts == "random_restart"
+    assert loaded.reference == "random_restart"
 
 
 def test_loading_refuses_what_is_not_there_or_has_nothing_to_show() -> None:
@@ -37,8 +37,8 @@ def test_loading_refuses_what_is_not_there_or_has_nothing_to_show() -> None:
             study = store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
             study.set_user_attr("adnn:stop_reason", "max_trial" if is_over else "interrupted")
     said = (
-        "The comparison 'c' has nothing to show yet: 3 of its 6 runs have ended, but not all of "
-        "its first seed, 0; go on by resume or compare."
+        "All runs of the first seed (0) of comparison 'c' must have ended; got 3 of 6 ended runs, "
+        "but not all of this seed. Continue with resume or compare."
     )
     with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         load_comparison(storage, "c")
@@ -52,10 +52,10 @@ def test_an_arm_whose_runs_were_deleted_is_missing_and_not_left_out() -> None:
     storage = optuna.storages.InMemoryStorage()
     store_head(storage, "c", declaration([0], *ARMS))
     store_study("c/random_restart/seed=0", sampler="random_restart", storage=storage)
-    with pytest.raises(ValueError, match="1 of its 2 runs have ended, but not all of its first"):
+    with pytest.raises(ValueError, match="got 1 of 2 ended runs, but not all"):
         load_comparison(storage, "c")
     optuna.delete_study(study_name="c/random_restart/seed=0", storage=storage)
-    with pytest.raises(ValueError, match="0 of its 2 runs have ended"):
+    with pytest.raises(ValueError, match="got 0 of 2 ended runs"):
         load_comparison(storage, "c")
     with pytest.raises(ValueError, match=r"'c' has no runs, .* by compare"):
         adnn.resume(storage, "c")

@@ -522,7 +522,7 @@ class TestHints:
                 results=dict(enumerate(runs)),
             )
             where: Any = {"storage": "sqlite:///a.db", "data_dir": None}
-            return hints.of_plan(pilot, n_seeds, None, **where)["Fresh seeds"]
+            return hints.of_plan(pilot, n_seeds, None, **where)["New seeds"]
 
         assert planned(6) == (
             "adnn compare --max-trial 3 --margin 0.01 --controls longer --trials-at-once 4 "
@@ -561,8 +561,8 @@ class TestControlsAndPlans:
         assert "random_restart - longer" in capsys.readouterr().out
         assert cli.run(["plan", "adnn.db", "compare", "--gain", "0.2"]) == 0
         out, err = capsys.readouterr()
-        assert out.startswith("To show a gain of 20 pp with a power of 80%:\n  planned, fresh")
-        assert re.search(r"it may take \d+ to \d+ planned seeds", out)
+        assert re.search(r"\d+ new seeds show a gain of 20 pp with a power of 80%\.", out)
+        assert re.search(r"a fixed design needs \d+\s+to\s+\d+\s+seeds", out)
         # The same network, searchers, controls and budget, with other seeds.
         label, _, command = err.strip().partition(": ")
         assert re.fullmatch(
@@ -571,7 +571,7 @@ class TestControlsAndPlans:
             r"--hidden 16 --seeds 5-\d+ --study-name compare-planned --storage sqlite:///adnn.db",
             command,
         ), command
-        assert label == "Fresh seeds"
+        assert label == "New seeds"
         with pytest.warns(UserWarning, match="seeds can decide nothing"):
             assert cli.run([*shlex.split(command)[1:], "-q"]) == 0
         of_both = [
@@ -588,7 +588,7 @@ class TestControlsAndPlans:
     def test_without_a_comparison_a_pilot_is_run(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.run(["plan", *TINY[:-1], *LIMIT, "--gain", "0.2"]) == 0
         out, err = capsys.readouterr()
-        assert "that of 5 pilot seeds" in out
+        assert "5 pilot seeds" in out
         assert " --samplers greedy,random_restart --batch-size 400 --epochs 1 --hidden 16" in err
         assert re.search(r" --seeds 5-\d+ --study-name pilot-", err)
         names = optuna.get_all_study_names("sqlite:///adnn.db")

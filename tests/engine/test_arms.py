@@ -14,7 +14,6 @@ from search_worker import make_objective
 from stored_studies import store_study
 
 from adnn_optuna._checks import NotInstalledError, is_installed
-from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.cli import declared
 from adnn_optuna.engine.arms import ARMS, CONTROLS, SEARCHERS, arm_of
@@ -22,7 +21,7 @@ from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.records import SearchRecord, record_of
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.studies import Plan, open_studies
-from adnn_optuna.reporting.comparisons_claims import claim_of_comparison
+from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.samplers import RandomRestartSampler
 
 NEEDED = {"gp": "torch", "cmaes": "cmaes"}
@@ -59,8 +58,8 @@ def test_each_control_tells_how_its_compute_was_spent(name: str) -> None:
         arm: [record_of(store_study(f"c/{arm}/seed=0", sampler=arm, gain=gain))]
         for arm, gain in {"greedy": 0.02, "random_restart": 0.0, name: 0.01}.items()
     }
-    said = claim_of_comparison(Comparison(arms, (0,)))
-    assert f"The same compute spent {ARMS[name].spent} gains +1.00 pp" in said
+    said = Comparison(arms, (0,)).document().conclusion
+    assert f"The same compute, spent on {ARMS[name].spent}, is" in said
 
 
 def test_at_most_a_quarter_of_a_search_of_the_learning_rate_is_random() -> None:

@@ -11,7 +11,6 @@ import sqlalchemy
 from search_worker import make_objective
 
 import adnn_optuna as adnn
-from adnn_optuna import plots
 from adnn_optuna.api.search import StoredSearch
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import record_of
@@ -21,12 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OBJECTIVE = make_objective()
-OF_RUNS = (
-    "plot_best_against_compute",
-    "plot_best_against_trials",
-    "plot_price_of_luck",
-    "plot_test_accuracy",
-)
 
 
 @contextlib.contextmanager
@@ -78,8 +71,6 @@ def test_telling_a_search_reads_no_database(tmp_path: Path) -> None:
         for told in (result, stored):
             tell(told, tmp_path)
             told.confirmation  # noqa: B018
-            for name in plots.__all__:
-                getattr(plots, name)({"s": [told]} if name in OF_RUNS else told)
         result.plot()
         result.model_card(tmp_path / "README.md")
         result.model()

@@ -50,19 +50,3 @@ def test_parts_of_sentences() -> None:
         "interval: 95% for the claim on searchers and the 2 claims on controls together, from an "
         "e-process: holds however often one looks and adds seeds"
     )
-    look: Any = {"n_images": 1000, "unit": "examples", "standard_error": 0.1}
-    assert parts.images(0.1, look) == "on 1000 test examples"
-    assert parts.images(0.1, None) == ""
-
-
-def test_gain_of_several_seeds_is_about_so_many_images() -> None:
-    look: Any = {"n_images": 359, "unit": "images"}
-    assert parts.images(2 / 359, look) == "about 2 of 359 test images"
-    assert parts.images(-0.0042, look) == "about 2 of 359 test images"
-    assert (
-        parts.images(-0.9 / 359, look)
-        == parts.images(0.0, look)
-        == "less than one of 359 test images"
-    )
-    difference = 0.9777158774373259 - 0.9749303621169917  # One image but for the last bits.
-    assert parts.images(difference, look) == "about 1 of 359 test images"

@@ -153,7 +153,7 @@ def test_comparison_is_noted_in_its_head(storage: BaseStorage) -> None:
     runs = [run for runs in comparison.results.values() for run in runs]
     dashboard.save_notes(runs, comparison, head)
     note = optuna_dashboard.get_note(head)
-    assert note == "\n    ".join(["## Comparison", "", *str(comparison).splitlines()])
+    assert note == comparison.to_markdown()
     assert all(optuna_dashboard.get_note(run.study).startswith("## Search") for run in runs)
 
 

@@ -1,4 +1,4 @@
-"""What a comparison is declared to be: its seeds, whether it looks again, and what is refused."""
+"""The declaration of a comparison: its seeds, its design, and what is refused."""
 
 from __future__ import annotations
 
@@ -37,12 +37,15 @@ def after(before: Declaration | None, seeds: Sequence[int], *, sequential: bool)
 @pytest.mark.parametrize(
     ("seeds", "said"),
     [
-        (3, "seeds must be a sequence of whole numbers, but it is 3."),
-        ([], "seeds is empty, but a comparison needs at least one."),
-        ([2, 1, 2], "seeds has duplicates, but each run needs its own: [2, 1, 2]."),
+        (3, "seeds must be integers; got 3. Pass a range or a list."),
+        ([], "seeds must not be empty; got none. Pass at least one."),
+        (
+            [2, 1, 2],
+            "seeds must be different from each other; got [2, 1, 2]. Remove duplicates.",
+        ),
         (
             itertools.count(),
-            "seeds has more than 10,000, but each is a study: take fewer.",
+            "seeds must be at most 10,000, as each is a study; got more. Pass fewer.",
         ),
     ],
 )
@@ -81,16 +84,17 @@ class TestDeclared:
         }
         [record] = logs.records
         assert record.getMessage() == (
-            "The comparison 'mine' was planned with 3 seeds; with more, or with more arms, all "
-            "its claims pay for having been looked at, for good: about half of those that were "
-            "just decided become inconclusive."
+            "The comparison 'mine' was planned with 3 seeds. With more seeds or arms it is "
+            "sequential from now on, with wider CIs: about half of the claims that were just "
+            "decided become inconclusive."
         )
 
     @pytest.mark.parametrize("seeds", [(4, 2), (2, 4, 7), (4, 2, 8, 7), (1,)])
     def test_with_other_seeds_is_refused(self, seeds: tuple[int, ...]) -> None:
         said = (
-            "The comparison 'mine' was declared with the 3 seeds 4, 2, 7; give these in this "
-            "order, or these and more."
+            f"seeds must begin with the 3 declared seeds of 'mine', 4, 2, 7; got "
+            f"{', '.join(map(str, seeds))}. Pass the declared seeds in their order, or these and "
+            "more."
         )
         with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
             after(PLANNED, seeds, sequential=False)
@@ -127,13 +131,13 @@ class TestDeclared:
                 range(n_seeds),
                 sequential=sequential,
                 **NAMED,
-                n_claims={"searchers": n_claims, "controls": 0},
+                n_claims={"samplers": n_claims, "controls": 0},
             )
-        assert [str(warning.message) for warning in caught] == [said.format("searchers")]
+        assert [str(warning.message) for warning in caught] == [said.format("samplers")]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             enough = range(n_seeds + (5 if n_seeds == 1 else 1))
-            of = {"searchers": n_claims}
+            of = {"samplers": n_claims}
             declared(None, enough, sequential=sequential, **NAMED, n_claims=of)
 
     def test_of_arms_forgets_none_and_of_arguments_knows_the_last(self) -> None:
@@ -167,7 +171,7 @@ def test_claims_are_counted_over_all_arms() -> None:
     }
     for names, numbers in counted.items():
         found = n_claims_of(dict(zip("abcde", names, strict=False)))
-        assert found == dict(zip(("searchers", "controls"), numbers, strict=True))
+        assert found == dict(zip(("samplers", "controls"), numbers, strict=True))
 
 
 def test_declaration_is_stored_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,64 @@
+"""The list of a run's numbers: each entry is in every table and in JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+import optuna
+import pytest
+from stored_studies import store_comparison
+
+import adnn_optuna as adnn
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.render.json import to_json
+from adnn_optuna.results.comparison_fields import FIELDS, Field, numbers_of
+
+if TYPE_CHECKING:
+    from adnn_optuna.results.comparison import Comparison
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Comparison:
+    gains = {"greedy": [0.0213, 0.0157], "random_restart": [0.0032, 0.0171]}
+    return store_comparison(gains)
+
+
+@pytest.fixture(scope="module")
+def of_function() -> Comparison:
+    return adnn.compare(lambda t: t.suggest_float("x", 0, 1), ["tpe"], max_trial=2, seeds=range(2))
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=[field.key for field in FIELDS])
+def test_each_is_in_every_table_and_in_json(
+    field: Field, comparison: Comparison, of_function: Comparison
+) -> None:
+    for shown in (comparison, of_function):
+        has_it = shown is comparison or not field.needs_baseline
+        label = next(iter(shown.results))
+        tables = {table.title.split()[0]: table for table in shown.document().tables}
+        stored = json.loads(to_json(shown.document()))["results"][label][0]
+        assert (field.key in shown.table()) == (field in shown.fields) == has_it
+        assert (field.key in stored) == has_it
+        if has_it:
+            value = shown.numbers_of(label)[0][field.key]
+            heading, written = shown._heading(field), shown._written(field, value)
+            assert heading in tables["Mean"].headings
+            every = tables["Every"]
+            assert every.rows[0][[*every.headings].index(heading)] == written
+            values = [numbers[field.key] for numbers in shown.numbers_of(label)]
+            assert shown.table()[field.key][label] == pytest.approx(sum(values) / len(values))
+
+
+def test_keys_and_headings_are_different(comparison: Comparison) -> None:
+    assert len({field.key for field in FIELDS}) == len(FIELDS)
+    headings = {comparison._heading(field) for field in comparison.fields}
+    assert len(headings) == len(comparison.fields)
+    assert all(len(heading.split("\n")) <= 2 for heading in headings)
+
+
+def test_are_not_known_for_a_study_of_nothing() -> None:
+    [numbers] = numbers_of([record_of(optuna.create_study())], FIELDS)
+    assert (numbers.pop("trials"), numbers.pop("seconds")) == (0, 0)
+    assert all(map(math.isnan, numbers.values()))

@@ -1,0 +1,44 @@
+"""What plans tell their readers."""
+
+from __future__ import annotations
+
+import pytest
+from pilots import pilot, planned
+from snapshots import assert_surfaces
+
+from adnn_optuna._units import ACCURACY
+from adnn_optuna.results.plan import plan_seeds
+
+
+def test_every_surface() -> None:
+    assert_surfaces("plan", planned({"a": pilot(6), "b": pilot(6)}, 0.01))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.1, "1.4 s"), (10, "2.3 min"), (257, "60 min"), (400, "1.6 h"), (3600, "14 h")],
+)
+def test_durations_have_the_unit_that_one_would_take(seconds: float, said: str) -> None:
+    plan = plan_seeds({"claim": pilot(6)}, gain=0.01, seconds_per_seed=seconds, unit=ACCURACY)
+    assert plan.document().tables[0].rows[0] == ("fixed design", "14", said, "new seeds only")
+
+
+def test_a_sequential_design_that_needs_far_more_seeds_is_no_choice() -> None:
+    plan = planned({"claim": pilot(10)}, 0.0003)
+    assert len(plan.document().tables[0].rows) == 1
+    assert "A sequential design needs far more seeds than a fixed one." in plan.document().notes
+
+
+def test_claims_that_vary_unequally_are_named_with_their_seeds() -> None:
+    plan = planned({"narrow": pilot(20, 0.005), "wide": pilot(20, 0.02)}, 0.01)
+    narrow, wide = plan.seeds_by_claim.values()
+    assert f"narrow {narrow}, wide {wide}" in plan.document().notes[1]
+    assert "largest of all claims" in plan.document().notes[0]
+
+
+def test_the_figure_shows_both_designs() -> None:
+    plan = planned({"claim": pilot(6)}, 0.01)
+    figure = plan.plot()
+    assert [trace.name for trace in figure.data] == ["fixed design", "sequential design"]
+    assert dict(zip(figure.data[0].x, figure.data[0].y, strict=True))[plan.seeds] >= 80
+    assert figure.layout.title.text == "Power to show a gain of 1 pp"
