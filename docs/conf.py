@@ -163,22 +163,19 @@ _SHARED = {
     "study": "The study.",
     "indent": "By how many spaces each level is indented.",
     "gain": "The gain that is to be shown.",
-    "runs": "Studies or records by the labels of their searchers, as ``comparison.results``.",
 }
 _OF_REPLACE = {
     "seed": "Another seed; the present one by default.",
     "space": "Another search space, likewise.",
     "training": "Another training, likewise.",
 }
-_OF_PLOTS = {"study": "The study, its record or, where it says so, those of several seeds."}
 
 
 def _describe_arguments(_: Any, what: str, name: str, of: Any, __: Any, lines: list[str]) -> None:
     """Describe the arguments that a docstring leaves out; warn of those that nothing describes."""
     if what not in {"function", "method"}:
         return
-    special = {".replace": _OF_REPLACE, ".plots": _OF_PLOTS}
-    known = _SHARED | next((more for part, more in special.items() if part in name), {})
+    known = _SHARED | (_OF_REPLACE if ".replace" in name else {})
     described = re.findall(r"^ +\*{0,2}(\w+(?:, \w+)*):", "\n".join(lines), re.MULTILINE)
     names = {named for entry in described for named in entry.split(", ")}
     missing = [n for n in inspect.signature(of).parameters if n not in names | {"self", "cls"}]

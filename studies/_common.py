@@ -14,7 +14,7 @@ import numpy as np
 import optuna
 from plotly.subplots import make_subplots
 
-from adnn_optuna.plots import _style as style
+from adnn_optuna.render import figures
 from adnn_optuna.stats.paired_differences import MARGIN, paired_differences
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ TRIED = HERE.parent / "build" / "studies"
 Results = dict[str, Any]
 
 # Those of the package's figures, and four more where these are not enough.
-CONTROL_COLOR = style.CONTROL_COLOR
-COLORS = (*style.COLORS, "#5f6b7a", "#8a5a3c", "#1f4e79", "#c9b82f")
+CONTROL_COLOR = figures.CONTROL_COLOR
+COLORS = (*figures.COLORS, "#5f6b7a", "#8a5a3c", "#1f4e79", "#c9b82f")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Greedy, annealing and random restarts on digits: the comparison behind ``make demo``.
 
-Each of the three searchers gets 10 seeds x 30 trials, and so do two other uses of the same
+Each of the three samplers gets 10 seeds x 30 trials, and so do two other uses of the same
 compute: the learning rate, and an average of 30 networks. The studies are kept in ``demo.db``, so
 a second run shows the same tables at once; the report is written to ``demo.html``.
 """
@@ -12,7 +12,6 @@ from pathlib import Path
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.output import load_libraries
-from adnn_optuna.reporting.comparisons import picture
 
 
 def main() -> None:
@@ -25,7 +24,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    # What it starts with would be the first that a new user sees.
+    # Otherwise TensorFlow's notices would be the first that a new user sees.
     load_libraries()
     # A short training: this is where the initial weights matter most.
     objective = adnn.InitOffsetObjective(
@@ -47,7 +46,7 @@ def main() -> None:
     report = args.output / "demo.html"
     comparison.report(report)
     if args.picture is not None:
-        picture(comparison).write_image(args.picture, width=900, height=450, scale=2)
+        comparison.plot().write_image(args.picture, width=900, height=450, scale=2)
     print(
         f"\nDigits, 64-64-10, SGD, 5 epochs; {args.seeds} seeds x {args.trials} trials; selection "
         f"on the validation set.\n\n{comparison}\n\n"

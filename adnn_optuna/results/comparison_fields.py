@@ -26,11 +26,10 @@ class Field(NamedTuple):
 
     Attributes:
         key: Its column in data frames and its key in JSON.
-        label: What it is called, without its metric; for gains, what they are over.
+        label: What it is called, without its metric; of a gain the baseline.
         metric: Which metric it is a value of; empty if of none.
         get: What returns it for a run, given the mean baselines of the arm's runs.
         is_gain: Whether it is a difference.
-        needs_baseline: Whether functions do not have it, as they have no baseline.
         unit: How it is written if it has no metric.
     """
 
@@ -39,37 +38,26 @@ class Field(NamedTuple):
     metric: Literal["selection", "test", ""]
     get: Callable[[SearchRecord, Baselines], float]
     is_gain: bool = False
-    needs_baseline: bool = False
     unit: Unit = COUNT
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether functions do not have it, as they have no baseline."""
+        return "baseline" in self.label
 
 
 # Text shows the first four.
 FIELDS = (
     Field("test_best", "", "test", lambda run, _: run.test_value),
-    Field(
-        "test_gain",
-        "own baseline",
-        "test",
-        lambda run, _: run.test_gain,
-        is_gain=True,
-        needs_baseline=True,
-    ),
+    Field("test_gain", "own baseline", "test", lambda run, _: run.test_gain, is_gain=True),
     Field("best", "best", "selection", lambda run, _: run.best_value),
-    Field(
-        "gain",
-        "own baseline",
-        "selection",
-        lambda run, _: run.gain,
-        is_gain=True,
-        needs_baseline=True,
-    ),
+    Field("gain", "own baseline", "selection", lambda run, _: run.gain, is_gain=True),
     Field(
         "test_gain_over_mean_baseline",
         "mean baseline",
         "test",
         lambda run, mean: run.improvement(run.test_value, mean.test),
         is_gain=True,
-        needs_baseline=True,
     ),
     Field(
         "gain_over_mean_baseline",
@@ -77,25 +65,16 @@ FIELDS = (
         "selection",
         lambda run, mean: run.improvement(run.best_value, mean.selection),
         is_gain=True,
-        needs_baseline=True,
     ),
-    Field(
-        "test_baseline",
-        "baseline",
-        "test",
-        lambda run, _: run.test_baseline,
-        needs_baseline=True,
-    ),
-    Field(
-        "baseline",
-        "baseline",
-        "selection",
-        lambda run, _: run.baseline,
-        needs_baseline=True,
-    ),
+    Field("test_baseline", "baseline", "test", lambda run, _: run.test_baseline),
+    Field("baseline", "baseline", "selection", lambda run, _: run.baseline),
     Field("trials", "trials", "", lambda run, _: len(run.done_trials)),
     Field(
-        "seconds", "seconds", "", lambda run, _: seconds_under_way(run.done_trials), unit=SECONDS
+        "seconds",
+        "seconds",
+        "",
+        lambda run, _: seconds_under_way(run.done_trials),
+        unit=SECONDS,
     ),
 )
 

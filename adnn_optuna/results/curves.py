@@ -102,7 +102,7 @@ def best_by_epochs(record: SearchRecord) -> dict[int, float]:
             if value is not None and not record.improvement(value, best) <= 0:
                 best = value
             curve[n_trained + step + 1] = best
-        n_trained = max(curve)
+        n_trained = max(curve, default=n_trained)
     return {n: value for n, value in curve.items() if math.isfinite(value)}
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from adnn_optuna._units import Unit
 from adnn_optuna.render.document import Document, Figure, Series, Table
@@ -10,6 +9,19 @@ from adnn_optuna.render.printed import Printed
 from adnn_optuna.stats.power import POWER, RequiredSeeds, required_seeds
 
 _FIXED, _SEQUENTIAL = "fixed design", "sequential design"
+_FIELDS = (
+    "gain",
+    "n_claims",
+    "n_pilot",
+    "sd",
+    "seeds",
+    "seeds_low",
+    "seeds_high",
+    "hours",
+    "seeds_by_claim",
+    "seeds_sequential",
+    "hours_sequential",
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,7 @@ class Plan(RequiredSeeds, Printed):
             figures=[self._figure(gain)],
             notes=self._notes(),
             next_step=f"run adnn.compare with {self.seeds} seeds that the pilot does not have.",
-            fields=self._fields(),
+            fields={name: getattr(self, name) for name in _FIELDS},
         )
 
     def _designs(self) -> Table:
@@ -73,7 +85,7 @@ class Plan(RequiredSeeds, Printed):
         if self.seeds_sequential is not None and self.hours_sequential is not None:
             more = f"{_duration(self.hours_sequential)} more"
             rows.append((_SEQUENTIAL, str(self.seeds_sequential), more, "pilot included"))
-        return Table(("", "seeds", "time", ""), rows)
+        return Table(("design", "seeds", "time", "which"), rows)
 
     def _notes(self) -> list[str]:
         sd = f"{self.unit.scale * self.sd:.2g}{self.unit.of_gains}"
@@ -119,21 +131,6 @@ class Plan(RequiredSeeds, Printed):
             caption=f"The dotted line is the power of {POWER:.0%} that is planned for.",
             target=100 * POWER,
         )
-
-    def _fields(self) -> dict[str, Any]:
-        return {
-            "gain": self.gain,
-            "n_claims": self.n_claims,
-            "n_pilot": self.n_pilot,
-            "sd": self.sd,
-            "seeds": self.seeds,
-            "seeds_low": self.seeds_low,
-            "seeds_high": self.seeds_high,
-            "hours": self.hours,
-            "seeds_by_claim": self.seeds_by_claim,
-            "seeds_sequential": self.seeds_sequential,
-            "hours_sequential": self.hours_sequential,
-        }
 
 
 def plan_seeds(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -323,7 +324,12 @@ def whole() -> Comparison:
     """Return a comparison of four arms whose best trials were tried on new seeds, too."""
     noise = np.random.default_rng(3).normal(0, 0.004, (3, 10))
     gains = {"greedy": noise[0] + 0.01, "annealing": noise[1], "rates": noise[2] + 0.03}
-    return with_replication(four_arms(), gains)
+    comparison = with_replication(four_arms(), gains)
+    began = datetime(2026, 11, 25)  # noqa: DTZ001 - as Optuna's
+    for i, trial in enumerate(trial for run in comparison.runs for trial in run.trials):
+        trial.datetime_start = began + timedelta(seconds=2 * i)
+        trial.datetime_complete = began + timedelta(seconds=2 * i + 1)
+    return comparison
 
 
 def test_every_surface() -> None:
