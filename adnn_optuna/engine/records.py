@@ -214,7 +214,7 @@ class SearchRecord:
     def test_metric(self) -> str:
         """What the test values are: the metric of the selection; for a function, its own."""
         if self.is_of_function:
-            return "fresh value" if self.n_fresh else "best value told"
+            return "value on new seeds" if self.n_fresh else "best reported value"
         return self.attrs.get(stored.SEARCH, {}).get("told") or test_metric(self.metric)
 
     @property

@@ -14,7 +14,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
 from search_worker import make_objective, quick_training
-from stored_studies import store_classes, store_comparison, store_study
+from stored_studies import store_classes, store_study
 
 import adnn_optuna as adnn
 from adnn_optuna.api.search import StoredSearch
@@ -71,7 +71,6 @@ def shown() -> dict[str, object]:
     small = objective.dataset
     return {
         "result": result,
-        "comparison": store_comparison({EVIL: [0.0, 0.1], "random_restart": [0.0, 0.0]}),
         "recheck": recheck,
         "variance": adnn.measure_variance(lambda seed: seed % 7 / 7, n=5, study_name=EVIL),
         "models": adnn.compare_models(
