@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 from adnn_optuna._units import ACCURACY, PLAIN, UNKNOWN, Estimate
-from adnn_optuna.render.document import Document, Figure, Line, Series, Table
+from adnn_optuna.render.document import Document, Figure, Gallery, Line, Picture, Series, Table
 
 LONG = "simulated annealing, cooled slowly, from the origin of the plain network"
 EVIL = "<script>alert(1)</script>"
@@ -92,6 +93,8 @@ def document(label: str = "annealing", **changes: Any) -> Document:
             Table(("run", "value"), [(f"run of {label}", "1.0")], "Every run", is_detail=True),
         ],
         "figures": figures(label),
+        "subject": f"Best trial 3 of {label}",
+        "galleries": [Gallery(f"Changed by {label}", [Picture(np.eye(3), f"is {label}")])],
         "notes": [f"A note on {label}."],
         "next_step": f"compare {label}.",
         "fields": {"value": math.nan, "label": label, "gain": Estimate(1.0, -math.inf, 2.0)},
@@ -128,5 +131,6 @@ documents = st.builds(
     estimates=st.lists(estimates, max_size=4),
     tables=st.lists(tables(), max_size=2),
     notes=st.lists(texts, max_size=3),
+    subject=texts,
     next_step=texts,
 )

@@ -17,10 +17,10 @@ import adnn_optuna as adnn
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongInputError
 from adnn_optuna.api.comparisons import load_comparison
-from adnn_optuna.api.search import StoredSearch
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import record_of
+from adnn_optuna.results.search import stored_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,7 +121,7 @@ def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
     study = optuna.load_study(study_name="s", storage=url, sampler=adnn.DeltaStepSampler())
 
     def report() -> None:
-        found = StoredSearch(**vars(record_of(study)))
+        found = stored_result(record_of(study))
         str(found)
         found.report(folder / "s.html")
         output.as_json("search", found)
@@ -252,7 +252,7 @@ def test_other_studies_of_the_storage_are_left_alone(database: Path, tmp_path: P
     for name in (stored.CONFIG, stored.TEST, stored.COMPARISON):
         other.set_user_attr(name, 3)
     record = record_of(optuna.load_study(study_name="s", storage=url))
-    assert "other" not in str(StoredSearch(**vars(record)))
+    assert "by other studies" not in stored_result(record).to_markdown()
     assert "other" not in str(load_comparison(url, "c"))
 
 

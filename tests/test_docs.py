@@ -52,7 +52,7 @@ def test_what_the_example_says_to_repeat_does_so_for_nine_seeds_of_ten() -> None
         for seed in range(10)
     ]
     confirmations = [result.confirmation for result in results]
-    assert sum(c is not None and c.repeats.low > 0 for c in confirmations) >= 9
+    assert sum(c is not None and c.replication.low > 0 for c in confirmations) >= 9
 
 
 def test_calls_and_commands_in_the_text_are_those_that_the_package_takes() -> None:

@@ -44,6 +44,10 @@ class Printed:
         # Whatever a study or a contract holds, no terminal is to take it for a command.
         return printable(self._tell("text"), keep="\n")
 
+    def to_markdown(self, **_: object) -> str:
+        """Return what is printed, indented, so that Markdown shows it as it is."""
+        return "    " + str(self).replace("\n", "\n    ")
+
     def _repr_html_(self) -> str:
         """Return what a notebook shows: what is printed."""
         return f'<pre style="overflow-x: auto">{html.escape(str(self))}</pre>'

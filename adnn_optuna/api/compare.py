@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import math
 import tempfile
@@ -19,6 +20,7 @@ from optuna.study import StudyDirection
 from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError, as_integer, logger
 from adnn_optuna.api._compared import Controls, Samplers, of_function, of_networks
+from adnn_optuna.api._notes import save_notes
 from adnn_optuna.api.search import SearchResult
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
 from adnn_optuna.engine import studies
@@ -31,7 +33,6 @@ from adnn_optuna.engine.records import SearchRecord, records_now
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.engine.studies import declaration_of, study_name_of
-from adnn_optuna.reporting.dashboard import save_notes
 from adnn_optuna.results import declarations
 from adnn_optuna.results.comparison import Comparison
 
@@ -211,15 +212,21 @@ def compare(
             for label, planned, record in zip(labels, plans, records_now(found), strict=True):
                 of: Any = planned.objective
                 is_of_network = isinstance(of, InitOffsetObjective)
-                found_by = SearchResult(**vars(record), objective=of) if is_of_network else record
+                found_by = SearchResult.of(record, of) if is_of_network else record
                 results[label].append(found_by)
             comparison = Comparison(results, seeds[:end], compared.margin, declaration)
             is_over = stop_when_decided and _is_over(comparison, given["max_time"], bar)
             if is_over or end == len(seeds):
                 break
     comparison = dataclasses.replace(comparison, like=studies.like_comparisons(head))
-    save_notes([run for runs in results.values() for run in runs], comparison, head)
+    save_notes(_searches(comparison) | {head: comparison})
     return comparison
+
+
+def _searches(comparison: Comparison) -> dict[optuna.Study, Any]:
+    """Return the searches of networks, by their studies."""
+    runs = itertools.chain(*comparison.results.values())
+    return {run.study: run for run in runs if isinstance(run, SearchResult)}
 
 
 def _declared_head(

@@ -1,4 +1,4 @@
-"""Searches: one call that runs, stores and sums up a study of init offsets."""
+"""Searches: one call that runs, stores and summarizes a study of init offsets."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from adnn_optuna._checks import (
     is_integer,
     logger,
 )
-from adnn_optuna._files import replacing, write_text
-from adnn_optuna.api._told import Told
+from adnn_optuna._files import replacing
+from adnn_optuna.api._notes import save_notes
+from adnn_optuna.api._search_files import write_model_card, write_report
 from adnn_optuna.api.contracts import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
-from adnn_optuna.contracts.contract import read_contract
 from adnn_optuna.contracts.fresh import confirmation_content
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import Searcher, check_searcher
@@ -44,47 +44,12 @@ from adnn_optuna.engine.retraining import is_random, look_at_test_set, note_rand
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import open_storage, patiently
 from adnn_optuna.networks.predictors import Predictor
-from adnn_optuna.reporting.dashboard import save_notes
-from adnn_optuna.reporting.searches_claims import unowned_in_words, why_no_winner
-from adnn_optuna.results.confirmation import ConfirmationFacts, confirmation_of
-from adnn_optuna.results.examples import WinnerFacts, winner_facts
+from adnn_optuna.results.best_network import best_network
+from adnn_optuna.results.search import NetworkSearch
+from adnn_optuna.results.search_notes import unowned_notes, why_no_best_trial
 
 if TYPE_CHECKING:
     import keras
-
-
-class StoredSearch(Told, SearchRecord):
-    """What a study tells of its search, without the objective that it was searched with."""
-
-    _telling = "searches"
-
-    @property
-    def confirmation(self) -> ConfirmationFacts | None:
-        """What fresh seeds show of the winner, see :meth:`confirm`; :obj:`None` before."""
-        return confirmation_of(self)
-
-    @interrupted_where_called
-    def report(
-        self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
-    ) -> None:
-        """Write a report: one HTML file, which needs no network, with claim, evidence, figures.
-
-        Where the objective is known, it trains winner and unmoved network once more, to show how
-        they learned and, where the test set was looked at, which of its examples changed.
-
-        Args:
-            path: The file to write.
-            contract: The file of the search's contract, to be shown in the report.
-
-        Raises:
-            ValueError: If the contract cannot be read, or is that of another result.
-        """
-        check_output_file("The report", Path(path))
-        content = None if contract is None else read_contract(Path(contract))
-        self._tell("page", content, self._winner()).save(path)
-
-    def _winner(self) -> WinnerFacts | None:
-        return None
 
 
 class Predicting(abc.ABC):
@@ -142,49 +107,52 @@ class Predicting(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class SearchResult(StoredSearch, Predicting):
-    """What a search came to: a :class:`SearchRecord` with the study's objective.
+class SearchResult(NetworkSearch, Predicting):
+    """What a search shows, with its objective.
 
-    Where no trial was completed, all that is of a winner raises :exc:`ValueError`.
+    Without a best trial, everything that needs the best network raises :exc:`ValueError`.
     """
 
     objective: InitOffsetObjective = dataclasses.field(repr=False)
 
-    def _winner(self) -> WinnerFacts | None:
-        with interruptible() as stop:
-            return winner_facts(self, self.objective, stop)
+    @classmethod
+    def of(cls, record: SearchRecord, objective: InitOffsetObjective) -> SearchResult:
+        """Return the result of a study that was searched with an objective."""
+        fields = dataclasses.fields(SearchRecord)
+        return cls(**{f.name: getattr(record, f.name) for f in fields}, objective=objective)
 
     def _predictor(self) -> Predictor:
         if self.best is None:
-            why = why_no_winner(self)
-            raise WrongValueError(f"The study {self.study.study_name!r} has no winner: {why}")
+            raise WrongValueError(
+                f"Study {self.study.study_name!r} has no best trial. {why_no_best_trial(self)}"
+            )
         objective = self.objective.as_trained(self.best)
         trainer, starts = objective.trainer, objective.starts(self.best.params)
         return Predictor(trainer, lambda: [r.weights or [] for r in trainer.train_in_turn(starts)])
 
     @interrupted_where_called
     def test(self) -> SearchResult:
-        """Look at the test set, if it was kept closed, and return a result that knows it.
+        """Evaluate the test set, if it was not, and return a result with the test scores.
 
-        This result stays as it is.
+        This result does not change.
         """
-        self._predictor()  # Where there is none, there is nothing to test.
+        self._predictor()  # Without a best trial, there is nothing to test.
         with interruptible() as stop:
             tested = look_at_test_set(self, self.objective, stop)
-        save_notes([tested])
+        save_notes({tested.study: tested})
         return tested
 
     @interrupted_where_called
     def confirm(self, seeds: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
-        """Confirm the winner, if that was not done before, and return a result that knows it.
+        """Confirm the best trial, if it was not, and return a result with its ``confirmation``.
 
-        The winner and the unmoved network are trained from the same fresh seeds, which follow from
-        the experiment and the winner's parameters. A winner is confirmed once: with other
-        ``seeds``, nothing is added to what was seen. It looks at the test set, as :meth:`test`.
-        This result stays as it is.
+        The best and the baseline network are trained on the same new seeds, which follow from the
+        experiment and the best trial's parameters. A best trial is confirmed once: another number
+        of ``seeds`` adds nothing. The test set is evaluated, as by :meth:`test`. This result does
+        not change.
 
         Args:
-            seeds: With how many fresh seeds, at least 6.
+            seeds: The number of new seeds, at least 6.
             show_progress_bar: Whether to show a progress bar.
 
         Raises:
@@ -195,19 +163,19 @@ class SearchResult(StoredSearch, Predicting):
         tested = self.test()
         with interruptible() as stop:
             confirmed = confirm_winner(tested, self.objective, int(seeds), stop=stop, **shown)
-        save_notes([confirmed])
+        save_notes({confirmed.study: confirmed})
         return confirmed
 
     @interrupted_where_called
     def contract(self) -> Contract:
         """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
 
-        It trains baseline and winner again. It holds what fresh seeds show, so it confirms the
-        winner first, see :meth:`confirm`.
+        It trains the baseline and the best network again. It holds the estimates on new seeds, so
+        it confirms the best trial first, see :meth:`confirm`.
 
         Raises:
-            ValueError: If a training diverges or comes out otherwise than it was tested, or the
-                winner was confirmed by fewer than 10 seeds.
+            ValueError: If a training run diverges or differs from the tested one, or the best
+                trial was confirmed on fewer than 10 seeds.
         """
         found = self.confirmed()
         content = confirmation_content(found.confirmation)
@@ -219,26 +187,43 @@ class SearchResult(StoredSearch, Predicting):
         assert found.best is not None, "It was tested."
         return found.confirm() if is_random(self.objective.of(found.best.params)) else found
 
+    @interrupted_where_called
+    def report(
+        self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Write a report: one HTML file, which needs no network.
+
+        It trains the best and the baseline network once more, to show how they learned and, if
+        the test set was evaluated, which of its examples changed.
+
+        Args:
+            path: The file to write.
+            contract: The file of the search's contract, to be shown in the report.
+
+        Raises:
+            ValueError: If the contract cannot be read, or is of another result.
+        """
+        check_output_file("The report", Path(path))
+        with interruptible() as stop:
+            network = best_network(self, self.objective, stop)
+        write_report(self, path, contract, network)
+
     def model_card(
         self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
     ) -> None:
         """Write a model card: Markdown, with the header that Hugging Face's Hub reads.
 
-        It has what you hold, what is usual and what repeats, each with its interval as far as that
-        is known, see :meth:`test` and :meth:`confirm`, and how anyone can check them.
+        It holds the test score, the difference from new baselines and the replication, as far as
+        they are known, see :meth:`test` and :meth:`confirm`, and how anyone can check them.
 
         Args:
-            path: The file to write, which the Hub wants to be ``README.md``.
+            path: The file to write; the Hub expects ``README.md``.
             contract: The file of the search's contract, to be named in the card.
 
         Raises:
-            ValueError: If the contract cannot be read, or is that of another result.
+            ValueError: If the contract cannot be read, or is of another result.
         """
-        from adnn_optuna.reporting import searches
-
-        check_output_file("The model card", Path(path))
-        content = None if contract is None else read_contract(Path(contract))
-        write_text(path, searches.card(self, content))
+        write_model_card(self, path, contract)
 
 
 @interrupted_where_called
@@ -287,20 +272,20 @@ def search(
         pruner: An Optuna pruner; no trial is pruned if :obj:`None`.
         catch: Errors that end their own trial and not the search, as in
             :meth:`optuna.study.Study.optimize`. Such a trial counts, as one that has no value.
-        test: Whether to look at the test set at the end. Each look is recorded, and those after
-            the first are no longer of untouched data; :meth:`SearchResult.test` looks later.
-        confirm: With how many fresh seeds winner and unmoved network are trained at the end, at
-            least 6 or 0 for none. ``"auto"``: 10, where these trainings are no more than the
-            trials and fit in what is left of max_time. They count for no limit. Without a look at
-            the test set nothing is confirmed.
+        test: Whether to evaluate the test set at the end; :meth:`SearchResult.test` does it later.
+            Each evaluation is recorded, and only the first one is on untouched data.
+        confirm: The number of new seeds on which the best and the baseline network are trained at
+            the end, at least 6, or 0 for none. ``"auto"``: 10, if these training runs are no more
+            than the trials and fit in the rest of max_time. They count for no limit. Without a
+            test-set evaluation nothing is confirmed.
         show_progress_bar: Whether to show a progress bar, instead of a log line for each trial.
-        **limits: Where it ends, each by the name of its callback's argument.
+        **limits: When it ends, each by the name of its callback's argument.
 
     Returns:
-        What the search came to; a :exc:`KeyboardInterrupt` leaves all of it stored.
+        The result; a :exc:`KeyboardInterrupt` leaves everything stored.
 
     Raises:
-        ValueError: If an argument is wrong, or a study of another objective or searcher exists.
+        ValueError: If an argument is wrong, or a study of another objective or sampler exists.
     """
     check_searcher(sampler)
     check_confirm(confirm)
@@ -313,12 +298,12 @@ def search(
 
 
 def check_confirm(confirm: Any) -> None:
-    """Refuse what is no number of fresh seeds by which a winner could be confirmed."""
+    """Refuse a number of new seeds that cannot confirm a best trial."""
     is_number = is_integer(confirm) and (confirm == 0 or confirm >= FEWEST_SEEDS)
     if not is_number and confirm != "auto":
         raise WrongValueError(
-            f"confirm must be 'auto', 0 for none, or at least {FEWEST_SEEDS}, for fewer fresh "
-            f"seeds can show nothing, but it is {confirm!r:.100}."
+            f"confirm must be 'auto', 0, or at least {FEWEST_SEEDS}, because fewer new seeds can "
+            f"show nothing; got {confirm!r:.100}."
         )
 
 
@@ -330,7 +315,7 @@ def run_search(
     confirm: int | Literal["auto"],
     show_progress_bar: bool,
 ) -> SearchResult:
-    """Run a study that is planned, and return what it came to."""
+    """Run a study and return its result."""
     with interruptible() as stop:
         [study] = studies.open_studies([plan], open_storage(storage))
         objective = studies.check_objective(plan.objective)
@@ -347,7 +332,7 @@ def run_search(
                     reason = study.user_attrs.get(stored.STOP_REASON) or "these limits"
                     said = "Nothing was left to do in study %r: it had ended by %s already."
                     logger.info(said, study.study_name, reason)
-                result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
+                result = SearchResult.of(patiently(record_of, study), objective)
                 result = note_randomness(result, objective)
                 if test:
                     result = look_at_test_set(result, objective, stop)
@@ -357,10 +342,10 @@ def run_search(
                 options: Any = {"stop": stop, "show_progress_bar": show_progress_bar}
                 result = confirm_winner(result, objective, confirm, **options)
         except KeyboardInterrupt:
-            unowned = unowned_in_words(patiently(record_of, study, others={}))
-            logger.info(f"{studies.resume_hint(study, test=test)} {unowned}".rstrip())
+            unowned = unowned_notes(patiently(record_of, study, others={}))
+            logger.info(" ".join([studies.resume_hint(study, test=test), *unowned]))
             raise
-        save_notes([result])
+        save_notes({study: result})
     return result
 
 

@@ -224,15 +224,16 @@ def report(
       adnn report --study-name compare
       adnn report --study-name mine --contract mine.contract.json
     """
+    from adnn_optuna.api._search_files import write_report
     from adnn_optuna.api.comparisons import load_comparison
-    from adnn_optuna.api.search import StoredSearch
     from adnn_optuna.engine import records, storages, studies
+    from adnn_optuna.results.search import stored_result
 
     opened = storages.open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
     if not studies.is_comparison(study):
-        found: Any = StoredSearch(**vars(records.record_of(study)))
-        found.report(output, contract)
+        found: Any = stored_result(records.record_of(study))
+        write_report(found, output, contract)
     elif contract is not None:
         raise WrongValueError(f"--contract is of one study, but {study_name!r} is a comparison.")
     else:
@@ -265,7 +266,7 @@ def contract(
     output = Path(f"{study_name.replace('/', '-')}.contract.json") if output is None else output
     check_output_file("--output", output, ".json")
     objective = studies.objective_from_study(study, data_dir)
-    found = adnn.SearchResult(**vars(records.record_of(study)), objective=objective)
+    found = adnn.SearchResult.of(records.record_of(study), objective)
     made = found.contract()
     made.save(output)
     return out.Answer(made, {"Check it": f"adnn verify {as_argument(str(output))}"})

@@ -110,9 +110,6 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
 
 
 SHOWN = {
-    "SearchRecord": "study metric positive test_metric searcher stop_reason budget values "
-    "baseline best best_is_added best_value gain test_baseline test_value test_gain test_metrics "
-    "confirmation",
     "VarianceFacts": "study_name value_name sources not_redrawn n seed values mean total parts "
     "least_difference own_value own_luck n_lost",
     "ModelComparisonFacts": "study_name labels seeds sources score margin n_train n_test "

@@ -68,9 +68,9 @@ _SCHEMA: tuple[tuple[Any, str], ...] = (
     *(((0.0, 1), f"{role}.{split}_accuracy?") for role in ROLES for split in _SPLITS),
     ((-1e30, 1e30), "baseline.train_loss winner.train_loss"),
     ((1, 99), "confirmation.rank"),
-    (range(3, 4), "confirmation.holds confirmation.usual confirmation.repeats"),
-    (range(3, 4), "confirmation.hyperparameters?"),
-    (PAIRS, "confirmation.seeds confirmation.unmoved confirmation.gains?"),
+    (range(3, 4), "confirmation.test_score confirmation.vs_baselines"),
+    (range(3, 4), "confirmation.replication confirmation.hyperparameters?"),
+    (PAIRS, "confirmation.seeds confirmation.baselines confirmation.gains?"),
 )
 _FIELDS = {
     tuple(name.rstrip("?").split(".")): (wanted, name.endswith("?"))
@@ -138,7 +138,7 @@ class ContractFacts:
         }
         if confirmation is not None:
             content["confirmation"], claim = confirmation, claim_of(content)
-            held, found = confirmation["holds"][0], winner[claim.metric]
+            held, found = confirmation["test_score"][0], winner[claim.metric]
             if not math.isclose(held, found, rel_tol=1e-6, abs_tol=claim.tolerance(found)):
                 said = f"The winner's {claim.metric} is {held}, but trained again here {found}"
                 raise WrongValueError(f"{said}; make its contract where it was tested.")

@@ -12,11 +12,13 @@ from optuna.study import StudyDirection
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import Estimate
 from adnn_optuna.contracts.contract import PAIRS, BreachedError, CannotCheckError, claim_of
-from adnn_optuna.engine.confirmation import MOVED, UNMOVED, Confirmation, OwnScores
+from adnn_optuna.engine import confirmation as made
+from adnn_optuna.engine.confirmation import MOVED, UNMOVED, OwnScores
 from adnn_optuna.engine.objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.retraining import is_random, retrain
-from adnn_optuna.results.confirmation import ConfirmationFacts, facts_of, mean_gain, own_score
+from adnn_optuna.results.confirmation import Confirmation, confirmation_of, own_estimate
+from adnn_optuna.stats.example_scores import mean_gain
 from adnn_optuna.stats.proportions import student_half_width
 from adnn_optuna.stats.sequential import ALPHA
 
@@ -25,7 +27,7 @@ FEWEST_FRESH = 20  # Pairs of a verifier: of fewer, forged gains of some points 
 _LEVEL = 0.9999
 
 
-def confirmation_content(facts: ConfirmationFacts | None) -> dict[str, Any] | None:
+def confirmation_content(facts: Confirmation | None) -> dict[str, Any] | None:
     """Return what a contract says of a confirmation; nothing without one."""
     if facts is None:
         return None
@@ -37,7 +39,7 @@ def confirmation_content(facts: ConfirmationFacts | None) -> dict[str, Any] | No
         )
     said = {key: v for key, v in dataclasses.asdict(facts).items() if v not in ((), None)}
     del said["trial"], said["level"]
-    if not all(map(math.isfinite, (*facts.holds, *facts.usual, *facts.repeats))):
+    if not all(map(math.isfinite, (*facts.test_score, *facts.vs_baselines, *facts.replication))):
         raise WrongValueError(
             "A contract holds what is known of the winner on the test set, but some of it is not: "
             "a training run diverged, or the metric has no derivative; search by another metric."
@@ -45,7 +47,7 @@ def confirmation_content(facts: ConfirmationFacts | None) -> dict[str, Any] | No
     return said
 
 
-def said_confirmation(contract: Mapping[str, Any]) -> ConfirmationFacts | None:
+def said_confirmation(contract: Mapping[str, Any]) -> Confirmation | None:
     """Return the confirmation that a contract holds; :obj:`None` without one."""
     if (said := contract.get("confirmation")) is None:
         return None
@@ -53,7 +55,7 @@ def said_confirmation(contract: Mapping[str, Any]) -> ConfirmationFacts | None:
     for name in said.keys() - {"rank"}:  # What has three numbers is an estimate.
         known[name] = Estimate(*said[name]) if len(said[name]) == 3 else tuple(said[name])
     rank, trial = said["rank"], contract["study"]["best_trial"]
-    return ConfirmationFacts(trial, rank, 1 - ALPHA / 2 ** (rank - 1), **known)
+    return Confirmation(trial, rank, 1 - ALPHA / 2 ** (rank - 1), **known)
 
 
 def check_confirmation(
@@ -72,27 +74,30 @@ def check_confirmation(
     if len({*said.seeds}) < 0.99 * n_seeds:
         raise BreachedError(f"{where}.seeds are not {n_seeds} different ones.")
     n_gains = n_seeds if objective.moves(contract["winner"]["params"]) else 0
-    for name, values, n in (("gains", said.gains, n_gains), ("unmoved", said.unmoved, n_seeds)):
+    for name, values, n in (
+        ("gains", said.gains, n_gains),
+        ("baselines", said.baselines, n_seeds),
+    ):
         if len(values) != n:
             raise BreachedError(f"{where}.{name} has {len(values)} entries, but {n} belong to it.")
     claim = claim_of(contract)
     repeats, found = Estimate(0.0, 0.0, 0.0), contract["winner"][claim.metric]
-    usual = objective.improvement(said.holds.value, fmean(said.unmoved))
+    usual = objective.improvement(said.test_score.value, fmean(said.baselines))
     if n_gains:
         repeats = mean_gain(said.gains, 2 ** (said.rank - 1))
     for name, value, expected, tolerance in (
-        *(("repeats", *pair, 1e-9) for pair in zip(said.repeats, repeats, strict=True)),
+        *(("replication", *pair, 1e-9) for pair in zip(said.replication, repeats, strict=True)),
         # The winner was tested where it was searched, which may have been another machine.
-        ("holds", said.holds.value, found, claim.tolerance(found)),
-        ("usual", said.usual.value, usual, 1e-6 * claim.scale(found)),
+        ("test_score", said.test_score.value, found, claim.tolerance(found)),
+        ("vs_baselines", said.vs_baselines.value, usual, 1e-6 * claim.scale(found)),
     ):
         if not math.isclose(value, expected, rel_tol=1e-6, abs_tol=tolerance):
             what = f"{where}.{name} is {value}, but by the rest of the contract {expected}"
             raise BreachedError(f"{what}.")
     # On another machine other examples may be right, or nearer to their targets.
-    _, low, high = own_score(own, said.level)
-    if said.holds.high - said.holds.low < 0.5 * (high - low):
-        raise BreachedError(f"{where}.holds is surer than the test examples make it.")
+    _, low, high = own_estimate(own, said.level)
+    if said.test_score.high - said.test_score.low < 0.5 * (high - low):
+        raise BreachedError(f"{where}.test_score is surer than the test examples make it.")
 
 
 def fresh_pairs(
@@ -101,7 +106,7 @@ def fresh_pairs(
     own: OwnScores,
     count: int,
     bar: Bar | None,
-) -> ConfirmationFacts:
+) -> Confirmation:
     """Train so many pairs of winner and unmoved network from seeds that nobody knew before."""
     if not is_random(objective):
         raise CannotCheckError(
@@ -115,8 +120,8 @@ def fresh_pairs(
     starts = [objective.replace(seed=seed).starts(arm) for arm in arms.values() for seed in seeds]
     runs = [*retrain(objective.trainer, starts, bar=bar)]
     of_arms = {arm: runs[i * count : (i + 1) * count] for i, arm in enumerate(arms)}
-    return facts_of(
-        Confirmation(
+    return confirmation_of(
+        made.Confirmation(
             contract["study"]["best_trial"],
             1,
             tuple(seeds),
@@ -128,14 +133,14 @@ def fresh_pairs(
     )
 
 
-def not_repeated(contract: dict[str, Any], fresh: ConfirmationFacts) -> str:
+def not_repeated(contract: dict[str, Any], fresh: Confirmation) -> str:
     """Return a sentence where fresh pairs do not have the mean gain that a contract says."""
     said, claim = said_confirmation(contract), claim_of(contract)
-    if said is None or not fresh.gains or math.isnan(fresh.repeats.value):
+    if said is None or not fresh.gains or math.isnan(fresh.replication.value):
         return ""
     # Of what the contract holds nothing widens it.
     half = student_half_width(fresh.gains, claim.resolution, _LEVEL, PAIRS[0])
-    mean, (found, low, high), unit = fmean(said.gains), fresh.repeats, claim.unit
+    mean, (found, low, high), unit = fmean(said.gains), fresh.replication, claim.unit
     if abs(mean - found) <= half + 1e-9:
         return ""
     return (

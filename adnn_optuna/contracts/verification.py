@@ -39,7 +39,7 @@ from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import ControlSpace, Start, space_from_config
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.networks.scaling import Scaling, use
-from adnn_optuna.results.confirmation import ConfirmationFacts
+from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.stats.proportions import gain_interval, student_half_width
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class VerdictFacts:
     interval: tuple[float, float] | None = None
     examples: str = ""
     promised: contracts.Claim | None = None
-    confirmation: ConfirmationFacts | None = dataclasses.field(default=None, repr=False)
-    fresh: ConfirmationFacts | None = dataclasses.field(default=None, repr=False)
+    confirmation: Confirmation | None = dataclasses.field(default=None, repr=False)
+    fresh: Confirmation | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         # Whatever a contract holds, it neither floods a terminal nor is taken for a command.
@@ -81,7 +81,7 @@ class VerdictFacts:
     @property
     def shows_gain(self) -> bool:
         """Whether the winner's offsets gain on the fresh seeds of this verification."""
-        return self.fresh is not None and self.fresh.repeats.low > 0
+        return self.fresh is not None and self.fresh.replication.low > 0
 
 
 def verified(

@@ -3,40 +3,11 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
-from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 
 import adnn_optuna.plots._style as style
-from adnn_optuna._checks import load
-from adnn_optuna._units import Unit, unit_of
-from adnn_optuna.engine.records import records_of
-from adnn_optuna.results import curves
-from adnn_optuna.results.examples import WinnerFacts
-
-
-def plot_gain(study: style.Source) -> go.Figure:
-    """Plot each trial's gain over the baseline, and the best gain so far."""
-    [record] = records_of(study)
-    unit, seed = unit_of(record.metric), style.seed_of(record)
-    y_title = unit.heading(f"Gain in {record.metric_label}", is_gain=True)
-    figure = style.new_figure("Gain against trials", "Trial", y_title)
-    if record.gains:
-        gains = unit.scale * np.array([*record.gains.values()])
-        below = gains < (floor := style.floor_of(gains.tolist()))
-        symbols = np.where(below, "triangle-down-open", "circle").tolist()
-        look: Any = {"size": 7, "opacity": 0.9, "symbol": symbols}
-        name = "trial (▽ far below)" if below.any() else "trial"
-        shown = np.maximum(gains, floor).tolist()
-        said = [f"{seed}trial {n}: {unit.gain(g)}" for n, g in record.gains.items()]
-        points = style.dots(record.gains, shown, style.COLORS[0], name, said, **look)
-        numbers = [trial.number for trial in record.done_trials]
-        best = [unit.scale * gain for gain in curves.gains_so_far(record)]
-        line = style.line(numbers, best, style.COLORS[1], "best so far", width=2.5, shape="hv")
-        figure.add_traces([points, line])
-    return style.say_if_empty(figure, "No trial was completed.")
+from adnn_optuna._units import Unit
 
 
 def plot_by_seed(
@@ -75,84 +46,3 @@ def plot_by_seed(
         said = [f"{label}, {of}: {unit.value(value)}" for of, value in of_each]
         figure.add_trace(style.hover(box.update(marker_color=color, hoveron="points"), said))
     return style.label_rows(figure, values)
-
-
-def plot_gain_against_members(study: style.Sources) -> go.Figure:
-    """Plot what the average of n networks gains over one, against n, of one or several ensembles.
-
-    Of several seeds the mean and the standard deviation are shown.
-    """
-    records = [record for record in records_of(study) if record.n_networks > 1]
-    metric, unit = style.metric_of(records)
-    title = "The average of n networks against one of them"
-    y_title = unit.heading(f"Gain in {metric}", is_gain=True)
-    figure = style.new_figure(title, "Number of networks n", y_title)
-    curve, name = curves.gains_of_averages(records), "average of n networks"
-    style.add_mean(figure, curve, unit, style.COLORS[0], name, width=2.5)
-    return style.say_if_empty(figure, "No networks were averaged.")
-
-
-def plot_accuracy_distribution(study: style.Sources) -> go.Figure:
-    """Plot the distribution of the metric over random initialisations of the unmoved network.
-
-    It shows how far luck alone moves a model's accuracy. The initialisations are the trials of
-    random restarts, of one or several seeds; without any, the baselines of all studies.
-    """
-    records = records_of(study)
-    metric, unit = style.metric_of(records)
-    title = unit.heading(metric)
-    figure = style.new_figure("The same network, other random numbers", title, "Initialisations")
-    if draws := curves.draws_of(records):
-        n, sd = len(draws), stdev(draws) if len(draws) > 1 else 0.0
-        told = map(unit.bare.value, (fmean(draws), sd, min(draws), max(draws)))
-        name = style.shown("{} initialisations: {} ± {}, {} to {}".format(n, *told))
-        look: Any = {"nbinsx": max(5, round(2 * n**0.5)), "marker_color": style.CONTROL_COLOR}
-        x = [unit.scale * value for value in draws]
-        figure.add_histogram(x=x, name=name, opacity=0.75, **look)
-        xs = [unit.scale * baseline for baseline in curves.baselines_of(records)]
-        tick: Any = {"symbol": "line-ns-open", "size": 12, "line_width": 2}
-        name = f"the baseline{'s' if len(xs) > 1 else ''} of the searches"
-        figure.add_trace(style.dots(xs, [0] * len(xs), style.COLORS[0], name, **tick))
-    return style.say_if_empty(figure.update_layout(bargap=0), "No network was trained.")
-
-
-def plot_best_of_n(study: style.Sources) -> go.Figure:
-    """Plot what the best of n random restarts is expected to gain over one: the price of luck.
-
-    Of several seeds the mean and the standard deviation are shown.
-    """
-    control = [record for record in records_of(study) if record.is_restart]
-    _, unit = style.metric_of(control)
-    title = "The price of luck: the best of n random initialisations"
-    y_title = unit.heading("Gain over the mean draw", is_gain=True)
-    figure = style.new_figure(title, "Number of initialisations n", y_title)
-    name = "best of n random restarts"
-    curve = curves.price_of_luck(control)
-    style.add_mean(figure, curve, unit, style.CONTROL_COLOR, name, width=3)
-    return style.say_if_empty(figure, "No random restarts.")
-
-
-def plot_learning(facts: WinnerFacts, metric: str) -> go.Figure:
-    """Plot what both networks came to after each epoch, on training and validation data."""
-    title = "How the winner and the unmoved network learned"
-    figure = style.new_figure(title, "Epoch", unit_of(metric).heading(metric))
-    networks = {"winner": facts.winner, "unmoved": facts.unmoved}
-    for split, part, dash in (("val", "validation", "solid"), ("train", "training", "dot")):
-        for (name, epochs), color in zip(networks.items(), style.COLORS, strict=False):
-            key = f"{split}_{metric}"
-            values = np.array([epoch[key] for epoch in epochs if key in epoch])
-            curve = curves.Curve(range(1, len(values) + 1), values, None)
-            look: Any = {"is_gain": False, "dash": dash, "width": 2.5}
-            style.add_mean(figure, curve, unit_of(metric), color, f"{name}, {part}", **look)
-    # Of one epoch there is no line.
-    figure.update_traces(mode="lines+markers", marker={"size": 6})
-    return figure.update_layout(hovermode="x unified")
-
-
-def png(pixels: np.ndarray) -> str:
-    """Return values from 0 to 1, of shape (height, width[, 3]), as a PNG in a ``data:`` URI."""
-    rows = (255 * pixels).round().astype(np.uint8)
-    # By the encoder that plotly brings along: Pillow is there for some only.
-    options: Any = {"contrast_rescaling": "infer", "binary_backend": "pypng"}
-    px: Any = load("plotly.express")
-    return str(px.imshow(rows, binary_string=True, **options).data[0].source)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from adnn_optuna._units import Estimate, Unit, printable
@@ -32,6 +32,7 @@ Mark = Literal[
     "dashes",
     "thin",
     "points",
+    "triangles",
     "squares",
     "diamonds",
     "rings",
@@ -155,6 +156,27 @@ class Figure:
 
 
 @dataclasses.dataclass(frozen=True)
+class Picture:
+    """An image with a caption.
+
+    Attributes:
+        pixels: An array of numbers from 0 to 1, of shape (height, width[, 3]).
+        caption: What it shows.
+    """
+
+    pixels: Any
+    caption: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """Pictures below a title, which pages show."""
+
+    title: str
+    pictures: Sequence[Picture]
+
+
+@dataclasses.dataclass(frozen=True)
 class Document:
     """Everything that a result says. Every surface shows all of it.
 
@@ -164,8 +186,13 @@ class Document:
         conclusion: The conclusion in one or a few sentences.
         scope: What it rests on, such as ``"30 trials, 10 new seeds"``.
         estimates: The numbers that carry the conclusion.
+        level: The level of their confidence intervals.
+        subject: What was selected, such as a trial with its parameters.
         tables: Further numbers.
         figures: The first one is the most important.
+        draw: What returns further figures that take long to compute, so that only surfaces with
+            figures compute them, see :meth:`all_figures`.
+        galleries: Pictures of examples.
         notes: What a reader must know to judge it; each is said once.
         next_step: What to run next.
         fields: All numbers by keys, as JSON holds them.
@@ -176,8 +203,12 @@ class Document:
     conclusion: str = ""
     scope: str = ""
     estimates: Sequence[Line] = ()
+    level: float = 0.95
+    subject: str = ""
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
+    draw: Callable[[], Sequence[Figure]] = tuple
+    galleries: Sequence[Gallery] = ()
     notes: Sequence[str] = ()
     next_step: str = ""
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -189,6 +220,15 @@ class Document:
             if field.name != "fields":  # JSON escapes by itself.
                 object.__setattr__(self, field.name, _printable(getattr(self, field.name)))
         object.__setattr__(self, "title", shortened(self.title, MAX_TITLE))
+
+    def all_figures(self) -> list[Figure]:
+        """Return all figures."""
+        return [*self.figures, *_printable(self.draw())]
+
+    @property
+    def interval_name(self) -> str:
+        """What the intervals of the estimates are, such as ``"95% CI"``."""
+        return f"{100 * self.level:.9g}% CI"
 
 
 def shortened(text: str, width: int) -> str:

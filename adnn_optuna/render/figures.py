@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from adnn_optuna._checks import load
 from adnn_optuna._units import printable
 from adnn_optuna.render.document import Figure, Mark, Series
 
@@ -48,6 +49,7 @@ _LINES: Mapping[Mark, Mapping[str, Any]] = {
 }
 _MARKERS: Mapping[Mark, Mapping[str, Any]] = {
     "points": {"size": 8, "opacity": 0.75},
+    "triangles": {"size": 8, "symbol": "triangle-down-open"},
     "squares": {"size": 11, "symbol": "square"},
     "diamonds": {"size": 11, "symbol": "diamond"},
     "rings": {"size": 17, "symbol": "circle-open", "line": {"width": 3}},
@@ -215,3 +217,15 @@ def _in_lines(label: str, width: int = 36, max_lines: int = 3) -> str:
     """Return a label in short lines, so that plotly, which knows some HTML, shows it as it is."""
     lines = textwrap.wrap(printable(label, keep="\n"), width, max_lines=max_lines, placeholder="…")
     return "<br>".join(line.replace("&", "&amp;").replace("<", "&lt;") for line in lines)
+
+
+def to_png(pixels: np.ndarray) -> str:
+    """Return values from 0 to 1, of shape (height, width[, 3]), as a PNG in a ``data:`` URI."""
+    rows = (255 * pixels).round().astype(np.uint8)
+    image = load("plotly.express").imshow(
+        rows,
+        binary_string=True,
+        contrast_rescaling="infer",
+        binary_backend="pypng",  # Pillow need not be installed.
+    )
+    return str(image.data[0].source)

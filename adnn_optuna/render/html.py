@@ -10,7 +10,7 @@ from plotly.offline import get_plotlyjs
 
 from adnn_optuna._checks import is_installed
 from adnn_optuna.render.document import Document
-from adnn_optuna.render.figures import to_plotly
+from adnn_optuna.render.figures import to_plotly, to_png
 
 _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
 _TONES = {
@@ -26,7 +26,9 @@ def to_page(document: Document) -> str:
     return _rendered(
         "page.html.jinja",
         document,
-        figures=[(figure, json.loads(to_plotly(figure).to_json())) for figure in document.figures],
+        figures=[
+            (figure, json.loads(to_plotly(figure).to_json())) for figure in document.all_figures()
+        ],
         versions={name: version(name) for name in _PACKAGES if is_installed(name)},
         plotly_js=plotly_js(),
     )
@@ -47,6 +49,7 @@ def _rendered(template: str, document: Document, **content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["tone"] = lambda verdict: _TONES.get(verdict, "quiet")
+    environment.filters["png"] = to_png
     return environment.get_template(template).render(document=document, **content)
 
 

@@ -21,6 +21,7 @@ def to_json(document: Document, **more: Any) -> str:
         "title": document.title,
         "verdict": document.verdict,
         "conclusion": document.conclusion,
+        "subject": document.subject,
         **document.fields,
         "notes": document.notes,
         "next_step": document.next_step,

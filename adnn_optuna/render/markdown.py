@@ -6,14 +6,23 @@ from adnn_optuna._units import printable
 from adnn_optuna.render.document import Document, Table
 
 
-def to_markdown(document: Document, level: int = 2) -> str:
-    """Return a document as Markdown, below a heading of this level."""
+def to_markdown(document: Document, level: int = 2, *, details: bool = True) -> str:
+    """Return a document as Markdown, below a heading of this level.
+
+    Args:
+        document: The document.
+        level: The level of its heading.
+        details: Whether to show the tables of details, too.
+    """
     parts = [f"{'#' * level} {escaped(document.title)}"]
     parts += [escaped(text) for text in (document.scope, document.conclusion) if text]
     if document.estimates:
         rows = [(line.label, line.value, line.ends, line.remark) for line in document.estimates]
-        parts.append(_table(Table(("", "estimate", "95% CI", ""), rows)))
-    for table in document.tables:
+        parts.append(_table(Table(("", "estimate", document.interval_name, ""), rows)))
+    if document.subject:
+        parts.append(escaped(document.subject))
+    tables = [table for table in document.tables if details or not table.is_detail]
+    for table in tables:
         if table.title:
             parts.append(escaped(table.title))
         parts.append(_table(table))

@@ -38,9 +38,13 @@ class Printed(ABC):
         """
         return to_text(self.document(), width_of_output(), details=details)
 
-    def to_markdown(self) -> str:
-        """Return the result as Markdown."""
-        return to_markdown(self.document())
+    def to_markdown(self, *, details: bool = True) -> str:
+        """Return the result as Markdown.
+
+        Args:
+            details: Whether to show the tables of details, too.
+        """
+        return to_markdown(self.document(), details=details)
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
@@ -56,7 +60,7 @@ class Printed(ABC):
         Raises:
             ValueError: If the result has no such figure.
         """
-        figures = {figure.key: figure for figure in self.document().figures}
+        figures = {figure.key: figure for figure in self.document().all_figures()}
         key = next(iter(figures)) if key is None else key
         if key not in figures:
             raise WrongValueError(f"key must be one of {', '.join(figures)}; got {key!r}.")

@@ -5,7 +5,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from adnn_optuna.render.document import Document, Line, Table
+from adnn_optuna.render.document import Document, Table
 
 WIDTH = 80
 """The columns of text that no terminal shows."""
@@ -25,7 +25,9 @@ def to_text(document: Document, width: int = WIDTH, *, details: bool = False) ->
     parts = [_title(document, width)]
     if document.conclusion:
         parts += wrapped(document.conclusion, width, indent=0)
-    parts += _estimates(document.estimates, width)
+    parts += _estimates(document, width)
+    if document.subject:
+        parts += wrapped(document.subject, width)
     for table in document.tables:
         if details or not table.is_detail:
             parts += ["", *_table(table, width, details=details), ""]
@@ -57,13 +59,15 @@ def _title(document: Document, width: int) -> str:
     return f"{title}{' ' * gap}{scope}" if gap >= 2 else f"{title}\n{scope:>{width}}"
 
 
-def _estimates(estimates: Sequence[Line], width: int) -> list[str]:
+def _estimates(document: Document, width: int) -> list[str]:
     """Return one line for each estimate; its remark stands below it if there is no room beside."""
+    estimates = document.estimates
     if not estimates:
         return []
+    first = next((i for i, line in enumerate(estimates) if line.ends), 0)
     cells = []
     for i, line in enumerate(estimates):
-        ends = line.ends and f"({'95% CI ' * (i == 0)}{line.ends})"
+        ends = line.ends and f"({f'{document.interval_name} ' * (i == first)}{line.ends})"
         cells.append((line.label, line.value, ends))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []

@@ -19,7 +19,7 @@ from adnn_optuna.reporting.searches_claims import (
     not_moved_in_words,
     repeats_in_words,
 )
-from adnn_optuna.results.confirmation import ConfirmationFacts
+from adnn_optuna.results.confirmation import Confirmation
 
 _MEANING: dict[Status, str] = {
     "exact": "reproduced; trained again, baseline and winner have the same bits",
@@ -54,17 +54,17 @@ def contract_text(facts: ContractFacts) -> str:
     return "\n".join([*lines, f"  trained weights: SHA-256 {winner['trained_weights_sha256']}"])
 
 
-def claims_in_words(facts: ConfirmationFacts | None, claim: Claim) -> list[str]:
+def claims_in_words(facts: Confirmation | None, claim: Claim) -> list[str]:
     """Return what a contract's maker says of fresh seeds: numbers, and nothing that they show."""
     if facts is None:
         return []
-    (held, low, high), n, unit, of = facts.holds, len(facts.seeds), claim.unit, claim.of
+    (held, low, high), n, unit, of = facts.test_score, len(facts.seeds), claim.unit, claim.of
     interval = unit.interval_of(low, high, facts.level, is_gain=False)
     repeats = "nothing, it moves nothing"
     if facts.gains:
-        said = estimate_in_words(facts.repeats, facts.level, unit, of)
+        said = estimate_in_words(facts.replication, facts.level, unit, of)
         repeats = f"{said} in the mean of {n} fresh seeds"
-    usual = estimate_in_words(facts.usual, facts.level, unit, of)
+    usual = estimate_in_words(facts.vs_baselines, facts.level, unit, of)
     claims = [
         f"what you hold: {unit.value(held)} ({interval})",
         f"what is usual: {usual} over the mean of {n} fresh unmoved networks",
@@ -83,7 +83,7 @@ def verdict_text(facts: VerdictFacts) -> str:
         unit, of, fresh = facts.promised.unit, facts.promised.of, facts.fresh
         if fresh is not None:
             by = f"{'shown by' if facts.shows_gain else 'by'} {len(fresh.seeds)} seeds drawn here"
-            usual = estimate_in_words(fresh.usual, fresh.level, unit, of)
+            usual = estimate_in_words(fresh.vs_baselines, fresh.level, unit, of)
             said += [
                 f"what repeats, {by}: {repeats_in_words(fresh, unit, of)}",
                 f"what is usual, by these seeds: {usual} over the mean of fresh unmoved networks",
@@ -107,9 +107,9 @@ def verdict_figure(facts: VerdictFacts) -> go.Figure:
         gains["promised"] = (claim.gain, math.nan, math.nan)
         gains["trained again"] = (facts.gain, *facts.interval)
         if facts.confirmation is not None:
-            gains["promised to repeat"] = facts.confirmation.repeats
+            gains["promised to repeat"] = facts.confirmation.replication
         if facts.fresh is not None:
-            gains["on fresh seeds here"] = facts.fresh.repeats
+            gains["on fresh seeds here"] = facts.fresh.replication
     title = "What the contract promises, and what comes out"
     if claim is None:
         return plot_gains(gains, title, ACCURACY)

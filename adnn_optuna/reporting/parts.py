@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from adnn_optuna._attributes import TestLook
-from adnn_optuna._units import Unit, printable, score_in_words
-from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.results.numbers import NUMBERS, Number
+from adnn_optuna._units import Unit, printable
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.proportions import n_counted, unseen_share
 
@@ -116,25 +114,6 @@ def others_in_words(what: str, names: Sequence[str]) -> str:
 def listed(names: Sequence[str]) -> str:
     """Return names as a part of a sentence: one, one and another, or more."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-
-
-def numbers_at(place: str) -> list[Number]:
-    """Return the numbers that are shown in a place."""
-    return [number for number in NUMBERS if place in number.shown]
-
-
-def filled(text: str, number: Number, record: SearchRecord, *, with_unit: bool = True) -> str:
-    """Return the heading or the label of a number, with what its braces stand for."""
-    unit = number.unit_of(record).heading("", is_gain=number.is_gain) if with_unit else ""
-    score = score_in_words(record.test_metric, record.positive)
-    lines = text.format(metric=record.metric_label, score=score, unit=unit).split("\n")
-    return "\n".join(" ".join(line.split()) for line in lines)
-
-
-def told(number: Number, value: float, record: SearchRecord) -> str:
-    """Return a number as text, with its unit."""
-    unit = number.unit_of(record)
-    return unit.gain(value) if number.is_gain else unit.value(value)
 
 
 def what_is_shown(n: int, per: str = "seed") -> str:

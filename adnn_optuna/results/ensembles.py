@@ -10,11 +10,10 @@ from statistics import fmean, stdev
 import numpy as np
 
 from adnn_optuna._units import UNKNOWN, Estimate
-from adnn_optuna.engine.confirmation import OwnScores
 from adnn_optuna.engine.evaluations import Evaluation
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.network import Head
-from adnn_optuna.results.confirmation import difference_from_usual
+from adnn_optuna.stats.example_scores import difference_from_mean
 
 
 @dataclasses.dataclass
@@ -86,8 +85,8 @@ class EnsembleFacts:
         """By how much the average is better than the mean network; NaN of less than two."""
         if self.n_members < 2:
             return UNKNOWN
-        own = OwnScores(self._scores(self._predictions), self.dataset.test_groups, None)
-        return difference_from_usual(own, self._member_scores)
+        scores = self._scores(self._predictions)
+        return difference_from_mean(scores, self._member_scores, self.dataset.test_groups)
 
     @functools.cached_property
     def disagreement(self) -> float:

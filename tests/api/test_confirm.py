@@ -17,7 +17,7 @@ import adnn_optuna as adnn
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.confirmation import is_affordable
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.results.confirmation import mean_gain
+from adnn_optuna.stats.example_scores import mean_gain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,26 +44,22 @@ class TestAutomatically:
         facts = confirmed.confirmation
         assert facts is not None
         assert facts is confirmed.confirmation  # Each sentence asks; it is read once.
-        assert (len(facts.seeds), len(facts.gains), len(facts.unmoved)) == (10, 10, 10)
-        assert facts.holds.value == confirmed.test_value
-        assert facts.holds.low < facts.holds.value < facts.holds.high
-        mean = sum(facts.unmoved) / 10
-        assert facts.usual.value == pytest.approx(confirmed.test_value - mean)
-        assert facts.repeats.value == pytest.approx(sum(facts.gains) / 10)
+        assert (len(facts.seeds), len(facts.gains), len(facts.baselines)) == (10, 10, 10)
+        assert facts.test_score.value == confirmed.test_value
+        assert facts.test_score.low < facts.test_score.value < facts.test_score.high
+        mean = sum(facts.baselines) / 10
+        assert facts.vs_baselines.value == pytest.approx(confirmed.test_value - mean)
+        assert facts.replication.value == pytest.approx(sum(facts.gains) / 10)
         # They count for no limit.
         assert len(confirmed.done_trials) == 20
         assert confirmed.stop_reason == "max_trial"
-        said = str(confirmed)
-        assert "What you hold: " in said
-        assert "in the mean of 10 fresh seeds" in said
+        assert "20 trials, 10 new seeds" in str(confirmed)
 
     def test_else_it_says_how(self, objective: InitOffsetObjective) -> None:
         result = adnn.search(objective, "greedy", max_trial=19)
         assert result.confirmation is None
         assert len(names(result)) == 1
-        assert "not known yet: result.confirm(), or adnn resume --confirm 10, trains 20" in str(
-            result
-        )
+        assert "adnn resume --confirm 10. It trains 20" in " ".join(str(result).split())
 
     def test_not_where_no_seed_changes_the_training(self) -> None:
         settings: Any = {"training": quick_training(shuffle=False, epochs=1)}
@@ -72,16 +68,15 @@ class TestAutomatically:
         objective = adnn.InitOffsetObjective(model, data, **settings)
         for test in (True, False):
             said = str(adnn.search(objective, "greedy", max_trial=20, test=test))
-            for what in ("is usual", "repeats"):
-                assert f"What {what}: not known, as no seed changes this training.\n" in said
+            assert "No seed changes this training, so replication cannot be tested." in said
             assert "result.confirm()" not in said
 
     def test_of_a_control_half_as_many_are_enough(self, objective: InitOffsetObjective) -> None:
         result = adnn.search(objective, "random_restart", max_trial=10)
         assert result.confirmation is not None
         assert result.confirmation.gains == ()
-        assert result.confirmation.repeats == (0, 0, 0)
-        assert "What repeats: nothing, it moves nothing." in str(result)
+        assert result.confirmation.replication == (0, 0, 0)
+        assert "random restarts, no offsets to replicate" in str(result)
 
     def test_not_beyond_the_time_of_the_search(self, confirmed: SearchResult) -> None:
         used = MaxTimeCallback(1).used(confirmed.study)
@@ -115,17 +110,17 @@ class TestAsAsked:
             adnn.search(objective, "random_restart", max_trial=10, confirm=0).confirmation is None
         )
 
-    def test_without_the_test_set_nothing_is_opened(self, objective: InitOffsetObjective) -> None:
+    def test_without_the_test_set_nothing_is_evaluated(
+        self, objective: InitOffsetObjective
+    ) -> None:
         result = adnn.search(objective, "greedy", max_trial=2, test=False, confirm=6)
         assert result.confirmation is None
         assert result.test_looks == []
         assert len(names(result)) == 1
-        assert "What you hold: not known before the test set is looked at; it is closed." in str(
-            result
-        )
+        assert "The test set is not evaluated yet." in str(result)
         confirmed = result.confirm(seeds=6)
         assert confirmed.confirmation is not None
-        assert confirmed.confirmation.holds.value == confirmed.test_value
+        assert confirmed.confirmation.test_score.value == confirmed.test_value
         assert result.test_looks == []
 
     def test_of_a_winner_that_was_tested_neither(self, objective: InitOffsetObjective) -> None:
@@ -138,7 +133,7 @@ class TestAsAsked:
 
     @pytest.mark.parametrize("confirm", [5, -1, True, "yes", 10.0, None, [10]])
     def test_by_nothing_else(self, confirm: Any, objective: InitOffsetObjective) -> None:
-        said = "confirm must be 'auto', 0 for none, or at least 6, for fewer fresh seeds"
+        said = "confirm must be 'auto', 0, or at least 6, because fewer new seeds can show"
         with pytest.raises(ValueError, match=said):
             adnn.search(objective, "greedy", max_trial=2, confirm=confirm)
 
@@ -187,7 +182,7 @@ def test_offsets_too_small_to_matter_are_said_to_repeat_in_2_5_percent() -> None
         result = adnn.search(objective.replace(seed=seed), max_trial=4, confirm=8)
         facts = result.confirmation
         assert facts is not None
-        above += facts.repeats.low > 0
+        above += facts.replication.low > 0
         differing += len({*facts.gains}) > 1
     assert differing > n / 4
     assert above / n <= 0.025 + 2 * np.sqrt(0.025 * 0.975 / n)
@@ -212,4 +207,4 @@ def test_a_real_offset_s_gain_is_covered_and_found() -> None:
     gains, rng = np.array(facts.gains), np.random.default_rng(0)
     few = [mean_gain(rng.choice(gains, 10, replace=False)) for _ in range(1000)]
     assert np.mean([e.low <= gains.mean() <= e.high for e in few]) >= 0.93
-    assert facts.repeats.low <= gains.mean() <= facts.repeats.high
+    assert facts.replication.low <= gains.mean() <= facts.replication.high

@@ -17,11 +17,10 @@ from search_worker import make_objective, quick_training
 from stored_studies import store_classes, store_study
 
 import adnn_optuna as adnn
-from adnn_optuna.api.search import StoredSearch
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.reporting import searches
 from adnn_optuna.reporting.pages import _plotly_js
+from adnn_optuna.results.search import stored_result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,7 +124,7 @@ def test_no_terminal_and_no_page_obeys_what_a_study_holds(tmp_path: Path) -> Non
         )
     )
     record = record_of(study)
-    result = StoredSearch(**vars(record))
+    result = stored_result(record)
     result.report(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8").replace(_plotly_js(), "")
     figures = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
@@ -134,7 +133,7 @@ def test_no_terminal_and_no_page_obeys_what_a_study_holds(tmp_path: Path) -> Non
         escapes = re.findall(r"(?<!\\)(?:\\\\)*((?:\\u[0-9a-f]{4})+)", figure)
         assert not [c for e in escapes for c in json.loads(f'"{e}"') if not c.isprintable()]
     stdout = io.StringIO()
-    output.show(searches.text(record), stdout)
+    output.show(result, stdout)
     assert r"val_loss\\x1b[2J" in without_line_breaks(result.plot().to_json())
     for shown in (page, stdout.getvalue(), str(result)):
         assert FORGED in shown

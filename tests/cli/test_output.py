@@ -37,11 +37,11 @@ DOCUMENT = "Document"
 VERBS: dict[str, tuple[list[str], str, dict[str, Any]]] = {
     "search": (
         [*NETWORK, "--max-trial", "2", "--study-name", "mine", "--report", "again.html"],
-        *("SearchRecord", {"study": "mine", "stop_reason": "max_trial", "gain": 0.0}),
+        *(DOCUMENT, {"study_name": "mine", "stop_reason": "max_trial", "gain": 0.0}),
     ),
     "resume": (
         ["--study-name", "mine", "--max-trial", "2"],
-        *("SearchRecord", {"study": "mine", "metric": "val_accuracy"}),
+        *(DOCUMENT, {"study_name": "mine", "metric": "val_accuracy"}),
     ),
     "compare": (
         ["told_own:objective", "--samplers", "tpe", "--max-trial", "2", "--seeds", "2,1"],

@@ -467,7 +467,7 @@ UNCHECKABLE = [
     ),
     ("split.test", 0, "split.test must be a whole number from 1 to inf, but it is 0."),
     ("tolerance", {"accuracy": 0.25}, "A contract has no field tolerance."),
-    ("confirmation", {"rank": 1}, "The field confirmation.holds is missing."),
+    ("confirmation", {"rank": 1}, "The field confirmation.test_score is missing."),
     ("confirmation", [0.1] * 10, "A contract has no field confirmation."),
     ("confirmation.gains", {"0.1": 0.1}, "confirmation.gains must be 10 to 10000 numbers"),
     (
@@ -510,11 +510,15 @@ def test_cannot_check_what_is_not_consistent(
         ("confirmation.own", 0.5, "A contract has no field {field}."),
         ("confirmation.rank", 100, "{field} must be a whole number from 1 to 99, but it is 100."),
         ("confirmation.rank", 1.5, "{field} must be a whole number from 1 to 99, but it is 1.5."),
-        ("confirmation.holds", [0.5, 0.5], "{field} must be 3 numbers, but it is [0.5, 0.5]."),
-        ("confirmation.usual", 0.5, "{field} must be 3 numbers, but it is 0.5."),
+        (
+            "confirmation.test_score",
+            [0.5, 0.5],
+            "{field} must be 3 numbers, but it is [0.5, 0.5].",
+        ),
+        ("confirmation.vs_baselines", 0.5, "{field} must be 3 numbers, but it is 0.5."),
         *(
             (f"confirmation.{name}", values, "{field} must be {many}, but it is {value:.80}.")
-            for name in ("seeds", "unmoved", "gains")
+            for name in ("seeds", "baselines", "gains")
             for values in ([2e30] * 10, [0.5] * 9, [0.5] * 10_001, ["0.5"] * 10, 0.5)
         ),
         (
@@ -544,7 +548,7 @@ def test_reads_what_is_just_within_bounds(content: Any, path: Path) -> None:
     for n, epochs, accuracy, own in ((10, 1, 0, -1e30), (10_000, 100_000, 1, 1e30)):
         content["objective"]["training"]["epochs"] = epochs
         content["winner"] |= {"test_accuracy": accuracy, "val_own": own, "train_loss": own}
-        content["confirmation"] |= dict.fromkeys(("gains", "seeds", "unmoved"), [own] * n)
+        content["confirmation"] |= dict.fromkeys(("gains", "seeds", "baselines"), [own] * n)
         content["study"]["best_trial"] = accuracy
         assert read_contract(forged(content, file)) == json.loads(file.read_text())
     # Of 32 MiB at most.
@@ -717,12 +721,12 @@ def test_no_number_of_examples_makes_an_r2_less_sure(tmp_path: Path) -> None:
     adnn.search(objective, "annealing", max_trial=3).contract().save(path)
     content = elsewhere(json.loads(path.read_text()))
     said, sure = content["confirmation"], copy.deepcopy(content)
-    sure["confirmation"]["holds"] = [said["holds"][0] + end for end in (0, -1e-3, 1e-3)]
+    sure["confirmation"]["test_score"] = [said["test_score"][0] + end for end in (0, -1e-3, 1e-3)]
     verdict = adnn.verify(forged(sure, path), dataset=data)
-    breach = "confirmation.holds is surer than the test examples make it."
+    breach = "confirmation.test_score is surer than the test examples make it."
     assert verdict == adnn.Verdict("breached", (breach,))
     # Of what explodes, sums differ by rounding.
-    said |= {"unmoved": [-1e12] * 10, "usual": [1e12, 0, 2e12]}
+    said |= {"baselines": [-1e12] * 10, "vs_baselines": [1e12, 0, 2e12]}
     verdict = adnn.verify(forged(content, path), dataset=data)
     assert (verdict.status, verdict.holds) == ("within_tolerance", True)
     # One of 40 images would be 0.025 of an accuracy. It is where one more training is at 99%.

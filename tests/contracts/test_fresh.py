@@ -19,7 +19,8 @@ from adnn_optuna.contracts.fresh import (
     said_confirmation,
 )
 from adnn_optuna.engine.retraining import retrain
-from adnn_optuna.results.confirmation import ConfirmationFacts, mean_gain
+from adnn_optuna.results.confirmation import Confirmation
+from adnn_optuna.stats.example_scores import mean_gain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +64,7 @@ def verified(content: dict[str, Any], path: Path, **options: Any) -> adnn.Verdic
 
 def with_gains(content: dict[str, Any], gains: list[float]) -> dict[str, Any]:
     """Return a contract whose confirmation has these gains, and whose numbers agree."""
-    said = {**content["confirmation"], "gains": gains, "repeats": mean_gain(gains)}
+    said = {**content["confirmation"], "gains": gains, "replication": mean_gain(gains)}
     return {**content, "confirmation": said}
 
 
@@ -78,7 +79,7 @@ def test_a_contract_holds_the_confirmation_which_is_made_first(
     assert len(confirmation.seeds) == len(confirmation.gains) == 10
     said = said_confirmation(content)
     assert said == dataclasses.replace(confirmation, hyperparameters=None)
-    assert content["confirmation"]["repeats"] == [*confirmation.repeats]
+    assert content["confirmation"]["replication"] == [*confirmation.replication]
     assert result.contract().content["confirmation"] == content["confirmation"]
     assert said_confirmation({}) is None
 
@@ -102,10 +103,10 @@ def test_no_contract_holds_fewer_pairs_than_ten() -> None:
 def test_no_contract_holds_what_another_machine_found(result: SearchResult) -> None:
     said = confirmation_content(result.confirm().confirmation)
     assert said is not None
-    said["holds"] = [value + 0.02 for value in said["holds"]]
+    said["test_score"] = [value + 0.02 for value in said["test_score"]]
     with pytest.raises(ValueError, match=r"make its contract where it was tested\.$") as refusal:
         adnn.Contract.from_search(result, result.objective, said)
-    held, found = said["holds"][0], result.test_value
+    held, found = said["test_score"][0], result.test_value
     begin = f"The winner's test_accuracy is {held}, but trained again here {found}; make"
     assert str(refusal.value).startswith(begin)
 
@@ -133,15 +134,27 @@ def test_the_confirmation_cannot_be_left_out(content: Any, path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "change", "said"),
     [
-        ("repeats", lambda old: [old[0], 0.001, old[2]], "confirmation.repeats is 0.001, but by"),
-        ("repeats", lambda old: [0.5, 0.4, 0.6], "confirmation.repeats is 0.5, but by the rest"),
+        (
+            "replication",
+            lambda old: [old[0], 0.001, old[2]],
+            "confirmation.replication is 0.001, but by",
+        ),
+        (
+            "replication",
+            lambda old: [0.5, 0.4, 0.6],
+            "confirmation.replication is 0.5, but by the rest",
+        ),
         ("gains", lambda old: [*old, 0.9], "confirmation.gains has 11 entries, but 10 belong to"),
-        ("gains", lambda old: [0.25] * 10, "confirmation.repeats is"),
-        ("unmoved", lambda old: old * 2, "confirmation.unmoved has 20 entries, but 10 belong"),
-        ("unmoved", lambda old: [0.1] * 10, "confirmation.usual is"),
-        ("holds", lambda old: [0.99, 0.98, 1.0], "confirmation.holds is 0.99, but by the rest"),
-        ("holds", lambda old: [old[0], old[0] - 1e-3, old[0] + 1e-3], "surer than the test"),
-        ("rank", lambda _: 6, "confirmation.repeats is"),
+        ("gains", lambda old: [0.25] * 10, "confirmation.replication is"),
+        ("baselines", lambda old: old * 2, "confirmation.baselines has 20 entries, but 10 belong"),
+        ("baselines", lambda old: [0.1] * 10, "confirmation.vs_baselines is"),
+        (
+            "test_score",
+            lambda old: [0.99, 0.98, 1.0],
+            "confirmation.test_score is 0.99, but by the rest",
+        ),
+        ("test_score", lambda old: [old[0], old[0] - 1e-3, old[0] + 1e-3], "surer than the test"),
+        ("rank", lambda _: 6, "confirmation.replication is"),
         ("seeds", lambda old: [*old[:9], old[0]], "seeds are not 10 different ones."),
     ],
 )
@@ -225,8 +238,8 @@ def test_fresh_pairs_are_of_seeds_that_nobody_knew(content: Any, path: Path) -> 
         again = objective.replace(seed=seed)
         unmoved, winner = retrain(again.trainer, [again.baseline_start, again.start(params)])
         assert gain == pytest.approx(winner.score - unmoved.score, abs=1e-12)
-    assert fresh.repeats == pytest.approx(mean_gain(fresh.gains), abs=1e-9)
-    assert verdicts[0].shows_gain == (fresh.repeats.low > 0)
+    assert fresh.replication == pytest.approx(mean_gain(fresh.gains), abs=1e-9)
+    assert verdicts[0].shows_gain == (fresh.replication.low > 0)
 
 
 def test_only_the_mean_of_the_fresh_pairs_is_quoted(content: Any, path: Path) -> None:
@@ -235,7 +248,9 @@ def test_only_the_mean_of_the_fresh_pairs_is_quoted(content: Any, path: Path) ->
     verdict = verified(with_gains(content, claimed), path, fresh=20)
     assert verdict.fresh is not None
     [quoted] = [line for line in str(verdict).split("\n") if line.startswith("  - what repeats, ")]
-    assert f"{100 * verdict.fresh.repeats.value:+.2f} pp in the mean of 20 fresh seeds" in quoted
+    assert (
+        f"{100 * verdict.fresh.replication.value:+.2f} pp in the mean of 20 fresh seeds" in quoted
+    )
     assert f"{100 * np.mean(claimed):+.2f} pp" not in quoted
 
 
@@ -252,7 +267,7 @@ def test_gains_that_do_not_repeat_are_breached_whatever_the_file_says(
     assert verdict.fresh is not None
     assert verdict.reasons[0].startswith(
         f"confirmation: the mean gain of {100 * np.mean(gains):+.2f} pp that it says does not "
-        f"repeat: on 20 fresh seeds it is {100 * verdict.fresh.repeats.value:+.2f} pp (95%"
+        f"repeat: on 20 fresh seeds it is {100 * verdict.fresh.replication.value:+.2f} pp (95%"
     )
     # The numbers of the one network are as they were.
     assert verified(forged, path).status == "exact"
@@ -264,18 +279,20 @@ def test_fewer_than_20_fresh_pairs_are_refused(count: int, path: Path) -> None:
         adnn.verify(path, dataset=FEW, fresh=count)
 
 
-def pairs(gains: np.ndarray) -> ConfirmationFacts:
+def pairs(gains: np.ndarray) -> Confirmation:
     """Return what pairs show whose gains are these; of the rest of it a breach asks nothing."""
     mean = float(gains.mean())
-    estimates = dict.fromkeys(("holds", "usual", "repeats"), Estimate(mean, mean, mean))
-    seeds, rest = tuple(range(len(gains))), {"hyperparameters": None, "unmoved": ()}
+    estimates = dict.fromkeys(
+        ("test_score", "vs_baselines", "replication"), Estimate(mean, mean, mean)
+    )
+    seeds, rest = tuple(range(len(gains))), {"hyperparameters": None, "baselines": ()}
     numbers: Any = {"trial": 0, "rank": 1, "level": 0.95}
-    return ConfirmationFacts(**numbers, **estimates, **rest, seeds=seeds, gains=tuple(gains))
+    return Confirmation(**numbers, **estimates, **rest, seeds=seeds, gains=tuple(gains))
 
 
 def claimed_of(gains: np.ndarray) -> dict[str, Any]:
-    said = {name: [0.0] * 3 for name in ("holds", "usual", "repeats")}
-    said |= {"gains": gains.tolist(), "seeds": [], "unmoved": [], "rank": 1}
+    said = {name: [0.0] * 3 for name in ("test_score", "vs_baselines", "replication")}
+    said |= {"gains": gains.tolist(), "seeds": [], "baselines": [], "rank": 1}
     scores = {"baseline": {"test_accuracy": 0.5}, "winner": {"test_accuracy": 0.6}}
     study = {"best_trial": 0, "direction": "maximize"}
     objective = {"metric": "val_accuracy"}

@@ -8,11 +8,10 @@ import optuna
 from search_worker import make_objective
 from stored_studies import store_look, store_study
 
-from adnn_optuna.api.search import StoredSearch
 from adnn_optuna.cli.output import as_json
 from adnn_optuna.engine.records import record_of
-from adnn_optuna.reporting import searches
 from adnn_optuna.results.curves import gains_so_far
+from adnn_optuna.results.search import stored_result
 
 
 def test_a_gain_below_the_baseline_is_negative() -> None:
@@ -22,13 +21,13 @@ def test_a_gain_below_the_baseline_is_negative() -> None:
     study.optimize(make_objective(), n_trials=2)
     record = record_of(study)
     assert record.gain == record.best_value - record.baseline < 0
-    assert f"gain {100 * record.gain:+.2f} pp" in searches.text(record)
+    assert f"{100 * record.gain:+.2f} pp" in str(stored_result(record))
     assert gains_so_far(record)[-1] == record.gain
 
 
 def test_a_best_trial_that_was_added_says_so() -> None:
     study, other = store_study("s"), store_study("other", values=[0.5] * 30 + [0.999])
-    said = "added by study.add_trial: this search did not evaluate it"
+    said = "added by study.add_trial"
     for trial in (
         optuna.create_trial(
             value=0.99,
@@ -37,16 +36,16 @@ def test_a_best_trial_that_was_added_says_so() -> None:
         ),
         other.best_trial,  # With all that another study stored in it.
     ):
-        before = StoredSearch(**vars(record_of(study)))
+        before = stored_result(record_of(study))
         assert said not in str(before) or study.best_trial.value == 0.99
         study.add_trial(trial)
         store_look(study, f"2026-11-25T12:00:0{len(study.trials)}+00:00", 0.9, 0.01)
-        record = StoredSearch(**vars(record_of(study)))
+        record = stored_result(record_of(study))
         assert record.best_value == trial.value
         assert said in str(record)
         assert json.loads(as_json("search", record))["best_is_added"]
         assert record.proposers[study.best_trial.number] == "study.add_trial"
-    assert said not in str(StoredSearch(**vars(record_of(other))))
+    assert said not in str(stored_result(record_of(other)))
 
 
 def test_what_plain_optuna_evaluates_by_our_objective_is_not_added() -> None:

@@ -11,6 +11,7 @@ import html5lib
 import pytest
 from render_documents import EVIL, document
 
+from adnn_optuna.render.document import Figure
 from adnn_optuna.render.html import plotly_js, to_fragment, to_page
 from adnn_optuna.render.json import to_json
 from adnn_optuna.render.markdown import to_markdown
@@ -54,7 +55,7 @@ SURFACES = [as_text, as_markdown, as_page]
 def test_every_surface_shows_every_part(surface: Callable[[Document], str]) -> None:
     made = document("the arm")
     shown = surface(made)
-    texts = [made.title, made.conclusion, made.scope, *made.notes, made.next_step]
+    texts = [made.title, made.conclusion, made.scope, made.subject, *made.notes, made.next_step]
     for line in made.estimates:
         texts += [line.label, line.value, line.ends, line.remark]
     for table in made.tables:
@@ -65,8 +66,8 @@ def test_every_surface_shows_every_part(surface: Callable[[Document], str]) -> N
 def test_a_notebook_shows_all_but_details_and_figures() -> None:
     made = document("the arm")
     shown = text_of(f"<!DOCTYPE html><html><title>a</title>{to_fragment(made)}</html>")
-    for text in (made.title, made.conclusion, made.notes[0], made.estimates[0].remark):
-        assert text in shown
+    texts = [made.title, made.conclusion, made.subject, made.notes[0], made.estimates[0].remark]
+    assert [text for text in texts if text not in shown] == []
     assert "Every run" not in shown
 
 
@@ -106,3 +107,31 @@ class TestHostileNames:
 
 def test_a_long_title_is_cut() -> None:
     assert document("x" * 100).title == "x" * 59 + "…"
+
+
+def test_pages_show_pictures_with_their_captions() -> None:
+    page = to_page(document("the arm"))
+    [image] = parsed(page).iter("img")
+    assert image.attrib["src"].startswith("data:image/png;base64,")
+    assert "Changed by the arm is the arm" in text_of(page)
+
+
+@pytest.mark.parametrize("surface", [as_text, as_markdown, as_page, to_fragment])
+def test_intervals_have_the_level_of_the_document(surface: Callable[[Document], str]) -> None:
+    shown = surface(document(level=0.975))
+    assert "97.5% CI" in shown
+    assert "95% CI" not in shown
+
+
+def test_figures_that_take_long_are_made_only_for_pages() -> None:
+    made = []
+
+    def draw() -> list[Figure]:
+        made.append("drawn")
+        return [Figure("late", "A late figure", "x", "y", [])]
+
+    late = document(draw=draw)
+    for surface in (to_text, to_markdown, to_json, to_fragment):
+        assert "A late figure" not in surface(late)
+    assert made == []
+    assert "A late figure" in to_page(late)

@@ -13,7 +13,7 @@ from adnn_optuna import Contract, Verdict
 from adnn_optuna._units import PLAIN, Estimate
 from adnn_optuna.api.contracts import audit_file
 from adnn_optuna.contracts.contract import Claim
-from adnn_optuna.results.confirmation import ConfirmationFacts
+from adnn_optuna.results.confirmation import Confirmation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,11 +43,11 @@ def test_prints_what_a_contract_says() -> None:
         },
         "confirmation": {
             "rank": 2,
-            "holds": [0.375, 0.125, 0.75],
-            "usual": [0.125, -0.25, 0.5],
-            "repeats": [0.0625, 0.03125, 0.125],
+            "test_score": [0.375, 0.125, 0.75],
+            "vs_baselines": [0.125, -0.25, 0.5],
+            "replication": [0.0625, 0.03125, 0.125],
             "seeds": [*range(10)],
-            "unmoved": [0.25] * 10,
+            "baselines": [0.25] * 10,
             "gains": [0.0625] * 10,
         },
     }
@@ -123,12 +123,16 @@ def test_tells_a_gain_with_how_far_it_may_be_off_and_in_its_unit() -> None:
     assert "on the test set: +0.0200 in test R², reproduced (" in str(Verdict("exact", **r2))
 
 
-def facts(low: float, gain: float, high: float, n: int) -> ConfirmationFacts:
+def facts(low: float, gain: float, high: float, n: int) -> Confirmation:
     repeats, usual = Estimate(gain, low, high), Estimate(0.03, 0.01, 0.05)
     numbers: Any = {"trial": 0, "rank": 1, "level": 0.95}
-    values: Any = {"hyperparameters": None, "unmoved": (0.9,) * n, "gains": (gain,) * n}
-    estimates = {"holds": Estimate(0.93, 0.91, 0.95), "usual": usual, "repeats": repeats}
-    return ConfirmationFacts(**numbers, **values, **estimates, seeds=tuple(range(n)))
+    values: Any = {"hyperparameters": None, "baselines": (0.9,) * n, "gains": (gain,) * n}
+    estimates = {
+        "test_score": Estimate(0.93, 0.91, 0.95),
+        "vs_baselines": usual,
+        "replication": repeats,
+    }
+    return Confirmation(**numbers, **values, **estimates, seeds=tuple(range(n)))
 
 
 def test_tells_what_fresh_seeds_show_beside_what_the_maker_says() -> None:

@@ -13,13 +13,14 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna
 import pytest
 from search_worker import make_objective
-from stored_studies import declaration, store_classes, store_head, store_look, store_study
+from stored_studies import store_classes, store_look, store_study
 
 import adnn_optuna as adnn
+from adnn_optuna.api import _notes
 from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.reporting import dashboard, searches
+from adnn_optuna.results.search import stored_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +97,7 @@ class TestBrowser:
     def test_shows_its_note(self, url: str, address: str, tmp_path: Path) -> None:
         study = study_of(url, EVIL)
         page = shown(address, study, "/note", tmp_path)
-        assert f"right, {100 * record_of(study).test_value:.2f}%" in page
+        assert f"{100 * record_of(study).test_value:.2f}%" in page
         assert "&lt;img src=x onerror=document.title='evil'&gt; *one* `two`" in page
 
     def test_shows_a_comparison(self, url: str, address: str, tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ class TestNote:
     def test_is_in_every_study(self, url: str) -> None:
         for name in optuna.get_all_study_names(url):
             note = optuna_dashboard.get_note(study_of(url, name))
-            assert note.startswith("## Comparison" if name == "compare" else "## Search")
+            assert note
 
     def test_of_a_user_is_left_alone(self, url: str) -> None:
         study = study_of(url, EVIL)
@@ -131,45 +132,39 @@ def storage(tmp_path: Path) -> BaseStorage:
     return optuna.storages.JournalStorage(backend)
 
 
-def test_note_of_a_search_is_what_it_prints(storage: BaseStorage) -> None:
+def save(study: optuna.Study) -> None:
+    """Save what a search says, as a verb does."""
+    _notes.save_notes({study: stored_result(record_of(study))})
+
+
+def test_note_of_a_search_is_its_document_as_markdown(storage: BaseStorage) -> None:
     study = store_study("one\\ `two` <b>*[3]*</b> ~|_&", gain=0.003, storage=storage)
     store_classes(study, [97, 3])
-    record = record_of(study)
-    dashboard.save_notes([record])
+    save(study)
     note = optuna_dashboard.get_note(study)
-    # Indented, so that names are text to Markdown.
-    lines = ["## Search", "", *searches.text(record).splitlines()]
-    assert note == "\n    ".join(lines)
+    assert note == stored_result(record_of(study)).to_markdown(details=False)
     assert study.user_attrs["adnn:note"] == hashlib.sha256(note.encode()).hexdigest()
 
 
-def test_comparison_is_noted_in_its_head(storage: BaseStorage) -> None:
-    arms = ("greedy", "random_restart")
-    head = store_head(storage, "c", declaration([0, 1], *arms))
-    for arm in arms:
-        for seed in (0, 1):
-            store_study(f"c/{arm}/{seed=}", sampler=arm, seed=seed, storage=storage)
-    comparison = load_comparison(storage, "c")
-    runs = [run for runs in comparison.results.values() for run in runs]
-    dashboard.save_notes(runs, comparison, head)
-    note = optuna_dashboard.get_note(head)
-    assert note == comparison.to_markdown()
-    assert all(optuna_dashboard.get_note(run.study).startswith("## Search") for run in runs)
+def test_comparison_is_noted_in_its_head(url: str) -> None:
+    comparison = load_comparison(url, "compare")
+    note = optuna_dashboard.get_note(study_of(url, "compare"))
+    assert note == comparison.to_markdown(details=False)
 
 
 def test_note_that_a_user_changed_is_left_alone_and_one_of_ours_is_renewed(
     storage: BaseStorage,
 ) -> None:
     study = store_study("one", gain=0.003, storage=storage)
-    dashboard.save_notes([record_of(study)])
+    save(study)
     first = optuna_dashboard.get_note(study)
     store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
-    dashboard.save_notes([record_of(study)])
+    save(study)
     second = optuna_dashboard.get_note(study)
-    assert "905 of 1000 test images right" in second
+    assert "905 of 1000 images" in second
     assert second != first
     optuna_dashboard.save_note(study, "Mine.")
-    dashboard.save_notes([record_of(study)])
+    save(study)
     assert optuna_dashboard.get_note(study) == "Mine."
 
 
@@ -177,21 +172,21 @@ def test_note_of_a_worker_that_was_killed_beside_it_is_renewed(
     storage: BaseStorage, tmp_path: Path
 ) -> None:
     undisturbed = store_study("one", gain=0.003, storage=storage)
-    dashboard.save_notes([record_of(undisturbed)])
+    save(undisturbed)
     other = open_storage(f"sqlite:///{tmp_path}/other.db")
     study = store_study("one", gain=0.003, storage=other)
     # Its worker was killed before it saved the digest.
     optuna_dashboard.save_note(study, optuna_dashboard.get_note(undisturbed))
-    dashboard.save_notes([record_of(study)])
+    save(study)
     store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
-    dashboard.save_notes([record_of(study)])
-    assert "905 of 1000 test images right" in optuna_dashboard.get_note(study)
+    save(study)
+    assert "905 of 1000 images" in optuna_dashboard.get_note(study)
 
 
 def test_studies_in_memory_are_left_alone() -> None:
     study = store_study("one")
     before = study._storage.get_study_system_attrs(study._study_id)
-    dashboard.save_notes([record_of(study)])
+    save(study)
     assert study._storage.get_study_system_attrs(study._study_id) == before
 
 
@@ -204,12 +199,12 @@ def test_a_search_ends_well_without_it(
         raise RuntimeError("the disk is full")
 
     monkeypatch.setattr(optuna_dashboard, "save_note", refuse)
-    monkeypatch.setattr(dashboard.logger, "propagate", True)
-    dashboard.save_notes([record_of(study)])
+    monkeypatch.setattr(_notes.logger, "propagate", True)
+    save(study)
     said = "Nothing was saved for optuna-dashboard: the disk is full"
     assert [record.getMessage() for record in caplog.records] == [said]
 
-    monkeypatch.setattr(dashboard.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(_notes.importlib.util, "find_spec", lambda name: None)
     caplog.clear()
-    dashboard.save_notes([record_of(study)])
+    save(study)
     assert not caplog.text

@@ -1,0 +1,324 @@
+"""What a search shows: its best trial, its gain, and whether that replicates on new seeds."""
+
+import dataclasses
+import math
+from typing import Any
+
+from optuna.study import StudyDirection
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna._units import ACCURACY, Estimate, Unit, params_in_words, printable, score_in_words
+from adnn_optuna.engine.confirmation import SEEDS, n_trainings, own_scores, seconds_of
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.render.document import (
+    MAX_TITLE,
+    Document,
+    Figure,
+    Line,
+    Table,
+    Verdict,
+    shortened,
+)
+from adnn_optuna.render.printed import Printed
+from adnn_optuna.results import search_figures as figures
+from adnn_optuna.results import search_notes as notes
+from adnn_optuna.results.confirmation import Confirmation, read_confirmation, test_estimate
+from adnn_optuna.results.data_notes import data_notes
+from adnn_optuna.results.search_numbers import FIELDS, Field, selection_unit, test_unit
+from adnn_optuna.results.settings import settings_table
+from adnn_optuna.stats.sequential import ALPHA
+
+_ONE_SEED = "one seed: biased upward"
+_NO_ENDS = math.nan, math.nan
+
+
+class StudyResult(Printed, SearchRecord):
+    """What any Optuna study shows: a best trial, whose gain may be selection bias."""
+
+    def document(self) -> Document:
+        """Return everything that the result says."""
+        verdict, shown = self._verdict()
+        name = shortened(self.study.study_name, MAX_TITLE - len(shown) - 2)
+        n_trials = len(self.done_trials)
+        return Document(
+            title=f"{name}: {shown}",
+            verdict=verdict,
+            conclusion=notes.why_no_best_trial(self) if self.best is None else "",
+            scope=", ".join([f"{n_trials} trial{'s' * (n_trials != 1)}", *self._further_scope()]),
+            estimates=[] if self.best is None else self._estimates(),
+            level=self._level,
+            subject=self._subject(),
+            tables=[self._number_table(), settings_table([[self]])],
+            draw=self._figures,
+            notes=self._notes(),
+            next_step="" if self.best is None else self._next_step(),
+            fields=self._fields(),
+        )
+
+    @property
+    def _level(self) -> float:
+        """The level of the CIs."""
+        return 1 - ALPHA
+
+    def _verdict(self) -> tuple[Verdict, str]:
+        """Return what is concluded, in a word and in a few."""
+        if self.best is None:
+            return "not known", "no best trial"
+        return "not known", "replication not known"
+
+    def _further_scope(self) -> list[str]:
+        """Return what the result rests on beside the trials."""
+        return []
+
+    def _subject(self) -> str:
+        if self.best is None:
+            return ""
+        params = params_in_words(self.best.params)
+        return f"Best trial {self.best.number}{': ' * bool(params)}{params}"
+
+    def _estimates(self) -> list[Line]:
+        unit = selection_unit(self)
+        best, gain = Estimate(self.best_value, *_NO_ENDS), Estimate(self.gain, *_NO_ENDS)
+        return [
+            Line("best value", best, unit, remark="selected: biased upward"),
+            _difference("gain", gain, unit, "over the first trial"),
+        ]
+
+    def _notes(self) -> list[str]:
+        return [*notes.added_notes(self), *notes.unowned_notes(self), *notes.end_notes(self)]
+
+    def _next_step(self) -> str:
+        return (
+            "evaluate the best trials on new seeds: adnn.recheck(study, evaluate), or adnn recheck"
+        )
+
+    def _figures(self) -> list[Figure]:
+        return [figures.gain_figure(self), *figures.places_figure(self)]
+
+    @property
+    def _known_fields(self) -> list[Field]:
+        """The fields that are known; others may have no metric on a test set."""
+        return [field for field in FIELDS if field.text(self)]
+
+    def _number_table(self) -> Table:
+        rows = [(field.label, field.text(self)) for field in self._known_fields]
+        return Table(("number", "value"), rows, "Numbers", is_detail=True)
+
+    def _fields(self) -> dict[str, Any]:
+        best = None
+        if self.best is not None:
+            best = {
+                "number": self.best.number,
+                "value": self.best.value,
+                "params": self.best.params,
+            }
+        return {
+            "study_name": self.study.study_name,
+            "metric": self.metric,
+            "positive": self.positive,
+            "test_metric": self.test_metric,
+            "sampler": self.searcher,
+            "stop_reason": self.stop_reason,
+            "budget": self.budget,
+            "best": best,
+            "best_is_added": self.best_is_added,
+            **{field.key: field.get(self) for field in FIELDS},
+            "test_metrics": self.test_metrics,
+            "confirmation": read_confirmation(self),
+            "values": self.values,
+        }
+
+
+class NetworkSearch(StudyResult):
+    """What a search over the initial values of a network shows.
+
+    Attributes:
+        confirmation: What new seeds show of the best trial, see :meth:`SearchResult.confirm`;
+            :obj:`None` before.
+    """
+
+    @property
+    def confirmation(self) -> Confirmation | None:
+        """What new seeds show of the best trial; :obj:`None` before."""
+        return read_confirmation(self)
+
+    @property
+    def _level(self) -> float:
+        return super()._level if self.confirmation is None else self.confirmation.level
+
+    def _verdict(self) -> tuple[Verdict, str]:
+        if self.best is None:
+            return super()._verdict()
+        if self.is_restart:
+            return "no claim", "random restarts, no offsets to replicate"
+        if self.confirmation is None:
+            return "not known", "replication not known"
+        if not self.confirmation.gains:
+            return "no claim", "the best network has no offsets"
+        return _verdict_on(self.confirmation.replication)
+
+    def _further_scope(self) -> list[str]:
+        if self.confirmation is None:
+            return []
+        return [f"{len(self.confirmation.seeds)} new seeds"]
+
+    def _estimates(self) -> list[Line]:
+        unit, confirmation = test_unit(self), self.confirmation
+        lines = self._score_lines()
+        if confirmation is not None:
+            mean = unit.value(sum(confirmation.baselines) / len(confirmation.baselines))
+            remark = f"their mean is {mean}"
+            estimate = confirmation.vs_baselines
+            lines.append(_difference("vs new baselines", estimate, unit, remark))
+            if confirmation.gains:
+                remark = "offsets on new seeds"
+                lines.append(_difference("replication", confirmation.replication, unit, remark))
+            if (hyperparameters := confirmation.hyperparameters) is not None:
+                remark = "without offsets"
+                lines.append(_difference("hyperparameters", hyperparameters, unit, remark))
+        if not math.isnan(self.test_gain):
+            own = Estimate(self.test_gain, *_NO_ENDS)
+            lines.append(_difference("vs own baseline", own, unit, _ONE_SEED))
+        lines += self._selection_lines()
+        return lines
+
+    def _score_lines(self) -> list[Line]:
+        """Return the test score of the best network; if it is another, the accuracy, too."""
+        estimate, look, own = test_estimate(self), self.test_look, own_scores(self)
+        if estimate is None or look is None or own is None:
+            return []
+        examples = f"{look['n_images']} {look['unit']}"
+        if self.test_metric == "test_accuracy":
+            remark = f"{own.scores.sum()} of {examples}"
+            return [Line("test score", estimate, ACCURACY, remark=remark)]
+        label = score_in_words(self.test_metric, self.positive)
+        lines = [Line(label, estimate, test_unit(self), remark=examples)]
+        if "accuracy" in self.test_metrics:
+            accuracy = Estimate(self.test_metrics["accuracy"], *_NO_ENDS)
+            lines.append(Line("test accuracy", accuracy, ACCURACY))
+        return lines
+
+    def _selection_lines(self) -> list[Line]:
+        """Return the gains by the metric of the selection, of offsets and of hyperparameters."""
+        unit = selection_unit(self)
+        split = {"val": "validation", "train": "training"}.get(self.metric.partition("_")[0], "")
+        gain = Estimate(self.gain, *_NO_ENDS)
+        lines = [_difference(f"{split} gain".strip(), gain, unit, _ONE_SEED)]
+        is_confirmed = self.confirmation is not None and self.confirmation.hyperparameters
+        if not math.isnan(self.hyperparameter_gain) and not is_confirmed:
+            gain = Estimate(self.hyperparameter_gain, *_NO_ENDS)
+            lines.append(_difference("hyperparameters", gain, unit, _ONE_SEED))
+        return lines
+
+    def _notes(self) -> list[str]:
+        if self.best is None:
+            return super()._notes()
+        found = notes.test_set_notes(self)
+        if self.confirmation is not None:
+            found += notes.confirmation_notes(self, self.confirmation)
+        elif self.is_unseeded:
+            found.append("No seed changes this training, so replication cannot be tested.")
+        if self.study.direction == StudyDirection.MINIMIZE:
+            found.append("Lower values of the metric are better; a positive gain is a decrease.")
+        if not math.isnan(self.hyperparameter_gain):
+            first = selection_unit(self).value(self.attrs[stored.BASELINE])
+            found.append(
+                "Each baseline has the best trial's hyperparameters and no offsets. Their gain is "
+                f"over the first trial's hyperparameters, whose baseline is {first}."
+            )
+        found += [*data_notes([self]), *notes.unchanged_notes(self)]
+        return [*found, *super()._notes()]
+
+    def _next_step(self) -> str:
+        if self.test_look is None:
+            return "evaluate the test set: result.test(), or adnn resume"
+        if self.confirmation is not None or self.is_unseeded:
+            return (
+                "compare with random restarts and other uses of the same compute: "
+                "adnn.compare(...)"
+            )
+        n = n_trainings(self)
+        return (
+            f"test replication: result.confirm(), or adnn resume --confirm {SEEDS}. It trains {n} "
+            f"networks on {SEEDS} new seeds, in about {_duration(seconds_of(self, n))}"
+        )
+
+    def _figures(self) -> list[Figure]:
+        if self.best is None:
+            return []
+        drawn = [
+            figures.gain_figure(self),
+            figures.evidence_figure(self, self.confirmation),
+        ]
+        if self.is_restart:
+            return [*drawn, *figures.restart_figures(self)]
+        return [*drawn, *figures.places_figure(self)]
+
+    def card_metadata(self) -> dict[str, Any]:
+        """Return what Hugging Face's Hub reads of a model card: each estimate, with its CI."""
+        data, look = self.attrs[stored.CONFIG]["dataset"], self.test_look
+        score = self.test_metric.removeprefix("test_")
+        is_of_images = look is not None and look["unit"] == "images" and "task" not in data
+        estimates = {score: ("test score", test_estimate(self))}
+        if (confirmation := self.confirmation) is not None:
+            estimates[f"{score}_vs_baselines"] = "vs new baselines", confirmation.vs_baselines
+            if confirmation.gains:
+                estimates[f"{score}_replication"] = "replication", confirmation.replication
+        metrics = [
+            {
+                "type": kind,
+                "name": label,
+                "value": estimate.value,
+                "args": {**estimate._asdict(), "level": self._level},
+            }
+            for kind, (label, estimate) in estimates.items()
+            if estimate is not None and all(map(math.isfinite, estimate))
+        ]
+        if score != "accuracy" and "accuracy" in self.test_metrics:
+            metrics.append({"type": "accuracy", "value": self.test_metrics["accuracy"]})
+        name = printable(data["name"])
+        task = "image-classification" if is_of_images else "other"
+        result = {
+            "task": {"type": task},
+            "dataset": {"type": name, "name": name, "split": "test"},
+            "metrics": metrics,
+        }
+        return {
+            "library_name": "keras",
+            "tags": ["adnn_optuna"],
+            **({"pipeline_tag": task} if is_of_images else {}),
+            "model-index": [{"name": printable(self.study.study_name), "results": [result]}],
+        }
+
+
+def _verdict_on(replication: Estimate) -> tuple[Verdict, str]:
+    """Return what the mean gain of offsets on new seeds shows."""
+    if math.isnan(replication.value):
+        return "not known", "replication not known"
+    if replication.low > 0:
+        return "replicates", "the gain replicates on new seeds"
+    if replication.high < 0:
+        return "worse", "the offsets lose on new seeds"
+    return "not shown", "the gain is not shown to replicate"
+
+
+def stored_result(record: SearchRecord) -> StudyResult:
+    """Return the result of a search, by its record alone."""
+    kind = NetworkSearch if stored.CONFIG in record.attrs else StudyResult
+    return kind(
+        **{field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    )
+
+
+def _difference(label: str, estimate: Estimate, unit: Unit, remark: str) -> Line:
+    return Line(label, estimate, unit, is_difference=True, remark=remark)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "a second"
+    if seconds < 60:
+        return f"{seconds:.0f} seconds"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.0f} hours"

@@ -1,0 +1,131 @@
+"""Scores that are means over test examples: one network's, and its difference from others."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from adnn_optuna._units import UNKNOWN, Estimate
+from adnn_optuna.stats.paired_differences import planned_interval, share_interval
+from adnn_optuna.stats.sequential import ALPHA
+
+_NOTHING = 1e-10  # Variances of scores below it, relative to their square, are rounding.
+
+
+def score_estimate(
+    scores: np.ndarray,
+    groups: np.ndarray | None = None,
+    n_rare: int | None = None,
+    most: float = math.inf,
+    *,
+    level: float = 1 - ALPHA,
+) -> Estimate:
+    """Return the mean score of one network, with the CI for other test examples.
+
+    For right and wrong answers, :obj:`bool`, the CI is Clopper and Pearson's (1934), in groups for
+    the effective number of examples of Korn and Graubard (1998), Survey Methodology 24(2),
+    193-201. For other metrics within [0, 1], it is the same. For all others, it is Student's. If
+    no example changes a metric within [0, 1], such as an AUC of 1, only the examples count that
+    are not of the largest class.
+
+    Args:
+        scores: The scores of the examples.
+        groups: The numbers of the groups to which these belong; :obj:`None` if they are single.
+        n_rare: If the metric is within [0, 1] and no mean over examples, such as AUC, the number
+            of the examples that are not of the largest class.
+        most: No value is above it.
+        level: The confidence level.
+    """
+    mean, n = float(scores.mean(dtype=np.float64)), len(scores)
+    is_right = scores.dtype == bool
+    variance, n_groups = _variance_of_mean(scores, groups, are_alike=is_right)
+    if math.isnan(variance):
+        return UNKNOWN
+    if not is_right and n_rare is None:
+        half = _quantile(level, n_groups - 1) * math.sqrt(variance)
+        return Estimate(mean, mean - half, min(mean + half, most))
+    # So many independent examples have this variance, except for its degrees of freedom.
+    mean, biased = min(max(mean, 0.0), 1.0), variance * (n_groups - 1) / n_groups
+    effective = mean * (1 - mean) / biased if n * biased > _NOTHING else 0.0
+    effective = effective or n_rare or n_groups
+    effective *= (_quantile(level, n - 1) / _quantile(level, n_groups - 1)) ** 2
+    return Estimate(mean, *share_interval(mean, effective, level))
+
+
+def difference_from_mean(
+    scores: np.ndarray,
+    others: np.ndarray,
+    groups: np.ndarray | None = None,
+    n_rare: int | None = None,
+    *,
+    level: float = 1 - ALPHA,
+) -> Estimate:
+    """Return how much higher one network's mean score is than the mean of K other networks.
+
+    Both other test examples and other networks may give another difference: their variances add
+    up, and Student's t has the degrees of freedom of Welch (1947) and Satterthwaite (1946). If no
+    answers differ, it is the CI of Bonett and Price (2012).
+
+    Args:
+        scores: The scores of the examples, of shape (n,).
+        others: The scores of the other networks, of shape (K, n).
+        groups: As for :func:`score_estimate`.
+        n_rare: As for :func:`score_estimate`.
+        level: The confidence level.
+    """
+    differences = scores.astype(np.float64) - others.mean(axis=0, dtype=np.float64)
+    is_right = scores.dtype == bool
+    of_examples, n_groups = _variance_of_mean(differences, groups, are_alike=is_right)
+    k, mean = len(others), float(differences.mean())
+    of_networks = float(others.mean(axis=1, dtype=np.float64).var(ddof=1)) / k
+    total = of_examples + of_networks
+    half = total  # 0, or NaN if a training run has no finite metric.
+    if total * len(scores) > _NOTHING * float(np.abs(scores).max()) ** 2:
+        freedom = total**2 / (of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1))
+        half = _quantile(level, freedom) * math.sqrt(total)
+    elif is_right or (n_rare and total >= 0):  # Some of other examples may differ.
+        half = _quantile(level, math.inf) * math.sqrt(2) / ((n_rare or n_groups) + 2)
+    return Estimate(mean, mean - half, mean + half)
+
+
+def mean_gain(
+    gains: Sequence[float] | np.ndarray, n_claims: int = 1, n_examples: int = 0
+) -> Estimate:
+    """Return the mean of paired gains with the CI of :func:`planned_interval`.
+
+    If all gains are shares of ``n_examples``, they are compared as whole numbers.
+    """
+    mean = float(np.mean(gains))
+    if math.isnan(mean):
+        return UNKNOWN
+    counts = np.array(gains) * n_examples
+    if not n_examples or not np.allclose(counts, np.rint(counts), rtol=0, atol=1e-6):
+        return Estimate(mean, *planned_interval(np.array(gains), n_claims))
+    low, high = planned_interval(counts, n_claims, decimals=0)
+    return Estimate(mean, low / n_examples, high / n_examples)
+
+
+def _variance_of_mean(
+    values: np.ndarray, groups: np.ndarray | None, *, are_alike: bool
+) -> tuple[float, float]:
+    """Return the variance of a mean over examples, and the number of groups it is known from.
+
+    The variance is that of the groups' sums. If the groups are not alike, few may have most of it,
+    such as the positive ones for the AUC. Then the number of groups is (Σ s²)² / Σ s⁴ for the sums
+    s, after Satterthwaite (1946).
+    """
+    groups = np.arange(len(values)) if groups is None else groups
+    values = values.astype(np.float64)
+    squares = np.bincount(groups, values - values.mean()) ** 2
+    n, total = len(squares), float(squares.sum())
+    if n < 2:
+        return math.nan, n
+    if not are_alike and total > 0:
+        n_carrying = max(total**2 / float((squares**2).sum()), 2.0)
+        return total / len(values) ** 2 * n_carrying / (n_carrying - 1), n_carrying
+    return total / len(values) ** 2 * n / (n - 1), n
+
+
+def _quantile(level: float, freedom: float) -> float:
+    return float(stats.t.ppf((1 + level) / 2, freedom))

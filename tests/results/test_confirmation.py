@@ -1,0 +1,103 @@
+"""What new seeds show of a best trial: known truths, by simulation where chance decides."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from scipy import stats
+from stored_studies import confirmation
+
+from adnn_optuna._units import Estimate
+from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED
+from adnn_optuna.results.confirmation import Confirmation, confirmation_of
+
+_SPREAD = 0.25  # Of networks' abilities.
+
+
+class World(NamedTuple):
+    """What new seeds showed of a best trial, and what is true of it."""
+
+    facts: Confirmation
+    test_score: float
+    vs_baselines: float
+    replication: float
+
+
+def world(rng: np.random.Generator, *, n: int = 359, gain: float = 0.0, k: int = 10) -> World:
+    """Return the best of 30 networks by validation, tested on images of which some are hard.
+
+    ``gain`` is what offsets add to each network's ability.
+    """
+    abilities = rng.normal(2.5, _SPREAD, 30 + 2 * k)
+    abilities[:30] += gain
+    abilities[30 + k :] += gain
+    best = int(np.argmax(abilities[:30] + rng.normal(0, 0.15, 30)))
+    chosen = abilities[[best, *range(30, 30 + 2 * k)], np.newaxis]
+    is_right = chosen - rng.normal(0, 2, n) + rng.normal(0, 1, (len(chosen), n)) > 0
+    scores = {UNMOVED: is_right[1 : 1 + k], MOVED: is_right[1 + k :]}
+    facts = confirmation_of(confirmation(is_right[0], scores))
+    holds, usual, moved = (
+        float(stats.norm.cdf(ability / math.sqrt(1 + 2**2 + spread**2)))
+        for ability, spread in ((abilities[best], 0), (2.5, _SPREAD), (2.5 + gain, _SPREAD))
+    )
+    return World(facts, holds, holds - usual, moved - usual)
+
+
+def covered(worlds: list[World]) -> dict[str, float]:
+    """Return the share of worlds in which each interval holds the truth."""
+    shares = {}
+    for name in ("test_score", "vs_baselines", "replication"):
+        pairs = [(getattr(w.facts, name), getattr(w, name)) for w in worlds]
+        shares[name] = float(np.mean([e.low <= truth <= e.high for e, truth in pairs]))
+    return shares
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.3])
+def test_intervals_hold_the_truth_of_a_lucky_winner(gain: float) -> None:
+    rng = np.random.default_rng(3)
+    worlds = [world(rng, gain=gain) for _ in range(400)]
+    # Each misses in 5%, here with a standard error of 1.1%.
+    assert all(share > 0.925 for share in covered(worlds).values())
+    if not gain:
+        above = [w.facts.replication.low > 0 for w in worlds]
+        assert np.mean(above) < 0.025 + 2 * 0.0078
+        # A lucky winner is better than usual, and may be said to be.
+        assert np.mean([w.facts.vs_baselines.low > 0 for w in worlds]) > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n", "gain", "k"), [(359, 0.0, 6), (359, 0.3, 10), (2000, 0.0, 10), (2000, 0.3, 20)]
+)
+def test_intervals_hold_the_truth_in_many_worlds(n: int, gain: float, k: int) -> None:
+    rng = np.random.default_rng(4)
+    worlds = [world(rng, n=n, gain=gain, k=k) for _ in range(4000)]
+    assert all(share > 0.935 for share in covered(worlds).values())
+
+
+class TestConfirmation:
+    def test_a_second_winner_has_half_the_error(self) -> None:
+        rng = np.random.default_rng(2)
+        own, scores = rng.random(100) < 0.9, {a: rng.random((10, 100)) < 0.8 for a in range(2)}
+        facts = [confirmation_of(confirmation(own, scores, rank=rank)) for rank in (1, 2, 3)]
+        assert [f.level for f in facts] == pytest.approx([0.95, 0.975, 0.9875])
+        for name in ("test_score", "vs_baselines", "replication"):
+            widths = [getattr(f, name).high - getattr(f, name).low for f in facts]
+            assert widths[0] < widths[1] < widths[2]
+
+    def test_without_offsets_nothing_does(self) -> None:
+        own, unmoved = np.arange(10) < 9, np.arange(10) < np.full((6, 1), 8)
+        facts = confirmation_of(confirmation(own, {UNMOVED: unmoved}))
+        assert (facts.replication, facts.gains) == (Estimate(0, 0, 0), ())
+        assert facts.baselines == (0.8,) * 6
+
+    def test_hyperparameters_are_told_beside(self) -> None:
+        right = {UNMOVED: 8, MOVED: 9, FIRST: 5}
+        scores = {arm: np.arange(10) < np.full((6, 1), n) for arm, n in right.items()}
+        facts = confirmation_of(confirmation(np.arange(10) < 9, scores))
+        assert facts.gains == pytest.approx((0.1,) * 6)
+        assert facts.replication == pytest.approx((0.1, 0.1, 0.1))
+        assert facts.hyperparameters == pytest.approx((0.3, 0.3, 0.3))

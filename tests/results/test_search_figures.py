@@ -1,0 +1,190 @@
+"""The figures of a search: what they show of a study, and that no study breaks them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+from stored_studies import N_TRIALS, store_confirmation, store_study
+
+from adnn_optuna import DeltaStepSampler
+from adnn_optuna.engine.records import record_of
+from adnn_optuna.render.figures import to_plotly
+from adnn_optuna.results.confirmation import read_confirmation
+from adnn_optuna.results.curves import places_of
+from adnn_optuna.results.search import stored_result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adnn_optuna.render.document import Figure, Series
+
+
+NAMES = ("weight_offset_0", "bias_offset_0")
+
+
+def drawn(study: optuna.Study) -> dict[str, Figure]:
+    """Return the figures of a search by their keys."""
+    document = stored_result(record_of(study)).document()
+    return {figure.key: figure for figure in document.all_figures()}
+
+
+def series(figure: Figure, label: str) -> Series:
+    [found] = [one for one in figure.series if one.label == label]
+    return found
+
+
+def empty() -> optuna.Study:
+    return optuna.create_study(study_name="empty", direction="maximize")
+
+
+def troubled() -> optuna.Study:
+    """Return a study whose trials ended in every way there is."""
+    study = store_study("troubled", values=[0.9, math.nan, 0.91, 0.2])
+    study.sampler = optuna.samplers.RandomSampler(seed=0)
+    distributions = dict.fromkeys(NAMES, FloatDistribution(-0.2, 0.2))
+    study.tell(study.ask(distributions), state=TrialState.PRUNED)
+    study.tell(study.ask(distributions), state=TrialState.FAIL)
+    study.tell(study.ask(distributions), math.inf)
+    study.ask(distributions)
+    study.enqueue_trial(dict.fromkeys(NAMES, 0.1))
+    return study
+
+
+def of_another_objective() -> optuna.Study:
+    study = optuna.create_study(study_name="other", sampler=DeltaStepSampler((0.5,), 3))
+    study.optimize(lambda trial: (trial.suggest_float("x", -1, 2) - 1) ** 2)
+    return study
+
+
+def restarts() -> optuna.Study:
+    return store_study("r", sampler="random_restart")
+
+
+@pytest.mark.parametrize("make", [empty, troubled, of_another_objective, restarts])
+def test_every_study_has_figures(make: Callable[[], optuna.Study]) -> None:
+    for figure in drawn(make()).values():
+        made = to_plotly(figure)
+        assert made.data or made.layout.annotations[0].text
+        assert made.layout.title.text
+        json = made.to_json()
+        assert "NaN" not in json
+        assert "bdata" not in json  # The dashboard's plotly.js is older than this format.
+
+
+class TestGain:
+    def test_shows_each_trial_and_the_best_so_far(self) -> None:
+        study = store_study("s", values=[0.5, 0.52, 0.51, 0.55])
+        study.set_user_attr("adnn:baseline", 0.5)
+        figure = drawn(study)["gain"]
+        np.testing.assert_allclose(series(figure, "trial").y, [0, 2, 1, 5], atol=1e-9)
+        np.testing.assert_allclose(series(figure, "best so far").y, [0, 2, 2, 5], atol=1e-9)
+        assert figure.y_label == "Gain in val_accuracy [pp]"
+
+    def test_of_a_loss_is_the_decrease(self) -> None:
+        study = store_study("s", metric="val_loss", values=[0.5, 0.4])
+        study.set_user_attr("adnn:baseline", 0.5)
+        figure = drawn(study)["gain"]
+        np.testing.assert_allclose(series(figure, "best so far").y, [0, 0.1])
+        assert figure.y_label == "Gain in val_loss"
+
+    def test_marks_what_is_far_below(self) -> None:
+        study = store_study("s", values=[0.5, 0.51, 0.52, 0.51, 0.5, 0.1])
+        study.set_user_attr("adnn:baseline", 0.5)
+        figure = drawn(study)["gain"]
+        below = series(figure, "trial, far below")
+        assert (below.x, below.hover) == ((5,), ("seed 0, trial 5: -40.00 pp",))
+        assert -1 < below.y[0] < min(series(figure, "trial").y)
+        assert below.mark == "triangles"
+
+    def test_is_the_first_figure(self) -> None:
+        figure = stored_result(record_of(store_study("s"))).plot()
+        assert figure.layout.title.text == "Gain against trials"
+
+
+class TestEvidence:
+    def test_shows_estimates_on_new_seeds_beside_the_own_gain(self) -> None:
+        study = store_study("one", gain=0.003)
+        record = store_confirmation(study, [0.003, 0.004, 0.005, 0.006, 0.007, 0.008])
+        figure = drawn(study)["evidence"]
+        assert figure.rows == ("vs new baselines", "replication", "vs own baseline")
+        found = read_confirmation(record)
+        assert found is not None
+        for one, estimate in zip(
+            figure.series, (found.vs_baselines, found.replication), strict=False
+        ):
+            assert (*one.x, *one.low, *one.high) == pytest.approx([100 * e for e in estimate])
+        own = figure.series[2]
+        assert own.x == pytest.approx([0.3])
+        assert to_plotly(figure).data[2].error_x.array == (0.0,)
+
+    def test_shows_only_what_is_known(self) -> None:
+        assert drawn(store_study("two", gain=0.003))["evidence"].rows == ("vs own baseline",)
+        assert drawn(troubled())["evidence"].rows == ()  # Its best trial was not tested.
+
+
+class TestPlaces:
+    @pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
+    def test_best_trial_has_the_ring_and_the_end_of_the_scale(self, metric: str) -> None:
+        study = store_study("s", metric=metric)
+        record = record_of(study)
+        assert record.best is not None
+        figure = drawn(study)["places"]
+        trials, ring = figure.series
+        i = record.best.number
+        assert (ring.x[0], ring.y[0]) == (trials.x[i], trials.y[i])
+        assert trials.x[i] == record.best.params["bias_offset_0"]
+        assert figure.lower_is_better == (metric == "val_loss")
+        scale = to_plotly(figure).layout.coloraxis
+        assert (scale.cmin if metric == "val_loss" else scale.cmax) == trials.values[i]
+        assert trials.hover[i].startswith(f"seed 0, trial {i}: ")
+
+
+class TestRestarts:
+    def test_curve_is_the_gain_over_a_single_restart(self) -> None:
+        study = restarts()
+        [curve] = drawn(study)["best-of-n"].series
+        values = [trial.value for trial in study.trials]
+        assert curve.y[0] == 0
+        assert curve.y[-1] == pytest.approx(100 * (max(values) - np.mean(values)))
+        assert "places" not in drawn(study)
+
+    def test_of_a_loss_gains_too(self) -> None:
+        study = store_study("r", sampler="random_restart", metric="val_loss")
+        [curve] = drawn(study)["best-of-n"].series
+        assert (np.diff(curve.y) > 0).all()
+
+    def test_distribution_holds_every_restart(self) -> None:
+        assert len(drawn(restarts())["distribution"].series[0].x) == N_TRIALS
+
+
+def test_of_many_parameters_those_two_that_matter_most() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+
+    def objective(trial: optuna.Trial) -> float:
+        values = [trial.suggest_float(f"x{i}", 1e-3, 1, log=i == 3) for i in range(5)]
+        trial.suggest_categorical("kind", ["a", "b"])
+        return (values[1] - 0.5) ** 2 + (math.log(values[3]) + 3) ** 2 / 40
+
+    study.optimize(objective, n_trials=60)
+    study.add_trial(optuna.create_trial(value=math.inf))
+    names, trials = places_of(record_of(study))
+    assert {*names} == {"x1", "x3"}
+    assert [trial.number for trial in trials] == [*range(60)]
+    figure = drawn(study)["places"]
+    assert figure.log == "xy"[names.index("x3")]
+    assert figure.series[0].x[7] == study.trials[7].params[names[0]]
+
+
+def test_of_few_trials_or_parameters() -> None:
+    assert places_of(record_of(store_study("two")))[0] == ["bias_offset_0", "weight_offset_0"]
+    study = optuna.create_study()
+    assert places_of(record_of(study)) == ([], [])
+    study.optimize(lambda trial: trial.suggest_int("n", 1, 1), n_trials=3)
+    assert places_of(record_of(study))[0] == []
+    assert "places" not in drawn(study)
