@@ -1,4 +1,4 @@
-"""Going on with what was stored: a search, or a comparison of several."""
+"""Resuming a stored search or comparison."""
 
 from __future__ import annotations
 
@@ -45,30 +45,30 @@ def resume(
 ) -> SearchResult | Comparison:
     """Continue a stored search or comparison, which knows its model, data, training and limits.
 
-    A limit that is given replaces the stored one, and holds for all runs together; those of a
+    A limit that you pass replaces the stored one and applies to all runs together. The limits of a
     comparison are as in :func:`~adnn_optuna.compare`.
 
     Args:
-        storage: Where it is: a database URL or an Optuna storage.
-        study_name: Its name; of a comparison, what the names of its studies begin with.
-        objective: The objective, where it cannot be rebuilt: arrays, models with own classes, and
-            any function.
-        sampler: The searcher, where it is not one of ours by name; a comparison of such is gone on
-            with by compare.
+        storage: A database URL or an Optuna storage.
+        study_name: The name of the study, or of the comparison.
+        objective: The objective, if it cannot be rebuilt: arrays, models with classes of your own,
+            and any function.
+        sampler: The sampler, if it has no name of ours. To continue a comparison of such samplers,
+            call compare again.
         pruner: The pruner, if the study, or the comparison of a function, had one.
-        catch: Errors that end their own trial, which no study stores; as in search.
-        data_dir: Folder to look in for the dataset first.
-        test: Whether to look at the test set at the end, as in :func:`~adnn_optuna.search`.
-        confirm: With how many fresh seeds the winner of a search is confirmed, as there.
+        catch: Errors that end their own trial, as in search; no study stores them.
+        data_dir: The folder to look in for the dataset first.
+        test: Whether to evaluate the test set at the end, as in :func:`~adnn_optuna.search`.
+        confirm: The number of new seeds that confirm the best trial of a search, as there.
         show_progress_bar: Whether to show a progress bar.
         **limits: New limits, each by the name of its callback's argument.
 
     Returns:
-        What the search or the comparison came to, all runs together.
+        The result of the search or of the comparison, with all runs together.
 
     Raises:
-        ValueError: If there is no such study, it cannot be rebuilt without help, or it is one of
-            another objective or searcher than those that are given.
+        ValueError: If the study does not exist, cannot be rebuilt without help, or has another
+            objective or sampler than you pass.
     """
     check_confirm(confirm)
     checked = checked_limits(**limits)
@@ -76,36 +76,46 @@ def resume(
     opened = open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
     if not is_comparison(study):
-        sampler = _stored_searcher(study) if sampler is None else sampler
+        sampler = _stored_sampler(study) if sampler is None else sampler
         check_searcher(sampler)
         if objective is None:
             objective = studies.objective_from_study(study, data_dir)
         objective = studies.check_objective(objective).catching(catch)
         all_limits: LimitValues = {**studies.last_limits(study), **given}
         plan = studies.Plan(objective, study_name, sampler, all_limits, pruner=pruner)
-        ending: Any = {"test": test, "confirm": confirm}
-        return run_search(plan, opened, **ending, show_progress_bar=show_progress_bar)
+        return run_search(
+            plan, opened, test=test, confirm=confirm, show_progress_bar=show_progress_bar
+        )
     arguments = {**_arguments(study, objective, data_dir), **given}
     if studies.is_of_function(study):
         arguments["pruner"] = pruner
     if sampler or not test or confirm != "auto" or (pruner and "pruner" not in arguments):
         raise WrongValueError(
-            f"{study_name!r} is a comparison: leave out sampler, pruner, test and confirm, which "
-            "are those of a search."
+            f"{study_name!r} must be a search if sampler, pruner, test or confirm is set; got a "
+            "comparison. Omit them."
         )
-    where: Any = {"storage": opened, "study_name": study_name, "catch": catch}
-    return compare(**arguments, **where, show_progress_bar=show_progress_bar)
+    return compare(
+        **arguments,
+        storage=opened,
+        study_name=study_name,
+        catch=catch,
+        show_progress_bar=show_progress_bar,
+    )
 
 
-def _stored_searcher(study: optuna.Study) -> str:
-    searcher: str | None = study.user_attrs.get(stored.SEARCH, {}).get("sampler")
-    if searcher in SEARCHERS:
-        return searcher
-    said = f"was searched by {searcher}, which is not stored: give it to adnn_optuna.resume"
-    if searcher is None:
-        said = "was not begun by search, so it does not know its searcher: give adnn_optuna.resume"
-        said += f" one of {', '.join(SEARCHERS)} or an Optuna sampler as sampler"
-    raise WrongValueError(f"The study {study.study_name!r} {said}.")
+def _stored_sampler(study: optuna.Study) -> str:
+    sampler: str | None = study.user_attrs.get(stored.SEARCH, {}).get("sampler")
+    if sampler in SEARCHERS:
+        return sampler
+    name = f"Study {study.study_name!r}"
+    if sampler is None:
+        raise WrongValueError(
+            f"{name} does not store its sampler, because search did not begin it. Pass sampler to "
+            f"adnn_optuna.resume: an Optuna sampler or one of {', '.join(SEARCHERS)}."
+        )
+    raise WrongValueError(
+        f"{name} does not store its sampler {sampler}. Pass it to adnn_optuna.resume as sampler."
+    )
 
 
 def _arguments(
@@ -113,12 +123,12 @@ def _arguments(
     objective: InitOffsetObjective | Callable[..., float] | None,
     data_dir: str | os.PathLike[str] | None,
 ) -> dict[str, Any]:
-    """Return what a comparison was called with, as its head tells."""
+    """Return what a comparison was called with, as its head stores it."""
     declaration: Declaration = head.user_attrs[stored.COMPARISON]
-    arms, name = declaration["arms"], f"The comparison {head.study_name!r}"
+    arms, name = declaration["arms"], f"Comparison {head.study_name!r}"
     if unknown := [label for label, arm in arms.items() if arm not in (*SEARCHERS, *CONTROLS)]:
         raise WrongValueError(
-            f"{name} does not store {', '.join(unknown)}: go on with it by compare, with the same "
+            f"{name} does not store {', '.join(unknown)}. Call compare again with the same "
             "arguments."
         )
     given: Any = declaration["arguments"]
@@ -127,17 +137,16 @@ def _arguments(
     if studies.is_of_function(head):
         if objective is None:
             raise WrongValueError(
-                f"{name} is of a function, which is not stored: go on with it by compare, or give "
-                "it as objective."
+                f"{name} does not store its function. Pass it as objective, or call compare again."
             )
         return {**known, "objective": objective, "samplers": arms, "direction": head.direction}
     if objective is None:
-        of_arms = records_of_comparison(head).values()
-        records = [r for of_arm in of_arms for r in of_arm.values() if stored.CONFIG in r.attrs]
-        # First those of the space that was given: the other arms have other ones.
+        arms_by_seed = records_of_comparison(head).values()
+        records = [r for arm in arms_by_seed for r in arm.values() if stored.CONFIG in r.attrs]
+        # First the records with the space that was passed: other arms have other spaces.
         records.sort(key=lambda r: r.attrs[stored.CONFIG]["space"]["type"] != OffsetSpace.__name__)
         if not records:
-            raise WrongValueError(f"{name} has no runs, so go on with it by compare.")
+            raise WrongValueError(f"{name} has no runs yet. Call compare again.")
         objective = studies.objective_from_study(records[0].study, data_dir)
     return {
         **known,

@@ -57,10 +57,10 @@ class Predicting(abc.ABC):
 
     @abc.abstractmethod
     def _predictor(self) -> Predictor:
-        """Return what predicts; refuse where there is nothing."""
+        """Return what predicts; raise an error if there is nothing."""
 
     def model(self) -> keras.Model:
-        """Return what predicts, a winner trained again, as one compiled ``keras.Model``.
+        """Return what predicts as one compiled ``keras.Model``; a best network is trained again.
 
         It takes inputs as the dataset holds them, such as ``dataset.x_test``; for a new table
         these are ``dataset.preprocessing.encoded(table)``. It returns probabilities, or the
@@ -159,10 +159,15 @@ class SearchResult(NetworkSearch, Predicting):
             ValueError: If nothing in the training is random, or ``seeds`` are too few.
         """
         check_integer("seeds", seeds, low=FEWEST_SEEDS)
-        shown = {"show_progress_bar": show_progress_bar}
         tested = self.test()
         with interruptible() as stop:
-            confirmed = confirm_winner(tested, self.objective, int(seeds), stop=stop, **shown)
+            confirmed = confirm_winner(
+                tested,
+                self.objective,
+                int(seeds),
+                stop=stop,
+                show_progress_bar=show_progress_bar,
+            )
         save_notes({confirmed.study: confirmed})
         return confirmed
 
@@ -293,8 +298,9 @@ def search(
     if catch != ():
         objective = studies.check_objective(objective).catching(catch)
     plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)
-    ending: Any = {"test": test, "confirm": confirm}
-    return run_search(plan, storage, **ending, show_progress_bar=show_progress_bar)
+    return run_search(
+        plan, storage, test=test, confirm=confirm, show_progress_bar=show_progress_bar
+    )
 
 
 def check_confirm(confirm: Any) -> None:
@@ -320,8 +326,7 @@ def run_search(
         [study] = studies.open_studies([plan], open_storage(storage))
         objective = studies.check_objective(plan.objective)
         try:
-            bar_options: Any = {"show": show_progress_bar, "bar_format": "{desc} |{bar}|"}
-            with progress_bar(**bar_options) as bar:
+            with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
                 shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
                 update, show_epochs = (shown.update, shown.show_epochs) if shown else (_log, None)
                 loop = Loop(plan, study, stop, update, show_epochs)
@@ -339,8 +344,9 @@ def run_search(
             if confirm == "auto":
                 confirm = SEEDS if is_affordable(result, objective, plan.limits["max_time"]) else 0
             if confirm and test and result.best is not None:
-                options: Any = {"stop": stop, "show_progress_bar": show_progress_bar}
-                result = confirm_winner(result, objective, confirm, **options)
+                result = confirm_winner(
+                    result, objective, confirm, stop=stop, show_progress_bar=show_progress_bar
+                )
         except KeyboardInterrupt:
             unowned = unowned_notes(patiently(record_of, study, others={}))
             logger.info(" ".join([studies.resume_hint(study, test=test), *unowned]))

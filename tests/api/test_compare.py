@@ -428,7 +428,7 @@ def test_an_interrupted_comparison_is_resumed_by_its_name(
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"must have ended; got \d of 6 ended runs"):
         load_comparison(url, "compare")
-    with pytest.raises(ValueError, match="leave out sampler"):
+    with pytest.raises(ValueError, match="must be a search if sampler"):
         adnn.resume(url, "compare", sampler="greedy")
     resumed, whole = adnn.resume(url, "compare"), adnn.compare(objective, **arguments)
     assert isinstance(resumed, adnn.Comparison)
@@ -447,5 +447,5 @@ def test_a_comparison_of_own_samplers_is_resumed_by_compare(
     url = f"sqlite:///{tmp_path / 'compare.db'}"
     tpe = {"TPE": lambda seed, _: optuna.samplers.TPESampler(seed=seed)}
     adnn.compare(objective, tpe, max_trial=1, seeds=[0], storage=url, study_name="c")
-    with pytest.raises(ValueError, match="'c' does not store TPE: go on with it by compare"):
+    with pytest.raises(ValueError, match=r"'c' does not store TPE\. Call compare again"):
         adnn.resume(url, "c")

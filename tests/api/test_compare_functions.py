@@ -278,7 +278,7 @@ class TestGoingOn:
         longer = adnn.resume(url, "compare", objective=smooth, max_trial=3)
         assert isinstance(longer, adnn.Comparison)
         assert [*longer.table()["trials"]] == [3, 3]
-        with pytest.raises(ValueError, match="is of a function, which is not stored"):
+        with pytest.raises(ValueError, match=r"does not store its function\. Pass it"):
             adnn.resume(url, "compare")
         with pytest.raises(TypeError, match="objective must be an InitOffsetObjective"):
             adnn.resume(url, "compare/annealing/seed=0", objective=smooth)

@@ -57,7 +57,7 @@ def test_an_arm_whose_runs_were_deleted_is_missing_and_not_left_out() -> None:
     optuna.delete_study(study_name="c/random_restart/seed=0", storage=storage)
     with pytest.raises(ValueError, match="got 0 of 2 ended runs"):
         load_comparison(storage, "c")
-    with pytest.raises(ValueError, match=r"'c' has no runs, .* by compare"):
+    with pytest.raises(ValueError, match=r"'c' has no runs yet\. Call compare"):
         adnn.resume(storage, "c")
 
 

@@ -860,8 +860,8 @@ class TestWrongInput:
         optuna.create_study(storage="sqlite:///adnn.db", study_name="theirs")
         refused = self.refused(["resume", "--study-name", "theirs"], capsys)
         # The command has no such option.
-        assert "'theirs' was not begun by search" in refused
-        assert "give adnn_optuna.resume one of greedy, " in refused
+        assert "'theirs' does not store its sampler" in refused
+        assert "an Optuna sampler or one of greedy, " in refused
 
     def test_options_of_networks_are_not_those_of_functions(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
