@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from adnn_optuna.callbacks import MaxGainCallback as MaxGainCallback
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
-    from adnn_optuna.engine.objective import InitOffsetObjective as InitOffsetObjective
+    from adnn_optuna.engine.init_offset_objective import InitOffsetObjective as InitOffsetObjective
     from adnn_optuna.networks.data import Dataset as Dataset
     from adnn_optuna.networks.loading import load_dataset as load_dataset
     from adnn_optuna.networks.models import MLP as MLP
@@ -60,7 +60,7 @@ _NAMES = {
     "api.resume": "resume",
     "api.search": "SearchResult search",
     "callbacks": "MaxGainCallback MaxTimeCallback MaxTrialCallback",
-    "engine.objective": "InitOffsetObjective",
+    "engine.init_offset_objective": "InitOffsetObjective",
     "results.recheck": "expected_luck",
     "networks.data": "Dataset",
     "networks.loading": "load_dataset",

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     from optuna.samplers import BaseSampler
 
-    from adnn_optuna.engine.arms import Searcher
+    from adnn_optuna.engine.arms import SamplerSpec
     from adnn_optuna.stats.paired_differences import PairedDifference
 
 
@@ -52,7 +52,7 @@ def cma_es(seed: int, _: int | None) -> BaseSampler:
     return CmaEsSampler(seed=seed)
 
 
-SEARCHERS: dict[str, Searcher] = {
+SEARCHERS: dict[str, SamplerSpec] = {
     "greedy": "greedy",
     "greedy_improving": "greedy_improving",
     "annealing": "annealing",

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go
 
-    from adnn_optuna.engine.arms import Searcher
+    from adnn_optuna.engine.arms import SamplerSpec
     from adnn_optuna.stats.paired_differences import PairedDifference
 
 INITIALIZERS = {
@@ -53,7 +53,7 @@ INITIALIZERS = {
 
 # Of each searcher: what proposes, and where.
 WALK = adnn.OffsetSpace(low=-0.2, high=0.2, scope="shared")
-SEARCHERS: dict[str, tuple[Searcher, adnn.OffsetSpace]] = {
+SEARCHERS: dict[str, tuple[SamplerSpec, adnn.OffsetSpace]] = {
     "greedy": (DeltaStepSampler(deltas=(0.0025,), max_steps=50), WALK),
     "annealing": ("annealing", adnn.OffsetSpace(low=-0.1, high=0.1)),
     "annealing_stddev": ("annealing", adnn.OffsetSpace(low=-1.0, high=1.0, unit="stddev")),

@@ -41,9 +41,9 @@ from _common import (
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.execution import run_studies
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import Plan, open_studies
+from adnn_optuna.engine.studies import StudySpec, open_studies
 from adnn_optuna.samplers import DeltaStepSampler
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go
 
-    from adnn_optuna.engine.arms import Searcher
+    from adnn_optuna.engine.arms import SamplerSpec
     from adnn_optuna.engine.records import SearchRecord
     from adnn_optuna.stats.paired_differences import PairedDifference
 
 # As far as Algorithm 1 comes in 10 trials, so that each arm's offsets are as fine as its.
 SPACE = adnn.OffsetSpace(low=-0.025, high=0.025, scope="shared")
-SEARCHERS: dict[str, Searcher] = {
+SEARCHERS: dict[str, SamplerSpec] = {
     "greedy": DeltaStepSampler(deltas=(0.0025,)),
     "annealing": "annealing",
     "random_restart": "random_restart",
@@ -149,11 +149,12 @@ def averaged(
     """Return the ensembles of a comparison that has all other arms already."""
     limits, name = checked_limits(max_trial=trials), f"{name}/ensemble"
     plans = [
-        Plan(objective.replace(seed=seed), f"{name}/{seed=}", "ensemble", limits) for seed in seeds
+        StudySpec(objective.replace(seed=seed), f"{name}/{seed=}", "ensemble", limits)
+        for seed in seeds
     ]
     studies, stop = open_studies(plans, open_storage(storage)), threading.Event()
     run_studies(plans, studies, stop=stop, bar=None, executor=None, storage=storage)
-    return [record_of(study) for study in studies]
+    return [read_record(study) for study in studies]
 
 
 def values_of(runs: Sequence[SearchRecord]) -> Results:

@@ -10,7 +10,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, create_trial
 
 from adnn_optuna._units import ACCURACY
-from adnn_optuna.engine.evaluations import fresh_seeds, seeds_to_confirm
+from adnn_optuna.engine.evaluations import confirmation_seeds, new_seeds
 from adnn_optuna.results.arm_values import ModelComparisonFacts
 from adnn_optuna.results.recheck import RecheckFacts
 from adnn_optuna.results.variance import VarianceFacts
@@ -32,12 +32,12 @@ KNOWN = {
 
 def choosing(count: int) -> tuple[int, ...]:
     """Return the seeds by which these facts choose."""
-    return fresh_seeds("null", "choose", count)
+    return new_seeds("null", "choose", count)
 
 
 def confirming(count: int) -> tuple[int, ...]:
     """Return the seeds by which they confirm a trial without parameters."""
-    return seeds_to_confirm(None, {}, count)
+    return confirmation_seeds(None, {}, count)
 
 
 def trial(number: int, value: float) -> FrozenTrial:

@@ -13,9 +13,9 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer, check_positive, check_type, logger
 from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import LimitValues, callbacks_of
-from adnn_optuna.engine.arms import CONTROLS, Searcher, arm_of, check_searcher
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import (
+from adnn_optuna.engine.arms import CONTROLS, SamplerSpec, arm_of, check_sampler
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.objectives import (
     FunctionObjective,
     KeyedObjective,
     Objective,
@@ -27,7 +27,7 @@ from adnn_optuna.networks.training import n_cores
 from adnn_optuna.stats.paired_differences import EQUIVALENCE, check_equivalence
 from adnn_optuna.stats.resampling import checked_resampling
 
-Samplers = Iterable[str] | Mapping[str, Searcher] | None
+Samplers = Iterable[str] | Mapping[str, SamplerSpec] | None
 Control = str | Callable[..., float]
 """A name, or a user's own Optuna objective of a trial, or of a trial and the seed."""
 Controls = Iterable[str] | Mapping[str, Control] | None
@@ -35,7 +35,7 @@ Controls = Iterable[str] | Mapping[str, Control] | None
 _TRIALS_FOR_CONTROL = 10  # With fewer, a search of the learning rate is none.
 _CONFIRM = 5
 
-Run = tuple[Objective, Searcher, BasePruner | None]
+Run = tuple[Objective, SamplerSpec, BasePruner | None]
 """What a run searches, by which searcher, with which pruner."""
 
 
@@ -158,7 +158,7 @@ def _by_label(argument: str, given: Any) -> dict[str, Any]:
     return dict(given) if isinstance(given, Mapping) else dict(zip(labels, labels, strict=True))
 
 
-def _with_luck(searchers: Mapping[str, Searcher], luck: str) -> dict[str, Searcher]:
+def _with_luck(searchers: Mapping[str, SamplerSpec], luck: str) -> dict[str, SamplerSpec]:
     """Return searchers with that by which luck is told, under its own name."""
     if searchers.get(luck, luck) != luck:
         raise WrongValueError(
@@ -168,12 +168,12 @@ def _with_luck(searchers: Mapping[str, Searcher], luck: str) -> dict[str, Search
     return {**searchers, luck: luck}
 
 
-def _checked_searchers(given: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Searcher]:
+def _checked_searchers(given: Iterable[str] | Mapping[str, SamplerSpec]) -> dict[str, SamplerSpec]:
     """Return searchers by their labels."""
     if not (searchers := _by_label("samplers", given)):
         raise WrongValueError("samplers is empty, but there must be at least one to compare.")
     for label, searcher in searchers.items():
-        check_searcher(searcher)
+        check_sampler(searcher)
         if isinstance(searcher, BaseSampler) and not arm_of(searcher).ends_by_itself:
             logger.warning(
                 "samplers has one sampler as %r for all seeds: its copies may draw the same, so "

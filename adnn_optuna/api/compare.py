@@ -24,13 +24,13 @@ from adnn_optuna.api.search import SearchResult
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.execution import run_studies
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.jobs import check_executor, check_is_reached
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import Catch, checked_catch
+from adnn_optuna.engine.objectives import Catch, checked_catch
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.records import SearchRecord, records_now
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
-from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.engine.studies import declaration_of, study_name_of
 from adnn_optuna.reporting.dashboard import save_notes
 from adnn_optuna.results import declarations
@@ -156,10 +156,10 @@ def compare(
     of_run: LimitValues = {**given, "max_time": None} if stop_when_decided else given
     check_executor(executor)
 
-    def plan(label: str, seed: int) -> studies.Plan:
+    def plan(label: str, seed: int) -> studies.StudySpec:
         searched, searcher, own = compared.run(label, seed)
         name = study_name_of(study_name, label, seed)
-        return studies.Plan(searched, name, searcher, of_run, batch_size, own)
+        return studies.StudySpec(searched, name, searcher, of_run, batch_size, own)
 
     # What may be refused is, before anything is stored.
     names = {label: plan(label, seeds[0]).arm.name for label in arms}
@@ -170,7 +170,7 @@ def compare(
     ):
         opened = open_storage(storage)
         check_is_reached(opened, executor)
-        before = patiently(declaration_of, opened, study_name)
+        before = with_retry(declaration_of, opened, study_name)
         if before and before["arguments"].get("confirm") != compared.arguments.get("confirm"):
             raise WrongValueError(
                 f"The comparison {study_name!r} is of another kind of objective, or evaluates the "
@@ -222,11 +222,11 @@ def compare(
 
 
 def _declared_head(
-    storage: BaseStorage, name: str, plan: studies.Plan, declaration: Declaration
+    storage: BaseStorage, name: str, plan: studies.StudySpec, declaration: Declaration
 ) -> optuna.Study:
     """Return the study that tells what a comparison is, as it is declared now."""
     where = storage, name, plan.objective.direction, COMPARISON
-    head = patiently(studies.open_declared, *where, declaration)
+    head = with_retry(studies.open_declared, *where, declaration)
     declarations.store_declaration(head, declaration)
     return head
 

@@ -19,10 +19,10 @@ from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
 from adnn_optuna.engine.jobs import NO_EXECUTOR, check_executor
-from adnn_optuna.engine.outcomes import seeds_of
+from adnn_optuna.engine.objectives import seeds_of
 from adnn_optuna.engine.retraining import Redrawing, random_sources
 from adnn_optuna.engine.signals import interrupted_where_called
-from adnn_optuna.engine.storages import patiently
+from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.engine.studies import like_comparisons
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
@@ -192,9 +192,9 @@ def compare_models(
         redrawing, stop = Redrawing(dataset), threading.Event()
     elif equivalence is not None:
         check_positive("equivalence", equivalence)
-    study = patiently(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
+    study = with_retry(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
     declaration = declared(
-        patiently(lambda: study.user_attrs).get(COMPARISON),
+        with_retry(lambda: study.user_attrs).get(COMPARISON),
         seeds,
         study_name=study_name,
         looks_again=stop_when_decided,
@@ -228,7 +228,7 @@ def compare_models(
         equivalence=None if equivalence is None else float(equivalence),
         sources=tuple(sources),
         **of_data,
-        like=patiently(like_comparisons, study) if trainers else (),
+        like=with_retry(like_comparisons, study) if trainers else (),
     )
     return found_by_evaluating(
         known,

@@ -18,9 +18,9 @@ from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult, check_confirm, run_search
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.arms import CONTROLS, SEARCHERS, Searcher, check_searcher
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import Catch
+from adnn_optuna.engine.arms import CONTROLS, SAMPLERS, SamplerSpec, check_sampler
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.objectives import Catch
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import is_comparison, records_of_comparison
@@ -34,7 +34,7 @@ def resume(
     study_name: str,
     *,
     objective: InitOffsetObjective | Callable[..., float] | None = None,
-    sampler: Searcher | None = None,
+    sampler: SamplerSpec | None = None,
     pruner: BasePruner | None = None,
     catch: Catch = (),
     data_dir: str | os.PathLike[str] | None = None,
@@ -77,12 +77,12 @@ def resume(
     study = studies.load_study(opened, study_name)
     if not is_comparison(study):
         sampler = _stored_searcher(study) if sampler is None else sampler
-        check_searcher(sampler)
+        check_sampler(sampler)
         if objective is None:
             objective = studies.objective_from_study(study, data_dir)
         objective = studies.check_objective(objective).catching(catch)
         all_limits: LimitValues = {**studies.last_limits(study), **given}
-        plan = studies.Plan(objective, study_name, sampler, all_limits, pruner=pruner)
+        plan = studies.StudySpec(objective, study_name, sampler, all_limits, pruner=pruner)
         ending: Any = {"test": test, "confirm": confirm}
         return run_search(plan, opened, **ending, show_progress_bar=show_progress_bar)
     arguments = {**_arguments(study, objective, data_dir), **given}
@@ -99,12 +99,12 @@ def resume(
 
 def _stored_searcher(study: optuna.Study) -> str:
     searcher: str | None = study.user_attrs.get(stored.SEARCH, {}).get("sampler")
-    if searcher in SEARCHERS:
+    if searcher in SAMPLERS:
         return searcher
     said = f"was searched by {searcher}, which is not stored: give it to adnn_optuna.resume"
     if searcher is None:
         said = "was not begun by search, so it does not know its searcher: give adnn_optuna.resume"
-        said += f" one of {', '.join(SEARCHERS)} or an Optuna sampler as sampler"
+        said += f" one of {', '.join(SAMPLERS)} or an Optuna sampler as sampler"
     raise WrongValueError(f"The study {study.study_name!r} {said}.")
 
 
@@ -116,7 +116,7 @@ def _arguments(
     """Return what a comparison was called with, as its head tells."""
     declaration: Declaration = head.user_attrs[stored.COMPARISON]
     arms, name = declaration["arms"], f"The comparison {head.study_name!r}"
-    if unknown := [label for label, arm in arms.items() if arm not in (*SEARCHERS, *CONTROLS)]:
+    if unknown := [label for label, arm in arms.items() if arm not in (*SAMPLERS, *CONTROLS)]:
         raise WrongValueError(
             f"{name} does not store {', '.join(unknown)}: go on with it by compare, with the same "
             "arguments."
@@ -142,6 +142,6 @@ def _arguments(
     return {
         **known,
         "objective": objective,
-        "samplers": {label: arm for label, arm in arms.items() if arm in SEARCHERS},
+        "samplers": {label: arm for label, arm in arms.items() if arm in SAMPLERS},
         "controls": {label: arm for label, arm in arms.items() if arm in CONTROLS},
     }

@@ -28,21 +28,21 @@ from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.contracts.contract import read_contract
 from adnn_optuna.contracts.fresh import confirmation_content
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.arms import Searcher, check_searcher
+from adnn_optuna.engine.arms import SamplerSpec, check_sampler
 from adnn_optuna.engine.confirmation import (
     FEWEST_SEEDS,
     SEEDS,
-    confirm_winner,
+    confirm_best_trial,
     is_affordable,
 )
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import Catch, Outcome, best_trial
+from adnn_optuna.engine.objectives import Catch, Outcome, best_trial
 from adnn_optuna.engine.progress import SearchProgress, progress_bar
-from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.retraining import is_random, look_at_test_set, note_randomness
+from adnn_optuna.engine.records import SearchRecord, read_record
+from adnn_optuna.engine.retraining import evaluate_test_set, is_random, note_randomness
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
-from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.reporting.dashboard import save_notes
 from adnn_optuna.reporting.searches_claims import unowned_in_words, why_no_winner
@@ -170,7 +170,7 @@ class SearchResult(StoredSearch, Predicting):
         """
         self._predictor()  # Where there is none, there is nothing to test.
         with interruptible() as stop:
-            tested = look_at_test_set(self, self.objective, stop)
+            tested = evaluate_test_set(self, self.objective, stop)
         save_notes([tested])
         return tested
 
@@ -194,7 +194,7 @@ class SearchResult(StoredSearch, Predicting):
         shown = {"show_progress_bar": show_progress_bar}
         tested = self.test()
         with interruptible() as stop:
-            confirmed = confirm_winner(tested, self.objective, int(seeds), stop=stop, **shown)
+            confirmed = confirm_best_trial(tested, self.objective, int(seeds), stop=stop, **shown)
         save_notes([confirmed])
         return confirmed
 
@@ -245,7 +245,7 @@ class SearchResult(StoredSearch, Predicting):
 @shows_limits
 def search(
     objective: InitOffsetObjective,
-    sampler: Searcher = "annealing",
+    sampler: SamplerSpec = "annealing",
     *,
     storage: str | BaseStorage | None = None,
     study_name: str | None = None,
@@ -302,12 +302,12 @@ def search(
     Raises:
         ValueError: If an argument is wrong, or a study of another objective or searcher exists.
     """
-    check_searcher(sampler)
+    check_sampler(sampler)
     check_confirm(confirm)
     limits = checked_limits(**limits)
     if catch != ():
         objective = studies.check_objective(objective).catching(catch)
-    plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)
+    plan = studies.StudySpec(objective, study_name, sampler, limits, batch_size, pruner)
     ending: Any = {"test": test, "confirm": confirm}
     return run_search(plan, storage, **ending, show_progress_bar=show_progress_bar)
 
@@ -323,7 +323,7 @@ def check_confirm(confirm: Any) -> None:
 
 
 def run_search(
-    plan: studies.Plan,
+    plan: studies.StudySpec,
     storage: str | BaseStorage | None,
     *,
     test: bool,
@@ -347,17 +347,17 @@ def run_search(
                     reason = study.user_attrs.get(stored.STOP_REASON) or "these limits"
                     said = "Nothing was left to do in study %r: it had ended by %s already."
                     logger.info(said, study.study_name, reason)
-                result = SearchResult(**vars(patiently(record_of, study)), objective=objective)
+                result = SearchResult(**vars(with_retry(read_record, study)), objective=objective)
                 result = note_randomness(result, objective)
                 if test:
-                    result = look_at_test_set(result, objective, stop)
+                    result = evaluate_test_set(result, objective, stop)
             if confirm == "auto":
                 confirm = SEEDS if is_affordable(result, objective, plan.limits["max_time"]) else 0
             if confirm and test and result.best is not None:
                 options: Any = {"stop": stop, "show_progress_bar": show_progress_bar}
-                result = confirm_winner(result, objective, confirm, **options)
+                result = confirm_best_trial(result, objective, confirm, **options)
         except KeyboardInterrupt:
-            unowned = unowned_in_words(patiently(record_of, study, others={}))
+            unowned = unowned_in_words(with_retry(read_record, study, others={}))
             logger.info(f"{studies.resume_hint(study, test=test)} {unowned}".rstrip())
             raise
         save_notes([result])
@@ -366,7 +366,7 @@ def run_search(
 
 def _log(trial: optuna.Trial, outcome: Outcome) -> None:
     """Log a trial that was told as Optuna does."""
-    best = patiently(best_trial, trial.study)
+    best = with_retry(best_trial, trial.study)
     if outcome.value is not None and best is not None:
         said = "Trial %d finished with value: %s and parameters: %s. Best is trial %d with %s."
         logger.info(said, trial.number, outcome.value, trial.params, best.number, best.value)

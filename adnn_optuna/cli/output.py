@@ -108,7 +108,7 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
 
 
 SHOWN = {
-    "SearchRecord": "study metric positive test_metric searcher stop_reason budget values "
+    "SearchRecord": "study metric positive test_metric sampler stop_reason budget values "
     "baseline best best_is_added best_value gain test_baseline test_value test_gain test_metrics "
     "confirmation",
     "ComparisonFacts": "study_name seeds equivalence is_complete table differences results",

@@ -11,8 +11,8 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.contracts.contract import PAIRS, BreachedError, CannotCheckError, claim_of
-from adnn_optuna.engine.confirmation import MOVED, UNMOVED, Confirmation, OwnScores
-from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.confirmation import BASELINE, BEST, Confirmation, OwnScores
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.retraining import is_random, retrain
 from adnn_optuna.results.confirmation import (
@@ -114,9 +114,9 @@ def fresh_pairs(
         )
     # Of the system's randomness.
     seeds = np.random.SeedSequence().generate_state(count).tolist()
-    arms: dict[int, dict[str, Any]] = {UNMOVED: {}}
+    arms: dict[int, dict[str, Any]] = {BASELINE: {}}
     if objective.moves(contract["winner"]["params"]):
-        arms[MOVED] = contract["winner"]["params"]
+        arms[BEST] = contract["winner"]["params"]
     starts = [objective.replace(seed=seed).starts(arm) for arm in arms.values() for seed in seeds]
     runs = [*retrain(objective.trainer, starts, bar=bar)]
     of_arms = {arm: runs[i * count : (i + 1) * count] for i, arm in enumerate(arms)}

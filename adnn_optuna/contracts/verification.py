@@ -28,9 +28,9 @@ from adnn_optuna.contracts.fresh import (
 )
 from adnn_optuna.engine.confirmation import OwnScores
 from adnn_optuna.engine.controls import EnsembleObjective
-from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar, progress_bar
-from adnn_optuna.engine.retraining import Retrained, gains_of, look_of, retrain
+from adnn_optuna.engine.retraining import Retrained, compared_on_test_set, gains_of, retrain
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import MNIST_LIKE, dataset_from_config
@@ -116,7 +116,7 @@ def verified(
             if others := [*elsewhere, *unlike]:
                 half_width, runs = _train_elsewhere(contract, objective, bar)
             check_weights(contract, objective, file, runs[-1].weights)
-            look, claim = look_of(objective, *runs[:2]), contracts.claim_of(contract)
+            look, claim = compared_on_test_set(objective, *runs[:2]), contracts.claim_of(contract)
             groups = objective.dataset.test_groups
             own = OwnScores.of(runs[1].scores, groups, claim.metric, look)
             check_confirmation(contract, objective, own)

@@ -1,4 +1,4 @@
-"""The arms of comparisons, by name: searchers, and controls that spend the same compute otherwise.
+"""The arms of comparisons, by name: samplers, and controls that spend the same compute otherwise.
 
 All that is to be known of an arm is its entry in :data:`ARMS`.
 """
@@ -21,7 +21,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
 from adnn_optuna.engine.controls import EnsembleObjective, LongerObjective
-from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.networks.offsets import RESTARTS, SHARED, ControlSpace, OffsetSpace
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
@@ -32,7 +32,7 @@ from adnn_optuna.samplers import (
 from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler
 
-Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
+SamplerSpec = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
 
 _SamplerOf = Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSampler]
@@ -43,7 +43,7 @@ _ENUMERATING = (DeltaStepSampler, samplers.GridSampler, samplers.BruteForceSampl
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """A searcher or a control.
+    """A sampler or a control.
 
     Args:
         name: How studies and the command line call it.
@@ -236,59 +236,59 @@ ARMS: dict[str, Arm] = {
         Arm(stored.OBJECTIVE, _tpe_of_control, is_control=True, repeats=False),
     )
 }
-SEARCHERS: tuple[str, ...] = tuple(name for name, arm in ARMS.items() if not arm.is_control)
+SAMPLERS: tuple[str, ...] = tuple(name for name, arm in ARMS.items() if not arm.is_control)
 # Those that have a name for users.
 CONTROLS: tuple[str, ...] = tuple(n for n, arm in ARMS.items() if arm.is_control and arm.help)
 
 
-def may_repeat(name: str) -> bool:
+def may_replicate(name: str) -> bool:
     """Return whether a winner may repeat, by the name of what searched it, such as a sampler."""
     return name not in ARMS or ARMS[name].repeats
 
 
-def arm_of(searcher: Searcher) -> Arm:
+def arm_of(sampler: SamplerSpec) -> Arm:
     """Return the arm that a name, a sampler or a factory stands for."""
-    if isinstance(searcher, str):
-        return ARMS[searcher]
-    if isinstance(searcher, BaseSampler):
+    if isinstance(sampler, str):
+        return ARMS[sampler]
+    if isinstance(sampler, BaseSampler):
         return Arm(
-            type(searcher).__name__,
-            lambda *_: searcher,
-            ends_by_itself=isinstance(searcher, _ENUMERATING),
+            type(sampler).__name__,
+            lambda *_: sampler,
+            ends_by_itself=isinstance(sampler, _ENUMERATING),
             starts_at_baseline=False,
         )
     # Not to be taken for an arm of ours that has the same name.
-    name = f"{getattr(searcher, '__qualname__', type(searcher).__qualname__)}()"
+    name = f"{getattr(sampler, '__qualname__', type(sampler).__qualname__)}()"
 
-    def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
-        made: Any = searcher(seed, n_trials)
+    def keyed(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
+        made: Any = sampler(seed, n_trials)
         if not isinstance(made, BaseSampler):
             raise WrongTypeError(
                 f"The factory {name} must return an Optuna sampler, but it returned {made!r}."
             )
         is_counting = isinstance(made, COUNTING)
-        return made if is_counting else KeyedIndexSampler(KeyedSampler(searcher, seed, n_trials))
+        return made if is_counting else KeyedIndexSampler(KeyedSampler(sampler, seed, n_trials))
 
-    return Arm(name, sampler, starts_at_baseline=False)
+    return Arm(name, keyed, starts_at_baseline=False)
 
 
-def check_searcher(searcher: Any) -> None:
-    """Refuse what is neither a searcher's name nor a sampler nor a factory of one."""
-    if isinstance(searcher, str) and searcher not in SEARCHERS:
+def check_sampler(sampler: Any) -> None:
+    """Refuse what is neither a sampler's name nor a sampler nor a factory of one."""
+    if isinstance(sampler, str) and sampler not in SAMPLERS:
         raise WrongValueError(
-            f"sampler is {searcher!r}, but the searchers are called {', '.join(SEARCHERS)}; "
+            f"sampler is {sampler!r}, but the samplers are called {', '.join(SAMPLERS)}; "
             "for any other give an Optuna sampler."
         )
-    if isinstance(searcher, str | BaseSampler):
+    if isinstance(sampler, str | BaseSampler):
         return
-    is_factory = callable(searcher) and not isinstance(searcher, type)
+    is_factory = callable(sampler) and not isinstance(sampler, type)
     if is_factory:
         try:
-            inspect.signature(searcher).bind(0, None)
+            inspect.signature(sampler).bind(0, None)
         except TypeError:
             is_factory = False
     if not is_factory:
         raise WrongTypeError(
             "sampler must be a name, an Optuna sampler or a function, which must take (seed, "
-            f"n_trials) and return one, but it is {searcher!r:.100}."
+            f"n_trials) and return one, but it is {sampler!r:.100}."
         )

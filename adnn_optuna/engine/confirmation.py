@@ -16,21 +16,21 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Confirmed, TestLook
+from adnn_optuna._attributes import Confirmed, TestEvaluation
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import MaxTimeCallback, is_done
-from adnn_optuna.engine.arms import may_repeat
+from adnn_optuna.engine.arms import may_replicate
 from adnn_optuna.engine.evaluations import (
     Evaluation,
     Findings,
     Measured,
+    confirmation_seeds,
     evaluation_of,
     make_evaluations,
     open_evaluations,
-    seeds_to_confirm,
 )
-from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.records import (
     SearchRecord,
     confirmation_name,
@@ -47,7 +47,7 @@ from adnn_optuna.engine.retraining import (
     with_stored,
 )
 from adnn_optuna.engine.scores import from_attributes
-from adnn_optuna.engine.storages import patiently
+from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.training import n_cores
 
 SEEDS = 10
@@ -56,7 +56,7 @@ FEWEST_SEEDS = 6  # Of fewer pairs, no interval by sign flips is finite.
 
 # The arms: the unmoved network, with the winner's hyperparameters; the winner; and the unmoved
 # network with the first trial's, where hyperparameters were searched, too.
-UNMOVED, MOVED, FIRST = range(3)
+BASELINE, BEST, FIRST = range(3)
 _NAMES = ("trial", "arm", "seed")
 
 
@@ -83,12 +83,12 @@ class Confirmation:
     is_loss: bool = False
 
 
-def experiment_of(config: Mapping[str, Any]) -> dict[str, Any]:
+def experiment_fingerprint(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return an experiment's fingerprint: its configuration, whatever its data are called."""
     return {**config, "dataset": config["dataset"]["fingerprint"]}
 
 
-def confirm_winner(
+def confirm_best_trial(
     record: Record,
     objective: InitOffsetObjective,
     n_seeds: int,
@@ -103,18 +103,18 @@ def confirm_winner(
     best = record.best
     assert best is not None, "There is a winner, which was tested."
     arms = _arms(record, objective, best)
-    if not is_random(arms[UNMOVED][0]):
+    if not is_random(arms[BASELINE][0]):
         raise WrongValueError(
             "Neither the initial weights nor the order of the batches are random, so there are no "
             "fresh seeds to confirm by; give confirm=0."
         )
     name = f"{stored.CONFIRMED}/{best.number}"
-    if name not in patiently(lambda: record.study.user_attrs):
-        experiment = experiment_of(record.attrs[stored.CONFIG])
+    if name not in with_retry(lambda: record.study.user_attrs):
+        experiment = experiment_fingerprint(record.attrs[stored.CONFIG])
         declared: Confirmed = {
             "began": datetime.now(UTC).isoformat(),
             "trial": best.number,
-            "seeds": [*seeds_to_confirm(experiment, best.params, n_seeds)],
+            "seeds": [*confirmation_seeds(experiment, best.params, n_seeds)],
             "arms": [*arms],
         }
         record = with_stored(record, {name: declared})
@@ -123,7 +123,7 @@ def confirm_winner(
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "winners of a search, and unmoved networks, from fresh seeds"
     where = record.study._storage, confirmation_name(record.study), StudyDirection.MAXIMIZE
-    study, needed = patiently(open_evaluations, *where, what), _needed(record.attrs[name])
+    study, needed = with_retry(open_evaluations, *where, what), _needed(record.attrs[name])
 
     def evaluate(_: int, arm: int, seed: int) -> Measured:
         experiment, params = arms[arm]
@@ -137,10 +137,10 @@ def confirm_winner(
         found.n_evaluations = len(needed)
         return found
 
-    n_at_once = arms[UNMOVED][0].trainer.n_at_once(least=n_cores())
+    n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
     options: Any = {"n_jobs": n_at_once, "show_progress_bar": show_progress_bar}
     make_evaluations(trainings, study, _NAMES, evaluate, stop=stop, **options)
-    return changed(record, confirming=patiently(confirmation_trials, record.study))
+    return changed(record, confirming=with_retry(confirmation_trials, record.study))
 
 
 def _needed(confirmed: Confirmed) -> list[Evaluation]:
@@ -198,7 +198,7 @@ class OwnScores(NamedTuple):
 
     @classmethod
     def of(
-        cls, scores: np.ndarray, groups: np.ndarray | None, metric: str, look: TestLook
+        cls, scores: np.ndarray, groups: np.ndarray | None, metric: str, look: TestEvaluation
     ) -> Self:
         """Return the scores by a metric of the test set, as a look at it found them."""
         is_share = unit_of(metric).largest < math.inf and scores.dtype != bool
@@ -208,7 +208,7 @@ class OwnScores(NamedTuple):
 
 def own_scores(record: SearchRecord) -> OwnScores | None:
     """Return what a search's winner comes to, as it was tested; :obj:`None` if it was not."""
-    if (look := record.test_look) is None:
+    if (look := record.test_evaluation) is None:
         return None
     of = f"study {record.study.study_name!r}"
     [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{look['trial']}", of)
@@ -218,7 +218,7 @@ def own_scores(record: SearchRecord) -> OwnScores | None:
     return OwnScores.of(scores, groups, record.test_metric, look)
 
 
-def repeat_winner(
+def replicate_best_trial(
     record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event
 ) -> None:
     """Train a winner and its unmoved network from one fresh seed more: store what it gains then.
@@ -226,12 +226,14 @@ def repeat_winner(
     That is asked of what a winner can take along to other seeds: offsets, and a learning rate.
     """
     best, is_known = record.best, not math.isnan(record.repeated)
-    if best is None or is_known or record.is_restart or not may_repeat(record.searcher):
+    if best is None or is_known or record.is_restart or not may_replicate(record.sampler):
         return
     winner = objective.as_trained(best)
     if not is_random(winner):
         return
-    [seed] = seeds_to_confirm(experiment_of(record.attrs[stored.CONFIG]), best.params, 1)
+    [seed] = confirmation_seeds(
+        experiment_fingerprint(record.attrs[stored.CONFIG]), best.params, 1
+    )
     fresh = winner.replace(seed=seed)
     starts = [fresh.baseline_start, fresh.start(best.params)]
     gain = 0.0
@@ -245,9 +247,9 @@ def _arms(
 ) -> dict[int, tuple[InitOffsetObjective, dict[str, Any]]]:
     """Return the experiment of each arm and its offsets; no arm is trained that is another one."""
     winner, first = objective.as_trained(best), record.done_trials[0]
-    arms: dict[int, tuple[InitOffsetObjective, dict[str, Any]]] = {UNMOVED: (winner, {})}
+    arms: dict[int, tuple[InitOffsetObjective, dict[str, Any]]] = {BASELINE: (winner, {})}
     if winner.moves(best.params):
-        arms[MOVED] = (winner, best.params)
+        arms[BEST] = (winner, best.params)
     others, of_first = (
         {k: v for k, v in trial.params.items() if k not in winner.distributions}
         for trial in (best, first)

@@ -10,13 +10,13 @@ from typing import Any, Self
 import optuna
 
 from adnn_optuna._attributes import Trained
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import Outcome
-from adnn_optuna.engine.storages import patiently
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.objectives import Outcome
+from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.offsets import ControlSpace, Start
 from adnn_optuna.networks.predictors import Average
-from adnn_optuna.networks.training import Run, is_finite
+from adnn_optuna.networks.training import TrainingRun, is_finite
 
 _KEY = 0xE  # Apart from what else is keyed on a seed and a number.
 
@@ -32,7 +32,7 @@ class OneTrialObjective(InitOffsetObjective):
         """Store the parameter that was found."""
         [(name, distribution)] = self.distributions.items()
         arguments = trial._trial_id, name, float(value), distribution
-        patiently(trial.study._storage.set_trial_param, *arguments)
+        with_retry(trial.study._storage.set_trial_param, *arguments)
 
 
 class LongerObjective(OneTrialObjective):
@@ -60,7 +60,7 @@ class LongerObjective(OneTrialObjective):
             return [Outcome(run.status)]
         # One that ended earlier by itself is whole, one that was cut off is none.
         if run.status != "timeout" or len(run.history) >= n_of_baseline:
-            patiently(self.set_baseline, trial.study, run.history[:n_of_baseline][-1])
+            with_retry(self.set_baseline, trial.study, run.history[:n_of_baseline][-1])
         trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
         values = [self.value(metrics) for metrics in run.history]
         if math.isnan(values[0]):
@@ -69,7 +69,7 @@ class LongerObjective(OneTrialObjective):
         for epoch, value in enumerate(values):
             if epoch == 0 or self.improvement(value, values[best]) > 0:
                 best = epoch
-                patiently(trial.report, value, epoch)
+                with_retry(trial.report, value, epoch)
         self.store_found(trial, best + 1)
         return [Outcome("complete", values[best], run.history[best], trained)]
 
@@ -87,7 +87,7 @@ class EnsembleObjective(OneTrialObjective):
     """
 
     # The last one that was trained, for the look at the test set that follows.
-    _tested: tuple[tuple[int, int], Run, Average] | None = None
+    _tested: tuple[tuple[int, int], TrainingRun, Average] | None = None
 
     @classmethod
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
@@ -107,7 +107,7 @@ class EnsembleObjective(OneTrialObjective):
         [trial] = trials
         assert isinstance(self.space, ControlSpace)
         trained: Trained = {"seconds": 0.0, "epochs": 0}
-        ended: list[Run] = []
+        ended: list[TrainingRun] = []
         splits = {self.metric.partition("_")[0], "val"} if len(self.dataset.x_val) else {"train"}
         average = Average(self.trainer, sorted(splits))
         starts = self.starts({"members": self.space.high})
@@ -118,10 +118,10 @@ class EnsembleObjective(OneTrialObjective):
                 break
             ended.append(run)
             if len(ended) == 1:
-                patiently(self.set_baseline, trial.study, run.metrics)
+                with_retry(self.set_baseline, trial.study, run.metrics)
             if is_finite(run.metrics):
                 average.add(run.weights or [])
-                patiently(trial.report, average.metrics[self.metric], average.n)
+                with_retry(trial.report, average.metrics[self.metric], average.n)
         if run.status == "stopped" or not average.n:
             is_over = run.status in ("complete", "diverged")
             return [Outcome("diverged" if is_over else run.status, trained=trained)]
@@ -130,7 +130,7 @@ class EnsembleObjective(OneTrialObjective):
         metrics = average.metrics
         return [Outcome("complete", metrics[self.metric], metrics, trained)]
 
-    def take_tested(self, params: dict[str, Any]) -> tuple[Run, Average] | None:
+    def take_tested(self, params: dict[str, Any]) -> tuple[TrainingRun, Average] | None:
         """Return the unmoved network and the average if these are what was trained last, once."""
         known, self._tested = self._tested, None  # It is large.
         return known[1:] if known and known[0] == (self.seed, params["members"]) else None

@@ -26,10 +26,10 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LimitValues, checked_limits, is_done
 from adnn_optuna.engine.jobs import check_is_reached, run_jobs
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.outcomes import Outcome, number
+from adnn_optuna.engine.objectives import Outcome, number
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.signals import interruptible
-from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.engine.studies import check_study_name, open_declared
 from adnn_optuna.samplers import _owners
 from adnn_optuna.samplers._trials import TrialReader
@@ -86,7 +86,7 @@ class OfSeeds:
         return self.function(**dict(zip(self.names, seeds, strict=True)))
 
 
-def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
+def new_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
     """Return seeds below 2^31, by which nothing was chosen; a larger count only adds some.
 
     They follow from a text, so they are none of the small ones that people use. Those to choose
@@ -97,10 +97,10 @@ def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
     return tuple(int(word) // 4 * 2 + (role == "confirm") for word in words)
 
 
-def seeds_to_confirm(experiment: Any, params: Mapping[str, Any], count: int) -> tuple[int, ...]:
+def confirmation_seeds(experiment: Any, params: Mapping[str, Any], count: int) -> tuple[int, ...]:
     """Return the fresh seeds that confirm parameters of an experiment, given as JSON holds it."""
     of = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
-    return fresh_seeds(of, "confirm", count)
+    return new_seeds(of, "confirm", count)
 
 
 def open_evaluations(
@@ -179,7 +179,7 @@ class _Job:
             return found
 
         storage = open_storage(self.storage)
-        study = patiently(optuna.load_study, study_name=self.study_name, storage=storage)
+        study = with_retry(optuna.load_study, study_name=self.study_name, storage=storage)
         make_evaluations(only_this, study, self.names, self.evaluate, max_time=self.max_time)
 
 
@@ -192,7 +192,7 @@ def _make_elsewhere(
 ) -> F:
     tried = set[Evaluation]()
     while True:
-        found = findings_of(patiently(made_evaluations, study, make.names))
+        found = findings_of(with_retry(made_evaluations, study, make.names))
         _show(found, bar)
         missing = [evaluation for evaluation in found.missing if evaluation not in tried]
         if not missing:  # Time was up for what is left.
@@ -226,7 +226,7 @@ class EvaluationObjective:
     direction: StudyDirection
     names: tuple[str, ...]
     seed: int = 0
-    unmoved: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    baseline_params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:

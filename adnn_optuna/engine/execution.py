@@ -11,23 +11,23 @@ import optuna
 from optuna.exceptions import TrialPruned
 from optuna.storages import BaseStorage
 
-from adnn_optuna.engine.confirmation import repeat_winner
+from adnn_optuna.engine.confirmation import replicate_best_trial
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.jobs import run_jobs
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import KeyedObjective, catching, number, with_seed
+from adnn_optuna.engine.objectives import KeyedObjective, catching, number, with_seed
 from adnn_optuna.engine.progress import Bar
-from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.retraining import look_at_test_set, with_stored
+from adnn_optuna.engine.records import SearchRecord, read_record
+from adnn_optuna.engine.retraining import evaluate_test_set, with_stored
 from adnn_optuna.engine.signals import interruptible
-from adnn_optuna.engine.storages import open_storage, patiently
-from adnn_optuna.engine.studies import Plan, open_studies
+from adnn_optuna.engine.storages import open_storage, with_retry
+from adnn_optuna.engine.studies import StudySpec, open_studies
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import n_cores
 
 
 def run_studies(
-    plans: Sequence[Plan],
+    plans: Sequence[StudySpec],
     opened: Sequence[optuna.Study],
     *,
     stop: threading.Event,
@@ -65,14 +65,14 @@ def run_studies(
         raise KeyboardInterrupt
 
 
-def _run_elsewhere(plan: Plan, storage: str | BaseStorage | None) -> int:
+def _run_elsewhere(plan: StudySpec, storage: str | BaseStorage | None) -> int:
     [study] = open_studies([plan], open_storage(storage))
     with interruptible() as stop:
         return _run_one(stop, lambda _: None, plan, study)
 
 
 def _run_one(
-    stop: threading.Event, count: Callable[[int], object], plan: Plan, study: optuna.Study
+    stop: threading.Event, count: Callable[[int], object], plan: StudySpec, study: optuna.Study
 ) -> int:
     """Run a study and return how many trials its budget was."""
     loop = Loop(plan, study, stop, lambda _, __: count(1))
@@ -81,16 +81,16 @@ def _run_one(
     # Some end by themselves before.
     budget = max(loop.n_done, plan.limits["max_trial"] or 0)
     count(budget - loop.n_done)
-    record = patiently(record_of, study, others={})
+    record = with_retry(read_record, study, others={})
     if isinstance(plan.objective, InitOffsetObjective):
-        record = look_at_test_set(record, plan.objective, stop)
-        repeat_winner(record, plan.objective, stop)
+        record = evaluate_test_set(record, plan.objective, stop)
+        replicate_best_trial(record, plan.objective, stop)
     elif isinstance(plan.objective, KeyedObjective):
-        evaluate_afresh(record, plan.objective, stop)
+        evaluate_on_new_seeds(record, plan.objective, stop)
     return budget
 
 
-def evaluate_afresh(
+def evaluate_on_new_seeds(
     record: SearchRecord, objective: KeyedObjective, stop: threading.Event
 ) -> None:
     """Evaluate the best trial of a study as often as its objective says, and store the values.
@@ -99,7 +99,7 @@ def evaluate_afresh(
     no value (NaN, infinite or pruned) is stored as none.
     """
     evaluate = with_seed(objective.function)[0]
-    for name in record.fresh_names:
+    for name in record.new_seed_names:
         if name in record.attrs:
             continue
         if stop.is_set():

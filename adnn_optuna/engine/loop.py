@@ -25,10 +25,10 @@ from adnn_optuna._checks import logger
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.decisions import Begin, End, Snapshot, Wait, after, before
-from adnn_optuna.engine.outcomes import Objective, Outcome, mark
+from adnn_optuna.engine.objectives import Objective, Outcome, mark
 from adnn_optuna.engine.runs import StoredRun
 from adnn_optuna.engine.snapshots import Observer
-from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
+from adnn_optuna.engine.storages import StorageError, enqueue_again, with_retry
 from adnn_optuna.engine.studies import was_exhausted
 from adnn_optuna.networks.keras_files import policy_of_caller
 from adnn_optuna.samplers import _owners
@@ -71,7 +71,7 @@ class Loop:
         self._storage: Any = study._storage
         self._stop, self._after_tell, self._meanwhile = stop, after_tell, meanwhile
         # A search has settings, of its first run; evaluations have none.
-        settings = patiently(lambda: study.user_attrs).get(SEARCH)
+        settings = with_retry(lambda: study.user_attrs).get(SEARCH)
         self._run = None if settings is None else StoredRun(study, plan.limits, settings)
         self._limits = callbacks_of(plan.limits)
         self._observer = Observer(study, self._limits, settings["batch_size"] if settings else 1)
@@ -85,12 +85,12 @@ class Loop:
     @property
     def n_done(self) -> int:
         """The number of trials that were run to an end."""
-        patiently(self._look)
+        with_retry(self._look)
         return self._observer.tally.n_done
 
     def run(self) -> None:
         """Run the study; if that is interrupted, the trials under way end as failed."""
-        self._study._stop_flag = patiently(was_exhausted, self._study)
+        self._study._stop_flag = with_retry(was_exhausted, self._study)
         interval = self._observer.tally.heartbeat_interval
         lives = signals.heartbeats(self._storage, interval, self._open)
         n_threads, like_this = self._plan.n_threads or 1, policy_of_caller()
@@ -99,7 +99,7 @@ class Loop:
             with _owners.run_of_trials(self._study), lives, threads:
                 reason = self._run_in(threads)
             if self._run is not None:
-                patiently(self._run.end, reason, self._observer.tally.n_done)
+                with_retry(self._run.end, reason, self._observer.tally.n_done)
         except BaseException as error:
             # One that does not answer was waited for long enough.
             if not isinstance(error, StorageError):
@@ -122,7 +122,7 @@ class Loop:
         """Look, decide and act; return why the study has ended, if so."""
         if self._stop.is_set():
             raise KeyboardInterrupt
-        snapshot = patiently(self._look)
+        snapshot = with_retry(self._look)
         decision = before(snapshot)
         if isinstance(decision, End) and not self._jobs:
             return decision.reason
@@ -130,7 +130,7 @@ class Loop:
             # Before the trials, so that their own time reaches the limit when the training does.
             began = time.monotonic() - self._observer.tally.elapsed
             if self._run is not None:
-                patiently(self._run.begin, snapshot.n_done)
+                with_retry(self._run.begin, snapshot.n_done)
             trials = self._begin(decision.count, snapshot)
             if snapshot.is_refilled and snapshot.batch_size > 1:
                 for trial in trials:
@@ -152,7 +152,7 @@ class Loop:
     ) -> Snapshot:
         """Read the study, and end the trials of the dead."""
         # The first trials also train the baseline, once for all of them.
-        is_first = bool(self._objective.unmoved) and not self._observer.tally.n_done
+        is_first = bool(self._objective.baseline_params) and not self._observer.tally.n_done
         n_threads = None if is_first else self._plan.n_threads
         while True:
             snapshot = self._observer.look(self._open, begun, n_threads=n_threads)
@@ -178,7 +178,7 @@ class Loop:
         for _ in range(count):
             # Another worker, which sees no sign of life of this one, may end the trial.
             with contextlib.suppress(UpdateFinishedTrialError):
-                one = patiently(self._begin_one)
+                one = with_retry(self._begin_one)
                 if one is None:  # Others took what was left.
                     break
                 trial, is_expected = one
@@ -186,16 +186,16 @@ class Loop:
                 self._open.add(trial._trial_id)
                 if not is_expected:
                     may_collide = True
-                    patiently(self._look)
+                    with_retry(self._look)
         # Alone until they were created, nobody else can have chosen the same: who came later
         # finds them.
         self._n_rivals = 0
         if may_collide:
-            snapshot = patiently(self._look, frozenset(begun))
+            snapshot = with_retry(self._look, frozenset(begun))
             given_back = after(snapshot, frozenset(begun)).ids
             for surplus in (t for t in snapshot.unfinished if t.trial_id in given_back):
                 # One that is enqueued waits again, unless somebody else runs the same.
-                patiently(self._give_back, begun.pop(surplus.trial_id), not surplus.repeats_retry)
+                with_retry(self._give_back, begun.pop(surplus.trial_id), not surplus.repeats_retry)
                 self._n_rivals = len(snapshot.live)
         return [*begun.values()]
 
@@ -317,10 +317,10 @@ class Loop:
         for position, (trial, outcome) in enumerate(zip(trials, outcomes, strict=True)):
             if outcome.status == "stopped":
                 continue
-            if position and any(patiently(limit.reached, self._study) for limit in early):
+            if position and any(with_retry(limit.reached, self._study) for limit in early):
                 outcome = Outcome("timeout")  # noqa: PLW2901
             with self._stoppable():
-                patiently(self._tell_one, trial, outcome, time.monotonic() - began)
+                with_retry(self._tell_one, trial, outcome, time.monotonic() - began)
                 self._close(trial)
                 self._after_tell(trial, outcome)
 

@@ -11,9 +11,9 @@ from tqdm.auto import tqdm
 
 from adnn_optuna._units import printable, unit_of
 from adnn_optuna.callbacks import LimitValues, callbacks_of
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.records import record_of
-from adnn_optuna.engine.storages import patiently
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.records import read_record
+from adnn_optuna.engine.storages import with_retry
 
 if TYPE_CHECKING:
     _Tqdm = tqdm[Any]
@@ -71,7 +71,7 @@ class SearchProgress:
 
     def update(self, *_: object) -> None:
         """Show the trials that were told."""
-        record = patiently(record_of, self._study)
+        record = with_retry(read_record, self._study)
         n_done = len(record.done_trials)
         text = f"trial {n_done}/{self._max_trial}" if self._max_trial else f"trial {n_done}"
         if record.best is not None:

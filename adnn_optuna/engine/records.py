@@ -13,13 +13,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Metrics, RunRecord, TestLook
+from adnn_optuna._attributes import Metrics, RunRecord, TestEvaluation
 from adnn_optuna._checks import check_type
 from adnn_optuna._units import with_class
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
-from adnn_optuna.engine.outcomes import best_trial
-from adnn_optuna.engine.storages import patiently
+from adnn_optuna.engine.objectives import best_trial
+from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import check_one_objective, is_feasible
@@ -33,10 +33,9 @@ class SearchRecord:
     ``best`` the best trial, :obj:`None` where none was completed. Where model or training is a
     function of the trial, the unmoved network is that of the best trial. The test values are the
     same metric on the test set, which the search never saw; NaN while nobody looked at it for
-    ``best``. ``attrs`` and ``trials`` are those of the study at one moment, ``confirming`` the
-    trials that confirm its best one, and ``looks_elsewhere`` says how often other studies of the
-    storage had looked at the same test set, by their names; those of the same comparison look once
-    together. Nothing is read later.
+    ``best``. ``attrs`` and ``trials`` are those of the study at one moment, and ``confirming`` the
+    trials that confirm its best one. ``test_evaluations_elsewhere`` counts those of other studies
+    of the storage on the same test set, by their names; a comparison's studies count as one.
     """
 
     study: optuna.Study = dataclasses.field(repr=False)
@@ -46,38 +45,38 @@ class SearchRecord:
     best: FrozenTrial | None = dataclasses.field(repr=False)
     trials: tuple[FrozenTrial, ...] = dataclasses.field(repr=False)
     confirming: tuple[FrozenTrial, ...] = dataclasses.field(repr=False)
-    looks_elsewhere: Mapping[str, int] = dataclasses.field(repr=False)
+    test_evaluations_elsewhere: Mapping[str, int] = dataclasses.field(repr=False)
     # What follows from the rest, only to save time.
     known: dict[str, Any] = dataclasses.field(
         default_factory=dict, kw_only=True, repr=False, compare=False
     )
 
     @property
-    def searcher(self) -> str:
+    def sampler(self) -> str:
         """Who searched, as the study stores it; empty where :func:`search` did not run it."""
         return str(self.attrs.get(stored.SEARCH, {}).get("sampler", ""))
 
     @property
     def is_of_function(self) -> bool:
         """Whether any Optuna objective is searched, and no network's initial values."""
-        return stored.CONFIG not in self.attrs and self.searcher not in ("", stored.OBJECTIVE)
+        return stored.CONFIG not in self.attrs and self.sampler not in ("", stored.OBJECTIVE)
 
     @property
     def is_restart(self) -> bool:
         """Whether it is luck alone: new initial weights each time, of a function random search."""
         if self.is_of_function:
-            return self.searcher == stored.RANDOM
+            return self.sampler == stored.RANDOM
         return bool(self.attrs.get(stored.CONFIG, {}).get("space") == RESTARTS.config)
 
     @property
     def is_control(self) -> bool:
         """Whether it is what the same compute buys otherwise, and no search."""
-        return self.searcher in ARMS and ARMS[self.searcher].is_control
+        return self.sampler in ARMS and ARMS[self.sampler].is_control
 
     @property
     def n_networks(self) -> int:
         """How many networks predict together as the winner: one, but in an ensemble."""
-        if self.best is None or self.searcher != stored.ENSEMBLE:
+        if self.best is None or self.sampler != stored.ENSEMBLE:
             return 1
         return max(self.best.intermediate_values, default=1)
 
@@ -110,7 +109,7 @@ class SearchRecord:
         """Whether it ended by itself, and its winner, if there is one, was tested."""
         was_ended = self.stop_reason not in (None, "interrupted")
         if self.is_of_function:
-            return was_ended and all(name in self.attrs for name in self.fresh_names)
+            return was_ended and all(name in self.attrs for name in self.new_seed_names)
         return was_ended and (self.best is None or not math.isnan(self.test_value))
 
     @property
@@ -129,7 +128,7 @@ class SearchRecord:
 
     @property
     def proposers(self) -> dict[int, str]:
-        """Who proposed each trial that was run to an end: the searcher or another one."""
+        """Who proposed each trial that was run to an end: the sampler or another one."""
         return {trial.number: self._proposer(trial) for trial in self.done_trials}
 
     @property
@@ -150,14 +149,14 @@ class SearchRecord:
         if self._is_added(trial):
             return "study.add_trial"
         if self.is_control:  # Its sampler is called as another one.
-            return self.searcher
+            return self.sampler
         if proposal is None:
-            return self.searcher if stored.OWNER in trial.system_attrs else "study.optimize"
+            return self.sampler if stored.OWNER in trial.system_attrs else "study.optimize"
         kind = str(proposal["sampler"]).partition(":")[0]
         walks = (stored.GREEDY, stored.GREEDY_IMPROVING)
-        is_walk = kind == "delta_step" and self.searcher in walks
+        is_walk = kind == "delta_step" and self.sampler in walks
         # It is keyed by what `search` makes of a name or a factory, which a study has one of.
-        return self.searcher if is_walk or kind == "keyed" else kind
+        return self.sampler if is_walk or kind == "keyed" else kind
 
     @property
     def best_value(self) -> float:
@@ -214,7 +213,7 @@ class SearchRecord:
     def test_metric(self) -> str:
         """What the test values are: the metric of the selection; for a function, its own."""
         if self.is_of_function:
-            return "fresh value" if self.n_fresh else "best value told"
+            return "fresh value" if self.n_new_seeds else "best value told"
         return self.attrs.get(stored.SEARCH, {}).get("told") or test_metric(self.metric)
 
     @property
@@ -230,35 +229,37 @@ class SearchRecord:
     @property
     def test_metrics(self) -> Metrics:
         """All metrics of the best network on the test set, such as ``accuracy``; empty before."""
-        return self.test_look["metrics"] if self.test_look else {}
+        return self.test_evaluation["metrics"] if self.test_evaluation else {}
 
     @property
-    def test_looks(self) -> list[TestLook]:
+    def test_evaluations(self) -> list[TestEvaluation]:
         """All looks at the test set, in their order."""
         return _looks(self.attrs)
 
     @property
-    def test_look(self) -> TestLook | None:
+    def test_evaluation(self) -> TestEvaluation | None:
         """The last look that was at the best trial; :obj:`None` where there is none."""
         number = None if self.best is None else self.best.number
-        return next((look for look in self.test_looks[::-1] if look["trial"] == number), None)
+        return next(
+            (look for look in self.test_evaluations[::-1] if look["trial"] == number), None
+        )
 
     @property
     def test_baseline(self) -> float:
         """The metric of the baseline on the test set; NaN if its training diverged."""
-        look = self.test_look
+        look = self.test_evaluation
         return look["baseline"] if look else math.nan
 
     @property
     def test_value(self) -> float:
         """The metric of the best trial on the test set; of a function the mean of new values."""
-        if self.searcher == stored.OBJECTIVE and self.best is not None:  # Which says so itself.
+        if self.sampler == stored.OBJECTIVE and self.best is not None:  # Which says so itself.
             return float(self.best.user_attrs.get(self.test_metric, math.nan))
         if self.is_of_function:
-            known = (self.attrs.get(name) for name in self.fresh_names)
+            known = (self.attrs.get(name) for name in self.new_seed_names)
             fresh = [math.nan if value is None else value for value in known]
             return fmean(fresh) if fresh else self.best_value
-        look = self.test_look
+        look = self.test_evaluation
         return look["best"] if look else math.nan
 
     @property
@@ -272,16 +273,16 @@ class SearchRecord:
         return self.improvement(self.test_value, 0.0)
 
     @property
-    def n_fresh(self) -> int:
+    def n_new_seeds(self) -> int:
         """How often the best trial of a function is evaluated afresh."""
         return int(self.attrs.get(stored.SEARCH, {}).get("confirm", 0))
 
     @property
-    def fresh_names(self) -> list[str]:
+    def new_seed_names(self) -> list[str]:
         """The names of the attributes that are to hold what it comes to then."""
         if self.best is None:
             return []
-        return [f"{stored.FRESH}/{self.best.number}/{i}" for i in range(self.n_fresh)]
+        return [f"{stored.FRESH}/{self.best.number}/{i}" for i in range(self.n_new_seeds)]
 
     @property
     def repeated(self) -> float:
@@ -290,7 +291,7 @@ class SearchRecord:
         return float(self.attrs.get(name, math.nan))
 
 
-def _looks(attrs: Mapping[str, Any]) -> list[TestLook]:
+def _looks(attrs: Mapping[str, Any]) -> list[TestEvaluation]:
     looks = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
     looks.sort(key=lambda look: look["looked"])
     # Workers that end together look at the same.
@@ -339,7 +340,7 @@ def confirmation_name(study: optuna.Study) -> str:
     return f"{study.study_name}/confirmation"
 
 
-def record_of(
+def read_record(
     study: optuna.Study, others: Mapping[str, Mapping[str, Any]] | None = None
 ) -> SearchRecord:
     """Return what a study that was searched, concluded or not, tells of it at this moment.
@@ -372,8 +373,8 @@ def record_of(
 
 def records_now(studies: Sequence[optuna.Study]) -> list[SearchRecord]:
     """Return what studies of one storage tell of their searches."""
-    others = patiently(attributes_in, studies[0]._storage)
-    return [patiently(record_of, study, others=others) for study in studies]
+    others = with_retry(attributes_in, studies[0]._storage)
+    return [with_retry(read_record, study, others=others) for study in studies]
 
 
 def test_metric(metric: str) -> str:
@@ -381,14 +382,14 @@ def test_metric(metric: str) -> str:
     return f"test_{metric.partition('_')[2]}"
 
 
-def records_of(
+def read_records(
     studies: optuna.Study | SearchRecord | Sequence[optuna.Study | SearchRecord],
 ) -> list[SearchRecord]:
     """Return what one or several studies tell, which may be records already."""
     several = studies if isinstance(studies, Sequence) else [studies]
     for one in several:
         check_type("study", one, optuna.Study | SearchRecord, "an Optuna study or its record")
-    return [one if isinstance(one, SearchRecord) else record_of(one) for one in several]
+    return [one if isinstance(one, SearchRecord) else read_record(one) for one in several]
 
 
 def is_of_trial(config: Mapping[str, Any]) -> bool:

@@ -17,15 +17,15 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import logger
 from adnn_optuna.engine.controls import EnsembleObjective
-from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.scores import as_attributes, effective_number, variance_of_mean
-from adnn_optuna.engine.storages import patiently
+from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Average
-from adnn_optuna.networks.training import Run, Trainer, is_finite
+from adnn_optuna.networks.training import Trainer, TrainingRun, is_finite
 
 
 class Retrained(NamedTuple):
@@ -57,13 +57,13 @@ Record = TypeVar("Record", bound=SearchRecord)
 def with_stored(record: Record, values: Mapping[str, Any]) -> Record:
     """Store attributes in the study of a record, and return the record with them."""
     for name, value in values.items():
-        patiently(record.study.set_user_attr, name, value)
+        with_retry(record.study.set_user_attr, name, value)
     return changed(record, attrs={**record.attrs, **values})
 
 
 def refreshed(record: Record, *kinds: str) -> Record:
     """Return a record with what its study tells now in attributes of these kinds."""
-    attrs, _ = patiently(stored.read_study, record.study)
+    attrs, _ = with_retry(stored.read_study, record.study)
     news = {name: value for name, value in attrs.items() if name.partition("/")[0] in kinds}
     return changed(record, attrs={**record.attrs, **news})
 
@@ -73,7 +73,7 @@ def changed(record: Record, **parts: Any) -> Record:
     return dataclasses.replace(record, **parts, known={})
 
 
-def look_at_test_set(
+def evaluate_test_set(
     record: Record, objective: InitOffsetObjective, stop: threading.Event
 ) -> Record:
     """Look at the test set: store how good baseline and winner of a study are on it.
@@ -87,11 +87,11 @@ def look_at_test_set(
     # Others may have looked since the record was read.
     record = refreshed(record, stored.TEST, stored.SCORES, stored.GROUPS)
     n_trials = len(record.done_trials)
-    look: Any = record.test_look
+    look: Any = record.test_evaluation
     attrs: dict[str, Any] = {}
     if look is None:
-        of_winner, _, runs = retrain_winner(record, objective, stop)
-        look = {**look_of(of_winner, *runs), "trial": best.number}
+        of_winner, _, runs = retrain_best_trial(record, objective, stop)
+        look = {**compared_on_test_set(of_winner, *runs), "trial": best.number}
         attrs |= runs[1].as_attributes(f"{stored.SCORES}/{best.number}")
         if "n_groups" in look:
             attrs |= as_attributes(stored.GROUPS, of_winner.dataset.test_groups)
@@ -103,7 +103,7 @@ def look_at_test_set(
     return with_stored(record, {**attrs, f"{stored.TEST}/{now}-{os.getpid()}": look})
 
 
-def retrain_winner(
+def retrain_best_trial(
     record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event | None = None
 ) -> tuple[InitOffsetObjective, list[list[Start]], list[Retrained]]:
     """Train baseline and winner of a search again; warn where they come out differently.
@@ -130,14 +130,14 @@ def retrain_winner(
     return objective, starts, runs
 
 
-def look_of(
+def compared_on_test_set(
     objective: InitOffsetObjective, baseline: Retrained, winner: Retrained
-) -> stored.TestLook:
+) -> stored.TestEvaluation:
     """Return what a look at the test set shows of two trainings."""
     n_classes, data = objective.trainer.architecture.head.num_classes, objective.dataset
     differences, prefix = winner.scores.astype(float) - baseline.scores, "test_"
     of_test = {n.removeprefix(prefix): v for n, v in winner.metrics.items() if prefix in n[:5]}
-    look: stored.TestLook = {
+    look: stored.TestEvaluation = {
         "looked": "",
         "trial": 0,
         "n_trials": 0,
@@ -197,7 +197,7 @@ def retrain(
         yield _tested(trainer, average)._replace(weights=weights)
 
 
-def _tested(trainer: Trainer, of: Run | Average) -> Retrained:
+def _tested(trainer: Trainer, of: TrainingRun | Average) -> Retrained:
     """Return what a training run, or an average of several, reaches, also on the test set."""
     if isinstance(of, Average):
         weights, (metrics, scores) = [], of.tested()

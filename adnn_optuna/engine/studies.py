@@ -28,11 +28,11 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
-from adnn_optuna.engine.arms import Arm, Searcher, arm_of
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Objective
-from adnn_optuna.engine.records import SearchRecord, attributes_in, is_of_trial, record_of
-from adnn_optuna.engine.storages import patiently, storage_url
+from adnn_optuna.engine.arms import Arm, SamplerSpec, arm_of
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, Objective
+from adnn_optuna.engine.records import SearchRecord, attributes_in, is_of_trial, read_record
+from adnn_optuna.engine.storages import storage_url, with_retry
 from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.keras_files import model_from_config
 from adnn_optuna.networks.loading import dataset_from_config
@@ -48,7 +48,7 @@ _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
 def last_limits(study: optuna.Study) -> LimitValues:
     """Return the limits of the last run of a study that had something to do."""
-    record = record_of(study, others={})
+    record = read_record(study, others={})
     return checked_limits(**record.budget) if record.runs else checked_limits()
 
 
@@ -61,7 +61,7 @@ def was_exhausted(study: optuna.Study) -> bool:
 
 
 @dataclasses.dataclass
-class Plan:
+class StudySpec:
     """A study that is to be searched; what is wrong is refused.
 
     Without a name it gets a new one. Where it exists already, its own batch size holds.
@@ -69,7 +69,7 @@ class Plan:
 
     objective: Objective
     name: str | None
-    searcher: Searcher
+    sampler: SamplerSpec
     limits: LimitValues
     batch_size: int | Literal["auto"] = "auto"
     pruner: BasePruner | None = None
@@ -100,8 +100,8 @@ class Plan:
 
     @property
     def arm(self) -> Arm:
-        """What is known of the searcher."""
-        return arm_of(self.searcher)
+        """What is known of the sampler."""
+        return arm_of(self.sampler)
 
     @property
     def n_threads(self) -> int | None:
@@ -154,7 +154,7 @@ def check_study_name(study_name: str) -> None:
 
 def study_names(storage: BaseStorage) -> list[str]:
     """Return the names of the studies in a storage, of a comparison its own alone."""
-    names = patiently(optuna.get_all_study_names, storage)
+    names = with_retry(optuna.get_all_study_names, storage)
     parts = tuple(f"{name}/" for name in names)  # What the names of its parts begin with.
     return [name for name in names if not name.startswith(parts)]
 
@@ -163,7 +163,7 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
     """Return a stored study, or refuse its name and list those that there are."""
     check_study_name(study_name)
     try:
-        study = patiently(optuna.load_study, study_name=study_name, storage=storage)
+        study = with_retry(optuna.load_study, study_name=study_name, storage=storage)
     except KeyError:
         names = [*map(repr, study_names(storage))]
         shown = ", ".join([*names[:10], "…"] if len(names) > 10 else names) or "none"
@@ -172,7 +172,7 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
             f"There is no study {study_name!r} in {where}; it has {shown}."
         ) from None
     check_one_objective(study)
-    attrs, _ = patiently(stored.read_study, study)
+    attrs, _ = with_retry(stored.read_study, study)
     if stored.EVALUATED in attrs:
         raise WrongValueError(
             f"The study {study_name!r} is no search, but holds evaluations, such as of a recheck "
@@ -254,15 +254,15 @@ def is_undeclared(study: optuna.Study) -> bool:
     return not is_ours and not study.get_trials(deepcopy=False)
 
 
-def open_studies(plans: Sequence[Plan], storage: BaseStorage) -> list[optuna.Study]:
+def open_studies(plans: Sequence[StudySpec], storage: BaseStorage) -> list[optuna.Study]:
     """Create or load a study for each plan; none is created if one of them is refused."""
-    names = set(patiently(optuna.get_all_study_names, storage))
+    names = set(with_retry(optuna.get_all_study_names, storage))
     found = [load_study(storage, p.name) if p.name in names else None for p in plans]
     # Whatever may be refused comes before the first study is created.
-    samplers = [patiently(_sampler, p, study) for p, study in zip(plans, found, strict=True)]
+    samplers = [with_retry(_sampler, p, study) for p, study in zip(plans, found, strict=True)]
     studies = []
     for plan, existing, sampler in zip(plans, found, samplers, strict=True):
-        study = existing or patiently(
+        study = existing or with_retry(
             optuna.create_study,
             storage=storage,
             study_name=plan.name,
@@ -272,12 +272,12 @@ def open_studies(plans: Sequence[Plan], storage: BaseStorage) -> list[optuna.Stu
         )
         study.pruner = NopPruner() if plan.pruner is None else plan.pruner
         study.sampler = sampler
-        patiently(_prepare, plan, study)
+        with_retry(_prepare, plan, study)
         studies.append(study)
     return studies
 
 
-def _sampler(plan: Plan, study: optuna.Study | None) -> BaseSampler:
+def _sampler(plan: StudySpec, study: optuna.Study | None) -> BaseSampler:
     """Return the sampler to search a study with, which may exist."""
     settings = plan.settings
     known: SearchSettings = (
@@ -298,13 +298,13 @@ def _sampler(plan: Plan, study: optuna.Study | None) -> BaseSampler:
     return plan.arm.sampler(objective.seed, objective.distributions, known["n_trials"])
 
 
-def _prepare(plan: Plan, study: optuna.Study) -> None:
+def _prepare(plan: StudySpec, study: optuna.Study) -> None:
     """Store what a new study is, and enqueue the baseline for those who would not begin there."""
     plan.objective.attach(study)
     if stored.SEARCH not in study.user_attrs:
         study.set_user_attr(stored.SEARCH, plan.settings)
     begins_there = plan.arm.starts_at_baseline or isinstance(study.sampler, DeltaStepSampler)
-    unmoved = dict(plan.objective.unmoved)
+    unmoved = dict(plan.objective.baseline_params)
     if unmoved and not begins_there and not study.get_trials(deepcopy=False):
         study.enqueue_trial(unmoved)
         # Others may have done so at the same moment: the first one counts.
@@ -317,9 +317,9 @@ def _prepare(plan: Plan, study: optuna.Study) -> None:
 
 def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
     """Return what a stored comparison is declared to be; :obj:`None` if it is not declared."""
-    if name not in patiently(optuna.get_all_study_names, storage):
+    if name not in with_retry(optuna.get_all_study_names, storage):
         return None
-    if patiently(is_undeclared, load_study(storage, name)):
+    if with_retry(is_undeclared, load_study(storage, name)):
         return None
     declaration: Declaration = load_head(storage, name).user_attrs[stored.COMPARISON]
     return declaration
@@ -348,7 +348,7 @@ def load_head(storage: BaseStorage, name: str) -> optuna.Study:
 
 def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
     """Return the names of the other comparisons of the same objective in a storage."""
-    attrs = patiently(attributes_in, head._storage)
+    attrs = with_retry(attributes_in, head._storage)
 
     def objective_of(name: str) -> Any:
         """Return what all runs of a comparison have in common; of models, their data."""
@@ -374,12 +374,12 @@ def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecor
     """Return what the stored studies of a comparison came to, by arm and seed."""
     declaration: Declaration = head.user_attrs[stored.COMPARISON]
     storage = head._storage
-    known = set(patiently(optuna.get_all_study_names, storage))
+    known = set(with_retry(optuna.get_all_study_names, storage))
     arms: dict[str, dict[int, SearchRecord]] = {label: {} for label in declaration["arms"]}
-    others = patiently(attributes_in, storage)
+    others = with_retry(attributes_in, storage)
     for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
         name = study_name_of(head.study_name, label, seed)
         if name in known:
-            study = patiently(optuna.load_study, study_name=name, storage=storage)
-            arms[label][seed] = patiently(record_of, study, others=others)
+            study = with_retry(optuna.load_study, study_name=name, storage=storage)
+            arms[label][seed] = with_retry(read_record, study, others=others)
     return arms

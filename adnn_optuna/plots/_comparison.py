@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import adnn_optuna.plots._style as style
 from adnn_optuna._checks import load
 from adnn_optuna._units import PLAIN, Unit, score_in_words, unit_of
-from adnn_optuna.engine.records import records_of
+from adnn_optuna.engine.records import read_records
 from adnn_optuna.results import curves
 from adnn_optuna.results.examples import WinnerFacts
 from adnn_optuna.results.numbers import unit_of_search
@@ -20,7 +20,7 @@ from adnn_optuna.results.numbers import unit_of_search
 
 def plot_gain(study: style.Source) -> go.Figure:
     """Plot each trial's gain over the baseline, and the best gain so far."""
-    [record] = records_of(study)
+    [record] = read_records(study)
     unit, seed = unit_of(record.metric), style.seed_of(record)
     y_title = unit.heading(f"Gain in {record.metric_label}", is_gain=True)
     figure = style.new_figure("Gain against trials", "Trial", y_title)
@@ -149,7 +149,7 @@ def plot_gain_against_members(study: style.Sources) -> go.Figure:
 
     Of several seeds the mean and the standard deviation are shown.
     """
-    records = [record for record in records_of(study) if record.n_networks > 1]
+    records = [record for record in read_records(study) if record.n_networks > 1]
     metric, unit = style.metric_of(records)
     title = "The average of n networks against one of them"
     y_title = unit.heading(f"Gain in {metric}", is_gain=True)
@@ -165,7 +165,7 @@ def plot_accuracy_distribution(study: style.Sources) -> go.Figure:
     It shows how far luck alone moves a model's accuracy. The initialisations are the trials of
     random restarts, of one or several seeds; without any, the baselines of all studies.
     """
-    records = records_of(study)
+    records = read_records(study)
     metric, unit = style.metric_of(records)
     title = unit.heading(metric)
     figure = style.new_figure("The same network, other random numbers", title, "Initialisations")
@@ -188,7 +188,9 @@ def plot_best_of_n(study: style.Sources) -> go.Figure:
 
     Of several seeds the mean and the standard deviation are shown.
     """
-    return plot_price_of_luck({"": [record for record in records_of(study) if record.is_restart]})
+    return plot_price_of_luck(
+        {"": [record for record in read_records(study) if record.is_restart]}
+    )
 
 
 def plot_price_of_luck(runs: style.Runs) -> go.Figure:

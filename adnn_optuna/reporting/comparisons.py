@@ -26,7 +26,7 @@ from adnn_optuna.stats.power import POWER, SeedPlanFacts
 def text(comparison: ComparisonFacts) -> str:
     """Return the table of means, below it each verdict, and what is claimed."""
     record = comparison.any_record
-    look, score = record.test_look, score_in_words(record.test_metric, record.positive)
+    look, score = record.test_evaluation, score_in_words(record.test_metric, record.positive)
     header, body = _mean_rows(comparison)
     columns = [["", *heading.split("\n")][-2:] for heading in header]
     n_seeds = len(comparison.seeds)
@@ -37,7 +37,7 @@ def text(comparison: ComparisonFacts) -> str:
     if comparison.is_of_function:
         direction = f"{record.study.direction.name.lower()}d"
         notes += f"; {direction}; a difference: how much better the first is"
-        if n_fresh := record.n_fresh:
+        if n_fresh := record.n_new_seeds:
             times = f"{n_fresh} time{'s' * (n_fresh > 1)} more, after it was chosen"
             notes += f"\nfresh value: a run's best trial evaluated {times}"
     if comparison.unit is ACCURACY:

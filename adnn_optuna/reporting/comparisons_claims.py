@@ -58,7 +58,7 @@ def _scores_in_words(comparison: ComparisonFacts) -> dict[str, str]:
     """Return what the best searcher's winners come to, and what luck alone does."""
     if not (rows := against_control(comparison)):
         return {}
-    best, look, unit = rows[0], comparison.any_record.test_look, comparison.unit
+    best, look, unit = rows[0], comparison.any_record.test_evaluation, comparison.unit
     scores, runs = comparison.table()["test_best"], comparison.results[best.arm]
     n = sum(math.isfinite(run.test_value) for run in runs)
     record = comparison.any_record
@@ -107,7 +107,7 @@ def verdict_of_comparison(comparison: ComparisonFacts) -> str:
     if comparison.is_of_function:
         is_higher = (record.study.direction.name == "MAXIMIZE") == (best.mean >= 0)
         mean = f"a {score} {'higher' if is_higher else 'lower'} by {unit.value(abs(best.mean))}"
-    size = parts.images(best.mean, record.test_look)
+    size = parts.images(best.mean, record.test_evaluation)
     # Of a function, it is said how much higher or lower: the interval has the same sign.
     shown = best.turned() if comparison.is_of_function and best.mean < 0 else best
     evidence = f"{size and f'{size}; '}{parts.with_interval(shown, unit)}, {n} seed{'s' * (n > 1)}"
@@ -132,7 +132,7 @@ def verdict_of_comparison(comparison: ComparisonFacts) -> str:
 def _against_no_search(comparison: ComparisonFacts, arm: str) -> str:
     """Return how an arm compares with one offset for all layers; empty if that was not run."""
     controls = comparison.controls.items()
-    constant = [label for label, [run, *_] in controls if run.searcher == CONSTANT]
+    constant = [label for label, [run, *_] in controls if run.sampler == CONSTANT]
     rows = comparison.rows_of([(arm, label) for label in constant])
     if not rows or not rows[0].n_pairs:
         return ""
@@ -149,7 +149,7 @@ def _otherwise(comparison: ComparisonFacts) -> str:
     if control is None or not rows or not rows[0].n_pairs:
         return ""
     turned, unit = rows[0].turned(), comparison.unit
-    spent = ARMS[comparison.controls[control][0].searcher].spent or f"on {control}"
+    spent = ARMS[comparison.controls[control][0].sampler].spent or f"on {control}"
     return (
         f"The same compute spent {spent} gains {unit.gain(turned.mean)} over random restarts "
         f"({parts.with_interval(turned, unit)})."
@@ -159,7 +159,7 @@ def _otherwise(comparison: ComparisonFacts) -> str:
 def later_costs(comparison: ComparisonFacts) -> list[str]:
     """Return what the winners of controls cost ever after, a sentence each."""
     return [
-        f"{label}: {ARMS[runs[0].searcher].later.format(n=n)}."
+        f"{label}: {ARMS[runs[0].sampler].later.format(n=n)}."
         for label, runs in comparison.controls.items()
         if (n := max(run.n_networks for run in runs)) > 1
     ]
@@ -171,7 +171,7 @@ def repeats_in_words(comparison: ComparisonFacts) -> str:
         return ""
     unit, said = comparison.unit, []
     for row in rows:
-        is_rate = comparison.results[row.arm][0].searcher == LEARNING_RATE
+        is_rate = comparison.results[row.arm][0].sampler == LEARNING_RATE
         said.append(
             f"{row.arm}'s {'rate' if is_rate else 'offsets'} {unit.gain(row.mean)} "
             f"({parts.with_interval(row, unit)}), "
@@ -195,7 +195,7 @@ def caveat_of_comparison(comparison: ComparisonFacts) -> str:
     if comparison.is_of_function:
         of = "objective"
         luck = "What random search finds is what the number of trials alone brings."
-        if not comparison.any_record.n_fresh:
+        if not comparison.any_record.n_new_seeds:
             luck += (
                 " The best value told is too good to be true, and the more so the more often a "
                 "sampler asks for the same: confirm=5 evaluates the best trials afresh."

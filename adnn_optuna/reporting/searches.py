@@ -133,7 +133,7 @@ def _picture(record: SearchRecord) -> go.Figure:
 
 def _changed(record: SearchRecord, winner: WinnerFacts | None) -> list[tuple[str, Any]]:
     """Return the test examples that changed, for the worse and for the better."""
-    if winner is None or (look := record.test_look) is None:
+    if winner is None or (look := record.test_evaluation) is None:
         return []
     worse, better = "Right before and wrong now", "Wrong before and right now"
     if record.attrs[stored.CONFIG]["dataset"].get("task") == "regression":
@@ -175,7 +175,7 @@ def card(record: SearchRecord, contract: Mapping[str, Any] | None = None) -> str
 
 def _header(record: SearchRecord) -> dict[str, Any]:
     """Return what the Hub reads: each metric that is known, with its interval."""
-    data, look = record.attrs[stored.CONFIG]["dataset"], record.test_look
+    data, look = record.attrs[stored.CONFIG]["dataset"], record.test_evaluation
     score, name = record.test_metric.removeprefix("test_"), printable(data["name"])
     is_of_images = look is not None and look["unit"] == "images" and "task" not in data
     task = "image-classification" if is_of_images else "other"

@@ -10,7 +10,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import TestLook
+from adnn_optuna._attributes import TestEvaluation
 from adnn_optuna._units import ACCURACY, Unit, in_metric, printable, score_in_words
 from adnn_optuna.engine.confirmation import SEEDS, n_trainings, own_scores, seconds_of
 from adnn_optuna.engine.records import SearchRecord
@@ -68,9 +68,9 @@ def verdict(record: SearchRecord) -> str:
 
 
 def _hold(record: SearchRecord, facts: ConfirmationFacts | None) -> str:
-    look, own, held = record.test_look, own_scores(record), held_score(record)
+    look, own, held = record.test_evaluation, own_scores(record), held_score(record)
     if look is None or own is None or held is None:
-        which = "only an earlier winner was tested" if record.test_looks else "it is closed"
+        which = "only an earlier winner was tested" if record.test_evaluations else "it is closed"
         return f"not known before the test set is looked at; {which}."
     unit = unit_of_search(record, record.test_metric)
     level = 1 - ALPHA if facts is None else facts.level
@@ -168,20 +168,20 @@ def answers_of_search(record: SearchRecord, contract: str | None) -> dict[str, s
 
 def to_mind(runs: Sequence[SearchRecord]) -> str:
     """Return what to mind of a search, or of a searcher's runs; empty if there is nothing."""
-    first, looks = runs[0], [look for run in runs if (look := run.test_look)]
+    first, looks = runs[0], [look for run in runs if (look := run.test_evaluation)]
     said = [
         uneven_classes_in_words(looks[0]) if looks else "",
         duplicates_in_words(first.attrs.get(stored.CONFIG, {}).get("dataset", {})),
     ]
     # The runs of a comparison have the same data.
-    used = [run for run in runs if len(run.test_looks) > 1]
-    if first.test_looks and first.looks_elsewhere:
+    used = [run for run in runs if len(run.test_evaluations) > 1]
+    if first.test_evaluations and first.test_evaluations_elsewhere:
         used.append(first)
     said += [f"{use_of_test_set(run)}." for run in used[:1]]
     return " ".join(filter(None, said))
 
 
-def uneven_classes_in_words(look: TestLook) -> str:
+def uneven_classes_in_words(look: TestEvaluation) -> str:
     """Return what always naming the largest class reaches; empty where the classes are even."""
     n, largest, total = look.get("n_classes", 1), look.get("n_largest", 0), look["n_images"]
     if n < 2 or largest * (n - 1) < _UNEVEN * (total - largest):
@@ -201,7 +201,7 @@ def duplicates_in_words(dataset: Mapping[str, Any]) -> str:
 
 def use_of_test_set(record: SearchRecord) -> str:
     """Return how often the test set of a search was looked at, and what that means."""
-    looks, n_others = record.test_looks, sum(record.looks_elsewhere.values())
+    looks, n_others = record.test_evaluations, sum(record.test_evaluations_elsewhere.values())
     if not looks:
         return "The test set is closed; result.test() or resume opens it"
     numbers = [str(look["n_trials"]) for look in looks]
@@ -217,8 +217,8 @@ def use_of_test_set(record: SearchRecord) -> str:
 
 def about_test_gain(record: SearchRecord) -> str:
     """Return the size in images of the test gain, or why it is not known."""
-    if (look := record.test_look) is None:
-        earlier = "only an earlier winner was tested" if record.test_looks else ""
+    if (look := record.test_evaluation) is None:
+        earlier = "only an earlier winner was tested" if record.test_evaluations else ""
         return f"{earlier or 'the test set is closed'}; result.test() or resume opens it"
     if math.isnan(look["baseline"]):
         return "the training of the unmoved network diverged"

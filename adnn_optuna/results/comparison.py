@@ -14,7 +14,7 @@ from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import ACCURACY, PLAIN, Unit, unit_of
-from adnn_optuna.engine.arms import may_repeat
+from adnn_optuna.engine.arms import may_replicate
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.results.arm_values import unit_of_values
 from adnn_optuna.results.curves import seconds_under_way
@@ -184,7 +184,7 @@ class ComparisonFacts:
         of_searchers = [(arm, restart) for arm in arms for restart in restarts]
         if self.is_of_function:
             return of_searchers, []
-        names = {arm: self.results[arm][0].searcher for arm in arms}
+        names = {arm: self.results[arm][0].sampler for arm in arms}
         rivals = [arm for arm in arms if names[arm] in (stored.GREEDY, stored.ANNEALING)]
         if len({names[arm] for arm in rivals}) == len(rivals) == 2:
             of_searchers.append((rivals[0], rivals[1]))
@@ -221,7 +221,7 @@ class ComparisonFacts:
         gains = {label: [run.repeated for run in runs] for label, runs in self.results.items()}
         asked = {label: of_arm for label, of_arm in gains.items() if math.isfinite(of_arm[0])}
         # A family of claims of their own, of all arms that were ever declared.
-        n_claims = max(len(asked), sum(map(may_repeat, self.declaration["arms"].values())))
+        n_claims = max(len(asked), sum(map(may_replicate, self.declaration["arms"].values())))
         pairs = ({arm: values, UNMOVED: [0.0] * len(values)} for arm, values in asked.items())
         return [row for pair in pairs for row in self._compared(pair, n_claims)]
 
@@ -232,7 +232,7 @@ class ComparisonFacts:
         claims: Sequence[tuple[str, str]] | None = None,
     ) -> list[PairedDifference]:
         """Return differences; undecided where planned seeds are missing."""
-        look = self.any_record.test_look
+        look = self.any_record.test_evaluation
         rows = paired.paired_differences(
             values,
             equivalence=self.equivalence,

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from adnn_optuna.engine import confirmation as made
-from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED, OwnScores
+from adnn_optuna.engine.confirmation import BASELINE, BEST, FIRST, OwnScores
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.scores import variance_of_mean
 from adnn_optuna.stats.paired_differences import planned_interval, share_interval
@@ -68,17 +68,17 @@ def held_score(record: SearchRecord) -> Estimate | None:
 def facts_of(found: made.Confirmation) -> ConfirmationFacts:
     """Return what the trainings of a confirmation show."""
     n_claims, values = 2 ** (found.rank - 1), found.values
-    n_examples = found.scores[UNMOVED].shape[1]
+    n_examples = found.scores[BASELINE].shape[1]
     level, sign = 1 - ALPHA / n_claims, -1 if found.is_loss else 1
     gains, repeats, of_hyperparameters = np.zeros(0), Estimate(0.0, 0.0, 0.0), None
-    if MOVED in values:
-        gains = sign * (values[MOVED] - values[UNMOVED])
+    if BEST in values:
+        gains = sign * (values[BEST] - values[BASELINE])
         repeats = mean_gain(gains, n_claims, n_examples)
     if FIRST in values:
         of_hyperparameters = mean_gain(
-            sign * (values[UNMOVED] - values[FIRST]), n_claims, n_examples
+            sign * (values[BASELINE] - values[FIRST]), n_claims, n_examples
         )
-    usual = difference_from_usual(found.own, found.scores[UNMOVED], level)
+    usual = difference_from_usual(found.own, found.scores[BASELINE], level)
     return ConfirmationFacts(
         trial=found.trial,
         rank=found.rank,
@@ -89,7 +89,7 @@ def facts_of(found: made.Confirmation) -> ConfirmationFacts:
         hyperparameters=of_hyperparameters,
         seeds=found.seeds,
         gains=tuple(gains.tolist()),
-        unmoved=tuple(values[UNMOVED].tolist()),
+        unmoved=tuple(values[BASELINE].tolist()),
     )
 
 

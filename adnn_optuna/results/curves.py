@@ -72,10 +72,10 @@ def best_by_epochs(record: SearchRecord) -> dict[int, float]:
         trained = stored.trained_of(trial.user_attrs)
         n_epochs = max(trained["epochs"] if trained else epochs, 1)
         values = {n_epochs - 1: trial.value}
-        if record.searcher == stored.ENSEMBLE:  # Nothing is chosen: its average is what it is.
+        if record.sampler == stored.ENSEMBLE:  # Nothing is chosen: its average is what it is.
             averages = trial.intermediate_values
             return {round(k * n_epochs / len(averages)): v for k, v in averages.items()}
-        if record.searcher == stored.LONGER:  # It tells of those that were the best so far.
+        if record.sampler == stored.LONGER:  # It tells of those that were the best so far.
             values = {**trial.intermediate_values}
         for step, value in values.items():
             if value is not None and not record.improvement(value, best) <= 0:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adnn_optuna._attributes import Metrics
-from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.networks.training import Trainer
 
@@ -51,7 +51,7 @@ def winner_facts(
     unmoved, winner = runs = trainer.train(starts, stop=stop, keep_weights=True)
     if any(run.status == "stopped" for run in runs):
         raise KeyboardInterrupt
-    if record.test_look is None:
+    if record.test_evaluation is None:
         return WinnerFacts(unmoved.history, winner.history)
     data, head = trainer.dataset, trainer.architecture.head
     outputs = [trainer.outputs(run.weights or [], data.x_test) for run in runs]

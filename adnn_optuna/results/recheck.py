@@ -18,7 +18,7 @@ from scipy import integrate, special, stats
 
 from adnn_optuna._checks import WrongValueError, as_integer, check_number, check_positive
 from adnn_optuna._units import with_class
-from adnn_optuna.engine.evaluations import Evaluation, Findings, fresh_seeds, seeds_to_confirm
+from adnn_optuna.engine.evaluations import Evaluation, Findings, confirmation_seeds, new_seeds
 from adnn_optuna.results.confirmation import UNKNOWN, Estimate
 from adnn_optuna.stats.paired_differences import paired_differences
 from adnn_optuna.stats.proportions import student_half_width
@@ -68,7 +68,7 @@ class RecheckFacts(Findings):
         }
         self.n_lost: int = sum(map(math.isnan, self.evaluations.values()))
         choosing = json.dumps(self.experiment, sort_keys=True, default=str)
-        self._seeds = {"choose": fresh_seeds(choosing, "choose", self.seeds), "confirm": ()}
+        self._seeds = {"choose": new_seeds(choosing, "choose", self.seeds), "confirm": ()}
         self.missing: list[Evaluation] = []
         self.n_evaluations: int = 0
         if self.is_deterministic:
@@ -109,7 +109,7 @@ class RecheckFacts(Findings):
             # The first of equals, as the study's best is.
             self.trial = chosen = max(self.candidates, key=self._rank)
             self.against = self.against_of(chosen)
-            seeds = seeds_to_confirm(self.experiment, chosen.params, self.confirm)
+            seeds = confirmation_seeds(self.experiment, chosen.params, self.confirm)
             self._seeds["confirm"] = seeds
             confirmed = (chosen, self.best if self.confirm_best else None, self.against)
             numbers = [*dict.fromkeys(trial.number for trial in confirmed if trial)]

@@ -118,7 +118,7 @@ class TestAsAsked:
     def test_without_the_test_set_nothing_is_opened(self, objective: InitOffsetObjective) -> None:
         result = adnn.search(objective, "greedy", max_trial=2, test=False, confirm=6)
         assert result.confirmation is None
-        assert result.test_looks == []
+        assert result.test_evaluations == []
         assert len(names(result)) == 1
         assert "What you hold: not known before the test set is looked at; it is closed." in str(
             result
@@ -126,7 +126,7 @@ class TestAsAsked:
         confirmed = result.confirm(seeds=6)
         assert confirmed.confirmation is not None
         assert confirmed.confirmation.holds.value == confirmed.test_value
-        assert result.test_looks == []
+        assert result.test_evaluations == []
 
     def test_of_a_winner_that_was_tested_neither(self, objective: InitOffsetObjective) -> None:
         storage = optuna.storages.InMemoryStorage()

@@ -361,7 +361,9 @@ def test_looks_for_data_files_beside_the_contract(kind: str, content: Any, path:
 
 def test_finds_the_gain_and_its_interval(result: SearchResult, path: Path) -> None:
     verdict = adnn.verify(path)
-    assert verdict.interval == pytest.approx(gain_interval(result.test_look, result.test_gain))
+    assert verdict.interval == pytest.approx(
+        gain_interval(result.test_evaluation, result.test_gain)
+    )
     assert (verdict.gain, verdict.half_width) == (pytest.approx(result.test_gain), 0)
     assert verdict.promised[:3] == ("test_accuracy", result.test_gain, 1 / 210)
     assert verdict.examples == "images"

@@ -23,9 +23,9 @@ from adnn_optuna.callbacks import (
     checked_limits,
 )
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.outcomes import FunctionObjective
+from adnn_optuna.engine.objectives import FunctionObjective
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import Plan, open_studies
+from adnn_optuna.engine.studies import StudySpec, open_studies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -173,7 +173,7 @@ def test_a_search(tmp_path: Path, sampler: Any, numbers: list[int], *, is_runnin
 
     def search(max_trial: int) -> None:
         quick = Quick(function, optuna.study.StudyDirection.MINIMIZE, seed=3)
-        plan = Plan(quick, NAME, sampler, checked_limits(max_trial=max_trial), 2)
+        plan = StudySpec(quick, NAME, sampler, checked_limits(max_trial=max_trial), 2)
         [study] = open_studies([plan], open_storage(url(tmp_path)))
         Loop(plan, study, threading.Event()).run()
 
@@ -223,7 +223,7 @@ def test_a_trial_that_had_not_finished(tmp_path: Path, state: TrialState) -> Non
     run(study, 2)
     study.add_trial(optuna.create_trial(state=state))
     quick = Quick(objective, optuna.study.StudyDirection.MINIMIZE, seed=3)
-    plan = Plan(quick, NAME, "annealing", checked_limits(max_trial=4))
+    plan = StudySpec(quick, NAME, "annealing", checked_limits(max_trial=4))
     [study] = open_studies([plan], study._storage)
     assert study.trials[-1].state == state
     delete(tmp_path, [2])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from stored_studies import store_study
 
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.plots._comparison import png
 from adnn_optuna.plots._places import plot_places
 
@@ -37,7 +37,7 @@ def test_png_holds_the_pixels(colors: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
 def test_best_trial_has_the_ring_and_the_end_of_the_scale(metric: str) -> None:
-    record = record_of(store_study("s", metric=metric))
+    record = read_record(store_study("s", metric=metric))
     assert record.best is not None
     figure = plot_places(record)
     trials, ring = figure.data

@@ -19,7 +19,7 @@ from stored_studies import (
 )
 
 from adnn_optuna.api.comparisons import Comparison, load_comparison
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.reporting import comparisons, comparisons_claims
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class TestControls:
         for record in before.results["rates"]:
             settings = record.study.user_attrs["adnn:search"]
             record.study.set_user_attr("adnn:search", {**settings, "sampler": "learning_rate"})
-        results = {k: [record_of(r.study) for r in runs] for k, runs in before.results.items()}
+        results = {k: [read_record(r.study) for r in runs] for k, runs in before.results.items()}
         comparison = Comparison(results, before.seeds)
         html = comparisons.page(comparison).render()
         gain = comparison.table()["test_gain"]["rates"]
@@ -269,7 +269,7 @@ def test_means_are_said_to_be_of_the_runs_that_came_to_a_value() -> None:
 
 def test_without_any_winner_it_says_why() -> None:
     arms = {
-        arm: [record_of(store_study(f"c/{arm}/seed=0", sampler=arm, values=[math.nan] * 3))]
+        arm: [read_record(store_study(f"c/{arm}/seed=0", sampler=arm, values=[math.nan] * 3))]
         for arm in ("greedy", "random_restart")
     }
     for record in (run for of_arm in arms.values() for run in of_arm):

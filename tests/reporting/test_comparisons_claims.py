@@ -11,7 +11,7 @@ from shown_pages import noise, text_of
 from stored_studies import declaration, store_comparison, store_look, store_study, with_repeats
 
 from adnn_optuna.api.comparisons import Comparison
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.reporting import comparisons, comparisons_claims
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class TestComparison:
             store_study(f"mine/{seed=}", sampler="ensemble", seed=seed, gain=0.07, steps=(1, 2, 3))
             for seed in range(8)
         ]
-        results = {**store_comparison(gains).results, "mine": [*map(record_of, averages)]}
+        results = {**store_comparison(gains).results, "mine": [*map(read_record, averages)]}
         comparison = Comparison(results, tuple(range(8)))
         told = "mine: predicting costs 3 times as much."
         assert f"\n{told}\n" in str(comparison)
@@ -233,9 +233,11 @@ class TestComparison:
         run.study.enqueue_trial({})
         run.study.tell(run.study.ask(), 2.0)
         store_look(run.study, "2026-11-25T14:00:00+00:00", 0.9, 0.005)
-        results = {k: [record_of(r.study) for r in runs] for k, runs in comparison.results.items()}
+        results = {
+            k: [read_record(r.study) for r in runs] for k, runs in comparison.results.items()
+        }
         said = comparisons.page(Comparison(results, (0,))).mind
-        n_looks = len(record_of(run.study).test_looks)
+        n_looks = len(read_record(run.study).test_evaluations)
         assert n_looks >= 2
         assert f"The test set was looked at {n_looks} times, after 12" in said
         assert "all looks but the first are no longer of untouched test data" in said
@@ -244,7 +246,7 @@ class TestComparison:
 def searched_by(record: SearchRecord, searcher: str) -> SearchRecord:
     settings = record.study.user_attrs["adnn:search"]
     record.study.set_user_attr("adnn:search", {**settings, "sampler": searcher})
-    return record_of(record.study)
+    return read_record(record.study)
 
 
 def claim_of(gains: dict[str, np.ndarray], before: Comparison, **changes: Any) -> str:

@@ -12,8 +12,8 @@ from shown_pages import of_a_regression, text_of
 from stored_studies import confirmation, store_confirmation, store_look, store_study
 
 from adnn_optuna._units import ACCURACY
-from adnn_optuna.engine.confirmation import MOVED, UNMOVED
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.confirmation import BASELINE, BEST
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.reporting import searches
 from adnn_optuna.reporting.searches_claims import (
     hyperparameters_in_words,
@@ -84,7 +84,7 @@ class TestWordForWord:
 
     def test_of_a_control_nothing_repeats(self) -> None:
         study = store_study("luck", sampler="random_restart", gain=0.07)
-        for record in (record_of(study), store_confirmation(study, [])):
+        for record in (read_record(study), store_confirmation(study, [])):
             assert statements(record)[REPEATS] == "nothing, it moves nothing."
             assert verdict(record) == "Nothing repeats: this control moves nothing."
         # Its winner may well be better than usual.
@@ -105,21 +105,23 @@ class TestWordForWord:
 
     def test_before_it_is_confirmed_it_says_how_and_how_long_that_takes(self) -> None:
         study = store_study("long", gain=0.003)
-        assert statements(record_of(study))[USUAL] == (
+        assert statements(read_record(study))[USUAL] == (
             "not known yet: result.confirm(), or adnn resume --confirm 10, trains 20 networks "
             "from 10 fresh seeds, in about a second."
         )
-        assert statements(record_of(study))[REPEATS] == "not known yet."
-        assert verdict(record_of(study)) == "Whether anything repeats on fresh seeds is not known."
+        assert statements(read_record(study))[REPEATS] == "not known yet."
+        assert (
+            verdict(read_record(study)) == "Whether anything repeats on fresh seeds is not known."
+        )
         # A look at another winner is none at this one.
         study.enqueue_trial({})
         study.tell(study.ask(), 2.0)
-        held = statements(record_of(study))[HOLD]
+        held = statements(read_record(study))[HOLD]
         assert held == (
             "not known before the test set is looked at; only an earlier winner was tested."
         )
         store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
-        assert "905 of 1000 test images right" in statements(record_of(study))[HOLD]
+        assert "905 of 1000 test images right" in statements(read_record(study))[HOLD]
 
     def test_of_a_regression_is_r2(self) -> None:
         said = statements(of_a_regression(store_study("r2", metric="val_r2", gain=0.003)))[HOLD]
@@ -148,7 +150,7 @@ class TestWordForWord:
 
 
 def is_said_to_repeat(own: np.ndarray, unmoved: np.ndarray, moved: np.ndarray) -> bool:
-    facts = facts_of(confirmation(own, {UNMOVED: unmoved, MOVED: moved}))
+    facts = facts_of(confirmation(own, {BASELINE: unmoved, BEST: moved}))
     return repeats_in_words(facts, ACCURACY, "").startswith("the offsets gain")
 
 
@@ -173,7 +175,7 @@ class TestWhereItWouldBeFalse:
         """What no ten seeds can see: the sentence names its share."""
         unmoved = np.arange(200) < np.full((10, 1), 180)
         moved = np.arange(200) < np.full((10, 1), 182)
-        facts = facts_of(confirmation(moved[0], {UNMOVED: unmoved, MOVED: moved}))
+        facts = facts_of(confirmation(moved[0], {BASELINE: unmoved, BEST: moved}))
         said = repeats_in_words(facts, ACCURACY, "")
         assert said.endswith("what befalls fewer than 26 % of seeds may not have been seen.")
 
@@ -187,7 +189,7 @@ class TestWhereItWouldBeFalse:
         assert statements(record)[REPEATS] == "nothing, it moves nothing."
 
     def test_what_came_to_no_number_shows_nothing(self) -> None:
-        scores = {UNMOVED: np.full((10, 5), np.nan), MOVED: np.ones((10, 5))}
+        scores = {BASELINE: np.full((10, 5), np.nan), BEST: np.ones((10, 5))}
         facts = facts_of(confirmation(np.ones(5), scores))
         assert repeats_in_words(facts, ACCURACY, "") == (
             "not known, as a training on fresh seeds came to no number."

@@ -17,7 +17,7 @@ from stored_studies import declaration, store_classes, store_head, store_look, s
 
 import adnn_optuna as adnn
 from adnn_optuna.api.comparisons import load_comparison
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.reporting import dashboard, searches
 
@@ -96,7 +96,7 @@ class TestBrowser:
     def test_shows_its_note(self, url: str, address: str, tmp_path: Path) -> None:
         study = study_of(url, EVIL)
         page = shown(address, study, "/note", tmp_path)
-        assert f"right, {100 * record_of(study).test_value:.2f} %" in page
+        assert f"right, {100 * read_record(study).test_value:.2f} %" in page
         assert "&lt;img src=x onerror=document.title='evil'&gt; *one* `two`" in page
 
     def test_shows_a_comparison(self, url: str, address: str, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def storage(tmp_path: Path) -> BaseStorage:
 def test_note_of_a_search_is_what_it_prints(storage: BaseStorage) -> None:
     study = store_study("one\\ `two` <b>*[3]*</b> ~|_&", gain=0.003, storage=storage)
     store_classes(study, [97, 3])
-    record = record_of(study)
+    record = read_record(study)
     dashboard.save_notes([record])
     note = optuna_dashboard.get_note(study)
     # Indented, so that names are text to Markdown.
@@ -161,15 +161,15 @@ def test_note_that_a_user_changed_is_left_alone_and_one_of_ours_is_renewed(
     storage: BaseStorage,
 ) -> None:
     study = store_study("one", gain=0.003, storage=storage)
-    dashboard.save_notes([record_of(study)])
+    dashboard.save_notes([read_record(study)])
     first = optuna_dashboard.get_note(study)
     store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
-    dashboard.save_notes([record_of(study)])
+    dashboard.save_notes([read_record(study)])
     second = optuna_dashboard.get_note(study)
     assert "905 of 1000 test images right" in second
     assert second != first
     optuna_dashboard.save_note(study, "Mine.")
-    dashboard.save_notes([record_of(study)])
+    dashboard.save_notes([read_record(study)])
     assert optuna_dashboard.get_note(study) == "Mine."
 
 
@@ -177,21 +177,21 @@ def test_note_of_a_worker_that_was_killed_beside_it_is_renewed(
     storage: BaseStorage, tmp_path: Path
 ) -> None:
     undisturbed = store_study("one", gain=0.003, storage=storage)
-    dashboard.save_notes([record_of(undisturbed)])
+    dashboard.save_notes([read_record(undisturbed)])
     other = open_storage(f"sqlite:///{tmp_path}/other.db")
     study = store_study("one", gain=0.003, storage=other)
     # Its worker was killed before it saved the digest.
     optuna_dashboard.save_note(study, optuna_dashboard.get_note(undisturbed))
-    dashboard.save_notes([record_of(study)])
+    dashboard.save_notes([read_record(study)])
     store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
-    dashboard.save_notes([record_of(study)])
+    dashboard.save_notes([read_record(study)])
     assert "905 of 1000 test images right" in optuna_dashboard.get_note(study)
 
 
 def test_studies_in_memory_are_left_alone() -> None:
     study = store_study("one")
     before = study._storage.get_study_system_attrs(study._study_id)
-    dashboard.save_notes([record_of(study)])
+    dashboard.save_notes([read_record(study)])
     assert study._storage.get_study_system_attrs(study._study_id) == before
 
 
@@ -205,11 +205,11 @@ def test_a_search_ends_well_without_it(
 
     monkeypatch.setattr(optuna_dashboard, "save_note", refuse)
     monkeypatch.setattr(dashboard.logger, "propagate", True)
-    dashboard.save_notes([record_of(study)])
+    dashboard.save_notes([read_record(study)])
     said = "Nothing was saved for optuna-dashboard: the disk is full"
     assert [record.getMessage() for record in caplog.records] == [said]
 
     monkeypatch.setattr(dashboard.importlib.util, "find_spec", lambda name: None)
     caplog.clear()
-    dashboard.save_notes([record_of(study)])
+    dashboard.save_notes([read_record(study)])
     assert not caplog.text

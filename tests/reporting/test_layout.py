@@ -12,7 +12,7 @@ import pytest
 from stored_studies import store_classes, store_comparison, store_study
 
 from adnn_optuna.api.compare_models import ModelComparison
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.reporting import searches
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def long_comparison(path: Path) -> None:
 def classified_search(path: Path) -> None:
     study = store_study("a_name_without_any_space_that_is_longer_than_a_phone_is_wide")
     store_classes(study, [90, *[3] * 11])
-    searches.page(record_of(study)).save(path)
+    searches.page(read_record(study)).save(path)
 
 
 def long_models(path: Path) -> None:

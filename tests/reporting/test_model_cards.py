@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from stored_studies import changed, store_confirmation, store_look, store_study
 
 from adnn_optuna._attributes import CONFIG
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.reporting.searches import card
 from adnn_optuna.reporting.searches_claims import statements
 from adnn_optuna.results.confirmation import confirmation_of
@@ -65,7 +65,7 @@ def test_has_each_metric_with_its_interval_and_what_they_mean(tmp_path: Path) ->
 
 
 def test_before_fresh_seeds_there_is_only_what_you_hold(tmp_path: Path) -> None:
-    record = record_of(store_study("digits", gain=0.004))
+    record = read_record(store_study("digits", gain=0.004))
     [held] = results(record, tmp_path)
     assert held.metric_value == pytest.approx(record.test_value, abs=0.0005)
     assert held.metric_args["low"] < held.metric_value < held.metric_args["high"]
@@ -77,13 +77,13 @@ def test_says_how_the_test_set_was_used_once(tmp_path: Path) -> None:
     study.enqueue_trial({})
     study.tell(study.ask(), study.user_attrs["adnn:baseline"] + 0.25)
     store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
-    text = read(record_of(study), tmp_path).text
+    text = read(read_record(study), tmp_path).text
     assert text.count("The test set was looked at 2 times") == 1
     assert "To mind" not in text
 
 
 def test_before_a_look_at_the_test_set_there_is_no_metric(tmp_path: Path) -> None:
-    record = record_of(store_study("digits"))
+    record = read_record(store_study("digits"))
     for name in [name for name in record.attrs if name.startswith("adnn:test/")]:
         del record.attrs[name]
     assert results(record, tmp_path) == []
@@ -100,7 +100,7 @@ def test_what_moves_nothing_repeats_nothing(tmp_path: Path) -> None:
 
 
 def test_names_that_users_chose_are_shown_as_they_are(tmp_path: Path) -> None:
-    record = record_of(store_study(EVIL))
+    record = read_record(store_study(EVIL))
     record = changed(record, CONFIG, dataset={**record.attrs[CONFIG]["dataset"], "name": EVIL})
     shown = read(record, tmp_path)
     assert shown.data.model_name.startswith("a|b: {c}\\n---\\n[x](http://evil) <script> `d` ")
@@ -112,6 +112,6 @@ def test_names_that_users_chose_are_shown_as_they_are(tmp_path: Path) -> None:
 
 
 def test_without_a_winner_there_is_none() -> None:
-    record = record_of(store_study("digits", values=[math.nan] * 3))
+    record = read_record(store_study("digits", values=[math.nan] * 3))
     with pytest.raises(ValueError, match="no model to write a card of: No trial was completed"):
         card(record)

@@ -15,7 +15,7 @@ from stored_studies import store_study
 import adnn_optuna as adnn
 from adnn_optuna._attributes import RUNS
 from adnn_optuna.contracts.contract import read_contract
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.reporting import searches
 from adnn_optuna.reporting.origins import shown_contract
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def record() -> SearchRecord:
-    return record_of(store_study("one", gain=0.003))
+    return read_record(store_study("one", gain=0.003))
 
 
 class TestContract:
@@ -119,7 +119,7 @@ def test_contract_is_shown_and_can_be_saved(tmp_path: Path) -> None:
     assert "adnn verify 'evil contract.json'" in card
     assert content["sha256"] in card
     with pytest.raises(ValueError, match=r"of another result .*study\.name is 'another'"):
-        searches.page(record_of(store_study("another")), content)
+        searches.page(read_record(store_study("another")), content)
 
 
 @pytest.mark.tensorflow
@@ -169,7 +169,7 @@ def test_holds_when_each_run_was_made_under_which_limits_and_why_it_ended() -> N
     later |= {"n_trials_before": 12, "stop_reason": None, "n_trials": None}
     for one in ({**run, **later}, run):
         study.set_user_attr(f"{RUNS}/{one['began']}-1", one)
-    shown = text_of(searches.page(record_of(study)).render())
+    shown = text_of(searches.page(read_record(study)).render())
     assert (
         "run 2026-11-23 09:00 UTC, max_trial 12, from 0 to 12 trials, ended by max_trial "
         "run 2026-11-24 10:00 UTC, max_time 30.5, from 12 trials on, not ended"
@@ -178,7 +178,7 @@ def test_holds_when_each_run_was_made_under_which_limits_and_why_it_ended() -> N
 
 def test_only_what_is_in_memory_is_said_to_be(tmp_path: Path) -> None:
     def stored(storage: Any) -> tuple[str, str]:
-        told = searches.page(record_of(store_study("s", storage=storage))).content
+        told = searches.page(read_record(store_study("s", storage=storage))).content
         return dict(told["settings"])["storage"], told["quoted_url"]
 
     url = f"sqlite:///{tmp_path}/my own.db"

@@ -14,7 +14,7 @@ from stored_studies import store_comparison, store_study
 
 from adnn_optuna.api.compare_models import ModelComparison
 from adnn_optuna.api.comparisons import Comparison
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.reporting import comparisons, model_comparisons, searches
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def test_refuses_a_file_that_cannot_be_written(tmp_path: Path) -> None:
-    page = searches.page(record_of(store_study("one")))
+    page = searches.page(read_record(store_study("one")))
     with pytest.raises((ValueError, OSError), match=r"^The report"):
         page.save(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"^The report"):
@@ -31,7 +31,7 @@ def test_refuses_a_file_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_largest_letters_are_those_of_the_first_line() -> None:
     # The verdict; a searcher's gain, on a card, is not to be larger.
-    html = searches.page(record_of(store_study("one"))).render()
+    html = searches.page(read_record(store_study("one"))).render()
     style = html.partition("<style>")[2].partition("</style>")[0]
     rules = re.findall(r"([^{}]+)\{[^{}]*font-size: ([\d.]+)px", style)
     sizes = {selector.strip(): float(size) for selector, size in rules}
@@ -47,7 +47,7 @@ class TestNames:
         assert EVIL in shown
         html = comparisons.page(evil).render()
         assert EVIL not in html
-        one = searches.page(record_of(store_study(f"'\"{EVIL}"))).render()
+        one = searches.page(read_record(store_study(f"'\"{EVIL}"))).render()
         assert EVIL not in one
         assert f"Search '\"{EVIL}" in text_of(one)
 
@@ -68,10 +68,10 @@ class TestAnyState:
         database = optuna.storages.RDBStorage("sqlite://")
         study = store_study("secret", storage=database)
         database.url = "mysql://me:hunter2@host/db"
-        html = searches.page(record_of(study)).render()
+        html = searches.page(read_record(study)).render()
         assert "hunter2" not in html
         assert "***@host" in html
-        comparison = Comparison({"greedy": [record_of(study)]}, (0,))
+        comparison = Comparison({"greedy": [read_record(study)]}, (0,))
         check = comparisons.page(comparison).content["answers"]["How to check it?"]
         assert "page and stored in mysql://***@host/db; the same call" in check
 
@@ -82,7 +82,7 @@ class TestAnyState:
         running.enqueue_trial({})
         running.tell(running.ask(), 2.0)
         for study in (empty, failed, running):
-            html = searches.page(record_of(study)).render()
+            html = searches.page(read_record(study)).render()
             parsed(html)
             assert "nan" not in text_of(html).lower()
 
@@ -91,7 +91,7 @@ class TestAnyState:
         config = study.user_attrs["adnn:config"]
         config["dataset"]["path"] = os.fsdecode(b"/\xff\xfe.npz")
         study.set_user_attr("adnn:config", config)
-        searches.page(record_of(study)).save(tmp_path / "report.html")
+        searches.page(read_record(study)).save(tmp_path / "report.html")
         html = (tmp_path / "report.html").read_text(encoding="utf-8")
         assert r"/\udcff\udcfe.npz" in text_of(html)
 

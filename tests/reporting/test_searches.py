@@ -14,7 +14,7 @@ from stored_studies import store_classes, store_confirmation, store_look, store_
 
 import adnn_optuna
 from adnn_optuna import _attributes as stored
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.plots._comparison import png
 from adnn_optuna.reporting import searches, searches_claims
 from adnn_optuna.reporting.searches_claims import statements
@@ -24,7 +24,7 @@ from adnn_optuna.results.examples import Example, WinnerFacts
 
 class TestSearch:
     def test_content(self) -> None:
-        record = record_of(store_study("one", gain=0.003))
+        record = read_record(store_study("one", gain=0.003))
         page = searches.page(record)
         assert page.template == "search.html.jinja"
         assert page.claim == page.claim.strip() != ""
@@ -61,7 +61,7 @@ class TestSearch:
         study = optuna.create_study(study_name="theirs")
         if state is not None:
             study.add_trial(create_trial(state=state))
-        page = searches.page(record_of(study))
+        page = searches.page(read_record(study))
         if state == TrialState.FAIL:
             assert page.claim == (
                 "No trial was completed: 0 were pruned, 1 failed; look at the objective."
@@ -75,7 +75,7 @@ class TestSearch:
         assert "Evidence" not in shown
 
     def test_figures_of_random_restarts_show_luck(self) -> None:
-        page = searches.page(record_of(store_study("one", sampler="random_restart")))
+        page = searches.page(read_record(store_study("one", sampler="random_restart")))
         assert titles(page) == [
             ("gain", "Gain against trials"),
             ("distribution", "The same network, other random numbers"),
@@ -99,9 +99,9 @@ class TestSearch:
             assert (*drawn.error_x.array, *drawn.error_x.arrayminus) == pytest.approx(ends)
         assert [*figure.data[2].x] == pytest.approx([0.3])
         assert figure.data[2].error_x.array is None
-        alone = searches.page(record_of(store_study("two", gain=0.003))).content["picture"]
+        alone = searches.page(read_record(store_study("two", gain=0.003))).content["picture"]
         assert len(alone.figure.data) == 1
-        nothing = searches.page(record_of(store_study("none", values=[math.nan] * 2)))
+        nothing = searches.page(read_record(store_study("none", values=[math.nan] * 2)))
         assert len(nothing.content["picture"].figure.data) == 0
 
     def test_settings_are_shown_as_they_are_written(self) -> None:
@@ -109,7 +109,7 @@ class TestSearch:
         model = {"classes": ["größe", "δ"], "layers": {"one": {"units": 3}, "none": {}}}
         config = {"model": model, "training": {"patience": None}}
         study.set_user_attr("adnn:config", {**study.user_attrs["adnn:config"], **config})
-        settings = dict(searches.page(record_of(study)).content["settings"])
+        settings = dict(searches.page(read_record(study)).content["settings"])
         shown = {name: value for name, value in settings.items() if name.startswith("model")}
         assert shown == {
             "model.classes": '["größe", "δ"]',
@@ -132,7 +132,7 @@ class TestPictures:
     )
 
     def test_say_of_each_image_that_changed_what_both_networks_say(self) -> None:
-        record = record_of(store_study("one", gain=0.003))
+        record = read_record(store_study("one", gain=0.003))
         html = searches.page(record, winner=self.FACTS).render()
         shown = text_of(html).replace(" ,", ",")
         says = f"is cat, unmoved cat, winner {EVIL}"
@@ -146,13 +146,13 @@ class TestPictures:
 
     def test_are_of_rows_where_the_data_are_a_table(self) -> None:
         rows = [Example(7, 0, 0, 1, None, {"age": 30.0, "city": "Rome"})]
-        record = record_of(store_study("one", gain=0.003))
+        record = read_record(store_study("one", gain=0.003))
         facts = self.FACTS._replace(lost=rows, won=[])
         shown = text_of(searches.page(record, winner=facts).render())
         assert "row is unmoved winner age city 7 0 0 1 30 Rome" in shown
 
     def test_of_learning_are_by_epoch(self) -> None:
-        page = searches.page(record_of(store_study("one")), winner=self.FACTS)
+        page = searches.page(read_record(store_study("one")), winner=self.FACTS)
         [figure] = [f.figure for f in page.content["figures"] if f.kind == "learning"]
         drawn = {trace.name: ([*trace.x], [*trace.y]) for trace in figure.data}
         assert drawn["winner, validation"] == ([1, 2], [75.0, 87.5])
@@ -162,14 +162,14 @@ class TestPictures:
         study = store_study("going on")
         study.enqueue_trial({})
         study.tell(study.ask(), 2.0)
-        assert searches.page(record_of(study), winner=self.FACTS).content["changed"] == []
+        assert searches.page(read_record(study), winner=self.FACTS).content["changed"] == []
 
 
 class TestTestSet:
     """What a search's report says of its test gain, and of the looks at the test set."""
 
     def test_gain_names_its_images(self) -> None:
-        record = record_of(store_study("gained", gain=0.003))
+        record = read_record(store_study("gained", gain=0.003))
         gain = "+0.30 pp: 3 of 1000 test images"
         shown = text_of(searches.page(record).render())
         assert gain in shown
@@ -185,18 +185,18 @@ class TestTestSet:
         ("gain", "words"), [(0.0, "+0.00 pp: no image"), (-0.002, "-0.20 pp: 2 of 1000 test")]
     )
     def test_gain_may_be_nothing_or_a_loss(self, gain: float, words: str) -> None:
-        assert words in searches.text(record_of(store_study("lost", gain=gain)))
+        assert words in searches.text(read_record(store_study("lost", gain=gain)))
 
     def test_was_looked_at_twice(self) -> None:
         study = store_study("twice", gain=0.003)
         study.enqueue_trial({})
         study.tell(study.ask(), 2.0)
-        assert math.isnan(record_of(study).test_value)
-        assert "result.test() or resume opens it" in searches.text(record_of(study))
+        assert math.isnan(read_record(study).test_value)
+        assert "result.test() or resume opens it" in searches.text(read_record(study))
         store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
         # Another worker that ended at the same time.
         store_look(study, "2026-11-25T13:00:01+00:00", 0.9, 0.005)
-        shown = text_of(searches.page(record_of(study)).render())
+        shown = text_of(searches.page(read_record(study)).render())
         assert shown.count("was looked at 2 times, after 12 and 13 trials: all looks but") == 1
         assert "+0.50 pp: 5 of 1000 test images" in shown
 
@@ -207,7 +207,7 @@ class TestUnevenClasses:
     def test_majority_stands_beside_the_gain(self) -> None:
         study = store_study("classes")
         store_classes(study, [3, 97])
-        record = record_of(study)
+        record = read_record(study)
         assert f"  Mind that {self.MAJORITY}." in searches.text(record)
         # Before all evidence.
         first, _, _ = text_of(searches.page(record).render()).partition(" Evidence ")
@@ -221,14 +221,14 @@ class TestUnevenClasses:
         self, sizes: list[int], is_uneven: bool
     ) -> None:
         study = store_study("classes")
-        assert "always says so" not in searches.text(record_of(study))
+        assert "always says so" not in searches.text(read_record(study))
         store_classes(study, sizes)
-        assert ("always says so" in searches.text(record_of(study))) == is_uneven
+        assert ("always says so" in searches.text(read_record(study))) == is_uneven
 
 
 class TestFirstScreen:
     def test_states_the_three_and_answers_without_a_word_of_the_field(self) -> None:
-        record = record_of(store_study("one", gain=0.003))
+        record = read_record(store_study("one", gain=0.003))
         answers = searches_claims.answers_of_search(record, None)
         assert list(answers) == ["verdict", "What else could be done?", "How to check it?"]
         for answer in answers.values():
@@ -249,13 +249,13 @@ class TestFirstScreen:
 
     def test_says_no_more_of_what_is_not_ours_or_not_there(self) -> None:
         other = optuna.create_study(study_name="other")
-        assert list(searches_claims.answers_of_search(record_of(other), None)) == ["verdict"]
+        assert list(searches_claims.answers_of_search(read_record(other), None)) == ["verdict"]
         other.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
-        answers = searches_claims.answers_of_search(record_of(other), None)
+        answers = searches_claims.answers_of_search(read_record(other), None)
         assert "adnn recheck" in answers["What was gained?"]
-        assert statements(record_of(other)) == {}
-        assert "own baseline" not in searches.text(record_of(other))
-        shown = text_of(searches.page(record_of(other)).render()).partition(" Evidence ")[0]
+        assert statements(read_record(other)) == {}
+        assert "own baseline" not in searches.text(read_record(other))
+        shown = text_of(searches.page(read_record(other)).render()).partition(" Evidence ")[0]
         assert "network" not in shown.partition(" A dot is ")[0]
 
 
@@ -265,7 +265,7 @@ class TestUnfinished:
         study.set_user_attr("adnn:stop_reason", None)
         study.enqueue_trial({})
         study.tell(study.ask(), 2.0)
-        record = record_of(study)
+        record = read_record(study)
         shown = text_of(searches.page(record).render())
         first, _, evidence = shown.partition(" Evidence ")
         assert "What you hold: not known before the test set is looked at" in first
@@ -278,28 +278,28 @@ class TestUnfinished:
         study = store_study("going on")
         study.set_user_attr("adnn:stop_reason", None)
         store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
-        record = record_of(study)
+        record = read_record(study)
         assert "905 of 1000 test images right" in searches.text(record)
 
 
 def test_what_hyperparameters_gain_is_named_and_no_part_of_the_gain() -> None:
-    record = record_of(store_study("of a trial", values=[0.9, 0.95]))
+    record = read_record(store_study("of a trial", values=[0.9, 0.95]))
     assert record.best is not None
     first = record.baseline
     record.best.user_attrs["adnn:baseline"] = 0.945
-    record = record_of(record.study)
+    record = read_record(record.study)
     assert (record.baseline, record.gain) == (0.945, record.best_value - 0.945)
     said = f"alone gain {100 * (0.945 - first):+.2f} pp in val_accuracy over the first trial's"
     for shown in (searches.text(record), text_of(searches.page(record).render())):
         assert said in shown
-    assert "hyperparameters" not in text_of(searches.page(record_of(store_study("s"))).render())
+    assert "hyperparameters" not in text_of(searches.page(read_record(store_study("s"))).render())
 
 
 class TestWhatIsLeftAsItIs:
     def test_what_no_offset_moves_is_named(self) -> None:
         study = store_study("own layers")
         config = study.user_attrs[stored.CONFIG]
-        assert "No offset moves" not in searches.text(record_of(study))
+        assert "No offset moves" not in searches.text(read_record(study))
         names = [f"own/w{i}" for i in range(7)]
         changed = {**config, "model": {**config["model"], "not_moved": names}}
         study.set_user_attr(stored.CONFIG, changed)
@@ -307,7 +307,7 @@ class TestWhatIsLeftAsItIs:
             "No offset moves own/w0, own/w1, own/w2, own/w3, own/w4 and 2 more: only what is "
             "called kernel, embeddings or bias moves."
         )
-        assert f"\n  {said}" in searches.text(record_of(study))
-        assert said in text_of(searches.page(record_of(study)).render())
+        assert f"\n  {said}" in searches.text(read_record(study))
+        assert said in text_of(searches.page(read_record(study)).render())
         study.set_user_attr(stored.CONFIG, {**changed, "space": {"type": "ControlSpace"}})
-        assert "No offset moves" not in searches.text(record_of(study))
+        assert "No offset moves" not in searches.text(read_record(study))

@@ -18,7 +18,7 @@ from stored_studies import (
 )
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.reporting import searches, searches_claims
 
 VERDICT, OTHERWISE, CHECK = "verdict", "What else could be done?", "How to check it?"
@@ -37,7 +37,7 @@ WRITE_CONTRACT = (
 
 
 def answers(study: optuna.Study, contract: str | None = None) -> dict[str, str]:
-    return searches_claims.answers_of_search(record_of(study), contract)
+    return searches_claims.answers_of_search(read_record(study), contract)
 
 
 class TestSearch:
@@ -53,7 +53,7 @@ class TestSearch:
 
     def test_of_one_trial_has_no_plural(self) -> None:
         study = store_study("one", values=[0.9])
-        record = record_of(study)
+        record = read_record(study)
         assert answers(study)[OTHERWISE].startswith("The same 1 training could go")
         assert searches_claims.use_of_test_set(record).endswith(" once, after 1 trial")
         assert searches.text(record).startswith("Study 'one': 1 trial, ended")
@@ -70,7 +70,7 @@ class TestSearch:
         baseline = study.user_attrs["adnn:baseline"]
         study.tell(study.ask(), baseline + 0.25)
         assert answers(study)[VERDICT] == ("Whether anything repeats on fresh seeds is not known.")
-        record = record_of(study)
+        record = read_record(study)
         once = "The test set was used once, after 12 trials"
         assert searches_claims.use_of_test_set(record) == once
         assert searches_claims.to_mind([record]) == ""
@@ -79,9 +79,9 @@ class TestSearch:
             "The test set was looked at 2 times, after 12 and 13 trials: all looks but the "
             "first are no longer of untouched test data"
         )
-        assert searches_claims.use_of_test_set(record_of(study)) == twice
+        assert searches_claims.use_of_test_set(read_record(study)) == twice
         # Of several runs it is said once.
-        assert searches_claims.to_mind([record_of(study)] * 2) == f"{twice}."
+        assert searches_claims.to_mind([read_record(study)] * 2) == f"{twice}."
         study.set_user_attr("adnn:stop_reason", "max_trial")
         assert answers(study)[VERDICT].startswith("Whether")
 
@@ -103,17 +103,17 @@ class TestSearch:
         tiny.add_trials([optuna.trial.create_trial(value=value) for value in (3e-6, 1e-6)])
         assert answers(tiny)["What was gained?"].startswith("+0.00000200 over the first trial")
         assert "baseline 0.00000300  best 0.00000100  gain +0.00000200" in searches.text(
-            record_of(tiny)
+            read_record(tiny)
         )
         # Nobody else's objective has a test accuracy.
-        assert "unknown" not in searches.text(record_of(other))
+        assert "unknown" not in searches.text(read_record(other))
         closed = "The test set is closed; result.test() or resume opens it"
-        assert searches_claims.use_of_test_set(record_of(other)) == closed
+        assert searches_claims.use_of_test_set(read_record(other)) == closed
 
     def test_uneven_classes_are_to_be_minded(self) -> None:
         study = store_study("classes")
         store_classes(study, [97, 3])
-        assert searches_claims.to_mind([record_of(study)]) == (
+        assert searches_claims.to_mind([read_record(study)]) == (
             "Mind that 97 % of the test set is class 'a': a network that always says so reaches "
             "97 %."
         )
@@ -139,8 +139,8 @@ def test_without_a_completed_trial_it_says_what_came_of_all() -> None:
             copy.set_user_attr(name, value)
     copy.add_trials([optuna.create_trial(state=TrialState.PRUNED) for _ in range(2)])
     said = "No trial was completed: 2 were pruned, 0 diverged; let the pruner wait for longer."
-    assert said in searches.text(record_of(copy))
-    assert "nan" not in searches.text(record_of(copy))
+    assert said in searches.text(read_record(copy))
+    assert "nan" not in searches.text(read_record(copy))
 
 
 def test_a_function_without_a_value_has_no_learning_rate_to_lower() -> None:
@@ -160,12 +160,12 @@ def test_a_better_trial_after_the_test_contradicts_nothing() -> None:
         optuna.create_trial(params=best.params, distributions=best.distributions, value=1.0)
     )
     study.set_user_attr("adnn:stop_reason", None)
-    page = searches.page(record_of(study)).render()
+    page = searches.page(read_record(study)).render()
     assert "only an earlier winner was tested" in page
     assert "The test set was used once, after 12 trials" in page
     assert "test set is closed" not in page
     store_look(study, "2026-11-25T12:00:02+00:00", 0.9, 0.01)
-    assert "910 of 1000 test images right" in searches.page(record_of(study)).render()
+    assert "910 of 1000 test images right" in searches.page(read_record(study)).render()
 
 
 def test_looks_at_one_test_set_are_counted_over_the_storage() -> None:
@@ -174,11 +174,11 @@ def test_looks_at_one_test_set_are_counted_over_the_storage() -> None:
     store_head(storage, "c", declaration((0, 1), "annealing"))
     units = [store_study(f"c/annealing/seed={i}", seed=i, storage=storage) for i in range(2)]
     other = store_study("of other data", storage=storage)
-    changed(record_of(other), "adnn:config", dataset={"name": "d", "fingerprint": "1" * 64})
+    changed(read_record(other), "adnn:config", dataset={"name": "d", "fingerprint": "1" * 64})
     closed = store_study("closed", values=[math.nan], storage=storage)
     wanted = {"s0": 1, "s1": 1, "c/annealing/seed=0": 1, "c/annealing/seed=1": 1}
-    record = record_of(studies[2])
-    assert record.looks_elsewhere == wanted
+    record = read_record(studies[2])
+    assert record.test_evaluations_elsewhere == wanted
     said = searches_claims.use_of_test_set(record)
     assert said == (
         "The test set was looked at once, after 12 trials, and 4 more by other studies of this "
@@ -188,8 +188,8 @@ def test_looks_at_one_test_set_are_counted_over_the_storage() -> None:
     for shown in (searches.text(record), page.mind):
         assert said in shown
     # A comparison looks once, by all its units together.
-    assert [*record_of(units[0]).looks_elsewhere] == ["s0", "s1", "s2"]
-    assert record_of(other).looks_elsewhere == {}
-    assert "used once" in searches_claims.use_of_test_set(record_of(other))
-    assert len(record_of(closed).looks_elsewhere) == 5
-    assert searches_claims.to_mind([record_of(closed)]) == ""
+    assert [*read_record(units[0]).test_evaluations_elsewhere] == ["s0", "s1", "s2"]
+    assert read_record(other).test_evaluations_elsewhere == {}
+    assert "used once" in searches_claims.use_of_test_set(read_record(other))
+    assert len(read_record(closed).test_evaluations_elsewhere) == 5
+    assert searches_claims.to_mind([read_record(closed)]) == ""

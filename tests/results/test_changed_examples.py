@@ -29,7 +29,7 @@ def facts_of(result: adnn.SearchResult) -> Any:
 
 def test_are_those_that_the_test_counted() -> None:
     result = searched(adnn.load_dataset("digits"))
-    facts, look = facts_of(result), result.test_look
+    facts, look = facts_of(result), result.test_evaluation
     assert result.best is not None
     assert look is not None
     assert [len(facts.unmoved), len(facts.winner)] == [2, 2]

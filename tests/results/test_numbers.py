@@ -11,7 +11,7 @@ from stored_studies import changed, store_comparison, store_confirmation
 
 import adnn_optuna as adnn
 from adnn_optuna.api.comparisons import Comparison
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.reporting import comparisons, searches
 from adnn_optuna.reporting.parts import filled, told
 from adnn_optuna.results.numbers import NUMBERS, Number, numbers_of
@@ -91,6 +91,6 @@ def test_names_are_different() -> None:
 
 def test_are_not_known_of_a_study_of_nothing() -> None:
 
-    [values] = numbers_of([record_of(optuna.create_study())])
+    [values] = numbers_of([read_record(optuna.create_study())])
     assert (values.pop("trials"), values.pop("seconds")) == (0, 0)
     assert all(map(math.isnan, values.values()))

@@ -7,7 +7,7 @@ import math
 import optuna
 from stored_studies import store_study
 
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.plots._places import plot_places
 from adnn_optuna.results.curves import places_of
 
@@ -22,19 +22,19 @@ def test_of_many_parameters_those_two_that_matter_most() -> None:
 
     study.optimize(objective, n_trials=60)
     study.add_trial(optuna.create_trial(value=math.inf))
-    names, trials = places_of(record_of(study))
+    names, trials = places_of(read_record(study))
     assert {*names} == {"x1", "x3"}
     assert [trial.number for trial in trials] == [*range(60)]
-    figure = plot_places(record_of(study))
+    figure = plot_places(read_record(study))
     types = {names[0]: figure.layout.xaxis.type, names[1]: figure.layout.yaxis.type}
     assert types == {"x1": None, "x3": "log"}
     assert figure.data[0].x[7] == study.trials[7].params[names[0]]
 
 
 def test_of_few_trials_or_parameters() -> None:
-    assert places_of(record_of(store_study("two")))[0] == ["bias_offset_0", "weight_offset_0"]
+    assert places_of(read_record(store_study("two")))[0] == ["bias_offset_0", "weight_offset_0"]
     study = optuna.create_study()
-    assert places_of(record_of(study)) == ([], [])
+    assert places_of(read_record(study)) == ([], [])
     study.optimize(lambda trial: trial.suggest_int("n", 1, 1), n_trials=3)
-    assert places_of(record_of(study))[0] == []
-    assert plot_places(record_of(study)).data == ()
+    assert places_of(read_record(study))[0] == []
+    assert plot_places(read_record(study)).data == ()

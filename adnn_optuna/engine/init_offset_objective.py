@@ -20,7 +20,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.experiment import Experiment, takes_trial
-from adnn_optuna.engine.outcomes import (
+from adnn_optuna.engine.objectives import (
     Catch,
     Outcome,
     best_trial,
@@ -28,9 +28,9 @@ from adnn_optuna.engine.outcomes import (
     checked_catch,
     mark,
 )
-from adnn_optuna.engine.storages import patiently
+from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.keras_files import undisturbed
-from adnn_optuna.networks.training import Run, Status, is_finite
+from adnn_optuna.networks.training import Status, TrainingRun, is_finite
 from adnn_optuna.samplers._trials import check_direction
 
 _CLOCK = MaxTimeCallback(1.0)  # Only asked for the working time; its limit does not matter.
@@ -110,7 +110,7 @@ class InitOffsetObjective(Experiment):
         return objective
 
     @property
-    def unmoved(self) -> dict[str, Any]:
+    def baseline_params(self) -> dict[str, Any]:
         """The parameters of the unmoved network."""
         return dict.fromkeys(self.distributions, self.space.unmoved)
 
@@ -211,7 +211,7 @@ class InitOffsetObjective(Experiment):
         with catching(self.catch, f"Training of {numbers}"):
             read, first = trials[0].study._storage.get_trial_system_attrs, trials[0]._trial_id
             # No network was made of its parameters.
-            if self.catch and patiently(read, first).get(stored.ENDED) == "diverged":
+            if self.catch and with_retry(read, first).get(stored.ENDED) == "diverged":
                 return [Outcome("diverged")]
             try:
                 return self._train(trials, limits, may_prune=may_prune)
@@ -229,10 +229,10 @@ class InitOffsetObjective(Experiment):
     ) -> list[Outcome]:
         study, objective = trials[0].study, self.of(trials[0].params)
         if self.is_of_trial:
-            patiently(trials[0].set_user_attr, stored.MADE, objective.made)
+            with_retry(trials[0].set_user_attr, stored.MADE, objective.made)
         starts = [objective.start(trial.params) for trial in trials]
         unmoved = objective.baseline_start
-        is_first = not patiently(_has_baseline, study)
+        is_first = not with_retry(_has_baseline, study)
         pruned: dict[int, int] = {}  # After how many epochs.
 
         def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
@@ -250,7 +250,7 @@ class InitOffsetObjective(Experiment):
             objective._outcome(run, is_pruned=run.epochs > pruned.get(i, run.epochs))
             for i, run in enumerate(runs)
         ]
-        is_best = self.is_of_trial and patiently(self._is_best, trials[0], outcomes[0].value)
+        is_best = self.is_of_trial and with_retry(self._is_best, trials[0], outcomes[0].value)
         if not (is_first or is_best):
             return outcomes
         if unmoved not in starts:
@@ -260,9 +260,9 @@ class InitOffsetObjective(Experiment):
         if baseline.status not in ("complete", "diverged"):
             return [objective._outcome(baseline, is_pruned=False)] if is_best else outcomes
         if is_first:
-            patiently(objective.set_baseline, study, baseline.metrics)
+            with_retry(objective.set_baseline, study, baseline.metrics)
         if is_best:
-            patiently(objective.set_baseline, trials[0], baseline.metrics)
+            with_retry(objective.set_baseline, trials[0], baseline.metrics)
         return outcomes
 
     def _is_best(self, trial: optuna.Trial, value: float | None) -> bool:
@@ -273,7 +273,7 @@ class InitOffsetObjective(Experiment):
         gain = self.improvement(value, best.values[0])
         return gain > 0 or (gain == 0 and trial.number < best.number)
 
-    def _outcome(self, run: Run, *, is_pruned: bool) -> Outcome:
+    def _outcome(self, run: TrainingRun, *, is_pruned: bool) -> Outcome:
         status: Status = "pruned" if is_pruned else run.status
         trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
         if not is_finite(run.metrics):
@@ -294,8 +294,8 @@ def _has_baseline(study: optuna.Study) -> bool:
 def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
     """Report a value and return whether the training is to end after this epoch."""
     try:
-        patiently(trial.report, value, epoch)
-        return patiently(trial.should_prune)
+        with_retry(trial.report, value, epoch)
+        return with_retry(trial.should_prune)
     except (UpdateFinishedTrialError, KeyError):
         # Another worker took this one for dead, or a user deleted the trial; whoever tells it will
         # see that, too.

@@ -72,7 +72,7 @@ class Objective(Protocol):
         """The parameters of every trial, as far as they are known before."""
 
     @property
-    def unmoved(self) -> Mapping[str, Any]:
+    def baseline_params(self) -> Mapping[str, Any]:
         """The parameters of the trial that a search begins with; empty where any may be."""
 
     def attach(self, study: optuna.Study) -> None:
@@ -186,7 +186,7 @@ class FunctionObjective:
         """None are known."""
         return {}
 
-    unmoved = distributions
+    baseline_params = distributions
 
     def suggest(self, trial: optuna.Trial) -> None:
         """Do nothing: the function suggests by itself, as it runs."""
