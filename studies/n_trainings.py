@@ -35,7 +35,7 @@ from _common import (
 )
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.retraining import retrain
+from adnn_optuna.networks.retraining import retrain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -76,6 +76,6 @@ def found_by_evaluating(
     try:
         return make_evaluations(known, study, names, evaluate, **options)
     except KeyboardInterrupt:
-        facts: Any = known(made_evaluations(study, names))
+        facts: Any = known(made_evaluations(study.get_trials(deepcopy=False), names))
         logger.info("Interrupted. %s", facts._tell("claim"))
         raise

@@ -19,6 +19,7 @@ from optuna.study import StudyDirection
 from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError, as_integer, logger
 from adnn_optuna.api._compared import Controls, Samplers, of_function, of_networks
+from adnn_optuna.api._stored_comparisons import declaration_of, like_comparisons, study_name_of
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
@@ -31,7 +32,6 @@ from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.records import SearchRecord, records_now
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import open_storage, with_retry
-from adnn_optuna.engine.studies import declaration_of, study_name_of
 from adnn_optuna.reporting.dashboard import save_notes
 from adnn_optuna.results import declarations
 
@@ -216,7 +216,7 @@ def compare(
             is_over = stop_when_decided and _is_over(comparison, given["max_time"], bar)
             if is_over or end == len(seeds):
                 break
-    comparison = dataclasses.replace(comparison, like=studies.like_comparisons(head))
+    comparison = dataclasses.replace(comparison, like=like_comparisons(head))
     save_notes([run for runs in results.values() for run in runs], comparison, head)
     return comparison
 

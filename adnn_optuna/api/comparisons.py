@@ -4,9 +4,9 @@ from optuna.storages import BaseStorage
 
 from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.api._stored_comparisons import like_comparisons, load_head, records_of_comparison
 from adnn_optuna.api._told import Told
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import like_comparisons, load_head, records_of_comparison
 from adnn_optuna.results.comparison import ComparisonFacts
 from adnn_optuna.stats.paired_differences import EQUIVALENCE
 from adnn_optuna.stats.power import SeedPlanFacts

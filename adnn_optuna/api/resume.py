@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Arguments, Declaration
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.api._stored_comparisons import is_of_function, records_of_comparison
 from adnn_optuna.api.compare import compare
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import SearchResult, check_confirm, run_search
@@ -23,7 +24,7 @@ from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import Catch
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import is_comparison, records_of_comparison
+from adnn_optuna.engine.studies import is_comparison
 from adnn_optuna.networks.offsets import OffsetSpace
 
 
@@ -86,7 +87,7 @@ def resume(
         ending: Any = {"test": test, "confirm": confirm}
         return run_search(plan, opened, **ending, show_progress_bar=show_progress_bar)
     arguments = {**_arguments(study, objective, data_dir), **given}
-    if studies.is_of_function(study):
+    if is_of_function(study):
         arguments["pruner"] = pruner
     if sampler or not test or confirm != "auto" or (pruner and "pruner" not in arguments):
         raise WrongValueError(
@@ -124,7 +125,7 @@ def _arguments(
     given: Any = declaration["arguments"]
     known = {name: given[name] for name in Arguments.__annotations__ if name in given}
     known["seeds"] = declaration["seeds"]
-    if studies.is_of_function(head):
+    if is_of_function(head):
         if objective is None:
             raise WrongValueError(
                 f"{name} is of a function, which is not stored: go on with it by compare, or give "

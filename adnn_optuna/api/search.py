@@ -22,6 +22,7 @@ from adnn_optuna._checks import (
     logger,
 )
 from adnn_optuna._files import replacing, write_text
+from adnn_optuna.api._progress import SearchProgress
 from adnn_optuna.api._told import Told
 from adnn_optuna.api.contracts import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
@@ -38,7 +39,7 @@ from adnn_optuna.engine.confirmation import (
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import Catch, Outcome, best_trial
-from adnn_optuna.engine.progress import SearchProgress, progress_bar
+from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.records import SearchRecord, read_record
 from adnn_optuna.engine.retraining import evaluate_test_set, is_random, note_randomness
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
@@ -338,8 +339,15 @@ def run_search(
             bar_options: Any = {"show": show_progress_bar, "bar_format": "{desc} |{bar}|"}
             with progress_bar(**bar_options) as bar:
                 shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
-                update, show_epochs = (shown.update, shown.show_epochs) if shown else (_log, None)
-                loop = Loop(plan, study, stop, update, show_epochs)
+                loop = Loop(
+                    study,
+                    objective,
+                    plan.limits,
+                    stop,
+                    n_threads=plan.n_threads,
+                    after_tell=_log if shown is None else shown.update,
+                    meanwhile=None if shown is None else shown.show_epochs,
+                )
                 n_before = loop.n_done
                 loop.run()
                 if n_before and loop.n_done == n_before:

@@ -17,9 +17,9 @@ from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.jobs import NO_EXECUTOR, check_executor
 from adnn_optuna.engine.objectives import seeds_of
-from adnn_optuna.engine.retraining import Redrawing, not_redrawn, random_sources
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import with_retry
+from adnn_optuna.networks.retraining import Redrawing, not_redrawn, random_sources
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.results.variance import AS_GIVEN, FEWEST, VarianceFacts
 

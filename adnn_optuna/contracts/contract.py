@@ -24,12 +24,13 @@ from adnn_optuna._files import replacing
 from adnn_optuna._units import ACCURACY, PLAIN, Unit, in_metric, unit_of
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord, test_metric
-from adnn_optuna.engine.retraining import Retrained, retrain_best_trial
+from adnn_optuna.engine.retraining import retrain_best_trial
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.loading import OF_FILES
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.retraining import Retrained
 from adnn_optuna.networks.training import is_finite, n_cores
 from adnn_optuna.results.arm_values import unit_of_values
 

@@ -14,7 +14,8 @@ from adnn_optuna.contracts.contract import PAIRS, BreachedError, CannotCheckErro
 from adnn_optuna.engine.confirmation import BASELINE, BEST, Confirmation, OwnScores
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
-from adnn_optuna.engine.retraining import is_random, retrain
+from adnn_optuna.engine.retraining import is_random
+from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.results.confirmation import (
     ConfirmationFacts,
     Estimate,

@@ -11,14 +11,11 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-import numpy as np
 from optuna import samplers
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.study import Study
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
 from adnn_optuna.engine.controls import EnsembleObjective, LongerObjective
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
@@ -29,7 +26,7 @@ from adnn_optuna.samplers import (
     KeyedSampler,
     RandomRestartSampler,
 )
-from adnn_optuna.samplers._indices import Indices, ParameterSource
+from adnn_optuna.samplers._controls import GridOffsetSampler, OneTrialSampler
 from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler
 
 SamplerSpec = str | BaseSampler | Callable[[int, int | None], BaseSampler]
@@ -71,35 +68,6 @@ class Arm:
     spent: str = ""
     later: str = ""
     repeats: bool = True
-
-
-class _OneTrialSampler(RandomRestartSampler):
-    """Proposes one trial, which finds its parameter by itself."""
-
-    last_index = 0.0
-    _proposes_before = False
-
-
-class _OnGridSampler(RandomRestartSampler):
-    """Proposes values all over the one offset's range, one after the other, and then any."""
-
-    def __init__(self, seed: int, n_trials: int, *, is_told_unmoved: bool) -> None:
-        super().__init__(seed=seed)
-        self._n_trials, self._is_told_unmoved = n_trials, is_told_unmoved
-
-    def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        index, at_random = proposal["index"], super()._propose(study, indices, proposal)
-
-        def value(name: str, distribution: Any) -> Any:
-            if name != SHARED or index is None:
-                return at_random(name, distribution)
-            # At least one on each side of the unmoved network.
-            values = np.linspace(distribution.low, distribution.high, max(self._n_trials, 3))
-            if self._is_told_unmoved:  # It takes one's place.
-                values = np.delete(values, np.abs(values).argmin())
-            return float(values[index]) if index < len(values) else at_random(name, distribution)
-
-        return value
 
 
 def _keyed(kind: Callable[..., BaseSampler], package: str | None = None) -> _SamplerOf:
@@ -193,7 +161,7 @@ ARMS: dict[str, Arm] = {
         ),
         Arm(
             stored.LONGER,
-            lambda *_: _OneTrialSampler(),
+            lambda *_: OneTrialSampler(),
             help="one training for the epochs of all trials, its best epoch",
             objective=lambda objective, n: LongerObjective.of_search(objective, n or 1),
             is_control=True,
@@ -213,7 +181,9 @@ ARMS: dict[str, Arm] = {
         Arm(
             stored.CONSTANT,
             # Of a function of the trial, nobody knows the parameters before.
-            lambda seed, known, n: _OnGridSampler(seed, n or 1, is_told_unmoved=bool(known)),
+            lambda seed, known, n: GridOffsetSampler(
+                SHARED, seed, n or 1, is_baseline_enqueued=bool(known)
+            ),
             help="one offset for all layers, on a grid",
             objective=lambda objective, _: objective.replace(
                 space=dataclasses.replace(cast("OffsetSpace", objective.space), scope="shared")
@@ -224,7 +194,7 @@ ARMS: dict[str, Arm] = {
         ),
         Arm(
             stored.ENSEMBLE,
-            lambda *_: _OneTrialSampler(),
+            lambda *_: OneTrialSampler(),
             help="as many networks, nothing moved, averaged",
             objective=lambda objective, n: EnsembleObjective.of_search(objective, n or 1),
             is_control=True,

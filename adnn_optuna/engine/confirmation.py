@@ -43,11 +43,11 @@ from adnn_optuna.engine.retraining import (
     gains_of,
     is_random,
     refreshed,
-    retrain,
     with_stored,
 )
-from adnn_optuna.engine.scores import from_attributes
+from adnn_optuna.engine.scores import from_attributes, scores_as_attributes
 from adnn_optuna.engine.storages import with_retry
+from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.networks.training import n_cores
 
 SEEDS = 10
@@ -129,7 +129,7 @@ def confirm_best_trial(
         experiment, params = arms[arm]
         [run] = retrain(experiment.trainer, [experiment.replace(seed=seed).starts(params)], stop)
         # Also of one that diverged: whoever trains so gets such a network.
-        return Measured(run.score, run.as_attributes(stored.SCORES))
+        return Measured(run.score, scores_as_attributes(stored.SCORES, run.scores))
 
     def trainings(made: Mapping[Evaluation, float]) -> Findings:
         found = Findings({e: made[e] for e in needed if e in made}, study.study_name)

@@ -5,25 +5,23 @@ import dataclasses
 import hashlib
 import json
 import math
-import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.exceptions import TrialPruned
-from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from adnn_optuna._attributes import EVALUATED, OWNER, read_study
+from adnn_optuna._attributes import EVALUATED, read_study
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna.callbacks import LimitValues, checked_limits, is_done
+from adnn_optuna.callbacks import checked_limits, is_done
 from adnn_optuna.engine.jobs import check_is_reached, run_jobs
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import Outcome, number
@@ -31,8 +29,7 @@ from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.engine.studies import check_study_name, open_declared
-from adnn_optuna.samplers import _owners
-from adnn_optuna.samplers._trials import TrialReader
+from adnn_optuna.samplers._evaluations import EvaluationSampler
 
 Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
@@ -143,20 +140,22 @@ def make_evaluations(
     shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
     with until_stopped, progress_bar(**shown) as bar:
         check_is_reached(study._storage, executor)
+
+        def find(trials: Iterable[FrozenTrial]) -> F:
+            found = findings_of(made_evaluations(trials, names))
+            if bar is not None:
+                bar.total = found.n_evaluations
+                bar.update(len(found.evaluations) - bar.n)
+            return found
+
         if executor is not None:
             job = _Job(study._storage, study.study_name, tuple(names), evaluate, max_time)
-            return _make_elsewhere(findings_of, study, executor, job, bar)
-        study.sampler = sampler = _EvaluationSampler(findings_of, names, bar)
+            return _make_elsewhere(find, study, executor, job, bar)
+        study.sampler = EvaluationSampler(names, lambda trials: find(trials).missing)
         objective = EvaluationObjective(evaluate, study.direction, tuple(names))
-        plan = _Evaluations(objective, checked_limits(max_time=max_time), n_jobs)
-        Loop(plan, study, stop or threading.Event()).run()
-    return sampler.found
-
-
-def _show(findings: Findings, bar: Bar | None) -> None:
-    if bar is not None:
-        bar.total = findings.n_evaluations
-        bar.update(len(findings.evaluations) - bar.n)
+        limits = checked_limits(max_time=max_time)
+        Loop(study, objective, limits, stop or threading.Event(), n_threads=n_jobs).run()
+        return find(with_retry(study.get_trials, deepcopy=False))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +183,7 @@ class _Job:
 
 
 def _make_elsewhere(
-    findings_of: Callable[[Mapping[Evaluation, float]], F],
+    find: Callable[[Iterable[FrozenTrial]], F],
     study: optuna.Study,
     executor: futures.Executor,
     make: _Job,
@@ -192,8 +191,7 @@ def _make_elsewhere(
 ) -> F:
     tried = set[Evaluation]()
     while True:
-        found = findings_of(with_retry(made_evaluations, study, make.names))
-        _show(found, bar)
+        found = find(with_retry(study.get_trials, deepcopy=False))
         missing = [evaluation for evaluation in found.missing if evaluation not in tried]
         if not missing:  # Time was up for what is left.
             return found
@@ -203,11 +201,11 @@ def _make_elsewhere(
 
 
 def made_evaluations(
-    study: optuna.Study, names: Sequence[str], trials: Iterable[FrozenTrial] | None = None
+    trials: Iterable[FrozenTrial], names: Sequence[str]
 ) -> dict[Evaluation, float]:
-    """Return what trials tell, all by default; of two of one evaluation, the first counts."""
+    """Return the values of the evaluations made; of two of one evaluation, the first counts."""
     values: dict[Evaluation, float] = {}
-    for trial in filter(is_done, study.get_trials(deepcopy=False) if trials is None else trials):
+    for trial in filter(is_done, trials):
         value = math.nan if trial.value is None else trial.value
         values.setdefault(evaluation_of(trial, names), value)
     return values
@@ -257,15 +255,6 @@ class EvaluationObjective:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Evaluations:
-    """What the loop is to run."""
-
-    objective: EvaluationObjective
-    limits: LimitValues
-    n_threads: int
-
-
-@dataclasses.dataclass(frozen=True)
 class _MeasuredOutcome(Outcome):
     """How an evaluation ends, with the system attributes that are stored besides."""
 
@@ -275,69 +264,3 @@ class _MeasuredOutcome(Outcome):
         for name, of_name in self.attrs.items():
             trial.study._storage.set_trial_system_attr(trial._trial_id, name, of_name)
         super().store(trial, elapsed)
-
-
-class _EvaluationSampler(RandomSampler, Generic[F]):
-    """Proposes the evaluations that findings ask for, at random among those that nobody makes."""
-
-    last_index = 2**31 - 1
-
-    def __init__(
-        self,
-        findings_of: Callable[[Mapping[Evaluation, float]], F],
-        names: Sequence[str],
-        bar: Bar | None,
-    ) -> None:
-        super().__init__()
-        self._findings_of, self._names, self._bar = findings_of, tuple(names), bar
-        self.found = findings_of({})  # As of the last look.
-
-    @property
-    def n_wanted(self) -> int:
-        """The number of evaluations that are missing."""
-        return len(self.found.missing)
-
-    def n_free(self, study: optuna.Study, at_most: int, known: TrialReader) -> int:  # noqa: ARG002
-        """Return how many of the missing ones nobody makes."""
-        made = made_evaluations(study, self._names, known.trials.values())
-        self.found = self._findings_of(made)
-        _show(self.found, self._bar)
-        return len(self._free(known))
-
-    def look_again(
-        self, study: optuna.Study, trial: FrozenTrial, known: TrialReader
-    ) -> tuple[bool, None]:
-        """Return whether somebody has made the evaluation meanwhile; they have no order."""
-        made = made_evaluations(study, self._names, known.trials.values())
-        return self.place_of(trial) in made, None
-
-    def place_of(self, trial: FrozenTrial) -> Evaluation:
-        """Return which evaluation a trial is."""
-        return evaluation_of(trial, self._names)
-
-    def template(
-        self,
-        study: optuna.Study,  # noqa: ARG002
-        known: TrialReader,
-        distributions: Mapping[str, BaseDistribution],
-        n_rivals: int,  # noqa: ARG002
-    ) -> FrozenTrial | None:
-        """Return a trial to be created RUNNING: one of the missing evaluations, if any is free."""
-        if not (free := self._free(known)):
-            return None
-        # Not the same as others, who begin at the same moment.
-        evaluation = secrets.choice(free[: len(self._held(known)) + 1])
-        params = dict(zip(self._names, evaluation, strict=True))
-        template = optuna.create_trial(
-            state=TrialState.RUNNING, params=params, distributions=dict(distributions)
-        )
-        template.number = known.next_number
-        template.system_attrs[OWNER] = _owners.ownership(template)
-        return template
-
-    def _held(self, known: TrialReader) -> set[Evaluation]:
-        return {self.place_of(trial) for trial in known.unfinished.values()}
-
-    def _free(self, known: TrialReader) -> list[Evaluation]:
-        held = self._held(known)
-        return [evaluation for evaluation in self.found.missing if evaluation not in held]

@@ -75,7 +75,14 @@ def _run_one(
     stop: threading.Event, count: Callable[[int], object], plan: StudySpec, study: optuna.Study
 ) -> int:
     """Run a study and return how many trials its budget was."""
-    loop = Loop(plan, study, stop, lambda _, __: count(1))
+    loop = Loop(
+        study,
+        plan.objective,
+        plan.limits,
+        stop,
+        n_threads=plan.n_threads,
+        after_tell=lambda _, __: count(1),
+    )
     count(loop.n_done)
     loop.run()
     # Some end by themselves before.

@@ -17,7 +17,7 @@ from adnn_optuna.contracts.fresh import (
     not_repeated,
     said_confirmation,
 )
-from adnn_optuna.engine.retraining import retrain
+from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.results.confirmation import ConfirmationFacts, Estimate, mean_gain
 
 if TYPE_CHECKING:

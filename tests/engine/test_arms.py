@@ -34,7 +34,7 @@ def _search(name: str, storage: optuna.storages.BaseStorage, max_trial: int) -> 
     plan = StudySpec(make_objective(), "mine", name, checked_limits(max_trial=max_trial))
     [study] = open_studies([plan], storage)
     with interruptible() as stop:
-        Loop(plan, study, stop).run()
+        Loop(study, plan.objective, plan.limits, stop, n_threads=plan.n_threads).run()
     return read_record(study)
 
 

@@ -22,7 +22,7 @@ from adnn_optuna.engine.confirmation import (
 )
 from adnn_optuna.engine.evaluations import confirmation_seeds
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.engine.retraining import retrain
+from adnn_optuna.networks.retraining import retrain
 
 if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective, SearchResult

@@ -175,7 +175,7 @@ def test_a_search(tmp_path: Path, sampler: Any, numbers: list[int], *, is_runnin
         quick = Quick(function, optuna.study.StudyDirection.MINIMIZE, seed=3)
         plan = StudySpec(quick, NAME, sampler, checked_limits(max_trial=max_trial), 2)
         [study] = open_studies([plan], open_storage(url(tmp_path)))
-        Loop(plan, study, threading.Event()).run()
+        Loop(study, plan.objective, plan.limits, threading.Event(), n_threads=plan.n_threads).run()
 
     if not is_running:
         search(5)
@@ -227,7 +227,7 @@ def test_a_trial_that_had_not_finished(tmp_path: Path, state: TrialState) -> Non
     [study] = open_studies([plan], study._storage)
     assert study.trials[-1].state == state
     delete(tmp_path, [2])
-    Loop(plan, study, threading.Event()).run()
+    Loop(study, plan.objective, plan.limits, threading.Event(), n_threads=plan.n_threads).run()
     run(study, 1)
     assert states(tmp_path) == {"COMPLETE"}
     assert len(opened(tmp_path, "annealing").trials) == 5

@@ -75,7 +75,9 @@ def loop_of(
     objective = objective or Quick(quick, StudyDirection.MINIMIZE, seed=3)
     plan = StudySpec(objective, "s", searcher, checked_limits(max_trial=max_trial), batch_size)
     [study] = open_studies([plan], open_storage(storage))
-    return Loop(plan, study, threading.Event()), study
+    return Loop(
+        study, plan.objective, plan.limits, threading.Event(), n_threads=plan.n_threads
+    ), study
 
 
 def search(
