@@ -18,7 +18,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna import plots
 from adnn_optuna._checks import WrongInputError
 from adnn_optuna.api.comparisons import load_comparison
-from adnn_optuna.api.search import StoredSearch
+from adnn_optuna.api.search import stored_search
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
@@ -127,7 +127,7 @@ def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
             getattr(plots, name)({"s": [record]} if name in RUNS else record)
 
     def report() -> None:
-        found = StoredSearch(**vars(read_record(study)))
+        found = stored_search(read_record(study))
         str(found)
         found.report(folder / "s.html")
         output.as_json("search", found)
@@ -267,7 +267,7 @@ def test_other_studies_of_the_storage_are_left_alone(database: Path, tmp_path: P
     for name in (stored.CONFIG, stored.TEST, stored.COMPARISON):
         other.set_user_attr(name, 3)
     record = read_record(optuna.load_study(study_name="s", storage=url))
-    assert "other" not in str(StoredSearch(**vars(record)))
+    assert "other" not in str(stored_search(record))
     assert "other" not in str(load_comparison(url, "c"))
 
 

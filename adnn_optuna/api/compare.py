@@ -21,7 +21,7 @@ from adnn_optuna._checks import WrongValueError, as_integer, logger
 from adnn_optuna.api._compared import Controls, Samplers, of_function, of_networks
 from adnn_optuna.api._stored_comparisons import declaration_of, like_comparisons, study_name_of
 from adnn_optuna.api.comparisons import Comparison
-from adnn_optuna.api.search import SearchResult
+from adnn_optuna.api.search import search_result
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.execution import run_studies
@@ -210,7 +210,7 @@ def compare(
             for label, planned, record in zip(labels, plans, records_now(found), strict=True):
                 of: Any = planned.objective
                 is_of_network = isinstance(of, InitOffsetObjective)
-                found_by = SearchResult(**vars(record), objective=of) if is_of_network else record
+                found_by = search_result(record, of) if is_of_network else record
                 results[label].append(found_by)
             comparison = Comparison(results, seeds[:end], compared.equivalence, declaration)
             is_over = stop_when_decided and _is_over(comparison, given["max_time"], bar)

@@ -40,7 +40,7 @@ from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import Catch, Outcome, best_trial
 from adnn_optuna.engine.progress import progress_bar
-from adnn_optuna.engine.records import SearchRecord, read_record
+from adnn_optuna.engine.records import ControlRecord, FunctionRecord, SearchRecord, read_record
 from adnn_optuna.engine.retraining import evaluate_test_set, is_random, note_randomness
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import open_storage, with_retry
@@ -86,6 +86,23 @@ class StoredSearch(Told, SearchRecord):
 
     def _winner(self) -> WinnerFacts | None:
         return None
+
+
+class _StoredFunctionSearch(StoredSearch, FunctionRecord):
+    """A stored search of a function."""
+
+
+class _StoredControl(StoredSearch, ControlRecord):
+    """A stored control."""
+
+
+def stored_search(record: SearchRecord) -> StoredSearch:
+    """Return a record that can print, draw and report itself."""
+    kinds: dict[type[SearchRecord], type[StoredSearch]] = {
+        FunctionRecord: _StoredFunctionSearch,
+        ControlRecord: _StoredControl,
+    }
+    return kinds.get(type(record), StoredSearch)(**vars(record))
 
 
 class Predicting(abc.ABC):
@@ -242,6 +259,16 @@ class SearchResult(StoredSearch, Predicting):
         write_text(path, searches.card(self, content))
 
 
+class _ControlResult(SearchResult, ControlRecord):
+    """What a control of networks came to."""
+
+
+def search_result(record: SearchRecord, objective: InitOffsetObjective) -> SearchResult:
+    """Return a record with the objective of its study."""
+    kind = _ControlResult if isinstance(record, ControlRecord) else SearchResult
+    return kind(**vars(record), objective=objective)
+
+
 @interrupted_where_called
 @shows_limits
 def search(
@@ -355,7 +382,7 @@ def run_search(
                     reason = study.user_attrs.get(stored.STOP_REASON) or "these limits"
                     said = "Nothing was left to do in study %r: it had ended by %s already."
                     logger.info(said, study.study_name, reason)
-                result = SearchResult(**vars(with_retry(read_record, study)), objective=objective)
+                result = search_result(with_retry(read_record, study), objective)
                 result = note_randomness(result, objective)
                 if test:
                     result = evaluate_test_set(result, objective, stop)

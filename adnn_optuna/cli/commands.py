@@ -225,13 +225,13 @@ def report(
       adnn report --study-name mine --contract mine.contract.json
     """
     from adnn_optuna.api.comparisons import load_comparison
-    from adnn_optuna.api.search import StoredSearch
+    from adnn_optuna.api.search import stored_search
     from adnn_optuna.engine import records, storages, studies
 
     opened = storages.open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
     if not studies.is_comparison(study):
-        found: Any = StoredSearch(**vars(records.read_record(study)))
+        found: Any = stored_search(records.read_record(study))
         found.report(output, contract)
     elif contract is not None:
         raise WrongValueError(f"--contract is of one study, but {study_name!r} is a comparison.")
@@ -258,6 +258,7 @@ def contract(
       adnn contract --study-name digits-annealing
       adnn contract --study-name mine --output mine.contract.json
     """
+    from adnn_optuna.api.search import search_result
     from adnn_optuna.engine import records, storages, studies
 
     out.load_libraries()
@@ -265,7 +266,7 @@ def contract(
     output = Path(f"{study_name.replace('/', '-')}.contract.json") if output is None else output
     check_output_file("--output", output, ".json")
     objective = studies.objective_from_study(study, data_dir)
-    found = adnn.SearchResult(**vars(records.read_record(study)), objective=objective)
+    found = search_result(records.read_record(study), objective)
     made = found.contract()
     made.save(output)
     return out.Answer(made, {"Check it": f"adnn verify {as_argument(str(output))}"})

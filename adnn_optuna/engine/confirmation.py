@@ -39,11 +39,8 @@ from adnn_optuna.engine.records import (
 )
 from adnn_optuna.engine.retraining import (
     Record,
-    changed,
     gains_of,
     is_random,
-    refreshed,
-    with_stored,
 )
 from adnn_optuna.engine.scores import from_attributes, scores_as_attributes
 from adnn_optuna.engine.storages import with_retry
@@ -117,9 +114,9 @@ def confirm_best_trial(
             "seeds": [*confirmation_seeds(experiment, best.params, n_seeds)],
             "arms": [*arms],
         }
-        record = with_stored(record, {name: declared})
+        record = record.with_stored({name: declared})
     # As the first worker declared it, and with the other winners.
-    record = refreshed(record, stored.CONFIRMED)
+    record = record.refreshed(stored.CONFIRMED)
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "winners of a search, and unmoved networks, from fresh seeds"
     where = record.study._storage, confirmation_name(record.study), StudyDirection.MAXIMIZE
@@ -140,7 +137,7 @@ def confirm_best_trial(
     n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
     options: Any = {"n_jobs": n_at_once, "show_progress_bar": show_progress_bar}
     make_evaluations(trainings, study, _NAMES, evaluate, stop=stop, **options)
-    return changed(record, confirming=with_retry(confirmation_trials, record.study))
+    return record.changed(confirming=with_retry(confirmation_trials, record.study))
 
 
 def _needed(confirmed: Confirmed) -> list[Evaluation]:
@@ -239,7 +236,7 @@ def replicate_best_trial(
     gain = 0.0
     if starts[0] != starts[1]:
         [gain] = gains_of(fresh, [*retrain(fresh.trainer, starts, stop)])
-    with_stored(record, {f"{stored.REPEATED}/{best.number}": gain})
+    record.with_stored({f"{stored.REPEATED}/{best.number}": gain})
 
 
 def _arms(

@@ -17,8 +17,8 @@ from adnn_optuna.engine.jobs import run_jobs
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import KeyedObjective, catching, number, with_seed
 from adnn_optuna.engine.progress import Bar
-from adnn_optuna.engine.records import SearchRecord, read_record
-from adnn_optuna.engine.retraining import evaluate_test_set, with_stored
+from adnn_optuna.engine.records import FunctionRecord, read_record
+from adnn_optuna.engine.retraining import evaluate_test_set
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.engine.studies import StudySpec, open_studies
@@ -92,13 +92,13 @@ def _run_one(
     if isinstance(plan.objective, InitOffsetObjective):
         record = evaluate_test_set(record, plan.objective, stop)
         replicate_best_trial(record, plan.objective, stop)
-    elif isinstance(plan.objective, KeyedObjective):
+    elif isinstance(plan.objective, KeyedObjective) and isinstance(record, FunctionRecord):
         evaluate_on_new_seeds(record, plan.objective, stop)
     return budget
 
 
 def evaluate_on_new_seeds(
-    record: SearchRecord, objective: KeyedObjective, stop: threading.Event
+    record: FunctionRecord, objective: KeyedObjective, stop: threading.Event
 ) -> None:
     """Evaluate the best trial of a study as often as its objective says, and store the values.
 
@@ -116,4 +116,4 @@ def evaluate_on_new_seeds(
         with contextlib.suppress(TrialPruned), catching(objective.catch, evaluation):
             seed = derived_seed(objective.seed, 1, int(name.rpartition("/")[2]))
             value = number(evaluate(copy.deepcopy(record.best), seed))
-        with_stored(record, {name: value if math.isfinite(value) else None})
+        record.with_stored({name: value if math.isfinite(value) else None})

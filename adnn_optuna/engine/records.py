@@ -1,11 +1,11 @@
-"""What searches came to, read from what their studies store: no model, data or TensorFlow."""
+"""Snapshots of searches, read from what their studies store: no model, data or TensorFlow."""
 
 import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import optuna
 from optuna.storages import BaseStorage
@@ -27,16 +27,24 @@ from adnn_optuna.samplers._trials import check_one_objective, is_feasible
 
 @dataclasses.dataclass(frozen=True)
 class SearchRecord:
-    """What a study tells of its search, without the objective that it was searched with.
+    """A snapshot of a study and its search, without the objective; nothing is read later.
 
-    ``baseline`` is the ``metric`` of the unmoved network, NaN where its training was cut off, and
-    ``best`` the best trial, :obj:`None` where none was completed. Where model or training is a
-    function of the trial, the unmoved network is that of the best trial. The test values are the
-    same metric on the test set, which the search never saw; NaN while nobody looked at it for
-    ``best``. ``attrs`` and ``trials`` are those of the study at one moment, and ``confirming`` the
-    trials that confirm its best one. ``test_evaluations_elsewhere`` counts those of other studies
-    of the storage on the same test set, by their names; a comparison's studies count as one.
+    Args:
+        study: The study.
+        attrs: Its user attributes.
+        metric: The metric of the selection.
+        baseline: The metric of the baseline network, NaN if its training was cut off. If model or
+            training is a function of the trial, it is that of the best trial.
+        best: The best trial, :obj:`None` if none was completed.
+        trials: All trials.
+        confirming: The trials that confirm the best one.
+        test_evaluations_elsewhere: How many evaluations of the same test set other studies of the
+            storage had, by their names; a comparison's studies count as one.
+        known: What follows from the rest, only to save time.
     """
+
+    is_of_function: ClassVar[bool] = False
+    is_control: ClassVar[bool] = False
 
     study: optuna.Study = dataclasses.field(repr=False)
     attrs: dict[str, Any] = dataclasses.field(repr=False)
@@ -46,39 +54,46 @@ class SearchRecord:
     trials: tuple[FrozenTrial, ...] = dataclasses.field(repr=False)
     confirming: tuple[FrozenTrial, ...] = dataclasses.field(repr=False)
     test_evaluations_elsewhere: Mapping[str, int] = dataclasses.field(repr=False)
-    # What follows from the rest, only to save time.
     known: dict[str, Any] = dataclasses.field(
         default_factory=dict, kw_only=True, repr=False, compare=False
     )
 
-    @property
-    def sampler(self) -> str:
-        """Who searched, as the study stores it; empty where :func:`search` did not run it."""
-        return str(self.attrs.get(stored.SEARCH, {}).get("sampler", ""))
+    def with_stored(self, values: Mapping[str, Any]) -> Self:
+        """Store attributes in the study, and return the record with them."""
+        for name, value in values.items():
+            with_retry(self.study.set_user_attr, name, value)
+        return self.changed(attrs={**self.attrs, **values})
+
+    def refreshed(self, *kinds: str) -> Self:
+        """Return the record with the study's present attributes of these kinds."""
+        attrs, _ = with_retry(stored.read_study, self.study)
+        news = {name: value for name, value in attrs.items() if name.partition("/")[0] in kinds}
+        return self.changed(attrs={**self.attrs, **news})
+
+    def changed(self, **parts: Any) -> Self:
+        """Return the record with other parts."""
+        return dataclasses.replace(self, **parts, known={})
 
     @property
-    def is_of_function(self) -> bool:
-        """Whether any Optuna objective is searched, and no network's initial values."""
-        return stored.CONFIG not in self.attrs and self.sampler not in ("", stored.OBJECTIVE)
+    def sampler(self) -> str:
+        """What searched, as the study stores it; empty if :func:`search` did not run it."""
+        return str(self.settings.get("sampler", ""))
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """How the study is searched: :class:`SearchSettings`; empty if it does not say so."""
+        settings: Mapping[str, Any] = self.attrs.get(stored.SEARCH, {})
+        return settings
 
     @property
     def is_restart(self) -> bool:
-        """Whether it is luck alone: new initial weights each time, of a function random search."""
-        if self.is_of_function:
-            return self.sampler == stored.RANDOM
+        """Whether it is luck alone: new initial weights each time; of a function random search."""
         return bool(self.attrs.get(stored.CONFIG, {}).get("space") == RESTARTS.config)
 
     @property
-    def is_control(self) -> bool:
-        """Whether it is what the same compute buys otherwise, and no search."""
-        return self.sampler in ARMS and ARMS[self.sampler].is_control
-
-    @property
     def n_networks(self) -> int:
-        """How many networks predict together as the winner: one, but in an ensemble."""
-        if self.best is None or self.sampler != stored.ENSEMBLE:
-            return 1
-        return max(self.best.intermediate_values, default=1)
+        """How many networks predict together as the best trial."""
+        return 1
 
     @property
     def is_unseeded(self) -> bool:
@@ -96,8 +111,7 @@ class SearchRecord:
         """The limits of the last run; those that it is to have where there was none yet."""
         if runs := self.runs:
             return runs[-1]["limits"]
-        settings = self.attrs.get(stored.SEARCH, {})
-        return {"max_trial": settings.get("n_trials", len(self.done_trials))}
+        return {"max_trial": self.settings.get("n_trials", len(self.done_trials))}
 
     @property
     def stop_reason(self) -> str | None:
@@ -106,11 +120,12 @@ class SearchRecord:
 
     @property
     def is_over(self) -> bool:
-        """Whether it ended by itself, and its winner, if there is one, was tested."""
-        was_ended = self.stop_reason not in (None, "interrupted")
-        if self.is_of_function:
-            return was_ended and all(name in self.attrs for name in self.new_seed_names)
-        return was_ended and (self.best is None or not math.isnan(self.test_value))
+        """Whether it ended by itself, and its best trial, if there is one, was tested."""
+        return self.stop_reason not in (None, "interrupted") and self._is_tested
+
+    @property
+    def _is_tested(self) -> bool:
+        return self.best is None or not math.isnan(self.test_value)
 
     @property
     def done_trials(self) -> list[FrozenTrial]:
@@ -148,8 +163,6 @@ class SearchRecord:
         proposal = trial.system_attrs.get(stored.PROPOSAL)
         if self._is_added(trial):
             return "study.add_trial"
-        if self.is_control:  # Its sampler is called as another one.
-            return self.sampler
         if proposal is None:
             return self.sampler if stored.OWNER in trial.system_attrs else "study.optimize"
         kind = str(proposal["sampler"]).partition(":")[0]
@@ -211,10 +224,8 @@ class SearchRecord:
 
     @property
     def test_metric(self) -> str:
-        """What the test values are: the metric of the selection; for a function, its own."""
-        if self.is_of_function:
-            return "fresh value" if self.n_new_seeds else "best value told"
-        return self.attrs.get(stored.SEARCH, {}).get("told") or test_metric(self.metric)
+        """What the test values are: the metric of the selection, on the test set."""
+        return test_metric(self.metric)
 
     @property
     def positive(self) -> Any:
@@ -234,7 +245,7 @@ class SearchRecord:
     @property
     def test_evaluations(self) -> list[TestEvaluation]:
         """All looks at the test set, in their order."""
-        return _looks(self.attrs)
+        return _test_evaluations(self.attrs)
 
     @property
     def test_evaluation(self) -> TestEvaluation | None:
@@ -252,15 +263,9 @@ class SearchRecord:
 
     @property
     def test_value(self) -> float:
-        """The metric of the best trial on the test set; of a function the mean of new values."""
-        if self.sampler == stored.OBJECTIVE and self.best is not None:  # Which says so itself.
-            return float(self.best.user_attrs.get(self.test_metric, math.nan))
-        if self.is_of_function:
-            known = (self.attrs.get(name) for name in self.new_seed_names)
-            fresh = [math.nan if value is None else value for value in known]
-            return fmean(fresh) if fresh else self.best_value
-        look = self.test_evaluation
-        return look["best"] if look else math.nan
+        """The metric of the best trial on the test set; NaN while that was not evaluated."""
+        evaluation = self.test_evaluation
+        return evaluation["best"] if evaluation else math.nan
 
     @property
     def test_gain(self) -> float:
@@ -273,29 +278,87 @@ class SearchRecord:
         return self.improvement(self.test_value, 0.0)
 
     @property
-    def n_new_seeds(self) -> int:
-        """How often the best trial of a function is evaluated afresh."""
-        return int(self.attrs.get(stored.SEARCH, {}).get("confirm", 0))
-
-    @property
-    def new_seed_names(self) -> list[str]:
-        """The names of the attributes that are to hold what it comes to then."""
-        if self.best is None:
-            return []
-        return [f"{stored.FRESH}/{self.best.number}/{i}" for i in range(self.n_new_seeds)]
-
-    @property
     def repeated(self) -> float:
         """What the best trial gains over its unmoved network from a fresh seed; NaN untried."""
         name = f"{stored.REPEATED}/{self.best.number}" if self.best else ""
         return float(self.attrs.get(name, math.nan))
 
 
-def _looks(attrs: Mapping[str, Any]) -> list[TestEvaluation]:
-    looks = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
-    looks.sort(key=lambda look: look["looked"])
-    # Workers that end together look at the same.
-    return [*{(look["trial"], look["n_trials"]): look for look in looks}.values()]
+@dataclasses.dataclass(frozen=True)
+class FunctionRecord(SearchRecord):
+    """The search of any Optuna objective, judged by evaluations of its best trial on new seeds."""
+
+    is_of_function: ClassVar[bool] = True
+
+    @property
+    def is_restart(self) -> bool:
+        """Whether it is random search."""
+        return self.sampler == stored.RANDOM
+
+    @property
+    def n_new_seeds(self) -> int:
+        """On how many new seeds the best trial is evaluated."""
+        return int(self.settings.get("confirm", 0))
+
+    @property
+    def new_seed_names(self) -> list[str]:
+        """The names of the attributes that are to hold the values on new seeds."""
+        if self.best is None:
+            return []
+        return [f"{stored.FRESH}/{self.best.number}/{i}" for i in range(self.n_new_seeds)]
+
+    @property
+    def _is_tested(self) -> bool:
+        return all(name in self.attrs for name in self.new_seed_names)
+
+    @property
+    def test_metric(self) -> str:
+        """What the test value is."""
+        return "fresh value" if self.n_new_seeds else "best value told"
+
+    @property
+    def test_value(self) -> float:
+        """The mean of the values on new seeds; without any, the best value that was reported."""
+        known = [self.attrs.get(name) for name in self.new_seed_names]
+        values = [math.nan if value is None else value for value in known]
+        return fmean(values) if values else self.best_value
+
+
+@dataclasses.dataclass(frozen=True)
+class ControlRecord(SearchRecord):
+    """A control: what the same compute gains otherwise, without a search over offsets."""
+
+    is_control: ClassVar[bool] = True
+
+    @property
+    def n_networks(self) -> int:
+        """How many networks predict together as the best trial: those of an ensemble."""
+        if self.best is None or self.sampler != stored.ENSEMBLE:
+            return 1
+        return max(self.best.intermediate_values, default=1)
+
+    def _proposer(self, trial: FrozenTrial) -> str:
+        # Its sampler is called as another one.
+        return super()._proposer(trial) if self._is_added(trial) else self.sampler
+
+    @property
+    def test_metric(self) -> str:
+        """The metric of the test values: that which a user's own control reports, if it does."""
+        return self.settings.get("told") or super().test_metric
+
+    @property
+    def test_value(self) -> float:
+        """The metric of the best trial on the test set; a user's own control reports it."""
+        if "told" in self.settings and self.best is not None:
+            return float(self.best.user_attrs.get(self.test_metric, math.nan))
+        return super().test_value
+
+
+def _test_evaluations(attrs: Mapping[str, Any]) -> list[TestEvaluation]:
+    found = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
+    found.sort(key=lambda one: one["looked"])
+    # Workers that end together evaluate the same.
+    return [*{(one["trial"], one["n_trials"]): one for one in found}.values()]
 
 
 def _fingerprint(attrs: Mapping[str, Any]) -> Any:
@@ -309,7 +372,7 @@ def attributes_in(storage: BaseStorage) -> dict[str, dict[str, Any]]:
     return {s.study_name: s.user_attrs for s in studies if stored.are_sound(s.user_attrs)}
 
 
-def _looks_elsewhere(
+def _evaluations_elsewhere(
     own: str, attrs: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, int]:
     """Return how often other studies looked at the same test set, by their names."""
@@ -318,10 +381,10 @@ def _looks_elsewhere(
     heads = (f"{name}/" for name, of in others.items() if stored.COMPARISON in of)
     siblings = tuple(head for head in heads if own.startswith(head))
     return {
-        name: len(looks)
+        name: len(evaluations)
         for name, of in others.items()
         if _fingerprint(of) == data and name != own and not name.startswith(siblings)
-        if (looks := _looks(of))
+        if (evaluations := _test_evaluations(of))
     }
 
 
@@ -358,8 +421,14 @@ def read_record(
         baseline = best.user_attrs.get(stored.BASELINE, baseline)
     if others is None:
         others = attributes_in(study._storage) if stored.CONFIG in attrs else {}
+    sampler = attrs.get(stored.SEARCH, {}).get("sampler")
+    kind = SearchRecord
+    if sampler in ARMS and ARMS[sampler].is_control:
+        kind = ControlRecord
+    elif sampler is not None and stored.CONFIG not in attrs:
+        kind = FunctionRecord
     is_confirmed = any(name.startswith(f"{stored.CONFIRMED}/") for name in attrs)
-    return SearchRecord(
+    return kind(
         study,
         attrs,
         attrs.get(stored.CONFIG, {}).get("metric", "value"),
@@ -367,7 +436,7 @@ def read_record(
         best,
         tuple(trials),
         confirmation_trials(study) if is_confirmed else (),
-        _looks_elsewhere(study.study_name, attrs, others),
+        _evaluations_elsewhere(study.study_name, attrs, others),
     )
 
 

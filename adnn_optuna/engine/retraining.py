@@ -1,10 +1,9 @@
 """Baseline and winner trained again, and tested."""
 
-import dataclasses
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -14,7 +13,6 @@ from adnn_optuna.engine.controls import EnsembleObjective
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.scores import as_attributes, scores_as_attributes
-from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.retraining import (
     Retrained,
@@ -25,25 +23,6 @@ from adnn_optuna.networks.retraining import (
 )
 
 Record = TypeVar("Record", bound=SearchRecord)
-
-
-def with_stored(record: Record, values: Mapping[str, Any]) -> Record:
-    """Store attributes in the study of a record, and return the record with them."""
-    for name, value in values.items():
-        with_retry(record.study.set_user_attr, name, value)
-    return changed(record, attrs={**record.attrs, **values})
-
-
-def refreshed(record: Record, *kinds: str) -> Record:
-    """Return a record with what its study tells now in attributes of these kinds."""
-    attrs, _ = with_retry(stored.read_study, record.study)
-    news = {name: value for name, value in attrs.items() if name.partition("/")[0] in kinds}
-    return changed(record, attrs={**record.attrs, **news})
-
-
-def changed(record: Record, **parts: Any) -> Record:
-    """Return a record with other parts."""
-    return dataclasses.replace(record, **parts, known={})
 
 
 def evaluate_test_set(
@@ -58,7 +37,7 @@ def evaluate_test_set(
     if best is None:
         return record
     # Others may have looked since the record was read.
-    record = refreshed(record, stored.TEST, stored.SCORES, stored.GROUPS)
+    record = record.refreshed(stored.TEST, stored.SCORES, stored.GROUPS)
     n_trials = len(record.done_trials)
     look: Any = record.test_evaluation
     attrs: dict[str, Any] = {}
@@ -73,7 +52,7 @@ def evaluate_test_set(
     now = datetime.now(UTC).isoformat()
     look = {**look, "looked": now, "n_trials": n_trials}
     # The look is last: with it, all is known.
-    return with_stored(record, {**attrs, f"{stored.TEST}/{now}-{os.getpid()}": look})
+    return record.with_stored({**attrs, f"{stored.TEST}/{now}-{os.getpid()}": look})
 
 
 def retrain_best_trial(
@@ -117,5 +96,5 @@ def is_random(objective: InitOffsetObjective) -> bool:
 def note_randomness(record: Record, objective: InitOffsetObjective) -> Record:
     """Store that no seed changes the winner's training, where that is so."""
     if record.best is not None and not is_random(objective.of(record.best.params)):
-        return with_stored(record, {f"{stored.UNSEEDED}/{record.best.number}": True})
+        return record.with_stored({f"{stored.UNSEEDED}/{record.best.number}": True})
     return record

@@ -37,7 +37,7 @@ def text(comparison: ComparisonFacts) -> str:
     if comparison.is_of_function:
         direction = f"{record.study.direction.name.lower()}d"
         notes += f"; {direction}; a difference: how much better the first is"
-        if n_fresh := record.n_new_seeds:
+        if n_fresh := record.settings.get("confirm"):
             times = f"{n_fresh} time{'s' * (n_fresh > 1)} more, after it was chosen"
             notes += f"\nfresh value: a run's best trial evaluated {times}"
     if comparison.unit is ACCURACY:

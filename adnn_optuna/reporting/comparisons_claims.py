@@ -195,7 +195,7 @@ def caveat_of_comparison(comparison: ComparisonFacts) -> str:
     if comparison.is_of_function:
         of = "objective"
         luck = "What random search finds is what the number of trials alone brings."
-        if not comparison.any_record.n_new_seeds:
+        if not comparison.any_record.settings.get("confirm"):
             luck += (
                 " The best value told is too good to be true, and the more so the more often a "
                 "sampler asks for the same: confirm=5 evaluates the best trials afresh."

@@ -17,7 +17,7 @@ from search_worker import make_objective, quick_training
 from stored_studies import store_classes, store_comparison, store_study
 
 import adnn_optuna as adnn
-from adnn_optuna.api.search import StoredSearch
+from adnn_optuna.api.search import stored_search
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.reporting import searches
@@ -126,7 +126,7 @@ def test_no_terminal_and_no_page_obeys_what_a_study_holds(tmp_path: Path) -> Non
         )
     )
     record = read_record(study)
-    result = StoredSearch(**vars(record))
+    result = stored_search(record)
     result.report(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8").replace(_plotly_js(), "")
     figures = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)

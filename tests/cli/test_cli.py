@@ -26,7 +26,7 @@ from stored_studies import declaration, store_head, store_study
 import adnn_optuna as adnn
 from adnn_optuna._units import as_argument
 from adnn_optuna.api.comparisons import load_comparison
-from adnn_optuna.api.search import StoredSearch
+from adnn_optuna.api.search import stored_search
 from adnn_optuna.callbacks import LIMITS, Limit, LimitValues
 from adnn_optuna.cli import commands, hints
 from adnn_optuna.cli import main as cli
@@ -499,7 +499,7 @@ class TestHints:
 
     def test_a_closed_test_set_stays_closed(self) -> None:
         record = read_record(store_study("mine"))
-        found: Any = StoredSearch(**vars(record))
+        found: Any = stored_search(record)
         for test, option in ((False, " --no-test"), (True, "")):
             said = hints.of_search(found, "sqlite:///a.db", None, test=test)
             assert said["Go on"].endswith(f" --study-name mine --max-trial 24{option}")
