@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.engine.search_record import SearchRecord
 
 
 SETTINGS = [

@@ -21,7 +21,7 @@ from adnn_optuna.engine.objectives import (
     Objective,
     with_seed,
 )
-from adnn_optuna.engine.records import test_metric
+from adnn_optuna.engine.search_record import test_metric
 from adnn_optuna.engine.studies import check_objective
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.stats.paired_differences import EQUIVALENCE, check_equivalence

@@ -29,7 +29,8 @@ from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.jobs import check_executor, check_is_reached
 from adnn_optuna.engine.objectives import Catch, checked_catch
 from adnn_optuna.engine.progress import Bar, progress_bar
-from adnn_optuna.engine.records import SearchRecord, records_now
+from adnn_optuna.engine.records import records_now
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.reporting.dashboard import save_notes

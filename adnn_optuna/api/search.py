@@ -40,8 +40,9 @@ from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import Catch, Outcome, best_trial
 from adnn_optuna.engine.progress import progress_bar
-from adnn_optuna.engine.records import ControlRecord, FunctionRecord, SearchRecord, read_record
+from adnn_optuna.engine.records import ControlRecord, FunctionRecord, read_record
 from adnn_optuna.engine.retraining import evaluate_test_set, is_random, note_randomness
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.engine.signals import interrupted_where_called, interruptible
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.networks.predictors import Predictor

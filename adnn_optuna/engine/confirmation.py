@@ -31,18 +31,14 @@ from adnn_optuna.engine.evaluations import (
     open_evaluations,
 )
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.records import (
-    SearchRecord,
-    confirmation_name,
-    confirmation_trials,
-    is_of_trial,
-)
+from adnn_optuna.engine.records import confirmation_name, confirmation_trials, is_of_trial
 from adnn_optuna.engine.retraining import (
     Record,
     gains_of,
     is_random,
 )
 from adnn_optuna.engine.scores import from_attributes, scores_as_attributes
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.networks.training import n_cores

@@ -11,8 +11,8 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import logger
 from adnn_optuna.engine.controls import EnsembleObjective
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.scores import as_attributes, scores_as_attributes
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.retraining import (
     Retrained,

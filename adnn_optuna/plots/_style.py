@@ -12,7 +12,8 @@ import plotly.graph_objects as go
 from adnn_optuna._attributes import CONFIG
 from adnn_optuna._checks import check_type
 from adnn_optuna._units import Unit, printable, unit_of
-from adnn_optuna.engine.records import SearchRecord, read_records
+from adnn_optuna.engine.records import read_records
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.results.curves import Curve
 
 Source = optuna.Study | SearchRecord

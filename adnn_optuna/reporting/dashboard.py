@@ -12,7 +12,7 @@ from optuna.storages import InMemoryStorage
 from adnn_optuna._attributes import NOTE
 from adnn_optuna._checks import logger
 from adnn_optuna._units import printable
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.reporting import comparisons, searches
 from adnn_optuna.results.comparison import ComparisonFacts
 

@@ -17,7 +17,7 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import as_argument
 from adnn_optuna.contracts.contract import claim_of
 from adnn_optuna.contracts.fresh import said_confirmation
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.reporting.contracts import claims_in_words
 from adnn_optuna.reporting.searches_claims import end_in_words

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from adnn_optuna._attributes import TestEvaluation
 from adnn_optuna._units import Unit, printable, score_in_words
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.results.numbers import NUMBERS, Number
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.proportions import n_counted, unseen_share

@@ -13,7 +13,7 @@ import yaml
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import params_in_words, printable, score_in_words
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.plots import plot_accuracy_distribution, plot_best_of_n
 from adnn_optuna.plots import plot_gain as figure
 from adnn_optuna.plots._comparison import plot_learning, png

@@ -13,7 +13,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import TestEvaluation
 from adnn_optuna._units import ACCURACY, Unit, in_metric, printable, score_in_words
 from adnn_optuna.engine.confirmation import SEEDS, n_trainings, own_scores, seconds_of
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.reporting import parts
 from adnn_optuna.results.confirmation import (

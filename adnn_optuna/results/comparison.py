@@ -15,7 +15,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import ACCURACY, PLAIN, Unit, unit_of
 from adnn_optuna.engine.arms import may_replicate
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.results.arm_values import unit_of_values
 from adnn_optuna.results.curves import seconds_under_way
 from adnn_optuna.results.declarations import n_claims_of, planned

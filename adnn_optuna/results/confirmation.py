@@ -15,7 +15,7 @@ from scipy import stats
 
 from adnn_optuna.engine import confirmation as made
 from adnn_optuna.engine.confirmation import BASELINE, BEST, FIRST, OwnScores
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.networks.retraining import variance_of_mean
 from adnn_optuna.stats.paired_differences import planned_interval, share_interval
 from adnn_optuna.stats.sequential import ALPHA

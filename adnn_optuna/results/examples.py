@@ -8,7 +8,7 @@ import numpy as np
 
 from adnn_optuna._attributes import Metrics
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.networks.training import Trainer
 
 MOST = 12

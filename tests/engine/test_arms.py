@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
@@ -19,11 +20,14 @@ from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.cli import declared
 from adnn_optuna.engine.arms import ARMS, CONTROLS, SAMPLERS, arm_of
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.records import SearchRecord, read_record
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.studies import StudySpec, open_studies
 from adnn_optuna.reporting.comparisons_claims import claim_of_comparison
 from adnn_optuna.samplers import RandomRestartSampler
+
+if TYPE_CHECKING:
+    from adnn_optuna.engine.search_record import SearchRecord
 
 NEEDED = {"gp": "torch", "cmaes": "cmaes"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
@@ -12,7 +12,10 @@ from optuna.study import StudyDirection
 
 from adnn_optuna.engine.execution import evaluate_on_new_seeds
 from adnn_optuna.engine.objectives import KeyedObjective
-from adnn_optuna.engine.records import SearchRecord, read_record
+from adnn_optuna.engine.records import read_record
+
+if TYPE_CHECKING:
+    from adnn_optuna.engine.search_record import SearchRecord
 
 
 def record(n_fresh: int) -> SearchRecord:

@@ -15,7 +15,7 @@ from adnn_optuna.engine.records import read_record
 from adnn_optuna.reporting import comparisons, comparisons_claims
 
 if TYPE_CHECKING:
-    from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.engine.search_record import SearchRecord
 
 
 NOISE = np.random.default_rng(0).normal(0, 0.004, (4, 12))

@@ -26,7 +26,7 @@ from adnn_optuna.results.confirmation import facts_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.engine.search_record import SearchRecord
 
 HOLD, USUAL, REPEATS = "What you hold", "What is usual", "What repeats"
 _names = itertools.count()

@@ -22,7 +22,7 @@ from adnn_optuna.reporting.origins import shown_contract
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.engine.search_record import SearchRecord
 
 
 @pytest.fixture(scope="module")

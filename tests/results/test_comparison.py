@@ -31,7 +31,7 @@ from adnn_optuna.results.arm_values import ModelComparisonFacts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.engine.search_record import SearchRecord
 
 
 def runs(sampler: str, seeds: Sequence[int], **options: Any) -> list[SearchRecord]:
