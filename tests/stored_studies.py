@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.engine.arms import arm_of
-from adnn_optuna.engine.confirmation import Confirmation, OwnScores
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.scores import as_attributes
 from adnn_optuna.networks.offsets import RESTARTS
+from adnn_optuna.results.confirmation_runs import Confirmation, OwnScores
 from adnn_optuna.results.declarations import planned
 
 if TYPE_CHECKING:

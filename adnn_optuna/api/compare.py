@@ -18,6 +18,7 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError, as_integer, logger
+from adnn_optuna.api._calls import check_executor, interrupted_where_called
 from adnn_optuna.api._compared import Controls, Samplers, of_function, of_networks
 from adnn_optuna.api._stored_comparisons import declaration_of, like_comparisons, study_name_of
 from adnn_optuna.api.comparisons import Comparison
@@ -26,12 +27,12 @@ from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, show
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.execution import run_studies
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.jobs import check_executor, check_is_reached
+from adnn_optuna.engine.jobs import check_is_reached
 from adnn_optuna.engine.objectives import Catch, checked_catch
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.records import records_now
 from adnn_optuna.engine.search_record import SearchRecord
-from adnn_optuna.engine.signals import interrupted_where_called, interruptible
+from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.reporting.dashboard import save_notes
 from adnn_optuna.results import declarations

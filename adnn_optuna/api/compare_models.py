@@ -15,13 +15,12 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna._checks import WrongValueError, check_positive, check_type
+from adnn_optuna.api._calls import NO_EXECUTOR, check_executor, interrupted_where_called
 from adnn_optuna.api._stored_comparisons import like_comparisons
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
-from adnn_optuna.engine.jobs import NO_EXECUTOR, check_executor
 from adnn_optuna.engine.objectives import seeds_of
-from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training

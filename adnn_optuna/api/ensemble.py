@@ -13,6 +13,7 @@ from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer
+from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.api.contracts import Contract
 from adnn_optuna.api.search import Predicting, run_search
@@ -27,7 +28,6 @@ from adnn_optuna.engine.evaluations import (
 )
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.scores import as_attributes, from_attributes
-from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Predictor, predictions

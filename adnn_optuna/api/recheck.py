@@ -18,14 +18,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import BASELINE, CONFIG, read_study
 from adnn_optuna._checks import WrongValueError, as_integer, check_parameters, check_type
+from adnn_optuna.api._calls import check_executor, interrupted_where_called
 from adnn_optuna.api._told import Printed, Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.confirmation import experiment_fingerprint
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.jobs import check_executor
 from adnn_optuna.engine.objectives import Catch, catching, checked_catch, with_seed
-from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.engine.studies import load_study, objective_from_study
 from adnn_optuna.results.recheck import FIRST_OF_PARAMS, UNMOVED, LuckFacts, RecheckFacts

@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Arguments, Declaration
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.api._stored_comparisons import is_of_function, records_of_comparison
 from adnn_optuna.api.compare import compare
 from adnn_optuna.api.comparisons import Comparison
@@ -22,7 +23,6 @@ from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import CONTROLS, SAMPLERS, SamplerSpec, check_sampler
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import Catch
-from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import is_comparison
 from adnn_optuna.networks.offsets import OffsetSpace

@@ -22,6 +22,7 @@ from adnn_optuna._checks import (
     logger,
 )
 from adnn_optuna._files import replacing, write_text
+from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.api._progress import SearchProgress
 from adnn_optuna.api._told import Told
 from adnn_optuna.api.contracts import Contract
@@ -41,10 +42,10 @@ from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import Catch, Outcome, best_trial
 from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.records import ControlRecord, FunctionRecord, read_record
-from adnn_optuna.engine.retraining import evaluate_test_set, is_random, note_randomness
 from adnn_optuna.engine.search_record import SearchRecord
-from adnn_optuna.engine.signals import interrupted_where_called, interruptible
+from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, with_retry
+from adnn_optuna.engine.test_set import evaluate_test_set, is_random, note_randomness
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.reporting.dashboard import save_notes
 from adnn_optuna.reporting.searches_claims import unowned_in_words, why_no_winner

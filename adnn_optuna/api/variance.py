@@ -11,13 +11,12 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongValueError, as_integer
 from adnn_optuna._units import with_class
+from adnn_optuna.api._calls import NO_EXECUTOR, check_executor, interrupted_where_called
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.jobs import NO_EXECUTOR, check_executor
 from adnn_optuna.engine.objectives import seeds_of
-from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.retraining import Redrawing, not_redrawn, random_sources
 from adnn_optuna.networks.training import n_cores

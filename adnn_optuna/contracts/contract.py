@@ -23,8 +23,8 @@ from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna._files import replacing
 from adnn_optuna._units import ACCURACY, PLAIN, Unit, in_metric, unit_of
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.retraining import retrain_best_trial
 from adnn_optuna.engine.search_record import SearchRecord, test_metric
+from adnn_optuna.engine.test_set import retrain_best_trial
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.loading import OF_FILES
 from adnn_optuna.networks.models import Training

@@ -11,10 +11,10 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.contracts.contract import PAIRS, BreachedError, CannotCheckError, claim_of
-from adnn_optuna.engine.confirmation import BASELINE, BEST, Confirmation, OwnScores
+from adnn_optuna.engine.confirmation import BASELINE, BEST
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
-from adnn_optuna.engine.retraining import is_random
+from adnn_optuna.engine.test_set import is_random
 from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.results.confirmation import (
     ConfirmationFacts,
@@ -23,6 +23,7 @@ from adnn_optuna.results.confirmation import (
     mean_gain,
     own_score,
 )
+from adnn_optuna.results.confirmation_runs import Confirmation, OwnScores
 from adnn_optuna.stats.proportions import student_half_width
 from adnn_optuna.stats.sequential import ALPHA
 

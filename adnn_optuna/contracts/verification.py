@@ -26,11 +26,10 @@ from adnn_optuna.contracts.fresh import (
     not_repeated,
     said_confirmation,
 )
-from adnn_optuna.engine.confirmation import OwnScores
 from adnn_optuna.engine.controls import EnsembleObjective
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar, progress_bar
-from adnn_optuna.engine.retraining import gains_of
+from adnn_optuna.engine.test_set import gains_of
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import MNIST_LIKE, dataset_from_config
@@ -41,6 +40,7 @@ from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.networks.retraining import Retrained, compared_on_test_set, retrain
 from adnn_optuna.networks.scaling import Scaling, use
 from adnn_optuna.results.confirmation import ConfirmationFacts
+from adnn_optuna.results.confirmation_runs import OwnScores
 from adnn_optuna.stats.proportions import gain_interval, student_half_width
 
 if TYPE_CHECKING:

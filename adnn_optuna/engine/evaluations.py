@@ -24,7 +24,7 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits, is_done
 from adnn_optuna.engine.jobs import check_is_reached, run_jobs
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objectives import Outcome, number
+from adnn_optuna.engine.objectives import FunctionObjective, Outcome, number
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, with_retry
@@ -152,7 +152,8 @@ def make_evaluations(
             job = _Job(study._storage, study.study_name, tuple(names), evaluate, max_time)
             return _make_elsewhere(find, study, executor, job, bar)
         study.sampler = EvaluationSampler(names, lambda trials: find(trials).missing)
-        objective = EvaluationObjective(evaluate, study.direction, tuple(names))
+        function: Any = evaluate  # It may return more than a number.
+        objective = _EvaluationObjective(function, study.direction, seed=0, names=tuple(names))
         limits = checked_limits(max_time=max_time)
         Loop(study, objective, limits, stop or threading.Event(), n_threads=n_jobs).run()
         return find(with_retry(study.get_trials, deepcopy=False))
@@ -211,20 +212,16 @@ def made_evaluations(
     return values
 
 
-def evaluation_of(trial: FrozenTrial, names: Sequence[str]) -> Evaluation:
+def evaluation_of(trial: FrozenTrial | optuna.Trial, names: Sequence[str]) -> Evaluation:
     """Return which evaluation a trial is of."""
     return tuple(trial.params[name] for name in names)
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluationObjective:
+class _EvaluationObjective(FunctionObjective):
     """Evaluations as an objective: the parameters of a trial tell which one it is."""
 
-    evaluate: Callable[..., float | Measured]
-    direction: StudyDirection
-    names: tuple[str, ...]
-    seed: int = 0
-    baseline_params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
@@ -234,33 +231,17 @@ class EvaluationObjective:
     def attach(self, study: optuna.Study) -> None:
         """Do nothing: :func:`open_evaluations` stored what is evaluated."""
 
-    def suggest(self, trial: optuna.Trial) -> None:
-        """Do nothing: a trial is created with its parameters."""
-
-    def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
-        """Make the evaluations, one after the other."""
-        return [self._evaluated(trial) for trial in trials]
-
-    def _evaluated(self, trial: optuna.Trial) -> Outcome:
+    def _run(self, trial: optuna.Trial) -> Outcome:
         try:
-            value: Any = self.evaluate(*(trial.params[name] for name in self.names))
+            value: Any = self.function(*evaluation_of(trial, self.names))
         except TrialPruned:
             return Outcome("pruned")
         except CutOffError:
             return Outcome("timeout")
         measured = value if isinstance(value, Measured) else Measured(number(value), {})
-        if not math.isfinite(measured.value):  # It is not made again.
-            return _MeasuredOutcome("pruned", attrs=measured.attrs)
-        return _MeasuredOutcome("complete", measured.value, attrs=measured.attrs)
-
-
-@dataclasses.dataclass(frozen=True)
-class _MeasuredOutcome(Outcome):
-    """How an evaluation ends, with the system attributes that are stored besides."""
-
-    attrs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def store(self, trial: optuna.Trial, elapsed: float) -> None:
-        for name, of_name in self.attrs.items():
-            trial.study._storage.set_trial_system_attr(trial._trial_id, name, of_name)
-        super().store(trial, elapsed)
+        is_finite = math.isfinite(measured.value)  # If not, it is not made again.
+        return Outcome(
+            "complete" if is_finite else "pruned",
+            measured.value if is_finite else None,
+            system_attrs=measured.attrs,
+        )

@@ -18,10 +18,10 @@ from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import KeyedObjective, catching, number, with_seed
 from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.records import FunctionRecord, read_record
-from adnn_optuna.engine.retraining import evaluate_test_set
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.engine.studies import StudySpec, open_studies
+from adnn_optuna.engine.test_set import evaluate_test_set
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import n_cores
 

@@ -6,25 +6,7 @@ from typing import Any
 
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from adnn_optuna._checks import WrongValueError, check_type
-from adnn_optuna.networks._tensorflow import FORKED
-
-NO_EXECUTOR = (
-    "executor must be None for Keras models, which train on all cores of this process; omit it, "
-    "or make the same call on each machine with one storage URL."
-)
-
-
-def check_executor(executor: object) -> None:
-    """Refuse what runs no jobs, or in copies of this process."""
-    wanted = "a concurrent.futures.Executor or None"
-    check_type("executor", executor, futures.Executor | None, wanted)
-    context = getattr(executor, "_mp_context", None)  # Of a pool of processes.
-    if context is not None and context.get_start_method() == "fork":
-        raise WrongValueError(
-            f"executor forks this process: {FORKED}. Pass "
-            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
-        )
+from adnn_optuna._checks import WrongValueError
 
 
 def check_is_reached(storage: BaseStorage, executor: object) -> None:

@@ -35,6 +35,7 @@ class Outcome:
     value: float | None = None
     metrics: Metrics | None = None
     trained: Trained | None = None
+    system_attrs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def state(self) -> TrialState:
@@ -44,6 +45,8 @@ class Outcome:
 
     def store(self, trial: optuna.Trial, elapsed: float) -> None:
         """Store in a trial, before it is told, what is known beside state and value."""
+        for name, value in self.system_attrs.items():
+            trial.study._storage.set_trial_system_attr(trial._trial_id, name, value)
         outcome: StoredOutcome = {"elapsed": elapsed}
         if self.trained is not None:
             outcome["trained"] = self.trained

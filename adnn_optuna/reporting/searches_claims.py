@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import TestEvaluation
 from adnn_optuna._units import ACCURACY, Unit, in_metric, printable, score_in_words
-from adnn_optuna.engine.confirmation import SEEDS, n_trainings, own_scores, seconds_of
+from adnn_optuna.engine.confirmation import SEEDS, n_trainings, seconds_of
 from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.reporting import parts
@@ -22,6 +22,7 @@ from adnn_optuna.results.confirmation import (
     confirmation_of,
     held_score,
 )
+from adnn_optuna.results.confirmation_runs import own_scores
 from adnn_optuna.results.numbers import unit_of_search
 from adnn_optuna.stats.sequential import ALPHA
 

@@ -13,10 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from adnn_optuna.engine import confirmation as made
-from adnn_optuna.engine.confirmation import BASELINE, BEST, FIRST, OwnScores
+from adnn_optuna.engine.confirmation import BASELINE, BEST, FIRST
 from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.networks.retraining import variance_of_mean
+from adnn_optuna.results.confirmation_runs import (
+    Confirmation,
+    OwnScores,
+    own_scores,
+    read_confirmation,
+)
 from adnn_optuna.stats.paired_differences import planned_interval, share_interval
 from adnn_optuna.stats.sequential import ALPHA
 
@@ -52,7 +57,7 @@ class ConfirmationFacts:
 def confirmation_of(record: SearchRecord) -> ConfirmationFacts | None:
     """Return what fresh seeds show of a search's winner; :obj:`None` while they were not tried."""
     known = record.known
-    if "confirmation" not in known and (found := made.read_confirmation(record)) is not None:
+    if "confirmation" not in known and (found := read_confirmation(record)) is not None:
         known["confirmation"] = facts_of(found)  # A winner is confirmed once.
     return known.get("confirmation")
 
@@ -61,11 +66,11 @@ def held_score(record: SearchRecord) -> Estimate | None:
     """Return the score of the winner's own network; :obj:`None` while it was not tested."""
     if (facts := confirmation_of(record)) is not None:
         return facts.holds
-    own = made.own_scores(record)
+    own = own_scores(record)
     return None if own is None else own_score(own)
 
 
-def facts_of(found: made.Confirmation) -> ConfirmationFacts:
+def facts_of(found: Confirmation) -> ConfirmationFacts:
     """Return what the trainings of a confirmation show."""
     n_claims, values = 2 ** (found.rank - 1), found.values
     n_examples = found.scores[BASELINE].shape[1]

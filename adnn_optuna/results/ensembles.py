@@ -9,11 +9,11 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from adnn_optuna.engine.confirmation import OwnScores
 from adnn_optuna.engine.evaluations import Evaluation, Findings
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.network import Head
 from adnn_optuna.results.confirmation import UNKNOWN, Estimate, difference_from_usual
+from adnn_optuna.results.confirmation_runs import OwnScores
 
 
 @dataclasses.dataclass

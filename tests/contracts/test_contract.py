@@ -39,7 +39,7 @@ from adnn_optuna.contracts.contract import (
     read_contract,
 )
 from adnn_optuna.contracts.verification import _train_elsewhere, check_weights
-from adnn_optuna.engine.retraining import gains_of
+from adnn_optuna.engine.test_set import gains_of
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.stats.proportions import gain_interval
 

@@ -17,16 +17,16 @@ from adnn_optuna.engine.confirmation import (
     FIRST,
     confirm_best_trial,
     experiment_fingerprint,
-    read_confirmation,
     replicate_best_trial,
 )
 from adnn_optuna.engine.evaluations import confirmation_seeds
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.networks.retraining import retrain
+from adnn_optuna.results.confirmation_runs import read_confirmation
 
 if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective, SearchResult
-    from adnn_optuna.engine.confirmation import Confirmation
+    from adnn_optuna.results.confirmation_runs import Confirmation
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from stored_studies import confirmation
 
-from adnn_optuna.engine.confirmation import BASELINE, BEST, FIRST, OwnScores
+from adnn_optuna.engine.confirmation import BASELINE, BEST, FIRST
 from adnn_optuna.results.confirmation import (
     ConfirmationFacts,
     Estimate,
@@ -19,6 +19,7 @@ from adnn_optuna.results.confirmation import (
     mean_gain,
     own_score,
 )
+from adnn_optuna.results.confirmation_runs import OwnScores
 from adnn_optuna.stats.proportions import difference_interval
 
 _SPREAD = 0.25  # Of networks' abilities.

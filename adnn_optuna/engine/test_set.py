@@ -1,4 +1,4 @@
-"""Baseline and winner trained again, and tested."""
+"""The test-set evaluation of a search: baseline and best network, trained again."""
 
 import json
 import os
