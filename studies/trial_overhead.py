@@ -128,7 +128,7 @@ class Searches:
             space=adnn.OffsetSpace(low=-0.2, high=0.2),
         )
         self._trainer = TimedTrainer(self._objective.trainer)
-        self._objective._trainer = self._trainer  # type: ignore[assignment]  # noqa: SLF001
+        vars(self._objective)["_trainer"] = self._trainer
         # The first search compiles, and imports what shows studies.
         self.milliseconds("annealing", 10)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, Self
@@ -46,7 +47,7 @@ class LongerObjective(OneTrialObjective):
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the longer training for the epochs of ``n_trials`` trials of an objective."""
         epochs = objective.training.epochs
-        return cls.like(objective, ControlSpace("epochs", epochs, 1, epochs * n_trials))
+        return cls._like(objective, space=ControlSpace("epochs", epochs, 1, epochs * n_trials))
 
     def _train(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
@@ -86,14 +87,16 @@ class EnsembleObjective(OneTrialObjective):
     the average of the first one, the first two and so on. One that diverged is left out.
     """
 
-    # The last one that was trained, for the look at the test set that follows.
-    _tested: tuple[tuple[int, int], TrainingRun, Average] | None = None
+    @functools.cached_property
+    def _last(self) -> list[tuple[tuple[int, int], TrainingRun, Average]]:
+        """The last one that was trained, for the test-set evaluation that follows."""
+        return []
 
     @classmethod
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the ensemble of as many networks as an objective has trials."""
         objective.trainer  # noqa: B018 - refuses a function of the trial, which has none.
-        return cls.like(objective, ControlSpace("members", 1, 1, n_trials))
+        return cls._like(objective, space=ControlSpace("members", 1, 1, n_trials))
 
     def starts(self, params: dict[str, Any]) -> list[Start]:
         """Return what its networks are trained from."""
@@ -125,12 +128,14 @@ class EnsembleObjective(OneTrialObjective):
         if run.status == "stopped" or not average.n:
             is_over = run.status in ("complete", "diverged")
             return [Outcome("diverged" if is_over else run.status, trained=trained)]
-        self._tested = (self.seed, len(ended)), ended[0], average
+        self._last[:] = [((self.seed, len(ended)), ended[0], average)]
         self.store_found(trial, len(ended))
         metrics = average.metrics
         return [Outcome("complete", metrics[self.metric], metrics, trained)]
 
     def take_tested(self, params: dict[str, Any]) -> tuple[TrainingRun, Average] | None:
         """Return the unmoved network and the average if these are what was trained last, once."""
-        known, self._tested = self._tested, None  # It is large.
-        return known[1:] if known and known[0] == (self.seed, params["members"]) else None
+        if not self._last:
+            return None
+        trained, baseline, average = self._last.pop()  # It is large.
+        return (baseline, average) if trained == (self.seed, params["members"]) else None

@@ -83,14 +83,9 @@ class InitOffsetObjective(Experiment):
         ValueError: If an argument's value is wrong, or the model does not fit the data.
     """
 
-    catch: tuple[type[Exception], ...] = ()
-    """The errors in a search that end their own trial as one without a value."""
-
     def catching(self, catch: Catch) -> Self:
         """Return the same objective, whose searches catch errors."""
-        other = self.like(self)
-        other.catch = checked_catch(catch)
-        return other
+        return self.changed(catch=checked_catch(catch))
 
     def suggest(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> Self:
         """Let a trial suggest all its parameters, and return the objective of these."""
