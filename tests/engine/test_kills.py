@@ -51,7 +51,7 @@ class Quick(FunctionObjective):
     """An objective that has a baseline, as a network has."""
 
     distributions = {"x": X}  # noqa: RUF012
-    unmoved = {"x": 0.0}  # noqa: RUF012
+    baseline_params = {"x": 0.0}  # noqa: RUF012
 
     def suggest(self, trial: optuna.Trial) -> None:
         trial._suggest("x", X)
