@@ -50,11 +50,11 @@ class Arm:
         objective: What it searches, of the objective that is compared and the number of trials.
         is_control: Whether it is no search.
         ends_by_itself: Whether it has proposed all that it can at some time.
-        starts_at_baseline: Whether it begins with the unmoved network, without being told.
+        starts_at_baseline: Whether its first proposal is the baseline network.
         is_batched: Whether what it proposes does not depend on what came of the others.
         spent: How a control spent the compute of a search, as a part of a sentence.
-        later: What its winner costs ever after, where that is of ``n`` networks.
-        repeats: Whether its winner can be taken along to other seeds, and may gain there, too.
+        later: What its best trial costs later, if it is of ``n`` networks.
+        repeats: Whether its best trial can be trained from other seeds, and may gain there, too.
     """
 
     name: str
@@ -81,7 +81,7 @@ def _keyed(kind: Callable[..., BaseSampler], package: str | None = None) -> _Sam
     return sampler
 
 
-# The unmoved network and one random rate: with Optuna's ten, short searches are random throughout.
+# The baseline network and one random rate: with Optuna's ten, short searches would only be random.
 # As many for any number of trials, so that one that goes on is as one that never stopped.
 _tpe_of_control = _keyed(functools.partial(samplers.TPESampler, n_startup_trials=2))
 
@@ -212,7 +212,7 @@ CONTROLS: tuple[str, ...] = tuple(n for n, arm in ARMS.items() if arm.is_control
 
 
 def may_replicate(name: str) -> bool:
-    """Return whether a winner may repeat, by the name of what searched it, such as a sampler."""
+    """Return whether the best trial of an arm or a sampler, by its name, may replicate."""
     return name not in ARMS or ARMS[name].repeats
 
 

@@ -1,4 +1,4 @@
-"""Winner and unmoved network trained from the same fresh seeds, stored beside their study."""
+"""Best and baseline network trained from the same new seeds, stored beside their study."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.networks.training import n_cores
 
 SEEDS = 10
-"""With how many fresh seeds a winner is confirmed, if nobody says otherwise."""
+"""How many new seeds confirm a best trial by default."""
 FEWEST_SEEDS = 6  # Of fewer pairs, no interval by sign flips is finite.
 
-# The arms: the unmoved network, with the winner's hyperparameters; the winner; and the unmoved
-# network with the first trial's, where hyperparameters were searched, too.
+# The arms: the baseline network, with the best trial's hyperparameters; the best network; and the
+# baseline network with the first trial's, if hyperparameters were searched, too.
 BASELINE, BEST, FIRST = range(3)
 NAMES = ("trial", "arm", "seed")
 
@@ -62,12 +62,12 @@ def confirm_best_trial(
     stop: threading.Event | None = None,
     show_progress_bar: bool = False,
 ) -> Record:
-    """Train a search's winner, which was tested, and the unmoved network from fresh seeds.
+    """Train the best and the baseline network of a tested search from new seeds.
 
-    A winner is confirmed once: with the number of seeds that it was first to be confirmed with.
+    A best trial is confirmed once: with the number of seeds of its first confirmation.
     """
     best = record.best
-    assert best is not None, "There is a winner, which was tested."
+    assert best is not None, "The search was tested."
     arms = _arms(record, objective, best)
     if not is_random(arms[BASELINE][0]):
         raise WrongValueError(
@@ -84,7 +84,7 @@ def confirm_best_trial(
             "arms": [*arms],
         }
         record = record.with_stored({name: declared})
-    # As the first worker declared it, and with the other winners.
+    # As the first worker declared it, and with the earlier best trials.
     record = record.refreshed(stored.CONFIRMED)
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "winners of a search, and unmoved networks, from fresh seeds"
@@ -100,7 +100,7 @@ def confirm_best_trial(
         # Also of one that diverged: whoever trains so gets such a network.
         return Measured(run.score, scores_as_attributes(stored.SCORES, run.scores))
 
-    def trainings(made: Mapping[Evaluation, float]) -> Findings:
+    def find(made: Mapping[Evaluation, float]) -> Findings:
         found = Findings({e: made[e] for e in needed if e in made}, study.study_name)
         found.missing = [evaluation for evaluation in needed if evaluation not in made]
         found.n_evaluations = len(needed)
@@ -108,36 +108,36 @@ def confirm_best_trial(
 
     n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
     options: Any = {"n_jobs": n_at_once, "show_progress_bar": show_progress_bar}
-    make_evaluations(trainings, study, NAMES, evaluate, stop=stop, **options)
+    make_evaluations(find, study, NAMES, evaluate, stop=stop, **options)
     return record.changed(confirming=with_retry(confirmation_trials, record.study))
 
 
 def needed_evaluations(confirmed: Confirmed) -> list[Evaluation]:
-    """Return the trainings that a confirmation needs."""
+    """Return the training runs that a confirmation needs."""
     return [*itertools.product([confirmed["trial"]], confirmed["arms"], confirmed["seeds"])]
 
 
 def replicate_best_trial(
     record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event
 ) -> None:
-    """Train a winner and its unmoved network from one fresh seed more: store what it gains then.
+    """Store what a best trial gains over its baseline network on one new seed.
 
-    That is asked of what a winner can take along to other seeds: offsets, and a learning rate.
+    Only offsets and a learning rate can be trained from another seed.
     """
     best, is_known = record.best, not math.isnan(record.repeated)
     if best is None or is_known or record.is_restart or not may_replicate(record.sampler):
         return
-    winner = objective.as_trained(best)
-    if not is_random(winner):
+    experiment = objective.as_trained(best)
+    if not is_random(experiment):
         return
     [seed] = confirmation_seeds(
         experiment_fingerprint(record.attrs[stored.CONFIG]), best.params, 1
     )
-    fresh = winner.replace(seed=seed)
-    starts = [fresh.baseline_start, fresh.start(best.params)]
+    experiment = experiment.replace(seed=seed)
+    starts = [experiment.baseline_start, experiment.start(best.params)]
     gain = 0.0
     if starts[0] != starts[1]:
-        [gain] = gains_of(fresh, [*retrain(fresh.trainer, starts, stop)])
+        [gain] = gains_of(experiment, [*retrain(experiment.trainer, starts, stop)])
     record.with_stored({f"{stored.REPEATED}/{best.number}": gain})
 
 
@@ -145,12 +145,12 @@ def _arms(
     record: SearchRecord, objective: InitOffsetObjective, best: FrozenTrial
 ) -> dict[int, tuple[InitOffsetObjective, dict[str, Any]]]:
     """Return the experiment of each arm and its offsets; no arm is trained that is another one."""
-    winner, first = objective.as_trained(best), record.done_trials[0]
-    arms: dict[int, tuple[InitOffsetObjective, dict[str, Any]]] = {BASELINE: (winner, {})}
-    if winner.moves(best.params):
-        arms[BEST] = (winner, best.params)
+    of_best, first = objective.as_trained(best), record.done_trials[0]
+    arms: dict[int, tuple[InitOffsetObjective, dict[str, Any]]] = {BASELINE: (of_best, {})}
+    if of_best.moves(best.params):
+        arms[BEST] = (of_best, best.params)
     others, of_first = (
-        {k: v for k, v in trial.params.items() if k not in winner.distributions}
+        {k: v for k, v in trial.params.items() if k not in of_best.distributions}
         for trial in (best, first)
     )
     if others != of_first:
@@ -159,12 +159,12 @@ def _arms(
 
 
 def n_trainings(record: SearchRecord) -> int:
-    """Return how many trainings it takes at the most to confirm a search's winner."""
+    """Return the number of training runs that confirm a best trial, at most."""
     return SEEDS * (1 + (not record.is_restart) + is_of_trial(record.attrs[stored.CONFIG]))
 
 
 def seconds_of(record: SearchRecord, count: int) -> float:
-    """Return about how long so many trainings take on this machine, by those of the trials."""
+    """Return about how long so many training runs take on this machine, by the trials."""
     trained = (stored.trained_of(trial.user_attrs) for trial in record.done_trials)
     return count / n_cores() * fmean([one["seconds"] for one in trained if one] or [0.0])
 
@@ -172,7 +172,7 @@ def seconds_of(record: SearchRecord, count: int) -> float:
 def is_affordable(
     record: SearchRecord, objective: InitOffsetObjective, max_time: float | None
 ) -> bool:
-    """Return whether a winner can be confirmed by no more trainings, and time, than its search."""
+    """Return whether a confirmation takes no more training runs and time than the search."""
     best, count = record.best, n_trainings(record)
     if best is None or count > len(record.done_trials) or not is_random(objective.of(best.params)):
         return False

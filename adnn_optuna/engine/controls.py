@@ -37,7 +37,7 @@ class OneTrialObjective(InitOffsetObjective):
 
 
 class LongerObjective(OneTrialObjective):
-    """Trains the unmoved network once; the value of a trial is that of its best epoch.
+    """Trains the baseline network once; the value of a trial is that of its best epoch.
 
     Its parameter is the number of that epoch. What it reports are the values of the epochs that
     were the best so far.
@@ -52,7 +52,7 @@ class LongerObjective(OneTrialObjective):
     def _train(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
     ) -> list[Outcome]:
-        """Train for all epochs, or until a limit; a training that is stopped begins anew."""
+        """Train for all epochs, or until a limit; a stopped training run begins again."""
         [trial] = trials
         assert isinstance(self.space, ControlSpace)
         n_of_baseline = int(self.space.unmoved)
@@ -81,7 +81,7 @@ def seeds_of_members(seed: int, n: int) -> list[int]:
 
 
 class EnsembleObjective(OneTrialObjective):
-    """Trains networks, the unmoved one and fresh ones; the value of a trial is their average's.
+    """Trains the baseline network and others of new seeds; a trial's value is their average's.
 
     Its parameter is the number of networks that were trained. What it reports are the values of
     the average of the first one, the first two and so on. One that diverged is left out.
@@ -106,7 +106,7 @@ class EnsembleObjective(OneTrialObjective):
     def _train(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
     ) -> list[Outcome]:
-        """Train all networks, or until a limit; one that is stopped begins anew with all."""
+        """Train all networks, or until a limit; a stopped one begins again with all."""
         [trial] = trials
         assert isinstance(self.space, ControlSpace)
         trained: Trained = {"seconds": 0.0, "epochs": 0}
@@ -134,7 +134,7 @@ class EnsembleObjective(OneTrialObjective):
         return [Outcome("complete", metrics[self.metric], metrics, trained)]
 
     def take_tested(self, params: dict[str, Any]) -> tuple[TrainingRun, Average] | None:
-        """Return the unmoved network and the average if these are what was trained last, once."""
+        """Return the baseline network and the average, once, if they were trained last."""
         if not self._last:
             return None
         trained, baseline, average = self._last.pop()  # It is large.

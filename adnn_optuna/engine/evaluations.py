@@ -43,7 +43,7 @@ class Measured(NamedTuple):
 
 
 class CutOffError(Exception):
-    """An evaluation was cut off by the limit of time: it counts for nothing, but for its time."""
+    """An evaluation was cut off by the limit of time: only its time counts."""
 
 
 _NUMBERS = IntDistribution(0, 2**31 - 1)
@@ -95,7 +95,7 @@ def new_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
 
 
 def confirmation_seeds(experiment: Any, params: Mapping[str, Any], count: int) -> tuple[int, ...]:
-    """Return the fresh seeds that confirm parameters of an experiment, given as JSON holds it."""
+    """Return the new seeds that confirm parameters of an experiment, given as JSON holds it."""
     of = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
     return new_seeds(of, "confirm", count)
 

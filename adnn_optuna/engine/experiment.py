@@ -211,7 +211,7 @@ class Experiment:
         check_type("What training returns", training, Training, "a Training")
         key = repr(sorted(of_model.params.items()))
         if (found := self._of_networks.get(key)) is None:
-            if hasattr(made, "stateless_call"):  # A model of Keras, which is to be a fresh one.
+            if hasattr(made, "stateless_call"):  # A model of Keras, which is to be a new one.
                 made = functools.partial(model, FixedTrial(dict(params)))
             found = type(self)(**{**self.settings, "model": made, "training": training})
             while len(self._of_networks) >= _N_NETWORKS:
@@ -243,7 +243,7 @@ class Experiment:
 
     @property
     def fixed_learning_rate(self) -> float | None:
-        """The learning rate of all trainings; :obj:`None` where a schedule or a trial says it."""
+        """The learning rate of all training runs; None if a schedule or a trial determines it."""
         training = self._training if self.is_of_trial else self.training
         return None if takes_trial(training) else training.fixed_learning_rate
 

@@ -43,10 +43,10 @@ class InitOffsetObjective(Experiment):
     """Trains a network from offset initial weights and returns how good it became.
 
     It is an objective for :meth:`optuna.study.Study.optimize`, with any sampler. The first trial
-    of a study also trains the *baseline*, the unmoved network, and stores its value (user
+    of a study also trains the *baseline network*, all offsets 0, and stores its value (user
     attribute ``adnn:baseline``). Where model or training is a function of the trial, each trial
     that is the best one so far trains its own, with its hyperparameters. A pruner that the study
-    was given sees the metric after each epoch, but for the
+    was given sees the metric after each epoch, except the
     :class:`~optuna.pruners.MedianPruner` that Optuna gives every study: give that one an argument
     of its own, such as ``MedianPruner(n_startup_trials=4)``.
 
@@ -64,7 +64,7 @@ class InitOffsetObjective(Experiment):
             study.optimize(objective, n_trials=10)
 
     Args:
-        model: An :class:`~adnn_optuna.MLP`, or a callable without arguments that returns a fresh
+        model: An :class:`~adnn_optuna.MLP`, or a callable without arguments that returns a new
             ``keras.Model`` with one output for each class (or a single one for two classes), or
             for each target of a regression. Or a function of the trial that returns one of these,
             whose suggestions are searched together with the offsets.
@@ -106,7 +106,7 @@ class InitOffsetObjective(Experiment):
 
     @property
     def baseline_params(self) -> dict[str, Any]:
-        """The parameters of the unmoved network."""
+        """The parameters of the baseline network."""
         return dict.fromkeys(self.distributions, self.space.unmoved)
 
     def attach(self, study: optuna.Study) -> None:
@@ -147,7 +147,7 @@ class InitOffsetObjective(Experiment):
         return objective
 
     def set_baseline(self, of: optuna.Study | optuna.Trial, metrics: Metrics) -> None:
-        """Store what the training of a study's, or a trial's own, unmoved network came to."""
+        """Store the metrics of the baseline network of a study, or of a trial."""
         of.set_user_attr(stored.BASELINE, self.value(metrics))
         of.set_user_attr(stored.BASELINE_METRICS, metrics)  # Last: with it, all is known.
 
@@ -226,7 +226,7 @@ class InitOffsetObjective(Experiment):
         if self.is_of_trial:
             with_retry(trials[0].set_user_attr, stored.MADE, objective.made)
         starts = [objective.start(trial.params) for trial in trials]
-        unmoved = objective.baseline_start
+        baseline_start = objective.baseline_start
         is_first = not with_retry(_has_baseline, study)
         pruned: dict[int, int] = {}  # After how many epochs.
 
@@ -234,7 +234,7 @@ class InitOffsetObjective(Experiment):
             if run not in pruned and _is_to_end(trials[run], metrics[self.metric], epoch):
                 pruned[run] = epoch + 1
             # The baseline is needed to its end.
-            return run in pruned and not (is_first and starts[run] == unmoved)
+            return run in pruned and not (is_first and starts[run] == baseline_start)
 
         may_prune &= not isinstance(study.pruner, NopPruner)
         options: Any = {**limits, "evaluate_each_epoch": False}
@@ -248,10 +248,10 @@ class InitOffsetObjective(Experiment):
         is_best = self.is_of_trial and with_retry(self._is_best, trials[0], outcomes[0].value)
         if not (is_first or is_best):
             return outcomes
-        if unmoved not in starts:
-            starts.append(unmoved)
-            runs += objective.trainer.train([unmoved], **options)
-        baseline = runs[starts.index(unmoved)]
+        if baseline_start not in starts:
+            starts.append(baseline_start)
+            runs += objective.trainer.train([baseline_start], **options)
+        baseline = runs[starts.index(baseline_start)]
         if baseline.status not in ("complete", "diverged"):
             return [objective._outcome(baseline, is_pruned=False)] if is_best else outcomes
         if is_first:

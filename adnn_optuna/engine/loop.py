@@ -1,6 +1,6 @@
 """The one loop behind all that evaluates something: read, decide, act.
 
-A look at the study gives a snapshot, `decisions` tell what is to be done, and the loop does it: it
+A read of the study gives a snapshot, `decisions` tell what is to be done, and the loop does it: it
 asks for trials in one thread, runs them, and tells what came of them. If proposals learn from
 values, it runs in rounds of one batch, and tells the trials in the order in which they were asked
 for, so that no proposal depends on how fast a training run is. If none does, a trial begins as
@@ -118,7 +118,7 @@ class Loop:
         return reason
 
     def _step(self, threads: futures.ThreadPoolExecutor) -> str | None:
-        """Look, decide and act; return why the study has ended, if so."""
+        """Read, decide and act; return why the study has ended, if so."""
         if self._stop.is_set():
             raise KeyboardInterrupt
         snapshot = with_retry(self._look)

@@ -230,7 +230,7 @@ class FunctionObjective:
 class KeyedObjective(FunctionObjective):
     """A function of which all is keyed by seed and trial, so arms that ask the same see the same.
 
-    Its best trial is evaluated ``confirm`` times afresh.
+    Its best trial is evaluated on ``confirm`` new seeds.
     """
 
     confirm: int = 0

@@ -103,7 +103,7 @@ def attributes_in(storage: BaseStorage) -> dict[str, dict[str, Any]]:
 def _evaluations_elsewhere(
     own: str, attrs: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, int]:
-    """Return how often other studies looked at the same test set, by their names."""
+    """Return how often other studies evaluated the same test set, by their names."""
     if not (data := _fingerprint(attrs)):
         return {}
     heads = (f"{name}/" for name, of in others.items() if stored.COMPARISON in of)
@@ -117,7 +117,7 @@ def _evaluations_elsewhere(
 
 
 def confirmation_trials(study: optuna.Study) -> tuple[FrozenTrial, ...]:
-    """Return the trials that confirm winners of a study; none where there are no such."""
+    """Return the trials that confirm best trials of a study, if there are any."""
     name = confirmation_name(study)
     try:
         found = optuna.load_study(study_name=name, storage=study._storage)
@@ -127,7 +127,7 @@ def confirmation_trials(study: optuna.Study) -> tuple[FrozenTrial, ...]:
 
 
 def confirmation_name(study: optuna.Study) -> str:
-    """Return the name of the study that confirms winners of a study."""
+    """Return the name of the study that confirms best trials of a study."""
     return f"{study.study_name}/confirmation"
 
 

@@ -201,7 +201,7 @@ class SearchRecord:
 
     @property
     def hyperparameter_gain(self) -> float:
-        """What the best trial's model and training gain, unmoved, over the first trial's.
+        """What the best trial's model and training gain without offsets over the first trial's.
 
         NaN where they are no functions of the trial.
         """
@@ -211,7 +211,7 @@ class SearchRecord:
 
     @property
     def baseline_metrics(self) -> Metrics:
-        """All metrics of the unmoved network; empty where it was not trained."""
+        """All metrics of the baseline network; empty if it was not trained."""
         of_best = {} if self.best is None else self.best.user_attrs
         metrics: Metrics = {**self.attrs, **of_best}.get(stored.BASELINE_METRICS, {})
         return metrics
@@ -238,22 +238,20 @@ class SearchRecord:
 
     @property
     def test_evaluations(self) -> list[TestEvaluation]:
-        """All looks at the test set, in their order."""
+        """All test-set evaluations, in their order."""
         return test_evaluations_of(self.attrs)
 
     @property
     def test_evaluation(self) -> TestEvaluation | None:
-        """The last look that was at the best trial; :obj:`None` where there is none."""
+        """The last test-set evaluation of the best trial; :obj:`None` if there is none."""
         number = None if self.best is None else self.best.number
-        return next(
-            (look for look in self.test_evaluations[::-1] if look["trial"] == number), None
-        )
+        return next((one for one in self.test_evaluations[::-1] if one["trial"] == number), None)
 
     @property
     def test_baseline(self) -> float:
         """The metric of the baseline on the test set; NaN if its training diverged."""
-        look = self.test_evaluation
-        return look["baseline"] if look else math.nan
+        evaluation = self.test_evaluation
+        return evaluation["baseline"] if evaluation else math.nan
 
     @property
     def test_value(self) -> float:
@@ -273,7 +271,7 @@ class SearchRecord:
 
     @property
     def repeated(self) -> float:
-        """What the best trial gains over its unmoved network from a fresh seed; NaN untried."""
+        """What the best trial gains over its baseline network on a new seed; NaN if untried."""
         name = f"{stored.REPEATED}/{self.best.number}" if self.best else ""
         return float(self.attrs.get(name, math.nan))
 

@@ -1,4 +1,4 @@
-"""Gathering what the loop decides by: one look at a study, in one place and one order."""
+"""Gathering what the loop decides by: one read of a study, in one place and one order."""
 
 import copy
 import math

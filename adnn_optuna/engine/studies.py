@@ -303,12 +303,12 @@ def _prepare(plan: StudySpec, study: optuna.Study) -> None:
     if stored.SEARCH not in study.user_attrs:
         study.set_user_attr(stored.SEARCH, plan.settings)
     begins_there = plan.arm.starts_at_baseline or isinstance(study.sampler, DeltaStepSampler)
-    unmoved = dict(plan.objective.baseline_params)
-    if unmoved and not begins_there and not study.get_trials(deepcopy=False):
-        study.enqueue_trial(unmoved)
+    baseline = dict(plan.objective.baseline_params)
+    if baseline and not begins_there and not study.get_trials(deepcopy=False):
+        study.enqueue_trial(baseline)
         # Others may have done so at the same moment: the first one counts.
         trials = study.get_trials(deepcopy=False)
-        same = [t for t in trials if t.system_attrs.get("fixed_params") == unmoved]
+        same = [t for t in trials if t.system_attrs.get("fixed_params") == baseline]
         for trial in same[1:]:
             if trial.state == TrialState.WAITING:
                 end_trial(study, trial)

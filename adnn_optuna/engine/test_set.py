@@ -28,41 +28,40 @@ Record = TypeVar("Record", bound=SearchRecord)
 def evaluate_test_set(
     record: Record, objective: InitOffsetObjective, stop: threading.Event
 ) -> Record:
-    """Look at the test set: store how good baseline and winner of a study are on it.
+    """Store the test-set evaluation of baseline and best network, trained again for it.
 
-    Both are trained again for it, unless the winner was looked at before. Without further trials
-    it is no new look.
+    One that was evaluated before is not trained again; without further trials nothing is stored.
     """
     best = record.best
     if best is None:
         return record
-    # Others may have looked since the record was read.
+    # Others may have done so since the record was read.
     record = record.refreshed(stored.TEST, stored.SCORES, stored.GROUPS)
     n_trials = len(record.done_trials)
-    look: Any = record.test_evaluation
+    evaluation: Any = record.test_evaluation
     attrs: dict[str, Any] = {}
-    if look is None:
-        of_winner, _, runs = retrain_best_trial(record, objective, stop)
-        look = {**compared_on_test_set(of_winner.trainer, *runs), "trial": best.number}
+    if evaluation is None:
+        of_best, _, runs = retrain_best_trial(record, objective, stop)
+        evaluation = {**compared_on_test_set(of_best.trainer, *runs), "trial": best.number}
         attrs |= scores_as_attributes(f"{stored.SCORES}/{best.number}", runs[1].scores)
-        if "n_groups" in look:
-            attrs |= as_attributes(stored.GROUPS, of_winner.dataset.test_groups)
-    elif look["n_trials"] == n_trials:
+        if "n_groups" in evaluation:
+            attrs |= as_attributes(stored.GROUPS, of_best.dataset.test_groups)
+    elif evaluation["n_trials"] == n_trials:
         return record
     now = datetime.now(UTC).isoformat()
-    look = {**look, "looked": now, "n_trials": n_trials}
-    # The look is last: with it, all is known.
-    return record.with_stored({**attrs, f"{stored.TEST}/{now}-{os.getpid()}": look})
+    evaluation = {**evaluation, "looked": now, "n_trials": n_trials}
+    # The evaluation is last: with it, all is known.
+    return record.with_stored({**attrs, f"{stored.TEST}/{now}-{os.getpid()}": evaluation})
 
 
 def retrain_best_trial(
     record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event | None = None
 ) -> tuple[InitOffsetObjective, list[list[Start]], list[Retrained]]:
-    """Train baseline and winner of a search again; warn where they come out differently.
+    """Train baseline and best network of a search again; warn if they come out differently.
 
-    Return the winner's objective, what both were trained from, and what came of them.
+    Return the best trial's objective, what both were trained from, and what came of them.
     """
-    assert record.best is not None, "There is a winner."
+    assert record.best is not None, "There is a best trial."
     objective, params = objective.as_trained(record.best), record.best.params
     starts, trainer = [objective.starts({}), objective.starts(params)], objective.trainer
     known = objective.take_tested(params) if isinstance(objective, EnsembleObjective) else None
@@ -70,8 +69,10 @@ def retrain_best_trial(
         runs = [tested(trainer, one) for one in known]
     else:
         runs = [*retrain(trainer, starts, stop)]
-    told = record.baseline_metrics, stored.metrics_of(record.best.user_attrs)
-    before = [{**run.metrics, **metrics} for run, metrics in zip(runs, told, strict=True)]
+    stored_metrics = record.baseline_metrics, stored.metrics_of(record.best.user_attrs)
+    before = [
+        {**run.metrics, **metrics} for run, metrics in zip(runs, stored_metrics, strict=True)
+    ]
     # As text, for the NaN of a baseline that diverged does not equal itself.
     if json.dumps(before) != json.dumps([run.metrics for run in runs]):
         logger.warning(
@@ -83,9 +84,9 @@ def retrain_best_trial(
 
 
 def gains_of(objective: InitOffsetObjective, runs: Sequence[Retrained]) -> list[float]:
-    """Return the test gains by the training runs of baseline and winner by turns."""
+    """Return the test gains by the training runs of baseline and best network by turns."""
     pairs = zip(runs[::2], runs[1::2], strict=True)
-    return [objective.improvement(winner.score, baseline.score) for baseline, winner in pairs]
+    return [objective.improvement(best.score, baseline.score) for baseline, best in pairs]
 
 
 def is_random(objective: InitOffsetObjective) -> bool:
@@ -94,7 +95,7 @@ def is_random(objective: InitOffsetObjective) -> bool:
 
 
 def note_randomness(record: Record, objective: InitOffsetObjective) -> Record:
-    """Store that no seed changes the winner's training, where that is so."""
+    """Store it if no seed changes the training of the best trial."""
     if record.best is not None and not is_random(objective.of(record.best.params)):
         return record.with_stored({f"{stored.UNSEEDED}/{record.best.number}": True})
     return record
