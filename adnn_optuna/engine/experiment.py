@@ -164,13 +164,9 @@ class Experiment:
             return {}
         return self.space.distributions(self.trainer.architecture.variables)
 
-    def changed(self, **parts: Any) -> Self:
-        """Return the experiment with other attributes, on the same network."""
-        return self._like(self, **parts)
-
     @classmethod
-    def _like(cls, other: Experiment, **parts: Any) -> Self:
-        """Return an experiment of this class on the network of another one."""
+    def changed(cls, other: Experiment, **parts: Any) -> Self:
+        """Return another experiment as one of this class, with other parts, on its network."""
         made = object.__new__(cls)
         vars(made).update({**vars(other), **parts})
         vars(made).pop("distributions", None)
@@ -192,7 +188,7 @@ class Experiment:
         if training is not None and training != self._training:
             trainer = self._made_trainer(self.trainer.architecture, training)
             parts |= {"_training": training, "_trainer": trainer}
-        return self.changed(**parts)
+        return self.changed(self, **parts)
 
     def of(self, params: Mapping[str, Any]) -> Self:
         """Return the experiment whose model and training are those of a trial's parameters.
@@ -319,7 +315,7 @@ class Experiment:
 
 
 def _remade(kind: type[Experiment], settings: dict[str, Any], catch: Any) -> Experiment:
-    return kind(**settings).changed(catch=catch)
+    return kind.changed(kind(**settings), catch=catch)
 
 
 def takes_trial(function: object) -> bool:

@@ -34,7 +34,7 @@ from adnn_optuna.engine.studies import last_limits, was_exhausted
 from adnn_optuna.networks.keras_files import policy_of_caller
 from adnn_optuna.samplers import _owners
 
-_SECONDS_BETWEEN_LOOKS = 0.1
+_SECONDS_BETWEEN_READS = 0.1
 
 
 class Loop:
@@ -142,10 +142,10 @@ class Loop:
         if self._jobs:
             # If a thread is free, others may leave something to do at any moment.
             is_full = isinstance(decision, End) or len(self._jobs) == snapshot.batch_size
-            self._collect(None if is_full else _SECONDS_BETWEEN_LOOKS)
+            self._collect(None if is_full else _SECONDS_BETWEEN_READS)
         elif isinstance(decision, Wait):
             # Not by waiting for ``stop``, which a signal could not set meanwhile in this thread.
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            time.sleep(_SECONDS_BETWEEN_READS)
         return None
 
     def _look(
