@@ -25,9 +25,9 @@ from adnn_optuna.api.comparisons import Comparison
 from adnn_optuna.api.search import search_result
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
 from adnn_optuna.engine import studies
+from adnn_optuna.engine.evaluations import check_is_reached
 from adnn_optuna.engine.execution import run_studies
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.jobs import check_is_reached
 from adnn_optuna.engine.objectives import Catch, checked_catch
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.records import records_now

@@ -14,7 +14,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.exceptions import TrialPruned
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
@@ -22,7 +22,6 @@ from adnn_optuna._attributes import EVALUATED, read_study
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits, is_done
-from adnn_optuna.engine.jobs import check_is_reached, run_jobs
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import FunctionObjective, Outcome, number
 from adnn_optuna.engine.progress import Bar, progress_bar
@@ -199,6 +198,25 @@ def _make_elsewhere(
         tried.update(missing)
         jobs = [executor.submit(make, evaluation) for evaluation in missing]
         run_jobs(jobs, lambda _: None if bar is None else bar.update())
+
+
+def check_is_reached(storage: BaseStorage, executor: object) -> None:
+    """Refuse an opened storage that the workers of an executor cannot reach."""
+    if executor is not None and isinstance(storage, InMemoryStorage):
+        raise WrongValueError(
+            "storage is in the memory of this process, where no worker of the executor can reach "
+            "it; give the URL of a database."
+        )
+
+
+def run_jobs(jobs: Sequence[futures.Future[Any]], after_job: Callable[[Any], object]) -> None:
+    """Wait for jobs; if one fails or the user interrupts, those that have not begun never do."""
+    try:
+        for job in futures.as_completed(jobs):
+            after_job(job.result())
+    finally:
+        for job in jobs:
+            job.cancel()
 
 
 def made_evaluations(

@@ -12,8 +12,8 @@ from optuna.exceptions import TrialPruned
 from optuna.storages import BaseStorage
 
 from adnn_optuna.engine.confirmation import replicate_best_trial
+from adnn_optuna.engine.evaluations import run_jobs
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.jobs import run_jobs
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import KeyedObjective, catching, number, with_seed
 from adnn_optuna.engine.progress import Bar
@@ -27,7 +27,7 @@ from adnn_optuna.networks.training import n_cores
 
 
 def run_studies(
-    plans: Sequence[StudySpec],
+    specs: Sequence[StudySpec],
     opened: Sequence[optuna.Study],
     *,
     stop: threading.Event,
@@ -35,7 +35,7 @@ def run_studies(
     executor: futures.Executor | None,
     storage: str | BaseStorage | None,
 ) -> None:
-    """Run studies, opened by their plans; where one failed or was interrupted, so are the others.
+    """Run studies, opened by their specs; where one failed or was interrupted, so are the others.
 
     The ``bar`` counts the trials that are behind them, in the end all that they might have taken.
     """
@@ -45,15 +45,15 @@ def run_studies(
             bar.update(n_trials)
 
     # A user's own function may be no matter of several threads.
-    is_own = any(isinstance(plan.objective, KeyedObjective) for plan in plans)
+    is_own = any(isinstance(spec.objective, KeyedObjective) for spec in specs)
     own = futures.ThreadPoolExecutor(1 if is_own else n_cores(), "run")
     with own if executor is None else contextlib.nullcontext(executor) as workers:
         is_here = isinstance(workers, futures.ThreadPoolExecutor)
         if is_here:
-            pairs = zip(plans, opened, strict=True)
+            pairs = zip(specs, opened, strict=True)
             runs = [workers.submit(_run_one, stop, count, *pair) for pair in pairs]
         else:
-            runs = [workers.submit(_run_elsewhere, plan, storage) for plan in plans]
+            runs = [workers.submit(_run_elsewhere, spec, storage) for spec in specs]
         try:
             run_jobs(runs, (lambda _: None) if is_here else count)
         finally:
@@ -65,35 +65,35 @@ def run_studies(
         raise KeyboardInterrupt
 
 
-def _run_elsewhere(plan: StudySpec, storage: str | BaseStorage | None) -> int:
-    [study] = open_studies([plan], open_storage(storage))
+def _run_elsewhere(spec: StudySpec, storage: str | BaseStorage | None) -> int:
+    [study] = open_studies([spec], open_storage(storage))
     with interruptible() as stop:
-        return _run_one(stop, lambda _: None, plan, study)
+        return _run_one(stop, lambda _: None, spec, study)
 
 
 def _run_one(
-    stop: threading.Event, count: Callable[[int], object], plan: StudySpec, study: optuna.Study
+    stop: threading.Event, count: Callable[[int], object], spec: StudySpec, study: optuna.Study
 ) -> int:
     """Run a study and return how many trials its budget was."""
     loop = Loop(
         study,
-        plan.objective,
-        plan.limits,
+        spec.objective,
+        spec.limits,
         stop,
-        n_threads=plan.n_threads,
+        n_threads=spec.n_threads,
         after_tell=lambda _, __: count(1),
     )
     count(loop.n_done)
     loop.run()
     # Some end by themselves before.
-    budget = max(loop.n_done, plan.limits["max_trial"] or 0)
+    budget = max(loop.n_done, spec.limits["max_trial"] or 0)
     count(budget - loop.n_done)
     record = with_retry(read_record, study, others={})
-    if isinstance(plan.objective, InitOffsetObjective):
-        record = evaluate_test_set(record, plan.objective, stop)
-        replicate_best_trial(record, plan.objective, stop)
-    elif isinstance(plan.objective, KeyedObjective) and isinstance(record, FunctionRecord):
-        evaluate_on_new_seeds(record, plan.objective, stop)
+    if isinstance(spec.objective, InitOffsetObjective):
+        record = evaluate_test_set(record, spec.objective, stop)
+        replicate_best_trial(record, spec.objective, stop)
+    elif isinstance(spec.objective, KeyedObjective) and isinstance(record, FunctionRecord):
+        evaluate_on_new_seeds(record, spec.objective, stop)
     return budget
 
 

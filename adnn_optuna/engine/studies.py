@@ -253,57 +253,57 @@ def is_undeclared(study: optuna.Study) -> bool:
     return not is_ours and not study.get_trials(deepcopy=False)
 
 
-def open_studies(plans: Sequence[StudySpec], storage: BaseStorage) -> list[optuna.Study]:
-    """Create or load a study for each plan; none is created if one of them is refused."""
+def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optuna.Study]:
+    """Create or load a study for each spec; none is created if one of them is refused."""
     names = set(with_retry(optuna.get_all_study_names, storage))
-    found = [load_study(storage, p.name) if p.name in names else None for p in plans]
+    found = [load_study(storage, p.name) if p.name in names else None for p in specs]
     # Whatever may be refused comes before the first study is created.
-    samplers = [with_retry(_sampler, p, study) for p, study in zip(plans, found, strict=True)]
+    samplers = [with_retry(_sampler, p, study) for p, study in zip(specs, found, strict=True)]
     studies = []
-    for plan, existing, sampler in zip(plans, found, samplers, strict=True):
+    for spec, existing, sampler in zip(specs, found, samplers, strict=True):
         study = existing or with_retry(
             optuna.create_study,
             storage=storage,
-            study_name=plan.name,
-            direction=plan.objective.direction,
+            study_name=spec.name,
+            direction=spec.objective.direction,
             # Another worker may have created it a moment ago.
             load_if_exists=True,
         )
-        study.pruner = NopPruner() if plan.pruner is None else plan.pruner
+        study.pruner = NopPruner() if spec.pruner is None else spec.pruner
         study.sampler = sampler
-        with_retry(_prepare, plan, study)
+        with_retry(_prepare, spec, study)
         studies.append(study)
     return studies
 
 
-def _sampler(plan: StudySpec, study: optuna.Study | None) -> BaseSampler:
+def _sampler(spec: StudySpec, study: optuna.Study | None) -> BaseSampler:
     """Return the sampler to search a study with, which may exist."""
-    settings = plan.settings
+    settings = spec.settings
     known: SearchSettings = (
         settings if study is None else study.user_attrs.get(stored.SEARCH, settings)
     )
     if known["sampler"] != settings["sampler"]:
         raise WrongValueError(
-            f"The study {plan.name!r} was searched by {known['sampler']}, not by "
+            f"The study {spec.name!r} was searched by {known['sampler']}, not by "
             f"{settings['sampler']}; use another study name."
         )
     if study is not None:
         if is_comparison(study):
             raise WrongValueError(
-                f"Study {plan.name!r} must be a search; got a comparison. Use another study name."
+                f"Study {spec.name!r} must be a search; got a comparison. Use another study name."
             )
-        plan.objective.attach(study)
-    objective = plan.objective
-    return plan.arm.sampler(objective.seed, objective.distributions, known["n_trials"])
+        spec.objective.attach(study)
+    objective = spec.objective
+    return spec.arm.sampler(objective.seed, objective.distributions, known["n_trials"])
 
 
-def _prepare(plan: StudySpec, study: optuna.Study) -> None:
+def _prepare(spec: StudySpec, study: optuna.Study) -> None:
     """Store what a new study is, and enqueue the baseline for those who would not begin there."""
-    plan.objective.attach(study)
+    spec.objective.attach(study)
     if stored.SEARCH not in study.user_attrs:
-        study.set_user_attr(stored.SEARCH, plan.settings)
-    begins_there = plan.arm.starts_at_baseline or isinstance(study.sampler, DeltaStepSampler)
-    baseline = dict(plan.objective.baseline_params)
+        study.set_user_attr(stored.SEARCH, spec.settings)
+    begins_there = spec.arm.starts_at_baseline or isinstance(study.sampler, DeltaStepSampler)
+    baseline = dict(spec.objective.baseline_params)
     if baseline and not begins_there and not study.get_trials(deepcopy=False):
         study.enqueue_trial(baseline)
         # Others may have done so at the same moment: the first one counts.
