@@ -83,9 +83,9 @@ def confirm_best_trial(
             "seeds": [*confirmation_seeds(experiment, best.params, n_seeds)],
             "arms": [*arms],
         }
-        record = record.with_stored({name: declared})
+        record = record._with_stored({name: declared})
     # As the first worker declared it, and with the earlier best trials.
-    record = record.refreshed(stored.CONFIRMED)
+    record = record._refreshed(stored.CONFIRMED)
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "winners of a search, and unmoved networks, from fresh seeds"
     where = record.study._storage, confirmation_name(record.study), StudyDirection.MAXIMIZE
@@ -109,7 +109,7 @@ def confirm_best_trial(
     n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
     options: Any = {"n_jobs": n_at_once, "show_progress_bar": show_progress_bar}
     make_evaluations(find, study, NAMES, evaluate, stop=stop, **options)
-    return record.changed(confirming=with_retry(confirmation_trials, record.study))
+    return record._changed(confirming=with_retry(confirmation_trials, record.study))
 
 
 def needed_evaluations(confirmed: Confirmed) -> list[Evaluation]:
@@ -138,7 +138,7 @@ def replicate_best_trial(
     gain = 0.0
     if starts[0] != starts[1]:
         [gain] = gains_of(experiment, [*retrain(experiment.trainer, starts, stop)])
-    record.with_stored({f"{stored.REPEATED}/{best.number}": gain})
+    record._with_stored({f"{stored.REPEATED}/{best.number}": gain})
 
 
 def _arms(

@@ -116,4 +116,4 @@ def evaluate_on_new_seeds(
         with contextlib.suppress(TrialPruned), catching(objective.catch, evaluation):
             seed = derived_seed(objective.seed, 1, int(name.rpartition("/")[2]))
             value = number(evaluate(copy.deepcopy(record.best), seed))
-        record.with_stored({name: value if math.isfinite(value) else None})
+        record._with_stored({name: value if math.isfinite(value) else None})

@@ -52,19 +52,19 @@ class SearchRecord:
         default_factory=dict, kw_only=True, repr=False, compare=False
     )
 
-    def with_stored(self, values: Mapping[str, Any]) -> Self:
+    def _with_stored(self, values: Mapping[str, Any]) -> Self:
         """Store attributes in the study, and return the record with them."""
         for name, value in values.items():
             with_retry(self.study.set_user_attr, name, value)
-        return self.changed(attrs={**self.attrs, **values})
+        return self._changed(attrs={**self.attrs, **values})
 
-    def refreshed(self, *kinds: str) -> Self:
+    def _refreshed(self, *kinds: str) -> Self:
         """Return the record with the study's present attributes of these kinds."""
         attrs, _ = with_retry(stored.read_study, self.study)
         news = {name: value for name, value in attrs.items() if name.partition("/")[0] in kinds}
-        return self.changed(attrs={**self.attrs, **news})
+        return self._changed(attrs={**self.attrs, **news})
 
-    def changed(self, **parts: Any) -> Self:
+    def _changed(self, **parts: Any) -> Self:
         """Return the record with other parts."""
         return dataclasses.replace(self, **parts, known={})
 

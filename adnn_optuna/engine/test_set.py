@@ -36,7 +36,7 @@ def evaluate_test_set(
     if best is None:
         return record
     # Others may have done so since the record was read.
-    record = record.refreshed(stored.TEST, stored.SCORES, stored.GROUPS)
+    record = record._refreshed(stored.TEST, stored.SCORES, stored.GROUPS)
     n_trials = len(record.done_trials)
     evaluation: Any = record.test_evaluation
     attrs: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def evaluate_test_set(
     now = datetime.now(UTC).isoformat()
     evaluation = {**evaluation, "looked": now, "n_trials": n_trials}
     # The evaluation is last: with it, all is known.
-    return record.with_stored({**attrs, f"{stored.TEST}/{now}-{os.getpid()}": evaluation})
+    return record._with_stored({**attrs, f"{stored.TEST}/{now}-{os.getpid()}": evaluation})
 
 
 def retrain_best_trial(
@@ -97,5 +97,5 @@ def is_random(objective: InitOffsetObjective) -> bool:
 def note_randomness(record: Record, objective: InitOffsetObjective) -> Record:
     """Store it if no seed changes the training of the best trial."""
     if record.best is not None and not is_random(objective.of(record.best.params)):
-        return record.with_stored({f"{stored.UNSEEDED}/{record.best.number}": True})
+        return record._with_stored({f"{stored.UNSEEDED}/{record.best.number}": True})
     return record
