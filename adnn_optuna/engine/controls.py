@@ -47,7 +47,7 @@ class LongerObjective(OneTrialObjective):
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the longer training for the epochs of ``n_trials`` trials of an objective."""
         epochs = objective.training.epochs
-        return cls.changed(objective, space=ControlSpace("epochs", epochs, 1, epochs * n_trials))
+        return cls._changed(objective, space=ControlSpace("epochs", epochs, 1, epochs * n_trials))
 
     def _train(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
@@ -96,7 +96,7 @@ class EnsembleObjective(OneTrialObjective):
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the ensemble of as many networks as an objective has trials."""
         objective.trainer  # noqa: B018 - refuses a function of the trial, which has none.
-        return cls.changed(objective, space=ControlSpace("members", 1, 1, n_trials))
+        return cls._changed(objective, space=ControlSpace("members", 1, 1, n_trials))
 
     def starts(self, params: dict[str, Any]) -> list[Start]:
         """Return what its networks are trained from."""

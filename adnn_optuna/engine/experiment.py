@@ -165,7 +165,7 @@ class Experiment:
         return self.space.distributions(self.trainer.architecture.variables)
 
     @classmethod
-    def changed(cls, other: Experiment, **parts: Any) -> Self:
+    def _changed(cls, other: Experiment, **parts: Any) -> Self:
         """Return another experiment as one of this class, with other parts, on its network."""
         made = object.__new__(cls)
         vars(made).update({**vars(other), **parts})
@@ -188,7 +188,7 @@ class Experiment:
         if training is not None and training != self._training:
             trainer = self._made_trainer(self.trainer.architecture, training)
             parts |= {"_training": training, "_trainer": trainer}
-        return self.changed(self, **parts)
+        return self._changed(self, **parts)
 
     def of(self, params: Mapping[str, Any]) -> Self:
         """Return the experiment whose model and training are those of a trial's parameters.
@@ -315,7 +315,7 @@ class Experiment:
 
 
 def _remade(kind: type[Experiment], settings: dict[str, Any], catch: Any) -> Experiment:
-    return kind.changed(kind(**settings), catch=catch)
+    return kind._changed(kind(**settings), catch=catch)
 
 
 def takes_trial(function: object) -> bool:

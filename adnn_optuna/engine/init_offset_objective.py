@@ -85,7 +85,7 @@ class InitOffsetObjective(Experiment):
 
     def catching(self, catch: Catch) -> Self:
         """Return the same objective, whose searches catch errors."""
-        return self.changed(self, catch=checked_catch(catch))
+        return self._changed(self, catch=checked_catch(catch))
 
     def suggest(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> Self:
         """Let a trial suggest all its parameters, and return the objective of these."""
