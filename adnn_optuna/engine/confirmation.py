@@ -20,9 +20,9 @@ from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.arms import may_replicate
 from adnn_optuna.engine.evaluations import (
     Evaluation,
-    Findings,
     Measured,
     confirmation_seeds,
+    findings_of_all,
     make_evaluations,
     open_evaluations,
 )
@@ -89,10 +89,7 @@ def confirm_best_trial(
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "winners of a search, and unmoved networks, from fresh seeds"
     where = record.study._storage, confirmation_name(record.study), StudyDirection.MAXIMIZE
-    study, needed = (
-        with_retry(open_evaluations, *where, what),
-        needed_evaluations(record.attrs[name]),
-    )
+    study = with_retry(open_evaluations, *where, what)
 
     def evaluate(_: int, arm: int, seed: int) -> Measured:
         experiment, params = arms[arm]
@@ -100,12 +97,7 @@ def confirm_best_trial(
         # Also of one that diverged: whoever trains so gets such a network.
         return Measured(run.score, scores_as_attributes(stored.SCORES, run.scores))
 
-    def find(made: Mapping[Evaluation, float]) -> Findings:
-        found = Findings({e: made[e] for e in needed if e in made}, study.study_name)
-        found.missing = [evaluation for evaluation in needed if evaluation not in made]
-        found.n_evaluations = len(needed)
-        return found
-
+    find = findings_of_all(needed_evaluations(record.attrs[name]), study.study_name)
     n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
     options: Any = {"n_jobs": n_at_once, "show_progress_bar": show_progress_bar}
     make_evaluations(find, study, NAMES, evaluate, stop=stop, **options)

@@ -70,6 +70,20 @@ class Findings:
 F = TypeVar("F", bound=Findings)
 
 
+def findings_of_all(
+    needed: Sequence[Evaluation], study_name: str
+) -> Callable[[Mapping[Evaluation, float]], Findings]:
+    """Return what finds which of fixed evaluations are made and which are missing."""
+
+    def find(made: Mapping[Evaluation, float]) -> Findings:
+        found = Findings({e: made[e] for e in needed if e in made}, study_name)
+        found.missing = [evaluation for evaluation in needed if evaluation not in made]
+        found.n_evaluations = len(needed)
+        return found
+
+    return find
+
+
 @dataclasses.dataclass(frozen=True)
 class OfSeeds:
     """A function of the seeds of its sources of randomness, which any process can call."""
@@ -170,13 +184,7 @@ class _Job:
 
     def __call__(self, evaluation: Evaluation) -> None:
         """Make it, if there is time left."""
-
-        def only_this(made: Mapping[Evaluation, float]) -> Findings:
-            found = Findings({e: made[e] for e in made if e == evaluation}, self.study_name)
-            found.missing = [] if found.evaluations else [evaluation]
-            found.n_evaluations = 1
-            return found
-
+        only_this = findings_of_all([evaluation], self.study_name)
         storage = open_storage(self.storage)
         study = with_retry(optuna.load_study, study_name=self.study_name, storage=storage)
         make_evaluations(only_this, study, self.names, self.evaluate, max_time=self.max_time)
