@@ -246,8 +246,8 @@ def check_sampler(sampler: Any) -> None:
     """Refuse what is neither a sampler's name nor a sampler nor a factory of one."""
     if isinstance(sampler, str) and sampler not in SAMPLERS:
         raise WrongValueError(
-            f"sampler is {sampler!r}, but the samplers are called {', '.join(SAMPLERS)}; "
-            "for any other give an Optuna sampler."
+            f"sampler must be the name of one; got {sampler!r}. Pass an Optuna sampler, or one of "
+            f"{', '.join(SAMPLERS)}."
         )
     if isinstance(sampler, str | BaseSampler):
         return

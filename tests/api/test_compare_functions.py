@@ -398,7 +398,7 @@ def test_random_search_under_six_names(*, stop_when_decided: bool) -> None:
     [
         ({"samplers": ("random_restart",)}, "draws new initial weights"),
         ({"samplers": {"random": "tpe"}}, "The label 'random' is that of the control"),
-        ({"samplers": ("none",)}, "searchers are called"),
+        ({"samplers": ("none",)}, "sampler must be the name of one"),
         ({"samplers": ()}, "samplers is empty"),
         ({"controls": ("longer",)}, "controls are of networks"),
         ({"direction": "up"}, "direction must be"),

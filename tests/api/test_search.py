@@ -577,7 +577,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
 ) -> None:
     path = tmp_path / "study.db"
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"sampler": "genetic", "max_trial": 3}, "the searchers are called greedy, "),
+        ({"sampler": "genetic", "max_trial": 3}, "sampler must be the name of one; got 'genetic'"),
         ({"sampler": 3, "max_trial": 3}, "sampler must be a name"),
         ({}, "never end"),
         ({"max_trial": 0}, "max_trial"),
