@@ -40,17 +40,8 @@ _SECONDS_BETWEEN_READS = 0.1
 class Loop:
     """Runs one study, opened before, until it has reached a limit or ``stop`` is set.
 
-    Other workers may do so, too.
-
-    Args:
-        study: The study.
-        objective: What its trials evaluate.
-        limits: Where it ends.
-        stop: Ends what is under way.
-        n_threads: How many trials run at once if no proposal learns from values, else
-            :obj:`None`.
-        after_tell: What is called after each trial that was told.
-        meanwhile: See :meth:`Trainer.train`.
+    Other workers may do so, too. ``n_threads`` trials run at once if no proposal learns from
+    values. ``after_tell`` is called after each trial; for ``meanwhile`` see :meth:`Trainer.train`.
     """
 
     def __init__(
