@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from adnn_optuna.callbacks import MaxGainCallback as MaxGainCallback
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
-    from adnn_optuna.engine.objective import InitOffsetObjective as InitOffsetObjective
+    from adnn_optuna.engine.init_offset_objective import InitOffsetObjective as InitOffsetObjective
     from adnn_optuna.networks.data import Dataset as Dataset
     from adnn_optuna.networks.loading import load_dataset as load_dataset
     from adnn_optuna.networks.models import MLP as MLP

@@ -14,7 +14,7 @@ BASELINE = "adnn:baseline"  # The selection metric of the unmoved network, a num
 BASELINE_METRICS = "adnn:baseline_metrics"  # All `Metrics` of the unmoved network.
 SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # What the names of its runs begin with, each a `RunRecord`.
-TEST = "adnn:test"  # What the names of its looks at the test set begin with, each a `TestLook`.
+TEST = "adnn:test"  # What the names of its `TestEvaluation`s begin with.
 # What the names of a winner's scores on the test examples begin with, and of what these belong to:
 # texts of `engine/scores.py`. The trials of a confirmation have scores, too, as system attributes.
 SCORES = "adnn:scores"
@@ -252,7 +252,7 @@ class RunRecord(TypedDict):
     n_trials: Number | None
 
 
-class TestLook(TypedDict):
+class TestEvaluation(TypedDict):
     """One look at the test set: when, at which winner, after how many trials, what it showed.
 
     ``trial`` is the winner's number. ``baseline``, NaN where its training diverged, and ``best``
@@ -297,7 +297,7 @@ _TYPES: dict[str, Any] = {
     BASELINE_METRICS: Metrics,
     SEARCH: SearchSettings,
     RUNS: RunRecord,
-    TEST: TestLook,
+    TEST: TestEvaluation,
     SCORES: str,
     REPEATED: float,
     GROUPS: str,

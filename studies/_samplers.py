@@ -88,7 +88,7 @@ class Method:
 
     def of(self, case: Case) -> Any:
         """Return what `compare` takes."""
-        return self.searcher if isinstance(self.searcher, str) else self.searcher(case)
+        return self.sampler if isinstance(self.sampler, str) else self.sampler(case)
 
 
 METHODS: dict[str, Method] = {

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     from optuna.samplers import BaseSampler
 
-    from adnn_optuna.engine.arms import Searcher
+    from adnn_optuna.engine.arms import SamplerSpec
     from adnn_optuna.stats.paired_differences import PairedDifference
 
 
@@ -52,7 +52,7 @@ def cma_es(seed: int, _: int | None) -> BaseSampler:
     return CmaEsSampler(seed=seed)
 
 
-SEARCHERS: dict[str, Searcher] = {
+SAMPLERS: dict[str, SamplerSpec] = {
     "greedy": "greedy",
     "greedy_improving": "greedy_improving",
     "annealing": "annealing",
@@ -60,7 +60,7 @@ SEARCHERS: dict[str, Searcher] = {
     "tpe": tpe,
     "cma_es": cma_es,
 }
-CLAIMS = claims_on(SEARCHERS)
+CLAIMS = claims_on(SAMPLERS)
 ALL = "mean over the models"
 
 
@@ -97,7 +97,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
                 first_rows(adnn.load_dataset(model.dataset), settings.size.rows),
                 training=dataclasses.replace(model.training, epochs=settings.size.epochs),
             ),
-            SEARCHERS,
+            SAMPLERS,
             max_trial=settings.trials,
             seeds=range(settings.seeds),
             storage=storage,
@@ -151,7 +151,7 @@ def verdicts(results: Results) -> dict[str, dict[tuple[str, str], PairedDifferen
     }
     of_all = {
         label: np.mean([of_model[label] for of_model in values.values()], axis=0).tolist()
-        for label in SEARCHERS
+        for label in SAMPLERS
     }
     return {name: judged(v, CLAIMS) for name, v in {**values, ALL: of_all}.items()}
 
@@ -194,7 +194,7 @@ def summary(results: Results) -> str:
         for name, by_searcher in results["models"].items()
     ]
     return (
-        markdown_table(["model: test gain [pp]", *SEARCHERS], gains)
+        markdown_table(["model: test gain [pp]", *SAMPLERS], gains)
         + "\n\n"
         + differences_table(verdicts(results), CLAIMS)
     )

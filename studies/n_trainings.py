@@ -35,12 +35,12 @@ from _common import (
 )
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.retraining import retrain
+from adnn_optuna.networks.retraining import retrain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SEARCHERS = ("annealing", "random_restart")
+SAMPLERS = ("annealing", "random_restart")
 CONTROLS = ("learning_rate", "longer", "ensemble")
 USES = ("random_restart", "annealing", "learning_rate", "longer", "ensemble", "larger")
 # Each use against a single network, and averaging against the others that use all trainings.
@@ -133,7 +133,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
             warnings.filterwarnings("ignore", ".* can decide nothing about")
             comparison = adnn.compare(
                 objective,
-                SEARCHERS,
+                SAMPLERS,
                 max_trial=settings.trials,
                 seeds=range(settings.seeds),
                 controls=CONTROLS,

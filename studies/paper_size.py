@@ -40,7 +40,7 @@ from _common import (
 from _paper import CHOSEN_DELTAS, PAPERS, PUBLISHED, TINY, TRIALS, Size, paper_objective
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.networks.training import Trainer
 from adnn_optuna.samplers import DeltaStepSampler
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
     from adnn_optuna.networks.offsets import Start
-    from adnn_optuna.networks.training import Run
+    from adnn_optuna.networks.training import TrainingRun
     from adnn_optuna.stats.paired_differences import PairedDifference
 
 ARMS = ("greedy", "annealing", "random_restart")
@@ -103,11 +103,11 @@ class TrainingOnce(Trainer):
 
     def __init__(self, trainer: Trainer) -> None:
         super().__init__(trainer.architecture, trainer.training, trainer.dataset)
-        self._known: dict[Start, Run] = {}
+        self._known: dict[Start, TrainingRun] = {}
 
     def _trained(
         self, starts: Sequence[Start], n_at_once: int, **options: Any
-    ) -> Iterator[tuple[int, Run]]:
+    ) -> Iterator[tuple[int, TrainingRun]]:
         """Yield what came of each start, trained now or before."""
         options["keep_weights"] = True
         for i, start in enumerate(starts):
@@ -133,8 +133,8 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
         if str(seed) not in done(opened, settings, known)["models"].get(name, {}):
             study_name = f"{prefix(settings)}{name}/{seed}"
             found = compared(settings, name, seed, storage=opened, study_name=study_name)
-            head = patiently(optuna.load_study, study_name=study_name, storage=opened)
-            patiently(head.set_user_attr, "unit", {"model": name, "seed": seed, "found": found})
+            head = with_retry(optuna.load_study, study_name=study_name, storage=opened)
+            with_retry(head.set_user_attr, "unit", {"model": name, "seed": seed, "found": found})
         yield done(opened, settings, known)
 
 
@@ -145,7 +145,7 @@ def prefix(settings: Settings) -> str:
 def done(storage: BaseStorage, settings: Settings, known: Results) -> Results:
     """Return the units that are done, those of other processes among them."""
     models: Results = {name: dict(known["models"].get(name, {})) for name in MODELS}
-    for study in patiently(storage.get_all_studies):
+    for study in with_retry(storage.get_all_studies):
         if "unit" in study.user_attrs and study.study_name.startswith(prefix(settings)):
             unit = study.user_attrs["unit"]
             models[unit["model"]][str(unit["seed"])] = unit["found"]
@@ -159,7 +159,7 @@ def compared(
     """Run the arms of one seed, one training at a time."""
     objective = paper_objective(name, settings.size).replace(space=OFFSETS)
     # Other objectives train as they do.
-    objective._trainer = TrainingOnce(objective.trainer)  # noqa: SLF001
+    vars(objective)["_trainer"] = TrainingOnce(objective.trainer)
     delta = CHOSEN_DELTAS[seed % len(CHOSEN_DELTAS)]
     walk = DeltaStepSampler(deltas=(delta,), max_steps=settings.trials)
     with warnings.catch_warnings(), futures.ThreadPoolExecutor(1) as executor:

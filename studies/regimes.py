@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go
 
-    from adnn_optuna.engine.arms import Searcher
+    from adnn_optuna.engine.arms import SamplerSpec
     from adnn_optuna.stats.paired_differences import PairedDifference
 
 INITIALIZERS = {
@@ -53,7 +53,7 @@ INITIALIZERS = {
 
 # Of each searcher: what proposes, and where.
 WALK = adnn.OffsetSpace(low=-0.2, high=0.2, scope="shared")
-SEARCHERS: dict[str, tuple[Searcher, adnn.OffsetSpace]] = {
+SAMPLERS: dict[str, tuple[SamplerSpec, adnn.OffsetSpace]] = {
     "greedy": (DeltaStepSampler(deltas=(0.0025,), max_steps=50), WALK),
     "annealing": ("annealing", adnn.OffsetSpace(low=-0.1, high=0.1)),
     "annealing_stddev": ("annealing", adnn.OffsetSpace(low=-1.0, high=1.0, unit="stddev")),
@@ -72,7 +72,7 @@ class Regime:
         epochs: The length of training.
         seeds: The first seed and their number.
         trials: The trials of each search.
-        searchers: Keys of ``SEARCHERS``.
+        searchers: Keys of ``SAMPLERS``.
         part: ``"grid"``, ``"prototype"``, ``"choice"`` or ``"confirmation"``.
     """
 
@@ -156,7 +156,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
         first, count = regime.seeds
         cell: Results = {**dataclasses.asdict(regime), "searches": {}}
         for label in regime.searchers:
-            searcher, space = SEARCHERS[label]
+            searcher, space = SAMPLERS[label]
             comparison = adnn.compare(
                 objective.replace(space=space),
                 {label: searcher},

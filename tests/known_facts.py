@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.trial import FrozenTrial, create_trial
 
-from adnn_optuna.engine.evaluations import fresh_seeds, seeds_to_confirm
+from adnn_optuna.engine.evaluations import new_seeds, confirmation_seeds
 from adnn_optuna.results.arm_values import ModelComparisonFacts
 from adnn_optuna.results.recheck import RecheckFacts
 from adnn_optuna.results.variance import VarianceFacts
@@ -30,12 +30,12 @@ KNOWN = {
 
 def choosing(count: int) -> tuple[int, ...]:
     """Return the seeds by which these facts choose."""
-    return fresh_seeds("null", "choose", count)
+    return new_seeds("null", "choose", count)
 
 
 def confirming(count: int) -> tuple[int, ...]:
     """Return the seeds by which they confirm a trial without parameters."""
-    return seeds_to_confirm(None, {}, count)
+    return confirmation_seeds(None, {}, count)
 
 
 def trial(number: int, value: float) -> FrozenTrial:

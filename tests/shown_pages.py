@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import html5lib
 import numpy as np
 
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.scores import as_attributes
 from adnn_optuna.reporting.pages import Page, _plotly_js
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.engine.search_record import SearchRecord
 
 
 SETTINGS = [
@@ -74,4 +74,4 @@ def of_a_regression(study: optuna.Study) -> SearchRecord:
     scores = 1 - np.linspace(0, 2 * (1 - look["best"]), 1000)
     for name, text in as_attributes(f"adnn:scores/{look['trial']}", scores).items():
         study.set_user_attr(name, text)
-    return record_of(study)
+    return read_record(study)

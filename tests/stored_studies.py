@@ -13,8 +13,7 @@ from optuna.trial import TrialState
 
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.engine.arms import arm_of
-from adnn_optuna.engine.confirmation import Confirmation, OwnScores
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.scores import as_attributes
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.results.comparison import Comparison
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
     from adnn_optuna._attributes import Declaration
-    from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.engine.search_record import SearchRecord
 
 N_TRIALS = 12
 
@@ -199,7 +198,7 @@ def store_confirmation(
                     system_attrs=as_attributes("adnn:scores", scores),
                 )
             )
-    return record_of(study)
+    return read_record(study)
 
 
 def store_classes(study: optuna.Study, sizes: Sequence[int]) -> None:
@@ -216,7 +215,7 @@ def store_comparison(
     """Return a comparison of arms by the test gain of each seed's run."""
     results = {
         label: [
-            record_of(
+            read_record(
                 store_study(
                     f"{label}/{seed=}",
                     sampler=label if label in ("greedy", "random_restart") else "annealing",
@@ -262,12 +261,12 @@ def changed(record: SearchRecord, attribute: str, **changes: Any) -> SearchRecor
     attrs = record.study.user_attrs
     name = next(name for name in attrs if name.startswith(attribute))
     record.study.set_user_attr(name, {**attrs[name], **changes})
-    return record_of(record.study)
+    return read_record(record.study)
 
 
 def read_again(comparison: Comparison) -> Comparison:
     results = {
-        label: [record_of(record.study) for record in of_arm]
+        label: [read_record(record.study) for record in of_arm]
         for label, of_arm in comparison.results.items()
     }
     return dataclasses.replace(comparison, results=results)

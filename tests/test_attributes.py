@@ -19,7 +19,7 @@ from adnn_optuna._checks import WrongInputError
 from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli import output
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.results.search import stored_result
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
     study = optuna.load_study(study_name="s", storage=url, sampler=adnn.DeltaStepSampler())
 
     def report() -> None:
-        found = stored_result(record_of(study))
+        found = stored_result(read_record(study))
         str(found)
         found.report(folder / "s.html")
         output.as_json("search", found)
@@ -212,14 +212,14 @@ def test_an_attribute_of_another_type_is_refused_by_its_name(name: str, ending: 
     study = optuna.create_study(study_name="mine")
     study.set_user_attr(f"{name}{ending}", WRONG[name])
     with pytest.raises(WrongInputError, match=SENTENCE.format(name + ending, "study 'mine'")):
-        record_of(study)
+        read_record(study)
     for kind in ("user_attrs", "system_attrs"):
         study = optuna.create_study(study_name="mine")
         trial = optuna.create_trial(value=0.0, **{kind: {f"{name}{ending}": WRONG[name]}})
         study.add_trial(trial)
         of = SENTENCE.format(name + ending, "trial 0 of study 'mine'")
         for read in (
-            lambda study=study: record_of(study),
+            lambda study=study: read_record(study),
             lambda study=study: adnn.MaxTrialCallback(1).reached(study),
             lambda study=study: adnn.recheck(study, quadratic),
         ):
@@ -232,7 +232,7 @@ def test_what_is_of_no_type_of_ours_is_nobody_s_business() -> None:
     study.set_user_attr("config", 3)
     study.set_user_attr("adnn:another", 3)
     study.optimize(quadratic, n_trials=1)
-    assert record_of(study).best is not None
+    assert read_record(study).best is not None
 
 
 @pytest.mark.parametrize("name", [stored.PROPOSAL, stored.OWNER, stored.ENDED])
@@ -251,7 +251,7 @@ def test_other_studies_of_the_storage_are_left_alone(database: Path, tmp_path: P
     other = optuna.create_study(study_name="other", storage=url)
     for name in (stored.CONFIG, stored.TEST, stored.COMPARISON):
         other.set_user_attr(name, 3)
-    record = record_of(optuna.load_study(study_name="s", storage=url))
+    record = read_record(optuna.load_study(study_name="s", storage=url))
     assert "by other studies" not in stored_result(record).to_markdown()
     assert "other" not in str(load_comparison(url, "c"))
 

@@ -136,7 +136,7 @@ def test_models_are_pooled_seed_by_seed(figures: Any) -> None:
             arm: {
                 "test": (0.8 + gain.get(arm, 0.0) + (arm == "annealing") * sign * noise).tolist()
             }
-            for arm in study.SEARCHERS
+            for arm in study.SAMPLERS
         }
         for name, sign in (("MNIST-1", 1), ("MNIST-2", -1))
     }

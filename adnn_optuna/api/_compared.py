@@ -13,21 +13,21 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer, check_positive, check_type, logger
 from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import LimitValues, callbacks_of
-from adnn_optuna.engine.arms import CONTROLS, Searcher, arm_of, check_searcher
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import (
+from adnn_optuna.engine.arms import CONTROLS, SamplerSpec, arm_of, check_sampler
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.objectives import (
     FunctionObjective,
     KeyedObjective,
     Objective,
     with_seed,
 )
-from adnn_optuna.engine.records import test_metric
+from adnn_optuna.engine.search_record import test_metric
 from adnn_optuna.engine.studies import check_objective
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 from adnn_optuna.stats.resampling import checked_resampling
 
-Samplers = Iterable[str] | Mapping[str, Searcher] | None
+Samplers = Iterable[str] | Mapping[str, SamplerSpec] | None
 Control = str | Callable[..., float]
 """A name, or an Optuna objective ``(trial)`` or ``(trial, seed)``."""
 Controls = Iterable[str] | Mapping[str, Control] | None
@@ -35,7 +35,7 @@ Controls = Iterable[str] | Mapping[str, Control] | None
 _TRIALS_FOR_CONTROL = 10  # Fewer are no search of the learning rate.
 _CONFIRM = 5
 
-Run = tuple[Objective, Searcher, BasePruner | None]
+Run = tuple[Objective, SamplerSpec, BasePruner | None]
 """The objective, the sampler and the pruner of a run."""
 
 
@@ -159,7 +159,7 @@ def _by_label(argument: str, given: Any) -> dict[str, Any]:
     return dict(given) if isinstance(given, Mapping) else dict(zip(labels, labels, strict=True))
 
 
-def _with_reference(samplers: Mapping[str, Searcher], reference: str) -> dict[str, Searcher]:
+def _with_reference(samplers: Mapping[str, SamplerSpec], reference: str) -> dict[str, SamplerSpec]:
     """Return samplers with the reference, which has its own name as its label."""
     if samplers.get(reference, reference) != reference:
         raise WrongValueError(
@@ -169,12 +169,12 @@ def _with_reference(samplers: Mapping[str, Searcher], reference: str) -> dict[st
     return {**samplers, reference: reference}
 
 
-def _checked_samplers(given: Iterable[str] | Mapping[str, Searcher]) -> dict[str, Searcher]:
+def _checked_samplers(given: Iterable[str] | Mapping[str, SamplerSpec]) -> dict[str, SamplerSpec]:
     """Return samplers by their labels."""
     if not (samplers := _by_label("samplers", given)):
         raise WrongValueError("samplers must not be empty; got none. Pass at least one.")
     for label, sampler in samplers.items():
-        check_searcher(sampler)
+        check_sampler(sampler)
         if isinstance(sampler, BaseSampler) and not arm_of(sampler).ends_by_itself:
             logger.warning(
                 "samplers has one sampler as %r for all seeds, so runs may be dependent. Pass a "

@@ -80,7 +80,7 @@ def found_by_evaluating(
     try:
         return make_evaluations(known, study, names, evaluate, **options)
     except KeyboardInterrupt:
-        facts: Any = known(made_evaluations(study, names))
+        facts: Any = known(made_evaluations(study.get_trials(deepcopy=False), names))
         known_so_far = (
             facts.document().conclusion if hasattr(facts, "document") else facts._tell("claim")
         )

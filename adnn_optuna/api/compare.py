@@ -19,20 +19,22 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError, as_integer, logger
+from adnn_optuna.api._calls import check_executor, interrupted_where_called
 from adnn_optuna.api._compared import Controls, Samplers, of_function, of_networks
 from adnn_optuna.api._notes import save_notes
-from adnn_optuna.api.search import SearchResult
+from adnn_optuna.api._stored_comparisons import declaration_of, like_comparisons, study_name_of
+from adnn_optuna.api.search import SearchResult, search_result
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
 from adnn_optuna.engine import studies
+from adnn_optuna.engine.evaluations import check_is_reached
 from adnn_optuna.engine.execution import run_studies
-from adnn_optuna.engine.jobs import check_executor, check_is_reached
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import Catch, checked_catch
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.objectives import Catch, checked_catch
 from adnn_optuna.engine.progress import Bar, progress_bar
-from adnn_optuna.engine.records import SearchRecord, records_now
-from adnn_optuna.engine.signals import interrupted_where_called, interruptible
-from adnn_optuna.engine.storages import open_storage, patiently
-from adnn_optuna.engine.studies import declaration_of, study_name_of
+from adnn_optuna.engine.records import records_now
+from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.signals import interruptible
+from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.results import declarations
 from adnn_optuna.results.comparison import Comparison
 
@@ -157,10 +159,10 @@ def compare(
     of_run: LimitValues = {**given, "max_time": None} if stop_when_decided else given
     check_executor(executor)
 
-    def plan(label: str, seed: int) -> studies.Plan:
+    def plan(label: str, seed: int) -> studies.StudySpec:
         searched, searcher, own = compared.run(label, seed)
         name = study_name_of(study_name, label, seed)
-        return studies.Plan(searched, name, searcher, of_run, batch_size, own)
+        return studies.StudySpec(searched, name, searcher, of_run, batch_size, own)
 
     # Wrong arguments are refused before anything is stored.
     names = {label: plan(label, seeds[0]).arm.name for label in arms}
@@ -171,7 +173,7 @@ def compare(
     ):
         opened = open_storage(storage)
         check_is_reached(opened, executor)
-        before = patiently(declaration_of, opened, study_name)
+        before = with_retry(declaration_of, opened, study_name)
         if before and before["arguments"].get("confirm") != compared.arguments.get("confirm"):
             raise WrongValueError(
                 f"Comparison {study_name!r} must be of the same kind of objective, with confirm="
@@ -212,13 +214,13 @@ def compare(
             for label, planned, record in zip(labels, plans, records_now(found), strict=True):
                 of: Any = planned.objective
                 is_of_network = isinstance(of, InitOffsetObjective)
-                found_by = SearchResult.of(record, of) if is_of_network else record
+                found_by = search_result(record, of) if is_of_network else record
                 results[label].append(found_by)
             comparison = Comparison(results, seeds[:end], compared.margin, declaration)
             is_over = stop_when_decided and _is_over(comparison, given["max_time"], bar)
             if is_over or end == len(seeds):
                 break
-    comparison = dataclasses.replace(comparison, like=studies.like_comparisons(head))
+    comparison = dataclasses.replace(comparison, like=like_comparisons(head))
     save_notes(_searches(comparison) | {head: comparison})
     return comparison
 
@@ -230,11 +232,11 @@ def _searches(comparison: Comparison) -> dict[optuna.Study, Any]:
 
 
 def _declared_head(
-    storage: BaseStorage, name: str, plan: studies.Plan, declaration: Declaration
+    storage: BaseStorage, name: str, plan: studies.StudySpec, declaration: Declaration
 ) -> optuna.Study:
     """Return the study that holds the declaration of a comparison."""
     where = storage, name, plan.objective.direction, COMPARISON
-    head = patiently(studies.open_declared, *where, declaration)
+    head = with_retry(studies.open_declared, *where, declaration)
     declarations.store_declaration(head, declaration)
     return head
 

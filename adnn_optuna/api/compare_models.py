@@ -15,18 +15,17 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna._checks import WrongValueError, check_positive, check_type
+from adnn_optuna.api._calls import NO_EXECUTOR, check_executor, interrupted_where_called
+from adnn_optuna.api._stored_comparisons import like_comparisons
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
-from adnn_optuna.engine.jobs import NO_EXECUTOR, check_executor
-from adnn_optuna.engine.outcomes import seeds_of
-from adnn_optuna.engine.retraining import Redrawing, random_sources
-from adnn_optuna.engine.signals import interrupted_where_called
-from adnn_optuna.engine.storages import patiently
-from adnn_optuna.engine.studies import like_comparisons
+from adnn_optuna.engine.objectives import seeds_of
+from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture, derived_seed
+from adnn_optuna.networks.retraining import Redrawing, random_sources
 from adnn_optuna.networks.scaling import warn_of_large_inputs
 from adnn_optuna.networks.training import Trainer, n_cores
 from adnn_optuna.results.arm_values import MOST_ARMS, VALUE, ModelComparisonFacts
@@ -192,9 +191,9 @@ def compare_models(
         redrawing, stop = Redrawing(dataset), threading.Event()
     elif margin is not None:
         check_positive("margin", margin)
-    study = patiently(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
+    study = with_retry(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
     declaration = declared(
-        patiently(lambda: study.user_attrs).get(COMPARISON),
+        with_retry(lambda: study.user_attrs).get(COMPARISON),
         seeds,
         study_name=study_name,
         sequential=stop_when_decided,
@@ -228,7 +227,7 @@ def compare_models(
         margin=None if margin is None else float(margin),
         sources=tuple(sources),
         **of_data,
-        like=patiently(like_comparisons, study) if trainers else (),
+        like=with_retry(like_comparisons, study) if trainers else (),
     )
     return found_by_evaluating(
         known,

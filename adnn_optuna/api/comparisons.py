@@ -4,8 +4,8 @@ from optuna.storages import BaseStorage
 
 from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.api._stored_comparisons import like_comparisons, load_head, records_of_comparison
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import like_comparisons, load_head, records_of_comparison
 from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.stats.paired_differences import MARGIN
 

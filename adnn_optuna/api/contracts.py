@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adnn_optuna._checks import check_type
+from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.api._told import Printed, Told
 from adnn_optuna.contracts.audit import AuditFacts, audited
 from adnn_optuna.contracts.contract import ContractFacts
 from adnn_optuna.contracts.verification import VerdictFacts, verified
-from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import MAX_PARAMETERS, model_from_file

@@ -13,6 +13,7 @@ from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer
+from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.api.contracts import Contract
 from adnn_optuna.api.search import Predicting, run_search
@@ -25,10 +26,9 @@ from adnn_optuna.engine.evaluations import (
     evaluation_of,
     open_evaluations,
 )
-from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.scores import as_attributes, from_attributes
-from adnn_optuna.engine.signals import interrupted_where_called
-from adnn_optuna.engine.storages import patiently
+from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Predictor, predictions
 from adnn_optuna.networks.training import is_finite, n_cores
@@ -75,7 +75,7 @@ class Ensemble(Told, Predicting, EnsembleFacts):
         """
         first = self.objective.replace(seed=self.seeds[0])
         limits = checked_limits(max_trial=len(self.seeds))
-        plan = studies.Plan(first, self.study_name, stored.ENSEMBLE, limits)
+        plan = studies.StudySpec(first, self.study_name, stored.ENSEMBLE, limits)
         return run_search(plan, None, test=True, confirm=0, show_progress_bar=False).contract()
 
 
@@ -129,7 +129,7 @@ def ensemble(
     checked_limits(max_time=max_time)
     data, head = trainer.dataset, trainer.architecture.head
     evaluated = {key: v for key, v in objective.config.items() if key not in ("space", "metric")}
-    study = patiently(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
+    study = with_retry(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
     stop = threading.Event()
     weights: dict[int, list[np.ndarray]] = {}
 

@@ -18,15 +18,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import BASELINE, CONFIG, read_study
 from adnn_optuna._checks import WrongValueError, as_integer, check_parameters, check_type
+from adnn_optuna.api._calls import check_executor, interrupted_where_called
 from adnn_optuna.api._told import found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
-from adnn_optuna.engine.confirmation import experiment_of
+from adnn_optuna.engine.confirmation import experiment_fingerprint
 from adnn_optuna.engine.evaluations import open_evaluations
-from adnn_optuna.engine.jobs import check_executor
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import Catch, catching, checked_catch, with_seed
-from adnn_optuna.engine.signals import interrupted_where_called
-from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.objectives import Catch, catching, checked_catch, with_seed
+from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.engine.studies import load_study, objective_from_study
 from adnn_optuna.results.recheck import Recheck
 from adnn_optuna.results.recheck_numbers import BASELINE_NETWORK, FIRST_OF_PARAMS
@@ -120,8 +119,8 @@ def recheck(
         study = load_study(open_storage(study[0], must_exist=True), study[1])
     check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
     check_one_objective(study)
-    patiently(read_study, study)
-    completed = patiently(_completed, study)
+    with_retry(read_study, study)
+    completed = with_retry(_completed, study)
     function, is_seeded, objective = _seeded(study, evaluate)
     candidates = _best_of_places(completed, top)
     against_of = _against(study, objective, completed, against)
@@ -143,10 +142,10 @@ def recheck(
         is_deterministic=deterministic,
         on_same_data=objective is not None,
         # What fresh seeds follow from, never from a name.
-        experiment=experiment_of(config) if config else [first.params, ranges],
+        experiment=experiment_fingerprint(config) if config else [first.params, ranges],
         against_of=against_of,
     )
-    opened = patiently(
+    opened = with_retry(
         open_evaluations,
         study._storage if storage is None else storage,
         f"{study.study_name}/recheck",
@@ -245,7 +244,7 @@ def _against(
     value = study.user_attrs.get(BASELINE, math.nan)
 
     def baseline_network(trial: FrozenTrial) -> FrozenTrial:
-        params = {**trial.params, **objective.of(trial.params).unmoved}
+        params = {**trial.params, **objective.of(trial.params).baseline_params}
         is_baseline = math.isfinite(value) and not objective.is_of_trial
         return _trial_of(
             params, completed, value if is_baseline else None, is_baseline_network=True

@@ -13,16 +13,17 @@ from optuna.storages import BaseStorage
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Arguments, Declaration
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.api._calls import interrupted_where_called
+from adnn_optuna.api._stored_comparisons import is_of_function, records_of_comparison
 from adnn_optuna.api.compare import compare
 from adnn_optuna.api.search import SearchResult, check_confirm, run_search
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.arms import CONTROLS, SEARCHERS, Searcher, check_searcher
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import Catch
-from adnn_optuna.engine.signals import interrupted_where_called
+from adnn_optuna.engine.arms import CONTROLS, SAMPLERS, SamplerSpec, check_sampler
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.objectives import Catch
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import is_comparison, records_of_comparison
+from adnn_optuna.engine.studies import is_comparison
 from adnn_optuna.networks.offsets import OffsetSpace
 from adnn_optuna.results.comparison import Comparison
 
@@ -34,7 +35,7 @@ def resume(
     study_name: str,
     *,
     objective: InitOffsetObjective | Callable[..., float] | None = None,
-    sampler: Searcher | None = None,
+    sampler: SamplerSpec | None = None,
     pruner: BasePruner | None = None,
     catch: Catch = (),
     data_dir: str | os.PathLike[str] | None = None,
@@ -77,17 +78,17 @@ def resume(
     study = studies.load_study(opened, study_name)
     if not is_comparison(study):
         sampler = _stored_sampler(study) if sampler is None else sampler
-        check_searcher(sampler)
+        check_sampler(sampler)
         if objective is None:
             objective = studies.objective_from_study(study, data_dir)
         objective = studies.check_objective(objective).catching(catch)
         all_limits: LimitValues = {**studies.last_limits(study), **given}
-        plan = studies.Plan(objective, study_name, sampler, all_limits, pruner=pruner)
+        plan = studies.StudySpec(objective, study_name, sampler, all_limits, pruner=pruner)
         return run_search(
             plan, opened, test=test, confirm=confirm, show_progress_bar=show_progress_bar
         )
     arguments = {**_arguments(study, objective, data_dir), **given}
-    if studies.is_of_function(study):
+    if is_of_function(study):
         arguments["pruner"] = pruner
     if sampler or not test or confirm != "auto" or (pruner and "pruner" not in arguments):
         raise WrongValueError(
@@ -105,13 +106,13 @@ def resume(
 
 def _stored_sampler(study: optuna.Study) -> str:
     sampler: str | None = study.user_attrs.get(stored.SEARCH, {}).get("sampler")
-    if sampler in SEARCHERS:
+    if sampler in SAMPLERS:
         return sampler
     name = f"Study {study.study_name!r}"
     if sampler is None:
         raise WrongValueError(
             f"{name} does not store its sampler, because search did not begin it. Pass sampler to "
-            f"adnn_optuna.resume: an Optuna sampler or one of {', '.join(SEARCHERS)}."
+            f"adnn_optuna.resume: an Optuna sampler or one of {', '.join(SAMPLERS)}."
         )
     raise WrongValueError(
         f"{name} does not store its sampler {sampler}. Pass it to adnn_optuna.resume as sampler."
@@ -126,7 +127,7 @@ def _arguments(
     """Return what a comparison was called with, as its head stores it."""
     declaration: Declaration = head.user_attrs[stored.COMPARISON]
     arms, name = declaration["arms"], f"Comparison {head.study_name!r}"
-    if unknown := [label for label, arm in arms.items() if arm not in (*SEARCHERS, *CONTROLS)]:
+    if unknown := [label for label, arm in arms.items() if arm not in (*SAMPLERS, *CONTROLS)]:
         raise WrongValueError(
             f"{name} does not store {', '.join(unknown)}. Call compare again with the same "
             "arguments."
@@ -134,7 +135,7 @@ def _arguments(
     given: Any = declaration["arguments"]
     known = {name: given[name] for name in Arguments.__annotations__ if name in given}
     known["seeds"] = declaration["seeds"]
-    if studies.is_of_function(head):
+    if is_of_function(head):
         if objective is None:
             raise WrongValueError(
                 f"{name} does not store its function. Pass it as objective, or call compare again."
@@ -151,6 +152,6 @@ def _arguments(
     return {
         **known,
         "objective": objective,
-        "samplers": {label: arm for label, arm in arms.items() if arm in SEARCHERS},
+        "samplers": {label: arm for label, arm in arms.items() if arm in SAMPLERS},
         "controls": {label: arm for label, arm in arms.items() if arm in CONTROLS},
     }

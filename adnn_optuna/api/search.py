@@ -22,30 +22,33 @@ from adnn_optuna._checks import (
     logger,
 )
 from adnn_optuna._files import replacing
+from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.api._notes import save_notes
+from adnn_optuna.api._progress import SearchProgress
 from adnn_optuna.api._search_files import write_model_card, write_report
 from adnn_optuna.api.contracts import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.contracts.fresh import confirmation_content
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.arms import Searcher, check_searcher
+from adnn_optuna.engine.arms import SamplerSpec, check_sampler
 from adnn_optuna.engine.confirmation import (
     FEWEST_SEEDS,
     SEEDS,
-    confirm_winner,
+    confirm_best_trial,
     is_affordable,
 )
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import Catch, Outcome, best_trial
-from adnn_optuna.engine.progress import SearchProgress, progress_bar
-from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.retraining import is_random, look_at_test_set, note_randomness
-from adnn_optuna.engine.signals import interrupted_where_called, interruptible
-from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.objectives import Catch, Outcome, best_trial
+from adnn_optuna.engine.progress import progress_bar
+from adnn_optuna.engine.records import ControlRecord, read_record
+from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.signals import interruptible
+from adnn_optuna.engine.storages import open_storage, with_retry
+from adnn_optuna.engine.test_set import evaluate_test_set, is_random, note_randomness
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.results.best_network import best_network
-from adnn_optuna.results.search import NetworkSearch
+from adnn_optuna.results.search import NetworkSearch, parts_of
 from adnn_optuna.results.search_notes import unowned_notes, why_no_best_trial
 
 if TYPE_CHECKING:
@@ -115,12 +118,6 @@ class SearchResult(NetworkSearch, Predicting):
 
     objective: InitOffsetObjective = dataclasses.field(repr=False)
 
-    @classmethod
-    def of(cls, record: SearchRecord, objective: InitOffsetObjective) -> SearchResult:
-        """Return the result of a study that was searched with an objective."""
-        fields = dataclasses.fields(SearchRecord)
-        return cls(**{f.name: getattr(record, f.name) for f in fields}, objective=objective)
-
     def _predictor(self) -> Predictor:
         if self.best is None:
             raise WrongValueError(
@@ -138,7 +135,7 @@ class SearchResult(NetworkSearch, Predicting):
         """
         self._predictor()  # Without a best trial, there is nothing to test.
         with interruptible() as stop:
-            tested = look_at_test_set(self, self.objective, stop)
+            tested = evaluate_test_set(self, self.objective, stop)
         save_notes({tested.study: tested})
         return tested
 
@@ -161,7 +158,7 @@ class SearchResult(NetworkSearch, Predicting):
         check_integer("seeds", seeds, low=FEWEST_SEEDS)
         tested = self.test()
         with interruptible() as stop:
-            confirmed = confirm_winner(
+            confirmed = confirm_best_trial(
                 tested,
                 self.objective,
                 int(seeds),
@@ -231,11 +228,21 @@ class SearchResult(NetworkSearch, Predicting):
         write_model_card(self, path, contract)
 
 
+class _ControlResult(SearchResult, ControlRecord):
+    """What a control of networks came to."""
+
+
+def search_result(record: SearchRecord, objective: InitOffsetObjective) -> SearchResult:
+    """Return a record with the objective of its study."""
+    kind = _ControlResult if isinstance(record, ControlRecord) else SearchResult
+    return kind(**parts_of(record), objective=objective)
+
+
 @interrupted_where_called
 @shows_limits
 def search(
     objective: InitOffsetObjective,
-    sampler: Searcher = "annealing",
+    sampler: SamplerSpec = "annealing",
     *,
     storage: str | BaseStorage | None = None,
     study_name: str | None = None,
@@ -292,12 +299,12 @@ def search(
     Raises:
         ValueError: If an argument is wrong, or a study of another objective or sampler exists.
     """
-    check_searcher(sampler)
+    check_sampler(sampler)
     check_confirm(confirm)
     limits = checked_limits(**limits)
     if catch != ():
         objective = studies.check_objective(objective).catching(catch)
-    plan = studies.Plan(objective, study_name, sampler, limits, batch_size, pruner)
+    plan = studies.StudySpec(objective, study_name, sampler, limits, batch_size, pruner)
     return run_search(
         plan, storage, test=test, confirm=confirm, show_progress_bar=show_progress_bar
     )
@@ -314,7 +321,7 @@ def check_confirm(confirm: Any) -> None:
 
 
 def run_search(
-    plan: studies.Plan,
+    plan: studies.StudySpec,
     storage: str | BaseStorage | None,
     *,
     test: bool,
@@ -328,8 +335,15 @@ def run_search(
         try:
             with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
                 shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
-                update, show_epochs = (shown.update, shown.show_epochs) if shown else (_log, None)
-                loop = Loop(plan, study, stop, update, show_epochs)
+                loop = Loop(
+                    study,
+                    objective,
+                    plan.limits,
+                    stop,
+                    n_threads=plan.n_threads,
+                    after_tell=_log if shown is None else shown.update,
+                    meanwhile=None if shown is None else shown.show_epochs,
+                )
                 n_before = loop.n_done
                 loop.run()
                 if n_before and loop.n_done == n_before:
@@ -337,18 +351,18 @@ def run_search(
                     reason = study.user_attrs.get(stored.STOP_REASON) or "these limits"
                     said = "Nothing was left to do in study %r: it had ended by %s already."
                     logger.info(said, study.study_name, reason)
-                result = SearchResult.of(patiently(record_of, study), objective)
+                result = search_result(with_retry(read_record, study), objective)
                 result = note_randomness(result, objective)
                 if test:
-                    result = look_at_test_set(result, objective, stop)
+                    result = evaluate_test_set(result, objective, stop)
             if confirm == "auto":
                 confirm = SEEDS if is_affordable(result, objective, plan.limits["max_time"]) else 0
             if confirm and test and result.best is not None:
-                result = confirm_winner(
+                result = confirm_best_trial(
                     result, objective, confirm, stop=stop, show_progress_bar=show_progress_bar
                 )
         except KeyboardInterrupt:
-            unowned = unowned_notes(patiently(record_of, study, others={}))
+            unowned = unowned_notes(with_retry(read_record, study, others={}))
             logger.info(" ".join([studies.resume_hint(study, test=test), *unowned]))
             raise
         save_notes({study: result})
@@ -357,7 +371,7 @@ def run_search(
 
 def _log(trial: optuna.Trial, outcome: Outcome) -> None:
     """Log a trial that was told as Optuna does."""
-    best = patiently(best_trial, trial.study)
+    best = with_retry(best_trial, trial.study)
     if outcome.value is not None and best is not None:
         said = "Trial %d finished with value: %s and parameters: %s. Best is trial %d with %s."
         logger.info(said, trial.number, outcome.value, trial.params, best.number, best.value)

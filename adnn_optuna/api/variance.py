@@ -11,15 +11,14 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongValueError, as_integer
 from adnn_optuna._units import with_class
+from adnn_optuna.api._calls import NO_EXECUTOR, check_executor, interrupted_where_called
 from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
-from adnn_optuna.engine.jobs import NO_EXECUTOR, check_executor
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import seeds_of
-from adnn_optuna.engine.retraining import Redrawing, not_redrawn, random_sources
-from adnn_optuna.engine.signals import interrupted_where_called
-from adnn_optuna.engine.storages import patiently
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.objectives import seeds_of
+from adnn_optuna.engine.storages import with_retry
+from adnn_optuna.networks.retraining import Redrawing, not_redrawn, random_sources
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.results.variance import AS_GIVEN, VarianceFacts
 from adnn_optuna.stats.spread import FEWEST
@@ -136,7 +135,7 @@ def measure_variance(
         )
     settings |= {"study_name": study_name, "sources": names, "n": n}
     n_jobs = as_integer("n_jobs", n_jobs)
-    study = patiently(open_evaluations, storage, study_name, direction, evaluated)
+    study = with_retry(open_evaluations, storage, study_name, direction, evaluated)
     known = functools.partial(Variance, maximize=direction == StudyDirection.MAXIMIZE, **settings)
     return found_by_evaluating(
         known,

@@ -232,7 +232,7 @@ def report(
     opened = storages.open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
     if not studies.is_comparison(study):
-        found: Any = stored_result(records.record_of(study))
+        found: Any = stored_result(records.read_record(study))
         write_report(found, output, contract)
     elif contract is not None:
         raise WrongValueError(f"--contract is of one study, but {study_name!r} is a comparison.")
@@ -266,7 +266,7 @@ def contract(
     output = Path(f"{study_name.replace('/', '-')}.contract.json") if output is None else output
     check_output_file("--output", output, ".json")
     objective = studies.objective_from_study(study, data_dir)
-    found = adnn.SearchResult.of(records.record_of(study), objective)
+    found = adnn.SearchResult.of(records.read_record(study), objective)
     made = found.contract()
     made.save(output)
     return out.Answer(made, {"Check it": f"adnn verify {as_argument(str(output))}"})

@@ -53,7 +53,7 @@ def of_plan(
 
     ``options`` are those of the pilot's network; without, they are those that a stored one tells.
     """
-    from adnn_optuna.engine.arms import CONTROLS, SEARCHERS
+    from adnn_optuna.engine.arms import CONTROLS, SAMPLERS
     from adnn_optuna.results.declarations import MAX_SEEDS
     from adnn_optuna.stats.paired_differences import MARGIN
 
@@ -66,7 +66,7 @@ def of_plan(
     if options is None:
         options = _network_of(comparison, data_dir)
         arguments["controls"] = ",".join(arm for arm in arms if arm in CONTROLS) or "none"
-    is_named = all(arm == of and of in (*SEARCHERS, *CONTROLS) for arm, of in arms.items())
+    is_named = all(arm == of and of in (*SAMPLERS, *CONTROLS) for arm, of in arms.items())
     if options is None or not is_named:
         same = "compare with the same options, and"
         return {"New seeds": _adnn("compare", **fresh).replace("compare", same, 1)}
@@ -76,7 +76,7 @@ def of_plan(
         del arguments["margin"]
     if arguments.pop("stop_when_decided"):
         del arguments["max_time"]  # Of all runs.
-    arguments["samplers"] = ",".join(arm for arm in arms if arm in SEARCHERS)
+    arguments["samplers"] = ",".join(arm for arm in arms if arm in SAMPLERS)
     return {
         "New seeds": _adnn("compare", **arguments, **options, **fresh, storage=masked(storage))
     }

@@ -126,7 +126,7 @@ def compare_models(
     Examples:
       adnn compare-models a=nets:small b=nets:wide --seeds 50 --stop-when-decided
     """
-    from adnn_optuna.engine.outcomes import seeds_of
+    from adnn_optuna.engine.objectives import seeds_of
 
     loaded = opt.load_models(models)
     if require and len(loaded) != 2:

@@ -22,14 +22,15 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import BEHAVIOUR
 from adnn_optuna._files import replacing
 from adnn_optuna._units import ACCURACY, PLAIN, Unit, in_metric, unit_of
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.records import SearchRecord, test_metric
-from adnn_optuna.engine.retraining import Retrained, retrain_winner
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.search_record import SearchRecord, test_metric
+from adnn_optuna.engine.test_set import retrain_best_trial
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.loading import OF_FILES
 from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.retraining import Retrained
 from adnn_optuna.networks.training import is_finite, n_cores
 from adnn_optuna.stats.spread import unit_of_values
 
@@ -107,7 +108,7 @@ class ContractFacts:
         """Train a search's baseline and winner once more and write down what comes out."""
         best = record.best
         assert best is not None, "There is a winner, which was tested."
-        objective, starts, runs = retrain_winner(record, objective)
+        objective, starts, runs = retrain_best_trial(record, objective)
         for role, run in zip(ROLES, runs, strict=True):
             if not is_finite(run.metrics):
                 said = f"The {role}'s training diverged"

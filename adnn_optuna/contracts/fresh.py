@@ -12,12 +12,14 @@ from optuna.study import StudyDirection
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import Estimate
 from adnn_optuna.contracts.contract import PAIRS, BreachedError, CannotCheckError, claim_of
-from adnn_optuna.engine import confirmation as made
-from adnn_optuna.engine.confirmation import MOVED, UNMOVED, OwnScores
-from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.confirmation import BASELINE, BEST
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
-from adnn_optuna.engine.retraining import is_random, retrain
+from adnn_optuna.engine.test_set import is_random
+from adnn_optuna.networks.retraining import retrain
+from adnn_optuna.results import confirmation_runs
 from adnn_optuna.results.confirmation import Confirmation, confirmation_of, own_estimate
+from adnn_optuna.results.confirmation_runs import OwnScores
 from adnn_optuna.stats.example_scores import mean_gain
 from adnn_optuna.stats.proportions import student_half_width
 from adnn_optuna.stats.sequential import ALPHA
@@ -114,14 +116,14 @@ def fresh_pairs(
         )
     # Of the system's randomness.
     seeds = np.random.SeedSequence().generate_state(count).tolist()
-    arms: dict[int, dict[str, Any]] = {UNMOVED: {}}
+    arms: dict[int, dict[str, Any]] = {BASELINE: {}}
     if objective.moves(contract["winner"]["params"]):
-        arms[MOVED] = contract["winner"]["params"]
+        arms[BEST] = contract["winner"]["params"]
     starts = [objective.replace(seed=seed).starts(arm) for arm in arms.values() for seed in seeds]
     runs = [*retrain(objective.trainer, starts, bar=bar)]
     of_arms = {arm: runs[i * count : (i + 1) * count] for i, arm in enumerate(arms)}
     return confirmation_of(
-        made.Confirmation(
+        confirmation_runs.Confirmation(
             contract["study"]["best_trial"],
             1,
             tuple(seeds),

@@ -26,11 +26,10 @@ from adnn_optuna.contracts.fresh import (
     not_repeated,
     said_confirmation,
 )
-from adnn_optuna.engine.confirmation import OwnScores
 from adnn_optuna.engine.controls import EnsembleObjective
-from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar, progress_bar
-from adnn_optuna.engine.retraining import Retrained, gains_of, look_of, retrain
+from adnn_optuna.engine.test_set import gains_of
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import MNIST_LIKE, dataset_from_config
@@ -38,8 +37,10 @@ from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import ControlSpace, Start, space_from_config
 from adnn_optuna.networks.predictors import Predictor
+from adnn_optuna.networks.retraining import Retrained, compared_on_test_set, retrain
 from adnn_optuna.networks.scaling import Scaling, use
 from adnn_optuna.results.confirmation import Confirmation
+from adnn_optuna.results.confirmation_runs import OwnScores
 from adnn_optuna.stats.proportions import gain_interval, student_half_width
 
 if TYPE_CHECKING:
@@ -116,7 +117,10 @@ def verified(
             if others := [*elsewhere, *unlike]:
                 half_width, runs = _train_elsewhere(contract, objective, bar)
             check_weights(contract, objective, file, runs[-1].weights)
-            look, claim = look_of(objective, *runs[:2]), contracts.claim_of(contract)
+            look, claim = (
+                compared_on_test_set(objective.trainer, *runs[:2]),
+                contracts.claim_of(contract),
+            )
             groups = objective.dataset.test_groups
             own = OwnScores.of(runs[1].scores, groups, claim.metric, look)
             check_confirmation(contract, objective, own)

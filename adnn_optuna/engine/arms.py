@@ -1,4 +1,4 @@
-"""The arms of comparisons, by name: searchers, and controls that spend the same compute otherwise.
+"""The arms of comparisons, by name: samplers, and controls that spend the same compute otherwise.
 
 All that is to be known of an arm is its entry in :data:`ARMS`.
 """
@@ -11,17 +11,14 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
-import numpy as np
 from optuna import samplers
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.study import Study
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
 from adnn_optuna.engine.controls import EnsembleObjective, LongerObjective
-from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.networks.offsets import RESTARTS, SHARED, ControlSpace, OffsetSpace
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
@@ -29,10 +26,10 @@ from adnn_optuna.samplers import (
     KeyedSampler,
     RandomRestartSampler,
 )
-from adnn_optuna.samplers._indices import Indices, ParameterSource
+from adnn_optuna.samplers._controls import GridOffsetSampler, OneTrialSampler
 from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler
 
-Searcher = str | BaseSampler | Callable[[int, int | None], BaseSampler]
+SamplerSpec = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
 
 _SamplerOf = Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSampler]
@@ -43,7 +40,7 @@ _ENUMERATING = (DeltaStepSampler, samplers.GridSampler, samplers.BruteForceSampl
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """A searcher or a control.
+    """A sampler or a control.
 
     Args:
         name: How studies and the command line call it.
@@ -53,7 +50,7 @@ class Arm:
         objective: What it searches, of the objective that is compared and the number of trials.
         is_control: Whether it is no search.
         ends_by_itself: Whether it has proposed all that it can at some time.
-        starts_at_baseline: Whether it begins with the unmoved network, without being told.
+        starts_at_baseline: Whether its first proposal is the baseline network.
         is_batched: Whether what it proposes does not depend on what came of the others.
         spent: On what a control spends the compute of a search, as a part of a sentence.
         later: What its best network costs after the search, if it consists of ``n`` networks.
@@ -77,35 +74,6 @@ class Arm:
     reports_by: Literal["", "epoch", "network"] = ""
 
 
-class _OneTrialSampler(RandomRestartSampler):
-    """Proposes one trial, which finds its parameter by itself."""
-
-    last_index = 0.0
-    _proposes_before = False
-
-
-class _OnGridSampler(RandomRestartSampler):
-    """Proposes values all over the one offset's range, one after the other, and then any."""
-
-    def __init__(self, seed: int, n_trials: int, *, is_told_unmoved: bool) -> None:
-        super().__init__(seed=seed)
-        self._n_trials, self._is_told_unmoved = n_trials, is_told_unmoved
-
-    def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        index, at_random = proposal["index"], super()._propose(study, indices, proposal)
-
-        def value(name: str, distribution: Any) -> Any:
-            if name != SHARED or index is None:
-                return at_random(name, distribution)
-            # At least one on each side of the unmoved network.
-            values = np.linspace(distribution.low, distribution.high, max(self._n_trials, 3))
-            if self._is_told_unmoved:  # It takes one's place.
-                values = np.delete(values, np.abs(values).argmin())
-            return float(values[index]) if index < len(values) else at_random(name, distribution)
-
-        return value
-
-
 def _keyed(kind: Callable[..., BaseSampler], package: str | None = None) -> _SamplerOf:
     """Return what makes one of Optuna's samplers, which may need a package of its own."""
 
@@ -117,7 +85,7 @@ def _keyed(kind: Callable[..., BaseSampler], package: str | None = None) -> _Sam
     return sampler
 
 
-# The unmoved network and one random rate: with Optuna's ten, short searches are random throughout.
+# The baseline network and one random rate: with Optuna's ten, short searches would only be random.
 # As many for any number of trials, so that one that goes on is as one that never stopped.
 _tpe_of_control = _keyed(functools.partial(samplers.TPESampler, n_startup_trials=2))
 
@@ -197,7 +165,7 @@ ARMS: dict[str, Arm] = {
         ),
         Arm(
             stored.LONGER,
-            lambda *_: _OneTrialSampler(),
+            lambda *_: OneTrialSampler(),
             help="one training for the epochs of all trials, its best epoch",
             objective=lambda objective, n: LongerObjective.of_search(objective, n or 1),
             is_control=True,
@@ -219,7 +187,9 @@ ARMS: dict[str, Arm] = {
         Arm(
             stored.CONSTANT,
             # Of a function of the trial, nobody knows the parameters before.
-            lambda seed, known, n: _OnGridSampler(seed, n or 1, is_told_unmoved=bool(known)),
+            lambda seed, known, n: GridOffsetSampler(
+                SHARED, seed, n or 1, is_baseline_enqueued=bool(known)
+            ),
             help="one offset for all layers, on a grid",
             objective=lambda objective, _: objective.replace(
                 space=dataclasses.replace(cast("OffsetSpace", objective.space), scope="shared")
@@ -231,7 +201,7 @@ ARMS: dict[str, Arm] = {
         ),
         Arm(
             stored.ENSEMBLE,
-            lambda *_: _OneTrialSampler(),
+            lambda *_: OneTrialSampler(),
             help="as many networks, nothing moved, averaged",
             objective=lambda objective, n: EnsembleObjective.of_search(objective, n or 1),
             is_control=True,
@@ -244,59 +214,59 @@ ARMS: dict[str, Arm] = {
         Arm(stored.OBJECTIVE, _tpe_of_control, is_control=True, replicates=""),
     )
 }
-SEARCHERS: tuple[str, ...] = tuple(name for name, arm in ARMS.items() if not arm.is_control)
+SAMPLERS: tuple[str, ...] = tuple(name for name, arm in ARMS.items() if not arm.is_control)
 # Those that have a name for users.
 CONTROLS: tuple[str, ...] = tuple(n for n, arm in ARMS.items() if arm.is_control and arm.help)
 
 
-def may_repeat(name: str) -> bool:
-    """Return whether a winner may repeat, by the name of what searched it, such as a sampler."""
+def may_replicate(name: str) -> bool:
+    """Return whether the best trial of an arm or a sampler, by its name, may replicate."""
     return name not in ARMS or bool(ARMS[name].replicates)
 
 
-def arm_of(searcher: Searcher) -> Arm:
+def arm_of(sampler: SamplerSpec) -> Arm:
     """Return the arm that a name, a sampler or a factory stands for."""
-    if isinstance(searcher, str):
-        return ARMS[searcher]
-    if isinstance(searcher, BaseSampler):
+    if isinstance(sampler, str):
+        return ARMS[sampler]
+    if isinstance(sampler, BaseSampler):
         return Arm(
-            type(searcher).__name__,
-            lambda *_: searcher,
-            ends_by_itself=isinstance(searcher, _ENUMERATING),
+            type(sampler).__name__,
+            lambda *_: sampler,
+            ends_by_itself=isinstance(sampler, _ENUMERATING),
             starts_at_baseline=False,
         )
     # Not to be taken for an arm of ours that has the same name.
-    name = f"{getattr(searcher, '__qualname__', type(searcher).__qualname__)}()"
+    name = f"{getattr(sampler, '__qualname__', type(sampler).__qualname__)}()"
 
-    def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
-        made: Any = searcher(seed, n_trials)
+    def keyed(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
+        made: Any = sampler(seed, n_trials)
         if not isinstance(made, BaseSampler):
             raise WrongTypeError(
                 f"The factory {name} must return an Optuna sampler, but it returned {made!r}."
             )
         is_counting = isinstance(made, COUNTING)
-        return made if is_counting else KeyedIndexSampler(KeyedSampler(searcher, seed, n_trials))
+        return made if is_counting else KeyedIndexSampler(KeyedSampler(sampler, seed, n_trials))
 
-    return Arm(name, sampler, starts_at_baseline=False)
+    return Arm(name, keyed, starts_at_baseline=False)
 
 
-def check_searcher(searcher: Any) -> None:
-    """Refuse what is neither a searcher's name nor a sampler nor a factory of one."""
-    if isinstance(searcher, str) and searcher not in SEARCHERS:
+def check_sampler(sampler: Any) -> None:
+    """Refuse what is neither a sampler's name nor a sampler nor a factory of one."""
+    if isinstance(sampler, str) and sampler not in SAMPLERS:
         raise WrongValueError(
-            f"sampler is {searcher!r}, but the searchers are called {', '.join(SEARCHERS)}; "
-            "for any other give an Optuna sampler."
+            f"sampler must be the name of one; got {sampler!r}. Pass an Optuna sampler, or one of "
+            f"{', '.join(SAMPLERS)}."
         )
-    if isinstance(searcher, str | BaseSampler):
+    if isinstance(sampler, str | BaseSampler):
         return
-    is_factory = callable(searcher) and not isinstance(searcher, type)
+    is_factory = callable(sampler) and not isinstance(sampler, type)
     if is_factory:
         try:
-            inspect.signature(searcher).bind(0, None)
+            inspect.signature(sampler).bind(0, None)
         except TypeError:
             is_factory = False
     if not is_factory:
         raise WrongTypeError(
             "sampler must be a name, an Optuna sampler or a function, which must take (seed, "
-            f"n_trials) and return one, but it is {searcher!r:.100}."
+            f"n_trials) and return one, but it is {sampler!r:.100}."
         )

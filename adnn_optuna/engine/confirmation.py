@@ -1,94 +1,60 @@
-"""Winner and unmoved network trained from the same fresh seeds, stored beside their study."""
+"""Best and baseline network trained from the same new seeds, stored beside their study."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from statistics import fmean
-from typing import Any, NamedTuple, Self
+from typing import Any
 
-import numpy as np
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Confirmed, TestLook
+from adnn_optuna._attributes import Confirmed
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna._units import unit_of
-from adnn_optuna.callbacks import MaxTimeCallback, is_done
-from adnn_optuna.engine.arms import may_repeat
+from adnn_optuna.callbacks import MaxTimeCallback
+from adnn_optuna.engine.arms import may_replicate
 from adnn_optuna.engine.evaluations import (
     Evaluation,
     Measured,
     Wanted,
-    evaluation_of,
+    confirmation_seeds,
     make_evaluations,
     open_evaluations,
-    seeds_to_confirm,
 )
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.records import (
-    SearchRecord,
-    confirmation_name,
-    confirmation_trials,
-    is_of_trial,
-)
-from adnn_optuna.engine.retraining import (
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.records import confirmation_name, confirmation_trials, is_of_trial
+from adnn_optuna.engine.scores import scores_as_attributes
+from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.storages import with_retry
+from adnn_optuna.engine.test_set import (
     Record,
-    changed,
     gains_of,
     is_random,
-    refreshed,
-    retrain,
-    with_stored,
 )
-from adnn_optuna.engine.scores import from_attributes
-from adnn_optuna.engine.storages import patiently
+from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.networks.training import n_cores
 
 SEEDS = 10
-"""With how many fresh seeds a winner is confirmed, if nobody says otherwise."""
+"""How many new seeds confirm a best trial by default."""
 FEWEST_SEEDS = 6  # Of fewer pairs, no interval by sign flips is finite.
 
-# The arms: the unmoved network, with the winner's hyperparameters; the winner; and the unmoved
-# network with the first trial's, where hyperparameters were searched, too.
-UNMOVED, MOVED, FIRST = range(3)
-_NAMES = ("trial", "arm", "seed")
+# The arms: the baseline network, with the best trial's hyperparameters; the best network; and the
+# baseline network with the first trial's, if hyperparameters were searched, too.
+BASELINE, BEST, FIRST = range(3)
+NAMES = ("trial", "arm", "seed")
 
 
-@dataclasses.dataclass(frozen=True)
-class Confirmation:
-    """The trainings by which a winner is confirmed, all of them made.
-
-    Attributes:
-        trial: The winner's number.
-        rank: The how-manieth winner of its study it is that was confirmed, from 1.
-        seeds: The K fresh seeds.
-        own: What the winner's own network reaches on the test examples.
-        values: The metric of the networks of each arm on the test set, of shape (K,).
-        scores: Their scores on its examples, of shape (K, n), see :meth:`Scores.tested`.
-        is_loss: Whether lower values of the metric are better.
-    """
-
-    trial: int
-    rank: int
-    seeds: tuple[int, ...]
-    own: OwnScores
-    values: Mapping[int, np.ndarray]
-    scores: Mapping[int, np.ndarray]
-    is_loss: bool = False
-
-
-def experiment_of(config: Mapping[str, Any]) -> dict[str, Any]:
+def experiment_fingerprint(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return an experiment's fingerprint: its configuration, whatever its data are called."""
     return {**config, "dataset": config["dataset"]["fingerprint"]}
 
 
-def confirm_winner(
+def confirm_best_trial(
     record: Record,
     objective: InitOffsetObjective,
     n_seeds: int,
@@ -96,157 +62,91 @@ def confirm_winner(
     stop: threading.Event | None = None,
     show_progress_bar: bool = False,
 ) -> Record:
-    """Train a search's winner, which was tested, and the unmoved network from fresh seeds.
+    """Train the best and the baseline network of a tested search from new seeds.
 
-    A winner is confirmed once: with the number of seeds that it was first to be confirmed with.
+    A best trial is confirmed once: with the number of seeds of its first confirmation.
     """
     best = record.best
-    assert best is not None, "There is a winner, which was tested."
+    assert best is not None, "The search was tested."
     arms = _arms(record, objective, best)
-    if not is_random(arms[UNMOVED][0]):
+    if not is_random(arms[BASELINE][0]):
         raise WrongValueError(
             "Neither the initial weights nor the order of the batches are random, so there are no "
             "fresh seeds to confirm by; give confirm=0."
         )
     name = f"{stored.CONFIRMED}/{best.number}"
-    if name not in patiently(lambda: record.study.user_attrs):
-        experiment = experiment_of(record.attrs[stored.CONFIG])
+    if name not in with_retry(lambda: record.study.user_attrs):
+        experiment = experiment_fingerprint(record.attrs[stored.CONFIG])
         declared: Confirmed = {
             "began": datetime.now(UTC).isoformat(),
             "trial": best.number,
-            "seeds": [*seeds_to_confirm(experiment, best.params, n_seeds)],
+            "seeds": [*confirmation_seeds(experiment, best.params, n_seeds)],
             "arms": [*arms],
         }
-        record = with_stored(record, {name: declared})
-    # As the first worker declared it, and with the other winners.
-    record = refreshed(record, stored.CONFIRMED)
+        record = record._with_stored({name: declared})
+    # As the first worker declared it, and with the earlier best trials.
+    record = record._refreshed(stored.CONFIRMED)
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "winners of a search, and unmoved networks, from fresh seeds"
     where = record.study._storage, confirmation_name(record.study), StudyDirection.MAXIMIZE
-    study, needed = patiently(open_evaluations, *where, what), _needed(record.attrs[name])
+    study = with_retry(open_evaluations, *where, what)
 
     def evaluate(_: int, arm: int, seed: int) -> Measured:
         experiment, params = arms[arm]
         [run] = retrain(experiment.trainer, [experiment.replace(seed=seed).starts(params)], stop)
         # Also of one that diverged: whoever trains so gets such a network.
-        return Measured(run.score, run.as_attributes(stored.SCORES))
+        return Measured(run.score, scores_as_attributes(stored.SCORES, run.scores))
 
-    def trainings(made: Mapping[Evaluation, float]) -> Wanted:
+    needed = needed_evaluations(record.attrs[name])
+
+    def find(made: Mapping[Evaluation, float]) -> Wanted:
         return Wanted(made, study.study_name, needed)
 
-    n_at_once = arms[UNMOVED][0].trainer.n_at_once(least=n_cores())
+    n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
     options: Any = {"n_jobs": n_at_once, "show_progress_bar": show_progress_bar}
-    make_evaluations(trainings, study, _NAMES, evaluate, stop=stop, **options)
-    return changed(record, confirming=patiently(confirmation_trials, record.study))
+    make_evaluations(find, study, NAMES, evaluate, stop=stop, **options)
+    return record._changed(confirming=with_retry(confirmation_trials, record.study))
 
 
-def _needed(confirmed: Confirmed) -> list[Evaluation]:
-    """Return the trainings that a confirmation needs."""
+def needed_evaluations(confirmed: Confirmed) -> list[Evaluation]:
+    """Return the training runs that a confirmation needs."""
     return [*itertools.product([confirmed["trial"]], confirmed["arms"], confirmed["seeds"])]
 
 
-def read_confirmation(record: SearchRecord) -> Confirmation | None:
-    """Return the confirmation of a search's winner; :obj:`None` until all of it is made."""
-    best, own = record.best, own_scores(record)
-    winners = [v for name, v in record.attrs.items() if name.startswith(f"{stored.CONFIRMED}/")]
-    winners.sort(key=lambda winner: (winner["began"], winner["trial"]))
-    numbers = [winner["trial"] for winner in winners]
-    if best is None or own is None or best.number not in numbers:
-        return None
-    confirmed: Confirmed = winners[numbers.index(best.number)]
-    needed, made = _needed(confirmed), dict[Evaluation, np.ndarray]()
-    values: dict[Evaluation, float] = {}
-    for trial in filter(is_done, record.confirming):
-        if (evaluation := evaluation_of(trial, _NAMES)) in needed and evaluation not in made:
-            name, shapes = confirmation_name(record.study), [own.scores.shape]
-            of = f"trial {trial.number} of study {name!r}"
-            [made[evaluation]] = from_attributes(trial.system_attrs, stored.SCORES, of, shapes)
-            values[evaluation] = math.nan if trial.value is None else trial.value
-    if any(evaluation not in made for evaluation in needed):
-        return None
-    return Confirmation(
-        trial=best.number,
-        rank=1 + numbers.index(best.number),
-        seeds=tuple(confirmed["seeds"]),
-        own=own,
-        values=_by_arm(confirmed, values),
-        scores=_by_arm(confirmed, made),
-        is_loss=record.study.direction == StudyDirection.MINIMIZE,
-    )
-
-
-def _by_arm(confirmed: Confirmed, of: Mapping[Evaluation, Any]) -> dict[int, np.ndarray]:
-    """Return what is known of the evaluations of each arm, in the order of the seeds."""
-    trial, seeds = confirmed["trial"], confirmed["seeds"]
-    return {arm: np.stack([of[trial, arm, seed] for seed in seeds]) for arm in confirmed["arms"]}
-
-
-class OwnScores(NamedTuple):
-    """The scores of a winner's own network on the n test examples, and what these belong to.
-
-    If the metric is within [0, 1] and no mean over examples, such as AUC, ``n_rare`` is the number
-    of the examples that are not of the largest class. No value is above ``most``.
-    """
-
-    scores: np.ndarray
-    groups: np.ndarray | None = None
-    n_rare: int | None = None
-    most: float = math.inf
-
-    @classmethod
-    def of(
-        cls, scores: np.ndarray, groups: np.ndarray | None, metric: str, look: TestLook
-    ) -> Self:
-        """Return the scores by a metric of the test set, as a look at it found them."""
-        is_share = unit_of(metric).largest < math.inf and scores.dtype != bool
-        n_rare = look["n_images"] - look.get("n_largest", 0) if is_share else None
-        return cls(scores, groups, n_rare, 1.0 if metric == "test_r2" else math.inf)
-
-
-def own_scores(record: SearchRecord) -> OwnScores | None:
-    """Return what a search's winner comes to, as it was tested; :obj:`None` if it was not."""
-    if (look := record.test_look) is None:
-        return None
-    of = f"study {record.study.study_name!r}"
-    [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{look['trial']}", of)
-    groups = None
-    if f"{stored.GROUPS}/0" in record.attrs:
-        [groups] = from_attributes(record.attrs, stored.GROUPS, of, [scores.shape])
-    return OwnScores.of(scores, groups, record.test_metric, look)
-
-
-def repeat_winner(
+def replicate_best_trial(
     record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event
 ) -> None:
-    """Train a winner and its unmoved network from one fresh seed more: store what it gains then.
+    """Store what a best trial gains over its baseline network on one new seed.
 
-    That is asked of what a winner can take along to other seeds: offsets, and a learning rate.
+    Only offsets and a learning rate can be trained from another seed.
     """
     best, is_known = record.best, not math.isnan(record.repeated)
-    if best is None or is_known or record.is_restart or not may_repeat(record.searcher):
+    if best is None or is_known or record.is_restart or not may_replicate(record.sampler):
         return
-    winner = objective.as_trained(best)
-    if not is_random(winner):
+    experiment = objective.as_trained(best)
+    if not is_random(experiment):
         return
-    [seed] = seeds_to_confirm(experiment_of(record.attrs[stored.CONFIG]), best.params, 1)
-    fresh = winner.replace(seed=seed)
-    starts = [fresh.baseline_start, fresh.start(best.params)]
+    [seed] = confirmation_seeds(
+        experiment_fingerprint(record.attrs[stored.CONFIG]), best.params, 1
+    )
+    experiment = experiment.replace(seed=seed)
+    starts = [experiment.baseline_start, experiment.start(best.params)]
     gain = 0.0
     if starts[0] != starts[1]:
-        [gain] = gains_of(fresh, [*retrain(fresh.trainer, starts, stop)])
-    with_stored(record, {f"{stored.REPEATED}/{best.number}": gain})
+        [gain] = gains_of(experiment, [*retrain(experiment.trainer, starts, stop)])
+    record._with_stored({f"{stored.REPEATED}/{best.number}": gain})
 
 
 def _arms(
     record: SearchRecord, objective: InitOffsetObjective, best: FrozenTrial
 ) -> dict[int, tuple[InitOffsetObjective, dict[str, Any]]]:
     """Return the experiment of each arm and its offsets; no arm is trained that is another one."""
-    winner, first = objective.as_trained(best), record.done_trials[0]
-    arms: dict[int, tuple[InitOffsetObjective, dict[str, Any]]] = {UNMOVED: (winner, {})}
-    if winner.moves(best.params):
-        arms[MOVED] = (winner, best.params)
+    of_best, first = objective.as_trained(best), record.done_trials[0]
+    arms: dict[int, tuple[InitOffsetObjective, dict[str, Any]]] = {BASELINE: (of_best, {})}
+    if of_best.moves(best.params):
+        arms[BEST] = (of_best, best.params)
     others, of_first = (
-        {k: v for k, v in trial.params.items() if k not in winner.distributions}
+        {k: v for k, v in trial.params.items() if k not in of_best.distributions}
         for trial in (best, first)
     )
     if others != of_first:
@@ -255,12 +155,12 @@ def _arms(
 
 
 def n_trainings(record: SearchRecord) -> int:
-    """Return how many trainings it takes at the most to confirm a search's winner."""
+    """Return the number of training runs that confirm a best trial, at most."""
     return SEEDS * (1 + (not record.is_restart) + is_of_trial(record.attrs[stored.CONFIG]))
 
 
 def seconds_of(record: SearchRecord, count: int) -> float:
-    """Return about how long so many trainings take on this machine, by those of the trials."""
+    """Return about how long so many training runs take on this machine, by the trials."""
     trained = (stored.trained_of(trial.user_attrs) for trial in record.done_trials)
     return count / n_cores() * fmean([one["seconds"] for one in trained if one] or [0.0])
 
@@ -268,7 +168,7 @@ def seconds_of(record: SearchRecord, count: int) -> float:
 def is_affordable(
     record: SearchRecord, objective: InitOffsetObjective, max_time: float | None
 ) -> bool:
-    """Return whether a winner can be confirmed by no more trainings, and time, than its search."""
+    """Return whether a confirmation takes no more training runs and time than the search."""
     best, count = record.best, n_trainings(record)
     if best is None or count > len(record.done_trials) or not is_random(objective.of(best.params)):
         return False

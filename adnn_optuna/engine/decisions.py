@@ -1,7 +1,7 @@
 """What a worker does next: pure functions of one snapshot of its study.
 
 The loop acts on what they return. Other workers may do the same at the same moment: a worker
-begins trials by :func:`before`, looks again and gives back those that :func:`after` names.
+begins trials by :func:`before`, reads again and gives back those that :func:`after` names.
 """
 
 import dataclasses
@@ -109,7 +109,7 @@ class Begin:
 
 @dataclasses.dataclass(frozen=True)
 class Wait:
-    """Look again later: others run the rest. If one of them dies, its trial is to be done."""
+    """Read again later: others run the rest. If one of them dies, its trial is to be done."""
 
 
 @dataclasses.dataclass(frozen=True)

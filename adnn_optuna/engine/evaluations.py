@@ -5,34 +5,30 @@ import dataclasses
 import hashlib
 import json
 import math
-import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.exceptions import TrialPruned
-from optuna.samplers import RandomSampler
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from adnn_optuna._attributes import EVALUATED, OWNER, read_study
+from adnn_optuna._attributes import EVALUATED, read_study
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna.callbacks import LimitValues, checked_limits, is_done
-from adnn_optuna.engine.jobs import check_is_reached, run_jobs
+from adnn_optuna.callbacks import checked_limits, is_done
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.outcomes import Outcome, number
+from adnn_optuna.engine.objectives import FunctionObjective, Outcome, number
 from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.signals import interruptible
-from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.engine.studies import check_study_name, open_declared
-from adnn_optuna.samplers import _owners
-from adnn_optuna.samplers._trials import TrialReader
+from adnn_optuna.samplers._evaluations import EvaluationSampler
 
 Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
@@ -46,7 +42,7 @@ class Measured(NamedTuple):
 
 
 class CutOffError(Exception):
-    """An evaluation was cut off by the limit of time: it counts for nothing, but for its time."""
+    """An evaluation was cut off by the limit of time: only its time counts."""
 
 
 _NUMBERS = IntDistribution(0, 2**31 - 1)
@@ -70,6 +66,9 @@ class Findings(Protocol):
     @property
     def n_evaluations(self) -> int:
         """How many there are to be in all, as far as is known."""
+
+
+F = TypeVar("F", bound=Findings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,9 +95,6 @@ class Wanted:
         return len(self.wanted)
 
 
-F = TypeVar("F", bound=Findings)
-
-
 @dataclasses.dataclass(frozen=True)
 class OfSeeds:
     """A function of the seeds of its sources of randomness, which any process can call."""
@@ -111,7 +107,7 @@ class OfSeeds:
         return self.function(**dict(zip(self.names, seeds, strict=True)))
 
 
-def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
+def new_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
     """Return seeds below 2^31, by which nothing was chosen; a larger count only adds some.
 
     They follow from a text, so they are none of the small ones that people use. Those to choose
@@ -122,10 +118,10 @@ def fresh_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
     return tuple(int(word) // 4 * 2 + (role == "confirm") for word in words)
 
 
-def seeds_to_confirm(experiment: Any, params: Mapping[str, Any], count: int) -> tuple[int, ...]:
-    """Return the fresh seeds that confirm parameters of an experiment, given as JSON holds it."""
+def confirmation_seeds(experiment: Any, params: Mapping[str, Any], count: int) -> tuple[int, ...]:
+    """Return the new seeds that confirm parameters of an experiment, given as JSON holds it."""
     of = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
-    return fresh_seeds(of, "confirm", count)
+    return new_seeds(of, "confirm", count)
 
 
 def open_evaluations(
@@ -168,20 +164,23 @@ def make_evaluations(
     shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
     with until_stopped, progress_bar(**shown) as bar:
         check_is_reached(study._storage, executor)
+
+        def find(trials: Iterable[FrozenTrial]) -> F:
+            found = findings_of(made_evaluations(trials, names))
+            if bar is not None:
+                bar.total = found.n_evaluations
+                bar.update(len(found.used) - bar.n)
+            return found
+
         if executor is not None:
             job = _Job(study._storage, study.study_name, tuple(names), evaluate, max_time)
-            return _make_elsewhere(findings_of, study, executor, job, bar)
-        study.sampler = sampler = _EvaluationSampler(findings_of, names, bar)
-        objective = EvaluationObjective(evaluate, study.direction, tuple(names))
-        plan = _Evaluations(objective, checked_limits(max_time=max_time), n_jobs)
-        Loop(plan, study, stop or threading.Event()).run()
-    return sampler.found
-
-
-def _show(findings: Findings, bar: Bar | None) -> None:
-    if bar is not None:
-        bar.total = findings.n_evaluations
-        bar.update(len(findings.used) - bar.n)
+            return _make_elsewhere(find, study, executor, job, bar)
+        study.sampler = EvaluationSampler(names, lambda trials: find(trials).missing)
+        function: Any = evaluate  # It may return more than a number.
+        objective = _EvaluationObjective(function, study.direction, seed=0, names=tuple(names))
+        limits = checked_limits(max_time=max_time)
+        Loop(study, objective, limits, stop or threading.Event(), n_threads=n_jobs).run()
+        return find(with_retry(study.get_trials, deepcopy=False))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,16 +196,16 @@ class _Job:
     def __call__(self, evaluation: Evaluation) -> None:
         """Make it, if there is time left."""
 
-        def only_this(made: Mapping[Evaluation, float]) -> Findings:
+        def only_this(made: Mapping[Evaluation, float]) -> Wanted:
             return Wanted(made, self.study_name, [evaluation])
 
         storage = open_storage(self.storage)
-        study = patiently(optuna.load_study, study_name=self.study_name, storage=storage)
+        study = with_retry(optuna.load_study, study_name=self.study_name, storage=storage)
         make_evaluations(only_this, study, self.names, self.evaluate, max_time=self.max_time)
 
 
 def _make_elsewhere(
-    findings_of: Callable[[Mapping[Evaluation, float]], F],
+    find: Callable[[Iterable[FrozenTrial]], F],
     study: optuna.Study,
     executor: futures.Executor,
     make: _Job,
@@ -214,8 +213,7 @@ def _make_elsewhere(
 ) -> F:
     tried = set[Evaluation]()
     while True:
-        found = findings_of(patiently(made_evaluations, study, make.names))
-        _show(found, bar)
+        found = find(with_retry(study.get_trials, deepcopy=False))
         missing = [evaluation for evaluation in found.missing if evaluation not in tried]
         if not missing:  # Time was up for what is left.
             return found
@@ -224,31 +222,46 @@ def _make_elsewhere(
         run_jobs(jobs, lambda _: None if bar is None else bar.update())
 
 
+def check_is_reached(storage: BaseStorage, executor: object) -> None:
+    """Refuse an opened storage that the workers of an executor cannot reach."""
+    if executor is not None and isinstance(storage, InMemoryStorage):
+        raise WrongValueError(
+            "storage is in the memory of this process, where no worker of the executor can reach "
+            "it; give the URL of a database."
+        )
+
+
+def run_jobs(jobs: Sequence[futures.Future[Any]], after_job: Callable[[Any], object]) -> None:
+    """Wait for jobs; if one fails or the user interrupts, those that have not begun never do."""
+    try:
+        for job in futures.as_completed(jobs):
+            after_job(job.result())
+    finally:
+        for job in jobs:
+            job.cancel()
+
+
 def made_evaluations(
-    study: optuna.Study, names: Sequence[str], trials: Iterable[FrozenTrial] | None = None
+    trials: Iterable[FrozenTrial], names: Sequence[str]
 ) -> dict[Evaluation, float]:
-    """Return what trials tell, all by default; of two of one evaluation, the first counts."""
+    """Return the values of the evaluations made; of two of one evaluation, the first counts."""
     values: dict[Evaluation, float] = {}
-    for trial in filter(is_done, study.get_trials(deepcopy=False) if trials is None else trials):
+    for trial in filter(is_done, trials):
         value = math.nan if trial.value is None else trial.value
         values.setdefault(evaluation_of(trial, names), value)
     return values
 
 
-def evaluation_of(trial: FrozenTrial, names: Sequence[str]) -> Evaluation:
+def evaluation_of(trial: FrozenTrial | optuna.Trial, names: Sequence[str]) -> Evaluation:
     """Return which evaluation a trial is of."""
     return tuple(trial.params[name] for name in names)
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluationObjective:
+class _EvaluationObjective(FunctionObjective):
     """Evaluations as an objective: the parameters of a trial tell which one it is."""
 
-    evaluate: Callable[..., float | Measured]
-    direction: StudyDirection
-    names: tuple[str, ...]
-    seed: int = 0
-    unmoved: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
@@ -258,108 +271,17 @@ class EvaluationObjective:
     def attach(self, study: optuna.Study) -> None:
         """Do nothing: :func:`open_evaluations` stored what is evaluated."""
 
-    def suggest(self, trial: optuna.Trial) -> None:
-        """Do nothing: a trial is created with its parameters."""
-
-    def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
-        """Make the evaluations, one after the other."""
-        return [self._evaluated(trial) for trial in trials]
-
-    def _evaluated(self, trial: optuna.Trial) -> Outcome:
+    def _run(self, trial: optuna.Trial) -> Outcome:
         try:
-            value: Any = self.evaluate(*(trial.params[name] for name in self.names))
+            value: Any = self.function(*evaluation_of(trial, self.names))
         except TrialPruned:
             return Outcome("pruned")
         except CutOffError:
             return Outcome("timeout")
         measured = value if isinstance(value, Measured) else Measured(number(value), {})
-        if not math.isfinite(measured.value):  # It is not made again.
-            return _MeasuredOutcome("pruned", attrs=measured.attrs)
-        return _MeasuredOutcome("complete", measured.value, attrs=measured.attrs)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Evaluations:
-    """What the loop is to run."""
-
-    objective: EvaluationObjective
-    limits: LimitValues
-    n_threads: int
-
-
-@dataclasses.dataclass(frozen=True)
-class _MeasuredOutcome(Outcome):
-    """How an evaluation ends, with the system attributes that are stored besides."""
-
-    attrs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def store(self, trial: optuna.Trial, elapsed: float) -> None:
-        for name, of_name in self.attrs.items():
-            trial.study._storage.set_trial_system_attr(trial._trial_id, name, of_name)
-        super().store(trial, elapsed)
-
-
-class _EvaluationSampler(RandomSampler, Generic[F]):
-    """Proposes the evaluations that findings ask for, at random among those that nobody makes."""
-
-    last_index = 2**31 - 1
-
-    def __init__(
-        self,
-        findings_of: Callable[[Mapping[Evaluation, float]], F],
-        names: Sequence[str],
-        bar: Bar | None,
-    ) -> None:
-        super().__init__()
-        self._findings_of, self._names, self._bar = findings_of, tuple(names), bar
-        self.found = findings_of({})  # As of the last look.
-
-    @property
-    def n_wanted(self) -> int:
-        """The number of evaluations that are missing."""
-        return len(self.found.missing)
-
-    def n_free(self, study: optuna.Study, at_most: int, known: TrialReader) -> int:  # noqa: ARG002
-        """Return how many of the missing ones nobody makes."""
-        made = made_evaluations(study, self._names, known.trials.values())
-        self.found = self._findings_of(made)
-        _show(self.found, self._bar)
-        return len(self._free(known))
-
-    def look_again(
-        self, study: optuna.Study, trial: FrozenTrial, known: TrialReader
-    ) -> tuple[bool, None]:
-        """Return whether somebody has made the evaluation meanwhile; they have no order."""
-        made = made_evaluations(study, self._names, known.trials.values())
-        return self.place_of(trial) in made, None
-
-    def place_of(self, trial: FrozenTrial) -> Evaluation:
-        """Return which evaluation a trial is."""
-        return evaluation_of(trial, self._names)
-
-    def template(
-        self,
-        study: optuna.Study,  # noqa: ARG002
-        known: TrialReader,
-        distributions: Mapping[str, BaseDistribution],
-        n_rivals: int,  # noqa: ARG002
-    ) -> FrozenTrial | None:
-        """Return a trial to be created RUNNING: one of the missing evaluations, if any is free."""
-        if not (free := self._free(known)):
-            return None
-        # Not the same as others, who begin at the same moment.
-        evaluation = secrets.choice(free[: len(self._held(known)) + 1])
-        params = dict(zip(self._names, evaluation, strict=True))
-        template = optuna.create_trial(
-            state=TrialState.RUNNING, params=params, distributions=dict(distributions)
+        is_finite = math.isfinite(measured.value)  # If not, it is not made again.
+        return Outcome(
+            "complete" if is_finite else "pruned",
+            measured.value if is_finite else None,
+            system_attrs=measured.attrs,
         )
-        template.number = known.next_number
-        template.system_attrs[OWNER] = _owners.ownership(template)
-        return template
-
-    def _held(self, known: TrialReader) -> set[Evaluation]:
-        return {self.place_of(trial) for trial in known.unfinished.values()}
-
-    def _free(self, known: TrialReader) -> list[Evaluation]:
-        held = self._held(known)
-        return [evaluation for evaluation in self.found.missing if evaluation not in held]

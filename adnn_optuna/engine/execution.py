@@ -11,23 +11,23 @@ import optuna
 from optuna.exceptions import TrialPruned
 from optuna.storages import BaseStorage
 
-from adnn_optuna.engine.confirmation import repeat_winner
-from adnn_optuna.engine.jobs import run_jobs
+from adnn_optuna.engine.confirmation import replicate_best_trial
+from adnn_optuna.engine.evaluations import run_jobs
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import KeyedObjective, catching, number, with_seed
+from adnn_optuna.engine.objectives import KeyedObjective, catching, number, with_seed
 from adnn_optuna.engine.progress import Bar
-from adnn_optuna.engine.records import SearchRecord, record_of
-from adnn_optuna.engine.retraining import look_at_test_set, with_stored
+from adnn_optuna.engine.records import FunctionRecord, read_record
 from adnn_optuna.engine.signals import interruptible
-from adnn_optuna.engine.storages import open_storage, patiently
-from adnn_optuna.engine.studies import Plan, open_studies
+from adnn_optuna.engine.storages import open_storage, with_retry
+from adnn_optuna.engine.studies import StudySpec, open_studies
+from adnn_optuna.engine.test_set import evaluate_test_set
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import n_cores
 
 
 def run_studies(
-    plans: Sequence[Plan],
+    specs: Sequence[StudySpec],
     opened: Sequence[optuna.Study],
     *,
     stop: threading.Event,
@@ -35,7 +35,7 @@ def run_studies(
     executor: futures.Executor | None,
     storage: str | BaseStorage | None,
 ) -> None:
-    """Run studies, opened by their plans; where one failed or was interrupted, so are the others.
+    """Run studies, opened by their specs; where one failed or was interrupted, so are the others.
 
     The ``bar`` counts the trials that are behind them, in the end all that they might have taken.
     """
@@ -45,15 +45,15 @@ def run_studies(
             bar.update(n_trials)
 
     # A user's own function may be no matter of several threads.
-    is_own = any(isinstance(plan.objective, KeyedObjective) for plan in plans)
+    is_own = any(isinstance(spec.objective, KeyedObjective) for spec in specs)
     own = futures.ThreadPoolExecutor(1 if is_own else n_cores(), "run")
     with own if executor is None else contextlib.nullcontext(executor) as workers:
         is_here = isinstance(workers, futures.ThreadPoolExecutor)
         if is_here:
-            pairs = zip(plans, opened, strict=True)
+            pairs = zip(specs, opened, strict=True)
             runs = [workers.submit(_run_one, stop, count, *pair) for pair in pairs]
         else:
-            runs = [workers.submit(_run_elsewhere, plan, storage) for plan in plans]
+            runs = [workers.submit(_run_elsewhere, spec, storage) for spec in specs]
         try:
             run_jobs(runs, (lambda _: None) if is_here else count)
         finally:
@@ -65,33 +65,40 @@ def run_studies(
         raise KeyboardInterrupt
 
 
-def _run_elsewhere(plan: Plan, storage: str | BaseStorage | None) -> int:
-    [study] = open_studies([plan], open_storage(storage))
+def _run_elsewhere(spec: StudySpec, storage: str | BaseStorage | None) -> int:
+    [study] = open_studies([spec], open_storage(storage))
     with interruptible() as stop:
-        return _run_one(stop, lambda _: None, plan, study)
+        return _run_one(stop, lambda _: None, spec, study)
 
 
 def _run_one(
-    stop: threading.Event, count: Callable[[int], object], plan: Plan, study: optuna.Study
+    stop: threading.Event, count: Callable[[int], object], spec: StudySpec, study: optuna.Study
 ) -> int:
     """Run a study and return how many trials its budget was."""
-    loop = Loop(plan, study, stop, lambda _, __: count(1))
+    loop = Loop(
+        study,
+        spec.objective,
+        spec.limits,
+        stop,
+        n_threads=spec.n_threads,
+        after_tell=lambda _, __: count(1),
+    )
     count(loop.n_done)
     loop.run()
     # Some end by themselves before.
-    budget = max(loop.n_done, plan.limits["max_trial"] or 0)
+    budget = max(loop.n_done, spec.limits["max_trial"] or 0)
     count(budget - loop.n_done)
-    record = patiently(record_of, study, others={})
-    if isinstance(plan.objective, InitOffsetObjective):
-        record = look_at_test_set(record, plan.objective, stop)
-        repeat_winner(record, plan.objective, stop)
-    elif isinstance(plan.objective, KeyedObjective):
-        evaluate_afresh(record, plan.objective, stop)
+    record = with_retry(read_record, study, others={})
+    if isinstance(spec.objective, InitOffsetObjective):
+        record = evaluate_test_set(record, spec.objective, stop)
+        replicate_best_trial(record, spec.objective, stop)
+    elif isinstance(spec.objective, KeyedObjective) and isinstance(record, FunctionRecord):
+        evaluate_on_new_seeds(record, spec.objective, stop)
     return budget
 
 
-def evaluate_afresh(
-    record: SearchRecord, objective: KeyedObjective, stop: threading.Event
+def evaluate_on_new_seeds(
+    record: FunctionRecord, objective: KeyedObjective, stop: threading.Event
 ) -> None:
     """Evaluate the best trial of a study as often as its objective says, and store the values.
 
@@ -99,7 +106,7 @@ def evaluate_afresh(
     no value (NaN, infinite or pruned) is stored as none.
     """
     evaluate = with_seed(objective.function)[0]
-    for name in record.fresh_names:
+    for name in record.new_seed_names:
         if name in record.attrs:
             continue
         if stop.is_set():
@@ -109,4 +116,4 @@ def evaluate_afresh(
         with contextlib.suppress(TrialPruned), catching(objective.catch, evaluation):
             seed = derived_seed(objective.seed, 1, int(name.rpartition("/")[2]))
             value = number(evaluate(copy.deepcopy(record.best), seed))
-        with_stored(record, {name: value if math.isfinite(value) else None})
+        record._with_stored({name: value if math.isfinite(value) else None})

@@ -20,7 +20,7 @@ from adnn_optuna._units import SHARE, unit_of
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.models import MLP, Training
-from adnn_optuna.networks.network import build_architecture
+from adnn_optuna.networks.network import Architecture, build_architecture
 from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace, Space, Start
 from adnn_optuna.networks.scaling import warn_of_large_inputs
 from adnn_optuna.networks.training import Trainer, is_finite
@@ -33,11 +33,26 @@ if TYPE_CHECKING:
 _N_NETWORKS = 32
 
 
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class Experiment:
     """A network whose initial values move in a space, and the metric that tells how good it is.
 
     The arguments are those of :class:`~adnn_optuna.InitOffsetObjective`, its Optuna side.
     """
+
+    metric: str
+    dataset: Dataset
+    space: Space
+    seed: int
+    catch: tuple[type[Exception], ...]
+    """The errors in a search that end their own trial as one without a value."""
+    is_of_trial: bool
+    _model: Any
+    _training: Any
+    _direction: str | None
+    _trainer: Trainer | None
+    # If it is of a trial: the experiment of each network that was made of its functions.
+    _of_networks: dict[str, Self]
 
     def __init__(
         self,
@@ -64,29 +79,34 @@ class Experiment:
         if metric is None:
             metric = "val_accuracy" if dataset.num_classes else "val_r2"
         check_type("metric", metric, str, "a metric's name behind val_ or train_, as 'val_auc'")
-        self.metric: str = metric
-        self.dataset: Dataset = dataset
-        self.space: Space = space
-        self.seed: int = as_integer("seed", seed, low=0)
-        self.distributions: dict[str, BaseDistribution] = {}
-        self._model: Any = model
-        self._training: Any = training
-        self._direction = direction
-        self.is_of_trial: bool = takes_trial(model) or takes_trial(training)
-        # Of functions of a trial: the experiment of each network that was made of them.
-        self._of_networks: dict[str, Self] = {}
+        vars(self).update(
+            metric=metric,
+            dataset=dataset,
+            space=space,
+            seed=as_integer("seed", seed, low=0),
+            catch=(),
+            is_of_trial=takes_trial(model) or takes_trial(training),
+            _model=model,
+            _training=training,
+            _direction=direction,
+            _trainer=None,
+            _of_networks={},
+        )
         if not self.is_of_trial:
-            self._architecture = build_architecture(
-                *(model, dataset.x_train.shape[1:], dataset.num_classes, dataset.n_outputs),
+            architecture = build_architecture(
+                model,
+                dataset.x_train.shape[1:],
+                dataset.num_classes,
+                dataset.n_outputs,
                 dataset.x_train.dtype.name,
             )
-            if not self._architecture.scales_inputs:
+            if not architecture.scales_inputs:
                 warn_of_large_inputs(dataset)
-            self._train_by(cast("Training", training))
-            self._search()
+            vars(self)["_trainer"] = self._made_trainer(architecture, cast("Training", training))
+            self._check_space()
 
-    def _train_by(self, training: Training) -> None:
-        """Make the trainer, which knows the metric."""
+    def _made_trainer(self, architecture: Architecture, training: Training) -> Trainer:
+        """Return a trainer that knows the metric."""
         split, _, name = self.metric.partition("_")
         is_auto = training.patience is not None and training.mode == "auto"
         if self._direction and is_auto and training.monitor == self.metric:
@@ -98,19 +118,20 @@ class Experiment:
                 f"split; use metric='train_{name}' or load the dataset with a validation_size "
                 "above 0."
             )
-        self._trainer = Trainer(self._architecture, training, self.dataset, name)
-        if self.metric not in self._trainer.metrics and split in ("train", "val"):
-            training = training.with_metric(name)
-            self._trainer = Trainer(self._architecture, training, self.dataset, name)
-        if self.metric not in self._trainer.metrics:
-            known = ", ".join(self._trainer.metrics)
+        trainer = Trainer(architecture, training, self.dataset, name)
+        if self.metric not in trainer.metrics and split in ("train", "val"):
+            trainer = Trainer(architecture, training.with_metric(name), self.dataset, name)
+        if self.metric not in trainer.metrics:
+            known = ", ".join(trainer.metrics)
             raise WrongValueError(
                 f"metric is {self.metric!r}, but must be one of {known}, or val_ or train_ with "
                 "the name of a Keras metric."
             )
-        if not self._direction and any(_is_own(m, name) for m in self.training.metrics):
+        if not self._direction and any(_is_own(m, name) for m in trainer.training.metrics):
+            towards = "minimize" if trainer.training.is_minimized(self.metric) else "maximize"
             said = "Of %s, a metric of your own, direction=%r is taken; if that is wrong, give it."
-            say_once(said, self.metric, self.direction.name.lower())
+            say_once(said, self.metric, towards)
+        return trainer
 
     def __repr__(self) -> str:
         model = self._model if isinstance(self._model, MLP) else _name(self._model)
@@ -126,28 +147,31 @@ class Experiment:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Compiled graphs stay in their process; another one builds its own.
-        caught = {name: kept for name, kept in vars(self).items() if name == "catch"}
-        return functools.partial(type(self), **self.settings), (), caught
+        return _remade, (type(self), self.settings, self.catch)
 
-    def _search(self) -> None:
-        """Know the parameters of the space, of the network that there is."""
-        architecture = self._architecture
-        if self.space == RESTARTS and not architecture.depends_on_seed:
+    def _check_space(self) -> None:
+        if self.space == RESTARTS and not self.trainer.architecture.depends_on_seed:
             raise WrongValueError(
                 "The model starts from the same weights whatever the seed, so random restarts "
                 "would train one network again and again and show no luck: give its initializers "
                 "no seed of their own, and load no weights."
             )
-        self.distributions = self.space.distributions(architecture.variables)
+
+    @functools.cached_property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The parameters of the space; none are known of a function of the trial."""
+        if self.is_of_trial:
+            return {}
+        return self.space.distributions(self.trainer.architecture.variables)
 
     @classmethod
-    def like(cls, other: Experiment, space: Space | None = None) -> Self:
-        """Return an experiment of this class on another one's network, which is not built anew."""
+    def _changed(cls, other: Experiment, **parts: Any) -> Self:
+        """Return another experiment as one of this class, with other parts, on its network."""
         made = object.__new__(cls)
-        made.__dict__ = dict(other.__dict__)
-        made.space = other.space if space is None else space
+        vars(made).update({**vars(other), **parts})
+        vars(made).pop("distributions", None)
         if not made.is_of_trial:
-            made._search()
+            made._check_space()
         return made
 
     def replace(
@@ -158,13 +182,13 @@ class Experiment:
         training: Training | None = None,
     ) -> Self:
         """Return the same experiment with another seed, space or training of the same network."""
-        other = self.like(self, space)
+        parts: dict[str, Any] = {} if space is None else {"space": space}
         if seed is not None:
-            other.seed = as_integer("seed", seed, low=0)
+            parts["seed"] = as_integer("seed", seed, low=0)
         if training is not None and training != self._training:
-            other._training = training
-            other._train_by(training)
-        return other
+            trainer = self._made_trainer(self.trainer.architecture, training)
+            parts |= {"_training": training, "_trainer": trainer}
+        return self._changed(self, **parts)
 
     def of(self, params: Mapping[str, Any]) -> Self:
         """Return the experiment whose model and training are those of a trial's parameters.
@@ -183,7 +207,7 @@ class Experiment:
         check_type("What training returns", training, Training, "a Training")
         key = repr(sorted(of_model.params.items()))
         if (found := self._of_networks.get(key)) is None:
-            if hasattr(made, "stateless_call"):  # A model of Keras, which is to be a fresh one.
+            if hasattr(made, "stateless_call"):  # A model of Keras, which is to be a new one.
                 made = functools.partial(model, FixedTrial(dict(params)))
             found = type(self)(**{**self.settings, "model": made, "training": training})
             while len(self._of_networks) >= _N_NETWORKS:
@@ -201,7 +225,7 @@ class Experiment:
     @property
     def trainer(self) -> Trainer:
         """What trains the network; one that is a function of the trial has none."""
-        if self.is_of_trial:
+        if self._trainer is None:
             raise WrongValueError(
                 "The model or training is a function of the trial, so it has no one network: use "
                 "objective.of(params), with the parameters of a trial, or leave out the control."
@@ -215,7 +239,7 @@ class Experiment:
 
     @property
     def fixed_learning_rate(self) -> float | None:
-        """The learning rate of all trainings; :obj:`None` where a schedule or a trial says it."""
+        """The learning rate of all training runs; None if a schedule or a trial determines it."""
         training = self._training if self.is_of_trial else self.training
         return None if takes_trial(training) else training.fixed_learning_rate
 
@@ -288,6 +312,10 @@ class Experiment:
         """Return the selection metric of a training, NaN where it diverged."""
         # Even weights that are no numbers have an accuracy.
         return metrics[self.metric] if is_finite(metrics) else math.nan
+
+
+def _remade(kind: type[Experiment], settings: dict[str, Any], catch: Any) -> Experiment:
+    return kind._changed(kind(**settings), catch=catch)
 
 
 def takes_trial(function: object) -> bool:

@@ -1,6 +1,6 @@
 """The one loop behind all that evaluates something: read, decide, act.
 
-A look at the study gives a snapshot, `decisions` tell what is to be done, and the loop does it: it
+A read of the study gives a snapshot, `decisions` tell what is to be done, and the loop does it: it
 asks for trials in one thread, runs them, and tells what came of them. If proposals learn from
 values, it runs in rounds of one batch, and tells the trials in the order in which they were asked
 for, so that no proposal depends on how fast a training run is. If none does, a trial begins as
@@ -9,71 +9,62 @@ soon as another one has ended.
 
 import contextlib
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextvars import copy_context
-from typing import Any, Protocol
+from datetime import UTC, datetime
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import OWNER, PROPOSAL, SEARCH
+from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, RunRecord
 from adnn_optuna._checks import logger
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.decisions import Begin, End, Snapshot, Wait, after, before
-from adnn_optuna.engine.outcomes import Objective, Outcome, mark
-from adnn_optuna.engine.runs import StoredRun
+from adnn_optuna.engine.objectives import Objective, Outcome, mark
 from adnn_optuna.engine.snapshots import Observer
-from adnn_optuna.engine.storages import StorageError, enqueue_again, patiently
-from adnn_optuna.engine.studies import was_exhausted
+from adnn_optuna.engine.storages import StorageError, enqueue_again, with_retry
+from adnn_optuna.engine.studies import last_limits, was_exhausted
 from adnn_optuna.networks.keras_files import policy_of_caller
 from adnn_optuna.samplers import _owners
 
-_SECONDS_BETWEEN_LOOKS = 0.1
-
-
-class Planned(Protocol):
-    """A study that is to be run."""
-
-    @property
-    def objective(self) -> Objective:
-        """What its trials evaluate."""
-
-    @property
-    def limits(self) -> LimitValues:
-        """Where it ends."""
-
-    @property
-    def n_threads(self) -> int | None:
-        """How many trials run at once if no proposal learns from values, else :obj:`None`."""
+_SECONDS_BETWEEN_READS = 0.1
 
 
 class Loop:
-    """Runs one study, opened by its plan, until it has reached a limit or ``stop`` is set.
+    """Runs one study, opened before, until it has reached a limit or ``stop`` is set.
 
-    Other workers may do so, too. ``after_tell`` is called after each trial that was told; for
-    ``meanwhile`` see :meth:`Trainer.train`.
+    Other workers may do so, too. ``n_threads`` trials run at once if no proposal learns from
+    values. ``after_tell`` is called after each trial; for ``meanwhile`` see :meth:`Trainer.train`.
     """
 
     def __init__(
         self,
-        plan: Planned,
         study: optuna.Study,
+        objective: Objective,
+        limits: LimitValues,
         stop: threading.Event,
+        *,
+        n_threads: int | None = None,
         after_tell: Callable[[optuna.Trial, Outcome], object] = lambda _, __: None,
         meanwhile: Callable[[float], object] | None = None,
     ) -> None:
-        self._plan, self._study, self._objective = plan, study, plan.objective
+        self._study, self._objective, self._limit_values = study, objective, limits
+        self._n_threads = n_threads
         self._storage: Any = study._storage
         self._stop, self._after_tell, self._meanwhile = stop, after_tell, meanwhile
         # A search has settings, of its first run; evaluations have none.
-        settings = patiently(lambda: study.user_attrs).get(SEARCH)
-        self._run = None if settings is None else StoredRun(study, plan.limits, settings)
-        self._limits = callbacks_of(plan.limits)
+        settings = with_retry(lambda: study.user_attrs).get(SEARCH)
+        self._sampler: str | None = settings and settings["sampler"]
+        self._began = datetime.now(UTC).isoformat()
+        self._n_done_before: int | None = None  # None until there was something to do.
+        self._limits = callbacks_of(limits)
         self._observer = Observer(study, self._limits, settings["batch_size"] if settings else 1)
         self._open: set[int] = set()  # The ids of the trials under way here.
         self._whole: set[int] = set()  # Those of them that began with all parameters.
@@ -85,21 +76,20 @@ class Loop:
     @property
     def n_done(self) -> int:
         """The number of trials that were run to an end."""
-        patiently(self._look)
+        with_retry(self._look)
         return self._observer.tally.n_done
 
     def run(self) -> None:
         """Run the study; if that is interrupted, the trials under way end as failed."""
-        self._study._stop_flag = patiently(was_exhausted, self._study)
+        self._study._stop_flag = with_retry(was_exhausted, self._study)
         interval = self._observer.tally.heartbeat_interval
         lives = signals.heartbeats(self._storage, interval, self._open)
-        n_threads, like_this = self._plan.n_threads or 1, policy_of_caller()
+        n_threads, like_this = self._n_threads or 1, policy_of_caller()
         threads = futures.ThreadPoolExecutor(n_threads, "trials", like_this)
         try:
             with _owners.run_of_trials(self._study), lives, threads:
                 reason = self._run_in(threads)
-            if self._run is not None:
-                patiently(self._run.end, reason, self._observer.tally.n_done)
+            with_retry(self._end_run, reason, self._observer.tally.n_done)
         except BaseException as error:
             # One that does not answer was waited for long enough.
             if not isinstance(error, StorageError):
@@ -119,18 +109,20 @@ class Loop:
         return reason
 
     def _step(self, threads: futures.ThreadPoolExecutor) -> str | None:
-        """Look, decide and act; return why the study has ended, if so."""
+        """Read, decide and act; return why the study has ended, if so."""
         if self._stop.is_set():
             raise KeyboardInterrupt
-        snapshot = patiently(self._look)
+        snapshot = with_retry(self._look)
         decision = before(snapshot)
         if isinstance(decision, End) and not self._jobs:
             return decision.reason
         if isinstance(decision, Begin):
             # Before the trials, so that their own time reaches the limit when the training does.
             began = time.monotonic() - self._observer.tally.elapsed
-            if self._run is not None:
-                patiently(self._run.begin, snapshot.n_done)
+            if self._n_done_before is None:
+                # If it is killed, nothing has ended it: not what ended an earlier run either.
+                with_retry(self._store_run, snapshot.n_done, None, None)
+                self._n_done_before = snapshot.n_done
             trials = self._begin(decision.count, snapshot)
             if snapshot.is_refilled and snapshot.batch_size > 1:
                 for trial in trials:
@@ -141,10 +133,10 @@ class Loop:
         if self._jobs:
             # If a thread is free, others may leave something to do at any moment.
             is_full = isinstance(decision, End) or len(self._jobs) == snapshot.batch_size
-            self._collect(None if is_full else _SECONDS_BETWEEN_LOOKS)
+            self._collect(None if is_full else _SECONDS_BETWEEN_READS)
         elif isinstance(decision, Wait):
             # Not by waiting for ``stop``, which a signal could not set meanwhile in this thread.
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            time.sleep(_SECONDS_BETWEEN_READS)
         return None
 
     def _look(
@@ -152,8 +144,8 @@ class Loop:
     ) -> Snapshot:
         """Read the study, and end the trials of the dead."""
         # The first trials also train the baseline, once for all of them.
-        is_first = bool(self._objective.unmoved) and not self._observer.tally.n_done
-        n_threads = None if is_first else self._plan.n_threads
+        is_first = bool(self._objective.baseline_params) and not self._observer.tally.n_done
+        n_threads = None if is_first else self._n_threads
         while True:
             snapshot = self._observer.look(self._open, begun, n_threads=n_threads)
             if not (abandoned := snapshot.abandoned):
@@ -178,7 +170,7 @@ class Loop:
         for _ in range(count):
             # Another worker, which sees no sign of life of this one, may end the trial.
             with contextlib.suppress(UpdateFinishedTrialError):
-                one = patiently(self._begin_one)
+                one = with_retry(self._begin_one)
                 if one is None:  # Others took what was left.
                     break
                 trial, is_expected = one
@@ -186,16 +178,16 @@ class Loop:
                 self._open.add(trial._trial_id)
                 if not is_expected:
                     may_collide = True
-                    patiently(self._look)
+                    with_retry(self._look)
         # Alone until they were created, nobody else can have chosen the same: who came later
         # finds them.
         self._n_rivals = 0
         if may_collide:
-            snapshot = patiently(self._look, frozenset(begun))
+            snapshot = with_retry(self._look, frozenset(begun))
             given_back = after(snapshot, frozenset(begun)).ids
             for surplus in (t for t in snapshot.unfinished if t.trial_id in given_back):
                 # One that is enqueued waits again, unless somebody else runs the same.
-                patiently(self._give_back, begun.pop(surplus.trial_id), not surplus.repeats_retry)
+                with_retry(self._give_back, begun.pop(surplus.trial_id), not surplus.repeats_retry)
                 self._n_rivals = len(snapshot.live)
         return [*begun.values()]
 
@@ -289,7 +281,7 @@ class Loop:
         self._whole.discard(trial._trial_id)
 
     def _train(self, trials: list[optuna.Trial], began: float) -> list[Outcome]:
-        deadline = began + (self._plan.limits["max_time"] or math.inf)
+        deadline = began + (self._limit_values["max_time"] or math.inf)
         limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}
         with self._stoppable():
             return self._objective.train(trials, **limits)
@@ -317,10 +309,10 @@ class Loop:
         for position, (trial, outcome) in enumerate(zip(trials, outcomes, strict=True)):
             if outcome.status == "stopped":
                 continue
-            if position and any(patiently(limit.reached, self._study) for limit in early):
+            if position and any(with_retry(limit.reached, self._study) for limit in early):
                 outcome = Outcome("timeout")  # noqa: PLW2901
             with self._stoppable():
-                patiently(self._tell_one, trial, outcome, time.monotonic() - began)
+                with_retry(self._tell_one, trial, outcome, time.monotonic() - began)
                 self._close(trial)
                 self._after_tell(trial, outcome)
 
@@ -351,5 +343,30 @@ class Loop:
                 self._tell([trial], run.result(), began)
         self._open.clear()  # So they are nobody's.
         snapshot = self._look(is_interrupt=is_interrupt)
-        if is_interrupt and self._run is not None:
-            self._run.interrupt(snapshot.limit, snapshot.n_done)
+        if is_interrupt and self._n_done_before is not None:
+            self._end_run(snapshot.limit or "interrupted", snapshot.n_done)
+
+    def _end_run(self, reason: str, n_done: int) -> None:
+        """Store why the run ended; one that had nothing to do changes nothing."""
+        if self._n_done_before is not None:
+            self._store_run(self._n_done_before, reason, n_done)
+            return
+        # Unless its limits are those of a run that died before it could say so.
+        is_open = self._sampler and self._study.user_attrs.get(STOP_REASON) is None
+        if is_open and last_limits(self._study) == self._limit_values:
+            self._study.set_user_attr(STOP_REASON, reason)
+
+    def _store_run(self, n_done_before: int, reason: str | None, n_done: int | None) -> None:
+        if self._sampler is None:
+            return
+        limits: Any = self._limit_values
+        run: RunRecord = {
+            "began": self._began,
+            "sampler": self._sampler,
+            "limits": limits,
+            "n_trials_before": n_done_before,
+            "stop_reason": reason,
+            "n_trials": n_done,
+        }
+        self._study.set_user_attr(f"{RUNS}/{self._began}-{os.getpid()}", run)
+        self._study.set_user_attr(STOP_REASON, reason)

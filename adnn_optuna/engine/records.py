@@ -1,300 +1,92 @@
-"""What searches came to, read from what their studies store: no model, data or TensorFlow."""
+"""Snapshots of searches, read from what their studies store: no model, data or TensorFlow."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, ClassVar
 
 import optuna
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Metrics, RunRecord, TestLook
 from adnn_optuna._checks import check_type
-from adnn_optuna._units import with_class
-from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
-from adnn_optuna.engine.outcomes import best_trial
-from adnn_optuna.engine.storages import patiently
-from adnn_optuna.networks.offsets import RESTARTS
-from adnn_optuna.samplers._owners import owner_of
+from adnn_optuna.engine.objectives import best_trial
+from adnn_optuna.engine.search_record import SearchRecord, test_evaluations_of
+from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.samplers._trials import check_one_objective, is_feasible
 
 
 @dataclasses.dataclass(frozen=True)
-class SearchRecord:
-    """What a study tells of its search, without the objective that it was searched with.
+class FunctionRecord(SearchRecord):
+    """The search of any Optuna objective, judged by evaluations of its best trial on new seeds."""
 
-    ``baseline`` is the ``metric`` of the unmoved network, NaN where its training was cut off, and
-    ``best`` the best trial, :obj:`None` where none was completed. Where model or training is a
-    function of the trial, the unmoved network is that of the best trial. The test values are the
-    same metric on the test set, which the search never saw; NaN while nobody looked at it for
-    ``best``. ``attrs`` and ``trials`` are those of the study at one moment, ``confirming`` the
-    trials that confirm its best one, and ``looks_elsewhere`` says how often other studies of the
-    storage had looked at the same test set, by their names; those of the same comparison look once
-    together. Nothing is read later.
-    """
-
-    study: optuna.Study = dataclasses.field(repr=False)
-    attrs: dict[str, Any] = dataclasses.field(repr=False)
-    metric: str
-    baseline: float
-    best: FrozenTrial | None = dataclasses.field(repr=False)
-    trials: tuple[FrozenTrial, ...] = dataclasses.field(repr=False)
-    confirming: tuple[FrozenTrial, ...] = dataclasses.field(repr=False)
-    looks_elsewhere: Mapping[str, int] = dataclasses.field(repr=False)
-    # What follows from the rest, only to save time.
-    known: dict[str, Any] = dataclasses.field(
-        default_factory=dict, kw_only=True, repr=False, compare=False
-    )
-
-    @property
-    def searcher(self) -> str:
-        """Who searched, as the study stores it; empty where :func:`search` did not run it."""
-        return str(self.attrs.get(stored.SEARCH, {}).get("sampler", ""))
-
-    @property
-    def is_of_function(self) -> bool:
-        """Whether any Optuna objective is searched, and no network's initial values."""
-        return stored.CONFIG not in self.attrs and self.searcher not in ("", stored.OBJECTIVE)
+    is_of_function: ClassVar[bool] = True
 
     @property
     def is_restart(self) -> bool:
-        """Whether it is luck alone: new initial weights each time, of a function random search."""
-        if self.is_of_function:
-            return self.searcher == stored.RANDOM
-        return bool(self.attrs.get(stored.CONFIG, {}).get("space") == RESTARTS.config)
+        """Whether it is random search."""
+        return self.sampler == stored.RANDOM
 
     @property
-    def is_control(self) -> bool:
-        """Whether it is what the same compute buys otherwise, and no search."""
-        return self.searcher in ARMS and ARMS[self.searcher].is_control
+    def n_new_seeds(self) -> int:
+        """On how many new seeds the best trial is evaluated."""
+        return int(self.settings.get("confirm", 0))
 
     @property
-    def n_networks(self) -> int:
-        """How many networks predict together as the winner: one, but in an ensemble."""
-        if self.best is None or self.searcher != stored.ENSEMBLE:
-            return 1
-        return max(self.best.intermediate_values, default=1)
+    def new_seed_names(self) -> list[str]:
+        """The names of the attributes that are to hold the values on new seeds."""
+        if self.best is None:
+            return []
+        return [f"{stored.FRESH}/{self.best.number}/{i}" for i in range(self.n_new_seeds)]
 
     @property
-    def is_unseeded(self) -> bool:
-        """Whether no seed changes the training of the best trial, as far as that was noted."""
-        return self.best is not None and f"{stored.UNSEEDED}/{self.best.number}" in self.attrs
-
-    @property
-    def runs(self) -> list[RunRecord]:
-        """The runs that had something to do, in the order in which they began."""
-        runs = [run for name, run in self.attrs.items() if name.startswith(f"{stored.RUNS}/")]
-        return sorted(runs, key=lambda run: run["began"])
-
-    @property
-    def budget(self) -> dict[str, Any]:
-        """The limits of the last run; those that it is to have where there was none yet."""
-        if runs := self.runs:
-            return runs[-1]["limits"]
-        settings = self.attrs.get(stored.SEARCH, {})
-        return {"max_trial": settings.get("n_trials", len(self.done_trials))}
-
-    @property
-    def stop_reason(self) -> str | None:
-        """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
-        return self.attrs.get(stored.STOP_REASON)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it ended by itself, and its winner, if there is one, was tested."""
-        was_ended = self.stop_reason not in (None, "interrupted")
-        if self.is_of_function:
-            return was_ended and all(name in self.attrs for name in self.fresh_names)
-        return was_ended and (self.best is None or not math.isnan(self.test_value))
-
-    @property
-    def done_trials(self) -> list[FrozenTrial]:
-        """The trials that were run to an end, whatever came of them, by number."""
-        return [trial for trial in self.trials if is_done(trial)]
-
-    @property
-    def unowned_trials(self) -> list[int]:
-        """The numbers of the trials that run, if nothing else happened: nothing tells who does.
-
-        Those of Optuna's samplers in ``study.optimize`` tell nothing.
-        """
-        running = (trial for trial in self.trials if trial.state == TrialState.RUNNING)
-        return [trial.number for trial in running if owner_of(trial) is None]
-
-    @property
-    def proposers(self) -> dict[int, str]:
-        """Who proposed each trial that was run to an end: the searcher or another one."""
-        return {trial.number: self._proposer(trial) for trial in self.done_trials}
-
-    @property
-    def best_is_added(self) -> bool:
-        """Whether the best trial was stored by ``study.add_trial``, and not evaluated here."""
-        return self.best is not None and self._is_added(self.best)
-
-    def _is_added(self, trial: FrozenTrial) -> bool:
-        """Return whether a trial has no worker, and no time of an objective that ran it here."""
-        is_search = stored.CONFIG in self.attrs or stored.SEARCH in self.attrs
-        # A copy has the owner of what it was copied from, by that trial's number.
-        is_copied = not {stored.OWNER, stored.PROPOSAL}.isdisjoint(trial.system_attrs)
-        is_timed = stored.elapsed_of(trial.user_attrs) is not None and not is_copied
-        return is_search and owner_of(trial) is None and not is_timed
-
-    def _proposer(self, trial: FrozenTrial) -> str:
-        proposal = trial.system_attrs.get(stored.PROPOSAL)
-        if self._is_added(trial):
-            return "study.add_trial"
-        if self.is_control:  # Its sampler is called as another one.
-            return self.searcher
-        if proposal is None:
-            return self.searcher if stored.OWNER in trial.system_attrs else "study.optimize"
-        kind = str(proposal["sampler"]).partition(":")[0]
-        walks = (stored.GREEDY, stored.GREEDY_IMPROVING)
-        is_walk = kind == "delta_step" and self.searcher in walks
-        # It is keyed by what `search` makes of a name or a factory, which a study has one of.
-        return self.searcher if is_walk or kind == "keyed" else kind
-
-    @property
-    def best_value(self) -> float:
-        """The selection metric of the best trial; NaN where there is none, or it is infinite."""
-        value = math.nan if self.best is None or self.best.value is None else self.best.value
-        return value if math.isfinite(value) else math.nan
-
-    @property
-    def gain(self) -> float:
-        """By how much the best trial is better than the baseline; negative if none is better."""
-        return self.improvement(self.best_value, self.baseline)
-
-    def improvement(self, value: float, baseline: float) -> float:
-        """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
-        is_loss = self.study.direction == StudyDirection.MINIMIZE
-        return baseline - value if is_loss else value - baseline
-
-    @functools.cached_property
-    def valued(self) -> list[tuple[int, float]]:
-        """The completed trials with a finite value, by number, and these."""
-        completed = [t for t in self.done_trials if t.state == TrialState.COMPLETE]
-        values = [(trial.number, trial.value) for trial in completed]
-        return [(n, value) for n, value in values if value is not None and math.isfinite(value)]
-
-    @functools.cached_property
-    def values(self) -> list[float]:
-        """The finite values of the completed trials, by number."""
-        return [value for _, value in self.valued]
-
-    @functools.cached_property
-    def gains(self) -> dict[int, float]:
-        """The gain of each completed trial with a finite value, by number; it may be negative."""
-        gains = {n: self.improvement(value, self.baseline) for n, value in self.valued}
-        return {number: gain for number, gain in gains.items() if math.isfinite(gain)}
-
-    @property
-    def hyperparameter_gain(self) -> float:
-        """What the best trial's model and training gain, unmoved, over the first trial's.
-
-        NaN where they are no functions of the trial.
-        """
-        if self.best is None or stored.BASELINE not in self.best.user_attrs:
-            return math.nan
-        return self.improvement(self.baseline, self.attrs.get(stored.BASELINE, math.nan))
-
-    @property
-    def baseline_metrics(self) -> Metrics:
-        """All metrics of the unmoved network; empty where it was not trained."""
-        of_best = {} if self.best is None else self.best.user_attrs
-        metrics: Metrics = {**self.attrs, **of_best}.get(stored.BASELINE_METRICS, {})
-        return metrics
+    def _is_tested(self) -> bool:
+        return all(name in self.attrs for name in self.new_seed_names)
 
     @property
     def test_metric(self) -> str:
-        """What the test values are: the metric of the selection; for a function, its own."""
-        if self.is_of_function:
-            return "value on new seeds" if self.n_fresh else "best reported value"
-        return self.attrs.get(stored.SEARCH, {}).get("told") or test_metric(self.metric)
-
-    @property
-    def positive(self) -> Any:
-        """The class, of two, that the metric is of; :obj:`None` if it is not of one class."""
-        return self.attrs.get(stored.CONFIG, {}).get("positive")
-
-    @property
-    def metric_label(self) -> str:
-        """The metric of the selection with the class that it is of, if it is of one."""
-        return with_class(self.metric, self.positive)
-
-    @property
-    def test_metrics(self) -> Metrics:
-        """All metrics of the best network on the test set, such as ``accuracy``; empty before."""
-        return self.test_look["metrics"] if self.test_look else {}
-
-    @property
-    def test_looks(self) -> list[TestLook]:
-        """All looks at the test set, in their order."""
-        return _looks(self.attrs)
-
-    @property
-    def test_look(self) -> TestLook | None:
-        """The last look that was at the best trial; :obj:`None` where there is none."""
-        number = None if self.best is None else self.best.number
-        return next((look for look in self.test_looks[::-1] if look["trial"] == number), None)
-
-    @property
-    def test_baseline(self) -> float:
-        """The metric of the baseline on the test set; NaN if its training diverged."""
-        look = self.test_look
-        return look["baseline"] if look else math.nan
+        """What the test value is."""
+        return "value on new seeds" if self.n_new_seeds else "best reported value"
 
     @property
     def test_value(self) -> float:
-        """The metric of the best trial on the test set; of a function the mean of new values."""
-        if self.searcher == stored.OBJECTIVE and self.best is not None:  # Which says so itself.
+        """The mean of the values on new seeds; without any, the best value that was reported."""
+        known = [self.attrs.get(name) for name in self.new_seed_names]
+        values = [math.nan if value is None else value for value in known]
+        return fmean(values) if values else self.best_value
+
+
+@dataclasses.dataclass(frozen=True)
+class ControlRecord(SearchRecord):
+    """A control: what the same compute gains otherwise, without a search over offsets."""
+
+    is_control: ClassVar[bool] = True
+
+    @property
+    def n_networks(self) -> int:
+        """How many networks predict together as the best trial: those of an ensemble."""
+        if self.best is None or self.sampler != stored.ENSEMBLE:
+            return 1
+        return max(self.best.intermediate_values, default=1)
+
+    def _proposer(self, trial: FrozenTrial) -> str:
+        # Its sampler is called as another one.
+        return super()._proposer(trial) if self._is_added(trial) else self.sampler
+
+    @property
+    def test_metric(self) -> str:
+        """The metric of the test values: that which a user's own control reports, if it does."""
+        return self.settings.get("told") or super().test_metric
+
+    @property
+    def test_value(self) -> float:
+        """The metric of the best trial on the test set; a user's own control reports it."""
+        if "told" in self.settings and self.best is not None:
             return float(self.best.user_attrs.get(self.test_metric, math.nan))
-        if self.is_of_function:
-            known = (self.attrs.get(name) for name in self.fresh_names)
-            fresh = [math.nan if value is None else value for value in known]
-            return fmean(fresh) if fresh else self.best_value
-        look = self.test_look
-        return look["best"] if look else math.nan
-
-    @property
-    def test_gain(self) -> float:
-        """By how much the best trial is better than the baseline on the test set."""
-        return self.improvement(self.test_value, self.test_baseline)
-
-    @property
-    def score(self) -> float:
-        """What arms are compared by; higher ones are better."""
-        return self.improvement(self.test_value, 0.0)
-
-    @property
-    def n_fresh(self) -> int:
-        """How often the best trial of a function is evaluated afresh."""
-        return int(self.attrs.get(stored.SEARCH, {}).get("confirm", 0))
-
-    @property
-    def fresh_names(self) -> list[str]:
-        """The names of the attributes that are to hold what it comes to then."""
-        if self.best is None:
-            return []
-        return [f"{stored.FRESH}/{self.best.number}/{i}" for i in range(self.n_fresh)]
-
-    @property
-    def repeated(self) -> float:
-        """What the best trial gains over its unmoved network from a fresh seed; NaN untried."""
-        name = f"{stored.REPEATED}/{self.best.number}" if self.best else ""
-        return float(self.attrs.get(name, math.nan))
-
-
-def _looks(attrs: Mapping[str, Any]) -> list[TestLook]:
-    looks = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
-    looks.sort(key=lambda look: look["looked"])
-    # Workers that end together look at the same.
-    return [*{(look["trial"], look["n_trials"]): look for look in looks}.values()]
+        return super().test_value
 
 
 def _fingerprint(attrs: Mapping[str, Any]) -> Any:
@@ -308,24 +100,24 @@ def attributes_in(storage: BaseStorage) -> dict[str, dict[str, Any]]:
     return {s.study_name: s.user_attrs for s in studies if stored.are_sound(s.user_attrs)}
 
 
-def _looks_elsewhere(
+def _evaluations_elsewhere(
     own: str, attrs: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, int]:
-    """Return how often other studies looked at the same test set, by their names."""
+    """Return how often other studies evaluated the same test set, by their names."""
     if not (data := _fingerprint(attrs)):
         return {}
     heads = (f"{name}/" for name, of in others.items() if stored.COMPARISON in of)
     siblings = tuple(head for head in heads if own.startswith(head))
     return {
-        name: len(looks)
+        name: len(evaluations)
         for name, of in others.items()
         if _fingerprint(of) == data and name != own and not name.startswith(siblings)
-        if (looks := _looks(of))
+        if (evaluations := test_evaluations_of(of))
     }
 
 
 def confirmation_trials(study: optuna.Study) -> tuple[FrozenTrial, ...]:
-    """Return the trials that confirm winners of a study; none where there are no such."""
+    """Return the trials that confirm best trials of a study, if there are any."""
     name = confirmation_name(study)
     try:
         found = optuna.load_study(study_name=name, storage=study._storage)
@@ -335,11 +127,11 @@ def confirmation_trials(study: optuna.Study) -> tuple[FrozenTrial, ...]:
 
 
 def confirmation_name(study: optuna.Study) -> str:
-    """Return the name of the study that confirms winners of a study."""
+    """Return the name of the study that confirms best trials of a study."""
     return f"{study.study_name}/confirmation"
 
 
-def record_of(
+def read_record(
     study: optuna.Study, others: Mapping[str, Mapping[str, Any]] | None = None
 ) -> SearchRecord:
     """Return what a study that was searched, concluded or not, tells of it at this moment.
@@ -357,8 +149,14 @@ def record_of(
         baseline = best.user_attrs.get(stored.BASELINE, baseline)
     if others is None:
         others = attributes_in(study._storage) if stored.CONFIG in attrs else {}
+    sampler = attrs.get(stored.SEARCH, {}).get("sampler")
+    kind = SearchRecord
+    if sampler in ARMS and ARMS[sampler].is_control:
+        kind = ControlRecord
+    elif sampler is not None and stored.CONFIG not in attrs:
+        kind = FunctionRecord
     is_confirmed = any(name.startswith(f"{stored.CONFIRMED}/") for name in attrs)
-    return SearchRecord(
+    return kind(
         study,
         attrs,
         attrs.get(stored.CONFIG, {}).get("metric", "value"),
@@ -366,29 +164,24 @@ def record_of(
         best,
         tuple(trials),
         confirmation_trials(study) if is_confirmed else (),
-        _looks_elsewhere(study.study_name, attrs, others),
+        _evaluations_elsewhere(study.study_name, attrs, others),
     )
 
 
 def records_now(studies: Sequence[optuna.Study]) -> list[SearchRecord]:
     """Return what studies of one storage tell of their searches."""
-    others = patiently(attributes_in, studies[0]._storage)
-    return [patiently(record_of, study, others=others) for study in studies]
+    others = with_retry(attributes_in, studies[0]._storage)
+    return [with_retry(read_record, study, others=others) for study in studies]
 
 
-def test_metric(metric: str) -> str:
-    """Return the metric of the test set for a metric that selected, such as ``val_auc``."""
-    return f"test_{metric.partition('_')[2]}"
-
-
-def records_of(
+def read_records(
     studies: optuna.Study | SearchRecord | Sequence[optuna.Study | SearchRecord],
 ) -> list[SearchRecord]:
     """Return what one or several studies tell, which may be records already."""
     several = studies if isinstance(studies, Sequence) else [studies]
     for one in several:
         check_type("study", one, optuna.Study | SearchRecord, "an Optuna study or its record")
-    return [one if isinstance(one, SearchRecord) else record_of(one) for one in several]
+    return [one if isinstance(one, SearchRecord) else read_record(one) for one in several]
 
 
 def is_of_trial(config: Mapping[str, Any]) -> bool:

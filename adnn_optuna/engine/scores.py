@@ -1,4 +1,4 @@
-"""What networks come to on each test example: as text in attributes, and how much it says."""
+"""Arrays, such as scores of single test examples, as text in attributes."""
 
 import base64
 import contextlib
@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adnn_optuna._attributes import malformed
 from adnn_optuna._checks import Fault
@@ -24,6 +23,11 @@ def as_attributes(name: str, *arrays: np.ndarray) -> dict[str, str]:
     text = base64.b64encode(file.getvalue()).decode()
     begins = range(0, len(text), _LONGEST)
     return {f"{name}/{i}": text[at : at + _LONGEST] for i, at in enumerate(begins)}
+
+
+def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
+    """Return scores of test examples as attributes: right or wrong answers, or in float32."""
+    return as_attributes(name, scores if scores.dtype == bool else scores.astype(np.float32))
 
 
 def from_attributes(
@@ -55,23 +59,3 @@ def from_attributes(
 
 def _file_of(texts: Iterable[str]) -> io.BytesIO:
     return io.BytesIO(base64.b64decode("".join(texts)))
-
-
-def effective_number(groups: NDArray[np.intp]) -> float:
-    """Return as how many samples of their own those of groups count: (Σ n)² / Σ n² of their sizes.
-
-    It is exact where samples of a group are equal (Kish 1965, Survey Sampling), else too small.
-    """
-    sizes = np.bincount(groups).astype(float)
-    return float(sizes.sum() ** 2 / (sizes**2).sum())
-
-
-def variance_of_mean(values: NDArray[np.floating], groups: NDArray[np.intp]) -> float:
-    """Return the variance of the mean of samples' values, of which those of a group are alike.
-
-    It is that of the groups' sums about their share of the mean, times G / (G - 1) for G groups,
-    so the usual one where each sample is on its own; NaN of a single group.
-    """
-    residuals = np.bincount(groups, values - values.mean())
-    n = len(residuals)
-    return float((residuals**2).sum() / len(values) ** 2 * n / (n - 1)) if n > 1 else np.nan

@@ -1,17 +1,13 @@
 """Living with other workers of the same study: signs of life, and signals."""
 
 import contextlib
-import functools
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Collection, Iterator
+from typing import Any
 
 from optuna.exceptions import ExperimentalWarning
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 _warnings_lock = threading.Lock()
 
@@ -80,18 +76,3 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
     # Only now none can come unseen.
     if stop.is_set():
         raise KeyboardInterrupt
-
-
-def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Let an interrupt of a verb, which is no fault, be shown at the line that called it."""
-
-    @functools.wraps(verb)
-    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            return verb(*args, **kwargs)
-        except KeyboardInterrupt as interrupt:
-            # What is raised again without a name adds no line of its own.
-            interrupt.__traceback__, interrupt.__suppress_context__ = None, True
-            raise
-
-    return call

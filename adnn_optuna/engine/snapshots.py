@@ -1,13 +1,12 @@
-"""Gathering what the loop decides by: one look at a study, in one place and one order."""
+"""Gathering what the loop decides by: one read of a study, in one place and one order."""
 
 import copy
 import math
 import time
-from collections.abc import Collection, Hashable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Collection
+from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL
@@ -16,43 +15,8 @@ from adnn_optuna.engine import signals
 from adnn_optuna.engine.decisions import Snapshot, Unfinished
 from adnn_optuna.engine.storages import has_retry
 from adnn_optuna.samplers import _owners
-from adnn_optuna.samplers._trials import TrialReader
-
-
-@runtime_checkable
-class Places(Protocol):
-    """A sampler that counts its proposals and tells each before its trial is created."""
-
-    @property
-    def last_index(self) -> float:
-        """The last index that it has a proposal for, infinite if it never ends."""
-
-    @property
-    def n_wanted(self) -> float:
-        """The number of proposals without a result, as of the last look; infinite if unknown."""
-
-    def n_free(self, study: optuna.Study, at_most: int, known: TrialReader) -> int:
-        """Return how many proposals neither a result nor a live trial has, or ``at_most``."""
-
-    def look_again(
-        self, study: optuna.Study, trial: FrozenTrial, known: TrialReader
-    ) -> tuple[bool, int | None]:
-        """Return whether another trial has had a trial's place since that was chosen, and ended.
-
-        And how many proposals before this place have no result, if they have an order.
-        """
-
-    def place_of(self, trial: FrozenTrial) -> Hashable:
-        """Return which proposal a trial is, :obj:`None` if it is none."""
-
-    def template(
-        self,
-        study: optuna.Study,
-        known: TrialReader,
-        distributions: Mapping[str, BaseDistribution],
-        n_rivals: int,
-    ) -> FrozenTrial | None:
-        """Return the next trial, to be created RUNNING at once, if there is one."""
+from adnn_optuna.samplers._evaluations import EvaluationSampler
+from adnn_optuna.samplers._indexed import IndexedSampler
 
 
 class Observer:
@@ -64,7 +28,9 @@ class Observer:
     def __init__(self, study: optuna.Study, limits: list[Limit], batch_size: int) -> None:
         self._study, self._limits, self._batch_size = study, limits, batch_size
         sampler: Any = study.sampler
-        self.places: Places | None = sampler if isinstance(sampler, Places) else None
+        # Those that count their proposals and tell each before its trial is created.
+        counts = isinstance(sampler, IndexedSampler | EvaluationSampler)
+        self.places: IndexedSampler | EvaluationSampler | None = sampler if counts else None
         of_trials = [limit.value for limit in limits if limit.reason == "max_trial"]
         self._max_trial = min(of_trials, default=math.inf)
         self.tally: Tally = Tally(study)

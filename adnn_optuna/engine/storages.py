@@ -197,7 +197,7 @@ def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = Fals
     study.add_trial(again)
 
 
-def patiently(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+def with_retry(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Call a function, and again for up to five minutes where the database is locked or away.
 
     If the fault stays, it is a :class:`StorageError`. What is called again may have done a part of

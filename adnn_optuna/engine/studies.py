@@ -4,7 +4,6 @@ A comparison has a study for each arm and seed, and a head of its own name that 
 """
 
 import dataclasses
-import itertools
 import os
 from collections.abc import Sequence
 from typing import Any, Literal, cast
@@ -17,7 +16,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Declaration, SearchSettings
+from adnn_optuna._attributes import SearchSettings
 from adnn_optuna._checks import (
     Fault,
     WrongInputError,
@@ -28,11 +27,11 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
-from adnn_optuna.engine.arms import Arm, Searcher, arm_of
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Objective
-from adnn_optuna.engine.records import SearchRecord, attributes_in, is_of_trial, record_of
-from adnn_optuna.engine.storages import patiently, storage_url
+from adnn_optuna.engine.arms import Arm, SamplerSpec, arm_of
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, Objective
+from adnn_optuna.engine.records import is_of_trial, read_record
+from adnn_optuna.engine.storages import storage_url, with_retry
 from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.keras_files import model_from_config
 from adnn_optuna.networks.loading import dataset_from_config
@@ -48,7 +47,7 @@ _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
 def last_limits(study: optuna.Study) -> LimitValues:
     """Return the limits of the last run of a study that had something to do."""
-    record = record_of(study, others={})
+    record = read_record(study, others={})
     return checked_limits(**record.budget) if record.runs else checked_limits()
 
 
@@ -61,7 +60,7 @@ def was_exhausted(study: optuna.Study) -> bool:
 
 
 @dataclasses.dataclass
-class Plan:
+class StudySpec:
     """A study that is to be searched; what is wrong is refused.
 
     Without a name it gets a new one. Where it exists already, its own batch size holds.
@@ -69,7 +68,7 @@ class Plan:
 
     objective: Objective
     name: str | None
-    searcher: Searcher
+    sampler: SamplerSpec
     limits: LimitValues
     batch_size: int | Literal["auto"] = "auto"
     pruner: BasePruner | None = None
@@ -100,8 +99,8 @@ class Plan:
 
     @property
     def arm(self) -> Arm:
-        """What is known of the searcher."""
-        return arm_of(self.searcher)
+        """What is known of the sampler."""
+        return arm_of(self.sampler)
 
     @property
     def n_threads(self) -> int | None:
@@ -154,7 +153,7 @@ def check_study_name(study_name: str) -> None:
 
 def study_names(storage: BaseStorage) -> list[str]:
     """Return the names of the studies in a storage, of a comparison its own alone."""
-    names = patiently(optuna.get_all_study_names, storage)
+    names = with_retry(optuna.get_all_study_names, storage)
     parts = tuple(f"{name}/" for name in names)  # What the names of its parts begin with.
     return [name for name in names if not name.startswith(parts)]
 
@@ -163,7 +162,7 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
     """Return a stored study, or refuse its name and list those that there are."""
     check_study_name(study_name)
     try:
-        study = patiently(optuna.load_study, study_name=study_name, storage=storage)
+        study = with_retry(optuna.load_study, study_name=study_name, storage=storage)
     except KeyError:
         names = [*map(repr, study_names(storage))]
         shown = ", ".join([*names[:10], "…"] if len(names) > 10 else names) or "none"
@@ -172,7 +171,7 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
             f"There is no study {study_name!r} in {where}; it has {shown}."
         ) from None
     check_one_objective(study)
-    attrs, _ = patiently(stored.read_study, study)
+    attrs, _ = with_retry(stored.read_study, study)
     if stored.EVALUATED in attrs:
         raise WrongValueError(
             f"The study {study_name!r} is no search, but holds evaluations, such as of a recheck "
@@ -254,132 +253,67 @@ def is_undeclared(study: optuna.Study) -> bool:
     return not is_ours and not study.get_trials(deepcopy=False)
 
 
-def open_studies(plans: Sequence[Plan], storage: BaseStorage) -> list[optuna.Study]:
-    """Create or load a study for each plan; none is created if one of them is refused."""
-    names = set(patiently(optuna.get_all_study_names, storage))
-    found = [load_study(storage, p.name) if p.name in names else None for p in plans]
+def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optuna.Study]:
+    """Create or load a study for each spec; none is created if one of them is refused."""
+    names = set(with_retry(optuna.get_all_study_names, storage))
+    found = [load_study(storage, p.name) if p.name in names else None for p in specs]
     # Whatever may be refused comes before the first study is created.
-    samplers = [patiently(_sampler, p, study) for p, study in zip(plans, found, strict=True)]
+    samplers = [with_retry(_sampler, p, study) for p, study in zip(specs, found, strict=True)]
     studies = []
-    for plan, existing, sampler in zip(plans, found, samplers, strict=True):
-        study = existing or patiently(
+    for spec, existing, sampler in zip(specs, found, samplers, strict=True):
+        study = existing or with_retry(
             optuna.create_study,
             storage=storage,
-            study_name=plan.name,
-            direction=plan.objective.direction,
+            study_name=spec.name,
+            direction=spec.objective.direction,
             # Another worker may have created it a moment ago.
             load_if_exists=True,
         )
-        study.pruner = NopPruner() if plan.pruner is None else plan.pruner
+        study.pruner = NopPruner() if spec.pruner is None else spec.pruner
         study.sampler = sampler
-        patiently(_prepare, plan, study)
+        with_retry(_prepare, spec, study)
         studies.append(study)
     return studies
 
 
-def _sampler(plan: Plan, study: optuna.Study | None) -> BaseSampler:
+def _sampler(spec: StudySpec, study: optuna.Study | None) -> BaseSampler:
     """Return the sampler to search a study with, which may exist."""
-    settings = plan.settings
+    settings = spec.settings
     known: SearchSettings = (
         settings if study is None else study.user_attrs.get(stored.SEARCH, settings)
     )
     if known["sampler"] != settings["sampler"]:
         raise WrongValueError(
-            f"The study {plan.name!r} was searched by {known['sampler']}, not by "
+            f"The study {spec.name!r} was searched by {known['sampler']}, not by "
             f"{settings['sampler']}; use another study name."
         )
     if study is not None:
         if is_comparison(study):
             raise WrongValueError(
-                f"Study {plan.name!r} must be a search; got a comparison. Use another study name."
+                f"Study {spec.name!r} must be a search; got a comparison. Use another study name."
             )
-        plan.objective.attach(study)
-    objective = plan.objective
-    return plan.arm.sampler(objective.seed, objective.distributions, known["n_trials"])
+        spec.objective.attach(study)
+    objective = spec.objective
+    return spec.arm.sampler(objective.seed, objective.distributions, known["n_trials"])
 
 
-def _prepare(plan: Plan, study: optuna.Study) -> None:
+def _prepare(spec: StudySpec, study: optuna.Study) -> None:
     """Store what a new study is, and enqueue the baseline for those who would not begin there."""
-    plan.objective.attach(study)
+    spec.objective.attach(study)
     if stored.SEARCH not in study.user_attrs:
-        study.set_user_attr(stored.SEARCH, plan.settings)
-    begins_there = plan.arm.starts_at_baseline or isinstance(study.sampler, DeltaStepSampler)
-    unmoved = dict(plan.objective.unmoved)
-    if unmoved and not begins_there and not study.get_trials(deepcopy=False):
-        study.enqueue_trial(unmoved)
+        study.set_user_attr(stored.SEARCH, spec.settings)
+    begins_there = spec.arm.starts_at_baseline or isinstance(study.sampler, DeltaStepSampler)
+    baseline = dict(spec.objective.baseline_params)
+    if baseline and not begins_there and not study.get_trials(deepcopy=False):
+        study.enqueue_trial(baseline)
         # Others may have done so at the same moment: the first one counts.
         trials = study.get_trials(deepcopy=False)
-        same = [t for t in trials if t.system_attrs.get("fixed_params") == unmoved]
+        same = [t for t in trials if t.system_attrs.get("fixed_params") == baseline]
         for trial in same[1:]:
             if trial.state == TrialState.WAITING:
                 end_trial(study, trial)
 
 
-def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
-    """Return what a stored comparison is declared to be; :obj:`None` if it is not declared."""
-    if name not in patiently(optuna.get_all_study_names, storage):
-        return None
-    if patiently(is_undeclared, load_study(storage, name)):
-        return None
-    declaration: Declaration = load_head(storage, name).user_attrs[stored.COMPARISON]
-    return declaration
-
-
 def is_comparison(study: optuna.Study) -> bool:
     """Return whether a study is the head of a comparison."""
     return stored.COMPARISON in study.user_attrs
-
-
-def is_of_function(head: optuna.Study) -> bool:
-    """Return whether a comparison is of any Optuna objective, and not of networks."""
-    declaration: Declaration = head.user_attrs[stored.COMPARISON]
-    return "confirm" in declaration["arguments"]
-
-
-def load_head(storage: BaseStorage, name: str) -> optuna.Study:
-    """Return the head of a stored comparison, or refuse its name."""
-    head = load_study(storage, name)
-    if not is_comparison(head):
-        raise WrongValueError(
-            f"The study {name!r} is no comparison; give the name of one, or a new one."
-        )
-    return head
-
-
-def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
-    """Return the names of the other comparisons of the same objective in a storage."""
-    attrs = patiently(attributes_in, head._storage)
-
-    def objective_of(name: str) -> Any:
-        """Return what all runs of a comparison have in common; of models, their data."""
-        declaration: Declaration = attrs[name][stored.COMPARISON]
-        for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
-            if config := attrs.get(study_name_of(name, label, seed), {}).get(stored.CONFIG):
-                return {key: of for key, of in config.items() if key not in ("seed", "space")}
-        return attrs[name].get(stored.EVALUATED, {}).get("dataset")
-
-    if not (own := objective_of(head.study_name)):
-        return ()
-    heads = (name for name in attrs if stored.COMPARISON in attrs[name])
-    others = {name: objective_of(name) for name in heads if name != head.study_name}
-    return tuple(name for name, of in others.items() if of and not config_differences(own, of))
-
-
-def study_name_of(comparison: str, label: str, seed: int) -> str:
-    """Return the name of the study of an arm and a seed."""
-    return f"{comparison}/{label}/{seed=}"
-
-
-def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecord]]:
-    """Return what the stored studies of a comparison came to, by arm and seed."""
-    declaration: Declaration = head.user_attrs[stored.COMPARISON]
-    storage = head._storage
-    known = set(patiently(optuna.get_all_study_names, storage))
-    arms: dict[str, dict[int, SearchRecord]] = {label: {} for label in declaration["arms"]}
-    others = patiently(attributes_in, storage)
-    for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
-        name = study_name_of(head.study_name, label, seed)
-        if name in known:
-            study = patiently(optuna.load_study, study_name=name, storage=storage)
-            arms[label][seed] = patiently(record_of, study, others=others)
-    return arms

@@ -53,7 +53,7 @@ Status = Literal["running", "complete", "pruned", "timeout", "stopped", "diverge
 
 
 @dataclasses.dataclass
-class Run:
+class TrainingRun:
     """What came of one training."""
 
     history: list[Metrics] = dataclasses.field(default_factory=list)  # Of epochs that were scored.
@@ -66,7 +66,7 @@ class Run:
 
 
 @dataclasses.dataclass
-class _UnderWay:
+class TrainingState:
     """A training under way: what came of it so far, and its steps in the next epoch.
 
     A step trains one batch, or scores a thousand rows once all are trained; the totals are their
@@ -77,7 +77,7 @@ class _UnderWay:
     last_epoch: int
     is_scored: bool  # After each epoch, not only after the last one.
     keeps_weights: bool
-    run: Run = dataclasses.field(default_factory=Run)
+    run: TrainingRun = dataclasses.field(default_factory=TrainingRun)
     step: int = 0
     totals: Sequence[Score] = ()
     state: Sequence[tf.Tensor] = ()
@@ -175,7 +175,7 @@ class Trainer:
             tensors.append((*map(as_tensor, arrays),))
         return tensors, as_tensor(self.scaling.target_units)
 
-    def train(self, starts: Sequence[Start], **options: Any) -> list[Run]:
+    def train(self, starts: Sequence[Start], **options: Any) -> list[TrainingRun]:
         """Train from each of ``starts``, and return what came of each; see :meth:`train_in_turn`.
 
         Each epoch is evaluated, and the weights are left out, unless ``options`` say otherwise.
@@ -203,7 +203,7 @@ class Trainer:
         after_epoch: Callable[[int, int, Metrics], bool] | None = None,
         evaluate_each_epoch: bool = False,
         keep_weights: bool = True,
-    ) -> Iterator[Run]:
+    ) -> Iterator[TrainingRun]:
         """Yield what came of a training from each of ``starts``, in their order.
 
         Only some train at a time, to save memory; while the caller looks at one, others go on.
@@ -218,7 +218,7 @@ class Trainer:
         settings, n_at_once = self.training, self.n_at_once(least=n_cores())
         is_each = evaluate_each_epoch or after_epoch is not None or settings.patience is not None
         trainings = {
-            i: _UnderWay(start, start.epochs or settings.epochs, is_each, keep_weights)
+            i: TrainingState(start, start.epochs or settings.epochs, is_each, keep_weights)
             for i, start in enumerate(starts)
         }
         epochs = max((training.last_epoch for training in trainings.values()), default=0)
@@ -256,7 +256,7 @@ class Trainer:
         stops: Sequence[threading.Event],
         deadline: float,
         meanwhile: Callable[[float], object] | None,
-        training: _UnderWay,
+        training: TrainingState,
         epochs: int,
     ) -> None:
         """Train until there are so many epochs; free the memory of a training that has ended."""
@@ -276,7 +276,7 @@ class Trainer:
                 run.weights = [values.numpy() for values in self._program.weights(training.state)]
             training.state = training.best_state = ()
 
-    def _advance(self, training: _UnderWay, seconds: float) -> None:
+    def _advance(self, training: TrainingState, seconds: float) -> None:
         """Train or score by one call of about so many seconds.
 
         The call is for whole epochs, a part of one, or a part of its scores.
@@ -314,7 +314,7 @@ class Trainer:
         if is_scored and to == end:
             self._note(training, totals)
 
-    def _note(self, training: _UnderWay, totals: Sequence[Score]) -> None:
+    def _note(self, training: TrainingState, totals: Sequence[Score]) -> None:
         """Note what an epoch came to, and whether it was the last one."""
         metrics: Metrics = {}
         for (split, y), of_split in zip(self._y.items(), totals, strict=True):

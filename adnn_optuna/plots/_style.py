@@ -12,7 +12,8 @@ import plotly.graph_objects as go
 from adnn_optuna._attributes import CONFIG
 from adnn_optuna._checks import check_type
 from adnn_optuna._units import Unit, printable, unit_of
-from adnn_optuna.engine.records import SearchRecord, records_of
+from adnn_optuna.engine.records import read_records
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.results.curves import Curve
 
 Source = optuna.Study | SearchRecord
@@ -62,7 +63,7 @@ def arms_of(runs: Runs) -> tuple[list[tuple[str, str, list[SearchRecord]]], str,
     check_type("runs", runs, Mapping, "a mapping from labels to studies")
     arms, everything, colors = [], [], itertools.cycle(COLORS)
     for label, studies in runs.items():
-        everything += (records := records_of(studies))
+        everything += (records := read_records(studies))
         is_control = any(record.is_restart for record in records)
         arms.append((label, CONTROL_COLOR if is_control else next(colors), records))
     return arms, *metric_of(everything)

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from adnn_optuna._attributes import TestLook
+from adnn_optuna._attributes import TestEvaluation
 from adnn_optuna._units import Unit, printable
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.proportions import n_counted, unseen_share
@@ -21,7 +21,7 @@ OTHERWISE, CHECK = NEXT = ("What else could be done?", "How to check it?")
 """What somebody asks who knows what was found."""
 
 
-def n_examples(look: TestLook) -> str:
+def n_examples(look: TestEvaluation) -> str:
     """Return how many examples a test set has, as how many they count, and what they are."""
     said = f"{look['n_images']} test {printable(look['unit'])}"
     return f"{said} that count as {n_counted(look):.0f}" if "n_groups" in look else said

@@ -10,8 +10,8 @@ import numpy as np
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._units import unit_of
-from adnn_optuna.engine.objective import InitOffsetObjective
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.networks.training import Trainer
 from adnn_optuna.render.document import Document, Figure, Gallery, Picture, Series, Table
 
@@ -153,7 +153,7 @@ def best_network(
         baseline=baseline.history,
         best=best.history,
     )
-    if record.test_look is None:
+    if record.test_evaluation is None:
         return found
     data, head = trainer.dataset, trainer.architecture.head
     outputs = [trainer.outputs(run.weights or [], data.x_test) for run in runs]

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from adnn_optuna._units import ACCURACY, Unit, score_in_words
 from adnn_optuna.engine.arms import ARMS
+from adnn_optuna.engine.records import FunctionRecord
 from adnn_optuna.render.document import Document, Line, Table, Verdict, shortened
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.comparison_fields import Field
@@ -157,7 +158,7 @@ class Comparison(ComparisonNumbers, Printed):
         """Return how the best sampler compares with controls that take no search."""
         sentences = []
         for label, [run, *_] in self.controls.items():
-            rival = ARMS[run.searcher].rival
+            rival = ARMS[run.sampler].rival
             rows = self.rows_of([(row.arm, label) for row in self.over_reference[:1]])
             if rival and rows and rows[0].n_pairs:
                 sentences.append(self._relation(rows[0], rows[0].arm, rival))
@@ -167,7 +168,7 @@ class Comparison(ComparisonNumbers, Printed):
         """Return how the strongest other use of the same compute compares with the reference."""
         if (row := self._control_over_reference()) is None:
             return []
-        spent = ARMS[self.controls[row.arm][0].searcher].spent or row.arm
+        spent = ARMS[self.controls[row.arm][0].sampler].spent or row.arm
         used = f"The same compute, spent on {spent},"
         return [self._relation(row, used, self._kind.reference)]
 
@@ -191,7 +192,7 @@ class Comparison(ComparisonNumbers, Printed):
 
     def _replicated(self, label: str) -> str:
         """Return what of an arm's best trials was used with other seeds."""
-        name = self.results[label][0].searcher
+        name = self.results[label][0].sampler
         return ARMS[name].replicates if name in ARMS else "offsets"
 
     def _tables(self) -> list[Table]:
@@ -284,7 +285,7 @@ class Comparison(ComparisonNumbers, Printed):
         )
 
     def _notes_on_scores(self) -> list[str]:
-        notes, tested = [], self.any_record.test_look
+        notes, tested = [], self.any_record.test_evaluation
         if self.unit is ACCURACY:
             one = ""
             if tested:
@@ -301,7 +302,8 @@ class Comparison(ComparisonNumbers, Printed):
         return notes
 
     def _note_on_new_seeds(self) -> str:
-        if n := self.any_record.n_fresh:
+        record = self.any_record
+        if n := record.n_new_seeds if isinstance(record, FunctionRecord) else 0:
             times = f"{n} more time{'s' * (n > 1)}"
             return (
                 f"Each run's best trial was evaluated {times} on new seeds, after its selection."
@@ -314,7 +316,7 @@ class Comparison(ComparisonNumbers, Printed):
     def _notes_on_arms(self) -> list[str]:
         """Return the later costs of controls."""
         return [
-            f"{label}: {ARMS[runs[0].searcher].later.format(n=n)}."
+            f"{label}: {ARMS[runs[0].sampler].later.format(n=n)}."
             for label, runs in self.controls.items()
             if (n := max(run.n_networks for run in runs)) > 1
         ]

@@ -14,8 +14,8 @@ from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import ACCURACY, PLAIN, Unit, unit_of
-from adnn_optuna.engine.arms import may_repeat
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.arms import may_replicate
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.results.comparison_fields import FIELDS, Field, numbers_of
 from adnn_optuna.results.curves import seconds_under_way
 from adnn_optuna.results.declarations import n_claims_of, planned
@@ -216,7 +216,7 @@ class ComparisonNumbers:
         restarts = [self.reference] if self.reference is not None else []
         arms = [label for label in self.samplers if label not in restarts]
         of_samplers = [(arm, restart) for arm in arms for restart in restarts]
-        names = {arm: self.results[arm][0].searcher for arm in arms}
+        names = {arm: self.results[arm][0].sampler for arm in arms}
         rivals = [arm for arm in arms if names[arm] in (stored.GREEDY, stored.ANNEALING)]
         if not self.is_of_function and len({names[arm] for arm in rivals}) == len(rivals) == 2:
             of_samplers.append((rivals[0], rivals[1]))
@@ -257,7 +257,7 @@ class ComparisonNumbers:
         gains = {label: [run.repeated for run in runs] for label, runs in self.results.items()}
         known = {label: of_arm for label, of_arm in gains.items() if math.isfinite(of_arm[0])}
         # A family of claims of their own, of all arms that were ever declared.
-        n_claims = max(len(known), sum(map(may_repeat, self.declaration["arms"].values())))
+        n_claims = max(len(known), sum(map(may_replicate, self.declaration["arms"].values())))
         pairs = [{arm: values, _BASELINES: [0.0] * len(values)} for arm, values in known.items()]
         return [row for pair in pairs for row in self._compared(pair, n_claims)]
 
@@ -268,7 +268,7 @@ class ComparisonNumbers:
         claims: Sequence[Claim] | None = None,
     ) -> list[PairedDifference]:
         """Return differences; inconclusive ones if planned seeds are missing."""
-        tested = self.any_record.test_look
+        tested = self.any_record.test_evaluation
         rows = paired.paired_differences(
             values,
             margin=self.margin,

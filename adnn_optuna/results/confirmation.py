@@ -10,9 +10,10 @@ import dataclasses
 import numpy as np
 
 from adnn_optuna._units import Estimate
-from adnn_optuna.engine import confirmation as made
-from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED, OwnScores
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.confirmation import BASELINE, BEST, FIRST
+from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.results import confirmation_runs
+from adnn_optuna.results.confirmation_runs import OwnScores
 from adnn_optuna.stats.example_scores import difference_from_mean, mean_gain, score_estimate
 from adnn_optuna.stats.sequential import ALPHA
 
@@ -50,7 +51,10 @@ class Confirmation:
 def read_confirmation(record: SearchRecord) -> Confirmation | None:
     """Return what new seeds show of a best trial; :obj:`None` if it is not confirmed."""
     known = record.known
-    if "confirmation" not in known and (runs := made.read_confirmation(record)) is not None:
+    if (
+        "confirmation" not in known
+        and (runs := confirmation_runs.read_confirmation(record)) is not None
+    ):
         known["confirmation"] = confirmation_of(runs)  # A best trial is confirmed once.
     return known.get("confirmation")
 
@@ -59,7 +63,7 @@ def test_estimate(record: SearchRecord) -> Estimate | None:
     """Return the test score of the best network; :obj:`None` if it was not tested."""
     if (confirmation := read_confirmation(record)) is not None:
         return confirmation.test_score
-    own = made.own_scores(record)
+    own = confirmation_runs.own_scores(record)
     return None if own is None else own_estimate(own)
 
 
@@ -68,19 +72,19 @@ def own_estimate(own: OwnScores, level: float = 1 - ALPHA) -> Estimate:
     return score_estimate(own.scores, own.groups, own.n_rare, own.most, level=level)
 
 
-def confirmation_of(runs: made.Confirmation) -> Confirmation:
+def confirmation_of(runs: confirmation_runs.Confirmation) -> Confirmation:
     """Return what the training runs of a confirmation show."""
     n_claims, values = 2 ** (runs.rank - 1), runs.values
-    n_examples = runs.scores[UNMOVED].shape[1]
+    n_examples = runs.scores[BASELINE].shape[1]
     level, sign = 1 - ALPHA / n_claims, -1 if runs.is_loss else 1
     gains, replication, hyperparameters = np.zeros(0), Estimate(0.0, 0.0, 0.0), None
-    if MOVED in values:
-        gains = sign * (values[MOVED] - values[UNMOVED])
+    if BEST in values:
+        gains = sign * (values[BEST] - values[BASELINE])
         replication = mean_gain(gains, n_claims, n_examples)
     if FIRST in values:
-        of_seeds = sign * (values[UNMOVED] - values[FIRST])
+        of_seeds = sign * (values[BASELINE] - values[FIRST])
         hyperparameters = mean_gain(of_seeds, n_claims, n_examples)
-    own, baselines = runs.own, runs.scores[UNMOVED]
+    own, baselines = runs.own, runs.scores[BASELINE]
     higher = difference_from_mean(own.scores, baselines, own.groups, own.n_rare, level=level)
     lower = Estimate(-higher.value, -higher.high, -higher.low)
     return Confirmation(
@@ -93,5 +97,5 @@ def confirmation_of(runs: made.Confirmation) -> Confirmation:
         hyperparameters=hyperparameters,
         seeds=runs.seeds,
         gains=tuple(gains.tolist()),
-        baselines=tuple(values[UNMOVED].tolist()),
+        baselines=tuple(values[BASELINE].tolist()),
     )

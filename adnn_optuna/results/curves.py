@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 from adnn_optuna import _attributes as stored
 from adnn_optuna._units import Unit
 from adnn_optuna.engine.arms import ARMS
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.render.document import Mark, Series
 
 _FEWEST_TRIALS = 10  # Of fewer, nothing tells which parameters matter.
@@ -88,7 +88,7 @@ def best_by_epochs(record: SearchRecord) -> dict[int, float]:
     config = record.attrs.get(stored.CONFIG, {})
     epochs, n_trained = config.get("training", {}).get("epochs", 1), 0
     best, curve = math.nan, {}
-    reports_by = ARMS[record.searcher].reports_by if record.searcher in ARMS else ""
+    reports_by = ARMS[record.sampler].reports_by if record.sampler in ARMS else ""
     for trial in record.done_trials:
         trained = stored.trained_of(trial.user_attrs)
         n_epochs = max(trained["epochs"] if trained else epochs, 1)

@@ -17,7 +17,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._units import UNKNOWN, Estimate, with_class
-from adnn_optuna.engine.evaluations import Evaluation, fresh_seeds, seeds_to_confirm
+from adnn_optuna.engine.evaluations import Evaluation, confirmation_seeds, new_seeds
 from adnn_optuna.stats.paired_differences import paired_differences
 from adnn_optuna.stats.proportions import student_half_width
 
@@ -112,10 +112,10 @@ class RecheckNumbers:
     def _seeds_of(self, role: Role) -> tuple[int, ...]:
         if role == "choose":
             of = json.dumps(self.experiment, sort_keys=True, default=str)
-            return fresh_seeds(of, "choose", self.seeds)
+            return new_seeds(of, "choose", self.seeds)
         if self._chosen is None:
             return ()
-        return seeds_to_confirm(self.experiment, self._chosen.params, self.confirm)
+        return confirmation_seeds(self.experiment, self._chosen.params, self.confirm)
 
     @property
     def _sign(self) -> int:

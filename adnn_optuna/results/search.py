@@ -8,8 +8,9 @@ from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._units import ACCURACY, Estimate, Unit, params_in_words, printable, score_in_words
-from adnn_optuna.engine.confirmation import SEEDS, n_trainings, own_scores, seconds_of
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.confirmation import SEEDS, n_trainings, seconds_of
+from adnn_optuna.engine.records import ControlRecord, FunctionRecord
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.render.document import (
     MAX_TITLE,
     Document,
@@ -23,6 +24,7 @@ from adnn_optuna.render.printed import Printed
 from adnn_optuna.results import search_figures as figures
 from adnn_optuna.results import search_notes as notes
 from adnn_optuna.results.confirmation import Confirmation, read_confirmation, test_estimate
+from adnn_optuna.results.confirmation_runs import own_scores
 from adnn_optuna.results.data_notes import data_notes
 from adnn_optuna.results.search_numbers import FIELDS, Field, selection_unit, test_unit
 from adnn_optuna.results.settings import settings_table
@@ -117,7 +119,7 @@ class StudyResult(Printed, SearchRecord):
             "metric": self.metric,
             "positive": self.positive,
             "test_metric": self.test_metric,
-            "sampler": self.searcher,
+            "sampler": self.sampler,
             "stop_reason": self.stop_reason,
             "budget": self.budget,
             "best": best,
@@ -184,7 +186,7 @@ class NetworkSearch(StudyResult):
 
     def _score_lines(self) -> list[Line]:
         """Return the test score of the best network; if it is another, the accuracy, too."""
-        estimate, look, own = test_estimate(self), self.test_look, own_scores(self)
+        estimate, look, own = test_estimate(self), self.test_evaluation, own_scores(self)
         if estimate is None or look is None or own is None:
             return []
         examples = f"{look['n_images']} {look['unit']}"
@@ -230,7 +232,7 @@ class NetworkSearch(StudyResult):
         return [*found, *super()._notes()]
 
     def _next_step(self) -> str:
-        if self.test_look is None:
+        if self.test_evaluation is None:
             return "evaluate the test set: result.test(), or adnn resume"
         if self.confirmation is not None or self.is_unseeded:
             return (
@@ -256,7 +258,7 @@ class NetworkSearch(StudyResult):
 
     def card_metadata(self) -> dict[str, Any]:
         """Return what Hugging Face's Hub reads of a model card: each estimate, with its CI."""
-        data, look = self.attrs[stored.CONFIG]["dataset"], self.test_look
+        data, look = self.attrs[stored.CONFIG]["dataset"], self.test_evaluation
         score = self.test_metric.removeprefix("test_")
         is_of_images = look is not None and look["unit"] == "images" and "task" not in data
         estimates = {score: ("test score", test_estimate(self))}
@@ -291,6 +293,14 @@ class NetworkSearch(StudyResult):
         }
 
 
+class _FunctionSearch(StudyResult, FunctionRecord):
+    """What the search of a function shows."""
+
+
+class _ControlSearch(NetworkSearch, ControlRecord):
+    """What a control shows."""
+
+
 def _verdict_on(replication: Estimate) -> tuple[Verdict, str]:
     """Return what the mean gain of offsets on new seeds shows."""
     if math.isnan(replication.value):
@@ -304,10 +314,19 @@ def _verdict_on(replication: Estimate) -> tuple[Verdict, str]:
 
 def stored_result(record: SearchRecord) -> StudyResult:
     """Return the result of a search, by its record alone."""
-    kind = NetworkSearch if stored.CONFIG in record.attrs else StudyResult
-    return kind(
-        **{field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-    )
+    kind: type[StudyResult] = StudyResult
+    if isinstance(record, FunctionRecord):
+        kind = _FunctionSearch
+    elif isinstance(record, ControlRecord):
+        kind = _ControlSearch
+    elif stored.CONFIG in record.attrs:
+        kind = NetworkSearch
+    return kind(**parts_of(record))
+
+
+def parts_of(record: SearchRecord) -> dict[str, Any]:
+    """Return the fields of a record by name."""
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(SearchRecord)}
 
 
 def _difference(label: str, estimate: Estimate, unit: Unit, remark: str) -> Line:

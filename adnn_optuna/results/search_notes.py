@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._units import score_in_words
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.stats.proportions import n_counted, unseen_share
 
@@ -79,10 +79,10 @@ def _contains_zero(confirmation: Confirmation) -> bool:
 
 def test_set_notes(record: SearchRecord) -> list[str]:
     """Return whether the test set was evaluated for the best trial, and how its examples count."""
-    look = record.test_look
+    look = record.test_evaluation
     if look is None:
         earlier = "The test set was evaluated only for an earlier best trial."
-        return [earlier if record.test_looks else "The test set is not evaluated yet."]
+        return [earlier if record.test_evaluations else "The test set is not evaluated yet."]
     notes = []
     if "n_groups" in look:
         notes.append(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from adnn_optuna._units import COUNT, PLAIN, Unit, unit_of
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.results.confirmation import read_confirmation
 from adnn_optuna.stats.spread import unit_of_values
 
@@ -72,7 +72,7 @@ def _of_confirmation(name: str) -> Callable[[SearchRecord], float]:
 
 def n_test_evaluations(record: SearchRecord) -> int:
     """Return how often the test set was evaluated, by other studies of the storage, too."""
-    return len(record.test_looks) + sum(record.looks_elsewhere.values())
+    return len(record.test_evaluations) + sum(record.test_evaluations_elsewhere.values())
 
 
 FIELDS = (

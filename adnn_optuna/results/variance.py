@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from adnn_optuna.engine.evaluations import Evaluation, fresh_seeds
+from adnn_optuna.engine.evaluations import Evaluation, new_seeds
 from adnn_optuna.stats.spread import FEWEST, Spread, spread_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class VarianceFacts:
         # A single source is all sources.
         redrawn_alone = self.sources if len(self.sources) > 1 else ()
         drawn, again = (
-            [fresh_seeds(self.study_name, source + suffix, self.n) for source in self.sources]
+            [new_seeds(self.study_name, source + suffix, self.n) for source in self.sources]
             for suffix in ("", " again")
         )
         runs: list[list[Evaluation]] = [

@@ -6,7 +6,7 @@ from statistics import stdev
 
 from scipy.stats import t
 
-from adnn_optuna._attributes import TestLook
+from adnn_optuna._attributes import TestEvaluation
 
 Z = 1.959963984540054  # The standard normal distribution's quantile of 97.5%.
 
@@ -23,7 +23,7 @@ def difference_interval(won: float, lost: float, n_images: float) -> tuple[float
     return max(difference - half, -1.0), min(difference + half, 1.0)
 
 
-def gain_interval(look: TestLook, gain: float) -> tuple[float, float]:
+def gain_interval(look: TestEvaluation, gain: float) -> tuple[float, float]:
     """Return the 95% interval of a look's gain, as far as the choice of images goes; or NaN."""
     if math.isnan(look["baseline"]):
         return math.nan, math.nan
@@ -34,7 +34,7 @@ def gain_interval(look: TestLook, gain: float) -> tuple[float, float]:
     return gain - Z * error, gain + Z * error
 
 
-def n_counted(look: TestLook) -> float:
+def n_counted(look: TestEvaluation) -> float:
     """Return as how many images those of a look count, of which some may repeat others."""
     return look.get("n_groups", look["n_images"])
 

@@ -257,7 +257,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"samplers": "greedy"}, r"write samplers=\("),
         ({"samplers": 1}, "samplers must be names"),
         ({"samplers": ("greedy", "greedy")}, "each of them once"),
-        ({"samplers": ("genetic",)}, "searchers are called"),
+        ({"samplers": ("genetic",)}, "sampler must be the name of one"),
         ({"samplers": (optuna.samplers.RandomSampler(),)}, "a mapping from labels"),
         ({"seeds": ()}, "seeds is empty"),
         ({"seeds": (1, 1)}, "duplicates"),

@@ -115,13 +115,13 @@ class TestAsAsked:
     ) -> None:
         result = adnn.search(objective, "greedy", max_trial=2, test=False, confirm=6)
         assert result.confirmation is None
-        assert result.test_looks == []
+        assert result.test_evaluations == []
         assert len(names(result)) == 1
         assert "The test set is not evaluated yet." in str(result)
         confirmed = result.confirm(seeds=6)
         assert confirmed.confirmation is not None
         assert confirmed.confirmation.test_score.value == confirmed.test_value
-        assert result.test_looks == []
+        assert result.test_evaluations == []
 
     def test_of_a_winner_that_was_tested_neither(self, objective: InitOffsetObjective) -> None:
         storage = optuna.storages.InMemoryStorage()

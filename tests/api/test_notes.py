@@ -18,7 +18,7 @@ from stored_studies import store_classes, store_look, store_study
 import adnn_optuna as adnn
 from adnn_optuna.api import _notes
 from adnn_optuna.api.comparisons import load_comparison
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.results.search import stored_result
 
@@ -97,7 +97,7 @@ class TestBrowser:
     def test_shows_its_note(self, url: str, address: str, tmp_path: Path) -> None:
         study = study_of(url, EVIL)
         page = shown(address, study, "/note", tmp_path)
-        assert f"{100 * record_of(study).test_value:.2f}%" in page
+        assert f"{100 * read_record(study).test_value:.2f}%" in page
         assert "&lt;img src=x onerror=document.title='evil'&gt; *one* `two`" in page
 
     def test_shows_a_comparison(self, url: str, address: str, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def storage(tmp_path: Path) -> BaseStorage:
 
 def save(study: optuna.Study) -> None:
     """Save what a search says, as a verb does."""
-    _notes.save_notes({study: stored_result(record_of(study))})
+    _notes.save_notes({study: stored_result(read_record(study))})
 
 
 def test_note_of_a_search_is_its_document_as_markdown(storage: BaseStorage) -> None:
@@ -142,7 +142,7 @@ def test_note_of_a_search_is_its_document_as_markdown(storage: BaseStorage) -> N
     store_classes(study, [97, 3])
     save(study)
     note = optuna_dashboard.get_note(study)
-    assert note == stored_result(record_of(study)).to_markdown(details=False)
+    assert note == stored_result(read_record(study)).to_markdown(details=False)
     assert study.user_attrs["adnn:note"] == hashlib.sha256(note.encode()).hexdigest()
 
 

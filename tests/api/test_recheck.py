@@ -21,8 +21,8 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.cli.main import run
-from adnn_optuna.engine.confirmation import experiment_of
-from adnn_optuna.engine.evaluations import seeds_to_confirm
+from adnn_optuna.engine.confirmation import experiment_fingerprint
+from adnn_optuna.engine.evaluations import confirmation_seeds
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.reporting.findings import recheck_claim
 
@@ -395,7 +395,7 @@ class TestAgainst:
         assert report.against.value == study.user_attrs["adnn:baseline"]
         assert "over the unmoved network" in str(report)
         config, params = study.user_attrs["adnn:config"], study.best_params
-        seeds = seeds_to_confirm(experiment_of(config), params, 6)
+        seeds = confirmation_seeds(experiment_fingerprint(config), params, 6)
         gains = [
             fresh(study.best_trial) - fresh(report.against)
             for seed in seeds

@@ -46,10 +46,10 @@ def completed(study: optuna.Study) -> list[tuple[dict[str, Any], float | None]]:
     return [(t.params, t.value) for t in study.trials if t.state == TrialState.COMPLETE]
 
 
-SEARCHERS = ["greedy", "greedy_improving", "annealing", "random_restart"]
+SAMPLERS = ["greedy", "greedy_improving", "annealing", "random_restart"]
 
 
-@pytest.mark.parametrize("sampler", SEARCHERS)
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_begins_at_the_baseline(sampler: str, objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, sampler, max_trial=3)
     assert result.study.trials[0].value == result.baseline
@@ -330,7 +330,7 @@ class TestLooksAtTheTestSet:
         result = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=2)
         for _ in range(2):  # Again, nothing is new.
             result = adnn.resume(url, "s", max_trial=5)
-        first, second = result.test_looks
+        first, second = result.test_evaluations
         assert (first["n_trials"], second["n_trials"]) == (2, 5)
         assert first["looked"] < second["looked"]
         assert result.best is not None
@@ -348,7 +348,7 @@ class TestLooksAtTheTestSet:
         objective = make_objective(space=adnn.OffsetSpace(low=0, high=1e-12))
         adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=1)
         result = adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=2)
-        first, second = result.test_looks
+        first, second = result.test_evaluations
         assert first["trial"] == second["trial"] == 0
         assert {**first, "looked": "", "n_trials": 2} == {**second, "looked": ""}
 
@@ -358,12 +358,12 @@ class TestLooksAtTheTestSet:
         options: Any = {"storage": url, "study_name": "s", "test": False}
         adnn.search(objective, "annealing", max_trial=2, **options)
         closed = adnn.resume(url, "s", max_trial=4, test=False)
-        assert closed.test_looks == []
+        assert closed.test_evaluations == []
         assert math.isnan(closed.test_value)
         assert "Note: The test set is not evaluated yet." in str(closed)
         opened = closed.test()
-        assert len(opened.test_looks) == len(closed.test().test_looks) == 1
-        assert closed.test_looks == []
+        assert len(opened.test_evaluations) == len(closed.test().test_evaluations) == 1
+        assert closed.test_evaluations == []
         closed = opened
         whole = adnn.search(objective, "annealing", max_trial=2)
         whole = adnn.search(
@@ -382,13 +382,13 @@ class TestLooksAtTheTestSet:
         result = adnn.search(objective, "annealing", max_trial=2, test=False)
         contract = result.contract()
         tested = result.test()
-        assert len(tested.test_looks) == 1
+        assert len(tested.test_evaluations) == 1
         assert contract.content["winner"]["test_accuracy"] == tested.test_value
 
     def test_there_can_be_none_without_a_completed_trial(self) -> None:
         objective = make_objective(training=quick_training(epochs=10**6))
         result = adnn.search(objective, "annealing", max_time=0.5)
-        assert result.test_looks == []
+        assert result.test_evaluations == []
         with pytest.raises(ValueError, match="no best trial"):
             result.test()
 
@@ -576,7 +576,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
 ) -> None:
     path = tmp_path / "study.db"
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"sampler": "genetic", "max_trial": 3}, "the searchers are called greedy, "),
+        ({"sampler": "genetic", "max_trial": 3}, "sampler must be the name of one; got 'genetic'"),
         ({"sampler": 3, "max_trial": 3}, "sampler must be a name"),
         ({}, "never end"),
         ({"max_trial": 0}, "max_trial"),

@@ -14,18 +14,18 @@ from stored_studies import store_study
 import adnn_optuna as adnn
 from adnn_optuna.api._search_files import _check_is_contract_of, write_report
 from adnn_optuna.contracts.contract import read_contract
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.results.search import stored_result
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.engine.search_record import SearchRecord
 
 
 @pytest.fixture(scope="module")
 def record() -> SearchRecord:
-    return record_of(store_study("one", gain=0.003))
+    return read_record(store_study("one", gain=0.003))
 
 
 def contract_of(record: SearchRecord) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def test_any_state_of_a_study_has_a_report(tmp_path: Path) -> None:
     running.tell(running.ask(), 2.0)
     empty = optuna.create_study(study_name="empty", direction="maximize")
     for study in (empty, store_study("failed", values=[float("nan")] * 3), running):
-        write_report(stored_result(record_of(study)), tmp_path / "report.html")
+        write_report(stored_result(read_record(study)), tmp_path / "report.html")
         shown = text_of((tmp_path / "report.html").read_text(encoding="utf-8"))
         assert "nan" not in shown.lower()
 
@@ -140,7 +140,7 @@ def test_a_password_is_masked(tmp_path: Path) -> None:
     database = optuna.storages.RDBStorage("sqlite://")
     study = store_study("secret", storage=database)
     database.url = "mysql://me:hunter2@host/db"
-    write_report(stored_result(record_of(study)), tmp_path / "report.html")
+    write_report(stored_result(read_record(study)), tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "hunter2" not in html
     assert "***@host" in html

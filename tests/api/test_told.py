@@ -18,7 +18,7 @@ from stored_studies import store_classes, store_study
 
 import adnn_optuna as adnn
 from adnn_optuna.cli import output
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.reporting.pages import _plotly_js
 from adnn_optuna.results.search import stored_result
 
@@ -123,7 +123,7 @@ def test_no_terminal_and_no_page_obeys_what_a_study_holds(tmp_path: Path) -> Non
             system_attrs={"adnn:proposal": {**proposal, "sampler": COMMANDS}},
         )
     )
-    record = record_of(study)
+    record = read_record(study)
     result = stored_result(record)
     result.report(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8").replace(_plotly_js(), "")

@@ -200,7 +200,7 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
     assert result.test_metrics["r2"] == pytest.approx(float(known[None]), rel=1e-5)
     sign = 1 if metric is None else -1
     assert result.test_gain == sign * (result.test_value - result.test_baseline)
-    low, high = gain_interval(result.test_look, result.test_gain)
+    low, high = gain_interval(result.test_evaluation, result.test_gain)
     assert low <= result.test_gain <= high
     contract = result.contract()
     contract.save(tmp_path / "c.json")
@@ -225,7 +225,7 @@ def test_a_metric_that_does_not_fit_says_why() -> None:
 
 def test_a_look_tells_how_large_the_largest_class_is() -> None:
     result = searched(adnn.MLP((4,)), TABLE, np.where(SUM > 1, "yes", "no"))
-    look, dataset = result.test_look, result.objective.dataset
+    look, dataset = result.test_evaluation, result.objective.dataset
     assert look is not None
     names = [*(dataset.classes or ())]
     counts = [int((dataset.y_test == i).sum()) for i in range(2)]
@@ -254,13 +254,13 @@ def test_test_samples_that_are_there_ten_times_count_once(task: Any, tmp_path: A
     found = [
         searched(adnn.MLP((8,)), TABLE[:200], y[:200], task=task, **test) for test in (once, many)
     ]
-    ends = [gain_interval(result.test_look, result.test_gain) for result in found]
+    ends = [gain_interval(result.test_evaluation, result.test_gain) for result in found]
     assert ends[1] == pytest.approx(ends[0])
     contract = found[1].contract()
     for said in (str(found[1]), str(contract)):
         assert "900 test samples that repeat another one" in said
-    assert found[1].test_look is not None
-    assert n_examples(found[1].test_look) == "1000 test examples that count as 100"
+    assert found[1].test_evaluation is not None
+    assert n_examples(found[1].test_evaluation) == "1000 test examples that count as 100"
     contract.save(tmp_path / "c.json")
     verdict = adnn.verify(tmp_path / "c.json", dataset=found[1].objective.dataset)
     assert verdict.status == "exact", verdict.reasons

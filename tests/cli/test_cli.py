@@ -30,8 +30,8 @@ from adnn_optuna.callbacks import LIMITS, Limit, LimitValues
 from adnn_optuna.cli import commands, hints
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli.options import load_function, make_objective, parse_controls, parse_seeds
-from adnn_optuna.engine.arms import SEARCHERS
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.arms import SAMPLERS
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.networks._program import Program
 from adnn_optuna.results.search import stored_result
@@ -179,7 +179,7 @@ class TestHelp:
         objective = inspect.signature(adnn.InitOffsetObjective).parameters
         assert options["metric"].default == objective["metric"].default
         search, compare = map(inspect.signature, (commands.search, commands.compare))
-        assert search.parameters["sampler"].default in SEARCHERS
+        assert search.parameters["sampler"].default in SAMPLERS
         of_python = inspect.signature(adnn.compare).parameters
         for name in ("samplers", "direction", "confirm", "margin"):
             assert compare.parameters[name].default is of_python[name].default is None
@@ -396,7 +396,7 @@ class TestSearch:
             "n_trials": 3,
             "batch_size": 2,
         }
-        [run] = record_of(study).runs
+        [run] = read_record(study).runs
         assert run["limits"] == {"max_time": 100.0, "max_trial": 3, "max_gain": 5.0}
 
 
@@ -416,7 +416,7 @@ class TestLimits:
         shown = capsys.readouterr().err
         assert f"{limit.reason} {value:g}{limit.unit}" in shown  # In the bar.
         [hint] = re.findall(rf"^Go on: .* {option} (\S+)$", shown, re.MULTILINE)
-        record = record_of(optuna.load_study(study_name=NAME, storage="sqlite:///adnn.db"))
+        record = read_record(optuna.load_study(study_name=NAME, storage="sqlite:///adnn.db"))
         assert float(hint) == pytest.approx(2 * limit(1).used(record.study), rel=1e-4)
         assert record.stop_reason == limit.reason
         nothing = dict.fromkeys(known.reason for known in LIMITS)
@@ -498,7 +498,7 @@ class TestHints:
         assert as_argument("-x.json") == "./-x.json"
 
     def test_a_closed_test_set_stays_closed(self) -> None:
-        record = record_of(store_study("mine"))
+        record = read_record(store_study("mine"))
         found: Any = stored_result(record)
         for test, option in ((False, " --no-test"), (True, "")):
             said = hints.of_search(found, "sqlite:///a.db", None, test=test)

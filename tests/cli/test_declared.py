@@ -13,7 +13,7 @@ from adnn_optuna.callbacks import LIMITS
 from adnn_optuna.cli import declared
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli.options import default_name
-from adnn_optuna.engine.arms import ARMS, SEARCHERS
+from adnn_optuna.engine.arms import ARMS, SAMPLERS
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_each_arm_is_named_with_what_it_does() -> None:
     for name, arm in ARMS.items():
         if arm.help:
             assert f"{name} ({arm.help})" in (of_compare["controls"] if arm.is_control else said)
-    assert said.count("(") == len(SEARCHERS)
+    assert said.count("(") == len(SAMPLERS)
 
 
 def test_limits_are_those_of_the_callbacks() -> None:

@@ -39,7 +39,7 @@ from adnn_optuna.contracts.contract import (
     read_contract,
 )
 from adnn_optuna.contracts.verification import _train_elsewhere, check_weights
-from adnn_optuna.engine.retraining import gains_of
+from adnn_optuna.engine.test_set import gains_of
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.stats.proportions import gain_interval
 
@@ -361,7 +361,9 @@ def test_looks_for_data_files_beside_the_contract(kind: str, content: Any, path:
 
 def test_finds_the_gain_and_its_interval(result: SearchResult, path: Path) -> None:
     verdict = adnn.verify(path)
-    assert verdict.interval == pytest.approx(gain_interval(result.test_look, result.test_gain))
+    assert verdict.interval == pytest.approx(
+        gain_interval(result.test_evaluation, result.test_gain)
+    )
     assert (verdict.gain, verdict.half_width) == (pytest.approx(result.test_gain), 0)
     assert verdict.promised[:3] == ("test_accuracy", result.test_gain, 1 / 210)
     assert verdict.examples == "images"

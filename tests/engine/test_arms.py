@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
@@ -16,13 +17,16 @@ from stored_studies import store_study
 from adnn_optuna._checks import NotInstalledError, is_installed
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.cli import declared
-from adnn_optuna.engine.arms import ARMS, CONTROLS, SEARCHERS, arm_of
+from adnn_optuna.engine.arms import ARMS, CONTROLS, SAMPLERS, arm_of
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.records import SearchRecord, record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import interruptible
-from adnn_optuna.engine.studies import Plan, open_studies
-from adnn_optuna.results.comparison import Comparison
+from adnn_optuna.engine.studies import StudySpec, open_studies
+from adnn_optuna.reporting.comparisons_claims import claim_of_comparison
 from adnn_optuna.samplers import RandomRestartSampler
+
+if TYPE_CHECKING:
+    from adnn_optuna.engine.search_record import SearchRecord
 
 NEEDED = {"gp": "torch", "cmaes": "cmaes"}
 
@@ -30,24 +34,24 @@ NEEDED = {"gp": "torch", "cmaes": "cmaes"}
 def _search(name: str, storage: optuna.storages.BaseStorage, max_trial: int) -> SearchRecord:
     if name in NEEDED and not is_installed(NEEDED[name]):
         pytest.skip(f"{NEEDED[name]} is not installed")
-    plan = Plan(make_objective(), "mine", name, checked_limits(max_trial=max_trial))
+    plan = StudySpec(make_objective(), "mine", name, checked_limits(max_trial=max_trial))
     [study] = open_studies([plan], storage)
     with interruptible() as stop:
-        Loop(plan, study, stop).run()
-    return record_of(study)
+        Loop(study, plan.objective, plan.limits, stop, n_threads=plan.n_threads).run()
+    return read_record(study)
 
 
-@pytest.mark.parametrize("name", [*SEARCHERS, *CONTROLS])
+@pytest.mark.parametrize("name", [*SAMPLERS, *CONTROLS])
 def test_each_is_run_and_begins_with_the_unmoved_network(name: str) -> None:
     record = _search(name, optuna.storages.InMemoryStorage(), max_trial=2)
-    assert record.searcher == name
+    assert record.sampler == name
     assert record.is_control == ARMS[name].is_control
     if name not in ("longer", "ensemble"):  # Whose one trial tells of each epoch, or network.
         assert record.done_trials[0].value == record.baseline
         assert len(record.done_trials) == 2
 
 
-@pytest.mark.parametrize("name", [*SEARCHERS, *CONTROLS])
+@pytest.mark.parametrize("name", [*SAMPLERS, *CONTROLS])
 def test_each_is_told_in_the_help(name: str) -> None:
     assert declared.arms(is_control=ARMS[name].is_control)[name] == ARMS[name].help
 
@@ -55,7 +59,7 @@ def test_each_is_told_in_the_help(name: str) -> None:
 @pytest.mark.parametrize("name", CONTROLS)
 def test_each_control_tells_how_its_compute_was_spent(name: str) -> None:
     arms = {
-        arm: [record_of(store_study(f"c/{arm}/seed=0", sampler=arm, gain=gain))]
+        arm: [read_record(store_study(f"c/{arm}/seed=0", sampler=arm, gain=gain))]
         for arm, gain in {"greedy": 0.02, "random_restart": 0.0, name: 0.01}.items()
     }
     said = Comparison(arms, (0,)).document().conclusion
@@ -118,7 +122,7 @@ def test_a_package_that_is_missing_is_named_before_anything_is_stored(
 ) -> None:
     monkeypatch.setitem(sys.modules, NEEDED[name], None)
     storage = optuna.storages.InMemoryStorage()
-    plan = Plan(make_objective(), "mine", name, checked_limits(max_trial=2))
+    plan = StudySpec(make_objective(), "mine", name, checked_limits(max_trial=2))
     with pytest.raises(NotInstalledError, match=rf"which is not .*: pip install {NEEDED[name]}\."):
         open_studies([plan], storage)
     assert not optuna.get_all_study_names(storage)

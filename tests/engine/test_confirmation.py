@@ -12,21 +12,21 @@ from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.confirmation import (
+    BASELINE,
+    BEST,
     FIRST,
-    MOVED,
-    UNMOVED,
-    confirm_winner,
-    experiment_of,
-    read_confirmation,
-    repeat_winner,
+    confirm_best_trial,
+    experiment_fingerprint,
+    replicate_best_trial,
 )
-from adnn_optuna.engine.evaluations import seeds_to_confirm
-from adnn_optuna.engine.records import record_of
-from adnn_optuna.engine.retraining import retrain
+from adnn_optuna.engine.evaluations import confirmation_seeds
+from adnn_optuna.engine.records import read_record
+from adnn_optuna.networks.retraining import retrain
+from adnn_optuna.results.confirmation_runs import read_confirmation
 
 if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective, SearchResult
-    from adnn_optuna.engine.confirmation import Confirmation
+    from adnn_optuna.results.confirmation_runs import Confirmation
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +35,9 @@ def objective() -> InitOffsetObjective:
 
 
 def confirmed(result: SearchResult, n_seeds: int = 6) -> Confirmation:
-    confirm_winner(result, result.objective, n_seeds)
+    confirm_best_trial(result, result.objective, n_seeds)
     # From the storage alone.
-    found = read_confirmation(record_of(result.study))
+    found = read_confirmation(read_record(result.study))
     assert found is not None
     return found
 
@@ -56,9 +56,9 @@ def test_both_are_trained_from_the_same_fresh_seeds(objective: InitOffsetObjecti
     assert found.own.scores.mean() == result.test_value
     fresh = objective.replace(seed=found.seeds[4])
     runs = [*retrain(fresh.trainer, [fresh.baseline_start, fresh.start(best.params)])]
-    for arm, run in zip((UNMOVED, MOVED), runs, strict=True):
+    for arm, run in zip((BASELINE, BEST), runs, strict=True):
         assert (found.scores[arm][4] == run.scores).all()
-    assert found.scores.keys() == {UNMOVED, MOVED}
+    assert found.scores.keys() == {BASELINE, BEST}
     assert len({tuple(scores) for of_arm in found.scores.values() for scores in of_arm}) == 12
 
 
@@ -66,16 +66,16 @@ def test_seeds_are_of_experiment_and_winner_and_not_of_a_name(
     objective: InitOffsetObjective,
 ) -> None:
     config, params = objective.config, {"weight_offset_0": 0.1}
-    seeds = seeds_to_confirm(experiment_of(config), params, 10)
-    assert seeds == seeds_to_confirm(experiment_of(config), params, 20)[:10]
+    seeds = confirmation_seeds(experiment_fingerprint(config), params, 10)
+    assert seeds == confirmation_seeds(experiment_fingerprint(config), params, 20)[:10]
     named = {**config, "dataset": {**config["dataset"], "name": "other", "path": "/elsewhere"}}
-    assert seeds == seeds_to_confirm(experiment_of(named), params, 10)
+    assert seeds == confirmation_seeds(experiment_fingerprint(named), params, 10)
     other = {**config, "dataset": {**config["dataset"], "fingerprint": "0" * 64}}
     sets = [
         seeds,
-        seeds_to_confirm(experiment_of(config), {"weight_offset_0": 0.2}, 10),
-        seeds_to_confirm(experiment_of(other), params, 10),
-        seeds_to_confirm(experiment_of(make_objective(seed=4).config), params, 10),
+        confirmation_seeds(experiment_fingerprint(config), {"weight_offset_0": 0.2}, 10),
+        confirmation_seeds(experiment_fingerprint(other), params, 10),
+        confirmation_seeds(experiment_fingerprint(make_objective(seed=4).config), params, 10),
     ]
     assert len({seed for of_set in sets for seed in of_set}) == 40
     assert min(map(min, sets)) > 10_000
@@ -108,9 +108,9 @@ def test_a_winner_is_confirmed_once_and_a_later_one_is_the_second(
 
 def test_what_moves_nothing_has_no_arm(objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, "random_restart", max_trial=3)
-    assert confirmed(result).scores.keys() == {UNMOVED}
+    assert confirmed(result).scores.keys() == {BASELINE}
     unmoved = adnn.search(objective, "greedy", max_trial=1)
-    assert confirmed(unmoved).scores.keys() == {UNMOVED}
+    assert confirmed(unmoved).scores.keys() == {BASELINE}
 
 
 def test_hyperparameters_of_the_first_trial_are_an_arm() -> None:
@@ -124,8 +124,8 @@ def test_hyperparameters_of_the_first_trial_are_an_arm() -> None:
     assert best is not None
     first = result.study.trials[0]
     assert best.params["rate"] != first.params["rate"]
-    assert found.scores.keys() == {UNMOVED, MOVED, FIRST}
-    for arm, trial in ((UNMOVED, best), (FIRST, first)):
+    assert found.scores.keys() == {BASELINE, BEST, FIRST}
+    for arm, trial in ((BASELINE, best), (FIRST, first)):
         fresh = objective.of(trial.params).replace(seed=found.seeds[0])
         [run] = retrain(fresh.trainer, [fresh.baseline_start])
         assert (found.scores[arm][0] == run.scores).all()
@@ -140,7 +140,7 @@ def test_of_a_regression_squared_errors_are_stored() -> None:
     result = adnn.search(objective, "greedy", max_trial=2)
     found = confirmed(result)
     assert found.own.scores.mean(dtype=float) == pytest.approx(result.test_value, rel=1e-6)
-    assert found.scores[UNMOVED].shape == (6, 60)
+    assert found.scores[BASELINE].shape == (6, 60)
 
 
 def test_nothing_random_has_no_fresh_seeds() -> None:
@@ -149,7 +149,7 @@ def test_nothing_random_has_no_fresh_seeds() -> None:
     objective = adnn.InitOffsetObjective(weights, adnn.load_dataset("digits"), training=training)
     result = adnn.search(objective, "greedy", max_trial=1)
     with pytest.raises(ValueError, match="no fresh seeds to confirm by; give confirm=0"):
-        confirm_winner(result, objective, 6)
+        confirm_best_trial(result, objective, 6)
 
 
 def test_goes_on_where_it_was_interrupted(objective: InitOffsetObjective) -> None:
@@ -157,7 +157,7 @@ def test_goes_on_where_it_was_interrupted(objective: InitOffsetObjective) -> Non
     stop = threading.Event()
     stop.set()
     with pytest.raises(KeyboardInterrupt):
-        confirm_winner(result, objective, 7, stop=stop)
+        confirm_best_trial(result, objective, 7, stop=stop)
     assert read_confirmation(result) is None
     # With the number of seeds that was planned.
     assert len(confirmed(result, 6).seeds) == 7
@@ -188,7 +188,7 @@ def test_what_is_left_of_another_study_of_the_name_is_not_taken(
     other = adnn.InitOffsetObjective(adnn.MLP((8,)), data, training=training)
     second = confirmed(adnn.search(other, "greedy", **options))
     assert not {*first.seeds} & {*second.seeds}
-    assert second.scores[UNMOVED].shape == (6, 100)
+    assert second.scores[BASELINE].shape == (6, 100)
     # Whoever does the first one again has its trainings already.
     optuna.delete_study(study_name="s", storage=storage)
     again = adnn.search(objective, "greedy", **options)
@@ -203,17 +203,17 @@ def test_winner_of_a_comparison_is_repeated_once_from_one_fresh_seed(
     stop = threading.Event()
     result = adnn.search(objective, "greedy", max_trial=3, confirm=0)
     assert np.isnan(result.repeated)
-    repeat_winner(result, objective, stop)
-    stored, best = record_of(result.study), result.best
+    replicate_best_trial(result, objective, stop)
+    stored, best = read_record(result.study), result.best
     assert best is not None
-    [seed] = seeds_to_confirm(experiment_of(objective.config), best.params, 1)
+    [seed] = confirmation_seeds(experiment_fingerprint(objective.config), best.params, 1)
     fresh = objective.replace(seed=seed)
     runs = [*retrain(fresh.trainer, [fresh.baseline_start, fresh.start(best.params)])]
     assert stored.repeated == pytest.approx(runs[1].score - runs[0].score)
     assert np.isnan(result.repeated)  # It is of an earlier moment.
     # Whoever resumes trains nothing again.
     monkeypatch.setattr("adnn_optuna.engine.confirmation.retrain", None)
-    repeat_winner(stored, objective, stop)
+    replicate_best_trial(stored, objective, stop)
 
 
 def test_of_restarts_and_longer_trainings_nothing_is_asked_and_of_rates_their_rate() -> None:

@@ -23,9 +23,9 @@ from adnn_optuna.callbacks import (
     checked_limits,
 )
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.outcomes import FunctionObjective
+from adnn_optuna.engine.objectives import FunctionObjective
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import Plan, open_studies
+from adnn_optuna.engine.studies import StudySpec, open_studies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -173,9 +173,9 @@ def test_a_search(tmp_path: Path, sampler: Any, numbers: list[int], *, is_runnin
 
     def search(max_trial: int) -> None:
         quick = Quick(function, optuna.study.StudyDirection.MINIMIZE, seed=3)
-        plan = Plan(quick, NAME, sampler, checked_limits(max_trial=max_trial), 2)
+        plan = StudySpec(quick, NAME, sampler, checked_limits(max_trial=max_trial), 2)
         [study] = open_studies([plan], open_storage(url(tmp_path)))
-        Loop(plan, study, threading.Event()).run()
+        Loop(study, plan.objective, plan.limits, threading.Event(), n_threads=plan.n_threads).run()
 
     if not is_running:
         search(5)
@@ -223,11 +223,11 @@ def test_a_trial_that_had_not_finished(tmp_path: Path, state: TrialState) -> Non
     run(study, 2)
     study.add_trial(optuna.create_trial(state=state))
     quick = Quick(objective, optuna.study.StudyDirection.MINIMIZE, seed=3)
-    plan = Plan(quick, NAME, "annealing", checked_limits(max_trial=4))
+    plan = StudySpec(quick, NAME, "annealing", checked_limits(max_trial=4))
     [study] = open_studies([plan], study._storage)
     assert study.trials[-1].state == state
     delete(tmp_path, [2])
-    Loop(plan, study, threading.Event()).run()
+    Loop(study, plan.objective, plan.limits, threading.Event(), n_threads=plan.n_threads).run()
     run(study, 1)
     assert states(tmp_path) == {"COMPLETE"}
     assert len(opened(tmp_path, "annealing").trials) == 5

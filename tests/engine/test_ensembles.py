@@ -16,10 +16,10 @@ from test_execution import DEAD, run
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import checked_limits as limits_of
 from adnn_optuna.engine.arms import ARMS
-from adnn_optuna.engine.records import record_of
-from adnn_optuna.engine.retraining import look_at_test_set
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import Plan, open_studies
+from adnn_optuna.engine.studies import StudySpec, open_studies
+from adnn_optuna.engine.test_set import evaluate_test_set
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,8 +32,8 @@ def objective() -> InitOffsetObjective:
     return make_objective(training=quick_training(epochs=2, batch_size=100))
 
 
-def plan_of(objective: InitOffsetObjective, n: int, **limits: Any) -> Plan:
-    return Plan(objective, "mine", "ensemble", limits_of(max_trial=n, **limits))
+def plan_of(objective: InitOffsetObjective, n: int, **limits: Any) -> StudySpec:
+    return StudySpec(objective, "mine", "ensemble", limits_of(max_trial=n, **limits))
 
 
 def members_of(objective: InitOffsetObjective, n: int) -> list[InitOffsetObjective]:
@@ -70,12 +70,12 @@ def test_it_is_the_average_of_networks_that_were_trained_alone(
     told = trial.user_attrs["adnn:outcome"]["metrics"]
     assert told["val_loss"] == pytest.approx(losses.mean(), rel=1e-4)
     # Looked at in another process, it is trained again, and comes to the same.
-    again = record_of(record.study)
+    again = read_record(record.study)
     [name] = [name for name in again.attrs if name.startswith("adnn:test/")]
     del again.attrs[name]
     searched: Any = plan_of(objective, 4).objective
-    again = look_at_test_set(again, searched, threading.Event())
-    looks: list[Any] = [again.test_look, record.test_look]
+    again = evaluate_test_set(again, searched, threading.Event())
+    looks: list[Any] = [again.test_evaluation, record.test_evaluation]
     assert {**looks[0], "looked": ""} == {**looks[1], "looked": ""}
 
 

@@ -20,15 +20,15 @@ import adnn_optuna as adnn
 from adnn_optuna.callbacks import checked_limits as limits_of
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.execution import run_studies
-from adnn_optuna.engine.outcomes import FunctionObjective
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.objectives import FunctionObjective
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import Plan, open_studies
+from adnn_optuna.engine.studies import StudySpec, open_studies
 from adnn_optuna.samplers._owners import _host
 
 if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective
-    from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.engine.search_record import SearchRecord
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +39,12 @@ def objective() -> InitOffsetObjective:
 DEAD: dict[str, Any] = {"host": _host(), "process": 2**22 + 1, "start": "never", "run": ""}
 
 
-def run(plan: Plan, storage: optuna.storages.BaseStorage | None = None) -> SearchRecord:
+def run(plan: StudySpec, storage: optuna.storages.BaseStorage | None = None) -> SearchRecord:
     storage = open_storage(None) if storage is None else storage
     [study] = open_studies([plan], storage)
     stop = threading.Event()
     run_studies([plan], [study], stop=stop, bar=None, executor=None, storage=None)
-    return record_of(study)
+    return read_record(study)
 
 
 def trained(objective: InitOffsetObjective, **settings: Any) -> list[dict[str, float]]:
@@ -60,7 +60,7 @@ def trained(objective: InitOffsetObjective, **settings: Any) -> list[dict[str, f
 def test_longer_is_one_training_of_all_epochs_and_its_best_one(
     objective: InitOffsetObjective,
 ) -> None:
-    record = run(Plan(objective, "longer", "longer", limits_of(max_trial=6)))
+    record = run(StudySpec(objective, "longer", "longer", limits_of(max_trial=6)))
     history = trained(objective, epochs=12)
     accuracies = [metrics["val_accuracy"] for metrics in history]
     [trial] = record.study.trials
@@ -103,7 +103,7 @@ def test_longer_that_is_cut_off_before_the_baseline_is_whole_has_none(
 
 def test_longer_runs_once(objective: InitOffsetObjective) -> None:
     storage = open_storage(None)
-    plan = Plan(objective, "longer", "longer", limits_of(max_trial=3))
+    plan = StudySpec(objective, "longer", "longer", limits_of(max_trial=3))
     first = run(plan, storage)
     assert first.stop_reason == "exhausted"
     assert [t.value for t in run(plan, storage).study.trials] == [first.best_value]
@@ -111,7 +111,7 @@ def test_longer_runs_once(objective: InitOffsetObjective) -> None:
 
 def test_two_workers_run_longer_once(objective: InitOffsetObjective) -> None:
     storage = open_storage(None)
-    plan = Plan(objective, "longer", "longer", limits_of(max_trial=3))
+    plan = StudySpec(objective, "longer", "longer", limits_of(max_trial=3))
     open_studies([plan], storage)
     with futures.ThreadPoolExecutor(2) as workers:
         records = [*workers.map(run, [plan] * 2, [storage] * 2)]
@@ -120,7 +120,7 @@ def test_two_workers_run_longer_once(objective: InitOffsetObjective) -> None:
 
 def test_longer_that_died_is_done_again(objective: InitOffsetObjective) -> None:
     storage = open_storage(None)
-    plan = Plan(objective, "longer", "longer", limits_of(max_trial=3))
+    plan = StudySpec(objective, "longer", "longer", limits_of(max_trial=3))
     [study] = open_studies([plan], storage)
     left = study.ask()
     proposal = study._storage.get_trial_system_attrs(left._trial_id)["adnn:proposal"]
@@ -130,7 +130,7 @@ def test_longer_that_died_is_done_again(objective: InitOffsetObjective) -> None:
 
 
 def test_learning_rates_are_those_of_their_own_trainings(objective: InitOffsetObjective) -> None:
-    record = run(Plan(objective, "rates", "learning_rate", limits_of(max_trial=8)))
+    record = run(StudySpec(objective, "rates", "learning_rate", limits_of(max_trial=8)))
     rates = [trial.params["learning_rate"] for trial in record.done_trials]
     assert len(rates) == 8
     # The given one is the first, which the others are around.
@@ -146,7 +146,7 @@ def test_learning_rates_are_those_of_their_own_trainings(objective: InitOffsetOb
 def test_another_seed_tries_other_learning_rates(objective: InitOffsetObjective) -> None:
     of_seeds = [
         run(
-            Plan(
+            StudySpec(
                 objective.replace(seed=seed),
                 f"{seed}",
                 "learning_rate",
@@ -165,13 +165,13 @@ def test_learning_rates_that_diverge_count(objective: InitOffsetObjective) -> No
         objective.dataset,
         training=quick_training("sgd", learning_rate=1e3, epochs=2, batch_size=100, loss="mse"),
     )
-    record = run(Plan(wild, "wild", "learning_rate", limits_of(max_trial=12)))
+    record = run(StudySpec(wild, "wild", "learning_rate", limits_of(max_trial=12)))
     assert len(record.done_trials) == 12
     assert any(trial.state == TrialState.FAIL for trial in record.done_trials)
 
 
 def test_constant_goes_all_over_the_range_with_one_offset(objective: InitOffsetObjective) -> None:
-    record = run(Plan(objective, "constant", "constant", limits_of(max_trial=9)))
+    record = run(StudySpec(objective, "constant", "constant", limits_of(max_trial=9)))
     offsets = sorted(trial.params["offset"] for trial in record.done_trials)
     assert offsets == pytest.approx(np.linspace(-0.2, 0.2, 9).tolist())
     trial = record.done_trials[-1]
@@ -189,15 +189,15 @@ def test_constant_goes_all_over_the_range_beside_what_a_function_draws(
 
     training = quick_training(epochs=1)
     of_trial = adnn.InitOffsetObjective(model, objective.dataset, training=training)
-    done = run(Plan(of_trial, "constant", "constant", limits_of(max_trial=4))).done_trials
+    done = run(StudySpec(of_trial, "constant", "constant", limits_of(max_trial=4))).done_trials
     offsets = sorted(trial.params["offset"] for trial in done)
     assert offsets == pytest.approx(np.linspace(-0.2, 0.2, 4).tolist())
 
 
 @pytest.mark.parametrize("control", ["learning_rate", "constant"])
 def test_goes_on_as_if_it_had_never_stopped(control: str, objective: InitOffsetObjective) -> None:
-    def plan(max_trial: int) -> Plan:
-        return Plan(objective, "mine", control, limits_of(max_trial=max_trial))
+    def plan(max_trial: int) -> StudySpec:
+        return StudySpec(objective, "mine", control, limits_of(max_trial=max_trial))
 
     storage = open_storage(None)
     [study] = open_studies([plan(9)], storage)
@@ -217,17 +217,19 @@ def test_a_schedule_has_no_learning_rate_to_search(objective: InitOffsetObjectiv
         adnn.MLP(hidden=(16,)), objective.dataset, training=quick_training(optimizer, epochs=1)
     )
     with pytest.raises(ValueError, match="'learning_rate' needs one rate"):
-        Plan(scheduled, "rates", "learning_rate", limits_of(max_trial=8))
+        StudySpec(scheduled, "rates", "learning_rate", limits_of(max_trial=8))
     kept = adnn.compare(scheduled, ("greedy",), max_trial=10, seeds=[0])
     assert list(kept.results) == ["greedy", "random_restart"]
 
 
 class TestFunctionObjective:
-    def control(self, function: Any, max_trial: int = 5, max_time: float | None = None) -> Plan:
+    def control(
+        self, function: Any, max_trial: int = 5, max_time: float | None = None
+    ) -> StudySpec:
         direction = optuna.study.StudyDirection.MAXIMIZE
         own = FunctionObjective(function, direction, seed=3, told="test_accuracy")
         limits = limits_of(max_time=max_time, max_trial=max_trial)
-        return Plan(own, "mine", "objective", limits)
+        return StudySpec(own, "mine", "objective", limits)
 
     def test_gets_the_seed_and_says_what_its_winner_reaches(self) -> None:
         seeds = []
@@ -297,11 +299,11 @@ class TestFunctionObjective:
 
 
 def test_without_time_for_one_epoch_longer_is_over(objective: InitOffsetObjective) -> None:
-    record = run(Plan(objective, "longer", "longer", limits_of(max_trial=3, max_time=1e-9)))
+    record = run(StudySpec(objective, "longer", "longer", limits_of(max_trial=3, max_time=1e-9)))
     assert record.is_over
     assert math.isnan(record.test_value)
 
 
 def test_a_constant_of_two_trials(objective: InitOffsetObjective) -> None:
-    record = run(Plan(objective, "constant", "constant", limits_of(max_trial=2)))
+    record = run(StudySpec(objective, "constant", "constant", limits_of(max_trial=2)))
     assert len(record.done_trials) == 2

@@ -25,7 +25,7 @@ from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna.engine import storages
-from adnn_optuna.engine.storages import StorageError, open_storage, patiently
+from adnn_optuna.engine.storages import StorageError, open_storage, with_retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,8 +80,8 @@ def load(url: str) -> optuna.Study:
 
 def run_patiently(study: optuna.Study, n_trials: int) -> None:
     for _ in range(n_trials):
-        trial = patiently(study.ask, SPACE)
-        patiently(study.tell, trial, trial.params["x"] ** 2, skip_if_finished=True)
+        trial = with_retry(study.ask, SPACE)
+        with_retry(study.tell, trial, trial.params["x"] ** 2, skip_if_finished=True)
 
 
 def n_warnings(logs: pytest.LogCaptureFixture, reason: str) -> int:
@@ -96,7 +96,7 @@ def test_a_lock_of_another_program_is_waited_for(
     study = load(f"sqlite:///{path}")
     unlock = threading.Timer(1.0, lock.close)
     unlock.start()
-    patiently(study.set_user_attr, "a", 1)
+    with_retry(study.set_user_attr, "a", 1)
     unlock.join()
     assert study.user_attrs == {"a": 1}
     assert n_warnings(logs, "database is locked") == 1
@@ -109,7 +109,7 @@ def test_a_lock_that_stays_ends_in_one_sentence(
     monkeypatch.setattr(storages, "_PATIENCE", 0.5)
     study = load(f"sqlite:///{path}")
     with pytest.raises(StorageError, match=r"^The storage failed \(.*locked\); .*\.$"):
-        patiently(study.set_user_attr, "a", 1)
+        with_retry(study.set_user_attr, "a", 1)
     lock.close()
     study.set_user_attr("a", 1)
     assert study.user_attrs == {"a": 1}
@@ -123,7 +123,7 @@ def test_waiting_can_be_interrupted(path: Path) -> None:
     interrupt.start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            patiently(study.set_user_attr, "a", 1)
+            with_retry(study.set_user_attr, "a", 1)
     finally:
         interrupt.cancel()
     assert time.monotonic() - began < 5
@@ -199,21 +199,21 @@ def test_what_passes_when_a_database_is_opened(said: str) -> None:
 def test_what_is_no_fault_of_the_database_is_not_waited_for(postgresql: Server) -> None:
     study = optuna.create_study(storage=open_storage(postgresql.url))
     with pytest.raises(StorageInternalError) as caught:
-        patiently(study.set_user_attr, "too long " * 100, 1)
+        with_retry(study.set_user_attr, "too long " * 100, 1)
     assert isinstance(caught.value.__cause__, sqlalchemy.exc.DataError)
     with pytest.raises(KeyError):
-        patiently(study._storage.get_trial, 10**6)
+        with_retry(study._storage.get_trial, 10**6)
 
 
 @pytest.mark.slow
 def test_a_full_disk_ends_in_one_sentence_and_loses_nothing(path: Path) -> None:
     program = f"""
 import optuna, resource
-from adnn_optuna.engine.storages import open_storage, patiently
+from adnn_optuna.engine.storages import open_storage, with_retry
 from test_faults import objective
 study = optuna.load_study(study_name="s", storage=open_storage("sqlite:///{path}"))
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
-patiently(study.optimize, objective, n_trials=1000)
+with_retry(study.optimize, objective, n_trials=1000)
 """
     run = subprocess.run(
         [sys.executable, "-c", program],
@@ -237,7 +237,7 @@ patiently(study.optimize, objective, n_trials=1000)
 @pytest.mark.slow
 def test_a_database_that_cannot_be_written_to_is_refused(path: Path) -> None:
     with pytest.raises((ValueError, StorageError), match=r"^The storage .*readonly.*\.$"):
-        patiently(load(f"sqlite:///file:{path}?mode=ro&uri=true").optimize, objective, n_trials=1)
+        with_retry(load(f"sqlite:///file:{path}?mode=ro&uri=true").optimize, objective, n_trials=1)
     assert len(load(f"sqlite:///{path}").trials) == 1
 
 
@@ -266,7 +266,7 @@ def test_a_database_that_breaks_in_the_middle_ends_in_one_sentence(path: Path) -
         content[page : page + 100] = b"\xff" * 100
     path.write_bytes(content)
     with pytest.raises(StorageError, match=r"^The storage failed \(.*malformed\); .*\.$"):
-        patiently(study.optimize, objective, n_trials=1)
+        with_retry(study.optimize, objective, n_trials=1)
 
 
 def test_a_folder_that_vanishes_is_waited_for(path: Path) -> None:

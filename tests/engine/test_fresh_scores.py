@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
 from optuna.study import StudyDirection
 
-from adnn_optuna.engine.execution import evaluate_afresh
-from adnn_optuna.engine.outcomes import KeyedObjective
-from adnn_optuna.engine.records import SearchRecord, record_of
+from adnn_optuna.engine.execution import evaluate_on_new_seeds
+from adnn_optuna.engine.objectives import KeyedObjective
+from adnn_optuna.engine.records import read_record
+
+if TYPE_CHECKING:
+    from adnn_optuna.engine.search_record import SearchRecord
 
 
-def record(n_fresh: int) -> SearchRecord:
+def record(n_new_values: int) -> SearchRecord:
     study = optuna.create_study()
     study.set_user_attr("adnn:search", {"sampler": "tpe", "n_trials": 2, "batch_size": 1})
-    settings = {**study.user_attrs["adnn:search"], "confirm": n_fresh}
+    settings = {**study.user_attrs["adnn:search"], "confirm": n_new_values}
     study.set_user_attr("adnn:search", settings)
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
-    return record_of(study)
+    return read_record(study)
 
 
 def objective(function: Any, seed: int = 0) -> KeyedObjective:
@@ -29,8 +32,8 @@ def objective(function: Any, seed: int = 0) -> KeyedObjective:
 
 
 def values(found: SearchRecord) -> list[float | None]:
-    evaluated = record_of(found.study)
-    return [evaluated.attrs[name] for name in evaluated.fresh_names]
+    evaluated = read_record(found.study)
+    return [evaluated.attrs[name] for name in evaluated.new_seed_names]
 
 
 def test_each_is_made_once_and_follows_from_the_seed() -> None:
@@ -42,13 +45,13 @@ def test_each_is_made_once_and_follows_from_the_seed() -> None:
 
     found = record(3)
     assert math.isnan(found.test_value)
-    evaluate_afresh(found, objective(function), threading.Event())
-    evaluate_afresh(record_of(found.study), objective(function), threading.Event())
+    evaluate_on_new_seeds(found, objective(function), threading.Event())
+    evaluate_on_new_seeds(read_record(found.study), objective(function), threading.Event())
     assert len(asked) == len(set(asked)) == 3
     assert values(found) == asked
-    assert record_of(found.study).test_value == pytest.approx(sum(asked) / 3)
+    assert read_record(found.study).test_value == pytest.approx(sum(asked) / 3)
     other = record(3)
-    evaluate_afresh(other, objective(function, seed=1), threading.Event())
+    evaluate_on_new_seeds(other, objective(function, seed=1), threading.Event())
     assert not {*values(other)} & {*values(found)}
 
 
@@ -60,9 +63,9 @@ def test_one_without_a_value_leaves_none() -> None:
         raise optuna.TrialPruned
 
     found = record(1)
-    evaluate_afresh(found, objective(function), threading.Event())
+    evaluate_on_new_seeds(found, objective(function), threading.Event())
     assert values(found) == [None]
-    assert math.isnan(record_of(found.study).test_value)
+    assert math.isnan(read_record(found.study).test_value)
 
 
 def test_one_that_violates_a_constraint_is_not_the_best() -> None:
@@ -71,7 +74,7 @@ def test_one_that_violates_a_constraint_is_not_the_best() -> None:
         # What Optuna 5 and Optuna 4 store of it.
         attrs: dict[str, Any] = {"constraints:c": violation, "constraints": [violation]}
         study.add_trial(optuna.create_trial(value=value, system_attrs=attrs))
-    found = record_of(study)
+    found = read_record(study)
     assert found.best is not None
     assert found.best.number == study.best_trial.number == 2
     assert found.baseline == 0.5
@@ -86,10 +89,10 @@ def test_ends_where_it_is_to_stop() -> None:
 
     found = record(3)
     with pytest.raises(KeyboardInterrupt):
-        evaluate_afresh(found, objective(function), stop)
-    made = [name for name in found.fresh_names if name in found.study.user_attrs]
-    assert made == found.fresh_names[:1]
-    evaluate_afresh(record_of(found.study), objective(function), threading.Event())
+        evaluate_on_new_seeds(found, objective(function), stop)
+    made = [name for name in found.new_seed_names if name in found.study.user_attrs]
+    assert made == found.new_seed_names[:1]
+    evaluate_on_new_seeds(read_record(found.study), objective(function), threading.Event())
     assert values(found) == [1.0, 1.0, 1.0]
 
 
@@ -97,7 +100,7 @@ def test_without_a_best_trial_there_is_nothing_to_do() -> None:
     study = optuna.create_study()
     settings = {"sampler": "tpe", "n_trials": 1, "batch_size": 1, "confirm": 2}
     study.set_user_attr("adnn:search", settings)
-    found = record_of(study)
-    evaluate_afresh(found, objective(lambda trial: 1.0), threading.Event())
-    assert found.fresh_names == []
+    found = read_record(study)
+    evaluate_on_new_seeds(found, objective(lambda trial: 1.0), threading.Event())
+    assert found.new_seed_names == []
     assert math.isnan(found.test_value)

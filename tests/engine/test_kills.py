@@ -24,10 +24,10 @@ from optuna.trial import TrialState
 from adnn_optuna._attributes import OWNER, PROPOSAL
 from adnn_optuna.callbacks import checked_limits, is_done
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.outcomes import FunctionObjective, KeyedObjective, Outcome
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, Outcome
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import Plan, open_studies
+from adnn_optuna.engine.studies import StudySpec, open_studies
 from adnn_optuna.reporting import searches
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
@@ -51,7 +51,7 @@ class Quick(FunctionObjective):
     """An objective that has a baseline, as a network has."""
 
     distributions = {"x": X}  # noqa: RUF012
-    unmoved = {"x": 0.0}  # noqa: RUF012
+    baseline_params = {"x": 0.0}  # noqa: RUF012
 
     def suggest(self, trial: optuna.Trial) -> None:
         trial._suggest("x", X)
@@ -73,9 +73,11 @@ def loop_of(
     max_trial: int = 4,
 ) -> tuple[Loop, optuna.Study]:
     objective = objective or Quick(quick, StudyDirection.MINIMIZE, seed=3)
-    plan = Plan(objective, "s", searcher, checked_limits(max_trial=max_trial), batch_size)
+    plan = StudySpec(objective, "s", searcher, checked_limits(max_trial=max_trial), batch_size)
     [study] = open_studies([plan], open_storage(storage))
-    return Loop(plan, study, threading.Event()), study
+    return Loop(
+        study, plan.objective, plan.limits, threading.Event(), n_threads=plan.n_threads
+    ), study
 
 
 def search(
@@ -190,7 +192,7 @@ def test_an_objective_stops_its_study_as_in_optimize() -> None:
     objective = Quick(stops, StudyDirection.MINIMIZE, 3)
     run, study = loop_of(InMemoryStorage(), "annealing", objective)
     run.run()
-    assert (len(done(study)), record_of(study).stop_reason) == (1, "exhausted")
+    assert (len(done(study)), read_record(study).stop_reason) == (1, "exhausted")
     study.optimize(lambda _: 0.0, n_trials=1)  # It is no longer in a loop.
 
 
@@ -305,7 +307,7 @@ def test_a_study_is_not_exhausted_while_others_do_the_rest(
     run.run()
     # This worker had begun one, too, and gave it back.
     assert waits[0] == [TrialState.RUNNING, TrialState.RUNNING, TrialState.FAIL]
-    assert record_of(study).stop_reason == "exhausted"
+    assert read_record(study).stop_reason == "exhausted"
     assert len(done(study)) == 2
 
 
@@ -527,10 +529,10 @@ def test_in_optimize_it_is_ended_where_anything_tells_of_it_and_else_shown(tmp_p
     assert killed(url, lambda: optimize(url), "set_trial_system_attr", 1)
     optimize(url)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
-    assert "RUNNING" not in searches.text(record_of(study))
+    assert "RUNNING" not in searches.text(read_record(study))
     for _ in range(2):
         assert killed(url, lambda: optimize(url), "create_new_trial", 1)
-    told = searches.text(record_of(study)), searches.page(record_of(study)).render()
+    told = searches.text(read_record(study)), searches.page(read_record(study)).render()
     assert all("Trials 2 and 3 are RUNNING, but nothing tells who runs each" in t for t in told)
     study.tell(2, state=TrialState.FAIL)  # As it says.
-    assert "Trial 3 is RUNNING" in searches.text(record_of(study))
+    assert "Trial 3 is RUNNING" in searches.text(read_record(study))

@@ -8,8 +8,10 @@ import optuna
 from search_worker import make_objective
 from stored_studies import store_look, store_study
 
+from adnn_optuna.api.search import stored_search
 from adnn_optuna.cli.output import as_json
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
+from adnn_optuna.reporting import searches
 from adnn_optuna.results.curves import gains_so_far
 from adnn_optuna.results.search import stored_result
 
@@ -19,7 +21,7 @@ def test_a_gain_below_the_baseline_is_negative() -> None:
     study.enqueue_trial({"weight_offset_0": -0.2, "bias_offset_0": -0.2})
     study.enqueue_trial({"weight_offset_0": -0.1, "bias_offset_0": -0.2})
     study.optimize(make_objective(), n_trials=2)
-    record = record_of(study)
+    record = read_record(study)
     assert record.gain == record.best_value - record.baseline < 0
     assert f"{100 * record.gain:+.2f} pp" in str(stored_result(record))
     assert gains_so_far(record)[-1] == record.gain
@@ -36,19 +38,19 @@ def test_a_best_trial_that_was_added_says_so() -> None:
         ),
         other.best_trial,  # With all that another study stored in it.
     ):
-        before = stored_result(record_of(study))
+        before = stored_search(read_record(study))
         assert said not in str(before) or study.best_trial.value == 0.99
         study.add_trial(trial)
         store_look(study, f"2026-11-25T12:00:0{len(study.trials)}+00:00", 0.9, 0.01)
-        record = stored_result(record_of(study))
+        record = stored_search(read_record(study))
         assert record.best_value == trial.value
         assert said in str(record)
         assert json.loads(as_json("search", record))["best_is_added"]
         assert record.proposers[study.best_trial.number] == "study.add_trial"
-    assert said not in str(stored_result(record_of(other)))
+    assert said not in str(stored_search(read_record(other)))
 
 
 def test_what_plain_optuna_evaluates_by_our_objective_is_not_added() -> None:
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(0))
     study.optimize(make_objective(), n_trials=2)
-    assert not record_of(study).best_is_added
+    assert not read_record(study).best_is_added

@@ -11,9 +11,10 @@ import sqlalchemy
 from search_worker import make_objective
 
 import adnn_optuna as adnn
+from adnn_optuna import plots
+from adnn_optuna.api.search import stored_search
 from adnn_optuna.cli import output
-from adnn_optuna.engine.records import record_of
-from adnn_optuna.results.search import stored_result
+from adnn_optuna.engine.records import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ def tell(result: Any, folder: Path) -> None:
 def test_telling_a_search_reads_no_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     result = adnn.search(OBJECTIVE, "greedy", storage=url, study_name="s", max_trial=12, confirm=6)
-    stored = stored_result(record_of(result.study))
+    stored = stored_search(read_record(result.study))
     assert result.confirmation is not None
     with statements() as found:
         for told in (result, stored):
@@ -94,7 +95,7 @@ def test_telling_what_else_was_found_reads_no_database(tmp_path: Path) -> None:
             {"a": lambda seed: seed % 7, "b": lambda seed: seed % 5}, seeds=range(6), storage=url
         ),
         adnn.ensemble(OBJECTIVE, n=2, storage=url),
-        stored_result(record_of(study)),
+        stored_search(read_record(study)),
     ]
     with statements() as found:
         for result in results:
@@ -113,14 +114,14 @@ def test_a_result_stays_as_it_was() -> None:
     confirmed = tested.confirm(6)
     assert confirmed.confirmation is not None
     assert tested.confirmation is None
-    assert tested.test_look is not None
+    assert tested.test_evaluation is not None
     after_test = str(tested)
-    assert closed.test_look is None
+    assert closed.test_evaluation is None
     adnn.search(OBJECTIVE, "annealing", storage=storage, study_name=study_name, max_trial=6)
     assert (str(closed), repr(closed), output.as_json("search", closed)) == before
     assert str(tested) == after_test
     assert len(closed.done_trials) == 3
-    assert len(record_of(closed.study).done_trials) == 6
+    assert len(read_record(closed.study).done_trials) == 6
     with pytest.raises(AttributeError):
         closed.baseline = 0.0  # type: ignore[misc]
 
@@ -130,7 +131,7 @@ def test_a_contract_changes_no_earlier_result() -> None:
     before = str(result)
     assert "confirmation" in result.contract().content
     assert str(result) == before
-    assert record_of(result.study).confirming
+    assert read_record(result.study).confirming
 
 
 def test_trials_and_best_are_of_one_moment() -> None:
@@ -147,6 +148,6 @@ def test_trials_and_best_are_of_one_moment() -> None:
         return found
 
     storage.get_all_trials = read_and_go_on
-    record = record_of(study)
+    record = read_record(study)
     assert len(record.done_trials) == 2
     assert record.best in record.trials

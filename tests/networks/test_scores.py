@@ -12,7 +12,7 @@ import sklearn.metrics
 from search_worker import quick_training
 
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.networks._scores import Scores, loss_function
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training

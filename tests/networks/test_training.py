@@ -32,7 +32,7 @@ from adnn_optuna.networks.training import Trainer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adnn_optuna.networks.training import Metrics, Run
+    from adnn_optuna.networks.training import Metrics, TrainingRun
 
 SHAPE = (8, 8)
 
@@ -66,7 +66,7 @@ def start(trainer: Trainer, offset: float = 0.0, seed: int = 0, restart: int = 0
     return Start(seed, restart, tuple(offsets))
 
 
-def bits(run: Run) -> tuple[Any, ...]:
+def bits(run: TrainingRun) -> tuple[Any, ...]:
     """Return all that a training gives, such that equal is equal in each bit."""
     assert run.weights is not None
     metrics = [tuple(sorted(m.items())) for m in run.history]
@@ -171,7 +171,7 @@ def test_a_training_is_the_same_in_any_company(
 
     trainer = trainer_of(MLP(**model), dataset, epochs=2, **training)
 
-    def train(starts: list[Start]) -> list[Run]:
+    def train(starts: list[Start]) -> list[TrainingRun]:
         return trainer.train(starts, keep_weights=True)
 
     starts = [
@@ -766,7 +766,7 @@ class TestPartsOfEpochs:
         assert not run.history
 
 
-def same_weights(some: list[Run], others: list[Run]) -> bool:
+def same_weights(some: list[TrainingRun], others: list[TrainingRun]) -> bool:
     pairs = zip(some, others, strict=True)
     return all(
         np.array_equal(a, b)

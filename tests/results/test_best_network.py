@@ -14,7 +14,7 @@ from shown_pages import EVIL, parsed, text_of
 from stored_studies import store_study
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.html import to_page
 from adnn_optuna.results.best_network import MOST, BestNetwork, Example, best_network
 from adnn_optuna.results.search import stored_result
@@ -35,7 +35,7 @@ def compared(result: adnn.SearchResult) -> Any:
 
 def test_are_those_that_the_test_counted() -> None:
     result = searched(adnn.load_dataset("digits"))
-    found, look = compared(result), result.test_look
+    found, look = compared(result), result.test_evaluation
     assert result.best is not None
     assert look is not None
     assert [len(found.baseline), len(found.best)] == [2, 2]
@@ -107,7 +107,7 @@ FOUND = BestNetwork(
 
 
 def document_with(found: BestNetwork) -> Any:
-    return found.added_to(stored_result(record_of(store_study("one"))).document())
+    return found.added_to(stored_result(read_record(store_study("one"))).document())
 
 
 class TestPage:

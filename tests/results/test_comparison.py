@@ -21,19 +21,21 @@ from stored_studies import (
 )
 
 from adnn_optuna.api.comparisons import load_comparison
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.results.comparison_fields import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.engine.search_record import SearchRecord
 
 
 def runs(sampler: str, seeds: Sequence[int], **options: Any) -> list[SearchRecord]:
     named = [(f"{sampler}/{seed=}/{options}", seed) for seed in seeds]
-    return [record_of(store_study(n, sampler=sampler, seed=seed, **options)) for n, seed in named]
+    return [
+        read_record(store_study(n, sampler=sampler, seed=seed, **options)) for n, seed in named
+    ]
 
 
 class TestWhatCannotBeCompared:
@@ -332,8 +334,8 @@ def test_strongest_control_is_none_or_one_that_is_known(printed: Comparison) -> 
     assert store_comparison({"greedy": [0.0]}).strongest_control is None
     failed = store_study("failed", values=[math.nan] * 3)
     failed.set_user_attr("adnn:baseline", math.nan)
-    changed(record_of(failed), "adnn:runs/", limits={"max_trial": 12})
-    results = {"failed": [changed(record_of(failed), "adnn:search", sampler="longer")]}
+    changed(read_record(failed), "adnn:runs/", limits={"max_trial": 12})
+    results = {"failed": [changed(read_record(failed), "adnn:search", sampler="longer")]}
     results |= {label: [*of_arm[:1]] for label, of_arm in printed.results.items()}
     assert Comparison(results, (0,)).strongest_control == "rates"
 

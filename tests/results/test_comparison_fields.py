@@ -11,7 +11,7 @@ import pytest
 from stored_studies import store_comparison
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.json import to_json
 from adnn_optuna.results.comparison_fields import FIELDS, Field, numbers_of
 
@@ -59,6 +59,6 @@ def test_keys_and_headings_are_different(comparison: Comparison) -> None:
 
 
 def test_are_not_known_for_a_study_of_nothing() -> None:
-    [numbers] = numbers_of([record_of(optuna.create_study())], FIELDS)
+    [numbers] = numbers_of([read_record(optuna.create_study())], FIELDS)
     assert (numbers.pop("trials"), numbers.pop("seconds")) == (0, 0)
     assert all(map(math.isnan, numbers.values()))

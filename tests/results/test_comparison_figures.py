@@ -10,7 +10,7 @@ import optuna
 import pytest
 from stored_studies import N_TRIALS, changed, read_again, store_comparison, store_study
 
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.results import curves
 from adnn_optuna.results.comparison import Comparison
 
@@ -89,18 +89,18 @@ def test_trials_show_the_mean_of_the_best_so_far() -> None:
 
 
 def test_a_run_that_ended_early_keeps_its_last_gain() -> None:
-    runs = [record_of(store_study("a", values=[0.9, 0.92]))]
-    runs.append(record_of(store_study("b", values=[0.9] * 4)))
+    runs = [read_record(store_study("a", values=[0.9, 0.92]))]
+    runs.append(read_record(store_study("b", values=[0.9] * 4)))
     for run in runs:
         run.study.set_user_attr("adnn:baseline", 0.9)
-    curve = curves.best_against_trials([record_of(run.study) for run in runs])
+    curve = curves.best_against_trials([read_record(run.study) for run in runs])
     assert [*curve.mean] == pytest.approx([0, 0.01, 0.01, 0.01])
 
 
 def test_compute_is_counted_in_epochs() -> None:
     searches = [
-        record_of(store_study("a", values=[0.9, 0.88, 0.92])),
-        record_of(store_study("b", values=[0.8, 0.9, 0.7])),
+        read_record(store_study("a", values=[0.9, 0.88, 0.92])),
+        read_record(store_study("b", values=[0.8, 0.9, 0.7])),
     ]
     # Two epochs each; the longer training run reports a value for each of its six.
     longer = optuna.create_study(direction="maximize")
@@ -109,7 +109,7 @@ def test_compute_is_counted_in_epochs() -> None:
     reported = dict(enumerate([0.6, 0.8, 0.7, 0.85, 0.95, 0.9]))
     longer.add_trial(optuna.trial.create_trial(value=0.95, intermediate_values=reported))
     walk = curves.best_against_compute(searches)
-    control = curves.best_against_compute([record_of(longer)])
+    control = curves.best_against_compute([read_record(longer)])
     assert [*walk.x] == [2, 4, 6]
     assert [*walk.mean] == pytest.approx([0.85, 0.90, 0.91])
     assert [*control.x] == [1, 2, 3, 4, 5, 6]
@@ -132,7 +132,7 @@ def test_an_average_is_shown_network_by_network_and_may_become_worse() -> None:
                 user_attrs={"adnn:outcome": {"elapsed": 1.0, "trained": trained}},
             )
         )
-        ensembles.append(record_of(study))
+        ensembles.append(read_record(study))
     averages = curves.gains_of_averages(ensembles)
     assert [*averages.x] == [1, 2, 3]
     assert [*averages.mean] == pytest.approx([0, 0.15, 0.20])
@@ -142,11 +142,11 @@ def test_an_average_is_shown_network_by_network_and_may_become_worse() -> None:
 
 
 def test_any_state_has_all_figures() -> None:
-    failed = record_of(store_study("failed", values=[math.nan] * 3))
+    failed = read_record(store_study("failed", values=[math.nan] * 3))
     failed.study.set_user_attr("adnn:baseline", math.nan)
-    empty = record_of(optuna.create_study(study_name="empty", direction="maximize"))
+    empty = read_record(optuna.create_study(study_name="empty", direction="maximize"))
     for comparison in (
-        Comparison({"failed": [record_of(failed.study)]}, (0,)),
+        Comparison({"failed": [read_record(failed.study)]}, (0,)),
         Comparison({"empty": [empty]}, (0,)),
     ):
         for figure in comparison.document().figures:

@@ -26,7 +26,7 @@ from stored_studies import (
 
 from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.engine.arms import ARMS, CONTROLS
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.results.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class TestVerdict:
 
     def test_without_a_best_trial_says_how_the_trials_ended(self) -> None:
         arms = {
-            arm: [record_of(store_study(f"c/{arm}/seed=0", sampler=arm, values=[math.nan] * 3))]
+            arm: [read_record(store_study(f"c/{arm}/seed=0", sampler=arm, values=[math.nan] * 3))]
             for arm in ("greedy", "random_restart")
         }
         for [record] in arms.values():
@@ -167,7 +167,7 @@ class TestControls:
     def test_an_ensemble_says_what_it_costs_later(self) -> None:
         results = {**store_comparison({"greedy": [0.02], "random_restart": [0.01]}).results}
         study = store_study("mine/seed=0", sampler="ensemble", gain=0.07, steps=(1, 2, 3))
-        comparison = Comparison({**results, "mine": [record_of(study)]}, (0,))
+        comparison = Comparison({**results, "mine": [read_record(study)]}, (0,))
         assert "mine: prediction costs 3 times as much." in comparison.document().notes
         assert "averages-mine" in [figure.key for figure in comparison.document().figures]
 
@@ -245,7 +245,7 @@ class TestNotes:
         run.study.tell(run.study.ask(), 2.0)
         store_look(run.study, "2026-11-25T14:00:00+00:00", 0.9, 0.005)
         [note] = [n for n in read_again(comparison).document().notes if "untouched" in n]
-        n = len(record_of(run.study).test_looks)
+        n = len(read_record(run.study).test_evaluations)
         assert n >= 2
         assert note.startswith(f"The test set was evaluated {n} times by one search.")
 

@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import FrozenTrial, create_trial
 from stored_studies import N_TRIALS, store_study
 
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.results.curves import (
     best_against_trials,
     draws_of,
@@ -34,14 +34,14 @@ def test_expected_best_of_n_is_the_mean_over_all_draws() -> None:
 
 
 def test_of_a_single_run_have_no_spread_and_of_none_no_place() -> None:
-    one = record_of(store_study("one", values=[0.9, 0.92, 0.91]))
+    one = read_record(store_study("one", values=[0.9, 0.92, 0.91]))
     assert best_against_trials([one]).sd is None
     assert len(best_against_trials([]).x) == len(best_against_trials([]).mean) == 0
 
 
 def test_draws_are_all_restarts_or_else_the_baselines() -> None:
-    restarts = [record_of(store_study(f"{i}", sampler="random_restart", seed=i)) for i in (0, 1)]
-    walk = record_of(store_study("walk", sampler="greedy"))
+    restarts = [read_record(store_study(f"{i}", sampler="random_restart", seed=i)) for i in (0, 1)]
+    walk = read_record(store_study("walk", sampler="greedy"))
     values = [value for record in restarts for value in record.values]
     assert len(values) == 2 * N_TRIALS
     assert draws_of([walk, *restarts]) == values

@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from stored_studies import changed, store_confirmation, store_look, store_study
 
 from adnn_optuna._attributes import CONFIG
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.markdown import escaped
 from adnn_optuna.render.model_card import to_model_card
 from adnn_optuna.results.confirmation import read_confirmation
@@ -19,7 +19,7 @@ from adnn_optuna.results.search import NetworkSearch, stored_result
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.engine.search_record import SearchRecord
 
 EVIL = "a|b: {c}\n---\n[x](http://evil) <script> `d` \x1b[31m\ufffe 'e' \"f\" # **g** 😀 www.e.org"
 
@@ -69,7 +69,7 @@ def test_has_each_estimate_with_its_ci(tmp_path: Path) -> None:
 
 
 def test_before_new_seeds_there_is_only_the_test_score(tmp_path: Path) -> None:
-    record = record_of(store_study("digits", gain=0.004))
+    record = read_record(store_study("digits", gain=0.004))
     [score] = results(record, tmp_path)
     assert score.metric_value == pytest.approx(record.test_value, abs=0.0005)
     assert score.metric_args["low"] < score.metric_value < score.metric_args["high"]
@@ -81,12 +81,12 @@ def test_says_once_that_the_test_set_was_evaluated_several_times(tmp_path: Path)
     study.enqueue_trial({})
     study.tell(study.ask(), study.user_attrs["adnn:baseline"] + 0.25)
     store_look(study, "2026-11-25T13:00:00+00:00", 0.9, 0.005)
-    text = read(record_of(study), tmp_path).text
+    text = read(read_record(study), tmp_path).text
     assert text.count("The test set was evaluated 2 times") == 1
 
 
 def test_before_a_test_set_evaluation_there_is_no_metric(tmp_path: Path) -> None:
-    record = record_of(store_study("digits"))
+    record = read_record(store_study("digits"))
     for name in [name for name in record.attrs if name.startswith("adnn:test/")]:
         del record.attrs[name]
     assert results(record, tmp_path) == []
@@ -103,7 +103,7 @@ def test_random_restarts_have_no_replication(tmp_path: Path) -> None:
 
 
 def test_names_that_users_chose_are_shown_as_they_are(tmp_path: Path) -> None:
-    record = record_of(store_study(EVIL))
+    record = read_record(store_study(EVIL))
     record = changed(record, CONFIG, dataset={**record.attrs[CONFIG]["dataset"], "name": EVIL})
     shown = read(record, tmp_path)
     assert shown.data.model_name.startswith("a|b: {c}\\n---\\n[x](http://evil) <script> `d` ")

@@ -23,7 +23,7 @@ from known_facts import (
 from scipy import stats
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.evaluations import fresh_seeds
+from adnn_optuna.engine.evaluations import new_seeds
 from adnn_optuna.results.recheck import RecheckFacts, chance_of_luck, mean_interval
 from adnn_optuna.stats.paired_differences import planned_interval
 
@@ -104,11 +104,11 @@ def test_lower_values_are_better_where_it_minimizes() -> None:
 
 
 def test_seeds_follow_from_the_names_and_more_of_them_begin_alike() -> None:
-    even, odd = (fresh_seeds("study", role, 200) for role in ("choose", "confirm"))
-    assert fresh_seeds("study", "choose", 3) == even[:3] == (2013144564, *even[1:3])
+    even, odd = (new_seeds("study", role, 200) for role in ("choose", "confirm"))
+    assert new_seeds("study", "choose", 3) == even[:3] == (2013144564, *even[1:3])
     assert {seed % 2 for seed in even} == {0}
     assert {seed % 2 for seed in odd} == {1}
-    everything = {*even, *odd, *fresh_seeds("another", "choose", 200)}
+    everything = {*even, *odd, *new_seeds("another", "choose", 200)}
     assert len(everything) == 600
     assert 0 <= min(everything) < 2**28 < 2**31 - 2**28 < max(everything) < 2**31
 

@@ -28,7 +28,7 @@ from stored_studies import (
 import adnn_optuna as adnn
 from adnn_optuna._attributes import BASELINE, CONFIG
 from adnn_optuna.engine.confirmation import MOVED, UNMOVED
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.json import to_json
 from adnn_optuna.render.text import to_text
 from adnn_optuna.results.confirmation import confirmation_of
@@ -38,7 +38,7 @@ from adnn_optuna.results.search_numbers import FIELDS, Field
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adnn_optuna.engine.records import SearchRecord
+    from adnn_optuna.engine.search_record import SearchRecord
     from adnn_optuna.render.document import Document, Line
 
 GAINS = (0.01, 0.012, 0.014, 0.01, 0.02, 0.01, 0.012, 0.014, 0.01, 0.02)
@@ -46,7 +46,7 @@ _names = itertools.count()
 
 
 def document_of(of: SearchRecord | optuna.Study) -> Document:
-    record = record_of(of) if isinstance(of, optuna.Study) else of
+    record = read_record(of) if isinstance(of, optuna.Study) else of
     return stored_result(record).document()
 
 
@@ -80,7 +80,7 @@ class TestSurfaces:
         study = optuna.create_study(study_name="depths", direction="maximize")
         for value in (0.25, 0.75):
             study.add_trial(create_trial(value=value))
-        assert_surfaces("study", stored_result(record_of(study)))
+        assert_surfaces("study", stored_result(read_record(study)))
 
     @pytest.mark.parametrize("field", FIELDS, ids=[field.key for field in FIELDS])
     def test_each_number_is_on_each_surface(self, field: Field) -> None:
@@ -132,7 +132,7 @@ class TestVerdict:
 
     def test_random_restarts_replicate_nothing(self) -> None:
         study = store_study("restarts", sampler="random_restart", gain=0.07)
-        for record in (record_of(study), store_confirmation(study, [])):
+        for record in (read_record(study), store_confirmation(study, [])):
             document = document_of(record)
             assert (document.verdict, "replication" in lines_of(document)) == ("no claim", False)
         # The best restart may well be better than the baseline mean, by seed variance.
@@ -231,15 +231,15 @@ class TestTestSet:
         store_head(storage, "c", declaration((0, 1), "annealing"))
         runs = [store_study(f"c/annealing/seed={i}", seed=i, storage=storage) for i in range(2)]
         other = store_study("of other data", storage=storage)
-        changed(record_of(other), CONFIG, dataset={"name": "d", "fingerprint": "1" * 64})
+        changed(read_record(other), CONFIG, dataset={"name": "d", "fingerprint": "1" * 64})
         closed = store_study("closed", values=[math.nan], storage=storage)
         wanted = {"s0": 1, "s1": 1, "c/annealing/seed=0": 1, "c/annealing/seed=1": 1}
-        assert record_of(studies[2]).looks_elsewhere == wanted
+        assert read_record(studies[2]).test_evaluations_elsewhere == wanted
         document = document_of(studies[2])
         assert "once by one search, and 4 more by other studies" in notes_of(document)
         assert ("test-set evaluations", "5") in document.tables[0].rows
         # The runs of a comparison evaluate it once, all together.
-        assert [*record_of(runs[0]).looks_elsewhere] == ["s0", "s1", "s2"]
+        assert [*read_record(runs[0]).test_evaluations_elsewhere] == ["s0", "s1", "s2"]
         assert "untouched" not in notes_of(document_of(other))
         assert "untouched" not in notes_of(document_of(closed))
 
@@ -261,7 +261,7 @@ class TestTestSet:
 
     def test_groups_and_a_diverged_baseline_are_named(self) -> None:
         record = changed(
-            record_of(store_study("s")), "adnn:test/", baseline=math.nan, n_groups=800.0
+            read_record(store_study("s")), "adnn:test/", baseline=math.nan, n_groups=800.0
         )
         document = document_of(record)
         assert "1000 test images count as 800" in notes_of(document)
@@ -289,11 +289,11 @@ class TestTestSet:
 
 class TestHyperparameters:
     def test_their_gain_is_no_part_of_the_gain(self) -> None:
-        record = record_of(store_study("of a trial", values=[0.9, 0.95]))
+        record = read_record(store_study("of a trial", values=[0.9, 0.95]))
         assert record.best is not None
         first = record.baseline
         record.best.user_attrs[BASELINE] = 0.945
-        record = record_of(record.study)
+        record = read_record(record.study)
         assert (record.baseline, record.gain) == (0.945, record.best_value - 0.945)
         document = document_of(record)
         line = lines_of(document)["hyperparameters"]
@@ -388,7 +388,7 @@ class TestOtherObjectives:
         study = optuna.create_study(study_name="other", direction="maximize")
         for value in (0.25, 0.75):
             study.add_trial(create_trial(value=value))
-        result = stored_result(record_of(study))
+        result = stored_result(read_record(study))
         assert type(result) is StudyResult
         document = result.document()
         assert document.verdict == "not known"
@@ -411,6 +411,6 @@ class TestOtherObjectives:
 
 def test_no_surface_obeys_a_name() -> None:
     study = store_study(f"\x1b[2J{EVIL}")
-    result = stored_result(record_of(study))
+    result = stored_result(read_record(study))
     assert "\x1b" not in str(result) + result.to_markdown() + result._repr_html_()
     assert EVIL not in result._repr_html_()

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from stored_studies import N_TRIALS, store_confirmation, store_study
 
 from adnn_optuna import DeltaStepSampler
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.figures import to_plotly
 from adnn_optuna.results.confirmation import read_confirmation
 from adnn_optuna.results.curves import places_of
@@ -30,7 +30,7 @@ NAMES = ("weight_offset_0", "bias_offset_0")
 
 def drawn(study: optuna.Study) -> dict[str, Figure]:
     """Return the figures of a search by their keys."""
-    document = stored_result(record_of(study)).document()
+    document = stored_result(read_record(study)).document()
     return {figure.key: figure for figure in document.all_figures()}
 
 
@@ -103,7 +103,7 @@ class TestGain:
         assert below.mark == "triangles"
 
     def test_is_the_first_figure(self) -> None:
-        figure = stored_result(record_of(store_study("s"))).plot()
+        figure = stored_result(read_record(store_study("s"))).plot()
         assert figure.layout.title.text == "Gain against trials"
 
 
@@ -132,7 +132,7 @@ class TestPlaces:
     @pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
     def test_best_trial_has_the_ring_and_the_end_of_the_scale(self, metric: str) -> None:
         study = store_study("s", metric=metric)
-        record = record_of(study)
+        record = read_record(study)
         assert record.best is not None
         figure = drawn(study)["places"]
         trials, ring = figure.series
@@ -173,7 +173,7 @@ def test_of_many_parameters_those_two_that_matter_most() -> None:
 
     study.optimize(objective, n_trials=60)
     study.add_trial(optuna.create_trial(value=math.inf))
-    names, trials = places_of(record_of(study))
+    names, trials = places_of(read_record(study))
     assert {*names} == {"x1", "x3"}
     assert [trial.number for trial in trials] == [*range(60)]
     figure = drawn(study)["places"]
@@ -182,9 +182,9 @@ def test_of_many_parameters_those_two_that_matter_most() -> None:
 
 
 def test_of_few_trials_or_parameters() -> None:
-    assert places_of(record_of(store_study("two")))[0] == ["bias_offset_0", "weight_offset_0"]
+    assert places_of(read_record(store_study("two")))[0] == ["bias_offset_0", "weight_offset_0"]
     study = optuna.create_study()
-    assert places_of(record_of(study)) == ([], [])
+    assert places_of(read_record(study)) == ([], [])
     study.optimize(lambda trial: trial.suggest_int("n", 1, 1), n_trials=3)
-    assert places_of(record_of(study))[0] == []
+    assert places_of(read_record(study))[0] == []
     assert "places" not in drawn(study)

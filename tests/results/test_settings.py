@@ -10,7 +10,7 @@ from shown_pages import RUN, SETTINGS
 from stored_studies import store_study
 
 from adnn_optuna._attributes import RUNS
-from adnn_optuna.engine.records import record_of
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.results.search import stored_result
 from adnn_optuna.results.settings import settings_table
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def settings(study: optuna.Study) -> dict[str, Any]:
-    rows = settings_table([[record_of(study)]]).rows
+    rows = settings_table([[read_record(study)]]).rows
     return dict(rows)  # type: ignore[arg-type]
 
 
@@ -63,7 +63,7 @@ def test_holds_when_each_run_was_made_under_which_limits_and_why_it_ended() -> N
     later |= {"n_trials_before": 12, "stop_reason": None, "n_trials": None}
     for one in ({**run, **later}, run):
         study.set_user_attr(f"{RUNS}/{one['began']}-1", one)
-    rows = [value for name, value in settings_table([[record_of(study)]]).rows if name == "run"]
+    rows = [value for name, value in settings_table([[read_record(study)]]).rows if name == "run"]
     assert rows[:2] == [
         "2026-11-23 09:00 UTC, max_trial 12, from 0 to 12 trials, ended by max_trial",
         "2026-11-24 10:00 UTC, max_time 30.5, from 12 trials on, not ended",
@@ -86,5 +86,5 @@ def test_names_of_files_that_are_no_text_are_shown_with_escapes() -> None:
     config = study.user_attrs["adnn:config"]
     config["dataset"]["path"] = os.fsdecode(b"/\xff\xfe.npz")
     study.set_user_attr("adnn:config", config)
-    text = stored_result(record_of(study)).to_text(details=True)
+    text = stored_result(read_record(study)).to_text(details=True)
     assert r"/\udcff\udcfe.npz" in text

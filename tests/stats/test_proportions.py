@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from adnn_optuna.engine.scores import effective_number
+from adnn_optuna.networks.retraining import effective_number
 from adnn_optuna.stats.proportions import (
     difference_interval,
     gain_interval,

@@ -6,7 +6,7 @@ import optuna
 import pytest
 from stored_studies import declaration, store_head, store_study
 
-from adnn_optuna.engine.studies import (
+from adnn_optuna.api._stored_comparisons import (
     declaration_of,
     is_comparison,
     like_comparisons,

@@ -35,6 +35,7 @@ class Outcome:
     value: float | None = None
     metrics: Metrics | None = None
     trained: Trained | None = None
+    system_attrs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def state(self) -> TrialState:
@@ -44,6 +45,8 @@ class Outcome:
 
     def store(self, trial: optuna.Trial, elapsed: float) -> None:
         """Store in a trial, before it is told, what is known beside state and value."""
+        for name, value in self.system_attrs.items():
+            trial.study._storage.set_trial_system_attr(trial._trial_id, name, value)
         outcome: StoredOutcome = {"elapsed": elapsed}
         if self.trained is not None:
             outcome["trained"] = self.trained
@@ -72,7 +75,7 @@ class Objective(Protocol):
         """The parameters of every trial, as far as they are known before."""
 
     @property
-    def unmoved(self) -> Mapping[str, Any]:
+    def baseline_params(self) -> Mapping[str, Any]:
         """The parameters of the trial that a search begins with; empty where any may be."""
 
     def attach(self, study: optuna.Study) -> None:
@@ -186,7 +189,7 @@ class FunctionObjective:
         """None are known."""
         return {}
 
-    unmoved = distributions
+    baseline_params = distributions
 
     def suggest(self, trial: optuna.Trial) -> None:
         """Do nothing: the function suggests by itself, as it runs."""
@@ -227,7 +230,7 @@ class FunctionObjective:
 class KeyedObjective(FunctionObjective):
     """A function of which all is keyed by seed and trial, so arms that ask the same see the same.
 
-    Its best trial is evaluated ``confirm`` times afresh.
+    Its best trial is evaluated on ``confirm`` new seeds.
     """
 
     confirm: int = 0

@@ -20,7 +20,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.experiment import Experiment, takes_trial
-from adnn_optuna.engine.outcomes import (
+from adnn_optuna.engine.objectives import (
     Catch,
     Outcome,
     best_trial,
@@ -28,9 +28,9 @@ from adnn_optuna.engine.outcomes import (
     checked_catch,
     mark,
 )
-from adnn_optuna.engine.storages import patiently
+from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.keras_files import undisturbed
-from adnn_optuna.networks.training import Run, Status, is_finite
+from adnn_optuna.networks.training import Status, TrainingRun, is_finite
 from adnn_optuna.samplers._trials import check_direction
 
 _CLOCK = MaxTimeCallback(1.0)  # Only asked for the working time; its limit does not matter.
@@ -43,10 +43,10 @@ class InitOffsetObjective(Experiment):
     """Trains a network from offset initial weights and returns how good it became.
 
     It is an objective for :meth:`optuna.study.Study.optimize`, with any sampler. The first trial
-    of a study also trains the *baseline*, the unmoved network, and stores its value (user
+    of a study also trains the *baseline network*, all offsets 0, and stores its value (user
     attribute ``adnn:baseline``). Where model or training is a function of the trial, each trial
     that is the best one so far trains its own, with its hyperparameters. A pruner that the study
-    was given sees the metric after each epoch, but for the
+    was given sees the metric after each epoch, except the
     :class:`~optuna.pruners.MedianPruner` that Optuna gives every study: give that one an argument
     of its own, such as ``MedianPruner(n_startup_trials=4)``.
 
@@ -64,7 +64,7 @@ class InitOffsetObjective(Experiment):
             study.optimize(objective, n_trials=10)
 
     Args:
-        model: An :class:`~adnn_optuna.MLP`, or a callable without arguments that returns a fresh
+        model: An :class:`~adnn_optuna.MLP`, or a callable without arguments that returns a new
             ``keras.Model`` with one output for each class (or a single one for two classes), or
             for each target of a regression. Or a function of the trial that returns one of these,
             whose suggestions are searched together with the offsets.
@@ -83,14 +83,9 @@ class InitOffsetObjective(Experiment):
         ValueError: If an argument's value is wrong, or the model does not fit the data.
     """
 
-    catch: tuple[type[Exception], ...] = ()
-    """The errors in a search that end their own trial as one without a value."""
-
     def catching(self, catch: Catch) -> Self:
         """Return the same objective, whose searches catch errors."""
-        other = self.like(self)
-        other.catch = checked_catch(catch)
-        return other
+        return self._changed(self, catch=checked_catch(catch))
 
     def suggest(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> Self:
         """Let a trial suggest all its parameters, and return the objective of these."""
@@ -110,8 +105,8 @@ class InitOffsetObjective(Experiment):
         return objective
 
     @property
-    def unmoved(self) -> dict[str, Any]:
-        """The parameters of the unmoved network."""
+    def baseline_params(self) -> dict[str, Any]:
+        """The parameters of the baseline network."""
         return dict.fromkeys(self.distributions, self.space.unmoved)
 
     def attach(self, study: optuna.Study) -> None:
@@ -152,7 +147,7 @@ class InitOffsetObjective(Experiment):
         return objective
 
     def set_baseline(self, of: optuna.Study | optuna.Trial, metrics: Metrics) -> None:
-        """Store what the training of a study's, or a trial's own, unmoved network came to."""
+        """Store the metrics of the baseline network of a study, or of a trial."""
         of.set_user_attr(stored.BASELINE, self.value(metrics))
         of.set_user_attr(stored.BASELINE_METRICS, metrics)  # Last: with it, all is known.
 
@@ -211,7 +206,7 @@ class InitOffsetObjective(Experiment):
         with catching(self.catch, f"Training of {numbers}"):
             read, first = trials[0].study._storage.get_trial_system_attrs, trials[0]._trial_id
             # No network was made of its parameters.
-            if self.catch and patiently(read, first).get(stored.ENDED) == "diverged":
+            if self.catch and with_retry(read, first).get(stored.ENDED) == "diverged":
                 return [Outcome("diverged")]
             try:
                 return self._train(trials, limits, may_prune=may_prune)
@@ -229,17 +224,17 @@ class InitOffsetObjective(Experiment):
     ) -> list[Outcome]:
         study, objective = trials[0].study, self.of(trials[0].params)
         if self.is_of_trial:
-            patiently(trials[0].set_user_attr, stored.MADE, objective.made)
+            with_retry(trials[0].set_user_attr, stored.MADE, objective.made)
         starts = [objective.start(trial.params) for trial in trials]
-        unmoved = objective.baseline_start
-        is_first = not patiently(_has_baseline, study)
+        baseline_start = objective.baseline_start
+        is_first = not with_retry(_has_baseline, study)
         pruned: dict[int, int] = {}  # After how many epochs.
 
         def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
             if run not in pruned and _is_to_end(trials[run], metrics[self.metric], epoch):
                 pruned[run] = epoch + 1
             # The baseline is needed to its end.
-            return run in pruned and not (is_first and starts[run] == unmoved)
+            return run in pruned and not (is_first and starts[run] == baseline_start)
 
         may_prune &= not isinstance(study.pruner, NopPruner)
         options: Any = {**limits, "evaluate_each_epoch": False}
@@ -250,19 +245,19 @@ class InitOffsetObjective(Experiment):
             objective._outcome(run, is_pruned=run.epochs > pruned.get(i, run.epochs))
             for i, run in enumerate(runs)
         ]
-        is_best = self.is_of_trial and patiently(self._is_best, trials[0], outcomes[0].value)
+        is_best = self.is_of_trial and with_retry(self._is_best, trials[0], outcomes[0].value)
         if not (is_first or is_best):
             return outcomes
-        if unmoved not in starts:
-            starts.append(unmoved)
-            runs += objective.trainer.train([unmoved], **options)
-        baseline = runs[starts.index(unmoved)]
+        if baseline_start not in starts:
+            starts.append(baseline_start)
+            runs += objective.trainer.train([baseline_start], **options)
+        baseline = runs[starts.index(baseline_start)]
         if baseline.status not in ("complete", "diverged"):
             return [objective._outcome(baseline, is_pruned=False)] if is_best else outcomes
         if is_first:
-            patiently(objective.set_baseline, study, baseline.metrics)
+            with_retry(objective.set_baseline, study, baseline.metrics)
         if is_best:
-            patiently(objective.set_baseline, trials[0], baseline.metrics)
+            with_retry(objective.set_baseline, trials[0], baseline.metrics)
         return outcomes
 
     def _is_best(self, trial: optuna.Trial, value: float | None) -> bool:
@@ -273,7 +268,7 @@ class InitOffsetObjective(Experiment):
         gain = self.improvement(value, best.values[0])
         return gain > 0 or (gain == 0 and trial.number < best.number)
 
-    def _outcome(self, run: Run, *, is_pruned: bool) -> Outcome:
+    def _outcome(self, run: TrainingRun, *, is_pruned: bool) -> Outcome:
         status: Status = "pruned" if is_pruned else run.status
         trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
         if not is_finite(run.metrics):
@@ -294,8 +289,8 @@ def _has_baseline(study: optuna.Study) -> bool:
 def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
     """Report a value and return whether the training is to end after this epoch."""
     try:
-        patiently(trial.report, value, epoch)
-        return patiently(trial.should_prune)
+        with_retry(trial.report, value, epoch)
+        return with_retry(trial.should_prune)
     except (UpdateFinishedTrialError, KeyError):
         # Another worker took this one for dead, or a user deleted the trial; whoever tells it will
         # see that, too.

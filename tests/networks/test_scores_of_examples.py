@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from adnn_optuna.engine.scores import effective_number, variance_of_mean
+from adnn_optuna.networks.retraining import effective_number, variance_of_mean
 
 RNG = np.random.default_rng(0)
 

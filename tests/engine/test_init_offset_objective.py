@@ -25,7 +25,7 @@ from adnn_optuna._attributes import (
     PROPOSAL,
 )
 from adnn_optuna.api.search import search
-from adnn_optuna.engine.objective import InitOffsetObjective
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import objective_from_study
 from adnn_optuna.networks.data import Dataset

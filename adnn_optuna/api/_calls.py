@@ -1,0 +1,44 @@
+"""What all verbs do alike as they are called: interrupts, and the check of an executor."""
+
+import functools
+from collections.abc import Callable
+from concurrent import futures
+from typing import ParamSpec, TypeVar
+
+from adnn_optuna._checks import WrongValueError, check_type
+from adnn_optuna.networks._tensorflow import FORKED
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+NO_EXECUTOR = (
+    "executor must be None for Keras models, which train on all cores of this process; omit it, "
+    "or make the same call on each machine with one storage URL."
+)
+
+
+def check_executor(executor: object) -> None:
+    """Refuse what runs no jobs, or in copies of this process."""
+    wanted = "a concurrent.futures.Executor or None"
+    check_type("executor", executor, futures.Executor | None, wanted)
+    context = getattr(executor, "_mp_context", None)  # Of a pool of processes.
+    if context is not None and context.get_start_method() == "fork":
+        raise WrongValueError(
+            f"executor forks this process: {FORKED}. Pass "
+            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
+        )
+
+
+def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Let an interrupt of a verb, which is no fault, be shown at the line that called it."""
+
+    @functools.wraps(verb)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return verb(*args, **kwargs)
+        except KeyboardInterrupt as interrupt:
+            # What is raised again without a name adds no line of its own.
+            interrupt.__traceback__, interrupt.__suppress_context__ = None, True
+            raise
+
+    return call

@@ -1,0 +1,51 @@
+"""The progress bar of a search."""
+
+import math
+
+import optuna
+
+from adnn_optuna._units import unit_of
+from adnn_optuna.callbacks import LimitValues, callbacks_of
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.progress import Bar
+from adnn_optuna.engine.records import read_record
+from adnn_optuna.engine.storages import with_retry
+
+
+class SearchProgress:
+    """What a bar shows of a search: trial, best, gain, and how long it is until which limit."""
+
+    def __init__(
+        self, bar: Bar, study: optuna.Study, objective: InitOffsetObjective, limits: LimitValues
+    ) -> None:
+        self._bar, self._study, self._limits = bar, study, callbacks_of(limits)
+        self._max_trial, self._of = limits["max_trial"], ""
+        self.update()
+        if objective.is_of_trial:
+            return
+        self._of = f" of {objective.training.epochs}"
+        if not objective.trainer.is_compiled:
+            bar.set_description_str(f"{self._text}; compiling")
+
+    def update(self, *_: object) -> None:
+        """Show the trials that were told."""
+        record = with_retry(read_record, self._study)
+        n_done = len(record.done_trials)
+        text = f"trial {n_done}/{self._max_trial}" if self._max_trial else f"trial {n_done}"
+        if record.best is not None:
+            unit = unit_of(record.metric)
+            text += f": best {unit.value(record.best_value)}, gain {unit.gain(record.gain)}"
+        left = [(limit.seconds_left(self._study), limit) for limit in self._limits]
+        seconds, nearest = min(left, key=lambda of: of[0], default=(math.inf, None))
+        if nearest is not None and math.isfinite(seconds):
+            seconds = max(seconds, 0.0)
+            text += f"; {seconds:.0f} s left of {nearest.reason} {nearest.value:g}{nearest.unit}"
+        for limit in self._limits:
+            if limit.ends_early:
+                text += f"; until {limit.reason} {limit.value:g}{limit.unit}"
+        self._text, self._bar.n, self._bar.total = text, n_done, self._max_trial
+        self._bar.set_description_str(text)
+
+    def show_epochs(self, epochs: float) -> None:
+        """Show how far a training is; any thread may call it."""
+        self._bar.set_description_str(f"{self._text}; epoch {epochs:.1f}{self._of}")

@@ -1,0 +1,185 @@
+"""Networks trained again, and what they reach on the test set."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adnn_optuna._attributes import Metrics, TestEvaluation
+from adnn_optuna.networks.data import Dataset
+from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.predictors import Average
+from adnn_optuna.networks.training import Trainer, TrainingRun, is_finite
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+
+class Retrained(NamedTuple):
+    """A training run's metrics, those of the test set included, its weights and test scores.
+
+    The scores are those of the test examples, see :meth:`Scores.tested`; ``judge`` is the metric
+    that they are of, without a split.
+    """
+
+    metrics: Metrics
+    weights: list[np.ndarray]
+    scores: np.ndarray
+    judge: str
+
+    @property
+    def score(self) -> float:
+        """The metric of the test set that the network is judged by."""
+        return self.metrics[f"test_{self.judge}"]
+
+
+def retrain(
+    trainer: Trainer,
+    starts: Sequence[Start | Sequence[Start]],
+    stop: threading.Event | None = None,
+    bar: tqdm[Any] | None = None,
+) -> Iterator[Retrained]:
+    """Train from each of ``starts``, to save memory only one on each core at a time.
+
+    Several in the place of one are averaged: the metrics are those of their average, without those
+    that diverged, and the weights those of all others, one network's after the other's. A ``bar``
+    gets so many more to do, and counts them. Where ``stop`` is set, it raises KeyboardInterrupt.
+    """
+    groups = [[one] if isinstance(one, Start) else one for one in starts]
+    runs = trainer.train_in_turn([*itertools.chain(*groups)], stop=stop)
+    splits = ["train", "val"] if len(trainer.dataset.y_val) else ["train"]
+    if bar is not None:
+        bar.total = (bar.total or 0) + len(groups)
+    for group in groups:
+        of_group = [next(runs) for _ in group]
+        if bar is not None:
+            bar.update()
+        if not all(run.history for run in of_group):
+            raise KeyboardInterrupt
+        kept = [run for run in of_group if is_finite(run.metrics)]
+        if len(group) == 1 or not kept:
+            yield tested(trainer, of_group[0])
+            continue
+        average = Average(trainer, splits)
+        for run in kept:
+            average.add(run.weights or [])
+        weights = [array for run in kept for array in run.weights or []]
+        yield tested(trainer, average)._replace(weights=weights)
+
+
+def tested(trainer: Trainer, of: TrainingRun | Average) -> Retrained:
+    """Return what a training run, or an average of several, reaches, also on the test set."""
+    if isinstance(of, Average):
+        weights, (metrics, scores) = [], of.tested()
+    else:
+        weights = of.weights or []
+        metrics, scores = trainer.tested(weights)
+    return Retrained(of.metrics | metrics, weights, scores, trainer.judge)
+
+
+def compared_on_test_set(trainer: Trainer, baseline: Retrained, best: Retrained) -> TestEvaluation:
+    """Return the test-set evaluation of a baseline and a best network."""
+    n_classes, data = trainer.architecture.head.num_classes, trainer.dataset
+    differences, prefix = best.scores.astype(float) - baseline.scores, "test_"
+    of_test = {n.removeprefix(prefix): v for n, v in best.metrics.items() if prefix in n[:5]}
+    look: TestEvaluation = {
+        "looked": "",
+        "trial": 0,
+        "n_trials": 0,
+        "n_images": len(differences),
+        "unit": data.unit,
+        "baseline": baseline.score if is_finite(baseline.metrics) else math.nan,
+        "best": best.score,
+        "metrics": of_test,
+    }
+    if data.test_groups.max() + 1 < len(differences):
+        look["n_groups"] = effective_number(data.test_groups)
+    if best.judge == "accuracy":
+        look["won"] = int((differences > 0).sum())
+        look["lost"] = int((differences < 0).sum())
+    else:
+        look["standard_error"] = math.sqrt(variance_of_mean(differences, data.test_groups))
+    if n_classes is not None:
+        sizes = np.bincount(data.y_test, minlength=n_classes)
+        largest = int(sizes.argmax())
+        look["n_classes"] = n_classes
+        look["largest_class"] = str((data.classes or range(n_classes))[largest])
+        look["n_largest"] = int(sizes[largest])
+    return look
+
+
+def random_sources(trainer: Trainer) -> tuple[str, ...]:
+    """Return what is random in a training: initialisation, order of the batches, split."""
+    sources = {
+        "initialisation": trainer.architecture.depends_on_seed,
+        "order": trainer.training.shuffle,
+        "split": bool(trainer.dataset.drawn),
+    }
+    return tuple(source for source, is_source in sources.items() if is_source)
+
+
+def not_redrawn(trainer: Trainer) -> tuple[str, ...]:
+    """Return what stays the same in all runs, though it could be random, in words."""
+    data, random = trainer.dataset, random_sources(trainer)
+    names = {"initialisation": "the initial weights", "order": "the order of the batches"}
+    splits = {"val": "the validation split", "test": "the test split"}
+    stay = [name for source, name in names.items() if source not in random]
+    stay += [name for split, name in splits.items() if split not in data.drawn]
+    if data.drawn and data.preprocessing.others is not None:
+        stay.append("the categories that count as rare")
+    return tuple(stay)
+
+
+class Redrawing:
+    """Trains unmoved networks with their sources of randomness drawn afresh, each by a seed."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        # A split serves several runs; more of them would hold the data as many times.
+        self._split = functools.lru_cache(maxsize=2)(dataset.redrawn)
+
+    def train(
+        self,
+        trainer: Trainer,
+        seed: int,
+        *,
+        initialisation: int | None = None,
+        order: int | None = None,
+        split: int | None = None,
+        stop: threading.Event | None = None,
+    ) -> Retrained:
+        """Train once; what has no seed of its own is as of ``seed``, or as the data are split."""
+        offsets = (0.0,) * len(trainer.architecture.variables)
+        initialisation = seed if initialisation is None else initialisation
+        start = Start(initialisation, 0, offsets, order_seed=seed if order is None else order)
+        if split is not None:
+            data = self._split(split)
+            trainer = Trainer(trainer.architecture, trainer.training, data, trainer.judge)
+        [run] = retrain(trainer, [start], stop)
+        return run
+
+
+def effective_number(groups: NDArray[np.intp]) -> float:
+    """Return as how many samples of their own those of groups count: (Σ n)² / Σ n² of their sizes.
+
+    It is exact where samples of a group are equal (Kish 1965, Survey Sampling), else too small.
+    """
+    sizes = np.bincount(groups).astype(float)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def variance_of_mean(values: NDArray[np.floating], groups: NDArray[np.intp]) -> float:
+    """Return the variance of the mean of samples' values, of which those of a group are alike.
+
+    It is that of the groups' sums about their share of the mean, times G / (G - 1) for G groups,
+    so the usual one where each sample is on its own; NaN of a single group.
+    """
+    residuals = np.bincount(groups, values - values.mean())
+    n = len(residuals)
+    return float((residuals**2).sum() / len(values) ** 2 * n / (n - 1)) if n > 1 else np.nan

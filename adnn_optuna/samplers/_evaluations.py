@@ -1,0 +1,85 @@
+"""Proposes evaluations, each of them once, whatever number of workers makes them."""
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from adnn_optuna._attributes import OWNER
+from adnn_optuna.samplers import _owners
+from adnn_optuna.samplers._trials import TrialReader
+
+_Evaluation = tuple[int, ...]
+"""What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
+
+
+class EvaluationSampler(RandomSampler):
+    """Proposes evaluations that are missing, at random among those that nobody makes.
+
+    Args:
+        names: What the numbers of an evaluation mean: the names of a trial's parameters.
+        missing_of: Returns the evaluations that are missing beside a study's trials.
+    """
+
+    last_index = 2**31 - 1
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        missing_of: Callable[[Iterable[FrozenTrial]], Sequence[_Evaluation]],
+    ) -> None:
+        super().__init__()
+        self._names, self._missing_of = tuple(names), missing_of
+        self._missing: Sequence[_Evaluation] = ()  # As of the last read.
+
+    @property
+    def n_wanted(self) -> int:
+        """The number of evaluations that are missing."""
+        return len(self._missing)
+
+    def n_free(self, study: optuna.Study, at_most: int, known: TrialReader) -> int:
+        """Return how many of the missing ones nobody makes."""
+        self._missing = self._missing_of(known.trials.values())
+        return len(self._free(known))
+
+    def look_again(
+        self, study: optuna.Study, trial: FrozenTrial, known: TrialReader
+    ) -> tuple[bool, None]:
+        """Return whether the evaluation is no longer missing; they have no order."""
+        self.n_free(study, 0, known)
+        return self.place_of(trial) not in self._missing, None
+
+    def place_of(self, trial: FrozenTrial) -> _Evaluation:
+        """Return which evaluation a trial is."""
+        return tuple(trial.params[name] for name in self._names)
+
+    def template(
+        self,
+        study: optuna.Study,
+        known: TrialReader,
+        distributions: Mapping[str, BaseDistribution],
+        n_rivals: int,
+    ) -> FrozenTrial | None:
+        """Return a trial to be created RUNNING: one of the missing evaluations, if any is free."""
+        if not (free := self._free(known)):
+            return None
+        # Not the same as others, who begin at the same moment.
+        evaluation = secrets.choice(free[: len(self._held(known)) + 1])
+        template = optuna.create_trial(
+            state=TrialState.RUNNING,
+            params=dict(zip(self._names, evaluation, strict=True)),
+            distributions=dict(distributions),
+        )
+        template.number = known.next_number
+        template.system_attrs[OWNER] = _owners.ownership(template)
+        return template
+
+    def _held(self, known: TrialReader) -> set[_Evaluation]:
+        return {self.place_of(trial) for trial in known.unfinished.values()}
+
+    def _free(self, known: TrialReader) -> list[_Evaluation]:
+        held = self._held(known)
+        return [evaluation for evaluation in self._missing if evaluation not in held]
