@@ -60,7 +60,7 @@ _NAMES = {
     "api.resume": "resume",
     "api.search": "SearchResult search",
     "callbacks": "MaxGainCallback MaxTimeCallback MaxTrialCallback",
-    "engine.objective": "InitOffsetObjective",
+    "engine.init_offset_objective": "InitOffsetObjective",
     "results.comparison": "Comparison",
     "results.plan": "Plan",
     "results.recheck": "Recheck",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.trial import FrozenTrial, create_trial
 
-from adnn_optuna.engine.evaluations import new_seeds, confirmation_seeds
+from adnn_optuna.engine.evaluations import confirmation_seeds, new_seeds
 from adnn_optuna.results.arm_values import ModelComparisonFacts
 from adnn_optuna.results.recheck import RecheckFacts
 from adnn_optuna.results.variance import VarianceFacts

@@ -259,6 +259,7 @@ def contract(
       adnn contract --study-name digits-annealing
       adnn contract --study-name mine --output mine.contract.json
     """
+    from adnn_optuna.api.search import search_result
     from adnn_optuna.engine import records, storages, studies
 
     out.load_libraries()
@@ -266,7 +267,7 @@ def contract(
     output = Path(f"{study_name.replace('/', '-')}.contract.json") if output is None else output
     check_output_file("--output", output, ".json")
     objective = studies.objective_from_study(study, data_dir)
-    found = adnn.SearchResult.of(records.read_record(study), objective)
+    found = search_result(records.read_record(study), objective)
     made = found.contract()
     made.save(output)
     return out.Answer(made, {"Check it": f"adnn verify {as_argument(str(output))}"})

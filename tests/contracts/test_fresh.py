@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from adnn_optuna.engine.retraining import retrain
 from search_worker import quick_training
 
 import adnn_optuna as adnn
@@ -18,7 +19,6 @@ from adnn_optuna.contracts.fresh import (
     not_repeated,
     said_confirmation,
 )
-from adnn_optuna.engine.retraining import retrain
 from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.stats.example_scores import mean_gain
 

@@ -22,7 +22,6 @@ from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.studies import StudySpec, open_studies
-from adnn_optuna.reporting.comparisons_claims import claim_of_comparison
 from adnn_optuna.samplers import RandomRestartSampler
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from stored_studies import store_look, store_study
 from adnn_optuna.api.search import stored_search
 from adnn_optuna.cli.output import as_json
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.reporting import searches
 from adnn_optuna.results.curves import gains_so_far
 from adnn_optuna.results.search import stored_result
 

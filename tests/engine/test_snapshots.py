@@ -11,7 +11,6 @@ import sqlalchemy
 from search_worker import make_objective
 
 import adnn_optuna as adnn
-from adnn_optuna import plots
 from adnn_optuna.api.search import stored_search
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
