@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from adnn_optuna.api.compare_values import ValueComparison as ValueComparison
     from adnn_optuna.api.compare_values import compare_values as compare_values
     from adnn_optuna.api.comparisons import Comparison as Comparison
-    from adnn_optuna.api.contracts import Audit as Audit
-    from adnn_optuna.api.contracts import Contract as Contract
-    from adnn_optuna.api.contracts import Verdict as Verdict
     from adnn_optuna.api.contracts import audit_randomness as audit_randomness
     from adnn_optuna.api.contracts import verify as verify
     from adnn_optuna.api.ensemble import Ensemble as Ensemble
@@ -30,6 +27,8 @@ if TYPE_CHECKING:
     from adnn_optuna.callbacks import MaxGainCallback as MaxGainCallback
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
+    from adnn_optuna.contracts.audit import Audit as Audit
+    from adnn_optuna.contracts.contract import Contract as Contract
     from adnn_optuna.engine.objective import InitOffsetObjective as InitOffsetObjective
     from adnn_optuna.networks.data import Dataset as Dataset
     from adnn_optuna.networks.loading import load_dataset as load_dataset
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from adnn_optuna.networks.models import Training as Training
     from adnn_optuna.networks.offsets import OffsetSpace as OffsetSpace
     from adnn_optuna.results.recheck import Recheck as Recheck
+    from adnn_optuna.results.verification import Verdict as Verdict
     from adnn_optuna.samplers import (
         AdaptiveSimulatedAnnealingSampler as AdaptiveSimulatedAnnealingSampler,
     )
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "api.contracts": "Audit Contract Verdict audit_randomness verify",
+    "api.contracts": "audit_randomness verify",
     "api.compare": "compare",
     "api.compare_models": "ModelComparison compare_models",
     "api.compare_values": "ValueComparison compare_values",
@@ -60,8 +60,11 @@ _NAMES = {
     "api.resume": "resume",
     "api.search": "SearchResult search",
     "callbacks": "MaxGainCallback MaxTimeCallback MaxTrialCallback",
+    "contracts.audit": "Audit",
+    "contracts.contract": "Contract",
     "engine.objective": "InitOffsetObjective",
     "results.recheck": "Recheck",
+    "results.verification": "Verdict",
     "networks.data": "Dataset",
     "networks.loading": "load_dataset",
     "networks.models": "MLP PAPER_MODELS Training",

@@ -23,10 +23,10 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna._files import replacing, write_text
 from adnn_optuna.api._told import Told
-from adnn_optuna.api.contracts import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
-from adnn_optuna.contracts.contract import read_contract
-from adnn_optuna.contracts.fresh import confirmation_content
+from adnn_optuna.contracts.contract import Contract
+from adnn_optuna.contracts.contract_file import read_contract
+from adnn_optuna.contracts.new_seeds import confirmation_content
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import Searcher, check_searcher
 from adnn_optuna.engine.confirmation import (

@@ -293,23 +293,23 @@ def verify(
     max_parameters: int = 100_000_000,
     **options: Any,
 ) -> out.Answer:
-    """Check a contract: train its baseline and its winner again, and compare.
+    """Check a contract: train its two networks again, and compare.
 
     Nothing in the file is executed, and nothing outside its folder is read.
 
     \b
     Verdicts and exit codes:
       exact             0  reproduced: the same bits, in the same environment
-      within_tolerance  0  in another environment (versions, processor, threads),
-                           within what eight trainings here differ by
+      within_tolerance  0  reproduced in another environment (versions, processor,
+                           threads), within the spread of eight training runs here
       breached          1  something is not reproduced, or the file was changed,
-                           or its gain does not repeat on fresh seeds
+                           or its gain does not replicate on new seeds
       cannot_check      2  file, data or model is missing, unreadable or another one,
-                           or this training forgets its gain here
+                           or training runs here vary too much
 
     \b
     Examples:
-      adnn verify digits.contract.json --fresh 20
+      adnn verify digits.contract.json --new-seeds 20
       adnn verify fashion.contract.json --data-dir ~/data
     """
     out.load_libraries()

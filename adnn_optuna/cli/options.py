@@ -186,7 +186,7 @@ def with_help(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[...
             if file is not None:
                 check_output_file(f"--{name.replace('_', '-')}", file, FILES[name].suffix)
         if asked.get("contract"):
-            from adnn_optuna.contracts.contract import PAIRS
+            from adnn_optuna.contracts.contract_file import PAIRS
 
             if given.get("test") is False:
                 raise WrongValueError(

@@ -123,10 +123,6 @@ SHOWN = {
     "ValueComparisonFacts": "names per maximize margin is_paired values table differences",
     "EnsembleFacts": "study_name seeds score_name members mean sd score gain disagreement "
     "n_diverged",
-    "ContractFacts": "content",
-    "VerdictFacts": "status reasons not_checked gain half_width interval examples promised "
-    "confirmation fresh",
-    "AuditFacts": "variables layers warnings not_moved",
 }
 """What is shown of each kind of facts, by its class: attributes, or what methods return.
 

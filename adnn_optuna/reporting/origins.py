@@ -15,12 +15,12 @@ from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import as_argument
-from adnn_optuna.contracts.contract import claim_of
-from adnn_optuna.contracts.fresh import said_confirmation
+from adnn_optuna.contracts.contract_file import claim_of
+from adnn_optuna.contracts.new_seeds import claimed_confirmation
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
-from adnn_optuna.reporting.contracts import claims_in_words
 from adnn_optuna.reporting.searches_claims import end_in_words
+from adnn_optuna.results.verification import claims_tables
 
 
 def origin(arms: Sequence[Sequence[SearchRecord]]) -> dict[str, Any]:
@@ -78,13 +78,15 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
             "completed_trials": states.count(TrialState.COMPLETE),
             "best_trial": record.best and record.best.number,
         },
-        "winner": {"params": record.best and record.best.params},
+        "best": {"params": record.best and record.best.params},
         "objective": {"seed": record.attrs.get(CONFIG, {}).get("seed")},
     }
-    params = {**contract["winner"]["params"], **contract["winner"].get("hyperparameters", {})}
-    that = {**contract, "winner": {"params": params}}
+    params = {**contract["best"]["params"], **contract["best"].get("hyperparameters", {})}
+    that = {**contract, "best": {"params": params}}
     that = {part: {key: that[part][key] for key in of_part} for part, of_part in this.items()}
-    if differing := config_differences(that, this):
+    # The study first, since it says most.
+    parts = [({part: that[part]}, {part: this[part]}) for part in this]
+    if differing := [where for pair in parts for where in config_differences(*pair)]:
         said = f"The contract is of another result ({in_words(differing)})"
         raise WrongValueError(f"{said}; make one of this result.")
     # The name of the weights is that of the contract, and their hash.
@@ -92,6 +94,10 @@ def shown_contract(record: SearchRecord, contract: Mapping[str, Any]) -> dict[st
     return {
         "name": name,
         "quoted_name": as_argument(name),
-        "claims": claims_in_words(said_confirmation(contract), claim_of(contract)),
+        "claims": [
+            f"{label}: {value} ({table.headings[2]} {ends})"
+            for table in claims_tables(claimed_confirmation(contract), claim_of(contract).unit)
+            for label, value, ends in table.rows
+        ],
         "text": json.dumps(contract, indent=1),
     }

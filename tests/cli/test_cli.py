@@ -997,19 +997,19 @@ class TestVerify:
         assert cli.run([*search, "--contract", str(contract)]) == 0
         assert f"adnn verify {contract}" in capsys.readouterr().err
         assert len(list(tmp_path.glob("digits.contract.*.npz"))) == 1
-        assert cli.run(["verify", str(contract), "--fresh", "19"]) == 2
+        assert cli.run(["verify", str(contract), "--new-seeds", "19"]) == 2
         assert "must be at least 20" in capsys.readouterr().err
         with monkeypatch.context() as terminal:
             terminal.setattr(sys.stderr, "isatty", lambda: True)
-            assert cli.run(["verify", str(contract), "--fresh", "20"]) == 0
+            assert cli.run(["verify", str(contract), "--new-seeds", "20"]) == 0
             out, err = capsys.readouterr()
             # All trainings, with the time that is left of them.
             assert re.search(r"verify:.* \d+/\d+ \[\d+:\d+<\d+:\d+", err)
             assert cli.run(["verify", str(contract), "--quiet"]) == 0
             assert not capsys.readouterr().err
-        assert "by 20 seeds drawn here" in out
+        assert "on 20 new seeds, drawn here" in " ".join(out.split())
         assert out.startswith("exact:")
-        assert "not checked: study: how many trials were searched" in out
+        assert "Not checked: study: number of trials" in out
         contract.write_text(contract.read_text().replace('"epochs": 4', '"epochs": 5'))
         assert cli.run(["verify", str(contract)]) == 1
         assert re.search("breached:.*edited", capsys.readouterr().out, re.DOTALL)

@@ -74,10 +74,10 @@ VERBS: dict[str, tuple[list[str], str, dict[str, Any]]] = {
     "report": (["--study-name", "c"], "ComparisonFacts", {"study_name": "c", "seeds": [0, 1, 2]}),
     "contract": (
         ["--study-name", "mine", "--output", "mine.json"],
-        *("ContractFacts", {"next": {"check_it": "adnn verify mine.json"}}),
+        *("Contract", {"next": {"check_it": "adnn verify mine.json"}}),
     ),
-    "verify": (["first.json"], "VerdictFacts", {"status": "exact", "fresh": None}),
-    "audit": (["model.keras"], "AuditFacts", {"not_moved": []}),
+    "verify": (["first.json"], "Verdict", {"status": "exact", "new_seeds": None}),
+    "audit": (["model.keras"], "Audit", {"not_moved": []}),
 }
 
 

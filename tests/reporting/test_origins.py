@@ -14,7 +14,7 @@ from stored_studies import store_study
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import RUNS
-from adnn_optuna.contracts.contract import read_contract
+from adnn_optuna.contracts.contract_file import read_contract
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.reporting import searches
 from adnn_optuna.reporting.origins import shown_contract
@@ -44,7 +44,7 @@ class TestContract:
                 "best_trial": record.best.number,
                 "direction": "maximize",
             },
-            "winner": {"params": record.best.params, "test_accuracy": 0.9},
+            "best": {"params": record.best.params, "test_accuracy": 0.9},
             "baseline": {"test_accuracy": 0.897},
             "objective": {
                 "seed": 0,
@@ -81,7 +81,7 @@ class TestContract:
             ("study", "trials", 11, "study.trials is 12, was 11"),
             ("study", "completed_trials", 10, "study.completed_trials is 12, was 10"),
             ("study", "best_trial", 99, "study.best_trial is {best}, was 99"),
-            ("winner", "params", {}, None),
+            ("best", "params", {}, None),
             ("objective", "seed", 5, "objective.seed is 0, was 5"),
         ],
     )
@@ -91,7 +91,7 @@ class TestContract:
         assert record.best is not None
         contract = self.contract(record)
         contract[part] = {**contract[part], key: value}
-        words = re.escape((said or "winner.params.").format(best=record.best.number))
+        words = re.escape((said or "best.params.").format(best=record.best.number))
         said = rf"^The contract is of another result \({words}.*\); make one of this result\.$"
         with pytest.raises(ValueError, match=said):
             searches.page(record, contract)
@@ -107,10 +107,10 @@ def test_contract_is_shown_and_can_be_saved(tmp_path: Path) -> None:
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert EVIL not in html
     assert EVIL in text_of(html)
-    assert content["winner"]["trained_weights_sha256"] in text_of(html)
+    assert content["best"]["trained_weights_sha256"] in text_of(html)
     assert "adnn verify 'evil contract.json'" in text_of(html)
     assert "That reproduces the numbers of this one network." in text_of(html)
-    assert "By its maker, what you hold: " in text_of(html)
+    assert "By its maker, test score: " in text_of(html)
     assert "Only seeds that a verifier draws show it: adnn verify 'evil contract.json'" in text_of(
         html
     )
@@ -134,8 +134,8 @@ def test_contract_of_an_earlier_state_of_the_study_is_refused(tmp_path: Path) ->
         later.report(tmp_path / "report.html", tmp_path / "early.json")
     content = read_contract(tmp_path / "early.json")
     content["study"] |= {"trials": 3, "completed_trials": 3}
-    content["winner"]["params"]["weight_offset_0"] = 0.123
-    with pytest.raises(ValueError, match=r"winner\.params\.weight_offset_0 is .*, was 0\.123"):
+    content["best"]["params"]["weight_offset_0"] = 0.123
+    with pytest.raises(ValueError, match=r"best\.params\.weight_offset_0 is .*, was 0\.123"):
         searches.page(later, content)
 
 
@@ -150,8 +150,8 @@ def test_contract_of_functions_of_the_trial_is_shown(tmp_path: Path) -> None:
     result.report(tmp_path / "report.html", tmp_path / "c.json")
     assert "hyperparameters" in text_of((tmp_path / "report.html").read_text())
     content = read_contract(tmp_path / "c.json")
-    content["winner"]["hyperparameters"]["batch_size"] = 5
-    with pytest.raises(ValueError, match=r"winner\.params\.batch_size is 30\d, was 5\)"):
+    content["best"]["hyperparameters"]["batch_size"] = 5
+    with pytest.raises(ValueError, match=r"best\.params\.batch_size is 30\d, was 5\)"):
         searches.page(result, content)
 
 
