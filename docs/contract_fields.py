@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from adnn_optuna.cli.declared import arguments
+from adnn_optuna import Training
+from adnn_optuna.cli.docstrings import arguments
 from adnn_optuna.contracts.contract_file import _FIELDS as FIELDS
 
 _SCORES = {
@@ -36,7 +37,7 @@ MEANINGS = {
     "study.direction": "Whether the metric is maximized or minimized.",
     "objective.model": "The model: the arguments of `MLP`, or Keras's configuration.",
     "objective.space": "The search space, with its limits.",
-    "objective.metric": "The metric of the selection; the same metric is evaluated on the test set.",
+    "objective.metric": "The metric of the selection, and of the test score.",
     "objective.direction": "The direction of the metric, if its name does not say it.",
     "objective.positive": "The class of the metric, if it is of one of two classes.",
     "objective.seed": "The seed of the initial weights and of the order of the batches.",
@@ -61,26 +62,22 @@ MEANINGS = {
     "objective.dataset.seed": "The seed of the split.",
     **{
         f"objective.training.{name}": said.partition(". ")[0].rstrip(".") + "."
-        for name, said in arguments("Training").items()
+        for name, said in arguments(Training).items()
     },
     **{f"split.{split}": f"The number of {part} samples." for split, part in _PARTS.items()},
-    **{
-        f"{role}.{name}": said
-        for role in ("baseline", "best")
-        for name, said in _OF_ROLE.items()
-    },
+    **{f"{role}.{name}": said for role in ("baseline", "best") for name, said in _OF_ROLE.items()},
     "best.params": "The offsets of the best network, by their names.",
     "best.hyperparameters": "Its other parameters, for functions of the trial.",
-    "environment": "Versions, system, processor, devices, threads, flags: the bits depend on them.",
-    "confirmation.rank": "How many best trials of the study were confirmed so far, this one included.",
+    "environment": "Versions, system, processor, devices, threads, flags.",
+    "confirmation.rank": "How many best trials of the study are confirmed, this one included.",
     "confirmation.test_score": f"The test score: {_INTERVAL}.",
     "confirmation.vs_baselines": f"Its difference from new baseline networks: {_INTERVAL}.",
     "confirmation.replication": f"The mean gain of the offsets on new seeds: {_INTERVAL}.",
-    "confirmation.hyperparameters": f"The same gain of the best trial's hyperparameters: {_INTERVAL}.",
+    "confirmation.hyperparameters": f"The gain of the best hyperparameters: {_INTERVAL}.",
     "confirmation.seeds": "The new seeds.",
     "confirmation.baselines": "The score of the baseline network with each seed.",
     "confirmation.gains": "The gain of the offsets with each seed; missing without offsets.",
-    "files.weights.name": "The trained weights of the best network; the name has the beginning of the SHA-256.",
+    "files.weights.name": "The trained weights of the best network; the name has their SHA-256's start.",
     "files.weights.sha256": "The SHA-256 of the file.",
 }
 _ANY = 1e30  # A bound so large is none.
