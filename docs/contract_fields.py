@@ -77,7 +77,7 @@ MEANINGS = {
     "confirmation.seeds": "The new seeds.",
     "confirmation.baselines": "The score of the baseline network with each seed.",
     "confirmation.gains": "The gain of the offsets with each seed; missing without offsets.",
-    "files.weights.name": "The trained weights of the best network; the name has their SHA-256's start.",
+    "files.weights.name": "The file of the trained weights; its name has their SHA-256's start.",
     "files.weights.sha256": "The SHA-256 of the file.",
 }
 _ANY = 1e30  # A bound so large is none.

@@ -202,7 +202,7 @@ def _with_options(sentence: str, name: str) -> str:
         sentence = re.sub(rf"`{argument}`|^{argument}(?= must )", option, sentence)
         sentence = re.sub(rf"\b{argument}=(?=\w)", f"{option} ", sentence)
         if "_" in argument:
-            sentence = re.sub(rf"(?<![\w.]){argument}(?![\w.]\w)", option, sentence)
+            sentence = re.sub(rf"(?<![\w.'\"]){argument}(?![\w=])", option, sentence)
     return sentence
 
 

@@ -346,7 +346,7 @@ def check_no_network(options: Mapping[str, Any], of: str) -> None:
     """Refuse options of a network where something else is given, which would not heed them."""
     given = [f"{as_option(name)} {value}" for name, value in not_default(options).items()]
     if given:
-        raise WrongValueError(f"{' '.join(given)} must be omitted: {of} has no network options.")
+        raise WrongValueError(f"Options of networks ({' '.join(given)}) must be omitted for {of}.")
 
 
 def not_default(options: Mapping[str, Any]) -> dict[str, Any]:
