@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from adnn_optuna.api.compare_models import compare_models as compare_models
     from adnn_optuna.api.compare_values import ValueComparison as ValueComparison
     from adnn_optuna.api.compare_values import compare_values as compare_values
-    from adnn_optuna.api.contracts import Audit as Audit
-    from adnn_optuna.api.contracts import Contract as Contract
-    from adnn_optuna.api.contracts import Verdict as Verdict
     from adnn_optuna.api.contracts import audit_randomness as audit_randomness
     from adnn_optuna.api.contracts import verify as verify
     from adnn_optuna.api.ensemble import Ensemble as Ensemble
@@ -29,6 +26,8 @@ if TYPE_CHECKING:
     from adnn_optuna.callbacks import MaxGainCallback as MaxGainCallback
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
+    from adnn_optuna.contracts.audit import Audit as Audit
+    from adnn_optuna.contracts.contract import Contract as Contract
     from adnn_optuna.engine.init_offset_objective import InitOffsetObjective as InitOffsetObjective
     from adnn_optuna.networks.data import Dataset as Dataset
     from adnn_optuna.networks.loading import load_dataset as load_dataset
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from adnn_optuna.results.comparison import Comparison as Comparison
     from adnn_optuna.results.plan import Plan as Plan
     from adnn_optuna.results.recheck import Recheck as Recheck
+    from adnn_optuna.results.verification import Verdict as Verdict
     from adnn_optuna.samplers import (
         AdaptiveSimulatedAnnealingSampler as AdaptiveSimulatedAnnealingSampler,
     )
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "api.contracts": "Audit Contract Verdict audit_randomness verify",
+    "api.contracts": "audit_randomness verify",
     "api.compare": "compare",
     "api.compare_models": "ModelComparison compare_models",
     "api.compare_values": "ValueComparison compare_values",
@@ -63,7 +63,10 @@ _NAMES = {
     "engine.init_offset_objective": "InitOffsetObjective",
     "results.comparison": "Comparison",
     "results.plan": "Plan",
+    "contracts.audit": "Audit",
+    "contracts.contract": "Contract",
     "results.recheck": "Recheck",
+    "results.verification": "Verdict",
     "networks.data": "Dataset",
     "networks.loading": "load_dataset",
     "networks.models": "MLP PAPER_MODELS Training",

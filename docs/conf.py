@@ -19,6 +19,7 @@ from sphinx.util import logging
 import adnn_optuna
 from adnn_optuna.api._told import Printed
 from adnn_optuna.cli.main import app as cli
+from adnn_optuna.cli.main import command_with_options
 
 sys.path.insert(0, str(Path(__file__).parent))
 from contract_fields import table
@@ -128,7 +129,8 @@ def _write_helps() -> None:
     context = typer.Context(command, info_name="adnn")
     with contextlib.redirect_stdout(io.StringIO()):  # No terminal, so without colours.
         parts = [f"```text\n{command.get_help(context)}\n```"]
-        for name, verb in command.commands.items():
+        for name in command.commands:
+            verb = command_with_options(name)
             of_verb = typer.Context(verb, info_name=name, parent=context)
             parts.append(f"## adnn {name}\n\n```text\n{verb.get_help(of_verb)}\n```")
     (HERE / "reference" / "_helps.md").write_text("\n\n".join(parts), encoding="utf-8")

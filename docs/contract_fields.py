@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from adnn_optuna.cli.declared import arguments
-from adnn_optuna.contracts.contract import _FIELDS as FIELDS
+from adnn_optuna import Training
+from adnn_optuna.cli.docstrings import arguments
+from adnn_optuna.contracts.contract_file import _FIELDS as FIELDS
 
 _SCORES = {
     "accuracy": "The share of right answers on the {} part.",
@@ -14,38 +15,38 @@ _SCORES = {
 }
 _PARTS = {"train": "training", "val": "validation", "test": "test"}
 _OF_ROLE = {
-    "initial_weights_sha256": "The SHA-256 of the weights that its training began with.",
-    "trained_weights_sha256": "The SHA-256 of those that it ended with.",
+    "initial_weights_sha256": "The SHA-256 of its initial weights.",
+    "trained_weights_sha256": "The SHA-256 of its trained weights.",
     **{
         f"{split}_{score}": said.format(part)
         for split, part in _PARTS.items()
         for score, said in _SCORES.items()
     },
 }
-_INTERVAL = "value, and the ends of its interval"
+_INTERVAL = "value, and the ends of its CI"
 MEANINGS = {
-    "format": "That it is a contract.",
-    "format_version": "Of which version.",
+    "format": "The kind of file.",
+    "format_version": "The version of the format.",
     "sha256": "The hash of all other fields, as JSON with sorted keys and without spaces.",
     "study.name": "The name of the study.",
-    "study.sampler": "Who proposed the winner. No training shows it.",
-    "study.trials": "How many trials were searched. No training shows it.",
-    "study.completed_trials": "How many of them came to a value. No training shows it.",
-    "study.best_trial": "The winner's number. No training shows it.",
-    "study.stop_reason": "Why the search ended. No training shows it.",
+    "study.sampler": "The sampler of the best trial. No training run shows it.",
+    "study.trials": "The number of trials. No training run shows it.",
+    "study.completed_trials": "The number of completed trials. No training run shows it.",
+    "study.best_trial": "The number of the best trial. No training run shows it.",
+    "study.stop_reason": "Why the search ended. No training run shows it.",
     "study.direction": "Whether the metric is maximized or minimized.",
     "objective.model": "The model: the arguments of `MLP`, or Keras's configuration.",
     "objective.space": "The search space, with its limits.",
-    "objective.metric": "The metric of the selection, by which the test set is judged, too.",
-    "objective.direction": "Its direction, if its name does not tell it.",
-    "objective.positive": "The class that it is of, if it is of one of two.",
+    "objective.metric": "The metric of the selection, and of the test score.",
+    "objective.direction": "The direction of the metric, if its name does not say it.",
+    "objective.positive": "The class of the metric, if it is of one of two classes.",
     "objective.seed": "The seed of the initial weights and of the order of the batches.",
-    "objective.dataset.name": "What the data are called.",
+    "objective.dataset.name": "The name of the data.",
     "objective.dataset.source": "Where they come from: built in, a file, or arrays.",
     "objective.dataset.fingerprint": "The SHA-256 of all samples in all parts.",
     "objective.dataset.path": "The file's name, without its folder.",
     "objective.dataset.target": "The column of the labels.",
-    "objective.dataset.task": "What is learned, where it is a regression.",
+    "objective.dataset.task": "`regression`, if the data are not classified.",
     "objective.dataset.class_weight": "How classes are weighted.",
     "objective.dataset.sample_weight": "The column of the samples' weights.",
     "objective.dataset.groups": "The column of the groups that are split together.",
@@ -61,27 +62,23 @@ MEANINGS = {
     "objective.dataset.seed": "The seed of the split.",
     **{
         f"objective.training.{name}": said.partition(". ")[0].rstrip(".") + "."
-        for name, said in arguments("Training").items()
+        for name, said in arguments(Training).items()
     },
     **{f"split.{split}": f"The number of {part} samples." for split, part in _PARTS.items()},
-    **{
-        f"{role}.{name}": said
-        for role in ("baseline", "winner")
-        for name, said in _OF_ROLE.items()
-    },
-    "winner.params": "Its offsets, by their names.",
-    "winner.hyperparameters": "Its other parameters, of functions of the trial.",
-    "environment": "Versions, system, processor, devices, threads, flags: what bits depend on.",
-    "confirmation.rank": "The how-manieth winner of its study was confirmed.",
-    "confirmation.test_score": f"The test score of the best network: {_INTERVAL}.",
-    "confirmation.vs_baselines": f"Its difference from the mean of new baselines: {_INTERVAL}.",
+    **{f"{role}.{name}": said for role in ("baseline", "best") for name, said in _OF_ROLE.items()},
+    "best.params": "The offsets of the best network, by their names.",
+    "best.hyperparameters": "Its other parameters, for functions of the trial.",
+    "environment": "Versions, system, processor, devices, threads, flags.",
+    "confirmation.rank": "How many best trials of the study are confirmed, this one included.",
+    "confirmation.test_score": f"The test score: {_INTERVAL}.",
+    "confirmation.vs_baselines": f"Its difference from new baseline networks: {_INTERVAL}.",
     "confirmation.replication": f"The mean gain of the offsets on new seeds: {_INTERVAL}.",
-    "confirmation.hyperparameters": f"What the winner's hyperparameters gain so: {_INTERVAL}.",
+    "confirmation.hyperparameters": f"The gain of the best hyperparameters: {_INTERVAL}.",
     "confirmation.seeds": "The new seeds.",
-    "confirmation.baselines": "The score of the baseline network with each of them.",
-    "confirmation.gains": "The gain of the offsets with each; missing where nothing moves.",
-    "files.weights.name": "The winner's trained weights; the name has the SHA-256's beginning.",
-    "files.weights.sha256": "The SHA-256 of its bytes.",
+    "confirmation.baselines": "The score of the baseline network with each seed.",
+    "confirmation.gains": "The gain of the offsets with each seed; missing without offsets.",
+    "files.weights.name": "The file of the trained weights; its name has their SHA-256's start.",
+    "files.weights.sha256": "The SHA-256 of the file.",
 }
 _ANY = 1e30  # A bound so large is none.
 _TYPES = {str: "text", dict: "object", list: "list", object: "any", str | None: "text or null"}

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adnn_optuna._files import replacing, write_text
-from adnn_optuna.contracts.contract import ContractFacts, hash_file
+from adnn_optuna.contracts.contract import Contract
+from adnn_optuna.contracts.contract_file import hash_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ def main(what: str, folder: Path) -> None:
                     sys.audit("open", str(folder))  # A step, before which it is half written.
         else:
             weights = {"kernel": np.full(size, len(version))}
-            ContractFacts({"version": version}, weights).save(folder / "a.json")
+            Contract({"version": version}, weights).save(folder / "a.json")
 
     for step in range(1000):
         for file in folder.iterdir():

@@ -47,7 +47,11 @@ def test_samplers_and_callbacks_load_hardly_more_than_optuna() -> None:
 VERBS = "search resume compare plan recheck variance compare-models compare-values luck report"
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS.split(), "audit", "verify"])
-def test_help_loads_nothing_but_typer(verb: str) -> None:
-    arguments = [*verb.split(), "--help"]
-    assert not loaded(f"from adnn_optuna.cli.main import run; run({arguments})", HELPED)
+def test_help_loads_nothing_but_typer() -> None:
+    assert not loaded("from adnn_optuna.cli.main import run; run(['--help'])", HELPED)
+
+
+@pytest.mark.parametrize("verb", [*VERBS.split(), "audit", "verify"])
+def test_help_of_a_command_loads_no_tensorflow(verb: str) -> None:
+    code = f"from adnn_optuna.cli.main import run; run(['{verb}', '--help'])"
+    assert not loaded(code, ("keras", "tensorflow"))

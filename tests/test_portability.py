@@ -75,7 +75,7 @@ def test_step_of_a_dead_process_is_done_again_without_proc() -> None:
 @pytest.mark.tensorflow
 @pytest.mark.usefixtures("without_proc")
 def test_environment_is_described_without_proc() -> None:
-    from adnn_optuna.contracts.contract import describe_environment
+    from adnn_optuna.contracts.environment import describe_environment
 
     assert describe_environment()["processor"]["model"] == platform.processor()
 

@@ -1,4 +1,4 @@
-"""Contracts, verdicts and audits as users hold them, and the verbs that check and audit."""
+"""The verbs that check contracts and audit models."""
 
 from __future__ import annotations
 
@@ -7,50 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._checks import check_type
+from adnn_optuna._checks import check_integer, check_type, expanded
 from adnn_optuna.api._calls import interrupted_where_called
-from adnn_optuna.api._told import Printed, Told
-from adnn_optuna.contracts.audit import AuditFacts, audited
-from adnn_optuna.contracts.contract import ContractFacts
-from adnn_optuna.contracts.verification import VerdictFacts, verified
+from adnn_optuna.contracts.audit import Audit, audited
+from adnn_optuna.contracts.new_seeds import FEWEST_PAIRS
+from adnn_optuna.contracts.verification import verified
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import MAX_PARAMETERS, model_from_file
 from adnn_optuna.networks.models import MLP
+from adnn_optuna.results.verification import Verdict
 
 if TYPE_CHECKING:
     import keras
-
-
-class Contract(Printed, ContractFacts):
-    """What a search promises: all that is needed to train its baseline and its winner again.
-
-    Attributes:
-        content: What the file holds, as JSON does; the reference says what each field is.
-        weights: The winner's trained weights by their paths in the model, in the model's order.
-    """
-
-    _telling = "contracts.contract"
-
-
-class Verdict(Told, VerdictFacts):
-    """What :func:`verify` found.
-
-    Attributes:
-        status: ``"exact"``, ``"within_tolerance"``, ``"breached"``; or ``"cannot_check"``: the
-            contract, its weights, the data or the model is missing, unreadable or another one, or
-            trainings here tell nothing of the gain. Then nothing is known but the reasons.
-        reasons: A sentence for each thing that differs, with its field.
-        not_checked: What no training shows, and what was not there to be checked.
-        gain: The winner's test gain as trained again here; the mean where it was several times.
-        half_width: How far one training here is from it, at 99%; 0 where all bits are the same.
-        interval: The 95% interval of the gain, as far as the choice of the test examples goes.
-        promised: The claimed gain, its metric, and one test example's part of it.
-        confirmation: What the maker says that fresh seeds show.
-        fresh: What those of this verification show, where they were asked for.
-    """
-
-    _telling = "contracts.verdict"
 
 
 @interrupted_where_called
@@ -60,19 +29,19 @@ def verify(
     *,
     dataset: Dataset | None = None,
     model: MLP | Callable[..., Any] | None = None,
-    fresh: int | None = None,
+    new_seeds: int | None = None,
     max_parameters: int = MAX_PARAMETERS,
     show_progress_bar: bool = False,
 ) -> Verdict:
-    """Check a contract: rebuild everything, train baseline and winner again, and compare.
+    """Check a contract: rebuild everything, train its two networks again, and compare.
 
     In the environment of the contract (versions, processor, threads, oneDNN) the same bits come
-    out. In another one both are trained eight times, from weights moved in their last bits: the
-    claimed gain must be one that such a training has, by Student's t at 99%, or by one test
-    image. Nothing in the file widens that, and nothing in it is executed.
+    out. In another one both networks are trained eight times, from weights that differ in their
+    last bits. The claimed gain must then be one that such a training run has, by Student's t at
+    99%, or by one test image. Nothing in the file widens that, and nothing in it is executed.
 
-    So the numbers of one network are reproduced, whose seed may have been chosen: only ``fresh``
-    seeds show that its offsets gain, and whether the maker's mean gain repeats.
+    This reproduces the numbers of one network, whose seed may have been chosen. Only new seeds
+    show that its offsets gain, and whether the maker's mean gain replicates.
 
     Example:
 
@@ -85,37 +54,37 @@ def verify(
         path: The contract's file.
         data_dir: Folder to look in for the dataset first, see :func:`~adnn_optuna.load_dataset`;
             data from a file are looked up here, or else beside the contract, by the file's name.
-        dataset: The data, where they came from arrays.
-        model: The callable, also one of the trial, where the model cannot be rebuilt from its
-            Keras configuration.
-        fresh: With how many fresh seeds winner and unmoved network are trained besides, at least
-            20. They are drawn anew each time, so nobody knew them before.
+        dataset: The data, if they came from arrays.
+        model: The callable, also one of the trial, if the model cannot be rebuilt from its Keras
+            configuration.
+        new_seeds: On how many new seeds best network and baseline network are trained, at least
+            20. The seeds are drawn for each call, so nobody knew them before.
         max_parameters: The most parameters of a network, and the most values that one of its
             layers or a metric of Keras holds, for which memory is spent; a contract with more is
-            not built. (Of layers and the parts of such there may be 10,000.)
+            not built. (There may be 10,000 layers and their parts.)
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        The verdict, which names what no training shows. Whatever the file holds, no error is
+        The verdict, which names what no training run shows. Whatever the file holds, no error is
         raised.
 
     Raises:
         TypeError: If an argument is of the wrong type.
-        ValueError: If ``fresh`` or ``max_parameters`` is too small.
+        ValueError: If ``new_seeds`` or ``max_parameters`` is too small.
     """
-    options: Any = {"max_parameters": max_parameters, "show_progress_bar": show_progress_bar}
-    facts = verified(path, data_dir, dataset=dataset, model=model, fresh=fresh, **options)
-    return Verdict(**vars(facts))
-
-
-class Audit(Printed, AuditFacts):
-    """What is random in a model; see :func:`audit_randomness`. It prints as a table.
-
-    It has the weights of the model (``variables``), the ``layers`` with a source of random
-    numbers, and ``warnings``: a sentence on each thing that is not reproducible or independent.
-    """
-
-    _telling = "contracts.audit"
+    check_type("dataset", dataset, Dataset | None, "a Dataset")
+    check_integer("max_parameters", max_parameters, low=1)
+    if new_seeds is not None:
+        check_integer("new_seeds", new_seeds, low=FEWEST_PAIRS)
+    return verified(
+        expanded(path),
+        data_dir,
+        dataset=dataset,
+        model=model,
+        new_seeds=new_seeds,
+        max_parameters=max_parameters,
+        show_progress_bar=show_progress_bar,
+    )
 
 
 def audit_randomness(model: keras.Model) -> Audit:
@@ -143,9 +112,9 @@ def audit_randomness(model: keras.Model) -> Audit:
     import keras
 
     check_type("model", model, keras.Model, "a keras.Model (build it first)")
-    return Audit(**vars(audited(lambda: model)))
+    return audited(lambda: model)
 
 
 def audit_file(path: str | os.PathLike[str]) -> Audit:
     """Find all that is random in the model of a ``.keras`` file, of which nothing is executed."""
-    return Audit(**vars(audited(model_from_file(Path(path)), is_from_file=True)))
+    return audited(model_from_file(Path(path)), is_from_file=True)

@@ -15,9 +15,9 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer
 from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.api._told import Told, found_by_evaluating
-from adnn_optuna.api.contracts import Contract
 from adnn_optuna.api.search import Predicting, run_search
 from adnn_optuna.callbacks import MaxTimeCallback, checked_limits, is_done
+from adnn_optuna.contracts.contract import Contract
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.controls import seeds_of_members
 from adnn_optuna.engine.evaluations import (

@@ -26,9 +26,9 @@ from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.api._notes import save_notes
 from adnn_optuna.api._progress import SearchProgress
 from adnn_optuna.api._search_files import write_model_card, write_report
-from adnn_optuna.api.contracts import Contract
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
-from adnn_optuna.contracts.fresh import confirmation_content
+from adnn_optuna.contracts.contract import Contract
+from adnn_optuna.contracts.new_seeds import confirmation_content
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import SamplerSpec, check_sampler
 from adnn_optuna.engine.confirmation import (

@@ -1,7 +1,7 @@
 """The commands of ``adnn``, each a thin layer on what the package offers in Python.
 
 What a verb gets as ``options`` are arguments that it has in Python, and no others here.
-Importing this module, and with it every ``--help``, loads nothing but Typer.
+Importing this module loads nothing but Typer.
 """
 
 import warnings
@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 import adnn_optuna as adnn
 from adnn_optuna._checks import WrongValueError, check_output_file, check_positive
 from adnn_optuna._units import as_argument
-from adnn_optuna.cli import hints
 from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
+from adnn_optuna.cli import parsing
 
 
 def search(
@@ -39,15 +39,14 @@ def search(
     first = f"{Path(objective['dataset']).stem}-{sampler}"
     names = {key: value for key, value in objective.items() if key != "dataset"}
     result = adnn.search(
-        opt.make_objective(**objective),
+        opt.make_objective(objective),
         sampler,
         batch_size=trials_at_once or "auto",
-        confirm=opt.parse_confirm(confirm),
+        confirm=parsing.parse_confirm(confirm),
         **opt.named(options, first, names),
         **limits,
     )
-    storage, data_dir = options["storage"], objective["data_dir"]
-    return out.Answer(result, hints.of_search(result, storage, data_dir, test=options["test"]))
+    return out.Answer(result)
 
 
 def resume(
@@ -76,19 +75,19 @@ def resume(
     out.load_libraries()
     opened = storages.open_storage(storage, must_exist=True)
     if (contract or model_card) and studies.is_comparison(studies.load_study(opened, study_name)):
-        of_one = "--contract and --model-card are of one study"
-        raise WrongValueError(f"{of_one}, but {study_name!r} is a comparison.")
+        raise WrongValueError(
+            f"--study-name must be one study for --contract and --model-card; {study_name!r} is a "
+            "comparison."
+        )
     result = adnn.resume(
         opened,
         study_name,
         data_dir=data_dir,
-        confirm=opt.parse_confirm(confirm),
+        confirm=parsing.parse_confirm(confirm),
         **options,
         **limits,
     )
-    if isinstance(result, adnn.Comparison):
-        return out.Answer(result, hints.of_comparison(result, storage))
-    return out.Answer(result, hints.of_search(result, storage, data_dir, test=options["test"]))
+    return out.Answer(result)
 
 
 def compare(
@@ -128,17 +127,17 @@ def compare(
         opt.check_no_network(objective, "a function")
     first = f"compare-{function}" if function else "compare"
     comparison = adnn.compare(
-        opt.load_function("FUNCTION", function) if function else opt.make_objective(**objective),
+        parsing.load_function("FUNCTION", function) if function else opt.make_objective(objective),
         None if samplers is None else samplers.split(","),
         max_trial=max_trial,
         direction=direction,
-        seeds=opt.parse_seeds(seeds),
-        controls=opt.parse_controls(controls),
+        seeds=parsing.parse_seeds(seeds),
+        controls=parsing.parse_controls(controls),
         batch_size=trials_at_once or "auto",
         **opt.named(options, first, objective),
         **limits,
     )
-    return out.Answer(comparison, hints.of_comparison(comparison, options["storage"]))
+    return out.Answer(comparison)
 
 
 def ensemble(*, network: dict[str, Any], **options: Any) -> out.Answer:
@@ -152,7 +151,7 @@ def ensemble(*, network: dict[str, Any], **options: Any) -> out.Answer:
       adnn ensemble --n 10 --dataset fashion_mnist --report ensemble.html
     """
     options = opt.named(options, "ensemble", network)
-    return out.Answer(adnn.ensemble(opt.make_network(**network), **options))
+    return out.Answer(adnn.ensemble(opt.make_network(network), **options))
 
 
 def plan(
@@ -181,20 +180,18 @@ def plan(
 
     check_positive("gain", gain)  # Before a pilot is run.
     if (file is None) != (name is None):
-        raise WrongValueError("Give both FILE and NAME, or neither for a pilot.")
-    asked = None
+        raise WrongValueError("Pass both FILE and NAME, or neither for a pilot.")
     if file is not None and name is not None:
         opt.check_no_network({**objective, "data_dir": None}, "a stored comparison")
-        storage = opt.parse_storage(file)
+        storage = parsing.parse_storage(file)
         comparison = load_comparison(storage, name)
     else:
-        asked = opt.not_default(objective)
         options = {"storage": storage, "study_name": study_name}
         with warnings.catch_warnings():
             # A pilot is to decide nothing.
             warnings.filterwarnings("ignore", ".* can decide nothing about the samplers")
             comparison = adnn.compare(
-                opt.make_objective(**objective),
+                opt.make_objective(objective),
                 samplers.split(","),
                 max_trial=max_trial,
                 seeds=range(5),
@@ -202,9 +199,7 @@ def plan(
                 show_progress_bar=not quiet,
                 **opt.named(options, "pilot", objective),
             )
-    planned = comparison.plan(gain)
-    where: Any = {"storage": storage, "data_dir": objective["data_dir"]}
-    return out.Answer(planned, hints.of_plan(comparison, planned.seeds, asked, **where))
+    return out.Answer(comparison.plan(gain))
 
 
 def report(
@@ -235,7 +230,9 @@ def report(
         found: Any = stored_result(records.read_record(study))
         write_report(found, output, contract)
     elif contract is not None:
-        raise WrongValueError(f"--contract is of one study, but {study_name!r} is a comparison.")
+        raise WrongValueError(
+            f"--study-name must be one study for --contract; {study_name!r} is a comparison."
+        )
     else:
         found = load_comparison(opened, study_name, margin=margin)
         found.report(output)
@@ -295,23 +292,23 @@ def verify(
     max_parameters: int = 100_000_000,
     **options: Any,
 ) -> out.Answer:
-    """Check a contract: train its baseline and its winner again, and compare.
+    """Check a contract: train its two networks again, and compare.
 
     Nothing in the file is executed, and nothing outside its folder is read.
 
     \b
     Verdicts and exit codes:
       exact             0  reproduced: the same bits, in the same environment
-      within_tolerance  0  in another environment (versions, processor, threads),
-                           within what eight trainings here differ by
+      within_tolerance  0  reproduced in another environment (versions, processor,
+                           threads), within the spread of eight training runs here
       breached          1  something is not reproduced, or the file was changed,
-                           or its gain does not repeat on fresh seeds
+                           or its gain does not replicate on new seeds
       cannot_check      2  file, data or model is missing, unreadable or another one,
-                           or this training forgets its gain here
+                           or training runs here vary too much
 
     \b
     Examples:
-      adnn verify digits.contract.json --fresh 20
+      adnn verify digits.contract.json --new-seeds 20
       adnn verify fashion.contract.json --data-dir ~/data
     """
     out.load_libraries()

@@ -1,6 +1,6 @@
 """The commands of ``adnn`` that tell how much is luck, as thin as the others.
 
-Importing this module, and with it every ``--help``, loads nothing but Typer.
+Importing this module loads nothing but Typer.
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ import adnn_optuna as adnn
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
+from adnn_optuna.cli import parsing
 
 _EVALUATE = (
     "The objective with a seed, (trial, seed) -> value, as MODULE:FUNCTION, looked for here "
@@ -51,9 +52,9 @@ def recheck(
     if evaluate is None:
         out.load_libraries()
     found = adnn.recheck(
-        (opt.parse_storage(storage), name),
-        None if evaluate is None else opt.load_function("--evaluate", evaluate),
-        against=opt.parse_against(against),
+        (parsing.parse_storage(storage), name),
+        None if evaluate is None else parsing.load_function("--evaluate", evaluate),
+        against=parsing.parse_against(against),
         **options,
     )
     return out.Answer(found)
@@ -97,7 +98,7 @@ def variance(*, network: dict[str, Any], **options: Any) -> out.Answer:
       adnn variance --dataset fashion_mnist --hidden 256,256 --n 50
     """
     options = opt.named(options, "variance", network)
-    found = adnn.measure_variance(opt.make_network(**network), **options)
+    found = adnn.measure_variance(opt.make_network(network), **options)
     return out.Answer(found)
 
 
@@ -128,7 +129,7 @@ def compare_models(
     """
     from adnn_optuna.engine.objectives import seeds_of
 
-    loaded = opt.load_models(models)
+    loaded = parsing.load_models(models)
     if require and len(loaded) != 2:
         raise WrongValueError(f"--require must be used with two models; got {len(loaded)}.")
     data, settings = None, None
@@ -136,10 +137,10 @@ def compare_models(
         opt.check_no_network(training, "functions of a seed")
         _check_margin(require, "--margin", options["margin"])
     else:
-        data, settings = opt.make_training(**training)
+        data, settings = opt.make_training(training)
     options = opt.named(options, "models", training)
-    of_seeds = opt.parse_seeds(seeds)
-    options["resampled"] = opt.integers("--resampled", resampled) if resampled else None
+    of_seeds = parsing.parse_seeds(seeds)
+    options["resampled"] = parsing.integers("--resampled", resampled) if resampled else None
     found = adnn.compare_models(loaded, data, training=settings, seeds=of_seeds, **options)
     return out.Answer(found, code=_code(found, require))
 
@@ -172,7 +173,7 @@ def compare_values(
         baseline=baseline,
         baseline_file=baseline_file,
         order=order,
-        resampled=opt.integers("--resampled", resampled) if resampled else None,
+        resampled=parsing.integers("--resampled", resampled) if resampled else None,
         **options,
     )
     return out.Answer(found, code=_code(found, require))

@@ -5,9 +5,11 @@ Results go to stdout; progress, hints and errors to stderr.
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import os
+import re
 import shlex
 import signal
 import sys
@@ -28,7 +30,8 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna._files import NotWrittenError
 from adnn_optuna.cli import commands, luck, output
-from adnn_optuna.cli.options import with_help
+from adnn_optuna.cli.docstrings import summary
+from adnn_optuna.cli.options import with_options
 
 _GROUPS = ("Arguments", "Options", "Limits", "Data", "Network", "Training", "Offsets", "Output")
 
@@ -62,28 +65,34 @@ class Verb(TyperCommand):
 
 
 class Verbs(TyperGroup):
-    """All commands, each with the whole sentence that tells what it does."""
+    """All commands. The options of one are made when it is called: they need other libraries."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is called, with its options."""
+        name = args[0]
+        if name not in _COMMANDS:
+            return super().resolve_command(ctx, args)
+        return name, command_with_options(name), args[1:]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options, and the commands."""
         records = (parameter.get_help_record(ctx) for parameter in self.get_params(ctx))
         _write(formatter, "Options", [*filter(None, records)])
-        first = {name: (of.help or "").split("\n\n")[0] for name, of in self.commands.items()}
-        _write(formatter, "Commands", [(n, " ".join(said.split())) for n, said in first.items()])
+        _write(formatter, "Commands", [(name, summary(of)) for name, of in _COMMANDS.items()])
 
 
 # A help loads neither rich nor, as these options have values, the pydantic that would read any.
 _DEFAULTS = dict.fromkeys(("help", "install_completion", "show_completion", "version"), False)
+_CONTEXT_SETTINGS = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": sys.maxsize,
+}
 app: typer.Typer = typer.Typer(
     name="adnn",
     cls=Verbs,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        "default_map": _DEFAULTS,
-        "max_content_width": sys.maxsize,
-    },
+    context_settings={**_CONTEXT_SETTINGS, "default_map": _DEFAULTS},
 )
 
 
@@ -121,7 +130,7 @@ def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
     Exit codes:
       0    done
       1    adnn verify: the contract is breached; --require is not met
-      2    wrong input: one sentence on stderr says how to mend it, and all that
+      2    wrong input: one sentence on stderr says how to fix it, and all that
            was stored is kept; adnn verify: the contract cannot be checked
       3    something unexpected: ADNN_DEBUG=1 in the environment shows where
       4    the storage, a disk or the memory failed: all finished trials are kept
@@ -147,8 +156,21 @@ _VERBS: dict[Callable[..., output.Answer], tuple[str, ...]] = {
     commands.verify: (),
 }
 _COMMANDS = {verb.__name__.replace("_", "-"): verb for verb in _VERBS}
-for _verb, _files in _VERBS.items():
-    app.command(cls=Verb)(with_help(_verb, _files))
+
+
+for _name, _verb in _COMMANDS.items():
+    app.command(_name, help=_verb.__doc__)(lambda: None)
+
+
+@functools.cache
+def command_with_options(name: str) -> Any:
+    """Return the command of a verb."""
+    verb = _COMMANDS[name]
+    single = typer.Typer(
+        add_completion=False, rich_markup_mode=None, context_settings=_CONTEXT_SETTINGS
+    )
+    single.command(name, cls=Verb)(with_options(verb, _VERBS[verb]))
+    return typer.main.get_command(single)
 
 
 def _in_a_sentence(error: Exception) -> tuple[str, int]:
@@ -167,6 +189,21 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
         return f"A file cannot be read or written ({error}; {where}); mend that.", output.FAILED
     what = f"{type(error).__name__}: {said}"
     return f"Something unexpected happened, {what} ({where}).", output.UNEXPECTED
+
+
+def _with_options(sentence: str, name: str) -> str:
+    """Return an error with the options of a command in place of Python's arguments."""
+    for parameter in command_with_options(name).params:
+        argument = re.escape(str(parameter.name))
+        option = (
+            parameter.opts[0] if parameter.opts[0].startswith("-") else str(parameter.name).upper()
+        )
+        # Words of a sentence may be called like an argument.
+        sentence = re.sub(rf"`{argument}`|^{argument}(?= must )", option, sentence)
+        sentence = re.sub(rf"\b{argument}=(?=\w)", f"{option} ", sentence)
+        if "_" in argument:
+            sentence = re.sub(rf"(?<![\w.'\"]){argument}(?![\w=])", option, sentence)
+    return sentence
 
 
 def _as_shown(option: str, text: str) -> str:
@@ -197,6 +234,8 @@ def run(arguments: Sequence[str]) -> int:
         if os.environ.get("ADNN_DEBUG"):
             output.say(traceback.format_exc())
         sentence, code = _in_a_sentence(error)
+        if code == output.WRONG_INPUT and arguments[0] in _COMMANDS:
+            sentence = _with_options(sentence, arguments[0])
         output.say(f"adnn: {sentence}")
     if code == output.INTERRUPTED:
         # An import that was interrupted cannot be made again, so nothing is imported here.

@@ -1,4 +1,4 @@
-"""What the commands show: results on stdout, on stderr how to go on from them, and exit codes."""
+"""What the commands show: results on stdout, on stderr what they wrote, and exit codes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FILES = {
     "contract": File(
         ".json",
         "Write the result as a contract (.json), which adnn verify checks, and beside it the "
-        "winner's trained weights (.npz).",
+        "trained weights of the best network (.npz).",
         "Check it",
     ),
     "save": File(".keras", "The .keras file for the average, one model of raw inputs.", "Load it"),
@@ -70,7 +70,7 @@ def say(text: str) -> None:
 
 
 class Answer(NamedTuple):
-    """What a command found: facts that print, how to go on from them by what for, an exit code."""
+    """What a command found: a result, the files that it wrote by what for, and an exit code."""
 
     facts: Any
     more: dict[str, str] = {}  # noqa: RUF012 - nobody changes it.
@@ -78,12 +78,10 @@ class Answer(NamedTuple):
 
 
 def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Path | None) -> None:
-    """Write the files that are asked for, and show what was found and how to go on from it."""
+    """Write the files that are asked for, and show the result and the files."""
     facts, more, code = answer
     asked = {what: file for what, file in files.items() if file is not None}
     more = more | {FILES[what].use: str(file) for what, file in asked.items()}
-    if "report" in asked:
-        more.pop("Report it", None)
     made = []
     try:
         if contract := asked.get("contract"):
@@ -117,10 +115,6 @@ SHOWN = {
     "ValueComparisonFacts": "names per maximize margin is_paired values table differences",
     "EnsembleFacts": "study_name seeds score_name members mean sd score gain disagreement "
     "n_diverged",
-    "ContractFacts": "content",
-    "VerdictFacts": "status reasons not_checked gain half_width interval examples promised "
-    "confirmation fresh",
-    "AuditFacts": "variables layers warnings not_moved",
 }
 """What is shown of each kind of facts, by its class: attributes, or what methods return.
 

@@ -1,11 +1,10 @@
-"""Audits: what a Keras model's variables start from, and which of its layers are random."""
+"""Audits: the initial distribution of a Keras model's variables, and its random layers."""
 
 from __future__ import annotations
 
 import collections
 import contextlib
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from adnn_optuna.networks import initializers, keras_files
+from adnn_optuna.render.document import Document, Table
+from adnn_optuna.render.printed import Printed
 
 if TYPE_CHECKING:
     import keras
@@ -29,6 +30,9 @@ _NAMES = {
     "TruncatedNormal": "truncated_normal",
 }
 _VALUES = {"Zeros": {"value": 0.0}, "Ones": {"value": 1.0}}
+_COLUMNS = ("variable", "starts from", "seed", "initializer", "shape")
+_LAYER_COLUMNS = ("random layer", "class", "draws in", "parameters", "seed")
+_N_NAMED = 5  # How many of the variables that do not move are named.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,43 +86,76 @@ class RandomLayer:
 
 
 @dataclasses.dataclass(frozen=True)
-class AuditFacts:
-    """What is random in a model: its weights, its layers with a source of random numbers."""
+class Audit(Printed):
+    """Everything random in a model; see :func:`audit_randomness`.
+
+    Attributes:
+        variables: The weights of the model, in its order, each with its distribution and seed.
+        layers: The layers with a source of random numbers.
+        warnings: A sentence for each thing that is not reproducible or not independent.
+        not_moved: The trained variables that no offset changes, because they are called neither
+            kernel, embeddings nor bias.
+    """
 
     variables: tuple[InitializedVariable, ...] = dataclasses.field(repr=False)
     layers: tuple[RandomLayer, ...] = dataclasses.field(repr=False)
     warnings: tuple[str, ...]
     not_moved: tuple[str, ...] = dataclasses.field(default=(), repr=False)
-    """The trained variables that no offset moves, since they are not called kernel or bias."""
 
-    def to_json(self, indent: int | None = 1) -> str:
-        """Return the audit as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=indent, default=str)
+    def document(self) -> Document:
+        """Return everything that the audit found."""
+        kinds = [variable.distribution.kind for variable in self.variables]
+        counts = ", ".join(f"{kinds.count(k)} {k}" for k in ("random", "fixed", "unknown"))
+        return Document(
+            title="Randomness of a Keras model",
+            verdict="no claim",
+            conclusion=f"{len(kinds)} variables: {counts}. {len(self.layers)} random layers.",
+            tables=self._tables(),
+            notes=[*self.warnings, *self._notes()],
+            fields=vars(self),
+        )
+
+    def _tables(self) -> list[Table]:
+        tables = [Table(_COLUMNS, self._rows(), n_shown=3), Table(_LAYER_COLUMNS, self._layers())]
+        return [table for table in tables if table.rows]
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
+            (v.path, str(v.distribution), seed_in_words(v), v.initializer, str(v.shape))
+            for v in self.variables
+        ]
+
+    def _layers(self) -> list[tuple[str, ...]]:
+        return [
+            (of.path, of.layer, of.when, in_words(of.parameters), seed_in_words(of))
+            for of in self.layers
+        ]
+
+    def _notes(self) -> list[str]:
+        if not self.not_moved:
+            return []
+        more = len(self.not_moved) - _N_NAMED
+        others = f" and {more} more" if more > 0 else ""
+        named = f"{', '.join(self.not_moved[:_N_NAMED])}{others}"
+        return [f"No offset changes {named}: only kernel, embeddings and bias have offsets."]
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return the variables, one in each row."""
         import pandas as pd
 
-        return pd.DataFrame(
-            {
-                "variable": v.path,
-                "shape": str(v.shape),
-                "initializer": v.initializer,
-                "starts from": str(v.distribution),
-                "seed": seed_in_words(v) if v.distribution.kind == "random" else "-",
-            }
-            for v in self.variables
-        )
+        return pd.DataFrame(self._rows(), columns=[*_COLUMNS])
 
 
-def seed_in_words(drawing: InitializedVariable | RandomLayer) -> str:
+def seed_in_words(source: InitializedVariable | RandomLayer) -> str:
     """Return the seed of a variable or layer, and whether a configuration holds it."""
-    if drawing.is_seeded:
-        return str(drawing.seed)
-    return "unseeded" if drawing.seed is None else f"unseeded (drew {drawing.seed})"
+    if isinstance(source, InitializedVariable) and source.distribution.kind != "random":
+        return "-"
+    if source.is_seeded:
+        return str(source.seed)
+    return "unseeded" if source.seed is None else f"unseeded, drew {source.seed}"
 
 
-def audited(build: Callable[[], keras.Model], *, is_from_file: bool = False) -> AuditFacts:
+def audited(build: Callable[[], keras.Model], *, is_from_file: bool = False) -> Audit:
     """Find all that is random in the model that is built, or read from a file."""
     with keras_files.undisturbed():
         # In a thread of its own: Keras's global random state is none of the user's there.
@@ -127,7 +164,7 @@ def audited(build: Callable[[], keras.Model], *, is_from_file: bool = False) -> 
         )
 
 
-def _audit(model: keras.Model, *, is_from_file: bool) -> AuditFacts:
+def _audit(model: keras.Model, *, is_from_file: bool) -> Audit:
     tree = [*_walk(model)]
     made = _initializers(model)
     owners = {id(v): layer for _, layer in [("", model), *tree] for v in layer.weights}
@@ -174,7 +211,7 @@ def _audit(model: keras.Model, *, is_from_file: bool) -> AuditFacts:
     if unknown:
         warnings.append(f"Not resolved, so perhaps random: {', '.join(unknown)}.")
     not_moved = tuple(initializers.never_moved(model))
-    return AuditFacts(tuple(variables), tuple(layers), tuple(warnings), not_moved)
+    return Audit(tuple(variables), tuple(layers), tuple(warnings), not_moved)
 
 
 def _variable(weight: keras.Variable, used: Any, kept: Any) -> InitializedVariable:

@@ -1,6 +1,7 @@
 """Data sets by their names, from files, and of stored studies."""
 
 import gzip
+import inspect
 import math
 import os
 import zlib
@@ -34,16 +35,9 @@ _NPZ_KEYS = {"x", "y"} | {f"{kind}_{split}" for kind in "xy" for split in ("trai
 # Of the 60,000 images in the official training sets of MNIST and its likes.
 _MNIST_VALIDATION_SIZE = 10_000
 _SUFFIXES = (".npz", ".csv", ".csv.gz", ".parquet")
-# Of the arguments, those that name a column, and all that are for files, with their defaults.
+# The arguments that name a column or an array.
 _ROLES = ("target", "sample_weight", "groups")
-OF_FILES: dict[str, str | None] = {
-    "task": "classification",
-    "class_weight": None,
-    "missing": "refuse",
-    "rare": "refuse",
-    "positive": None,
-    **dict.fromkeys(_ROLES),
-}
+_SPLITS = ("validation_size", "test_size", "seed")
 
 
 def load_dataset(
@@ -112,7 +106,7 @@ def load_dataset(
     if folder is not None and not _checks.is_folder(folder):
         raise NoSuchFileError(f"data_dir {str(data_dir)!r} is not a folder: mend or omit it.")
     name = os.fspath(name)
-    splits = {key: options[key] for key in ("validation_size", "test_size", "seed")}
+    splits = {key: options[key] for key in _SPLITS}
     # NumPy's scalars are no JSON.
     splits = {k: v.item() if isinstance(v, np.generic) else v for k, v in splits.items()}
     asked = {k: options[k] for k, default in OF_FILES.items() if options[k] != default}
@@ -137,6 +131,14 @@ def load_dataset(
     dataset = Dataset.from_arrays(**arrays, **splits, **settings, name=path.name[: -len(suffix)])
     origin = {"source": suffix.split(".")[1], "path": str(path.absolute())}
     return replace(dataset, origin={**origin, **asked, **splits})
+
+
+OF_FILES: dict[str, Any] = {
+    name: parameter.default
+    for name, parameter in inspect.signature(load_dataset).parameters.items()
+    if name not in ("name", "data_dir", *_SPLITS)
+}
+"""The arguments of :func:`load_dataset` that are for files only, with their defaults."""
 
 
 def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Dataset:
@@ -178,8 +180,7 @@ def dataset_from_config(
     where = {"built-in": "name", "npz": "path", "csv": "path", "parquet": "path"}.get(source, "")
     if where not in config:
         raise WrongValueError(f"Dataset {name!r} is from nowhere that is known: {source!r}.")
-    known = "validation_size", "test_size", "seed", *OF_FILES
-    arguments = {key: config[key] for key in known if key in config}
+    arguments = {key: config[key] for key in (*_SPLITS, *OF_FILES) if key in config}
     dataset = load_dataset(config[where], data_dir, **arguments)
     if dataset.fingerprint != fingerprint:
         raise WrongValueError(

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from adnn_optuna._units import Estimate, Unit, printable
+from adnn_optuna._units import PLAIN, Estimate, Unit, printable
 
 Verdict = Literal[
     "replicates",
@@ -19,6 +19,7 @@ Verdict = Literal[
     "not shown",
     "not known",
     "overstated",
+    "claimed",
     "exact",
     "within tolerance",
     "breached",
@@ -229,6 +230,25 @@ class Document:
     def interval_name(self) -> str:
         """What the intervals of the estimates are, such as ``"95% CI"``."""
         return f"{100 * self.level:.9g}% CI"
+
+
+def estimates_figure(key: str, title: str, lines: Sequence[Line], caption: str = "") -> Figure:
+    """Return a figure of estimates with their confidence intervals, one in each row."""
+    unit = lines[0].unit if lines else PLAIN
+    values, low, high = ([unit.scale * line.estimate[i] for line in lines] for i in range(3))
+    hover = [f"{line.label}: {line.value} {line.ends}".strip() for line in lines]
+    squares = Series("", values, range(len(lines)), "squares", low=low, high=high, hover=hover)
+    is_difference = all(line.is_difference for line in lines)
+    return Figure(
+        key=key,
+        title=title,
+        x_label=unit.heading("difference" if is_difference else "value", is_gain=is_difference),
+        y_label="",
+        series=[squares],
+        caption=caption or "Squares: estimates with their CI.",
+        rows=[line.label for line in lines],
+        margin=0.0 if is_difference else math.nan,
+    )
 
 
 def shortened(text: str, width: int) -> str:

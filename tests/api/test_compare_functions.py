@@ -75,7 +75,9 @@ class TestArms:
         document = found.document()
         assert document.conclusion == "annealing is better than random search for most seeds."
         assert document.notes[0].startswith("Lower values are better. Differences are paired")
-        times = "Each run's best trial was evaluated 5 more times on new seeds, after its selection."
+        times = (
+            "Each run's best trial was evaluated 5 more times on new seeds, after its selection."
+        )
         assert times in document.notes
         said = " ".join(str(found).split())
         assert "quivalent" not in said

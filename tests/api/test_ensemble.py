@@ -199,7 +199,7 @@ def test_its_contract_is_verified_as_that_of_a_search(
     contract = result.contract()
     contract.save(file)
     content = contract.content
-    assert content["winner"]["test_accuracy"] == pytest.approx(result.score)
+    assert content["best"]["test_accuracy"] == pytest.approx(result.score)
     assert content["baseline"]["test_accuracy"] == pytest.approx(result.members[0])
     assert "networks: members=3" in str(contract)
     n_arrays = len(result.model().variables)
@@ -208,10 +208,10 @@ def test_its_contract_is_verified_as_that_of_a_search(
     assert verdict.status == "exact", verdict
     assert verdict.gain == pytest.approx(result.score - result.members[0])
     # What a file claims of an average is what its trainings come to.
-    content["winner"]["params"]["members"] = 2
+    content["best"]["params"]["members"] = 2
     content["objective"]["space"]["high"] = 2
     contract.save(file)
     assert adnn.verify(file).status == "breached"
-    content["winner"]["params"]["members"] = content["objective"]["space"]["high"] = 10**7
+    content["best"]["params"]["members"] = content["objective"]["space"]["high"] = 10**7
     contract.save(file)
     assert "too many" in str(adnn.verify(file)) or adnn.verify(file).status == "cannot_check"

@@ -84,7 +84,7 @@ def test_a_contract_states_it_and_holds(result: adnn.SearchResult, tmp_path: Any
     again = adnn.search(result.objective, "random", max_trial=3, confirm=10)
     contract = again.contract()
     contract.save(tmp_path / "c.json")
-    verdict = adnn.verify(tmp_path / "c.json", dataset=result.objective.dataset, fresh=20)
+    verdict = adnn.verify(tmp_path / "c.json", dataset=result.objective.dataset, new_seeds=20)
     assert verdict.status == "exact", verdict.reasons
     assert verdict.gain == pytest.approx(again.test_gain)
     name = "AUC of class 'fraud'" if result.metric == "val_auc" else "loss"

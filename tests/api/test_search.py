@@ -383,7 +383,7 @@ class TestLooksAtTheTestSet:
         contract = result.contract()
         tested = result.test()
         assert len(tested.test_evaluations) == 1
-        assert contract.content["winner"]["test_accuracy"] == tested.test_value
+        assert contract.content["best"]["test_accuracy"] == tested.test_value
 
     def test_there_can_be_none_without_a_completed_trial(self) -> None:
         objective = make_objective(training=quick_training(epochs=10**6))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import random
 import re
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.stats
+from snapshots import assert_surfaces
 
 import adnn_optuna as adnn
 from adnn_optuna.api.contracts import audit_file
@@ -331,14 +331,6 @@ def test_leaves_out_no_layer_that_has_the_name_of_another() -> None:
     assert [layer.parameters for layer in layers] == [{"rate": 0.25}, {"rate": 0.5}]
 
 
-def test_is_written_as_json() -> None:
-    audit = adnn.audit_randomness(dense_model())
-    text = audit.to_json()
-    assert json.loads(text) == json.loads(json.dumps(dataclasses.asdict(audit)))
-    assert text.startswith('{\n "variables": [\n  {')
-    assert "\n" not in audit.to_json(indent=None)
-
-
 def test_tells_when_a_layer_draws() -> None:
     class Always(L.Layer):
         def __init__(self) -> None:
@@ -487,7 +479,58 @@ def test_names_what_no_offset_moves() -> None:
     model = keras.Sequential([keras.Input((4,)), *hidden])
     found = adnn.audit_randomness(model)
     assert found.not_moved == ("norm/gamma", "norm/beta")
-    assert "No offset moves norm/gamma, norm/beta: " in str(found)
+    [*_, note] = found.document().notes
+    assert note.startswith("No offset changes norm/gamma, norm/beta: ")
     plain = adnn.audit_randomness(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]))
     assert not plain.not_moved
-    assert "No offset moves" not in str(plain)
+    assert "No offset changes" not in str(plain)
+
+
+def seeded_model() -> keras.Model:
+    seeded = keras.initializers.HeNormal(seed=3)
+    layers = [
+        keras.Input((4,)),
+        L.Dense(3, name="free"),
+        L.Dropout(0.5, name="drop"),
+        L.Dense(2, kernel_initializer=seeded, bias_initializer="ones", name="seeded"),
+        L.GaussianNoise(0.25, seed=7, name="noise"),
+    ]
+    return keras.Sequential(layers, name="net")
+
+
+def test_prints_as_the_snapshots(tmp_path: Path) -> None:
+    # What was drawn is not in the file, so each audit of one says the same.
+    seeded_model().save(tmp_path / "net.keras")
+    audit = audit_file(tmp_path / "net.keras")
+    assert_surfaces("audit", audit)
+    assert repr(audit) == f"Audit(warnings={audit.warnings!r})"
+
+
+def test_names_the_seeds_that_were_drawn_and_says_that_they_are_not_kept() -> None:
+    model = seeded_model()
+    kernel = model.get_layer("free").kernel_initializer.seed
+    drawn, _ = model.get_layer("drop").seed_generator.state.numpy()
+    variables, layers = adnn.audit_randomness(model).document().tables
+    uniform = "uniform(minval=-0.92582, maxval=0.92582)"
+    assert variables.rows[0][:3] == ("net/free/kernel", uniform, f"unseeded, drew {kernel}")
+    assert variables.rows[2][2] == "3"
+    assert layers.rows[0][-1] == f"unseeded, drew {drawn}"
+    frame = adnn.audit_randomness(model).to_dataframe()
+    assert frame["seed"].to_list() == [row[2] for row in variables.rows]
+
+
+def test_names_a_layer_that_is_not_built_yet() -> None:
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = L.Dense(3, kernel_initializer=keras.initializers.RandomNormal(seed=9))
+            self.drop = L.Dropout(0.5, name="drop", seed=2)
+
+        def call(self, x: Any) -> Any:
+            return self.drop(self.dense(x))
+
+    document = adnn.audit_randomness(model := Own()).document()
+    assert document.conclusion.startswith("0 variables: 0 random, 0 fixed, 0 unknown.")
+    [layers] = document.tables
+    assert layers.rows == (("drop", "Dropout", "training", "rate=0.5", "2"),)
+    assert document.notes == (f"Not resolved, so perhaps random: {model.dense.name} (not built).",)

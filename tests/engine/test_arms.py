@@ -16,7 +16,6 @@ from stored_studies import store_study
 
 from adnn_optuna._checks import NotInstalledError, is_installed
 from adnn_optuna.callbacks import checked_limits
-from adnn_optuna.cli import declared
 from adnn_optuna.engine.arms import ARMS, CONTROLS, SAMPLERS, arm_of
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.records import read_record
@@ -48,11 +47,6 @@ def test_each_is_run_and_begins_with_the_unmoved_network(name: str) -> None:
     if name not in ("longer", "ensemble"):  # Whose one trial tells of each epoch, or network.
         assert record.done_trials[0].value == record.baseline
         assert len(record.done_trials) == 2
-
-
-@pytest.mark.parametrize("name", [*SAMPLERS, *CONTROLS])
-def test_each_is_told_in_the_help(name: str) -> None:
-    assert declared.arms(is_control=ARMS[name].is_control)[name] == ARMS[name].help
 
 
 @pytest.mark.parametrize("name", CONTROLS)

@@ -1,4 +1,4 @@
-"""Fresh seeds: those of a contract's maker are claims, and only a verifier's own show a gain."""
+"""New seeds: those of a contract's maker are claims, and only a verifier's own show a gain."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from search_worker import quick_training
 
 import adnn_optuna as adnn
 from adnn_optuna._units import Estimate
-from adnn_optuna.contracts.contract import contract_sha256
-from adnn_optuna.contracts.fresh import (
+from adnn_optuna.contracts.contract_file import contract_sha256
+from adnn_optuna.contracts.new_seeds import (
+    claimed_confirmation,
     confirmation_content,
-    not_repeated,
-    said_confirmation,
+    not_replicated,
 )
 from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.stats.example_scores import mean_gain
@@ -77,26 +77,26 @@ def test_a_contract_holds_the_confirmation_which_is_made_first(
     confirmation = result.confirmed().confirmation
     assert confirmation is not None
     assert len(confirmation.seeds) == len(confirmation.gains) == 10
-    said = said_confirmation(content)
+    said = claimed_confirmation(content)
     assert said == dataclasses.replace(confirmation, hyperparameters=None)
-    assert content["confirmation"]["replication"] == [*confirmation.replication]
+    assert content["confirmation"]["replication"] == [*confirmation.repeats]
     assert result.contract().content["confirmation"] == content["confirmation"]
-    assert said_confirmation({}) is None
+    assert claimed_confirmation({}) is None
 
 
 def test_a_contract_tells_it_as_its_makers_claims(result: SearchResult) -> None:
-    lines = str(result.contract()).split("\n")
-    for said in ("what you hold: ", "what is usual: ", "what repeats: "):
-        assert any(line.startswith(f"  by its maker, {said}") for line in lines)
+    _, claims = result.contract().document().tables
+    assert claims.title == "Claimed by the maker, on 10 new seeds"
+    assert [row[0] for row in claims.rows] == ["test score", "vs new baselines", "replication"]
 
 
 def test_no_contract_holds_fewer_pairs_than_ten() -> None:
     few = adnn.search(objective_of(), "annealing", max_trial=2, confirm=6)
-    with pytest.raises(ValueError, match="what was seen is not added to") as refusal:
+    with pytest.raises(ValueError, match="seeds cannot be added once") as refusal:
         few.contract()
     assert str(refusal.value) == (
-        "A contract holds 10 to 10000 fresh seeds, but the winner was confirmed by 6, and what "
-        "was seen is not added to; search again with confirm=10."
+        "A contract must hold 10 to 10000 new seeds; got 6, and seeds cannot be added once their "
+        "results are known. Search again with confirm=10."
     )
 
 
@@ -104,10 +104,10 @@ def test_no_contract_holds_what_another_machine_found(result: SearchResult) -> N
     said = confirmation_content(result.confirm().confirmation)
     assert said is not None
     said["test_score"] = [value + 0.02 for value in said["test_score"]]
-    with pytest.raises(ValueError, match=r"make its contract where it was tested\.$") as refusal:
+    with pytest.raises(ValueError, match=r"on the machine where it was tested\.$") as refusal:
         adnn.Contract.from_search(result, result.objective, said)
     held, found = said["test_score"][0], result.test_value
-    begin = f"The winner's test_accuracy is {held}, but trained again here {found}; make"
+    begin = f"The best network's test_accuracy is {held}, but {found} when it is trained again"
     assert str(refusal.value).startswith(begin)
 
 
@@ -117,12 +117,12 @@ def test_a_training_that_no_seed_changes_has_none(tmp_path: Path) -> None:
     contract = adnn.search(fixed, "annealing", max_trial=2).contract()
     contract.save(path)
     assert "confirmation" not in contract.content
-    assert "by its maker" not in str(contract)
+    assert "Claimed by the maker" not in str(contract)
     verdict = adnn.verify(path, dataset=FEW)
     assert verdict.status == "exact"
     assert not any("confirmation" in what for what in verdict.not_checked)
-    said = "fresh: no seed changes this training, so none can show a gain; leave it out."
-    assert adnn.verify(path, dataset=FEW, fresh=20) == adnn.Verdict("cannot_check", (said,))
+    said = "new_seeds: no seed changes this training, so none can show a gain. Omit it."
+    assert adnn.verify(path, dataset=FEW, new_seeds=20) == adnn.Verdict("cannot_check", (said,))
 
 
 def test_the_confirmation_cannot_be_left_out(content: Any, path: Path) -> None:
@@ -137,25 +137,25 @@ def test_the_confirmation_cannot_be_left_out(content: Any, path: Path) -> None:
         (
             "replication",
             lambda old: [old[0], 0.001, old[2]],
-            "confirmation.replication is 0.001, but by",
+            "replication is 0.001, but",
         ),
-        (
-            "replication",
-            lambda old: [0.5, 0.4, 0.6],
-            "confirmation.replication is 0.5, but by the rest",
-        ),
-        ("gains", lambda old: [*old, 0.9], "confirmation.gains has 11 entries, but 10 belong to"),
+        ("replication", lambda old: [0.5, 0.4, 0.6], "confirmation.replication is 0.5, but"),
+        ("gains", lambda old: [*old, 0.9], "confirmation.gains must have 10 entries; got 11."),
         ("gains", lambda old: [0.25] * 10, "confirmation.replication is"),
-        ("baselines", lambda old: old * 2, "confirmation.baselines has 20 entries, but 10 belong"),
+        ("baselines", lambda old: old * 2, "confirmation.baselines must have 10 entries; got 20."),
         ("baselines", lambda old: [0.1] * 10, "confirmation.vs_baselines is"),
+        ("test_score", lambda old: [0.99, 0.98, 1.0], "confirmation.test_score is 0.99, but"),
         (
             "test_score",
-            lambda old: [0.99, 0.98, 1.0],
-            "confirmation.test_score is 0.99, but by the rest",
+            lambda old: [old[0], old[0] - 1e-3, old[0] + 1e-3],
+            "has a CI too narrow",
         ),
-        ("test_score", lambda old: [old[0], old[0] - 1e-3, old[0] + 1e-3], "surer than the test"),
         ("rank", lambda _: 6, "confirmation.replication is"),
-        ("seeds", lambda old: [*old[:9], old[0]], "seeds are not 10 different ones."),
+        (
+            "seeds",
+            lambda old: [*old[:9], old[0]],
+            "must be 10 different seeds; some are",
+        ),
     ],
 )
 def test_a_confirmation_that_denies_itself_is_breached(
@@ -171,21 +171,21 @@ def test_a_confirmation_that_denies_itself_is_breached(
 def test_a_classification_is_no_regression(content: Any, path: Path) -> None:
     # An R² that no training has, with the gain of the accuracy.
     content["objective"]["dataset"]["task"] = "regression"
-    for role in ("baseline", "winner"):
+    for role in ("baseline", "best"):
         content[role]["test_r2"] = content[role]["test_accuracy"] + 0.25
-    said = "objective.dataset.task is regression, but that of the data is classification."
+    said = "objective.dataset.task is regression, but the data have classification."
     assert verified(content, path) == adnn.Verdict("cannot_check", (said,))
 
 
 def test_gains_of_what_moves_nothing_are_none(content: Any, path: Path) -> None:
-    content["winner"] = {**content["baseline"], "params": {}}
-    content["winner"]["params"] = dict.fromkeys(("weight_offset_0", "bias_offset_0"), 0.0)
+    content["best"] = {**content["baseline"], "params": {}}
+    content["best"]["params"] = dict.fromkeys(("weight_offset_0", "bias_offset_0"), 0.0)
     objective = objective_of()
     [run] = objective.trainer.train_in_turn([objective.baseline_start])
     weights = {str(i): values for i, values in enumerate(run.weights or [])}
     adnn.Contract(content, weights).save(unmoved := path.with_name("unmoved.json"))
     verdict = adnn.verify(unmoved, dataset=FEW)
-    assert verdict.reasons == ("confirmation.gains has 10 entries, but 0 belong to it.",)
+    assert verdict.reasons == ("confirmation.gains must have 0 entries; got 10.",)
 
 
 # That a replay shows nothing
@@ -193,90 +193,91 @@ def test_gains_of_what_moves_nothing_are_none(content: Any, path: Path) -> None:
 
 def test_an_exact_replay_is_reproduced_and_never_shown(path: Path, tmp_path: Path) -> None:
     verdict = adnn.verify(path, dataset=FEW)
-    assert (verdict.status, verdict.fresh, verdict.shows_gain) == ("exact", None, False)
+    assert (verdict.status, verdict.new_seeds, verdict.replicates) == ("exact", None, False)
     verdict.report(tmp_path / "verdict.html")
     page = (tmp_path / "verdict.html").read_text().partition("plotly.js")[0]
     for said in (str(verdict), page):
         assert "reproduced" in said
         assert "shown" not in said
-    claims = [line for line in str(verdict).split("\n") if line.startswith("  - by its maker, ")]
-    assert len(claims) == 3
-    asked = "confirmation: what its maker's fresh seeds show, how sure; ask for others (fresh=20)"
-    assert verdict.not_checked[2:] == ("the choice of the seed, of the data, of the moment", asked)
+    [claims] = verdict.document().tables
+    assert len(claims.rows) == 3
+    claimed = "confirmation: the maker's results on new seeds and their CIs"
+    assert verdict.not_checked[2:] == ("the choice of seed, data and time", claimed)
+    assert "adnn verify FILE --new-seeds 20" in verdict.document().next_step
 
 
-def test_a_lucky_restart_is_not_shown_by_fresh_seeds(tmp_path: Path) -> None:
+def test_a_lucky_restart_is_not_shown_by_new_seeds(tmp_path: Path) -> None:
     unlucky = objective_of().replace(seed=6)
     lucky = adnn.search(unlucky, "random_restart", max_trial=4)
     lucky.contract().save(path := tmp_path / "c.json")
     assert lucky.test_gain > 0.1
-    verdict = adnn.verify(path, dataset=FEW, fresh=20)
-    assert (verdict.status, verdict.shows_gain) == ("exact", False)
-    assert "what repeats, by 20 seeds drawn here: nothing, it moves nothing" in str(verdict)
+    verdict = adnn.verify(path, dataset=FEW, new_seeds=20)
+    assert (verdict.status, verdict.replicates) == ("exact", False)
+    document = verdict.document()
+    assert document.conclusion.endswith("has no offsets, so no gain can replicate.")
+    assert "replication" not in [line.label for line in document.estimates]
 
 
 # What a verifier's own seeds show
 
 
-def test_fresh_pairs_are_of_seeds_that_nobody_knew(content: Any, path: Path) -> None:
-    verdicts = [adnn.verify(path, dataset=FEW, fresh=20) for _ in range(2)]
+def test_new_pairs_are_of_seeds_that_nobody_knew(content: Any, path: Path) -> None:
+    verdicts = [adnn.verify(path, dataset=FEW, new_seeds=20) for _ in range(2)]
     seeds = [*content["confirmation"]["seeds"]]
     for verdict in verdicts:
-        fresh = verdict.fresh
+        fresh = verdict.new_seeds
         assert fresh is not None
         assert verdict.status == "exact"
-        assert f"the seeds drawn here: {', '.join(map(str, fresh.seeds))}" in str(verdict)
-        assert not any("ask for" in what for what in verdict.not_checked)
-        said = "confirmation: what its maker says besides the mean gain"
+        details = verdict.to_text(details=True)
+        assert all(str(seed) in details for seed in fresh.seeds)
+        said = "confirmation: the maker's results other than the mean gain"
         assert verdict.not_checked[-1] == said
         seeds += fresh.seeds
     assert len(set(seeds)) == 50
-    objective, params = objective_of(), content["winner"]["params"]
-    fresh = verdicts[0].fresh
+    objective, params = objective_of(), content["best"]["params"]
+    fresh = verdicts[0].new_seeds
     assert fresh is not None
     for seed, gain in [*zip(fresh.seeds, fresh.gains, strict=True)][:2]:
         again = objective.replace(seed=seed)
-        unmoved, winner = retrain(again.trainer, [again.baseline_start, again.start(params)])
-        assert gain == pytest.approx(winner.score - unmoved.score, abs=1e-12)
-    assert fresh.replication == pytest.approx(mean_gain(fresh.gains), abs=1e-9)
-    assert verdicts[0].shows_gain == (fresh.replication.low > 0)
+        baseline, best = retrain(again.trainer, [again.baseline_start, again.start(params)])
+        assert gain == pytest.approx(best.score - baseline.score, abs=1e-12)
+    assert fresh.repeats == pytest.approx(mean_gain(fresh.gains), abs=1e-9)
+    assert verdicts[0].replicates == (fresh.repeats.low > 0)
 
 
-def test_only_the_mean_of_the_fresh_pairs_is_quoted(content: Any, path: Path) -> None:
-    # As much as the fresh pairs tell of what repeats, this is no breach, and no result.
+def test_only_the_mean_of_the_new_pairs_is_an_estimate(content: Any, path: Path) -> None:
+    # A claim that the new pairs do not contradict is no breach, and no result.
     claimed = np.add(content["confirmation"]["gains"], 0.001).round(6).tolist()
-    verdict = verified(with_gains(content, claimed), path, fresh=20)
-    assert verdict.fresh is not None
-    [quoted] = [line for line in str(verdict).split("\n") if line.startswith("  - what repeats, ")]
-    assert (
-        f"{100 * verdict.fresh.replication.value:+.2f} pp in the mean of 20 fresh seeds" in quoted
-    )
-    assert f"{100 * np.mean(claimed):+.2f} pp" not in quoted
+    verdict = verified(with_gains(content, claimed), path, new_seeds=20)
+    assert verdict.new_seeds is not None
+    lines = {line.label: line for line in verdict.document().estimates}
+    assert lines["replication"].estimate == verdict.new_seeds.repeats
+    assert f"{100 * np.mean(claimed):+.2f} pp" not in [line.value for line in lines.values()]
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.5])
-def test_gains_that_do_not_repeat_are_breached_whatever_the_file_says(
+def test_gains_that_do_not_replicate_are_breached_whatever_the_file_says(
     spread: float, content: Any, path: Path
 ) -> None:
     mean = np.mean(content["confirmation"]["gains"])
     # Of a wide spread, which would allow for any mean.
     gains = (mean + 0.2 + spread * np.linspace(-1, 1, 10)).round(9).tolist()
     forged = with_gains(content, gains)
-    verdict = verified(forged, path, fresh=20)
+    verdict = verified(forged, path, new_seeds=20)
     assert verdict.status == "breached"
-    assert verdict.fresh is not None
+    assert verdict.new_seeds is not None
     assert verdict.reasons[0].startswith(
-        f"confirmation: the mean gain of {100 * np.mean(gains):+.2f} pp that it says does not "
-        f"repeat: on 20 fresh seeds it is {100 * verdict.fresh.replication.value:+.2f} pp (95%"
+        f"confirmation: the claimed mean gain of {100 * np.mean(gains):+.2f} pp does not "
+        f"replicate: on 20 new seeds it is {100 * verdict.new_seeds.repeats.value:+.2f} pp (95% CI"
     )
     # The numbers of the one network are as they were.
     assert verified(forged, path).status == "exact"
 
 
 @pytest.mark.parametrize("count", [0, 19, -20])
-def test_fewer_than_20_fresh_pairs_are_refused(count: int, path: Path) -> None:
-    with pytest.raises(ValueError, match=r"fresh.* must be at least 20"):
-        adnn.verify(path, dataset=FEW, fresh=count)
+def test_fewer_than_20_new_pairs_are_refused(count: int, path: Path) -> None:
+    with pytest.raises(ValueError, match=r"new_seeds.* must be at least 20"):
+        adnn.verify(path, dataset=FEW, new_seeds=count)
 
 
 def pairs(gains: np.ndarray) -> Confirmation:
@@ -293,7 +294,7 @@ def pairs(gains: np.ndarray) -> Confirmation:
 def claimed_of(gains: np.ndarray) -> dict[str, Any]:
     said = {name: [0.0] * 3 for name in ("test_score", "vs_baselines", "replication")}
     said |= {"gains": gains.tolist(), "seeds": [], "baselines": [], "rank": 1}
-    scores = {"baseline": {"test_accuracy": 0.5}, "winner": {"test_accuracy": 0.6}}
+    scores = {"baseline": {"test_accuracy": 0.5}, "best": {"test_accuracy": 0.6}}
     study = {"best_trial": 0, "direction": "maximize"}
     objective = {"metric": "val_accuracy"}
     data = {"objective": objective, "split": {"test": 1000}, "study": study}
@@ -307,7 +308,7 @@ def test_an_honest_confirmation_is_not_breached_and_a_forged_one_is(n: int) -> N
         # Heavy tails, as where a training collapses once in a while.
         fresh = pairs(0.01 * rng.standard_t(5, 20))
         claimed = 0.01 * rng.standard_t(5, n)
-        n_breached += bool([*not_repeated(claimed_of(claimed), fresh)])
-        n_found += bool([*not_repeated(claimed_of(claimed + 0.05), fresh)])
+        n_breached += bool([*not_replicated(claimed_of(claimed), fresh)])
+        n_found += bool([*not_replicated(claimed_of(claimed + 0.05), fresh)])
     assert n_breached == 0
     assert n_found >= 0.99 * times

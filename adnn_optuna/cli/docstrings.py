@@ -1,0 +1,24 @@
+"""The help of options, read from the docstrings of what takes them."""
+
+import inspect
+import re
+
+
+def arguments(documented: object) -> dict[str, str]:
+    """Return the first sentence of the docstring on each argument of a function or class."""
+    docstring = f"{inspect.getdoc(documented)}\n"
+    section = re.search(r"^Args:\n((?:    .*\n|\n)*)", docstring, re.MULTILINE)
+    entries = re.findall(r"    (\w+):((?:.*\n(?:     .*\n)*))", section[1] if section else "")
+    return {name: _first_sentence(text) for name, text in entries}
+
+
+def summary(documented: object) -> str:
+    """Return the first paragraph of a docstring in one line."""
+    return " ".join(str(inspect.getdoc(documented)).partition("\n\n")[0].split())
+
+
+def _first_sentence(text: str) -> str:
+    """Return the first sentence of a docstring's entry, without its markup."""
+    sentence = re.split(r"(?<=\.) ", " ".join(text.split()))[0]
+    plain = re.sub(r":\w+:`~?(?:adnn_optuna\.)?([^`]*)`", r"\1", sentence)
+    return re.sub(r'``"([^"`]*)"``', r"\1", plain).replace("``", "")

@@ -1,0 +1,104 @@
+"""What the texts of options mean in Python."""
+
+import importlib
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from adnn_optuna._checks import WrongValueError, masked
+
+
+def integers(option: str, text: str) -> tuple[int, ...]:
+    """Return the whole numbers of a list."""
+    if not re.fullmatch(r"\d+(,\d+)*,?", text):
+        raise WrongValueError(
+            f"{option} must be whole numbers separated by commas; got {text!r:.100}."
+        )
+    return tuple(map(int, text.rstrip(",").split(",")))
+
+
+def load_function(option: str, text: str) -> Callable[..., Any]:
+    """Return a function that is given as ``module:function``, out of this folder first."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    module, _, name = text.replace(".py:", ":").partition(":")  # As a shell completes it.
+    if not (module and name):
+        raise WrongValueError(f"{option} must be MODULE:FUNCTION; got {text!r}.")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except Exception as error:  # Whatever a user's own module raises.
+        why = f"{type(error).__name__}: {error}"
+        raise WrongValueError(f"{option} {text!r} cannot be loaded ({why}).") from error
+    return function
+
+
+def load_models(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the models of a list of ``.keras`` files and ``module:function``, by their labels."""
+    from adnn_optuna.networks.keras_files import model_from_file
+
+    models = {}
+    for text in texts:
+        label, _, where = text.rpartition("=")
+        if where.endswith(".keras"):
+            build: Any = model_from_file(Path(where))
+            name = Path(where).stem
+        else:
+            build = load_function("MODELS", where)
+            name = where.rpartition(":")[2]
+        if (label := label or name) in models:
+            raise WrongValueError(
+                f"Two models are named {label!r}. Write LABEL=MODEL for one of them."
+            )
+        models[label] = build
+    return models
+
+
+def parse_storage(text: str) -> str:
+    """Return the URL of a storage that is a URL or the path of an SQLite file."""
+    is_path = masked(text) == text and "://" not in text
+    return f"sqlite:///{text}" if is_path else text
+
+
+def parse_controls(text: str | None) -> Sequence[str] | None:
+    """Return the controls of a list, if there is one."""
+    return [] if text == "none" else None if text is None else text.split(",")
+
+
+def parse_against(text: str | None) -> Any:
+    """Return a trial's number, or parameters that are given as JSON."""
+    if text is None or text.isdecimal():
+        return text and int(text)
+    if not isinstance(params := name_or_config("--against", text), dict):
+        raise WrongValueError(
+            f"--against must be a trial's number, or parameters as JSON; got {text!r:.100}."
+        )
+    return params
+
+
+def parse_confirm(text: str) -> Any:
+    """Return a number of seeds, or what is to be refused as none."""
+    return int(text) if text.isdecimal() else text
+
+
+def parse_seeds(text: str) -> Sequence[int]:
+    """Return the seeds of a count, a list or a range with both its ends."""
+    if ends := re.fullmatch(r"(\d+)-(\d+)", text):
+        return range(int(ends[1]), int(ends[2]) + 1)
+    return range(int(text)) if text.isdecimal() else integers("--seeds", text)
+
+
+def name_or_config(option: str, text: str) -> str | dict[str, Any]:
+    """Return a name, or a configuration that is given as JSON."""
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        return dict(json.loads(text))
+    except ValueError as error:
+        raise WrongValueError(
+            f"{option} must be valid JSON ({error}); got {text!r:.100}."
+        ) from None

@@ -1,0 +1,161 @@
+"""The file of a contract: its fields, and how it is read as data that may be anything."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna._units import PLAIN, unit_of
+from adnn_optuna.engine.search_record import test_metric
+from adnn_optuna.networks.loading import OF_FILES
+from adnn_optuna.networks.models import Training
+from adnn_optuna.results.verification import Claim
+from adnn_optuna.stats.spread import unit_of_values
+
+ROLES = ("baseline", "best")
+"""The two networks of a contract, by their fields."""
+SPLITS = ("train", "val", "test")
+FORMAT = {"format": "adnn_optuna contract", "format_version": 1}
+PAIRS = range(10, 10_001)
+"""By how many pairs of best network and baseline network a contract may be confirmed."""
+
+_MAX_BYTES = 32 * 2**20
+_SPLITTING = ("classes", "positive", "validation_size", "test_size", "seed")
+# What the fields must be, if that is checked here: a type, a number within bounds (a whole one, if
+# the lower bound is), or a list of so many numbers. The rest is checked when the model, the data
+# and the training are made. Fields with "?" may be missing; there are no other fields.
+_SCHEMA: tuple[tuple[Any, str], ...] = (
+    ((1, math.inf), "format_version split.train split.test"),
+    (str, "format sha256 study.name objective.metric files.weights.name files.weights.sha256"),
+    (str | None, "study.sampler study.stop_reason"),
+    (str, "study.direction objective.direction?"),
+    (object, "objective.positive?"),
+    ((0, math.inf), "study.trials study.completed_trials study.best_trial"),
+    ((0, math.inf), "objective.seed split.val"),
+    (dict, "objective.model objective.space best.params environment"),
+    (dict, "best.hyperparameters?"),
+    (str, "objective.dataset.name objective.dataset.source objective.dataset.fingerprint"),
+    *((str, f"objective.dataset.{key}?") for key in ("path", *OF_FILES)),
+    (dict, "objective.dataset.preprocessing? objective.dataset.duplicates? objective.scaling?"),
+    *((object, f"objective.dataset.{key}?") for key in _SPLITTING),
+    *((object, f"objective.training.{field.name}") for field in dataclasses.fields(Training)),
+    ((1, 100_000), "objective.training.epochs"),
+    *((str, f"{role}.initial_weights_sha256 {role}.trained_weights_sha256") for role in ROLES),
+    *(((0.0, 1), f"{role}.{split}_accuracy?") for role in ROLES for split in SPLITS),
+    ((-1e30, 1e30), "baseline.train_loss best.train_loss"),
+    ((1, 99), "confirmation.rank"),
+    (range(3, 4), "confirmation.test_score confirmation.vs_baselines confirmation.replication"),
+    (range(3, 4), "confirmation.hyperparameters?"),
+    (PAIRS, "confirmation.seeds confirmation.baselines confirmation.gains?"),
+)
+_FIELDS = {
+    tuple(name.rstrip("?").split(".")): (wanted, name.endswith("?"))
+    for wanted, names in _SCHEMA
+    for name in names.split()
+}
+# Further metrics that a training run reports.
+_METRIC = re.compile(r"(baseline|best)\.(train|val|test)_\w{1,100}")
+_OBJECTS = {path[:depth] for path in _FIELDS for depth in range(len(path))}
+
+
+class CannotCheckError(WrongValueError):
+    """Why a contract cannot be checked, in one sentence."""
+
+
+class BreachedError(WrongValueError):
+    """Why a contract is not valid: a sentence for each thing."""
+
+
+def read_contract(path: Path) -> dict[str, Any]:
+    """Return the content of a contract's file; refuse other files and edited contracts."""
+    where = f"The file {os.fspath(path)!a}"
+    try:
+        with path.open("rb") as file:
+            # A larger file is cut off, so it is not valid JSON.
+            content = json.loads(file.read(_MAX_BYTES))
+    except OSError as error:
+        raise CannotCheckError(f"{where} cannot be read ({error.strerror}).") from None
+    except (RecursionError, ValueError) as error:
+        raise CannotCheckError(f"{where} is not the JSON of a contract ({error}).") from None
+    if not isinstance(content, dict) or {key: content.get(key) for key in FORMAT} != FORMAT:
+        raise CannotCheckError(
+            f"{where} is not a contract of format_version {FORMAT['format_version']}, the format "
+            "that this version of adnn_optuna reads."
+        )
+    found = set(_checked_fields(content, ()))
+    needed = [field for field, (_, is_optional) in _FIELDS.items() if not is_optional]
+    if "confirmation" not in content:  # Of a training run that no seed changes.
+        needed = [field for field in needed if field[0] != "confirmation"]
+    if missing := next((field for field in needed if field not in found), None):
+        raise CannotCheckError(f"The field {'.'.join(missing)} is missing.")
+    judge = test_metric(content["objective"]["metric"])
+    if untested := next((role for role in ROLES if (role, judge) not in found), None):
+        raise CannotCheckError(
+            f"The field {untested}.{judge:.80} is missing: objective.metric requires it."
+        )
+    if contract_sha256(content) != content["sha256"]:
+        raise BreachedError("The contract was edited after it was written.")
+    return content
+
+
+def claim_of(content: Mapping[str, Any]) -> Claim:
+    """Return the gain that a contract claims."""
+    metric = test_metric(content["objective"]["metric"])
+    # No single example makes a step of other metrics.
+    resolution = 1 / content["split"]["test"] if metric == "test_accuracy" else 0.0
+    baseline, best = (content[role][metric] for role in ROLES)
+    sign = -1 if content["study"]["direction"] == "minimize" else 1
+    unit, fitted = unit_of(metric), unit_of_values([[baseline, best]])
+    unit = fitted if unit is PLAIN and fitted.digits > unit.digits else unit
+    gain, positive = sign * (best - baseline), content["objective"].get("positive")
+    return Claim(metric, gain, resolution, unit, sign, positive)
+
+
+def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the paths of all fields; refuse unknown fields and wrong values."""
+    name = f"{'.'.join(path)!a:.80}"[1:-1]
+    if path in _OBJECTS and isinstance(node, dict):
+        for key, value in node.items():
+            yield from _checked_fields(value, (*path, key))
+        return
+    wanted: Any = (-1e30, 1e30)
+    if path in _FIELDS:
+        wanted, _ = _FIELDS[path]
+    elif not _METRIC.fullmatch(".".join(path)):
+        raise CannotCheckError(f"A contract has no field {name}.")
+    if isinstance(wanted, range):
+        is_right = isinstance(node, list) and len(node) in wanted and all(map(_is_within, node))
+        words = " to ".join(map(str, sorted({wanted[0], wanted[-1]}))) + " numbers"
+    elif isinstance(wanted, tuple):
+        low, high = wanted
+        is_right = _is_within(node, low, high)
+        words = f"a {'whole ' * isinstance(low, int)}number from {low:g} to {high:g}"
+    else:
+        is_right = isinstance(node, wanted)
+        words = f"a JSON value of type {getattr(wanted, '__name__', wanted)}"
+    if not is_right:
+        raise CannotCheckError(f"{name} must be {words}; got {node!a:.80}.")
+    yield path
+
+
+def _is_within(value: Any, low: float = -1e30, high: float = 1e30) -> bool:
+    return type(value) in {int, type(low)} and low <= value <= high
+
+
+def contract_sha256(content: dict[str, Any]) -> str:
+    """Return the SHA-256 of a contract's content without its own field ``sha256``."""
+    signed = {key: value for key, value in content.items() if key != "sha256"}
+    text = json.dumps(signed, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,48 @@
+"""What this process trains with: the bits of a training run depend on it."""
+
+import importlib.metadata
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+from adnn_optuna.networks._tensorflow import load_tensorflow
+from adnn_optuna.networks.training import n_cores
+
+_PACKAGES = ("numpy", "tensorflow", "keras", "optuna", "adnn_optuna")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return versions, processor, devices, threads and switches, as JSON holds them."""
+    load_tensorflow("Training a network")
+    import tensorflow as tf
+
+    # Only Linux has it.
+    path = Path("/proc/cpuinfo")
+    cpuinfo = path.read_text(encoding="utf-8") if path.exists() else ""
+    model = re.search(r"^model name\s*: (.+)", cpuinfo, re.MULTILINE)
+    threading, onednn = tf.config.threading, os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        "system": platform.system(),
+        "processor": {
+            "machine": platform.machine(),
+            "model": model[1] if model else platform.processor(),
+        },
+        "devices": sorted(device.device_type for device in tf.config.list_physical_devices()),
+        "intra_op_threads": n_threads(threading.get_intra_op_parallelism_threads(), "INTRAOP"),
+        "inter_op_threads": n_threads(threading.get_inter_op_parallelism_threads(), "INTEROP"),
+        "onednn": onednn.lower() not in {"0", "false"},
+        "flags": {name: os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_XLA_FLAGS")},
+    }
+
+
+def n_threads(configured: int, kind: str) -> int:
+    """Return a number of threads as TensorFlow chooses it: by Python, the shell or the CPUs."""
+    wanted = os.environ.get(f"TF_NUM_{kind}_THREADS", "")
+    by_shell = int(wanted) if wanted.isdigit() else 0
+    return configured or by_shell or n_cores()

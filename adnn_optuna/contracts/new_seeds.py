@@ -1,0 +1,167 @@
+"""New seeds: what a contract's maker claims of them, and what the verifier's own show."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from optuna.study import StudyDirection
+
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna._units import Estimate
+from adnn_optuna.contracts.contract_file import (
+    PAIRS,
+    BreachedError,
+    CannotCheckError,
+    claim_of,
+)
+from adnn_optuna.engine.confirmation import BASELINE, BEST
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.progress import Bar
+from adnn_optuna.engine.test_set import is_random
+from adnn_optuna.networks.retraining import retrain
+from adnn_optuna.results.confirmation import Confirmation, confirmation_of, own_estimate
+from adnn_optuna.results.confirmation_runs import OwnScores
+from adnn_optuna.stats.example_scores import mean_gain
+from adnn_optuna.stats.proportions import student_half_width
+from adnn_optuna.stats.sequential import ALPHA
+
+FEWEST_PAIRS = 20
+"""The fewest pairs of a verifier: of fewer, forged gains of some points pass."""
+
+# Many contracts are verified: one of ten thousand honest confirmations is called not replicated.
+_LEVEL = 0.9999
+
+
+def confirmation_content(facts: Confirmation | None) -> dict[str, Any] | None:
+    """Return the entries of a contract for a confirmation; :obj:`None` without one."""
+    if facts is None:
+        return None
+    if len(facts.seeds) not in PAIRS:
+        raise WrongValueError(
+            f"A contract must hold {PAIRS[0]} to {PAIRS[-1]} new seeds; got {len(facts.seeds)}, "
+            "and seeds cannot be added once their results are known. Search again with "
+            f"confirm={PAIRS[0]}."
+        )
+    if not all(map(math.isfinite, (*facts.test_score, *facts.vs_baselines, *facts.replication))):
+        raise WrongValueError(
+            "All estimates of a contract must be known; some are not, because a training run "
+            "diverged or the metric has no derivative. Search by another metric."
+        )
+    entries = dataclasses.asdict(facts)
+    del entries["trial"], entries["level"]
+    return {key: value for key, value in entries.items() if value not in ((), None)}
+
+
+def claimed_confirmation(contract: Mapping[str, Any]) -> Confirmation | None:
+    """Return the confirmation that a contract holds; :obj:`None` without one."""
+    if (entries := contract.get("confirmation")) is None:
+        return None
+    known: dict[str, Any] = {"hyperparameters": None, "gains": ()}
+    for name in entries.keys() - {"rank"}:
+        numbers = entries[name]
+        known[name] = Estimate(*numbers) if len(numbers) == 3 else tuple(numbers)
+    rank, trial = entries["rank"], contract["study"]["best_trial"]
+    return Confirmation(trial, rank, 1 - ALPHA / 2 ** (rank - 1), **known)
+
+
+def check_confirmation(
+    contract: dict[str, Any], objective: InitOffsetObjective, own: OwnScores
+) -> None:
+    """Refuse a confirmation that is missing or contradicts itself; ``own`` is the best network."""
+    claimed, where, has_seeds = (
+        claimed_confirmation(contract),
+        "confirmation",
+        is_random(objective),
+    )
+    if claimed is None:
+        if has_seeds:
+            raise CannotCheckError("The field confirmation is missing.")
+        return
+    if not has_seeds:
+        raise BreachedError(f"{where}: no seed changes this training, so none can confirm it.")
+    n_seeds = len(claimed.seeds)
+    # Of thousands that follow from an experiment, two may be the same.
+    if len({*claimed.seeds}) < 0.99 * n_seeds:
+        raise BreachedError(f"{where}.seeds must be {n_seeds} different seeds; some are equal.")
+    n_gains = n_seeds if objective.moves(contract["best"]["params"]) else 0
+    for name, values, n in (
+        ("gains", claimed.gains, n_gains),
+        ("baselines", claimed.baselines, n_seeds),
+    ):
+        if len(values) != n:
+            raise BreachedError(f"{where}.{name} must have {n} entries; got {len(values)}.")
+    claim = claim_of(contract)
+    replication, found = Estimate(0.0, 0.0, 0.0), contract["best"][claim.metric]
+    vs_baselines = objective.improvement(claimed.test_score.value, fmean(claimed.baselines))
+    if n_gains:
+        replication = mean_gain(claimed.gains, 2 ** (claimed.rank - 1))
+    for name, value, expected, tolerance in (
+        *(
+            ("replication", *pair, 1e-9)
+            for pair in zip(claimed.replication, replication, strict=True)
+        ),
+        # The best network was tested where it was searched, perhaps on another machine.
+        ("test_score", claimed.test_score.value, found, claim.tolerance(found)),
+        ("vs_baselines", claimed.vs_baselines.value, vs_baselines, 1e-6 * claim.scale(found)),
+    ):
+        if not math.isclose(value, expected, rel_tol=1e-6, abs_tol=tolerance):
+            raise BreachedError(
+                f"{where}.{name} is {value}, but {expected} follows from the rest of the contract."
+            )
+    # On another machine other examples may be right, or nearer to their targets.
+    _, low, high = own_estimate(own, claimed.level)
+    if claimed.test_score.high - claimed.test_score.low < 0.5 * (high - low):
+        raise BreachedError(f"{where}.test_score has a CI too narrow for the test examples.")
+
+
+def new_pairs(
+    contract: dict[str, Any],
+    objective: InitOffsetObjective,
+    own: OwnScores,
+    count: int,
+    bar: Bar | None,
+) -> Confirmation:
+    """Train pairs of best network and baseline network from seeds that nobody knew before."""
+    if not is_random(objective):
+        raise CannotCheckError(
+            "new_seeds: no seed changes this training, so none can show a gain. Omit it."
+        )
+    # From the system's randomness.
+    seeds = np.random.SeedSequence().generate_state(count).tolist()
+    arms: dict[int, dict[str, Any]] = {BASELINE: {}}
+    if objective.moves(contract["best"]["params"]):
+        arms[BEST] = contract["best"]["params"]
+    starts = [objective.replace(seed=seed).starts(arm) for arm in arms.values() for seed in seeds]
+    runs = [*retrain(objective.trainer, starts, bar=bar)]
+    of_arms = {arm: runs[i * count : (i + 1) * count] for i, arm in enumerate(arms)}
+    return confirmation_of(
+        confirmation_runs.Confirmation(
+            trial=contract["study"]["best_trial"],
+            rank=1,
+            seeds=tuple(seeds),
+            own=own,
+            values={arm: np.array([run.score for run in runs]) for arm, runs in of_arms.items()},
+            scores={arm: np.stack([run.scores for run in runs]) for arm, runs in of_arms.items()},
+            is_loss=objective.direction == StudyDirection.MINIMIZE,
+        )
+    )
+
+
+def not_replicated(contract: dict[str, Any], found: Confirmation) -> str:
+    """Return a sentence if new pairs contradict the claimed mean gain, else an empty text."""
+    claimed, claim = claimed_confirmation(contract), claim_of(contract)
+    if claimed is None or not found.gains or math.isnan(found.replication.value):
+        return ""
+    # Nothing that the contract holds makes it wider.
+    half = student_half_width(found.gains, claim.resolution, _LEVEL, PAIRS[0])
+    mean, (value, low, high), unit = fmean(claimed.gains), found.replication, claim.unit
+    if abs(mean - value) <= half + 1e-9:
+        return ""
+    return (
+        f"confirmation: the claimed mean gain of {unit.gain(mean)} does not replicate: on "
+        f"{len(found.seeds)} new seeds it is {unit.gain(value)} "
+        f"(95% CI {unit.bare.interval(low, high)})."
+    )

@@ -1,0 +1,234 @@
+"""What a verification of a contract found, in sentences, tables and a figure."""
+
+import dataclasses
+import math
+from typing import Any, Literal, NamedTuple
+
+from adnn_optuna._units import ACCURACY, Estimate, Unit, score_in_words
+from adnn_optuna.render.document import (
+    Document,
+    Figure,
+    Line,
+    Table,
+    estimates_figure,
+    shortened,
+)
+from adnn_optuna.render.document import Verdict as VerdictWord
+from adnn_optuna.render.printed import Printed
+from adnn_optuna.results.confirmation import Confirmation
+from adnn_optuna.stats.proportions import unseen_share
+
+Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
+
+_MEANINGS: dict[Status, tuple[VerdictWord, str]] = {
+    "exact": ("exact", "reproduced, bit for bit"),
+    "within_tolerance": ("within tolerance", "reproduced in another environment"),
+    "breached": ("breached", "the contract is not valid"),
+    "cannot_check": ("cannot check", "the contract cannot be checked"),
+}
+
+# Other processors, whose bits differed, gave accuracies up to so far apart in ordinary training
+# runs. The tolerance of a metric that is not within [0, 1] is relative.
+TOLERANCE = 0.005
+
+
+class Claim(NamedTuple):
+    """The test gain that a contract claims.
+
+    Attributes:
+        metric: The metric on the test set.
+        gain: The gain of the best network over its baseline network.
+        resolution: One test example's part of the metric; 0 if it has no such steps.
+        unit: How the metric is written.
+        sign: -1 if lower values are better, else 1.
+        positive: The class that the metric is of, if it is of one.
+    """
+
+    metric: str
+    gain: float
+    resolution: float
+    unit: Unit = ACCURACY
+    sign: int = 1
+    positive: Any = None
+
+    @property
+    def score(self) -> str:
+        """The metric in words."""
+        return shortened(score_in_words(self.metric, self.positive), 40)
+
+    def tolerance(self, found: float) -> float:
+        """Return the largest difference of the metrics of one network on two processors.
+
+        Args:
+            found: The metric here, which is the scale of a metric that is not within [0, 1].
+        """
+        scale = self.scale(found)
+        return max(scale * TOLERANCE, 2 * self.resolution) + 1e-9 * scale
+
+    def scale(self, found: float) -> float:
+        """Return the value that differences of the metric are relative to."""
+        is_relative = self.unit.largest == math.inf and not self.metric.endswith("_r2")
+        return abs(found) if is_relative else 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict(Printed):
+    """What :func:`verify` found.
+
+    Attributes:
+        status: ``"exact"``, ``"within_tolerance"``, ``"breached"`` or ``"cannot_check"``. The last
+            one: the contract, its weights, the data or the model is missing, unreadable or another
+            one, or training runs here vary too much to check the gain.
+        reasons: A sentence for each thing that differs, with its field.
+        not_checked: What no training run shows, and what was not there to be checked.
+        gain: The test gain of the best network as trained again here, with its 95% CI for other
+            test examples; the mean if it was trained several times. :obj:`None` if the contract
+            was not reproduced.
+        half_width: How far a single training run here may differ from it, at 99%; 0 if all bits
+            are the same.
+        examples: What the test examples are, such as ``"images"``.
+        claim: The gain that the contract claims.
+        confirmation: What the maker claims of new seeds.
+        new_seeds: What the new seeds of this verification show, if they were asked for.
+    """
+
+    status: Status
+    reasons: tuple[str, ...] = ()
+    not_checked: tuple[str, ...] = ()
+    gain: Estimate | None = None
+    half_width: float = 0.0
+    examples: str = ""
+    claim: Claim | None = None
+    confirmation: Confirmation | None = dataclasses.field(default=None, repr=False)
+    new_seeds: Confirmation | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def is_reproduced(self) -> bool:
+        """Whether it was trained again and nothing differs, or not more than is tolerated."""
+        return self.status in {"exact", "within_tolerance"}
+
+    @property
+    def replicates(self) -> bool:
+        """Whether the offsets gain on the new seeds of this verification."""
+        return self.new_seeds is not None and self.new_seeds.replication.low > 0
+
+    def document(self) -> Document:
+        """Return everything that the result says."""
+        verdict, meaning = _MEANINGS[self.status]
+        return Document(
+            title=f"{self.status}: {meaning}",
+            verdict=verdict,
+            conclusion=self._conclusion(),
+            scope="" if self.claim is None else self.claim.score,
+            estimates=self._estimates(),
+            tables=self._tables(),
+            figures=[self._figure()],
+            notes=self._notes(),
+            next_step=self._next_step(),
+            fields=vars(self),
+        )
+
+    def _conclusion(self) -> str:
+        shown = "" if self.new_seeds is None else _about_replication(self.new_seeds)
+        if not self.is_reproduced:  # Each reason is a paragraph of its own.
+            return "\n".join([*self.reasons, shown]).strip()
+        found = "Trained again, baseline network and best network have the same bits."
+        if self.status == "within_tolerance":
+            found = "Trained again here, the gain and all scores are within the tolerance."
+        return f"{found} {shown}".strip()
+
+    def _estimates(self) -> list[Line]:
+        if self.claim is None or self.gain is None:
+            return []
+        lines = [self._line("gain, trained again", self.gain, f"other test {self.examples}")]
+        if self.new_seeds is not None:
+            drawn = f"{len(self.new_seeds.seeds)} new seeds"
+            lines.insert(0, self._line("vs new baselines", self.new_seeds.vs_baselines, drawn))
+            if self.new_seeds.gains:
+                lines.insert(0, self._line("replication", self.new_seeds.replication, drawn))
+        return lines
+
+    def _line(self, label: str, gain: Estimate, remark: str = "") -> Line:
+        assert self.claim is not None
+        return Line(label, gain, self.claim.unit, is_difference=True, remark=remark)
+
+    def _tables(self) -> list[Table]:
+        if self.claim is None:
+            return []
+        tables = claims_tables(self.confirmation, self.claim.unit)
+        if self.new_seeds is not None:
+            pairs = zip(self.new_seeds.seeds, self.new_seeds.gains, strict=False)
+            rows = [(str(seed), self.claim.unit.gain(gain)) for seed, gain in pairs]
+            title = "Every new seed that was drawn here"
+            tables.append(Table(("seed", "gain"), rows, title, is_detail=True))
+        return tables
+
+    def _notes(self) -> list[str]:
+        notes = [*self.reasons] if self.is_reproduced else []
+        if self.gain is not None:
+            notes.append(
+                "Only this network is reproduced, and its seed may have been chosen. New seeds "
+                "show whether its offsets gain."
+            )
+        if self.claim is not None and self.half_width:
+            half = self.claim.unit.gain(self.half_width).lstrip("+")
+            notes.append(
+                f"A single training run here may differ from this gain by up to {half} (99%)."
+            )
+        if self.new_seeds is not None:
+            n = len(self.new_seeds.seeds)
+            notes.append(
+                f"What affects fewer than {100 * unseen_share(n):.0f}% of seeds may not be seen "
+                f"with {n} seeds."
+            )
+        return notes + [f"Not checked: {what}." for what in self.not_checked]
+
+    def _next_step(self) -> str:
+        if not self.is_reproduced or self.confirmation is None or self.new_seeds is not None:
+            return ""
+        return (
+            "check on new seeds whether the gain replicates: adnn.verify(path, new_seeds=20), or "
+            "adnn verify FILE --new-seeds 20"
+        )
+
+    def _figure(self) -> Figure:
+        """Return the gains that the contract claims, and those that were measured."""
+        lines = self._estimates()
+        if self.claim is not None and lines:
+            claimed = Estimate(self.claim.gain, math.nan, math.nan)
+            lines.append(self._line("gain, claimed", claimed))
+            if self.confirmation is not None:
+                lines.append(self._line("replication, claimed", self.confirmation.replication))
+        title = "What the contract claims and what was measured"
+        return estimates_figure("gains", title, lines)
+
+
+def _about_replication(shown: Confirmation) -> str:
+    """Return what new seeds show of the offsets; it claims nothing of rare seeds."""
+    on = f"on {len(shown.seeds)} new seeds, drawn here"
+    if not shown.gains:
+        return "The best network has no offsets, so no gain can replicate."
+    if math.isnan(shown.replication.value):
+        return f"Replication is not known: a training run {on}, diverged."
+    if shown.replication.low > 0:
+        return f"The gain of the offsets replicates {on}."
+    if shown.replication.high < 0:
+        return f"The offsets lose {on}."
+    return f"No gain of the offsets is shown {on}."
+
+
+def claims_tables(confirmation: Confirmation | None, unit: Unit) -> list[Table]:
+    """Return what a contract's maker claims of new seeds, in numbers; nothing without a claim."""
+    if confirmation is None:
+        return []
+    lines = [
+        Line("test score", confirmation.test_score, unit),
+        Line("vs new baselines", confirmation.vs_baselines, unit, is_difference=True),
+    ]
+    if confirmation.gains:
+        lines.append(Line("replication", confirmation.replication, unit, is_difference=True))
+    if (gain := confirmation.hyperparameters) is not None:
+        lines.append(Line("hyperparameters vs first trial's", gain, unit, is_difference=True))
+    title = f"Claimed by the maker, on {len(confirmation.seeds)} new seeds"
+    headings = ("", "value", f"{100 * confirmation.level:.9g}% CI")
+    return [Table(headings, [(line.label, line.value, line.ends) for line in lines], title)]

@@ -1,0 +1,108 @@
+"""Contracts of small searches, and how tests change them."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import adnn_optuna as adnn
+from adnn_optuna.contracts.contract_file import (
+    contract_sha256,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy as np
+
+
+CONTRACT = "digits.contract.json"
+DATA = "few digits.npz"
+
+
+def few_digits() -> tuple[np.ndarray, np.ndarray]:
+    digits = adnn.load_dataset("digits")
+    # So many that one test image is no more than half a percentage point.
+    return digits.x_train[:1050], digits.y_train[:1050]
+
+
+def weights_of(path: Path) -> Path:
+    """Return the file of the weights that a contract names."""
+    return path.with_name(json.loads(path.read_text())["files"]["weights"]["name"])
+
+
+def write(content: dict[str, Any], path: Path) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
+def forged(content: dict[str, Any], path: Path) -> Path:
+    """Write a contract with a new SHA-256, as who knows how would."""
+    return write({**content, "sha256": contract_sha256(content)}, path)
+
+
+def get(node: Any, path: str) -> Any:
+    for key in path.split("."):
+        node = node[int(key) if isinstance(node, list) else key]
+    return node
+
+
+def put(node: Any, path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for key in parents:
+        node = node[int(key) if isinstance(node, list) else key]
+    node[int(last) if isinstance(node, list) else last] = value
+
+
+def leaves(node: Any, path: str = "") -> list[str]:
+    children = node.items() if isinstance(node, dict) else enumerate(node)
+    found = []
+    for key, child in children:
+        here = f"{path}.{key}" if path else str(key)
+        found += leaves(child, here) if isinstance(child, dict | list) else [here]
+    return found
+
+
+def is_exact(verdict: adnn.Verdict) -> bool:
+    return (verdict.status, verdict.reasons, verdict.not_checked) == ("exact", (), NEVER_CHECKED)
+
+
+NEVER_CHECKED = (
+    "study: number of trials, sampler and duration of the search",
+    "objective: how data and classes were made and named, its metric and space",
+    "the choice of seed, data and time",
+    "confirmation: the maker's results on new seeds and their CIs",
+)
+
+EDITED = adnn.Verdict("breached", ("The contract was edited after it was written.",))
+
+SPLIT = {"train": 630, "val": 210, "test": 210}
+
+
+def elsewhere(content: Any) -> Any:
+    """Return a contract that says to come from another environment, as a forger would."""
+    content = copy.deepcopy(content)
+    content["environment"]["processor"]["model"] = "Another processor"
+    return content
+
+
+def with_more_gain(content: Any, gain: float) -> Any:
+    content = copy.deepcopy(content)
+    content["best"]["test_accuracy"] += gain / 2
+    content["baseline"]["test_accuracy"] -= gain / 2
+    return content
+
+
+def beside(content: dict[str, Any], file: Path, path: Path) -> Path:
+    """Write a contract with another file of weights beside it, as who knows how would."""
+    weights = {"name": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    content["files"]["weights"] = weights
+    return forged(content, path)
+
+
+class Explosive:
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return exec, ("raise SystemExit('executed')",)

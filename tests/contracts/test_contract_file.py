@@ -1,0 +1,247 @@
+"""The file of a contract: no changed field goes unnoticed, and no wrong one is read."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from contract_files import (
+    CONTRACT,
+    EDITED,
+    SPLIT,
+    Explosive,
+    forged,
+    get,
+    leaves,
+    put,
+    write,
+)
+
+import adnn_optuna as adnn
+from adnn_optuna.contracts.contract_file import (
+    CannotCheckError,
+    contract_sha256,
+    read_contract,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def changed(value: Any) -> Any:
+    match value:
+        case bool():
+            return not value
+        case float():
+            return float(np.nextafter(value, 2))
+        case int():
+            return value + 1
+        case str():
+            return value[:-1] + ("0" if value[-1:] != "0" else "1")
+    return 1
+
+
+def test_notices_every_field_that_was_changed(content: Any, path: Path) -> None:
+    fields = leaves(content)
+    assert len(fields) > 70
+    for field in fields:
+        edited = copy.deepcopy(content)
+        put(edited, field, changed(get(content, field)))
+        verdict = adnn.verify(write(edited, path.with_name("edited.json")))
+        # A few are not what such a field may hold any more.
+        assert verdict == EDITED or verdict.status == "cannot_check", field
+        if verdict.status == "cannot_check":
+            assert field in verdict.reasons[0] or field == "format"
+
+
+def test_notices_every_field_that_was_removed_or_added(content: Any, path: Path) -> None:
+    for field in leaves(content):
+        if field.split(".")[-1].isdigit():
+            continue
+        edited = copy.deepcopy(content)
+        parent, _, key = field.rpartition(".")
+        del (get(edited, parent) if parent else edited)[key]
+        verdict = adnn.verify(write(edited, path.with_name("edited.json")))
+        assert verdict == EDITED or verdict.status == "cannot_check", field
+        if verdict.status == "cannot_check":
+            assert field in verdict.reasons[0]
+    for field in ("mine", "study.mine", "study.name.mine", "best.params.mine"):
+        edited = copy.deepcopy(content)
+        parent, _, key = field.rpartition(".")
+        if isinstance(get(edited, parent) if parent else edited, dict):
+            put(edited, field, 1)
+        else:
+            put(edited, parent, {key: 1})
+        verdict = adnn.verify(write(edited, path.with_name("edited.json")))
+        assert verdict == EDITED or parent in verdict.reasons[0]
+    content["study.name"] = "another study"
+    verdict = adnn.verify(forged(content, path.with_name("edited.json")))
+    assert verdict.reasons == ("A contract has no field study.name.",)
+
+
+UNCHECKABLE = [
+    ("objective.dataset.fingerprint", "0" * 64, "dataset: Dataset 'few digits' has changed"),
+    (
+        "objective.dataset.source",
+        "built-in",
+        "dataset.name: 'few digits' is not a built-in data set.",
+    ),
+    ("objective.dataset.source", "arrays", "dataset: 'few digits' was made of arrays, which"),
+    ("objective.dataset.seed", 1, "objective.dataset"),
+    (
+        "objective.dataset.duplicates",
+        {"test-train": 7},
+        "objective.dataset.duplicates is {'test-train': 7}, but the data have {}.",
+    ),
+    ("objective.training.optimizer", "sdg", "optimizer"),
+    ("objective.metric", "accuracy", "metric"),
+    (
+        "split.test",
+        209,
+        f"split is {SPLIT | {'test': 209}}, but the data have {SPLIT}.",
+    ),
+    ("split.test", 0, "split.test must be a whole number from 1 to inf; got 0."),
+    ("tolerance", {"accuracy": 0.25}, "A contract has no field tolerance."),
+    ("confirmation", {"rank": 1}, "The field confirmation.test_score is missing."),
+    ("confirmation", [0.1] * 10, "A contract has no field confirmation."),
+    ("confirmation.gains", {"0.1": 0.1}, "confirmation.gains must be 10 to 10000 numbers"),
+    (
+        "best.params.weight_offset_0",
+        0.3,
+        "best.params.weight_offset_0 must be in objective.space; got 0.3.",
+    ),
+    (
+        "best.params.weight_offset_0",
+        True,
+        "best.params.weight_offset_0 must be in objective.space; got True.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "named"), UNCHECKABLE, ids=[f[0] for f in UNCHECKABLE])
+def test_cannot_check_what_is_not_consistent(
+    field: str, value: Any, named: str, content: Any, path: Path
+) -> None:
+    put(content, field, value)
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "cannot_check"
+    assert named in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("format", 1, "{file} {is_none}"),
+        ("format_version", 2, "{file} {is_none}"),
+        ("study.name", None, "{field} must be a JSON value of type str; got None."),
+        ("study.sampler", 1, "{field} must be a JSON value of type str | None; got 1."),
+        ("study.trials", -1, "{field} must be a whole number from 0 to inf; got -1."),
+        ("best.params", [1], "{field} must be a JSON value of type dict; got [1]."),
+        ("best.test_accuracy", 1.5, "{field} must be a number from 0 to 1; got 1.5."),
+        ("baseline.test_accuracy", -0.5, "{field} must be a number from 0 to 1; got -0.5."),
+        ("best.val_own", True, "{field} must be a number from -1e+30 to 1e+30; got True."),
+        ("best.own", 0.5, "A contract has no field {field}."),
+        ("own", 0.5, "A contract has no field own."),
+        ("confirmation.own", 0.5, "A contract has no field {field}."),
+        ("confirmation.rank", 100, "{field} must be a whole number from 1 to 99; got 100."),
+        ("confirmation.rank", 1.5, "{field} must be a whole number from 1 to 99; got 1.5."),
+        ("confirmation.test_score", [0.5, 0.5], "{field} must be 3 numbers; got [0.5, 0.5]."),
+        ("confirmation.vs_baselines", 0.5, "{field} must be 3 numbers; got 0.5."),
+        *(
+            (f"confirmation.{name}", values, "{field} must be {many}; got {value:.80}.")
+            for name in ("seeds", "baselines", "gains")
+            for values in ([2e30] * 10, [0.5] * 9, [0.5] * 10_001, ["0.5"] * 10, 0.5)
+        ),
+        (
+            "objective.training.epochs",
+            100_001,
+            "{field} must be a whole number from 1 to 100000; got 100001.",
+        ),
+    ],
+)
+def test_says_in_a_sentence_which_field_no_contract_has(
+    field: str, value: Any, said: str, content: Any, path: Path
+) -> None:
+    put(content, field, value)
+    file = forged(content, path.with_name("forged.json"))
+    with pytest.raises(CannotCheckError) as refusal:
+        read_contract(file)
+    named = {"file": f"The file {str(file)!r}", "field": field, "value": str(value)}
+    named["many"] = "10 to 10000 numbers"
+    named["is_none"] = (
+        "is not a contract of format_version 1, the format that this version of adnn_optuna reads."
+    )
+    assert str(refusal.value) == said.format(**named)
+
+
+def test_reads_what_is_just_within_bounds(content: Any, path: Path) -> None:
+    file = path.with_name("forged.json")
+    for n, epochs, accuracy, own in ((10, 1, 0, -1e30), (10_000, 100_000, 1, 1e30)):
+        content["objective"]["training"]["epochs"] = epochs
+        content["best"] |= {"test_accuracy": accuracy, "val_own": own, "train_loss": own}
+        content["confirmation"] |= dict.fromkeys(("gains", "seeds", "baselines"), [own] * n)
+        content["study"]["best_trial"] = accuracy
+        assert read_contract(forged(content, file)) == json.loads(file.read_text())
+    # Of 32 MiB at most.
+    text = json.dumps({**content, "sha256": contract_sha256(content)}).encode()
+    file.write_bytes(text.rjust(2**25))
+    assert read_contract(file) == json.loads(text)
+    file.write_bytes(text.rjust(2**25 + 1))
+    with pytest.raises(CannotCheckError, match="is not the JSON of a contract"):
+        read_contract(file)
+    for field in ("best.test_accuracy", "files.weights.name", "study"):
+        less = copy.deepcopy(content)
+        parent, _, key = field.rpartition(".")
+        del (get(less, parent) if parent else less)[key]
+        with pytest.raises(CannotCheckError) as refusal:
+            read_contract(forged(less, file))
+        missing = "study.name" if field == "study" else field
+        assert str(refusal.value).startswith(f"The field {missing} is missing")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (pickle.dumps(Explosive()), "not the JSON of a contract"),
+        (b"", "not the JSON of a contract"),
+        (b"[]", "not a contract"),
+        (b"{" * 100_000, "not the JSON of a contract"),
+        (b"[" * 100_000, "not the JSON of a contract"),
+        (b'{"format": NaN}', "not a contract"),
+        (b'{"format": ' + b"9" * 5000 + b"}", "not the JSON of a contract"),
+        (
+            b'{"format": "adnn_optuna contract", "format_version": 1}',
+            r"The field [\w.]+ is missing",
+        ),
+        (b'{"format": "adnn_optuna contract", "format_version": true}', "format_version must be"),
+    ],
+    ids=lambda value: repr(value)[:30] if isinstance(value, bytes) else "",
+)
+def test_says_in_a_sentence_what_is_no_contract(data: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / CONTRACT
+    path.write_bytes(data)
+    verdict = adnn.verify(path)
+    assert verdict.status == "cannot_check"
+    [reason] = verdict.reasons
+    assert re.search(message, reason)
+
+
+def test_checks_a_missing_file_or_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for path, said in (
+        ("~/missing.json", "/missing.json' cannot be read (No such file or directory)."),
+        (tmp_path / "missing.json", "json' cannot be read (No such file or directory)."),
+        (tmp_path, "' cannot be read (Is a directory)."),
+        ("", "The file '.' cannot be read (Is a directory)."),
+    ):
+        verdict = adnn.verify(path)
+        assert verdict.status == "cannot_check"
+        [reason] = verdict.reasons
+        assert reason.endswith(said)

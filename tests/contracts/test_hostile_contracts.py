@@ -1,0 +1,242 @@
+"""Contracts from others: nothing in them is executed or followed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import keras
+import pytest
+from contract_files import (
+    CONTRACT,
+    forged,
+    get,
+    is_exact,
+    put,
+    weights_of,
+    write,
+)
+from search_worker import quick_training
+
+import adnn_optuna as adnn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adnn_optuna import SearchResult
+
+
+def keras_config(*layers: keras.layers.Layer) -> Any:
+    model = keras.Sequential([keras.Input((8, 8)), keras.layers.Flatten(), *layers])
+    return json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
+
+
+def malicious() -> dict[str, Any]:
+    dense = keras.layers.Dense
+    plain = keras_config(dense(8), dense(10))
+    configs = {"lambda": keras_config(keras.layers.Lambda(lambda x: x * 2), dense(10))}
+    for name, change in {
+        "function": {"module": "os", "class_name": "function", "config": "system"},
+        "keras function": {
+            "module": "keras.utils",
+            "class_name": "function",
+            "config": "get_file",
+            "registered_name": "get_file",
+        },
+        "module": {"module": "subprocess", "class_name": "Popen", "config": {"args": "true"}},
+        "custom": {"module": None, "class_name": "Mine", "registered_name": "pack>Mine"},
+        "registered": {"module": "keras.layers", "registered_name": "pack>Dense"},
+        "saved model": {"module": "keras.layers", "class_name": "TFSMLayer"},
+        "vocabulary": {
+            "module": "keras.layers",
+            "class_name": "StringLookup",
+            "config": {"vocabulary": "/etc/passwd"},
+        },
+        "bytecode": {"class_name": "__lambda__", "config": {"value": "4wEAAAA="}},
+    }.items():
+        configs[name] = copy.deepcopy(plain)
+        configs[name]["config"]["layers"][2].update(change)
+    for name, units in (("wide", 10**12), ("wide enough", 10**8)):
+        configs[name] = copy.deepcopy(plain)
+        configs[name]["config"]["layers"][2]["config"]["units"] = units
+    configs["long"] = keras_config(keras.layers.RepeatVector(10**9), keras.layers.Flatten())
+    configs["no model"] = plain["config"]["layers"][2]
+    return configs
+
+
+MALICIOUS = (
+    "lambda",
+    "function",
+    "keras function",
+    "module",
+    "custom",
+    "registered",
+    "saved model",
+    "vocabulary",
+    "bytecode",
+    "wide",
+    "wide enough",
+    "long",
+    "no model",
+)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=[pytest.mark.slow] * (kind == "long")) for kind in MALICIOUS],
+)
+def test_builds_no_model_that_could_do_harm(kind: str, content: Any, path: Path) -> None:
+    content["objective"]["model"] = {"type": "keras.Model", "model": malicious()[kind]}
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "cannot_check"
+    assert "objective" in verdict.reasons[0]
+    assert len(verdict.reasons[0]) < 400
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("files.weights.name", "../digits.npz"),
+        ("files.weights.name", "/etc/passwd"),
+        ("objective.dataset.path", "../few digits.npz"),
+        ("objective.model.hidden", [10**12]),
+        ("objective.model.hidden", [10**6, 10**6]),
+        ("objective.training.epochs", 10**12),
+        ("objective.training.learning_rate", 10**400),
+        ("best.test_accuracy", 10**400),
+        ("objective.dataset.validation_size", 10**12),
+        ("objective.model.activation", "os.system"),
+        ("best.params", {"offset": 0.1}),
+        ("best.params.weight_offset_0", "0.1"),
+        ("objective.training.unknown", 1),
+        ("objective.training.loss", "mse" * 10_000),
+        ("objective.training.batch_size", True),
+        ("objective.dataset.source", "elsewhere"),
+        ("objective.dataset.path", ".."),
+        ("objective.model.kernel_initializer", {"class_name": "Lambda", "config": {}}),
+        ("objective.space.type", "Other"),
+    ],
+)
+def test_cannot_check_what_it_must_not_follow(
+    field: str, value: Any, content: Any, path: Path
+) -> None:
+    put(content, field, value)
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "cannot_check"
+    assert any(name in verdict.reasons[0] for name in field.split(".")[1:]), verdict
+
+
+def test_makes_no_optimizer_that_could_do_harm(content: Any, path: Path) -> None:
+    rate = {"module": "os", "class_name": "function", "config": "system"}
+    optimizer = {"class_name": "SGD", "config": {"learning_rate": rate}}
+    content["objective"]["training"]["optimizer"] = optimizer
+    [reason] = adnn.verify(forged(content, path.with_name("forged.json"))).reasons
+    assert "(objective.training.optimizer.config.learning_rate is os.function, but only" in reason
+
+
+@pytest.mark.parametrize(
+    ("field", "settings", "said"),
+    [
+        ("loss", {"class_name": "Popen", "config": {}}, "is keras.losses.Popen, but only"),
+        (
+            "loss",
+            {"class_name": "Poisson", "config": {"a": 10**9}},
+            "a asks for 1,000,000,000, more",
+        ),
+        ("metrics", {"class_name": "Lambda", "config": {}}, "[0] is keras.metrics.Lambda, but"),
+        (
+            "metrics",
+            {"class_name": "AUC", "config": {"num_thresholds": 10**8}},
+            "asks for 100,000,000",
+        ),
+        (
+            "metrics",
+            {"class_name": "AUC", "config": {"thresholds": [0.5] * 10**5}},
+            "asks for 100,000",
+        ),
+        (
+            "metrics",
+            {"class_name": "MeanIoU", "config": {"num_classes": 10**4, "name": "a"}},
+            "[0].config.num_classes asks for 10,000, more than 1,000",
+        ),
+        (
+            "metrics",
+            {
+                "class_name": "MeanMetricWrapper",
+                "config": {"fn": {"module": "os", "class_name": "function", "config": "system"}},
+            },
+            "[0].config.fn is os.function, but only",
+        ),
+        ("learning_rate", {"class_name": "Popen", "config": {}}, "schedules.Popen, but only"),
+    ],
+)
+def test_makes_no_loss_or_metric_that_could_do_harm(
+    field: str, settings: Any, said: str, content: Any, path: Path
+) -> None:
+    content["objective"]["training"][field] = [settings] if field == "metrics" else settings
+    file = forged(content, path.with_name("forged.json"))
+    [reason] = adnn.verify(file, max_parameters=1000).reasons
+    assert f"objective.training.{field}" in reason
+    assert said in reason
+
+
+def test_takes_as_many_metrics_and_layers_as_can_be_trained(content: Any, path: Path) -> None:
+    file = path.with_name("forged.json")
+    content["objective"]["training"]["metrics"] = ["auc"] * 101
+    [reason] = adnn.verify(forged(content, file)).reasons
+    assert "objective.training.metrics has more than 100 entries" in reason
+    content["objective"]["training"]["metrics"] = []
+    content["objective"]["model"]["hidden"] = [1] * 10_001
+    [reason] = adnn.verify(forged(content, file)).reasons
+    assert "objective.model.hidden has 10,001 layers and parts of such, more than" in reason
+    layers = keras_config(keras.layers.Dense(1))
+    layers["config"]["layers"] += layers["config"]["layers"][-1:] * 10_000
+    content["objective"]["model"] = {"type": "keras.Model", "model": layers}
+    [reason] = adnn.verify(forged(content, file)).reasons
+    assert "layers and parts of such, more than the 10,000" in reason
+    with pytest.raises(ValueError, match="`max_parameters` must be at least 1"):
+        adnn.verify(path, max_parameters=0)
+
+
+def test_trains_again_with_metrics_of_keras_and_a_limit(
+    result: SearchResult, tmp_path: Path
+) -> None:
+    training = quick_training(
+        "sgd",
+        epochs=1,
+        metrics=[keras.metrics.TopKCategoricalAccuracy(2), "poisson"],
+        loss=keras.losses.SparseCategoricalCrossentropy(),
+    )
+    data = result.objective.dataset
+    objective = adnn.InitOffsetObjective(adnn.MLP((4,)), data, training=training)
+    adnn.search(objective, "greedy", max_trial=1).contract().save(tmp_path / CONTRACT)
+    shutil.copy(data.config["path"], tmp_path)
+    assert is_exact(adnn.verify(tmp_path / CONTRACT, max_parameters=1000))
+    [reason] = adnn.verify(tmp_path / CONTRACT, max_parameters=100).reasons
+    assert "objective.model.hidden has 310 parameters, more than the 100 that" in reason
+
+
+def test_counts_the_parameters_before_it_builds_them(content: Any, path: Path) -> None:
+    content["objective"]["model"]["hidden"] = [10**6, 10**5]
+    n = 65 * 10**6 + (10**6 + 1) * 10**5 + (10**5 + 1) * 10
+    [reason] = adnn.verify(forged(content, path.with_name("forged.json"))).reasons
+    why = f"{n:,} parameters, more than the 100,000,000 that are rebuilt from a file"
+    assert reason == (
+        "objective: the contract's cannot be rebuilt or trained (objective.model.hidden has "
+        f"{why})."
+    )
+
+
+@pytest.mark.parametrize("field", ["files.weights.name", "objective.dataset.path"])
+def test_follows_no_link_out_of_its_folder(
+    field: str, content: Any, path: Path, tmp_path: Path
+) -> None:
+    shutil.copy(weights_of(path), tmp_path)
+    link = get(content, field)
+    (tmp_path / link).unlink(missing_ok=True)
+    (tmp_path / link).symlink_to(path.with_name(link))
+    verdict = adnn.verify(write(content, tmp_path / CONTRACT))
+    assert verdict.status == "cannot_check"
+    assert verdict.reasons == (f"{field}: '{link}' must be a file in {str(tmp_path)!r}.",)

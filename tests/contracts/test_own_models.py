@@ -1,0 +1,187 @@
+"""Contracts of the user's own data and models."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import keras
+import pytest
+from contract_files import (
+    CONTRACT,
+    NEVER_CHECKED,
+    few_digits,
+    is_exact,
+)
+from search_worker import quick_training
+
+import adnn_optuna as adnn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import optuna
+
+
+def convolutional() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input((8, 8)),
+            keras.layers.Reshape((8, 8, 1)),
+            keras.layers.Conv2D(2, 3, activation="relu"),
+            keras.layers.Dropout(0.1),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10),
+        ]
+    )
+
+
+def sharing() -> keras.Model:
+    """One initializer for two layers, which no configuration holds."""
+    same = keras.initializers.GlorotUniform()
+    dense = keras.layers.Dense
+    return keras.Sequential(
+        [
+            keras.Input((8, 8)),
+            keras.layers.Flatten(),
+            dense(64, kernel_initializer=same),
+            dense(64, kernel_initializer=same),
+            dense(10),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset() -> adnn.Dataset:
+    return adnn.Dataset.from_arrays(*few_digits(), name="mine", validation_size=0)
+
+
+def contract_of(model: Callable[[], keras.Model], dataset: adnn.Dataset, path: Path) -> Any:
+    training = quick_training("sgd", epochs=1, batch_size=40)
+    # A seed may be of any size, as SeedSequence().entropy is.
+    objective = adnn.InitOffsetObjective(
+        model, dataset, training=training, metric="train_accuracy", seed=2**127
+    )
+    adnn.search(objective, "greedy", max_trial=1).contract().save(path)
+    return json.loads(path.read_text())
+
+
+def compiled() -> keras.Model:
+    model = convolutional()
+    model.compile("adam", "mse")
+    return model
+
+
+def test_data_from_arrays_are_given_again(dataset: adnn.Dataset, tmp_path: Path) -> None:
+    path = tmp_path / CONTRACT
+    before = random.getstate()
+    contract_of(compiled, dataset, path)
+    verdict = adnn.verify(path)
+    assert verdict.status == "cannot_check"
+    assert " ".join(verdict.reasons) == (
+        "objective.dataset: 'mine' was made of arrays, which no contract holds. Verify it in "
+        "Python and pass the data as dataset."
+    )
+    x, y = few_digits()
+    verdict = adnn.verify(path, dataset=adnn.Dataset.from_arrays(x[1:], y[1:]))
+    assert verdict.status == "cannot_check"
+    assert "objective.dataset.fingerprint" in verdict.reasons[0]
+    with pytest.raises(TypeError, match=r"^dataset must be a Dataset, but is "):
+        adnn.verify(path, dataset=x)  # type: ignore[arg-type]
+    # The model is rebuilt from its configuration.
+    assert is_exact(adnn.verify(path, dataset=dataset))
+    assert random.getstate() == before
+
+
+def test_models_that_no_configuration_holds_are_given_again(
+    dataset: adnn.Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / CONTRACT
+    contract_of(sharing, dataset, path)
+    verdict = adnn.verify(path, dataset=dataset)
+    assert verdict.status == "cannot_check"
+    [reason] = verdict.reasons
+    assert reason.startswith("The contract contradicts itself: objective.model")
+    assert reason.endswith(
+        " If the model's configuration does not hold everything, pass the callable that builds it "
+        "as model."
+    )
+    verdict = adnn.verify(path, dataset=dataset, model=convolutional)
+    assert verdict.status == "cannot_check"
+    assert "objective.model" in verdict.reasons[0]
+    assert is_exact(adnn.verify(path, dataset=dataset, model=sharing))
+
+
+def test_a_function_of_the_trial_is_given_again(dataset: adnn.Dataset, tmp_path: Path) -> None:
+    def of_trial(trial: optuna.Trial) -> keras.Model:
+        same = keras.initializers.GlorotUniform()
+        units = trial.suggest_categorical("units", [8, 9])
+        dense = [keras.layers.Dense(units, kernel_initializer=same) for _ in range(2)]
+        layers = [keras.Input((8, 8)), keras.layers.Flatten(), *dense, keras.layers.Dense(10)]
+        return keras.Sequential(layers)
+
+    path = tmp_path / CONTRACT
+    content = contract_of(of_trial, dataset, path)
+    assert content["best"]["hyperparameters"]["units"] in {8, 9}
+    assert "units" not in content["best"]["params"]
+    assert adnn.verify(path, dataset=dataset).status == "cannot_check"
+    verdict = adnn.verify(path, dataset=dataset, model=of_trial)
+    assert verdict.status == "exact"
+    # All that is rebuilt has its training from the file.
+    assert [what for what in verdict.not_checked if what not in NEVER_CHECKED] == [
+        "best.hyperparameters: that training, and network without model, follow from them"
+    ]
+
+
+@keras.saving.register_keras_serializable("tests")
+class Residual(keras.layers.Layer):
+    def __init__(self, units: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.units = units
+        self.inner = keras.layers.Dense(units, name=f"{self.name}_inner")
+
+    def call(self, x: Any) -> Any:
+        return x + self.inner(x)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}
+
+
+def functional() -> keras.Model:
+    """A nested model, states that train otherwise, and names that are words of Keras's, too."""
+    layers = keras.layers
+    inputs = keras.Input((8, 8))
+    x = layers.Flatten()(layers.TimeDistributed(layers.Dense(3))(inputs))
+    x = layers.BatchNormalization()(x)
+    x = keras.Sequential([keras.Input((24,)), layers.Dense(6, activation="softmax")])(x)
+    x = layers.Softmax()(layers.Dropout(0.1)(x))
+    return keras.Model(inputs, layers.Dense(10)(x))
+
+
+def custom() -> keras.Model:
+    layers = [keras.layers.Flatten(), Residual(64), Residual(64), keras.layers.Dense(10)]
+    return keras.Sequential([keras.Input((8, 8)), *layers])
+
+
+def branches() -> keras.Model:
+    """Two layers of one name."""
+    flat = keras.layers.Flatten()(inputs := keras.Input((8, 8)))
+    outputs = []
+    for name in ("a", "b"):
+        hidden = keras.layers.Dense(3, name="hidden")(branch := keras.Input((64,)))
+        outputs.append(keras.Model(branch, hidden, name=name)(flat))
+    return keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Concatenate()(outputs)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [functional, custom, branches], ids=lambda model: model.__name__)
+def test_of_a_model_of_ones_own_is_exact_with_its_callable_and_without(
+    model: Callable[[], keras.Model], dataset: adnn.Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / CONTRACT
+    contract_of(model, dataset, path)
+    assert is_exact(adnn.verify(path, dataset=dataset, model=model))
+    if model is not custom:
+        assert is_exact(adnn.verify(path, dataset=dataset))

@@ -1,0 +1,188 @@
+"""Verification: honest contracts are valid, and forged results are found by training."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from contract_files import (
+    CONTRACT,
+    DATA,
+    forged,
+    is_exact,
+    put,
+    weights_of,
+)
+
+import adnn_optuna as adnn
+from adnn_optuna import Contract
+from adnn_optuna.stats.proportions import gain_interval
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adnn_optuna import SearchResult
+
+
+def verify_in_new_process(path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "adnn_optuna", "verify", str(path)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_is_exact_in_a_new_process(path: Path) -> None:
+    process = verify_in_new_process(path)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.startswith("exact:")
+
+
+@pytest.mark.slow
+def test_goes_on_where_other_bits_come_of_what_no_environment_tells(path: Path) -> None:
+    process = verify_in_new_process(path, ONEDNN_MAX_CPU_ISA="SSE41")
+    assert (process.returncode, process.stderr) == (0, "")
+    # Other processors may have no better instructions anyhow.
+    if not process.stdout.startswith("exact:"):
+        assert process.stdout.startswith("within_tolerance: reproduced")
+        assert "other bits come out in an environment that looks the same" in " ".join(
+            process.stdout.split()
+        )
+
+
+@pytest.mark.slow
+def test_is_within_tolerance_in_another_environment(path: Path, content: Any) -> None:
+    threads = str(content["environment"]["intra_op_threads"] + 1)
+    process = verify_in_new_process(
+        path, TF_NUM_INTRAOP_THREADS=threads, TF_ENABLE_ONEDNN_OPTS="0"
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.startswith("within_tolerance:")
+    assert "environment.intra_op_threads" in process.stdout
+    assert "environment.onednn" in process.stdout
+
+
+def test_holds_elsewhere_in_another_format_of_json(
+    content: Any, path: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(dict(sorted(content.items())), indent=8))
+    shutil.copy(weights_of(path), tmp_path)
+    verdict = adnn.verify(other)
+    assert verdict.status == "cannot_check"
+    said = f"'few digits.npz' not found in {str(tmp_path)!r}; pass data_dir."
+    assert verdict.reasons == (f"objective.dataset.path: {said}",)
+    verdict = adnn.verify(other, path.parent)
+    assert verdict.status == "exact"
+    verdict = adnn.verify(other, "~no-such-user")
+    assert verdict.status == "cannot_check"
+    assert "in '~no-such-user'; pass data_dir" in verdict.reasons[0]
+
+
+def test_cannot_be_checked_without_its_weights(
+    contract: Contract, folder: Path, tmp_path: Path
+) -> None:
+    contract.save(path := tmp_path / CONTRACT)
+    (weights := weights_of(path)).unlink()
+    said = f"{weights.name!r} not found in {str(tmp_path)!r}; copy it there."
+    assert adnn.verify(path, folder) == adnn.Verdict(
+        "cannot_check", (f"files.weights.name: {said}",)
+    )
+
+
+@pytest.mark.parametrize("kind", ["npz", "csv", "parquet"])
+def test_looks_for_data_files_beside_the_contract(kind: str, content: Any, path: Path) -> None:
+    content["objective"]["dataset"] |= {"source": kind, "path": f"mine.{kind}"}
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    said = f"'mine.{kind}' not found in {str(path.parent)!r}; pass data_dir."
+    assert verdict == adnn.Verdict("cannot_check", (f"objective.dataset.path: {said}",))
+
+
+def test_finds_the_gain_and_its_interval(result: SearchResult, path: Path) -> None:
+    verdict = adnn.verify(path)
+    interval = gain_interval(result.test_evaluation, result.test_gain)
+    assert (*verdict.gain, verdict.half_width) == pytest.approx((result.test_gain, *interval, 0))
+    assert verdict.claim[:3] == ("test_accuracy", result.test_gain, 1 / 210)
+    assert verdict.examples == "images"
+
+
+@pytest.mark.parametrize(
+    "name", ["run-2025-05-01T12:30:00.json", ".digits.json", "back\\slash.json"]
+)
+def test_holds_by_any_name(name: str, contract: Contract, path: Path, tmp_path: Path) -> None:
+    contract.save(tmp_path / name)
+    content = json.loads((tmp_path / name).read_text())
+    data = "2025-05-01T12:00.npz"
+    (tmp_path / data).write_bytes(path.with_name(DATA).read_bytes())
+    content["objective"]["dataset"]["path"] = data
+    assert is_exact(adnn.verify(forged(content, tmp_path / name)))
+
+
+def test_finds_all_forged_results_by_training(content: Any, path: Path) -> None:
+    file, before = path.with_name("forged.json"), copy.deepcopy(content)
+    content["baseline"]["initial_weights_sha256"] = "0" * 64
+    said = (
+        f"baseline.initial_weights_sha256 is {'0' * 64}, but trained again "
+        f"{before['baseline']['initial_weights_sha256']} "
+        "(from objective.model, objective.seed and best.params)."
+    )
+    assert adnn.verify(forged(content, file)) == adnn.Verdict("breached", (said,))
+    content = copy.deepcopy(before)
+    content["baseline"] |= {"val_accuracy": 0.975, "trained_weights_sha256": "0" * 64}
+    content["best"]["test_accuracy"] = 1.0
+    verdict = adnn.verify(forged(content, file))
+    assert verdict.status == "breached"
+    *reasons, bits = verdict.reasons
+    named = (
+        "The claimed gain of",
+        "baseline.val_accuracy is 0.975,",
+        "best.test_accuracy is 1.0,",
+    )
+    for begins, reason in zip(named, reasons, strict=True):
+        assert reason.startswith(begins)
+        assert "not reproduced: " in reason
+    assert f"baseline.trained_weights_sha256 is {'0' * 64}, but trained again" in bits
+
+
+def test_of_other_bits_in_the_same_environment_it_says_which(content: Any, path: Path) -> None:
+    loss = content["best"]["train_loss"]
+    content["best"]["train_loss"] = other = loss * (1 - 1e-9)
+    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    assert verdict.status == "within_tolerance"
+    [reason] = verdict.reasons
+    assert reason == (
+        "objective.training: other bits come out in an environment that looks the same. Either "
+        "the file was changed, or something that is not recorded differs "
+        f"(best.train_loss is {other}, but trained again {loss})."
+    )
+    said = "environment: that all bits, losses and other metrics came out there"
+    assert said in verdict.not_checked
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("best.params.weight_offset_0", 0.1, "best.params"),
+        ("objective.seed", 4, "objective.seed"),
+        ("objective.model.hidden", [9], "objective.model"),
+        ("objective.training.epochs", 1, "objective.training"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "." in value else "",
+)
+def test_finds_forged_settings_by_training(  # noqa: PLR0917
+    field: str, value: Any, named: str, content: Any, tmp_path: Path, path: Path
+) -> None:
+    put(content, field, value)
+    shutil.copy(weights_of(path), tmp_path)
+    verdict = adnn.verify(forged(content, tmp_path / CONTRACT), path.parent)
+    assert verdict.status == "breached"
+    assert any(named in reason for reason in verdict.reasons), verdict
