@@ -22,6 +22,7 @@ from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.test_set import is_random
 from adnn_optuna.networks.retraining import retrain
+from adnn_optuna.results import confirmation_runs
 from adnn_optuna.results.confirmation import Confirmation, confirmation_of, own_estimate
 from adnn_optuna.results.confirmation_runs import OwnScores
 from adnn_optuna.stats.example_scores import mean_gain

@@ -21,6 +21,7 @@ from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.studies import StudySpec, open_studies
+from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.samplers import RandomRestartSampler
 
 if TYPE_CHECKING:
