@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Confirmed, TestLook
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import Fault, WrongValueError
 from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import MaxTimeCallback, is_done
 from adnn_optuna.engine.arms import may_repeat
@@ -120,10 +120,14 @@ def confirm_winner(
         record = with_stored(record, {name: declared})
     # As the first worker declared it, and with the other winners.
     record = refreshed(record, stored.CONFIRMED)
+    confirmed: Confirmed = record.attrs[name]
+    if (confirmed["trial"], confirmed["arms"]) != (best.number, [*arms]):
+        fault = Fault(f"of trial {best.number} and its arms {[*arms]}", "others")
+        raise stored.malformed(name, f"study {record.study.study_name!r}", fault)
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "winners of a search, and unmoved networks, from fresh seeds"
     where = record.study._storage, confirmation_name(record.study), StudyDirection.MAXIMIZE
-    study, needed = patiently(open_evaluations, *where, what), _needed(record.attrs[name])
+    study, needed = patiently(open_evaluations, *where, what), _needed(confirmed)
 
     def evaluate(_: int, arm: int, seed: int) -> Measured:
         experiment, params = arms[arm]
@@ -215,6 +219,8 @@ def own_scores(record: SearchRecord) -> OwnScores | None:
     groups = None
     if f"{stored.GROUPS}/0" in record.attrs:
         [groups] = from_attributes(record.attrs, stored.GROUPS, of, [scores.shape])
+        if groups.dtype.kind not in "iu" or not {*groups.tolist()} <= {*range(len(groups))}:
+            raise stored.malformed(stored.GROUPS, of, Fault("numbers of groups", "others"))
     return OwnScores.of(scores, groups, record.test_metric, look)
 
 

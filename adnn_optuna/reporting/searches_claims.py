@@ -222,7 +222,7 @@ def about_test_gain(record: SearchRecord) -> str:
         return f"{earlier or 'the test set is closed'}; result.test() or resume opens it"
     if math.isnan(look["baseline"]):
         return "the training of the unmoved network diverged"
-    if record.test_metric != "test_accuracy":
+    if "won" not in look:
         return f"on {parts.n_examples(look)}"
     if n_gained := abs(look["won"] - look["lost"]):
         return f"{n_gained} of {parts.n_examples(look)}"

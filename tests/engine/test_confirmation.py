@@ -9,6 +9,7 @@ import numpy as np
 import optuna
 import pytest
 from search_worker import make_objective, quick_training
+from stored_studies import store_study
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.confirmation import (
@@ -17,12 +18,14 @@ from adnn_optuna.engine.confirmation import (
     UNMOVED,
     confirm_winner,
     experiment_of,
+    own_scores,
     read_confirmation,
     repeat_winner,
 )
 from adnn_optuna.engine.evaluations import seeds_to_confirm
 from adnn_optuna.engine.records import record_of
 from adnn_optuna.engine.retraining import retrain
+from adnn_optuna.engine.scores import as_attributes
 
 if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective, SearchResult
@@ -104,6 +107,29 @@ def test_a_winner_is_confirmed_once_and_a_later_one_is_the_second(
     second = confirmed(later)
     assert (second.trial, second.rank) == (3, 2)
     assert not {*second.seeds} & {*found.seeds}
+
+
+@pytest.mark.parametrize("wrong", [{"trial": 1000}, {"arms": [0, 2]}])
+def test_what_was_declared_of_another_winner_is_refused(
+    objective: InitOffsetObjective, wrong: dict[str, Any]
+) -> None:
+    result = adnn.search(objective, "greedy", max_trial=3)
+    name = f"adnn:confirmed/{result.best.number}"
+    declared = {"began": "now", "trial": result.best.number, "seeds": [1], "arms": [0, 1]}
+    result.study.set_user_attr(name, {**declared, **wrong})
+    with pytest.raises(ValueError, match=rf"{name}' of study .* must be of trial .*; got others"):
+        confirm_winner(record_of(result.study), objective, 6)
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**40, 0.5])
+def test_groups_that_no_examples_are_of_are_refused(wrong: float) -> None:
+    study = store_study("s")
+    groups = np.zeros(1000, dtype=type(wrong))
+    groups[0] = wrong
+    for name, text in as_attributes("adnn:groups", groups).items():
+        study.set_user_attr(name, text)
+    with pytest.raises(ValueError, match="'adnn:groups' of study 's' must be numbers of groups"):
+        own_scores(record_of(study))
 
 
 def test_what_moves_nothing_has_no_arm(objective: InitOffsetObjective) -> None:
