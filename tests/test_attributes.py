@@ -70,6 +70,10 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     url = f"sqlite:///{path}"
     # By the walk, and with scores, as a confirmation has them.
     adnn.search(OBJECTIVE, "greedy", storage=url, study_name="s", max_trial=3, confirm=6)
+    # And a trial that was cut off.
+    cut_off = {stored.ENDED: "interrupted"}
+    trial = optuna.create_trial(state=optuna.trial.TrialState.FAIL, system_attrs=cut_off)
+    optuna.load_study(study_name="s", storage=url).add_trial(trial)
     compare(url)
     adnn.recheck((url, "s"), evaluate, top=1, seeds=1, confirm=2)
     adnn.ensemble(OBJECTIVE, n=2, storage=url)
