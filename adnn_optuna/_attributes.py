@@ -6,7 +6,7 @@ It is JSON, which no later run rewrites.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from adnn_optuna._checks import Fault, Finder, WrongValueError, finder_of
+from adnn_optuna._checks import Fault, Finder, WrongValueError, finder, finder_of
 
 # User attributes of a study.
 CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
@@ -59,11 +59,20 @@ CONSTANT = "constant"
 ENSEMBLE = "ensemble"
 OBJECTIVE = "objective"
 
-# Whole numbers: those of trials and processes, seeds, and how often something is done.
-Number = Annotated[int, range(2**63)]
-Seed = Annotated[int, range(2**256)]
-Count = Annotated[int, range(10**6)]
-Size = Annotated[int, range(1, 2**63)]
+
+def _within(numbers: range) -> Finder:
+    rule = f"a whole number from {numbers.start} to {numbers.stop - 1:.3g}"
+    return finder(rule, numbers.__contains__)
+
+
+# Whole numbers: those of trials and processes, seeds, and how often something is done. The trials,
+# arms and seeds of evaluations are parameters of trials, which are below 2^31.
+Number = Annotated[int, _within(range(2**63))]
+Seed = Annotated[int, _within(range(2**256))]
+Count = Annotated[int, _within(range(10**6))]
+Size = Annotated[int, _within(range(1, 2**63))]
+Parameter = Annotated[int, _within(range(2**31))]
+BatchSize = Annotated[int, _within(range(1, 10**6))]
 
 Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
@@ -207,7 +216,7 @@ class SearchSettings(TypedDict):
 
     sampler: str
     n_trials: Size | None
-    batch_size: Size
+    batch_size: BatchSize
     settings: NotRequired[dict[str, Any]]
     confirm: NotRequired[Count]
     told: NotRequired[str]
@@ -246,7 +255,7 @@ class RunRecord(TypedDict):
 
     began: str
     sampler: str
-    limits: dict[str, float | None]
+    limits: Annotated[dict[str, float | None], finder("max_trial", lambda of: "max_trial" in of)]
     n_trials_before: Number
     stop_reason: str | None
     n_trials: Number | None
@@ -282,12 +291,23 @@ class TestEvaluation(TypedDict):
 
 
 class Confirmed(TypedDict):
-    """A winner that is confirmed: when that began, its trial, with which seeds, and which arms."""
+    """A winner that is confirmed: when that began, its trial, with which seeds, and which arms.
+
+    Arm 0 is the unmoved network, which every other arm is compared with.
+    """
 
     began: str
-    trial: Number
-    seeds: list[Seed]
-    arms: list[Number]
+    trial: Parameter
+    seeds: Annotated[list[Parameter], finder("a list of at least one", bool)]
+    arms: Annotated[list[Parameter], finder("a list with 0", lambda arms: 0 in arms)]
+
+
+def _counts_agree(look: TestEvaluation) -> bool:
+    changed = look.get("won", 0) + look.get("lost", 0)
+    counts = changed, look.get("n_largest", 0), look.get("n_groups", 1)
+    has_gain = "standard_error" in look or {"won", "lost"} <= look.keys()
+    has_class = "n_largest" not in look or "largest_class" in look
+    return has_gain and has_class and max(counts) <= look["n_images"] and counts[-1] > 0
 
 
 # The types by names, or by what names with a slash begin with.
@@ -297,7 +317,9 @@ _TYPES: dict[str, Any] = {
     BASELINE_METRICS: Metrics,
     SEARCH: SearchSettings,
     RUNS: RunRecord,
-    TEST: TestEvaluation,
+    TEST: Annotated[
+        TestEvaluation, finder("a test-set evaluation whose counts agree", _counts_agree)
+    ],
     SCORES: str,
     REPEATED: float,
     GROUPS: str,

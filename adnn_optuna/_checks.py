@@ -315,7 +315,7 @@ Finder = Callable[[Any], Fault | None]
 """What finds the fault of a value."""
 
 
-def _finder(
+def finder(
     rule: str,
     accepts: Callable[[Any], bool],
     parts: Callable[[Any], Iterable[tuple[object, Finder, Any]]] = lambda _: (),
@@ -340,10 +340,11 @@ def _is_float(value: Any) -> bool:
 
 _LEAVES: dict[Any, Finder] = {
     Any: lambda _: None,
-    NoneType: _finder("none", lambda value: value is None),
-    str: _finder("a text", lambda value: isinstance(value, str)),
-    bool: _finder("true or false", lambda value: isinstance(value, bool)),
-    float: _finder("a number", _is_float),
+    NoneType: finder("none", lambda value: value is None),
+    str: finder("a text", lambda value: isinstance(value, str)),
+    int: finder("a whole number", lambda value: type(value) is int),
+    bool: finder("true or false", lambda value: isinstance(value, bool)),
+    float: finder("a number", _is_float),
 }
 
 
@@ -356,17 +357,16 @@ def finder_of(kind: Any) -> Finder:
         return _finder_of_keys(get_type_hints(kind, include_extras=True), kind.__required_keys__)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
-        return _finder(f"one of {', '.join(map(repr, arguments))}", lambda v: v in arguments)
+        return finder(f"one of {', '.join(map(repr, arguments))}", lambda v: v in arguments)
     if origin is Annotated:
-        _, numbers = arguments
-        rule = f"a whole number from {numbers.start} on"
-        return _finder(rule, lambda value: type(value) is int and value in numbers)
+        find_first, find_other = finder_of(arguments[0]), arguments[1]
+        return lambda value: find_first(value) or find_other(value)
     return _finder_of_parts(origin, [finder_of(argument) for argument in arguments])
 
 
 def _finder_of_keys(hints: Mapping[str, Any], needed: frozenset[str]) -> Finder:
     finders = {key: finder_of(hint) for key, hint in hints.items()}
-    return _finder(
+    return finder(
         f"a mapping with {', '.join(sorted(needed))}",
         lambda value: isinstance(value, dict) and value.keys() >= needed,
         lambda value: [(key, finders[key], value[key]) for key in finders if key in value],
@@ -375,14 +375,14 @@ def _finder_of_keys(hints: Mapping[str, Any], needed: frozenset[str]) -> Finder:
 
 def _finder_of_parts(origin: Any, finders: list[Finder]) -> Finder:
     if origin is dict:
-        return _finder(
+        return finder(
             "a mapping",
             lambda value: isinstance(value, dict),
             lambda value: [(key, finders[1], part) for key, part in value.items()],
         )
     if origin in (list, tuple):
         n = len(finders) if origin is tuple else None
-        return _finder(
+        return finder(
             f"a list of {n}" if n else "a list",
             # In memory, tuples stay tuples.
             lambda value: isinstance(value, list | tuple) and n in (None, len(value)),

@@ -69,6 +69,10 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     url = f"sqlite:///{path}"
     # By the walk, and with scores, as a confirmation has them.
     adnn.search(OBJECTIVE, "greedy", storage=url, study_name="s", max_trial=3, confirm=6)
+    # And a trial that was cut off.
+    cut_off = {stored.ENDED: "interrupted"}
+    trial = optuna.create_trial(state=optuna.trial.TrialState.FAIL, system_attrs=cut_off)
+    optuna.load_study(study_name="s", storage=url).add_trial(trial)
     compare(url)
     adnn.recheck((url, "s"), evaluate, top=1, seeds=1, confirm=2)
     adnn.ensemble(OBJECTIVE, n=2, storage=url)
@@ -227,6 +231,62 @@ def test_an_attribute_of_another_type_is_refused_by_its_name(name: str, ending: 
                 read()
 
 
+LOOK: Any = {
+    "looked": "now",
+    "trial": 0,
+    "n_trials": 1,
+    "n_images": 10,
+    "unit": "images",
+    "baseline": 0.5,
+    "best": 0.6,
+    "metrics": {"accuracy": 0.6},
+    "won": 3,
+    "lost": 2,
+}
+RUN: Any = {"began": "now", "sampler": "tpe", "n_trials_before": 0, "stop_reason": None}
+RUN |= {"n_trials": None, "limits": {"max_trial": 3}}
+CONFIRMED: Any = {"began": "now", "trial": 0, "seeds": [1], "arms": [0]}
+CONTRADICTIONS: list[tuple[str, Any, Any, str]] = [
+    (stored.RUNS, RUN, {"limits": {"max_time": 1.0}}, "have max_trial in 'limits'"),
+    (stored.CONFIRMED, CONFIRMED, {"seeds": []}, "have a list of at least one in 'seeds'"),
+    (stored.CONFIRMED, CONFIRMED, {"arms": [1]}, "have a list with 0 in 'arms'"),
+    # An evaluation's parameters are below 2^31.
+    (stored.CONFIRMED, CONFIRMED, {"seeds": [2**31]}, "have a whole number from 0 to 2.15e"),
+    *(
+        (stored.TEST, {**LOOK, "largest_class": "a"}, wrong, "be a test-set evaluation whose")
+        for wrong in (
+            {"won": 9},
+            {"won": 2**62, "lost": 2**62},
+            {"n_groups": 0},
+            {"n_groups": 11.0},
+            {"n_groups": float("nan")},
+            {"n_largest": 11},
+        )
+    ),
+    (stored.TEST, LOOK, {"n_largest": 5}, "be a test-set evaluation whose counts agree"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "wrong", "rule"), CONTRADICTIONS)
+def test_parts_that_contradict_each_other_are_refused(
+    name: str, value: Any, wrong: Any, rule: str
+) -> None:
+    study = optuna.create_study(study_name="mine")
+    study.set_user_attr(f"{name}/1", value)
+    read_record(study)
+    study.set_user_attr(f"{name}/1", {**value, **wrong})
+    with pytest.raises(WrongInputError, match=SENTENCE.format(f"{name}/1", "study 'mine'")) as of:
+        read_record(study)
+    assert f" must {rule}" in str(of.value)
+
+
+def test_a_gain_without_its_answers_is_refused() -> None:
+    study = optuna.create_study(study_name="mine")
+    study.set_user_attr("adnn:test/1", {name: LOOK[name] for name in LOOK if name != "won"})
+    with pytest.raises(WrongInputError, match="a test-set evaluation whose counts agree"):
+        read_record(study)
+
+
 def test_what_is_of_no_type_of_ours_is_nobody_s_business() -> None:
     study = optuna.create_study(study_name="mine")
     study.set_user_attr("config", 3)
@@ -275,9 +335,10 @@ def test_any_value_is_read_or_refused(
         first, others = [*values.values()][:9], [*values.values()][9:]
         some = first + random.Random(0).sample(others, min(12, len(others)))
         for i, value in enumerate(some):
-            for reader in readers(f"sqlite:///{database}", tmp_path):
+            for j, reader in enumerate(readers(f"sqlite:///{database}", tmp_path)):
                 if reads(reader, cell.study):
-                    case = tmp_path / f"{i}.db"
+                    # A file of its own: to a copy over a file in use, SQLite adds its old log.
+                    case = tmp_path / f"{i}-{j}.db"
                     shutil.copy(database, case)
                     write(case, cell, value)
                     with contextlib.suppress(WrongInputError):

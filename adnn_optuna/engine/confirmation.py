@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Confirmed
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._checks import Fault, WrongValueError
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.arms import may_replicate
 from adnn_optuna.engine.evaluations import (
@@ -86,8 +86,12 @@ def confirm_best_trial(
         record = record._with_stored({name: declared})
     # As the first worker declared it, and with the earlier best trials.
     record = record._refreshed(stored.CONFIRMED)
+    confirmed: Confirmed = record.attrs[name]
+    if (confirmed["trial"], confirmed["arms"]) != (best.number, [*arms]):
+        fault = Fault(f"of trial {best.number} and its arms {[*arms]}", "others")
+        raise stored.malformed(name, f"study {record.study.study_name!r}", fault)
     # Of whatever study had the name before, as the seeds are of the experiment.
-    what = "winners of a search, and unmoved networks, from fresh seeds"
+    what = "best and baseline networks on new seeds"
     where = record.study._storage, confirmation_name(record.study), StudyDirection.MAXIMIZE
     study = with_retry(open_evaluations, *where, what)
 
@@ -97,7 +101,7 @@ def confirm_best_trial(
         # Also of one that diverged: whoever trains so gets such a network.
         return Measured(run.score, scores_as_attributes(stored.SCORES, run.scores))
 
-    needed = needed_evaluations(record.attrs[name])
+    needed = needed_evaluations(confirmed)
 
     def find(made: Mapping[Evaluation, float]) -> Wanted:
         return Wanted(made, study.study_name, needed)

@@ -12,6 +12,7 @@ from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Confirmed, TestEvaluation
+from adnn_optuna._checks import Fault
 from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.confirmation import NAMES, needed_evaluations
@@ -111,4 +112,6 @@ def own_scores(record: SearchRecord) -> OwnScores | None:
     groups = None
     if f"{stored.GROUPS}/0" in record.attrs:
         [groups] = from_attributes(record.attrs, stored.GROUPS, of, [scores.shape])
+        if groups.dtype.kind not in "iu" or not {*groups.tolist()} <= {*range(len(groups))}:
+            raise stored.malformed(stored.GROUPS, of, Fault("numbers of groups", "others"))
     return OwnScores.of(scores, groups, record.test_metric, look)

@@ -587,6 +587,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
         ({"max_trial": 3, "batch_size": 0}, "batch_size"),
         ({"max_trial": 3, "batch_size": "large"}, "batch_size"),
         ({"max_trial": 3, "batch_size": True}, "batch_size"),
+        ({"max_trial": 3, "batch_size": 10**6}, "batch_size must be below 1,000,000; got 1000000"),
         ({"max_trial": 3, "storage": 5}, "storage must be a database URL"),
         ({"max_trial": 3, "pruner": "median"}, "pruner must be an Optuna pruner"),
         ({"max_trial": 3, "sampler": lambda: None}, r"must take \(seed, n_trials\)"),

@@ -107,7 +107,11 @@ def test_no_terminal_and_no_page_obeys_what_a_study_holds(tmp_path: Path) -> Non
     [run] = [name for name in attrs if name.startswith("adnn:runs/")]
     changes: dict[str, dict[str, Any]] = {
         look: {"unit": f"rows{COMMANDS}", "largest_class": COMMANDS},
-        run: {"stop_reason": COMMANDS, "sampler": COMMANDS, "limits": {COMMANDS: 3}},
+        run: {
+            "stop_reason": COMMANDS,
+            "sampler": COMMANDS,
+            "limits": {"max_trial": 3, COMMANDS: 3},
+        },
         "adnn:config": {"metric": f"val_loss{COMMANDS}", COMMANDS: COMMANDS},
         "adnn:search": {"sampler": COMMANDS},
     }

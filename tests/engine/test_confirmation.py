@@ -9,6 +9,7 @@ import numpy as np
 import optuna
 import pytest
 from search_worker import make_objective, quick_training
+from stored_studies import store_study
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.confirmation import (
@@ -21,8 +22,9 @@ from adnn_optuna.engine.confirmation import (
 )
 from adnn_optuna.engine.evaluations import confirmation_seeds
 from adnn_optuna.engine.records import read_record
+from adnn_optuna.engine.scores import as_attributes
 from adnn_optuna.networks.retraining import retrain
-from adnn_optuna.results.confirmation_runs import read_confirmation
+from adnn_optuna.results.confirmation_runs import own_scores, read_confirmation
 
 if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective, SearchResult
@@ -104,6 +106,29 @@ def test_a_winner_is_confirmed_once_and_a_later_one_is_the_second(
     second = confirmed(later)
     assert (second.trial, second.rank) == (3, 2)
     assert not {*second.seeds} & {*found.seeds}
+
+
+@pytest.mark.parametrize("wrong", [{"trial": 1000}, {"arms": [0, 2]}])
+def test_what_was_declared_of_another_winner_is_refused(
+    objective: InitOffsetObjective, wrong: dict[str, Any]
+) -> None:
+    result = adnn.search(objective, "greedy", max_trial=3)
+    name = f"adnn:confirmed/{result.best.number}"
+    declared = {"began": "now", "trial": result.best.number, "seeds": [1], "arms": [0, 1]}
+    result.study.set_user_attr(name, {**declared, **wrong})
+    with pytest.raises(ValueError, match=rf"{name}' of study .* must be of trial .*; got others"):
+        confirm_best_trial(read_record(result.study), objective, 6)
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**40, 0.5])
+def test_groups_that_no_examples_are_of_are_refused(wrong: float) -> None:
+    study = store_study("s")
+    groups = np.zeros(1000, dtype=type(wrong))
+    groups[0] = wrong
+    for name, text in as_attributes("adnn:groups", groups).items():
+        study.set_user_attr(name, text)
+    with pytest.raises(ValueError, match="'adnn:groups' of study 's' must be numbers of groups"):
+        own_scores(read_record(study))
 
 
 def test_what_moves_nothing_has_no_arm(objective: InitOffsetObjective) -> None:
