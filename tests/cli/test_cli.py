@@ -608,7 +608,7 @@ WRONG = {
     "no such option": (["search", "--nope", *LIMIT], "--nope .*; see adnn search --help"),
     "option without value": (["search", "--hidden"], "--hidden"),
     "no limit": (["search"], "--max-time, --max-trial or --max-gain"),
-    "sampler": (["search", "--sampler", "nope", *LIMIT], "sampler is 'nope'.*greedy_improving"),
+    "sampler": (["search", "--sampler", "nope", *LIMIT], "got 'nope'.*greedy_improving"),
     "confirm": (["search", "--confirm", "3", *LIMIT], "confirm must be .*at least 6"),
     "dataset": (["search", "--dataset", "nope", *LIMIT], "'nope'.*fashion_mnist"),
     "no file": (["search", "--dataset", "no.npz", *LIMIT], "no.npz.*--data-dir"),
