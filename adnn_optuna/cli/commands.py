@@ -98,8 +98,8 @@ def compare(
     *,
     samplers: Annotated[
         str | None,
-        "Searchers, separated by commas; by default greedy,annealing,random_restart, of a "
-        "function tpe,annealing.",
+        "Samplers, separated by commas; by default greedy,annealing,random_restart, for "
+        "functions tpe,annealing.",
     ] = None,
     direction: Literal["minimize", "maximize"] | None = None,
     seeds: opt.Seeds = "10",
@@ -110,12 +110,12 @@ def compare(
     objective: dict[str, Any],
     **options: Any,
 ) -> out.Answer:
-    """Compare searchers, of networks or any function, with paired seeds and equal budgets.
+    """Compare samplers, on networks or any function, with paired seeds and equal budgets.
 
-    Every searcher runs once for each seed, from the same initial weights and on
-    the same batches; random_restart, which is always compared, shows what luck
-    alone gains; of a function, random search does. A searcher is better, worse,
-    equivalent, or that is inconclusive.
+    Every sampler runs once for each seed, from the same initial weights and on
+    the same batches. random_restart is always compared, for functions random:
+    their gain is selection bias. A sampler is better, not worse, equivalent or
+    worse, or that is inconclusive.
 
     \b
     Examples:
@@ -166,10 +166,10 @@ def plan(
     quiet: opt.Quiet = False,
     objective: dict[str, Any],
 ) -> out.Answer:
-    """Tell how many seeds, and hours, it takes to show a gain with 80% power.
+    """Show how many seeds, and hours, it takes to show a gain with 80% power.
 
-    How far the differences of two searchers vary is taken from a comparison or,
-    without one, from a pilot of five seeds with the options of adnn compare.
+    The standard deviation of differences comes from a comparison or, without
+    one, from a pilot of five seeds with the options of adnn compare.
 
     \b
     Examples:

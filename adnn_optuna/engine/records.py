@@ -68,7 +68,7 @@ class ControlRecord(SearchRecord):
     @property
     def n_networks(self) -> int:
         """How many networks predict together as the best trial: those of an ensemble."""
-        if self.best is None or self.sampler != stored.ENSEMBLE:
+        if self.best is None or ARMS[self.sampler].reports_by != "network":
             return 1
         return max(self.best.intermediate_values, default=1)
 
