@@ -136,17 +136,6 @@ def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:
     return seconds
 
 
-def draws_of(records: Sequence[SearchRecord]) -> list[float]:
-    """Return the random initialisations of searches: all restarts, without any the baselines."""
-    restarts = [value for record in records if record.is_restart for value in record.values]
-    return restarts or baselines_of(records)
-
-
-def baselines_of(records: Sequence[SearchRecord]) -> list[float]:
-    """Return the different baselines of searches that are known, in ascending order."""
-    return sorted({record.baseline for record in records if np.isfinite(record.baseline)})
-
-
 def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
     """Return the mean of the best of n of the values, over all subsets, for each n."""
     # All n are among the i smallest of N values in C(i, n) of C(N, n) subsets, which is i / N

@@ -235,6 +235,7 @@ def interval_figure(
     unit: Unit,
     *,
     margin: float = 0.0,
+    level: float = 0.95,
     hollow: Collection[str] = (),
     if_empty: str = "There is nothing to draw yet.",
 ) -> Figure:
@@ -247,9 +248,11 @@ def interval_figure(
         estimates: The differences by their labels; ends may be NaN or infinite.
         unit: How they are written.
         margin: Half the width of the grey band around 0.
+        level: The level of the CIs.
         hollow: The labels whose points are rings.
         if_empty: What it says without any difference.
     """
+    ci = f"{100 * level:.9g}% CI"
     series = []
     for i, (label, (value, low, high)) in enumerate(estimates.items()):
         if math.isnan(value):
@@ -264,7 +267,7 @@ def interval_figure(
                 mark="rings" if label in hollow else "points",
                 low=[unit.scale * low] if has_ends else [],
                 high=[unit.scale * high] if has_ends else [],
-                hover=[f"{said}, 95% CI {unit.interval(low, high)}" if has_ends else said],
+                hover=[f"{said}, {ci} {unit.interval(low, high)}" if has_ends else said],
                 color=2 if low > 0 else 4 if high < 0 else 0,
                 text=[unit.bare.gain(value)],
             )
@@ -275,7 +278,7 @@ def interval_figure(
         x_label,
         "",
         series,
-        caption="Points: mean differences. Bars: their 95% CIs.",
+        caption=f"Points: mean differences. Bars: their {ci}s.",
         rows=[*estimates],
         margin=unit.scale * margin,
         if_empty=if_empty,

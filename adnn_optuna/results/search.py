@@ -246,8 +246,6 @@ class NetworkSearch(StudyResult):
         )
 
     def _figures(self) -> list[Figure]:
-        if self.best is None:
-            return []
         drawn = [
             figures.gain_figure(self),
             figures.evidence_figure(self, self.confirmation),

@@ -1,7 +1,7 @@
 """The figures of a search, as plain data."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
 import numpy as np
@@ -12,35 +12,24 @@ from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.render.document import Figure, Mark, Series
 from adnn_optuna.results import curves
 from adnn_optuna.results.confirmation import Confirmation
+from adnn_optuna.results.differences import interval_figure
 from adnn_optuna.results.search_numbers import selection_unit, test_unit
 
 
 def gain_figure(record: SearchRecord) -> Figure:
     """Return each trial's gain over the baseline, and the best gain so far."""
     unit = selection_unit(record)
-    numbers, gains = [*record.gains], [unit.scale * gain for gain in record.gains.values()]
-    floor = _floor(gains)
-    hover = [
-        f"{_seed(record)}trial {number}: {unit.gain(gain)}"
-        for number, gain in record.gains.items()
+    gains = {number: unit.scale * gain for number, gain in record.gains.items()}
+    floor = _floor([*gains.values()])
+    series = [
+        _gain_series("trial", "points", record, {n: g for n, g in gains.items() if g >= floor}),
+        _gain_series(
+            "trial, far below",
+            "triangles",
+            record,
+            {n: floor for n, gain in gains.items() if gain < floor},
+        ),
     ]
-    series = []
-    marks: tuple[tuple[str, Mark, bool], ...] = (
-        ("trial", "points", False),
-        ("trial, far below", "triangles", True),
-    )
-    for label, mark, are_below in marks:
-        shown = [i for i, gain in enumerate(gains) if (gain < floor) == are_below]
-        if shown:
-            series.append(
-                Series(
-                    label,
-                    [numbers[i] for i in shown],
-                    [max(gains[i], floor) for i in shown],
-                    mark,
-                    hover=[hover[i] for i in shown],
-                )
-            )
     if gains:
         best = [unit.scale * gain for gain in curves.gains_so_far(record)]
         done = [trial.number for trial in record.done_trials]
@@ -54,6 +43,15 @@ def gain_figure(record: SearchRecord) -> Figure:
         "By the metric of the selection, over the baseline of one seed.",
         if_empty="No trial was completed.",
     )
+
+
+def _gain_series(
+    label: str, mark: Mark, record: SearchRecord, shown: Mapping[int, float]
+) -> Series:
+    """Return trials at the places where they are shown; their texts say what they gained."""
+    unit, seed = selection_unit(record), _seed(record)
+    hover = [f"{seed}trial {number}: {unit.gain(record.gains[number])}" for number in shown]
+    return Series(label, [*shown], [*shown.values()], mark, hover=hover)
 
 
 def _floor(gains: Sequence[float]) -> float:
@@ -81,31 +79,14 @@ def evidence_figure(record: SearchRecord, confirmation: Confirmation | None) -> 
         gains["vs new baselines"] = confirmation.vs_baselines
         gains["replication"] = confirmation.replication
     gains["vs own baseline"] = Estimate(record.test_gain, math.nan, math.nan)
-    known = {label: gain for label, gain in gains.items() if math.isfinite(gain.value)}
-    series = [
-        Series(
-            "",
-            [unit.scale * gain.value],
-            [row],
-            "points",
-            [unit.scale * gain.low],
-            [unit.scale * gain.high],
-            hover=[f"{label}: {unit.gain(gain.value)}"],
-            text=[unit.bare.gain(gain.value)],
-        )
-        for row, (label, gain) in enumerate(known.items())
-    ]
     score = score_in_words(record.test_metric, record.positive)
-    return Figure(
+    return interval_figure(
         "evidence",
         "Gain on the test set",
         unit.heading(f"Difference of the {score}", is_gain=True),
-        "",
-        series,
-        "Lines are CIs. Only replication shows that offsets help; the own baseline is one network "
-        "of one seed.",
-        rows=[*known],
-        margin=0.0,
+        {label: gain for label, gain in gains.items() if math.isfinite(gain.value)},
+        unit,
+        level=0.95 if confirmation is None else confirmation.level,
         if_empty="No best trial was tested.",
     )
 

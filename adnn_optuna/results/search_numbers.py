@@ -5,11 +5,10 @@ A new number is one entry of :data:`FIELDS`.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from adnn_optuna._units import COUNT, PLAIN, Unit, unit_of
 from adnn_optuna.engine.search_record import SearchRecord
-from adnn_optuna.results.confirmation import read_confirmation
 from adnn_optuna.stats.spread import unit_of_values
 
 
@@ -59,22 +58,6 @@ def count(_: SearchRecord) -> Unit:
     return COUNT
 
 
-def _of_confirmation(name: str) -> Callable[[SearchRecord], float]:
-    """Return what returns the value of an estimate that new seeds give."""
-
-    def get(record: SearchRecord) -> float:
-        confirmation = read_confirmation(record)
-        estimate: Any = getattr(confirmation, name, None)
-        return math.nan if estimate is None else float(estimate.value)
-
-    return get
-
-
-def n_test_evaluations(record: SearchRecord) -> int:
-    """Return how often the test set was evaluated, by other studies of the storage, too."""
-    return len(record.test_evaluations) + sum(record.test_evaluations_elsewhere.values())
-
-
 FIELDS = (
     Field("n_trials", "trials", count, lambda record: len(record.done_trials)),
     Field("baseline", "baseline", selection_unit, lambda record: record.baseline),
@@ -93,26 +76,10 @@ FIELDS = (
         "test_gain", "test gain", test_unit, lambda record: record.test_gain, is_difference=True
     ),
     Field(
-        "vs_baselines",
-        "vs new baselines",
-        test_unit,
-        _of_confirmation("vs_baselines"),
-        is_difference=True,
+        "n_test_evaluations",
+        "test-set evaluations",
+        count,
+        lambda record: len(record.test_looks) + sum(record.looks_elsewhere.values()),
     ),
-    Field(
-        "replication",
-        "replication",
-        test_unit,
-        _of_confirmation("replication"),
-        is_difference=True,
-    ),
-    Field(
-        "hyperparameter_replication",
-        "replication of hyperparameters",
-        test_unit,
-        _of_confirmation("hyperparameters"),
-        is_difference=True,
-    ),
-    Field("n_test_evaluations", "test-set evaluations", count, n_test_evaluations),
 )
 """All numbers of a search, in the order in which they are shown."""

@@ -9,12 +9,11 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, create_trial
-from stored_studies import N_TRIALS, store_study
+from stored_studies import store_study
 
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.results.curves import (
     best_against_trials,
-    draws_of,
     expected_best_of_n,
     seconds_under_way,
 )
@@ -37,16 +36,6 @@ def test_of_a_single_run_have_no_spread_and_of_none_no_place() -> None:
     one = read_record(store_study("one", values=[0.9, 0.92, 0.91]))
     assert best_against_trials([one]).sd is None
     assert len(best_against_trials([]).x) == len(best_against_trials([]).mean) == 0
-
-
-def test_draws_are_all_restarts_or_else_the_baselines() -> None:
-    restarts = [read_record(store_study(f"{i}", sampler="random_restart", seed=i)) for i in (0, 1)]
-    walk = read_record(store_study("walk", sampler="greedy"))
-    values = [value for record in restarts for value in record.values]
-    assert len(values) == 2 * N_TRIALS
-    assert draws_of([walk, *restarts]) == values
-    assert draws_of([walk]) == [walk.baseline]
-    assert draws_of([]) == []
 
 
 def test_seconds_of_trials_at_once_count_once_and_pauses_not_at_all() -> None:

@@ -327,7 +327,10 @@ class TestWithoutBestTrial:
     def test_of_networks_says_what_diverged(self) -> None:
         document = document_of(store_study("failed", values=[math.nan] * 3))
         assert "0 were pruned, 3 diverged. Lower the learning rate." in document.conclusion
-        assert document.all_figures() == []
+
+    def test_its_figure_says_so(self) -> None:
+        figure = stored_result(record_of(store_study("failed", values=[math.nan]))).plot()
+        assert figure.layout.annotations[0].text == "No trial was completed."
 
     def test_an_error_is_no_divergence(self) -> None:
         study = store_study("s", values=[math.nan])

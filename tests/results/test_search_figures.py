@@ -121,7 +121,12 @@ class TestEvidence:
             assert (*one.x, *one.low, *one.high) == pytest.approx([100 * e for e in estimate])
         own = figure.series[2]
         assert own.x == pytest.approx([0.3])
-        assert to_plotly(figure).data[2].error_x.array == (0.0,)
+        assert to_plotly(figure).data[2].error_x.array is None
+
+    def test_names_the_level_of_a_later_best_trial(self) -> None:
+        study = store_study("one", gain=0.003)
+        store_confirmation(study, [0.003, 0.004, 0.005, 0.006, 0.007, 0.008], n_earlier=1)
+        assert ", 97.5% CI " in drawn(study)["evidence"].series[0].hover[0]
 
     def test_shows_only_what_is_known(self) -> None:
         assert drawn(store_study("two", gain=0.003))["evidence"].rows == ("vs own baseline",)
