@@ -13,7 +13,7 @@ import pytest
 
 from adnn_optuna import DeltaStepSampler, MaxTrialCallback
 from adnn_optuna._checks import masked
-from adnn_optuna.cli.options import parse_storage
+from adnn_optuna.cli.parsing import parse_storage
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.samplers import _owners

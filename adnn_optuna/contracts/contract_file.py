@@ -21,7 +21,7 @@ from adnn_optuna.stats.spread import unit_of_values
 ROLES = ("baseline", "best")
 """The two networks of a contract, by their fields."""
 SPLITS = ("train", "val", "test")
-FORMAT = {"format": "adnn_optuna contract", "format_version": 1}
+FORMAT: dict[str, Any] = {"format": "adnn_optuna contract", "format_version": 1}
 PAIRS = range(10, 10_001)
 """By how many pairs of best network and baseline network a contract may be confirmed."""
 

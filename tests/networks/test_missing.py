@@ -83,10 +83,10 @@ def test_winner_takes_what_is_missing_or_unknown(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.predict(encoded, verbose=0), chances, rtol=1e-5)
     result.contract().save(tmp_path / "c.json")
     assert adnn.verify(tmp_path / "c.json").status == "exact"
-    again = load_data(dataset=str(path), missing="impute", rare="other")
+    again = load_data({"dataset": str(path), "missing": "impute", "rare": "other"})
     assert again.fingerprint == data.fingerprint
     with pytest.raises(ValueError, match="lacks values in 'age'"):
-        load_data(dataset=str(path))
+        load_data({"dataset": str(path)})
 
 
 def test_network_of_redrawn_splits_predicts_tables() -> None:
