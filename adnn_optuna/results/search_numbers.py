@@ -79,7 +79,9 @@ FIELDS = (
         "n_test_evaluations",
         "test-set evaluations",
         count,
-        lambda record: len(record.test_looks) + sum(record.looks_elsewhere.values()),
+        lambda record: (
+            len(record.test_evaluations) + sum(record.test_evaluations_elsewhere.values())
+        ),
     ),
 )
 """All numbers of a search, in the order in which they are shown."""

@@ -329,7 +329,7 @@ class TestWithoutBestTrial:
         assert "0 were pruned, 3 diverged. Lower the learning rate." in document.conclusion
 
     def test_its_figure_says_so(self) -> None:
-        figure = stored_result(record_of(store_study("failed", values=[math.nan]))).plot()
+        figure = stored_result(read_record(store_study("failed", values=[math.nan]))).plot()
         assert figure.layout.annotations[0].text == "No trial was completed."
 
     def test_an_error_is_no_divergence(self) -> None:
