@@ -21,7 +21,8 @@ from adnn_optuna.engine.retraining import Redrawing, not_redrawn, random_sources
 from adnn_optuna.engine.signals import interrupted_where_called
 from adnn_optuna.engine.storages import patiently
 from adnn_optuna.networks.training import n_cores
-from adnn_optuna.results.variance import AS_GIVEN, FEWEST, VarianceFacts
+from adnn_optuna.results.variance import AS_GIVEN, VarianceFacts
+from adnn_optuna.stats.spread import FEWEST
 
 
 class Variance(Told, VarianceFacts):

@@ -31,7 +31,7 @@ from adnn_optuna.networks.models import Training
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import is_finite, n_cores
-from adnn_optuna.results.arm_values import unit_of_values
+from adnn_optuna.stats.spread import unit_of_values
 
 ROLES = ("baseline", "winner")
 _SPLITS = ("train", "val", "test")

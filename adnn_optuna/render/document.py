@@ -26,7 +26,18 @@ Verdict = Literal[
 ]
 """What a result concludes, in a word by which a page can colour it."""
 
-Mark = Literal["line", "steps", "dashes", "points", "squares", "diamonds", "rings", "box", "bars"]
+Mark = Literal[
+    "line",
+    "steps",
+    "dashes",
+    "thin",
+    "points",
+    "squares",
+    "diamonds",
+    "rings",
+    "box",
+    "bars",
+]
 """How a series is drawn. ``bars`` is a histogram of ``x``, ``box`` a box plot of ``x``."""
 
 MAX_TITLE = 60

@@ -44,6 +44,7 @@ _LINES: Mapping[Mark, Mapping[str, Any]] = {
     "line": {"width": 2.5},
     "steps": {"width": 2.5, "shape": "hv"},
     "dashes": {"width": 2, "dash": "dash"},
+    "thin": {"width": 0.7},
 }
 _MARKERS: Mapping[Mark, Mapping[str, Any]] = {
     "points": {"size": 8, "opacity": 0.75},

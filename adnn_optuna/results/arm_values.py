@@ -4,18 +4,20 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from adnn_optuna._units import ACCURACY, PLAIN, Unit, unit_of
+from adnn_optuna._units import ACCURACY, Unit, unit_of
 from adnn_optuna.engine.evaluations import Evaluation
+from adnn_optuna.results.differences import differences_frame
 from adnn_optuna.stats import paired_differences as paired
 from adnn_optuna.stats.paired_differences import PairedDifference, size_of, verdict_of
 from adnn_optuna.stats.resampling import Resampled, for_new_data, read_once
 from adnn_optuna.stats.sequential import ALPHA, DECIMALS
+from adnn_optuna.stats.spread import unit_of_values
 
 VALUE = "value"  # What is measured, where nothing else is known of it.
 MOST_ARMS = 100  # All pairs of more arms make so many claims that no interval says much.
@@ -103,25 +105,7 @@ class ArmValues:
             A data frame with the index :attr:`arm`, ``other`` and the columns of
             :meth:`Comparison.differences`.
         """
-        return paired.differences_table(self.paired_differences, self.arm)
-
-
-def unit_of_values(
-    arms: Iterable[Sequence[float] | np.ndarray], *, are_paired: bool = False
-) -> Unit:
-    """Return how values of anything are shown, by those of some arms, and by their differences."""
-    arrays = [np.asarray(of_arm, dtype=float) for of_arm in arms]
-    sizes = np.abs(np.concatenate([[], *arrays]))
-    sizes = sizes[np.isfinite(sizes)]
-    if not sizes.any():
-        return PLAIN
-    # Without huge values of failed runs, beside which all others would look like 0.
-    sizes = sizes[sizes <= (1e9 * float(np.median(sizes)) or math.inf)]
-    largest, size = sizes.max(), size_of(sizes)
-    arrays = [np.where(np.abs(array) <= largest, array, math.nan) / size for array in arrays]
-    if are_paired:  # What all arms have in common may spread far more than their differences.
-        arrays += [one - two for one, two in itertools.combinations(arrays, 2)]
-    return PLAIN.fitted([size * pd.Series(array).std() for array in arrays], float(largest))
+        return differences_frame(self.paired_differences, self.arm)
 
 
 @dataclasses.dataclass

@@ -16,14 +16,15 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import ACCURACY, PLAIN, Unit, unit_of
 from adnn_optuna.engine.arms import may_repeat
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.results.arm_values import unit_of_values
 from adnn_optuna.results.curves import seconds_under_way
 from adnn_optuna.results.declarations import n_claims_of, planned
+from adnn_optuna.results.differences import differences_frame
 from adnn_optuna.results.numbers import NUMBERS, numbers_of
 from adnn_optuna.stats import paired_differences as paired
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.power import SeedPlanFacts, plan_seeds
 from adnn_optuna.stats.resampling import Resampled, for_new_data, read_once
+from adnn_optuna.stats.spread import unit_of_values
 
 UNMOVED = "unmoved networks"  # What the winners of an arm are compared with on fresh seeds.
 
@@ -174,7 +175,7 @@ class ComparisonFacts:
             ``low``, ``high``, ``win_rate`` (the share of pairs in which the first is better)
             with its own ``win_rate_low`` and ``_high``, ``verdict`` and ``reason``.
         """
-        return paired.differences_table(self.paired_differences, "sampler")
+        return differences_frame(self.paired_differences, "sampler")
 
     @property
     def families(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from adnn_optuna._units import COUNT, PLAIN, SECONDS, Unit, unit_of, with_class
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.results.arm_values import unit_of_values
 from adnn_optuna.results.confirmation import confirmation_of
 from adnn_optuna.results.curves import seconds_under_way
+from adnn_optuna.stats.spread import unit_of_values
 
 
 class Number(NamedTuple):

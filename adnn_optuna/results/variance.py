@@ -10,51 +10,21 @@ Computational Statistics & Data Analysis 50:775).
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from adnn_optuna.engine.evaluations import Evaluation, fresh_seeds
-from adnn_optuna.stats.proportions import Z
+from adnn_optuna.stats.spread import FEWEST, Spread, spread_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 AS_GIVEN = 2**31 - 1  # In place of a seed: as the objective is without redrawing.
-FEWEST = 5  # Runs that say anything of a standard deviation.
 ALL = "all together"
 SHARES = ["share", "share_low", "share_high"]
-
-
-class Spread(NamedTuple):
-    """A standard deviation with its interval of 95%; NaN where there are less than five runs."""
-
-    sd: float
-    low: float
-    high: float
-
-
-def spread_of(values: np.ndarray, *, are_differences: bool = False) -> Spread:
-    """Return that of independent values, or of those that differ so, by Bonett (2006), eq. 2."""
-    n = len(values)
-    if n < FEWEST:
-        return Spread(math.nan, math.nan, math.nan)
-    if (values == values[0]).all() and not (are_differences and values[0]):
-        return Spread(0.0, 0.0, 0.0)
-    mean, center, degrees, scale = 0.0, 0.0, n, 0.5
-    if not are_differences:
-        mean, degrees, scale = float(values.mean()), n - 1, 1.0
-        center = float(stats.trim_mean(values, 1 / (2 * math.sqrt(n - 4))))
-    size = float(np.abs(values - mean).max())  # By which squares do not underflow.
-    squares = float((((values - mean) / size) ** 2).sum())
-    kurtosis = n * float((((values - center) / size) ** 4).sum()) / squares**2
-    c = n / (n - Z)
-    error = c * math.sqrt((kurtosis - (n - 3) / n) / degrees)  # A kurtosis is at least 1.
-    sd = size * math.sqrt(scale * squares / degrees)
-    low, high = (sd * math.sqrt(c * math.exp(sign * Z * error)) for sign in (-1, 1))
-    return Spread(sd, low, high)
 
 
 @dataclasses.dataclass

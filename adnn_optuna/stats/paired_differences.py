@@ -19,7 +19,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -31,9 +31,6 @@ from adnn_optuna.stats.sequential import (
     fewest_sequential_pairs,
     sequential_interval,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 VerdictName = Literal["better", "worse", "equivalent", "not worse", "inconclusive"]
 
@@ -336,16 +333,3 @@ def _memberships(n_pairs: int, n_subsets: int) -> Iterator[np.ndarray]:
 @functools.lru_cache(maxsize=1)  # At most 26 MB, for further claims.
 def _kept_memberships(n_pairs: int, n_subsets: int) -> list[np.ndarray]:
     return [*_memberships(n_pairs, n_subsets)]
-
-
-def differences_table(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFrame":
-    """Return one row for each difference, with the index ``arm`` and ``other``."""
-    import pandas as pd
-
-    names = (
-        "arm other n_pairs mean low high win_rate win_rate_low win_rate_high worst verdict reason"
-    )
-    table = pd.DataFrame([vars(row) for row in rows], columns=names.split())
-    table["verdict"] = table["verdict"].fillna("no claim")
-    columns = {"arm": arm, "n_pairs": "pairs", "mean": "difference"}
-    return table.rename(columns=columns).set_index([arm, "other"])

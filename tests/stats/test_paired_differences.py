@@ -17,7 +17,6 @@ from scipy.stats import binomtest
 from adnn_optuna.stats.paired_differences import (
     MARGIN,
     PairedDifference,
-    differences_table,
     fewest_pairs,
     inconclusive,
     paired_differences,
@@ -386,22 +385,6 @@ def test_skewed_differences_are_named(sequential: bool) -> None:
             {"a": values.tolist(), "b": [0.0] * 40}, margin=0.001, sequential=sequential
         )
         assert ("look skewed" in row.reason) == (name == "skewed")
-
-
-def test_differences_are_a_frame_by_their_arms() -> None:
-    few = PairedDifference("a", "c", 3, *[math.nan] * 3, 0.5, *[math.nan] * 2, None, "too few")
-    better = PairedDifference("a", "b", 8, 0.01, 0.001, 0.02, 1.0, 0.631, 1.0, "better")
-    table = differences_table([better, few], "model")
-    assert [*table.index.names] == ["model", "other"]
-    assert [*table.columns] == [
-        *("pairs", "difference", "low", "high", "win_rate", "win_rate_low"),
-        *("win_rate_high", "verdict", "reason"),
-    ]
-    assert table["verdict"].tolist() == ["better", "no claim"]
-    assert table["pairs"].tolist() == [8, 3]
-    nothing = differences_table([], "sampler")
-    assert [*nothing.index.names] == ["sampler", "other"]
-    assert [*nothing.columns] == [*table.columns]
 
 
 SPREADS_AGAIN: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {

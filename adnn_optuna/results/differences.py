@@ -1,0 +1,339 @@
+"""Differences of arms in words, tables and figures: what all comparisons share."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from adnn_optuna._units import Estimate, Unit, printable
+from adnn_optuna.render.document import Figure, Line, Series, Table, shortened
+from adnn_optuna.stats.paired_differences import PairedDifference
+from adnn_optuna.stats.proportions import unseen_share
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Design = Literal["fixed", "sequential", "unpaired", "new data"]
+"""What the CIs of differences are valid for."""
+
+_VALIDITY: Mapping[Design, str] = {
+    "fixed": (
+        "CIs invert sign-flip tests and are valid for the planned {per}s. They assume differences "
+        "symmetric about their center."
+    ),
+    "sequential": (
+        "CIs come from an e-process and are valid after each {per}, however often you look. They "
+        "assume differences symmetric about their center."
+    ),
+    "unpaired": (
+        "CIs are Welch's and are valid for the planned numbers of values. They assume independent "
+        "values with about normal means."
+    ),
+    "new data": (
+        "CIs are for new data of this kind (Nadeau and Bengio), at the planned {per}s. The "
+        "correction for overlapping splits is approximate."
+    ),
+}
+_RELATIONS = {
+    "better": "better than",
+    "worse": "worse than",
+    "equivalent": "equivalent to",
+    "not worse": "not worse than",
+    "inconclusive": "not shown to differ from",
+    None: "not compared with",
+}
+_LABEL_WIDTH = 14  # Two labels, a difference, its CI and the verdict fit into 80 columns.
+
+
+def pair(row: PairedDifference) -> str:
+    """Return the names of two arms, as a difference."""
+    return f"{shortened(row.arm, _LABEL_WIDTH)} - {shortened(row.other, _LABEL_WIDTH)}"
+
+
+def relation(row: PairedDifference, per: str = "seed") -> str:
+    """Return the verdict in words, such as ``"better than b for most seeds"``."""
+    said = f"{_RELATIONS[row.verdict]} {row.other}"
+    return f"{said} {for_most(row, per)}" if row.verdict in ("better", "worse") else said
+
+
+def for_most(row: PairedDifference, per: str = "seed") -> str:
+    """Return whether a difference applies to most seeds or only on average, by the win rate.
+
+    Args:
+        row: The difference.
+        per: What the values are paired by; empty if they are not paired.
+    """
+    is_better = row.mean > 0
+    if row.win_rate_low > 0.5 if is_better else row.win_rate_high < 0.5:
+        return f"for most {per}s"
+    if row.win_rate == 0.5 or (row.win_rate > 0.5) == is_better or not per:
+        return "on average"
+    only = "only " if is_better else ""
+    return f"on average, although it wins in {only}{100 * row.win_rate:.0f}% of {per}s"
+
+
+def estimate(row: PairedDifference) -> Estimate:
+    """Return the mean difference with its CI; the ends are NaN if there is none."""
+    if math.isinf(row.low) and math.isinf(row.high):
+        return Estimate(row.mean, math.nan, math.nan)
+    return Estimate(row.mean, row.low, row.high)
+
+
+def difference_line(row: PairedDifference, unit: Unit, per: str = "seed") -> Line:
+    """Return the mean difference, its CI and the worst seed, as a line of a document."""
+    shows_worst = row.n_pairs > 1 and not math.isnan(row.worst)
+    worst = f"worst {per} {unit.gain(row.worst)}" if shows_worst else ""
+    return Line(pair(row), estimate(row), unit, is_difference=True, remark=worst)
+
+
+def in_words(row: PairedDifference, unit: Unit) -> str:
+    """Return the mean difference with its CI, such as ``"+8.36 pp (95% CI +3.64 to +13.07)"``."""
+    line = difference_line(row, unit)
+    return f"{line.value} ({f'95% CI {line.ends}' if line.ends else 'no CI'})"
+
+
+def differences_table(
+    rows: Sequence[PairedDifference], unit: Unit, per: str = "seed", title: str = ""
+) -> Table:
+    """Return one row for each difference, with its CI, win rate and verdict.
+
+    Args:
+        rows: The differences.
+        unit: How the values are written.
+        per: What the values are paired by; empty if they are not paired.
+        title: What the table is of.
+    """
+    in_unit = f"\n{unit.heading('', is_gain=True)}".rstrip()
+    body = []
+    for row in rows:
+        line = difference_line(row, unit.bare)
+        body.append(
+            (
+                pair(row),
+                line.value,
+                line.ends or "none",
+                _percent(row.win_rate),
+                row.verdict or "no claim",
+                line.unit.gain(row.worst),
+                _win_rate_ends(row),
+                str(row.n_pairs),
+            )
+        )
+    headings = (
+        "",
+        f"difference{in_unit}",
+        f"95% CI{in_unit}",
+        "win\nrate",
+        "verdict",
+        f"worst\n{per}",
+        "win rate\n95% CI",
+        f"{per or 'value'}s",
+    )
+    return Table(headings, body, title, verdict_column=headings.index("verdict"))
+
+
+def _percent(share: float) -> str:
+    return "unknown" if math.isnan(share) else f"{100 * share:.0f}%"
+
+
+def _win_rate_ends(row: PairedDifference) -> str:
+    if math.isnan(row.win_rate_low):
+        return "none"
+    return f"{100 * row.win_rate_low:.0f} to {100 * row.win_rate_high:.0f}"
+
+
+def difference_notes(
+    rows: Sequence[PairedDifference],
+    unit: Unit,
+    design: Design,
+    *,
+    per: str = "seed",
+    n_claims: Mapping[str, int],
+    maximize: bool = True,
+) -> list[str]:
+    """Return what a reader must know of differences, each thing once.
+
+    Args:
+        rows: The differences.
+        unit: How the values are written.
+        design: What their CIs are valid for.
+        per: What the values are paired by; empty if they are not paired.
+        n_claims: The number of claims by what they are on. Each family shares one error rate.
+        maximize: Whether higher values are better.
+    """
+    notes = [_direction_note(per, maximize=maximize)]
+    margin = next((row.margin for row in rows if row.margin is not None), None)
+    if margin is not None:
+        within = unit.margin(margin)
+        notes.append(f"Equivalent: the whole CI is within {within}.")
+        if any(row.verdict == "not worse" for row in rows):
+            notes.append(f"Not worse: the whole CI is above {within.replace('±', '-')}.")
+    of = f"{per}s" if per else "all pairs of values"
+    notes.append(f"Win rate: share of {of} in which the first arm is better; ties count half.")
+    if families := [f"the {n} claims on {what}" for what, n in n_claims.items() if n > 1]:
+        notes.append(f"CIs have a joint level of 95% for {' and for '.join(families)}.")
+    notes.append(_VALIDITY[design].format(per=per or "value"))
+    if rows:
+        notes.append(unseen_note(min(row.n_pairs for row in rows), per or "value"))
+    return notes + _reasons(rows)
+
+
+def _direction_note(per: str, *, maximize: bool) -> str:
+    lower = "" if maximize else "Lower values are better. "
+    if not per:
+        return f"{lower}Verdicts are on the difference of means; above 0, the first arm is better."
+    return (
+        f"{lower}Differences are paired by {per}; above 0, the first arm is better. Verdicts are "
+        "on the mean difference."
+    )
+
+
+def unseen_note(n: int, per: str = "seed") -> str:
+    """Return which effects so many seeds can miss."""
+    share = 100 * unseen_share(n)
+    return (
+        f"{n} {per}{'s' * (n != 1)}: effects on fewer than {share:.0f}% of {per}s can go unseen."
+    )
+
+
+def _reasons(rows: Sequence[PairedDifference]) -> list[str]:
+    """Return why verdicts must be inconclusive, or which values do not count."""
+    notes = []
+    for reason in dict.fromkeys(row.reason for row in rows if row.reason):
+        pairs = [pair(row) for row in rows if row.reason == reason]
+        of = f"{', '.join(pairs)}: " if len(pairs) < len(rows) else ""
+        notes.append(f"{of}{reason}.")
+    return notes
+
+
+def other_comparisons_note(what: str, names: Sequence[str]) -> list[str]:
+    """Return the note that something is part of other comparisons, too; empty if it is not."""
+    if not names:
+        return []
+    more = f"{len(names)} other comparison{'s' * (len(names) > 1)}"
+    found = f"{what} part of {more} in this storage, such as {names[0]!r}."
+    return [f"{found} Each is wrong in 5% of cases, so the best of several is wrong more often."]
+
+
+def differences_frame(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFrame":
+    """Return one row for each difference, with the index ``arm`` and ``other``."""
+    import pandas as pd
+
+    names = (
+        "arm other n_pairs mean low high win_rate win_rate_low win_rate_high worst verdict reason"
+    )
+    table = pd.DataFrame([vars(row) for row in rows], columns=names.split())
+    table["verdict"] = table["verdict"].fillna("no claim")
+    columns = {"arm": arm, "n_pairs": "pairs", "mean": "difference"}
+    return table.rename(columns=columns).set_index([arm, "other"])
+
+
+def interval_figure(
+    key: str,
+    title: str,
+    x_label: str,
+    estimates: Mapping[str, Estimate],
+    unit: Unit,
+    *,
+    margin: float = 0.0,
+    hollow: Collection[str] = (),
+    if_empty: str = "There is nothing to draw yet.",
+) -> Figure:
+    """Return differences with their CIs, one in each row, around a line at 0.
+
+    Args:
+        key: The key of the figure.
+        title: What it shows.
+        x_label: What the differences are of, with their unit.
+        estimates: The differences by their labels; ends may be NaN or infinite.
+        unit: How they are written.
+        margin: Half the width of the grey band around 0.
+        hollow: The labels whose points are rings.
+        if_empty: What it says without any difference.
+    """
+    series = []
+    for i, (label, (value, low, high)) in enumerate(estimates.items()):
+        if math.isnan(value):
+            continue
+        has_ends = math.isfinite(low) and math.isfinite(high)
+        said = f"{printable(label)}: {unit.gain(value)}"
+        series.append(
+            Series(
+                label="",
+                x=[unit.scale * value],
+                y=[i],
+                mark="rings" if label in hollow else "points",
+                low=[unit.scale * low] if has_ends else [],
+                high=[unit.scale * high] if has_ends else [],
+                hover=[f"{said}, 95% CI {unit.interval(low, high)}" if has_ends else said],
+                color=2 if low > 0 else 4 if high < 0 else 0,
+                text=[unit.bare.gain(value)],
+            )
+        )
+    return Figure(
+        key,
+        title,
+        x_label,
+        "",
+        series,
+        caption="Points: mean differences. Bars: their 95% CIs.",
+        rows=[*estimates],
+        margin=unit.scale * margin,
+        if_empty=if_empty,
+    )
+
+
+def values_figure(
+    key: str,
+    title: str,
+    x_label: str,
+    values: Mapping[str, Sequence[float]],
+    unit: Unit,
+    *,
+    names: Sequence[str] = (),
+    controls: Collection[str] = (),
+    is_paired: bool = True,
+) -> Figure:
+    """Return the values of each arm in a row, with a line for each seed.
+
+    Args:
+        key: The key of the figure.
+        title: What it shows.
+        x_label: What the values are of, with their unit.
+        values: The values of each arm by its label, in the same order; NaN if one is missing.
+        unit: How they are written.
+        names: What each value of an arm is of, such as ``"seed 3"``.
+        controls: The labels of the arms that are grey.
+        is_paired: Whether values of the same place belong together.
+    """
+    rows = [
+        [unit.scale * value if math.isfinite(value) else None for value in of_arm]
+        for of_arm in values.values()
+    ]
+    if not any(value is not None for row in rows for value in row):
+        return Figure(key, title, x_label, "", [])
+    series = []
+    if is_paired:
+        x, y = list[float | None](), list[int | None]()
+        for of_seed in zip(*rows, strict=True):
+            x += [*of_seed, None]  # A gap between two seeds.
+            y += [*range(len(rows)), None]
+        series.append(Series("", x, y, "thin", color=None))
+    colors = iter(range(len(rows)))
+    for i, (label, of_arm) in enumerate(values.items()):
+        series.append(
+            Series(
+                label,
+                rows[i],
+                [i] * len(rows[i]),
+                "box",
+                hover=[
+                    f"{label}, {name}: {unit.value(value)}"
+                    for name, value in zip(names or range(len(of_arm)), of_arm, strict=False)
+                ],
+                color=None if label in controls else next(colors),
+            )
+        )
+    caption = "Each box has its mean as a dashed line."
+    if is_paired:
+        caption = f"{caption} A thin line joins the values of one seed."
+    return Figure(key, title, x_label, "", series, caption, rows=[*values])
