@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna._checks import WrongValueError, check_positive, check_type
-from adnn_optuna.api._told import Told, found_by_evaluating
+from adnn_optuna.api._told import found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
 from adnn_optuna.engine.jobs import NO_EXECUTOR, check_executor
@@ -29,38 +29,14 @@ from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture, derived_seed
 from adnn_optuna.networks.scaling import warn_of_large_inputs
 from adnn_optuna.networks.training import Trainer, n_cores
-from adnn_optuna.results.arm_values import MOST_ARMS, VALUE, ModelComparisonFacts
+from adnn_optuna.results.arm_comparison import MOST_ARMS, VALUE
 from adnn_optuna.results.declarations import checked_seeds, declared, store_declaration
+from adnn_optuna.results.models import ModelComparison
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 from adnn_optuna.stats.resampling import checked_resampling
 
 if TYPE_CHECKING:
     import keras
-
-
-class ModelComparison(Told, ModelComparisonFacts):
-    """What models come to, Keras's on the test set, each with the same seeds.
-
-    Printed, it is the table of means and, below it, the verdict on each two models. All claims
-    together are wrong in at most 5% of all comparisons.
-
-    Attributes:
-        evaluations: The values that are known, by the number of the model and the seed.
-        labels: The models.
-        seeds: The seeds, in their declared order.
-        sequential: Whether seeds are added only until all is decided; the intervals pay for it.
-        sources: What a seed draws afresh.
-        score: What the values are: ``"test accuracy"``, of a regression ``"test R²"``, of
-            functions ``"value"``.
-        values: The values of each model, up to the first seed that is not done.
-        paired_differences: The statistics from which all tables and sentences come; where seeds
-            redraw the test set, for new data of this kind.
-        on_these_rows: The same for the data as they are.
-        missing: The evaluations to be made next; none at the end.
-        n_evaluations: How many there are at the most.
-    """
-
-    _telling = "model_comparisons"
 
 
 @interrupted_where_called
@@ -223,7 +199,7 @@ def compare_models(
         ModelComparison,
         study_name=study_name,
         labels=labels,
-        seeds=tuple(declaration["seeds"]),
+        declared_seeds=tuple(declaration["seeds"]),
         sequential=declaration["sequential"],
         margin=None if margin is None else float(margin),
         sources=tuple(sources),

@@ -17,24 +17,9 @@ from adnn_optuna.api._tables import (
     rows_in_words,
     table_of,
 )
-from adnn_optuna.api._told import Told
-from adnn_optuna.results.arm_values import MOST_ARMS, ValueComparisonFacts
+from adnn_optuna.results.arm_comparison import MOST_ARMS
+from adnn_optuna.results.values import ValueComparison
 from adnn_optuna.stats.resampling import checked_resampling
-
-
-class ValueComparison(Told, ValueComparisonFacts):
-    """What values of several arms show; printed, it is the table of means and each verdict.
-
-    All claims together are wrong in at most 5% of all comparisons.
-
-    Attributes:
-        values: The values of each arm, by its label.
-        names: What they are of, by name: seeds, data sets; empty where they are not paired.
-        per: What these are called.
-        paired_differences: The statistics from which all tables and sentences come.
-    """
-
-    _telling = "model_comparisons"
 
 
 def compare_values(

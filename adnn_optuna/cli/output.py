@@ -116,13 +116,6 @@ SHOWN = {
     "ComparisonFacts": "study_name seeds margin is_complete table differences results",
     "SeedPlanFacts": "gain n_claims n_pilot sd seeds seeds_low seeds_high seeds_sequential "
     "hours hours_sequential seeds_by_claim",
-    "VarianceFacts": "study_name value_name sources not_redrawn n seed values mean total parts "
-    "least_difference own_value own_luck n_lost",
-    "ModelComparisonFacts": "study_name labels seeds sources score margin n_train n_test "
-    "values table differences",
-    "ValueComparisonFacts": "names per maximize margin is_paired values table differences",
-    "EnsembleFacts": "study_name seeds score_name members mean sd score gain disagreement "
-    "n_diverged",
     "ContractFacts": "content",
     "VerdictFacts": "status reasons not_checked gain half_width interval examples promised "
     "confirmation fresh",

@@ -1,4 +1,4 @@
-"""Figures of estimates and their intervals: rechecks, variances, gains."""
+"""Figures of gains and their intervals."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -8,57 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 import adnn_optuna.plots._style as style
-from adnn_optuna._units import ACCURACY, Unit, score_in_words, unit_of
-from adnn_optuna.results.curves import Curve
-from adnn_optuna.results.ensembles import EnsembleFacts
-from adnn_optuna.results.variance import ALL, VarianceFacts
-
-
-def plot_variance(facts: VarianceFacts) -> go.Figure:
-    """Plot what each source of randomness does to a value, and what all of them do."""
-    unit, points = unit_of(facts.value_name), facts.deviations
-    title = "How far it varies from run to run, and from what"
-    heading = unit.heading(f"deviation of {facts.value_name}", is_gain=True)
-    figure = style.new_figure(title, heading, "")
-    for i, (name, deviations) in enumerate(points.items()):
-        color = style.COLORS[0] if name == ALL else style.CONTROL_COLOR
-        # Side by side, lest equal ones hide each other.
-        x = (unit.scale * deviations).round(6)
-        y = i + np.linspace(-0.2, 0.2, max(len(x), 1))
-        said = [f"run {n}: {unit.gain(d)}" for n, d in enumerate(deviations, 1)]
-        runs = style.dots(x.tolist(), y.tolist(), color, "", said, size=7, opacity=0.6)
-        sd, low, high = (unit.scale * value for value in facts.spreads[name])
-        ends = {"array": [sd - low, high - sd], "arrayminus": [high - sd, sd - low]}
-        dash: Any = {"size": 11, "symbol": "line-ns-open", "line_width": 3}
-        shown = "one standard deviation, 95% interval"
-        spread = style.dots([-sd, sd], [i, i], color, shown, **dash).update(error_x=ends)
-        figure.add_traces([runs.update(showlegend=False), spread.update(showlegend=name == ALL)])
-    if not math.isnan(own := facts.own_value - facts.mean):
-        look: Any = {"size": 11, "symbol": "diamond"}
-        place, said = (
-            ([unit.scale * own], [len(points) - 1]),
-            [f"seed {facts.seed}: {unit.gain(own)}"],
-        )
-        figure.add_trace(style.dots(*place, style.COLORS[1], "the seed in use", said, **look))
-    return style.label_rows(figure, points)
-
-
-def plot_averages(facts: EnsembleFacts) -> go.Figure:
-    """Plot the test score of averages against the number of networks, beside each alone."""
-    unit, scores = unit_of(facts.score_name), facts.scores_by_number
-    title, heading = "What averaging brings", unit.heading(score_in_words(facts.score_name))
-    figure = style.new_figure(title, "Number of networks that are averaged", heading)
-    if scores:
-        alone = [unit.scale * score for score in facts.members]
-        seeds = [seed for seed in facts.seeds if seed in facts.predicted]
-        of_each = zip(seeds, facts.members, strict=True)
-        said = [f"seed {seed}: {unit.value(score)}" for seed, score in of_each]
-        ones = [1] * len(alone)
-        figure.add_trace(style.dots(ones, alone, style.CONTROL_COLOR, "one network", said, size=7))
-        curve, look = Curve(range(1, len(scores) + 1), np.array(scores), None), {"width": 2.5}
-        style.add_mean(figure, curve, unit, style.COLORS[0], "average", is_gain=False, **look)
-        figure.update_xaxes(dtick=max(1, len(scores) // 10))
-    return style.say_if_empty(figure, "No network was trained.")
+from adnn_optuna._units import ACCURACY, Unit
 
 
 def plot_gains(

@@ -17,7 +17,6 @@ from plotly.offline import get_plotlyjs
 from adnn_optuna._checks import check_output_file, is_installed
 from adnn_optuna._files import write_text
 from adnn_optuna._units import printable
-from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.reporting import parts
 
 _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
@@ -89,12 +88,6 @@ def _json(figure: go.Figure, **_: object) -> str:
 def _plotly_js() -> str:
     """Return plotly.js, with escapes for control characters that HTML forbids in a script."""
     return re.sub(r"[\x00-\x08\x0b\x0e-\x1f]", lambda c: f"\\x{ord(c[0]):02x}", get_plotlyjs())
-
-
-def so_far(facts: Findings, made: str) -> str:
-    """Return how many evaluations were made, by what they are called, and how to make the rest."""
-    of = f"with {len(facts.used)} of {facts.n_evaluations} {made} made"
-    return f"{of}. The same call goes on." if facts.missing else f"{of}: too few have a value."
 
 
 def told_page(name: str, claim: str, figure: go.Figure, caveat: str = "", **content: Any) -> Page:
