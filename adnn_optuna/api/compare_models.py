@@ -1,4 +1,4 @@
-"""Which model is better, with everything random drawn afresh."""
+"""Compare models, with all randomness redrawn for each seed."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ def compare_models(
     folds: bool = False,
     show_progress_bar: bool = False,
 ) -> ModelComparison:
-    """Tell which of several models, or trainings, is better, on the test set.
+    """Compare models, or training settings, on the test set.
 
-    Each is trained once for each seed, which draws everything random afresh, the same for all of
-    them: initialisation, order of the batches and, where the dataset's were drawn at random, the
-    splits of the same sizes. Nothing is selected: a network's accuracy is that after its last
-    epoch. Where splits are redrawn, verdicts are for new data of this kind, by an interval that is
-    read once, at the declared number of seeds.
+    Each model is trained once for each seed, which redraws all randomness, alike for all models:
+    initialization, order of the batches and, if the dataset's splits were drawn at random, splits
+    of the same sizes. Nothing is selected: a network's accuracy is that after its last epoch. If
+    splits are redrawn, verdicts are for new data of this kind. Their CIs are valid at the declared
+    number of seeds only.
 
-    The trainings are trials of a study and are never made twice: the same call goes on where one
-    ended, and any number of processes may work together.
+    The training runs are trials of a study and are never made twice. The same call resumes, and
+    any number of processes may work together.
 
     Example:
 
@@ -78,42 +78,41 @@ def compare_models(
 
     Args:
         models: Two or more models by their labels: each an :class:`~adnn_optuna.MLP`, or a
-            callable without arguments that returns a fresh ``keras.Model``. Or a function of a
-            seed that returns a value, higher being better; or of the seeds of its sources of
-            randomness, such as ``f(split, initialisation)``, each of which is the same for all
-            functions that have it.
+            callable without arguments that returns a new ``keras.Model``. Or a function of a seed
+            that returns a value; higher is better. Or a function of the seeds of its sources of
+            randomness, such as ``f(split, initialisation)``. Functions that have the same source
+            get the same seed for it.
         dataset: The data of Keras models.
-        training: How they are trained; or a mapping from the same labels, where that differs.
-        seeds: The seeds, in the order in which they count. A comparison that gets further ones
-            later pays for having been looked at, with wider intervals.
-        stop_when_decided: Whether to train seed after seed only until every two models are judged;
-            where splits are redrawn, on these rows alone.
-        storage: Where the trainings are, see :func:`~adnn_optuna.search`.
+        training: How they are trained; or a mapping from the same labels, if that differs.
+        seeds: The seeds, in the order in which they count. If you add seeds to a comparison later,
+            its design is sequential, and its CIs are wider to allow for that.
+        stop_when_decided: Whether to train seed after seed only until every two models have a
+            verdict. If splits are redrawn, verdicts on these rows alone decide.
+        storage: Where the training runs are stored, see :func:`~adnn_optuna.search`.
         study_name: The name of their study.
-        max_time: The seconds that they may take, over all calls; then none begins.
-        executor: What runs functions, one job for each value, as in
-            :func:`~adnn_optuna.compare`.
-        margin: The difference of test accuracies, as a fraction, or of values, up to which
-            two models are as good as each other. If :obj:`None`, .001 of Keras models, and of
-            functions none: then no verdict is *equivalent*.
-        resampled: Of functions that redraw splits of one data set, the numbers of training and
-            test examples of a split. Splits overlap, so the intervals are wider.
+        max_time: The seconds that they may take, over all calls. Then no more begin.
+        executor: What runs functions, one job for each value, as in :func:`~adnn_optuna.compare`.
+        margin: The difference of test accuracies, as a fraction, or of values, up to which two
+            models are as good as each other. If :obj:`None`, 0.001 for Keras models. For functions
+            there is none then, and no verdict is *equivalent*.
+        resampled: For functions that redraw splits of one data set, the numbers of training and
+            test examples of a split. Splits overlap, so the CIs are wider.
         folds: Whether the seeds of functions are the folds of a single k-fold cross-validation.
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        What is known then.
+        What is known so far.
 
     Raises:
         TypeError: If an argument is of the wrong type.
         ValueError: If an argument is wrong, nothing is random, the study has other models, or a
             function has a seed called ``split``, ``fold``, ``cv`` or ``data`` without
             ``resampled`` or ``folds``.
-        KeyboardInterrupt: If the user interrupts; all finished trainings are stored.
+        KeyboardInterrupt: If the user interrupts; all finished training runs are stored.
     """
     check_type("models", models, Mapping, "a mapping from labels to models")
     if len(models) < 2:
-        raise WrongValueError(f"models has {len(models)} entries, but it takes two to compare.")
+        raise WrongValueError(f"models must have at least two entries; got {len(models)}.")
     if len(models) > MOST_ARMS:
         raise WrongValueError(f"models must have at most {MOST_ARMS} entries; got {len(models)}.")
     checked_limits(max_time=max_time)
@@ -129,7 +128,7 @@ def compare_models(
         raise WrongValueError(NO_EXECUTOR)
     if not rest and not (dataset is None and training is None):
         raise WrongValueError(
-            "dataset and training are of Keras models, but all models are functions of seeds."
+            "dataset and training must be omitted if all models are functions of seeds."
         )
     if rest and (folds or resampled is not None):
         raise WrongValueError(
@@ -145,8 +144,11 @@ def compare_models(
     trainers = _trainers(rest, dataset, training) if rest else {}
     sources = dict.fromkeys(name for t in trainers.values() for name in random_sources(t))
     if trainers and not sources:
-        raise WrongValueError("Nothing in these trainings is random, so one of each says it all.")
-    # The one seed of a function is of all that is random.
+        raise WrongValueError(
+            "models must be trained with randomness; got training runs without any. Compare one "
+            "run of each."
+        )
+    # If a function has a single seed, it is the seed of all of its randomness.
     sources |= dict.fromkeys(name for names in named.values() if names[1:] for name in names)
     evaluated: dict[str, Any] = {
         "models": {label: {"sources": [*names]} for label, names in named.items()}
@@ -211,7 +213,7 @@ def compare_models(
         study,
         ("model", "seed"),
         evaluate if trainers else functions,
-        # A function heeds no event, and may be no matter of several threads.
+        # A function sees no event, and may not be safe in several threads.
         stop=stop,
         n_jobs=1 if named else n_cores(),
         max_time=max_time,
@@ -239,13 +241,13 @@ def _trainers(
     training: Training | Mapping[str, Training] | None,
 ) -> dict[str, Trainer]:
     """Return what trains each of some Keras models, by their labels."""
-    check_type("dataset", dataset, Dataset, "a Dataset, as not all models are of seeds")
+    check_type("dataset", dataset, Dataset, "a Dataset, as not all models are functions")
     data = cast("Dataset", dataset)
     trainings = training if isinstance(training, Mapping) else dict.fromkeys(models, training)
     if trainings.keys() != models.keys():
         raise WrongValueError(
-            f"training has the labels {[*trainings]}, but models has {[*models]}; give each "
-            "model a training, or one for all."
+            f"training must have the labels {[*models]}; got {[*trainings]}. Pass one Training "
+            "for each model, or one for all."
         )
     trainers = {}
     for label, model in models.items():

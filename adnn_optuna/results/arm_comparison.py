@@ -265,8 +265,8 @@ class ArmComparison(Printed):
             where = "the source of these values" if self.score == VALUE else "this data set"
             notes.append(f"All verdicts are on {where} only.")
         notes.append(
-            f"If you select one of the {self.arm}s by these values, its mean is too good: evaluate "
-            "it on new data."
+            f"Selecting one of the {self.arm}s by these values biases its mean: evaluate it on "
+            "new data."
         )
         return notes + other_comparisons_note("Models of the same data are", self.like)
 
