@@ -147,7 +147,7 @@ class EnsembleScores(Printed):
         """Return everything that the result says."""
         is_known = self.n_members > 1
         return Document(
-            title=f"Ensemble {self.study_name}",
+            title=f"Ensemble: {self.study_name}",
             verdict=self._verdict(),
             conclusion=self._conclusion(),
             scope=f"{self.n_members} network{'s' * (self.n_members != 1)}",
@@ -180,33 +180,29 @@ class EnsembleScores(Printed):
         return unit_of(self.score_name)
 
     def _estimates(self) -> list[Line]:
-        unit, name = self._unit, score_in_words(self.score_name)
+        unit = self._unit
         low, high, sd = map(unit.bare.value, (min(self.members), max(self.members), self.sd))
+        name = score_in_words(self.score_name)
+        spread = f"sd {sd}, {low} to {high}"
         return [
             Line("gain", self.gain, unit, is_difference=True, remark="average over mean network"),
-            Line(name, _without_ci(self.score), unit, remark="average"),
-            Line(
-                f"mean {name}",
-                _without_ci(self.mean),
-                unit,
-                remark=f"single networks: sd {sd}, {low} to {high}",
-            ),
+            Line("average", _without_ci(self.score), unit, remark=name),
+            Line("mean network", _without_ci(self.mean), unit, remark=spread),
             self._disagreement_line(),
         ]
 
     def _disagreement_line(self) -> Line:
         estimate = _without_ci(self.disagreement)
         if self.head.num_classes is None:
-            remark = "mean squared difference of two networks, in target variances"
-            return Line("disagreement", estimate, Unit(1, 3, "", ""), remark=remark)
-        examples = f"{len(self.dataset.y_test)} test {self.dataset.unit}"
-        remark = f"of {examples}: two networks differ"
-        return Line("disagreement", estimate, Unit(100, 1, "%", " pp"), remark=remark)
+            return Line("disagreement", estimate, Unit(1, 3, "", ""), remark="target variances")
+        examples = f"of {len(self.dataset.y_test)} test {self.dataset.unit}"
+        return Line("disagreement", estimate, Unit(100, 1, "%", " pp"), remark=examples)
 
     def _notes(self) -> list[str]:
         notes = [
             "The CI is for other test examples and other networks trained alike.",
             "No network was selected.",
+            self._disagreement_note(),
             f"Predicting costs {self.n_members} times as much as with one network.",
         ]
         if self.n_diverged:
@@ -215,6 +211,11 @@ class EnsembleScores(Printed):
                 "omitted."
             )
         return notes
+
+    def _disagreement_note(self) -> str:
+        if self.head.num_classes is None:
+            return "Disagreement: mean squared difference of two networks, in target variances."
+        return "Disagreement: share of test examples with different classes by two networks."
 
     def _figure(self) -> Figure:
         """Return the test score of averages against the number of networks."""

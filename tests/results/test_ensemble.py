@@ -16,7 +16,7 @@ from adnn_optuna.results.ensemble import EnsembleScores
 
 def facts_of(predicted: list[np.ndarray], y: Any, **options: Any) -> EnsembleScores:
     """Return what is known of networks, by what they predict for test examples with labels y."""
-    x = np.zeros((len(y), 1), np.float32)
+    x = np.arange(len(y), dtype=np.float32)[:, np.newaxis]
     task = options.pop("task", "classification")
     data = adnn.Dataset.from_arrays(x, y, x_val=x, y_val=y, x_test=x, y_test=y, task=task)
     seeds = tuple(range(options.pop("n", len(predicted))))
@@ -68,7 +68,7 @@ def test_numbers_are_those_of_the_predictions() -> None:
     assert facts.gain.value == pytest.approx(0.25)
     assert facts.disagreement == pytest.approx(0.5)
     assert facts.scores_by_number == [0.75, 1.0]
-    assert "disagreement 50.0% of 4 test examples: two networks differ" in said(facts)
+    assert "disagreement 50.0% of 4 test examples" in said(facts)
 
 
 def test_a_regression_is_told_in_its_own_terms() -> None:
@@ -78,9 +78,9 @@ def test_a_regression_is_told_in_its_own_terms() -> None:
     assert facts.score == pytest.approx(1.0)
     assert facts.members == pytest.approx((0.8, 0.8))
     assert facts.disagreement == pytest.approx(0.8)
-    assert "test R² 1.0000 average" in said(facts)
+    assert "average 1.0000 test R²" in said(facts)
     assert "gain +0.2000 (95% CI" in said(facts)
-    assert "disagreement 0.800 mean squared difference of two networks" in said(facts)
+    assert "disagreement 0.800 target variances" in said(facts)
 
 
 def test_a_network_that_diverged_is_omitted_and_counted() -> None:
