@@ -200,6 +200,18 @@ def test_scores_that_are_no_accuracies_have_no_percent() -> None:
     assert document.tables[0].rows[0] == ("narrow", "0.8100", "0.0131")
     assert "better than narrow for most seeds: +0.1039 (95% CI" in document.conclusion
     assert "50 test examples." in document.notes
+    for surface in (str(models(score="test R²")), models(score="test R²")._repr_html_()):
+        for wrong in ("%]", " pp", "[pp]", "81.00"):
+            assert wrong not in surface
+
+
+def test_figure_shows_the_best_model_first() -> None:
+    values, differences = models().document().figures
+    boxes = [series for series in values.series if series.mark == "box"]
+    assert [box.label for box in boxes] == ["deep", "wide", "narrow"]
+    assert boxes[0].hover[5] == "deep, seed 5: 92.10%"
+    assert values.x_label == "test accuracy [%]"
+    assert len(differences.series) == 3
 
 
 def resplit(rng: np.random.Generator, n_seeds: int) -> dict[tuple[int, ...], float]:
