@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adnn_optuna.api.compare import compare as compare
-    from adnn_optuna.api.compare_models import ModelComparison as ModelComparison
     from adnn_optuna.api.compare_models import compare_models as compare_models
-    from adnn_optuna.api.compare_values import ValueComparison as ValueComparison
     from adnn_optuna.api.compare_values import compare_values as compare_values
     from adnn_optuna.api.contracts import audit_randomness as audit_randomness
     from adnn_optuna.api.contracts import verify as verify
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from adnn_optuna.api.resume import resume as resume
     from adnn_optuna.api.search import SearchResult as SearchResult
     from adnn_optuna.api.search import search as search
-    from adnn_optuna.api.variance import Variance as Variance
     from adnn_optuna.api.variance import measure_variance as measure_variance
     from adnn_optuna.callbacks import MaxGainCallback as MaxGainCallback
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
@@ -36,8 +33,11 @@ if TYPE_CHECKING:
     from adnn_optuna.networks.models import Training as Training
     from adnn_optuna.networks.offsets import OffsetSpace as OffsetSpace
     from adnn_optuna.results.comparison import Comparison as Comparison
+    from adnn_optuna.results.models import ModelComparison as ModelComparison
     from adnn_optuna.results.plan import Plan as Plan
     from adnn_optuna.results.recheck import Recheck as Recheck
+    from adnn_optuna.results.values import ValueComparison as ValueComparison
+    from adnn_optuna.results.variance import Variance as Variance
     from adnn_optuna.results.verification import Verdict as Verdict
     from adnn_optuna.samplers import (
         AdaptiveSimulatedAnnealingSampler as AdaptiveSimulatedAnnealingSampler,
@@ -52,11 +52,11 @@ __version__ = "0.1.0"
 _NAMES = {
     "api.contracts": "audit_randomness verify",
     "api.compare": "compare",
-    "api.compare_models": "ModelComparison compare_models",
-    "api.compare_values": "ValueComparison compare_values",
+    "api.compare_models": "compare_models",
+    "api.compare_values": "compare_values",
     "api.ensemble": "Ensemble ensemble",
     "api.recheck": "recheck",
-    "api.variance": "Variance measure_variance",
+    "api.variance": "measure_variance",
     "api.resume": "resume",
     "api.search": "SearchResult search",
     "callbacks": "MaxGainCallback MaxTimeCallback MaxTrialCallback",
@@ -67,6 +67,9 @@ _NAMES = {
     "contracts.contract": "Contract",
     "results.recheck": "Recheck",
     "results.verification": "Verdict",
+    "results.models": "ModelComparison",
+    "results.values": "ValueComparison",
+    "results.variance": "Variance",
     "networks.data": "Dataset",
     "networks.loading": "load_dataset",
     "networks.models": "MLP PAPER_MODELS Training",

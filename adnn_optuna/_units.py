@@ -114,6 +114,11 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(ascii(c)[1:-1] if c in escaped else c for c in text)
 
 
+def in_list(names: Sequence[str]) -> str:
+    """Return names as a part of a sentence: one, one and another, or more."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
 def as_argument(file: str) -> str:
     """Return a file's name as a shell takes it, and no command for an option."""
     return shlex.quote(f"./{file}" if file.startswith("-") else file)

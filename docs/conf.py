@@ -17,7 +17,7 @@ from latex2mathml.converter import convert
 from sphinx.util import logging
 
 import adnn_optuna
-from adnn_optuna.api._told import Printed
+from adnn_optuna.render.printed import Printed
 from adnn_optuna.cli.main import app as cli
 from adnn_optuna.cli.main import command_with_options
 

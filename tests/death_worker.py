@@ -109,7 +109,7 @@ def measure_variance(url: str) -> Any:
         return valued(url, noise, order)
 
     found = adnn.measure_variance(function, n=5, storage=url, study_name="v")
-    return found.evaluations, found.total, found.parts
+    return found.evaluations, found.sd, found.sd_by_source
 
 
 def objective(**changes: Any) -> adnn.InitOffsetObjective:
@@ -167,7 +167,7 @@ def ensemble(url: str) -> Any:
 
 def variance_of_networks(url: str) -> Any:
     found = adnn.measure_variance(objective(), n=5, storage=url, study_name="v", n_jobs=1)
-    return found.evaluations, found.total
+    return found.evaluations, found.sd
 
 
 OF_FUNCTIONS: tuple[Verb, ...] = (

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
-from optuna.trial import FrozenTrial, create_trial
 
+<<<<<<< HEAD
 from adnn_optuna.engine.evaluations import confirmation_seeds, new_seeds
 from adnn_optuna.results.arm_values import ModelComparisonFacts
 from adnn_optuna.results.recheck import RecheckFacts
@@ -148,3 +144,18 @@ def models(
         "n_test": 50,
     }
     return ModelComparisonFacts(**{**settings, **changes})
+=======
+from adnn_optuna._units import ACCURACY
+from adnn_optuna.stats.power import SeedPlanFacts, plan_seeds
+
+
+def pilot(n_pairs: int, sd: float = 0.01) -> list[float]:
+    """Return differences with exactly this standard deviation."""
+    noise = np.random.default_rng(n_pairs).standard_normal(n_pairs)
+    return (sd * (noise - noise.mean()) / noise.std(ddof=1)).tolist()
+
+
+def planned(differences: dict[str, list[float]], gain: float) -> SeedPlanFacts:
+    """Return the plan of pilots by the claim, of half an hour a seed."""
+    return plan_seeds(differences, gain=gain, seconds_per_seed=1800, unit=ACCURACY)
+>>>>>>> models

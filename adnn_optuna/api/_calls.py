@@ -1,15 +1,25 @@
 """What all verbs do alike as they are called: interrupts, and the check of an executor."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from adnn_optuna._checks import WrongValueError, check_type
+import optuna
+
+from adnn_optuna._checks import WrongValueError, check_type, logger
+from adnn_optuna.engine.evaluations import (
+    Evaluation,
+    Findings,
+    Measured,
+    made_evaluations,
+    make_evaluations,
+)
 from adnn_optuna.networks._tensorflow import FORKED
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_F = TypeVar("_F", bound=Findings)
 
 NO_EXECUTOR = (
     "executor must be None for Keras models, which train on all cores of this process; omit it, "
@@ -42,3 +52,19 @@ def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
             raise
 
     return call
+
+
+def found_by_evaluating(
+    known: Callable[[Mapping[Evaluation, float]], _F],
+    study: optuna.Study,
+    names: Sequence[str],
+    evaluate: Callable[..., float | Measured],
+    **options: Any,
+) -> _F:
+    """Make evaluations, see :func:`make_evaluations`; log what is known if the user interrupts."""
+    try:
+        return make_evaluations(known, study, names, evaluate, **options)
+    except KeyboardInterrupt:
+        found: Any = known(made_evaluations(study.get_trials(deepcopy=False), names))
+        logger.info("Interrupted. %s", found.document().conclusion)
+        raise

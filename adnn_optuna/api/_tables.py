@@ -1,4 +1,4 @@
-"""Values of several arms, read from what a user has: mappings, data frames, CSV files."""
+"""Read values of several arms from mappings, data frames and CSV files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna.stats.resampling import is_of_splits
 
-# Where a table's first column has numbers, it tells by its name that these are no arm's.
+# A first column of numbers with one of these names holds the names of rows, and is no arm.
 _NAMES_OF_ROWS = (
     "seed random_state run trial repeat repetition replicate replication rep iteration epoch unit "
     "dataset data_set task problem instance index id name #"
@@ -120,7 +120,7 @@ def runs_of(file: Path) -> list[float]:
 
 
 def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
-    """Return values by their arms as a data frame, where they have indices paired by these."""
+    """Return values by their arms as a data frame, paired by their indices if they have any."""
     columns = {}
     for label, of_arm in values.items():
         if isinstance(of_arm, Mapping) and "test_score" in of_arm:  # By scikit-learn.
@@ -131,8 +131,8 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
         if len({*map(len, columns.values())}) > 1:
             counts = ", ".join(f"{label!r} has {len(of)}" for label, of in columns.items())
             raise WrongValueError(
-                f"{counts} values: give one for each seed, NaN where it is missing; or say "
-                "paired=False, if they have no seeds in common."
+                f"Arms must have the same number of values; got {counts}. Pass NaN for a missing "
+                "value, or paired=False if arms share no seeds."
             )
         return pd.DataFrame(columns)
     for label, column in columns.items():
@@ -143,11 +143,11 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
 def _read_csv(file: Path) -> pd.DataFrame:
     """Return the table of a CSV file, whose first column may name its rows."""
     if not is_file(file):
-        raise NoSuchFileError(f"There is no file {str(file)!r}; give a CSV file.")
+        raise NoSuchFileError(f"File {str(file)!r} not found. Pass a CSV file.")
     table = pd.DataFrame()
     try:
         for separator in ",;\t":
-            # As text, for names of rows are none as numbers.
+            # As text, because names of rows such as 007 are not numbers.
             table = pd.read_csv(
                 file, sep=separator, encoding="utf-8-sig", dtype=str, skipinitialspace=True
             )
@@ -155,13 +155,13 @@ def _read_csv(file: Path) -> pd.DataFrame:
                 break
     except Exception as error:  # noqa: BLE001 - of whatever unpacks a file that is packed
         raise WrongValueError(
-            f"The file {str(file)!r} is no table of comma-separated values ({first_line(error)})."
+            f"{str(file)!r} is not a valid CSV file ({first_line(error)})."
         ) from None
     is_number = pd.to_numeric(pd.Series(table.columns), errors="coerce").notna()
     # Where rows have more cells than the header, pandas takes the first ones for an index.
     if is_number.all() or not isinstance(table.index, pd.RangeIndex):
         raise WrongValueError(
-            f"The file {str(file)!r} has no header for all columns; name them in the first line."
+            f"{str(file)!r} must have a header for all columns. Name them in the first line."
         )
     return table.dropna(axis=1, how="all")
 
@@ -189,14 +189,14 @@ def _with_named_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
-    """Return the values of an arm, NaN where one is missing; refuse what is no number."""
+    """Return the values of an arm, NaN for a missing one; refuse what is no number."""
     numbers = pd.to_numeric(column, errors="coerce")
     # To pandas, dates are numbers.
     is_wrong = (numbers.isna() & column.notna()) | (column.dtype.kind in "cmM")
     if is_wrong.any():
         raise WrongTypeError(
-            f"values must be numbers, but {str(label)!r} has {column[is_wrong].iloc[0]!r:.100}; "
-            "give its values as numbers, or leave it out."
+            f"Values must be numbers; got {column[is_wrong].iloc[0]!r:.100} in {str(label)!r}. "
+            "Correct the value, or omit the arm."
         )
     return numbers.to_numpy(dtype=float, na_value=math.nan)
 
@@ -212,8 +212,8 @@ def _check_none_is_missing(label: str, array: np.ndarray) -> None:
     """Refuse unpaired values one of which is missing."""
     if not len(array) or not np.isfinite(array).all():
         raise WrongValueError(
-            f"{label!r} lacks a finite value, which may depend on what it would be: measure it, "
-            "or leave it out if you know why it is missing."
+            f"Unpaired values must be finite; got a missing or infinite one in {label!r}. Measure "
+            "it, or omit it if it is missing for a reason that does not depend on it."
         )
 
 

@@ -1,4 +1,4 @@
-"""Which model is better, with everything random drawn afresh."""
+"""Compare models, with all randomness redrawn for each seed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna._checks import WrongValueError, check_positive, check_type
-from adnn_optuna.api._calls import NO_EXECUTOR, check_executor, interrupted_where_called
+from adnn_optuna.api._calls import (
+    NO_EXECUTOR,
+    check_executor,
+    found_by_evaluating,
+    interrupted_where_called,
+)
 from adnn_optuna.api._stored_comparisons import like_comparisons
-from adnn_optuna.api._told import Told, found_by_evaluating
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
 from adnn_optuna.engine.objectives import seeds_of
@@ -28,38 +32,14 @@ from adnn_optuna.networks.network import build_architecture, derived_seed
 from adnn_optuna.networks.retraining import Redrawing, random_sources
 from adnn_optuna.networks.scaling import warn_of_large_inputs
 from adnn_optuna.networks.training import Trainer, n_cores
-from adnn_optuna.results.arm_values import MOST_ARMS, VALUE, ModelComparisonFacts
+from adnn_optuna.results.arm_comparison import MOST_ARMS, VALUE
 from adnn_optuna.results.declarations import checked_seeds, declared, store_declaration
+from adnn_optuna.results.models import ModelComparison
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 from adnn_optuna.stats.resampling import checked_resampling
 
 if TYPE_CHECKING:
     import keras
-
-
-class ModelComparison(Told, ModelComparisonFacts):
-    """What models come to, Keras's on the test set, each with the same seeds.
-
-    Printed, it is the table of means and, below it, the verdict on each two models. All claims
-    together are wrong in at most 5% of all comparisons.
-
-    Attributes:
-        evaluations: The values that are known, by the number of the model and the seed.
-        labels: The models.
-        seeds: The seeds, in their declared order.
-        sequential: Whether seeds are added only until all is decided; the intervals pay for it.
-        sources: What a seed draws afresh.
-        score: What the values are: ``"test accuracy"``, of a regression ``"test R²"``, of
-            functions ``"value"``.
-        values: The values of each model, up to the first seed that is not done.
-        paired_differences: The statistics from which all tables and sentences come; where seeds
-            redraw the test set, for new data of this kind.
-        on_these_rows: The same for the data as they are.
-        missing: The evaluations to be made next; none at the end.
-        n_evaluations: How many there are at the most.
-    """
-
-    _telling = "model_comparisons"
 
 
 @interrupted_where_called
@@ -79,16 +59,16 @@ def compare_models(
     folds: bool = False,
     show_progress_bar: bool = False,
 ) -> ModelComparison:
-    """Tell which of several models, or trainings, is better, on the test set.
+    """Compare models, or training settings, on the test set.
 
-    Each is trained once for each seed, which draws everything random afresh, the same for all of
-    them: initialisation, order of the batches and, where the dataset's were drawn at random, the
-    splits of the same sizes. Nothing is selected: a network's accuracy is that after its last
-    epoch. Where splits are redrawn, verdicts are for new data of this kind, by an interval that is
-    read once, at the declared number of seeds.
+    Each model is trained once for each seed, which redraws all randomness, alike for all models:
+    initialization, order of the batches and, if the dataset's splits were drawn at random, splits
+    of the same sizes. Nothing is selected: a network's accuracy is that after its last epoch. If
+    splits are redrawn, verdicts are for new data of this kind. Their CIs are valid at the declared
+    number of seeds only.
 
-    The trainings are trials of a study and are never made twice: the same call goes on where one
-    ended, and any number of processes may work together.
+    The training runs are trials of a study and are never made twice. The same call resumes, and
+    any number of processes may work together.
 
     Example:
 
@@ -101,42 +81,41 @@ def compare_models(
 
     Args:
         models: Two or more models by their labels: each an :class:`~adnn_optuna.MLP`, or a
-            callable without arguments that returns a fresh ``keras.Model``. Or a function of a
-            seed that returns a value, higher being better; or of the seeds of its sources of
-            randomness, such as ``f(split, initialisation)``, each of which is the same for all
-            functions that have it.
+            callable without arguments that returns a new ``keras.Model``. Or a function of a seed
+            that returns a value; higher is better. Or a function of the seeds of its sources of
+            randomness, such as ``f(split, initialisation)``. Functions that have the same source
+            get the same seed for it.
         dataset: The data of Keras models.
-        training: How they are trained; or a mapping from the same labels, where that differs.
-        seeds: The seeds, in the order in which they count. A comparison that gets further ones
-            later pays for having been looked at, with wider intervals.
-        stop_when_decided: Whether to train seed after seed only until every two models are judged;
-            where splits are redrawn, on these rows alone.
-        storage: Where the trainings are, see :func:`~adnn_optuna.search`.
+        training: How they are trained; or a mapping from the same labels, if that differs.
+        seeds: The seeds, in the order in which they count. If you add seeds to a comparison later,
+            its design is sequential, and its CIs are wider to allow for that.
+        stop_when_decided: Whether to train seed after seed only until every two models have a
+            verdict. If splits are redrawn, verdicts on these rows alone decide.
+        storage: Where the training runs are stored, see :func:`~adnn_optuna.search`.
         study_name: The name of their study.
-        max_time: The seconds that they may take, over all calls; then none begins.
-        executor: What runs functions, one job for each value, as in
-            :func:`~adnn_optuna.compare`.
-        margin: The difference of test accuracies, as a fraction, or of values, up to which
-            two models are as good as each other. If :obj:`None`, .001 of Keras models, and of
-            functions none: then no verdict is *equivalent*.
-        resampled: Of functions that redraw splits of one data set, the numbers of training and
-            test examples of a split. Splits overlap, so the intervals are wider.
+        max_time: The seconds that they may take, over all calls. Then no more begin.
+        executor: What runs functions, one job for each value, as in :func:`~adnn_optuna.compare`.
+        margin: The difference of test accuracies, as a fraction, or of values, up to which two
+            models are as good as each other. If :obj:`None`, 0.001 for Keras models. For functions
+            there is none then, and no verdict is *equivalent*.
+        resampled: For functions that redraw splits of one data set, the numbers of training and
+            test examples of a split. Splits overlap, so the CIs are wider.
         folds: Whether the seeds of functions are the folds of a single k-fold cross-validation.
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        What is known then.
+        What is known so far.
 
     Raises:
         TypeError: If an argument is of the wrong type.
         ValueError: If an argument is wrong, nothing is random, the study has other models, or a
             function has a seed called ``split``, ``fold``, ``cv`` or ``data`` without
             ``resampled`` or ``folds``.
-        KeyboardInterrupt: If the user interrupts; all finished trainings are stored.
+        KeyboardInterrupt: If the user interrupts; all finished training runs are stored.
     """
     check_type("models", models, Mapping, "a mapping from labels to models")
     if len(models) < 2:
-        raise WrongValueError(f"models has {len(models)} entries, but it takes two to compare.")
+        raise WrongValueError(f"models must have at least two entries; got {len(models)}.")
     if len(models) > MOST_ARMS:
         raise WrongValueError(f"models must have at most {MOST_ARMS} entries; got {len(models)}.")
     checked_limits(max_time=max_time)
@@ -152,7 +131,7 @@ def compare_models(
         raise WrongValueError(NO_EXECUTOR)
     if not rest and not (dataset is None and training is None):
         raise WrongValueError(
-            "dataset and training are of Keras models, but all models are functions of seeds."
+            "dataset and training must be omitted if all models are functions of seeds."
         )
     if rest and (folds or resampled is not None):
         raise WrongValueError(
@@ -168,8 +147,11 @@ def compare_models(
     trainers = _trainers(rest, dataset, training) if rest else {}
     sources = dict.fromkeys(name for t in trainers.values() for name in random_sources(t))
     if trainers and not sources:
-        raise WrongValueError("Nothing in these trainings is random, so one of each says it all.")
-    # The one seed of a function is of all that is random.
+        raise WrongValueError(
+            "models must be trained with randomness; got training runs without any. Compare one "
+            "run of each."
+        )
+    # If a function has a single seed, it is the seed of all of its randomness.
     sources |= dict.fromkeys(name for names in named.values() if names[1:] for name in names)
     evaluated: dict[str, Any] = {
         "models": {label: {"sources": [*names]} for label, names in named.items()}
@@ -222,7 +204,7 @@ def compare_models(
         ModelComparison,
         study_name=study_name,
         labels=labels,
-        seeds=tuple(declaration["seeds"]),
+        declared_seeds=tuple(declaration["seeds"]),
         sequential=declaration["sequential"],
         margin=None if margin is None else float(margin),
         sources=tuple(sources),
@@ -234,7 +216,7 @@ def compare_models(
         study,
         ("model", "seed"),
         evaluate if trainers else functions,
-        # A function heeds no event, and may be no matter of several threads.
+        # A function sees no event, and may not be safe in several threads.
         stop=stop,
         n_jobs=1 if named else n_cores(),
         max_time=max_time,
@@ -262,13 +244,13 @@ def _trainers(
     training: Training | Mapping[str, Training] | None,
 ) -> dict[str, Trainer]:
     """Return what trains each of some Keras models, by their labels."""
-    check_type("dataset", dataset, Dataset, "a Dataset, as not all models are of seeds")
+    check_type("dataset", dataset, Dataset, "a Dataset, as not all models are functions")
     data = cast("Dataset", dataset)
     trainings = training if isinstance(training, Mapping) else dict.fromkeys(models, training)
     if trainings.keys() != models.keys():
         raise WrongValueError(
-            f"training has the labels {[*trainings]}, but models has {[*models]}; give each "
-            "model a training, or one for all."
+            f"training must have the labels {[*models]}; got {[*trainings]}. Pass one Training "
+            "for each model, or one for all."
         )
     trainers = {}
     for label, model in models.items():

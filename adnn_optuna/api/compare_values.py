@@ -1,4 +1,4 @@
-"""Which of several arms is better, by values that were measured elsewhere."""
+"""Compare arms by values that were measured elsewhere."""
 
 from __future__ import annotations
 
@@ -17,24 +17,9 @@ from adnn_optuna.api._tables import (
     rows_in_words,
     table_of,
 )
-from adnn_optuna.api._told import Told
-from adnn_optuna.results.arm_values import MOST_ARMS, ValueComparisonFacts
+from adnn_optuna.results.arm_comparison import MOST_ARMS
+from adnn_optuna.results.values import ValueComparison
 from adnn_optuna.stats.resampling import checked_resampling
-
-
-class ValueComparison(Told, ValueComparisonFacts):
-    """What values of several arms show; printed, it is the table of means and each verdict.
-
-    All claims together are wrong in at most 5% of all comparisons.
-
-    Attributes:
-        values: The values of each arm, by its label.
-        names: What they are of, by name: seeds, data sets; empty where they are not paired.
-        per: What these are called.
-        paired_differences: The statistics from which all tables and sentences come.
-    """
-
-    _telling = "model_comparisons"
 
 
 def compare_values(
@@ -50,11 +35,11 @@ def compare_values(
     folds: bool = False,
     paired: bool = True,
 ) -> ValueComparison:
-    """Tell which of several arms is better, by values that were measured elsewhere.
+    """Compare arms by values that were measured elsewhere.
 
-    The values of a row, one of each arm, are of the same seed, or data set, fold, problem: what
-    these have in common goes out of the differences. Each two arms are compared, and all claims
-    together are wrong in at most 5% of all comparisons.
+    The values in a row, one of each arm, belong to the same seed, data set, fold or problem. So
+    what they share cancels in the differences. Each two arms are compared, and all claims together
+    are wrong in at most 5% of all comparisons.
 
     Example:
 
@@ -73,29 +58,28 @@ def compare_values(
 
     Args:
         values: The values of two or more arms by their labels, in the same order of seeds, or
-            with these as index or keys; or a data frame, or a CSV file, whose columns are arms and
-            whose rows are seeds, with NaN or nothing where a value is missing. A first column of
-            words, or one called ``seed`` or the like, names the rows; so do several, such as
-            ``repeat`` and ``fold``. An arm may also be what scikit-learn's ``cross_validate``
-            returns.
+            with seeds as index or keys. Or a data frame, or a CSV file, whose columns are arms and
+            whose rows are seeds; a missing value is NaN or empty. A first column of words, or one
+            called ``seed`` or the like, names the rows; so do several, such as ``repeat`` and
+            ``fold``. An arm may also be what scikit-learn's ``cross_validate`` returns.
         minimize: Whether lower values are better.
         margin: The difference, in the values' unit, up to which two arms are as good as each
             other. If :obj:`None`, no verdict is *equivalent* or *not worse*.
-        baseline: The label of an arm, with which alone each other arm is compared: n arms make
-            n - 1 claims instead of all pairs, so their intervals are narrower.
+        baseline: The label of an arm. Only it is compared with each other arm: n arms make n - 1
+            claims instead of all pairs, so their CIs are narrower.
         baseline_file: A CSV file with the baseline's values. Then ``values`` is such a file, too:
-            each has one column of numbers. Arms are named after the files; rows are paired by a
+            each has one column of numbers. Arms are named after the files. Rows are paired by a
             column that names them, such as ``seed``, else by position.
         sequential: Whether you looked at fewer values before, or will add further ones. Then the
-            intervals are wider, and valid after each row.
+            CIs are wider, and valid after each row.
         order: The column that tells in which order the rows of a sequential design were measured;
             or ``"rows"``, if they are in that order.
         resampled: If rows are splits or folds of one data set, the numbers of training and test
-            examples of each, as ``(n_train, n_test)``. Splits overlap, so intervals are wider.
+            examples of each, as ``(n_train, n_test)``. Splits overlap, so CIs are wider.
         folds: Whether rows are the folds of a single k-fold cross-validation, in which each
             example is tested once.
-        paired: Whether the values of a row belong together. If not, arms may have different
-            numbers of values, which must be planned before any is seen: the intervals are Welch's.
+        paired: Whether the values in a row belong together. If not, arms may have different
+            numbers of values, which must be planned before any is seen. The CIs are Welch's then.
 
     Returns:
         What the values show.
@@ -135,8 +119,8 @@ def compare_values(
     per, names = rows_in_words(table.index)
     if (is_again := pd.Index(names).duplicated()).any():
         raise WrongValueError(
-            f"values has {per} {names[is_again.argmax()]} twice, but each is to count once; leave "
-            "one out, or give them names of their own."
+            f"values must have each {per} once; got {per} {names[is_again.argmax()]} twice. Omit "
+            "one, or rename it."
         )
     if not paired:
         names, arms = [], {label: filled(label, array) for label, array in arms.items()}
@@ -159,10 +143,12 @@ def _checked_arms(table: pd.DataFrame, baseline: str | None) -> dict[str, np.nda
     """Return the values of each arm by its label; refuse too few or too many arms."""
     arms = {str(label): numbers_of(label, table.iloc[:, i]) for i, label in enumerate(table)}
     if len(arms) < table.shape[1]:
-        raise WrongValueError(f"values has two arms of one name: {', '.join(map(str, table))}.")
+        labels = ", ".join(map(str, table))
+        raise WrongValueError(f"Arms must have different names; got {labels}. Rename one.")
     if len(arms) < 2 or not len(table):
         raise WrongValueError(
-            f"values has {len(arms)} arms and {len(table)} rows, but it takes two arms to compare."
+            "values must have at least two arms and one row; got "
+            f"{len(arms)} arms and {len(table)} rows."
         )
     if len(arms) > MOST_ARMS:
         raise WrongValueError(

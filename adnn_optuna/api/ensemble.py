@@ -1,4 +1,4 @@
-"""Networks that predict together: trained afresh, none chosen, averaged."""
+"""Networks that predict together: trained on new seeds, none selected, averaged."""
 
 import dataclasses
 import functools
@@ -13,8 +13,7 @@ from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer
-from adnn_optuna.api._calls import interrupted_where_called
-from adnn_optuna.api._told import Told, found_by_evaluating
+from adnn_optuna.api._calls import found_by_evaluating, interrupted_where_called
 from adnn_optuna.api.search import Predicting, run_search
 from adnn_optuna.callbacks import MaxTimeCallback, checked_limits, is_done
 from adnn_optuna.contracts.contract import Contract
@@ -32,25 +31,32 @@ from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Predictor, predictions
 from adnn_optuna.networks.training import is_finite, n_cores
-from adnn_optuna.results.ensembles import EnsembleFacts
+from adnn_optuna.results.ensemble import EnsembleScores
 
 _NAMES = ("seed",)
-_MOST_BYTES = 2**25  # Larger networks are not kept, but trained again where they are needed.
+_MOST_BYTES = 2**25  # Larger networks are not stored, but trained again when they are needed.
 
 
-@dataclasses.dataclass
-class Ensemble(Told, Predicting, EnsembleFacts):
-    """Networks that predict together, by the mean of their predictions; printed, what that gains.
+@dataclasses.dataclass(frozen=True)
+class Ensemble(Predicting, EnsembleScores):
+    """Networks that predict together, by the mean of their predictions.
 
     Attributes:
         evaluations: The test scores of the networks that were trained, by the seed.
+        study_name: The name of their study.
         seeds: The seeds of the networks, which follow from the objective's.
-        predicted: What each network predicts on the test set.
-        missing: The networks that are still to be trained; none at the end.
+        predicted: What each network predicts on the test set, by the seed.
         objective: What was trained.
+        members: The test score of each network, in the order of the seeds.
+        mean, sd: The mean and the standard deviation of these scores.
+        score: The test score of the average.
+        gain: How much better that is than the mean network, an estimate with its 95% CI.
+        disagreement: How far two of the networks differ, as the mean over all pairs. For classes,
+            it is the share of test examples with different classes. For a regression, it is the
+            mean squared difference, in units of the targets' variance.
+        missing: The networks to train next; none at the end.
+        n_diverged: How many training runs diverged.
     """
-
-    _telling = "findings.ensemble"
 
     weights: dict[int, list[np.ndarray]] = dataclasses.field(repr=False)
     objective: InitOffsetObjective = dataclasses.field(repr=False)
@@ -59,19 +65,19 @@ class Ensemble(Told, Predicting, EnsembleFacts):
         weights = [self.weights[seed] for seed in self.seeds if seed in self.predicted]
         if not weights:
             raise WrongValueError(
-                f"The ensemble {self.study_name!r} has no network that was trained to its end, so "
-                "it predicts nothing; make the same call again."
+                f"An ensemble must have a trained network to predict; got none in "
+                f"{self.study_name!r}. Make the same call again."
             )
         return Predictor(self.objective.trainer, lambda: weights)
 
     def contract(self) -> Contract:
-        """Return it as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
+        """Return the average as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
 
-        All is trained again: the average and its first network alone, which is the baseline, and
-        both from fresh seeds, see :meth:`SearchResult.confirm <adnn_optuna.SearchResult.confirm>`.
+        All networks are trained again. The baseline is the first network alone. Both are also
+        trained on new seeds, see :meth:`SearchResult.confirm <adnn_optuna.SearchResult.confirm>`.
 
         Raises:
-            ValueError: If all trainings diverge.
+            ValueError: If all training runs diverge.
         """
         first = self.objective.replace(seed=self.seeds[0])
         limits = checked_limits(max_trial=len(self.seeds))
@@ -89,15 +95,15 @@ def ensemble(
     max_time: float | None = None,
     show_progress_bar: bool = False,
 ) -> Ensemble:
-    """Train fresh networks, nothing moved and none chosen, and average what they predict.
+    """Train new networks without offsets, select none, and average their predictions.
 
-    Of classes the probabilities are averaged (Lakshminarayanan et al. 2017, Simple and Scalable
-    Predictive Uncertainty Estimation using Deep Ensembles). Each network has random initial
-    weights and an order of the batches of its own.
+    For classes, probabilities are averaged (Lakshminarayanan et al. 2017, Simple and Scalable
+    Predictive Uncertainty Estimation using Deep Ensembles). Each network has its own random
+    initial weights and its own order of the batches.
 
-    The trainings are trials of a study, which also keeps the weights (of networks up to 32 MB),
-    and are never made twice: the same call goes on where one ended, one with a larger ``n`` trains
-    some more, and any number of processes may work together.
+    The training runs are trials of a study, which also stores the weights (of networks up to
+    32 MB). None is made twice: the same call resumes, and a call with a larger ``n`` trains more
+    networks. Any number of processes may work together.
 
     Example:
 
@@ -110,19 +116,20 @@ def ensemble(
             result.save("ensemble.keras")
 
     Args:
-        objective: What is trained. The seeds of the networks follow from its own, which is none
-            of them; its space and its metric do not matter.
+        objective: What is trained. The seeds of the networks follow from its own seed, which is
+            none of them. Its space and its metric do not matter.
         n: The number of networks, at least 2.
-        storage: Where the trainings are, see :func:`~adnn_optuna.search`.
+        storage: Where the training runs are stored, see :func:`~adnn_optuna.search`.
         study_name: The name of their study.
-        max_time: The seconds that they may take, over all calls; those under way are cut off then.
+        max_time: The seconds that they may take, over all calls. Then running ones are cut off.
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        What is known then; a :exc:`KeyboardInterrupt` leaves all finished trainings stored.
+        What is known so far.
 
     Raises:
-        ValueError: If an argument is wrong, or the study has other trainings.
+        ValueError: If an argument is wrong, or the study has other training runs.
+        KeyboardInterrupt: If the user interrupts; all finished training runs are stored.
     """
     trainer = studies.check_objective(objective).trainer
     n = as_integer("n", n, low=2)
@@ -152,7 +159,7 @@ def ensemble(
         is_kept = sum(array.nbytes for array in trained) <= _MOST_BYTES
         return Measured(score, as_attributes(stored.WEIGHTS, *trained) if is_kept else {})
 
-    # Fresh, and the same as those of the control of this seed.
+    # The same seeds as those of the control of this seed.
     [_, first] = seeds_of_members(objective.seed, 2)
     found = found_by_evaluating(
         functools.partial(

@@ -1,4 +1,4 @@
-"""Rechecks: how much of the best value of any Optuna study is luck."""
+"""Recheck any Optuna study: how much of its best value is selection bias."""
 
 import dataclasses
 import functools
@@ -18,8 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import BASELINE, CONFIG, read_study
 from adnn_optuna._checks import WrongValueError, as_integer, check_parameters, check_type
-from adnn_optuna.api._calls import check_executor, interrupted_where_called
-from adnn_optuna.api._told import found_by_evaluating
+from adnn_optuna.api._calls import check_executor, found_by_evaluating, interrupted_where_called
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.confirmation import experiment_fingerprint
 from adnn_optuna.engine.evaluations import open_evaluations
@@ -54,17 +53,17 @@ def recheck(
     executor: futures.Executor | None = None,
     show_progress_bar: bool = False,
 ) -> Recheck:
-    """Tell how much of a study's gain and best value is luck, by evaluating trials again.
+    """Evaluate a study's best trials again, to correct its best value for selection bias.
 
-    The ``top`` best trials are evaluated with ``seeds`` fresh seeds, the same for all; of near
-    copies, within a two hundredth of each parameter's range, the best alone. The one with the best
-    mean is evaluated with ``confirm`` further seeds, by which nothing was chosen: their mean is
-    its value. With the same ones, so are the parameters ``against`` which it is to have gained:
-    the mean of the paired differences, by inverted sign flips, is its gain.
+    The ``top`` best trials are evaluated with ``seeds`` new seeds, the same for all. Of near
+    copies, which differ by at most 0.5% of each parameter's range, only the best is evaluated. The
+    trial with the best mean is evaluated with ``confirm`` further seeds, which selected nothing:
+    their mean is its value. The parameters ``against`` are evaluated with the same seeds. The mean
+    of the paired differences is the gain; its CI inverts a sign-flip test.
 
-    The evaluations are trials of the study ``<name>/recheck``; the study itself stays as it is.
-    They are never made twice: the same call goes on where one ended, and any number of processes
-    may work together. For another ``evaluate``, delete that study or give another storage.
+    The evaluations are trials of the study ``<name>/recheck``; the study itself does not change.
+    None is made twice: the same call resumes, and any number of processes may work together. For
+    another ``evaluate``, delete that study or pass another storage.
 
     Example:
 
@@ -81,28 +80,28 @@ def recheck(
     Args:
         study: Any Optuna study with one objective, or its storage and its name.
         evaluate: The objective ``(trial, seed) -> value``. ``trial`` is a copy of the stored one,
-            which suggests its parameters. One that takes no seed has to be random by itself. A
-            study of an :class:`~adnn_optuna.InitOffsetObjective` needs none, if it can be rebuilt.
+            which suggests its parameters. If it takes no seed, it must be random by itself. A
+            study of an :class:`~adnn_optuna.InitOffsetObjective` needs none if it can be rebuilt.
         top: How many of the best trials are evaluated.
         seeds: With how many seeds the best of these is chosen.
-        confirm: With how many further seeds the chosen one is evaluated, at least 2.
-        confirm_best: Whether the study's best trial is evaluated with these, too.
-        against: What it is to have gained over: a trial's number, or all parameters of another
-            one, such as those in use. These may lie outside the searched space. By default it is
-            the unmoved network of an :class:`~adnn_optuna.InitOffsetObjective`, and in any other
-            study trial 0 if it was enqueued.
-        deterministic: Whether nothing in the evaluation is random, so that it is not to be made
-            again: equal values do not show that.
-        catch: Errors that end their own evaluation and not the recheck. Such an evaluation counts,
-            as one that came to no value.
+        confirm: With how many further seeds the chosen trial is evaluated, at least 2.
+        confirm_best: Whether the study's best trial is evaluated with these seeds, too.
+        against: What the gain is measured from: a trial's number, or all parameters of another
+            configuration, such as the current one. These may lie outside the search space. By
+            default it is the baseline network of an :class:`~adnn_optuna.InitOffsetObjective`; in
+            any other study, trial 0 if it was enqueued.
+        deterministic: Whether nothing in the evaluation is random, so that it is not repeated.
+            Equal values do not show that.
+        catch: Errors that end their own evaluation but not the recheck. Such an evaluation counts
+            as one without a value.
         storage: Where the evaluations are stored; if :obj:`None`, where the study is.
         n_jobs: The number of threads, without an ``executor``.
-        max_time: The seconds that the evaluations may take, over all runs; then no more begin.
+        max_time: The seconds that the evaluations may take, over all runs. Then no more begin.
         executor: What runs the evaluations, one job each, as in :func:`~adnn_optuna.compare`.
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        What is known then; without all evaluations the value is NaN.
+        What is known so far. The value is NaN until all evaluations are made.
 
     Raises:
         ValueError: If an argument is wrong, the study has several objectives, or no trial of it
@@ -141,7 +140,7 @@ def recheck(
         is_seeded=is_seeded,
         is_deterministic=deterministic,
         on_same_data=objective is not None,
-        # What fresh seeds follow from, never from a name.
+        # What the new seeds follow from; never a name.
         experiment=experiment_fingerprint(config) if config else [first.params, ranges],
         against_of=against_of,
     )
@@ -189,8 +188,8 @@ def _completed(study: optuna.Study) -> list[FrozenTrial]:
     found = [t for t in trials if math.isfinite(t.values[0]) and is_feasible(t)]
     if not found:
         raise WrongValueError(
-            f"The study {study.study_name!r} has no completed trial with a finite value, so there "
-            "is nothing to recheck; run it first."
+            f"Study {study.study_name!r} must have a completed trial with a finite value; got "
+            "none. Run it first."
         )
     # The first of equals is the better one, as for Optuna.
     return sorted(found, key=lambda trial: trial.values[0], reverse=maximize)
@@ -224,7 +223,7 @@ def _against(
     completed: Sequence[FrozenTrial],
     against: int | Mapping[str, Any] | None,
 ) -> Callable[[FrozenTrial], FrozenTrial | None]:
-    """Return what tells which trial, if any, a chosen one is compared with."""
+    """Return a function that names the trial, if any, with which a chosen one is compared."""
     by_number = {trial.number: trial for trial in completed}
     if isinstance(against, Mapping):
         check_parameters("against", against)
@@ -233,8 +232,8 @@ def _against(
     if against is not None:
         if against not in by_number:
             raise WrongValueError(
-                f"against is {against!r}, but the study {study.study_name!r} has no completed "
-                "trial of that number with a finite value; give one, or all parameters."
+                "against must be the number of a completed trial with a finite value; got "
+                f"{against!r}. Pass another number, or all parameters."
             )
         return lambda _: by_number[against]
     if objective is None:
@@ -260,15 +259,15 @@ def _trial_of(
     *,
     is_baseline_network: bool = False,
 ) -> FrozenTrial:
-    """Return the first trial with these parameters; one of none, which is not in the study."""
+    """Return the first trial with these parameters, or a new one that is not in the study."""
     ordered = sorted(completed, key=lambda trial: trial.number)
     if found := next((trial for trial in ordered if trial.params == params), None):
         return found
     alike = next((trial for trial in ordered if trial.params.keys() == params.keys()), None)
     if alike is None:
         raise WrongValueError(
-            f"against has the parameters {', '.join(map(str, params)) or 'of nothing'}, but no "
-            "completed trial has just these; give a trial's number, or all parameters."
+            "against must have the parameters of a completed trial; got "
+            f"{', '.join(map(str, params)) or 'none'}. Pass all parameters, or a trial's number."
         )
     for name, of_name in params.items():
         is_choice = isinstance(alike.distributions[name], CategoricalDistribution)

@@ -1,4 +1,4 @@
-"""How far a value varies from run to run, with everything random drawn afresh."""
+"""Measure how far a value varies from run to run, with all randomness redrawn."""
 
 import functools
 import threading
@@ -11,8 +11,12 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._checks import WrongValueError, as_integer
 from adnn_optuna._units import with_class
-from adnn_optuna.api._calls import NO_EXECUTOR, check_executor, interrupted_where_called
-from adnn_optuna.api._told import Told, found_by_evaluating
+from adnn_optuna.api._calls import (
+    NO_EXECUTOR,
+    check_executor,
+    found_by_evaluating,
+    interrupted_where_called,
+)
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
@@ -20,31 +24,8 @@ from adnn_optuna.engine.objectives import seeds_of
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.retraining import Redrawing, not_redrawn, random_sources
 from adnn_optuna.networks.training import n_cores
-from adnn_optuna.results.variance import AS_GIVEN, VarianceFacts
+from adnn_optuna.results.variance import AS_GIVEN, Variance
 from adnn_optuna.stats.spread import FEWEST
-
-
-class Variance(Told, VarianceFacts):
-    """How far a value varies from run to run; printed, it is a sentence and a table.
-
-    Attributes:
-        evaluations: The values of the runs that were made, by the seed of each source.
-        n: In how many runs all sources are drawn afresh.
-        not_redrawn: What is the same in all runs though it might be random, in words.
-        seed: The seed in use, whose luck is told; it is none of the n. :obj:`None` without any.
-        values: The values of the runs with all sources drawn afresh, a float array of shape (n,).
-        mean: Their mean.
-        differences: For each source, by how much redrawing it alone changed the value of a run.
-        total: The standard deviation of the values.
-        parts: That of each source alone.
-        least_difference: What the difference of two single runs must exceed to mean anything: both
-            runs' noise exceeds it in 5% of cases.
-        own_value: What the seed in use came to; NaN without one.
-        own_luck: By how many standard deviations that is better than the mean.
-        missing: The evaluations to be made next; none at the end.
-    """
-
-    _telling = "findings.variance"
 
 
 @interrupted_where_called
@@ -59,16 +40,16 @@ def measure_variance(
     executor: futures.Executor | None = None,
     show_progress_bar: bool = False,
 ) -> Variance:
-    """Tell how far a value varies from run to run, and from which source of randomness.
+    """Measure how far a value varies from run to run, and from which source of randomness.
 
-    The unmoved network is trained ``n`` times with everything random drawn afresh: the
-    initialisation (with the seeds of layers such as dropout), the order of the batches and, where
-    the dataset's were drawn at random, the splits of the same sizes, see :meth:`Dataset.redrawn`.
-    What is not redrawn is printed. Each time it is trained once
-    more for each source, with that one alone redrawn.
+    The baseline network is trained ``n`` times with all sources of randomness redrawn: the
+    initialization (with the seeds of layers such as dropout), the order of the batches and, if the
+    dataset's splits were drawn at random, splits of the same sizes (see :meth:`Dataset.redrawn`).
+    The result prints what is not redrawn. For each source, each run is made once more with that
+    source alone redrawn.
 
-    The runs are trials of a study and are never made twice: the same call goes on where one ended,
-    and any number of processes may work together.
+    The runs are trials of a study and are never made twice. The same call resumes, and any number
+    of processes may work together.
 
     Example:
 
@@ -79,26 +60,27 @@ def measure_variance(
             print(adnn.measure_variance(objective))
 
     Args:
-        objective: What is trained, and by which metric it is measured. Or any function whose
+        objective: What is trained, with the metric that is measured. Or any function whose
             parameters are the seeds of its sources of randomness, such as
-            ``f(split, initialisation)``; it returns the value, higher being better.
-        n: The number of runs with all sources drawn afresh, at least 5. Of 20 the standard
-            deviation is known to a factor of .74 to 1.43, of 50 to .83 to 1.24.
-        storage: Where the runs are, see :func:`~adnn_optuna.search`.
+            ``f(split, initialisation)``. It returns the value; higher is better.
+        n: The number of runs with all sources redrawn, at least 5. With 20 runs the CI of the
+            standard deviation reaches from 0.74 to 1.43 times its value, with 50 runs from 0.83
+            to 1.24 times.
+        storage: Where the runs are stored, see :func:`~adnn_optuna.search`.
         study_name: The name of their study, from which the seeds follow.
-        n_jobs: The number of threads. If :obj:`None`, one for each core, but only one for a
-            function.
-        max_time: The seconds that the runs may take, over all calls; then no more begin.
-        executor: Of a function, what runs it, one job for each run, as in
+        n_jobs: The number of threads. If :obj:`None`, one for each core; for a function, one.
+        max_time: The seconds that the runs may take, over all calls. Then no more begin.
+        executor: For a function, what runs it, one job for each run, as in
             :func:`~adnn_optuna.compare`.
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        What is known then; a :exc:`KeyboardInterrupt` leaves all finished runs stored.
+        What is known so far.
 
     Raises:
         TypeError: If ``objective`` is neither, or its value is no number.
         ValueError: If an argument is wrong, nothing is random, or the study has other runs.
+        KeyboardInterrupt: If the user interrupts; all finished runs are stored.
     """
     n = as_integer("n", n, low=FEWEST)
     checked_limits(max_time=max_time)

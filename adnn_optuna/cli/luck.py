@@ -1,4 +1,4 @@
-"""The commands of ``adnn`` that tell how much is luck, as thin as the others.
+"""The commands of ``adnn`` on seed variance and selection bias, as thin as the others.
 
 Importing this module loads nothing but Typer.
 """
@@ -19,8 +19,8 @@ _EVALUATE = (
     "first; a study of adnn search needs none."
 )
 _AGAINST = (
-    "What it is to have gained over: a trial's number, or all parameters as JSON; by default the "
-    "unmoved network, or trial 0 if it was enqueued."
+    "What the gain is measured from: a trial's number, or all parameters as JSON; by default the "
+    "baseline network, or trial 0 if it was enqueued."
 )
 Resampled = Annotated[
     str | None,
@@ -40,10 +40,10 @@ def recheck(
     against: Annotated[str | None, _AGAINST] = None,
     **options: Any,
 ) -> out.Answer:
-    """Tell how much of the best value of any Optuna study is luck.
+    """Recheck how much of the best value of any Optuna study is luck.
 
-    The best trials are evaluated again with fresh seeds, which are kept in the
-    study NAME/recheck: the same command goes on where one was interrupted.
+    The best trials are evaluated again with new seeds. The evaluations are stored in
+    the study NAME/recheck: the same command resumes.
 
     \b
     Examples:
@@ -70,11 +70,11 @@ def luck(
     claimed: Annotated[float | None, "A gain that somebody claims."] = None,
     baseline: Annotated[
         Literal["mean", "one"] | None,
-        "What it is measured from: the mean of all draws, or one, as in papers; by default both.",
+        "What it is measured from: the mean of all draws, or one, as in papers; default: both.",
     ] = None,
-    files: Annotated[int, "Of how many such searches the best is told."] = 1,
+    files: Annotated[int, "Of how many such searches the best is reported."] = 1,
 ) -> out.Answer:
-    """Tell what the best of some equally good draws gains by luck alone.
+    """Compute what the best of some equally good draws gains by luck alone.
 
     \b
     Examples:
@@ -88,10 +88,10 @@ def luck(
 
 
 def variance(*, network: dict[str, Any], **options: Any) -> out.Answer:
-    """Tell how far a network's accuracy varies from run to run, and from what.
+    """Measure how far a network's accuracy varies from run to run, and from what.
 
-    Initialisation, order of the batches and split of the data are drawn afresh,
-    together and one at a time; and how lucky the seed in use was.
+    Initialization, order of the batches and split of the data are redrawn, together
+    and one at a time. The seed in use is compared with the mean.
 
     \b
     Examples:
@@ -106,9 +106,8 @@ def compare_models(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Two or more: .keras files, of which weights are drawn afresh, or "
-            "MODULE:FUNCTION, which returns a model or, of a seed, how good one is; LABEL=… "
-            "gives one a name."
+            help="Two or more: .keras files, whose weights are redrawn, or MODULE:FUNCTION, "
+            "which returns a model or, for a seed, its value; LABEL=… names one."
         ),
     ],
     *,
@@ -118,7 +117,7 @@ def compare_models(
     training: dict[str, Any],
     **options: Any,
 ) -> out.Answer:
-    """Tell which of several models is better, with everything random drawn afresh.
+    """Compare models, with all randomness redrawn for each seed.
 
     Nothing in a file is executed; a function is looked for here first. With
     --require, the first of two models must be not worse than the second.
@@ -155,7 +154,7 @@ def compare_values(
     require: Require = None,
     **options: Any,
 ) -> out.Answer:
-    """Tell which of several arms is better, by values that were measured elsewhere.
+    """Compare arms by values that were measured elsewhere.
 
     A first column of words, or one called seed or the like, names the rows. With
     --require, each arm must be not worse than the baseline.
@@ -182,7 +181,7 @@ def compare_values(
 def _check_margin(require: str | None, option: str, margin: float | None) -> None:
     if require and margin is None:
         raise WrongValueError(
-            f"--require must be used with {option}, up to which it is not worse."
+            f"--require must be used with {option}, the difference that is not worse."
         )
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -17,7 +13,7 @@ from adnn_optuna._checks import is_installed, without_passwords
 from adnn_optuna._files import write_text
 from adnn_optuna._units import as_argument, printable
 from adnn_optuna.render.json import to_json
-from adnn_optuna.render.printed import Printed as DocumentedResult
+from adnn_optuna.render.printed import Printed
 
 NOT_MET, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -107,56 +103,6 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
         raise typer.Exit(code)
 
 
-SHOWN = {
-    "VarianceFacts": "study_name value_name sources not_redrawn n seed values mean total parts "
-    "least_difference own_value own_luck n_lost",
-    "ModelComparisonFacts": "study_name labels seeds sources score margin n_train n_test "
-    "values table differences",
-    "ValueComparisonFacts": "names per maximize margin is_paired values table differences",
-    "EnsembleFacts": "study_name seeds score_name members mean sd score gain disagreement "
-    "n_diverged",
-}
-"""What is shown of each kind of facts, by its class: attributes, or what methods return.
-
-After a colon stands what it is in Python, where that has another name.
-"""
-
-
-def as_json(verb: str, facts: object, **more: Any) -> str:
-    """Return what a command found as JSON; of numbers what is not finite is null."""
-    if isinstance(facts, DocumentedResult):
-        return to_json(facts.document(), verb=verb, **more)
-    return json.dumps({"verb": verb, **_plain(facts), **_plain(more)}, indent=1, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
-    if value is None or isinstance(value, bool | str | int):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(of_key) for key, of_key in value.items()}
-    if isinstance(value, list | tuple) and not hasattr(value, "_asdict"):
-        return [_plain(part) for part in value]
-    return _plain(_parts(value))
-
-
-def _parts(value: Any) -> Any:
-    """Return what a value consists of; what has no parts that can be told, as text."""
-    known = SHOWN | {"FrozenTrial": "number value params"}
-    kind = next((of.__name__ for of in type(value).__mro__ if of.__name__ in known), None)
-    if kind is not None:
-        parted = (name.partition(":") for name in known[kind].split())
-        return {name: getattr(value, of or name, None) for name, _, of in parted}
-    if hasattr(value, "study_name"):
-        return value.study_name
-    if dataclasses.is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if hasattr(value, "reset_index"):  # A data frame.
-        return value.reset_index().to_dict("records")
-    # Of named tuples, and of what NumPy has.
-    for method in ("_asdict", "tolist", "__call__"):
-        if hasattr(value, method):
-            return getattr(value, method)()
-    return str(value)
+def as_json(verb: str, found: Printed, **more: Any) -> str:
+    """Return what a command found as JSON."""
+    return to_json(found.document(), verb=verb, **more)

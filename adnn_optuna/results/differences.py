@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from adnn_optuna._units import Estimate, Unit, printable
+from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.render.document import Figure, Line, Series, Table, shortened
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.proportions import unseen_share
@@ -41,6 +42,8 @@ _RELATIONS = {
     "inconclusive": "not shown to differ from",
     None: "not compared with",
 }
+NEXT_STEP = "make the same call again; it makes the rest."
+"""What to do if evaluations are missing."""
 _LABEL_WIDTH = 14  # Two labels, a difference, its CI and the verdict fit into 80 columns.
 
 
@@ -49,9 +52,15 @@ def pair(row: PairedDifference) -> str:
     return f"{shortened(row.arm, _LABEL_WIDTH)} - {shortened(row.other, _LABEL_WIDTH)}"
 
 
-def relation(row: PairedDifference, per: str = "seed") -> str:
-    """Return the verdict in words, such as ``"better than b for most seeds"``."""
-    said = f"{_RELATIONS[row.verdict]} {row.other}"
+def relation(row: PairedDifference, per: str = "seed", others: str | None = None) -> str:
+    """Return the verdict in words, such as ``"better than b for most seeds"``.
+
+    Args:
+        row: The difference.
+        per: What the values are paired by; empty if they are not paired.
+        others: The arms that it applies to; by default the second one of the difference.
+    """
+    said = f"{_RELATIONS[row.verdict]} {row.other if others is None else others}"
     return f"{said} {for_most(row, per)}" if row.verdict in ("better", "worse") else said
 
 
@@ -171,10 +180,15 @@ def difference_notes(
     notes.append(f"Win rate: share of {of} in which the first arm is better; ties count half.")
     if families := [f"the {n} claims on {what}" for what, n in n_claims.items() if n > 1]:
         notes.append(f"CIs have a joint level of 95% for {' and for '.join(families)}.")
-    notes.append(_VALIDITY[design].format(per=per or "value"))
+    notes.append(validity_note(design, per))
     if rows:
         notes.append(unseen_note(min(row.n_pairs for row in rows), per or "value"))
     return notes + _reasons(rows)
+
+
+def validity_note(design: Design, per: str = "seed") -> str:
+    """Return what the CIs of a design are valid for, and what they assume."""
+    return _VALIDITY[design].format(per=per or "value")
 
 
 def _direction_note(per: str, *, maximize: bool) -> str:
@@ -200,9 +214,18 @@ def _reasons(rows: Sequence[PairedDifference]) -> list[str]:
     notes = []
     for reason in dict.fromkeys(row.reason for row in rows if row.reason):
         pairs = [pair(row) for row in rows if row.reason == reason]
-        of = f"{', '.join(pairs)}: " if len(pairs) < len(rows) else ""
-        notes.append(f"{of}{reason}.")
+        if len(pairs) < len(rows):
+            notes.append(f"{', '.join(pairs)}: {reason}.")
+        else:
+            notes.append(f"{reason[0].upper()}{reason[1:]}.")
     return notes
+
+
+def made_so_far(findings: Findings, made: str) -> str:
+    """Return how many evaluations were made, by what they are called."""
+    n, of = len(findings.used), findings.n_evaluations
+    few = "" if findings.missing else ", too few of which succeeded"
+    return f"{n} of {of} {made} are made{few}"
 
 
 def other_comparisons_note(what: str, names: Sequence[str]) -> list[str]:

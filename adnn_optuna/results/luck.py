@@ -65,8 +65,9 @@ class Luck(Printed):
         """Return everything that the result says."""
         draws = f"the best of {self.n} equally good draws" if self.n > 1 else "one draw"
         unit = PLAIN.fitted([], abs(self.expected))
-        scope = f"normal scores with a standard deviation of {self.sd:g}"
-        if self.values is not None:
+        if self.values is None:
+            scope = f"normal scores with a standard deviation of {self.sd:g}"
+        else:
             scope = f"draws from {len(self.values)} observed runs"
         return Document(
             title="Gain by luck alone",

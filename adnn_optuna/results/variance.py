@@ -1,119 +1,387 @@
-"""How far a model's value varies from run to run, and from what.
+"""How far a model's value varies from run to run, and from which source of randomness.
 
-All sources of randomness are drawn afresh in each of n runs; each source is redrawn alone in a run
-more. Half the mean squared difference is what that source does with all its interactions (Jansen
-1999, Computer Physics Communications 117:35), so the parts need not add up to the whole. Intervals
-of standard deviations are Bonett's, which hold for values that are not normal, too (2006,
-Computational Statistics & Data Analysis 50:775).
+All sources of randomness are redrawn in each of n runs. In one more run for each source, that
+source is redrawn alone. Half the mean squared difference of the two is the variance that the
+source causes, with all its interactions (Jansen 1999, Computer Physics Communications 117:35). So
+the parts need not add up to the whole.
 """
 
-import dataclasses
+import functools
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from adnn_optuna._units import Estimate, Unit, in_list, unit_of
 from adnn_optuna.engine.evaluations import Evaluation, new_seeds
-from adnn_optuna.stats.spread import FEWEST, Spread, spread_of
+from adnn_optuna.render.document import Document, Figure, Line, Series, Table
+from adnn_optuna.render.printed import Printed
+from adnn_optuna.results.differences import NEXT_STEP, made_so_far
+from adnn_optuna.stats.proportions import unseen_share
+from adnn_optuna.stats.spread import FEWEST, standard_deviation
 
 if TYPE_CHECKING:
     import pandas as pd
 
-AS_GIVEN = 2**31 - 1  # In place of a seed: as the objective is without redrawing.
-ALL = "all together"
+AS_GIVEN = 2**31 - 1  # In place of a seed: the source is not redrawn.
+ALL = "all sources"
 SHARES = ["share", "share_low", "share_high"]
 
 
-@dataclasses.dataclass
-class VarianceFacts:
-    """How far a value varies from run to run, see :class:`~adnn_optuna.Variance`."""
+@dataclass(frozen=True)
+class Variance(Printed):
+    """How far a value varies from run to run, and from which source of randomness.
 
-    evaluations: Mapping[Evaluation, float] = dataclasses.field(repr=False)
+    Attributes:
+        evaluations: The values of the runs that were made, by the seed of each source.
+        study_name: The name of their study.
+        value_name: What the values are.
+        sources: The sources of randomness that are redrawn.
+        n: In how many runs all sources are redrawn.
+        seed: The seed in use; :obj:`None` without any. Its run is none of the n.
+        maximize: Whether higher values are better.
+        not_redrawn: What might be random but is the same in all runs, in words.
+        values: The values of the runs with all sources redrawn, a float array of shape (n,).
+        mean: Their mean.
+        sd: Their standard deviation, an estimate with its 95% CI.
+        differences: For each source, how much redrawing it alone changed the value of each run.
+        sd_by_source: The standard deviation that each source causes alone, an estimate each.
+        minimum_detectable_difference: What the difference of two single runs must exceed to be
+            distinguishable from their noise, which exceeds it in 5% of cases.
+        seed_value: The value with the seed in use; NaN without one.
+        seed_z_score: By how many standard deviations that is better than the mean.
+        missing: The evaluations to make next; none at the end.
+        n_evaluations: How many evaluations there are in all.
+        n_lost: How many evaluations failed.
+    """
+
+    evaluations: Mapping[Evaluation, float] = field(repr=False)
     study_name: str
     value_name: str
     sources: tuple[str, ...]
     n: int
     seed: int | None
     maximize: bool
-    not_redrawn: tuple[str, ...] = ()  # What is the same in all runs, in words.
+    not_redrawn: tuple[str, ...] = ()
+
+    @property
+    def _redrawn_alone(self) -> tuple[str, ...]:
+        # A single source is all sources.
+        return self.sources if len(self.sources) > 1 else ()
+
+    @functools.cached_property
+    def _runs(self) -> list[list[Evaluation]]:
+        """The evaluations of each run: all sources redrawn, then each source redrawn once more."""
+        drawn, again = (
+            [new_seeds(self.study_name, source + suffix, self.n) for source in self.sources]
+            for suffix in ("", " again")
+        )
+        return [
+            [
+                run,
+                *(
+                    (*run[:k], again[k][i], *run[k + 1 :])
+                    for k, _ in enumerate(self._redrawn_alone)
+                ),
+            ]
+            for i, run in enumerate(zip(*drawn, strict=True))
+        ]
+
+    @property
+    def _as_given(self) -> Evaluation:
+        return (AS_GIVEN,) * len(self.sources)
+
+    @functools.cached_property
+    def _wanted(self) -> list[Evaluation]:
+        in_use = [self._as_given] if self.seed is not None else []
+        return in_use + [evaluation for of_run in self._runs for evaluation in of_run]
 
     @property
     def used(self) -> Mapping[Evaluation, float]:
         """The values that count."""
         return self.evaluations
 
-    def __post_init__(self) -> None:
-        # A single source is all sources.
-        redrawn_alone = self.sources if len(self.sources) > 1 else ()
-        drawn, again = (
-            [new_seeds(self.study_name, source + suffix, self.n) for source in self.sources]
-            for suffix in ("", " again")
+    @functools.cached_property
+    def missing(self) -> list[Evaluation]:
+        """The evaluations to make next; empty at the end."""
+        return [evaluation for evaluation in self._wanted if evaluation not in self.evaluations]
+
+    @property
+    def n_evaluations(self) -> int:
+        """How many evaluations there are in all."""
+        return len(self._wanted)
+
+    @property
+    def n_lost(self) -> int:
+        """How many evaluations failed."""
+        return sum(math.isnan(self.evaluations.get(e, 0.0)) for e in self._wanted)
+
+    @functools.cached_property
+    def _table(self) -> NDArray[np.float64]:
+        """The values of each run, in one row; NaN if one is missing."""
+        return np.array(
+            [[self.evaluations.get(e, math.nan) for e in of_run] for of_run in self._runs]
         )
-        runs: list[list[Evaluation]] = [
-            [run, *((*run[:k], again[k][i], *run[k + 1 :]) for k in range(len(redrawn_alone)))]
-            for i, run in enumerate(zip(*drawn, strict=True))
-        ]
-        own = (AS_GIVEN,) * len(self.sources)
-        wanted = [own] * (self.seed is not None) + [e for of_run in runs for e in of_run]
-        self.missing: list[Evaluation] = [e for e in wanted if e not in self.evaluations]
-        self.n_evaluations: int = len(wanted)
-        self.n_lost: int = sum(math.isnan(self.evaluations.get(e, 0.0)) for e in wanted)
-        table = np.array([[self.evaluations.get(e, math.nan) for e in of_run] for of_run in runs])
-        values, differences = table[:, 0], (table[:, 1:] - table[:, :1]).T
-        self.values: NDArray[np.float64] = values[~np.isnan(values)]
-        n = len(self.values)
-        self.mean: float = float(self.values.mean()) if n else math.nan
-        self.total: Spread = spread_of(self.values)
-        self.differences: dict[str, NDArray[np.float64]] = {
+
+    @functools.cached_property
+    def values(self) -> NDArray[np.float64]:
+        """The values of the runs with all sources redrawn."""
+        values = self._table[:, 0]
+        return values[~np.isnan(values)]
+
+    @property
+    def mean(self) -> float:
+        """Their mean."""
+        return float(self.values.mean()) if len(self.values) else math.nan
+
+    @functools.cached_property
+    def sd(self) -> Estimate:
+        """Their standard deviation, with its 95% CI."""
+        return standard_deviation(self.values)
+
+    @functools.cached_property
+    def differences(self) -> dict[str, NDArray[np.float64]]:
+        """For each source that is redrawn alone, how much that changed each run."""
+        rows = (self._table[:, 1:] - self._table[:, :1]).T
+        return {
             source: row[~np.isnan(row)]
-            for source, row in zip(redrawn_alone, differences, strict=True)
+            for source, row in zip(self._redrawn_alone, rows, strict=True)
         }
-        self.parts: dict[str, Spread] = dict.fromkeys(self.sources, self.total)
-        for source, row in self.differences.items():
-            self.parts[source] = spread_of(row, are_differences=True)
-        self.least_difference: float = math.nan
-        if n >= FEWEST:
-            self.least_difference = float(stats.t.ppf(0.975, n - 1)) * math.sqrt(2) * self.total.sd
-        self.own_value: float = self.evaluations.get(own, math.nan)
-        better = (self.own_value - self.mean) * (1 if self.maximize else -1)
-        self.own_luck: float = better / self.total.sd if self.total.sd > 0 else math.nan
+
+    @functools.cached_property
+    def sd_by_source(self) -> dict[str, Estimate]:
+        """The standard deviation that each source causes alone, with its 95% CI."""
+        if not self._redrawn_alone:
+            return dict.fromkeys(self.sources, self.sd)
+        return {
+            source: standard_deviation(row, are_differences=True)
+            for source, row in self.differences.items()
+        }
 
     @property
-    def spreads(self) -> dict[str, Spread]:
-        """The standard deviation of each source, and of all together."""
-        return {**self.parts, ALL: self.total}
+    def minimum_detectable_difference(self) -> float:
+        """What the difference of two single runs must exceed; noise does in 5% of cases."""
+        if (n := len(self.values)) < FEWEST:
+            return math.nan
+        return float(stats.t.ppf(0.975, n - 1)) * math.sqrt(2) * self.sd.value
 
     @property
-    def deviations(self) -> dict[str, NDArray[np.float64]]:
-        """What each source that was redrawn, and all together, did to single runs."""
-        of_sources = {s: row / math.sqrt(2) for s, row in self.differences.items() if len(row)}
-        return {**of_sources, ALL: self.values - self.mean}
+    def seed_value(self) -> float:
+        """The value with the seed in use; NaN without one."""
+        return self.evaluations.get(self._as_given, math.nan)
+
+    @property
+    def seed_z_score(self) -> float:
+        """By how many standard deviations the seed in use is better than the mean."""
+        better = (self.seed_value - self.mean) * (1 if self.maximize else -1)
+        return better / self.sd.value if self.sd.value > 0 else math.nan
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """Return one row for each source, and one for all together.
+        """Return one row for each source, and one for all sources.
 
         Returns:
-            A data frame with the index ``source`` and the columns ``sd``, ``low``, ``high`` (the
-            interval of 95%) and ``share`` (of the variance of all together, at most 1),
-            ``share_low`` and ``share_high``; NaN where nothing varies.
+            A data frame with the index ``source`` and the columns ``sd``, ``low``, ``high`` (its
+            95% CI) and ``share`` (of the variance of all sources, at most 1), ``share_low`` and
+            ``share_high``; NaN if nothing varies.
         """
         import pandas as pd
 
         rows = [
-            {"source": source, **spread._asdict(), **self._share(spread)}
-            for source, spread in self.spreads.items()
+            {"source": source, "sd": sd.value, "low": sd.low, "high": sd.high, **self._share(sd)}
+            for source, sd in {**self.sd_by_source, ALL: self.sd}.items()
         ]
         return pd.DataFrame(rows).set_index("source")
 
-    def _share(self, part: Spread) -> dict[str, float]:
-        if part is self.total or not self.total.sd > 0:
-            return dict.fromkeys(SHARES, 1.0 if self.total.sd > 0 else math.nan)
-        share, width = (part.sd / self.total.sd) ** 2, 0.0
-        if part.sd > 0:
+    def _share(self, part: Estimate) -> dict[str, float]:
+        """Return the share of the variance that a part is, with its 95% CI."""
+        if part is self.sd or not self.sd.value > 0:
+            return dict.fromkeys(SHARES, 1.0 if self.sd.value > 0 else math.nan)
+        share, width = (part.value / self.sd.value) ** 2, 0.0
+        if part.value > 0:
             # As if both were independent, which makes it too wide.
-            width = math.hypot(*(math.log(s.high / s.low) for s in (part, self.total)))
+            width = math.hypot(*(math.log(sd.high / sd.low) for sd in (part, self.sd)))
         shares = (share, share * math.exp(-width), share * math.exp(width))
         return {name: min(value, 1.0) for name, value in zip(SHARES, shares, strict=True)}
+
+    def document(self) -> Document:
+        """Return everything that the result says."""
+        is_known = not math.isnan(self.sd.value)
+        return Document(
+            title=f"Variance of {self.value_name}",
+            verdict="no claim" if is_known else "not known",
+            conclusion=self._conclusion(),
+            scope=f"{len(self.values)} run{'s' * (len(self.values) != 1)}",
+            estimates=self._estimates() if is_known else [],
+            tables=[self._source_table()] if is_known else [],
+            figures=[self._figure()],
+            notes=self._notes() if is_known else [],
+            next_step=NEXT_STEP if self.missing else "",
+            fields=self._fields(),
+        )
+
+    def _conclusion(self) -> str:
+        name, n = self.value_name, len(self.values)
+        if math.isnan(self.sd.value):
+            return f"The variance of {name} is not known yet: {made_so_far(self, 'runs')}."
+        if self.sd.value == 0:
+            share = f"{100 * unseen_share(n):.0f}% of runs"
+            return f"All {n} runs reached the same {name}, but up to {share} may differ."
+        detectable = self._sd_unit(self.sd).value(self.minimum_detectable_difference)
+        said = (
+            f"Two single runs that differ by less than {detectable} are not distinguishable from "
+            "each other."
+        )
+        if math.isnan(self.seed_z_score):
+            return said
+        side = "better" if self.seed_z_score > 0 else "worse"
+        return (
+            f"{said} Seed {self.seed}, which is in use, is {abs(self.seed_z_score):.1f} standard "
+            f"deviations {side} than the mean."
+        )
+
+    def _sd_unit(self, sd: Estimate) -> Unit:
+        """Return how a standard deviation is written: that of percentages is in points."""
+        unit = unit_of(self.value_name)
+        return unit._replace(of_values=unit.of_gains).rounded_to((sd.high - sd.low) / 2)
+
+    def _estimates(self) -> list[Line]:
+        unit = self._sd_unit(self.sd)
+        of_values = unit_of(self.value_name)
+        detectable = Estimate(self.minimum_detectable_difference, math.nan, math.nan)
+        lines = [
+            Line("standard deviation", self.sd, unit),
+            Line("minimum detectable difference", detectable, unit),
+            Line("mean", Estimate(self.mean, math.nan, math.nan), of_values),
+        ]
+        if not math.isnan(self.seed_value):
+            own = Estimate(self.seed_value, math.nan, math.nan)
+            lines.append(Line(f"seed {self.seed}", own, of_values, remark="the seed in use"))
+        return lines
+
+    def _source_table(self) -> Table:
+        rows = []
+        for source, sd in {**self.sd_by_source, ALL: self.sd}.items():
+            unit = self._sd_unit(sd).bare
+            share, low, high = (100 * value for value in self._share(sd).values())
+            # The share of all sources is 100% by definition.
+            is_known = source != ALL and math.isfinite(share)
+            rows.append(
+                (
+                    source,
+                    unit.value(sd.value),
+                    f"{unit.value(sd.low)} to {unit.value(sd.high)}",
+                    f"{share:.0f}%" if is_known else "",
+                    f"{low:.0f} to {high:.0f}" if is_known else "",
+                )
+            )
+        in_unit = f"\n{unit_of(self.value_name).heading('', is_gain=True)}".rstrip()
+        sd_heading = f"standard deviation{in_unit}"
+        headings = ("source", sd_heading, "95% CI", "share of\nvariance", "95% CI")
+        return Table(headings, rows, "Standard deviation by source")
+
+    def _notes(self) -> list[str]:
+        notes = [
+            "Minimum detectable difference: noise of two runs exceeds it in 5% of cases.",
+            f"All runs redraw {in_list(self.sources)}.",
+        ]
+        if self.not_redrawn:
+            notes.append(f"Not redrawn: {in_list(self.not_redrawn)}.")
+        if len(self.sources) > 1:
+            notes.append(
+                "Each source is redrawn alone, with its interactions. So shares need not add up "
+                "to 100%."
+            )
+        still = [source for source, sd in self.sd_by_source.items() if sd.value == 0]
+        if self.sd.value > 0 and still:
+            most = max(unseen_share(len(self.differences[source])) for source in still)
+            notes.append(
+                f"Redrawing {in_list(still)} changed nothing, but may in up to "
+                f"{100 * most:.0f}% of runs."
+            )
+        if self.n_lost:
+            notes.append(
+                f"{self.n_lost} of {len(self.evaluations)} runs failed and are omitted: the "
+                "variance is that of the runs that succeed."
+            )
+        return notes
+
+    def _figure(self) -> Figure:
+        """Return the deviations that each source, and all sources, caused in single runs."""
+        unit = unit_of(self.value_name)
+        deviations = {s: row / math.sqrt(2) for s, row in self.differences.items() if len(row)}
+        deviations[ALL] = self.values - self.mean
+        series = []
+        for row, (source, of_runs) in enumerate(deviations.items()):
+            sd = self.sd if source == ALL else self.sd_by_source[source]
+            series += self._row(row, source, of_runs, sd)
+        if not math.isnan(own := self.seed_value - self.mean):
+            series.append(
+                Series(
+                    "the seed in use",
+                    [unit.scale * own],
+                    [len(deviations) - 1],
+                    "diamonds",
+                    hover=[f"seed {self.seed}: {unit.gain(own)}"],
+                    color=1,
+                )
+            )
+        return Figure(
+            "variance",
+            "Deviations from run to run, by source of randomness",
+            unit.heading(f"deviation of {self.value_name}", is_gain=True),
+            "",
+            series,
+            caption="Points: runs. Squares: one standard deviation with its 95% CI.",
+            rows=[*deviations],
+            if_empty="No run has a value yet.",
+        )
+
+    def _row(
+        self, row: int, source: str, deviations: NDArray[np.float64], sd: Estimate
+    ) -> list[Series]:
+        unit, color = unit_of(self.value_name), 0 if source == ALL else None
+        points = Series(
+            "",
+            (unit.scale * deviations).tolist(),
+            # Side by side, so that equal ones do not hide each other.
+            (row + np.linspace(-0.2, 0.2, max(len(deviations), 1))).tolist(),
+            "points",
+            hover=[f"run {i}: {unit.gain(d)}" for i, d in enumerate(deviations, 1)],
+            color=color,
+        )
+        if math.isnan(sd.value):
+            return [points]
+        value, low, high = (unit.scale * end for end in sd)
+        spread = Series(
+            "one standard deviation, 95% CI" if source == ALL else "",
+            [-value, value],
+            [row, row],
+            "squares",
+            low=[-high, low],
+            high=[-low, high],
+            color=color,
+        )
+        return [points, spread]
+
+    def _fields(self) -> dict[str, Any]:
+        names: Sequence[str] = (
+            "study_name",
+            "value_name",
+            "sources",
+            "not_redrawn",
+            "n",
+            "seed",
+            "values",
+            "mean",
+            "sd",
+            "sd_by_source",
+            "minimum_detectable_difference",
+            "seed_value",
+            "seed_z_score",
+            "n_lost",
+        )
+        return {name: getattr(self, name) for name in names}

@@ -126,20 +126,18 @@ def paired_differences(
             elif math.isinf(low):
                 fewest = fewest_pairs(m, sequential=sequential)
                 of = f"{m} claims" if m > 1 else "one claim"
-                reasons.append(f"with {of} it takes {fewest} pairs to decide any")
+                reasons.append(f"with {of}, no verdict is possible below {fewest} pairs")
             if _is_skewed(d):
-                reasons.append(
-                    "the differences look skewed, but its interval takes them for symmetric"
-                )
+                reasons.append("the differences look skewed, but the CI assumes symmetric ones")
         if n_pairs < n_all:
             place = names[n_pairs] if names else f"pair {n_pairs + 1} of {n_all}"
-            reasons.append(f"the evidence ends before {place}, which lacks a finite value")
+            reasons.append(f"only pairs before {place} count, which lacks a finite value")
         mean = worst = largest = math.nan
         if n_pairs:
             mean, worst, largest = (size * float(of) for of in (d.mean(), d.min(), d.max()))
         rounding = size * 10.0**-DECIMALS
         if mean < low - rounding or mean > high + rounding:
-            reasons.append("few differences are far from all others: the mean is off their centre")
+            reasons.append("outliers move the mean difference outside of its CI")
         ends = (math.nan, math.nan) if sequential else share_interval(win_rate, n_pairs)
         numbers = (n_pairs, mean, low, high, win_rate, *ends, verdict, "; ".join(reasons))
         rows.append(PairedDifference(arm, other, *numbers, worst, largest, margin))

@@ -90,5 +90,5 @@ def for_new_data(
 
 def read_once(rows: Sequence[PairedDifference]) -> list[PairedDifference]:
     """Return the same without claims, as seeds were added after some were seen."""
-    said = "for new data it is read once, at a planned number of seeds, and not in between"
+    said = "verdicts for new data need a planned number of seeds, but this design is sequential"
     return inconclusive(rows, said)

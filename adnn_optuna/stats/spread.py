@@ -7,45 +7,44 @@ for values that are not normal, too.
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from adnn_optuna._units import PLAIN, Unit
+from adnn_optuna._units import PLAIN, UNKNOWN, Estimate, Unit
 from adnn_optuna.stats.paired_differences import size_of
 from adnn_optuna.stats.proportions import Z
 
 FEWEST = 5  # Of fewer values, a standard deviation has no CI.
 
 
-class Spread(NamedTuple):
-    """A standard deviation with its interval of 95%; NaN where there are less than five runs."""
+def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> Estimate:
+    """Return the standard deviation of values with its 95% CI, by Bonett (2006), eq. 2.
 
-    sd: float
-    low: float
-    high: float
+    Args:
+        values: Independent values, or the differences of two such values each.
+        are_differences: Whether they are differences, whose mean is known to be 0.
 
-
-def spread_of(values: np.ndarray, *, are_differences: bool = False) -> Spread:
-    """Return that of independent values, or of those that differ so, by Bonett (2006), eq. 2."""
+    Returns:
+        The estimate of single values; NaN of less than five.
+    """
     n = len(values)
     if n < FEWEST:
-        return Spread(math.nan, math.nan, math.nan)
+        return UNKNOWN
     if (values == values[0]).all() and not (are_differences and values[0]):
-        return Spread(0.0, 0.0, 0.0)
+        return Estimate(0.0, 0.0, 0.0)
     mean, center, degrees, scale = 0.0, 0.0, n, 0.5
     if not are_differences:
         mean, degrees, scale = float(values.mean()), n - 1, 1.0
         center = float(stats.trim_mean(values, 1 / (2 * math.sqrt(n - 4))))
-    size = float(np.abs(values - mean).max())  # By which squares do not underflow.
+    size = float(np.abs(values - mean).max())  # Divided by this, squares do not underflow.
     squares = float((((values - mean) / size) ** 2).sum())
     kurtosis = n * float((((values - center) / size) ** 4).sum()) / squares**2
     c = n / (n - Z)
     error = c * math.sqrt((kurtosis - (n - 3) / n) / degrees)  # A kurtosis is at least 1.
     sd = size * math.sqrt(scale * squares / degrees)
     low, high = (sd * math.sqrt(c * math.exp(sign * Z * error)) for sign in (-1, 1))
-    return Spread(sd, low, high)
+    return Estimate(sd, low, high)
 
 
 def unit_of_values(

@@ -24,7 +24,6 @@ from adnn_optuna.cli.main import run
 from adnn_optuna.engine.confirmation import experiment_fingerprint
 from adnn_optuna.engine.evaluations import confirmation_seeds
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.reporting.findings import recheck_claim
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +60,7 @@ def simulated(number: int) -> tuple[float, float, float, bool]:
     chosen = worth[report.trial.number]
     regrets = worth.max() - chosen, worth.max() - worth[study.best_trial.number]
     covers = report.low <= sign * chosen <= report.high
-    assert report.overstated == pytest.approx(sign * (study.best_value - report.value))
+    assert report.overstatement.value == pytest.approx(sign * (study.best_value - report.value))
     return sign * report.value - chosen, *regrets, covers
 
 
@@ -151,23 +150,22 @@ def test_equal_values_do_not_show_that_nothing_is_random(takes_seed: bool) -> No
     evaluate = with_seed if takes_seed else without
     report = adnn.recheck(study, evaluate)
     assert sorted(calls) == [0] * 4 + [1] * 14 + [2] * 4
-    assert "All 10 values of the further seeds are equal, but up to 26% of seeds may" in str(
-        report
-    )
-    assert (report.value, report.overstated) == (0.1, 0.0)
+    said = " ".join(str(report).split())
+    assert "All 10 values on the further seeds are equal, but up to 26% of seeds may" in said
+    assert (report.value, report.overstatement.value) == (0.1, 0.0)
     # Only the user can say so, who then needs no evaluation.
     calls.clear()
     told = adnn.recheck(study, evaluate, deterministic=True)
     assert not calls
     assert "deterministic" in str(told)
-    assert (told.value, told.low, told.high, told.overstated) == (0.1, 0.1, 0.1, 0.0)
+    assert (told.value, told.low, told.high, told.overstatement.value) == (0.1, 0.1, 0.1, 0.0)
 
 
 def test_objective_that_takes_no_seed_cannot_be_made_again() -> None:
     values = iter(np.random.default_rng(0).normal(size=100).tolist())
     report = adnn.recheck(stored_study([1.0, 2.0]), lambda _: next(values))
     assert math.isfinite(report.value)
-    assert "take no seed" in str(report)
+    assert "takes no seed" in str(report)
 
 
 def test_seed_is_passed_by_its_name_too() -> None:
@@ -199,13 +197,13 @@ def test_no_value_is_left_out_and_told() -> None:
     report = adnn.recheck(study, again)
     assert report.trial is not None
     assert report.trial.number == 0  # The others came to fewer values.
-    assert "came to no value" in str(report)
+    assert "evaluations failed" in str(report)
     n_trials = len(open_recheck(study).trials)
     assert adnn.recheck(study, again).value == report.value
     assert len(open_recheck(study).trials) == n_trials
     never = adnn.recheck(stored_study([1.0]), lambda trial, seed: math.nan)
     assert math.isnan(never.value)
-    assert "gives no value" in str(never)
+    assert "no evaluation of trial 0 succeeded" in " ".join(str(never).split())
 
 
 def open_recheck(study: optuna.Study) -> optuna.Study:
@@ -317,8 +315,9 @@ def test_time_limit_holds_over_runs_and_says_what_is_known() -> None:
     report = adnn.recheck(study, slow, max_time=0.2)
     assert 0 < len(report.evaluations) < 6
     assert math.isnan(report.value)
-    assert math.isnan(report.overstated)
-    assert f"with {len(report.evaluations)} of 30 evaluations made" in str(report)
+    assert math.isnan(report.overstatement.value)
+    said = " ".join(str(report).split())
+    assert f"{len(report.evaluations)} of 30 evaluations are made" in said
     assert adnn.recheck(study, slow, max_time=0.2) == report
     assert adnn.recheck(study, evaluate).value > 0
 
@@ -363,7 +362,7 @@ class TestAgainst:
         )
         again = adnn.recheck(study, evaluate, against=worst.params, **options)
         assert again.gain == report.gain
-        assert f"gained over trial {worst.number}, " in str(report)
+        assert f"over trial {worst.number}, paired" in str(report)
 
     def test_parameters_of_no_trial(self) -> None:
         study = make_study()
@@ -371,7 +370,7 @@ class TestAgainst:
         assert report.against is not None
         assert report.against.params == {"x": 0.9, "kind": "flat"}
         assert math.isfinite(report.gain.low)
-        assert "gains over x=0.9, kind=flat" in str(report)
+        assert "over x=0.9, kind=flat, paired" in str(report)
 
     def test_by_default_it_is_what_was_enqueued(self) -> None:
         assert adnn.recheck(make_study(), evaluate, top=1, seeds=1).against is None
@@ -382,7 +381,7 @@ class TestAgainst:
         assert report.against == study.trials[0]
 
     @pytest.mark.tensorflow
-    def test_of_ours_it_is_the_unmoved_network_on_the_seeds_that_confirm_uses(self) -> None:
+    def test_of_ours_it_is_the_baseline_network_on_the_seeds_that_confirm_uses(self) -> None:
         training = quick_training(optimizer="sgd", learning_rate=0.05, epochs=1)
         objective = adnn.InitOffsetObjective(
             adnn.MLP(hidden=(8,)), adnn.load_dataset("digits"), training=training
@@ -393,7 +392,7 @@ class TestAgainst:
         assert report.against is not None
         assert {*report.against.params.values()} == {0.0}
         assert report.against.value == study.user_attrs["adnn:baseline"]
-        assert "over the unmoved network" in str(report)
+        assert "over the baseline network" in str(report)
         config, params = study.user_attrs["adnn:config"], study.best_params
         seeds = confirmation_seeds(experiment_fingerprint(config), params, 6)
         gains = [
@@ -406,8 +405,8 @@ class TestAgainst:
     @pytest.mark.parametrize(
         ("against", "said"),
         [
-            (99, "against is 99, but the study .* has no completed trial of that number"),
-            ({"y": 1}, "against has the parameters y, but no completed trial has just these"),
+            (99, "must be the number of a completed trial .*; got 99"),
+            ({"y": 1}, "must have the parameters of a completed trial; got y"),
             ({"x": "7", "kind": "flat"}, r"against\['x'\] must be a number; got '7'"),
             ({"x": 10**400, "kind": "flat"}, r"against\['x'\]. must be a finite number"),
             ("first", "against"),
@@ -429,7 +428,7 @@ class TestAgainst:
         report = adnn.recheck(study, evaluated, top=1, seeds=2, confirm=6, against=against)
         assert tuple(against.values()) in seen
         assert report.gain.value == pytest.approx(0.005 * 49, abs=0.02)
-        assert "over x=7, kind=of the user's own" in str(report)
+        assert "over x=7, kind=of the user's own" in " ".join(str(report).split())
 
 
 class TestCatch:
@@ -483,7 +482,7 @@ class TestWrongInput:
         study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 0.0), n_trials=2)
         with pytest.raises(ValueError, match="must have one objective; got 2"):
             adnn.recheck(study, evaluate)
-        with pytest.raises(ValueError, match="no completed trial"):
+        with pytest.raises(ValueError, match="must have a completed trial"):
             adnn.recheck(optuna.create_study(), evaluate)
         with pytest.raises(TypeError, match="must be an Optuna study"):
             adnn.recheck("study", evaluate)  # type: ignore[arg-type]
@@ -524,8 +523,8 @@ class TestCommandLine:
         arguments = ["recheck", "s.db", "study", "--evaluate", "own:evaluate", "--top", "2"]
         assert run([*arguments, "--report", "report.html"]) == 0
         shown = capsys.readouterr().out
-        assert shown.startswith("The study said 0.9")
-        assert shown.splitlines()[0] in html.unescape(Path("report.html").read_text())
+        assert shown.startswith("Recheck of study 'study'")
+        assert "Recheck of study 'study'" in html.unescape(Path("report.html").read_text())
         assert run(["recheck", "sqlite:///s.db", *arguments[2:], "--quiet"]) == 0
         assert capsys.readouterr().out == shown
         for against, over in (
@@ -533,8 +532,7 @@ class TestCommandLine:
             ('{"x": 0.5, "kind": "flat"}', "x=0.5, kind=flat"),
         ):
             assert run([*arguments, "--against", against]) == 0
-            first = capsys.readouterr().out.partition("The study said")[0]
-            assert f"over {over}" in first
+            assert f"over {over}, paired" in " ".join(capsys.readouterr().out.split())
 
     def test_refuses_what_is_wrong(self, capsys: pytest.CaptureFixture[str]) -> None:
         for arguments, said in (
@@ -554,8 +552,8 @@ class TestCommandLine:
 def test_the_command_luck(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["luck", "--n", "51", "--sd", "0.0096", "--claimed", "0.04"]) == 0
     shown = capsys.readouterr().out
-    assert "0.02167 better" in shown
-    assert "probability 0.00079" in shown
+    assert "expected to gain 0.0217" in shown
+    assert "0.00079" in shown
     assert run(["luck", "--n", "0", "--sd", "1"]) == 2
 
 
@@ -570,6 +568,6 @@ def test_every_recheck_has_a_page_and_a_figure(kind: str, tmp_path: Path) -> Non
     )
     report.report(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert recheck_claim(report) in page
+    assert report.document().conclusion in html.unescape(page)
     assert "nan" not in page.partition("<script")[0]
-    assert "what the study said" in [trace.name for trace in report.plot().data]
+    assert "value in the study" in [trace.name for trace in report.plot().data]

@@ -56,7 +56,8 @@ def check_is_harmless_html(one: Any) -> None:
     parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
     fragment = parser.parseFragment(page)
     assert not [*fragment.iter("script")]
-    assert "".join(fragment.itertext()) == str(one)
+    if not isinstance(one, Printed):  # What a document shows is tested with the documents.
+        assert "".join(fragment.itertext()) == str(one)
     for private in ("'host'", "'process'", " at 0x"):
         assert private not in repr(one) + page
 

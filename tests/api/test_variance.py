@@ -26,7 +26,7 @@ def test_each_source_is_drawn_from_its_own_seed() -> None:
     of_digits = objective()
     found = adnn.measure_variance(of_digits, n=5)
     assert found.sources == ("initialisation", "order", "split")
-    assert found.own_value == of_digits(optuna.trial.FixedTrial(dict.fromkeys(OFFSETS, 0.0)))
+    assert found.seed_value == of_digits(optuna.trial.FixedTrial(dict.fromkeys(OFFSETS, 0.0)))
     dataset = of_digits.dataset
     for (initialisation, order, split), value in [*found.evaluations.items()][1:6]:
         data = dataset if split == AS_GIVEN else dataset.redrawn(split)
@@ -50,10 +50,12 @@ def test_what_is_not_random_is_no_source() -> None:
     training = quick_training(epochs=1, batch_size=64, shuffle=False)
     found = adnn.measure_variance(objective(dataset=given, training=training), n=5)
     assert found.sources == ("initialisation",)
-    assert found.parts["initialisation"] == found.total
+    assert found.sd_by_source["initialisation"] == found.sd
     assert len(found.evaluations) == 6
+    said = " ".join(str(found).split())
+    assert "All runs redraw initialisation." in said
     stays = "the order of the batches, the validation split and the test split"
-    assert f"with initialisation redrawn, but not {stays};" in " ".join(str(found).split())
+    assert f"Not redrawn: {stays}." in said
     constant = adnn.InitOffsetObjective(
         adnn.MLP((8,), kernel_initializer="ones"), given, training=training
     )
@@ -76,10 +78,7 @@ def test_goes_on_where_it_ended_and_adds_runs(
     with pytest.raises(KeyboardInterrupt):
         adnn.measure_variance(value, 6, storage=storage)
     [said] = [record.message for record in logs.records if "Interrupted" in record.message]
-    assert said == (
-        "Interrupted. How far value varies is not known yet, with 3 of 18 runs made. The same "
-        "call goes on."
-    )
+    assert said == ("Interrupted. The variance of value is not known yet: 3 of 18 runs are made.")
     found = adnn.measure_variance(value, 6, storage=storage)
     assert len(calls) == 6 * 3 + 1
     assert found == adnn.measure_variance(value, 6, study_name="variance")
@@ -92,7 +91,7 @@ def test_goes_on_where_it_ended_and_adds_runs(
 def test_limit_of_time_ends_it_and_says_what_is_known() -> None:
     found = adnn.measure_variance(lambda *, seed: seed % 7, max_time=1e-9)
     assert found.missing
-    assert math.isnan(found.total.sd)
+    assert math.isnan(found.sd.value)
     assert "not known yet" in str(found)
 
 
@@ -120,7 +119,7 @@ def test_command_line_writes_a_report(
     arguments = ["variance", "--n", "5", "--hidden", "8", "--epochs", "1", "--seed", "3"]
     assert run([*arguments, "--report", "v.html"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "Seed 3, the one in use" in shown
+    assert "Seed 3, which is in use," in shown
     page = Path("v.html").read_text()
-    assert shown.split(" source ")[0] in page
-    assert "all together" in page
+    assert "Variance of val_accuracy" in page
+    assert "all sources" in page

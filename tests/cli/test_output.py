@@ -54,19 +54,19 @@ VERBS: dict[str, tuple[list[str], str, dict[str, Any]]] = {
     ),
     "variance": (
         ["--n", "5", *NETWORK],
-        *("VarianceFacts", {"value_name": "val_accuracy", "n": 5, "n_lost": 0}),
+        *("", {"value_name": "val_accuracy", "n": 5, "n_lost": 0}),
     ),
     "compare-models": (
         ["told_own:small", "told_own:wide", "--seeds", "3"],
-        *("ModelComparisonFacts", {"labels": ["small", "wide"], "seeds": [0, 1, 2]}),
+        *("", {"labels": ["small", "wide"], "seeds": [0, 1, 2]}),
     ),
     "compare-values": (
         ["values.csv", "--minimize"],
-        *("ValueComparisonFacts", {"values": {"a": [1.0, 2.0, 4.0], "b": [2.0, 4.0, 3.0]}}),
+        *("", {"values": {"a": [1.0, 2.0, 4.0], "b": [2.0, 4.0, 3.0]}}),
     ),
     "ensemble": (
         ["--n", "2", *NETWORK],
-        *("EnsembleFacts", {"score_name": "test_accuracy", "n_diverged": 0}),
+        *("", {"score_name": "test_accuracy", "n_diverged": 0}),
     ),
     "luck": (
         ["--n", "1", "--sd", "2", "--claimed", "0", "--baseline", "mean"],

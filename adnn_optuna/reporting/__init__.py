@@ -1,1 +1,0 @@
-"""How facts are told: sentences, tables, pages."""

@@ -1,0 +1,322 @@
+"""Arms that have one value for each seed: which is best, and is that shown?
+
+Comparisons of models and of values measured elsewhere share what stands here.
+"""
+
+import functools
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adnn_optuna._units import ACCURACY, Unit, in_list, unit_of
+from adnn_optuna.render.document import Document, Figure, Table, Verdict
+from adnn_optuna.render.printed import Printed
+from adnn_optuna.results.differences import (
+    Design,
+    difference_notes,
+    differences_frame,
+    differences_table,
+    estimate,
+    in_words,
+    interval_figure,
+    other_comparisons_note,
+    pair,
+    relation,
+    validity_note,
+    values_figure,
+)
+from adnn_optuna.stats.paired_differences import PairedDifference
+from adnn_optuna.stats.resampling import Resampled
+from adnn_optuna.stats.spread import unit_of_values
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VALUE = "value"  # The name of values of which nothing else is known.
+MOST_ARMS = 100  # The CIs of all pairs of more arms are too wide to show anything.
+_N_NAMED = 3  # So many arms are named in a sentence.
+
+
+class ArmComparison(Printed):
+    """What comparisons of models and of values share; subclasses say what the attributes are."""
+
+    sequential: bool
+    margin: float | None
+    resampled: Resampled | None
+    score: str = VALUE
+    maximize: bool = True
+    arm: str = "arm"  # What an arm is called.
+    per: str = "seed"
+    is_paired: bool = True
+    sources: tuple[str, ...] = ()
+    n_test: int = 0
+    like: tuple[str, ...] = ()
+
+    if TYPE_CHECKING:  # Of one subclass it is a field, which an inherited property would hide.
+
+        @property
+        def values(self) -> Mapping[str, Sequence[float]]:
+            """The values of each arm, by its label."""
+
+    @property
+    @abstractmethod
+    def on_these_rows(self) -> list[PairedDifference]:
+        """The differences on the data as they are."""
+
+    @property
+    @abstractmethod
+    def paired_differences(self) -> list[PairedDifference]:
+        """The differences that verdicts are on."""
+
+    @property
+    @abstractmethod
+    def value_names(self) -> list[str]:
+        """What each value of an arm is of, such as ``"seed 3"``; empty if they are not paired."""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """The title of the document."""
+
+    @abstractmethod
+    def nothing_known(self) -> str:
+        """Return what is missing, if no seed has values of all arms."""
+
+    @property
+    def ranked(self) -> list[str]:
+        """The labels of the arms, the best mean first."""
+        if not self.n_values:
+            return [*self.values]
+        compared = self.compared
+        return sorted(compared, key=lambda label: compared[label].mean(), reverse=self.maximize)
+
+    @property
+    def is_of_new_data(self) -> bool:
+        """Whether verdicts are for new data of this kind, as splits of one data set overlap."""
+        return self.paired_differences is not self.on_these_rows
+
+    @functools.cached_property
+    def unit(self) -> Unit:
+        """How the values are written."""
+        if self.score != VALUE:
+            return unit_of(self.score)
+        return unit_of_values(self.compared.values(), are_paired=self.is_paired)
+
+    @property
+    def column(self) -> str:
+        """The name of the values in data frames."""
+        return VALUE if self.score == VALUE else "test_accuracy"
+
+    @functools.cached_property
+    def compared(self) -> dict[str, np.ndarray]:
+        """The values that count: if they are paired, up to the first that any arm lacks."""
+        arrays = {label: np.asarray(v, dtype=float) for label, v in self.values.items()}
+        if self.is_paired:
+            is_known = np.all([np.isfinite(array) for array in arrays.values()], axis=0)
+            n = int(np.logical_and.accumulate(is_known).sum())
+            arrays = {label: array[:n] for label, array in arrays.items()}
+        return arrays
+
+    @property
+    def n_values(self) -> int:
+        """How many values each arm has; if they are not paired, the fewest."""
+        return min(map(len, self.compared.values()))
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each arm, with the mean and the standard deviation of its values.
+
+        Returns:
+            A data frame with the index :attr:`arm` and the columns ``seeds`` (or what else the
+            values are of), and ``value`` (``test_accuracy`` for trained models) with its standard
+            deviation in ``value_std``.
+        """
+        import pandas as pd
+
+        arms = {label: pd.Series(values) for label, values in self.compared.items()}
+        columns = {
+            f"{self.per}s": {label: arm.count() for label, arm in arms.items()},
+            self.column: {label: arm.mean() for label, arm in arms.items()},
+            f"{self.column}_std": {label: arm.std() for label, arm in arms.items()},
+        }
+        return pd.DataFrame(columns).rename_axis(index=self.arm)
+
+    def differences(self) -> "pd.DataFrame":
+        """Return one row for each two arms: how much better the first is.
+
+        Returns:
+            A data frame with the index :attr:`arm`, ``other`` and the columns of
+            :meth:`Comparison.differences`.
+        """
+        return differences_frame(self.paired_differences, self.arm)
+
+    def document(self) -> Document:
+        """Return everything that the result says."""
+        is_known = self.n_values > 0
+        return Document(
+            title=self.title,
+            verdict=self._verdict() if is_known else "not known",
+            conclusion=self._conclusion() if is_known else self.nothing_known(),
+            scope=self._size(),
+            tables=self._tables() if is_known else [],
+            figures=self._figures(),
+            notes=self._notes() if is_known else [],
+            next_step=self._next_step(),
+            fields=self._fields(),
+        )
+
+    @property
+    def _paired_by(self) -> str:
+        """What the values are paired by; empty if they are not paired."""
+        return self.per if self.is_paired else ""
+
+    def _size(self) -> str:
+        """Return how many values each arm has."""
+        if not self.is_paired:
+            return f"{in_list([str(len(of_arm)) for of_arm in self.compared.values()])} values"
+        return f"{self.n_values} {self.per}{'s' * (self.n_values != 1)}"
+
+    @property
+    def _against_best(self) -> list[PairedDifference]:
+        """How much better the arm with the best mean is than others."""
+        best = self.ranked[0]
+        rows = [row for row in self.paired_differences if best in {row.arm, row.other}]
+        return [row if row.arm == best else row.turned() for row in rows]
+
+    def _verdict(self) -> Verdict:
+        """Return what applies to the best arm and all others."""
+        verdicts = {row.verdict for row in self._against_best}
+        if len(verdicts) == 1 and (verdict := verdicts.pop()):
+            return verdict
+        are_shown = verdicts <= {"better", "equivalent", "not worse"}
+        return "not worse" if verdicts and are_shown else "inconclusive"
+
+    def _conclusion(self) -> str:
+        unit, compared, best = self.unit, self.compared, self.ranked[0]
+        mean = unit.value(compared[best].mean())
+        leaders = [label for label in self.ranked if unit.value(compared[label].mean()) == mean]
+        have = "has" if len(leaders) == 1 else "have"
+        best_mean = f"{_named(leaders)} {have} the best mean {self.score}, {mean}."
+        groups = dict[str, list[PairedDifference]]()
+        for row in self._against_best:
+            groups.setdefault(relation(row, self._paired_by, ""), []).append(row)
+        data = "For new data of this kind, " if self.is_of_new_data else ""
+        claims = [f"{data}{best} is {self._relation(rows)}." for rows in groups.values()]
+        return " ".join([best_mean, *claims])
+
+    def _relation(self, rows: Sequence[PairedDifference]) -> str:
+        """Return a relation to one arm with its evidence, or the same relation to several."""
+        first = rows[0]
+        if len(rows) > 1:
+            return relation(first, self._paired_by, _named([row.other for row in rows]))
+        is_of_all = first.n_pairs == self.n_values or not self.is_paired
+        of = "" if is_of_all else f" over {first.n_pairs} {self.per}s"
+        return f"{relation(first, self._paired_by)}: {in_words(first, self.unit)}{of}"
+
+    def _tables(self) -> list[Table]:
+        unit = self.unit
+        column = unit.heading(self.score)
+        rows = [
+            (str(label), unit.bare.value(row[self.column]), _sd(row[f"{self.column}_std"], unit))
+            for label, row in self.table().iterrows()
+        ]
+        tables = [
+            Table((self.arm, f"mean\n{column}", "standard\ndeviation"), rows),
+            differences_table(self.paired_differences, unit, self._paired_by),
+        ]
+        if self._shows_these_rows:
+            tables.append(
+                differences_table(self.on_these_rows, unit, self._paired_by, "On these rows alone")
+            )
+        return tables
+
+    @property
+    def _shows_these_rows(self) -> bool:
+        """Whether verdicts on the data as they are stand beside those for new data."""
+        return self.is_of_new_data and self.n_test > 0
+
+    @property
+    def _design(self) -> Design:
+        """What the CIs on these rows are valid for."""
+        if not self.is_paired:
+            return "unpaired"
+        return "sequential" if self.sequential else "fixed"
+
+    def _notes(self) -> list[str]:
+        notes = difference_notes(
+            self.paired_differences,
+            self.unit,
+            "new data" if self.is_of_new_data else self._design,
+            per=self._paired_by,
+            n_claims={f"{self.arm}s": len(self.paired_differences)},
+            maximize=self.maximize,
+        )
+        if self._shows_these_rows:
+            notes.append(f"On these rows alone: {validity_note(self._design, self._paired_by)}")
+        if self.n_test:
+            share = f"{100 / self.n_test:.2g} pp"
+            each = f": one is {share}" if self.unit is ACCURACY else ""
+            notes.append(f"{self.n_test} test examples{each}.")
+        if self.sources:
+            notes.append(f"Each seed redraws {in_list(self.sources)}, alike for all models.")
+        if not self.is_of_new_data:
+            where = "the source of these values" if self.score == VALUE else "this data set"
+            notes.append(f"All verdicts are on {where} only.")
+        notes.append(
+            f"Selecting one of the {self.arm}s by these values biases its mean: evaluate it on "
+            "new data."
+        )
+        return notes + other_comparisons_note("Models of the same data are", self.like)
+
+    def _next_step(self) -> str:
+        return ""
+
+    def _figures(self) -> list[Figure]:
+        """Return the values, with a line for each seed, and the differences with their CIs."""
+        unit, per = self.unit, self._paired_by
+        by = f" by {per}" if per else ""
+        values = values_figure(
+            "values",
+            f"{self.score[:1].upper()}{self.score[1:]}{by}",
+            unit.heading(self.score),
+            {label: self.values[label] for label in self.ranked},
+            unit,
+            names=self.value_names,
+            is_paired=self.is_paired,
+        )
+        differences = interval_figure(
+            "differences",
+            "How much better the first arm is",
+            unit.heading(f"difference in {self.score}", is_gain=True),
+            {pair(row): estimate(row) for row in self.paired_differences},
+            unit,
+            margin=self.margin or 0.0,
+        )
+        return [values, differences]
+
+    def _fields(self) -> dict[str, Any]:
+        names = (
+            "score",
+            "maximize",
+            "margin",
+            "sequential",
+            "is_paired",
+            "values",
+        )
+        return {name: getattr(self, name) for name in names} | {
+            "table": self.table(),
+            "differences": self.differences(),
+        }
+
+
+def _named(labels: Sequence[str]) -> str:
+    """Return labels as a part of a sentence, of many the first ones."""
+    if len(labels) > _N_NAMED + 1:
+        return f"{', '.join(labels[:_N_NAMED])} and {len(labels) - _N_NAMED} others"
+    return in_list(labels)
+
+
+def _sd(value: float, unit: Unit) -> str:
+    return "" if math.isnan(value) else unit.bare.value(value)

@@ -1,0 +1,167 @@
+"""Comparisons of models that are trained, or called, with the same seeds."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from adnn_optuna._units import ACCURACY
+from adnn_optuna.engine.evaluations import Evaluation
+from adnn_optuna.results.arm_comparison import ArmComparison
+from adnn_optuna.results.differences import NEXT_STEP, made_so_far
+from adnn_optuna.stats.paired_differences import (
+    OPEN,
+    PairedDifference,
+    inconclusive,
+    paired_differences,
+)
+from adnn_optuna.stats.resampling import Resampled, for_new_data, read_once
+
+
+@dataclass(frozen=True)
+class ModelComparison(ArmComparison):
+    """Which of several models is better, each with the same seeds.
+
+    The values of Keras models are on the test set. All claims together are wrong in at most 5% of
+    all comparisons.
+
+    Attributes:
+        evaluations: The values that are known, by the number of the model and the seed.
+        study_name: The name of their study.
+        labels: The models.
+        declared_seeds: The declared seeds, in their order.
+        seeds: The seeds that count: all, or those up to the decision in a sequential design.
+        sequential: Whether seeds are added only until all is decided. CIs are wider to allow for
+            that.
+        margin: The difference up to which two models are as good as each other.
+        sources: What each seed redraws.
+        score: What the values are: ``"test accuracy"``, ``"test R²"`` of a regression, or
+            ``"value"`` of functions.
+        values: The values of each model, up to the first seed that is not done.
+        paired_differences: The statistics behind all tables and sentences. If seeds redraw the
+            test set, they are for new data of this kind.
+        on_these_rows: The same for the data as they are.
+        missing: The evaluations to make next; none at the end.
+        n_evaluations: How many evaluations there are at most.
+    """
+
+    evaluations: Mapping[Evaluation, float] = field(repr=False)
+    study_name: str
+    labels: tuple[str, ...]
+    declared_seeds: tuple[int, ...]
+    sequential: bool
+    margin: float | None
+    sources: tuple[str, ...]
+    resampled: Resampled | None = None
+    n_train: int = 0
+    n_test: int = 0
+    score: str = "test accuracy"
+    like: tuple[str, ...] = ()
+    arm = "model"
+
+    @property
+    def title(self) -> str:
+        """The title of the document."""
+        return f"Comparison of {len(self.labels)} models: {self.study_name}"
+
+    def nothing_known(self) -> str:
+        """Return how far the comparison is."""
+        if any(self.values.values()):
+            return (
+                f"No seed has values of all models: evaluate each model at {self.value_names[0]}."
+            )
+        return f"Nothing is known of the models yet: {made_so_far(self, 'training runs')}."
+
+    @functools.cached_property
+    def _n_done(self) -> int:
+        """How many seeds are done, up to the first that is not."""
+        arms = range(len(self.labels))
+        is_done = [all((i, s) in self.evaluations for i in arms) for s in self.declared_seeds]
+        return [*is_done, False].index(False)
+
+    @functools.cached_property
+    def values(self) -> dict[str, list[float]]:
+        """The values of each model, up to the first seed that is not done."""
+        done = self.declared_seeds[: self._n_done]
+        return {
+            label: [self.evaluations[i, seed] for seed in done]
+            for i, label in enumerate(self.labels)
+        }
+
+    @functools.cached_property
+    def _judged(self) -> list[PairedDifference]:
+        """The differences over the seeds that are done."""
+        return paired_differences(
+            self.values,
+            margin=self.margin,
+            sequential=self.sequential,
+            names=self.value_names,
+            n_examples=self.n_test if self.unit is ACCURACY else 0,
+        )
+
+    @functools.cached_property
+    def _is_decided(self) -> bool:
+        """Whether a sequential design needs no further seed."""
+        return self.sequential and all(row.verdict not in OPEN for row in self._judged)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that count."""
+        return self.declared_seeds[: self._n_done] if self._is_decided else self.declared_seeds
+
+    @property
+    def value_names(self) -> list[str]:
+        """What each value of a model is of."""
+        return [f"seed {seed}" for seed in self.declared_seeds]
+
+    @functools.cached_property
+    def on_these_rows(self) -> list[PairedDifference]:
+        """The differences on the data as they are; inconclusive if planned seeds are missing."""
+        n_seeds = len(self.declared_seeds)
+        if self.sequential or self._n_done == n_seeds:
+            return self._judged
+        missing = n_seeds - self._n_done
+        return inconclusive(self._judged, f"{missing} of {n_seeds} planned seeds are missing")
+
+    @functools.cached_property
+    def paired_differences(self) -> list[PairedDifference]:
+        """The differences that verdicts are on: for new data, if seeds redraw the test set."""
+        rows = self.on_these_rows
+        if self.resampled is None:
+            return rows
+        if self.sequential:
+            return read_once(rows)
+        return for_new_data(
+            rows,
+            self.values,
+            self.resampled,
+            n_planned=len(self.declared_seeds),
+            n_claims=len(rows),
+            most=self.unit.largest,
+        )
+
+    @property
+    def used(self) -> Mapping[Evaluation, float]:
+        """The values that count."""
+        return self.evaluations
+
+    @functools.cached_property
+    def missing(self) -> list[Evaluation]:
+        """The evaluations to make next; empty at the end."""
+        left = self.seeds[self._n_done :]
+        if self.sequential:
+            left = left[:1]
+        wanted = [(i, seed) for seed in left for i in range(len(self.labels))]
+        return [evaluation for evaluation in wanted if evaluation not in self.evaluations]
+
+    @property
+    def n_evaluations(self) -> int:
+        """How many evaluations there are at most."""
+        return len(self.seeds) * len(self.labels)
+
+    def _next_step(self) -> str:
+        return NEXT_STEP if self.missing else ""
+
+    def _fields(self) -> dict[str, Any]:
+        names = ("study_name", "labels", "seeds", "sources", "n_train", "n_test")
+        return {name: getattr(self, name) for name in names} | super()._fields()

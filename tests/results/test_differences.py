@@ -1,0 +1,194 @@
+"""What all comparisons share: verdicts in words, tables, notes and figures of differences."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adnn_optuna._units import ACCURACY, PLAIN, Estimate
+from adnn_optuna.render.document import Document
+from adnn_optuna.render.figures import to_plotly
+from adnn_optuna.render.text import to_text
+from adnn_optuna.results.differences import (
+    Design,
+    difference_notes,
+    differences_frame,
+    differences_table,
+    for_most,
+    in_words,
+    interval_figure,
+    other_comparisons_note,
+    relation,
+    values_figure,
+)
+from adnn_optuna.stats.paired_differences import PairedDifference, paired_differences
+
+
+def difference(**changes: Any) -> PairedDifference:
+    settings: dict[str, Any] = {"arm": "a", "other": "b", "n_pairs": 8, "verdict": "inconclusive"}
+    settings |= {"mean": 0.01, "low": -0.002, "high": 0.02, "worst": -0.004}
+    settings |= {"win_rate": 0.625, "win_rate_low": 0.245, "win_rate_high": 0.915}
+    return PairedDifference(**{**settings, **changes})
+
+
+UNKNOWN = difference(
+    arm="a name that is long",
+    other="18 characters long",
+    n_pairs=3,
+    verdict=None,
+    reason="too few",
+    **dict.fromkeys(("mean", "low", "high", "worst", "win_rate_low", "win_rate_high"), math.nan),
+)
+
+
+class TestWords:
+    def test_of_a_verdict_claim_no_more_than_the_verdict(self) -> None:
+        assert relation(difference()) == "not shown to differ from b"
+        assert relation(difference(verdict="equivalent")) == "equivalent to b"
+        assert (
+            relation(difference(verdict="not worse"), others="c and d") == "not worse than c and d"
+        )
+        better = difference(verdict="better", low=0.002)
+        assert relation(better) == "better than b on average"
+        assert relation(better, "") == "better than b on average"
+
+    def test_for_most_seeds_need_a_win_rate_that_is_shown(self) -> None:
+        rng, n_claims = np.random.default_rng(0), 0
+        for _ in range(200):  # A few large gains: it wins in half of the seeds.
+            d = np.where(rng.random(16) < 0.5, rng.exponential(1.0, 16), -0.01)
+            [row] = paired_differences({"a": d.tolist(), "b": [0.0] * 16}, margin=None)
+            n_claims += for_most(row) == "for most seeds"
+        assert n_claims / 200 < 0.025 + 2 * math.sqrt(0.025 * 0.975 / 200)
+        clear = difference(win_rate=1.0, win_rate_low=0.63, win_rate_high=1.0)
+        assert for_most(clear, "fold") == "for most folds"
+        assert for_most(clear.turned()) == "for most seeds"
+        few = difference(win_rate=0.25, win_rate_low=0.03, win_rate_high=0.65)
+        assert for_most(few) == "on average, although it wins in only 25% of seeds"
+        assert for_most(few, "") == "on average"
+
+    def test_of_a_difference_have_its_interval_if_there_is_one(self) -> None:
+        assert in_words(difference(), ACCURACY) == "+1.00 pp (95% CI -0.20 to +2.00)"
+        assert in_words(difference(low=-math.inf, high=math.inf), PLAIN) == "+0.0100 (no CI)"
+        # Of pairs that contradict each other.
+        assert in_words(difference(low=math.nan, high=math.nan), PLAIN) == "+0.0100 (no CI)"
+
+
+class TestTable:
+    def test_fits_into_80_columns_with_long_names(self) -> None:
+        rows = [difference(arm="random_restart_0", other="greedy_improving"), UNKNOWN]
+        table = differences_table(rows, ACCURACY)
+        text = to_text(Document("t", "no claim", tables=[table]))
+        assert max(map(len, text.splitlines())) <= 80
+        assert "random_restar… - greedy_improv…" in text
+        assert "no claim" in text
+
+    def test_has_everything_in_its_columns(self) -> None:
+        table = differences_table([difference(), UNKNOWN], ACCURACY, "fold", "title")
+        first, second = table.rows
+        assert first == (
+            "a - b",
+            "+1.00",
+            "-0.20 to +2.00",
+            "62%",
+            "inconclusive",
+            "-0.40",
+            "24 to 92",
+            "8",
+        )
+        assert second[1:6] == ("unknown", "none", "62%", "no claim", "unknown")
+        assert table.headings[5] == "worst\nfold"
+        assert table.verdict_column is not None
+        assert [row[table.verdict_column] for row in table.rows] == ["inconclusive", "no claim"]
+
+    def test_is_a_frame_by_the_arms_too(self) -> None:
+        table = differences_frame([difference(verdict="better"), UNKNOWN], "model")
+        assert [*table.index.names] == ["model", "other"]
+        columns = (
+            "pairs difference low high win_rate win_rate_low win_rate_high worst verdict reason"
+        )
+        assert [*table.columns] == columns.split()
+        assert table["verdict"].tolist() == ["better", "no claim"]
+        assert table["pairs"].tolist() == [8, 3]
+        nothing = differences_frame([], "sampler")
+        assert [*nothing.index.names] == ["sampler", "other"]
+        assert [*nothing.columns] == [*table.columns]
+
+
+class TestNotes:
+    @pytest.mark.parametrize(
+        ("design", "said"),
+        [
+            ("fixed", "valid for the planned seeds"),
+            ("sequential", "valid after each seed"),
+            ("unpaired", "Welch"),
+            ("new data", "Nadeau and Bengio"),
+        ],
+    )
+    def test_say_what_the_intervals_are_valid_for(self, design: Design, said: str) -> None:
+        notes = difference_notes([difference()], PLAIN, design, n_claims={"models": 1})
+        assert [note for note in notes if said in note]
+        assert not [note for note in notes if "quivalent" in note or "joint" in note]
+
+    def test_say_each_thing_once(self) -> None:
+        rows = [difference(margin=0.005), difference(margin=0.005, verdict="not worse"), UNKNOWN]
+        claims = {"samplers": 3, "controls": 2}
+        notes = difference_notes(
+            [*rows, UNKNOWN], ACCURACY, "fixed", n_claims=claims, maximize=False
+        )
+        assert len(set(notes)) == len(notes)
+        assert "Equivalent: the whole CI is within ±0.5 pp." in notes
+        assert "Not worse: the whole CI is above -0.5 pp." in notes
+        assert "3 seeds: effects on fewer than 63% of seeds can go unseen." in notes
+        assert (
+            "CIs have a joint level of 95% for the 3 claims on samplers and for the 2 claims on "
+            "controls." in notes
+        )
+        assert notes[0].startswith("Lower values are better.")
+        of = "a name that i… - 18 characters…"
+        assert notes[-1] == f"{of}, {of}: too few."
+        assert difference_notes([UNKNOWN], PLAIN, "fixed", n_claims={})[-1] == "Too few."
+
+    def test_of_other_comparisons_count_them(self) -> None:
+        assert other_comparisons_note("Models are", ()) == []
+        [note] = other_comparisons_note("Models are", ("one", "two"))
+        assert "part of 2 other comparisons in this storage, such as 'one'" in note
+
+
+class TestFigures:
+    def test_of_intervals_mark_what_excludes_zero(self) -> None:
+        estimates = {
+            "better": Estimate(0.01, 0.002, 0.02),
+            "worse": Estimate(-0.01, -0.02, -0.002),
+            "open": Estimate(0.01, -0.002, 0.02),
+            "few": Estimate(0.01, -math.inf, math.inf),
+            "unknown": Estimate(math.nan, math.nan, math.nan),
+        }
+        figure = interval_figure(
+            "gains", "Gains", "gain [pp]", estimates, ACCURACY, margin=0.001, hollow=["open"]
+        )
+        assert figure.rows == tuple(estimates) or figure.rows == [*estimates]
+        assert [series.color for series in figure.series] == [2, 4, 0, 0]
+        assert [series.mark for series in figure.series] == ["points", "points", "rings", "points"]
+        assert [len(series.low) for series in figure.series] == [1, 1, 1, 0]
+        assert figure.margin == pytest.approx(0.1)
+        assert len(to_plotly(figure).data) == 4
+        empty = interval_figure("g", "G", "", {}, ACCURACY, if_empty="Nothing was tested.")
+        assert to_plotly(empty).layout.annotations[0].text == "Nothing was tested."
+
+    def test_of_values_join_those_of_a_seed(self) -> None:
+        values = {"a": [0.1, 0.2, math.nan], "b": [0.3, 0.1, 0.5]}
+        figure = values_figure(
+            "v", "V", "value", values, PLAIN, names=["seed 3", "seed 4", "seed 5"]
+        )
+        line, first, second = figure.series
+        assert line.mark == "thin"
+        assert [*line.x] == [0.1, 0.3, None, 0.2, 0.1, None, None, 0.5, None]
+        assert [*first.hover][:2] == ["a, seed 3: 0.1000", "a, seed 4: 0.2000"]
+        assert (first.color, second.color) == (0, 1)
+        assert len(values_figure("v", "V", "", values, PLAIN, is_paired=False).series) == 2
+        nothing = values_figure("v", "V", "", {"a": [math.nan]}, PLAIN)
+        assert not nothing.series
+        to_plotly(figure)

@@ -1,0 +1,239 @@
+"""Comparisons of models: their numbers, their sentences, and how often these are wrong."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+from snapshots import assert_surfaces
+
+from adnn_optuna._units import ACCURACY
+from adnn_optuna.results.models import ModelComparison
+
+ACCURACIES = {
+    "narrow": [0.80, 0.81, 0.82, 0.79, 0.80, 0.83, 0.81, 0.82],
+    "wide": [0.90, 0.92, 0.91, 0.90, 0.93, 0.92, 0.91, 0.92],
+    "deep": [0.901, 0.919, 0.911, 0.901, 0.928, 0.921, 0.909, 0.921],
+}
+KNOWN = {
+    (i, seed): values[seed] for i, values in enumerate(ACCURACIES.values()) for seed in range(8)
+}
+
+
+def models(known: dict[tuple[int, ...], float] | None = None, **changes: Any) -> ModelComparison:
+    """Return a comparison of three models."""
+    settings: dict[str, Any] = {
+        "evaluations": KNOWN if known is None else known,
+        "study_name": "models",
+        "labels": tuple(ACCURACIES),
+        "declared_seeds": tuple(range(8)),
+        "sequential": False,
+        "margin": 0.004,
+        "sources": ("initialisation", "order", "split"),
+        "resampled": (100, 50),
+        "n_train": 100,
+        "n_test": 50,
+    }
+    return ModelComparison(**{**settings, **changes})
+
+
+def said(found: ModelComparison) -> str:
+    """Return what a comparison prints, as one line."""
+    return " ".join(str(found).split())
+
+
+def test_surfaces() -> None:
+    assert_surfaces("models", models())
+
+
+def test_interval_for_new_data_is_that_of_nadeau_and_bengio() -> None:
+    table = models().differences()
+    arrays = {label: np.array(values) for label, values in ACCURACIES.items()}
+    for (one, other), row in table.iterrows():
+        d = arrays[one] - arrays[other]
+        scale = d.std(ddof=1) * np.sqrt(1 / 8 + 50 / 100)
+        ends = stats.t.interval(1 - 0.05 / 3, 7, d.mean(), scale)
+        assert (row["low"], row["high"]) == pytest.approx(ends)
+    # There is none of one seed, of a test set that never changes, or where one looks again.
+    for changes in (
+        *({"declared_seeds": (0,)}, {"sequential": True}),
+        {"declared_seeds": tuple(range(9))},
+    ):
+        assert np.isinf(models(**changes).differences()[["low", "high"]]).all(axis=None)
+    fixed = models(resampled=None)
+    assert fixed.paired_differences == fixed.on_these_rows
+
+
+def test_verdict_is_for_new_data_where_splits_are_redrawn() -> None:
+    found = models(margin=0.002)
+    verdicts = [
+        [row.verdict for row in rows] for rows in (found.on_these_rows, found.paired_differences)
+    ]
+    # The second interval is wider.
+    assert verdicts == [["worse", "worse", "equivalent"], ["worse", "worse", "inconclusive"]]
+    table = found.differences()
+    assert table["low"].tolist() == [row.low for row in found.paired_differences]
+    assert found.is_of_new_data
+    fixed = models(margin=0.002, resampled=None)
+    assert not fixed.is_of_new_data
+    assert fixed.paired_differences == found.on_these_rows
+    # Neither before all planned seeds are there nor where one looks again.
+    for changes in ({"declared_seeds": tuple(range(9))}, {"sequential": True}):
+        rows = models(margin=0.002, **changes).paired_differences
+        assert {(row.verdict, row.low) for row in rows} == {("inconclusive", -math.inf)}
+
+
+def test_table_is_of_the_seeds_that_all_have() -> None:
+    known = {e: value for e, value in KNOWN.items() if e != (1, 5)}
+    found = models(known)
+    table = found.table()
+    assert table.index.name == "model"
+    assert table.to_dict("index")["wide"] == {
+        "seeds": 5,
+        "test_accuracy": pytest.approx(np.mean(ACCURACIES["wide"][:5])),
+        "test_accuracy_std": pytest.approx(np.std(ACCURACIES["wide"][:5], ddof=1)),
+    }
+    assert (found.missing, found.n_evaluations) == ([(1, 5)], 24)
+    assert {row.verdict for row in found.paired_differences} == {"inconclusive"}
+
+
+def test_sequential_asks_for_one_seed_more_until_all_is_decided() -> None:
+    found = models(sequential=True, declared_seeds=tuple(range(12)))
+    assert found.missing == [(0, 8), (1, 8), (2, 8)]
+    assert len(found.seeds) == 12
+    # With two models, a single claim, they are decided.
+    decided = models(sequential=True, declared_seeds=tuple(range(12)), labels=("narrow", "wide"))
+    assert [row.verdict for row in decided.on_these_rows] == ["worse"]
+    assert (decided.missing, decided.seeds, decided.n_evaluations) == ([], tuple(range(8)), 16)
+
+
+def test_nothing_yet_is_asked_for_seed_by_seed() -> None:
+    nothing = models({})
+    assert nothing.missing[:4] == [(0, 0), (1, 0), (2, 0), (0, 1)]
+    assert repr(nothing).startswith("ModelComparison(study_name='models', labels=('narrow', ")
+
+
+def test_no_interval_is_wider_than_accuracies_can_differ() -> None:
+    values = {"a": [0.0, 1.0] * 3, "b": [1.0, 0.0] * 3}
+    known = {(i, s): v for i, of in enumerate(values.values()) for s, v in enumerate(of)}
+    settings = (("a", "b"), tuple(range(6)), False, 0.005, ("order",), (10, 10), 10, 10)
+    table = ModelComparison(known, "s", *settings).differences()
+    assert table[["low", "high"]].to_numpy().tolist() == [[-1.0, 1.0]]
+    assert ACCURACY.interval(-1.12, math.inf) == "-100.00 to +100.00 pp"
+    [low, high] = (
+        ModelComparison(known, "s", *settings, "test R²").differences()[["low", "high"]].iloc[0]
+    )
+    assert low < -1 < 1 < high
+
+
+class TestConclusion:
+    def test_is_for_new_data_only_if_something_is_known_of_these(self) -> None:
+        for changes in (
+            {"declared_seeds": (0,)},
+            {"declared_seeds": tuple(range(9))},
+            {"resampled": None},
+        ):
+            assert "new data of this kind" not in said(models(**changes))
+        again = models(
+            sequential=True, labels=("narrow", "wide"), declared_seeds=tuple(range(12))
+        ).document()
+        assert again.conclusion == (
+            "wide has the best mean test accuracy, 91.38%. For new data of this kind, wide is not "
+            "shown to differ from narrow: +10.38 pp (no CI)."
+        )
+        assert again.verdict == "inconclusive"
+        assert any("need a planned number of seeds" in note for note in again.notes)
+        assert again.tables[-1].title == "On these rows alone"
+
+    def test_of_missing_seeds_decides_nothing(self) -> None:
+        found = models({e: value for e, value in KNOWN.items() if e != (1, 5)})
+        document = found.document()
+        assert "3 of 8 planned seeds are missing." in [note.lower() for note in document.notes]
+        assert [row[4] for row in document.tables[1].rows] == ["inconclusive"] * 3
+        assert document.conclusion == (
+            "wide and deep have the best mean test accuracy, 91.20%. wide is not shown to differ "
+            "from narrow and deep."
+        )
+
+    def test_of_nothing_says_how_to_go_on(self) -> None:
+        nothing = models({}).document()
+        assert nothing.verdict == "not known"
+        assert nothing.conclusion == (
+            "Nothing is known of the models yet: 0 of 24 training runs are made."
+        )
+        assert "make the same call again" in nothing.next_step
+        lost = models(dict.fromkeys(KNOWN, math.nan)).document()
+        assert lost.conclusion == (
+            "No seed has values of all models: evaluate each model at seed 0."
+        )
+
+    def test_of_one_seed_has_no_spread_and_no_verdict(self) -> None:
+        one = models(declared_seeds=(0,), labels=("narrow", "wide"), margin=0.001).document()
+        assert one.tables[0].rows == (("narrow", "80.00", ""), ("wide", "90.00", ""))
+        assert one.verdict == "inconclusive"
+        assert one.scope == "1 seed"
+
+    def test_names_the_first_of_many_models(self) -> None:
+        labels = tuple("abcdefgh")
+        known = {(i, s): i / 10 + s / 1000 for i, _ in enumerate(labels) for s in range(8)}
+        many = models(known, labels=labels, resampled=None, margin=None).document()
+        assert "h is not shown to differ from a, b, c and 4 others." in many.conclusion
+
+    def test_is_that_of_all_models_together(self) -> None:
+        two: dict[str, Any] = {"labels": ("narrow", "wide")}
+        assert models(**two).document().verdict == "better"
+        assert models().document().verdict == "not worse"  # Better than one, equivalent to one.
+        mixed = models(margin=0.002)
+        assert mixed.document().verdict == "inconclusive"
+
+
+def test_sequential_design_is_named() -> None:
+    assert "e-process" in said(models(sequential=True, declared_seeds=tuple(range(12))))
+
+
+def test_scores_that_are_no_accuracies_have_no_percent() -> None:
+    document = models(score="test R²").document()
+    assert document.tables[0].headings[1] == "mean\ntest R²"
+    assert document.tables[0].rows[0] == ("narrow", "0.8100", "0.0131")
+    assert "better than narrow for most seeds: +0.1039 (95% CI" in document.conclusion
+    assert "50 test examples." in document.notes
+    for surface in (str(models(score="test R²")), models(score="test R²")._repr_html_()):
+        for wrong in ("%]", " pp", "[pp]", "81.00"):
+            assert wrong not in surface
+
+
+def test_figure_shows_the_best_model_first() -> None:
+    values, differences = models().document().figures
+    boxes = [series for series in values.series if series.mark == "box"]
+    assert [box.label for box in boxes] == ["deep", "wide", "narrow"]
+    assert boxes[0].hover[5] == "deep, seed 5: 92.10%"
+    assert values.x_label == "test accuracy [%]"
+    assert len(differences.series) == 3
+
+
+def resplit(rng: np.random.Generator, n_seeds: int) -> dict[tuple[int, ...], float]:
+    """Return accuracies of two models, as good on all data, on splits of one data set of 800."""
+    is_right = rng.random((2, 800)) < 0.8  # Which of its rows each is right about.
+    tests = [rng.choice(800, 160, replace=False) for _ in range(n_seeds)]
+    return {(m, s): float(is_right[m, t].mean()) for s, t in enumerate(tests) for m in range(2)}
+
+
+def test_equal_models_are_rarely_told_apart_by_splits_of_one_data_set() -> None:
+    rng, n_runs = np.random.default_rng(0), 200
+    seeds: Any = {"labels": ("narrow", "wide"), "declared_seeds": tuple(range(12)), "n_train": 640}
+    settings = {**seeds, "n_test": 160, "margin": 0.001}
+    told, on_these = 0, 0
+    for _ in range(n_runs):
+        found = models(resplit(rng, 12), **settings)
+        told += "not shown to differ" not in said(found)
+        on_these += found.on_these_rows[0].verdict != "inconclusive"
+    assert told / n_runs < 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_runs)
+    assert on_these / n_runs > 0.25  # Which is true of these rows, and of no others.
+    for _ in range(10):  # However long one looks.
+        again = models(
+            resplit(rng, 30), **{**settings, "declared_seeds": tuple(range(30))}, sequential=True
+        )
+        assert again.paired_differences[0].verdict == "inconclusive"

@@ -1,0 +1,439 @@
+"""Rechecks: their numbers, and what they say of simulated studies whose truth is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from snapshots import assert_surfaces
+
+from adnn_optuna.engine.evaluations import new_seeds, confirmation_seeds
+from adnn_optuna.results.recheck import Recheck
+from adnn_optuna.results.recheck_numbers import BASELINE_NETWORK, FIRST_OF_PARAMS, mean_interval
+from adnn_optuna.stats.paired_differences import planned_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def choosing(count: int) -> tuple[int, ...]:
+    """Return the seeds that choose."""
+    return new_seeds("null", "choose", count)
+
+
+def confirming(count: int) -> tuple[int, ...]:
+    """Return the further seeds of a trial without parameters."""
+    return confirmation_seeds(None, {}, count)
+
+
+def trial(number: int, value: float) -> FrozenTrial:
+    made = create_trial(value=value)
+    made.number = number
+    return made
+
+
+def recheck(chosen: int, values: list[float], *, confirm_best: bool = False) -> Recheck:
+    """Return a recheck in which trial 31 is the study's best, and 17 the other one."""
+    candidates = [trial(31, 0.9123), trial(17, 0.9100)]
+    [seed_to_choose] = choosing(1)
+    evaluations = {(n, seed_to_choose): 0.95 if n == chosen else 0.85 for n in (31, 17)}
+    for seed, value in zip(confirming(3), values, strict=True):
+        evaluations[chosen, seed] = value
+        evaluations[31, seed] = value
+    of_study = [0.9123, 0.91, 0.9]
+    return Recheck(evaluations, "study", True, candidates, of_study, 1, 3, confirm_best, True)
+
+
+def compared(
+    gains: Sequence[float], against: FrozenTrial | None, *, maximize: bool = True
+) -> Recheck:
+    """Return a recheck of trial 23, which came to 0.916 in its study, and of another trial."""
+    known: dict[tuple[int, ...], float] = {(23, choosing(1)[0]): 0.9}
+    for i, (seed, gain) in enumerate(zip(confirming(len(gains)), gains, strict=True)):
+        base = 0.87 + 0.01 * (i % 3)
+        known[23, seed] = base + (gain if maximize else -gain)
+        if against is not None and against.number != 23:
+            known[against.number, seed] = base
+    return Recheck(
+        *(known, "study", maximize, [trial(23, 0.916)], [0.916, 0.888], 1, len(gains)),
+        *(False, True),
+        against_of=lambda _: against,
+    )
+
+
+def changed(report: Recheck, known: dict[tuple[int, ...], float]) -> Recheck:
+    return dataclasses.replace(report, evaluations=known)
+
+
+def of_equals(values: list[float], *, confirm: int = 2) -> Recheck:
+    """Return a recheck of a trial with 0.5, by the values of five seeds to choose, and further."""
+    seeds = (*choosing(5), *confirming(confirm))
+    known = dict(zip([(3, s) for s in seeds], values, strict=False))
+    return Recheck(known, "s", False, [trial(3, 0.5)], [0.5], 5, confirm, False, True)
+
+
+def minimizing() -> Recheck:
+    """Return a recheck in which lower values are better, and new ones far worse."""
+    [seed] = choosing(1)
+    known = {(1, seed): 0.3, (2, seed): 0.2}
+    known |= {(2, s): v for s, v in zip(confirming(3), (4, 5, 6), strict=True)}
+    candidates = [trial(1, 0.1), trial(2, 0.15)]
+    return Recheck(known, "s", False, candidates, [0.1, 0.15], 1, 3, False, True)
+
+
+def with_a_lost_one() -> Recheck:
+    """Return a recheck of three evaluations without seeds, the last of which failed."""
+    made = [*choosing(1), *confirming(2)]
+    known = {(1, s): v for s, v in zip(made, (0.3, 0.2, math.nan), strict=True)}
+    return Recheck(known, "s", True, [trial(1, 0.4)], [0.4], 1, 2, False, False)
+
+
+def test_numbers_of_both_trials_confirmed() -> None:
+    report = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
+    # Student's t of three values whose standard deviation is 0.001: 4.3027 · 0.001 / √3.
+    assert (report.low, report.high) == pytest.approx((0.902516, 0.907484), abs=1e-6)
+    assert report.n_evaluations == 2 * 1 + 2 * 3
+    assert report.missing == []
+    table = report.to_dataframe()
+    assert [*table.columns] == ["trial", "stored", "role", "seed", "value"]
+    # By their seeds.
+    confirmed = sorted(zip(confirming(3), (0.904, 0.905, 0.906), strict=True))
+    assert table[["trial", "stored", "role", "value"]].to_numpy().tolist() == [
+        [number, stored, role, value]
+        for number, stored, chosen_by in ((31, 0.9123, 0.85), (17, 0.91, 0.95))
+        for role, value in (("choose", chosen_by), *(("confirm", v) for _, v in confirmed))
+    ]
+
+
+def test_chosen_one_alone_is_confirmed_where_it_is_the_best_or_the_best_is_not_asked_for() -> None:
+    for chosen, confirm_best in ((17, False), (31, False), (31, True)):
+        report = recheck(chosen, [0.904, 0.905, 0.906], confirm_best=confirm_best)
+        assert report.n_evaluations == 2 + 3
+        others = {17, 31} - {chosen}
+        known = {e: v for e, v in report.evaluations.items() if e[0] == chosen or e[1] % 2 == 0}
+        again = changed(report, known)
+        assert again.missing == []
+        assert not again.values(next(t for t in again.candidates if t.number in others), "confirm")
+
+
+def test_asks_stage_by_stage_for_what_it_needs() -> None:
+    whole = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
+    known: dict[tuple[int, ...], float] = {}
+    asked = []
+    while missing := changed(whole, known).missing:
+        report = changed(whole, known)
+        assert math.isnan(report.value)
+        asked.append([(number, "odd" if seed % 2 else "even") for number, seed in missing])
+        known |= {e: whole.evaluations[e] for e in missing}
+    assert asked == [
+        [(31, "even"), (17, "even")],  # Which one is the best,
+        [(n, "odd") for n in (17, 17, 17, 31, 31, 31)],  # and what it is worth.
+    ]
+    # Evaluations of another trial by an earlier recheck do not count.
+    assert changed(whole, known | {(5, 3): math.nan}).used == known
+
+
+def test_five_equal_values_do_not_show_that_nothing_is_random() -> None:
+    assert len(of_equals([]).missing) == 5
+    report = of_equals([0.5] * 5)
+    assert not report.is_deterministic
+    assert {seed % 2 for _, seed in report.missing} == {1}  # It goes on.
+    told = dataclasses.replace(report, is_deterministic=True)
+    assert (told.trial, told.missing, told.n_evaluations) == (told.best, [], 0)
+    assert (told.value, told.low, told.high) == (0.5, 0.5, 0.5)
+
+
+def test_first_of_equals_is_chosen_and_who_has_more_values_before_all() -> None:
+    [seed, other] = choosing(2)
+    candidates = [trial(1, 0.7), trial(2, 0.7), trial(3, 0.6)]
+    for lost, chosen in ((0, 1), (1, 2), (2, 3)):
+        # The third is the worst, but the only one without a failure.
+        values = {(n, s): 0.69 if n < 3 else 0.1 for n in (1, 2, 3) for s in (seed, other)}
+        values |= {(n, other): math.nan for n in range(1, lost + 1)}
+        report = Recheck(values, "s", True, candidates, [0.7, 0.7, 0.6], 2, 2, False, True)
+        assert report.trial is not None
+        assert report.trial.number == chosen
+
+
+def test_lower_values_are_better_where_it_minimizes() -> None:
+    report = minimizing()
+    half = 4.302653 / math.sqrt(3)
+    assert report.overstatement == pytest.approx((4.9, 4.9 - half, 4.9 + half))
+
+
+def test_seeds_follow_from_the_names_and_more_of_them_begin_alike() -> None:
+    even, odd = (new_seeds("study", role, 200) for role in ("choose", "confirm"))
+    assert new_seeds("study", "choose", 3) == even[:3] == (2013144564, *even[1:3])
+    assert {seed % 2 for seed in even} == {0}
+    assert {seed % 2 for seed in odd} == {1}
+    everything = {*even, *odd, *new_seeds("another", "choose", 200)}
+    assert len(everything) == 600
+    assert 0 <= min(everything) < 2**28 < 2**31 - 2**28 < max(everything) < 2**31
+
+
+def test_tied_values_have_an_interval_of_one_image() -> None:
+    report = recheck(17, [0.9, 0.9, 0.9])
+    # The least difference of all values, 0.9123 and 0.91; last bits are none.
+    report = dataclasses.replace(report, study_values=[*report.study_values, 0.1 + 0.2, 0.3])
+    assert report.high - report.low == pytest.approx(0.0023)
+    assert report.low < report.value < report.high
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20),
+    st.floats(0, 10),
+)
+def test_interval_holds_its_mean(values: list[float], resolution: float) -> None:
+    mean, low, high = mean_interval(values, resolution)
+    assert low <= mean <= high
+
+
+def test_values_that_differ_by_their_last_bits_only_are_tied() -> None:
+    assert mean_interval([0.3, 0.1 + 0.2, 0.3], 0.1) == pytest.approx((0.3, 0.25, 0.35))
+
+
+def test_interval_of_few_values() -> None:
+    assert np.isnan(mean_interval([], 0.1)).all()
+    assert mean_interval([0.9], 0.1) == (0.9, -math.inf, math.inf)
+    # Student's t of one degree of freedom: 12.7062 · √2 / √2.
+    assert mean_interval([1.0, 3.0], 0.1) == pytest.approx((2, 2 - 12.7062, 2 + 12.7062))
+    assert mean_interval([0.5, 0.5], 0.1) == (0.5, 0.45, 0.55)
+
+
+def test_lost_evaluations_are_counted_and_one_value_has_no_interval() -> None:
+    report = with_a_lost_one()
+    assert (report.value, report.low, report.high) == (0.2, -math.inf, math.inf)
+    assert report.n_lost == 1
+
+
+def test_repr_is_short() -> None:
+    shown = repr(recheck(17, [0.904, 0.905, 0.906]))
+    assert shown.startswith("Recheck(study_name='study', maximize=True, seeds=1, confirm=3, ")
+    assert "FrozenTrial" not in shown
+
+
+class TestGain:
+    GAINS = (0.02, 0.024, 0.022, 0.026, 0.03, 0.022, 0.024, 0.021, 0.025, 0.026)
+
+    def test_is_that_of_pairs_on_the_same_seeds(self) -> None:
+        report = compared(self.GAINS, trial(0, 0.888))
+        assert report.missing == []
+        assert report.n_evaluations == 1 + 2 * 10
+        low, high = planned_interval(np.array(self.GAINS), 1)
+        assert report.gain == pytest.approx((0.024, low, high))
+        assert report.reported_gain == pytest.approx(0.028)
+        # The value, of which the seeds' luck is no part of the gain, is far less sure.
+        assert report.high - report.low > 2 * (report.gain.high - report.gain.low)
+        assert {*report.to_dataframe()["trial"]} == {23, 0}
+
+    def test_is_positive_where_lower_values_are_better(self) -> None:
+        report = compared(self.GAINS, trial(0, 0.95), maximize=False)
+        assert report.gain.value == pytest.approx(0.024)
+        assert report.reported_gain == pytest.approx(0.034)
+
+    def test_is_unknown_without_another_or_with_a_lost_pair_and_before_it_is_made(self) -> None:
+        assert np.isnan(compared(self.GAINS, None).gain).all()
+        report = compared(self.GAINS, trial(0, 0.888))
+        last = (0, confirming(10)[9])
+        lost = changed(report, {**report.evaluations, last: math.nan})
+        assert np.isnan(lost.gain).all()
+        fewer = {e: v for e, v in report.evaluations.items() if e != last}
+        assert changed(report, fewer).missing == [last]
+        assert np.isnan(changed(report, fewer).gain).all()
+
+    def test_of_too_few_pairs_has_no_interval(self) -> None:
+        assert compared(self.GAINS[:5], trial(0, 0.888)).gain[1:] == (-math.inf, math.inf)
+
+    @pytest.mark.parametrize("size", [2.0**-50, 1.0, 2.0**50])
+    def test_is_as_sure_in_any_unit(self, size: float) -> None:
+        values = {(23, choosing(1)[0]): 0.9 * size}
+        for i, seed in enumerate(confirming(8)):
+            values |= {(23, seed): (0.9 + 0.01 * i) * size, (7, seed): 0.8 * size}
+        # With the value of a trial that failed.
+        first, of_study = trial(7, 0.8 * size), [0.916 * size, 0.8 * size, -1e20 * size]
+        report = Recheck(
+            *(values, "study", True, [trial(23, of_study[0])], of_study, 1, 8, False, True),
+            against_of=lambda _: first,
+        )
+        assert np.divide(report.gain, size) == pytest.approx((0.135, 0.1125, 0.1575), rel=0.1)
+        assert report._resolution == pytest.approx(0.004 * size)
+
+
+def test_one_more_run_lies_where_it_is_expected_in_95_of_100_cases() -> None:
+    rng, n_inside = np.random.default_rng(3), 0
+    for _ in range(400):
+        *values, further = rng.normal(0.9, 0.01, 4).tolist()
+        report = recheck(17, values)
+        n_inside += report.next_run.low <= further <= report.next_run.high
+        assert report.next_run.low < report.low < report.high < report.next_run.high
+    assert 0.925 <= n_inside / 400 <= 0.975
+
+
+def said(report: Recheck) -> str:
+    """Return what a recheck prints, as one line."""
+    return " ".join(str(report).split())
+
+
+class TestSurfaces:
+    def test_of_a_gain_and_of_both_trials(self) -> None:
+        assert_surfaces("recheck", compared(TestGain.GAINS, trial(0, 0.888)))
+        both = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
+        assert_surfaces("recheck_both", both)
+
+    def test_show_which_trial_is_chosen_and_what_each_point_is(self) -> None:
+        [figure] = recheck(17, [0.904, 0.905, 0.906]).document().figures
+        assert figure.rows == ("trial 31", "trial 17, chosen")
+        shown = {series.label: list(series.x) for series in figure.series}
+        assert shown["new seeds that choose"] == [0.85, 0.95]
+        assert shown["further seeds"] == [0.904, 0.905, 0.906] * 2
+        assert shown["value in the study"] == [0.9123, 0.91]
+
+
+class TestVerdict:
+    @pytest.mark.parametrize(
+        ("values", "verdict", "claim"),
+        [
+            ([0.904, 0.905, 0.906], "overstated", "is overstated."),
+            ([0.919, 0.92, 0.921], "not shown", "is understated."),
+            ([0.8, 0.9, 1.0], "not shown", "is not shown to be overstated."),
+        ],
+    )
+    def test_of_a_value_is_that_of_its_interval(
+        self, values: list[float], verdict: str, claim: str
+    ) -> None:
+        document = recheck(17, values).document()
+        assert document.verdict == verdict
+        assert document.conclusion.endswith(claim)
+
+    def test_of_a_gain_is_seldom_that_it_replicates_if_offsets_do_nothing(self) -> None:
+        rng, n_claims = np.random.default_rng(0), 0
+        for _ in range(200):
+            report = compared(rng.normal(0, 0.01, 10).tolist(), trial(0, 0.888))
+            claims = report.document().verdict == "replicates"
+            assert claims == ("On new seeds trial 23 beats trial 0" in said(report))
+            n_claims += claims
+        assert n_claims / 200 < 0.025 + 2 * math.sqrt(0.025 * 0.975 / 200)
+
+    def test_of_a_gain_that_is_there_is_that_it_replicates(self) -> None:
+        report = compared(TestGain.GAINS, trial(0, 0.888))
+        assert report.document().verdict == "replicates"
+        worse = compared([-gain for gain in TestGain.GAINS], trial(0, 0.888))
+        assert worse.document().verdict == "worse"
+        assert "On new seeds trial 23 loses to trial 0" in said(worse)
+
+    def test_is_not_known_until_all_is_evaluated(self) -> None:
+        whole = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
+        known: dict[tuple[int, ...], float] = {}
+        while missing := changed(whole, known).missing:
+            document = changed(whole, known).document()
+            assert document.verdict == "not known"
+            assert f"is not known yet: {len(known)} of " in document.conclusion
+            assert "make the same call again" in document.next_step
+            known |= {e: whole.evaluations[e] for e in missing}
+        assert len(known) == 8
+
+
+class TestSentences:
+    def test_without_randomness_say_who_declared_that(self) -> None:
+        told = dataclasses.replace(of_equals([0.5] * 5), is_deterministic=True)
+        assert "You declared the evaluation deterministic" in said(told)
+        assert "No seed can tell whether the value is the same on other data." in said(told)
+
+    def test_show_no_end_that_no_accuracy_can_have(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        few = recheck(17, [0.02, 0.9, 0.5])
+        assert "0.5 (95% CI -0.6 to 1.6)" in said(few)
+        monkeypatch.setattr(Recheck, "metric", "val_accuracy")
+        assert "47% (95% CI 0 to 100)" in said(few)
+        assert "expected between 0 and 100% (95%)" in said(few)
+
+    def test_of_equal_values_name_the_share_of_seeds_that_may_differ(self) -> None:
+        # If one image flips in a fifth of the seeds, five values are equal in 0.8 ** 5 = 33%.
+        rng, n_equal = np.random.default_rng(0), 0
+        for _ in range(300):
+            values = 0.5 - (rng.random(5) < 0.2) / 359
+            report = of_equals([0.5] * 5 + values.tolist(), confirm=5)
+            is_equal = (values == values[0]).all()
+            n_equal += is_equal
+            told = "All 5 values on the further seeds are equal, but up to 45% of seeds may differ"
+            assert (told in said(report)) == is_equal
+        assert 0.25 < n_equal / 300 < 0.41
+
+    def test_call_what_is_too_low_overstated_if_lower_is_better(self) -> None:
+        assert "(0.1) is overstated." in said(minimizing())
+        assert "overstatement +4.9 (+2.4 to +7.4)" in said(minimizing())
+
+    def test_on_data_say_what_was_redrawn(self) -> None:
+        report = recheck(17, [0.904, 0.905, 0.906])
+        assert "Only what depends on the seed was redrawn." in said(report)
+        same = dataclasses.replace(report, on_same_data=True)
+        assert "the validation data are the same." in said(same)
+
+    def test_do_not_write_tiny_values_as_zeros(self) -> None:
+        tiny = recheck(17, [0.904e-3, 0.905e-3, 0.906e-3])
+        assert "0.0009050 (95% CI 0.0009025 to 0.0009075)" in said(tiny)
+
+    def test_of_lost_evaluations_and_of_those_without_a_seed(self) -> None:
+        report = with_a_lost_one()
+        assert (
+            "1 of 3 evaluations failed (NaN, infinite or pruned) and are omitted: the value is "
+            "that of the evaluations that succeed." in said(report)
+        )
+        assert "The evaluation takes no seed, so it cannot be repeated exactly." in said(report)
+        [value, *_] = report.document().estimates
+        assert value.ends == ""  # One value has no CI.
+        lost = changed(
+            report, {e: math.nan if e[1] % 2 else v for e, v in report.evaluations.items()}
+        )
+        assert lost.document().verdict == "not known"
+        assert "On new seeds, no evaluation of trial 1 succeeded." in said(lost)
+
+    @pytest.mark.parametrize(
+        ("sd", "shown"),
+        # As many digits as two of the half width: 4.3027 / √3 times the standard deviation.
+        [
+            (0.0001, "0.90000 (95% CI 0.89975 to 0.90025)"),
+            (0.02, "0.900 (95% CI 0.850 to 0.950)"),
+            (0.5, "0.9 (95% CI -0.3 to 2.1)"),
+            (50, "1 (95% CI -123 to 125)"),
+        ],
+    )
+    def test_have_the_digits_that_the_interval_needs(self, sd: float, shown: str) -> None:
+        assert shown in said(recheck(17, [0.9 - sd, 0.9, 0.9 + sd]))
+
+    def test_of_selection_bias_are_on_one_and_the_same_trial(self) -> None:
+        values = [0.904, 0.905, 0.906]
+        assert "selection bias" not in said(recheck(17, values))
+        both = recheck(17, values, confirm_best=True)
+        assert "selection bias +0.0073 (+0.0048 to +0.0098)" in said(both)
+
+    def test_of_a_gain_name_what_it_is_measured_from(self) -> None:
+        other = create_trial(
+            state=TrialState.WAITING,
+            params={"x": 1.5},
+            distributions={"x": FloatDistribution(0, 2)},
+        )
+        other.number = FIRST_OF_PARAMS
+        report = compared(TestGain.GAINS, other)
+        assert "On new seeds trial 23 beats x=1.5." in said(report)
+        other.set_user_attr(BASELINE_NETWORK, True)
+        assert "beats the baseline network." in said(compared(TestGain.GAINS, other))
+        # The study itself reported no gain.
+        worse = said(compared(TestGain.GAINS, trial(0, 0.92)))
+        assert "On new seeds trial 23 beats trial 0." in worse
+        few = said(compared(TestGain.GAINS[:5], trial(0, 0.888)))
+        assert "no gain of trial 23 over trial 0 is shown; the study reported +0.028." in few
+        itself = said(compared(TestGain.GAINS, trial(23, 0.916)))
+        assert "The chosen trial is trial 23 itself: nothing was gained." in itself
+        assert "gain" not in compared(TestGain.GAINS, None).document().conclusion
+
+    def test_are_harmless_whatever_a_study_is_called(self) -> None:
+        report = dataclasses.replace(recheck(17, [0.9, 0.91, 0.92]), study_name="a\x1b[2J\n<b>")
+        assert "\x1b" not in str(report)
+        assert "<b>" not in report._repr_html_()

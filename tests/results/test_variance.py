@@ -1,0 +1,225 @@
+"""Variances: simulations of known truth, and what is said of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from snapshots import assert_surfaces
+
+from adnn_optuna.results.variance import ALL, Variance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SOURCES = ("initialisation", "order", "split")
+
+
+def measured(
+    f: Callable[..., float], n: int = 20, name: str = "study", value_name: str = "value"
+) -> Variance:
+    """Return the variance of a function of one seed for each source."""
+    arguments = (name, value_name, SOURCES, n, None, True)
+    wanted = Variance({}, *arguments).missing
+    return Variance({e: f(*e) for e in wanted}, *arguments)
+
+
+def draw(seed: int, source: int) -> float:
+    return float(np.random.default_rng([seed, source]).standard_normal())
+
+
+def of_accuracies(value_name: str = "val_accuracy") -> Variance:
+    """Return the variance of values from two of three sources; 0.92 is that of seed 7."""
+    arguments = ("study", value_name, SOURCES, 20, 7, True)
+    wanted = Variance({}, *arguments).missing
+    values = {e: 0.9 + 0.01 * draw(e[0], 0) + 0.002 * draw(e[1], 1) for e in wanted}
+    return Variance({**values, wanted[0]: 0.92}, *arguments)
+
+
+def with_seed_in_use(*, maximize: bool) -> Variance:
+    """Return the variance of ten runs; the value of seed 3, which is none of them, is high."""
+    arguments = ("study", "val_accuracy", SOURCES, 10, 3, maximize)
+    wanted = Variance({}, *arguments).missing
+    evaluations = {e: 0.9 + 0.01 * draw(sum(e) % 1000, 0) for e in wanted}
+    return Variance({**evaluations, wanted[0]: 0.95}, *arguments)
+
+
+def test_parts_of_known_sources_are_in_their_intervals() -> None:
+    # Of a² + b² + (ab)², with a of variance 4, b of 1 and ab of 1.
+    truth = {"initialisation": math.sqrt(5), "order": math.sqrt(2), "split": 0.5}
+    truth[ALL] = math.sqrt(6.25)
+    inside, shares, means = [], [], []
+    for i in range(80):
+
+        def f(a: int, b: int, c: int) -> float:
+            x, y, z = draw(a, 0), draw(b, 1), draw(c, 2)
+            return 2 * x + y + x * y + z / 2
+
+        table = measured(f, name=f"{i}").to_dataframe()
+        inside.append([table["low"][s] <= sd <= table["high"][s] for s, sd in truth.items()])
+        share = (table["low"] * 0 + [sd**2 / 6.25 for sd in truth.values()]).clip(upper=1)
+        shares.append((table["share_low"] <= share) & (share <= table["share_high"]))
+        means.append(table["sd"] ** 2)
+    assert np.min(np.mean(inside, axis=0)) >= 0.82  # Of products, which are not normal.
+    assert np.min(np.mean(shares, axis=0)) >= 0.9
+    assert np.mean(means, axis=0) == pytest.approx([sd**2 for sd in truth.values()], rel=0.2)
+
+
+def test_numbers_of_two_of_three_sources() -> None:
+    found = of_accuracies()
+    shown = "Variance(study_name='study', value_name='val_accuracy', sources=('initialisation', "
+    assert repr(found).startswith(shown)
+    assert found.n_evaluations == 1 + 20 * 4
+    table = found.to_dataframe()
+    sds = {source: found.sd_by_source[source].value for source in SOURCES} | {ALL: found.sd.value}
+    assert table["sd"].to_dict() == sds
+    assert found.sd.value == pytest.approx(found.values.std(ddof=1))
+    for source, row in found.differences.items():
+        assert sds[source] == pytest.approx(math.sqrt(np.mean(row**2) / 2))
+    share = (sds["order"] / found.sd.value) ** 2
+    ends = [found.sd_by_source["order"], found.sd]
+    width = math.sqrt(sum(math.log(s.high / s.low) ** 2 for s in ends))
+    assert table.loc["order", ["share", "share_low", "share_high"]].tolist() == pytest.approx(
+        [share, share * math.exp(-width), share * math.exp(width)]
+    )
+    assert found.minimum_detectable_difference == pytest.approx(
+        2.093024 * math.sqrt(2) * found.sd.value
+    )
+
+
+def test_two_runs_differ_by_more_than_said_in_a_twentieth_of_cases() -> None:
+    rng = np.random.default_rng(1)
+    limits = [
+        measured(lambda a, b, c: draw(a, 0), n=10, name=f"{i}").minimum_detectable_difference
+        for i in range(200)
+    ]
+    pairs = np.abs(np.subtract(*rng.standard_normal((2, 200, 50))))
+    assert 0.03 < np.mean(pairs > np.array(limits)[:, np.newaxis]) < 0.07
+
+
+def test_seed_in_use_is_none_of_the_runs_and_compared_with_their_mean() -> None:
+    found = with_seed_in_use(maximize=True)
+    assert len(found.values) == 10
+    assert 0.95 not in found.values
+    assert found.seed_z_score == pytest.approx(
+        (0.95 - found.values.mean()) / found.values.std(ddof=1)
+    )
+    unlucky = with_seed_in_use(maximize=False)
+    assert unlucky.seed_z_score == -found.seed_z_score
+
+
+def test_lost_runs_are_left_out_and_counted() -> None:
+    lost = measured(lambda a, *_: math.nan if a % 4 else draw(a, 0), n=30)
+    assert 0 < lost.n_lost == sum(map(math.isnan, lost.evaluations.values())) < 120
+    assert len(lost.values) == sum(e[0] % 4 == 0 for e in [*lost.evaluations][::4])
+
+
+def test_single_source_is_all_sources_and_two_are_two() -> None:
+    one = Variance({}, "s", "v", ("only",), 6, None, True)
+    assert (len(one.missing), one.n_evaluations) == (6, 6)
+    values = dict(zip(one.missing, [1.0, 2.0, 4.0, 3.0, 1.0, 5.0], strict=True))
+    one = Variance(values, "s", "v", ("only",), 6, None, True)
+    assert one.sd_by_source["only"] == one.sd
+    assert one.to_dataframe()["share"].tolist() == [1.0, 1.0]
+    arguments = ("s", "v", ("a", "b"), 5, None, True)
+    wanted = Variance({}, *arguments).missing
+    two = Variance({e: float(e[0] % 97) for e in wanted}, *arguments)
+    assert len(wanted) == 15
+    assert two.sd_by_source["a"].value > 0
+    assert two.sd_by_source["b"] == (0, 0, 0)
+    # Each source is redrawn alone.
+    for run, first, second in zip(wanted[::3], wanted[1::3], wanted[2::3], strict=True):
+        assert (first[0] != run[0], first[1]) == (True, run[1])
+        assert (second[0], second[1] != run[1]) == (run[0], True)
+
+
+@pytest.mark.parametrize("sources", [("seed",), SOURCES])
+def test_what_never_varies_has_no_shares(sources: tuple[str, ...]) -> None:
+    arguments = ("s", "v", sources, 5, None, True)
+    found = Variance(dict.fromkeys(Variance({}, *arguments).missing, 0.5), *arguments)
+    assert found.sd.value == 0
+    assert found.to_dataframe()["share"].isna().all()
+    [table] = found.document().tables
+    assert [row[0] for row in table.rows] == [*found.to_dataframe().index]
+    assert {cell for row in table.rows for cell in row[3:]} == {""}
+
+
+def said(found: Variance) -> str:
+    """Return what a variance prints, as one line."""
+    return " ".join(str(found).split())
+
+
+def test_surfaces() -> None:
+    assert_surfaces("variance", of_accuracies())
+
+
+class TestSentences:
+    def test_compare_the_seed_in_use_with_the_mean(self) -> None:
+        better = with_seed_in_use(maximize=True)
+        z = abs(better.seed_z_score)
+        assert f"Seed 3, which is in use, is {z:.1f} standard deviations better" in said(better)
+        assert "standard deviations worse than" in said(with_seed_in_use(maximize=False))
+        assert "in use" not in said(measured(lambda *e: draw(sum(e), 0)))
+
+    def test_say_what_is_not_known_and_how_to_go_on(self) -> None:
+        nothing = Variance({}, "s", "v", SOURCES, 20, None, True).document()
+        assert nothing.verdict == "not known"
+        assert nothing.conclusion == "The variance of v is not known yet: 0 of 80 runs are made."
+        assert nothing.next_step
+        none = measured(lambda *_: math.nan).document()
+        assert "80 of 80 runs are made, too few of which succeeded." in none.conclusion
+        assert (none.next_step, none.tables) == ("", ())
+
+    def test_of_equal_values_name_the_share_of_runs_that_may_differ(self) -> None:
+        same = measured(lambda *_: 0.5).document()
+        assert (
+            same.conclusion
+            == "All 20 runs reached the same value, but up to 14% of runs may differ."
+        )
+
+    def test_count_runs_that_failed(self) -> None:
+        lost = measured(lambda *e: math.nan if e[0] % 4 else draw(sum(e), 0), n=30)
+        n_lost = sum(map(math.isnan, lost.evaluations.values()))
+        assert f"{n_lost} of 120 runs failed and are omitted" in said(lost)
+
+    def test_of_a_source_that_changed_nothing_say_that_it_may(self) -> None:
+        found = measured(lambda a, *_: draw(a, 0), n=5)
+        claim = "Redrawing order and split changed nothing, but may in up to 45% of runs."
+        assert claim in said(found)
+        for all_or_none in (lambda *e: draw(sum(e), 0), lambda *_: 0.5):
+            assert "changed nothing" not in said(measured(all_or_none, n=5))
+
+    def test_name_what_is_not_redrawn(self) -> None:
+        found = dataclasses.replace(of_accuracies(), not_redrawn=("the test split",))
+        assert "Not redrawn: the test split." in said(found)
+        assert "Not redrawn" not in said(of_accuracies())
+
+    def test_of_values_that_are_no_accuracies_have_no_percent(self) -> None:
+        document = of_accuracies("loss").document()
+        assert document.estimates[0].value == "0.0108"
+        assert "%" not in document.conclusion
+
+    def test_of_a_single_source_do_not_speak_of_shares(self) -> None:
+        one = Variance({}, "s", "v", ("only",), 6, None, True)
+        one = dataclasses.replace(
+            one, evaluations={e: float(i) for i, e in enumerate(one.missing)}
+        )
+        assert "All runs redraw only." in said(one)
+        assert "redrawn alone" not in said(one)
+        [figure] = one.document().figures
+        assert figure.rows == (ALL,)
+
+
+def test_figure_shows_deviations_and_the_seed_in_use() -> None:
+    found = of_accuracies()
+    [figure] = found.document().figures
+    assert figure.rows == (*SOURCES, ALL)
+    points = [np.array(series.x) for series in figure.series if series.mark == "points"]
+    for source, shown in zip(SOURCES, points, strict=False):
+        np.testing.assert_allclose(shown, 100 * found.differences[source] / math.sqrt(2))
+    np.testing.assert_allclose(points[-1], 100 * (found.values - found.values.mean()))
+    [own] = [series for series in figure.series if series.label == "the seed in use"]
+    assert own.x == pytest.approx([100 * (0.92 - found.values.mean())])
