@@ -17,9 +17,9 @@ from latex2mathml.converter import convert
 from sphinx.util import logging
 
 import adnn_optuna
-from adnn_optuna.render.printed import Printed
 from adnn_optuna.cli.main import app as cli
 from adnn_optuna.cli.main import command_with_options
+from adnn_optuna.render.printed import Printed
 
 sys.path.insert(0, str(Path(__file__).parent))
 from contract_fields import table

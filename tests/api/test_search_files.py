@@ -13,7 +13,7 @@ from stored_studies import store_study
 
 import adnn_optuna as adnn
 from adnn_optuna.api._search_files import _check_is_contract_of, write_report
-from adnn_optuna.contracts.contract import read_contract
+from adnn_optuna.contracts.contract_file import read_contract
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.results.search import stored_result
 

@@ -19,7 +19,7 @@ from stored_studies import store_classes, store_study
 import adnn_optuna as adnn
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.reporting.pages import _plotly_js
+from adnn_optuna.render.html import plotly_js
 from adnn_optuna.results.search import stored_result
 
 if TYPE_CHECKING:
@@ -56,8 +56,6 @@ def check_is_harmless_html(one: Any) -> None:
     parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
     fragment = parser.parseFragment(page)
     assert not [*fragment.iter("script")]
-    if not isinstance(one, Printed):  # What a document shows is tested with the documents.
-        assert "".join(fragment.itertext()) == str(one)
     for private in ("'host'", "'process'", " at 0x"):
         assert private not in repr(one) + page
 
@@ -131,7 +129,7 @@ def test_no_terminal_and_no_page_obeys_what_a_study_holds(tmp_path: Path) -> Non
     record = read_record(study)
     result = stored_result(record)
     result.report(tmp_path / "report.html")
-    page = (tmp_path / "report.html").read_text(encoding="utf-8").replace(_plotly_js(), "")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8").replace(plotly_js(), "")
     figures = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
     assert r"val_loss\\x1b[2J" in without_line_breaks("".join(figures))
     for figure in figures:

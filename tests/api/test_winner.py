@@ -12,7 +12,6 @@ import pytest
 from search_worker import quick_training
 
 import adnn_optuna as adnn
-from adnn_optuna.reporting.parts import n_examples
 from adnn_optuna.results.curves import best_by_epochs
 from adnn_optuna.stats.proportions import gain_interval
 
@@ -260,7 +259,9 @@ def test_test_samples_that_are_there_ten_times_count_once(task: Any, tmp_path: A
     for said in (str(found[1]), str(contract)):
         assert "900 test samples that repeat another one" in said
     assert found[1].test_evaluation is not None
-    assert n_examples(found[1].test_evaluation) == "1000 test examples that count as 100"
+    evaluation = found[1].test_evaluation
+    assert evaluation is not None
+    assert (evaluation["n_images"], evaluation["n_groups"]) == (1000, 100)
     contract.save(tmp_path / "c.json")
     verdict = adnn.verify(tmp_path / "c.json", dataset=found[1].objective.dataset)
     assert verdict.status == "exact", verdict.reasons

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from adnn_optuna.engine.retraining import retrain
 from search_worker import quick_training
 
 import adnn_optuna as adnn
@@ -19,6 +18,7 @@ from adnn_optuna.contracts.new_seeds import (
     confirmation_content,
     not_replicated,
 )
+from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.stats.example_scores import mean_gain
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import scipy.stats
-from adnn_optuna.engine.retraining import gains_of
 from contract_files import (
     CONTRACT,
     NEVER_CHECKED,
@@ -32,6 +31,7 @@ from adnn_optuna.contracts.contract_file import (
     claim_of,
 )
 from adnn_optuna.contracts.verification import _train_elsewhere
+from adnn_optuna.engine.test_set import gains_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -28,7 +28,7 @@ from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, Out
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, open_studies
-from adnn_optuna.reporting import searches
+from adnn_optuna.results.search import stored_result
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
@@ -529,10 +529,11 @@ def test_in_optimize_it_is_ended_where_anything_tells_of_it_and_else_shown(tmp_p
     assert killed(url, lambda: optimize(url), "set_trial_system_attr", 1)
     optimize(url)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
-    assert "RUNNING" not in searches.text(read_record(study))
+    assert "RUNNING" not in str(stored_result(read_record(study)))
     for _ in range(2):
         assert killed(url, lambda: optimize(url), "create_new_trial", 1)
-    told = searches.text(read_record(study)), searches.page(read_record(study)).render()
-    assert all("Trials 2 and 3 are RUNNING, but nothing tells who runs each" in t for t in told)
+    notes = stored_result(read_record(study)).document().notes
+    assert any(note.startswith("Trials 2 and 3 are RUNNING") for note in notes)
     study.tell(2, state=TrialState.FAIL)  # As it says.
-    assert "Trial 3 is RUNNING" in searches.text(read_record(study))
+    notes = stored_result(read_record(study)).document().notes
+    assert any(note.startswith("Trial 3 is RUNNING") for note in notes)

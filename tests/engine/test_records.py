@@ -8,7 +8,6 @@ import optuna
 from search_worker import make_objective
 from stored_studies import store_look, store_study
 
-from adnn_optuna.api.search import stored_search
 from adnn_optuna.cli.output import as_json
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.results.curves import gains_so_far
@@ -37,16 +36,16 @@ def test_a_best_trial_that_was_added_says_so() -> None:
         ),
         other.best_trial,  # With all that another study stored in it.
     ):
-        before = stored_search(read_record(study))
+        before = stored_result(read_record(study))
         assert said not in str(before) or study.best_trial.value == 0.99
         study.add_trial(trial)
         store_look(study, f"2026-11-25T12:00:0{len(study.trials)}+00:00", 0.9, 0.01)
-        record = stored_search(read_record(study))
+        record = stored_result(read_record(study))
         assert record.best_value == trial.value
         assert said in str(record)
         assert json.loads(as_json("search", record))["best_is_added"]
         assert record.proposers[study.best_trial.number] == "study.add_trial"
-    assert said not in str(stored_search(read_record(other)))
+    assert said not in str(stored_result(read_record(other)))
 
 
 def test_what_plain_optuna_evaluates_by_our_objective_is_not_added() -> None:

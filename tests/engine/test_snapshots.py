@@ -11,9 +11,9 @@ import sqlalchemy
 from search_worker import make_objective
 
 import adnn_optuna as adnn
-from adnn_optuna.api.search import stored_search
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
+from adnn_optuna.results.search import stored_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ def tell(result: Any, folder: Path) -> None:
 def test_telling_a_search_reads_no_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     result = adnn.search(OBJECTIVE, "greedy", storage=url, study_name="s", max_trial=12, confirm=6)
-    stored = stored_search(read_record(result.study))
+    stored = stored_result(read_record(result.study))
     assert result.confirmation is not None
     with statements() as found:
         for told in (result, stored):
@@ -94,7 +94,7 @@ def test_telling_what_else_was_found_reads_no_database(tmp_path: Path) -> None:
             {"a": lambda seed: seed % 7, "b": lambda seed: seed % 5}, seeds=range(6), storage=url
         ),
         adnn.ensemble(OBJECTIVE, n=2, storage=url),
-        stored_search(read_record(study)),
+        stored_result(read_record(study)),
     ]
     with statements() as found:
         for result in results:

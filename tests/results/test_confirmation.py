@@ -11,7 +11,7 @@ from scipy import stats
 from stored_studies import confirmation
 
 from adnn_optuna._units import Estimate
-from adnn_optuna.engine.confirmation import FIRST, MOVED, UNMOVED
+from adnn_optuna.engine.confirmation import BASELINE, BEST, FIRST
 from adnn_optuna.results.confirmation import Confirmation, confirmation_of
 
 _SPREAD = 0.25  # Of networks' abilities.
@@ -37,7 +37,7 @@ def world(rng: np.random.Generator, *, n: int = 359, gain: float = 0.0, k: int =
     best = int(np.argmax(abilities[:30] + rng.normal(0, 0.15, 30)))
     chosen = abilities[[best, *range(30, 30 + 2 * k)], np.newaxis]
     is_right = chosen - rng.normal(0, 2, n) + rng.normal(0, 1, (len(chosen), n)) > 0
-    scores = {UNMOVED: is_right[1 : 1 + k], MOVED: is_right[1 + k :]}
+    scores = {BASELINE: is_right[1 : 1 + k], BEST: is_right[1 + k :]}
     facts = confirmation_of(confirmation(is_right[0], scores))
     holds, usual, moved = (
         float(stats.norm.cdf(ability / math.sqrt(1 + 2**2 + spread**2)))
@@ -90,12 +90,12 @@ class TestConfirmation:
 
     def test_without_offsets_nothing_does(self) -> None:
         own, unmoved = np.arange(10) < 9, np.arange(10) < np.full((6, 1), 8)
-        facts = confirmation_of(confirmation(own, {UNMOVED: unmoved}))
+        facts = confirmation_of(confirmation(own, {BASELINE: unmoved}))
         assert (facts.replication, facts.gains) == (Estimate(0, 0, 0), ())
         assert facts.baselines == (0.8,) * 6
 
     def test_hyperparameters_are_told_beside(self) -> None:
-        right = {UNMOVED: 8, MOVED: 9, FIRST: 5}
+        right = {BASELINE: 8, BEST: 9, FIRST: 5}
         scores = {arm: np.arange(10) < np.full((6, 1), n) for arm, n in right.items()}
         facts = confirmation_of(confirmation(np.arange(10) < 9, scores))
         assert facts.gains == pytest.approx((0.1,) * 6)

@@ -27,7 +27,7 @@ from stored_studies import (
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import BASELINE, CONFIG
-from adnn_optuna.engine.confirmation import MOVED, UNMOVED
+from adnn_optuna.engine import confirmation as arms
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.json import to_json
 from adnn_optuna.render.text import to_text
@@ -162,7 +162,7 @@ class TestVerdict:
 
 
 def verdict_of(own: np.ndarray, baselines: np.ndarray, moved: np.ndarray) -> str:
-    found = confirmation_of(confirmation(own, {UNMOVED: baselines, MOVED: moved}))
+    found = confirmation_of(confirmation(own, {arms.BASELINE: baselines, arms.BEST: moved}))
     return _verdict_on(found.replication)[0]
 
 
@@ -196,7 +196,7 @@ class TestWhenItWouldBeFalse:
         assert "not shown to differ from the baseline mean" in notes_of(document)
 
     def test_a_training_run_without_a_number_shows_nothing(self) -> None:
-        scores = {UNMOVED: np.full((10, 5), np.nan), MOVED: np.ones((10, 5))}
+        scores = {arms.BASELINE: np.full((10, 5), np.nan), arms.BEST: np.ones((10, 5))}
         found = confirmation_of(confirmation(np.ones(5), scores))
         assert _verdict_on(found.replication)[0] == "not known"
         assert all(np.isnan(found.vs_baselines))

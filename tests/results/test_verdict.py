@@ -10,7 +10,7 @@ from snapshots import assert_surfaces
 
 from adnn_optuna import Verdict
 from adnn_optuna._units import PLAIN, Estimate
-from adnn_optuna.results.confirmation import ConfirmationFacts
+from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.results.verification import Claim
 
 if TYPE_CHECKING:
@@ -24,18 +24,18 @@ REPRODUCED: dict[str, Any] = {
 NOT_CHECKED = ("study: number of trials, sampler and duration of the search",)
 
 
-def facts(low: float, gain: float, high: float, n: int) -> ConfirmationFacts:
-    return ConfirmationFacts(
+def facts(low: float, gain: float, high: float, n: int) -> Confirmation:
+    return Confirmation(
         trial=0,
         rank=1,
         level=0.95,
-        holds=Estimate(0.93, 0.91, 0.95),
-        usual=Estimate(0.03, 0.01, 0.05),
-        repeats=Estimate(gain, low, high),
+        test_score=Estimate(0.93, 0.91, 0.95),
+        vs_baselines=Estimate(0.03, 0.01, 0.05),
+        replication=Estimate(gain, low, high),
         hyperparameters=None,
         seeds=tuple(range(n)),
         gains=(gain,) * n,
-        unmoved=(0.9,) * n,
+        baselines=(0.9,) * n,
     )
 
 

@@ -1,0 +1,73 @@
+"""What reports show, as a reader finds it, and what the tests of several of them share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import html5lib
+import numpy as np
+
+from adnn_optuna.engine.records import read_record
+from adnn_optuna.engine.scores import as_attributes
+from adnn_optuna.render.html import plotly_js
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+    import optuna
+
+    from adnn_optuna.engine.search_record import SearchRecord
+
+
+SETTINGS = [
+    ("model.type", "MLP"),
+    ("model.hidden", "[16]"),
+    ("dataset.name", "digits"),
+    ("dataset.source", "built-in"),
+    ("dataset.fingerprint", "0" * 64),
+    ("training.optimizer", "sgd"),
+    ("training.epochs", "2"),
+    ("space.type", "OffsetSpace"),
+    ("space.low", "-0.2"),
+    ("space.high", "0.2"),
+    ("space.scope", "layer"),
+    ("metric", "val_accuracy"),
+]
+
+
+RUN = "2026-11-25 12:00 UTC, max_trial 12, from 0 to 12 trials, ended by max_trial"
+
+
+EVIL = "<script>alert(1)</script>"
+
+
+def noise(n_arms: int, n_seeds: int = 12) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 0.004, (n_arms, n_seeds))
+
+
+def parsed(html: str, *, with_plotly: bool = False) -> Element:
+    """Return the document, which must be valid HTML."""
+    if not with_plotly:  # Of its five million characters, one test is enough.
+        html = html.replace(plotly_js(), "")
+    document: Element = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(html)
+    return document
+
+
+def text_of(html: str) -> str:
+    document = parsed(html)
+    for script in [*document.iter("script"), *document.iter("style")]:
+        script.text = ""
+    return " ".join(" ".join(document.itertext()).split())
+
+
+def of_a_regression(study: optuna.Study) -> SearchRecord:
+    config = study.user_attrs["adnn:config"]
+    config["dataset"]["task"] = "regression"
+    study.set_user_attr("adnn:config", config)
+    [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
+    look = {**study.user_attrs[name], "standard_error": 0.001, "unit": "examples"}
+    study.set_user_attr(name, look)
+    scores = 1 - np.linspace(0, 2 * (1 - look["best"]), 1000)
+    for name, text in as_attributes(f"adnn:scores/{look['trial']}", scores).items():
+        study.set_user_attr(name, text)
+    return read_record(study)
