@@ -90,7 +90,7 @@ def _plotly_js() -> str:
     return re.sub(r"[\x00-\x08\x0b\x0e-\x1f]", lambda c: f"\\x{ord(c[0]):02x}", get_plotlyjs())
 
 
-def told_page(name: str, claim: str, figure: go.Figure, caveat: str = "", **content: Any) -> Page:
-    """Return the page of what needs none of its own: its claim, and its ``text`` or ``tables``."""
-    shown = {"name": name, "picture": Figure("told", figure), "text": "", "tables": ()}
-    return Page("told.html.jinja", claim, shown | content, caveat)
+def told_page(name: str, claim: str, figure: go.Figure, text: str = "") -> Page:
+    """Return the page of what needs none of its own: its claim, its figure and what it prints."""
+    content = {"name": name, "picture": Figure("told", figure), "text": text}
+    return Page("told.html.jinja", claim, content)
