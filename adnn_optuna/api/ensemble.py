@@ -47,15 +47,6 @@ class Ensemble(Predicting, EnsembleScores):
         seeds: The seeds of the networks, which follow from the objective's.
         predicted: What each network predicts on the test set, by the seed.
         objective: What was trained.
-        members: The test score of each network, in the order of the seeds.
-        mean, sd: The mean and the standard deviation of these scores.
-        score: The test score of the average.
-        gain: How much better that is than the mean network, an estimate with its 95% CI.
-        disagreement: How far two of the networks differ, as the mean over all pairs. For classes,
-            it is the share of test examples with different classes. For a regression, it is the
-            mean squared difference, in units of the targets' variance.
-        missing: The networks to train next; none at the end.
-        n_diverged: How many training runs diverged.
     """
 
     weights: dict[int, list[np.ndarray]] = dataclasses.field(repr=False)

@@ -297,14 +297,7 @@ class ArmComparison(Printed):
         return [values, differences]
 
     def _fields(self) -> dict[str, Any]:
-        names = (
-            "score",
-            "maximize",
-            "margin",
-            "sequential",
-            "is_paired",
-            "values",
-        )
+        names = ("score", "maximize", "margin", "sequential", "is_paired", "values")
         return {name: getattr(self, name) for name in names} | {
             "table": self.table(),
             "differences": self.differences(),

@@ -127,16 +127,9 @@ def differences_table(
                 str(row.n_pairs),
             )
         )
-    headings = (
-        "",
-        f"difference{in_unit}",
-        f"95% CI{in_unit}",
-        "win\nrate",
-        "verdict",
-        f"worst\n{per}",
-        "win rate\n95% CI",
-        f"{per or 'value'}s",
-    )
+    difference, worst = f"difference{in_unit}", f"worst\n{per}"
+    headings = ["", difference, f"95% CI{in_unit}", "win\nrate", "verdict", worst]
+    headings += ["win rate\n95% CI", f"{per or 'value'}s"]
     return Table(headings, body, title, verdict_column=headings.index("verdict"))
 
 

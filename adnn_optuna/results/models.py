@@ -30,19 +30,12 @@ class ModelComparison(ArmComparison):
         study_name: The name of their study.
         labels: The models.
         declared_seeds: The declared seeds, in their order.
-        seeds: The seeds that count: all, or those up to the decision in a sequential design.
         sequential: Whether seeds are added only until all is decided. CIs are wider to allow for
             that.
         margin: The difference up to which two models are as good as each other.
         sources: What each seed redraws.
         score: What the values are: ``"test accuracy"``, ``"test R²"`` of a regression, or
             ``"value"`` of functions.
-        values: The values of each model, up to the first seed that is not done.
-        paired_differences: The statistics behind all tables and sentences. If seeds redraw the
-            test set, they are for new data of this kind.
-        on_these_rows: The same for the data as they are.
-        missing: The evaluations to make next; none at the end.
-        n_evaluations: How many evaluations there are at most.
     """
 
     evaluations: Mapping[Evaluation, float] = field(repr=False)
@@ -106,7 +99,7 @@ class ModelComparison(ArmComparison):
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds that count."""
+        """The seeds that count: all, or in a sequential design those up to the decision."""
         return self.declared_seeds[: self._n_done] if self._is_decided else self.declared_seeds
 
     @property

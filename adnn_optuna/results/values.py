@@ -28,7 +28,6 @@ class ValueComparison(ArmComparison):
         is_paired: Whether values of the same name belong together.
         baseline: The arm that alone is compared with each other arm, if any.
         resampled: The numbers of training and test examples, if rows are splits of one data set.
-        paired_differences: The statistics behind all tables and sentences.
     """
 
     values: Mapping[str, Sequence[float]] = field(repr=False)

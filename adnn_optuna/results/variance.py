@@ -8,7 +8,7 @@ the parts need not add up to the whole.
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -45,18 +45,6 @@ class Variance(Printed):
         seed: The seed in use; :obj:`None` without any. Its run is none of the n.
         maximize: Whether higher values are better.
         not_redrawn: What might be random but is the same in all runs, in words.
-        values: The values of the runs with all sources redrawn, a float array of shape (n,).
-        mean: Their mean.
-        sd: Their standard deviation, an estimate with its 95% CI.
-        differences: For each source, how much redrawing it alone changed the value of each run.
-        sd_by_source: The standard deviation that each source causes alone, an estimate each.
-        minimum_detectable_difference: What the difference of two single runs must exceed to be
-            distinguishable from their noise, which exceeds it in 5% of cases.
-        seed_value: The value with the seed in use; NaN without one.
-        seed_z_score: By how many standard deviations that is better than the mean.
-        missing: The evaluations to make next; none at the end.
-        n_evaluations: How many evaluations there are in all.
-        n_lost: How many evaluations failed.
     """
 
     evaluations: Mapping[Evaluation, float] = field(repr=False)
@@ -76,20 +64,16 @@ class Variance(Printed):
     @functools.cached_property
     def _runs(self) -> list[list[Evaluation]]:
         """The evaluations of each run: all sources redrawn, then each source redrawn once more."""
+        n_alone = len(self._redrawn_alone)
         drawn, again = (
             [new_seeds(self.study_name, source + suffix, self.n) for source in self.sources]
             for suffix in ("", " again")
         )
-        return [
-            [
-                run,
-                *(
-                    (*run[:k], again[k][i], *run[k + 1 :])
-                    for k, _ in enumerate(self._redrawn_alone)
-                ),
-            ]
-            for i, run in enumerate(zip(*drawn, strict=True))
-        ]
+        runs = []
+        for i, run in enumerate(zip(*drawn, strict=True)):
+            alone = [(*run[:k], again[k][i], *run[k + 1 :]) for k in range(n_alone)]
+            runs.append([run, *alone])
+        return runs
 
     @property
     def _as_given(self) -> Evaluation:
@@ -319,16 +303,13 @@ class Variance(Printed):
             sd = self.sd if source == ALL else self.sd_by_source[source]
             series += self._row(row, source, of_runs, sd)
         if not math.isnan(own := self.seed_value - self.mean):
-            series.append(
-                Series(
-                    "the seed in use",
-                    [unit.scale * own],
-                    [len(deviations) - 1],
-                    "diamonds",
-                    hover=[f"seed {self.seed}: {unit.gain(own)}"],
-                    color=1,
-                )
+            x, y, hover = (
+                unit.scale * own,
+                len(deviations) - 1,
+                f"seed {self.seed}: {unit.gain(own)}",
             )
+            in_use = Series("the seed in use", [x], [y], "diamonds", hover=[hover], color=1)
+            series.append(in_use)
         return Figure(
             "variance",
             "Deviations from run to run, by source of randomness",
@@ -356,32 +337,14 @@ class Variance(Printed):
         if math.isnan(sd.value):
             return [points]
         value, low, high = (unit.scale * end for end in sd)
-        spread = Series(
-            "one standard deviation, 95% CI" if source == ALL else "",
-            [-value, value],
-            [row, row],
-            "squares",
-            low=[-high, low],
-            high=[-low, high],
-            color=color,
-        )
+        label = "one standard deviation, 95% CI" if source == ALL else ""
+        x, lows, highs = [-value, value], [-high, low], [-low, high]
+        spread = Series(label, x, [row, row], "squares", low=lows, high=highs, color=color)
         return [points, spread]
 
     def _fields(self) -> dict[str, Any]:
-        names: Sequence[str] = (
-            "study_name",
-            "value_name",
-            "sources",
-            "not_redrawn",
-            "n",
-            "seed",
-            "values",
-            "mean",
-            "sd",
-            "sd_by_source",
-            "minimum_detectable_difference",
-            "seed_value",
-            "seed_z_score",
-            "n_lost",
+        names = (
+            "study_name value_name sources not_redrawn n seed values mean sd sd_by_source "
+            "minimum_detectable_difference seed_value seed_z_score n_lost"
         )
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names.split()}
