@@ -257,16 +257,18 @@ def shortened(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def _printable(value: Any) -> Any:
-    """Return a part of a document with all of its texts printable."""
+def _printable(value: Any, keep: str = "") -> Any:
+    """Return a part of a document with all of its texts printable; only headings have lines."""
     if isinstance(value, str):
-        return printable(value, keep="\n")
+        return printable(value, keep)
     if isinstance(value, Unit | Estimate) or not isinstance(value, Sequence):
         if not dataclasses.is_dataclass(value):
             return value
         changed = {
-            field.name: _printable(getattr(value, field.name))
+            field.name: _printable(
+                getattr(value, field.name), "\n" if field.name == "headings" else keep
+            )
             for field in dataclasses.fields(value)
         }
         return dataclasses.replace(value, **changed)  # type: ignore[type-var]
-    return tuple(_printable(part) for part in value)
+    return tuple(_printable(part, keep) for part in value)

@@ -135,3 +135,9 @@ def test_figures_that_take_long_are_made_only_for_pages() -> None:
         assert "A late figure" not in surface(late)
     assert made == []
     assert "A late figure" in to_page(late)
+
+
+def test_a_name_begins_no_line() -> None:
+    shown = to_text(document("an arm\nNote: forged"), details=True)
+    assert r"an arm\nNote: forged" in shown
+    assert "\nNote: forged" not in shown
