@@ -108,6 +108,6 @@ def test_luck_and_recheck_are_there(tmp_path: Path) -> None:
     luck = ["luck", "--n", "51", "--sd", "0.0096", "--claimed", "0.04"]
     recheck = ["recheck", "o.db", "s", "--evaluate", "own:f", "--quiet"]
     done = adnn_commands([luck, recheck], tmp_path, after=code)
-    of_luck, _, of_recheck = done.stdout.partition("\nThe study said")
+    of_luck, _, of_recheck = done.stdout.partition("\nRecheck of study")
     assert "51" in of_luck
     assert of_recheck.endswith("\n[0, 0]\n")

@@ -509,7 +509,7 @@ class TestEnsemble:
         arguments = ["ensemble", *NETWORK[:2], "--n", "2", "--save", "a.keras"]
         assert cli.run(arguments) == 0
         shown = capsys.readouterr().out
-        assert shown.startswith("The average of 2 networks is ")
+        assert "\nThe average of 2 networks is " in shown
         assert (folder / "a.keras").is_file()
         [name] = optuna.get_all_study_names("sqlite:///adnn.db")
         assert name.startswith("ensemble-")
