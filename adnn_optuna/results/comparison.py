@@ -130,7 +130,7 @@ class Comparison(ComparisonNumbers, Printed):
             return f"No sampler has results to compare with {reference}.{self._failures()}"
         best, verdicts = rows[0], {row.verdict for row in rows}
         if best.verdict == "better":
-            return self._relation(best, best.arm, reference)
+            return f"{best.arm} is {relation(best, others=reference)}."
         shown = f"No sampler is shown to be better than {reference}"
         if verdicts == {"worse"}:
             for_which = {*map(for_most, rows)}
@@ -140,10 +140,6 @@ class Comparison(ComparisonNumbers, Printed):
             shown = f"No sampler is better than {reference}"
         is_close = best.verdict in ("equivalent", "not worse")
         return f"{shown}; {best.arm} {f'is {best.verdict}' if is_close else 'is closest'}."
-
-    def _relation(self, row: PairedDifference, arm: str, other: str) -> str:
-        """Return a verdict as a sentence about two arms, which are given in words."""
-        return f"{arm} is {relation(dataclasses.replace(row, other=other))}."
 
     def _failures(self) -> str:
         """Return how the trials of the first run ended if none of them is the best."""
@@ -161,7 +157,7 @@ class Comparison(ComparisonNumbers, Printed):
             rival = ARMS[run.sampler].rival
             rows = self.rows_of([(row.arm, label) for row in self.over_reference[:1]])
             if rival and rows and rows[0].n_pairs:
-                sentences.append(self._relation(rows[0], rows[0].arm, rival))
+                sentences.append(f"{rows[0].arm} is {relation(rows[0], others=rival)}.")
         return sentences
 
     def _about_control(self) -> list[str]:
@@ -169,8 +165,8 @@ class Comparison(ComparisonNumbers, Printed):
         if (row := self._control_over_reference()) is None:
             return []
         spent = ARMS[self.controls[row.arm][0].sampler].spent or row.arm
-        used = f"The same compute, spent on {spent},"
-        return [self._relation(row, used, self._kind.reference)]
+        shown = relation(row, others=self._kind.reference)
+        return [f"The same compute, spent on {spent}, is {shown}."]
 
     def _control_over_reference(self) -> PairedDifference | None:
         """Return how much better than the reference the strongest control is, if that is known."""

@@ -147,7 +147,7 @@ def test_own_samplers_by_label(
     assert list(comparison.table().index) == ["TPE", "one sampler", "walk", "random_restart"]
     # Each run has a copy of its own: the same draws for each seed, of which a user is warned.
     [said] = [r.getMessage() for r in logs.records if "for all seeds" in r.getMessage()]
-    assert said.startswith("samplers has one sampler as 'one sampler' for all seeds: its copies")
+    assert said.startswith("samplers has one sampler as 'one sampler' for all seeds, so runs may")
     first, second = comparison.results["one sampler"]
     assert [t.params for t in first.study.trials] == [t.params for t in second.study.trials]
 
@@ -254,35 +254,44 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
     path = tmp_path / "compare.db"
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"samplers": ()}, "empty"),
-        ({"samplers": "greedy"}, r"write samplers=\("),
-        ({"samplers": 1}, "samplers must be names"),
-        ({"samplers": ("greedy", "greedy")}, "each of them once"),
+        ({"samplers": "greedy"}, r"Pass samplers=\("),
+        ({"samplers": 1}, "samplers must be"),
+        ({"samplers": ("greedy", "greedy")}, "samplers must be different names"),
         ({"samplers": ("genetic",)}, "sampler must be the name of one"),
         ({"samplers": (optuna.samplers.RandomSampler(),)}, "a mapping from labels"),
-        ({"seeds": ()}, "seeds is empty"),
-        ({"seeds": (1, 1)}, "duplicates"),
+        ({"seeds": ()}, "seeds must not be empty"),
+        ({"seeds": (1, 1)}, "Remove duplicates"),
         ({"seeds": (-1,)}, "seed must be"),
         ({"max_trial": 0}, "max_trial"),
         ({"batch_size": 0}, "batch_size"),
         ({"margin": 0}, "margin"),
-        ({"samplers": {"random_restart": "greedy"}}, "that of the control"),
-        ({"samplers": {1: "greedy"}}, "samplers must be names"),
+        (
+            {"samplers": {"random_restart": "greedy"}},
+            "must be of the sampler that is always compared",
+        ),
+        ({"samplers": {1: "greedy"}}, "samplers must be different names"),
         ({"samplers": {"": "greedy"}}, "not empty"),
         ({"samplers": {"own": lambda: None}}, r"must take \(seed, n_trials\)"),
         ({"seeds": [[1]]}, "seed must be"),
-        ({"seeds": 1}, "seeds must be a sequence"),
+        ({"seeds": 1}, "seeds must be integers; got 1"),
         ({"study_name": None}, "study_name must be a string"),
         ({"storage": 5}, "storage must be a database URL"),
         ({"executor": 5}, "executor must be"),
         ({"samplers": {"a/b": "greedy"}}, "no slash"),
-        ({"controls": ("longer",), "max_gain": 0.1}, "give one of the two"),
-        ({"controls": "longer"}, r"write controls=\("),
-        ({"controls": 5}, "controls must be names"),
-        ({"controls": [len]}, "controls must be names, .* a mapping from labels"),
-        ({"controls": ("longer", "longer")}, "each of them once, .*'longer', 'longer'"),
-        ({"controls": ("nope",)}, "has 'nope', but it must be one of 'longer', 'learning_rate'"),
+        ({"controls": ("longer",), "max_gain": 0.1}, "got both. Omit one of the two"),
+        ({"controls": "longer"}, r"Pass controls=\("),
+        ({"controls": 5}, "controls must be"),
+        ({"controls": [len]}, "controls must be different names, or a mapping from labels"),
+        (
+            {"controls": ("longer", "longer")},
+            "controls must be different names, .*'longer', 'longer'",
+        ),
+        ({"controls": ("nope",)}, "got 'nope'. Choose from 'longer', 'learning_rate'"),
         ({"controls": {"a/b": "longer"}}, "no slash"),
-        ({"controls": {"greedy": "longer"}}, "a label of samplers and of controls"),
+        (
+            {"controls": {"greedy": "longer"}},
+            "Labels of samplers and controls must differ; got 'greedy' twice",
+        ),
         ({"controls": {"own": lambda: 1.0}}, r"must take \(trial\) or \(trial, seed\)"),
     ]
     for arguments, message in wrong:
