@@ -83,11 +83,11 @@ def _check_is_contract_of(record: SearchRecord, contract: Mapping[str, Any]) -> 
             "completed_trials": states.count(TrialState.COMPLETE),
             "best_trial": record.best and record.best.number,
         },
-        "winner": {"params": record.best and record.best.params},
+        "best": {"params": record.best and record.best.params},
         "objective": {"seed": record.attrs.get(CONFIG, {}).get("seed")},
     }
-    params = {**contract["winner"]["params"], **contract["winner"].get("hyperparameters", {})}
-    that = {**contract, "winner": {"params": params}}
+    params = {**contract["best"]["params"], **contract["best"].get("hyperparameters", {})}
+    that = {**contract, "best": {"params": params}}
     that = {part: {key: that[part][key] for key in keys} for part, keys in this.items()}
     if differing := config_differences(that, this):
         raise WrongValueError(

@@ -34,7 +34,7 @@ def contract_of(record: SearchRecord) -> dict[str, Any]:
     study = {"name": "one", "trials": 12, "completed_trials": 12}
     return {
         "study": {**study, "best_trial": record.best.number},
-        "winner": {"params": record.best.params},
+        "best": {"params": record.best.params},
         "objective": {"seed": 0},
     }
 
@@ -46,7 +46,7 @@ def contract_of(record: SearchRecord) -> dict[str, Any]:
         ("study", "trials", 11, "study.trials is 12, was 11"),
         ("study", "completed_trials", 10, "study.completed_trials is 12, was 10"),
         ("study", "best_trial", 99, "study.best_trial is {best}, was 99"),
-        ("winner", "params", {}, "winner.params."),
+        ("best", "params", {}, "best.params."),
         ("objective", "seed", 5, "objective.seed is 0, was 5"),
     ],
 )
@@ -73,7 +73,7 @@ def test_contract_is_shown_and_can_be_checked(tmp_path: Path) -> None:
     assert EVIL not in html
     shown = text_of(html)
     assert EVIL in shown
-    assert content["winner"]["trained_weights_sha256"] in shown
+    assert content["best"]["trained_weights_sha256"] in shown
     assert "adnn verify 'evil contract.json' trains both networks of the contract again" in shown
     assert "A contract cannot show how many trials were run" in shown
     assert "Learning curves" in shown
@@ -90,7 +90,9 @@ def test_contract_of_an_earlier_state_of_the_study_is_refused(tmp_path: Path) ->
     early = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=2)
     early.contract().save(tmp_path / "early.json")
     later = adnn.search(objective, "annealing", storage=storage, study_name="s", max_trial=3)
-    with pytest.raises(ValueError, match=r"study\.trials is 3, was 2.*Make the contract of this"):
+    with pytest.raises(
+        ValueError, match=r"study\.best_trial is 2, was 1.*Make the contract of this"
+    ):
         later.report(tmp_path / "report.html", tmp_path / "early.json")
     assert not (tmp_path / "report.html").exists()
 

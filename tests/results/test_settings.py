@@ -59,7 +59,8 @@ def test_holds_when_each_run_was_made_under_which_limits_and_why_it_ended() -> N
         "stop_reason": "max_trial",
         "n_trials": 12,
     }
-    later = {"began": "2026-11-24T10:00:00+00:00", "limits": {"max_time": 30.5}}
+    limits = {"max_time": 30.5, "max_trial": None, "max_gain": None}
+    later = {"began": "2026-11-24T10:00:00+00:00", "limits": limits}
     later |= {"n_trials_before": 12, "stop_reason": None, "n_trials": None}
     for one in ({**run, **later}, run):
         study.set_user_attr(f"{RUNS}/{one['began']}-1", one)
