@@ -111,7 +111,7 @@ def test_each_field_of_a_contract_has_a_row_that_says_what_it_is() -> None:
     assert all(row.split(" | ")[-1].endswith(". |") for row in rows)
     # What is no field any more is not explained; those of all scores are made of parts.
     others = set(fields["MEANINGS"]) - set(named)
-    assert all(re.fullmatch(r"(baseline|winner)\.\w+_(loss|r2)", name) for name in others)
+    assert all(re.fullmatch(r"(baseline|best)\.\w+_(loss|r2)", name) for name in others)
 
 
 def test_each_plot_has_its_picture_and_code_in_the_gallery() -> None:

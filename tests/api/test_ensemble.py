@@ -197,12 +197,13 @@ def test_its_contract_is_verified_as_that_of_a_search(
     content = contract.content
     assert content["best"]["test_accuracy"] == pytest.approx(result.score)
     assert content["baseline"]["test_accuracy"] == pytest.approx(result.members[0])
-    assert "networks: members=3" in str(contract)
+    assert "Networks: members=3." in contract.document().notes
     n_arrays = len(result.model().variables)
     assert len(contract.weights) == n_arrays
     verdict = adnn.verify(file)
     assert verdict.status == "exact", verdict
-    assert verdict.gain == pytest.approx(result.score - result.members[0])
+    assert verdict.gain is not None
+    assert verdict.gain.value == pytest.approx(result.score - result.members[0])
     # What a file claims of an average is what its trainings come to.
     content["best"]["params"]["members"] = 2
     content["objective"]["space"]["high"] = 2
