@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._units import score_in_words
+from adnn_optuna._units import in_list, score_in_words
 from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.stats.proportions import n_counted, unseen_share
@@ -108,7 +108,7 @@ def unowned_notes(record: SearchRecord) -> list[str]:
         return []
     trials, are, each = ("Trials", "are", "each") if numbers[1:] else ("Trial", "is", "it")
     end = f"study.tell({numbers[0]}, state=optuna.trial.TrialState.FAIL)"
-    running = f"{trials} {listed(numbers)} {are} RUNNING without a known worker."
+    running = f"{trials} {in_list(numbers)} {are} RUNNING without a known worker."
     return [f"{running} If none is alive, end {each} by {end}."]
 
 
@@ -136,8 +136,3 @@ def unchanged_notes(record: SearchRecord) -> list[str]:
             "embeddings or bias have offsets."
         )
     ]
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names as a part of a sentence: one, one and another, or more."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
