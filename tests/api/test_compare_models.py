@@ -94,7 +94,7 @@ def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(tmp_path: Path) -
     more = compare(storage=storage, seeds=range(8))
     assert more.sequential
     assert more.values["wide"][:6] == first.values["wide"]
-    with pytest.raises(ValueError, match="was declared with the 8 seeds"):
+    with pytest.raises(ValueError, match="must begin with the 8 declared seeds"):
         compare(storage=storage, seeds=[5, 3])
     with pytest.raises(ValueError, match="evaluations of something else"):
         compare({**MODELS, "wide": adnn.MLP((65,))}, storage=storage)
@@ -146,7 +146,7 @@ def test_equal_models_are_seldom_said_to_differ() -> None:
         ({"models": {"one": adnn.MLP()}}, "at least two entries"),
         ({"models": ["a", "b"]}, "a mapping from labels to models"),
         ({"models": {"a": adnn.MLP(), "b": 3}}, "model must be an MLP"),
-        ({"seeds": []}, "seeds is empty"),
+        ({"seeds": []}, "seeds must not be empty"),
         ({"margin": 2}, "margin must be"),
         ({"training": 3}, "must be a Training"),
     ],
@@ -272,7 +272,7 @@ class TestFunctionsOfSeeds:
         monkeypatch.syspath_prepend(str(Path(__file__).parent))
         models = ["test_compare_models:small", "big=test_compare_models:wider"]
         assert run(["compare-models", *models, "--seeds", "6", "--dataset", "none.csv"]) == 2
-        assert "--dataset none.csv) are not those of functions" in capsys.readouterr().err
+        assert "(--dataset none.csv) must be omitted for functions" in capsys.readouterr().err
         assert run(["compare-models", *models, "--seeds", "6"]) == 0
         assert "big has the best mean value" in " ".join(capsys.readouterr().out.split())
 
