@@ -30,11 +30,7 @@ def small(seed):
 def wide(seed):
     return 1 + random.Random(seed + 1).random()
 """
-<<<<<<< HEAD
 # For each verb its arguments and some fields of its JSON.
-=======
-# The arguments of each verb, and some of what it shows.
->>>>>>> comparison
 VERBS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "search": (
         [*NETWORK, "--max-trial", "2", "--study-name", "mine", "--report", "again.html"],
@@ -126,13 +122,8 @@ def test_of_a_verb_stdout_is_json_alone_with_fields_that_are_documented(
     arguments, shown = VERBS[verb]
     assert cli.run([verb, *arguments, "--json"]) == 0, capsys.readouterr().err
     found = strictly(capsys.readouterr().out)
-<<<<<<< HEAD
     assert {"verb", "next", "title", "verdict", "conclusion", "notes", "next_step"} <= {*found}
     assert {*found} <= documented()
-=======
-    assert found.keys() >= {"title", "verdict", "conclusion", "notes", "next_step", "next"}
-    assert found.keys() <= documented()
->>>>>>> comparison
     assert found["verb"] == verb
     assert shown == {name: found[name] for name in shown}
 
