@@ -71,11 +71,6 @@ class Unit(NamedTuple):
         ends = (f"{self.scale * end:+.{self.digits}f}" for end in bounded)
         return f"{' to '.join(ends)}{self.of_gains}"
 
-    def interval_of(self, low: float, high: float, level: float, *, is_gain: bool = True) -> str:
-        """Return the interval of a difference, or of a value, with its level."""
-        ends = f"{self.bare.value(low)} to {self.value(high)}"
-        return f"{100 * level:.9g}% interval {self.interval(low, high) if is_gain else ends}"
-
     def margin(self, margin: float) -> str:
         """Return a margin around no difference."""
         return f"±{self.scale * margin:g}{self.of_gains}"
@@ -142,12 +137,6 @@ def score_in_words(metric: str, positive: object = None) -> str:
     """Return what a metric of predictions is called in a sentence, with the class it is of."""
     words = " ".join(_SHORT.get(word, word) for word in metric.split("_"))
     return with_class(words, positive)
-
-
-def in_metric(metric: str, positive: object = None) -> str:
-    """Return the words behind a gain in a metric of the test set; none if its unit tells."""
-    is_told = unit_of(metric) is ACCURACY
-    return "" if is_told else f" in {score_in_words(metric, positive)}"
 
 
 def params_in_words(params: Mapping[str, Any]) -> str:

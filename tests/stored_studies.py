@@ -17,7 +17,7 @@ from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.scores import as_attributes
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.results.comparison import Comparison
-from adnn_optuna.results.confirmation_runs import Confirmation, OwnScores
+from adnn_optuna.results.confirmation_runs import ConfirmationRuns, OwnScores
 from adnn_optuna.results.declarations import planned
 
 if TYPE_CHECKING:
@@ -147,11 +147,11 @@ def scores_of(name: str, value: float) -> np.ndarray:
 
 def confirmation(
     own: np.ndarray, scores: Mapping[int, np.ndarray], *, trial: int = 3, rank: int = 1
-) -> Confirmation:
+) -> ConfirmationRuns:
     """Return a confirmation by what a network, and those of each arm, reach on test examples."""
     values = {arm: of_arm.mean(axis=1, dtype=float) for arm, of_arm in scores.items()}
     seeds = tuple(range(len(scores[0])))
-    return Confirmation(trial, rank, seeds, OwnScores(own), values, scores)
+    return ConfirmationRuns(trial, rank, seeds, OwnScores(own), values, scores)
 
 
 def store_confirmation(

@@ -22,9 +22,8 @@ from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.test_set import is_random
 from adnn_optuna.networks.retraining import retrain
-from adnn_optuna.results import confirmation_runs
 from adnn_optuna.results.confirmation import Confirmation, confirmation_of, own_estimate
-from adnn_optuna.results.confirmation_runs import OwnScores
+from adnn_optuna.results.confirmation_runs import ConfirmationRuns, OwnScores
 from adnn_optuna.stats.example_scores import mean_gain
 from adnn_optuna.stats.proportions import student_half_width
 from adnn_optuna.stats.sequential import ALPHA
@@ -139,7 +138,7 @@ def new_pairs(
     runs = [*retrain(objective.trainer, starts, bar=bar)]
     of_arms = {arm: runs[i * count : (i + 1) * count] for i, arm in enumerate(arms)}
     return confirmation_of(
-        confirmation_runs.Confirmation(
+        ConfirmationRuns(
             trial=contract["study"]["best_trial"],
             rank=1,
             seeds=tuple(seeds),

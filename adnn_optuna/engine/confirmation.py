@@ -71,8 +71,8 @@ def confirm_best_trial(
     arms = _arms(record, objective, best)
     if not is_random(arms[BASELINE][0]):
         raise WrongValueError(
-            "Neither the initial weights nor the order of the batches are random, so there are no "
-            "fresh seeds to confirm by; give confirm=0."
+            "Neither the initial weights nor the order of the batches are random, so no new seed "
+            "can confirm the best trial. Pass confirm=0."
         )
     name = f"{stored.CONFIRMED}/{best.number}"
     if name not in with_retry(lambda: record.study.user_attrs):
@@ -158,7 +158,7 @@ def _arms(
     return arms
 
 
-def n_trainings(record: SearchRecord) -> int:
+def n_training_runs(record: SearchRecord) -> int:
     """Return the number of training runs that confirm a best trial, at most."""
     return SEEDS * (1 + (not record.is_restart) + is_of_trial(record.attrs[stored.CONFIG]))
 
@@ -173,7 +173,7 @@ def is_affordable(
     record: SearchRecord, objective: InitOffsetObjective, max_time: float | None
 ) -> bool:
     """Return whether a confirmation takes no more training runs and time than the search."""
-    best, count = record.best, n_trainings(record)
+    best, count = record.best, n_training_runs(record)
     if best is None or count > len(record.done_trials) or not is_random(objective.of(best.params)):
         return False
     if max_time is None:

@@ -11,7 +11,6 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import check_type
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.objectives import best_trial
 from adnn_optuna.engine.search_record import SearchRecord, test_evaluations_of
@@ -172,16 +171,6 @@ def records_now(studies: Sequence[optuna.Study]) -> list[SearchRecord]:
     """Return what studies of one storage tell of their searches."""
     others = with_retry(attributes_in, studies[0]._storage)
     return [with_retry(read_record, study, others=others) for study in studies]
-
-
-def read_records(
-    studies: optuna.Study | SearchRecord | Sequence[optuna.Study | SearchRecord],
-) -> list[SearchRecord]:
-    """Return what one or several studies tell, which may be records already."""
-    several = studies if isinstance(studies, Sequence) else [studies]
-    for one in several:
-        check_type("study", one, optuna.Study | SearchRecord, "an Optuna study or its record")
-    return [one if isinstance(one, SearchRecord) else read_record(one) for one in several]
 
 
 def is_of_trial(config: Mapping[str, Any]) -> bool:

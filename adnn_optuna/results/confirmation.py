@@ -12,8 +12,12 @@ import numpy as np
 from adnn_optuna._units import Estimate
 from adnn_optuna.engine.confirmation import BASELINE, BEST, FIRST
 from adnn_optuna.engine.search_record import SearchRecord
-from adnn_optuna.results import confirmation_runs
-from adnn_optuna.results.confirmation_runs import OwnScores
+from adnn_optuna.results.confirmation_runs import (
+    ConfirmationRuns,
+    OwnScores,
+    own_scores,
+    read_runs,
+)
 from adnn_optuna.stats.example_scores import difference_from_mean, mean_gain, score_estimate
 from adnn_optuna.stats.sequential import ALPHA
 
@@ -50,20 +54,20 @@ class Confirmation:
 
 def read_confirmation(record: SearchRecord) -> Confirmation | None:
     """Return what new seeds show of a best trial; :obj:`None` if it is not confirmed."""
-    known = record.known
-    if (
-        "confirmation" not in known
-        and (runs := confirmation_runs.read_confirmation(record)) is not None
-    ):
-        known["confirmation"] = confirmation_of(runs)  # A best trial is confirmed once.
-    return known.get("confirmation")
+    if "confirmation" not in record.known:
+        runs = read_runs(record)
+        if runs is None:
+            return None
+        record.known["confirmation"] = confirmation_of(runs)  # A best trial is confirmed once.
+    found: Confirmation = record.known["confirmation"]
+    return found
 
 
 def test_estimate(record: SearchRecord) -> Estimate | None:
     """Return the test score of the best network; :obj:`None` if it was not tested."""
     if (confirmation := read_confirmation(record)) is not None:
         return confirmation.test_score
-    own = confirmation_runs.own_scores(record)
+    own = own_scores(record)
     return None if own is None else own_estimate(own)
 
 
@@ -72,7 +76,7 @@ def own_estimate(own: OwnScores, level: float = 1 - ALPHA) -> Estimate:
     return score_estimate(own.scores, own.groups, own.n_rare, own.most, level=level)
 
 
-def confirmation_of(runs: confirmation_runs.Confirmation) -> Confirmation:
+def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
     """Return what the training runs of a confirmation show."""
     n_claims, values = 2 ** (runs.rank - 1), runs.values
     n_examples = runs.scores[BASELINE].shape[1]

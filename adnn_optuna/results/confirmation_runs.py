@@ -23,14 +23,14 @@ from adnn_optuna.engine.search_record import SearchRecord
 
 
 @dataclasses.dataclass(frozen=True)
-class Confirmation:
-    """The trainings by which a winner is confirmed, all of them made.
+class ConfirmationRuns:
+    """The training runs that confirm a best trial, all of them made.
 
     Attributes:
-        trial: The winner's number.
-        rank: The how-manieth winner of its study it is that was confirmed, from 1.
-        seeds: The K fresh seeds.
-        own: What the winner's own network reaches on the test examples.
+        trial: The number of the best trial.
+        rank: Its place among the study's best trials that were confirmed, from 1.
+        seeds: The K new seeds.
+        own: The scores of the best network itself on the test examples.
         values: The metric of the networks of each arm on the test set, of shape (K,).
         scores: Their scores on its examples, of shape (K, n), see :meth:`Scores.tested`.
         is_loss: Whether lower values of the metric are better.
@@ -45,15 +45,15 @@ class Confirmation:
     is_loss: bool = False
 
 
-def read_confirmation(record: SearchRecord) -> Confirmation | None:
-    """Return the confirmation of a search's winner; :obj:`None` until all of it is made."""
+def read_runs(record: SearchRecord) -> ConfirmationRuns | None:
+    """Return the runs that confirm a search's best trial; :obj:`None` until all are made."""
     best, own = record.best, own_scores(record)
-    winners = [v for name, v in record.attrs.items() if name.startswith(f"{stored.CONFIRMED}/")]
-    winners.sort(key=lambda winner: (winner["began"], winner["trial"]))
-    numbers = [winner["trial"] for winner in winners]
+    declared = [v for name, v in record.attrs.items() if name.startswith(f"{stored.CONFIRMED}/")]
+    declared.sort(key=lambda confirmed: (confirmed["began"], confirmed["trial"]))
+    numbers = [confirmed["trial"] for confirmed in declared]
     if best is None or own is None or best.number not in numbers:
         return None
-    confirmed: Confirmed = winners[numbers.index(best.number)]
+    confirmed: Confirmed = declared[numbers.index(best.number)]
     needed, made = needed_evaluations(confirmed), dict[Evaluation, np.ndarray]()
     values: dict[Evaluation, float] = {}
     for trial in filter(is_done, record.confirming):
@@ -64,7 +64,7 @@ def read_confirmation(record: SearchRecord) -> Confirmation | None:
             values[evaluation] = math.nan if trial.value is None else trial.value
     if any(evaluation not in made for evaluation in needed):
         return None
-    return Confirmation(
+    return ConfirmationRuns(
         trial=best.number,
         rank=1 + numbers.index(best.number),
         seeds=tuple(confirmed["seeds"]),
@@ -82,7 +82,7 @@ def _by_arm(confirmed: Confirmed, of: Mapping[Evaluation, Any]) -> dict[int, np.
 
 
 class OwnScores(NamedTuple):
-    """The scores of a winner's own network on the n test examples, and what these belong to.
+    """The scores of a best network on the n test examples, and the groups of these.
 
     If the metric is within [0, 1] and no mean over examples, such as AUC, ``n_rare`` is the number
     of the examples that are not of the largest class. No value is above ``most``.
@@ -95,23 +95,25 @@ class OwnScores(NamedTuple):
 
     @classmethod
     def of(
-        cls, scores: np.ndarray, groups: np.ndarray | None, metric: str, look: TestEvaluation
+        cls, scores: np.ndarray, groups: np.ndarray | None, metric: str, evaluation: TestEvaluation
     ) -> Self:
-        """Return the scores by a metric of the test set, as a look at it found them."""
+        """Return the scores by a metric of the test set, as an evaluation of it found them."""
         is_share = unit_of(metric).largest < math.inf and scores.dtype != bool
-        n_rare = look["n_images"] - look.get("n_largest", 0) if is_share else None
+        n_rare = None
+        if is_share:
+            n_rare = evaluation["n_images"] - evaluation.get("n_largest", 0)
         return cls(scores, groups, n_rare, 1.0 if metric == "test_r2" else math.inf)
 
 
 def own_scores(record: SearchRecord) -> OwnScores | None:
-    """Return what a search's winner comes to, as it was tested; :obj:`None` if it was not."""
-    if (look := record.test_evaluation) is None:
+    """Return the scores of a search's best network; :obj:`None` if it was not tested."""
+    if (evaluation := record.test_evaluation) is None:
         return None
     of = f"study {record.study.study_name!r}"
-    [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{look['trial']}", of)
+    [scores] = from_attributes(record.attrs, f"{stored.SCORES}/{evaluation['trial']}", of)
     groups = None
     if f"{stored.GROUPS}/0" in record.attrs:
         [groups] = from_attributes(record.attrs, stored.GROUPS, of, [scores.shape])
         if groups.dtype.kind not in "iu" or not {*groups.tolist()} <= {*range(len(groups))}:
             raise stored.malformed(stored.GROUPS, of, Fault("numbers of groups", "others"))
-    return OwnScores.of(scores, groups, record.test_metric, look)
+    return OwnScores.of(scores, groups, record.test_metric, evaluation)

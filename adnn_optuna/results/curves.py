@@ -159,7 +159,7 @@ def price_of_luck(control: Sequence[SearchRecord]) -> Curve:
 
 
 def gain_over_draws(runs: Sequence[SearchRecord], control: Sequence[SearchRecord]) -> float:
-    """Return by how much winners beat the mean random restart of their seed, in the same order."""
+    """Return the mean gain of best trials over the mean random restart of their seed."""
     gains = [
         run.improvement(run.best_value, float(np.mean(restarts.values)))
         for run, restarts in zip(runs, control, strict=False)

@@ -8,7 +8,7 @@ from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._units import ACCURACY, Estimate, Unit, params_in_words, printable, score_in_words
-from adnn_optuna.engine.confirmation import SEEDS, n_trainings, seconds_of
+from adnn_optuna.engine.confirmation import SEEDS, n_training_runs, seconds_of
 from adnn_optuna.engine.records import ControlRecord, FunctionRecord
 from adnn_optuna.engine.search_record import SearchRecord
 from adnn_optuna.render.document import (
@@ -186,10 +186,10 @@ class NetworkSearch(StudyResult):
 
     def _score_lines(self) -> list[Line]:
         """Return the test score of the best network; if it is another, the accuracy, too."""
-        estimate, look, own = test_estimate(self), self.test_evaluation, own_scores(self)
-        if estimate is None or look is None or own is None:
+        estimate, evaluation, own = test_estimate(self), self.test_evaluation, own_scores(self)
+        if estimate is None or evaluation is None or own is None:
             return []
-        examples = f"{look['n_images']} {look['unit']}"
+        examples = f"{evaluation['n_images']} {evaluation['unit']}"
         if self.test_metric == "test_accuracy":
             remark = f"{own.scores.sum()} of {examples}"
             return [Line("test score", estimate, ACCURACY, remark=remark)]
@@ -239,7 +239,7 @@ class NetworkSearch(StudyResult):
                 "compare with random restarts and other uses of the same compute: "
                 "adnn.compare(...)"
             )
-        n = n_trainings(self)
+        n = n_training_runs(self)
         return (
             f"test replication: result.confirm(), or adnn resume --confirm {SEEDS}. It trains {n} "
             f"networks on {SEEDS} new seeds, in about {_duration(seconds_of(self, n))}"
@@ -256,9 +256,10 @@ class NetworkSearch(StudyResult):
 
     def card_metadata(self) -> dict[str, Any]:
         """Return what Hugging Face's Hub reads of a model card: each estimate, with its CI."""
-        data, look = self.attrs[stored.CONFIG]["dataset"], self.test_evaluation
+        data, evaluation = self.attrs[stored.CONFIG]["dataset"], self.test_evaluation
         score = self.test_metric.removeprefix("test_")
-        is_of_images = look is not None and look["unit"] == "images" and "task" not in data
+        is_of_images = evaluation is not None and evaluation["unit"] == "images"
+        is_of_images &= "task" not in data
         estimates = {score: ("test score", test_estimate(self))}
         if (confirmation := self.confirmation) is not None:
             estimates[f"{score}_vs_baselines"] = "vs new baselines", confirmation.vs_baselines

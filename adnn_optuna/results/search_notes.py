@@ -79,17 +79,18 @@ def _contains_zero(confirmation: Confirmation) -> bool:
 
 def test_set_notes(record: SearchRecord) -> list[str]:
     """Return whether the test set was evaluated for the best trial, and how its examples count."""
-    look = record.test_evaluation
-    if look is None:
+    evaluation = record.test_evaluation
+    if evaluation is None:
         earlier = "The test set was evaluated only for an earlier best trial."
         return [earlier if record.test_evaluations else "The test set is not evaluated yet."]
     notes = []
-    if "n_groups" in look:
+    if "n_groups" in evaluation:
+        examples = f"{evaluation['n_images']} test {evaluation['unit']}"
         notes.append(
-            f"The {look['n_images']} test {look['unit']} count as {n_counted(look):.0f}, because "
-            "some repeat others or belong together."
+            f"The {examples} count as {n_counted(evaluation):.0f}, because some repeat others or "
+            "belong together."
         )
-    if math.isnan(look["baseline"]):
+    if math.isnan(evaluation["baseline"]):
         notes.append("The training run of the baseline network diverged.")
     return notes
 

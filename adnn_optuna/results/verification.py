@@ -130,8 +130,8 @@ class Verdict(Printed):
 
     def _conclusion(self) -> str:
         shown = "" if self.new_seeds is None else _about_replication(self.new_seeds)
-        if not self.is_reproduced:  # Each reason is a paragraph of its own.
-            return "\n".join([*self.reasons, shown]).strip()
+        if not self.is_reproduced:
+            return " ".join([*self.reasons, shown]).strip()
         found = "Trained again, baseline network and best network have the same bits."
         if self.status == "within_tolerance":
             found = "Trained again here, the gain and all scores are within the tolerance."

@@ -24,11 +24,11 @@ from adnn_optuna.engine.evaluations import confirmation_seeds
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.scores import as_attributes
 from adnn_optuna.networks.retraining import retrain
-from adnn_optuna.results.confirmation_runs import own_scores, read_confirmation
+from adnn_optuna.results.confirmation_runs import own_scores, read_runs
 
 if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective, SearchResult
-    from adnn_optuna.results.confirmation_runs import Confirmation
+    from adnn_optuna.results.confirmation_runs import ConfirmationRuns
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +36,10 @@ def objective() -> InitOffsetObjective:
     return make_objective()
 
 
-def confirmed(result: SearchResult, n_seeds: int = 6) -> Confirmation:
+def confirmed(result: SearchResult, n_seeds: int = 6) -> ConfirmationRuns:
     confirm_best_trial(result, result.objective, n_seeds)
     # From the storage alone.
-    found = read_confirmation(read_record(result.study))
+    found = read_runs(read_record(result.study))
     assert found is not None
     return found
 
@@ -51,7 +51,7 @@ def trained(result: SearchResult) -> list[optuna.trial.FrozenTrial]:
 
 def test_both_are_trained_from_the_same_fresh_seeds(objective: InitOffsetObjective) -> None:
     result = adnn.search(objective, "greedy", max_trial=3)
-    assert read_confirmation(result) is None
+    assert read_runs(result) is None
     found, best = confirmed(result), result.best
     assert best is not None
     assert (found.trial, found.rank, found.own.groups) == (best.number, 1, None)
@@ -102,7 +102,7 @@ def test_a_winner_is_confirmed_once_and_a_later_one_is_the_second(
     )
     later = adnn.resume(study._storage, study.study_name, objective=objective, max_trial=4)
     assert isinstance(later, adnn.api.search.SearchResult)
-    assert read_confirmation(later) is None
+    assert read_runs(later) is None
     second = confirmed(later)
     assert (second.trial, second.rank) == (3, 2)
     assert not {*second.seeds} & {*found.seeds}
@@ -173,7 +173,7 @@ def test_nothing_random_has_no_fresh_seeds() -> None:
     training = quick_training(epochs=1, shuffle=False)
     objective = adnn.InitOffsetObjective(weights, adnn.load_dataset("digits"), training=training)
     result = adnn.search(objective, "greedy", max_trial=1)
-    with pytest.raises(ValueError, match="no fresh seeds to confirm by; give confirm=0"):
+    with pytest.raises(ValueError, match=r"no new seed can confirm .*\. Pass confirm=0"):
         confirm_best_trial(result, objective, 6)
 
 
@@ -183,7 +183,7 @@ def test_goes_on_where_it_was_interrupted(objective: InitOffsetObjective) -> Non
     stop.set()
     with pytest.raises(KeyboardInterrupt):
         confirm_best_trial(result, objective, 7, stop=stop)
-    assert read_confirmation(result) is None
+    assert read_runs(result) is None
     # With the number of seeds that was planned.
     assert len(confirmed(result, 6).seeds) == 7
 
