@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
@@ -179,6 +178,9 @@ def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
     names = sorted(set.intersection(*(set(t.params) for t in trials)) if trials else ())
     names = [n for n in names if len({str(trial.params[n]) for trial in trials}) > 1]
     if len(names) > 2 and len(trials) >= _FEWEST_TRIALS:
+        # It loads scikit-learn, which takes longer than all the rest.
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             evaluator = PedAnovaImportanceEvaluator()
