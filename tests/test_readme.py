@@ -1,0 +1,45 @@
+"""README's examples print what README says, one after the other in one process."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from adnn_optuna._checks import is_installed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+README = Path(__file__).parents[1] / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Yield each example with what it prints."""
+    yield from re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.mark.skipif(not is_installed("tensorflow"), reason="needs TensorFlow")
+def test_each_example_prints_what_is_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for code, quoted in examples():
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(code, names)
+        assert printed.getvalue() == quoted
+
+
+def test_first_screen_is_short() -> None:
+    assert len([*examples()]) == 2
+    for code, quoted in examples():
+        assert len([line for line in code.split("\n") if line]) <= 9
+        assert max(map(len, quoted.split("\n"))) <= 80
+    assert len(TEXT.split()) <= 700
