@@ -102,7 +102,7 @@ test-slow-part: $(INSTALLED)
 
 .PHONY: test-light
 test-light: $(LIGHT_INSTALLED)
-	@$(LIGHT_VENV)/bin/python $(PYTEST) -m 'not slow' tests/samplers tests/stats tests/results tests/plots tests/reporting \
+	@$(LIGHT_VENV)/bin/python $(PYTEST) -m 'not slow' tests/samplers tests/stats tests/results tests/render \
 		tests/test_callbacks.py tests/test_imports.py tests/test_light_install.py \
 		tests/test_portability.py tests/api/test_recheck.py tests/api/test_compare_values.py \
 		tests/api/test_compare_functions.py
