@@ -79,7 +79,7 @@ def test_a_contract_holds_the_confirmation_which_is_made_first(
     assert len(confirmation.seeds) == len(confirmation.gains) == 10
     said = claimed_confirmation(content)
     assert said == dataclasses.replace(confirmation, hyperparameters=None)
-    assert content["confirmation"]["replication"] == [*confirmation.repeats]
+    assert content["confirmation"]["replication"] == [*confirmation.replication]
     assert result.contract().content["confirmation"] == content["confirmation"]
     assert claimed_confirmation({}) is None
 
@@ -241,8 +241,8 @@ def test_new_pairs_are_of_seeds_that_nobody_knew(content: Any, path: Path) -> No
         again = objective.replace(seed=seed)
         baseline, best = retrain(again.trainer, [again.baseline_start, again.start(params)])
         assert gain == pytest.approx(best.score - baseline.score, abs=1e-12)
-    assert fresh.repeats == pytest.approx(mean_gain(fresh.gains), abs=1e-9)
-    assert verdicts[0].replicates == (fresh.repeats.low > 0)
+    assert fresh.replication == pytest.approx(mean_gain(fresh.gains), abs=1e-9)
+    assert verdicts[0].replicates == (fresh.replication.low > 0)
 
 
 def test_only_the_mean_of_the_new_pairs_is_an_estimate(content: Any, path: Path) -> None:
@@ -251,7 +251,7 @@ def test_only_the_mean_of_the_new_pairs_is_an_estimate(content: Any, path: Path)
     verdict = verified(with_gains(content, claimed), path, new_seeds=20)
     assert verdict.new_seeds is not None
     lines = {line.label: line for line in verdict.document().estimates}
-    assert lines["replication"].estimate == verdict.new_seeds.repeats
+    assert lines["replication"].estimate == verdict.new_seeds.replication
     assert f"{100 * np.mean(claimed):+.2f} pp" not in [line.value for line in lines.values()]
 
 
@@ -266,9 +266,10 @@ def test_gains_that_do_not_replicate_are_breached_whatever_the_file_says(
     verdict = verified(forged, path, new_seeds=20)
     assert verdict.status == "breached"
     assert verdict.new_seeds is not None
+    found = verdict.new_seeds.replication.value
     assert verdict.reasons[0].startswith(
         f"confirmation: the claimed mean gain of {100 * np.mean(gains):+.2f} pp does not "
-        f"replicate: on 20 new seeds it is {100 * verdict.new_seeds.repeats.value:+.2f} pp (95% CI"
+        f"replicate: on 20 new seeds it is {100 * found:+.2f} pp (95% CI"
     )
     # The numbers of the one network are as they were.
     assert verified(forged, path).status == "exact"
