@@ -130,8 +130,8 @@ class Verdict(Printed):
 
     def _conclusion(self) -> str:
         shown = "" if self.new_seeds is None else _about_replication(self.new_seeds)
-        if not self.is_reproduced:
-            return " ".join([*self.reasons, shown]).strip()
+        if not self.is_reproduced:  # Further reasons are notes.
+            return " ".join([*self.reasons[:1], shown]).strip()
         found = "Trained again, baseline network and best network have the same bits."
         if self.status == "within_tolerance":
             found = "Trained again here, the gain and all scores are within the tolerance."
@@ -164,7 +164,7 @@ class Verdict(Printed):
         return tables
 
     def _notes(self) -> list[str]:
-        notes = [*self.reasons] if self.is_reproduced else []
+        notes = [*(self.reasons if self.is_reproduced else self.reasons[1:])]
         if self.gain is not None:
             notes.append(
                 "Only this network is reproduced, and its seed may have been chosen. New seeds "

@@ -23,7 +23,7 @@ import pytest
 from stored_studies import declaration, store_head, store_study
 
 import adnn_optuna as adnn
-from adnn_optuna._units import as_argument
+from adnn_optuna._units import as_argument, printable
 from adnn_optuna.callbacks import LIMITS, Limit, LimitValues
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli.parsing import load_function, parse_controls, parse_seeds
@@ -232,7 +232,7 @@ class TestSearch:
         assert cli.run(["search", *NETWORK, *LIMIT, f"--study-name={name}"]) == 0
         capsys.readouterr()
         assert cli.run(["resume", f"--study-name={name}", "--max-trial", "3"]) == 0
-        assert capsys.readouterr().out.startswith(f"Study {name!r}: 3 trials")
+        assert capsys.readouterr().out.startswith(printable(name) + ": ")
         assert len(completed(study_name=name)) == 3
 
     def test_finds_data_in_a_folder_and_quiet_shows_the_result_alone(
@@ -244,7 +244,7 @@ class TestSearch:
         search = ["search", "--dataset", "own.npz", "--data-dir", "my data", *NETWORK, *LIMIT]
         assert cli.run([*search, "--quiet"]) == 0
         out, err = capsys.readouterr()
-        assert out.startswith(f"Study 'own-annealing-{MADE}': 2 trials")
+        assert out.startswith(f"own-annealing-{MADE}: ")
         assert not err
 
     def test_takes_a_table_which_resume_and_verify_find_again(
@@ -296,8 +296,8 @@ class TestSearch:
         search = ["search", *NETWORK, "--max-time", "1e-9", "--study-name", "short"]
         assert cli.run([*search, "--contract", "c.json", "--report", "r.html"]) == 2
         out, err = capsys.readouterr()
-        assert "No trial was finished" in out
-        assert re.search("study 'short' has no winner: .* resume it with a longer --max-time", err)
+        assert "No trial is finished yet" in out
+        assert re.search("(?s)'short' has no best trial.*Resume .* longer --max-time", err)
         assert optuna.get_all_study_names("sqlite:///adnn.db") == ["short"]
         assert (folder / "r.html").is_file()
 
@@ -423,7 +423,7 @@ class TestCompare:
         for name in ("greedy", "annealing", "random_restart", "2 seeds"):
             assert name in done.stdout
         assert done.stderr == (
-            "adnn: 2 seeds can decide nothing about the searchers: with 3 claims it takes at "
+            "adnn: 2 seeds can decide nothing about the samplers: with 3 claims it takes at "
             "least 7.\n"
             "\nSee it:     figure.html\nRead it:    whole.html\n"
         )
@@ -441,7 +441,7 @@ class TestCompare:
         assert (folder / "report.html").read_text() == (folder / "whole.html").read_text()
         name = "compare/greedy/seed=3"
         assert cli.run(["report", "--study-name", name, "--output", "one.html", "--quiet"]) == 0
-        assert capsys.readouterr().out.startswith(f"Study '{name}': 2 trials")
+        assert capsys.readouterr().out.startswith(f"{name}: ")
         assert name in (folder / "one.html").read_text()
         assert cli.run(["report", "--study-name", "comp"]) == 2
         assert "no study 'comp'" in capsys.readouterr().err
@@ -533,7 +533,7 @@ class TestReport:
         assert cli.run(["report", "--study-name", "c"]) == 2
         out, err = capsys.readouterr()
         assert not out
-        assert "'c' has nothing to show yet: 1 of its 2 runs have ended" in err
+        assert "must have ended; got 1 of 2 ended runs" in err
         assert cli.run(["contract", "--study-name", "c"]) == 2
         assert "'c' is not one of an InitOffsetObjective" in capsys.readouterr().err
         assert not (folder / "report.html").exists()
@@ -545,7 +545,7 @@ class TestReport:
             assert err.endswith("; 'c' is a comparison.\n")
             assert len(completed(study_name="c/greedy/seed=0")) == 1
         assert cli.run(resume) == 0
-        assert capsys.readouterr().out.startswith("  ")
+        assert capsys.readouterr().out.startswith("Comparison 'c'")
         assert (folder / "r.html").is_file()
         assert len(completed(study_name="c/greedy/seed=0")) == 2
 
@@ -665,10 +665,13 @@ WRONG = {
     "resume from nowhere": (["resume", "--study-name", "a"], "no file 'adnn.db'"),
     "compare how far": (["compare"], "--max-trial"),
     "compare what": (["compare", *LIMIT, "--samplers", "greedy,nope"], "'nope'"),
-    "compare twice": (["compare", *LIMIT, "--samplers", "greedy,greedy"], "each of them once"),
+    "compare twice": (
+        ["compare", *LIMIT, "--samplers", "greedy,greedy"],
+        "must be different names",
+    ),
     "compare nothing": (["compare", *LIMIT, "--samplers", ""], "sampler"),
     "compare seeds": (["compare", *LIMIT, "--seeds", "few"], "--seeds.*'few'"),
-    "compare no seeds": (["compare", *LIMIT, "--seeds", "0"], "seeds is"),
+    "compare no seeds": (["compare", *LIMIT, "--seeds", "0"], "--seeds must not be empty"),
     "no report": (["compare", *LIMIT, "--report", "report.pdf"], "--report.*html"),
     "no region": (["compare", *LIMIT, "--margin", "-1"], "margin.*0"),
     "URL elsewhere": (["search", *LIMIT, "nope://me:secret@host/a"], r"nope://\*\*\*@host"),
@@ -691,7 +694,10 @@ WRONG = {
     "vary no name": (["variance", "--study-name", ""], "--study-name must be"),
     "vary no time": (["variance", "--max-time", "-1"], "--max-time must be"),
     "no control": (["compare", *LIMIT, "--controls", "nope"], "'nope'.*'learning_rate'"),
-    "a control twice": (["compare", *LIMIT, "--controls", "longer,longer"], "each of them once"),
+    "a control twice": (
+        ["compare", *LIMIT, "--controls", "longer,longer"],
+        "must be different names",
+    ),
     "empty control": (["compare", *LIMIT, "--controls", ""], "not empty"),
     "plan for what": (["plan"], "--gain"),
     "plan nothing": (["plan", "--gain", "nan"], "gain.? must be a finite number"),

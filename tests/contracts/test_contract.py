@@ -92,7 +92,7 @@ def test_saves_the_trained_best_network(
 
 
 def test_needs_a_completed_trial(result: SearchResult) -> None:
-    with pytest.raises(ValueError, match="has no winner: No trial was completed"):
+    with pytest.raises(ValueError, match=r"has no best trial\. No trial was completed"):
         dataclasses.replace(result, best=None).contract()
 
 
