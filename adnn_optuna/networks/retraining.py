@@ -132,8 +132,6 @@ def not_redrawn(trainer: Trainer) -> tuple[str, ...]:
     splits = {"val": "the validation split", "test": "the test split"}
     stay = [name for source, name in names.items() if source not in random]
     stay += [name for split, name in splits.items() if split not in data.drawn]
-    if data.drawn and data.preprocessing.others is not None:
-        stay.append("the categories that count as rare")
     return tuple(stay)
 
 

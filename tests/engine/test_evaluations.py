@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
 import threading
 import time
@@ -18,24 +17,21 @@ from optuna.trial import TrialState
 
 from adnn_optuna._attributes import OUTCOME, OWNER
 from adnn_optuna.callbacks import MaxTimeCallback
-from adnn_optuna.engine.evaluations import Findings, make_evaluations, open_evaluations
+from adnn_optuna.engine.evaluations import Wanted, make_evaluations, open_evaluations
 from adnn_optuna.engine.signals import without_warnings
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.samplers._owners import ownership
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from adnn_optuna.engine.evaluations import Evaluation
 
-@dataclasses.dataclass
-class Numbers(Findings):
-    """A report of ten numbers."""
 
-    study_name: str = "numbers"
-
-    def __post_init__(self) -> None:
-        self.n_evaluations = 10
-        self.missing = [(i,) for i in range(10) if (i,) not in self.evaluations]
+def of_numbers(made: Mapping[Evaluation, float]) -> Wanted:
+    """Return what is known of ten numbers."""
+    return Wanted(made, "numbers", [(i,) for i in range(10)])
 
 
 def test_what_was_begun_when_time_was_up_is_made() -> None:
@@ -49,7 +45,7 @@ def test_what_was_begun_when_time_was_up_is_made() -> None:
         return 100 + number if not stop.wait(0.5) else -1
 
     found = make_evaluations(
-        Numbers, study, ("number",), evaluate, stop=stop, n_jobs=2, max_time=1e-9
+        of_numbers, study, ("number",), evaluate, stop=stop, n_jobs=2, max_time=1e-9
     )
     assert len(found.evaluations) == 2
     assert 100 <= max(found.evaluations.values()) < 110
@@ -80,7 +76,7 @@ def test_what_a_worker_elsewhere_began_is_made_when_it_shows_no_life(
     storage: Any = watched._storage
     storage.record_heartbeat(storage.create_new_trial(watched._study_id, begun))
 
-    found = make_evaluations(Numbers, watched, ("number",), float)
+    found = make_evaluations(of_numbers, watched, ("number",), float)
     assert found.evaluations == {(i,): i for i in range(10)}
     states = [trial.state for trial in watched.trials]
     assert states == [TrialState.FAIL] + 10 * [TrialState.COMPLETE]
@@ -96,14 +92,14 @@ def test_an_evaluation_that_takes_long_shows_life(watched: optuna.Study) -> None
                 optuna.storages.fail_stale_trials(watched)
         return number
 
-    make_evaluations(Numbers, watched, ("number",), evaluate)
+    make_evaluations(of_numbers, watched, ("number",), evaluate)
     assert {trial.state for trial in watched.trials} == {TrialState.COMPLETE}
 
 
 def test_each_tells_the_time_until_its_end_itself() -> None:
     study = open_evaluations(open_storage(None), "numbers", StudyDirection.MAXIMIZE, {})
     began = time.monotonic()
-    make_evaluations(Numbers, study, ("number",), lambda n: time.sleep(0.01) or n, n_jobs=2)
+    make_evaluations(of_numbers, study, ("number",), lambda n: time.sleep(0.01) or n, n_jobs=2)
     took = time.monotonic() - began
     elapsed = [trial.user_attrs[OUTCOME]["elapsed"] for trial in study.trials]
     assert MaxTimeCallback(1).used(study) == max(elapsed)
@@ -124,9 +120,9 @@ def test_what_was_begun_as_the_storage_failed_is_made(
         beat(trial_id)
 
     monkeypatch.setattr(storage, "record_heartbeat", fail_once)
-    found: list[Numbers] = []
+    found: list[Wanted] = []
     work = threading.Thread(
-        target=lambda: found.append(make_evaluations(Numbers, watched, ("number",), float)),
+        target=lambda: found.append(make_evaluations(of_numbers, watched, ("number",), float)),
         daemon=True,
     )
     work.start()
@@ -138,7 +134,7 @@ def test_what_was_begun_as_the_storage_failed_is_made(
 def test_a_database_in_memory_is_of_all_threads() -> None:
     """Of SQLite itself, each thread would have one of its own."""
     study = open_evaluations(open_storage("sqlite://"), "numbers", StudyDirection.MAXIMIZE, {})
-    found = make_evaluations(Numbers, study, ("number",), float, n_jobs=2)
+    found = make_evaluations(of_numbers, study, ("number",), float, n_jobs=2)
     assert found.evaluations == {(i,): i for i in range(10)}
 
 
@@ -154,14 +150,14 @@ def test_others_may_take_all_that_is_left_as_this_worker_begins(
         if is_first and is_first.pop():
             other = open_evaluations(storage, "numbers", StudyDirection.MAXIMIZE, {})
             worker = threading.Thread(
-                target=make_evaluations, args=(Numbers, other, ("number",), float)
+                target=make_evaluations, args=(of_numbers, other, ("number",), float)
             )
             worker.start()
             worker.join()
         return create(self, *args)
 
     monkeypatch.setattr(InMemoryStorage, "create_new_trial", after_others)
-    found = make_evaluations(Numbers, study, ("number",), float, n_jobs=4)
+    found = make_evaluations(of_numbers, study, ("number",), float, n_jobs=4)
     assert found.evaluations == {(i,): i for i in range(10)}
     states = [trial.state for trial in study.trials]
     assert states == 10 * [TrialState.COMPLETE] + [TrialState.FAIL]

@@ -143,7 +143,7 @@ def test_a_search_says_in_a_terminal_how_far_it_is_and_what_ends_it(
     os.close(terminal)
     shown = b"".join(parts)
     assert b"trial 0/3; 1000 s left of max_time 1000 s" in shown
-    for said in (b"trial 3/3: best ", b" %, gain +", b" pp; 0 s left of max_trial 3"):
+    for said in (b"trial 3/3: best ", b"%, gain +", b" pp; 0 s left of max_trial 3"):
         assert said in shown
     search()
     assert "left of" not in capsys.readouterr().err
