@@ -48,8 +48,8 @@ def main() -> None:
     if args.picture is not None:
         comparison.plot().write_image(args.picture, width=900, height=450, scale=2)
     print(
-        f"\nDigits, 64-64-10, SGD, 5 epochs; {args.seeds} seeds x {args.trials} trials; selection "
-        f"on the validation set.\n\n{comparison}\n\n"
+        f"\nDigits, 64-64-10, SGD, 5 epochs; {args.seeds} seeds x {args.trials} trials.\n"
+        f"Selection is on the validation set.\n\n{comparison}\n\n"
         f"report:  {report}\n"
         f"studies: {database} (look at them with: optuna-dashboard sqlite:///{database})"
     )
