@@ -10,26 +10,24 @@ from adnn_optuna._checks import Fault, Finder, WrongValueError, finder, finder_o
 
 # User attributes of a study.
 CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
-BASELINE = "adnn:baseline"  # The selection metric of the unmoved network, a number.
-BASELINE_METRICS = "adnn:baseline_metrics"  # All `Metrics` of the unmoved network.
+BASELINE = "adnn:baseline"  # The selection metric of the baseline network, a number.
+BASELINE_METRICS = "adnn:baseline_metrics"  # All `Metrics` of the baseline network.
 SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
-RUNS = "adnn:runs"  # What the names of its runs begin with, each a `RunRecord`.
-TEST = "adnn:test"  # What the names of its `TestEvaluation`s begin with.
-# What the names of a winner's scores on the test examples begin with, and of what these belong to:
-# texts of `engine/scores.py`. The trials of a confirmation have scores, too, as system attributes.
+RUNS = "adnn:runs"  # A prefix: a `RunRecord` for each run.
+TEST = "adnn:test"  # A prefix: a `TestEvaluation` for each test-set evaluation.
+# Prefixes: the best trial's scores on the test examples, and the groups of these, as texts of
+# `engine/scores.py`. The trials of a confirmation have scores, too, as system attributes.
 SCORES = "adnn:scores"
-# In a comparison, what its winners' names begin with: what one gains on the test set over its
-# unmoved network, both from one fresh seed.
-REPEATED = "adnn:repeated"
 GROUPS = "adnn:groups"
-UNSEEDED = "adnn:unseeded"  # What the names of its winners begin with that no seed changes: true.
-CONFIRMED = "adnn:confirmed"  # What the names of its confirmed winners begin with: `Confirmed`.
+# A prefix, in a comparison: the best trial's gain over its baseline network on one new seed.
+REPLICATED = "adnn:replicated"
+UNSEEDED = "adnn:unseeded"  # A prefix: true for a best trial that no seed changes.
+CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed` for each confirmed best trial.
 WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
 EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
-# Of any objective, what its best trial's number begins with, behind it how often it was evaluated
-# afresh before: the value, if it came to one.
-FRESH = "adnn:fresh"
+# A prefix, with the best trial's number and the seed's place: the value on a new seed, or null.
+NEW_SEED = "adnn:new_seed"
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"
@@ -41,18 +39,17 @@ CLAIM = "adnn:claim"  # /<run>: who was to begin it, while nobody has said more:
 ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed without, its worker died.
 
 # User attributes of a trial, and of one whose model or training is a function of it BASELINE and
-# BASELINE_METRICS, those of its own network unmoved, where it was the best one so far.
+# BASELINE_METRICS, those of its own baseline network, if it was the best trial so far.
 MADE = "adnn:made"  # What these functions made for it: `Made`.
 OUTCOME = "adnn:outcome"  # What is known at its end beside state and value: `StoredOutcome`.
 
-# The names of searchers, as studies store them.
+# The names of samplers, as studies store them.
 GREEDY = "greedy"
 GREEDY_IMPROVING = "greedy_improving"
 ANNEALING = "annealing"
 RANDOM_RESTART = "random_restart"
 RANDOM = "random"
-# The same compute, spent otherwise: what a comparison runs beside its searchers. The last is an
-# objective of a user's own.
+# Controls spend the same compute otherwise. The last one is an objective of the user's own.
 LONGER = "longer"
 LEARNING_RATE = "learning_rate"
 CONSTANT = "constant"
@@ -207,11 +204,11 @@ class Proposal(TypedDict):
 
 
 class SearchSettings(TypedDict):
-    """How a study is searched; ``n_trials`` is what the searcher's schedule was made for.
+    """How a study is searched; ``n_trials`` is what the sampler's schedule was made for.
 
     ``settings`` are those of a sampler that is none of ours by name, as far as it tells them.
-    ``confirm`` is how often the best trial of a function is evaluated afresh. ``told`` is the user
-    attribute in which the trials of a user's control say how good they are on the test set.
+    ``confirm`` is on how many new seeds the best trial of a function is evaluated. ``reported`` is
+    the user attribute in which the trials of a user's control report their test score.
     """
 
     sampler: str
@@ -219,7 +216,7 @@ class SearchSettings(TypedDict):
     batch_size: BatchSize
     settings: NotRequired[dict[str, Any]]
     confirm: NotRequired[Count]
-    told: NotRequired[str]
+    reported: NotRequired[str]
 
 
 class Arguments(TypedDict, total=False):
@@ -262,12 +259,13 @@ class RunRecord(TypedDict):
 
 
 class TestEvaluation(TypedDict):
-    """One look at the test set: when, at which winner, after how many trials, what it showed.
+    """One test-set evaluation: when, of which best trial, after how many trials, and its scores.
 
-    ``trial`` is the winner's number. ``baseline``, NaN where its training diverged, and ``best``
-    are the metric of the selection on ``n_images`` samples, which are called ``unit``; ``metrics``
-    are all metrics of the winner. If it is the accuracy, the winner alone gets ``won`` of them
-    right, the unmoved network alone ``lost``; else ``standard_error`` is that of the gain.
+    ``trial`` is the best trial's number. ``baseline``, NaN if its training run diverged, and
+    ``best`` are the metric of the selection on ``n_images`` samples, which are called ``unit``;
+    ``metrics`` are all metrics of the best network. For accuracy, only the best network predicts
+    ``won`` of them correctly, and only the baseline network ``lost``; for other metrics,
+    ``standard_error`` is that of the gain.
 
     Of ``n_classes`` classes, the test set has the most samples, ``n_largest``, of the
     ``largest_class``. Where some repeat others or belong together, they count as ``n_groups``.
@@ -291,9 +289,9 @@ class TestEvaluation(TypedDict):
 
 
 class Confirmed(TypedDict):
-    """A winner that is confirmed: when that began, its trial, with which seeds, and which arms.
+    """A confirmed best trial: when that began, its number, with which seeds, and which arms.
 
-    Arm 0 is the unmoved network, which every other arm is compared with.
+    Arm 0 is the baseline network, which every other arm is compared with.
     """
 
     began: str
@@ -321,14 +319,14 @@ _TYPES: dict[str, Any] = {
         TestEvaluation, finder("a test-set evaluation whose counts agree", _counts_agree)
     ],
     SCORES: str,
-    REPEATED: float,
+    REPLICATED: float,
     GROUPS: str,
     UNSEEDED: bool,
     CONFIRMED: Confirmed,
     WEIGHTS: str,
     COMPARISON: Declaration,
     EVALUATED: dict[str, Any] | str,
-    FRESH: float | None,
+    NEW_SEED: float | None,
     STOP_REASON: str | None,
     NOTE: str,
     PROPOSAL: Proposal,

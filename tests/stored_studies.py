@@ -237,7 +237,7 @@ def with_replication(comparison: Comparison, gains: Mapping[str, Sequence[float]
     """Return a comparison whose arms' best networks gain so much on one new seed each."""
     for label, of_arm in gains.items():
         for run, gain in zip(comparison.results[label], of_arm, strict=True):
-            name = f"adnn:repeated/{run.study.best_trial.number}"
+            name = f"adnn:replicated/{run.study.best_trial.number}"
             run.study.set_user_attr(name, float(gain))
     return read_again(comparison)
 

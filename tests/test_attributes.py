@@ -181,14 +181,14 @@ WRONG: dict[str, Any] = {
     stored.RUNS: [],
     stored.TEST: {"looked": "now"},
     stored.SCORES: 3,
-    stored.REPEATED: None,
+    stored.REPLICATED: None,
     stored.GROUPS: {},
     stored.UNSEEDED: 1,
     stored.CONFIRMED: {"began": "now", "trial": 0, "seeds": [-1], "arms": [0]},
     stored.WEIGHTS: None,
     stored.COMPARISON: {"seeds": {}, "sequential": False, "arms": {}, "arguments": {}},
     stored.EVALUATED: 3,
-    stored.FRESH: "text",
+    stored.NEW_SEED: "text",
     stored.STOP_REASON: 3,
     stored.NOTE: 3,
     stored.PROPOSAL: {"sampler": "delta_step", "index": 0},
@@ -317,7 +317,7 @@ def test_other_studies_of_the_storage_are_left_alone(database: Path, tmp_path: P
 
 
 NAMES = sorted(
-    {*WRONG} - {stored.CLAIM, stored.REPEATED, stored.GROUPS, stored.UNSEEDED, stored.MADE}
+    {*WRONG} - {stored.CLAIM, stored.REPLICATED, stored.GROUPS, stored.UNSEEDED, stored.MADE}
 )
 
 

@@ -87,8 +87,7 @@ def of_networks(
         # Samplers keep random state.
         arm, of_seed = copy.deepcopy(arms[label]), network.replace(seed=seed)
         if label in beside and callable(arm):
-            told: Any = {"told": metric, "catch": catch}
-            own = FunctionObjective(arm, of_seed.direction, seed, **told)
+            own = FunctionObjective(arm, of_seed.direction, seed, reported=metric, catch=catch)
             return own, stored.OBJECTIVE, MedianPruner()
         return of_seed, arm, None
 

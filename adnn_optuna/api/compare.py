@@ -160,9 +160,9 @@ def compare(
     check_executor(executor)
 
     def plan(label: str, seed: int) -> studies.StudySpec:
-        searched, searcher, own = compared.run(label, seed)
+        searched, sampler, own = compared.run(label, seed)
         name = study_name_of(study_name, label, seed)
-        return studies.StudySpec(searched, name, searcher, of_run, batch_size, own)
+        return studies.StudySpec(searched, name, sampler, of_run, batch_size, own)
 
     # Wrong arguments are refused before anything is stored.
     names = {label: plan(label, seeds[0]).arm.name for label in arms}

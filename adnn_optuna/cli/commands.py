@@ -27,9 +27,9 @@ def search(
 ) -> out.Answer:
     """Search for the init offsets that train to the best network, within limits.
 
-    Give at least one limit (the greedy searchers also end by themselves). The
-    search selects on the validation set; the test set is used once, for the
-    unmoved network and the winner.
+    Set at least one limit (the greedy samplers also end by themselves). The
+    search selects on the validation set. The test set is evaluated once, for the
+    baseline and the best network.
 
     \b
     Examples:
@@ -62,8 +62,8 @@ def resume(
 ) -> out.Answer:
     """Continue a stored search or comparison, interrupted or with higher limits.
 
-    It knows its model, data, training, searchers and limits. Limits given here
-    replace the stored ones and hold for all runs together.
+    It knows its model, data, training, samplers and limits. Limits that you set
+    here replace the stored ones and apply to all runs together.
 
     \b
     Examples:
@@ -141,9 +141,9 @@ def compare(
 
 
 def ensemble(*, network: dict[str, Any], **options: Any) -> out.Answer:
-    """Train fresh networks, none chosen, and average what they predict.
+    """Train networks on new seeds, and average their predictions.
 
-    It says what that gains over one of them, and what it costs.
+    No network is selected. It shows the gain over a single network, and the cost.
 
     \b
     Examples:
@@ -246,10 +246,10 @@ def contract(
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     data_dir: Path | None = None,
 ) -> out.Answer:
-    """Write the contract of a stored search, and beside it the winner's weights.
+    """Write the contract of a stored search, and beside it the best network's weights.
 
-    Baseline and winner are trained once more, and the winner is confirmed by
-    fresh seeds where that was not done.
+    The baseline and the best network are trained again. The best trial is
+    confirmed on new seeds, if it was not.
 
     \b
     Examples:

@@ -114,7 +114,7 @@ def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
     Train a network twice and its accuracy differs, because its weights start
     from random values. adnn searches over init offsets (values added to the
     seeded initial weights and biases) within limits of time, trials and gain,
-    and says what was gained over the unmoved network. Studies are Optuna's:
+    and shows the gain over the baseline network. Studies are Optuna's:
     stop them, resume them, open them in optuna-dashboard.
 
     \b

@@ -125,7 +125,7 @@ ARMS: dict[str, Arm] = {
         Arm(
             stored.RANDOM_RESTART,
             lambda seed, *_: RandomRestartSampler(seed=seed),
-            help="new random weights instead of offsets, by which luck is told",
+            help="new random weights instead of offsets, which show selection bias",
             objective=lambda objective, _: objective.replace(space=RESTARTS),
             is_batched=True,
             replicates="",

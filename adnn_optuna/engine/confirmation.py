@@ -138,7 +138,7 @@ def replicate_best_trial(
     gain = 0.0
     if starts[0] != starts[1]:
         [gain] = gains_of(experiment, [*retrain(experiment.trainer, starts, stop)])
-    record._with_stored({f"{stored.REPEATED}/{best.number}": gain})
+    record._with_stored({f"{stored.REPLICATED}/{best.number}": gain})
 
 
 def _arms(

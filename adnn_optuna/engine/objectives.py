@@ -174,14 +174,14 @@ def number(value: Any) -> float:
 class FunctionObjective:
     """Any Optuna objective, a function of a trial, or of that and the seed, in place of ours.
 
-    Each trial that it completes must have the user attribute ``told``, if there is one. An error
+    Each trial that it completes must have the user attribute ``reported``, if it is set. An error
     of ``catch`` ends its trial as one without a value.
     """
 
     function: Callable[..., float]
     direction: StudyDirection
     seed: int
-    told: str = ""
+    reported: str = ""
     catch: tuple[type[Exception], ...] = dataclasses.field(default=(), kw_only=True)
 
     @property
@@ -218,10 +218,11 @@ class FunctionObjective:
         penalty = math.inf if self.direction == StudyDirection.MINIMIZE else -math.inf
         if not math.isfinite(value) and value != penalty:
             return Outcome("diverged")
-        if self.told and self.told not in trial.user_attrs:
+        if self.reported and self.reported not in trial.user_attrs:
             raise WrongValueError(
                 f"The objective of the study {trial.study.study_name!r} must set "
-                f"{self.told} of its trials: let it call trial.set_user_attr({self.told!r}, …)."
+                f"{self.reported} of its trials: let it call "
+                f"trial.set_user_attr({self.reported!r}, …)."
             )
         return Outcome("complete", value)
 

@@ -39,7 +39,7 @@ class FunctionRecord(SearchRecord):
         """The names of the attributes that are to hold the values on new seeds."""
         if self.best is None:
             return []
-        return [f"{stored.FRESH}/{self.best.number}/{i}" for i in range(self.n_new_seeds)]
+        return [f"{stored.NEW_SEED}/{self.best.number}/{i}" for i in range(self.n_new_seeds)]
 
     @property
     def _is_tested(self) -> bool:
@@ -78,12 +78,12 @@ class ControlRecord(SearchRecord):
     @property
     def test_metric(self) -> str:
         """The metric of the test values: that which a user's own control reports, if it does."""
-        return self.settings.get("told") or super().test_metric
+        return self.settings.get("reported") or super().test_metric
 
     @property
     def test_value(self) -> float:
         """The metric of the best trial on the test set; a user's own control reports it."""
-        if "told" in self.settings and self.best is not None:
+        if "reported" in self.settings and self.best is not None:
             return float(self.best.user_attrs.get(self.test_metric, math.nan))
         return super().test_value
 

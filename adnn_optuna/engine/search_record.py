@@ -272,7 +272,7 @@ class SearchRecord:
     @property
     def repeated(self) -> float:
         """What the best trial gains over its baseline network on a new seed; NaN if untried."""
-        name = f"{stored.REPEATED}/{self.best.number}" if self.best else ""
+        name = f"{stored.REPLICATED}/{self.best.number}" if self.best else ""
         return float(self.attrs.get(name, math.nan))
 
 

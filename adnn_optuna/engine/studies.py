@@ -128,8 +128,8 @@ class StudySpec:
         }
         if isinstance(self.objective, KeyedObjective):
             settings["confirm"] = self.objective.confirm
-        elif isinstance(self.objective, FunctionObjective) and self.objective.told:
-            settings["told"] = self.objective.told
+        elif isinstance(self.objective, FunctionObjective) and self.objective.reported:
+            settings["reported"] = self.objective.reported
         return settings
 
 

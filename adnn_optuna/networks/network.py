@@ -101,7 +101,9 @@ class Architecture:
     input_shape: tuple[int, ...]
     config: dict[str, Any]
     variables: tuple[VariableInfo, ...]
-    initial_weights: Callable[[int, int], Sequence[np.ndarray]]  # Of each variable, unmoved.
+    initial_weights: Callable[
+        [int, int], Sequence[np.ndarray]
+    ]  # Of each variable, without offsets.
     build: Callable[[int, int], keras.Model]  # The model that has them.
     compiled: Training | None = None  # What it is trained by where nothing else is said.
     suits_xla: bool = True  # Whether XLA makes its training faster on a CPU.

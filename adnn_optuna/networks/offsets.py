@@ -30,7 +30,7 @@ class OffsetSpace:
     """The space of init offsets: values added to the initial weights and biases of layers.
 
     Args:
-        low: The smallest offset; at most 0, so that the unmoved network belongs to the space.
+        low: The smallest offset; at most 0, so that the space contains the baseline network.
         high: The largest offset; at least 0.
         scope: What moves together: the weights or the biases of a ``"layer"``, or all of them as
             ``"shared"``. The parameters of hidden layer i, from 0, are ``weight_offset_i`` and
@@ -45,7 +45,7 @@ class OffsetSpace:
         ValueError: If the bounds are not finite or do not enclose 0, or an option is unknown.
     """
 
-    unmoved: ClassVar[float] = 0.0  # The value of each parameter for the unmoved network.
+    baseline: ClassVar[float] = 0.0  # The value of each parameter for the baseline network.
     low: float = -0.2
     high: float = 0.2
     scope: Literal["layer", "shared"] = "layer"
@@ -59,7 +59,7 @@ class OffsetSpace:
         if not self.low <= 0 <= self.high or self.low == self.high:
             raise WrongValueError(
                 f"The offsets' bounds are low={self.low!r} and high={self.high!r}, but they must "
-                "enclose 0, where the unmoved network is: low <= 0 <= high, low < high."
+                "enclose 0, which is the baseline network: low <= 0 <= high, low < high."
             )
         for name, known in (("scope", ("layer", "shared")), ("unit", ("absolute", "stddev"))):
             if (value := getattr(self, name)) not in known:
@@ -112,7 +112,7 @@ class ControlSpace:
     """A control's space: no offsets, but a field of :class:`Start`, or how many are averaged."""
 
     parameter: Literal["restart", "epochs", "learning_rate", "members"]
-    unmoved: float  # Its value for the unmoved network.
+    baseline: float  # Its value for the baseline network.
     low: float
     high: float
 
@@ -138,7 +138,7 @@ class ControlSpace:
         start = Start(seed, 0, (0.0,) * len(variables))
         if self.parameter == "members":  # It is the first of them.
             return start
-        value = float(params.get(self.parameter, self.unmoved))
+        value = float(params.get(self.parameter, self.baseline))
         changes: Any = {self.parameter: self._distribution.to_external_repr(value)}
         return dataclasses.replace(start, **changes)
 

@@ -136,7 +136,7 @@ def not_redrawn(trainer: Trainer) -> tuple[str, ...]:
 
 
 class Redrawing:
-    """Trains unmoved networks with their sources of randomness drawn afresh, each by a seed."""
+    """Trains baseline networks with their sources of randomness redrawn, each by a seed."""
 
     def __init__(self, dataset: Dataset) -> None:
         # A split serves several runs; more of them would hold the data as many times.

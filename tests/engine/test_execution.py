@@ -227,7 +227,7 @@ class TestFunctionObjective:
         self, function: Any, max_trial: int = 5, max_time: float | None = None
     ) -> StudySpec:
         direction = optuna.study.StudyDirection.MAXIMIZE
-        own = FunctionObjective(function, direction, seed=3, told="test_accuracy")
+        own = FunctionObjective(function, direction, seed=3, reported="test_accuracy")
         limits = limits_of(max_time=max_time, max_trial=max_trial)
         return StudySpec(own, "mine", "objective", limits)
 
