@@ -4,7 +4,7 @@ Digits, Fashion-MNIST (2,000 training images, as many for validation) and two ta
 scikit-learn, each in the training that its name says. All uses of a seed start from the same
 network, have the same data and as much compute, and are judged on the test set:
 
-- ``random_restart``: the luckiest of ten networks by the validation set
+- ``random_restart``: the best of ten networks by the validation set
 - ``annealing``: a search of init offsets
 - ``learning_rate``: ten learning rates, by TPE
 - ``longer``: one training of ten times the epochs, at its best epoch
@@ -174,28 +174,27 @@ def summary(results: Results) -> str:
 
 
 NAMES = {
-    "longer": "one longer training",
+    "longer": "one longer training run",
     "learning_rate": "another learning rate",
     "larger": "a larger network",
     "ensemble": "averaging",
     "annealing": "a search of init offsets",
-    "random_restart": "the luckiest network",
+    "random_restart": "the best of ten networks",
 }
 
 
 def advice(results: Results) -> str:
-    """Return where each use is shown to gain, and where averaging is better or worse than it."""
+    """Return the cases in which each use gains, and in which averaging is better or worse."""
     of_cases, lines = differences(results), []
     for use, name in NAMES.items():
         gains = {case: of[use, "single"] for case, of in of_cases.items()}
-        said = _where("better", gains) or f"in none of {len(gains)} cases"
+        none = f"in none of {len(gains)} cases"
+        said = _where("better", gains) or none
         line = f"- **{name[0].upper()}{name[1:]}** is better than a single network {said}."
         beside = {case: of.get(("ensemble", use)) for case, of in of_cases.items()}
         if any(beside.values()):
             better, worse = (_where(verdict, beside) for verdict in ("better", "worse"))
-            line += (
-                f" Averaging is better than it {better or 'nowhere'}, worse {worse or 'nowhere'}."
-            )
+            line += f" Averaging is better than it {better or none}, worse {worse or none}."
         lines.append(line)
     return "\n".join(lines)
 
