@@ -241,7 +241,7 @@ def judged(
 
 
 def interval(difference: PairedDifference) -> str:
-    """Return a mean difference and its interval in percentage points as text."""
+    """Return a mean difference and its CI in percentage points as text."""
     d = difference
     if not np.isfinite(d.low):
         return f"{100 * d.mean:+.2f}"

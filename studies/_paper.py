@@ -111,7 +111,7 @@ class WalkSettings:
     """How much is computed of Algorithm 1.
 
     Args:
-        sizes: The sizes of the trainings.
+        sizes: The sizes of the training runs.
         deltas: The lengths of a step.
         trials: The steps of each walk.
     """

@@ -240,7 +240,7 @@ def label_of(row: Mapping[str, Any]) -> str:
 
 
 def with_interval(mean: Sequence[float | None], form: str) -> str:
-    """Return a mean and its interval as text."""
+    """Return a mean and its 95% CI as text."""
     value, *ends = (None if end is None else format(end, form) for end in mean)
     return str(value) if None in ends else f"{value} ({' to '.join(map(str, ends))})"
 

@@ -26,7 +26,7 @@ class Settings:
     """How much is computed.
 
     Args:
-        size: The size of the trainings.
+        size: The size of the training runs.
         draws: The draws of each model: so many of all models first, then so many of all.
     """
 

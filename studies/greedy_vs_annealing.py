@@ -162,8 +162,8 @@ def pooled(results: Results) -> str:
     greedy, annealing = (of_all[arm, "random_restart"] for arm in ("greedy", "annealing"))
     return (
         f"against random restarts, Algorithm 1 {interval(greedy)} pp ({greedy.verdict}), "
-        f"annealing {interval(annealing)} pp ({annealing.verdict}); mean over {len(results['models'])} "
-        f"models, {setting['seeds']} seeds, {setting['trials']} trials"
+        f"annealing {interval(annealing)} pp ({annealing.verdict}); mean over "
+        f"{len(results['models'])} models, {setting['seeds']} seeds, {setting['trials']} trials"
     )
 
 

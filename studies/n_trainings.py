@@ -1,4 +1,4 @@
-"""What is best done with the compute of ten trainings?
+"""What is the best use of the compute of ten training runs?
 
 Digits, Fashion-MNIST (2,000 training images, as many for validation) and two tables of
 scikit-learn, each in the training that its name says. All uses of a seed start from the same
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 SAMPLERS = ("annealing", "random_restart")
 CONTROLS = ("learning_rate", "longer", "ensemble")
 USES = ("random_restart", "annealing", "learning_rate", "longer", "ensemble", "larger")
-# Each use against a single network, and averaging against the others that use all trainings.
+# Each use against a single network, and averaging against the others that use all training runs.
 FAMILIES = (
     tuple((use, "single") for use in USES),
     tuple(
@@ -57,7 +57,7 @@ class Settings:
     """How much is computed.
 
     Args:
-        trials: The number of trainings.
+        trials: The number of training runs.
         seeds: The number of seeds.
         training_rows: The number of Fashion-MNIST's training images.
     """

@@ -117,7 +117,7 @@ PROTOTYPE = Regime("Glorot", 1, 1, (0, 20), 50, _WITH_SHARED, "prototype")
 
 
 def grid(seeds: int, trials: int, epochs: tuple[int, ...]) -> tuple[Regime, ...]:
-    """Return the grid over initializer, depth and length of training, short trainings first."""
+    """Return the grid over initializer, depth and length of training, short training first."""
     samplers = ("greedy", "annealing", "annealing_stddev", "random_restart")
     return tuple(
         Regime(initializer, layers, length, (100, seeds), trials, samplers)
@@ -194,13 +194,13 @@ def title(cell: Results) -> str:
 
 
 def finite_gains(cell: Results, label: str) -> np.ndarray:
-    """Return the gains on test images, but for the seeds where each training diverged."""
+    """Return the gains on test images, except for the seeds whose training runs diverged."""
     gains = np.array(cell["searches"][label]["test_gain"])
     return gains[np.isfinite(gains)]
 
 
 def gain_text(cell: Results, label: str) -> str:
-    """Return mean and standard deviation of the gains, and where some diverged, of how many."""
+    """Return mean and standard deviation of the gains, and the number of seeds without NaN."""
     gains, n_seeds = finite_gains(cell, label), len(cell["test_baseline"])
     if len(gains) < 2:
         return "diverges"

@@ -30,7 +30,7 @@ class Settings:
     """How much is computed.
 
     Args:
-        size: The size of the trainings.
+        size: The size of the training runs.
         deltas: The lengths of a step.
         trials: The steps of each walk.
         seeds: The number of seeds, from 0 on.

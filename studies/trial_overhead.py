@@ -7,7 +7,7 @@ Four measurements, in each of which all contenders take turns:
 - ``growth``: the processor's time of a trial in ``study.optimize``, of an objective that only
   asks for two parameters, with a callback for each limit, after 1000 and after 20,000 trials: in
   memory, and on SQLite as ``search`` opens it, where the trials before are copies of those in
-  memory; then beside a trial that was asked for and never told, and of the first trial of a new
+  memory; then beside a trial that was asked for and never reported, and of the first trial of a new
   sampler;
 - ``calls``: how often such a trial reads the study's trials from its storage, and how often it
   writes to it;
@@ -324,7 +324,7 @@ def grown_by(of_storage: Results, name: str, what: str, sizes: list[str]) -> flo
 def summary(results: Results) -> str:
     """Return the measurements as tables."""
     searches = markdown_table(
-        ["`search` on SQLite, beside the trainings", "ms a trial"],
+        ["`search` on SQLite, beside training", "ms a trial"],
         [[name, median_and_range(values)] for name, values in results["search"].items()],
     )
     sizes = [str(size) for size in results["sizes"]]
