@@ -3,12 +3,12 @@
 Four measurements, in each of which all contenders take turns:
 
 - ``search``: wall time of :func:`adnn_optuna.search` on an SQLite file less that of its
-  trainings (digits, 64-64-10, 5 epochs, 100 trials), for each sampler;
+  training (digits, 64-64-10, 5 epochs, 100 trials), for each sampler;
 - ``growth``: the processor's time of a trial in ``study.optimize``, of an objective that only
   asks for two parameters, with a callback for each limit, after 1000 and after 20,000 trials: in
   memory, and on SQLite as ``search`` opens it, where the trials before are copies of those in
-  memory; then beside a trial that was asked for and never reported, and of the first trial of a new
-  sampler;
+  memory; then beside a trial that was asked for and never reported, and for the first trial of a
+  new sampler;
 - ``calls``: how often such a trial reads the study's trials from its storage, and how often it
   writes to it;
 - ``transactions``: the transactions and statements of a trial on SQLite and, if PostgreSQL is
