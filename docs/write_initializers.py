@@ -15,8 +15,8 @@ PAGE = Path(__file__).parent / "reference" / "initializers.md"
 _TEXT = """\
 # Keras's initializers
 
-For looking up the distribution of initial values. The table has the initializers of Keras
-{version} with their arguments and defaults. A truncated normal is cut off at two standard
+For looking up the distribution of initial values. The table has the initializers of
+Keras {version} with their arguments and defaults. A truncated normal is cut off at two standard
 deviations. For other initializers, `adnn_optuna.audit_randomness` measures the distribution.
 """
 
