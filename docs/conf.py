@@ -45,7 +45,7 @@ extensions = [
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
-# The names of others that the reference uses; ``write_inventories.py`` wrote where they stand.
+# The names of others that the reference uses; ``write_inventories.py`` wrote their addresses.
 intersphinx_mapping = {
     project: (f"https://{site}/", f"inventories/{project}.inv")
     for project, site in {
@@ -57,7 +57,7 @@ intersphinx_mapping = {
         "python": "docs.python.org/3",
     }.items()
 }
-# Each of their names must lead somewhere; those of ours that are no part of the reference do not.
+# Each of their names must have an address; names of ours outside the reference need none.
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!optuna|keras|numpy|pandas|collections|concurrent|os\b).*")]
 myst_enable_extensions = ["dollarmath", "deflist", "attrs_inline"]
@@ -104,14 +104,14 @@ def _copy_notebooks() -> None:
 
 
 def _write_studies() -> None:
-    """Make a page of each part of what is written about the studies, and one that lists them."""
+    """Write a page for each section of the studies' README, and one that lists them."""
     target = HERE / "studies"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     text = (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
     text = re.sub(r"\]\(#([\w-]+)\)", r"](\1.md)", text)
     text = re.sub(r"\]\((\w+\.png)\)", r"](../../studies/\1)", text)
-    # How sure all of it is stands on the page that leads here.
+    # The page of results has the first section, on how sure the findings are.
     first, _, *parts = re.split(r"^## ", text, flags=re.MULTILINE)
     names = []
     for part in parts:
@@ -124,7 +124,7 @@ def _write_studies() -> None:
 
 
 def _write_helps() -> None:
-    """Write what each command of ``adnn`` says of itself."""
+    """Write the help of each command of ``adnn``."""
     command = typer.main.get_command(cli)
     context = typer.Context(command, info_name="adnn")
     with contextlib.redirect_stdout(io.StringIO()):  # No terminal, so without colours.
@@ -154,27 +154,27 @@ def _block_math(translator: Any, node: nodes.math_block) -> None:
 
 
 def _without_type(_: Any, what: str, __: str, ___: Any, ____: Any, lines: list[str]) -> None:
-    """Keep Napoleon from taking what stands before a property's colon for its type."""
+    """Keep Napoleon from reading the text before a property's colon as its type."""
     if what in {"property", "attribute"}:
         lines[:] = [line.replace(": ", "\N{RATIO} ") for line in lines]
 
 
-# What arguments mean that methods of many classes share, where they do not say it themselves.
+# The descriptions of arguments that methods of many classes share, if they have none themselves.
 _SHARED = {
     "path": "The file to write.",
     "study": "The study.",
-    "indent": "By how many spaces each level is indented.",
-    "gain": "The gain that is to be shown.",
+    "indent": "The number of spaces for each level.",
+    "gain": "The gain to show.",
 }
 _OF_REPLACE = {
-    "seed": "Another seed; the present one by default.",
-    "space": "Another search space, likewise.",
-    "training": "Another training, likewise.",
+    "seed": "Another seed; by default the current one.",
+    "space": "Another search space; by default the current one.",
+    "training": "Other training options; by default the current ones.",
 }
 
 
 def _describe_arguments(_: Any, what: str, name: str, of: Any, __: Any, lines: list[str]) -> None:
-    """Describe the arguments that a docstring leaves out; warn of those that nothing describes."""
+    """Describe the arguments that a docstring omits; warn of arguments without a description."""
     if what not in {"function", "method"}:
         return
     known = _SHARED | (_OF_REPLACE if ".replace" in name else {})
@@ -190,12 +190,12 @@ def _describe_arguments(_: Any, what: str, name: str, of: Any, __: Any, lines: l
 
 
 def _without_constructor(_: Any, what: str, __: str, of: Any, *___: Any) -> tuple[str, str] | None:
-    """Show no constructor of what verbs return."""
+    """Show no constructor of the results that verbs return."""
     return ("", "") if what == "class" and issubclass(of, Printed) else None
 
 
 def _without_alias(_: Any, what: str, __: str, found: Any, ___: Any, lines: list[str]) -> None:
-    """Say nothing of a constant but what its own docstring says."""
+    """Show only the constant's own docstring."""
     if what == "data" and lines and lines[0] == (inspect.getdoc(type(found)) or "").split("\n")[0]:
         lines.clear()
 

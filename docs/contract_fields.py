@@ -1,4 +1,4 @@
-"""The fields of a contract, one a row: what the code expects of each, and what it means."""
+"""The fields of a contract, one in each row: the rule that the code checks, and the meaning."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from adnn_optuna.cli.docstrings import arguments
 from adnn_optuna.contracts.contract_file import _FIELDS as FIELDS
 
 _SCORES = {
-    "accuracy": "The share of right answers on the {} part.",
+    "accuracy": "The share of correct predictions on the {} part.",
     "loss": "The loss on the {} part.",
-    "r2": "R² on the {} part, of a regression.",
+    "r2": "R² of a regression on the {} part.",
 }
 _PARTS = {"train": "training", "val": "validation", "test": "test"}
 _OF_ROLE = {
@@ -33,30 +33,30 @@ MEANINGS = {
     "study.trials": "The number of trials. No training run shows it.",
     "study.completed_trials": "The number of completed trials. No training run shows it.",
     "study.best_trial": "The number of the best trial. No training run shows it.",
-    "study.stop_reason": "Why the search ended. No training run shows it.",
+    "study.stop_reason": "The reason of the search's end. No training run shows it.",
     "study.direction": "Whether the metric is maximized or minimized.",
     "objective.model": "The model: the arguments of `MLP`, or Keras's configuration.",
     "objective.space": "The search space, with its limits.",
     "objective.metric": "The metric of the selection, and of the test score.",
     "objective.direction": "The direction of the metric, if its name does not say it.",
-    "objective.positive": "The class of the metric, if it is of one of two classes.",
+    "objective.positive": "The positive class of the metric, if it has one.",
     "objective.seed": "The seed of the initial weights and of the order of the batches.",
     "objective.dataset.name": "The name of the data.",
-    "objective.dataset.source": "Where they come from: built in, a file, or arrays.",
+    "objective.dataset.source": "The source of the data: built in, a file, or arrays.",
     "objective.dataset.fingerprint": "The SHA-256 of all samples in all parts.",
     "objective.dataset.path": "The file's name, without its folder.",
     "objective.dataset.target": "The column of the labels.",
     "objective.dataset.task": "`regression`, if the data are not classified.",
-    "objective.dataset.class_weight": "How classes are weighted.",
+    "objective.dataset.class_weight": "The weights of the classes.",
     "objective.dataset.sample_weight": "The column of the samples' weights.",
     "objective.dataset.groups": "The column of the groups that are split together.",
-    "objective.dataset.missing": "What is done about missing values.",
-    "objective.dataset.rare": "What is done about rare and unknown categories.",
+    "objective.dataset.missing": "The treatment of missing values.",
+    "objective.dataset.rare": "The treatment of rare and unknown categories.",
     "objective.dataset.positive": "The label of the positive one of two classes.",
     "objective.dataset.classes": "The user's own labels, in the order of the outputs.",
-    "objective.dataset.preprocessing": "How the columns of a table become numbers.",
+    "objective.dataset.preprocessing": "The encoding of a table's columns as numbers.",
     "objective.scaling": "The numbers by which an `MLP` scales inputs and targets.",
-    "objective.dataset.duplicates": "How many samples are in two parts, or twice in the test.",
+    "objective.dataset.duplicates": "The number of samples in two parts, or twice in the test.",
     "objective.dataset.validation_size": "The share, or the number, of validation samples.",
     "objective.dataset.test_size": "The share, or the number, of test samples.",
     "objective.dataset.seed": "The seed of the split.",
@@ -69,7 +69,7 @@ MEANINGS = {
     "best.params": "The offsets of the best network, by their names.",
     "best.hyperparameters": "Its other parameters, for functions of the trial.",
     "environment": "Versions, system, processor, devices, threads, flags.",
-    "confirmation.rank": "How many best trials of the study are confirmed, this one included.",
+    "confirmation.rank": "The number of confirmed best trials of the study, this one included.",
     "confirmation.test_score": f"The test score: {_INTERVAL}.",
     "confirmation.vs_baselines": f"Its difference from new baseline networks: {_INTERVAL}.",
     "confirmation.replication": f"The mean gain of the offsets on new seeds: {_INTERVAL}.",
@@ -88,7 +88,7 @@ def table() -> str:
     """Return a row for each field.
 
     Raises:
-        KeyError: If the meaning of a field is not said.
+        KeyError: If a field has no meaning here.
     """
     rows = ["| field | must be | may be missing | meaning |", "| --- | --- | --- | --- |"]
     named = {".".join(path): field for path, field in FIELDS.items()}

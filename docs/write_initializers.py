@@ -15,9 +15,9 @@ PAGE = Path(__file__).parent / "reference" / "initializers.md"
 _TEXT = """\
 # Keras's initializers
 
-What those of Keras {version} draw initial values from, with their arguments and defaults. A
-truncated normal is cut off at two standard deviations. `adnn_optuna.audit_randomness` finds out
-what a model draws from others.
+For looking up the distribution of initial values. The table has the initializers of
+Keras {version} with their arguments and defaults. A truncated normal is cut off at two standard
+deviations. For other initializers, `adnn_optuna.audit_randomness` measures the distribution.
 """
 
 

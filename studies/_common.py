@@ -212,11 +212,11 @@ def panel_of(i: int, *, columns: int = 3) -> dict[str, int]:
 
 
 def claims_on(
-    searchers: Iterable[str], *, annealing: str = "annealing"
+    samplers: Iterable[str], *, annealing: str = "annealing"
 ) -> tuple[tuple[str, str], ...]:
-    """Return the family of claims on searchers: each against luck, annealing against greedy."""
-    of_luck = [(label, "random_restart") for label in searchers if label != "random_restart"]
-    return ((annealing, "greedy"), *of_luck)
+    """Return the claims on samplers: each against random restarts, annealing against greedy."""
+    of_restarts = [(label, "random_restart") for label in samplers if label != "random_restart"]
+    return ((annealing, "greedy"), *of_restarts)
 
 
 def judged(
@@ -241,7 +241,7 @@ def judged(
 
 
 def interval(difference: PairedDifference) -> str:
-    """Return a mean difference and its interval in percentage points as text."""
+    """Return a mean difference and its CI in percentage points as text."""
     d = difference
     if not np.isfinite(d.low):
         return f"{100 * d.mean:+.2f}"
@@ -249,7 +249,7 @@ def interval(difference: PairedDifference) -> str:
 
 
 def how_often(verdicts: Iterable[str | None]) -> str:
-    """Return as text how often there is each verdict; what is not done is open."""
+    """Return the number of each verdict as text; a claim without one is open."""
     number_of = collections.Counter(verdict or "open" for verdict in verdicts)
     return ", ".join(f"{verdict} in {n}" for verdict, n in number_of.items())
 

@@ -21,7 +21,7 @@ class Published:
     """What was published of one model: accuracies in %, gains in percentage points.
 
     Args:
-        baseline: The accuracy of the unmoved network in the paper's section 6.1.
+        baseline: The accuracy of the baseline network in the paper's section 6.1.
         gain: The gain in its section 6.2, RQ2.
         log_mean: The mean of the 10 baselines in the authors' logs.
         log_std: Their standard deviation.
@@ -111,7 +111,7 @@ class WalkSettings:
     """How much is computed of Algorithm 1.
 
     Args:
-        sizes: The sizes of the trainings.
+        sizes: The sizes of the training runs.
         deltas: The lengths of a step.
         trials: The steps of each walk.
     """

@@ -73,14 +73,14 @@ class Method:
     """A sampler, and how it is run.
 
     Args:
-        searcher: Its name in `compare`, or what makes it, or a factory of it, for a case.
+        sampler: Its name in `compare`, or a function of a case that returns it or its factory.
         needs: The package that it needs.
         max_seeds: For each number of trials, the number of seeds at the most: some take long.
         batch_size: How many trials are proposed before any of them is told.
         patch: What the package has otherwise meanwhile: an owner, an attribute, and its value.
     """
 
-    searcher: str | Callable[[Case], Any]
+    sampler: str | Callable[[Case], Any]
     needs: str = "optuna"
     max_seeds: Mapping[int, int] = dataclasses.field(default_factory=dict)
     batch_size: int = 1
@@ -146,7 +146,7 @@ def _compared(case: Case, arms: Mapping[str, Method]) -> Iterator[dict[str, Any]
         comparison = adnn.compare(
             case.objective,
             {
-                n: m.searcher if isinstance(m.searcher, str) else m.searcher(case)
+                n: m.sampler if isinstance(m.sampler, str) else m.sampler(case)
                 for n, m in arms.items()
             },
             max_trial=case.trials,
@@ -240,7 +240,7 @@ def label_of(row: Mapping[str, Any]) -> str:
 
 
 def with_interval(mean: Sequence[float | None], form: str) -> str:
-    """Return a mean and its interval as text."""
+    """Return a mean and its 95% CI as text."""
     value, *ends = (None if end is None else format(end, form) for end in mean)
     return str(value) if None in ends else f"{value} ({' to '.join(map(str, ends))})"
 

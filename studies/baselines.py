@@ -1,6 +1,6 @@
-"""The paper's six models from many random initializations: their accuracy, and what luck gains.
+"""The paper's six models from many random initializations: accuracy and selection bias.
 
-Each trial is a new draw of the initial weights, and nothing is moved. The first 10 draws of each
+Each trial is a new draw of the initial weights, without offsets. The first 10 draws of each
 model are its baselines (section 6.1). The best of all draws is what the authors' code really
 computed, which never applied its offsets.
 """
@@ -26,7 +26,7 @@ class Settings:
     """How much is computed.
 
     Args:
-        size: The size of the trainings.
+        size: The size of the training runs.
         draws: The draws of each model: so many of all models first, then so many of all.
     """
 
@@ -78,7 +78,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
             showlegend=name == "MNIST-1",
         )
     figure.update_layout(
-        title="Training accuracy of the six models, nothing moved",
+        title="Training accuracy of the six models, without offsets",
         yaxis_title="Accuracy on the training images [%]",
         legend={"orientation": "h", "y": -0.12},
     )
@@ -86,7 +86,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
 
 
 def rows(results: Results) -> list[dict[str, float]]:
-    """Return for each model what its draws came to, in % and percentage points."""
+    """Return the accuracies of the draws of each model, in % and percentage points."""
     table = []
     for name, accuracies in results["train_accuracy"].items():
         percent = 100 * np.array(accuracies)

@@ -1,6 +1,6 @@
 """Draw all figures of the studies again from the committed results, and write their tables.
 
-The tables stand in ``README.md``, ``studies/README.md`` and three pages of ``docs/``, between
+The tables are in ``README.md``, ``studies/README.md`` and three pages of ``docs/``, between
 comments that name them.
 Drawing needs Chromium or Chrome; ``--tables`` leaves it out.
 """
@@ -70,11 +70,11 @@ PAGES = (
 
 
 def blocks() -> dict[str, str]:
-    """Return what stands between the comments, by name, from the committed results."""
+    """Return the texts between the comments, by name, from the committed results."""
     written = {study.name: study.summary(study.load()) for study in STUDIES}
     claims = [claim for e in EXPERIMENTS for claim in e.claims(e.load())]
     written["claims"] = markdown_table(
-        ["where", "the paper", "here", "verdict"],
+        ["section", "the paper", "here", "verdict"],
         [[claim.where, claim.claim, claim.ours, claim.verdict] for claim in claims],
         right=False,
     )
@@ -87,20 +87,20 @@ def blocks() -> dict[str, str]:
 
 
 def how_sure() -> str:
-    """Return what is claimed of the paper and of offsets, each with one word and its seeds."""
+    """Return the claims on the paper and on offsets, each with its verdict and its seeds."""
     draws = baselines.rows(baselines.EXPERIMENT.load())
     within, n_draws = sum(row["is_within"] for row in draws), int(draws[0]["draws"])
     published = max(model.gain for model in PUBLISHED.values())
     rows = [
         [
-            "the paper's baselines are those of its models",
+            "the paper's baseline accuracies agree with ours",
             "consistent" if within == len(draws) else "different",
             f"{n_draws} draws of each",
             "baselines",
         ],
         [
             f"its gains, up to {published:.2f} pp, come from its offsets",
-            "luck",
+            "seed variance and selection bias",
             f"{n_draws} draws of each",
             "baselines",
         ],
@@ -121,7 +121,7 @@ def how_sure() -> str:
     ]
     papers = paper_size.EXPERIMENT.load()
     n_planned, n_done = len(papers["setting"]["seeds"]), min(paper_size.n_done(papers).values())
-    judged = paper_size.differences(papers, paper_size.accuracies, paper_size.OF_LUCK)
+    judged = paper_size.differences(papers, paper_size.accuracies, paper_size.OF_RESTARTS)
     of_papers = {name: of["greedy", "random_restart"] for name, of in judged.items()}
     mean = of_papers.pop(paper_size.POOLED, None)
     n_seeds = n_planned if mean else f"{n_done} of {n_planned}"
@@ -133,7 +133,9 @@ def how_sure() -> str:
         rows.append([said, verdict, n_seeds, "paper_size"])
     pairs = [regimes_controls.differences(c) for c in regimes_controls.EXPERIMENT.load()["cells"]]
     against = zip(
-        ("random restarts", "the same compute otherwise"), zip(*pairs, strict=True), strict=True
+        ("random restarts", "other uses of the same compute"),
+        zip(*pairs, strict=True),
+        strict=True,
     )
     for other, found in against:
         said = f"the best offsets against {other}: {len(found)} settings of rate and epochs"
@@ -144,7 +146,7 @@ def how_sure() -> str:
 
 
 def headlines() -> dict[str, str]:
-    """Return what the project's README says of the results, and what their page begins with."""
+    """Return the findings for the README, and those for the page of results."""
     draws = baselines.rows(baselines.EXPERIMENT.load())
     within = sum(row["is_within"] for row in draws)
     walks = [
@@ -156,55 +158,53 @@ def headlines() -> dict[str, str]:
     gain, luck = span(row["gain"] for row in walks), span(row["luck"] for row in draws)
     over = span(row["over_draws"] for row in walks)
     n_draws = walks[0]["draws"]
-    in_short = greedy_vs_annealing.pooled(greedy_vs_annealing.EXPERIMENT.load())
+    short_training = greedy_vs_annealing.EXPERIMENT.load()
     papers = paper_size.EXPERIMENT.load()
     otherwise = regimes_controls.EXPERIMENT.load()
     worth, counted = regimes_controls.verdict(otherwise)
+    worth = f"{worth[0].upper()}{worth[1:]}"
     name, model = max(PUBLISHED.items(), key=lambda item: item[1].gain)
     of_model = n_draws, model.log_std, model.gain, "one"
     one, ten = (chance_of_luck(*of_model, files) for files in (1, len(DELTAS)))
-    unlucky = (
-        f"with one that may be unlucky, a file of its logs ({n_draws} trainings of its model "
-        f"{name} with one step δ of its walk, Algorithm 1) reaches {model.gain:.2f} "
-        f"pp by luck with probability {one:.2f}, the best of its "
-        f"{len(DELTAS)} files with {ten:.2f}"
-    )
-    scope = (
-        "That is said of one data set (Fashion-MNIST), one network (Glorot, 4 hidden layers), "
-        f"SGD, {otherwise['setting']['trials']} trials a search and one offset for all layers."
-    )
-    applied = f"""\
-- **With offsets really applied,** on test images: {in_short}. In the paper's training (60,000
-  images, 10 epochs, 50 trials; 5% a model, so that one false verdict of six is no surprise):"""
-    in_short_training = greedy_vs_annealing.verdicts(greedy_vs_annealing.EXPERIMENT.load())
-    brief = in_short_training[greedy_vs_annealing.ALL]["greedy", "random_restart"]
-    of_luck = paper_size.differences(papers, paper_size.accuracies, paper_size.OF_LUCK)
-    full = of_luck[paper_size.POOLED]["greedy", "random_restart"]
+    in_paper_size = "\n".join(f"  - {finding}." for finding in paper_size.findings(papers))
+    brief = greedy_vs_annealing.verdicts(short_training)[greedy_vs_annealing.ALL]
+    full = paper_size.differences(papers, paper_size.accuracies, paper_size.OF_RESTARTS)
+    short_gain = brief["greedy", "random_restart"]
+    full_gain = full[paper_size.POOLED]["greedy", "random_restart"]
     short = f"""\
 - The baseline accuracies of the paper are not shown to differ from ours in {within} of 6 models.
 - Its gains, up to {published:.2f} pp, are selection bias: the authors' code never applied the \
 offsets.
-- With offsets applied, Algorithm 1 against random restarts: {100 * brief.mean:+.2f} pp in short \
-training ({brief.verdict}), {100 * full.mean:+.2f} pp in the paper's ({full.verdict}).
-- Offsets are the best use of the same compute {worth} of learning rate and epochs (one data set, \
+- With offsets applied, Algorithm 1 against random restarts: {100 * short_gain.mean:+.2f} pp in \
+short training ({short_gain.verdict}), {100 * full_gain.mean:+.2f} pp in the paper's \
+({full_gain.verdict}).
+- Offsets are the best use of the same compute {worth[0].lower()}{worth[1:]} of learning rate and epochs (one data set, \
 one network)."""
     long = f"""\
 - **The paper's baselines are not shown to differ** from ours in {within} of 6 models: the mean
-  accuracy of our {n_draws} draws lies within the spread of the authors' logs.
+  accuracy of our {n_draws} draws is within one standard deviation of the authors' logs.
 - **Its gains, up to {published:.2f} pp, are luck.** The authors' code never applied the offsets.
-  Applied, the best of 50 trials of Algorithm 1 is {over} pp over the mean of {n_draws} random
-  draws ({walked} in the paper's training, δ = {deltas}; {gain} pp over its one baseline). The best
-  of these draws, with nothing moved, is {luck} pp over their mean. The paper measures from one
-  baseline: {unlucky}.
-{applied}
-  {paper_size.sentence(papers)}.
-- **When are offsets worth it? {worth[0].upper()}{worth[1:]}**: {counted}. {scope}
-  They help where the network has hardly been trained: {regimes_controls.example(otherwise)}."""
+  - Applied, the best of 50 trials of Algorithm 1 is {over} pp over the mean of {n_draws} random
+    draws ({walked} in the paper's training, δ = {deltas}; {gain} pp over its one baseline).
+  - The best of these draws, without offsets, is {luck} pp over their mean.
+  - The paper measures from one baseline, which may be a bad draw. Without any effect of offsets,
+    a file of its logs ({n_draws} training runs of its model {name} with one step δ of Algorithm 1)
+    reaches {model.gain:.2f} pp with probability {one:.2f}. The best of its {len(DELTAS)} files
+    reaches it with probability {ten:.2f}.
+- **With offsets applied, in short training,** on test images:
+  {greedy_vs_annealing.pooled(short_training)}.
+- **With offsets applied, in the paper's training** (60,000 images, 10 epochs, 50 trials), on test
+  images. The error is 5% for each model, so one false verdict of six is no surprise.
+{in_paper_size}
+- **When are offsets worth it? {worth}**: {counted}.
+  This result is for one data set (Fashion-MNIST), one network (Glorot, 4 hidden layers), SGD,
+  {otherwise["setting"]["trials"]} trials for each search and one offset for all layers.
+  Offsets help if the network has hardly been trained: {regimes_controls.example(otherwise)}."""
     return {"headlines": short, "headline": long}
 
 
 def span(values: Iterable[float]) -> str:
-    """Return the least and the largest of some values as text."""
+    """Return the smallest and the largest of some values as text."""
     low, high = min(found := list(values)), max(found)
     return f"{low:+.2f}" if low == high else f"{low:+.2f} to {high:+.2f}"
 

@@ -1,4 +1,4 @@
-"""Six searchers on the paper's six models: same seeds, same budget, gain on the test images.
+"""Six samplers on the paper's six models: same seeds, same budget, gain on the test images.
 
 Unlike the paper's experiments, a search selects on 10,000 validation images, and what is compared
 is the accuracy of its best trial on the 10,000 test images. Offsets are one for the weights and
@@ -48,7 +48,7 @@ def tpe(seed: int, _: int | None) -> BaseSampler:
 
 
 def cma_es(seed: int, _: int | None) -> BaseSampler:
-    # Its first mean is the middle of the space, which is the unmoved network.
+    # Its first mean is the middle of the space, which is the baseline network.
     return CmaEsSampler(seed=seed)
 
 
@@ -87,7 +87,7 @@ SETTINGS = {
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:
-    """Compare the searchers on one model after the other, the shallow ones first."""
+    """Compare the samplers on one model after the other, the shallow ones first."""
     models: Results = {}
     for name in sorted(settings.size.models, key=lambda name: len(adnn.PAPER_MODELS[name].hidden)):
         model = adnn.PAPER_MODELS[name]
@@ -120,8 +120,8 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
 def figures(results: Results) -> dict[str, go.Figure]:
     models = results["models"]
     shown = panels(list(models), "", "Gain in test accuracy [pp]")
-    for i, by_searcher in enumerate(models.values()):
-        for j, (label, found) in enumerate(by_searcher.items()):
+    for i, by_sampler in enumerate(models.values()):
+        for j, (label, found) in enumerate(by_sampler.items()):
             shown.add_box(
                 y=100 * np.array(found["test_gain"]),
                 name=label,
@@ -131,7 +131,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
                 **panel_of(i),
             )
         shown.add_hline(y=0, line={"color": "gray", "width": 1}, **panel_of(i))
-        # The names of the searchers would cover the title of the panel below.
+        # The names of the samplers would cover the title of the panel below.
         has_panel_below = i + 3 < len(models)
         shown.update_xaxes(showticklabels=not has_panel_below, **panel_of(i))
     setting = results["setting"]
@@ -146,8 +146,8 @@ def figures(results: Results) -> dict[str, go.Figure]:
 def verdicts(results: Results) -> dict[str, dict[tuple[str, str], PairedDifference]]:
     """Judge the claims on each model, and on the mean over all models: what is paired is seeds."""
     values = {
-        name: {label: found["test"] for label, found in by_searcher.items()}
-        for name, by_searcher in results["models"].items()
+        name: {label: found["test"] for label, found in by_sampler.items()}
+        for name, by_sampler in results["models"].items()
     }
     of_all = {
         label: np.mean([of_model[label] for of_model in values.values()], axis=0).tolist()
@@ -157,13 +157,13 @@ def verdicts(results: Results) -> dict[str, dict[tuple[str, str], PairedDifferen
 
 
 def pooled(results: Results) -> str:
-    """Return what the searchers come to against luck, over all models."""
+    """Return the differences of the samplers from random restarts, over all models."""
     of_all, setting = verdicts(results)[ALL], results["setting"]
     greedy, annealing = (of_all[arm, "random_restart"] for arm in ("greedy", "annealing"))
     return (
-        f"in short training (mean over {len(results['models'])} models, {setting['seeds']} seeds, "
-        f"{setting['trials']} trials), against random restarts, Algorithm 1 {interval(greedy)} pp "
-        f"({greedy.verdict}), annealing {interval(annealing)} pp ({annealing.verdict})"
+        f"against random restarts, Algorithm 1 {interval(greedy)} pp ({greedy.verdict}), "
+        f"annealing {interval(annealing)} pp ({annealing.verdict}); mean over "
+        f"{len(results['models'])} models, {setting['seeds']} seeds, {setting['trials']} trials"
     )
 
 
@@ -179,8 +179,8 @@ def claims(results: Results) -> list[Claim]:
         Claim(
             "RQ2",
             "the search raises the accuracy of its models",
-            f"on test images, {pooled(results)}; one by one, Algorithm 1 is {greedy} of them, "
-            f"annealing {annealing}",
+            f"short training, on test images: {pooled(results)}; model by model, Algorithm 1 is "
+            f"{greedy} of them, annealing {annealing}",
             "not reproduced: no model is better than with random restarts"
             if "better" not in found["greedy"]
             else f"reproduced in {found['greedy'].count('better')} models",
@@ -190,8 +190,8 @@ def claims(results: Results) -> list[Claim]:
 
 def summary(results: Results) -> str:
     gains = [
-        [name, *(mean_and_std(found["test_gain"]) for found in by_searcher.values())]
-        for name, by_searcher in results["models"].items()
+        [name, *(mean_and_std(found["test_gain"]) for found in by_sampler.values())]
+        for name, by_sampler in results["models"].items()
     ]
     return (
         markdown_table(["model: test gain [pp]", *SAMPLERS], gains)

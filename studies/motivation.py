@@ -1,7 +1,7 @@
 """Figures 1 and 2: accuracy over repeated runs, and too small, fitting and too large weights.
 
 Both on scikit-learn's 8 x 8 digits, scored on the validation split. Figure 1 repeats a training
-on the same data and on data split anew each time. Figure 2 trains an MLP from initial weights of
+on the same data and on a new split each time. Figure 2 trains an MLP from initial weights of
 three sizes.
 """
 
@@ -30,7 +30,7 @@ CLASSIFIERS = {
     "logistic regression": lambda: LogisticRegression(max_iter=1000),
 }
 MLP = "MLP"
-SAME, ANEW = "the same data", "split anew"
+SAME, NEW = "the same data", "a new split"
 
 INITIALIZERS = {
     "too small: N(0, 0.01²)": {"class_name": "RandomNormal", "config": {"stddev": 0.01}},
@@ -60,7 +60,7 @@ SETTINGS = {"full": Settings(30, 10, 30), "quick": Settings(2, 1, 3)}
 def run(settings: Settings, storage: str) -> Iterator[Results]:
     """Repeat the classifiers' runs, then train from initial weights of each size."""
     results: Results = {"runs": {}, "initial_weights": {}}
-    for data in (SAME, ANEW):
+    for data in (SAME, NEW):
         results["runs"][data] = {
             name: repeat(name, data, settings.runs, storage) for name in CLASSIFIERS
         }
@@ -76,7 +76,7 @@ def repeat(name: str, data: str, runs: int, storage: str) -> list[float]:
 
     def accuracy(trial: optuna.Trial) -> float:
         number = trial.suggest_int("run", 0, runs - 1)
-        split = adnn.load_dataset("digits", seed=number if data == ANEW else 0)
+        split = adnn.load_dataset("digits", seed=number if data == NEW else 0)
         model = CLASSIFIERS[name]()
         model.fit(split.x_train.reshape(len(split.x_train), -1), split.y_train)
         return float(model.score(split.x_val.reshape(len(split.x_val), -1), split.y_val))
@@ -203,8 +203,8 @@ def claims(results: Results) -> list[Claim]:
             "each run of the same settings",
             f"range over {n_runs} runs on the same data: "
             + ", ".join(f"{spreads[SAME][name]:.2f} pp" for name in CLASSIFIERS)
-            + "; split anew: "
-            + ", ".join(f"{spreads[ANEW][name]:.2f} pp" for name in CLASSIFIERS)
+            + "; a new split each time: "
+            + ", ".join(f"{spreads[NEW][name]:.2f} pp" for name in CLASSIFIERS)
             + f"; an MLP on the same data: {spreads[SAME][MLP]:.2f} pp",
             "explained: these three are deterministic, and what differs in the paper's source is "
             "the random split; initial weights matter to the MLP alone",

@@ -1,10 +1,10 @@
-"""What is best done with the compute of ten trainings?
+"""What is the best use of the compute of ten training runs?
 
 Digits, Fashion-MNIST (2,000 training images, as many for validation) and two tables of
 scikit-learn, each in the training that its name says. All uses of a seed start from the same
 network, have the same data and as much compute, and are judged on the test set:
 
-- ``random_restart``: the luckiest of ten networks by the validation set
+- ``random_restart``: the best of ten networks by the validation set
 - ``annealing``: a search of init offsets
 - ``learning_rate``: ten learning rates, by TPE
 - ``longer``: one training of ten times the epochs, at its best epoch
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 SAMPLERS = ("annealing", "random_restart")
 CONTROLS = ("learning_rate", "longer", "ensemble")
 USES = ("random_restart", "annealing", "learning_rate", "longer", "ensemble", "larger")
-# Each use against a single network, and averaging against the others that use all trainings.
+# Each use against a single network, and averaging against the others that use all training runs.
 FAMILIES = (
     tuple((use, "single") for use in USES),
     tuple(
@@ -57,7 +57,7 @@ class Settings:
     """How much is computed.
 
     Args:
-        trials: The number of trainings.
+        trials: The number of training runs.
         seeds: The number of seeds.
         training_rows: The number of Fashion-MNIST's training images.
     """
@@ -174,28 +174,27 @@ def summary(results: Results) -> str:
 
 
 NAMES = {
-    "longer": "one longer training",
+    "longer": "one longer training run",
     "learning_rate": "another learning rate",
     "larger": "a larger network",
     "ensemble": "averaging",
     "annealing": "a search of init offsets",
-    "random_restart": "the luckiest network",
+    "random_restart": "the best of ten networks",
 }
 
 
 def advice(results: Results) -> str:
-    """Return where each use is shown to gain, and where averaging is better or worse than it."""
+    """Return the cases in which each use gains, and in which averaging is better or worse."""
     of_cases, lines = differences(results), []
     for use, name in NAMES.items():
         gains = {case: of[use, "single"] for case, of in of_cases.items()}
-        said = _where("better", gains) or f"in none of {len(gains)} cases"
+        none = f"in none of {len(gains)} cases"
+        said = _where("better", gains) or none
         line = f"- **{name[0].upper()}{name[1:]}** is better than a single network {said}."
         beside = {case: of.get(("ensemble", use)) for case, of in of_cases.items()}
         if any(beside.values()):
             better, worse = (_where(verdict, beside) for verdict in ("better", "worse"))
-            line += (
-                f" Averaging is better than it {better or 'nowhere'}, worse {worse or 'nowhere'}."
-            )
+            line += f" Averaging is better than it {better or none}, worse {worse or none}."
         lines.append(line)
     return "\n".join(lines)
 

@@ -1,14 +1,14 @@
-"""The paper's own size: is what Algorithm 1 gains there more than luck, and does it repeat?
+"""The paper's own size: does Algorithm 1 gain more than random restarts, and is it replicated?
 
 The six models in the paper's training (all 60,000 images, 10 epochs), chosen by the paper's
-metric, the accuracy on the training images; what is claimed is the accuracy of the choice on the
-10,000 test images. Each of three arms has the same unmoved network and 50 trials more: Algorithm
-1, simulated annealing, random restarts. As in the paper, a walk is 50 steps of one δ: the seeds
-take the paper's two by turns. The winners of the searches are trained once more beside their
-unmoved network, from a fresh seed each.
+metric, the accuracy on the training images. The claims are on the accuracy of the best networks on
+the 10,000 test images. Each of three arms has the same baseline network and 50 trials more:
+Algorithm 1, simulated annealing, random restarts. As in the paper, a walk is 50 steps of one δ:
+the seeds take the paper's two by turns. The best networks of the searches are trained once more
+beside their baseline network, from one new seed each.
 
-The results are written seed by seed, and the same command goes on where it was, trial by trial.
-Two processes may share the work: one is told ``--models MNIST-4 MNIST-1 MNIST-2``, one the others.
+The results are written seed by seed, and the same command continues them, trial by trial.
+Two processes may share the work: one has ``--models MNIST-4 MNIST-1 MNIST-2``, one the others.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ if TYPE_CHECKING:
 
 ARMS = ("greedy", "annealing", "random_restart")
 NAMES = {"greedy": "Algorithm 1"}
-OF_LUCK = claims_on(ARMS)
-UNMOVED = "unmoved"
+OF_RESTARTS = claims_on(ARMS)
+BASELINE = "baseline"
 OFFSETS = adnn.OffsetSpace(low=-0.2, high=0.2)  # 50 steps of the larger δ end at 0.15.
-# A winner of the searches can be trained from another seed; a restart is one of its own.
-WINNERS = ("greedy", "annealing")
-OF_REPEATS = (("annealing", "greedy"), ("greedy", UNMOVED), ("annealing", UNMOVED))
+# Their best networks can be trained from another seed; a random restart is another seed itself.
+SEARCHES = ("greedy", "annealing")
+OF_REPLICATION = (("annealing", "greedy"), ("greedy", BASELINE), ("annealing", BASELINE))
 POOLED = "mean over the models"
 # The arms of an earlier setting, of which some seeds were seen.
 EARLIER = (*ARMS, "learning_rate", "longer")
@@ -75,8 +75,8 @@ class Settings:
     """How much is computed.
 
     Args:
-        size: The size of the trainings.
-        trials: The trials of each arm beside the unmoved network.
+        size: The size of the training runs.
+        trials: The trials of each arm beside the baseline network.
         seeds: The planned seeds.
         models: The models.
     """
@@ -88,17 +88,17 @@ class Settings:
 
 
 SETTINGS = {
-    # Fresh ones: the means of some of the seeds below 10 were seen.
+    # New ones: the means of some of the seeds below 10 were seen.
     "full": Settings(PAPERS, TRIALS, tuple(range(10, 18))),
     "quick": Settings(TINY, trials=2, seeds=(10, 11), models=MODELS[:1]),
 }
 
 
 class TrainingOnce(Trainer):
-    """Trains from each start once, and remembers what came of it.
+    """Trains from each start once, and remembers the training run.
 
-    The arms of a seed share their unmoved network, and what was trained needs not be trained again
-    to be tested.
+    The arms of a seed share their baseline network, and a trained network needs not be trained
+    again to be tested.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -108,7 +108,7 @@ class TrainingOnce(Trainer):
     def _trained(
         self, starts: Sequence[Start], n_at_once: int, **options: Any
     ) -> Iterator[tuple[int, TrainingRun]]:
-        """Yield what came of each start, trained now or before."""
+        """Yield the training run of each start, trained now or before."""
         options["keep_weights"] = True
         for i, start in enumerate(starts):
             if (run := self._known.get(start)) is None:
@@ -156,7 +156,7 @@ def done(storage: BaseStorage, settings: Settings, known: Results) -> Results:
 def compared(
     settings: Settings, name: str, seed: int, *, storage: BaseStorage, study_name: str
 ) -> Results:
-    """Run the arms of one seed, one training at a time."""
+    """Run the arms of one seed, one training run at a time."""
     objective = paper_objective(name, settings.size).replace(space=OFFSETS)
     # Other objectives train as they do.
     vars(objective)["_trainer"] = TrainingOnce(objective.trainer)
@@ -168,10 +168,10 @@ def compared(
         comparison = adnn.compare(
             objective,
             {arm: walk if arm == "greedy" else arm for arm in ARMS},
-            # Each begins with the unmoved network.
+            # The first trial of each is the baseline network.
             max_trial=settings.trials + 1,
             seeds=[seed],
-            # What the same compute buys otherwise is asked in `regimes_controls.py`.
+            # `regimes_controls.py` compares with other uses of the same compute.
             controls=(),
             storage=storage,
             study_name=study_name,
@@ -181,8 +181,8 @@ def compared(
         )
     found: Results = {"delta": delta}
     for arm, [result] in comparison.results.items():
-        assert result.best is not None, "The unmoved network at least is trained to its end."
-        found[UNMOVED] = {"train": result.baseline, "test": result.test_baseline}
+        assert result.best is not None, "The baseline network at least is trained to its end."
+        found[BASELINE] = {"train": result.baseline, "test": result.test_baseline}
         trials = [trial.value for trial in result.done_trials[1:] if trial.value is not None]
         found[arm] = {
             "train": result.best_value,
@@ -190,8 +190,8 @@ def compared(
             "test": result.test_value,
             "params": result.best.params,
         }
-        if arm in WINNERS:
-            found[arm]["repeated"] = result.repeated
+        if arm in SEARCHES:
+            found[arm]["replication"] = result.repeated
     return found
 
 
@@ -211,10 +211,10 @@ def accuracies(units: Sequence[Results]) -> dict[str, list[float]]:
     return {arm: [unit[arm]["test"] for unit in units] for arm in ARMS}
 
 
-def repeated(units: Sequence[Results]) -> dict[str, list[float]]:
-    """Return what each search's winners gain on the test images from one fresh seed each."""
-    gains = {arm: [unit[arm]["repeated"] for unit in units] for arm in WINNERS}
-    return {**gains, UNMOVED: [0.0] * len(units)}
+def replication(units: Sequence[Results]) -> dict[str, list[float]]:
+    """Return the gains of each search's best networks on test images, from one new seed each."""
+    gains = {arm: [unit[arm]["replication"] for unit in units] for arm in SEARCHES}
+    return {**gains, BASELINE: [0.0] * len(units)}
 
 
 def differences(
@@ -224,7 +224,7 @@ def differences(
 ) -> dict[str, dict[tuple[str, str], PairedDifference]]:
     """Judge claims on each model of which there is any seed, and on the mean over all models.
 
-    Of a model that is not done there are differences without intervals and verdicts, and no mean.
+    A model that is not done has differences without CIs and verdicts, and there is no mean.
     """
     of_all = {name: units for name in PUBLISHED if (units := of_units(results, name))}
     n_planned, setting = len(results["setting"]["seeds"]), results["setting"]
@@ -251,10 +251,10 @@ def figures(results: Results) -> dict[str, go.Figure]:
     titles = [f"{name}, {len(units)} of {n_planned} seeds" for name, units in of_all.items()]
     shown = panels(titles or [""], "", "Gain in test accuracy [pp]", columns=2)
     for i, units in enumerate(of_all.values()):
-        unmoved = [unit[UNMOVED]["test"] for unit in units]
+        baseline = [unit[BASELINE]["test"] for unit in units]
         for j, (arm, found) in enumerate(accuracies(units).items()):
             shown.add_box(
-                y=100 * np.subtract(found, unmoved),
+                y=100 * np.subtract(found, baseline),
                 name=arm,
                 boxpoints="all",
                 boxmean=True,
@@ -264,35 +264,35 @@ def figures(results: Results) -> dict[str, go.Figure]:
             )
         shown.add_hline(y=0, line={"color": "gray", "width": 1}, **panel_of(i, columns=2))
     shown.update_layout(
-        title=f"What the best of {results['setting']['trials']} trials gains on the test images, "
+        title=f"Gain of the best of {results['setting']['trials']} trials on the test images, "
         "in the paper's training",
     )
     return {"": shown}
 
 
-def sentence(results: Results, arms: Sequence[str] = WINNERS) -> str:
-    """Return how searches differ from luck and what repeats of them, and which models are open."""
-    of_luck = differences(results, accuracies, OF_LUCK)
-    of_repeats = differences(results, repeated, OF_REPEATS)
+def findings(results: Results) -> list[str]:
+    """Return the differences from random restarts, the replication, and which models are open."""
+    of_restarts = differences(results, accuracies, OF_RESTARTS)
+    of_replication = differences(results, replication, OF_REPLICATION)
     asked = (
-        ("against random restarts", of_luck, "random_restart"),
-        ("winners from a fresh seed each, against the unmoved network", of_repeats, UNMOVED),
+        ("against random restarts", of_restarts, "random_restart"),
+        ("replication on one new seed each", of_replication, BASELINE),
     )
     parts = []
-    for (question, judged_of, other), arm in itertools.product(asked, arms):
+    for (question, judged_of, other), arm in itertools.product(asked, SEARCHES):
         rows = {name: of[arm, other] for name, of in judged_of.items() if of[arm, other].verdict}
         # The mean first; what is inconclusive of one model has its numbers in the table.
         mean = [f"{POOLED} {told(rows.pop(POOLED))}"] if POOLED in rows else []
         decided = {name: d for name, d in rows.items() if d.verdict != "inconclusive"}
         said = [*mean, *(f"{name} {told(d)}" for name, d in decided.items())]
-        if n_undecided := len(rows) - len(decided):
-            said.append(f"{n_undecided} of {len(rows)} models inconclusive")
+        if n_inconclusive := len(rows) - len(decided):
+            said.append(f"{n_inconclusive} of {len(rows)} models inconclusive")
         if said:
             parts.append(f"{NAMES.get(arm, arm)}, {question}: {', '.join(said)}")
     n_planned = len(results["setting"]["seeds"])
     if left := [f"{name} ({n})" for name, n in n_done(results).items() if n < n_planned]:
-        parts.append(f"open, with so many of {n_planned} planned seeds done: {', '.join(left)}")
-    return "; ".join(parts)
+        parts.append(f"open, completed seeds of {n_planned} planned: {', '.join(left)}")
+    return parts
 
 
 def told(difference: PairedDifference) -> str:
@@ -300,27 +300,30 @@ def told(difference: PairedDifference) -> str:
 
 
 def claims(results: Results) -> list[Claim]:
-    judged_of = differences(results, accuracies, OF_LUCK)
-    of_repeats = differences(results, repeated, OF_REPEATS)
+    judged_of = differences(results, accuracies, OF_RESTARTS)
+    of_replication = differences(results, replication, OF_REPLICATION)
     of_models, n_planned = n_done(results), len(results["setting"]["seeds"])
     rows = []
     for name, n in {**of_models, POOLED: min(of_models.values())}.items():
-        verdict, said = "open", f"{n} of {n_planned} planned seeds are done"
+        verdict, said = "open", f"{n} of {n_planned} planned seeds are complete"
         if n == n_planned:
-            of_luck = {arm: judged_of[name][arm, "random_restart"] for arm in WINNERS}
-            rows_said = [f"{NAMES.get(arm, arm)} {told(d)}" for arm, d in of_luck.items()]
+            of_restarts = {arm: judged_of[name][arm, "random_restart"] for arm in SEARCHES}
+            rows_said = [f"{NAMES.get(arm, arm)} {told(d)}" for arm, d in of_restarts.items()]
             said = f"against random restarts, {', '.join(rows_said)}"
-            found, again = of_luck["greedy"].verdict, of_repeats[name]["greedy", UNMOVED].verdict
+            found, again = (
+                of_restarts["greedy"].verdict,
+                of_replication[name]["greedy", BASELINE].verdict,
+            )
             shown = {"better": "reproduced", "inconclusive": "not shown"}
             verdict = (
                 f"{shown.get(str(found), 'not reproduced')}: against random restarts, Algorithm 1 "
-                f"is {found}; its winners from a fresh seed, against the unmoved network, {again}"
+                f"is {found}; the replication of its best networks is {again}"
             )
         rows.append(
             Claim(
                 "RQ2",
                 f"the search raises the accuracy{': ' if name == POOLED else ' of '}{name}",
-                f"the paper's training, the same compute for all, on test images: {said}",
+                f"the paper's training, equal compute, on test images: {said}",
                 verdict,
             )
         )
@@ -334,27 +337,28 @@ def summary(results: Results) -> str:
         units = of_units(results, name)
         row = [name, f"{len(units)} of {n_planned}"]
         for split in ("train", "test") if units else ():
-            unmoved = [unit[UNMOVED][split] for unit in units]
-            found = {arm: np.subtract([u[arm][split] for u in units], unmoved) for arm in ARMS}
-            row += [f"{100 * np.mean(unmoved):.2f}", *map(mean_and_std, found.values())]
+            baseline = [unit[BASELINE][split] for unit in units]
+            found = {arm: np.subtract([u[arm][split] for u in units], baseline) for arm in ARMS}
+            row += [f"{100 * np.mean(baseline):.2f}", *map(mean_and_std, found.values())]
         gains.append(row + [""] * (2 + 2 * (1 + len(ARMS)) - len(row)))
-    of_splits = [(f"{split}: unmoved [%]", *ARMS) for split in ("train", "test")]
+    of_splits = [(f"{split}: baseline [%]", *ARMS) for split in ("train", "test")]
     parts = [
         markdown_table(["gain [pp]", "planned seeds", *itertools.chain(*of_splits)], gains),
         "On test images:",
-        differences_table(differences(results, accuracies, OF_LUCK), OF_LUCK),
-        "The winners from a fresh seed each, over their unmoved networks:",
-        differences_table(differences(results, repeated, OF_REPEATS), OF_REPEATS),
+        differences_table(differences(results, accuracies, OF_RESTARTS), OF_RESTARTS),
+        "Replication: the best networks on one new seed each, against their baseline networks:",
+        differences_table(differences(results, replication, OF_REPLICATION), OF_REPLICATION),
     ]
     if earlier := results.get("earlier"):
         parts.append(
-            "Shown and not counted, as they were seen before the others were planned: seeds of an "
-            f"earlier setting (50,000 images, {earlier['setting']['trials']} trials, chosen by "
-            "the accuracy on 10,000 validation images), the gain on test images."
+            "Shown but not counted, because they were seen before the others were planned: the "
+            "gains on test images for seeds of an earlier setting (50,000 images, "
+            f"{earlier['setting']['trials']} trials, selection by the accuracy on 10,000 "
+            "validation images)."
         )
         parts.append(
             markdown_table(
-                ["earlier: gain [pp]", "seeds", "unmoved [%]", *EARLIER],
+                ["earlier: gain [pp]", "seeds", "baseline [%]", *EARLIER],
                 [earlier_row(name, of) for name, of in earlier["models"].items()],
             )
         )
@@ -362,12 +366,12 @@ def summary(results: Results) -> str:
 
 
 def earlier_row(name: str, of_seeds: Results) -> list[str]:
-    unmoved = [of["greedy"]["test_baseline"] for of in of_seeds.values()]
+    baseline = [of["greedy"]["test_baseline"] for of in of_seeds.values()]
     gains = [
-        np.subtract([of[arm]["test"] for of in of_seeds.values()], unmoved) for arm in EARLIER
+        np.subtract([of[arm]["test"] for of in of_seeds.values()], baseline) for arm in EARLIER
     ]
-    mean = f"{100 * np.mean(unmoved):.2f}"
-    return [name, str(len(unmoved)), mean, *map(mean_and_std, gains)]
+    mean = f"{100 * np.mean(baseline):.2f}"
+    return [name, str(len(baseline)), mean, *map(mean_and_std, gains)]
 
 
 EXPERIMENT = Experiment("paper_size", figures, summary, SETTINGS, run, claims, models=MODELS)

@@ -2,7 +2,7 @@
 
 Fashion-MNIST, 12,800 training images, 128 units in each hidden layer, ReLU, SGD with learning rate
 0.01 and batches of 128; selection on 10,000 validation images, gains on the 10,000 test images.
-All searchers have the same budget and, in each regime, the same seeds:
+All samplers have the same budget and, in each regime, the same seeds:
 
 - ``greedy``: Algorithm 1, δ = 0.0025, one offset for all hidden layers
 - ``annealing``: an offset for each hidden layer's weights and biases, within ±0.1
@@ -51,7 +51,7 @@ INITIALIZERS = {
     "He": "he_normal",
 }
 
-# Of each searcher: what proposes, and where.
+# Each sampler with its search space.
 WALK = adnn.OffsetSpace(low=-0.2, high=0.2, scope="shared")
 SAMPLERS: dict[str, tuple[SamplerSpec, adnn.OffsetSpace]] = {
     "greedy": (DeltaStepSampler(deltas=(0.0025,), max_steps=50), WALK),
@@ -64,7 +64,7 @@ SAMPLERS: dict[str, tuple[SamplerSpec, adnn.OffsetSpace]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Regime:
-    """A setting in which the searchers are compared.
+    """A setting in which the samplers are compared.
 
     Args:
         initializer: A key of ``INITIALIZERS``.
@@ -72,7 +72,7 @@ class Regime:
         epochs: The length of training.
         seeds: The first seed and their number.
         trials: The trials of each search.
-        searchers: Keys of ``SAMPLERS``.
+        samplers: Keys of ``SAMPLERS``.
         part: ``"grid"``, ``"prototype"``, ``"choice"`` or ``"confirmation"``.
     """
 
@@ -81,7 +81,7 @@ class Regime:
     epochs: int
     seeds: tuple[int, int]
     trials: int = 50
-    searchers: tuple[str, ...] = ("greedy", "annealing", "random_restart")
+    samplers: tuple[str, ...] = ("greedy", "annealing", "random_restart")
     part: str = "grid"
 
     @property
@@ -106,7 +106,7 @@ class Settings:
     training_rows: int = 12_800
 
 
-# The regime and the searcher to confirm were chosen on seeds from 1000 on, before any of the seeds
+# The regime and the sampler to confirm were chosen on seeds from 1000 on, before any of the seeds
 # from 0 on was run: Glorot, four hidden layers, one epoch, and annealing_shared.
 _WITH_SHARED = ("greedy", "annealing_shared", "random_restart", "annealing")
 CHOICE = Regime(
@@ -117,10 +117,10 @@ PROTOTYPE = Regime("Glorot", 1, 1, (0, 20), 50, _WITH_SHARED, "prototype")
 
 
 def grid(seeds: int, trials: int, epochs: tuple[int, ...]) -> tuple[Regime, ...]:
-    """Return the grid over initializer, depth and length of training, short trainings first."""
-    searchers = ("greedy", "annealing", "annealing_stddev", "random_restart")
+    """Return the grid over initializer, depth and length of training, short training first."""
+    samplers = ("greedy", "annealing", "annealing_stddev", "random_restart")
     return tuple(
-        Regime(initializer, layers, length, (100, seeds), trials, searchers)
+        Regime(initializer, layers, length, (100, seeds), trials, samplers)
         for length in epochs
         for layers in (1, 4)
         for initializer in INITIALIZERS
@@ -139,7 +139,7 @@ SETTINGS = {
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:
-    """Compare the searchers in one regime after the other."""
+    """Compare the samplers in one regime after the other."""
     dataset = first_rows(adnn.load_dataset("fashion_mnist"), settings.training_rows)
     done: list[Results] = []
     for regime in settings.regimes:
@@ -155,11 +155,11 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
         )
         first, count = regime.seeds
         cell: Results = {**dataclasses.asdict(regime), "searches": {}}
-        for label in regime.searchers:
-            searcher, space = SAMPLERS[label]
+        for label in regime.samplers:
+            sampler, space = SAMPLERS[label]
             comparison = adnn.compare(
                 objective.replace(space=space),
-                {label: searcher},
+                {label: sampler},
                 max_trial=regime.trials,
                 seeds=range(first, first + count),
                 # What the same compute buys otherwise is asked in `regimes_controls.py`.
@@ -194,13 +194,13 @@ def title(cell: Results) -> str:
 
 
 def finite_gains(cell: Results, label: str) -> np.ndarray:
-    """Return the gains on test images, but for the seeds where each training diverged."""
+    """Return the gains on test images, except for the seeds whose training runs diverged."""
     gains = np.array(cell["searches"][label]["test_gain"])
     return gains[np.isfinite(gains)]
 
 
 def gain_text(cell: Results, label: str) -> str:
-    """Return mean and standard deviation of the gains, and where some diverged, of how many."""
+    """Return mean and standard deviation of the gains, and the number of seeds without NaN."""
     gains, n_seeds = finite_gains(cell, label), len(cell["test_baseline"])
     if len(gains) < 2:
         return "diverges"
@@ -208,7 +208,7 @@ def gain_text(cell: Results, label: str) -> str:
 
 
 def differences(cell: Results) -> dict[tuple[str, str], PairedDifference]:
-    """Judge the claims on the searchers of a regime, of which annealing_shared was chosen."""
+    """Judge the claims on the samplers of a regime, of which annealing_shared was chosen."""
     values = {label: of_arm.tolist() for label, of_arm in test_values(cell).items()}
     return judged(values, claims_on(values, annealing="annealing_shared"))
 
@@ -227,7 +227,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
 
 
 def paired_figure(shown_cells: list[Results]) -> go.Figure:
-    """Show for each seed by how much one searcher is better than another."""
+    """Show for each seed by how much one sampler is better than another."""
     figure = panels(
         [title(cell) for cell in shown_cells], "", "Difference in test accuracy [pp]", columns=2
     )
@@ -256,24 +256,24 @@ def paired_figure(shown_cells: list[Results]) -> go.Figure:
                 },
                 mode="markers",
                 marker={"color": COLORS[1], "size": 11, "symbol": "diamond"},
-                name="mean, interval",
+                name="mean, 95% CI",
                 showlegend=i == j == 0,
                 **panel_of(i, columns=2),
             )
         figure.add_hline(y=0, line={"color": "gray", "width": 1}, **panel_of(i, columns=2))
     figure.update_xaxes(tickangle=0)
-    figure.update_layout(title="Paired by seed: which searcher is better?", height=480)
+    figure.update_layout(title="Paired by seed: which sampler is better?", height=480)
     return figure
 
 
 def grid_figure(of_grid: list[Results]) -> go.Figure:
-    """Show the mean gain of each searcher against the length of training."""
+    """Show the mean gain of each sampler against the length of training."""
     kinds = list(dict.fromkeys((cell["layers"], cell["initializer"]) for cell in of_grid))
     named = {
         "greedy": "greedy (Algorithm 1)",
         "annealing": "annealing",
         "annealing_stddev": "annealing in standard deviations",
-        "random_restart": "random restarts (luck alone)",
+        "random_restart": "random restarts (no offsets)",
     }
     figure = panels(
         [
@@ -281,7 +281,7 @@ def grid_figure(of_grid: list[Results]) -> go.Figure:
             for layers, initializer in kinds
         ],
         "Epochs that each network was trained",
-        "Gain in test accuracy over the unmoved network [pp]",
+        "Gain in test accuracy over the baseline network [pp]",
     )
     for i, kind in enumerate(kinds):
         of_kind = [cell for cell in of_grid if (cell["layers"], cell["initializer"]) == kind]
@@ -303,8 +303,8 @@ def grid_figure(of_grid: list[Results]) -> go.Figure:
     n_seeds = len(of_grid[0]["test_baseline"])
     figure.update_xaxes(type="category")
     title = (
-        f"What the best of a search gains: mean and standard deviation of {n_seeds} seeds<br>"
-        "(without a bar: these trainings diverge)"
+        f"Gain of the best of a search: mean and standard deviation of {n_seeds} seeds<br>"
+        "(without a bar: these training runs diverge)"
     )
     figure.update_layout(title=title, barmode="group", height=780, width=1100, margin_b=130)
     figure.update_layout(margin_t=140)
@@ -316,26 +316,26 @@ def claims(results: Results) -> list[Claim]:
     [cell] = cells(results, "confirmation")
     of_pair = differences(cell)
     gains = {label: mean_and_std(found["test_gain"]) for label, found in cell["searches"].items()}
-    luck = of_pair["greedy", "random_restart"]
+    greedy = of_pair["greedy", "random_restart"]
     over_greedy = of_pair["annealing_shared", "greedy"]
-    over_luck = of_pair["annealing_shared", "random_restart"]
+    annealing = of_pair["annealing_shared", "random_restart"]
     return [
         Claim(
             "RQ2",
             "the search raises the accuracy",
-            f"{title(cell)}, on test images over {luck.n_pairs} seeds: Algorithm 1 "
+            f"{title(cell)}, on test images over {greedy.n_pairs} seeds: Algorithm 1 "
             f"{gains['greedy']} pp, random restarts {gains['random_restart']} pp; the difference "
-            f"is {interval(luck)} pp",
-            f"against random restarts, Algorithm 1 is {luck.verdict} in this short training; see "
-            "the table of regimes for others, and below what the same compute buys otherwise",
+            f"is {interval(greedy)} pp",
+            f"against random restarts, Algorithm 1 is {greedy.verdict} in this short training; "
+            "see the table of regimes for others, and below for other uses of the same compute",
         ),
         Claim(
             "5.1",
             "adaptive simulated annealing finds better initial weights",
             f"the same: annealing {gains['annealing_shared']} pp; {interval(over_greedy)} pp over "
-            f"Algorithm 1, {interval(over_luck)} pp over random restarts",
-            f"in this regime annealing is {over_luck.verdict} against random restarts; against "
-            "Algorithm 1 it is inconclusive until fresh seeds, as these were looked at before",
+            f"Algorithm 1, {interval(annealing)} pp over random restarts",
+            f"in this regime annealing is {annealing.verdict} against random restarts; against "
+            "Algorithm 1 it is inconclusive until new seeds, as these were looked at before",
         ),
     ]
 
@@ -362,9 +362,9 @@ def summary(results: Results) -> str:
         + markdown_table(
             [
                 "regime",
-                "searcher",
+                "sampler",
                 "other",
-                "difference in test accuracy [pp] (interval)",
+                "difference in test accuracy [pp] (95% CI)",
                 "verdict",
             ],
             [

@@ -1,19 +1,19 @@
-"""Where do init offsets help, and where does the same compute do better otherwise?
+"""When do init offsets help, and when are other uses of the same compute better?
 
 Fashion-MNIST, 12,800 training images, four hidden layers of 128 units, Glorot, SGD with batches of
-128, over learning rates and lengths of training; selection on 10,000 validation images, what is
-compared is the accuracy on the 10,000 test images. All arms have the same seeds and compute:
+128, over learning rates and lengths of training. The selection is on 10,000 validation images, the
+comparison on the 10,000 test images. All arms have the same seeds and compute:
 
 - ``greedy`` (Algorithm 1, δ = 0.0025) and ``annealing``: one offset for all hidden layers, within
   ±0.025
 - ``random_restart``: new initial weights for each trial
-- ``longer``: one training of the unmoved network for the epochs of all trials
-- ``learning_rate``: the unmoved network at other learning rates, by TPE
+- ``longer``: one training run of the baseline network for the epochs of all trials
+- ``learning_rate``: the baseline network at other learning rates, by TPE
 - ``constant``: the same one offset, on a grid
-- ``ensemble``: as many unmoved networks, averaged
+- ``ensemble``: as many baseline networks, averaged
 
-The results are written cell by cell, and a run goes on after the cells that are committed, of
-which it trains the arms that are missing alone.
+The results are written cell by cell. A run continues after the committed cells, and trains only
+their missing arms.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ SAMPLERS: dict[str, SamplerSpec] = {
 CONTROLS = ("longer", "learning_rate", "constant", "ensemble")
 OFFSETS = ("greedy", "annealing")
 
-# Who wins, by colour: offsets (blue), neither, the other (orange); beyond ±10 pp alike.
-WINNERS = [[0, COLORS[1]], [0.5, "#f7f7f7"], [1, COLORS[0]]]
+# The better arm by colour: offsets (blue), neither, the other (orange); the same beyond ±10 pp.
+COLOR_SCALE = [[0, COLORS[1]], [0.5, "#f7f7f7"], [1, COLORS[0]]]
 LIMIT = 10
 
 
@@ -97,7 +97,7 @@ SETTINGS = {
 
 
 def run(settings: Settings, storage: str) -> Iterator[Results]:
-    """Compare in one cell after the other, short trainings first."""
+    """Compare in one cell after the other, short training first."""
     dataset = first_rows(adnn.load_dataset("fashion_mnist"), settings.training_rows)
     first, count = settings.seeds
     is_full = settings == SETTINGS["full"]
@@ -136,7 +136,7 @@ def run(settings: Settings, storage: str) -> Iterator[Results]:
                 {
                     "learning_rate": rate,
                     "epochs": epochs,
-                    "unmoved": [run.test_baseline for run in comparison.results["greedy"]],
+                    "baseline": [run.test_baseline for run in comparison.results["greedy"]],
                     "arms": {label: values_of(runs) for label, runs in comparison.results.items()},
                 }
             )
@@ -158,7 +158,7 @@ def averaged(
 
 
 def values_of(runs: Sequence[SearchRecord]) -> Results:
-    """Return what is kept of the runs of an arm."""
+    """Return the stored values of the runs of an arm."""
     return {
         "selected_by": [run.best_value for run in runs],
         "test": [run.test_value for run in runs],
@@ -171,12 +171,12 @@ def controls_of(cell: Results) -> tuple[str, ...]:
 
 
 def chosen(cell: Results, labels: tuple[str, ...]) -> str:
-    """Return the arm that is best by what was selected by: by the test it would be luck."""
+    """Return the best arm by the selection metric; by the test it would have a selection bias."""
     return max(labels, key=lambda label: float(np.mean(cell["arms"][label]["selected_by"])))
 
 
 def differences(cell: Results) -> tuple[PairedDifference, PairedDifference]:
-    """Return by how much offsets beat random restarts, and the best other use of the compute."""
+    """Return the differences of offsets from random restarts and from the best other use."""
     values = {label: found["test"] for label, found in cell["arms"].items()}
     of_controls = [(arm, control) for arm in SAMPLERS for control in controls_of(cell)]
     arm, found = chosen(cell, OFFSETS), judged(values, claims_on(SAMPLERS), of_controls)
@@ -188,7 +188,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
     # As text, so that all cells are as wide.
     epochs, rates = [[str(v) for v in setting[name]] for name in ("epochs", "learning_rates")]
     shown = panels(
-        ["… minus random restarts: luck", "… minus the same compute spent otherwise"],
+        ["… minus random restarts", "… minus the best other use of the same compute"],
         "Epochs",
         "Learning rate",
         columns=2,
@@ -201,7 +201,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
             z=[100 * (pair[i].verdict != "inconclusive") * pair[i].mean for _, pair in of_cells],
             text=[label_of(pair[i], cell) for cell, pair in of_cells],
             texttemplate="%{text}",
-            colorscale=WINNERS,
+            colorscale=COLOR_SCALE,
             zmid=0,
             zmin=-LIMIT,
             zmax=LIMIT,
@@ -214,7 +214,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
     shown.update_xaxes(type="category", categoryarray=epochs, showgrid=False)
     shown.update_yaxes(type="category", categoryarray=rates, showgrid=False)
     shown.update_layout(
-        title="Test accuracy with init offsets …<br><sup>blue: offsets win; orange: they lose; "
+        title="Test accuracy with init offsets …<br><sup>blue: offsets are better; orange: worse; "
         f"white: inconclusive{'; empty: not run yet' if n_open(results) else ''}; "
         f"{setting['trials']} trials, {setting['seeds'][1]} seeds</sup>",
         height=460,
@@ -224,24 +224,24 @@ def figures(results: Results) -> dict[str, go.Figure]:
 
 
 def label_of(difference: PairedDifference, cell: Results) -> str:
-    """Return what stands in a cell of the figure."""
-    of_luck = difference.other == "random_restart"
-    unmoved = f"unmoved: {100 * np.mean(cell['unmoved']):.0f}%"
-    below = unmoved if of_luck else difference.other.replace("_", " ")
+    """Return the text in a cell of the figure."""
+    is_of_restarts = difference.other == "random_restart"
+    baseline = f"baseline: {100 * np.mean(cell['baseline']):.0f}%"
+    below = baseline if is_of_restarts else difference.other.replace("_", " ")
     # Adding 0 makes a rounded -0.0 a +0.0.
     return f"<b>{round(100 * difference.mean, 1) + 0.0:+.1f}</b><br>{below}"
 
 
 def verdict(results: Results) -> tuple[str, str]:
-    """Return in how many settings offsets are worth it, and what that is counted from."""
+    """Return in how many settings offsets are worth it, and the counts behind that."""
     pairs = [differences(cell) for cell in results["cells"]]
-    better = sum(luck.verdict == "better" for luck, _ in pairs)
-    worth = sum(luck.verdict == otherwise.verdict == "better" for luck, otherwise in pairs)
-    worse = sum(otherwise.verdict == "worse" for _, otherwise in pairs)
-    lost = [-100 * otherwise.mean for _, otherwise in pairs]
+    better = sum(restarts.verdict == "better" for restarts, _ in pairs)
+    worth = sum(restarts.verdict == other.verdict == "better" for restarts, other in pairs)
+    worse = sum(other.verdict == "worse" for _, other in pairs)
+    lost = [-100 * other.mean for _, other in pairs]
     counted = (
         f"they are better than random restarts in {better} of {len(pairs)} settings of learning "
-        "rate and epochs; the strongest other use of the same compute is better than they are in "
+        "rate and epochs; the strongest other use of the same compute is better than offsets in "
         f"{worse} (differences of {min(lost):+.1f} to {max(lost):+.1f} pp)"
     )
     of_all = f"{len(pairs)} settings" + (" so far" if n_open(results) else "")
@@ -255,19 +255,19 @@ def n_open(results: Results) -> int:
 
 
 def example(results: Results) -> str:
-    """Return what all arms come to where regimes.py confirmed that offsets help."""
+    """Return the accuracies in the setting in which regimes.py confirmed that offsets help."""
     cell, longer = (
         next(c for c in results["cells"] if (c["learning_rate"], c["epochs"]) == (0.01, epochs))
         for epochs in (1, 3)
     )
     shown = {label: f"{100 * np.mean(of['test']):.1f}%" for label, of in cell["arms"].items()}
     return (
-        f"of 1 epoch at learning rate 0.01 the unmoved network comes to "
-        f"{100 * np.mean(cell['unmoved']):.1f}%, random restarts to {shown['random_restart']}, "
-        f"Algorithm 1 to {shown['greedy']} and annealing to {shown['annealing']}; but one "
-        f"constant offset comes to {shown['constant']}, 3 epochs to "
-        f"{100 * np.mean(longer['unmoved']):.1f}%, another learning rate to "
-        f"{shown['learning_rate']}, and the same compute in epochs to {shown['longer']}"
+        f"after 1 epoch at learning rate 0.01 the baseline network reaches "
+        f"{100 * np.mean(cell['baseline']):.1f}%, random restarts {shown['random_restart']}, "
+        f"Algorithm 1 {shown['greedy']} and annealing {shown['annealing']}. But one constant "
+        f"offset reaches {shown['constant']}, 3 epochs {100 * np.mean(longer['baseline']):.1f}%, "
+        f"another learning rate {shown['learning_rate']}, and the same compute in epochs "
+        f"{shown['longer']}"
     )
 
 
@@ -280,7 +280,7 @@ def claims(results: Results) -> list[Claim]:
             "initial weights are worth a search",
             f"Glorot, 4 hidden layers, init offsets on test images over {n_seeds} seeds: "
             f"{counted}",
-            f"{worth} they are better than both luck and the same compute spent otherwise",
+            f"{worth} they are better than both random restarts and other uses of the compute",
         )
     ]
 
@@ -295,7 +295,7 @@ def summary(results: Results) -> str:
             *(
                 f"{100 * np.mean(values):.1f}" if values else "not run"
                 for values in (
-                    cell["unmoved"],
+                    cell["baseline"],
                     *(cell["arms"].get(label, {}).get("test") for label in labels),
                 )
             ),
@@ -308,7 +308,7 @@ def summary(results: Results) -> str:
         for d in differences(cell)
     ]
     parts = [
-        markdown_table(["learning rate × epochs: test [%]", "unmoved", *labels], accuracies),
+        markdown_table(["learning rate × epochs: test [%]", "baseline", *labels], accuracies),
         markdown_table(
             ["learning rate × epochs", "best offsets", "other", "difference [pp]", "verdict"], rows
         ),

@@ -30,7 +30,7 @@ class Settings:
     """How much is computed.
 
     Args:
-        size: The size of the trainings.
+        size: The size of the training runs.
         deltas: The lengths of a step.
         trials: The steps of each walk.
         seeds: The number of seeds, from 0 on.
@@ -204,8 +204,8 @@ def claims(results: Results) -> list[Claim]:
     return [
         Claim(
             "Fig. 4, RQ1",
-            "in 5 of 6 cases the most is gained with δ = 0.0025 or 0.003",
-            f"short training ({training(results)}), of {n_deltas} values of δ, by the mean over "
+            "in 5 of 6 cases the gain is largest with δ = 0.0025 or 0.003",
+            f"short training ({training(results)}), {n_deltas} values of δ, by the mean over "
             f"the seeds: in {len(chosen)} of {len(table)} cases; the mean gains of the best δ are "
             f"{min(gain):+.2f} to {max(gain):+.2f} pp",
             (
@@ -213,8 +213,8 @@ def claims(results: Results) -> list[Claim]:
                 if len(chosen) >= 5
                 else "not shown in short training, where the best δ differs from seed to seed"
             )
-            + "; in the paper's training not judged: one seed and two values of δ cannot answer "
-            "it",
+            + "; no verdict for the paper's training: one seed and two values of δ cannot "
+            "answer it",
         ),
         Claim(
             "Fig. 4, RQ1",
@@ -240,7 +240,7 @@ def summary(results: Results) -> str:
             "values of δ",
             "best δ, by the mean",
             "its mean gain",
-            "that of the worst δ",
+            "mean gain of the worst δ",
             "seeds whose best δ is 0.0025 or 0.003",
             "Friedman's p",
         ],

@@ -77,7 +77,7 @@ def figure(size: str, walks: dict[str, dict[float, Results]]) -> go.Figure:
 
 
 def rows(results: Results) -> list[Results]:
-    """Return what each walk came to, in percentage points."""
+    """Return the gains of each walk, in percentage points."""
     draws = {row["model"]: row for row in baselines.rows(baselines.EXPERIMENT.load())}
     table = []
     for size, found in results["walks"].items():
@@ -156,8 +156,8 @@ def trend_claim(table: list[Results]) -> Claim:
         ours,
         ("not reproduced" if falling or rising else "no trend was found")
         + " in short training"
-        + (", where more offset is worse" if falling > rising else "")
-        + "; in the paper's training not judged: one walk cannot answer it",
+        + (", where larger offsets are worse" if falling > rising else "")
+        + "; no verdict for the paper's training: one walk cannot answer it",
     )
 
 
@@ -192,7 +192,7 @@ def summary(results: Results) -> str:
             "best gain",
             "in trial",
             f"over the mean of {table[0]['draws']} random draws",
-            "that of the best draw",
+            "best draw over this mean",
             "mean gain of all trials",
             "test gain of the best",
             "Spearman's ρ of gain and trial",

@@ -3,12 +3,12 @@
 Four measurements, in each of which all contenders take turns:
 
 - ``search``: wall time of :func:`adnn_optuna.search` on an SQLite file less that of its
-  trainings (digits, 64-64-10, 5 epochs, 100 trials), for each searcher;
+  training (digits, 64-64-10, 5 epochs, 100 trials), for each sampler;
 - ``growth``: the processor's time of a trial in ``study.optimize``, of an objective that only
   asks for two parameters, with a callback for each limit, after 1000 and after 20,000 trials: in
   memory, and on SQLite as ``search`` opens it, where the trials before are copies of those in
-  memory; then beside a trial that was asked for and never told, and of the first trial of a new
-  sampler;
+  memory; then beside a trial that was asked for and never reported, and for the first trial of a
+  new sampler;
 - ``calls``: how often such a trial reads the study's trials from its storage, and how often it
   writes to it;
 - ``transactions``: the transactions and statements of a trial on SQLite and, if PostgreSQL is
@@ -132,14 +132,14 @@ class Searches:
         # The first search compiles, and imports what shows studies.
         self.milliseconds("annealing", 10)
 
-    def milliseconds(self, searcher: str, n_trials: int) -> float:
+    def milliseconds(self, sampler: str, n_trials: int) -> float:
         """Return what a trial takes beside its training."""
         self._trainer.seconds = 0.0
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
             storage = f"sqlite:///{folder}/studies.db"
             limits: Any = {"max_trial": n_trials, "confirm": 0, "test": False}
-            adnn.search(self._objective, searcher, storage=storage, **limits)
+            adnn.search(self._objective, sampler, storage=storage, **limits)
             seconds = time.perf_counter() - start
         return 1e3 * (seconds - self._trainer.seconds) / n_trials
 
@@ -324,7 +324,7 @@ def grown_by(of_storage: Results, name: str, what: str, sizes: list[str]) -> flo
 def summary(results: Results) -> str:
     """Return the measurements as tables."""
     searches = markdown_table(
-        ["`search` on SQLite, beside the trainings", "ms a trial"],
+        ["`search` on SQLite, beside training", "ms a trial"],
         [[name, median_and_range(values)] for name, values in results["search"].items()],
     )
     sizes = [str(size) for size in results["sizes"]]
@@ -371,9 +371,9 @@ def sentence(results: Results) -> str:
     """Return what the page on training says of it."""
     times = {name: median_and_range(values) for name, values in results["search"].items()}
     return (
-        "Not only training counts in a search: sampler, SQLite and bookkeeping take another "
-        f"{times['random_restart']} ms\na trial with random restarts, {times['greedy']} with "
-        f"greedy and {times['annealing']} with annealing\n(median and range of "
+        "Beside training, a search takes time for its sampler, SQLite and bookkeeping: "
+        f"{times['random_restart']} ms\na trial with random restarts, {times['greedy']} ms with "
+        f"greedy and {times['annealing']} ms with annealing\n(median and range of "
         f"{len(results['search']['greedy'])} searches of {results['n_trials']} trials, digits; "
         "`python studies/trial_overhead.py`)."
     )

@@ -109,8 +109,8 @@ def test_what_one_seed_does_in_all_its_steps_is_one_case(figures: Any) -> None:
 
 def test_values_of_delta_are_compared_between_seeds(figures: Any) -> None:
     rq1 = figures.rq1_step_size
-    # The best is where the offset is 0.12, which 0.006 alone comes to in 20 trials; how much is
-    # gained there differs more between the seeds.
+    # The best offset is 0.12, which only 0.006 reaches in 20 trials. The gain there differs more
+    # between the seeds.
     peak = walks_of_seeds(rq1, lambda seed, offsets: -abs(offsets - 0.12) / 2**seed)
     # Each seed has its own luck with each offset.
     luck = walks_of_seeds(
@@ -150,14 +150,14 @@ def test_models_are_pooled_seed_by_seed(figures: Any) -> None:
 
 
 def paper_size_of(figures: Any, seeds: dict[str, list[int]]) -> dict[str, Any]:
-    """Return results in which Algorithm 1 has 1 pp less than the others, and repeats nothing."""
+    """Return results in which Algorithm 1 has 1 pp less than the others, and no replication."""
 
     def unit(seed: int) -> dict[str, Any]:
         luck = 0.001 * seed
         of_arm = {arm: {"test": 0.8 + luck, "train": 0.8} for arm in figures.paper_size.ARMS}
-        of_arm["greedy"] = {"test": 0.79, "train": 0.81, "repeated": 0.01 * (-1) ** seed}
-        of_arm["annealing"]["repeated"] = 0.02 + luck
-        return {**of_arm, "unmoved": {"test": 0.7, "train": 0.7}}
+        of_arm["greedy"] = {"test": 0.79, "train": 0.81, "replication": 0.01 * (-1) ** seed}
+        of_arm["annealing"]["replication"] = 0.02 + luck
+        return {**of_arm, "baseline": {"test": 0.7, "train": 0.7}}
 
     models = {name: {str(seed): unit(seed) for seed in of_name} for name, of_name in seeds.items()}
     setting = {"seeds": [*range(10, 18)], "trials": 50, "models": ["MNIST-4", "FMNIST-4"]}
@@ -175,24 +175,22 @@ def test_a_model_whose_planned_seeds_are_not_done_has_no_verdict(figures: Any) -
     assert "| MNIST-4 | +2.20 open | -2.20 open | +0.00 open |" in text
     assert "| FMNIST-4 | 0 of 8 |" in text
     assert {claim.verdict for claim in study.claims(open_)} == {"open"}
-    assert (
-        "open, with so many of 8 planned seeds done: MNIST-1 (0), MNIST-2 (0), MNIST-4 (5)"
-        in study.sentence(open_)
+    [*_, left] = study.findings(open_)
+    assert left.startswith(
+        "open, completed seeds of 8 planned: MNIST-1 (0), MNIST-2 (0), MNIST-4 (5)"
     )
     text = study.summary(done)
     assert " worse | +0.00 (+0.00 to +0.00) equivalent |" in text
     assert "| FMNIST-4 | +2.30 open |" in text
     assert study.POOLED not in text
-    said = study.sentence(done)
-    assert "; annealing, against random restarts: MNIST-4 +0.00 (+0.00 to +0.00) pp (equ" in said
-    assert (
-        "; annealing, winners from a fresh seed each, against the unmoved network: MNIST" in said
-    )
-    # The numbers of what is inconclusive of one model stand in the table alone.
-    assert "unmoved network: 1 of 1 models inconclusive;" in said
-    assert "annealing" not in study.sentence(done, ["greedy"])
+    found = {finding.partition(":")[0]: finding for finding in study.findings(done)}
+    restarts = found["annealing, against random restarts"]
+    assert restarts.endswith(": MNIST-4 +0.00 (+0.00 to +0.00) pp (equivalent)")
+    # The table alone has the numbers of a model whose difference is inconclusive.
+    replication = found["Algorithm 1, replication on one new seed each"]
+    assert replication.endswith(": 1 of 1 models inconclusive")
     verdicts = {claim.claim.split()[-1]: claim.verdict for claim in study.claims(done)}
-    worse = "not reproduced: against random restarts, Algorithm 1 is worse; its winners from a "
+    worse = "not reproduced: against random restarts, Algorithm 1 is worse; the replication of "
     assert verdicts["MNIST-4"].startswith(worse)
     assert verdicts["MNIST-4"].endswith(" inconclusive")
     assert verdicts["FMNIST-4"] == "open"
@@ -202,7 +200,10 @@ def test_the_paper_s_size_is_judged_as_anyone_can_by_compare_values(figures: Any
     study, planned = figures.paper_size, [*range(10, 18)]
     results = paper_size_of(figures, {"MNIST-4": planned, "FMNIST-4": planned})
 
-    for values, claims in ((study.accuracies, study.OF_LUCK), (study.repeated, study.OF_REPEATS)):
+    for values, claims in (
+        (study.accuracies, study.OF_RESTARTS),
+        (study.replication, study.OF_REPLICATION),
+    ):
         judged = study.differences(results, values, claims)
         assert set(judged) == {"MNIST-4", "FMNIST-4", study.POOLED}
         for name in ("MNIST-4", study.POOLED):
@@ -215,20 +216,17 @@ def test_the_paper_s_size_is_judged_as_anyone_can_by_compare_values(figures: Any
                 numbers = (by_us.mean, by_us.low, by_us.high)
                 assert numbers == pytest.approx((*theirs[["difference", "low", "high"]],))
     assert study.claims(results)[-1].verdict == "open"  # Other models have no seeds.
-    mean = (
-        r"Algorithm 1, winners from .* network: mean over the models \+0.00 \(-\S+ to \+\S+\) pp"
-    )
-    assert re.search(
-        rf"{mean} \(inconclusive\), 2 of 2 models inconclusive", study.sentence(results)
-    )
-    repeats = study.differences(results, study.repeated, study.OF_REPEATS)[study.POOLED]
-    assert repeats["annealing", study.UNMOVED].verdict == "better"
-    assert repeats["greedy", study.UNMOVED].verdict == "inconclusive"
+    [mean] = [f for f in study.findings(results) if f.startswith("Algorithm 1, replication on")]
+    assert re.search(r": mean over the models \+0.00 \(-\S+ to \+\S+\) pp \(inconclusive\),", mean)
+    assert mean.endswith(", 2 of 2 models inconclusive")
+    replication = study.differences(results, study.replication, study.OF_REPLICATION)[study.POOLED]
+    assert replication["annealing", study.BASELINE].verdict == "better"
+    assert replication["greedy", study.BASELINE].verdict == "inconclusive"
 
 
 def test_offsets_and_controls_are_chosen_by_what_was_selected_by(figures: Any) -> None:
     study = figures.regimes_controls
-    # By selection annealing is the best searcher and another learning rate the best control.
+    # By selection annealing is the best sampler and another learning rate the best control.
     of_arm = {
         "greedy": (0.70, 0.79),
         "annealing": (0.71, 0.72),
@@ -240,7 +238,7 @@ def test_offsets_and_controls_are_chosen_by_what_was_selected_by(figures: Any) -
     cell = {
         "learning_rate": 0.01,
         "epochs": 1,
-        "unmoved": [0.6] * 10,
+        "baseline": [0.6] * 10,
         "arms": {
             arm: {"selected_by": [selected] * 10, "test": [test] * 10}
             for arm, (selected, test) in of_arm.items()
