@@ -178,8 +178,8 @@ offsets.
 - With offsets applied, Algorithm 1 against random restarts: {100 * short_gain.mean:+.2f} pp in \
 short training ({short_gain.verdict}), {100 * full_gain.mean:+.2f} pp in the paper's \
 ({full_gain.verdict}).
-- Offsets are the best use of the same compute {worth[0].lower()}{worth[1:]} of learning rate and epochs (one data set, \
-one network)."""
+- Offsets are the best use of the same compute {worth[0].lower()}{worth[1:]} of learning rate \
+and epochs (one data set, one network)."""
     long = f"""\
 - **The paper's baselines are not shown to differ** from ours in {within} of 6 models: the mean
   accuracy of our {n_draws} draws is within one standard deviation of the authors' logs.
