@@ -181,7 +181,7 @@ class TestSearch:
         search = ["search", *NETWORK, "--max-trial", "80"]
         whole = run_program([*search, "--storage", "sqlite:///whole.db"])
         assert whole.returncode == 0, whole.stderr
-        assert re.match(rf"Study '{NAME}': 80 trials, ended by max_trial\n", whole.stdout)
+        assert re.search(r"\b80 trials\b", whole.stdout)
         assert "test_accuracy" in whole.stdout
         # No notices of TensorFlow, no logs of Optuna.
         assert not whole.stderr
@@ -481,14 +481,14 @@ class TestControlsAndPlans:
         assert cli.run(["plan", "adnn.db", "compare", "--gain", "0.2"]) == 0
         out, err = capsys.readouterr()
         assert not err
-        assert out.startswith("To show a gain of 20 pp with a power of 80%:\n  planned, fresh")
-        assert re.search(r"it may take \d+ to \d+ planned seeds", out)
+        assert out.startswith("Plan: seeds to show a gain of 20 pp")
+        assert re.search(r"\d+ new seeds show a gain of 20 pp", out)
 
     @pytest.mark.filterwarnings("error:.* can decide nothing")
     @pytest.mark.slow
     def test_without_a_comparison_a_pilot_is_run(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.run(["plan", *TINY[:-1], *LIMIT, "--gain", "0.2"]) == 0
-        assert "that of 5 pilot seeds" in capsys.readouterr().out
+        assert "5 pilot seeds" in capsys.readouterr().out
         names = optuna.get_all_study_names("sqlite:///adnn.db")
         pilot = "pilot-batch-size=400-epochs=1-hidden=16"
         arms = ("greedy", "random_restart")
@@ -1004,7 +1004,7 @@ class TestStreams:
         environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
         done = run_program(["report", "--study-name", "c"], env=environment)
         assert (done.returncode, done.stderr) == (0, "\nRead it:    report.html\n")
-        assert r"mean \xb1 standard deviation" in done.stdout
+        assert r"Mean \xb1 standard deviation" in done.stdout
         assert (folder / "report.html").is_file()
 
 
