@@ -182,7 +182,7 @@ class TestSearch:
         whole = run_program([*search, "--storage", "sqlite:///whole.db"])
         assert whole.returncode == 0, whole.stderr
         assert re.search(r"\b80 trials\b", whole.stdout)
-        assert "test_accuracy" in whole.stdout
+        assert "test score" in whole.stdout
         # No notices of TensorFlow, no logs of Optuna.
         assert not whole.stderr
         assert len(completed("whole.db")) == 80
