@@ -55,7 +55,7 @@ class LongerObjective(OneTrialObjective):
         """Train for all epochs, or until a limit; a stopped training run begins again."""
         [trial] = trials
         assert isinstance(self.space, ControlSpace)
-        n_of_baseline = int(self.space.baseline)
+        n_of_baseline = int(self.space.unmoved)
         [run] = self.trainer.train([self.start({"epochs": self.space.high})], **limits)
         if run.status == "stopped" or not run.history:
             return [Outcome(run.status)]

@@ -107,7 +107,7 @@ class InitOffsetObjective(Experiment):
     @property
     def baseline_params(self) -> dict[str, Any]:
         """The parameters of the baseline network."""
-        return dict.fromkeys(self.distributions, self.space.baseline)
+        return dict.fromkeys(self.distributions, self.space.unmoved)
 
     def attach(self, study: optuna.Study) -> None:
         """Store the configuration in a study, or refuse one that is of something else."""

@@ -45,7 +45,7 @@ class OffsetSpace:
         ValueError: If the bounds are not finite or do not enclose 0, or an option is unknown.
     """
 
-    baseline: ClassVar[float] = 0.0  # The value of each parameter for the baseline network.
+    unmoved: ClassVar[float] = 0.0  # The value of each parameter for the baseline network.
     low: float = -0.2
     high: float = 0.2
     scope: Literal["layer", "shared"] = "layer"
@@ -112,7 +112,8 @@ class ControlSpace:
     """A control's space: no offsets, but a field of :class:`Start`, or how many are averaged."""
 
     parameter: Literal["restart", "epochs", "learning_rate", "members"]
-    baseline: float  # Its value for the baseline network.
+    # Its value for the baseline network. New seeds follow from the stored name of this field.
+    unmoved: float
     low: float
     high: float
 
@@ -138,7 +139,7 @@ class ControlSpace:
         start = Start(seed, 0, (0.0,) * len(variables))
         if self.parameter == "members":  # It is the first of them.
             return start
-        value = float(params.get(self.parameter, self.baseline))
+        value = float(params.get(self.parameter, self.unmoved))
         changes: Any = {self.parameter: self._distribution.to_external_repr(value)}
         return dataclasses.replace(start, **changes)
 

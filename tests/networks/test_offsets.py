@@ -128,3 +128,14 @@ def test_each_restart_is_another_initialisation_without_offsets() -> None:
 )
 def test_a_space_survives_its_storage_as_json(space: OffsetSpace | ControlSpace) -> None:
     assert space_from_config(json.loads(json.dumps(space.config))) == space
+
+
+def test_names_in_the_stored_configuration_stay_as_new_seeds_follow_from_them() -> None:
+    space = ControlSpace("learning_rate", 0.05, 0.0005, 5.0)
+    assert space.config == {
+        "type": "ControlSpace",
+        "parameter": "learning_rate",
+        "unmoved": 0.05,
+        "low": 0.0005,
+        "high": 5.0,
+    }
