@@ -180,7 +180,7 @@ def test_command_line_takes_files_and_functions(
     assert "On these rows alone" in page
     assert run(["compare-models", "one.keras", "nets:linear", "a.keras"]) == 2
     assert run(["compare-models", "one.keras", "one.keras"]) == 2
-    assert "Two models are called 'one'" in capsys.readouterr().err
+    assert "Two models are named 'one'" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -134,7 +134,7 @@ class TestVerdicts:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{}, {"sequential": True}, {"paired": False}])
+@pytest.mark.parametrize("options", [{}, {"sequential": True, "order": "rows"}, {"paired": False}])
 def test_equal_arms_are_seldom_said_to_differ(options: dict[str, Any]) -> None:
     rng, wrong = np.random.default_rng(1), 0
     for _ in range(400):
