@@ -26,7 +26,7 @@ class Unit(NamedTuple):
     digits: int  # How many stand after the point.
     of_values: str  # What stands behind a value.
     of_gains: str  # What stands behind the difference of two values.
-    largest: float = math.inf  # What values differ by, at the most.
+    largest: float = math.inf  # What values differ by, at most.
 
     @property
     def bare(self) -> Self:

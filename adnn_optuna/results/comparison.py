@@ -125,7 +125,7 @@ class Comparison(ComparisonNumbers, Printed):
         """Return whether the best sampler is better than the reference."""
         rows, reference = self.over_reference, self._kind.reference
         if self.reference is None:
-            return f"No {reference} were run, so no gain can be told from selection bias."
+            return f"No {reference} were run, so no gain is distinguishable from selection bias."
         if not rows:
             return f"No sampler has results to compare with {reference}.{self._failures()}"
         best, verdicts = rows[0], {row.verdict for row in rows}

@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import FrozenTrial
-
 from adnn_optuna._units import Estimate, Unit, params_in_words, unit_of
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict
 from adnn_optuna.render.printed import Printed
@@ -16,6 +14,7 @@ from adnn_optuna.results.recheck_numbers import (
     Role,
     stored_value,
 )
+from adnn_optuna.results.settings import trial_fields
 from adnn_optuna.stats.proportions import unseen_share
 
 
@@ -247,9 +246,9 @@ class Recheck(RecheckNumbers, Printed):
             "study_name": self.study_name,
             "metric": self.metric,
             "maximize": self.maximize,
-            "best": _trial_fields(self.best),
-            "trial": _trial_fields(self.trial),
-            "against": _trial_fields(self.against),
+            "best": trial_fields(self.best),
+            "trial": trial_fields(self.trial),
+            "against": trial_fields(self.against),
             "value": self.value,
             "low": self.low,
             "high": self.high,
@@ -264,9 +263,3 @@ class Recheck(RecheckNumbers, Printed):
                 for row in self.rows()
             ],
         }
-
-
-def _trial_fields(trial: FrozenTrial | None) -> dict[str, Any] | None:
-    if trial is None:
-        return None
-    return {"number": trial.number, "value": trial.value, "params": trial.params}

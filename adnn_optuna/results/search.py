@@ -27,7 +27,7 @@ from adnn_optuna.results.confirmation import Confirmation, read_confirmation, te
 from adnn_optuna.results.confirmation_runs import own_scores
 from adnn_optuna.results.data_notes import data_notes
 from adnn_optuna.results.search_numbers import FIELDS, Field, selection_unit, test_unit
-from adnn_optuna.results.settings import settings_table
+from adnn_optuna.results.settings import settings_table, trial_fields
 from adnn_optuna.stats.sequential import ALPHA
 
 _ONE_SEED = "one seed: biased upward"
@@ -107,13 +107,6 @@ class StudyResult(Printed, SearchRecord):
         return Table(("number", "value"), rows, "Numbers", is_detail=True)
 
     def _fields(self) -> dict[str, Any]:
-        best = None
-        if self.best is not None:
-            best = {
-                "number": self.best.number,
-                "value": self.best.value,
-                "params": self.best.params,
-            }
         return {
             "study_name": self.study.study_name,
             "metric": self.metric,
@@ -122,7 +115,7 @@ class StudyResult(Printed, SearchRecord):
             "sampler": self.sampler,
             "stop_reason": self.stop_reason,
             "budget": self.budget,
-            "best": best,
+            "best": trial_fields(self.best),
             "best_is_added": self.best_is_added,
             **{field.key: field.get(self) for field in FIELDS},
             "test_metrics": self.test_metrics,

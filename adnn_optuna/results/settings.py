@@ -1,10 +1,11 @@
-"""The settings that determine the trials' values, and the runs that made them, as a table."""
+"""What determines trials, settings and runs, as a table; and a trial as JSON holds it."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
 from adnn_optuna.engine.search_record import SearchRecord
@@ -30,6 +31,13 @@ def settings_table(arms: Sequence[Sequence[SearchRecord]]) -> Table:
     if isinstance(storage, InMemoryStorage):
         where = "in memory"
     return Table(("setting", "value"), [*rows, ("storage", where)], "Settings", is_detail=True)
+
+
+def trial_fields(trial: FrozenTrial | None) -> dict[str, Any] | None:
+    """Return what JSON holds of a trial; :obj:`None` without one."""
+    if trial is None:
+        return None
+    return {"number": trial.number, "value": trial.value, "params": trial.params}
 
 
 def _listed(values: Mapping[str, Any]) -> str:

@@ -102,7 +102,7 @@ class TestVerdict:
     def test_is_not_known_without_a_reference_or_a_sampler(self) -> None:
         assert said_of(store_comparison({"greedy": [0.01] * 2})) == (
             "not known",
-            "No random restarts were run, so no gain can be told from selection bias.",
+            "No random restarts were run, so no gain is distinguishable from selection bias.",
         )
         assert said_of(store_comparison({"random_restart": [0.01] * 2})) == (
             "not known",
