@@ -16,7 +16,7 @@ SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # A prefix: a `RunRecord` for each run.
 TEST = "adnn:test"  # A prefix: a `TestEvaluation` for each test-set evaluation.
 # Prefixes: the best trial's scores on the test examples, and the groups of these, as texts of
-# `engine/scores.py`. The trials of a confirmation have scores, too, as system attributes.
+# `engine/evaluations.py`. The trials of a confirmation have scores, too, as system attributes.
 SCORES = "adnn:scores"
 GROUPS = "adnn:groups"
 # A prefix, in a comparison: the best trial's gain over its baseline network on one new seed.
@@ -150,22 +150,10 @@ class StoredOutcome(TypedDict):
     metrics: NotRequired[Metrics]
 
 
-def elapsed_of(trial_attrs: Mapping[str, Any]) -> float | None:
-    """Return the working time at a trial's end, by its user attributes; None if not stored."""
-    elapsed: float | None = trial_attrs.get(OUTCOME, {}).get("elapsed")
-    return elapsed
-
-
-def trained_of(trial_attrs: Mapping[str, Any]) -> Trained | None:
-    """Return how a trial was trained, by its user attributes; None if it was not."""
-    trained: Trained | None = trial_attrs.get(OUTCOME, {}).get("trained")
-    return trained
-
-
-def metrics_of(trial_attrs: Mapping[str, Any]) -> Metrics:
-    """Return the metrics at a trial's end, by its user attributes; empty if not stored."""
-    metrics: Metrics = trial_attrs.get(OUTCOME, {}).get("metrics", {})
-    return metrics
+def outcome_of(trial_attrs: Mapping[str, Any]) -> StoredOutcome:
+    """Return what is known at a trial's end, by its user attributes; empty if not stored."""
+    outcome: StoredOutcome = trial_attrs.get(OUTCOME, {})
+    return outcome
 
 
 class Owner(TypedDict):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import html5lib
 import numpy as np
 
+from adnn_optuna.engine.evaluations import as_attributes
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.engine.scores import as_attributes
 from adnn_optuna.render.html import plotly_js
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from adnn_optuna.engine.search_record import SearchRecord
+    from adnn_optuna.engine.records import SearchRecord
 
 
 SETTINGS = [

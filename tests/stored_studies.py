@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.engine.arms import arm_of
+from adnn_optuna.engine.evaluations import as_attributes
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.engine.scores import as_attributes
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.results.confirmation_runs import ConfirmationRuns, OwnScores
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
     from adnn_optuna._attributes import Declaration
-    from adnn_optuna.engine.search_record import SearchRecord
+    from adnn_optuna.engine.records import SearchRecord
 
 N_TRIALS = 12
 

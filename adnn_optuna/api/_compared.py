@@ -15,14 +15,9 @@ from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.arms import CONTROLS, SamplerSpec, arm_of, check_sampler
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import (
-    FunctionObjective,
-    KeyedObjective,
-    Objective,
-    with_seed,
-)
-from adnn_optuna.engine.search_record import test_metric
-from adnn_optuna.engine.studies import check_objective
+from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, with_seed
+from adnn_optuna.engine.records import test_metric
+from adnn_optuna.engine.studies import Objective, check_objective
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 from adnn_optuna.stats.resampling import checked_resampling

@@ -23,7 +23,7 @@ class SearchProgress:
         self.update()
         if objective.is_of_trial:
             return
-        self._of = f" of {objective.training.epochs}"
+        self._of = f" of {objective.trainer.training.epochs}"
         if not objective.trainer.is_compiled:
             bar.set_description_str(f"{self._text}; compiling")
 

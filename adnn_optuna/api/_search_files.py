@@ -15,7 +15,7 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._files import write_text
 from adnn_optuna._units import as_argument
 from adnn_optuna.contracts.contract_file import read_contract
-from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.render.document import Document, Table
 from adnn_optuna.render.model_card import to_model_card
 from adnn_optuna.results.best_network import BestNetwork

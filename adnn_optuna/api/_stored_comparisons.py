@@ -10,8 +10,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences
-from adnn_optuna.engine.records import attributes_in, read_record
-from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.records import SearchRecord, attributes_in, read_record
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.engine.studies import is_comparison, is_undeclared, load_study
 

@@ -22,11 +22,12 @@ from adnn_optuna.engine.controls import seeds_of_members
 from adnn_optuna.engine.evaluations import (
     CutOffError,
     Measured,
+    as_attributes,
     evaluation_of,
+    from_attributes,
     open_evaluations,
 )
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.scores import as_attributes, from_attributes
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Predictor, predictions

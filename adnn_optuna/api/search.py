@@ -35,17 +35,18 @@ from adnn_optuna.engine.confirmation import (
     FEWEST_SEEDS,
     SEEDS,
     confirm_best_trial,
+    evaluate_test_set,
     is_affordable,
+    is_random,
+    note_randomness,
 )
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import Catch, Outcome, best_trial
 from adnn_optuna.engine.progress import progress_bar
-from adnn_optuna.engine.records import ControlRecord, read_record
-from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.records import ControlRecord, SearchRecord, read_record
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, with_retry
-from adnn_optuna.engine.test_set import evaluate_test_set, is_random, note_randomness
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.results.best_network import best_network
 from adnn_optuna.results.search import NetworkSearch, parts_of

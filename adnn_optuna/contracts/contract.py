@@ -22,9 +22,9 @@ from adnn_optuna._units import ACCURACY, params_in_words
 from adnn_optuna.contracts.contract_file import FORMAT, ROLES, SPLITS, claim_of, contract_sha256
 from adnn_optuna.contracts.environment import describe_environment
 from adnn_optuna.contracts.new_seeds import claimed_confirmation
+from adnn_optuna.engine.confirmation import retrain_best_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.search_record import SearchRecord
-from adnn_optuna.engine.test_set import retrain_best_trial
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.networks import duplicates
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
@@ -74,7 +74,7 @@ class Contract(Printed):
             **FORMAT,
             "study": {
                 "name": record.study.study_name,
-                "sampler": record.proposers[best.number],
+                "sampler": record.proposer(best),
                 "trials": len(states),
                 "completed_trials": states.count(TrialState.COMPLETE),
                 "best_trial": best.number,

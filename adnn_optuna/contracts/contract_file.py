@@ -12,7 +12,7 @@ from typing import Any
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import PLAIN, unit_of
-from adnn_optuna.engine.search_record import test_metric
+from adnn_optuna.engine.records import test_metric
 from adnn_optuna.networks.loading import OF_FILES
 from adnn_optuna.networks.models import Training
 from adnn_optuna.results.verification import Claim

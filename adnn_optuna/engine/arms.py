@@ -40,37 +40,23 @@ _ENUMERATING = (DeltaStepSampler, samplers.GridSampler, samplers.BruteForceSampl
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """A sampler or a control.
+    """A sampler or a control."""
 
-    Args:
-        name: How studies and the command line call it.
-        sampler: What proposes its trials, of the objective's seed and parameters and the number
-            of trials that its schedule may be made for.
-        help: What it does, in a few words.
-        objective: What it searches, of the objective that is compared and the number of trials.
-        is_control: Whether it is no search.
-        ends_by_itself: Whether it has proposed all that it can at some time.
-        starts_at_baseline: Whether its first proposal is the baseline network.
-        is_batched: Whether what it proposes does not depend on what came of the others.
-        spent: On what a control spends the compute of a search, as a part of a sentence.
-        later: What its best network costs after the search, if it consists of ``n`` networks.
-        replicates: What of its best trial can be used with other seeds; empty if nothing.
-        rival: What a sampler must also beat, as it takes no search; empty for other arms.
-        reports_by: What its one trial reports a value for; empty if a trial is one training run.
-    """
-
-    name: str
+    name: str  # As studies and the command line call it.
+    # Of the objective's seed and parameters, and the number of trials for its schedule.
     sampler: _SamplerOf
-    help: str = ""
+    help: str = ""  # What it does, in a few words.
+    # What it searches, of the objective that is compared and the number of trials.
     objective: Callable[[InitOffsetObjective, int | None], InitOffsetObjective] = lambda o, _: o
-    is_control: bool = False
-    ends_by_itself: bool = False
-    starts_at_baseline: bool = True
-    is_batched: bool = False
-    spent: str = ""
-    later: str = ""
-    replicates: str = "offsets"
-    rival: str = ""
+    is_control: bool = False  # It is no search.
+    ends_by_itself: bool = False  # It has proposed all that it can at some time.
+    starts_at_baseline: bool = True  # Its first proposal is the baseline network.
+    is_batched: bool = False  # What it proposes does not depend on what came of the others.
+    spent: str = ""  # On what a control spends the compute, as a part of a sentence.
+    later: str = ""  # What its best network costs after the search, if it consists of {n}.
+    replicates: str = "offsets"  # What of its best trial can be used with other seeds, if any.
+    rival: str = ""  # What a sampler must also beat, as it takes no search.
+    # What its one trial reports a value for; empty if a trial is one training run.
     reports_by: Literal["", "epoch", "network"] = ""
 
 

@@ -1,43 +1,61 @@
-"""Best and baseline network trained from the same new seeds, stored beside their study."""
+"""The best trial of a search judged: on the test set, and on new seeds, beside its study."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import dataclasses
 import itertools
+import json
 import math
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
+from optuna.exceptions import TrialPruned
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Confirmed
-from adnn_optuna._checks import Fault, WrongValueError
+from adnn_optuna._checks import Fault, WrongValueError, logger
 from adnn_optuna.callbacks import MaxTimeCallback
+from adnn_optuna.engine import evaluations
 from adnn_optuna.engine.arms import may_replicate
+from adnn_optuna.engine.controls import EnsembleObjective
 from adnn_optuna.engine.evaluations import (
     Evaluation,
     Measured,
     Wanted,
+    as_attributes,
     confirmation_seeds,
-    make_evaluations,
-    open_evaluations,
+    scores_as_attributes,
 )
+from adnn_optuna.engine.experiment import is_of_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.records import confirmation_name, confirmation_trials, is_of_trial
-from adnn_optuna.engine.scores import scores_as_attributes
-from adnn_optuna.engine.search_record import SearchRecord
-from adnn_optuna.engine.storages import with_retry
-from adnn_optuna.engine.test_set import (
-    Record,
-    gains_of,
-    is_random,
+from adnn_optuna.engine.objectives import KeyedObjective, catching, number, with_seed
+from adnn_optuna.engine.records import (
+    FunctionRecord,
+    SearchRecord,
+    confirmation_name,
+    confirmation_trials,
 )
-from adnn_optuna.networks.retraining import retrain
+from adnn_optuna.engine.storages import with_retry
+from adnn_optuna.networks.network import derived_seed
+from adnn_optuna.networks.offsets import Start
+from adnn_optuna.networks.retraining import (
+    Retrained,
+    compared_on_test_set,
+    random_sources,
+    retrain,
+    tested,
+)
 from adnn_optuna.networks.training import n_cores
+
+Record = TypeVar("Record", bound=SearchRecord)
 
 SEEDS = 10
 """How many new seeds confirm a best trial by default."""
@@ -47,6 +65,82 @@ FEWEST_SEEDS = 6  # Of fewer pairs, no interval by sign flips is finite.
 # baseline network with the first trial's, if hyperparameters were searched, too.
 BASELINE, BEST, FIRST = range(3)
 NAMES = ("trial", "arm", "seed")
+
+
+def evaluate_test_set(
+    record: Record, objective: InitOffsetObjective, stop: threading.Event
+) -> Record:
+    """Store the test-set evaluation of baseline and best network, trained again for it.
+
+    One that was evaluated before is not trained again; without further trials nothing is stored.
+    """
+    best = record.best
+    if best is None:
+        return record
+    # Others may have done so since the record was read.
+    record = record._refreshed(stored.TEST, stored.SCORES, stored.GROUPS)
+    n_trials = len(record.done_trials)
+    evaluation: Any = record.test_evaluation
+    attrs: dict[str, Any] = {}
+    if evaluation is None:
+        of_best, _, runs = retrain_best_trial(record, objective, stop)
+        evaluation = {**compared_on_test_set(of_best.trainer, *runs), "trial": best.number}
+        attrs |= scores_as_attributes(f"{stored.SCORES}/{best.number}", runs[1].scores)
+        if "n_groups" in evaluation:
+            attrs |= as_attributes(stored.GROUPS, of_best.dataset.test_groups)
+    elif evaluation["n_trials"] == n_trials:
+        return record
+    now = datetime.now(UTC).isoformat()
+    evaluation = {**evaluation, "looked": now, "n_trials": n_trials}
+    # The evaluation is last: with it, all is known.
+    return record._with_stored({**attrs, f"{stored.TEST}/{now}-{os.getpid()}": evaluation})
+
+
+def retrain_best_trial(
+    record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event | None = None
+) -> tuple[InitOffsetObjective, list[list[Start]], list[Retrained]]:
+    """Train baseline and best network of a search again; warn if they come out differently.
+
+    Return the best trial's objective, what both were trained from, and what came of them.
+    """
+    assert record.best is not None, "There is a best trial."
+    objective, params = objective.as_trained(record.best), record.best.params
+    starts, trainer = [objective.starts({}), objective.starts(params)], objective.trainer
+    known = objective.take_tested(params) if isinstance(objective, EnsembleObjective) else None
+    if known is not None:
+        runs = [tested(trainer, one) for one in known]
+    else:
+        runs = [*retrain(trainer, starts, stop)]
+    attrs = record.best.user_attrs
+    of_baseline = {**record.attrs, **attrs}.get(stored.BASELINE_METRICS, {})
+    of_best = stored.outcome_of(attrs).get("metrics", {})
+    before = [{**runs[0].metrics, **of_baseline}, {**runs[1].metrics, **of_best}]
+    # As text, for the NaN of a baseline that diverged does not equal itself.
+    if json.dumps(before) != json.dumps([run.metrics for run in runs]):
+        logger.warning(
+            "Trained again, baseline or best trial of study %r came out differently: its trials "
+            "were trained on another machine, or with other versions or threads.",
+            record.study.study_name,
+        )
+    return objective, starts, runs
+
+
+def gains_of(objective: InitOffsetObjective, runs: Sequence[Retrained]) -> list[float]:
+    """Return the test gains by the training runs of baseline and best network by turns."""
+    pairs = zip(runs[::2], runs[1::2], strict=True)
+    return [objective.improvement(best.score, baseline.score) for baseline, best in pairs]
+
+
+def is_random(objective: InitOffsetObjective) -> bool:
+    """Return whether another seed gives another network."""
+    return not {"initialisation", "order"}.isdisjoint(random_sources(objective.trainer))
+
+
+def note_randomness(record: Record, objective: InitOffsetObjective) -> Record:
+    """Store it if no seed changes the training of the best trial."""
+    if record.best is not None and not is_random(objective.of(record.best.params)):
+        return record._with_stored({f"{stored.UNSEEDED}/{record.best.number}": True})
+    return record
 
 
 def experiment_fingerprint(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +187,7 @@ def confirm_best_trial(
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "best and baseline networks on new seeds"
     where = record.study._storage, confirmation_name(record.study), StudyDirection.MAXIMIZE
-    study = with_retry(open_evaluations, *where, what)
+    study = with_retry(evaluations.open_evaluations, *where, what)
 
     def evaluate(_: int, arm: int, seed: int) -> Measured:
         experiment, params = arms[arm]
@@ -108,8 +202,8 @@ def confirm_best_trial(
 
     n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
     options: Any = {"n_jobs": n_at_once, "show_progress_bar": show_progress_bar}
-    make_evaluations(find, study, NAMES, evaluate, stop=stop, **options)
-    return record._changed(confirming=with_retry(confirmation_trials, record.study))
+    evaluations.make_evaluations(find, study, NAMES, evaluate, stop=stop, **options)
+    return dataclasses.replace(record, confirming=with_retry(confirmation_trials, record.study))
 
 
 def needed_evaluations(confirmed: Confirmed) -> list[Evaluation]:
@@ -165,8 +259,9 @@ def n_training_runs(record: SearchRecord) -> int:
 
 def seconds_of(record: SearchRecord, count: int) -> float:
     """Return about how long so many training runs take on this machine, by the trials."""
-    trained = (stored.trained_of(trial.user_attrs) for trial in record.done_trials)
-    return count / n_cores() * fmean([one["seconds"] for one in trained if one] or [0.0])
+    outcomes = (stored.outcome_of(trial.user_attrs) for trial in record.done_trials)
+    seconds = [outcome["trained"]["seconds"] for outcome in outcomes if "trained" in outcome]
+    return count / n_cores() * fmean(seconds or [0.0])
 
 
 def is_affordable(
@@ -179,3 +274,25 @@ def is_affordable(
     if max_time is None:
         return True
     return seconds_of(record, count) <= MaxTimeCallback(max_time).seconds_left(record.study)
+
+
+def evaluate_on_new_seeds(
+    record: FunctionRecord, objective: KeyedObjective, stop: threading.Event
+) -> None:
+    """Evaluate the best trial of a study as often as its objective says, and store the values.
+
+    Their seeds follow from the unit's, so all arms of a unit have the same ones. One that comes to
+    no value (NaN, infinite or pruned) is stored as none.
+    """
+    evaluate = with_seed(objective.function)[0]
+    for name in record.new_seed_names:
+        if name in record.attrs:
+            continue
+        if stop.is_set():
+            raise KeyboardInterrupt
+        value = math.nan
+        evaluation = f"The evaluation of the best trial as {name!r}"
+        with contextlib.suppress(TrialPruned), catching(objective.catch, evaluation):
+            seed = derived_seed(objective.seed, 1, int(name.rpartition("/")[2]))
+            value = number(evaluate(copy.deepcopy(record.best), seed))
+        record._with_stored({name: value if math.isfinite(value) else None})

@@ -25,6 +25,11 @@ _KEY = 0xE  # Apart from what else is keyed on a seed and a number.
 class OneTrialObjective(InitOffsetObjective):
     """The objective of a single trial, whose one parameter is found by its training."""
 
+    @classmethod
+    def _in_space(cls, objective: InitOffsetObjective, space: ControlSpace) -> Self:
+        parts = {part.name: getattr(objective, part.name) for part in dataclasses.fields(cls)}
+        return cls(**{**parts, "space": space})
+
     def suggest(self, trial: Any) -> Self:  # noqa: ARG002
         """Suggest nothing: no storage lets a parameter be changed."""
         return self
@@ -46,8 +51,8 @@ class LongerObjective(OneTrialObjective):
     @classmethod
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the longer training for the epochs of ``n_trials`` trials of an objective."""
-        epochs = objective.training.epochs
-        return cls._changed(objective, space=ControlSpace("epochs", epochs, 1, epochs * n_trials))
+        epochs = objective.trainer.training.epochs
+        return cls._in_space(objective, ControlSpace("epochs", epochs, 1, epochs * n_trials))
 
     def _train(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
@@ -96,7 +101,7 @@ class EnsembleObjective(OneTrialObjective):
     def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
         """Return the ensemble of as many networks as an objective has trials."""
         objective.trainer  # noqa: B018 - refuses a function of the trial, which has none.
-        return cls._changed(objective, space=ControlSpace("members", 1, 1, n_trials))
+        return cls._in_space(objective, ControlSpace("members", 1, 1, n_trials))
 
     def starts(self, params: dict[str, Any]) -> list[Start]:
         """Return what its networks are trained from."""

@@ -13,67 +13,39 @@ SECONDS_OF_BELIEF = 10.0
 
 @dataclasses.dataclass(frozen=True)
 class Unfinished:
-    """A trial that has no result yet.
-
-    Args:
-        trial_id: The storage's id.
-        number: Its number; all workers order trials by it.
-        is_waiting: Whether it seems to wait. A database tells states first, so its worker may
-            have begun it since.
-        is_open: Whether this worker runs it.
-        is_ours: Whether it was begun by this run. One that is not open was begun in vain.
-        is_alive: Whether its worker's process lives; :obj:`None` if nobody here can tell.
-        is_owned: Whether a worker is known that runs it or is about to.
-        seconds_known: For how long this worker has known it.
-        place: Which proposal it is: an index or an evaluation; :obj:`None` if it has none.
-        is_given: Whether its parameters are known. A trial without any may still take a place.
-        n_before: How many proposals before its own have no result; only of this worker's trials.
-        is_taken: Whether another trial took its place since that was chosen, and has ended.
-        repeats_retry: Whether an earlier trial retries the same one.
-    """
+    """A trial that has no result yet."""
 
     trial_id: int
-    number: int
+    number: int  # All workers order trials by it.
+    # A database tells states first, so its worker may have begun one that seems to wait.
     is_waiting: bool = False
-    is_open: bool = False
-    is_ours: bool = False
-    is_alive: bool | None = None
-    is_owned: bool = False
-    seconds_known: float = 0.0
-    place: Hashable = None
-    is_given: bool = True
+    is_open: bool = False  # This worker runs it.
+    is_ours: bool = False  # It was begun by this run. One that is not open was begun in vain.
+    is_alive: bool | None = None  # Its worker's process lives; None if nobody here can tell.
+    is_owned: bool = False  # A worker is known that runs it or is about to.
+    seconds_known: float = 0.0  # To this worker.
+    place: Hashable = None  # Which proposal it is: an index or an evaluation, if it is any.
+    is_given: bool = True  # Its parameters are known. One without any may still take a place.
+    # How many proposals before its own have no result; only of this worker's trials.
     n_before: int | None = None
-    is_taken: bool = False
-    repeats_retry: bool = False
+    is_taken: bool = False  # Another trial took its place since that was chosen, and has ended.
+    repeats_retry: bool = False  # An earlier trial retries the same one.
 
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """All that the decisions depend on, see :meth:`Observer.look <.snapshots.Observer.look>`.
+    """All that the decisions depend on, see :meth:`Observer.look <.snapshots.Observer.look>`."""
 
-    Args:
-        unfinished: The trials without a result, by number.
-        n_done: The number of results.
-        max_trial: The number of results to be reached, infinite without a limit.
-        n_free: The number of proposals that neither a result nor a live trial has.
-        n_wanted: The number of proposals without a result, infinite if unknown.
-        last_place: The last index that there is a proposal for.
-        batch_size: How many trials run at once.
-        is_refilled: Whether a trial begins as soon as another one ends, and not in rounds.
-        has_heartbeats: Whether the storage ends the trials of workers that show no sign of life.
-        limit: The limit that is reached, if any.
-    """
-
-    unfinished: tuple[Unfinished, ...] = ()
-    n_done: int = 0
+    unfinished: tuple[Unfinished, ...] = ()  # By number.
+    n_done: int = 0  # The number of results, of which max_trial are to be reached.
     max_trial: float = float("inf")
-    n_free: float = float("inf")
-    n_wanted: float = float("inf")
-    last_place: float = float("inf")
-    batch_size: int = 1
-    is_refilled: bool = False
-    has_heartbeats: bool = False
-    limit: str | None = None
+    n_free: float = float("inf")  # The proposals that neither a result nor a live trial has.
+    n_wanted: float = float("inf")  # The proposals without a result, infinite if unknown.
+    last_place: float = float("inf")  # The last index that there is a proposal for.
+    batch_size: int = 1  # How many trials run at once.
+    is_refilled: bool = False  # A trial begins as soon as another one ends, and not in rounds.
+    has_heartbeats: bool = False  # The storage ends the trials of workers without signs of life.
+    limit: str | None = None  # The limit that is reached, if any.
 
     @property
     def waiting(self) -> list[Unfinished]:

@@ -1,8 +1,12 @@
 """Evaluations that findings ask for, each made once by whichever worker, as trials of a study."""
 
+import base64
 import contextlib
 import dataclasses
+import functools
 import hashlib
+import io
+import itertools
 import json
 import math
 import threading
@@ -18,8 +22,8 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from adnn_optuna._attributes import EVALUATED, read_study
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._attributes import EVALUATED, malformed, read_study
+from adnn_optuna._checks import Fault, WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits, is_done
 from adnn_optuna.engine.loop import Loop
@@ -46,6 +50,8 @@ class CutOffError(Exception):
 
 
 _NUMBERS = IntDistribution(0, 2**31 - 1)
+# Some databases hold no more than 65,535 characters in an attribute.
+_LONGEST = 60_000
 
 
 class Findings(Protocol):
@@ -173,8 +179,8 @@ def make_evaluations(
             return found
 
         if executor is not None:
-            job = _Job(study._storage, study.study_name, tuple(names), evaluate, max_time)
-            return _make_elsewhere(find, study, executor, job, bar)
+            settings: Any = {"names": tuple(names), "evaluate": evaluate, "max_time": max_time}
+            return _make_elsewhere(find, study, executor, bar, settings)
         study.sampler = EvaluationSampler(names, lambda trials: find(trials).missing)
         function: Any = evaluate  # It may return more than a number.
         objective = _EvaluationObjective(function, study.direction, seed=0, names=tuple(names))
@@ -183,33 +189,12 @@ def make_evaluations(
         return find(with_retry(study.get_trials, deepcopy=False))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """Makes one evaluation, in whatever process, unless somebody else makes it."""
-
-    storage: BaseStorage
-    study_name: str
-    names: Sequence[str]
-    evaluate: Callable[..., float | Measured]
-    max_time: float | None
-
-    def __call__(self, evaluation: Evaluation) -> None:
-        """Make it, if there is time left."""
-
-        def only_this(made: Mapping[Evaluation, float]) -> Wanted:
-            return Wanted(made, self.study_name, [evaluation])
-
-        storage = open_storage(self.storage)
-        study = with_retry(optuna.load_study, study_name=self.study_name, storage=storage)
-        make_evaluations(only_this, study, self.names, self.evaluate, max_time=self.max_time)
-
-
 def _make_elsewhere(
     find: Callable[[Iterable[FrozenTrial]], F],
     study: optuna.Study,
     executor: futures.Executor,
-    make: _Job,
     bar: Bar | None,
+    settings: dict[str, Any],
 ) -> F:
     tried = set[Evaluation]()
     while True:
@@ -218,8 +203,17 @@ def _make_elsewhere(
         if not missing:  # Time was up for what is left.
             return found
         tried.update(missing)
+        make = functools.partial(_make_one, study._storage, study.study_name, settings)
         jobs = [executor.submit(make, evaluation) for evaluation in missing]
         run_jobs(jobs, lambda _: None if bar is None else bar.update())
+
+
+def _make_one(
+    storage: BaseStorage, name: str, settings: dict[str, Any], evaluation: Evaluation
+) -> None:
+    """Make an evaluation, in whatever process, unless somebody else makes it or time is up."""
+    study = with_retry(optuna.load_study, study_name=name, storage=open_storage(storage))
+    make_evaluations(lambda made: Wanted(made, name, [evaluation]), study, **settings)
 
 
 def check_is_reached(storage: BaseStorage, executor: object) -> None:
@@ -255,6 +249,51 @@ def made_evaluations(
 def evaluation_of(trial: FrozenTrial | optuna.Trial, names: Sequence[str]) -> Evaluation:
     """Return which evaluation a trial is of."""
     return tuple(trial.params[name] for name in names)
+
+
+def as_attributes(name: str, *arrays: np.ndarray) -> dict[str, str]:
+    """Return arrays, as an ``.npz`` file holds them, as attributes ``name/0`` and so on."""
+    file = io.BytesIO()
+    np.savez_compressed(file, *arrays)
+    text = base64.b64encode(file.getvalue()).decode()
+    begins = range(0, len(text), _LONGEST)
+    return {f"{name}/{i}": text[at : at + _LONGEST] for i, at in enumerate(begins)}
+
+
+def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
+    """Return scores of test examples as attributes: right or wrong answers, or in float32."""
+    return as_attributes(name, scores if scores.dtype == bool else scores.astype(np.float32))
+
+
+def from_attributes(
+    attrs: Mapping[str, Any],
+    name: str,
+    of: str,
+    shapes: Sequence[tuple[int, ...]] | None = None,
+) -> list[np.ndarray]:
+    """Return the arrays that were stored so in what ``of`` names, such as a study.
+
+    They have these shapes; if :obj:`None`, it is a single one of one dimension.
+
+    Raises:
+        ValueError: If no such arrays are stored there.
+    """
+    names = (f"{name}/{i}" for i in itertools.count())
+    texts = [attrs[part] for part in itertools.takewhile(attrs.__contains__, names)]
+    arrays: list[np.ndarray] = []
+    # Of texts of others, zipfile and NumPy raise anything.
+    with contextlib.suppress(Exception), np.load(_file_of(texts)) as file:
+        arrays = [*file.values()]
+    are_numbers = all(array.dtype.kind in "biuf" for array in arrays)
+    found = [array.shape for array in arrays]
+    is_as_wanted = [*map(len, found)] == [1] if shapes is None else found == [*shapes]
+    if not (are_numbers and is_as_wanted):
+        raise malformed(name, of, Fault("an .npz file of its arrays as base64", "another text"))
+    return arrays
+
+
+def _file_of(texts: Iterable[str]) -> io.BytesIO:
+    return io.BytesIO(base64.b64decode("".join(texts)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,28 +1,23 @@
 """Running planned studies side by side: in threads of this process or by a user's executor."""
 
 import contextlib
-import copy
-import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent import futures
 
 import optuna
-from optuna.exceptions import TrialPruned
 from optuna.storages import BaseStorage
 
-from adnn_optuna.engine.confirmation import replicate_best_trial
+from adnn_optuna.engine import confirmation
 from adnn_optuna.engine.evaluations import run_jobs
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objectives import KeyedObjective, catching, number, with_seed
+from adnn_optuna.engine.objectives import KeyedObjective
 from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.records import FunctionRecord, read_record
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.engine.studies import StudySpec, open_studies
-from adnn_optuna.engine.test_set import evaluate_test_set
-from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import n_cores
 
 
@@ -90,30 +85,8 @@ def _run_one(
     count(budget - loop.n_done)
     record = with_retry(read_record, study, others={})
     if isinstance(spec.objective, InitOffsetObjective):
-        record = evaluate_test_set(record, spec.objective, stop)
-        replicate_best_trial(record, spec.objective, stop)
+        record = confirmation.evaluate_test_set(record, spec.objective, stop)
+        confirmation.replicate_best_trial(record, spec.objective, stop)
     elif isinstance(spec.objective, KeyedObjective) and isinstance(record, FunctionRecord):
-        evaluate_on_new_seeds(record, spec.objective, stop)
+        confirmation.evaluate_on_new_seeds(record, spec.objective, stop)
     return budget
-
-
-def evaluate_on_new_seeds(
-    record: FunctionRecord, objective: KeyedObjective, stop: threading.Event
-) -> None:
-    """Evaluate the best trial of a study as often as its objective says, and store the values.
-
-    Their seeds follow from the unit's, so all arms of a unit have the same ones. One that comes to
-    no value (NaN, infinite or pruned) is stored as none.
-    """
-    evaluate = with_seed(objective.function)[0]
-    for name in record.new_seed_names:
-        if name in record.attrs:
-            continue
-        if stop.is_set():
-            raise KeyboardInterrupt
-        value = math.nan
-        evaluation = f"The evaluation of the best trial as {name!r}"
-        with contextlib.suppress(TrialPruned), catching(objective.catch, evaluation):
-            seed = derived_seed(objective.seed, 1, int(name.rpartition("/")[2]))
-            value = number(evaluate(copy.deepcopy(record.best), seed))
-        record._with_stored({name: value if math.isfinite(value) else None})

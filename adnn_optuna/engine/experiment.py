@@ -29,8 +29,61 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
-# How many networks an experiment keeps, of functions of the trial.
+# How many networks are kept of one function of the trial, and trainers of one network.
 _N_NETWORKS = 32
+_N_TRAINERS = 8
+
+
+class Network:
+    """A model for a dataset and what was built of it, shared by the experiments that have it.
+
+    Args:
+        model: As in :class:`~adnn_optuna.InitOffsetObjective`.
+        dataset: The data.
+    """
+
+    def __init__(self, model: MLP | Callable[..., Any], dataset: Dataset) -> None:
+        self.model, self.dataset = model, dataset
+        # If it is a function of the trial, what it made, by the parameters that it asked for.
+        self.of_params: dict[str, Network] = {}
+        self._trainers: list[tuple[tuple[Training, str], Trainer]] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Compiled graphs stay in their process; another one builds its own.
+        return type(self), (self.model, self.dataset)
+
+    @functools.cached_property
+    def _architecture(self) -> Architecture:
+        x, classes = self.dataset.x_train, self.dataset.num_classes
+        made = build_architecture(
+            self.model, x.shape[1:], classes, self.dataset.n_outputs, x.dtype.name
+        )
+        if not made.scales_inputs:
+            warn_of_large_inputs(self.dataset)
+        return made
+
+    def trainer(self, training: Training, metric: str) -> Trainer:
+        """Return what trains it and knows the metric."""
+        for settings, trainer in self._trainers:
+            if settings == (training, metric):
+                return trainer
+        split, _, name = metric.partition("_")
+        if split == "val" and not len(self.dataset.x_val):
+            raise WrongValueError(
+                f"metric is {metric!r}, but dataset {self.dataset.name!r} has no validation "
+                f"split; use metric='train_{name}' or load the dataset with a validation_size "
+                "above 0."
+            )
+        made = Trainer(self._architecture, training, self.dataset, name)
+        if metric not in made.metrics and split in ("train", "val"):
+            made = Trainer(self._architecture, training.with_metric(name), self.dataset, name)
+        if metric not in made.metrics:
+            raise WrongValueError(
+                f"metric is {metric!r}, but must be one of {', '.join(made.metrics)}, or val_ or "
+                "train_ with the name of a Keras metric."
+            )
+        self._trainers = [*self._trainers[1 - _N_TRAINERS :], ((training, metric), made)]
+        return made
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
@@ -38,32 +91,29 @@ class Experiment:
     """A network whose initial values move in a space, and the metric that tells how good it is.
 
     The arguments are those of :class:`~adnn_optuna.InitOffsetObjective`, its Optuna side.
+    :func:`dataclasses.replace` builds nothing again of what stays the same.
     """
 
-    metric: str
+    model: Network
     dataset: Dataset
+    training: Training | Callable[[Any], Training]
     space: Space
+    metric: str
+    direction: StudyDirection
     seed: int
     catch: tuple[type[Exception], ...]
-    """The errors in a search that end their own trial as one without a value."""
-    is_of_trial: bool
-    _model: Any
-    _training: Any
-    _direction: str | None
-    _trainer: Trainer | None
-    # If it is of a trial: the experiment of each network that was made of its functions.
-    _of_networks: dict[str, Self]
 
     def __init__(
         self,
-        model: MLP | Callable[..., Any],
+        model: MLP | Callable[..., Any] | Network,
         dataset: Dataset,
         *,
         training: Training | Callable[[Any], Training] | None = None,
         space: Space | None = None,
         metric: str | None = None,
-        direction: Literal["minimize", "maximize"] | None = None,
+        direction: Literal["minimize", "maximize"] | StudyDirection | None = None,
         seed: int = 0,
+        catch: tuple[type[Exception], ...] = (),
     ) -> None:
         training = Training() if training is None else training
         space = OffsetSpace() if space is None else space
@@ -72,90 +122,57 @@ class Experiment:
             wanted = "a Training, or a function of a trial that returns one"
             check_type("training", training, Training, wanted)
         check_type("space", space, Space, "an OffsetSpace or RESTARTS")
-        if direction not in (None, "minimize", "maximize"):
+        if direction not in ("minimize", "maximize", None, *StudyDirection):
             raise WrongValueError(
                 f"direction is {direction!r}, but it must be 'minimize', 'maximize' or None."
             )
         if metric is None:
             metric = "val_accuracy" if dataset.num_classes else "val_r2"
         check_type("metric", metric, str, "a metric's name behind val_ or train_, as 'val_auc'")
-        vars(self).update(
-            metric=metric,
-            dataset=dataset,
-            space=space,
-            seed=as_integer("seed", seed, low=0),
-            catch=(),
-            is_of_trial=takes_trial(model) or takes_trial(training),
-            _model=model,
-            _training=training,
-            _direction=direction,
-            _trainer=None,
-            _of_networks={},
-        )
-        if not self.is_of_trial:
-            architecture = build_architecture(
-                model,
-                dataset.x_train.shape[1:],
-                dataset.num_classes,
-                dataset.n_outputs,
-                dataset.x_train.dtype.name,
-            )
-            if not architecture.scales_inputs:
-                warn_of_large_inputs(dataset)
-            vars(self)["_trainer"] = self._made_trainer(architecture, cast("Training", training))
-            self._check_space()
-
-    def _made_trainer(self, architecture: Architecture, training: Training) -> Trainer:
-        """Return a trainer that knows the metric."""
-        split, _, name = self.metric.partition("_")
-        is_auto = training.patience is not None and training.mode == "auto"
-        if self._direction and is_auto and training.monitor == self.metric:
-            mode: Any = self._direction.removesuffix("imize")
-            training = dataclasses.replace(training, mode=mode)
-        if split == "val" and not len(self.dataset.x_val):
-            raise WrongValueError(
-                f"metric is {self.metric!r}, but dataset {self.dataset.name!r} has no validation "
-                f"split; use metric='train_{name}' or load the dataset with a validation_size "
-                "above 0."
-            )
-        trainer = Trainer(architecture, training, self.dataset, name)
-        if self.metric not in trainer.metrics and split in ("train", "val"):
-            trainer = Trainer(architecture, training.with_metric(name), self.dataset, name)
-        if self.metric not in trainer.metrics:
-            known = ", ".join(trainer.metrics)
-            raise WrongValueError(
-                f"metric is {self.metric!r}, but must be one of {known}, or val_ or train_ with "
-                "the name of a Keras metric."
-            )
-        if not self._direction and any(_is_own(m, name) for m in trainer.training.metrics):
-            towards = "minimize" if trainer.training.is_minimized(self.metric) else "maximize"
+        if isinstance(model, Network) and model.dataset is not dataset:
+            model = model.model
+        if not isinstance(model, Network):
+            model = Network(model, dataset)
+        if isinstance(direction, str):
+            direction = StudyDirection[direction.upper()]
+        parts = vars(self)
+        parts |= {"model": model, "dataset": dataset, "training": training, "space": space}
+        parts |= {"metric": metric, "seed": as_integer("seed", seed, low=0), "catch": catch}
+        parts["direction"] = self._told_direction if direction is None else direction
+        if self.is_of_trial:
+            return
+        settings, name = self.trainer.training, metric.partition("_")[2]
+        if direction is None and any(_is_own(m, name) for m in settings.metrics):
             said = "Of %s, a metric of your own, direction=%r is taken; if that is wrong, give it."
-            say_once(said, self.metric, towards)
-        return trainer
-
-    def __repr__(self) -> str:
-        model = self._model if isinstance(self._model, MLP) else _name(self._model)
-        of = f"{model!s}, {self.dataset.name!r}, metric={self.metric!r}, seed={self.seed}"
-        return f"{type(self).__name__}({of})"
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The arguments that build the same experiment."""
-        given: dict[str, Any] = {"model": self._model, "training": self._training}
-        given |= {"dataset": self.dataset, "space": self.space, "seed": self.seed}
-        return {**given, "metric": self.metric, "direction": self._direction}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Compiled graphs stay in their process; another one builds its own.
-        return _remade, (type(self), self.settings, self.catch)
-
-    def _check_space(self) -> None:
-        if self.space == RESTARTS and not self.trainer.architecture.depends_on_seed:
+            say_once(said, metric, self.direction.name.lower())
+        is_auto = settings.patience is not None and settings.mode == "auto"
+        if is_auto and settings.monitor == metric and self.direction != self._told_direction:
+            mode: Any = self.direction.name.lower().removesuffix("imize")
+            parts["training"] = dataclasses.replace(cast("Training", training), mode=mode)
+        if space == RESTARTS and not self.trainer.architecture.depends_on_seed:
             raise WrongValueError(
                 "The model starts from the same weights whatever the seed, so random restarts "
                 "would train one network again and again and show no luck: give its initializers "
                 "no seed of their own, and load no weights."
             )
+
+    def __repr__(self) -> str:
+        given = self.model.model
+        shown = given if isinstance(given, MLP) else _name(given)
+        of = f"{shown!s}, {self.dataset.name!r}, metric={self.metric!r}, seed={self.seed}"
+        return f"{type(self).__name__}({of})"
+
+    @functools.cached_property
+    def is_of_trial(self) -> bool:
+        """Whether model or training is a function of the trial."""
+        return takes_trial(self.model.model) or takes_trial(self.training)
+
+    @property
+    def _told_direction(self) -> StudyDirection:
+        """The direction that the metric tells by itself."""
+        training = Training() if self.is_of_trial else self.trainer.training
+        is_minimized = training.is_minimized(self.metric)
+        return StudyDirection.MINIMIZE if is_minimized else StudyDirection.MAXIMIZE
 
     @functools.cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -164,31 +181,9 @@ class Experiment:
             return {}
         return self.space.distributions(self.trainer.architecture.variables)
 
-    @classmethod
-    def _changed(cls, other: Experiment, **parts: Any) -> Self:
-        """Return another experiment as one of this class, with other parts, on its network."""
-        made = object.__new__(cls)
-        vars(made).update({**vars(other), **parts})
-        vars(made).pop("distributions", None)
-        if not made.is_of_trial:
-            made._check_space()
-        return made
-
-    def replace(
-        self,
-        *,
-        seed: int | None = None,
-        space: Space | None = None,
-        training: Training | None = None,
-    ) -> Self:
-        """Return the same experiment with another seed, space or training of the same network."""
-        parts: dict[str, Any] = {} if space is None else {"space": space}
-        if seed is not None:
-            parts["seed"] = as_integer("seed", seed, low=0)
-        if training is not None and training != self._training:
-            trainer = self._made_trainer(self.trainer.architecture, training)
-            parts |= {"_training": training, "_trainer": trainer}
-        return self._changed(self, **parts)
+    def replace(self, **parts: Any) -> Self:
+        """Return the same experiment with other arguments, such as another seed or space."""
+        return dataclasses.replace(self, **parts)
 
     def of(self, params: Mapping[str, Any]) -> Self:
         """Return the experiment whose model and training are those of a trial's parameters.
@@ -198,7 +193,9 @@ class Experiment:
         if not self.is_of_trial:
             return self
         of_model = FixedTrial(dict(params))  # It tells afterwards what was suggested by it.
-        model, training = self._model, self._training
+        model: Any = self.model.model
+        training: Any = self.training
+        networks = self.model.of_params
         # What layers draw meanwhile is not to disturb those that another thread builds.
         with undisturbed():
             made = model(of_model) if takes_trial(model) else model
@@ -206,14 +203,15 @@ class Experiment:
                 training = training(FixedTrial(dict(params)))
         check_type("What training returns", training, Training, "a Training")
         key = repr(sorted(of_model.params.items()))
-        if (found := self._of_networks.get(key)) is None:
+        if (network := networks.get(key)) is None:
             if hasattr(made, "stateless_call"):  # A model of Keras, which is to be a new one.
                 made = functools.partial(model, FixedTrial(dict(params)))
-            found = type(self)(**{**self.settings, "model": made, "training": training})
-            while len(self._of_networks) >= _N_NETWORKS:
-                self._of_networks.pop(next(iter(self._of_networks)))
-            self._of_networks[key] = found
-        found = found.replace(seed=self.seed, space=self.space, training=training)
+            network = Network(made, self.dataset)
+            while len(networks) >= _N_NETWORKS:
+                networks.pop(next(iter(networks)))
+            networks[key] = network
+        direction = None if self.direction == self._told_direction else self.direction
+        found = self.replace(model=network, training=training, direction=direction)
         if found.direction != self.direction:
             wanted = found.direction.name.lower()
             raise WrongValueError(
@@ -225,32 +223,18 @@ class Experiment:
     @property
     def trainer(self) -> Trainer:
         """What trains the network; one that is a function of the trial has none."""
-        if self._trainer is None:
+        if self.is_of_trial:
             raise WrongValueError(
                 "The model or training is a function of the trial, so it has no one network: use "
                 "objective.of(params), with the parameters of a trial, or leave out the control."
             )
-        return self._trainer
-
-    @property
-    def training(self) -> Training:
-        """How the network is trained."""
-        return self.trainer.training
+        return self.model.trainer(cast("Training", self.training), self.metric)
 
     @property
     def fixed_learning_rate(self) -> float | None:
         """The learning rate of all training runs; None if a schedule or a trial determines it."""
-        training = self._training if self.is_of_trial else self.training
+        training: Any = self.training if self.is_of_trial else self.trainer.training
         return None if takes_trial(training) else training.fixed_learning_rate
-
-    @property
-    def direction(self) -> StudyDirection:
-        """The direction of a study with this objective."""
-        direction = self._direction
-        if direction is None:
-            training = Training() if self.is_of_trial else self.training
-            direction = "minimize" if training.is_minimized(self.metric) else "maximize"
-        return StudyDirection[direction.upper()]
 
     @property
     def positive(self) -> Any:
@@ -265,14 +249,14 @@ class Experiment:
         """All that determines a trial's value, as JSON holds it."""
         dataset = self.dataset.config
         if self.is_of_trial:
-            parts = {"model": self._model, "training": self._training}
+            parts = {"model": self.model.model, "training": self.training}
             config: dict[str, Any] = {name: _described(part) for name, part in parts.items()}
         else:
             config = self.trainer.config
             if scaling := self.trainer.scaling.config:
                 config["scaling"] = scaling
-        if self._direction is not None:
-            config["direction"] = self._direction
+        if self.direction != self._told_direction:
+            config["direction"] = self.direction.name.lower()
         if self.positive is not None:
             config["positive"] = self.positive
         config |= {"dataset": dataset, "space": self.space.config}
@@ -314,10 +298,6 @@ class Experiment:
         return metrics[self.metric] if is_finite(metrics) else math.nan
 
 
-def _remade(kind: type[Experiment], settings: dict[str, Any], catch: Any) -> Experiment:
-    return kind._changed(kind(**settings), catch=catch)
-
-
 def takes_trial(function: object) -> bool:
     """Return whether this is a function of a trial: it needs one argument, and no more."""
     if not callable(function) or isinstance(function, type) or hasattr(function, "stateless_call"):
@@ -337,6 +317,11 @@ def _described(given: Any) -> dict[str, Any]:
     """Return what a study stores of a model or training where one is a function of the trial."""
     is_known = isinstance(given, MLP | Training)
     return given.config if is_known else {"type": "function", "name": _name(given)}
+
+
+def is_of_trial(config: Mapping[str, Any]) -> bool:
+    """Return whether the model or the training of a configuration is a function of the trial."""
+    return "function" in {config.get(part, {}).get("type") for part in ("model", "training")}
 
 
 def _name(function: Any) -> str:

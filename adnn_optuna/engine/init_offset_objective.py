@@ -77,6 +77,7 @@ class InitOffsetObjective(Experiment):
             name, such as ``"val_auc"``. Losses and errors are minimized.
         direction: ``"minimize"`` or ``"maximize"``, where the metric's name does not tell it.
         seed: The seed of the initial weights and of the order of the batches.
+        catch: The errors that end their own trial in a search, and not the search.
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -85,7 +86,7 @@ class InitOffsetObjective(Experiment):
 
     def catching(self, catch: Catch) -> Self:
         """Return the same objective, whose searches catch errors."""
-        return self._changed(self, catch=checked_catch(catch))
+        return self.replace(catch=checked_catch(catch))
 
     def suggest(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> Self:
         """Let a trial suggest all its parameters, and return the objective of these."""
@@ -94,7 +95,7 @@ class InitOffsetObjective(Experiment):
             caught = self.catch if isinstance(trial, optuna.Trial) else ()
             with catching(caught, f"Trial {trial.number}"):
                 with undisturbed():
-                    for function in filter(takes_trial, (self._model, self._training)):
+                    for function in filter(takes_trial, (self.model.model, self.training)):
                         cast("Any", function)(trial)
                 objective = self.of(trial.params)
             if objective is self:  # It has no network, so nothing is to be trained.
@@ -160,9 +161,23 @@ class InitOffsetObjective(Experiment):
         and ``meanwhile`` of :meth:`Trainer.train`.
         """
         # Each network of a function of the trial has its own graph.
-        parts = [[trial] for trial in trials] if self.is_of_trial else [trials]
-        options: Any = {"may_prune": may_prune}
-        return [*itertools.chain(*(self._caught(part, limits, **options) for part in parts))]
+        if len(trials) == 1 or not self.is_of_trial:
+            with catching(self.catch, f"Training of {[trial.number for trial in trials]}"):
+                read, first = trials[0].study._storage.get_trial_system_attrs, trials[0]._trial_id
+                # No network was made of its parameters.
+                if self.catch and with_retry(read, first).get(stored.ENDED) == "diverged":
+                    return [Outcome("diverged")]
+                try:
+                    return self._train(trials, limits, may_prune=may_prune)
+                except Exception as error:
+                    if not _checks.is_out_of_memory(error):
+                        raise
+                    raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
+            if len(trials) == 1:
+                return [Outcome("diverged")]
+        # An error that is caught ends its own trial.
+        each = (self.train([trial], may_prune=may_prune, **limits) for trial in trials)
+        return [*itertools.chain(*each)]
 
     def __call__(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> float:
         """Train one trial and return its metric, NaN if the training diverged.
@@ -197,27 +212,6 @@ class InitOffsetObjective(Experiment):
         if outcome.state == TrialState.PRUNED:
             raise optuna.TrialPruned(f"Pruned by {type(pruner).__name__}.")
         return math.nan if outcome.value is None else outcome.value
-
-    def _caught(
-        self, trials: Sequence[optuna.Trial], limits: dict[str, Any], *, may_prune: bool
-    ) -> list[Outcome]:
-        """Train trials of one network; an error that is to be caught ends its own trial."""
-        numbers = [trial.number for trial in trials]
-        with catching(self.catch, f"Training of {numbers}"):
-            read, first = trials[0].study._storage.get_trial_system_attrs, trials[0]._trial_id
-            # No network was made of its parameters.
-            if self.catch and with_retry(read, first).get(stored.ENDED) == "diverged":
-                return [Outcome("diverged")]
-            try:
-                return self._train(trials, limits, may_prune=may_prune)
-            except Exception as error:
-                if not _checks.is_out_of_memory(error):
-                    raise
-                raise MemoryError(_checks.TOO_LITTLE_MEMORY) from error
-        if len(trials) == 1:
-            return [Outcome("diverged")]
-        each = [self._caught([trial], limits, may_prune=may_prune) for trial in trials]
-        return [*itertools.chain(*each)]
 
     def _train(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], *, may_prune: bool

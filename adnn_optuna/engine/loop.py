@@ -27,10 +27,10 @@ from adnn_optuna._checks import logger
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.decisions import Begin, End, Snapshot, Wait, after, before
-from adnn_optuna.engine.objectives import Objective, Outcome, mark
+from adnn_optuna.engine.objectives import Outcome, mark
 from adnn_optuna.engine.snapshots import Observer
 from adnn_optuna.engine.storages import StorageError, enqueue_again, with_retry
-from adnn_optuna.engine.studies import last_limits, was_exhausted
+from adnn_optuna.engine.studies import Objective, last_limits, was_exhausted
 from adnn_optuna.networks.keras_files import policy_of_caller
 from adnn_optuna.samplers import _owners
 

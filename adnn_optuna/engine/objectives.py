@@ -4,9 +4,8 @@ import contextlib
 import dataclasses
 import inspect
 import math
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -57,42 +56,6 @@ class Outcome:
             mark(trial, "interrupted")
         if self.status == "diverged":
             mark(trial, "diverged")
-
-
-class Objective(Protocol):
-    """What is searched: anything whose trials the loop can ask for, train and tell."""
-
-    @property
-    def direction(self) -> StudyDirection:
-        """The direction of its study."""
-
-    @property
-    def seed(self) -> int:
-        """What its sampler's random numbers are keyed on."""
-
-    @property
-    def distributions(self) -> Mapping[str, BaseDistribution]:
-        """The parameters of every trial, as far as they are known before."""
-
-    @property
-    def baseline_params(self) -> Mapping[str, Any]:
-        """The parameters of the trial that a search begins with; empty where any may be."""
-
-    def attach(self, study: optuna.Study) -> None:
-        """Store in a study what is searched, or refuse one of something else."""
-
-    def suggest(self, trial: optuna.Trial) -> object:
-        """Let a trial suggest its parameters, in the thread that asks."""
-
-    def train(
-        self,
-        trials: Sequence[optuna.Trial],
-        *,
-        stop: threading.Event,
-        deadline: float,
-        meanwhile: Callable[[float], object] | None,
-    ) -> list[Outcome]:
-        """Return how each trial of a round ends; see :meth:`Trainer.train` for the limits."""
 
 
 def best_trial(

@@ -1,28 +1,259 @@
 """Snapshots of searches, read from what their studies store: no model, data or TensorFlow."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any, ClassVar
+from typing import Any, Self
 
 import optuna
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Metrics, RunRecord, TestEvaluation
+from adnn_optuna._units import with_class
+from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.objectives import best_trial
-from adnn_optuna.engine.search_record import SearchRecord, test_evaluations_of
 from adnn_optuna.engine.storages import with_retry
+from adnn_optuna.networks.offsets import RESTARTS
+from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import check_one_objective, is_feasible
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class SearchRecord:
+    """A snapshot of a study and its search, without the objective; nothing is read later."""
+
+    study: optuna.Study
+    attrs: dict[str, Any]  # Its user attributes.
+    metric: str  # Of the selection.
+    baseline: float  # NaN if its training was cut off. Of functions of the trial the best one's.
+    best: FrozenTrial | None
+    trials: tuple[FrozenTrial, ...]
+    confirming: tuple[FrozenTrial, ...]  # The trials that confirm the best one.
+    # How many evaluations of the same test set other studies of the storage had, by their names; a
+    # comparison's studies count as one.
+    test_evaluations_elsewhere: Mapping[str, int]
+    # What follows from the rest, only to save time.
+    known: dict[str, Any] = dataclasses.field(default_factory=dict, init=False, compare=False)
+
+    def _with_stored(self, values: Mapping[str, Any]) -> Self:
+        """Store attributes in the study, and return the record with them."""
+        for name, value in values.items():
+            with_retry(self.study.set_user_attr, name, value)
+        return dataclasses.replace(self, attrs={**self.attrs, **values})
+
+    def _refreshed(self, *kinds: str) -> Self:
+        """Return the record with the study's present attributes of these kinds."""
+        attrs, _ = with_retry(stored.read_study, self.study)
+        news = {name: value for name, value in attrs.items() if name.partition("/")[0] in kinds}
+        return dataclasses.replace(self, attrs={**self.attrs, **news})
+
+    @property
+    def sampler(self) -> str:
+        """What searched, as the study stores it; empty if :func:`search` did not run it."""
+        return str(self.settings.get("sampler", ""))
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """How the study is searched: :class:`SearchSettings`; empty if it does not say so."""
+        settings: Mapping[str, Any] = self.attrs.get(stored.SEARCH, {})
+        return settings
+
+    @property
+    def is_restart(self) -> bool:
+        """Whether it is luck alone: new initial weights each time; of a function random search."""
+        return bool(self.attrs.get(stored.CONFIG, {}).get("space") == RESTARTS.config)
+
+    @property
+    def n_networks(self) -> int:
+        """How many networks predict together as the best trial."""
+        return 1
+
+    @property
+    def is_unseeded(self) -> bool:
+        """Whether no seed changes the training of the best trial, as far as that was noted."""
+        return self.best is not None and f"{stored.UNSEEDED}/{self.best.number}" in self.attrs
+
+    @property
+    def runs(self) -> list[RunRecord]:
+        """The runs that had something to do, in the order in which they began."""
+        runs = [run for name, run in self.attrs.items() if name.startswith(f"{stored.RUNS}/")]
+        return sorted(runs, key=lambda run: run["began"])
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        """The limits of the last run; those that it is to have where there was none yet."""
+        if runs := self.runs:
+            return runs[-1]["limits"]
+        return {"max_trial": self.settings.get("n_trials", len(self.done_trials))}
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Which limit ended the study, or ``"exhausted"`` (no step left), ``"interrupted"``."""
+        return self.attrs.get(stored.STOP_REASON)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it ended by itself, and its best trial, if there is one, was tested."""
+        return self.stop_reason not in (None, "interrupted") and self._is_tested
+
+    @property
+    def _is_tested(self) -> bool:
+        return self.best is None or not math.isnan(self.test_value)
+
+    @property
+    def done_trials(self) -> list[FrozenTrial]:
+        """The trials that were run to an end, whatever came of them, by number."""
+        return [trial for trial in self.trials if is_done(trial)]
+
+    @property
+    def best_is_added(self) -> bool:
+        """Whether the best trial was stored by ``study.add_trial``, and not evaluated here."""
+        return self.best is not None and self._is_added(self.best)
+
+    def _is_added(self, trial: FrozenTrial) -> bool:
+        """Return whether a trial has no worker, and no time of an objective that ran it here."""
+        is_search = stored.CONFIG in self.attrs or stored.SEARCH in self.attrs
+        # A copy has the owner of what it was copied from, by that trial's number.
+        is_copied = not {stored.OWNER, stored.PROPOSAL}.isdisjoint(trial.system_attrs)
+        is_timed = "elapsed" in stored.outcome_of(trial.user_attrs) and not is_copied
+        return is_search and owner_of(trial) is None and not is_timed
+
+    def proposer(self, trial: FrozenTrial) -> str:
+        """Return who proposed a trial that was run to an end: the sampler or another one."""
+        proposal = trial.system_attrs.get(stored.PROPOSAL)
+        if self._is_added(trial):
+            return "study.add_trial"
+        if proposal is None:
+            return self.sampler if stored.OWNER in trial.system_attrs else "study.optimize"
+        kind = str(proposal["sampler"]).partition(":")[0]
+        walks = (stored.GREEDY, stored.GREEDY_IMPROVING)
+        is_walk = kind == "delta_step" and self.sampler in walks
+        # It is keyed by what `search` makes of a name or a factory, which a study has one of.
+        return self.sampler if is_walk or kind == "keyed" else kind
+
+    @property
+    def best_value(self) -> float:
+        """The selection metric of the best trial; NaN where there is none, or it is infinite."""
+        value = math.nan if self.best is None or self.best.value is None else self.best.value
+        return value if math.isfinite(value) else math.nan
+
+    @property
+    def gain(self) -> float:
+        """By how much the best trial is better than the baseline; negative if none is better."""
+        return self.improvement(self.best_value, self.baseline)
+
+    def improvement(self, value: float, baseline: float) -> float:
+        """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
+        is_loss = self.study.direction == StudyDirection.MINIMIZE
+        return baseline - value if is_loss else value - baseline
+
+    @functools.cached_property
+    def valued(self) -> list[tuple[int, float]]:
+        """The completed trials with a finite value, by number, and these."""
+        completed = [t for t in self.done_trials if t.state == TrialState.COMPLETE]
+        values = [(trial.number, trial.value) for trial in completed]
+        return [(n, value) for n, value in values if value is not None and math.isfinite(value)]
+
+    @functools.cached_property
+    def values(self) -> list[float]:
+        """The finite values of the completed trials, by number."""
+        return [value for _, value in self.valued]
+
+    @functools.cached_property
+    def gains(self) -> dict[int, float]:
+        """The gain of each completed trial with a finite value, by number; it may be negative."""
+        gains = {n: self.improvement(value, self.baseline) for n, value in self.valued}
+        return {number: gain for number, gain in gains.items() if math.isfinite(gain)}
+
+    @property
+    def hyperparameter_gain(self) -> float:
+        """What the best trial's hyperparameters gain over the first one's; NaN if fixed."""
+        if self.best is None or stored.BASELINE not in self.best.user_attrs:
+            return math.nan
+        return self.improvement(self.baseline, self.attrs.get(stored.BASELINE, math.nan))
+
+    @property
+    def test_metric(self) -> str:
+        """What the test values are: the metric of the selection, on the test set."""
+        return test_metric(self.metric)
+
+    @property
+    def positive(self) -> Any:
+        """The class, of two, that the metric is of; :obj:`None` if it is not of one class."""
+        return self.attrs.get(stored.CONFIG, {}).get("positive")
+
+    @property
+    def metric_label(self) -> str:
+        """The metric of the selection with the class that it is of, if it is of one."""
+        return with_class(self.metric, self.positive)
+
+    @property
+    def test_metrics(self) -> Metrics:
+        """All metrics of the best network on the test set, such as ``accuracy``; empty before."""
+        return self.test_evaluation["metrics"] if self.test_evaluation else {}
+
+    @property
+    def test_evaluations(self) -> list[TestEvaluation]:
+        """All test-set evaluations, in their order."""
+        return test_evaluations_of(self.attrs)
+
+    @property
+    def test_evaluation(self) -> TestEvaluation | None:
+        """The last test-set evaluation of the best trial; :obj:`None` if there is none."""
+        number = None if self.best is None else self.best.number
+        return next((one for one in self.test_evaluations[::-1] if one["trial"] == number), None)
+
+    @property
+    def test_baseline(self) -> float:
+        """The metric of the baseline on the test set; NaN if its training diverged."""
+        evaluation = self.test_evaluation
+        return evaluation["baseline"] if evaluation else math.nan
+
+    @property
+    def test_value(self) -> float:
+        """The metric of the best trial on the test set; NaN while that was not evaluated."""
+        evaluation = self.test_evaluation
+        return evaluation["best"] if evaluation else math.nan
+
+    @property
+    def test_gain(self) -> float:
+        """By how much the best trial is better than the baseline on the test set."""
+        return self.improvement(self.test_value, self.test_baseline)
+
+    @property
+    def score(self) -> float:
+        """What arms are compared by; higher ones are better."""
+        return self.improvement(self.test_value, 0.0)
+
+    @property
+    def repeated(self) -> float:
+        """What the best trial gains over its baseline network on a new seed; NaN if untried."""
+        name = f"{stored.REPLICATED}/{self.best.number}" if self.best else ""
+        return float(self.attrs.get(name, math.nan))
+
+
+def test_evaluations_of(attrs: Mapping[str, Any]) -> list[TestEvaluation]:
+    """Return the test-set evaluations that a study stores, in their order."""
+    found = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
+    found.sort(key=lambda one: one["looked"])
+    # Workers that end together evaluate the same.
+    return [*{(one["trial"], one["n_trials"]): one for one in found}.values()]
+
+
+def test_metric(metric: str) -> str:
+    """Return the metric of the test set for a metric that selected, such as ``val_auc``."""
+    return f"test_{metric.partition('_')[2]}"
 
 
 @dataclasses.dataclass(frozen=True)
 class FunctionRecord(SearchRecord):
     """The search of any Optuna objective, judged by evaluations of its best trial on new seeds."""
-
-    is_of_function: ClassVar[bool] = True
 
     @property
     def is_restart(self) -> bool:
@@ -62,8 +293,6 @@ class FunctionRecord(SearchRecord):
 class ControlRecord(SearchRecord):
     """A control: what the same compute gains otherwise, without a search over offsets."""
 
-    is_control: ClassVar[bool] = True
-
     @property
     def n_networks(self) -> int:
         """How many networks predict together as the best trial: those of an ensemble."""
@@ -71,9 +300,9 @@ class ControlRecord(SearchRecord):
             return 1
         return max(self.best.intermediate_values, default=1)
 
-    def _proposer(self, trial: FrozenTrial) -> str:
-        # Its sampler is called as another one.
-        return super()._proposer(trial) if self._is_added(trial) else self.sampler
+    def proposer(self, trial: FrozenTrial) -> str:
+        """Return who proposed a trial; the sampler of a control is called as another one."""
+        return super().proposer(trial) if self._is_added(trial) else self.sampler
 
     @property
     def test_metric(self) -> str:
@@ -89,7 +318,6 @@ class ControlRecord(SearchRecord):
 
 
 def _fingerprint(attrs: Mapping[str, Any]) -> Any:
-    """Return that of a study's data, by its user attributes; none where there is no such."""
     return attrs.get(stored.CONFIG, {}).get("dataset", {}).get("fingerprint")
 
 
@@ -171,8 +399,3 @@ def records_now(studies: Sequence[optuna.Study]) -> list[SearchRecord]:
     """Return what studies of one storage tell of their searches."""
     others = with_retry(attributes_in, studies[0]._storage)
     return [with_retry(read_record, study, others=others) for study in studies]
-
-
-def is_of_trial(config: Mapping[str, Any]) -> bool:
-    """Return whether the model or the training of a configuration is a function of the trial."""
-    return "function" in {config.get(part, {}).get("type") for part in ("model", "training")}

@@ -82,7 +82,8 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
             "for an @ in a password %40."
         )
     is_sqlite = url.get_backend_name() == "sqlite"
-    if is_in_memory(url):  # Of SQLite, each thread would have one of its own.
+    is_named = url.host or url.database not in (None, "", ":memory:")
+    if is_sqlite and not is_named:  # Each thread would have one of its own.
         return InMemoryStorage()
     if url.drivername == "postgresql+psycopg":
         _checks.check_installed("psycopg", "PostgreSQL")
@@ -274,13 +275,6 @@ def _passes_at_opening(error: BaseException) -> bool:
     kinds = exc.OperationalError | exc.InterfaceError | exc.IntegrityError | exc.ProgrammingError
     is_refused = _REFUSED_AT_OPENING.search(str(driver_error))
     return isinstance(error, AssertionError) or (isinstance(cause, kinds) and not is_refused)
-
-
-def is_in_memory(url: str | URL) -> bool:
-    """Return whether a database URL names SQLite's database in memory, which ends with us."""
-    parsed = make_url(url)
-    is_named = parsed.host or parsed.database not in (None, "", ":memory:")
-    return parsed.get_backend_name() == "sqlite" and not is_named
 
 
 def storage_url(storage: BaseStorage) -> str | None:

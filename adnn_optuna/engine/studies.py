@@ -28,9 +28,10 @@ from adnn_optuna._checks import (
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine.arms import Arm, SamplerSpec, arm_of
+from adnn_optuna.engine.experiment import is_of_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, Objective
-from adnn_optuna.engine.records import is_of_trial, read_record
+from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import storage_url, with_retry
 from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.keras_files import model_from_config
@@ -41,6 +42,9 @@ from adnn_optuna.networks.training import n_cores
 from adnn_optuna.samplers import DeltaStepSampler
 from adnn_optuna.samplers._owners import end_trial
 from adnn_optuna.samplers._trials import check_direction, check_one_objective
+
+# What is searched: its direction, what its trials suggest, and how they are trained.
+Objective = InitOffsetObjective | FunctionObjective
 
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 

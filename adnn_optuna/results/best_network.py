@@ -11,7 +11,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._units import unit_of
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.networks.training import Trainer
 from adnn_optuna.render.document import Document, Figure, Gallery, Picture, Series, Table
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from adnn_optuna._units import Estimate, score_in_words
-from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.render.document import Figure, Series
 from adnn_optuna.results import curves
 from adnn_optuna.results.comparison_numbers import ComparisonNumbers

@@ -15,7 +15,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import ACCURACY, PLAIN, Unit, unit_of
 from adnn_optuna.engine.arms import may_replicate
-from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.records import ControlRecord, FunctionRecord, SearchRecord
 from adnn_optuna.results.comparison_fields import FIELDS, Field, numbers_of
 from adnn_optuna.results.curves import seconds_under_way
 from adnn_optuna.results.declarations import n_claims_of, planned
@@ -92,12 +92,20 @@ class ComparisonNumbers:
     @property
     def samplers(self) -> dict[str, Sequence[SearchRecord]]:
         """The results of the samplers, including random restarts."""
-        return {label: runs for label, runs in self.results.items() if not runs[0].is_control}
+        return {
+            label: runs
+            for label, runs in self.results.items()
+            if not isinstance(runs[0], ControlRecord)
+        }
 
     @property
     def controls(self) -> dict[str, Sequence[SearchRecord]]:
         """The results of other uses of the same compute."""
-        return {label: runs for label, runs in self.results.items() if runs[0].is_control}
+        return {
+            label: runs
+            for label, runs in self.results.items()
+            if isinstance(runs[0], ControlRecord)
+        }
 
     @property
     def runs(self) -> list[SearchRecord]:
@@ -118,7 +126,7 @@ class ComparisonNumbers:
     @property
     def is_of_function(self) -> bool:
         """Whether the samplers search any Optuna objective, and not init offsets of networks."""
-        return self.any_record.is_of_function
+        return isinstance(self.any_record, FunctionRecord)
 
     @functools.cached_property
     def unit(self) -> Unit:

@@ -11,7 +11,7 @@ import numpy as np
 
 from adnn_optuna._units import Estimate
 from adnn_optuna.engine.confirmation import BASELINE, BEST, FIRST
-from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.results.confirmation_runs import (
     ConfirmationRuns,
     OwnScores,

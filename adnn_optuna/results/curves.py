@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from adnn_optuna import _attributes as stored
 from adnn_optuna._units import Unit
 from adnn_optuna.engine.arms import ARMS
-from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.render.document import Mark, Series
 
 _FEWEST_TRIALS = 10  # Of fewer, nothing tells which parameters matter.
@@ -76,7 +76,10 @@ def _bests_so_far(record: SearchRecord) -> list[float]:
 
 def best_against_trials(runs: Sequence[SearchRecord]) -> Curve:
     """Return the best gain, of a function the best value, so far; the last one of a short run."""
-    of_run = (_bests_so_far(run) if run.is_of_function else gains_so_far(run) for run in runs)
+    of_run = (
+        _bests_so_far(run) if isinstance(run, FunctionRecord) else gains_so_far(run)
+        for run in runs
+    )
     curves = [curve for curve in of_run if curve]
     n = max(map(len, curves), default=0)
     return _mean_curve([[*curve, *[curve[-1]] * (n - len(curve))] for curve in curves])
@@ -89,7 +92,7 @@ def best_by_epochs(record: SearchRecord) -> dict[int, float]:
     best, curve = math.nan, {}
     reports_by = ARMS[record.sampler].reports_by if record.sampler in ARMS else ""
     for trial in record.done_trials:
-        trained = stored.trained_of(trial.user_attrs)
+        trained = stored.outcome_of(trial.user_attrs).get("trained")
         n_epochs = max(trained["epochs"] if trained else epochs, 1)
         values = {n_epochs - 1: trial.value}
         if reports_by == "network":  # Nothing is chosen, so an average may become worse.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import TestEvaluation
-from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.networks.duplicates import in_words
 
 # A test set is uneven if its largest class is so many times as frequent as the others on average:

@@ -9,8 +9,7 @@ from optuna.study import StudyDirection
 from adnn_optuna import _attributes as stored
 from adnn_optuna._units import ACCURACY, Estimate, Unit, params_in_words, printable, score_in_words
 from adnn_optuna.engine.confirmation import SEEDS, n_training_runs, seconds_of
-from adnn_optuna.engine.records import ControlRecord, FunctionRecord
-from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.records import ControlRecord, FunctionRecord, SearchRecord
 from adnn_optuna.render.document import (
     MAX_TITLE,
     Document,
@@ -318,7 +317,8 @@ def stored_result(record: SearchRecord) -> StudyResult:
 
 def parts_of(record: SearchRecord) -> dict[str, Any]:
     """Return the fields of a record by name."""
-    return {field.name: getattr(record, field.name) for field in dataclasses.fields(SearchRecord)}
+    fields = (field.name for field in dataclasses.fields(SearchRecord) if field.init)
+    return {name: getattr(record, name) for name in fields}
 
 
 def _difference(label: str, estimate: Estimate, unit: Unit, remark: str) -> Line:

@@ -8,7 +8,7 @@ import numpy as np
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._units import Estimate, params_in_words, score_in_words
-from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.render.document import Figure, Mark, Series
 from adnn_optuna.results import curves
 from adnn_optuna.results.confirmation import Confirmation

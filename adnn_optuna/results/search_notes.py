@@ -7,8 +7,9 @@ from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._units import in_list, score_in_words
-from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.results.confirmation import Confirmation
+from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.stats.proportions import n_counted, unseen_share
 
 _ENDS = {
@@ -25,7 +26,7 @@ def why_no_best_trial(record: SearchRecord) -> str:
     if stored.CONFIG in record.attrs:
         trials = record.done_trials
         has_error = any(
-            trial.state == TrialState.FAIL and stored.trained_of(trial.user_attrs) is None
+            trial.state == TrialState.FAIL and "trained" not in stored.outcome_of(trial.user_attrs)
             for trial in trials
         )
         failed, fix = "diverged", "Lower the learning rate."
@@ -104,13 +105,15 @@ def added_notes(record: SearchRecord) -> list[str]:
 
 def unowned_notes(record: SearchRecord) -> list[str]:
     """Return which trials may have lost their worker, and how to end them."""
-    numbers = [str(number) for number in record.unowned_trials]
+    running = (trial for trial in record.trials if trial.state == TrialState.RUNNING)
+    # Those of Optuna's samplers in `study.optimize` tell nothing.
+    numbers = [str(trial.number) for trial in running if owner_of(trial) is None]
     if not numbers:
         return []
     trials, are, each = ("Trials", "are", "each") if numbers[1:] else ("Trial", "is", "it")
     end = f"study.tell({numbers[0]}, state=optuna.trial.TrialState.FAIL)"
-    running = f"{trials} {in_list(numbers)} {are} RUNNING without a known worker."
-    return [f"{running} If none is alive, end {each} by {end}."]
+    said = f"{trials} {in_list(numbers)} {are} RUNNING without a known worker."
+    return [f"{said} If none is alive, end {each} by {end}."]
 
 
 def end_notes(record: SearchRecord) -> list[str]:

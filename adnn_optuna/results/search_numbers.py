@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from adnn_optuna._units import COUNT, PLAIN, Unit, unit_of
-from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.stats.spread import unit_of_values
 
 

@@ -8,7 +8,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import CONFIG, SEARCH, RunRecord
-from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.engine.storages import storage_url
 from adnn_optuna.render.document import Table
 

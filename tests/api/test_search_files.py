@@ -20,7 +20,7 @@ from adnn_optuna.results.search import stored_result
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adnn_optuna.engine.search_record import SearchRecord
+    from adnn_optuna.engine.records import SearchRecord
 
 
 @pytest.fixture(scope="module")

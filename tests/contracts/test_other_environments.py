@@ -31,7 +31,7 @@ from adnn_optuna.contracts.contract_file import (
     claim_of,
 )
 from adnn_optuna.contracts.verification import _train_elsewhere
-from adnn_optuna.engine.test_set import gains_of
+from adnn_optuna.engine.confirmation import gains_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

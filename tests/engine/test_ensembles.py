@@ -16,10 +16,10 @@ from test_execution import DEAD, run
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import checked_limits as limits_of
 from adnn_optuna.engine.arms import ARMS
+from adnn_optuna.engine.confirmation import evaluate_test_set
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, open_studies
-from adnn_optuna.engine.test_set import evaluate_test_set
 
 if TYPE_CHECKING:
     from pathlib import Path

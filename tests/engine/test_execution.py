@@ -28,7 +28,7 @@ from adnn_optuna.samplers._owners import _host
 
 if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective
-    from adnn_optuna.engine.search_record import SearchRecord
+    from adnn_optuna.engine.records import SearchRecord
 
 
 @pytest.fixture(scope="module")

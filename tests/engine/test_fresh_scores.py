@@ -10,12 +10,12 @@ import optuna
 import pytest
 from optuna.study import StudyDirection
 
-from adnn_optuna.engine.execution import evaluate_on_new_seeds
+from adnn_optuna.engine.confirmation import evaluate_on_new_seeds
 from adnn_optuna.engine.objectives import KeyedObjective
 from adnn_optuna.engine.records import read_record
 
 if TYPE_CHECKING:
-    from adnn_optuna.engine.search_record import SearchRecord
+    from adnn_optuna.engine.records import SearchRecord
 
 
 def record(n_new_values: int) -> SearchRecord:

@@ -44,7 +44,7 @@ def test_a_best_trial_that_was_added_says_so() -> None:
         assert record.best_value == trial.value
         assert said in str(record)
         assert json.loads(as_json("search", record))["best_is_added"]
-        assert record.proposers[study.best_trial.number] == "study.add_trial"
+        assert record.proposer(study.best_trial) == "study.add_trial"
     assert said not in str(stored_result(read_record(other)))
 
 

@@ -28,7 +28,7 @@ from adnn_optuna.results.comparison_fields import FIELDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adnn_optuna.engine.search_record import SearchRecord
+    from adnn_optuna.engine.records import SearchRecord
 
 
 def runs(sampler: str, seeds: Sequence[int], **options: Any) -> list[SearchRecord]:

@@ -19,7 +19,7 @@ from adnn_optuna.results.search import NetworkSearch, stored_result
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adnn_optuna.engine.search_record import SearchRecord
+    from adnn_optuna.engine.records import SearchRecord
 
 EVIL = "a|b: {c}\n---\n[x](http://evil) <script> `d` \x1b[31m\ufffe 'e' \"f\" # **g** 😀 www.e.org"
 

@@ -38,7 +38,7 @@ from adnn_optuna.results.search_numbers import FIELDS, Field
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adnn_optuna.engine.search_record import SearchRecord
+    from adnn_optuna.engine.records import SearchRecord
     from adnn_optuna.render.document import Document, Line
 
 GAINS = (0.01, 0.012, 0.014, 0.01, 0.02, 0.01, 0.012, 0.014, 0.01, 0.02)
