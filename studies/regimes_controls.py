@@ -40,10 +40,9 @@ from _common import (
 
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import checked_limits
-from adnn_optuna.engine.execution import run_studies
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import StudySpec, open_studies
+from adnn_optuna.engine.studies import StudySpec, open_studies, run_studies
 from adnn_optuna.samplers import DeltaStepSampler
 
 if TYPE_CHECKING:

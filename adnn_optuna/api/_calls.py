@@ -8,13 +8,8 @@ from typing import Any, ParamSpec, TypeVar
 import optuna
 
 from adnn_optuna._checks import WrongValueError, check_type, logger
-from adnn_optuna.engine.evaluations import (
-    Evaluation,
-    Findings,
-    Measured,
-    made_evaluations,
-    make_evaluations,
-)
+from adnn_optuna.engine.evaluations import Evaluation, Findings, made_evaluations, make_evaluations
+from adnn_optuna.engine.objectives import Outcome
 from adnn_optuna.networks._tensorflow import FORKED
 
 _P = ParamSpec("_P")
@@ -58,7 +53,7 @@ def found_by_evaluating(
     known: Callable[[Mapping[Evaluation, float]], _F],
     study: optuna.Study,
     names: Sequence[str],
-    evaluate: Callable[..., float | Measured],
+    evaluate: Callable[..., float | Outcome],
     **options: Any,
 ) -> _F:
     """Make evaluations, see :func:`make_evaluations`; log what is known if the user interrupts."""

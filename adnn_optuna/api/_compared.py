@@ -15,9 +15,10 @@ from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.arms import CONTROLS, SamplerSpec, arm_of, check_sampler
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.loop import Objective
 from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, with_seed
 from adnn_optuna.engine.records import test_metric
-from adnn_optuna.engine.studies import Objective, check_objective
+from adnn_optuna.engine.studies import check_objective
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 from adnn_optuna.stats.resampling import checked_resampling
@@ -55,7 +56,7 @@ def of_networks(
     **of_functions: object,
 ) -> Compared:
     """Return the arms of a comparison of searches over networks' initial values."""
-    network = check_objective(objective).catching(catch)
+    network = check_objective(objective).replace(catch=catch)
     if given := [name for name, value in of_functions.items() if value is not None]:
         raise WrongValueError(
             f"{given[0]} must be omitted for an InitOffsetObjective; got "

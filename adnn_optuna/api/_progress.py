@@ -7,8 +7,8 @@ import optuna
 from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.records import read_record
+from adnn_optuna.engine.signals import Bar
 from adnn_optuna.engine.storages import with_retry
 
 

@@ -11,8 +11,8 @@ from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences
 from adnn_optuna.engine.records import SearchRecord, attributes_in, read_record
-from adnn_optuna.engine.storages import with_retry
-from adnn_optuna.engine.studies import is_comparison, is_undeclared, load_study
+from adnn_optuna.engine.storages import is_undeclared, with_retry
+from adnn_optuna.engine.studies import is_comparison, load_study
 
 
 def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:

@@ -25,14 +25,12 @@ from adnn_optuna.api._notes import save_notes
 from adnn_optuna.api._stored_comparisons import declaration_of, like_comparisons, study_name_of
 from adnn_optuna.api.search import SearchResult, search_result
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
-from adnn_optuna.engine import studies
+from adnn_optuna.engine import storages, studies
 from adnn_optuna.engine.evaluations import check_is_reached
-from adnn_optuna.engine.execution import run_studies
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import Catch, checked_catch
-from adnn_optuna.engine.progress import Bar, progress_bar
 from adnn_optuna.engine.records import SearchRecord, records_now
-from adnn_optuna.engine.signals import interruptible
+from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.results import declarations
 from adnn_optuna.results.comparison import Comparison
@@ -135,7 +133,7 @@ def compare(
         KeyboardInterrupt: If you interrupt it. All results are stored; without a ``storage`` in a
             database in a temporary folder, whose URL is logged.
     """
-    studies.check_study_name(study_name)
+    storages.check_study_name(study_name)
     max_trial = as_integer("max_trial", max_trial)
     # All are checked, also those that are not of a single run.
     given = checked_limits(max_trial=max_trial, **limits)
@@ -205,7 +203,9 @@ def compare(
             # It is declared once, or other workers' declarations would be lost.
             head = head or _declared_head(opened, study_name, plans[0], declaration)
             try:
-                run_studies(plans, found, stop=stop, bar=bar, executor=executor, storage=storage)
+                studies.run_studies(
+                    plans, found, stop=stop, bar=bar, executor=executor, storage=storage
+                )
             except KeyboardInterrupt:
                 _keep(opened)
                 raise
@@ -235,7 +235,7 @@ def _declared_head(
 ) -> optuna.Study:
     """Return the study that holds the declaration of a comparison."""
     where = storage, name, plan.objective.direction, COMPARISON
-    head = with_retry(studies.open_declared, *where, declaration)
+    head = with_retry(storages.open_declared, *where, declaration)
     declarations.store_declaration(head, declaration)
     return head
 

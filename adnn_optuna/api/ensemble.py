@@ -18,16 +18,15 @@ from adnn_optuna.api.search import Predicting, run_search
 from adnn_optuna.callbacks import MaxTimeCallback, checked_limits, is_done
 from adnn_optuna.contracts.contract import Contract
 from adnn_optuna.engine import studies
-from adnn_optuna.engine.controls import seeds_of_members
+from adnn_optuna.engine.arms import seeds_of_members
 from adnn_optuna.engine.evaluations import (
-    CutOffError,
-    Measured,
     as_attributes,
     evaluation_of,
     from_attributes,
     open_evaluations,
 )
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.objectives import Outcome
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Predictor, predictions
@@ -135,7 +134,7 @@ def ensemble(
     def start(seed: int) -> Start:
         return dataclasses.replace(objective.baseline_start, seed=seed)
 
-    def train(seed: int) -> Measured:
+    def train(seed: int) -> Outcome:
         """Return the test score of a network, and its weights as they are kept."""
         left = math.inf if max_time is None else MaxTimeCallback(max_time).seconds_left(study)
         limits: Any = {"stop": stop, "deadline": time.monotonic() + left}
@@ -143,13 +142,14 @@ def ensemble(
         if run.status == "stopped":
             raise KeyboardInterrupt
         if run.status == "timeout":
-            raise CutOffError
+            return Outcome("timeout")
         if not is_finite(run.metrics):
-            return Measured(math.nan, {})
+            return Outcome("pruned")
         weights[seed] = trained = run.weights or []
         score = trainer.tested(trained)[0][f"test_{head.score}"]
         is_kept = sum(array.nbytes for array in trained) <= _MOST_BYTES
-        return Measured(score, as_attributes(stored.WEIGHTS, *trained) if is_kept else {})
+        kept = as_attributes(stored.WEIGHTS, *trained) if is_kept else {}
+        return Outcome("complete", score, system_attrs=kept)
 
     # The same seeds as those of the control of this seed.
     [_, first] = seeds_of_members(objective.seed, 2)

@@ -21,6 +21,7 @@ from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import CONTROLS, SAMPLERS, SamplerSpec, check_sampler
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.loop import last_limits
 from adnn_optuna.engine.objectives import Catch
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import is_comparison
@@ -81,8 +82,8 @@ def resume(
         check_sampler(sampler)
         if objective is None:
             objective = studies.objective_from_study(study, data_dir)
-        objective = studies.check_objective(objective).catching(catch)
-        all_limits: LimitValues = {**studies.last_limits(study), **given}
+        objective = studies.check_objective(objective).replace(catch=catch)
+        all_limits: LimitValues = {**last_limits(study), **given}
         plan = studies.StudySpec(objective, study_name, sampler, all_limits, pruner=pruner)
         return run_search(
             plan, opened, test=test, confirm=confirm, show_progress_bar=show_progress_bar

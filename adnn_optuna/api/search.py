@@ -43,9 +43,8 @@ from adnn_optuna.engine.confirmation import (
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import Catch, Outcome, best_trial
-from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.records import ControlRecord, SearchRecord, read_record
-from adnn_optuna.engine.signals import interruptible
+from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.results.best_network import best_network
@@ -304,7 +303,7 @@ def search(
     check_confirm(confirm)
     limits = checked_limits(**limits)
     if catch != ():
-        objective = studies.check_objective(objective).catching(catch)
+        objective = studies.check_objective(objective).replace(catch=catch)
     plan = studies.StudySpec(objective, study_name, sampler, limits, batch_size, pruner)
     return run_search(
         plan, storage, test=test, confirm=confirm, show_progress_bar=show_progress_bar

@@ -19,7 +19,7 @@ from adnn_optuna.contracts.contract_file import (
 )
 from adnn_optuna.engine.confirmation import BASELINE, BEST, is_random
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.progress import Bar
+from adnn_optuna.engine.signals import Bar
 from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.results.confirmation import Confirmation, confirmation_of, own_estimate
 from adnn_optuna.results.confirmation_runs import ConfirmationRuns, OwnScores

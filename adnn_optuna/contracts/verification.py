@@ -32,10 +32,10 @@ from adnn_optuna.contracts.new_seeds import (
     new_pairs,
     not_replicated,
 )
+from adnn_optuna.engine.arms import EnsembleObjective
 from adnn_optuna.engine.confirmation import gains_of
-from adnn_optuna.engine.controls import EnsembleObjective
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.progress import Bar, progress_bar
+from adnn_optuna.engine.signals import Bar, progress_bar
 from adnn_optuna.networks import keras_files
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.loading import MNIST_LIKE, dataset_from_config

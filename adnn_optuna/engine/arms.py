@@ -3,23 +3,29 @@
 All that is to be known of an arm is its entry in :data:`ARMS`.
 """
 
-from __future__ import annotations
-
+import contextlib
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, cast
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Self, cast
 
+import optuna
 from optuna import samplers
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 
 from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
-from adnn_optuna.engine.controls import EnsembleObjective, LongerObjective
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.networks.offsets import RESTARTS, SHARED, ControlSpace, OffsetSpace
+from adnn_optuna.engine.objectives import Outcome
+from adnn_optuna.engine.storages import with_retry
+from adnn_optuna.networks.network import derived_seed
+from adnn_optuna.networks.offsets import RESTARTS, SHARED, ControlSpace, OffsetSpace, Start
+from adnn_optuna.networks.predictors import Average
+from adnn_optuna.networks.training import TrainingRun, is_finite
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
@@ -28,6 +34,123 @@ from adnn_optuna.samplers import (
 )
 from adnn_optuna.samplers._controls import GridOffsetSampler, OneTrialSampler
 from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler
+
+_KEY = 0xE  # Apart from what else is keyed on a seed and a number.
+
+
+class OneTrialObjective(InitOffsetObjective):
+    """The objective of a single trial, whose one parameter is found by its training."""
+
+    @classmethod
+    def in_space(cls, objective: InitOffsetObjective, space: ControlSpace) -> Self:
+        """Return the same as an objective, but for the space."""
+        objective.trainer  # noqa: B018 - refuses a function of the trial, which has none.
+        parts = {part.name: getattr(objective, part.name) for part in dataclasses.fields(cls)}
+        return cls(**{**parts, "space": space})
+
+    def suggest(self, trial: Any) -> Self:  # noqa: ARG002
+        """Suggest nothing: no storage lets a parameter be changed."""
+        return self
+
+    def store_found(self, trial: optuna.Trial, value: int) -> None:
+        """Store the parameter that was found."""
+        [(name, distribution)] = self.distributions.items()
+        arguments = trial._trial_id, name, float(value), distribution
+        with_retry(trial.study._storage.set_trial_param, *arguments)
+
+
+class LongerObjective(OneTrialObjective):
+    """Trains the baseline network once; the value of a trial is that of its best epoch.
+
+    Its parameter is the number of that epoch. What it reports are the values of the epochs that
+    were the best so far.
+    """
+
+    @classmethod
+    def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
+        """Return the longer training for the epochs of ``n_trials`` trials of an objective."""
+        epochs = objective.trainer.training.epochs
+        return cls.in_space(objective, ControlSpace("epochs", epochs, 1, epochs * n_trials))
+
+    def _train(
+        self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
+    ) -> list[Outcome]:
+        """Train for all epochs, or until a limit; a stopped training run begins again."""
+        [trial] = trials
+        assert isinstance(self.space, ControlSpace)
+        n_of_baseline = int(self.space.unmoved)
+        [run] = self.trainer.train([self.start({"epochs": self.space.high})], **limits)
+        if run.status == "stopped" or not run.history:
+            return [Outcome(run.status)]
+        # One that ended earlier by itself is whole, one that was cut off is none.
+        if run.status != "timeout" or len(run.history) >= n_of_baseline:
+            with_retry(self.set_baseline, trial.study, run.history[:n_of_baseline][-1])
+        trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
+        values = [self.value(metrics) for metrics in run.history]
+        if math.isnan(values[0]):
+            return [Outcome("diverged", None, run.metrics, trained)]
+        best = 0  # The first of equals.
+        for epoch, value in enumerate(values):
+            if epoch == 0 or self.improvement(value, values[best]) > 0:
+                best = epoch
+                with_retry(trial.report, value, epoch)
+        self.store_found(trial, best + 1)
+        return [Outcome("complete", values[best], run.history[best], trained)]
+
+
+def seeds_of_members(seed: int, n: int) -> list[int]:
+    """Return the seeds of ``n`` networks, of initialisation and order: one and what follows."""
+    return [seed, *(derived_seed(seed, number, _KEY) for number in range(n - 1))]
+
+
+class EnsembleObjective(OneTrialObjective):
+    """Trains the baseline network and others of new seeds; a trial's value is their average's.
+
+    Its parameter is the number of networks that were trained. What it reports are the values of
+    the average of the first one, the first two and so on. One that diverged is left out.
+    """
+
+    def starts(self, params: dict[str, Any]) -> list[Start]:
+        """Return what its networks are trained from."""
+        seeds = seeds_of_members(self.seed, int(params.get("members", 1)))
+        return [dataclasses.replace(self.baseline_start, seed=seed) for seed in seeds]
+
+    def _train(
+        self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
+    ) -> list[Outcome]:
+        """Train all networks, or until a limit; a stopped one begins again with all."""
+        [trial] = trials
+        assert isinstance(self.space, ControlSpace)
+        trained: Trained = {"seconds": 0.0, "epochs": 0}
+        ended: list[TrainingRun] = []
+        splits = {self.metric.partition("_")[0], "val"} if len(self.dataset.x_val) else {"train"}
+        average = Average(self.trainer, sorted(splits))
+        starts = self.starts({"members": self.space.high})
+        for run in self.trainer.train_in_turn(starts, **limits):
+            trained["seconds"] += run.seconds
+            trained["epochs"] += run.epochs
+            if run.status not in ("complete", "diverged"):
+                break
+            ended.append(run)
+            if len(ended) == 1:
+                with_retry(self.set_baseline, trial.study, run.metrics)
+            if is_finite(run.metrics):
+                average.add(run.weights or [])
+                with_retry(trial.report, average.metrics[self.metric], average.n)
+        if run.status == "stopped" or not average.n:
+            is_over = run.status in ("complete", "diverged")
+            return [Outcome("diverged" if is_over else run.status, trained=trained)]
+        # For the test-set evaluation that follows.
+        vars(self)["last"] = (self.seed, len(ended)), ended[0], average
+        self.store_found(trial, len(ended))
+        metrics = average.metrics
+        return [Outcome("complete", metrics[self.metric], metrics, trained)]
+
+    def take_tested(self, params: dict[str, Any]) -> tuple[TrainingRun, Average] | None:
+        """Return the baseline network and the average, once, if they were trained last."""
+        trained, *networks = vars(self).pop("last", [None])  # It is large.
+        return (*networks,) if trained == (self.seed, params["members"]) else None
+
 
 SamplerSpec = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
@@ -50,7 +173,7 @@ class Arm:
     objective: Callable[[InitOffsetObjective, int | None], InitOffsetObjective] = lambda o, _: o
     is_control: bool = False  # It is no search.
     ends_by_itself: bool = False  # It has proposed all that it can at some time.
-    starts_at_baseline: bool = True  # Its first proposal is the baseline network.
+    starts_at_baseline: bool = False  # Its first proposal is the baseline network.
     is_batched: bool = False  # What it proposes does not depend on what came of the others.
     spent: str = ""  # On what a control spends the compute, as a part of a sentence.
     later: str = ""  # What its best network costs after the search, if it consists of {n}.
@@ -92,6 +215,7 @@ ARMS: dict[str, Arm] = {
             stored.GREEDY,
             lambda *_: DeltaStepSampler(),
             help="the paper's walk",
+            starts_at_baseline=True,
             ends_by_itself=True,
             is_batched=True,
         ),
@@ -99,6 +223,7 @@ ARMS: dict[str, Arm] = {
             stored.GREEDY_IMPROVING,
             lambda *_: DeltaStepSampler(accept="improving"),
             help="keeps only steps that improve",
+            starts_at_baseline=True,
             ends_by_itself=True,
         ),
         Arm(
@@ -107,11 +232,13 @@ ARMS: dict[str, Arm] = {
                 seed=seed, n_trials=n, x0=dict.fromkeys(known, 0.0)
             ),
             help="simulated annealing",
+            starts_at_baseline=True,
         ),
         Arm(
             stored.RANDOM_RESTART,
             lambda seed, *_: RandomRestartSampler(seed=seed),
             help="new random weights instead of offsets, which show selection bias",
+            starts_at_baseline=True,
             objective=lambda objective, _: objective.replace(space=RESTARTS),
             is_batched=True,
             replicates="",
@@ -120,7 +247,6 @@ ARMS: dict[str, Arm] = {
             stored.RANDOM,
             _keyed(samplers.RandomSampler),
             help="offsets at random",
-            starts_at_baseline=False,
             is_batched=True,
         ),
         Arm(
@@ -128,31 +254,28 @@ ARMS: dict[str, Arm] = {
             # It counts its trials in the study, under one seed.
             lambda seed, *_: samplers.QMCSampler(seed=seed, scramble=True),
             help="quasi-random offsets, a Sobol sequence",
-            starts_at_baseline=False,
             is_batched=True,
         ),
         Arm(
             "tpe",
             _keyed(samplers.TPESampler),
             help="tree-structured Parzen estimators",
-            starts_at_baseline=False,
         ),
         Arm(
             "cmaes",
             _keyed(samplers.CmaEsSampler, "cmaes"),
             help="CMA-ES, which needs the package cmaes",
-            starts_at_baseline=False,
         ),
         Arm(
             "gp",
             _keyed(samplers.GPSampler, "torch"),
             help="Gaussian processes, which need the package torch",
-            starts_at_baseline=False,
         ),
         Arm(
             stored.LONGER,
             lambda *_: OneTrialSampler(),
             help="one training for the epochs of all trials, its best epoch",
+            starts_at_baseline=True,
             objective=lambda objective, n: LongerObjective.of_search(objective, n or 1),
             is_control=True,
             ends_by_itself=True,
@@ -166,7 +289,6 @@ ARMS: dict[str, Arm] = {
             help="TPE over four decades around the given rate, nothing moved",
             objective=_of_learning_rates,
             is_control=True,
-            starts_at_baseline=False,
             spent="the learning rate",
             replicates="learning rate",
         ),
@@ -181,7 +303,6 @@ ARMS: dict[str, Arm] = {
                 space=dataclasses.replace(cast("OffsetSpace", objective.space), scope="shared")
             ),
             is_control=True,
-            starts_at_baseline=False,
             spent="one offset for all layers",
             rival="one offset for all layers (no search)",
         ),
@@ -189,7 +310,10 @@ ARMS: dict[str, Arm] = {
             stored.ENSEMBLE,
             lambda *_: OneTrialSampler(),
             help="as many networks, nothing moved, averaged",
-            objective=lambda objective, n: EnsembleObjective.of_search(objective, n or 1),
+            starts_at_baseline=True,
+            objective=lambda objective, n: EnsembleObjective.in_space(
+                objective, ControlSpace("members", 1, 1, n or 1)
+            ),
             is_control=True,
             ends_by_itself=True,
             spent="networks that are averaged",
@@ -219,7 +343,6 @@ def arm_of(sampler: SamplerSpec) -> Arm:
             type(sampler).__name__,
             lambda *_: sampler,
             ends_by_itself=isinstance(sampler, _ENUMERATING),
-            starts_at_baseline=False,
         )
     # Not to be taken for an arm of ours that has the same name.
     name = f"{getattr(sampler, '__qualname__', type(sampler).__qualname__)}()"
@@ -233,7 +356,7 @@ def arm_of(sampler: SamplerSpec) -> Arm:
         is_counting = isinstance(made, COUNTING)
         return made if is_counting else KeyedIndexSampler(KeyedSampler(sampler, seed, n_trials))
 
-    return Arm(name, keyed, starts_at_baseline=False)
+    return Arm(name, keyed)
 
 
 def check_sampler(sampler: Any) -> None:
@@ -245,14 +368,11 @@ def check_sampler(sampler: Any) -> None:
         )
     if isinstance(sampler, str | BaseSampler):
         return
-    is_factory = callable(sampler) and not isinstance(sampler, type)
-    if is_factory:
-        try:
+    if callable(sampler) and not isinstance(sampler, type):
+        with contextlib.suppress(TypeError):
             inspect.signature(sampler).bind(0, None)
-        except TypeError:
-            is_factory = False
-    if not is_factory:
-        raise WrongTypeError(
-            "sampler must be a name, an Optuna sampler or a function, which must take (seed, "
-            f"n_trials) and return one, but it is {sampler!r:.100}."
-        )
+            return
+    raise WrongTypeError(
+        "sampler must be a name, an Optuna sampler or a function, which must take (seed, "
+        f"n_trials) and return one, but it is {sampler!r:.100}."
+    )

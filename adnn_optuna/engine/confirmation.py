@@ -1,7 +1,5 @@
 """The best trial of a search judged: on the test set, and on new seeds, beside its study."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import dataclasses
@@ -23,36 +21,17 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Confirmed
 from adnn_optuna._checks import Fault, WrongValueError, logger
 from adnn_optuna.callbacks import MaxTimeCallback
-from adnn_optuna.engine import evaluations
-from adnn_optuna.engine.arms import may_replicate
-from adnn_optuna.engine.controls import EnsembleObjective
-from adnn_optuna.engine.evaluations import (
-    Evaluation,
-    Measured,
-    Wanted,
-    as_attributes,
-    confirmation_seeds,
-    scores_as_attributes,
-)
+from adnn_optuna.engine import evaluations, records
+from adnn_optuna.engine.arms import EnsembleObjective, may_replicate
+from adnn_optuna.engine.evaluations import Evaluation, Wanted, make_evaluations
 from adnn_optuna.engine.experiment import is_of_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import KeyedObjective, catching, number, with_seed
-from adnn_optuna.engine.records import (
-    FunctionRecord,
-    SearchRecord,
-    confirmation_name,
-    confirmation_trials,
-)
+from adnn_optuna.engine.objectives import KeyedObjective, Outcome, catching, number, with_seed
+from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.engine.storages import with_retry
+from adnn_optuna.networks import retraining
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.offsets import Start
-from adnn_optuna.networks.retraining import (
-    Retrained,
-    compared_on_test_set,
-    random_sources,
-    retrain,
-    tested,
-)
 from adnn_optuna.networks.training import n_cores
 
 Record = TypeVar("Record", bound=SearchRecord)
@@ -84,10 +63,13 @@ def evaluate_test_set(
     attrs: dict[str, Any] = {}
     if evaluation is None:
         of_best, _, runs = retrain_best_trial(record, objective, stop)
-        evaluation = {**compared_on_test_set(of_best.trainer, *runs), "trial": best.number}
-        attrs |= scores_as_attributes(f"{stored.SCORES}/{best.number}", runs[1].scores)
+        evaluation = {
+            **retraining.compared_on_test_set(of_best.trainer, *runs),
+            "trial": best.number,
+        }
+        attrs |= evaluations.scores_as_attributes(f"{stored.SCORES}/{best.number}", runs[1].scores)
         if "n_groups" in evaluation:
-            attrs |= as_attributes(stored.GROUPS, of_best.dataset.test_groups)
+            attrs |= evaluations.as_attributes(stored.GROUPS, of_best.dataset.test_groups)
     elif evaluation["n_trials"] == n_trials:
         return record
     now = datetime.now(UTC).isoformat()
@@ -98,7 +80,7 @@ def evaluate_test_set(
 
 def retrain_best_trial(
     record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event | None = None
-) -> tuple[InitOffsetObjective, list[list[Start]], list[Retrained]]:
+) -> tuple[InitOffsetObjective, list[list[Start]], list[retraining.Retrained]]:
     """Train baseline and best network of a search again; warn if they come out differently.
 
     Return the best trial's objective, what both were trained from, and what came of them.
@@ -108,9 +90,9 @@ def retrain_best_trial(
     starts, trainer = [objective.starts({}), objective.starts(params)], objective.trainer
     known = objective.take_tested(params) if isinstance(objective, EnsembleObjective) else None
     if known is not None:
-        runs = [tested(trainer, one) for one in known]
+        runs = [retraining.tested(trainer, one) for one in known]
     else:
-        runs = [*retrain(trainer, starts, stop)]
+        runs = [*retraining.retrain(trainer, starts, stop)]
     attrs = record.best.user_attrs
     of_baseline = {**record.attrs, **attrs}.get(stored.BASELINE_METRICS, {})
     of_best = stored.outcome_of(attrs).get("metrics", {})
@@ -125,7 +107,7 @@ def retrain_best_trial(
     return objective, starts, runs
 
 
-def gains_of(objective: InitOffsetObjective, runs: Sequence[Retrained]) -> list[float]:
+def gains_of(objective: InitOffsetObjective, runs: Sequence[retraining.Retrained]) -> list[float]:
     """Return the test gains by the training runs of baseline and best network by turns."""
     pairs = zip(runs[::2], runs[1::2], strict=True)
     return [objective.improvement(best.score, baseline.score) for baseline, best in pairs]
@@ -133,7 +115,7 @@ def gains_of(objective: InitOffsetObjective, runs: Sequence[Retrained]) -> list[
 
 def is_random(objective: InitOffsetObjective) -> bool:
     """Return whether another seed gives another network."""
-    return not {"initialisation", "order"}.isdisjoint(random_sources(objective.trainer))
+    return not {"initialisation", "order"}.isdisjoint(retraining.random_sources(objective.trainer))
 
 
 def note_randomness(record: Record, objective: InitOffsetObjective) -> Record:
@@ -174,7 +156,7 @@ def confirm_best_trial(
         declared: Confirmed = {
             "began": datetime.now(UTC).isoformat(),
             "trial": best.number,
-            "seeds": [*confirmation_seeds(experiment, best.params, n_seeds)],
+            "seeds": [*evaluations.confirmation_seeds(experiment, best.params, n_seeds)],
             "arms": [*arms],
         }
         record = record._with_stored({name: declared})
@@ -186,24 +168,23 @@ def confirm_best_trial(
         raise stored.malformed(name, f"study {record.study.study_name!r}", fault)
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "best and baseline networks on new seeds"
-    where = record.study._storage, confirmation_name(record.study), StudyDirection.MAXIMIZE
+    where = record.study._storage, records.confirmation_name(record.study), StudyDirection.MAXIMIZE
     study = with_retry(evaluations.open_evaluations, *where, what)
 
-    def evaluate(_: int, arm: int, seed: int) -> Measured:
+    def evaluate(_: int, arm: int, seed: int) -> Outcome:
         experiment, params = arms[arm]
-        [run] = retrain(experiment.trainer, [experiment.replace(seed=seed).starts(params)], stop)
+        starts = experiment.replace(seed=seed).starts(params)
+        [run] = retraining.retrain(experiment.trainer, [starts], stop)
         # Also of one that diverged: whoever trains so gets such a network.
-        return Measured(run.score, scores_as_attributes(stored.SCORES, run.scores))
+        scores = evaluations.scores_as_attributes(stored.SCORES, run.scores)
+        return Outcome("complete", run.score, system_attrs=scores)
 
     needed = needed_evaluations(confirmed)
-
-    def find(made: Mapping[Evaluation, float]) -> Wanted:
-        return Wanted(made, study.study_name, needed)
-
     n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
-    options: Any = {"n_jobs": n_at_once, "show_progress_bar": show_progress_bar}
-    evaluations.make_evaluations(find, study, NAMES, evaluate, stop=stop, **options)
-    return dataclasses.replace(record, confirming=with_retry(confirmation_trials, record.study))
+    options: Any = {"n_jobs": n_at_once, "stop": stop, "show_progress_bar": show_progress_bar}
+    make_evaluations(lambda made: Wanted(made, needed), study, NAMES, evaluate, **options)
+    made = with_retry(records.confirmation_trials, record.study)
+    return dataclasses.replace(record, confirming=made)
 
 
 def needed_evaluations(confirmed: Confirmed) -> list[Evaluation]:
@@ -224,14 +205,13 @@ def replicate_best_trial(
     experiment = objective.as_trained(best)
     if not is_random(experiment):
         return
-    [seed] = confirmation_seeds(
-        experiment_fingerprint(record.attrs[stored.CONFIG]), best.params, 1
-    )
+    fingerprint = experiment_fingerprint(record.attrs[stored.CONFIG])
+    [seed] = evaluations.confirmation_seeds(fingerprint, best.params, 1)
     experiment = experiment.replace(seed=seed)
     starts = [experiment.baseline_start, experiment.start(best.params)]
     gain = 0.0
     if starts[0] != starts[1]:
-        [gain] = gains_of(experiment, [*retrain(experiment.trainer, starts, stop)])
+        [gain] = gains_of(experiment, [*retraining.retrain(experiment.trainer, starts, stop)])
     record._with_stored({f"{stored.REPLICATED}/{best.number}": gain})
 
 
@@ -271,9 +251,8 @@ def is_affordable(
     best, count = record.best, n_training_runs(record)
     if best is None or count > len(record.done_trials) or not is_random(objective.of(best.params)):
         return False
-    if max_time is None:
-        return True
-    return seconds_of(record, count) <= MaxTimeCallback(max_time).seconds_left(record.study)
+    left = math.inf if max_time is None else MaxTimeCallback(max_time).seconds_left(record.study)
+    return seconds_of(record, count) <= left
 
 
 def evaluate_on_new_seeds(

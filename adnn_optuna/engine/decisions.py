@@ -1,11 +1,26 @@
-"""What a worker does next: pure functions of one snapshot of its study.
+"""What a worker does next: one look at its study, and pure functions of what it saw.
 
 The loop acts on what they return. Other workers may do the same at the same moment: a worker
-begins trials by :func:`before`, reads again and gives back those that :func:`after` names.
+begins trials by :func:`before`, looks again and gives back those that :func:`after` names.
 """
 
+import copy
 import dataclasses
-from collections.abc import Hashable
+import math
+import time
+from collections.abc import Collection, Hashable
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from adnn_optuna._attributes import OWNER, PROPOSAL
+from adnn_optuna.callbacks import Limit, Tally
+from adnn_optuna.engine import signals
+from adnn_optuna.engine.storages import has_retry
+from adnn_optuna.samplers import _owners
+from adnn_optuna.samplers._evaluations import EvaluationSampler
+from adnn_optuna.samplers._indexed import IndexedSampler
 
 SECONDS_OF_BELIEF = 10.0
 """How long a trial counts as live if nobody here can tell whether its worker lives."""
@@ -34,14 +49,14 @@ class Unfinished:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """All that the decisions depend on, see :meth:`Observer.look <.snapshots.Observer.look>`."""
+    """All that the decisions depend on, see :meth:`Observer.look`."""
 
     unfinished: tuple[Unfinished, ...] = ()  # By number.
     n_done: int = 0  # The number of results, of which max_trial are to be reached.
-    max_trial: float = float("inf")
-    n_free: float = float("inf")  # The proposals that neither a result nor a live trial has.
-    n_wanted: float = float("inf")  # The proposals without a result, infinite if unknown.
-    last_place: float = float("inf")  # The last index that there is a proposal for.
+    max_trial: float = math.inf
+    n_free: float = math.inf  # The proposals that neither a result nor a live trial has.
+    n_wanted: float = math.inf  # The proposals without a result, infinite if unknown.
+    last_place: float = math.inf  # The last index that there is a proposal for.
     batch_size: int = 1  # How many trials run at once.
     is_refilled: bool = False  # A trial begins as soon as another one ends, and not in rounds.
     has_heartbeats: bool = False  # The storage ends the trials of workers without signs of life.
@@ -153,3 +168,116 @@ def _is_surplus(snapshot: Snapshot, trial: Unfinished, live: list[Unfinished]) -
                 # By index, or one that gave way would be missing in the end.
                 n_before = trial.n_before
     return snapshot.n_done + n_before >= snapshot.max_trial
+
+
+class Observer:
+    """Looks at one study for one worker.
+
+    ``is_refilled`` and ``batch_size`` are as in :class:`Snapshot`.
+    """
+
+    def __init__(self, study: optuna.Study, limits: list[Limit], batch_size: int) -> None:
+        self._study, self._limits, self._batch_size = study, limits, batch_size
+        sampler: Any = study.sampler
+        # Those that count their proposals and tell each before its trial is created.
+        counts = isinstance(sampler, IndexedSampler | EvaluationSampler)
+        self.places: IndexedSampler | EvaluationSampler | None = sampler if counts else None
+        of_trials = [limit.value for limit in limits if limit.reason == "max_trial"]
+        self._max_trial = min(of_trials, default=math.inf)
+        self.tally: Tally = Tally(study)
+        self._first_seen: dict[int, float] = {}
+        self._asked_for_stale = -math.inf
+
+    def look(
+        self,
+        open_ids: Collection[int],
+        begun: Collection[int] = (),
+        *,
+        n_threads: int | None = None,
+    ) -> Snapshot:
+        """Return what the decisions depend on; more is told of the trials that have just begun.
+
+        The order matters. First, the storage ends the trials of workers that show no sign of
+        life, so that they are read as ended. Then all trials are read, once, and what is free and
+        what has a result follows from that one list: whoever begins a trial later gets another
+        number, or finds ours. Last, the processes of the trials' owners are looked up. One that
+        ended in between may have told its trial, which the storage notices when that is ended.
+        """
+        tally, study = self.tally, self._study
+        interval, now = tally.heartbeat_interval, time.monotonic()
+        if interval is not None and now - self._asked_for_stale >= interval:
+            self._asked_for_stale = now
+            with signals.without_warnings():
+                optuna.storages.fail_stale_trials(study)
+        tally.update(study)
+        reached = (limit.reason for limit in self._limits if limit._is_reached(study, tally))
+        free: float = 0 if study._stop_flag else math.inf
+        if self.places is not None and self.places.last_index < math.inf:
+            free = self.places.n_free(study, self._batch_size, tally.reader)
+        return Snapshot(
+            unfinished=tuple(
+                self._unfinished(trial, open_ids, begun)
+                for trial in tally.reader.unfinished.values()
+            ),
+            n_done=tally.n_done,
+            max_trial=self._max_trial,
+            n_free=free,
+            n_wanted=math.inf if self.places is None else self.places.n_wanted,
+            last_place=math.inf if self.places is None else self.places.last_index,
+            batch_size=self._batch_size if n_threads is None else n_threads,
+            is_refilled=n_threads is not None,
+            has_heartbeats=interval is not None,
+            limit=next(reached, None),
+        )
+
+    def _unfinished(
+        self, trial: FrozenTrial, open_ids: Collection[int], begun: Collection[int]
+    ) -> Unfinished:
+        places, is_new = self.places, trial._trial_id in begun
+        place = None if places is None else places.place_of(trial)
+        is_taken, n_before = False, None
+        if places is not None and place is not None and is_new:
+            is_taken, n_before = places.look_again(self._study, trial, self.tally.reader)
+        now, created, attrs = time.monotonic(), _as_created(trial), trial.system_attrs
+        return Unfinished(
+            trial_id=trial._trial_id,
+            number=trial.number,
+            is_waiting=trial.state == TrialState.WAITING,
+            is_open=trial._trial_id in open_ids,
+            is_ours=_owners.is_own(created),
+            is_alive=_owners.is_alive(created),
+            is_owned=_owners.owner_of(created) is not None,
+            seconds_known=now - self._first_seen.setdefault(trial._trial_id, now),
+            place=place,
+            # Its worker has yet to say by which number it took its place.
+            is_given=bool(trial.params and created is trial) or "fixed_params" in attrs,
+            n_before=n_before,
+            is_taken=is_taken,
+            repeats_retry=is_new and self._repeats_retry(trial),
+        )
+
+    def _repeats_retry(self, trial: FrozenTrial) -> bool:
+        history = trial.system_attrs.get("retry_history")
+        if not history:
+            return False
+        # That of a trial that was copied from another study may lie behind it.
+        between = (
+            other
+            for other in self.tally.reader.trials.values()
+            if history[-1] < other.number and other._trial_id < trial._trial_id
+        )
+        return has_retry(between, history)
+
+
+def _as_created(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial with the number that its worker expected; others may have been faster."""
+    attrs = trial.system_attrs
+    # Optuna's own retries have the owner of the trial that they retry.
+    if _owners.owner_of(trial) is not None or "failed_trial" in attrs:
+        return trial
+    owner = attrs.get(OWNER) or attrs.get(PROPOSAL, {}).get("owner")
+    if owner is None:
+        return trial
+    created = copy.copy(trial)
+    created.number = owner["trial"]
+    return created

@@ -12,7 +12,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import optuna
@@ -28,26 +28,12 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits, is_done
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import FunctionObjective, Outcome, number
-from adnn_optuna.engine.progress import Bar, progress_bar
-from adnn_optuna.engine.signals import interruptible
-from adnn_optuna.engine.storages import open_storage, with_retry
-from adnn_optuna.engine.studies import check_study_name, open_declared
+from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
+from adnn_optuna.engine.storages import check_study_name, open_declared, open_storage, with_retry
 from adnn_optuna.samplers._evaluations import EvaluationSampler
 
 Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
-
-
-class Measured(NamedTuple):
-    """The value of an evaluation, with what is stored besides: its trial's system attributes."""
-
-    value: float
-    attrs: Mapping[str, Any]
-
-
-class CutOffError(Exception):
-    """An evaluation was cut off by the limit of time: only its time counts."""
-
 
 _NUMBERS = IntDistribution(0, 2**31 - 1)
 # Some databases hold no more than 65,535 characters in an attribute.
@@ -56,10 +42,6 @@ _LONGEST = 60_000
 
 class Findings(Protocol):
     """What is known of something by its evaluations so far."""
-
-    @property
-    def study_name(self) -> str:
-        """The study that they are about, or that holds them."""
 
     @property
     def used(self) -> Mapping[Evaluation, float]:
@@ -82,7 +64,6 @@ class Wanted:
     """The values of certain evaluations, see :class:`Findings`."""
 
     evaluations: Mapping[Evaluation, float]
-    study_name: str
     wanted: Sequence[Evaluation]
 
     @property
@@ -149,7 +130,7 @@ def make_evaluations(
     findings_of: Callable[[Mapping[Evaluation, float]], F],
     study: optuna.Study,
     names: Sequence[str],
-    evaluate: Callable[..., float | Measured],
+    evaluate: Callable[..., float | Outcome],
     *,
     stop: threading.Event | None = None,
     n_jobs: int = 1,
@@ -162,8 +143,8 @@ def make_evaluations(
     None is made twice: the same call goes on where one ended, and any number of processes may
     work together. ``names`` are what the numbers of an evaluation mean. ``stop`` is set when those
     under way are to end, :obj:`None` if they do not heed it. After ``max_time`` seconds, over all
-    runs, no more begin; ``evaluate`` may raise :class:`CutOffError` then. An ``executor`` gets a
-    job for each evaluation.
+    runs, no more begin, and those under way may end with "timeout". An ``executor`` gets a job for
+    each evaluation.
     """
     # An evaluation that heeds no event is interrupted wherever it is.
     until_stopped = contextlib.nullcontext() if stop is None else interruptible(stop)
@@ -213,7 +194,7 @@ def _make_one(
 ) -> None:
     """Make an evaluation, in whatever process, unless somebody else makes it or time is up."""
     study = with_retry(optuna.load_study, study_name=name, storage=open_storage(storage))
-    make_evaluations(lambda made: Wanted(made, name, [evaluation]), study, **settings)
+    make_evaluations(lambda made: Wanted(made, [evaluation]), study, **settings)
 
 
 def check_is_reached(storage: BaseStorage, executor: object) -> None:
@@ -266,10 +247,7 @@ def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
 
 
 def from_attributes(
-    attrs: Mapping[str, Any],
-    name: str,
-    of: str,
-    shapes: Sequence[tuple[int, ...]] | None = None,
+    attrs: Mapping[str, Any], name: str, of: str, shapes: Sequence[tuple[int, ...]] | None = None
 ) -> list[np.ndarray]:
     """Return the arrays that were stored so in what ``of`` names, such as a study.
 
@@ -282,7 +260,8 @@ def from_attributes(
     texts = [attrs[part] for part in itertools.takewhile(attrs.__contains__, names)]
     arrays: list[np.ndarray] = []
     # Of texts of others, zipfile and NumPy raise anything.
-    with contextlib.suppress(Exception), np.load(_file_of(texts)) as file:
+    with contextlib.suppress(Exception):
+        file = np.load(io.BytesIO(base64.b64decode("".join(texts))))
         arrays = [*file.values()]
     are_numbers = all(array.dtype.kind in "biuf" for array in arrays)
     found = [array.shape for array in arrays]
@@ -290,10 +269,6 @@ def from_attributes(
     if not (are_numbers and is_as_wanted):
         raise malformed(name, of, Fault("an .npz file of its arrays as base64", "another text"))
     return arrays
-
-
-def _file_of(texts: Iterable[str]) -> io.BytesIO:
-    return io.BytesIO(base64.b64decode("".join(texts)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -307,20 +282,12 @@ class _EvaluationObjective(FunctionObjective):
         """The numbers of an evaluation."""
         return dict.fromkeys(self.names, _NUMBERS)
 
-    def attach(self, study: optuna.Study) -> None:
-        """Do nothing: :func:`open_evaluations` stored what is evaluated."""
-
     def _run(self, trial: optuna.Trial) -> Outcome:
         try:
-            value: Any = self.function(*evaluation_of(trial, self.names))
+            found: Any = self.function(*evaluation_of(trial, self.names))
         except TrialPruned:
             return Outcome("pruned")
-        except CutOffError:
-            return Outcome("timeout")
-        measured = value if isinstance(value, Measured) else Measured(number(value), {})
-        is_finite = math.isfinite(measured.value)  # If not, it is not made again.
-        return Outcome(
-            "complete" if is_finite else "pruned",
-            measured.value if is_finite else None,
-            system_attrs=measured.attrs,
-        )
+        outcome = found if isinstance(found, Outcome) else Outcome("complete", number(found))
+        if outcome.value is None or math.isfinite(outcome.value):
+            return outcome
+        return dataclasses.replace(outcome, status="pruned", value=None)  # It is not made again.

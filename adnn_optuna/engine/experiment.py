@@ -1,7 +1,5 @@
 """An experiment: what is trained, on which data, how, from where, and by what it is judged."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import hashlib
@@ -9,14 +7,16 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
+from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FixedTrial
 
 from adnn_optuna._attributes import Made, Metrics
 from adnn_optuna._checks import WrongValueError, as_integer, check_type, say_once
 from adnn_optuna._units import SHARE, unit_of
+from adnn_optuna.engine.objectives import Catch, checked_catch
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.models import MLP, Training
@@ -25,22 +25,13 @@ from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace, Space, Start
 from adnn_optuna.networks.scaling import warn_of_large_inputs
 from adnn_optuna.networks.training import Trainer, is_finite
 
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-
-
 # How many networks are kept of one function of the trial, and trainers of one network.
 _N_NETWORKS = 32
 _N_TRAINERS = 8
 
 
 class Network:
-    """A model for a dataset and what was built of it, shared by the experiments that have it.
-
-    Args:
-        model: As in :class:`~adnn_optuna.InitOffsetObjective`.
-        dataset: The data.
-    """
+    """A model for a dataset and what was built of it, shared by the experiments that have it."""
 
     def __init__(self, model: MLP | Callable[..., Any], dataset: Dataset) -> None:
         self.model, self.dataset = model, dataset
@@ -113,7 +104,7 @@ class Experiment:
         metric: str | None = None,
         direction: Literal["minimize", "maximize"] | StudyDirection | None = None,
         seed: int = 0,
-        catch: tuple[type[Exception], ...] = (),
+        catch: Catch = (),
     ) -> None:
         training = Training() if training is None else training
         space = OffsetSpace() if space is None else space
@@ -136,8 +127,8 @@ class Experiment:
         if isinstance(direction, str):
             direction = StudyDirection[direction.upper()]
         parts = vars(self)
-        parts |= {"model": model, "dataset": dataset, "training": training, "space": space}
-        parts |= {"metric": metric, "seed": as_integer("seed", seed, low=0), "catch": catch}
+        parts.update(model=model, dataset=dataset, training=training, space=space, metric=metric)
+        parts.update(seed=as_integer("seed", seed, low=0), catch=checked_catch(catch))
         parts["direction"] = self._told_direction if direction is None else direction
         if self.is_of_trial:
             return
@@ -181,9 +172,7 @@ class Experiment:
             return {}
         return self.space.distributions(self.trainer.architecture.variables)
 
-    def replace(self, **parts: Any) -> Self:
-        """Return the same experiment with other arguments, such as another seed or space."""
-        return dataclasses.replace(self, **parts)
+    replace = dataclasses.replace  # Builds nothing again of what stays the same.
 
     def of(self, params: Mapping[str, Any]) -> Self:
         """Return the experiment whose model and training are those of a trial's parameters.

@@ -20,14 +20,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.experiment import Experiment, takes_trial
-from adnn_optuna.engine.objectives import (
-    Catch,
-    Outcome,
-    best_trial,
-    catching,
-    checked_catch,
-    mark,
-)
+from adnn_optuna.engine.objectives import Outcome, best_trial, catching, mark
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.training import Status, TrainingRun, is_finite
@@ -83,10 +76,6 @@ class InitOffsetObjective(Experiment):
         TypeError: If an argument is of the wrong type.
         ValueError: If an argument's value is wrong, or the model does not fit the data.
     """
-
-    def catching(self, catch: Catch) -> Self:
-        """Return the same objective, whose searches catch errors."""
-        return self.replace(catch=checked_catch(catch))
 
     def suggest(self, trial: optuna.Trial | FixedTrial | FrozenTrial) -> Self:
         """Let a trial suggest all its parameters, and return the objective of these."""

@@ -20,21 +20,40 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import GridSampler
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, RunRecord
 from adnn_optuna._checks import logger
-from adnn_optuna.callbacks import LimitValues, callbacks_of
+from adnn_optuna.callbacks import LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine import signals
-from adnn_optuna.engine.decisions import Begin, End, Snapshot, Wait, after, before
-from adnn_optuna.engine.objectives import Outcome, mark
-from adnn_optuna.engine.snapshots import Observer
+from adnn_optuna.engine.decisions import Begin, End, Observer, Snapshot, Wait, after, before
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.objectives import FunctionObjective, Outcome, mark
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import StorageError, enqueue_again, with_retry
-from adnn_optuna.engine.studies import Objective, last_limits, was_exhausted
 from adnn_optuna.networks.keras_files import policy_of_caller
 from adnn_optuna.samplers import _owners
 
 _SECONDS_BETWEEN_READS = 0.1
+
+# What is searched: its direction, what its trials suggest, and how they are trained.
+Objective = InitOffsetObjective | FunctionObjective
+
+
+def last_limits(study: optuna.Study) -> LimitValues:
+    """Return the limits of the last run of a study that had something to do."""
+    runs = read_record(study, others={}).runs
+    limits: Any = runs[-1]["limits"] if runs else {}
+    return checked_limits(**limits)
+
+
+def was_exhausted(study: optuna.Study) -> bool:
+    """Return whether the sampler stopped its study in some run: it would only repeat trials."""
+    sampler, reason = study.sampler, study.user_attrs.get(STOP_REASON)
+    # A grid may have more points now.
+    has_more = isinstance(sampler, GridSampler) and not sampler.is_exhausted(study)
+    return reason == "exhausted" and not has_more
 
 
 class Loop:
@@ -88,7 +107,13 @@ class Loop:
         threads = futures.ThreadPoolExecutor(n_threads, "trials", like_this)
         try:
             with _owners.run_of_trials(self._study), lives, threads:
-                reason = self._run_in(threads)
+                try:
+                    while (reason := self._step(threads)) is None:
+                        pass
+                except BaseException:
+                    if self._jobs:
+                        self._stop.set()  # As their end is waited for.
+                    raise
             with_retry(self._end_run, reason, self._observer.tally.n_done)
         except BaseException as error:
             # One that does not answer was waited for long enough.
@@ -96,17 +121,6 @@ class Loop:
                 with contextlib.suppress(Exception):
                     self._tidy(is_interrupt=isinstance(error, KeyboardInterrupt))
             raise
-
-    def _run_in(self, threads: futures.ThreadPoolExecutor) -> str:
-        """Return why the study has ended, when it has."""
-        try:
-            while (reason := self._step(threads)) is None:
-                pass
-        except BaseException:
-            if self._jobs:
-                self._stop.set()  # As their end is waited for.
-            raise
-        return reason
 
     def _step(self, threads: futures.ThreadPoolExecutor) -> str | None:
         """Read, decide and act; return why the study has ended, if so."""

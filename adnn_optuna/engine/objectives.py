@@ -52,10 +52,8 @@ class Outcome:
         if self.metrics is not None:
             outcome["metrics"] = self.metrics
         trial.set_user_attr(stored.OUTCOME, outcome)
-        if self.status == "timeout":
-            mark(trial, "interrupted")
-        if self.status == "diverged":
-            mark(trial, "diverged")
+        if self.status in ("timeout", "diverged"):
+            mark(trial, "interrupted" if self.status == "timeout" else "diverged")
 
 
 def best_trial(

@@ -71,8 +71,11 @@ class SearchRecord:
 
     @property
     def n_networks(self) -> int:
-        """How many networks predict together as the best trial."""
-        return 1
+        """How many networks predict together as the best trial: those of an ensemble."""
+        arm = ARMS.get(self.sampler)
+        if self.best is None or arm is None or arm.reports_by != "network":
+            return 1
+        return max(self.best.intermediate_values, default=1)
 
     @property
     def is_unseeded(self) -> bool:
@@ -292,13 +295,6 @@ class FunctionRecord(SearchRecord):
 @dataclasses.dataclass(frozen=True)
 class ControlRecord(SearchRecord):
     """A control: what the same compute gains otherwise, without a search over offsets."""
-
-    @property
-    def n_networks(self) -> int:
-        """How many networks predict together as the best trial: those of an ensemble."""
-        if self.best is None or ARMS[self.sampler].reports_by != "network":
-            return 1
-        return max(self.best.intermediate_values, default=1)
 
     def proposer(self, trial: FrozenTrial) -> str:
         """Return who proposed a trial; the sampler of a control is called as another one."""

@@ -1,13 +1,17 @@
-"""Living with other workers of the same study: signs of life, and signals."""
+"""Living with the user and other workers: signals, signs of life, progress bars."""
 
 import contextlib
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from optuna.exceptions import ExperimentalWarning
+from tqdm.auto import tqdm
+
+from adnn_optuna._units import printable
 
 _warnings_lock = threading.Lock()
 
@@ -76,3 +80,33 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
     # Only now none can come unseen.
     if stop.is_set():
         raise KeyboardInterrupt
+
+
+class Bar(tqdm):  # type: ignore[type-arg]
+    """A bar of ours, without a thread that looks at all bars."""
+
+    monitor_interval = 0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; what a notebook shows does not follow a new ``total`` by itself."""
+        super().__setattr__(name, value)
+        shown = getattr(self, "container", None) if name == "total" and value else None
+        if shown is not None:
+            bar = shown.children[1]
+            bar.max, bar.bar_style, bar.layout.width = value, "", None
+
+
+def progress_bar(
+    total: int | None = None, *, show: bool, **options: Any
+) -> contextlib.AbstractContextManager[Bar | None]:
+    """Return a bar if it is to be shown, on terminals and in notebooks; else None on entry."""
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    # As tqdm finds out, without importing it.
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    is_notebook = shell is not None and "IPKernelApp" in shell.config
+    if not show or not (is_terminal or is_notebook):
+        return contextlib.nullcontext()
+    # An interrupt while it is drawn leaves its lock locked, which else is that of all bars.
+    Bar.set_lock(threading.RLock())
+    options["desc"] = printable(options.get("desc") or "")
+    return Bar(total=total, **options)

@@ -13,7 +13,7 @@ import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Select, exc
 from sqlalchemy.engine import URL, make_url
@@ -25,6 +25,7 @@ from sqlalchemy.sql.selectable import ForUpdateArg
 from adnn_optuna import _checks
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, logger
 from adnn_optuna.callbacks import is_done
+from adnn_optuna.samplers._trials import check_direction
 
 _ERRORS = (exc.SQLAlchemyError, StorageInternalError)
 
@@ -53,6 +54,9 @@ _REFUSED_AT_OPENING = re.compile(
 
 # Servers quote users, among others.
 _QUOTED = re.compile(r"""(["'])[^"'\s]+\1""")
+
+
+_MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
 
 
 class StorageError(RuntimeError):
@@ -281,3 +285,42 @@ def storage_url(storage: BaseStorage) -> str | None:
     """Return the masked URL of a storage, :obj:`None` if it has none."""
     backend: Any = getattr(storage, "_backend", storage)
     return _checks.masked(backend.url) if isinstance(backend, RDBStorage) else None
+
+
+def check_study_name(study_name: str) -> None:
+    """Refuse a name that not every storage can hold."""
+    _checks.check_type("study_name", study_name, str, "a string")
+    if "://" in study_name:
+        raise WrongValueError(
+            f"study_name must be a name; got the URL {study_name!r}. Pass a URL as storage."
+        )
+    if not 0 < len(study_name) <= _MAX_NAME_LENGTH:
+        raise WrongValueError(
+            f"study_name must be text of 1 to {_MAX_NAME_LENGTH} characters, but it is "
+            f"{study_name[:50]!a} ({len(study_name)} characters)."
+        )
+
+
+def open_declared(
+    storage: BaseStorage, name: str, direction: StudyDirection, attribute: str, what: Any
+) -> optuna.Study:
+    """Create or load a study, and declare what it is unless that was done.
+
+    No storage creates a study with its attributes. A worker may die between the two, and another
+    one may begin there, so a study that says nothing is declared by whoever opens it.
+    """
+    study = optuna.create_study(
+        storage=storage, study_name=name, direction=direction, load_if_exists=True
+    )
+    is_new = is_undeclared(study)
+    if is_new or attribute in study.user_attrs:  # Others are refused by what they are.
+        check_direction(study, direction)
+    if is_new:
+        study.set_user_attr(attribute, what)
+    return study
+
+
+def is_undeclared(study: optuna.Study) -> bool:
+    """Return whether a study has no trials, and nothing that says what it is."""
+    is_ours = any(name.startswith("adnn:") for name in study.user_attrs)
+    return not is_ours and not study.get_trials(deepcopy=False)

@@ -1,38 +1,38 @@
-"""Studies that are to be searched: what each of them is, and how it is created or found.
+"""Studies that are to be searched: what each is, how it is created or found, and how it runs.
 
 A comparison has a study for each arm and seed, and a head of its own name that tells what it is.
 """
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent import futures
 from typing import Any, Literal, cast
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
-from optuna.samplers import BaseSampler, GridSampler
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
-from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
+from adnn_optuna import _checks
 from adnn_optuna._attributes import SearchSettings
-from adnn_optuna._checks import (
-    Fault,
-    WrongInputError,
-    WrongValueError,
-    as_integer,
-    check_type,
-    first_line,
-)
+from adnn_optuna._checks import Fault, WrongValueError, as_integer, check_type, first_line
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
+from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of
+from adnn_optuna.engine import confirmation
 from adnn_optuna.engine.arms import Arm, SamplerSpec, arm_of
+from adnn_optuna.engine.evaluations import run_jobs
 from adnn_optuna.engine.experiment import is_of_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.loop import Loop, Objective
 from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective
-from adnn_optuna.engine.records import read_record
-from adnn_optuna.engine.storages import storage_url, with_retry
+from adnn_optuna.engine.records import FunctionRecord, read_record
+from adnn_optuna.engine.signals import Bar, interruptible
+from adnn_optuna.engine.storages import check_study_name, open_storage, storage_url, with_retry
 from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.keras_files import model_from_config
 from adnn_optuna.networks.loading import dataset_from_config
@@ -41,26 +41,7 @@ from adnn_optuna.networks.offsets import space_from_config
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.samplers import DeltaStepSampler
 from adnn_optuna.samplers._owners import end_trial
-from adnn_optuna.samplers._trials import check_direction, check_one_objective
-
-# What is searched: its direction, what its trials suggest, and how they are trained.
-Objective = InitOffsetObjective | FunctionObjective
-
-_MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
-
-
-def last_limits(study: optuna.Study) -> LimitValues:
-    """Return the limits of the last run of a study that had something to do."""
-    record = read_record(study, others={})
-    return checked_limits(**record.budget) if record.runs else checked_limits()
-
-
-def was_exhausted(study: optuna.Study) -> bool:
-    """Return whether the sampler stopped its study in some run: it would only repeat trials."""
-    sampler, reason = study.sampler, study.user_attrs.get(stored.STOP_REASON)
-    # A grid may have more points now.
-    has_more = isinstance(sampler, GridSampler) and not sampler.is_exhausted(study)
-    return reason == "exhausted" and not has_more
+from adnn_optuna.samplers._trials import check_one_objective
 
 
 @dataclasses.dataclass
@@ -145,34 +126,15 @@ def check_objective(objective: object) -> InitOffsetObjective:
     return cast("InitOffsetObjective", objective)
 
 
-def check_study_name(study_name: str) -> None:
-    """Refuse a name that not every storage can hold."""
-    check_type("study_name", study_name, str, "a string")
-    if "://" in study_name:
-        raise WrongValueError(
-            f"study_name must be a name; got the URL {study_name!r}. Pass a URL as storage."
-        )
-    if not 0 < len(study_name) <= _MAX_NAME_LENGTH:
-        raise WrongValueError(
-            f"study_name must be text of 1 to {_MAX_NAME_LENGTH} characters, but it is "
-            f"{study_name[:50]!a} ({len(study_name)} characters)."
-        )
-
-
-def study_names(storage: BaseStorage) -> list[str]:
-    """Return the names of the studies in a storage, of a comparison its own alone."""
-    names = with_retry(optuna.get_all_study_names, storage)
-    parts = tuple(f"{name}/" for name in names)  # What the names of its parts begin with.
-    return [name for name in names if not name.startswith(parts)]
-
-
 def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
     """Return a stored study, or refuse its name and list those that there are."""
     check_study_name(study_name)
     try:
         study = with_retry(optuna.load_study, study_name=study_name, storage=storage)
     except KeyError:
-        names = [*map(repr, study_names(storage))]
+        known = with_retry(optuna.get_all_study_names, storage)
+        parts = tuple(f"{name}/" for name in known)  # Of a comparison, which is named itself.
+        names = [repr(name) for name in known if not name.startswith(parts)]
         shown = ", ".join([*names[:10], "…"] if len(names) > 10 else names) or "none"
         where = storage_url(storage) or "the storage"
         raise WrongValueError(
@@ -213,7 +175,7 @@ def objective_from_study(
             direction=config.get("direction"),
             seed=config["seed"],
         )
-    except WrongInputError:
+    except _checks.WrongInputError:
         raise
     except (TypeError, LookupError, AttributeError) as error:
         of, fault = f"study {study.study_name!r}", Fault("as made here", first_line(error))
@@ -234,31 +196,6 @@ def resume_hint(study: optuna.Study, *, test: bool) -> str:
     where = "storage" if url is None else repr(url)
     where += f", {name}" if test else f", {name}, test=False"
     return f"Interrupted; all trials are kept. Go on with adnn_optuna.resume({where})."
-
-
-def open_declared(
-    storage: BaseStorage, name: str, direction: StudyDirection, attribute: str, what: Any
-) -> optuna.Study:
-    """Create or load a study, and declare what it is unless that was done.
-
-    No storage creates a study with its attributes. A worker may die between the two, and another
-    one may begin there, so a study that says nothing is declared by whoever opens it.
-    """
-    study = optuna.create_study(
-        storage=storage, study_name=name, direction=direction, load_if_exists=True
-    )
-    is_new = is_undeclared(study)
-    if is_new or attribute in study.user_attrs:  # Others are refused by what they are.
-        check_direction(study, direction)
-    if is_new:
-        study.set_user_attr(attribute, what)
-    return study
-
-
-def is_undeclared(study: optuna.Study) -> bool:
-    """Return whether a study has no trials, and nothing that says what it is."""
-    is_ours = any(name.startswith("adnn:") for name in study.user_attrs)
-    return not is_ours and not study.get_trials(deepcopy=False)
 
 
 def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optuna.Study]:
@@ -285,23 +222,20 @@ def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optun
 
 
 def _sampler(spec: StudySpec, study: optuna.Study | None) -> BaseSampler:
-    """Return the sampler to search a study with, which may exist."""
-    settings = spec.settings
-    known: SearchSettings = (
-        settings if study is None else study.user_attrs.get(stored.SEARCH, settings)
-    )
+    settings, objective = spec.settings, spec.objective
+    attrs = {} if study is None else study.user_attrs
+    known: SearchSettings = attrs.get(stored.SEARCH, settings)
     if known["sampler"] != settings["sampler"]:
         raise WrongValueError(
             f"The study {spec.name!r} was searched by {known['sampler']}, not by "
             f"{settings['sampler']}; use another study name."
         )
+    if stored.COMPARISON in attrs:
+        raise WrongValueError(
+            f"Study {spec.name!r} must be a search; got a comparison. Use another study name."
+        )
     if study is not None:
-        if is_comparison(study):
-            raise WrongValueError(
-                f"Study {spec.name!r} must be a search; got a comparison. Use another study name."
-            )
-        spec.objective.attach(study)
-    objective = spec.objective
+        objective.attach(study)
     return spec.arm.sampler(objective.seed, objective.distributions, known["n_trials"])
 
 
@@ -325,3 +259,74 @@ def _prepare(spec: StudySpec, study: optuna.Study) -> None:
 def is_comparison(study: optuna.Study) -> bool:
     """Return whether a study is the head of a comparison."""
     return stored.COMPARISON in study.user_attrs
+
+
+def run_studies(
+    specs: Sequence[StudySpec],
+    opened: Sequence[optuna.Study],
+    *,
+    stop: threading.Event,
+    bar: Bar | None,
+    executor: futures.Executor | None,
+    storage: str | BaseStorage | None,
+) -> None:
+    """Run studies, opened by their specs; where one failed or was interrupted, so are the others.
+
+    The ``bar`` counts the trials that are behind them, in the end all that they might have taken.
+    """
+
+    def count(n_trials: int) -> None:
+        if bar is not None:
+            bar.update(n_trials)
+
+    # A user's own function may be no matter of several threads.
+    is_own = any(isinstance(spec.objective, KeyedObjective) for spec in specs)
+    own = futures.ThreadPoolExecutor(1 if is_own else n_cores(), "run")
+    with own if executor is None else contextlib.nullcontext(executor) as workers:
+        is_here = isinstance(workers, futures.ThreadPoolExecutor)
+        if is_here:
+            pairs = zip(specs, opened, strict=True)
+            runs = [workers.submit(_run_one, stop, count, *pair) for pair in pairs]
+        else:
+            runs = [workers.submit(_run_elsewhere, spec, storage) for spec in specs]
+        try:
+            run_jobs(runs, (lambda _: None) if is_here else count)
+        finally:
+            if not all(run.done() for run in runs):
+                stop.set()
+            if is_here:
+                futures.wait(runs)
+    if stop.is_set():
+        raise KeyboardInterrupt
+
+
+def _run_elsewhere(spec: StudySpec, storage: str | BaseStorage | None) -> int:
+    [study] = open_studies([spec], open_storage(storage))
+    with interruptible() as stop:
+        return _run_one(stop, lambda _: None, spec, study)
+
+
+def _run_one(
+    stop: threading.Event, count: Callable[[int], object], spec: StudySpec, study: optuna.Study
+) -> int:
+    """Run a study and return how many trials its budget was."""
+    loop = Loop(
+        study,
+        spec.objective,
+        spec.limits,
+        stop,
+        n_threads=spec.n_threads,
+        after_tell=lambda _, __: count(1),
+    )
+    count(loop.n_done)
+    loop.run()
+    # Some end by themselves before.
+    budget = max(loop.n_done, spec.limits["max_trial"] or 0)
+    count(budget - loop.n_done)
+    record = with_retry(read_record, study, others={})
+    if isinstance(spec.objective, InitOffsetObjective):
+        record = confirmation.evaluate_test_set(record, spec.objective, stop)
+        confirmation.replicate_best_trial(record, spec.objective, stop)
+    elif isinstance(spec.objective, KeyedObjective) and isinstance(record, FunctionRecord):
+        confirmation.evaluate_on_new_seeds(record, spec.objective, stop)
+    return budget

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def of_numbers(made: Mapping[Evaluation, float]) -> Wanted:
     """Return what is known of ten numbers."""
-    return Wanted(made, "numbers", [(i,) for i in range(10)])
+    return Wanted(made, [(i,) for i in range(10)])
 
 
 def test_what_was_begun_when_time_was_up_is_made() -> None:

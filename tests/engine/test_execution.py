@@ -19,11 +19,10 @@ from search_worker import make_objective, quick_training
 import adnn_optuna as adnn
 from adnn_optuna.callbacks import checked_limits as limits_of
 from adnn_optuna.engine.arms import ARMS
-from adnn_optuna.engine.execution import run_studies
 from adnn_optuna.engine.objectives import FunctionObjective
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.engine.studies import StudySpec, open_studies
+from adnn_optuna.engine.studies import StudySpec, open_studies, run_studies
 from adnn_optuna.samplers._owners import _host
 
 if TYPE_CHECKING:

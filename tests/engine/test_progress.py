@@ -21,7 +21,7 @@ from tqdm.notebook import tqdm as tqdm_notebook
 from tqdm.std import tqdm
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.progress import Bar, progress_bar
+from adnn_optuna.engine.signals import Bar, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ def locked() -> Any:
 def test_notebooks_show_a_bar_and_other_programs_that_know_of_them_none() -> None:
     code = """
         import ipykernel
-        from adnn_optuna.engine.progress import progress_bar
+        from adnn_optuna.engine.signals import progress_bar
         with progress_bar(3, show=True) as bar:
             print(bar is not None)
     """
