@@ -249,12 +249,9 @@ def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
 def from_attributes(
     attrs: Mapping[str, Any], name: str, of: str, shapes: Sequence[tuple[int, ...]] | None = None
 ) -> list[np.ndarray]:
-    """Return the arrays that were stored so in what ``of`` names, such as a study.
+    """Return the arrays that were stored so in what ``of`` names, such as a study, or refuse it.
 
     They have these shapes; if :obj:`None`, it is a single one of one dimension.
-
-    Raises:
-        ValueError: If no such arrays are stored there.
     """
     names = (f"{name}/{i}" for i in itertools.count())
     texts = [attrs[part] for part in itertools.takewhile(attrs.__contains__, names)]

@@ -82,7 +82,6 @@ class Experiment:
     """A network whose initial values move in a space, and the metric that tells how good it is.
 
     The arguments are those of :class:`~adnn_optuna.InitOffsetObjective`, its Optuna side.
-    :func:`dataclasses.replace` builds nothing again of what stays the same.
     """
 
     model: Network
@@ -175,10 +174,7 @@ class Experiment:
     replace = dataclasses.replace  # Builds nothing again of what stays the same.
 
     def of(self, params: Mapping[str, Any]) -> Self:
-        """Return the experiment whose model and training are those of a trial's parameters.
-
-        It is the same where neither is a function of the trial.
-        """
+        """Return the experiment with what a trial's parameters make of its model and training."""
         if not self.is_of_trial:
             return self
         of_model = FixedTrial(dict(params))  # It tells afterwards what was suggested by it.
