@@ -41,7 +41,6 @@ from _paper import CHOSEN_DELTAS, PAPERS, PUBLISHED, TINY, TRIALS, Size, paper_o
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.storages import open_storage, with_retry
-from adnn_optuna.networks.training import Trainer
 from adnn_optuna.samplers import DeltaStepSampler
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
     from adnn_optuna.networks.offsets import Start
-    from adnn_optuna.networks.training import TrainingRun
+    from adnn_optuna.networks.training import Trainer, TrainingRun
     from adnn_optuna.stats.paired_differences import PairedDifference
 
 ARMS = ("greedy", "annealing", "random_restart")
@@ -94,28 +93,24 @@ SETTINGS = {
 }
 
 
-class TrainingOnce(Trainer):
-    """Trains from each start once, and remembers the training run.
+def remember_runs(trainer: Trainer) -> None:
+    """Let a trainer train from each start once: arms share their baseline network.
 
-    The arms of a seed share their baseline network, and a trained network needs not be trained
-    again to be tested.
+    A trained network needs not be trained again to be tested, either.
     """
+    known: dict[Start, TrainingRun] = {}
+    train = trainer.train_in_turn
 
-    def __init__(self, trainer: Trainer) -> None:
-        super().__init__(trainer.architecture, trainer.training, trainer.dataset)
-        self._known: dict[Start, TrainingRun] = {}
-
-    def _trained(
-        self, starts: Sequence[Start], n_at_once: int, **options: Any
-    ) -> Iterator[tuple[int, TrainingRun]]:
-        """Yield the training run of each start, trained now or before."""
+    def train_in_turn(starts: Sequence[Start], **options: Any) -> Iterator[TrainingRun]:
         options["keep_weights"] = True
-        for i, start in enumerate(starts):
-            if (run := self._known.get(start)) is None:
-                [(_, run)] = super()._trained([start], n_at_once, **options)
+        for start in starts:
+            if (run := known.get(start)) is None:
+                [run] = train([start], **options)
                 if run.status != "stopped":
-                    self._known[start] = run
-            yield i, run
+                    known[start] = run
+            yield run
+
+    vars(trainer)["train_in_turn"] = train_in_turn
 
 
 def planned(settings: Settings) -> Iterator[tuple[str, int]]:
@@ -158,8 +153,7 @@ def compared(
 ) -> Results:
     """Run the arms of one seed, one training run at a time."""
     objective = paper_objective(name, settings.size).replace(space=OFFSETS)
-    # Other objectives train as they do.
-    vars(objective)["_trainer"] = TrainingOnce(objective.trainer)
+    remember_runs(objective.trainer)
     delta = CHOSEN_DELTAS[seed % len(CHOSEN_DELTAS)]
     walk = DeltaStepSampler(deltas=(delta,), max_steps=settings.trials)
     with warnings.catch_warnings(), futures.ThreadPoolExecutor(1) as executor:
