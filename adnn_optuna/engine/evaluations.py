@@ -163,8 +163,7 @@ def make_evaluations(
             settings: Any = {"names": tuple(names), "evaluate": evaluate, "max_time": max_time}
             return _make_elsewhere(find, study, executor, bar, settings)
         study.sampler = EvaluationSampler(names, lambda trials: find(trials).missing)
-        function: Any = evaluate  # It may return more than a number.
-        objective = _EvaluationObjective(function, study.direction, seed=0, names=tuple(names))
+        objective = _EvaluationObjective(evaluate, study.direction, seed=0, names=tuple(names))
         limits = checked_limits(max_time=max_time)
         Loop(study, objective, limits, stop or threading.Event(), n_threads=n_jobs).run()
         return find(with_retry(study.get_trials, deepcopy=False))

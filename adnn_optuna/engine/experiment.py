@@ -171,7 +171,10 @@ class Experiment:
             return {}
         return self.space.distributions(self.trainer.architecture.variables)
 
-    replace = dataclasses.replace  # Builds nothing again of what stays the same.
+    def replace(self, **parts: Any) -> Self:
+        """Return the same experiment with other arguments; another metric tells its direction."""
+        direction = {"direction": None} if "metric" in parts else {}
+        return dataclasses.replace(self, **{**direction, **parts})
 
     def of(self, params: Mapping[str, Any]) -> Self:
         """Return the experiment with what a trial's parameters make of its model and training."""

@@ -139,7 +139,7 @@ class FunctionObjective:
     of ``catch`` ends its trial as one without a value.
     """
 
-    function: Callable[..., float]
+    function: Callable[..., Any]
     direction: StudyDirection
     seed: int
     reported: str = ""

@@ -274,11 +274,7 @@ def run_studies(
 
     The ``bar`` counts the trials that are behind them, in the end all that they might have taken.
     """
-
-    def count(n_trials: int) -> None:
-        if bar is not None:
-            bar.update(n_trials)
-
+    count: Callable[[int], object] = (lambda _: None) if bar is None else bar.update
     # A user's own function may be no matter of several threads.
     is_own = any(isinstance(spec.objective, KeyedObjective) for spec in specs)
     own = futures.ThreadPoolExecutor(1 if is_own else n_cores(), "run")

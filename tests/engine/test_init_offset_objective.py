@@ -545,6 +545,19 @@ def test_a_replaced_objective_shares_the_trainer(objective: InitOffsetObjective)
         objective.replace(seed=-1)
 
 
+def test_what_is_replaced_is_as_if_it_was_given(objective: InitOffsetObjective) -> None:
+    data, training = few_digits(val=30), dataclasses.replace(TRAINING, epochs=3)
+    changed = objective.replace(dataset=data, training=training, metric="val_loss")
+    given = InitOffsetObjective(MODEL, data, training=training, metric="val_loss")
+    assert changed.config == given.config
+    assert changed.direction == given.direction != objective.direction
+    back = changed.replace(dataset=DATA, training=TRAINING, metric="val_accuracy")
+    assert back.config == objective.config
+    longer = dataclasses.replace(objective, training=training)
+    assert longer.trainer.training.epochs == 3
+    assert dataclasses.replace(longer, training=TRAINING).trainer is objective.trainer
+
+
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
