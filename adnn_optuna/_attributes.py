@@ -194,7 +194,6 @@ class Proposal(TypedDict):
 class SearchSettings(TypedDict):
     """How a study is searched; ``n_trials`` is what the sampler's schedule was made for.
 
-    ``settings`` are those of a sampler that is none of ours by name, as far as it tells them.
     ``confirm`` is on how many new seeds the best trial of a function is evaluated. ``reported`` is
     the user attribute in which the trials of a user's control report their test score.
     """
@@ -202,7 +201,6 @@ class SearchSettings(TypedDict):
     sampler: str
     n_trials: Size | None
     batch_size: BatchSize
-    settings: NotRequired[dict[str, Any]]
     confirm: NotRequired[Count]
     reported: NotRequired[str]
 
