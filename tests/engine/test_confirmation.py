@@ -236,7 +236,7 @@ def test_winner_of_a_comparison_is_repeated_once_from_one_fresh_seed(
     assert stored.repeated == pytest.approx(runs[1].score - runs[0].score)
     assert np.isnan(result.repeated)  # It is of an earlier moment.
     # Whoever resumes trains nothing again.
-    monkeypatch.setattr("adnn_optuna.engine.confirmation.retrain", None)
+    monkeypatch.setattr("adnn_optuna.networks.retraining.retrain", None)
     replicate_best_trial(stored, objective, stop)
 
 
