@@ -7,10 +7,10 @@ import itertools
 import json
 import math
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import fmean
+from threading import Event
 from typing import Any, TypeVar
 
 from optuna.exceptions import TrialPruned
@@ -46,9 +46,7 @@ BASELINE, BEST, FIRST = range(3)
 NAMES = ("trial", "arm", "seed")
 
 
-def evaluate_test_set(
-    record: Record, objective: InitOffsetObjective, stop: threading.Event
-) -> Record:
+def evaluate_test_set(record: Record, objective: InitOffsetObjective, stop: Event) -> Record:
     """Store the test-set evaluation of baseline and best network, trained again for it.
 
     One that was evaluated before is not trained again; without further trials nothing is stored.
@@ -63,10 +61,8 @@ def evaluate_test_set(
     attrs: dict[str, Any] = {}
     if evaluation is None:
         of_best, _, runs = retrain_best_trial(record, objective, stop)
-        evaluation = {
-            **retraining.compared_on_test_set(of_best.trainer, *runs),
-            "trial": best.number,
-        }
+        compared = retraining.compared_on_test_set(of_best.trainer, *runs)
+        evaluation = {**compared, "trial": best.number}
         attrs |= evaluations.scores_as_attributes(f"{stored.SCORES}/{best.number}", runs[1].scores)
         if "n_groups" in evaluation:
             attrs |= evaluations.as_attributes(stored.GROUPS, of_best.dataset.test_groups)
@@ -79,7 +75,7 @@ def evaluate_test_set(
 
 
 def retrain_best_trial(
-    record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event | None = None
+    record: SearchRecord, objective: InitOffsetObjective, stop: Event | None = None
 ) -> tuple[InitOffsetObjective, list[list[Start]], list[retraining.Retrained]]:
     """Train baseline and best network of a search again; warn if they come out differently.
 
@@ -135,7 +131,7 @@ def confirm_best_trial(
     objective: InitOffsetObjective,
     n_seeds: int,
     *,
-    stop: threading.Event | None = None,
+    stop: Event | None = None,
     show_progress_bar: bool = False,
 ) -> Record:
     """Train the best and the baseline network of a tested search from new seeds.
@@ -193,7 +189,7 @@ def needed_evaluations(confirmed: Confirmed) -> list[Evaluation]:
 
 
 def replicate_best_trial(
-    record: SearchRecord, objective: InitOffsetObjective, stop: threading.Event
+    record: SearchRecord, objective: InitOffsetObjective, stop: Event
 ) -> None:
     """Store what a best trial gains over its baseline network on one new seed.
 
@@ -255,9 +251,7 @@ def is_affordable(
     return seconds_of(record, count) <= left
 
 
-def evaluate_on_new_seeds(
-    record: FunctionRecord, objective: KeyedObjective, stop: threading.Event
-) -> None:
+def evaluate_on_new_seeds(record: FunctionRecord, objective: KeyedObjective, stop: Event) -> None:
     """Evaluate the best trial of a study as often as its objective says, and store the values.
 
     Their seeds follow from the unit's, so all arms of a unit have the same ones. One that comes to
