@@ -254,7 +254,6 @@ def test_metric(metric: str) -> str:
     return f"test_{metric.partition('_')[2]}"
 
 
-@dataclasses.dataclass(frozen=True)
 class FunctionRecord(SearchRecord):
     """The search of any Optuna objective, judged by evaluations of its best trial on new seeds."""
 
@@ -292,7 +291,6 @@ class FunctionRecord(SearchRecord):
         return fmean(values) if values else self.best_value
 
 
-@dataclasses.dataclass(frozen=True)
 class ControlRecord(SearchRecord):
     """A control: what the same compute gains otherwise, without a search over offsets."""
 
