@@ -133,7 +133,7 @@ def test_learning_rates_are_those_of_their_own_trainings(objective: InitOffsetOb
     rates = [trial.params["learning_rate"] for trial in record.done_trials]
     assert len(rates) == 8
     # The given one is the first, which the others are around.
-    given = objective.training.learning_rate
+    given = objective.trainer.training.learning_rate
     assert rates[0] == given
     assert all(given / 100 <= rate <= given * 100 for rate in rates)
     assert max(rates) > 3 * given > given > 3 * min(rates)
