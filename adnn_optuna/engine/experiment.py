@@ -34,7 +34,8 @@ class Network:
     """A model for a dataset and what was built of it, shared by the experiments that have it."""
 
     def __init__(self, model: MLP | Callable[..., Any], dataset: Dataset) -> None:
-        self.model, self.dataset = model, dataset
+        self.model: MLP | Callable[..., Any] = model
+        self.dataset: Dataset = dataset
         # If it is a function of the trial, what it made, by the parameters that it asked for.
         self.of_params: dict[str, Network] = {}
         self._trainers: list[tuple[tuple[Training, str], Trainer]] = []

@@ -6,12 +6,17 @@ import sys
 import threading
 import warnings
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.exceptions import ExperimentalWarning
 from tqdm.auto import tqdm
 
 from adnn_optuna._units import printable
+
+if TYPE_CHECKING:
+    _Tqdm = tqdm[Any]
+else:  # Where programs run, it has no such argument.
+    _Tqdm = tqdm
 
 _warnings_lock = threading.Lock()
 
@@ -82,7 +87,7 @@ def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Eve
         raise KeyboardInterrupt
 
 
-class Bar(tqdm):  # type: ignore[type-arg]
+class Bar(_Tqdm):
     """A bar of ours, without a thread that looks at all bars."""
 
     monitor_interval = 0
