@@ -1,4 +1,4 @@
-"""A network's variables as the offsets see them: their kinds, layers and initial spreads."""
+"""The variables that offsets move: their kinds, layers and initial standard deviations."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ TRUNCATED_STDDEV = 0.87962566103423978
 
 @dataclasses.dataclass(frozen=True)
 class VariableInfo:
-    """One variable of a network, as the offsets see it."""
+    """One variable of a network."""
 
     path: str  # Unique in the network.
     kind: VariableKind  # Kernels are weights; "other" never moves.
-    layer: int  # Its layer's index among those that have kernels or biases, -1 of what has none.
+    layer: int  # Its layer's index among those with kernels or biases, -1 of the others.
     is_output: bool  # Whether that layer is the last of them.
-    stddev: float  # Of what its initial values are drawn from.
+    stddev: float  # Of its initial values' distribution.
 
 
 @contextlib.contextmanager
@@ -105,10 +105,9 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
             return float(initializer.stddev) * TRUNCATED_STDDEV
         case keras.initializers.RandomUniform():
             return float(initializer.maxval - initializer.minval) / math.sqrt(12)
-        case keras.initializers.VarianceScaling():
-            # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
+        case keras.initializers.VarianceScaling():  # Also Glorot's, He's and LeCun's.
             return scaled_stddev(initializer, values.shape)
-    # Exactly 0 for a constant one, no rounding.
+    # Exactly 0 for constants, without rounding errors.
     is_constant = np.all(values == values.reshape(-1)[:1])
     return 0.0 if is_constant else float(np.std(values, dtype=np.float64))
 

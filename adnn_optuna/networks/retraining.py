@@ -23,16 +23,12 @@ if TYPE_CHECKING:
 
 
 class Retrained(NamedTuple):
-    """A training run's metrics, those of the test set included, its weights and test scores.
-
-    The scores are those of the test examples, see :meth:`Scores.tested`; ``judge`` is the metric
-    that they are of, without a split.
-    """
+    """A training run's metrics, those of the test set included, its weights and test scores."""
 
     metrics: Metrics
     weights: list[np.ndarray]
-    scores: np.ndarray
-    judge: str
+    scores: np.ndarray  # Of the test examples, see :meth:`Scores.tested`.
+    judge: str  # The metric of the scores, without a split.
 
     @property
     def score(self) -> float:
@@ -50,7 +46,7 @@ def retrain(
 
     Several in the place of one are averaged: the metrics are those of their average, without those
     that diverged, and the weights those of all others, one network's after the other's. A ``bar``
-    gets so many more to do, and counts them. Where ``stop`` is set, it raises KeyboardInterrupt.
+    gets so many more to do, and counts them. If ``stop`` is set, it raises KeyboardInterrupt.
     """
     groups = [[one] if isinstance(one, Start) else one for one in starts]
     runs = trainer.train_in_turn([*itertools.chain(*groups)], stop=stop)
@@ -76,20 +72,17 @@ def retrain(
 
 def tested(trainer: Trainer, of: TrainingRun | Average) -> Retrained:
     """Return what a training run, or an average of several, reaches, also on the test set."""
-    if isinstance(of, Average):
-        weights, (metrics, scores) = [], of.tested()
-    else:
-        weights = of.weights or []
-        metrics, scores = trainer.tested(weights)
+    weights = [] if isinstance(of, Average) else of.weights or []
+    metrics, scores = of.tested() if isinstance(of, Average) else trainer.tested(weights)
     return Retrained(of.metrics | metrics, weights, scores, trainer.judge)
 
 
 def compared_on_test_set(trainer: Trainer, baseline: Retrained, best: Retrained) -> TestEvaluation:
     """Return the test-set evaluation of a baseline and a best network."""
     n_classes, data = trainer.architecture.head.num_classes, trainer.dataset
-    differences, prefix = best.scores.astype(float) - baseline.scores, "test_"
-    of_test = {n.removeprefix(prefix): v for n, v in best.metrics.items() if prefix in n[:5]}
-    look: TestEvaluation = {
+    differences = best.scores.astype(float) - baseline.scores
+    of_test = {n[5:]: v for n, v in best.metrics.items() if n.startswith("test_")}
+    evaluation: TestEvaluation = {
         "looked": "",
         "trial": 0,
         "n_trials": 0,
@@ -100,19 +93,19 @@ def compared_on_test_set(trainer: Trainer, baseline: Retrained, best: Retrained)
         "metrics": of_test,
     }
     if data.test_groups.max() + 1 < len(differences):
-        look["n_groups"] = effective_number(data.test_groups)
+        evaluation["n_groups"] = effective_number(data.test_groups)
     if best.judge == "accuracy":
-        look["won"] = int((differences > 0).sum())
-        look["lost"] = int((differences < 0).sum())
+        evaluation["won"] = int((differences > 0).sum())
+        evaluation["lost"] = int((differences < 0).sum())
     else:
-        look["standard_error"] = math.sqrt(variance_of_mean(differences, data.test_groups))
+        evaluation["standard_error"] = variance_of_mean(differences, data.test_groups) ** 0.5
     if n_classes is not None:
         sizes = np.bincount(data.y_test, minlength=n_classes)
         largest = int(sizes.argmax())
-        look["n_classes"] = n_classes
-        look["largest_class"] = str((data.classes or range(n_classes))[largest])
-        look["n_largest"] = int(sizes[largest])
-    return look
+        evaluation["n_classes"] = n_classes
+        evaluation["largest_class"] = str((data.classes or range(n_classes))[largest])
+        evaluation["n_largest"] = int(sizes[largest])
+    return evaluation
 
 
 def random_sources(trainer: Trainer) -> tuple[str, ...]:
@@ -164,9 +157,9 @@ class Redrawing:
 
 
 def effective_number(groups: NDArray[np.intp]) -> float:
-    """Return as how many samples of their own those of groups count: (Σ n)² / Σ n² of their sizes.
+    """Return as how many independent samples those of groups count: (Σ n)² / Σ n² of their sizes.
 
-    It is exact where samples of a group are equal (Kish 1965, Survey Sampling), else too small.
+    It is exact if samples of a group are equal (Kish 1965, Survey Sampling), else too small.
     """
     sizes = np.bincount(groups).astype(float)
     return float(sizes.sum() ** 2 / (sizes**2).sum())
@@ -176,7 +169,7 @@ def variance_of_mean(values: NDArray[np.floating], groups: NDArray[np.intp]) -> 
     """Return the variance of the mean of samples' values, of which those of a group are alike.
 
     It is that of the groups' sums about their share of the mean, times G / (G - 1) for G groups,
-    so the usual one where each sample is on its own; NaN of a single group.
+    so the usual one if each sample is on its own; NaN of a single group.
     """
     residuals = np.bincount(groups, values - values.mean())
     n = len(residuals)

@@ -66,7 +66,7 @@ _warned = weakref.WeakSet[Dataset]()
 
 
 def fitted(dataset: Dataset, scale: Scale) -> Scaling:
-    """Return how the training part asks to be scaled; fitted once for a data set."""
+    """Return the scaling of the training part; fitted once for a data set."""
     known = _fitted.setdefault(dataset, {})
     if scale not in known:
         known[scale] = _fit(dataset, scale)
@@ -79,13 +79,10 @@ def use(dataset: Dataset, scale: Scale, scaling: Scaling) -> None:
 
 
 def scaled_inputs(dataset: Dataset, split: str, scaling: Scaling) -> NDArray[Any]:
-    """Return the inputs of a split as a network takes them; made once for a data set."""
-    x: NDArray[Any] = getattr(dataset, f"x_{split}")
-    if not scaling.factor:
-        return x
+    """Return the inputs of a split as a network takes them; scaled once for a data set."""
     known = _scaled.setdefault(dataset, {})
     if (split, scaling) not in known:
-        known[split, scaling] = scaling.inputs(x)
+        known[split, scaling] = scaling.inputs(getattr(dataset, f"x_{split}"))
     return known[split, scaling]
 
 
