@@ -1,4 +1,4 @@
-"""Arrays, labels and weights that users give as data: checked and converted."""
+"""Arrays, labels and weights of users' data: checked and converted."""
 
 import itertools
 import math
@@ -100,10 +100,7 @@ def common_dtype(inputs: Mapping[str, NDArray[Any]]) -> np.dtype[Any]:
 
 
 def merged_feature(x: NDArray[Any]) -> int | None:
-    """Return the first feature that loses more than 10% of its distinct values in float32.
-
-    Continuous measurements may lose a few, which does not matter.
-    """
+    """Return the first feature that loses more than 10% of its distinct values in float32."""
     columns = x.reshape(-1, x.shape[-1])[:_COMPARED].T
     for i, column in enumerate(columns if x.dtype.kind == "f" and x.dtype.itemsize > 4 else ()):
         before, after = (len(np.unique(c)) for c in (column, column.astype(np.float32)))
@@ -154,12 +151,10 @@ def _read_numbers(name: str, array: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def checked_positive(positive: Any, labels: Sequence[Any]) -> Any:
-    """Return the label of the positive one of two classes, None if none is.
-
-    A command line and a contract have labels as text.
-    """
+    """Return the label of the positive one of two classes, None if none is."""
     if positive is None:
         return labels[1] if tuple(labels) == (0, 1) else None
+    # A command line and a contract have labels as text.
     found = [label for label in labels if label == positive or str(label) == str(positive)]
     if len(labels) != 2 or not found:
         raise WrongValueError(
@@ -172,10 +167,7 @@ def checked_positive(positive: Any, labels: Sequence[Any]) -> Any:
 def encoded(
     labels: Mapping[str, NDArray[Any]], num_classes: int | None
 ) -> tuple[dict[str, NDArray[Any]], Sequence[Any]]:
-    """Return labels, by "" those to draw splits of, as 0, 1, … and the user's of each class.
-
-    These are a range if they stay the same.
-    """
+    """Return labels as 0, 1, …, and the user's label of each class: a range if it is the same."""
     found = np.unique(labels[""]).tolist()
     classes: Sequence[Any] = tuple(found)
     if num_classes is not None:
@@ -244,12 +236,12 @@ def weights(
     return None if (weight[train] == 1).all() else weight[train]
 
 
-class _Memory(np.ndarray[Any, np.dtype[Any]]):
-    """An array of which only this module gives out views, which cannot be written to."""
-
-
 # In bytes. TensorFlow uses an array in place only if it begins at a multiple of it.
 _ALIGNMENT = 64
+
+
+class _Memory(np.ndarray[Any, np.dtype[Any]]):
+    """An array of which only this module gives out views, which cannot be written to."""
 
 
 def read_only(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:

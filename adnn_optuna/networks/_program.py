@@ -1,4 +1,4 @@
-"""One training of a network as a compiled function of its initial values; loads TensorFlow."""
+"""A training run as a compiled function of its initial values; loads TensorFlow."""
 
 import dataclasses
 import functools
@@ -46,7 +46,7 @@ class Program:
         self._of_thread = threading.local()
         self._evaluating = threading.Lock()
 
-        # Noted, as averaging the weights of a training leaves that training's in the variables.
+        # Averaging the weights of a training run changes the optimizer's variables.
         self._optimizer_state = [tf.convert_to_tensor(v.value) for v in self._optimizer.variables]
         if any(np.ptp(v.numpy().astype(float)) for v in self._optimizer_state if v.shape.rank):
             raise WrongValueError(
@@ -111,10 +111,7 @@ class Program:
             return [tf.convert_to_tensor(v.value) for v in self._model.variables]
 
     def outputs(self, weights: list[tf.Tensor], x: tf.Tensor) -> tuple[np.ndarray, float]:
-        """Return the outputs for all examples, float32 of shape (n, outputs), and their own loss.
-
-        The own loss is what the model's layers add to the loss of an example.
-        """
+        """Return outputs, float32 of shape (n, outputs), and what layers add to a row's loss."""
         outputs, own_loss = [], 0.0
         with self._evaluating:
             for first in range(0, max(len(x), 1), EVALUATION_ROWS):

@@ -1,4 +1,4 @@
-"""The loss of a training and the metrics of its network, within a graph; loads TensorFlow."""
+"""The loss and the metrics of a training run, within a graph; loads TensorFlow."""
 
 import contextlib
 import copy
@@ -270,10 +270,9 @@ def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
 
 
 def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
-    """Return a Keras loss as a function of labels and outputs, with one value per example.
+    """Return a Keras loss as a function of integer labels and outputs, one value per example.
 
-    The labels are always integers. The second value tells whether the loss itself takes integers,
-    and no one-hot rows. A loss of the user's is tried on a batch: integers if it accepts them.
+    Also whether the loss itself takes integers, and no one-hot rows.
     """
     loss, name = made(keras.losses, settings, head)
     known = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}
@@ -319,8 +318,8 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
                 return function, takes_integers
     kind = "regression" if head.num_classes is None else "classifier"
     raise WrongValueError(
-        f"The loss {name!r} must give one value per example of a {kind} with {head.size} outputs. "
-        f"Pass one that does, such as {head.default_loss!r}."
+        f"The loss {name!r} must return one value per example of a {kind} with {head.size} "
+        f"outputs. Pass one that does, such as {head.default_loss!r}."
     )
 
 

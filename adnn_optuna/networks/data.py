@@ -25,7 +25,7 @@ _SPLITS = ("train", "val", "test")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Draw:
-    """The samples that splits are drawn from, and what is computed for the rows of each split."""
+    """The samples that splits are drawn from, with all that is fitted to a training part."""
 
     # Arrays or tables as passed: by "" those to draw from, by "_val", "_test" passed splits.
     inputs: Mapping[str, Any]
@@ -91,8 +91,8 @@ class Dataset:
         origin: How ``dataset_from_config`` finds the data again, JSON-able; None for arrays.
         drawn: Which of the splits ``val`` and ``test`` were drawn at random from the same samples
             as the training split, so that :meth:`redrawn` may draw others.
-        classes: The user's own label of each class; None where these are 0 … num_classes - 1.
-        weight_train: A weight of each training sample, shape (n,); None where all are 1.
+        classes: The user's own label of each class; None if these are 0 … num_classes - 1.
+        weight_train: A weight of each training sample, shape (n,); None if all are 1.
         groups_test: The number of what each test sample belongs to, shape (n,), if to anything.
         preprocessing: How the columns of a table became these inputs.
         positive: Of two classes, the user's label of that which metrics such as recall are of.
@@ -162,7 +162,7 @@ class Dataset:
 
     @property
     def unit(self) -> str:
-        """What samples are called: ``"images"``, or ``"examples"`` of rows and sequences."""
+        """The name of samples: ``"images"``, or ``"examples"`` for rows and sequences."""
         shape = self.x_train.shape[1:]
         is_image = len(shape) == 2 and (shape[0] == shape[1] or self.x_train.dtype == np.uint8)
         return "images" if is_image or len(shape) == 3 else "examples"
@@ -175,7 +175,7 @@ class Dataset:
 
     @property
     def task(self) -> Task:
-        """What is learned: classes or numbers."""
+        """Whether classes or numbers are learned."""
         return "regression" if self.y_train.dtype.kind == "f" else "classification"
 
     @property
@@ -185,17 +185,13 @@ class Dataset:
 
     @functools.cached_property
     def test_groups(self) -> NDArray[np.intp]:
-        """The group of each test sample, from 0: with those that belong to it or are the same."""
+        """The group of each test sample, from 0; equal samples are in one group, too."""
         found = duplicates.groups_of(self.x_test, self.y_test)
         return found if self.groups_test is None else duplicates.merged(found, self.groups_test)
 
     @functools.cached_property
     def duplicates(self) -> dict[str, int]:
-        """How many samples of a split are those of another one, by both; empty if none is.
-
-        ``"val-train"``, ``"test-train"`` and ``"test-val"`` have the same inputs; of the
-        ``"test-test"`` ones labels are the same, too.
-        """
+        """How many samples of a split are in another one, see :func:`duplicates.counted`."""
         inputs = {split: getattr(self, f"x_{split}") for split in _SPLITS}
         return duplicates.counted(inputs, self.y_test)
 
@@ -331,7 +327,7 @@ class Dataset:
             _arrays.check_trained(fields["y_train"], classes)
         is_refit = impute or fields["preprocessing"].others is not None
         if is_refit or group is not None or fields["weight_train"] is not None:
-            # The splits alone lack what is missing or rare, and the samples' weights and groups.
+            # The splits alone lack missing values, rare categories, weights and groups.
             fields["draw"] = draw.kept(fields["preprocessing"])
         fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in labels)
         own = None if isinstance(classes, range) else tuple(classes) or None

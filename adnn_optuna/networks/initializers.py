@@ -113,10 +113,7 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
 
 
 def scaled_stddev(initializer: Any, shape: Sequence[int]) -> float:
-    """Return the standard deviation of what a VarianceScaling draws for a kernel or a bias.
-
-    Keras widens a truncated normal, so all three distributions have this one.
-    """
+    """Return the standard deviation of all distributions of a VarianceScaling, by its shape."""
     fan_in = math.prod(shape[:-1] if len(shape) > 1 else shape)
     fan_out = math.prod((*shape[:-2], *shape[-1:]))
     inputs, outputs = (getattr(initializer, f"{end}_axes", None) for end in ("input", "output"))

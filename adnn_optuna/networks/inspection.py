@@ -55,10 +55,7 @@ def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
 def operations(
     model: keras.Model, input_shape: tuple[int, ...], input_dtype: str
 ) -> tuple[set[str], set[str]]:
-    """Return the kinds of all operations of a model in training, and the dtypes of their outputs.
-
-    The kinds are also those within functions of its graph.
-    """
+    """Return the kinds of all operations of a model in training, and their outputs' dtypes."""
     spec = tf.TensorSpec((3, *input_shape), input_dtype)
     forward = tf.function(lambda x: model(x, training=True), autograph=False)
     graph = forward.get_concrete_function(spec).graph

@@ -1,7 +1,4 @@
-"""Models of Keras configurations, made where they leave nothing behind, without code of theirs.
-
-Keras draws the seeds that are not given from Python's and NumPy's global random sources.
-"""
+"""Models of Keras configurations, built without side effects and without code of theirs."""
 
 from __future__ import annotations
 
@@ -27,12 +24,11 @@ from adnn_optuna.networks.models import MLP
 if TYPE_CHECKING:
     import keras
 
-# A network of this many parameters takes 400 MB, and a training of it some times as much.
+# A network of as many parameters takes 400 MB, and its training some times as much.
 MAX_PARAMETERS = 100_000_000
-# Layers, initializers and all that a model is configured by; the largest of Keras's own has half.
+# Layers and their parts; the largest of Keras's own models has half as many.
 MAX_OBJECTS, OBJECTS = 10_000, "layers and parts of such"
-# What a loss or a metric may be asked for: a whole number or the length of a list. A metric may
-# hold the square of it.
+# The largest number, or length of a list, of a loss or a metric, which may hold its square.
 _MAX_ARGUMENT = 1_000
 _MAX_METRICS = 100
 _MAX_DEPTH = 60
@@ -50,8 +46,8 @@ _REFUSED_LAYERS |= {"IndexLookup", "IntegerLookup", "StringLookup", "TextVectori
 
 _Result = TypeVar("_Result")
 
-# Random sources are the process's, so two threads must not build models at once. What the holder
-# calls may ask for them again, also in a thread that it starts with its context and waits for.
+# Keras draws default seeds from Python's and NumPy's global random sources, so two threads must
+# not build models at once. The holder's calls may ask again, also in a thread with its context.
 _lock = threading.Lock()
 _is_held = contextvars.ContextVar("is_held", default=False)
 
@@ -76,10 +72,7 @@ def undisturbed(seed: int | None = None) -> Iterator[None]:
 def in_fresh_thread(
     function: Callable[..., _Result], *args: Any, with_values: bool = True, **kwargs: Any
 ) -> _Result:
-    """Call a function in a thread in which Keras has counted no names, with the same policy.
-
-    Keras variables that it makes may have shapes and initializers, but no values.
-    """
+    """Call a function in a thread in which Keras has counted no names, with the same policy."""
     import keras
 
     set_policy, context = policy_of_caller(), contextvars.copy_context()
@@ -103,10 +96,7 @@ def policy_of_caller() -> Callable[[], None]:
 
 
 def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth: int = 0) -> None:
-    """Refuse lambdas, objects that are not Keras's own, and layers that run code or read files.
-
-    Also whole numbers, and lengths of lists, above the ``largest``.
-    """
+    """Refuse what is not Keras's own, runs code, reads files, or is above the ``largest``."""
     if depth > _MAX_DEPTH:
         raise WrongValueError(f"{path} is nested too deeply.")
     size = len(node) if isinstance(node, list) else abs(node) if isinstance(node, int) else 0
@@ -168,7 +158,7 @@ def check_model_config(
     check_keras_config(config, path)
     try:
         with undisturbed():
-            # In this thread, Keras would give the variables values afterwards.
+            # In this thread, Keras would initialise the variables afterwards.
             deserialize = keras.saving.deserialize_keras_object
             model = in_fresh_thread(deserialize, config, with_values=False, safe_mode=True)
     except Exception as error:  # noqa: BLE001 - each class refuses arguments in its own way.

@@ -1,4 +1,4 @@
-"""What is trained and how, as JSON holds it: the MLP, the training, the paper's six models."""
+"""Settings that JSON can hold: the MLP, the training, the paper's six models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import keras
 
 
-# What an object is set by is of these types, but what it was used for or called is no setting.
+# Settings of an object are of these types, but these attributes are none.
 _PLAIN = (bool, int, float, str, dict, set, re.Pattern)
 _NO_SETTINGS = {"built", "name", "seed", "_trainable_variables_indices"}
 
@@ -286,7 +286,7 @@ class Training:
 
     @property
     def fixed_learning_rate(self) -> float | None:
-        """The learning rate; :obj:`None` where a schedule says it."""
+        """The learning rate; :obj:`None` for a schedule."""
         rate: Any = self.learning_rate
         if isinstance(self.optimizer, dict):
             rate = self.optimizer["config"].get("learning_rate")

@@ -24,14 +24,13 @@ from adnn_optuna.networks.models import MLP, Scale, Training, compiled_training
 if TYPE_CHECKING:
     import keras
 
-# Rows that are evaluated at once. The memory of an evaluation grows with it, its speed hardly.
+# Rows that are evaluated at once: more need more memory and are hardly faster.
 EVALUATION_ROWS = 1000
 
-# So begin the operations that XLA compiles to slower code on a CPU than TensorFlow has: of
-# convolutions and pooling, and random numbers.
+# The first letters of operations that are slower under XLA on a CPU than in TensorFlow.
 _SLOW_UNDER_XLA = ("Conv", "DepthwiseConv", "MaxPool", "AvgPool", "Stateless")
 
-# What initial weights that were drawn before may take, in bytes; those last used are always kept.
+# How many bytes of initial weights are kept; the last used are always.
 _BYTES_KEPT = 2**26
 
 
@@ -46,7 +45,7 @@ class Head:
 
     @property
     def of_predictions(self) -> Head:
-        """The head whose outputs are what this one's predict."""
+        """The head of this one's predictions: probabilities, or the same numbers."""
         return dataclasses.replace(self, are_probabilities=self.num_classes is not None)
 
     @property

@@ -1,4 +1,4 @@
-"""How the columns of a table become numbers, and what stands for missing ones."""
+"""How the columns of a table become numbers, and missing values are replaced."""
 
 import dataclasses
 import json
@@ -28,14 +28,14 @@ class Preprocessing:
     # Of tables, each column and its categories, which are features of 0 and 1; None of numbers.
     # A category that is None is a feature of which redrawn splits make no use.
     columns: tuple[tuple[str, tuple[str | None, ...] | None], ...] | None = None
-    # What stands for a missing value of each feature; empty where these are refused.
+    # The number for a missing value of each feature; empty if these are refused.
     fill: tuple[float, ...] = ()
     # Of tables, the columns whose rare categories are one more feature, as unknown ones are then;
-    # unknown ones of other columns are 0 in all. None where these are refused.
+    # unknown ones of other columns are 0 in all. None if these are refused.
     others: tuple[str, ...] | None = None
 
     def blocks(self) -> Iterator[tuple[str, tuple[str | None, ...] | None, slice]]:
-        """Yield each column of a table, its categories, and where its features are."""
+        """Yield each column of a table, its categories, and the slice of its features."""
         end = 0
         for name, categories in self.columns or ():
             begin = end
@@ -49,7 +49,7 @@ class Preprocessing:
         return {k: v for k, v in fields.items() if v not in ([], None) or k == "columns"}
 
     def feature(self, index: int) -> str:
-        """Return what a feature is called: the name of its column, else its number."""
+        """Return the name of a feature's column, else its number."""
         names = [name for name, _, block in self.blocks() if block.start <= index < block.stop]
         return repr(names[0]) if names else str(index)
 
@@ -107,7 +107,7 @@ class Preprocessing:
         return np.concatenate(features, axis=1)
 
     def filled(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return numbers with missing ones filled in, if they are to be."""
+        """Return numbers with missing values imputed, if they are to be."""
         # Another number of features is refused by what comes next.
         if array.dtype.kind != "f" or len(self.fill) != array.shape[-1]:
             return array
@@ -169,7 +169,7 @@ def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
 def imputed(
     columns: Preprocessing, inputs: dict[str, NDArray[Any]]
 ) -> tuple[Preprocessing, dict[str, NDArray[Any]]]:
-    """Return the inputs of all splits filled in, and what does so by the training part."""
+    """Return the inputs of all splits imputed by the training part, and how."""
     rows = inputs["train"].reshape(-1, inputs["train"].shape[-1])
     fill = np.nanmedian(rows, axis=0)
     for _, categories, block in columns.blocks():

@@ -1,4 +1,4 @@
-"""Networks trained again, and what they reach on the test set."""
+"""Networks trained again, and their test scores."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def compared_on_test_set(trainer: Trainer, baseline: Retrained, best: Retrained)
 
 
 def random_sources(trainer: Trainer) -> tuple[str, ...]:
-    """Return what is random in a training: initialisation, order of the batches, split."""
+    """Return what is random in a training run: initialisation, order of the batches, split."""
     sources = {
         "initialisation": trainer.architecture.depends_on_seed,
         "order": trainer.training.shuffle,
@@ -119,7 +119,7 @@ def random_sources(trainer: Trainer) -> tuple[str, ...]:
 
 
 def not_redrawn(trainer: Trainer) -> tuple[str, ...]:
-    """Return what stays the same in all runs, though it could be random, in words."""
+    """Return in words which sources of randomness stay the same in all runs."""
     data, random = trainer.dataset, random_sources(trainer)
     names = {"initialisation": "the initial weights", "order": "the order of the batches"}
     splits = {"val": "the validation split", "test": "the test split"}
@@ -145,7 +145,7 @@ class Redrawing:
         split: int | None = None,
         stop: threading.Event | None = None,
     ) -> Retrained:
-        """Train once; what has no seed of its own is as of ``seed``, or as the data are split."""
+        """Train once; a source without its own seed follows ``seed``, or the data's split."""
         offsets = (0.0,) * len(trainer.architecture.variables)
         initialisation = seed if initialisation is None else initialisation
         start = Start(initialisation, 0, offsets, order_seed=seed if order is None else order)

@@ -1,8 +1,8 @@
 """Training many initialisations of one network by one compiled graph.
 
-Threads, one for each core, take one training after the other. Not all of them as one array: XLA
-chooses the order of sums by the shapes of arrays, so the last bits of a network would depend on
-how many are trained beside it. It is also faster: a small network stays in a core's cache.
+Threads, one for each core, take one training run after the other. In one array of all networks,
+XLA would choose the order of sums by their number, so the last bits would depend on it. Threads
+are also faster: a small network stays in a core's cache.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Trainer:
 
     @property
     def seconds(self) -> float:
-        """About how long one training takes, by the fastest part of one; infinite before any."""
+        """About how long one training run takes, by the fastest call; infinite before any."""
         of_epoch, rest = self._work[self._n_batches], self._work[-1] - self._work[self._n_batches]
         return float(self._seconds_per_row * (self.training.epochs * of_epoch + rest))
 
@@ -268,10 +268,7 @@ class Trainer:
             training.state = training.best_state = ()
 
     def _advance(self, training: TrainingState, seconds: float) -> None:
-        """Train or score by one call of about so many seconds.
-
-        The call is for whole epochs, a part of one, or a part of its scores.
-        """
+        """Train or score whole epochs or a part of one, by one call of about so many seconds."""
         from adnn_optuna.networks._program import orders_of
 
         run, step, budget = training.run, training.step, int(seconds / self._seconds_per_row)
