@@ -52,9 +52,11 @@ class Scores:
         self._r2_names: list[str] = []
         self.names: list[str] = [*head.metrics]
         for settings in metrics:
+            if settings in head.metrics:
+                continue
             metric, adapt = keras_metric(settings, head)
             # Those that a head knows itself are not computed twice.
-            if settings in head.metrics or metric.name in head.metrics:
+            if metric.name in head.metrics:
                 continue
             if metric.name in self.names:
                 raise WrongValueError(

@@ -160,8 +160,14 @@ def test_ranks(shape: tuple[int, ...]) -> None:
         ({"x_train": np.full((4, 2), np.nan)}, r"x_train\[0, 0\] is nan"),
         ({"x_val": np.array([[0, 1], [0, np.inf]])}, r"x_val\[1, 1\] is inf"),
         ({"x_val": np.full((2, 2), 1e300)}, r"x_val\[0, 0\] is 1e\+300"),
-        ({"x_train": np.full((4, 2), "a", dtype=object)}, "x_train must be numbers; got the dtype <U1"),
-        ({"x_train": np.full((4, 2), None)}, "x_train must hold only numbers or only strings; got NoneType"),
+        (
+            {"x_train": np.full((4, 2), "a", dtype=object)},
+            "x_train must be numbers; got the dtype <U1",
+        ),
+        (
+            {"x_train": np.full((4, 2), None)},
+            "x_train must hold only numbers or only strings; got NoneType",
+        ),
         ({"x_train": np.zeros(4)}, r"x_train has the shape \(4,\)"),
         ({"x_train": np.zeros((4, 1, 1, 1, 1))}, r"x_train has the shape \(4, 1, 1, 1, 1\)"),
         ({"x_train": np.zeros((4, 0))}, r"x_train has the shape \(4, 0\)"),

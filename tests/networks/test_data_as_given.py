@@ -383,7 +383,10 @@ class TestTables:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"when": pd.Timestamp("2020-01-01")}, "column 'when' must .* got the dtype datetime64"),
+            (
+                {"when": pd.Timestamp("2020-01-01")},
+                "column 'when' must .* got the dtype datetime64",
+            ),
             ({"city": FRAME["city"].where(Y > 0)}, r"x lacks values in 'city' \(20 rows\)"),
             ({"age": ["?", *map(str, range(N - 1))]}, r"'age' holds numbers, but in 1 rows '\?'"),
         ],
