@@ -111,7 +111,7 @@ class Program:
             return [tf.convert_to_tensor(v.value) for v in self._model.variables]
 
     def outputs(self, weights: list[tf.Tensor], x: tf.Tensor) -> tuple[np.ndarray, float]:
-        """Return outputs, float32 of shape (n, outputs), and what layers add to a row's loss."""
+        """Return outputs, float32 of shape (n, outputs), and the layers' own loss of a row."""
         outputs, own_loss = [], 0.0
         with self._evaluating:
             for first in range(0, max(len(x), 1), EVALUATION_ROWS):

@@ -21,7 +21,7 @@ Score = tuple[tf.Tensor, ...]
 Settings = str | dict[str, Any]
 
 PerRow = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-# A metric, and what makes its arguments of labels and outputs.
+# A metric, and the function that makes its arguments of labels and outputs.
 _Adapt = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 _Metric = tuple[keras.metrics.Metric, _Adapt]
 
@@ -32,7 +32,7 @@ _OF_ONE_CLASS = (
     *("SensitivityAtSpecificity", "SpecificityAtSensitivity"),
 )
 
-# What losses and metrics raise that are tried on what they do not take.
+# Errors of losses and metrics that are tried on arguments of a wrong kind.
 _REFUSALS = TypeError, ValueError, NotImplementedError, tf.errors.OpError
 
 
@@ -116,7 +116,7 @@ class Scores:
         return tuple(sums)
 
     def _states(self, totals: Score) -> Iterator[tuple[keras.metrics.Metric, _Adapt, list[Any]]]:
-        """Yield each Keras metric with what makes its arguments, and its state in the sums."""
+        """Yield each Keras metric with the maker of its arguments, and its state in the sums."""
         states = iter(totals[self._n_own + 1 :])
         for metric, adapt in self._metrics:
             yield metric, adapt, [next(states) for _ in metric.variables]
@@ -168,7 +168,7 @@ class Scores:
             name: The metric, without a split.
             outputs: The network's outputs, of shape (n, outputs).
             y: The labels or targets.
-            own_loss: What the network's layers add to the loss of an example.
+            own_loss: The loss that the network's layers add to that of an example.
         """
         metrics = self.metrics("test", outputs, y, own_loss)
         if name == "accuracy":
@@ -220,7 +220,7 @@ def _influence_of_errors(name: str, outputs: np.ndarray, targets: np.ndarray) ->
 
 
 def with_own_losses(loss: tf.Tensor, own_losses: Sequence[Any], n: int = 1) -> tf.Tensor:
-    """Return a sum of ``n`` losses with what a model's layers add to each, as Keras does."""
+    """Return a sum of ``n`` losses with the own losses of a model's layers, as Keras does."""
     for own_loss in own_losses:
         loss += n * tf.reduce_sum(tf.cast(own_loss, loss.dtype))
     return loss
@@ -239,7 +239,7 @@ def _is_of_positive(metric: keras.metrics.Metric, head: Head) -> bool:
 
 
 def _targets(head: Head, labels: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-    """Return what the outputs are compared with, of their shape."""
+    """Return labels as targets of the shape of the outputs."""
     if head.num_classes is not None and head.size > 1:
         return tf.one_hot(labels, head.size)
     return tf.reshape(tf.cast(labels, dtype), (-1, head.size))
@@ -326,7 +326,7 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
 
 
 def keras_metric(settings: Settings, head: Head) -> _Metric:
-    """Return a Keras metric, and what makes its arguments of labels and outputs."""
+    """Return a Keras metric, and the function that makes its arguments."""
     metric, name = made(keras.metrics, settings, head.of_predictions)
     # Several labels of an example are a regression on 0 and 1, with an accuracy of each.
     is_of_all = "accuracy" in name.lower() and "binary" not in name.lower()

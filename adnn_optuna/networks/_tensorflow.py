@@ -13,7 +13,7 @@ from adnn_optuna._checks import WrongValueError, check_installed, importing, loa
 # A forked process lacks the threads of the other one, and TensorFlow waits for them.
 FORKED = "TensorFlow waits forever in a fork of a process that has used it"
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-# Of a machine without a GPU, and what follows a line like them.
+# Notices on a machine without a GPU, and the rest of their lines.
 _NOTICE = re.compile(
     r"(?:WARNING: All log messages before absl|To enable the following instructions"
     r"|I\d{4} |\S+ \S+: I |[EW]\d{4} .*(?:failed call to cuInit|Unable to register cu)).*\n?"
@@ -59,7 +59,7 @@ def _first_process() -> int:
 
 @contextlib.contextmanager
 def _without_notices() -> Iterator[None]:
-    """Filter what TensorFlow writes to file descriptor 2 before it reads any log level."""
+    """Filter file descriptor 2, as TensorFlow writes to it before it reads any log level."""
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)

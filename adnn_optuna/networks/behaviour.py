@@ -1,4 +1,4 @@
-"""Sketches of what the user's code computes, which no configuration tells; loads TensorFlow."""
+"""Sketches of the results of the user's code, which no configuration holds; loads TensorFlow."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ _known = weakref.WeakKeyDictionary[Architecture, dict[str, Behaviour]]()
 
 
 def behaviour(architecture: Architecture, training: Training) -> Behaviour:
-    """Return sketches of what a network and its training compute if they have the user's code.
+    """Return sketches of the results of a network and its training if they have the user's code.
 
     Of classes and functions of Keras, the configuration tells all.
     """

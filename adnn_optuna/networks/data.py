@@ -38,7 +38,7 @@ class _Draw:
     layout: Preprocessing  # That of the first splits is kept, as a network has so many inputs.
 
     def fields(self, seed: int) -> dict[str, Any]:
-        """Return what the splits of a seed make of a :class:`Dataset`."""
+        """Return the fields of a :class:`Dataset` that has the splits of a seed."""
         y, all_inputs = self.labels[""], self.inputs[""]
         rows = _splits.drawn_rows(y, self.sizes, seed, self.group)
         columns = preprocessing.columns_of(all_inputs, rows["train"], self.layout)
@@ -48,12 +48,13 @@ class _Draw:
         of_splits = {s: inputs.get(f"_{s}", inputs[""][rows[s]]) for s in _SPLITS}
         if self.impute:
             columns, of_splits = preprocessing.imputed(columns, of_splits)
-        is_test_grouped = self.group is not None and "_test" not in self.labels
+        # A passed test set has no groups.
+        group = None if "_test" in self.labels else self.group
         return {
             **{f"x_{s}": values for s, values in of_splits.items()},
             **{f"y_{s}": self.labels.get(f"_{s}", y[rows[s]]) for s in _SPLITS},
             "weight_train": _arrays.weights(y, rows["train"], self.classes, **self.weights),
-            "groups_test": self.group[rows["test"]] if is_test_grouped else None,
+            "groups_test": None if group is None else group[rows["test"]],
             "preprocessing": columns,
         }
 
@@ -79,7 +80,7 @@ class Dataset:
         Dataset(name='mine', num_classes=2, drawn=())
 
     Args:
-        name: What reports and plots call the data.
+        name: The name of the data in reports and plots.
         x_train: Training inputs, shape (n, features), (n, height, width) or (n, height, width,
             channels): finite numbers. Integers and truth values keep their dtype, and floats
             become float32.
@@ -93,7 +94,7 @@ class Dataset:
             as the training split, so that :meth:`redrawn` may draw others.
         classes: The user's own label of each class; None if these are 0 … num_classes - 1.
         weight_train: A weight of each training sample, shape (n,); None if all are 1.
-        groups_test: The number of what each test sample belongs to, shape (n,), if to anything.
+        groups_test: The number of the group of each test sample, shape (n,), if there are groups.
         preprocessing: How the columns of a table became these inputs.
         positive: Of two classes, the user's label of that which metrics such as recall are of.
             None: ``1`` or ``True`` if it is the label of one; else no class.
@@ -117,7 +118,7 @@ class Dataset:
     groups_test: NDArray[np.intp] | None = field(default=None, repr=False)
     preprocessing: Preprocessing = field(default=Preprocessing(), repr=False)
     positive: Any = field(default=None, repr=False)
-    # What redrawn splits are made from, if the splits alone do not tell.
+    # The source of redrawn splits, if the splits alone do not suffice.
     draw: _Draw | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -208,7 +209,7 @@ class Dataset:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What a study stores about its data, JSON-able, for ``dataset_from_config``."""
+        """The configuration that a study stores, JSON-able, for ``dataset_from_config``."""
         config = {"name": self.name, **(self.origin or {"source": "arrays"})}
         if self.task == "regression":
             config["task"] = self.task
@@ -243,7 +244,7 @@ class Dataset:
         rare: Rare = "refuse",
         positive: Any = None,
     ) -> Self:
-        """Make a data set of your own arrays or tables, splitting off what is not given.
+        """Make a data set of your own arrays or tables, splitting off missing splits.
 
         The splits are drawn at random, stratified by label, and keep the order of ``x``. The test
         split does not depend on ``validation_size``.
@@ -263,7 +264,7 @@ class Dataset:
             y_val: Validation labels.
             x_test: Test inputs, instead of a part of ``x``.
             y_test: Test labels.
-            name: What reports and plots call the data.
+            name: The name of the data in reports and plots.
             validation_size: How much of ``x`` becomes the validation split: a number of samples
                 (0 for none) or a fraction (a float below 1). Default: 0.2.
             test_size: How much of ``x`` becomes the test split, likewise. Default: 0.2.
@@ -273,7 +274,7 @@ class Dataset:
             class_weight: Weights of the training samples by their label, by default 1; or
                 ``"balanced"``, inverse to how many samples the training part has of each.
             sample_weight: Weights of the samples of ``x``, shape (n,); the training's count.
-            groups: What the samples of ``x`` belong to (a patient, a day), shape (n,): no group
+            groups: The group of each sample of ``x`` (a patient, a day), shape (n,): no group
                 is in two splits, and intervals from the test samples count groups.
             missing: ``"impute"`` replaces missing inputs: by the median of a feature in the
                 training part, in categories by the most frequent one; else they are refused.

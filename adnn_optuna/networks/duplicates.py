@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# What is said of each kind: samples of the one split that are in the other, too.
+# Each kind in words: samples of the one split that are in the other, too.
 DUPLICATES = {
     "val-train": "{} validation samples with the inputs of a training sample",
     "test-train": "{} test samples with the inputs of a training sample",
@@ -30,7 +30,7 @@ def counted(x: Mapping[str, NDArray[Any]], y_test: NDArray[Any]) -> dict[str, in
 
 
 def in_words(counts: Mapping[str, int]) -> str:
-    """Return what :func:`counted` found as a part of a sentence; empty if that is nothing."""
+    """Return counts of :func:`counted` as a part of a sentence; empty if there are none."""
     return ", ".join(said.format(counts[key]) for key, said in DUPLICATES.items() if key in counts)
 
 

@@ -48,7 +48,7 @@ def noting_use() -> Iterator[dict[int, None]]:
 
 
 def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[VariableInfo]:
-    """Yield what ``model.variables`` are; layers are numbered in the order of ``used``."""
+    """Describe ``model.variables``; layers are numbered in the order of ``used``."""
     owners = _owners(model)
     layers = [id(owners[i]) for i in used if i in owners]
     in_order = dict.fromkeys([*layers, *map(id, owners.values())])
@@ -72,7 +72,7 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
 def never_moved(model: keras.Model) -> list[str]:
     """Return the trained variables of a model that no offset moves, with their layers."""
     variables = [v for v in model.trainable_variables if _kind(v) == "other"]
-    # Layers that Keras makes from a configuration leave out what they are in.
+    # Without the outer layers, which are missing in layers of a configuration.
     return ["/".join(variable.path.split("/")[-2:]) for variable in variables]
 
 

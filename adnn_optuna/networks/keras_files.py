@@ -88,7 +88,7 @@ def in_fresh_thread(
 
 
 def policy_of_caller() -> Callable[[], None]:
-    """Return what sets this thread's policy in another one; without Keras it does nothing."""
+    """Return a function that sets this thread's policy in another one, if Keras is loaded."""
     keras = sys.modules.get("keras")
     if keras is None:
         return lambda: None
@@ -96,7 +96,7 @@ def policy_of_caller() -> Callable[[], None]:
 
 
 def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth: int = 0) -> None:
-    """Refuse what is not Keras's own, runs code, reads files, or is above the ``largest``."""
+    """Refuse parts that are not Keras's own, run code, read files, or are above the largest."""
     if depth > _MAX_DEPTH:
         raise WrongValueError(f"{path} is nested too deeply.")
     size = len(node) if isinstance(node, list) else abs(node) if isinstance(node, int) else 0
@@ -227,7 +227,7 @@ def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]
 
 
 def model_from_file(path: Path) -> Callable[[], keras.Model]:
-    """Return what builds the model of a ``.keras`` file, without its weights."""
+    """Return a callable that builds the model of a ``.keras`` file, without its weights."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
             # A larger one is cut off, so it is no JSON.

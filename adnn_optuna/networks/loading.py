@@ -83,10 +83,10 @@ def load_dataset(
             their own, as ``mnist`` and ``fashion_mnist`` have; by default 0.2.
         seed: Seed of the draw of the splits, 0 or more.
         target: Of a table, the column of the labels, or numbers to predict; by default the last.
-        task: What the target of a file is: of a ``"classification"`` or a ``"regression"``.
+        task: Whether a file is for a ``"classification"`` or a ``"regression"``.
         class_weight: ``"balanced"`` weighs each class of a file, inverse to its number of samples.
         sample_weight: The column, or array in an ``.npz`` file, of the samples' weights.
-        groups: The column, or array in an ``.npz`` file, of what must not be split (patients).
+        groups: The column, or array in an ``.npz`` file, of groups to keep together (patients).
         missing: ``"impute"`` replaces missing inputs of a file by medians, or by the most frequent
             category, of the training part; else they are refused.
         rare: ``"other"`` makes one category of those that are rare in the training part, and of
@@ -268,12 +268,12 @@ def _read_table(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
     except Exception as error:
         said = f"{path} is not a valid {path.suffix} file ({_checks.first_line(error)})"
         raise WrongValueError(f"{said}. Write it again.") from error
-    # What pandas calls the row numbers that it wrote itself.
+    # The name that pandas gives row numbers that it wrote itself.
     if table.columns[0] == "Unnamed: 0" and table.iloc[:, 0].equals(pd.Series(range(len(table)))):
         table = table.iloc[:, 1:]
     _check_roles(f"{path} has no column", roles, table.columns)
     x = table.drop(columns=[*roles.values()])
-    # By default the last column is what to predict.
+    # By default the last column is the target.
     columns = {"target": next(reversed(x.columns), ""), **roles}
     x = x.drop(columns=columns["target"], errors="ignore")
     if not x.shape[1]:

@@ -237,7 +237,8 @@ class Training:
             raise WrongTypeError(f"callbacks must be None, as no Keras fit runs. {said}.")
         _checks.check_type("metrics", self.metrics, list | tuple, "a list of Keras metrics")
         metrics = tuple(name_or_config("metrics", m, keep_name=True) for m in self.metrics)
-        settings = {"learning_rate": checked_rate(self.learning_rate), "metrics": metrics}
+        settings: dict[str, Any] = {"metrics": metrics}
+        settings["learning_rate"] = checked_rate(self.learning_rate)
         for name in ("batch_size", "epochs"):
             settings[name] = _checks.as_integer(name, getattr(self, name))
         for name in ("optimizer", "loss"):

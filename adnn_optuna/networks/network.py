@@ -196,7 +196,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
 
 
 def _seeded(spec: str | dict[str, Any]) -> Callable[[int], keras.initializers.Initializer]:
-    """Return what makes an initializer of a name or configuration with a seed, if it has one."""
+    """Return a function of a seed that makes an initializer of a name or configuration."""
     import keras
 
     with keras_files.undisturbed():  # Keras draws a default seed from Python's global source.
@@ -212,7 +212,7 @@ def derived_seed(*key: int) -> int:
 
 
 def _kept(draw: Draw, model: keras.Model) -> Draw:
-    """Return what draws the initial weights of models like this one, and keeps some."""
+    """Return the same function with a cache for models of this size."""
     n_kept = max(_BYTES_KEPT // sum(array.nbytes for array in _values(model)), 1)
     return functools.lru_cache(n_kept)(draw)
 
@@ -259,7 +259,7 @@ def _keras_architecture(
 
     def build(seed: int, restart: int) -> keras.Model:
         made = build_now(seed, restart)
-        if (seed, restart) == (0, 0):  # Others may differ by what the user's code draws.
+        if (seed, restart) == (0, 0):  # Others may differ by random numbers of the user's.
             _check_are_alike(made, other)
         return made
 

@@ -16,7 +16,7 @@ class Start:
 
     seed: int  # Of the initial weights, and of the order of the batches unless that has its own.
     restart: int  # Which of that seed's initialisations, 0 the baseline's.
-    offsets: tuple[float, ...]  # What is added to each variable, in the network's order.
+    offsets: tuple[float, ...]  # The number added to each variable, in the network's order.
     learning_rate: float | None = None
     epochs: int | None = None
     order_seed: int | None = None
@@ -32,8 +32,8 @@ class OffsetSpace:
     Args:
         low: The smallest offset; at most 0, so that the space contains the baseline network.
         high: The largest offset; at least 0.
-        scope: What moves together: the weights or the biases of a ``"layer"``, or all of them as
-            ``"shared"``. The parameters of hidden layer i, from 0, are ``weight_offset_i`` and
+        scope: The variables with one offset: the weights or the biases of a ``"layer"``, or all of
+            them as ``"shared"``. The parameters of hidden layer i, from 0, are ``weight_offset_i`` and
             ``bias_offset_i``, those of the output layer ``weight_offset_output`` and
             ``bias_offset_output``; if it is shared, one ``offset`` as in the paper.
         include_output: Whether the output layer moves too.

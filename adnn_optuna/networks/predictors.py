@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
-    """Return what is averaged of a network's outputs: probabilities, or a regression's numbers.
+    """Return a network's predictions, to be averaged: probabilities, or a regression's numbers.
 
     In averages of logits, the network with the largest logits would decide.
     """
@@ -42,7 +42,7 @@ class Average:
         loss = trainer.training.loss or ""
         self._scores = Scores(self._head.of_predictions, loss, trainer.training.metrics)
         self._sums: dict[str, Any] = dict.fromkeys((*splits, "test"), 0.0)
-        # What the layers of the networks add to their losses, such as regularizers.
+        # The losses of the networks' own layers, such as regularizers.
         self._own_losses = dict.fromkeys(self._sums, 0.0)
 
     def add(self, weights: Sequence[np.ndarray]) -> None:

@@ -44,7 +44,7 @@ class Preprocessing:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What a study stores, JSON-able."""
+        """The configuration that a study stores, JSON-able."""
         fields: dict[str, Any] = json.loads(json.dumps(vars(self)))  # Lists instead of tuples.
         return {k: v for k, v in fields.items() if v not in ([], None) or k == "columns"}
 
@@ -108,7 +108,7 @@ class Preprocessing:
 
     def filled(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return numbers with missing values imputed, if they are to be."""
-        # Another number of features is refused by what comes next.
+        # Another number of features is refused later.
         if array.dtype.kind != "f" or len(self.fill) != array.shape[-1]:
             return array
         return np.where(np.isnan(array), self.fill, array)

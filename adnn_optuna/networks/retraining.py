@@ -71,7 +71,7 @@ def retrain(
 
 
 def tested(trainer: Trainer, of: TrainingRun | Average) -> Retrained:
-    """Return what a training run, or an average of several, reaches, also on the test set."""
+    """Return the metrics of a training run, or an average of several, with the test set's."""
     weights = [] if isinstance(of, Average) else of.weights or []
     metrics, scores = of.tested() if isinstance(of, Average) else trainer.tested(weights)
     return Retrained(of.metrics | metrics, weights, scores, trainer.judge)
@@ -109,7 +109,7 @@ def compared_on_test_set(trainer: Trainer, baseline: Retrained, best: Retrained)
 
 
 def random_sources(trainer: Trainer) -> tuple[str, ...]:
-    """Return what is random in a training run: initialisation, order of the batches, split."""
+    """Return the random sources of a training run: initialisation, order of the batches, split."""
     sources = {
         "initialisation": trainer.architecture.depends_on_seed,
         "order": trainer.training.shuffle,

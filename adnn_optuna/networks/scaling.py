@@ -59,7 +59,7 @@ class Scaling:
 PIXELS = Scaling(factor=(1 / 255,), offset=(0.0,))
 """How uint8 pixels are brought into [0, 1]."""
 
-# What was fitted and scaled, as long as the data set is used.
+# The fitted numbers and scaled arrays, as long as the data set is used.
 _fitted = weakref.WeakKeyDictionary[Dataset, dict[str, Scaling]]()
 _scaled = weakref.WeakKeyDictionary[Dataset, dict[tuple[str, Scaling], NDArray[Any]]]()
 _warned = weakref.WeakSet[Dataset]()

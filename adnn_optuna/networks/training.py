@@ -352,7 +352,7 @@ class Trainer:
     def outputs_and_loss(
         self, weights: Sequence[np.ndarray], x: np.ndarray
     ) -> tuple[np.ndarray, float]:
-        """Return the outputs for x, and the mean of what the network's layers add to the loss."""
+        """Return the outputs for x, and the mean loss of the network's own layers."""
         check_not_forked()
         scaled = as_tensor(self.scaling.inputs(x))
         outputs, own_loss = self._program.outputs([*map(as_tensor, weights)], scaled)

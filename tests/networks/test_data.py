@@ -607,7 +607,7 @@ def test_a_missing_npz_file_is_named(tmp_path: Path) -> None:
 def test_the_home_of_nobody_is_no_folder(home: str) -> None:
     with pytest.raises(FileNotFoundError, match="There is no file"):
         load_dataset(f"{home}/mine.npz")
-    with pytest.raises(FileNotFoundError, match="is not a folder. Fix or omit it"):
+    with pytest.raises(FileNotFoundError, match=r"is not a folder. Fix or omit it"):
         load_dataset("digits", home)
 
 

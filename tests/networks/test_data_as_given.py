@@ -399,7 +399,7 @@ class TestTables:
 
     def test_two_columns_of_one_name_are_refused(self) -> None:
         table = pd.DataFrame(np.zeros((N, 3)), columns=["a", "b", "a"])
-        with pytest.raises(ValueError, match="each once, but differs in 'a'. Rename"):
+        with pytest.raises(ValueError, match=r"each once, but differs in 'a'. Rename"):
             Dataset.from_arrays(table, Y)
 
     def test_more_categories_than_a_network_can_use_are_refused(self) -> None:
@@ -519,7 +519,7 @@ class TestFiles:
             load_dataset(path)
 
     def test_known_data_sets_take_no_settings_of_files(self) -> None:
-        with pytest.raises(ValueError, match="'digits' does not take groups, task. Omit it"):
+        with pytest.raises(ValueError, match=r"'digits' does not take groups, task. Omit it"):
             load_dataset("digits", task="regression", groups="x")
         with pytest.raises(ValueError, match=r"'mine\.npz' does not take target"):
             load_dataset("mine.npz", target="y")
