@@ -33,8 +33,8 @@ class OffsetSpace:
         low: The smallest offset; at most 0, so that the space contains the baseline network.
         high: The largest offset; at least 0.
         scope: The variables with one offset: the weights or the biases of a ``"layer"``, or all of
-            them as ``"shared"``. The parameters of hidden layer i, from 0, are ``weight_offset_i`` and
-            ``bias_offset_i``, those of the output layer ``weight_offset_output`` and
+            them as ``"shared"``. The parameters of hidden layer i, from 0, are ``weight_offset_i``
+            and ``bias_offset_i``, those of the output layer ``weight_offset_output`` and
             ``bias_offset_output``; if it is shared, one ``offset`` as in the paper.
         include_output: Whether the output layer moves too.
         unit: ``"absolute"``, or ``"stddev"``: in standard deviations of the variable's
