@@ -266,8 +266,8 @@ def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
     except (TypeError, ValueError) as error:  # A class that needs arguments has a name, too.
         raise WrongValueError(
             f"Keras knows no {what} {name!r} with these arguments ({first_line(error):.200}); see "
-            f"keras.{kind.__name__.rpartition('.')[2]}. Register your own by "
-            "keras.saving.register_keras_serializable."
+            f"keras.{kind.__name__.rpartition('.')[2]}. If it is your own, it is not registered: "
+            "decorate it by keras.saving.register_keras_serializable."
         ) from None
 
 

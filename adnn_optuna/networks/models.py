@@ -39,12 +39,11 @@ def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> str | d
             _check_is_all_in_config(name, value)
         else:
             own = keras.saving.get_registered_name(kind)
+            _check_is_registered(name, own)
         value = keras.saving.serialize_keras_object(value)
     if isinstance(value, dict) and value.get("class_name") == "function":
         value = value.get("config")
-    elif isinstance(value, dict):
-        own = value.get("registered_name") or own
-    if own is not None:
+    elif isinstance(value, dict) and (own := value.get("registered_name")):
         _check_is_registered(name, own)
     if isinstance(value, str):
         return value
