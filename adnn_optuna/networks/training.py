@@ -113,11 +113,12 @@ class Trainer:
         # The labels of the splits that are scored.
         splits = {"train": dataset.y_train, "val": dataset.y_val}
         self._y = {split: y for split, y in splits.items() if len(y)}
-        self.scores = Scores(head, training.loss or "", training.metrics)
+        self.scores: Scores = Scores(head, training.loss or "", training.metrics)
         self.scores.check(self._y | {"test": dataset.y_test}, dataset.classes)
         # Whether the metric by which networks are judged is of one of two classes.
         self.is_of_positive: bool = self.judge in self.scores.of_positive
-        self.metrics = tuple(f"{split}_{name}" for split in self._y for name in self.scores.names)
+        names = (f"{split}_{name}" for split in self._y for name in self.scores.names)
+        self.metrics: tuple[str, ...] = tuple(names)
         if training.patience is not None:
             check_choice("monitor", training.monitor, self.metrics)
 
