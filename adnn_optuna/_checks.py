@@ -13,7 +13,7 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from types import ModuleType, NoneType, UnionType
@@ -167,6 +167,12 @@ def as_integer(name: str, value: Any, low: int = 1) -> int:
         )
     check_number(name, value)
     return int(value)
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise unless the value is one of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        raise WrongValueError(f"{name} must be one of {', '.join(choices)}; got {value!r:.100}.")
 
 
 def check_parameters(name: str, values: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""One training of a network as a compiled function of its initial values; loads TensorFlow."""
+"""A training run as a compiled function of its initial values; loads TensorFlow."""
 
 import dataclasses
 import functools
@@ -27,10 +27,9 @@ _N_PROGRAMS = 8
 class Program:
     """A network's training and evaluation, compiled once for all data of some shapes.
 
-    ``splits`` are a training set and, if there is one, a validation set, as those will be that it
-    is called with: inputs, labels or targets and, of the training set, weights of the examples, if
-    there are any. The orders of one call are for as many ``epochs``. Several threads may call all
-    methods at once.
+    The ``splits`` are examples of its arguments: a training set and, if there is one, a validation
+    set, each of inputs, labels or targets and, for training, the examples' weights if there are
+    any. The orders of one call are for as many ``epochs``. Several threads may call all methods.
     """
 
     def __init__(
@@ -47,12 +46,12 @@ class Program:
         self._of_thread = threading.local()
         self._evaluating = threading.Lock()
 
-        # Noted, as averaging the weights of a training leaves that training's in the variables.
+        # Averaging the weights of a training run changes the optimizer's variables.
         self._optimizer_state = [tf.convert_to_tensor(v.value) for v in self._optimizer.variables]
         if any(np.ptp(v.numpy().astype(float)) for v in self._optimizer_state if v.shape.rank):
             raise WrongValueError(
-                "The optimizer begins with a copy of the weights, which are those of one of many "
-                "trainings here: let it copy them in its first step."
+                "The optimizer begins with a copy of the weights, but it serves many training "
+                "runs. Let it copy them in its first step."
             )
         state = [tf.convert_to_tensor(v.value) for v in self._variables]
         orders = tf.zeros((epochs, len(splits[0][1])), tf.int32)
@@ -65,7 +64,7 @@ class Program:
         try:
             self._compile(example, jit_compile=training.jit_compile is True)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-            # XLA lacks an operation. An error of the model's own comes again, in plainer words.
+            # XLA lacks an operation. An error of the model's own is raised again, more plainly.
             self._compile(example, jit_compile=False)
 
     def _compile(self, example: tuple[Any, ...], *, jit_compile: bool) -> None:
@@ -82,8 +81,8 @@ class Program:
         )
         if not all(np.allclose(*pair, equal_nan=True) for pair in zip(first, again, strict=True)):
             raise WrongValueError(
-                "The same training comes to other weights each time: make all variables by "
-                "add_weight of a layer, and give keras.random the SeedGenerator of a layer."
+                "The same training run reaches other weights each time. Make all variables by "
+                "add_weight of a layer, and pass keras.random the SeedGenerator of a layer."
             )
         self.train: Callable[..., tuple[list[tf.Tensor], list[Score]]] = train
         self._evaluate = tf.function(self._trace_evaluation, **options)
@@ -96,8 +95,7 @@ class Program:
     def first_state(
         self, weights: Sequence[np.ndarray], learning_rate: float | None
     ) -> list[tf.Tensor]:
-        """Return the state of initial weights, of a learning rate if no schedule says it."""
-        # The one of the learning rate, where no schedule says what it is, is an ordinary one.
+        """Return the state of initial weights, and of a learning rate without a schedule."""
         rates = {} if learning_rate is None else {id(self._optimizer.learning_rate): learning_rate}
         first = zip(self._optimizer.variables, self._optimizer_state, strict=True)
         of_optimizer = [tf.convert_to_tensor(rates.get(id(v), old), old.dtype) for v, old in first]
@@ -113,10 +111,7 @@ class Program:
             return [tf.convert_to_tensor(v.value) for v in self._model.variables]
 
     def outputs(self, weights: list[tf.Tensor], x: tf.Tensor) -> tuple[np.ndarray, float]:
-        """Return the outputs for all examples, float32 of shape (n, outputs), and their own loss.
-
-        The own loss is what the model's layers add to the loss of an example.
-        """
+        """Return outputs, float32 of shape (n, outputs), and the layers' own loss of a row."""
         outputs, own_loss = [], 0.0
         with self._evaluating:
             for first in range(0, max(len(x), 1), EVALUATION_ROWS):
@@ -140,9 +135,8 @@ class Program:
 
         Targets and scores are in the user's units. If the network scales targets, units hold their
         mean and standard deviation. The orders of the training rows have the shape (epochs, rows).
-        The bounds are the first epoch and the end of the epochs; the first batch of each and their
-        end; then the first thousand rows and their end to be scored of each split, beyond the
-        totals so far.
+        Each two of the bounds are a first number and the end: of the epochs, of their batches, and
+        of the thousands of rows of each split to be added to the totals.
         """
         begin, end, first, last, *of_splits = tf.unstack(bounds)
         self._assign(state)
@@ -153,7 +147,7 @@ class Program:
             _in_batches(orders.shape[1], self._batch_size, (first, last), train_batch)
             return epoch + 1
 
-        # XLA must not know the number of epochs, lest it unrolls the loop.
+        # XLA would unroll a loop of a known number of epochs.
         tf.while_loop(lambda epoch: epoch < end, train_epoch, (begin,), parallel_iterations=1)
         # Before the scores, as evaluating advances the seeds of Keras's recurrent layers.
         trained = [tf.convert_to_tensor(v.value) for v in self._variables]
@@ -171,7 +165,7 @@ class Program:
         return trained, scores
 
     def _assign(self, values: Sequence[tf.Tensor]) -> None:
-        """Set the variables, or only the first ones, which are the model's."""
+        # The values may be those of the model's variables only, which are the first ones.
         for variable, value in zip(self._variables, values, strict=False):
             variable.assign(value)
 
@@ -211,7 +205,7 @@ class Program:
         size: int,
         *totals: tf.Tensor,
     ) -> Score:
-        for variable, value in fixed:  # Some models draw here, too: alike, wherever a call begins.
+        for variable, value in fixed:  # Some models draw here: alike in all parts of a split.
             variable.assign(value)
         xs, labels = (
             tf.slice(a, [first, *[0] * (len(a.shape) - 1)], [size, *a.shape[1:]]) for a in split
@@ -229,13 +223,10 @@ def _in_batches(
     function: Callable[..., tuple[tf.Tensor, ...]],
     *totals: tf.Tensor,
 ) -> tuple[tf.Tensor, ...]:
-    """Trace ``function(first row, size, *totals)``, the new totals, for batches of the rows.
-
-    They are those from the first of ``bounds`` to below the second one.
-    """
+    """Trace ``function(first row, size, *totals)``, the new totals, for the batches in bounds."""
     size, (first, last) = min(size, rows), bounds
     whole, rest = divmod(rows, size)
-    # The smaller one is a loop, too: a condition returns something, which a training does not.
+    # The smaller batch is a loop, too: a condition would have to return something.
     for begin, end, n in ((first, whole, size), (tf.maximum(first, whole), whole + 1, rest)):
         if n:
             _, *totals = tf.while_loop(
@@ -247,7 +238,7 @@ def _in_batches(
     return tuple(totals)
 
 
-# The programs that were used last, by all that is compiled into them.
+# The last used programs, by all that is compiled into them.
 _programs: dict[tuple[Any, ...], Program] = {}
 _compiling = threading.Lock()
 
@@ -260,19 +251,17 @@ def compiled(
     if training.fixed_learning_rate is not None:  # It is a part of the state.
         optimizer: Any = training.optimizer
         if isinstance(optimizer, dict):
-            config = {k: v for k, v in optimizer["config"].items() if k != "learning_rate"}
-            optimizer = {**optimizer, "config": config}
+            optimizer = {**optimizer, "config": optimizer["config"] | {"learning_rate": 0.0}}
         alike = dataclasses.replace(alike, learning_rate=None, optimizer=optimizer)
     shapes = tuple((*array.shape, array.dtype) for arrays in splits for array in arrays)
-    # Code of the user's may be another one by now under its name.
-    own = behaviour(architecture, alike)
-    described = [architecture.config, dataclasses.astuple(architecture.head), alike.config, own]
+    head, own = dataclasses.astuple(architecture.head), behaviour(architecture, alike)
+    described = [architecture.config, head, alike.config, own]
     key = (json.dumps(described, sort_keys=True), architecture.own_code, shapes, epochs)
     with _compiling:
         if (program := _programs.pop(key, None)) is None:
             logger.info("Compiling the training of the network, once for all its trials.")
             program = Program(architecture, training, splits, epochs)
-        _programs[key] = program  # As the last one.
+        _programs[key] = program
         if len(_programs) > _N_PROGRAMS:
             del _programs[next(iter(_programs))]
         return program

@@ -1,4 +1,4 @@
-"""The loss of a training and the metrics of its network, within a graph; loads TensorFlow."""
+"""The loss and the metrics of a training run, within a graph; loads TensorFlow."""
 
 import contextlib
 import copy
@@ -21,7 +21,7 @@ Score = tuple[tf.Tensor, ...]
 Settings = str | dict[str, Any]
 
 PerRow = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-# A metric, and what makes its arguments of labels and outputs.
+# A metric, and the function that makes its arguments of labels and outputs.
 _Adapt = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 _Metric = tuple[keras.metrics.Metric, _Adapt]
 
@@ -32,12 +32,12 @@ _OF_ONE_CLASS = (
     *("SensitivityAtSpecificity", "SpecificityAtSensitivity"),
 )
 
-# What losses and metrics raise that are tried on what they do not take.
+# Errors of losses and metrics that are tried on arguments of a wrong kind.
 _REFUSALS = TypeError, ValueError, NotImplementedError, tf.errors.OpError
 
 
 class Scores:
-    """What is summed up over the examples of a split, batch by batch, and what comes of it.
+    """Sums over the examples of a split, batch by batch, and the metrics that follow from them.
 
     These are the head's own (how many are correct; of a regression squared errors of each target
     and absolute ones), the loss, and the states of the Keras metrics.
@@ -49,6 +49,7 @@ class Scores:
         self.loss: Callable[..., tf.Tensor] = function
         self.takes_integers: bool = takes_integers
         self._metrics: list[_Metric] = []
+        self._r2_names: list[str] = []
         self.names: list[str] = [*head.metrics]
         for settings in metrics:
             if settings in head.metrics:
@@ -59,11 +60,17 @@ class Scores:
                 continue
             if metric.name in self.names:
                 raise WrongValueError(
-                    f"metrics has two called {metric.name!r}, of which only one could be told: "
-                    "give one of them another name, or leave it out."
+                    f"metrics has two called {metric.name!r}, of which only one could be told. "
+                    "Rename or omit one of them."
                 )
-            self._metrics.append((metric, adapt))
             self.names.append(metric.name)
+            if head.num_classes is None and isinstance(metric, keras.metrics.R2Score):
+                if metric.class_aggregation != "uniform_average" or metric.num_regressors:
+                    said = f"The metric {metric.name!r} must have its default arguments"
+                    raise WrongValueError(f"{said}, for which it is computed in float64.")
+                self._r2_names.append(metric.name)
+            else:
+                self._metrics.append((metric, adapt))
         zero = tf.constant(0.0, tf.float64)
         is_regression = head.num_classes is None
         own = [tf.zeros(head.size, tf.float64), zero] if is_regression else [tf.constant(0)]
@@ -82,17 +89,17 @@ class Scores:
         names = [m.name for m, _ in self._metrics if _is_of_one_class(m)] if n else ["r2"]
         labels = classes or range(n or 0)
         if self.of_positive and self._head.positive is None:
+            one, other = labels
             raise WrongValueError(
-                f"The metric {self.of_positive[0]!r} must be of one of the classes {labels[0]!r} "
-                f"and {labels[1]!r}. Pass positive={labels[0]!r} or positive={labels[1]!r} to the "
-                "data set."
+                f"The metric {self.of_positive[0]!r} must be of one of the classes {one!r} and "
+                f"{other!r}. Pass positive={one!r} or positive={other!r} to the data set."
             )
         for split, of_split in y.items():
             if names and (of_split == of_split[0]).all(axis=0).any():
                 value = labels[of_split[0]] if n else of_split[0].tolist()
                 raise WrongValueError(
-                    f"{split}_{names[0]} means nothing where all {len(of_split)} labels of the "
-                    f"split are {value!r}: draw a larger split, or omit it."
+                    f"{split}_{names[0]} means nothing if all {len(of_split)} labels of the "
+                    f"split are {value!r}. Draw a larger split, or omit it."
                 )
 
     def add(
@@ -109,7 +116,7 @@ class Scores:
         return tuple(sums)
 
     def _states(self, totals: Score) -> Iterator[tuple[keras.metrics.Metric, _Adapt, list[Any]]]:
-        """Yield each Keras metric with what makes its arguments, and its state in the sums."""
+        """Yield each Keras metric with the maker of its arguments, and its state in the sums."""
         states = iter(totals[self._n_own + 1 :])
         for metric, adapt in self._metrics:
             yield metric, adapt, [next(states) for _ in metric.variables]
@@ -133,12 +140,19 @@ class Scores:
             variances = y.reshape(n, -1).var(axis=0, dtype=np.float64)
             r2 = float((1 - squared / variances).mean())
             metrics = {"r2": r2, "rmse": float(squared.mean()) ** 0.5, "mae": absolute}
+            # Keras sums squares of targets in float32, which is wrong for targets around 1e9.
+            metrics |= dict.fromkeys(self._r2_names, r2)
         else:
             metrics = {"accuracy": int(totals[0]) / n}
         metrics["loss"] = float(totals[self._n_own]) / n
         for metric, _, state in self._states(totals):
             metrics[metric.name] = np.asarray(_result(metric, state)).item()
         return {f"{split}_{name}": value for name, value in metrics.items()}
+
+    def metrics(self, split: str, outputs: np.ndarray, y: np.ndarray, own_loss: float) -> Metrics:
+        """Return the metrics of a split by a network's outputs for it, see :meth:`tested`."""
+        totals = self.add(tf.constant(y), tf.constant(outputs), [own_loss], self.nothing)
+        return self.results(split, totals, y)
 
     def tested(
         self, name: str, outputs: np.ndarray, y: np.ndarray, own_loss: float
@@ -152,20 +166,19 @@ class Scores:
 
         Args:
             name: The metric, without a split.
-            outputs: What the network puts out, of shape (n, outputs).
+            outputs: The network's outputs, of shape (n, outputs).
             y: The labels or targets.
-            own_loss: What the network's layers add to the loss of an example.
+            own_loss: The loss that the network's layers add to that of an example.
         """
-        labels, tensor = tf.constant(y), tf.constant(outputs)
-        metrics = self.results("test", self.add(labels, tensor, [own_loss], self.nothing), y)
+        metrics = self.metrics("test", outputs, y, own_loss)
         if name == "accuracy":
-            return metrics, self._head.scores(outputs, y)
-        if name in ("r2", "rmse", "mae"):
+            return metrics, self._head.predicted(outputs) == y
+        if name in ("r2", "rmse", "mae", *self._r2_names):
             influence = _influence_of_errors(name, outputs, y.reshape(len(y), -1))
         elif name == "loss":
-            influence = np.asarray(self.loss(labels, tensor), np.float64)
+            influence = np.asarray(self.loss(tf.constant(y), tf.constant(outputs)), np.float64)
         else:
-            influence = self._influence_by_weights(name, labels, tensor)
+            influence = self._influence_by_weights(name, tf.constant(y), tf.constant(outputs))
         return metrics, metrics[f"test_{name}"] + influence - influence.mean()
 
     def _influence_by_weights(
@@ -207,7 +220,7 @@ def _influence_of_errors(name: str, outputs: np.ndarray, targets: np.ndarray) ->
 
 
 def with_own_losses(loss: tf.Tensor, own_losses: Sequence[Any], n: int = 1) -> tf.Tensor:
-    """Return a sum of ``n`` losses with what a model's layers add to each, as Keras does."""
+    """Return a sum of ``n`` losses with the own losses of a model's layers, as Keras does."""
     for own_loss in own_losses:
         loss += n * tf.reduce_sum(tf.cast(own_loss, loss.dtype))
     return loss
@@ -226,7 +239,7 @@ def _is_of_positive(metric: keras.metrics.Metric, head: Head) -> bool:
 
 
 def _targets(head: Head, labels: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-    """Return what the outputs are compared with, of their shape."""
+    """Return labels as targets of the shape of the outputs."""
     if head.num_classes is not None and head.size > 1:
         return tf.one_hot(labels, head.size)
     return tf.reshape(tf.cast(labels, dtype), (-1, head.size))
@@ -252,17 +265,16 @@ def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
         return part() if isinstance(part, type) else part, name.rpartition(">")[2]
     except (TypeError, ValueError) as error:  # A class that needs arguments has a name, too.
         raise WrongValueError(
-            f"Keras knows no {what} {name!r} that can be made so ({first_line(error):.200}); see "
-            f"keras.{kind.__name__.rpartition('.')[2]}. If it is of your own, it is not "
-            "registered: decorate it by keras.saving.register_keras_serializable."
+            f"Keras knows no {what} {name!r} with these arguments ({first_line(error):.200}); see "
+            f"keras.{kind.__name__.rpartition('.')[2]}. If it is your own, it is not registered: "
+            "decorate it by keras.saving.register_keras_serializable."
         ) from None
 
 
 def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
-    """Return a Keras loss as a function of labels and outputs, with one value per example.
+    """Return a Keras loss as a function of integer labels and outputs, one value per example.
 
-    The labels are always integers. The second value tells whether the loss itself takes integers,
-    and no one-hot rows. Of a loss of the user's, a batch tells: integers if it accepts them.
+    Also whether the loss itself takes integers, and no one-hot rows.
     """
     loss, name = made(keras.losses, settings, head)
     known = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}
@@ -270,8 +282,8 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
         value = getattr(loss, option, values[0])
         if isinstance(settings, dict) and value not in values:
             raise WrongValueError(
-                f"loss {name!r} has {option}={value!r}, but trainings minimize the mean over all "
-                f"of a batch; leave the {option} out."
+                f"loss {name!r} has {option}={value!r}, but the mean over all of a batch is "
+                f"minimized. Omit the {option}."
             )
     if isinstance(loss, keras.losses.Loss):
         loss = getattr(loss, "fn", loss.call) if isinstance(settings, str) else loss.call
@@ -279,8 +291,8 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
     options = {"from_logits": not head.are_probabilities} if takes_logits else {}
 
     def per_row(labels: tf.Tensor, outputs: tf.Tensor, *, takes_integers: bool) -> tf.Tensor:
-        # Float64 are targets and outputs in the user's units, where float32 may not tell them
-        # apart. Some losses of users do not take it.
+        # Targets and outputs in the user's units are float64, as float32 may merge them. Some
+        # losses of users do not take it.
         is_double = takes_double and labels.dtype == outputs.dtype == tf.float64
         dtype = tf.float64 if is_double else tf.float32
         targets = labels if takes_integers else _targets(head, labels, dtype)
@@ -308,21 +320,19 @@ def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
                 return function, takes_integers
     kind = "regression" if head.num_classes is None else "classifier"
     raise WrongValueError(
-        f"The loss {name!r} must give one value per example of a {kind} with {head.size} outputs. "
-        f"Pass one that does, such as {head.default_loss!r}."
+        f"The loss {name!r} must return one value per example of a {kind} with {head.size} "
+        f"outputs. Pass one that does, such as {head.default_loss!r}."
     )
 
 
 def keras_metric(settings: Settings, head: Head) -> _Metric:
-    """Return a Keras metric, and what makes its arguments of labels and outputs."""
+    """Return a Keras metric, and the function that makes its arguments."""
     metric, name = made(keras.metrics, settings, head.of_predictions)
     # Several labels of an example are a regression on 0 and 1, with an accuracy of each.
     is_of_all = "accuracy" in name.lower() and "binary" not in name.lower()
     if head.num_classes is None and (is_of_all or _is_of_one_class(metric)):
-        raise WrongValueError(
-            f"The metric {name!r} is of classes, which a regression has none of; use r2, rmse, "
-            "mae or another one of numbers."
-        )
+        said = f"The metric {name!r} is of classes, which a regression has none of"
+        raise WrongValueError(f"{said}. Choose r2, rmse, mae or another metric of numbers.")
     if not isinstance(metric, keras.metrics.Metric):
         metric = keras.metrics.MeanMetricWrapper(metric, name=name)
     elif isinstance(settings, str):
@@ -361,7 +371,7 @@ def keras_metric(settings: Settings, head: Head) -> _Metric:
         is_number = False
     if not is_number:
         raise WrongValueError(
-            f"The metric {name!r} is not one number for a split and {head.size} outputs; give it "
-            "an average, such as average='macro', or leave it out."
+            f"The metric {name!r} must be one number for a split and {head.size} outputs. Pass an "
+            "average, such as average='macro', or omit it."
         )
     return metric, adapt

@@ -1,7 +1,4 @@
-"""Which rows of a data set are drawn for which split.
-
-``where`` tells the data set.
-"""
+"""Which rows of a data set are drawn for which split."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,17 +6,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adnn_optuna._checks import WrongValueError, is_integer
+from adnn_optuna._checks import WrongValueError, as_integer, is_integer
 from adnn_optuna.networks._arrays import plain
 
 DEFAULT_FRACTION = 0.2
 
 
-def split_size(where: str, name: str, size: float | None, n: int, *, is_given: bool) -> int:
+def split_size(name: str, size: float | None, n: int, *, is_given: bool) -> int:
     """Return how many of n samples are drawn for a split: none if its arrays are given."""
     if is_given:
         if size is not None:
-            raise WrongValueError(f"{where}: give either {name} or the arrays, not both.")
+            raise WrongValueError(f"Pass either {name} or the arrays, not both.")
         return 0
     size = DEFAULT_FRACTION if size is None else size
     if is_integer(size) and 0 <= size < n:
@@ -28,27 +25,25 @@ def split_size(where: str, name: str, size: float | None, n: int, *, is_given: b
         # A fraction above 0 asks for a split, so it gets one.
         return max(round(size * n), 1) if size > 0 else 0
     raise WrongValueError(
-        f"{where}: {name} is {size!r}, but must be a number of samples (an int from 0 to "
-        f"{n - 1}) or a fraction (a float of 0 or more and below 1)."
+        f"{name} must be a number of samples (an int from 0 to {n - 1}) or a fraction (a float of "
+        f"0 or more and below 1); got {size!r}."
     )
 
 
 def drawn_rows(
-    where: str, y: NDArray[Any], sizes: Sequence[int], seed: int, group: NDArray[np.intp] | None
+    y: NDArray[Any], sizes: Sequence[int], seed: int, group: NDArray[np.intp] | None
 ) -> dict[str, NDArray[np.intp]]:
     """Return the rows of each split, ascending; ``sizes`` are those of test and validation."""
     n = len(y)
     if sum(sizes) >= n:
-        said = f"of {n} samples, {sizes[1]} for validation and {sizes[0]} for the test"
-        raise WrongValueError(f"{where}: {said} leave none for training: give smaller sizes.")
-    if not is_integer(seed) or seed < 0:
-        raise WrongValueError(f"{where}: seed is {seed!r}, not an integer of 0 or more.")
+        said = f"Of {n} samples, {sizes[1]} for validation and {sizes[0]} for the test"
+        raise WrongValueError(f"{said} leave none for training. Pass smaller sizes.")
+    seed = as_integer("seed", seed, low=0)
     if group is None:
-        order = stratified_order(y, int(seed))
-        parts = [np.sort(part) for part in np.split(order, np.cumsum(sizes))]
+        parts = np.split(stratified_order(y, seed), np.cumsum(sizes))
     else:
-        parts = _grouped_rows(where, group, sizes, int(seed))
-    return dict(zip(("test", "val", "train"), parts, strict=True))
+        parts = _grouped_rows(group, sizes, seed)
+    return dict(zip(("test", "val", "train"), map(np.sort, parts), strict=True))
 
 
 def stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
@@ -65,20 +60,18 @@ def stratified_order(y: NDArray[Any], seed: int) -> NDArray[np.intp]:
     return shuffled[np.argsort((rank + 0.5) / counts[label], kind="stable")]
 
 
-def checked_groups(where: str, name: str, values: Any, n: int) -> NDArray[np.intp]:
+def checked_groups(values: Any, n: int) -> NDArray[np.intp]:
     """Return the number of the group of each of n samples, in the order of the groups' names."""
-    groups = plain(where, name, values)
+    groups = plain("groups", values)
     lacks_some = groups.dtype.kind == "f" and np.isnan(groups).any()
     if groups.shape != (n,) or lacks_some:
-        raise WrongValueError(
-            f"{where}: {name} has the shape {groups.shape}, but must name one for each of {n} "
-            "samples: replace what is missing."
-        )
+        said = f"groups must name one for each of {n} samples; got the shape {groups.shape}"
+        raise WrongValueError(f"{said}. Replace missing values.")
     return np.unique(groups, return_inverse=True)[1]
 
 
 def _grouped_rows(
-    where: str, group: NDArray[np.intp], sizes: Sequence[int], seed: int
+    group: NDArray[np.intp], sizes: Sequence[int], seed: int
 ) -> list[NDArray[np.intp]]:
     """Return the rows of test, validation and training, no group in two of them.
 
@@ -89,9 +82,8 @@ def _grouped_rows(
     left = np.argsort(np.random.Philox(seed).random_raw(len(counts)), kind="stable").tolist()
     n_splits = 1 + sum(size > 0 for size in sizes)
     if len(left) < n_splits:
-        raise WrongValueError(
-            f"{where}: {len(left)} groups are too few for {n_splits} splits: give finer groups."
-        )
+        said = f"{len(left)} groups are too few for {n_splits} splits"
+        raise WrongValueError(f"{said}. Pass finer groups.")
     rows = []
     for size in sizes:
         n_splits -= size > 0

@@ -1,4 +1,4 @@
-"""TensorFlow, without the notices that it begins with."""
+"""TensorFlow, without its first notices."""
 
 import contextlib
 import functools
@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from adnn_optuna._checks import WrongValueError, check_installed, importing, load
 
-# A forked process does not have the threads of the other one, and TensorFlow waits for them.
+# A forked process lacks the threads of the other one, and TensorFlow waits for them.
 FORKED = "TensorFlow waits forever in a fork of a process that has used it"
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-# Of a machine without a GPU, and what follows a line like them.
+# Notices on a machine without a GPU, and the rest of their lines.
 _NOTICE = re.compile(
     r"(?:WARNING: All log messages before absl|To enable the following instructions"
     r"|I\d{4} |\S+ \S+: I |[EW]\d{4} .*(?:failed call to cuInit|Unable to register cu)).*\n?"
@@ -21,10 +21,9 @@ _NOTICE = re.compile(
 
 
 def load_tensorflow(what: str) -> None:
-    """Import TensorFlow, which ``what`` needs, and say nothing of what it notices about itself.
+    """Import TensorFlow, which ``what`` needs, without its notices about itself.
 
-    Of its later messages those that only inform are left out, too; but what the user set in
-    ``TF_CPP_MIN_LOG_LEVEL`` stays, where 0 shows everything.
+    Its later messages of level INFO are omitted, too, unless TF_CPP_MIN_LOG_LEVEL is set.
     """
     check_installed("tensorflow", what)
     level = os.environ.get(LOG_LEVEL)
@@ -60,10 +59,7 @@ def _first_process() -> int:
 
 @contextlib.contextmanager
 def _without_notices() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2, and then write what are no notices.
-
-    TensorFlow writes them straight there, before it looks at any log level.
-    """
+    """Filter file descriptor 2, as TensorFlow writes to it before it reads any log level."""
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)

@@ -1,11 +1,10 @@
-"""What code of the user's computes, as no name or configuration tells it; loads TensorFlow."""
+"""Sketches of the results of the user's code, which no configuration holds; loads TensorFlow."""
 
 import contextlib
 import json
 import math
 import re
 import weakref
-from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -31,9 +30,9 @@ _known = weakref.WeakKeyDictionary[Architecture, dict[str, Behaviour]]()
 
 
 def behaviour(architecture: Architecture, training: Training) -> Behaviour:
-    """Return sketches of what a network and its training compute, where they have own code.
+    """Return sketches of the results of a network and its training if they have the user's code.
 
-    Of classes and functions of Keras, the configuration tells all. Errors come again in training.
+    Of classes and functions of Keras, the configuration tells all.
     """
     settings = json.dumps([architecture.config, training.config], sort_keys=True)
     of_network = _known.setdefault(architecture, {})
@@ -41,7 +40,7 @@ def behaviour(architecture: Architecture, training: Training) -> Behaviour:
         of_network[settings] = {}
         names = re.findall(r'"([^"\\]+)"', settings)
         if architecture.own_code or any(map(keras.saving.get_registered_object, names)):
-            with contextlib.suppress(Exception):  # Whatever the user's code does.
+            with contextlib.suppress(Exception):  # Training will raise it again.
                 of_network[settings] = _tried(architecture, training)
     return of_network[settings]
 
@@ -84,14 +83,10 @@ def _tried(architecture: Architecture, training: Training) -> Behaviour:
     }
     is_of_halves = architecture.scales_loss or of_training.dtype.size < 4
     rounding = _ROUNDING_OF_HALF if is_of_halves else _ROUNDING
-    return {
-        part: [*_sketch([tf.convert_to_tensor(value).numpy() for value in of]), rounding]
-        for part, of in parts.items()
-    }
-
-
-def _sketch(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Return one sketch of several arrays: what is next to nothing in one may be rounding."""
-    sketches = sketch_weights(arrays)
-    mixed = sum(math.cos(i) * of_array for i, (_, of_array) in enumerate(sketches))
-    return math.hypot(*(norm for norm, _ in sketches)), mixed
+    found: Behaviour = {}
+    for part, values in parts.items():
+        # One sketch of all arrays, as small values of a single one may be rounding errors.
+        sketches = sketch_weights([tf.convert_to_tensor(value).numpy() for value in values])
+        mixed = sum(math.cos(i) * of_array for i, (_, of_array) in enumerate(sketches))
+        found[part] = [math.hypot(*(norm for norm, _ in sketches)), mixed, rounding]
+    return found

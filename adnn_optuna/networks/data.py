@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from adnn_optuna import _checks
 from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna.networks import _arrays, _splits, duplicates, preprocessing
 from adnn_optuna.networks.preprocessing import Preprocessing
@@ -24,10 +25,9 @@ _SPLITS = ("train", "val", "test")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Draw:
-    """The samples that splits are drawn from, and what is computed for the rows of each split."""
+    """The samples that splits are drawn from, with all that is fitted to a training part."""
 
-    where: str
-    # Arrays or tables as given: by "" those to draw from, by "_val", "_test" given ones.
+    # Arrays or tables as passed: by "" those to draw from, by "_val", "_test" passed splits.
     inputs: Mapping[str, Any]
     labels: Mapping[str, NDArray[Any]]
     sizes: Sequence[int]  # Of test and validation.
@@ -38,24 +38,23 @@ class _Draw:
     layout: Preprocessing  # That of the first splits is kept, as a network has so many inputs.
 
     def fields(self, seed: int) -> dict[str, Any]:
-        """Return what the splits of a seed make of a :class:`Dataset`."""
-        given, where, y = self.inputs, self.where, self.labels[""]
-        rows = _splits.drawn_rows(where, y, self.sizes, seed, self.group)
-        columns = preprocessing.columns_of(where, given[""], rows["train"], self.layout)
-        options: Any = {"where": where, "may_lack": self.impute}
-        inputs = {s: columns.encoded(x, name=f"x{s}", **options) for s, x in given.items()}
-        weight = _arrays.weights(where, y, rows["train"], self.classes, **self.weights)
+        """Return the fields of a :class:`Dataset` that has the splits of a seed."""
+        y, all_inputs = self.labels[""], self.inputs[""]
+        rows = _splits.drawn_rows(y, self.sizes, seed, self.group)
+        columns = preprocessing.columns_of(all_inputs, rows["train"], self.layout)
+        inputs = {
+            s: columns.encoded(x, f"x{s}", may_lack=self.impute) for s, x in self.inputs.items()
+        }
         of_splits = {s: inputs.get(f"_{s}", inputs[""][rows[s]]) for s in _SPLITS}
         if self.impute:
             columns, of_splits = preprocessing.imputed(columns, of_splits)
-        groups_test = None
-        if self.group is not None and "_test" not in self.labels:
-            groups_test = self.group[rows["test"]]
+        # A passed test set has no groups.
+        group = None if "_test" in self.labels else self.group
         return {
             **{f"x_{s}": values for s, values in of_splits.items()},
             **{f"y_{s}": self.labels.get(f"_{s}", y[rows[s]]) for s in _SPLITS},
-            "weight_train": weight,
-            "groups_test": groups_test,
+            "weight_train": _arrays.weights(y, rows["train"], self.classes, **self.weights),
+            "groups_test": None if group is None else group[rows["test"]],
             "preprocessing": columns,
         }
 
@@ -63,7 +62,7 @@ class _Draw:
         """Return the same draw with a copy of the samples, whose splits have this layout."""
         inputs = self.inputs
         if layout.columns is None:
-            inputs = {s: _arrays.plain(self.where, f"x{s}", x) for s, x in inputs.items()}
+            inputs = {s: _arrays.plain(f"x{s}", x) for s, x in inputs.items()}
         copies = {s: x.copy() for s, x in inputs.items()}
         return dataclasses.replace(self, inputs=copies, layout=layout)
 
@@ -81,7 +80,7 @@ class Dataset:
         Dataset(name='mine', num_classes=2, drawn=())
 
     Args:
-        name: What reports and plots call the data.
+        name: The name of the data in reports and plots.
         x_train: Training inputs, shape (n, features), (n, height, width) or (n, height, width,
             channels): finite numbers. Integers and truth values keep their dtype, and floats
             become float32.
@@ -93,9 +92,9 @@ class Dataset:
         origin: How ``dataset_from_config`` finds the data again, JSON-able; None for arrays.
         drawn: Which of the splits ``val`` and ``test`` were drawn at random from the same samples
             as the training split, so that :meth:`redrawn` may draw others.
-        classes: The user's own label of each class; None where these are 0 … num_classes - 1.
-        weight_train: A weight of each training sample, shape (n,); None where all are 1.
-        groups_test: The number of what each test sample belongs to, shape (n,), if to anything.
+        classes: The user's own label of each class; None if these are 0 … num_classes - 1.
+        weight_train: A weight of each training sample, shape (n,); None if all are 1.
+        groups_test: The number of the group of each test sample, shape (n,), if there are groups.
         preprocessing: How the columns of a table became these inputs.
         positive: Of two classes, the user's label of that which metrics such as recall are of.
             None: ``1`` or ``True`` if it is the label of one; else no class.
@@ -119,53 +118,52 @@ class Dataset:
     groups_test: NDArray[np.intp] | None = field(default=None, repr=False)
     preprocessing: Preprocessing = field(default=Preprocessing(), repr=False)
     positive: Any = field(default=None, repr=False)
-    # What redrawn splits are made from, if the splits alone do not tell.
+    # The source of redrawn splits, if the splits alone do not suffice.
     draw: _Draw | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        where, n = f"Dataset {self.name!r}", self.num_classes
-        checked: dict[str, Any] = {}
+        n, checked = self.num_classes, dict[str, Any]()
         if n is not None:
-            checked["num_classes"] = n = _arrays.checked_number(where, n)
+            checked["num_classes"] = n = _checks.as_integer("num_classes", n, low=2)
         labels = () if n is None else tuple(self.classes or range(n))
-        checked["positive"] = _arrays.checked_positive(where, self.positive, labels)
-        inputs = {
-            split: _arrays.checked_inputs(where, f"x_{split}", getattr(self, f"x_{split}"))
-            for split in _SPLITS
-        }
-        of_x = _arrays.common_dtype(where, inputs)
-        of_y = np.float64 if n is None else np.int32
+        checked["positive"] = _arrays.checked_positive(self.positive, labels)
+        inputs = {s: _arrays.checked_inputs(f"x_{s}", getattr(self, f"x_{s}")) for s in _SPLITS}
+        of_x = _arrays.common_dtype(inputs)
         for split, x in inputs.items():
-            task = "regression" if n is None else "classification"
-            y = _arrays.read_targets(where, f"_{split}", x, getattr(self, f"y_{split}"), task)
+            y = _arrays.read_targets(
+                f"_{split}", x, getattr(self, f"y_{split}"), are_labels=n is not None
+            )
             if n is not None:
-                y = _arrays.encoded_labels(where, f"y_{split}", y, range(n))
+                y = _arrays.encoded_labels(f"y_{split}", y, range(n))
             if len(y) == 0 and split != "val":
-                raise WrongValueError(f"{where}: x_{split} is empty: give at least one sample.")
+                raise WrongValueError(f"x_{split} is empty. Pass at least one sample.")
             checked[f"x_{split}"] = _arrays.read_only(x, of_x)
-            checked[f"y_{split}"] = _arrays.read_only(y, of_y)
+            checked[f"y_{split}"] = _arrays.read_only(y, np.float64 if n is None else np.int32)
             for kind in "xy":
                 found, wanted = (checked[f"{kind}_{s}"].shape[1:] for s in (split, "train"))
                 if found != wanted:
                     raise WrongValueError(
-                        f"{where}: a sample of {kind}_{split} has the shape {found}, one of "
-                        f"{kind}_train {wanted}: all splits need the same."
+                        f"A sample of {kind}_{split} has the shape {found}, one of {kind}_train "
+                        f"{wanted}. Pass the same for all splits."
                     )
         has_more = self.weight_train is not None or self.groups_test is not None
         if self.drawn and has_more and self.draw is None:
-            raise WrongValueError(f"{where}: samples with weights or groups stay: omit drawn.")
+            raise WrongValueError(
+                "Samples with weights or groups stay in their splits. Omit drawn."
+            )
         for name, dtype in (("weight_train", np.float32), ("groups_test", np.intp)):
             if (values := getattr(self, name)) is not None:
                 checked[name] = _arrays.read_only(np.asarray(values), dtype)
         if (merged := _arrays.merged_feature(inputs["train"])) is not None:
-            said = "%s: float32 merges values of feature %s: subtract what they have in common."
-            logger.warning(said, where, self.preprocessing.feature(merged))
+            feature = self.preprocessing.feature(merged)
+            said = "Dataset %r: float32 merges values of feature %s: subtract a common offset."
+            logger.warning(said, self.name, feature)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
     @property
     def unit(self) -> str:
-        """What samples are called: ``"images"``, or ``"examples"`` of rows and sequences."""
+        """The name of samples: ``"images"``, or ``"examples"`` for rows and sequences."""
         shape = self.x_train.shape[1:]
         is_image = len(shape) == 2 and (shape[0] == shape[1] or self.x_train.dtype == np.uint8)
         return "images" if is_image or len(shape) == 3 else "examples"
@@ -178,7 +176,7 @@ class Dataset:
 
     @property
     def task(self) -> Task:
-        """What is learned: classes or numbers."""
+        """Whether classes or numbers are learned."""
         return "regression" if self.y_train.dtype.kind == "f" else "classification"
 
     @property
@@ -188,17 +186,13 @@ class Dataset:
 
     @functools.cached_property
     def test_groups(self) -> NDArray[np.intp]:
-        """The group of each test sample, from 0: with those that belong to it or are the same."""
+        """The group of each test sample, from 0; equal samples are in one group, too."""
         found = duplicates.groups_of(self.x_test, self.y_test)
         return found if self.groups_test is None else duplicates.merged(found, self.groups_test)
 
     @functools.cached_property
     def duplicates(self) -> dict[str, int]:
-        """How many samples of a split are those of another one, by both; empty if none is.
-
-        ``"val-train"``, ``"test-train"`` and ``"test-val"`` have the same inputs; of the
-        ``"test-test"`` ones labels are the same, too.
-        """
+        """How many samples of a split are in another one, see :func:`duplicates.counted`."""
         inputs = {split: getattr(self, f"x_{split}") for split in _SPLITS}
         return duplicates.counted(inputs, self.y_test)
 
@@ -215,7 +209,7 @@ class Dataset:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What a study stores about its data, JSON-able, for ``dataset_from_config``."""
+        """The configuration that a study stores, JSON-able, for ``dataset_from_config``."""
         config = {"name": self.name, **(self.origin or {"source": "arrays"})}
         if self.task == "regression":
             config["task"] = self.task
@@ -250,7 +244,7 @@ class Dataset:
         rare: Rare = "refuse",
         positive: Any = None,
     ) -> Self:
-        """Make a data set of your own arrays or tables, splitting off what is not given.
+        """Make a data set of your own arrays or tables, splitting off missing splits.
 
         The splits are drawn at random, stratified by label, and keep the order of ``x``. The test
         split does not depend on ``validation_size``.
@@ -270,20 +264,20 @@ class Dataset:
             y_val: Validation labels.
             x_test: Test inputs, instead of a part of ``x``.
             y_test: Test labels.
-            name: What reports and plots call the data.
+            name: The name of the data in reports and plots.
             validation_size: How much of ``x`` becomes the validation split: a number of samples
                 (0 for none) or a fraction (a float below 1). Default: 0.2.
             test_size: How much of ``x`` becomes the test split, likewise. Default: 0.2.
             seed: Seed of the draw, 0 or more.
-            num_classes: Number of classes, where integer labels are not to be mapped.
+            num_classes: Number of classes, if integer labels are not to be mapped.
             task: ``"classification"`` or ``"regression"``.
-            class_weight: Weights of the training samples by their label, 1 where none is given; or
+            class_weight: Weights of the training samples by their label, by default 1; or
                 ``"balanced"``, inverse to how many samples the training part has of each.
             sample_weight: Weights of the samples of ``x``, shape (n,); the training's count.
-            groups: What the samples of ``x`` belong to (a patient, a day), shape (n,): no group
-                gets into two splits, and intervals from the test samples count groups.
-            missing: ``"impute"`` fills in missing inputs: the median of a feature in the training
-                part, of categories the most frequent one; else they are refused.
+            groups: The group of each sample of ``x`` (a patient, a day), shape (n,): no group
+                is in two splits, and intervals from the test samples count groups.
+            missing: ``"impute"`` replaces missing inputs: by the median of a feature in the
+                training part, in categories by the most frequent one; else they are refused.
             rare: ``"other"`` makes one feature of all categories that fewer than two training
                 rows have, or 1% of them, and of unknown ones; else each is a feature, and unknown
                 ones are refused.
@@ -295,48 +289,54 @@ class Dataset:
             TypeError: If ``class_weight`` is of a wrong type.
             ValueError: If an array or setting is wrong, or a class has no training sample.
         """
-        where = f"Dataset {name!r}"
-        choices = ("task", task, Task), ("missing", missing, Missing), ("rare", rare, Rare)
-        for key, value, known in choices:
-            if not isinstance(value, str) or value not in get_args(known):
-                said = f"{where}: {key} is {value!r:.100}, but must be one of"
-                raise WrongValueError(f"{said} {', '.join(get_args(known))}.")
+        for key, value, choices in (
+            ("task", task, Task),
+            ("missing", missing, Missing),
+            ("rare", rare, Rare),
+        ):
+            _checks.check_choice(key, value, get_args(choices))
         if task == "regression" and (num_classes, class_weight) != (None, None):
-            said = "a regression has no num_classes and no class_weight"
-            raise WrongValueError(f"{where}: {said}: omit them.")
+            raise WrongValueError(
+                "A regression has no num_classes and no class_weight. Omit them."
+            )
         given = {"": (x, y), "_val": (x_val, y_val), "_test": (x_test, y_test)}
-        labels: dict[str, Any] = {}
+        inputs, labels = dict[str, Any](), dict[str, Any]()
         classes: Sequence[Any] = ()
-        for s, (x_given, y_given) in given.items():
-            _arrays.check_are_arrays(where, **{f"x{s}": x_given, f"y{s}": y_given})
-            if (x_given is None) != (y_given is None):
-                raise WrongValueError(f"{where}: give both x{s} and y{s}.")
-            if x_given is not None or not s:
-                labels[s] = _arrays.read_targets(where, s, x_given, y_given, task)
+        for s, (of_x, of_y) in given.items():
+            for key, value in ((f"x{s}", of_x), (f"y{s}", of_y)):
+                if value is not None:
+                    _arrays.check_is_array(key, value)
+            if (of_x is None) != (of_y is None):
+                raise WrongValueError(f"Pass both x{s} and y{s}, or neither.")
+            if of_x is not None or not s:
+                are_labels = task == "classification"
+                labels[s] = _arrays.read_targets(s, of_x, of_y, are_labels=are_labels)
+                inputs[s] = of_x
         if task == "classification":
-            labels, classes = _arrays.encoded(where, labels, num_classes)
+            labels, classes = _arrays.encoded(labels, num_classes)
         n = len(labels[""])
-        asked = {"_test": ("test_size", test_size), "_val": ("validation_size", validation_size)}
-        sizes = [_splits.split_size(where, *asked[s], n, is_given=s in labels) for s in asked]
-        group = groups if groups is None else _splits.checked_groups(where, "groups", groups, n)
+        sizes = [
+            _splits.split_size("test_size", test_size, n, is_given="_test" in labels),
+            _splits.split_size("validation_size", validation_size, n, is_given="_val" in labels),
+        ]
+        group = None if groups is None else _splits.checked_groups(groups, n)
         weights = {"class_weight": class_weight, "sample_weight": sample_weight}
         impute, layout = missing == "impute", Preprocessing(others=() if rare == "other" else None)
-        inputs = {s: given[s][0] for s in labels}
-        draw = _Draw(where, inputs, labels, sizes, group, classes, weights, impute, layout)
+        draw = _Draw(inputs, labels, sizes, group, classes, weights, impute, layout)
         fields = draw.fields(seed)
         if num_classes is None:
-            _arrays.check_trained(where, fields["y_train"], classes)
+            _arrays.check_trained(fields["y_train"], classes)
         is_refit = impute or fields["preprocessing"].others is not None
         if is_refit or group is not None or fields["weight_train"] is not None:
-            # The splits alone lack what is missing or rare, and the samples' weights and groups.
+            # The splits alone lack missing values, rare categories, weights and groups.
             fields["draw"] = draw.kept(fields["preprocessing"])
         fields["drawn"] = tuple(s for s in _SPLITS[1:] if f"_{s}" not in labels)
         own = None if isinstance(classes, range) else tuple(classes) or None
         fields |= {"num_classes": len(classes) or None, "classes": own, "positive": positive}
         dataset = cls(name, **fields)
         if dataset.duplicates:
-            said = "%s has %s: drop duplicates, or keep them in one split by groups."
-            logger.warning(said, where, duplicates.in_words(dataset.duplicates))
+            said = "Dataset %r has %s: drop duplicates, or keep them in one split by groups."
+            logger.warning(said, name, duplicates.in_words(dataset.duplicates))
         return dataset
 
     def redrawn(self, seed: int) -> Self:

@@ -1,11 +1,12 @@
 """Samples that are the same, or belong together."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-# What is said of each kind: of those of the one split that are in the other, too.
+# Each kind in words: samples of the one split that are in the other, too.
 DUPLICATES = {
     "val-train": "{} validation samples with the inputs of a training sample",
     "test-train": "{} test samples with the inputs of a training sample",
@@ -14,27 +15,26 @@ DUPLICATES = {
 }
 
 
-def counted(x: Mapping[str, NDArray[np.float32]], y_test: NDArray[np.generic]) -> dict[str, int]:
+def counted(x: Mapping[str, NDArray[Any]], y_test: NDArray[Any]) -> dict[str, int]:
     """Return how many samples are in another split, too, or twice in the test; by which splits.
 
     ``x`` are the inputs of ``"train"``, ``"val"`` and ``"test"``.
     """
     rows = {split: [*_hashes(of_split)] for split, of_split in x.items()}
-    found = {}
+    found = {"test-test": len(y_test) - len({*zip(rows["test"], _hashes(y_test), strict=True)})}
     for key in ("val-train", "test-train", "test-val"):
         split, _, other = key.partition("-")
         seen = {*rows[other]}
         found[key] = sum(row in seen for row in rows[split])
-    found["test-test"] = len(y_test) - len({*zip(rows["test"], _hashes(y_test), strict=True)})
-    return {key: n for key, n in found.items() if n}
+    return {key: found[key] for key in DUPLICATES if found[key]}
 
 
 def in_words(counts: Mapping[str, int]) -> str:
-    """Return what :func:`counted` found as a part of a sentence; empty if that is nothing."""
+    """Return counts of :func:`counted` as a part of a sentence; empty if there are none."""
     return ", ".join(said.format(counts[key]) for key, said in DUPLICATES.items() if key in counts)
 
 
-def groups_of(*columns: NDArray[np.generic]) -> NDArray[np.intp]:
+def groups_of(*columns: NDArray[Any]) -> NDArray[np.intp]:
     """Return the number of each row's group, from 0: those that are the same in all columns."""
     found: dict[tuple[int, ...], int] = {}
     rows = zip(*map(_hashes, columns), strict=True)
@@ -53,6 +53,6 @@ def merged(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.unique(component[one], return_inverse=True)[1]
 
 
-def _hashes(rows: NDArray[np.generic]) -> Iterator[int]:
+def _hashes(rows: NDArray[Any]) -> Iterator[int]:
     # Of -0.0 and 0.0, which are equal, the bytes are not.
     return (hash((row + np.zeros((), rows.dtype)).tobytes()) for row in rows)

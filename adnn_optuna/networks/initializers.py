@@ -1,4 +1,4 @@
-"""A network's variables as the offsets see them: their kinds, layers and initial spreads."""
+"""The variables that offsets move: their kinds, layers and initial standard deviations."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ TRUNCATED_STDDEV = 0.87962566103423978
 
 @dataclasses.dataclass(frozen=True)
 class VariableInfo:
-    """One variable of a network, as the offsets see it."""
+    """One variable of a network."""
 
     path: str  # Unique in the network.
     kind: VariableKind  # Kernels are weights; "other" never moves.
-    layer: int  # Its layer's index among those that have kernels or biases, -1 of what has none.
+    layer: int  # Its layer's index among those with kernels or biases, -1 of the others.
     is_output: bool  # Whether that layer is the last of them.
-    stddev: float  # Of what its initial values are drawn from.
+    stddev: float  # Of its initial values' distribution.
 
 
 @contextlib.contextmanager
@@ -48,7 +48,7 @@ def noting_use() -> Iterator[dict[int, None]]:
 
 
 def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[VariableInfo]:
-    """Yield what ``model.variables`` are; layers are numbered in the order of ``used``."""
+    """Describe ``model.variables``; layers are numbered in the order of ``used``."""
     owners = _owners(model)
     layers = [id(owners[i]) for i in used if i in owners]
     in_order = dict.fromkeys([*layers, *map(id, owners.values())])
@@ -72,7 +72,7 @@ def describe_variables(model: keras.Model, used: Sequence[int]) -> Iterator[Vari
 def never_moved(model: keras.Model) -> list[str]:
     """Return the trained variables of a model that no offset moves, with their layers."""
     variables = [v for v in model.trainable_variables if _kind(v) == "other"]
-    # Layers that Keras makes from a configuration leave out what they are in.
+    # Without the outer layers, which are missing in layers of a configuration.
     return ["/".join(variable.path.split("/")[-2:]) for variable in variables]
 
 
@@ -105,19 +105,15 @@ def initializer_stddev(initializer: Any, values: np.ndarray) -> float:
             return float(initializer.stddev) * TRUNCATED_STDDEV
         case keras.initializers.RandomUniform():
             return float(initializer.maxval - initializer.minval) / math.sqrt(12)
-        case keras.initializers.VarianceScaling():
-            # Glorot's, He's and LeCun's are subclasses, with their arguments as attributes.
+        case keras.initializers.VarianceScaling():  # Also Glorot's, He's and LeCun's.
             return scaled_stddev(initializer, values.shape)
-    # Exactly 0 for a constant one, no rounding.
+    # Exactly 0 for constants, without rounding errors.
     is_constant = np.all(values == values.reshape(-1)[:1])
     return 0.0 if is_constant else float(np.std(values, dtype=np.float64))
 
 
 def scaled_stddev(initializer: Any, shape: Sequence[int]) -> float:
-    """Return the standard deviation of what a VarianceScaling draws for a kernel or a bias.
-
-    Keras widens a truncated normal, so all three distributions have this one.
-    """
+    """Return the standard deviation of all distributions of a VarianceScaling, by its shape."""
     fan_in = math.prod(shape[:-1] if len(shape) > 1 else shape)
     fan_out = math.prod((*shape[:-2], *shape[-1:]))
     inputs, outputs = (getattr(initializer, f"{end}_axes", None) for end in ("input", "output"))

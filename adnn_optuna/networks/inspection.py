@@ -1,6 +1,5 @@
-"""What a user's model does with inputs and outputs: called, traced or tried; loads TensorFlow."""
+"""How a user's model treats inputs and outputs: called, traced or tried; loads TensorFlow."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ import tensorflow as tf
 from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
 
 # With how many draws of weights a model is tried, and how far the sums of these spread: of either
-# sign and not too large, or clipped outputs would hide what they are.
+# sign, and so small that outputs are seldom clipped.
 _N_TRIES, _SPREAD = 8, 3
 _SCALING_LAYERS = (
     keras.layers.Normalization,
@@ -43,7 +42,7 @@ def built(
 
 
 def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
-    """Return what a model makes of examples; refuse one that does not take them."""
+    """Return a model's outputs for examples; refuse a model that does not take them."""
     try:
         return model(x, training=False)
     except (TypeError, ValueError, tf.errors.OpError) as error:
@@ -56,10 +55,7 @@ def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
 def operations(
     model: keras.Model, input_shape: tuple[int, ...], input_dtype: str
 ) -> tuple[set[str], set[str]]:
-    """Return the kinds of all operations of a model in training, and the dtypes of their outputs.
-
-    The kinds are also those within functions of its graph.
-    """
+    """Return the kinds of all operations of a model in training, and their outputs' dtypes."""
     spec = tf.TensorSpec((3, *input_shape), input_dtype)
     forward = tf.function(lambda x: model(x, training=True), autograph=False)
     graph = forward.get_concrete_function(spec).graph
@@ -87,25 +83,20 @@ def _innermost_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]
 
 
 def are_probabilities(model: keras.Model, x: np.ndarray, outputs: np.ndarray) -> bool:
-    """Return whether the outputs, those for ``x``, stay within [0, 1] whatever the weights are."""
+    """Return whether the outputs, those for ``x``, stay within [0, 1] for any weights."""
     is_softmax = outputs.shape[1] > 1 and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3)
-    tried = itertools.chain([outputs], [] if is_softmax else _tried(model, x))
-    found = not any(((values < 0) | (values > 1)).any() for values in tried)
-    if outputs.shape[1] == 1:
-        said = "probability, since its values stay" if found else "logit, since its values leave"
-        logger.info("The model's single output is taken for a %s within [0, 1].", said)
-    return found
-
-
-def _tried(model: keras.Model, x: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the outputs for x by draws of the weights."""
-    rng = np.random.default_rng(0)
+    rng, tried = np.random.default_rng(0), [outputs]
     fixed = [variable.value for variable in model.non_trainable_variables]
-    for _ in range(_N_TRIES):
+    for _ in range(0 if is_softmax else _N_TRIES):
         weights = []
         for v in model.trainable_variables:
             scale = _SPREAD / math.sqrt(math.prod(v.shape[:-1]) or 1)
             weights.append(rng.normal(0, scale, v.shape).astype(v.dtype))
         # Not every `call` takes an argument `training`.
-        outputs, _ = model.stateless_call(weights, fixed, x)
-        yield np.asarray(outputs, np.float32)
+        of_try, _ = model.stateless_call(weights, fixed, x)
+        tried.append(np.asarray(of_try, np.float32))
+    found = not any(((values < 0) | (values > 1)).any() for values in tried)
+    if outputs.shape[1] == 1:
+        said = "probability, since its values stay" if found else "logit, since its values leave"
+        logger.info("The model's single output is taken for a %s within [0, 1].", said)
+    return found

@@ -1,7 +1,4 @@
-"""Models of Keras configurations, made where they leave nothing behind, without code of theirs.
-
-Keras draws the seeds that are not given from Python's and NumPy's global random sources.
-"""
+"""Models of Keras configurations, built without side effects and without code of theirs."""
 
 from __future__ import annotations
 
@@ -27,12 +24,11 @@ from adnn_optuna.networks.models import MLP
 if TYPE_CHECKING:
     import keras
 
-# A network of this many parameters takes 400 MB, and a training of it some times as much.
+# A network of as many parameters takes 400 MB, and its training some times as much.
 MAX_PARAMETERS = 100_000_000
-# Layers, initializers and all that a model is configured by; the largest of Keras's own has half.
+# Layers and their parts; the largest of Keras's own models has half as many.
 MAX_OBJECTS, OBJECTS = 10_000, "layers and parts of such"
-# What a loss or a metric may be asked for: a whole number or the length of a list. A metric may
-# hold the square of it.
+# The largest number, or length of a list, of a loss or a metric, which may hold its square.
 _MAX_ARGUMENT = 1_000
 _MAX_METRICS = 100
 _MAX_DEPTH = 60
@@ -50,15 +46,15 @@ _REFUSED_LAYERS |= {"IndexLookup", "IntegerLookup", "StringLookup", "TextVectori
 
 _Result = TypeVar("_Result")
 
-# Random sources are the process's, so two threads must not build models at once. What the holder
-# calls may ask for them again, also in a thread that it starts with its context and waits for.
+# Keras draws default seeds from Python's and NumPy's global random sources, so two threads must
+# not build models at once. The holder's calls may ask again, also in a thread with its context.
 _lock = threading.Lock()
 _is_held = contextvars.ContextVar("is_held", default=False)
 
 
 @contextlib.contextmanager
 def undisturbed(seed: int | None = None) -> Iterator[None]:
-    """Put the states of Python's and NumPy's global sources back, seeded meanwhile if asked."""
+    """Restore Python's and NumPy's global random states at the end; seed them for the block."""
     with contextlib.nullcontext() if _is_held.get() else _lock:
         token = _is_held.set(True)
         python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -76,16 +72,13 @@ def undisturbed(seed: int | None = None) -> Iterator[None]:
 def in_fresh_thread(
     function: Callable[..., _Result], *args: Any, with_values: bool = True, **kwargs: Any
 ) -> _Result:
-    """Call a function where Keras has counted no names yet; the caller's policy holds there.
-
-    Keras variables that it makes may have shapes and initializers, but no values.
-    """
+    """Call a function in a thread in which Keras has counted no names, with the same policy."""
     import keras
 
-    policy, context = keras.config.dtype_policy(), contextvars.copy_context()
+    set_policy, context = policy_of_caller(), contextvars.copy_context()
 
     def call() -> _Result:
-        keras.config.set_dtype_policy(policy)
+        set_policy()
         without = keras.StatelessScope(initialize_variables=False)
         with contextlib.nullcontext() if with_values else without:
             return context.run(function, *args, **kwargs)
@@ -95,7 +88,7 @@ def in_fresh_thread(
 
 
 def policy_of_caller() -> Callable[[], None]:
-    """Return what gives another thread the policy of this one; without Keras it does nothing."""
+    """Return a function that sets this thread's policy in another one, if Keras is loaded."""
     keras = sys.modules.get("keras")
     if keras is None:
         return lambda: None
@@ -103,21 +96,21 @@ def policy_of_caller() -> Callable[[], None]:
 
 
 def check_keras_config(node: Any, path: str, *, largest: float = math.inf, depth: int = 0) -> None:
-    """Refuse lambdas, objects that are not Keras's own, and layers that run code or read files.
-
-    Also whole numbers, and lengths of lists, above the ``largest``.
-    """
+    """Refuse parts that are not Keras's own, run code, read files, or are above the largest."""
     if depth > _MAX_DEPTH:
         raise WrongValueError(f"{path} is nested too deeply.")
     size = len(node) if isinstance(node, list) else abs(node) if isinstance(node, int) else 0
     if size > largest:
         raise WrongValueError(f"{path} asks for {size:,}, more than {largest:,}.")
-    if isinstance(node, dict) and "class_name" in node:
-        _check_object(node, path)
-    children: Any = node.items() if isinstance(node, dict) else ()
-    for key, child in enumerate(node) if isinstance(node, list) else children:
-        where = f"{path}[{key}]" if isinstance(node, list) else f"{path}.{key}"
-        check_keras_config(child, where, largest=largest, depth=depth + 1)
+    children: dict[str, Any] = {}
+    if isinstance(node, dict):
+        children = {f".{key}": child for key, child in node.items()}
+        if "class_name" in node:
+            _check_object(node, path)
+    elif isinstance(node, list):
+        children = {f"[{i}]": child for i, child in enumerate(node)}
+    for key, child in children.items():
+        check_keras_config(child, path + key, largest=largest, depth=depth + 1)
 
 
 def _check_object(node: dict[str, Any], path: str) -> None:
@@ -138,18 +131,20 @@ def _check_object(node: dict[str, Any], path: str) -> None:
 
 
 def check_training_config(training: Mapping[str, Any], path: str) -> None:
-    """Refuse an optimizer, loss or metric that is not Keras's own, or sums up too much."""
-    if len(training["metrics"]) > _MAX_METRICS:
+    """Refuse an optimizer, loss or metric that is not Keras's own, or asks for too much memory."""
+    metrics = training["metrics"]
+    if len(metrics) > _MAX_METRICS:
         raise WrongValueError(f"{path}.metrics has more than {_MAX_METRICS} entries.")
-    kinds = {"optimizer": "optimizers", "loss": "losses", "learning_rate": "optimizers.schedules"}
-    parts = [(f"{path}.{name}", kind, training[name]) for name, kind in kinds.items()]
-    metrics = enumerate(training["metrics"])
-    parts += [(f"{path}.metrics[{i}]", "metrics", metric) for i, metric in metrics]
-    for where, kind, settings in parts:
+    parts = [
+        ("optimizer", "optimizers", training["optimizer"], math.inf),
+        ("learning_rate", "optimizers.schedules", training["learning_rate"], math.inf),
+        ("loss", "losses", training["loss"], _MAX_ARGUMENT),
+        *((f"metrics[{i}]", "metrics", metric, _MAX_ARGUMENT) for i, metric in enumerate(metrics)),
+    ]
+    for name, kind, settings, largest in parts:
         if isinstance(settings, dict):
-            largest = _MAX_ARGUMENT if kind in ("metrics", "losses") else math.inf
             named = {**settings, "module": f"keras.{kind}"}
-            check_keras_config(named, where, largest=largest)
+            check_keras_config(named, f"{path}.{name}", largest=largest)
 
 
 def check_model_config(
@@ -163,7 +158,7 @@ def check_model_config(
     check_keras_config(config, path)
     try:
         with undisturbed():
-            # In this thread, Keras would give the variables values afterwards.
+            # In this thread, Keras would initialise the variables afterwards.
             deserialize = keras.saving.deserialize_keras_object
             model = in_fresh_thread(deserialize, config, with_values=False, safe_mode=True)
     except Exception as error:  # noqa: BLE001 - each class refuses arguments in its own way.
@@ -187,8 +182,8 @@ def check_count(count: int, what: str, path: str, most: int) -> None:
 
 
 def without_compilation(config: Any) -> Any:
-    """Return a copy of a configuration, as JSON holds it, of what is built alone."""
-    # Of the one Keras would make the optimizer's variables, the other is an address in memory.
+    """Return a copy of a configuration, as JSON holds it, without its compilation."""
+    # Keras would make the variables of the first one; the other is an address in memory.
     left_out = ("compile_config", "shared_object_id")
 
     def without(node: dict[str, Any]) -> dict[str, Any]:
@@ -198,10 +193,10 @@ def without_compilation(config: Any) -> Any:
 
 
 def describe_model(model: keras.Model) -> dict[str, Any]:
-    """Return a model's configuration; its class alone where JSON cannot hold an argument."""
+    """Return a model's configuration; its class alone if JSON cannot hold an argument."""
     import keras
 
-    with contextlib.suppress(Exception):  # Whatever a class of the user's does when it is written.
+    with contextlib.suppress(Exception):  # A class of the user's may raise anything.
         described = without_compilation(keras.saving.serialize_keras_object(model))
         return cast("dict[str, Any]", described)
     return {"class_name": type(model).__name__}
@@ -232,19 +227,19 @@ def model_from_config(config: dict[str, Any]) -> MLP | Callable[[], keras.Model]
 
 
 def model_from_file(path: Path) -> Callable[[], keras.Model]:
-    """Return what builds the model of a ``.keras`` file, without its weights."""
+    """Return a callable that builds the model of a ``.keras`` file, without its weights."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
-            # One that is larger is cut off, so it is no JSON.
+            # A larger one is cut off, so it is no JSON.
             config = json.loads(file.read(_MAX_CONFIG_BYTES))
     except FileNotFoundError:
-        raise NoSuchFileError(f"There is no file {str(path)!r}; check its path.") from None
+        raise NoSuchFileError(f"There is no file {str(path)!r}. Check its path.") from None
     # A broken archive can raise anything that zipfile, zlib and codecs know.
     except Exception:  # noqa: BLE001
         config = None
     if not isinstance(config, dict):
-        how = "save the model with model.save('name.keras')"
-        raise WrongValueError(f"{str(path)!r} is not a .keras file; {how}.")
+        how = "Save the model by model.save('name.keras')"
+        raise WrongValueError(f"{str(path)!r} is not a .keras file. {how}.")
     check_model_config(config, "model")
     build = model_from_config({"type": "keras.Model", "model": config})
     return cast("Callable[[], keras.Model]", build)

@@ -64,14 +64,14 @@ def load_dataset(
 
     - ``"digits"``: scikit-learn's 1,797 images of 8 × 8 pixels. It needs no download.
     - ``"mnist"`` and ``"fashion_mnist"``: 60,000 + 10,000 images of 28 × 28 pixels, from the IDX
-      files (``*-ubyte``, plain or ``.gz``) in ``<folder>/mnist`` and ``<folder>/fashion-mnist``,
-      the folder being ``data_dir``, ``$ADNN_DATA_DIR`` or ``/usr/share/datasets``, else from
+      files (``*-ubyte``, plain or ``.gz``) in ``<folder>/mnist`` and ``<folder>/fashion-mnist``;
+      the folder is ``data_dir``, ``$ADNN_DATA_DIR`` or ``/usr/share/datasets``. Else from
       ``keras.datasets``, which may download them.
-    - a path that ends in ``.npz``: of the arguments of :meth:`Dataset.from_arrays`, the arrays
-      ``x`` and ``y`` (or ``x_train`` and ``y_train``) and, if they are split already, ``x_val``,
-      ``y_val``, ``x_test`` and ``y_test``.
-    - a path that ends in ``.csv`` or ``.csv.gz``, with a header, or in ``.parquet``: a table of a
-      row for each sample. A first column of row numbers, as pandas writes it, is left out.
+    - a path that ends in ``.npz``: the arrays ``x`` and ``y`` (or ``x_train`` and ``y_train``)
+      of :meth:`Dataset.from_arrays` and, for splits of your own, ``x_val``, ``y_val``, ``x_test``
+      and ``y_test``.
+    - a path that ends in ``.csv`` or ``.csv.gz``, with a header, or in ``.parquet``: a table with
+      a row for each sample. A first column of row numbers, as pandas writes it, is omitted.
 
     Args:
         name: Name of the data set, or path of the file.
@@ -79,15 +79,15 @@ def load_dataset(
         validation_size: How much is held out to select on: a number of samples, or a fraction of
             those that are no test set; by default 10,000 of ``mnist`` and ``fashion_mnist``, else
             0.2. With 0 a search must select on the training split.
-        test_size: How much is held out for the test, likewise, where the data have no test set of
+        test_size: How much is held out for the test, likewise, if the data have no test set of
             their own, as ``mnist`` and ``fashion_mnist`` have; by default 0.2.
         seed: Seed of the draw of the splits, 0 or more.
         target: Of a table, the column of the labels, or numbers to predict; by default the last.
-        task: What the target of a file is: of a ``"classification"`` or a ``"regression"``.
+        task: Whether a file is for a ``"classification"`` or a ``"regression"``.
         class_weight: ``"balanced"`` weighs each class of a file, inverse to its number of samples.
         sample_weight: The column, or array in an ``.npz`` file, of the samples' weights.
-        groups: The column, or array in an ``.npz`` file, of what must not be split (patients).
-        missing: ``"impute"`` fills in missing inputs of a file by medians, or by the most frequent
+        groups: The column, or array in an ``.npz`` file, of groups to keep together (patients).
+        missing: ``"impute"`` replaces missing inputs of a file by medians, or by the most frequent
             category, of the training part; else they are refused.
         rare: ``"other"`` makes one category of those that are rare in the training part, and of
             unknown ones, which else are refused.
@@ -96,7 +96,7 @@ def load_dataset(
 
     Raises:
         TypeError: If the name or ``data_dir`` is no path.
-        FileNotFoundError: If the data are nowhere to be found.
+        FileNotFoundError: If the data are not found.
         ValueError: If the name is unknown, a file is corrupt, or its data or a setting are wrong.
     """
     options: dict[str, Any] = locals()
@@ -104,27 +104,25 @@ def load_dataset(
     _checks.check_type("data_dir", data_dir, str | os.PathLike | None, "the path of a folder")
     folder = None if data_dir is None else _checks.expanded(data_dir)
     if folder is not None and not _checks.is_folder(folder):
-        raise NoSuchFileError(f"data_dir {str(data_dir)!r} is not a folder: mend or omit it.")
+        raise NoSuchFileError(f"data_dir {str(data_dir)!r} is not a folder. Fix or omit it.")
     name = os.fspath(name)
     splits = {key: options[key] for key in _SPLITS}
     # NumPy's scalars are no JSON.
     splits = {k: v.item() if isinstance(v, np.generic) else v for k, v in splits.items()}
     asked = {k: options[k] for k, default in OF_FILES.items() if options[k] != default}
     suffix = next((s for s in _SUFFIXES if name.lower().endswith(s)), "")
-    taken = {"": set[str](), ".npz": {*OF_FILES} - {"target"}}.get(suffix, {*OF_FILES})
-    if refused := sorted({*asked} - taken):
-        said = f"{name!r} does not take {', '.join(refused)}"
-        raise WrongValueError(f"{said}: omit it, or name a .npz, .csv or .parquet file.")
+    refused = {"": {*asked}, ".npz": {*asked} & {"target"}}.get(suffix)
+    if refused:
+        said = f"{name!r} does not take {', '.join(sorted(refused))}"
+        raise WrongValueError(f"{said}. Omit it, or name a .npz, .csv or .parquet file.")
     if not suffix:
         return _load_known(name, folder, splits)
     given = _checks.expanded(name)
     paths = [given] if folder is None else [given, folder / given, folder / given.name]
     path = next(filter(_checks.is_file, paths), None)
     if path is None:
-        raise NoSuchFileError(
-            f"There is no file {' or '.join(map(str, dict.fromkeys(paths)))}: mend the path, or "
-            "name its folder by data_dir."
-        )
+        tried = " or ".join(map(str, dict.fromkeys(paths)))
+        raise NoSuchFileError(f"There is no file {tried}. Fix the path, or pass data_dir.")
     read = _read_npz if suffix == ".npz" else _read_table
     arrays = read(path, {role: asked[role] for role in _ROLES if role in asked})
     settings = {key: value for key, value in asked.items() if key not in _ROLES}
@@ -153,9 +151,9 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
         defaults = {"validation_size": DEFAULT_FRACTION, "test_size": DEFAULT_FRACTION}
     else:
         known = ", ".join(("digits", *MNIST_LIKE))
-        files = "or a file that ends in .npz, .csv or .parquet"
-        raise WrongValueError(f"There is no data set {name!r}: use {known} {files}.")
-    # Written out, for the configuration must not depend on what is the default one day.
+        said = f"There is no data set {name!r}. Choose {known}"
+        raise WrongValueError(f"{said} or a file that ends in .npz, .csv or .parquet.")
+    # Written out, as defaults may change.
     splits = {key: defaults.get(key) if v is None else v for key, v in splits.items()}
     dataset = Dataset.from_arrays(**arrays, **splits, name=name, num_classes=10)
     del arrays  # Their memory is needed for the floats.
@@ -173,19 +171,19 @@ def dataset_from_config(
     name, source, fingerprint = config["name"], config["source"], config["fingerprint"]
     if source == "arrays":
         raise WrongValueError(
-            f"Dataset {name!r} was made of arrays, which a study does not hold: pass the "
+            f"Dataset {name!r} was made of arrays, which a study does not hold. Pass the "
             "objective with its dataset again, in Python."
         )
     # No other source: a verification looks at the paths of these.
     where = {"built-in": "name", "npz": "path", "csv": "path", "parquet": "path"}.get(source, "")
     if where not in config:
-        raise WrongValueError(f"Dataset {name!r} is from nowhere that is known: {source!r}.")
+        raise WrongValueError(f"The source of dataset {name!r} is unknown: {source!r}.")
     arguments = {key: config[key] for key in (*_SPLITS, *OF_FILES) if key in config}
     dataset = load_dataset(config[where], data_dir, **arguments)
     if dataset.fingerprint != fingerprint:
         raise WrongValueError(
-            f"Dataset {name!r} has changed: its fingerprint is {dataset.fingerprint}, where the "
-            f"study's is {fingerprint}; put the former data back, or start a new study."
+            f"Dataset {name!r} has changed: its fingerprint is {dataset.fingerprint}, the study's "
+            f"{fingerprint}. Restore the former data, or start a new study."
         )
     return dataset
 
@@ -212,8 +210,8 @@ def _read_mnist_like(name: str, data_dir: Path | None) -> dict[str, Any]:
     except Exception as error:
         raise NoSuchFileError(
             f"{name} is in none of {', '.join(map(str, folders))}, and keras.datasets cannot get "
-            f"it ({error}): put its four IDX files (*-ubyte, plain or .gz) into "
-            f"<folder>/{MNIST_LIKE[name]}, and name the folder by data_dir or ADNN_DATA_DIR."
+            f"it ({error}). Put its four IDX files (*-ubyte, plain or .gz) into "
+            f"<folder>/{MNIST_LIKE[name]}, and pass the folder as data_dir or ADNN_DATA_DIR."
         ) from error
     return {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
 
@@ -230,10 +228,8 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     shape = [int.from_bytes(content[i : i + 4]) for i in range(4, n_header, 4)]
     is_right = content[:4] == bytes([0, 0, _UNSIGNED_BYTES, ndim])
     if not is_right or not 0 < math.prod(shape) == len(content) - n_header:
-        raise WrongValueError(
-            f"{path} is no whole IDX file of bytes in {ndim} dimensions: check that it is the "
-            "right one, and fetch or copy it again."
-        )
+        said = f"{path} is not a whole IDX file of bytes in {ndim} dimensions"
+        raise WrongValueError(f"{said}. Check its name, and fetch or copy it again.")
     return np.frombuffer(content, np.uint8, offset=n_header).reshape(shape)
 
 
@@ -244,14 +240,13 @@ def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
             arrays = {key: file[key] for key in file.files if key in _NPZ_KEYS | {*roles.values()}}
     # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
     except Exception as error:
-        raise WrongValueError(
-            f"{path} is no sound .npz file of plain arrays ({error}): write it with numpy.savez."
-        ) from error
+        said = f"{path} is not a valid .npz file of plain arrays ({error})"
+        raise WrongValueError(f"{said}. Write it with numpy.savez.") from error
     for kind in "xy":
         if (kind in arrays) == (f"{kind}_train" in arrays):
             raise WrongValueError(
-                f"{path} must hold either {kind} or {kind}_train, but holds "
-                f"{', '.join(arrays) or 'no known array'}: name its arrays x, y, x_val, y_val, "
+                f"{path} must hold either {kind} or {kind}_train; got "
+                f"{', '.join(arrays) or 'no known array'}. Name its arrays x, y, x_val, y_val, "
                 "x_test, y_test."
             )
         arrays.setdefault(kind, arrays.pop(f"{kind}_train", None))
@@ -271,27 +266,23 @@ def _read_table(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
         table: pd.DataFrame = pd.read_parquet(path) if is_parquet else pd.read_csv(path)
     # Readers of files raise anything.
     except Exception as error:
-        raise WrongValueError(
-            f"{path} is no sound {path.suffix} file ({_checks.first_line(error)}): write it again."
-        ) from error
-    # What pandas calls the row numbers that it wrote itself.
+        said = f"{path} is not a valid {path.suffix} file ({_checks.first_line(error)})"
+        raise WrongValueError(f"{said}. Write it again.") from error
+    # The name that pandas gives row numbers that it wrote itself.
     if table.columns[0] == "Unnamed: 0" and table.iloc[:, 0].equals(pd.Series(range(len(table)))):
         table = table.iloc[:, 1:]
     _check_roles(f"{path} has no column", roles, table.columns)
     x = table.drop(columns=[*roles.values()])
-    # By default the last column is what to predict.
+    # By default the last column is the target.
     columns = {"target": next(reversed(x.columns), ""), **roles}
     x = x.drop(columns=columns["target"], errors="ignore")
     if not x.shape[1]:
-        raise WrongValueError(
-            f"{path} has no inputs beside {named(table.columns)}: add columns, or separate them "
-            "by commas."
-        )
+        said = f"{path} has no inputs beside {named(table.columns)}"
+        raise WrongValueError(f"{said}. Add columns, or separate them by commas.")
     return {"x": x, "y": table[columns.pop("target")], **{r: table[c] for r, c in columns.items()}}
 
 
 def _check_roles(said: str, roles: Mapping[str, Any], found: Iterable[Any]) -> None:
-    """Raise unless a file has the columns or arrays that are asked for."""
     for role, name in roles.items():
         if name not in found:
-            raise WrongValueError(f"{said} {name!r} for {role}: it has {named(found)}.")
+            raise WrongValueError(f"{said} {name!r} for {role}; it has {named(found)}.")

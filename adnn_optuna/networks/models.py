@@ -1,4 +1,4 @@
-"""What is trained and how, as JSON holds it: the MLP, the training, the paper's six models."""
+"""Settings that JSON can hold: the MLP, the training, the paper's six models."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     import keras
 
 
-# What an object is set by is of these types, but what it was used for or called is no setting.
+# Settings of an object are of these types, but these attributes are none.
 _PLAIN = (bool, int, float, str, dict, set, re.Pattern)
 _NO_SETTINGS = {"built", "name", "seed", "_trainable_variables_indices"}
 
 
 def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> str | dict[str, Any]:
-    """Bring a Keras name, configuration or object into the form that JSON can hold."""
+    """Return a Keras name, configuration or object as a name or configuration for JSON."""
     own = None
     is_object = hasattr(value, "get_config")
     if (is_object or hasattr(value, "__name__")) and not isinstance(value, type):
         import keras
 
-        # Of one that scales losses, as all do where a model computes in float16.
+        # Without the scaling of losses, which all optimizers of models in float16 have.
         value = getattr(value, "inner_optimizer", value)
         kind = type(value) if is_object else value
-        # By its module, since a class of the user's may bear the name of one of Keras's.
+        # By its module, since a class of the user's may have the name of one of Keras's.
         if str(kind.__module__).startswith("keras."):
             _check_is_all_in_config(name, value)
         else:
@@ -51,9 +51,9 @@ def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> str | d
     if not isinstance(class_name, str):
         raise WrongTypeError(
             f"{name} must be a Keras name, an object of a class of Keras's, or a dict as Keras "
-            f"serializes it ({{'class_name': …, 'config': …}}), but it is {value!r}."
+            f"serializes it ({{'class_name': …, 'config': …}}); got {value!r}."
         )
-    # As it comes back from a study's storage: tuples are lists there.
+    # As read from a study's storage: tuples are lists.
     config = json.loads(json.dumps(value.get("config") or {}, allow_nan=False))
     # Keras numbers the names of optimizers over the whole process: equal ones would differ.
     own_name = str(config.pop("name", ""))
@@ -70,13 +70,13 @@ def _check_is_registered(what: str, own: str) -> None:
 
     if keras.saving.get_registered_object(own) is None:
         raise WrongTypeError(
-            f"{what} is of {own!r}, which is not registered: decorate it by "
-            "keras.saving.register_keras_serializable, or use one of Keras's own classes."
+            f"{what} is of {own!r}, which is not registered. Decorate it by "
+            "keras.saving.register_keras_serializable, or choose one of Keras's own classes."
         )
 
 
 def _check_is_all_in_config(what: str, value: Any) -> None:
-    """Refuse an object of Keras's that another one of its configuration does not equal."""
+    """Refuse an object of Keras's with a setting that its configuration does not have."""
     if not hasattr(value, "get_config") or "seed" in vars(value):
         return  # Another initializer would draw its seed from Python's global source.
     again = vars(type(value).from_config(value.get_config()))
@@ -86,18 +86,18 @@ def _check_is_all_in_config(what: str, value: Any) -> None:
         if is_set and repr(found) != repr(again.get(name)):
             raise WrongValueError(
                 f"{what} {type(value).__name__!r} has {name.strip('_')} = {found}, which Keras "
-                "leaves out of its configuration: say it by a dict {'class_name': …, 'config': …} "
-                "where the class takes it as an argument, or leave it out."
+                "leaves out of its configuration. Omit it, or pass a dict {'class_name': …, "
+                "'config': …} if the class takes it as an argument."
             )
 
 
 def checked_rate(rate: Any) -> float | dict[str, Any] | None:
-    """Return a learning rate or the configuration of a schedule, as JSON holds them."""
+    """Return a learning rate or the configuration of a schedule for JSON."""
     if rate is None:
         return None
     if isinstance(rate, dict) or hasattr(rate, "get_config"):
         config = cast("dict[str, Any]", name_or_config("learning_rate", rate))
-        # One of the user's has a registered name, which begins with a package and ">".
+        # The registered name of one of the user's begins with a package and ">".
         own = {"registered_name": config["class_name"]} if ">" in config["class_name"] else {}
         return {"module": "keras.optimizers.schedules", **config, **own}
     _checks.check_positive("learning_rate", rate)
@@ -154,18 +154,17 @@ class MLP:
             for i, n in enumerate(self.hidden)
         )
         if not sizes:
-            raise WrongValueError("hidden is empty, but an MLP needs at least one hidden layer.")
+            raise WrongValueError("hidden must have at least one layer; got none.")
         object.__setattr__(self, "hidden", sizes)
         _checks.check_type("activation", self.activation, str, "a Keras name")
         for name in ("kernel_initializer", "bias_initializer"):
             object.__setattr__(self, name, name_or_config(name, getattr(self, name)))
-        if self.scale not in (known := get_args(Scale)):
-            raise WrongValueError(f"scale must be one of {', '.join(known)}; got {self.scale!r}.")
+        _checks.check_choice("scale", self.scale, get_args(Scale))
 
     @property
     def config(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
-        # Those of PaperModel, a subclass, are no part of it.
+        # Without those of PaperModel, a subclass.
         settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(MLP)}
         if self.scale == "auto":  # The seeds that confirm a gain follow from the rest.
             del settings["scale"]
@@ -183,8 +182,8 @@ _MINIMIZED = re.compile(
 class Training:
     """How a network is trained.
 
-    What is :obj:`None` is as the model was compiled, where the user's callable compiled it, and
-    else as said below. Classes and functions of the user's are used if they are registered, see
+    A setting that is :obj:`None` is as the user's callable compiled the model, else as said below.
+    Classes and functions of the user's are used if they are registered, see
     :func:`keras.saving.register_keras_serializable`.
 
     Args:
@@ -192,15 +191,15 @@ class Training:
         learning_rate: The learning rate. Or a Keras schedule. It replaces that of an optimizer
             object or of the model's, and is 0.001 for a name.
         batch_size: The number of examples of a batch; the last one of an epoch may be smaller.
-        epochs: How often the training set is gone through.
+        epochs: The number of passes over the training set.
         shuffle: Whether each epoch has an order of its own, which follows from the seed.
         loss: The Keras name, configuration or object of a loss. Cross-entropies are computed from
-            logits, unless a model of the user's own ends in probabilities, as its values tell. By
-            default ``"sparse_categorical_crossentropy"``, ``"binary_crossentropy"`` where the
-            model has a single output, ``"mean_squared_error"`` for a regression.
+            logits, unless the values of a model of the user's show probabilities. By default
+            ``"sparse_categorical_crossentropy"``, ``"binary_crossentropy"`` for a single output,
+            ``"mean_squared_error"`` for a regression.
         jit_compile: Whether XLA compiles the training, as in Keras; the bits of both differ.
-            ``"auto"``: where that is faster on a CPU, which it is without convolutions, pooling
-            and random operations.
+            ``"auto"``: if that is faster on a CPU: without convolutions, pooling and random
+            operations.
         metrics: Further Keras metrics: names, configurations or objects, such as ``"auc"``. Of two
             classes, recall, precision, AUC and F-scores are of the positive one, see ``Dataset``.
         patience: After how many epochs without a better validation loss, or value of ``monitor``,
@@ -208,8 +207,8 @@ class Training:
         restore_best_weights: Whether the network is then that of the best epoch; else of the last.
         monitor: A metric, such as ``"val_accuracy"``.
         min_delta: By how much a value of it must be better to count as such.
-        mode: Whether lower (``"min"``) or higher (``"max"``) is better. ``"auto"``: as its name
-            tells, or the direction of the objective that is given it.
+        mode: Whether lower (``"min"``) or higher (``"max"``) is better. ``"auto"``: by its name,
+            or the direction of the objective with this training.
 
     Raises:
         TypeError: If a setting is of the wrong type.
@@ -235,42 +234,34 @@ class Training:
         if callbacks is not None:
             said = "For EarlyStopping pass patience, for others a learning_rate or a pruner"
             raise WrongTypeError(f"callbacks must be None, as no Keras fit runs. {said}.")
-        settings: dict[str, Any] = {"learning_rate": checked_rate(self.learning_rate)}
+        _checks.check_type("metrics", self.metrics, list | tuple, "a list of Keras metrics")
+        metrics = tuple(name_or_config("metrics", m, keep_name=True) for m in self.metrics)
+        settings: dict[str, Any] = {"metrics": metrics}
+        settings["learning_rate"] = checked_rate(self.learning_rate)
         for name in ("batch_size", "epochs"):
             settings[name] = _checks.as_integer(name, getattr(self, name))
         for name in ("optimizer", "loss"):
             if (value := getattr(self, name)) is not None:
                 settings[name] = name_or_config(name, value)
-        _checks.check_type("metrics", self.metrics, list | tuple, "a list of Keras metrics")
-        settings["metrics"] = tuple(
-            name_or_config("metrics", metric, keep_name=True) for metric in self.metrics
-        )
         for name in ("shuffle", "restore_best_weights"):
             _checks.check_type(name, getattr(self, name), bool, "True or False")
         if self.jit_compile != "auto":
             _checks.check_type("jit_compile", self.jit_compile, bool, "True, False or 'auto'")
-        for name, value in (settings | self._stopping()).items():
-            object.__setattr__(self, name, value)
-
-    def _stopping(self) -> dict[str, Any]:
-        """Return the settings of early stopping, checked."""
+        _checks.check_choice("mode", self.mode, ("auto", "min", "max"))
         _checks.check_number("min_delta", self.min_delta)
         if self.min_delta < 0:
-            raise WrongValueError(f"min_delta is {self.min_delta:g}, but it must be at least 0.")
-        if self.mode not in ("auto", "min", "max"):
-            raise WrongValueError(f"mode is {self.mode!r}, but must be 'auto', 'min' or 'max'.")
+            raise WrongValueError(f"min_delta must be at least 0; got {self.min_delta:g}.")
         if self.patience is not None:
-            patience = _checks.as_integer("patience", self.patience, low=0)
-            return {"patience": patience, "min_delta": float(self.min_delta)}
-        if self.restore_best_weights or self.min_delta:
-            raise WrongValueError(
-                "restore_best_weights and min_delta need a patience, as the best epoch is looked "
-                "for only where a training may stop early: give patience, such as patience=epochs."
-            )
-        return {}
+            settings["patience"] = _checks.as_integer("patience", self.patience, low=0)
+            settings["min_delta"] = float(self.min_delta)
+        elif self.restore_best_weights or self.min_delta:
+            said = "restore_best_weights and min_delta need a patience"
+            raise WrongValueError(f"{said}. Pass one, such as patience=epochs.")
+        for name, setting in settings.items():
+            object.__setattr__(self, name, setting)
 
     def is_minimized(self, metric: str) -> bool:
-        """Return whether a metric of a split is better the lower it is, by what kind it is of."""
+        """Return whether a lower value of a metric of a split is better, by the metric's kind."""
         name = metric.partition("_")[2]
         kinds = {m["config"]["name"]: m["class_name"] for m in self.metrics if isinstance(m, dict)}
         return _MINIMIZED.search(kinds.get(name, name)) is not None
@@ -279,9 +270,8 @@ class Training:
         """Return the last epoch, from 0, that was better than those before it, as Keras has it."""
         is_auto = self.mode == "auto"
         is_minimized = self.is_minimized(self.monitor) if is_auto else self.mode == "min"
-        sign = -1 if is_minimized else 1
+        sign, best = -1 if is_minimized else 1, 0
         values = [sign * metrics[self.monitor] for metrics in history]
-        best = 0
         for epoch, value in enumerate(values):
             if value - self.min_delta > values[best]:
                 best = epoch
@@ -296,7 +286,7 @@ class Training:
 
     @property
     def fixed_learning_rate(self) -> float | None:
-        """The learning rate; :obj:`None` where a schedule says it."""
+        """The learning rate; :obj:`None` for a schedule."""
         rate: Any = self.learning_rate
         if isinstance(self.optimizer, dict):
             rate = self.optimizer["config"].get("learning_rate")
@@ -308,7 +298,7 @@ class Training:
         return {**dataclasses.asdict(self), "metrics": list(self.metrics)}
 
     def build_optimizer(self) -> keras.optimizers.Optimizer:
-        """Return a fresh Keras optimizer; raise ValueError where Keras does not know a setting."""
+        """Return a new Keras optimizer; raise ValueError if Keras does not know a setting."""
         import keras
 
         name, config = self.optimizer or "adam", {}
@@ -333,7 +323,7 @@ def compiled_training(model: keras.Model) -> Training | None:
     for name in ("loss_weights", "weighted_metrics"):
         if settings.get(name):
             said = f"The model was compiled with {name}={settings[name]!r}"
-            raise WrongValueError(f"{said}, which trainings here do not use; leave it out.")
+            raise WrongValueError(f"{said}, which is not used here. Omit it.")
     metrics, name = settings.get("metrics") or [], settings["optimizer"]
     try:
         return Training(
@@ -346,25 +336,23 @@ def compiled_training(model: keras.Model) -> Training | None:
 
 
 def completed(training: Training, compiled: Training | None, default_loss: str) -> Training:
-    """Return what a network is trained by: as asked for, as it was compiled, or by default."""
-    optimizer, loss, metrics = training.optimizer, training.loss, training.metrics
-    if compiled is not None:
-        optimizer, loss = optimizer or compiled.optimizer, loss or compiled.loss
-        more = (metric for metric in metrics if metric not in compiled.metrics)
-        metrics = (*compiled.metrics, *more)
+    """Return all settings of a network's training: asked for, compiled, or by default."""
+    compiled = compiled or Training()
+    optimizer = training.optimizer or compiled.optimizer or "adam"
+    more = (metric for metric in training.metrics if metric not in compiled.metrics)
     rate = training.learning_rate
     if isinstance(optimizer, dict) and rate is not None:
-        # That of an optimizer that the model brings along is another one where it was given.
+        # It replaces that of an optimizer that the model was compiled with.
         config = {**optimizer["config"], "learning_rate": rate}
         optimizer, rate = {**optimizer, "config": config}, None
     elif not isinstance(optimizer, dict) and rate is None:
         rate = 0.001
     return dataclasses.replace(
         training,
-        optimizer=optimizer or "adam",
+        optimizer=optimizer,
         learning_rate=rate,
-        loss=loss or default_loss,
-        metrics=metrics,
+        loss=training.loss or compiled.loss or default_loss,
+        metrics=(*compiled.metrics, *more),
     )
 
 

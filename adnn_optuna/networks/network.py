@@ -24,14 +24,13 @@ from adnn_optuna.networks.models import MLP, Scale, Training, compiled_training
 if TYPE_CHECKING:
     import keras
 
-# Rows that are evaluated at once. The memory of an evaluation grows with it, its speed hardly.
+# Rows that are evaluated at once: more need more memory and are hardly faster.
 EVALUATION_ROWS = 1000
 
-# So begin the operations that XLA compiles to slower code on a CPU than TensorFlow has: of
-# convolutions and pooling, and random numbers.
+# The first letters of operations that are slower under XLA on a CPU than in TensorFlow.
 _SLOW_UNDER_XLA = ("Conv", "DepthwiseConv", "MaxPool", "AvgPool", "Stateless")
 
-# What initial weights that were drawn before may take, in bytes; those last used are always kept.
+# How many bytes of initial weights are kept; the last used are always.
 _BYTES_KEPT = 2**26
 
 
@@ -46,29 +45,29 @@ class Head:
 
     @property
     def of_predictions(self) -> Head:
-        """The head whose outputs are what this one's predict."""
+        """The head of this one's predictions: probabilities, or the same numbers."""
         return dataclasses.replace(self, are_probabilities=self.num_classes is not None)
 
     @property
     def default_loss(self) -> str:
-        """The Keras loss where none is given."""
+        """The Keras loss if none is passed."""
         if self.num_classes is None:
             return "mean_squared_error"
         return "binary_crossentropy" if self.size == 1 else "sparse_categorical_crossentropy"
 
     @property
-    def score(self) -> str:
-        """What tells how good a network is on the test set: the mean of :meth:`scores`."""
-        return "r2" if self.num_classes is None else "accuracy"
-
-    @property
     def metrics(self) -> tuple[str, ...]:
-        """What is known of each split after an epoch, whatever other metrics are asked for."""
+        """The metrics of each split after an epoch, beside those that are asked for."""
         return ("r2", "rmse", "mae", "loss") if self.num_classes is None else ("accuracy", "loss")
 
     @property
+    def score(self) -> str:
+        """The metric of the test set by default: the mean of :meth:`scores`."""
+        return self.metrics[0]
+
+    @property
     def threshold(self) -> float:
-        """Above it, a single output says the second class."""
+        """A single output above it is the second class."""
         return 0.5 if self.are_probabilities else 0.0
 
     def scores(self, outputs: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -84,31 +83,30 @@ class Head:
         return np.asarray((1 - errors / targets.var(axis=0)).mean(axis=1))
 
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
-        """Return the number of the class that each example is given, int64 of shape (n,)."""
+        """Return the number of each example's predicted class, int64 of shape (n,)."""
         if self.size == 1:
             return (outputs[:, 0] > self.threshold).astype(np.int64)
         return np.asarray(outputs.argmax(axis=-1))
 
 
+Draw = Callable[[int, int], Sequence[np.ndarray]]
+"""The initial weights of each variable by a seed and a restart, which counts from 0."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Architecture:
-    """A network's variables and their seeded initial values; :func:`build_architecture` makes it.
-
-    Its functions take a seed and a restart, which counts a seed's initialisations from 0.
-    """
+    """A network's variables and their seeded initial values, see :func:`build_architecture`."""
 
     head: Head
     input_shape: tuple[int, ...]
     config: dict[str, Any]
     variables: tuple[VariableInfo, ...]
-    initial_weights: Callable[
-        [int, int], Sequence[np.ndarray]
-    ]  # Of each variable, without offsets.
+    initial_weights: Draw  # Without offsets.
     build: Callable[[int, int], keras.Model]  # The model that has them.
-    compiled: Training | None = None  # What it is trained by where nothing else is said.
+    compiled: Training | None = None  # The training by default.
     suits_xla: bool = True  # Whether XLA makes its training faster on a CPU.
-    scales_loss: bool = False  # Whether it computes in float16, where small gradients are lost.
-    own_code: Callable[[], keras.Model] | None = None  # Where its configuration is not all.
+    scales_loss: bool = False  # Whether it computes in float16, which loses small gradients.
+    own_code: Callable[[], keras.Model] | None = None  # If its configuration is not all.
     scale: Scale = "none"  # How it scales inputs and targets, as a part of it.
     scales_inputs: bool = True  # Whether inputs may be of any size.
     input_dtype: str = "float32"
@@ -135,7 +133,7 @@ def build_architecture(
     n_targets: int = 1,
     input_dtype: str = "float32",
 ) -> Architecture:
-    """Return the architecture of ``model``; raise where it is unfit for the data or a search."""
+    """Return the architecture of ``model``; raise if it is unfit for the data or a search."""
     load_tensorflow("Training a network")
     check_not_forked()
     head = Head(num_classes, n_targets if num_classes is None else num_classes)
@@ -145,8 +143,8 @@ def build_architecture(
     if callable(model) and (isinstance(model, type) or not hasattr(model, "stateless_call")):
         return _keras_architecture(model, input_shape, input_dtype, head)
     raise WrongTypeError(
-        "model must be an MLP or a callable that returns a fresh keras.Model (pass the function, "
-        f"not what it returns), but it is {type(model).__name__}."
+        "model must be an MLP or a callable that returns a new keras.Model; got "
+        f"{type(model).__name__}. Pass the function, not what it returns."
     )
 
 
@@ -198,7 +196,7 @@ def _mlp_architecture(mlp: MLP, input_shape: tuple[int, ...], head: Head) -> Arc
 
 
 def _seeded(spec: str | dict[str, Any]) -> Callable[[int], keras.initializers.Initializer]:
-    """Return what makes an initializer of a name or configuration with a seed, if it has one."""
+    """Return a function of a seed that makes an initializer of a name or configuration."""
     import keras
 
     with keras_files.undisturbed():  # Keras draws a default seed from Python's global source.
@@ -213,10 +211,8 @@ def derived_seed(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1)[0] >> 1)
 
 
-def _kept(
-    draw: Callable[[int, int], Sequence[np.ndarray]], model: keras.Model
-) -> Callable[[int, int], Sequence[np.ndarray]]:
-    """Return what draws the initial weights of models like this one, and keeps some."""
+def _kept(draw: Draw, model: keras.Model) -> Draw:
+    """Return the same function with a cache for models of this size."""
     n_kept = max(_BYTES_KEPT // sum(array.nbytes for array in _values(model)), 1)
     return functools.lru_cache(n_kept)(draw)
 
@@ -235,8 +231,8 @@ def _keras_architecture(
     from adnn_optuna.networks import inspection
 
     def build_now(seed: int, restart: int) -> keras.Model:
-        # Layers take their default seeds from Python's `random` when they are made. In a fresh
-        # thread equal models have equal names.
+        # Layers take their default seeds from Python's `random`. In a new thread equal models have
+        # equal names.
         with keras_files.undisturbed(derived_seed(seed, restart)):
             arguments = build_model, input_shape, input_dtype
             return keras_files.in_fresh_thread(inspection.built, *arguments)
@@ -253,8 +249,8 @@ def _keras_architecture(
         found = f"shape {shape}" if shape else f"the type {type(outputs).__name__}"
         of = f"{head.num_classes} classes" if head.num_classes else f"{head.size} targets"
         raise WrongValueError(
-            f"The model's output for 3 examples has {found}, but data with {of} need one of shape "
-            f"{' or '.join(map(str, shapes))}."
+            f"The model's output for 3 examples must have shape {' or '.join(map(str, shapes))} "
+            f"for data with {of}; got {found}."
         )
     if head.num_classes is not None:
         numbers = np.asarray(outputs, np.float32)
@@ -263,14 +259,14 @@ def _keras_architecture(
 
     def build(seed: int, restart: int) -> keras.Model:
         made = build_now(seed, restart)
-        if (seed, restart) == (0, 0):  # Others may differ by what the user's code draws.
+        if (seed, restart) == (0, 0):  # Others may differ by random numbers of the user's.
             _check_are_alike(made, other)
         return made
 
     config: dict[str, Any] = {
         "type": "keras.Model",
         "model": keras_files.describe_model(other),
-        # A configuration does not hold those that the callable loads, nor which layer draws first.
+        # A configuration does not hold loaded weights, nor which layer draws first.
         INITIAL_WEIGHTS: sketch_weights(weights),
     }
     if not_moved := initializers.never_moved(model):
@@ -294,26 +290,25 @@ def _keras_architecture(
 
 
 def _check_can_be_searched(model: keras.Model, other: keras.Model) -> None:
-    """Refuse models, built alike, that offsets do not move or trainings would not train alike."""
+    """Refuse equally built models that offsets do not move or that Keras would train otherwise."""
     import keras
 
     trained = [{id(v) for v in made.trainable_variables} for made in (model, other)]
     if set.intersection(*trained):
-        raise WrongValueError(
-            "Your callable returned the same model twice, or the same layers; build fresh ones."
-        )
+        said = "Your callable returned the same model twice, or the same layers"
+        raise WrongValueError(f"{said}. Build new ones in each call.")
     for method in ("train_step", "compute_loss", "compile"):
         if getattr(type(model), method) is not getattr(keras.Model, method):
             raise WrongValueError(
-                f"The model's class {type(model).__name__} has a {method} of its own, which "
-                "trainings here do not use; use a model that Keras trains by its own."
+                f"The model's class {type(model).__name__} has a {method} of its own, which is "
+                "not used here. Pass a model that Keras trains by its own."
             )
     _check_are_alike(model, other)
     not_moved = initializers.never_moved(model)
     if len(not_moved) == len(model.trainable_variables):
         raise WrongValueError(
-            f"The model has no trainable kernel or bias, but [{named(not_moved)}]; offsets move "
-            "what add_weight of a layer calls kernel, embeddings or bias."
+            f"The model has no trainable kernel or bias, but [{named(not_moved)}]. Offsets move "
+            "variables that add_weight of a layer calls kernel, embeddings or bias."
         )
 
 
@@ -321,7 +316,7 @@ def _check_are_alike(model: keras.Model, other: keras.Model) -> None:
     weights, others = (hash_weights(_values(made)) for made in (model, other))
     if weights != others or keras_files.describe_model(model) != keras_files.describe_model(other):
         raise WrongValueError(
-            "Your callable returns another model each time, or another one by now: give random "
-            "sources of its own (custom initializers, tf.random) a seed, and let it depend on "
-            "nothing that changes, as the variable of a loop or a count of names."
+            "Your callable must return equal models in all calls. Pass a seed to random sources "
+            "of its own (custom initializers, tf.random), and use nothing that changes, such as "
+            "the variable of a loop or a count of names."
         )

@@ -6,23 +6,23 @@ from typing import Any, ClassVar, Literal, get_args
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from adnn_optuna._checks import WrongValueError, check_number, check_type
+from adnn_optuna._checks import WrongValueError, check_choice, check_number, check_type
 from adnn_optuna.networks.initializers import VariableInfo
 
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What one training starts from; what is None is that of the training settings."""
+    """The start of one training run; the training settings say what is None."""
 
     seed: int  # Of the initial weights, and of the order of the batches unless that has its own.
     restart: int  # Which of that seed's initialisations, 0 the baseline's.
-    offsets: tuple[float, ...]  # What is added to each variable, in the network's order.
+    offsets: tuple[float, ...]  # The number added to each variable, in the network's order.
     learning_rate: float | None = None
     epochs: int | None = None
     order_seed: int | None = None
 
 
-SHARED = "offset"  # The parameter of all weights and biases that move as one.
+SHARED = "offset"  # The parameter of all weights and biases with one common offset.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +32,13 @@ class OffsetSpace:
     Args:
         low: The smallest offset; at most 0, so that the space contains the baseline network.
         high: The largest offset; at least 0.
-        scope: What moves together: the weights or the biases of a ``"layer"``, or all of them as
-            ``"shared"``. The parameters of hidden layer i, from 0, are ``weight_offset_i`` and
-            ``bias_offset_i``, those of the output layer ``weight_offset_output`` and
-            ``bias_offset_output``; as in the paper one ``offset`` where it is shared.
+        scope: The variables with one offset: the weights or the biases of a ``"layer"``, or all of
+            them as ``"shared"``. The parameters of hidden layer i, from 0, are ``weight_offset_i``
+            and ``bias_offset_i``, those of the output layer ``weight_offset_output`` and
+            ``bias_offset_output``; if it is shared, one ``offset`` as in the paper.
         include_output: Whether the output layer moves too.
         unit: ``"absolute"``, or ``"stddev"``: in standard deviations of the variable's
-            initializer; where that is constant (a bias of zeros), of its layer's kernel's.
+            initializer, or of its layer's kernel's if that is constant (a bias of zeros).
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -58,12 +58,11 @@ class OffsetSpace:
             object.__setattr__(self, name, float(getattr(self, name)))
         if not self.low <= 0 <= self.high or self.low == self.high:
             raise WrongValueError(
-                f"The offsets' bounds are low={self.low!r} and high={self.high!r}, but they must "
-                "enclose 0, which is the baseline network: low <= 0 <= high, low < high."
+                f"low and high must enclose 0, the baseline network; got low={self.low!r} and "
+                f"high={self.high!r}. Choose low <= 0 <= high, low < high."
             )
-        for name, known in (("scope", ("layer", "shared")), ("unit", ("absolute", "stddev"))):
-            if (value := getattr(self, name)) not in known:
-                raise WrongValueError(f"{name} is {value!r}, but it must be one of {known}.")
+        check_choice("scope", self.scope, ("layer", "shared"))
+        check_choice("unit", self.unit, ("absolute", "stddev"))
         check_type("include_output", self.include_output, bool, "True or False")
 
     @property
@@ -72,24 +71,22 @@ class OffsetSpace:
         return {"type": "OffsetSpace", **dataclasses.asdict(self)}
 
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:
-        """Return the parameters of a trial; raise ValueError where one moves nothing."""
+        """Return the parameters of a trial; raise ValueError if one moves nothing."""
         names = [*dict.fromkeys(filter(None, map(self._parameter, variables)))]
         if not names:
-            raise WrongValueError(
-                "No hidden layer has a kernel or bias that is trained: use "
-                "OffsetSpace(include_output=True)."
-            )
+            said = "No hidden layer has a kernel or bias that is trained"
+            raise WrongValueError(f"{said}. Pass OffsetSpace(include_output=True).")
         if still := [n for n in names if not any(self.start({n: 1.0}, variables, 0).offsets)]:
             raise WrongValueError(
                 f"In standard deviations {', '.join(still)} would move nothing, as these kernels "
-                "start constant: use OffsetSpace(unit='absolute')."
+                "start constant. Pass OffsetSpace(unit='absolute')."
             )
         return dict.fromkeys(names, FloatDistribution(self.low, self.high))
 
     def start(
         self, params: Mapping[str, float], variables: Sequence[VariableInfo], seed: int
     ) -> Start:
-        """Return what a trial with these parameters starts from; one that is missing is 0."""
+        """Return the start of a trial with these parameters; a missing one is 0."""
         kernel_stddev = {v.layer: v.stddev for v in variables if v.kind == "weight"}
         offsets = []
         for variable in variables:
@@ -122,15 +119,11 @@ class ControlSpace:
         """The settings as JSON holds them."""
         return {"type": "ControlSpace", **dataclasses.asdict(self)}
 
-    @property
-    def _distribution(self) -> BaseDistribution:
-        if self.parameter == "learning_rate":
-            return FloatDistribution(self.low, self.high, log=True)
-        return IntDistribution(int(self.low), int(self.high))
-
     def distributions(self, variables: Sequence[VariableInfo]) -> dict[str, BaseDistribution]:  # noqa: ARG002
         """See :class:`OffsetSpace`."""
-        return {self.parameter: self._distribution}
+        if self.parameter == "learning_rate":
+            return {self.parameter: FloatDistribution(self.low, self.high, log=True)}
+        return {self.parameter: IntDistribution(int(self.low), int(self.high))}
 
     def start(
         self, params: Mapping[str, float], variables: Sequence[VariableInfo], seed: int
@@ -140,7 +133,8 @@ class ControlSpace:
         if self.parameter == "members":  # It is the first of them.
             return start
         value = float(params.get(self.parameter, self.unmoved))
-        changes: Any = {self.parameter: self._distribution.to_external_repr(value)}
+        external = self.distributions(variables)[self.parameter].to_external_repr(value)
+        changes: Any = {self.parameter: external}
         return dataclasses.replace(start, **changes)
 
 
@@ -154,6 +148,5 @@ def space_from_config(config: Mapping[str, Any]) -> Space:
     """Return the space that a ``config`` describes."""
     settings = {key: value for key, value in config.items() if key != "type"}
     kinds: dict[str, Callable[..., Space]] = {space.__name__: space for space in get_args(Space)}
-    if (kind := config["type"]) not in kinds:
-        raise WrongValueError(f"space.type is {kind!r}, but must be one of {', '.join(kinds)}.")
-    return kinds[kind](**settings)
+    check_choice("space.type", config["type"], [*kinds])
+    return kinds[config["type"]](**settings)

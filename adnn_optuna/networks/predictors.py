@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
-    """Return what is averaged of a network's outputs: probabilities, of a regression as they are.
+    """Return a network's predictions, to be averaged: probabilities, or a regression's numbers.
 
-    Averages of logits would let the network that is surest of itself decide.
+    In averages of logits, the network with the largest logits would decide.
     """
     numbers = outputs.astype(np.float64)
     if head.num_classes is None or head.are_probabilities:
@@ -37,45 +37,41 @@ class Average:
     def __init__(self, trainer: Trainer, splits: Sequence[str]) -> None:
         from adnn_optuna.networks._scores import Scores
 
-        data, loss = trainer.dataset, trainer.training.loss or ""
         self.n: int = 0
-        self._trainer, self._head = trainer, trainer.architecture.head.of_predictions
-        self._scores = Scores(self._head, loss, trainer.training.metrics)
-        self._data = {s: (getattr(data, f"x_{s}"), getattr(data, f"y_{s}")) for s in splits}
-        self._data["test"] = data.x_test, data.y_test
-        self._sums: dict[str, Any] = dict.fromkeys(self._data, 0.0)
-        # What the layers of the networks add to their losses, such as regularizers.
-        self._own_losses = dict.fromkeys(self._data, 0.0)
+        self._trainer, self._head = trainer, trainer.architecture.head
+        loss = trainer.training.loss or ""
+        self._scores = Scores(self._head.of_predictions, loss, trainer.training.metrics)
+        self._sums: dict[str, Any] = dict.fromkeys((*splits, "test"), 0.0)
+        # The losses of the networks' own layers, such as regularizers.
+        self._own_losses = dict.fromkeys(self._sums, 0.0)
 
     def add(self, weights: Sequence[np.ndarray]) -> None:
         """Add a network that was trained to its end, by its variables."""
         self.n += 1
-        for split, (x, _) in self._data.items():
+        for split in self._sums:
+            x = getattr(self._trainer.dataset, f"x_{split}")
             outputs, own_loss = self._trainer.outputs_and_loss(weights, x)
             self._dtype = outputs.dtype
-            self._sums[split] += predictions(self._trainer.architecture.head, outputs)
+            self._sums[split] += predictions(self._head, outputs)
             self._own_losses[split] += own_loss
+
+    def _of(self, split: str) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return the mean outputs for a split, its labels, and the mean of the own losses."""
+        outputs = (self._sums[split] / self.n).astype(self._dtype)
+        y: np.ndarray = getattr(self._trainer.dataset, f"y_{split}")
+        return outputs, y, self._own_losses[split] / self.n
 
     @property
     def metrics(self) -> Metrics:
-        """The metrics of the average on each split but the test set."""
-        import tensorflow as tf
-
+        """The metrics of the average on each split except the test set."""
         metrics: Metrics = {}
-        for split, (_, y) in self._data.items():
-            if split == "test":
-                continue
-            mean = tf.constant(self._sums[split] / self.n, self._dtype)
-            own_losses = [self._own_losses[split] / self.n]
-            totals = self._scores.add(tf.constant(y), mean, own_losses, self._scores.nothing)
-            metrics |= self._scores.results(split, totals, y)
+        for split in [s for s in self._sums if s != "test"]:
+            metrics |= self._scores.metrics(split, *self._of(split))
         return metrics
 
     def tested(self) -> tuple[Metrics, np.ndarray]:
         """Return the metrics of the average on the test set, and the examples' scores."""
-        outputs = (self._sums["test"] / self.n).astype(self._dtype)
-        y, own_loss = self._data["test"][1], self._own_losses["test"] / self.n
-        return self._scores.tested(self._trainer.judge, outputs, y, own_loss)
+        return self._scores.tested(self._trainer.judge, *self._of("test"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +88,7 @@ class Predictor:
 
     @property
     def head(self) -> Head:
-        """What :meth:`outputs` are: those of one network as they are, lest ties arise."""
+        """The head of :meth:`outputs`; that of one network is kept, as probabilities may tie."""
         head = self.trainer.architecture.head
         return head if len(self.weights) == 1 else head.of_predictions
 
@@ -116,14 +112,13 @@ class Predictor:
         return average.tested()[0]
 
     def _outputs_for(self, raw: Any) -> np.ndarray:
-        """Return the outputs for a table, or for arrays as those of the dataset."""
         dataset = self.trainer.dataset
         inputs = dataset.preprocessing.encoded(raw)
         dtype = np.result_type(inputs, dataset.x_train)
         return self.outputs(inputs.astype(np.float32 if dtype.kind == "f" else dtype))
 
     def predict(self, raw: Any) -> np.ndarray:
-        """Return the labels of the user's own, or a regression's numbers, for raw inputs."""
+        """Return the user's own labels, or a regression's numbers, for a table or arrays."""
         dataset, outputs = self.trainer.dataset, self._outputs_for(raw)
         if dataset.num_classes is None:
             return outputs.reshape(-1, *dataset.y_train.shape[1:])
@@ -179,13 +174,12 @@ class Predictor:
     def _model(self, weights: Sequence[np.ndarray]) -> keras.Model:
         import keras
 
-        architecture, scaling = self.trainer.architecture, self.trainer.scaling
-        network = architecture.build(0, 0)
+        scaling, head, layers = self.trainer.scaling, self.trainer.architecture.head, keras.layers
+        network = self.trainer.architecture.build(0, 0)
         for variable, values in zip(network.variables, weights, strict=True):
             variable.assign(values)
-        head, layers = architecture.head, keras.layers
         before, after = list[Any](), list[Any]()
-        # Float32 would not tell times in seconds, and the like, apart; Keras makes it of lists.
+        # Float32 would merge times in seconds and the like. Keras converts lists, but no arrays.
         if scaling.factor:
             numbers = np.array([scaling.factor, scaling.offset])
             before = [layers.Rescaling(*numbers, dtype="float64", name="scaling")]
@@ -203,7 +197,6 @@ class Predictor:
         return keras.Sequential(parts, name=network.name)
 
     def _input(self, model: keras.Model) -> Any:
-        """Return the input of what begins with a model."""
         import keras
 
         x = self.trainer.dataset.x_train

@@ -1,4 +1,4 @@
-"""How the columns of a table become numbers, and what stands for missing ones."""
+"""How the columns of a table become numbers, and missing values are replaced."""
 
 import dataclasses
 import json
@@ -28,14 +28,14 @@ class Preprocessing:
     # Of tables, each column and its categories, which are features of 0 and 1; None of numbers.
     # A category that is None is a feature of which redrawn splits make no use.
     columns: tuple[tuple[str, tuple[str | None, ...] | None], ...] | None = None
-    # What stands for a missing value of each feature; empty where these are refused.
+    # The number for a missing value of each feature; empty if these are refused.
     fill: tuple[float, ...] = ()
     # Of tables, the columns whose rare categories are one more feature, as unknown ones are then;
-    # unknown ones of other columns are 0 in all. None where these are refused.
+    # unknown ones of other columns are 0 in all. None if these are refused.
     others: tuple[str, ...] | None = None
 
     def blocks(self) -> Iterator[tuple[str, tuple[str | None, ...] | None, slice]]:
-        """Yield each column of a table, its categories, and where its features are."""
+        """Yield each column of a table, its categories, and the slice of its features."""
         end = 0
         for name, categories in self.columns or ():
             begin = end
@@ -44,29 +44,26 @@ class Preprocessing:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What a study stores, JSON-able."""
-        # JSON makes lists of tuples.
-        fields: dict[str, Any] = json.loads(json.dumps(vars(self)))
+        """The configuration that a study stores, JSON-able."""
+        fields: dict[str, Any] = json.loads(json.dumps(vars(self)))  # Lists instead of tuples.
         return {k: v for k, v in fields.items() if v not in ([], None) or k == "columns"}
 
     def feature(self, index: int) -> str:
-        """Return what a feature is called: the name of its column, else its number."""
+        """Return the name of a feature's column, else its number."""
         names = [name for name, _, block in self.blocks() if block.start <= index < block.stop]
         return repr(names[0]) if names else str(index)
 
-    def encoded(
-        self, raw: Any, where: str = "Inputs", name: str = "raw", *, may_lack: bool = False
-    ) -> NDArray[Any]:
+    def encoded(self, raw: Any, name: str = "inputs", *, may_lack: bool = False) -> NDArray[Any]:
         """Return an array's or a table's finite numbers; NaN if some may lack.
 
         For a table's columns, an array holds the numbers that were encoded before.
         """
         may_lack |= bool(self.fill)
         if self.columns is not None and not isinstance(raw, np.ndarray):
-            raw = self._numbers(where, name, raw, may_lack=may_lack)
-        return self.filled(checked_inputs(where, name, raw, may_lack=may_lack))
+            raw = self._numbers(name, raw, may_lack=may_lack)
+        return self.filled(checked_inputs(name, raw, may_lack=may_lack))
 
-    def _numbers(self, where: str, name: str, raw: Any, *, may_lack: bool) -> NDArray[np.float64]:
+    def _numbers(self, name: str, raw: Any, *, may_lack: bool) -> NDArray[np.float64]:
         """Return a table's columns as numbers, one feature for each category; NaN if missing."""
         import pandas as pd
 
@@ -75,104 +72,96 @@ class Preprocessing:
         found.subtract({column for column, _ in columns})
         if wrong := [column for column, n in found.items() if n]:
             raise WrongValueError(
-                f"{where}: {name} must be a table of the data set's columns, each once, but "
-                f"differs in {named(sorted(wrong))}: rename, add or drop some."
+                f"{name} must be a table of the data set's columns, each once, but differs in "
+                f"{named(sorted(wrong))}. Rename, add or drop some."
             )
         table = raw.set_axis(raw.columns.map(str), axis=1).infer_objects()
         if not may_lack and (missing := {c: n for c, n in table.isna().sum().items() if n}):
             said = ", ".join(f"{column!r} ({n} rows)" for column, n in missing.items())
             raise WrongValueError(
-                f"{where}: {name} lacks values in {said}: fill them in, give missing='impute', or "
-                "leave these rows or columns out."
+                f"{name} lacks values in {said}. Replace them, pass missing='impute', or omit "
+                "these rows or columns."
             )
-        features = []
+        features = [np.empty((len(table), 0))]
         for column, categories in columns:
             values = table[column]
-            lacks = values.isna().to_numpy()
             if categories is None:
                 numbers = pd.to_numeric(values)
                 features.append(numbers.to_numpy(np.float64, na_value=np.nan)[:, None])
                 continue
+            lacks = values.isna().to_numpy()
             text = values.astype(object).astype(str)
-            # Whole numbers are floats in a column where some are missing.
+            # Whole numbers are floats in a column with missing values.
             if values.dtype.kind == "f" and not text[~lacks].isin(categories).any():
                 text = values.convert_dtypes().astype(str)
             unknown = sorted(set(text[~lacks]) - set(categories))
             if unknown and self.others is None:
                 raise WrongValueError(
-                    f"{where}: the column {column!r} of {name} has the categories "
-                    f"{named(unknown)}, but those known are {named(categories)}."
+                    f"The column {column!r} of {name} has the categories {named(unknown)}, but "
+                    f"those known are {named(categories)}."
                 )
             indices = {category: i for i, category in enumerate(categories)}
-            # That of an unknown one is -1.
             codes = np.array([indices.get(category, -1) for category in text])[:, None]
             known = [*range(len(categories)), *([-1] if column in (self.others or ()) else [])]
             features.append(np.where(lacks[:, None], np.nan, codes == known))
-        return np.concatenate(features, axis=1) if features else np.empty((len(table), 0))
+        return np.concatenate(features, axis=1)
 
     def filled(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return numbers of which those that are missing are filled in, if they are to be."""
-        # Another number of features is refused by what comes next.
+        """Return numbers with missing values imputed, if they are to be."""
+        # Another number of features is refused later.
         if array.dtype.kind != "f" or len(self.fill) != array.shape[-1]:
             return array
         return np.where(np.isnan(array), self.fill, array)
 
 
-def columns_of(
-    where: str, table: Any, train: NDArray[np.intp], layout: Preprocessing
-) -> Preprocessing:
+def columns_of(table: Any, train: NDArray[np.intp], layout: Preprocessing) -> Preprocessing:
     """Return the columns of a pandas DataFrame with their categories, of anything else none.
 
     If the ``layout`` has ``others``, categories that are rare in the training rows become one, as
     unknown ones. If it has columns, these keep their numbers of features.
     """
-    pd = sys.modules.get("pandas")  # Who has none did not import it.
+    pd = sys.modules.get("pandas")  # Without its import, there is no table.
     if pd is None or not isinstance(table, pd.DataFrame):
         return Preprocessing()
     columns, others = list[tuple[str, tuple[str | None, ...] | None]](), list[str]()
     sizes = {name: len(known or ()) for name, known in layout.columns or ()}
-    for name, values in table.infer_objects().items():
-        kind = values.dtype
-        categories: Any = None
+    for name, values in table.infer_objects().set_axis(table.columns.map(str), axis=1).items():
+        kind, categories = values.dtype, None
         if isinstance(kind, pd.CategoricalDtype):
             categories = values.cat.categories.astype(str).tolist()
         elif pd.api.types.is_string_dtype(kind):
-            categories = _categories(where, str(name), values)
+            categories = _categories(name, values)
         elif not pd.api.types.is_numeric_dtype(kind):
-            raise WrongValueError(
-                f"{where}: the column {str(name)!r} is of the dtype {kind}: make numbers or "
-                "categories of it, or leave it out."
-            )
+            said = f"The column {name!r} must hold numbers or categories; got the dtype {kind}"
+            raise WrongValueError(f"{said}. Convert or omit it.")
         if layout.others is not None and categories is not None:
             counts = values.iloc[train].dropna().astype(object).astype(str).value_counts()
             least = max(_LEAST_ROWS, _LEAST_SHARE * len(train))
             categories = [c for c in categories if counts.get(c, 0) >= least]
-            # A feature that is 0 in the whole training part would have weights of chance.
-            others += [str(name)] if counts.sum() > counts[categories].sum() else []
+            # A feature that is 0 in the whole training part would have untrained weights.
+            others += [name] if counts.sum() > counts[categories].sum() else []
             if sizes:
-                most = counts[categories].nlargest(sizes[str(name)]).index
+                most = counts[categories].nlargest(sizes[name]).index
                 categories = [c for c in categories if c in most]
-                categories += [None] * (sizes[str(name)] - len(categories))
+                categories += [None] * (sizes[name] - len(categories))
         if categories is not None and len(categories) > _MAX_CATEGORIES:
-            raise WrongValueError(
-                f"{where}: the column {str(name)!r} has {len(categories)} categories, more than "
-                f"{_MAX_CATEGORIES}: merge some, or leave it out."
-            )
-        columns.append((str(name), None if categories is None else tuple(categories)))
+            said = f"The column {name!r} has {len(categories)} categories"
+            raise WrongValueError(f"{said}, more than {_MAX_CATEGORIES}. Merge some, or omit it.")
+        columns.append((name, None if categories is None else tuple(categories)))
     kept = layout.others if layout.others is None or sizes else tuple(others)
     return Preprocessing(columns=tuple(columns), others=kept)
 
 
-def _categories(where: str, name: str, values: "pd.Series[Any]") -> list[str] | None:
-    """Return the categories of a column of strings; none where all are numbers."""
+def _categories(name: str, values: "pd.Series[Any]") -> list[str] | None:
+    """Return the categories of a column of strings; none if all are numbers."""
     import pandas as pd
 
     text = values.dropna().astype(str)
     others = text[pd.to_numeric(text, errors="coerce").isna()]
     if 0 < len(others) < len(values) / 2:
         raise WrongValueError(
-            f"{where}: the column {name!r} holds numbers, but in {len(others)} rows "
-            f"{named(sorted(set(others)))}: replace what is missing, or make it pandas' category."
+            f"The column {name!r} holds numbers, but in {len(others)} rows "
+            f"{named(sorted(set(others)))}. Replace them, or convert it to pandas' category."
         )
     return sorted(set(text)) if len(others) or not len(text) else None
 
@@ -180,7 +169,7 @@ def _categories(where: str, name: str, values: "pd.Series[Any]") -> list[str] | 
 def imputed(
     columns: Preprocessing, inputs: dict[str, NDArray[Any]]
 ) -> tuple[Preprocessing, dict[str, NDArray[Any]]]:
-    """Return the inputs of all splits filled in, and what does so by the training part."""
+    """Return the inputs of all splits imputed by the training part, and how."""
     rows = inputs["train"].reshape(-1, inputs["train"].shape[-1])
     fill = np.nanmedian(rows, axis=0)
     for _, categories, block in columns.blocks():

@@ -1,4 +1,4 @@
-"""Networks trained again, and what they reach on the test set."""
+"""Networks trained again, and their test scores."""
 
 from __future__ import annotations
 
@@ -23,16 +23,12 @@ if TYPE_CHECKING:
 
 
 class Retrained(NamedTuple):
-    """A training run's metrics, those of the test set included, its weights and test scores.
-
-    The scores are those of the test examples, see :meth:`Scores.tested`; ``judge`` is the metric
-    that they are of, without a split.
-    """
+    """A training run's metrics, those of the test set included, its weights and test scores."""
 
     metrics: Metrics
     weights: list[np.ndarray]
-    scores: np.ndarray
-    judge: str
+    scores: np.ndarray  # Of the test examples, see :meth:`Scores.tested`.
+    judge: str  # The metric of the scores, without a split.
 
     @property
     def score(self) -> float:
@@ -50,7 +46,7 @@ def retrain(
 
     Several in the place of one are averaged: the metrics are those of their average, without those
     that diverged, and the weights those of all others, one network's after the other's. A ``bar``
-    gets so many more to do, and counts them. Where ``stop`` is set, it raises KeyboardInterrupt.
+    gets so many more to do, and counts them. If ``stop`` is set, it raises KeyboardInterrupt.
     """
     groups = [[one] if isinstance(one, Start) else one for one in starts]
     runs = trainer.train_in_turn([*itertools.chain(*groups)], stop=stop)
@@ -75,21 +71,18 @@ def retrain(
 
 
 def tested(trainer: Trainer, of: TrainingRun | Average) -> Retrained:
-    """Return what a training run, or an average of several, reaches, also on the test set."""
-    if isinstance(of, Average):
-        weights, (metrics, scores) = [], of.tested()
-    else:
-        weights = of.weights or []
-        metrics, scores = trainer.tested(weights)
+    """Return the metrics of a training run, or an average of several, with the test set's."""
+    weights = [] if isinstance(of, Average) else of.weights or []
+    metrics, scores = of.tested() if isinstance(of, Average) else trainer.tested(weights)
     return Retrained(of.metrics | metrics, weights, scores, trainer.judge)
 
 
 def compared_on_test_set(trainer: Trainer, baseline: Retrained, best: Retrained) -> TestEvaluation:
     """Return the test-set evaluation of a baseline and a best network."""
     n_classes, data = trainer.architecture.head.num_classes, trainer.dataset
-    differences, prefix = best.scores.astype(float) - baseline.scores, "test_"
-    of_test = {n.removeprefix(prefix): v for n, v in best.metrics.items() if prefix in n[:5]}
-    look: TestEvaluation = {
+    differences = best.scores.astype(float) - baseline.scores
+    of_test = {n[5:]: v for n, v in best.metrics.items() if n.startswith("test_")}
+    evaluation: TestEvaluation = {
         "looked": "",
         "trial": 0,
         "n_trials": 0,
@@ -100,23 +93,23 @@ def compared_on_test_set(trainer: Trainer, baseline: Retrained, best: Retrained)
         "metrics": of_test,
     }
     if data.test_groups.max() + 1 < len(differences):
-        look["n_groups"] = effective_number(data.test_groups)
+        evaluation["n_groups"] = effective_number(data.test_groups)
     if best.judge == "accuracy":
-        look["won"] = int((differences > 0).sum())
-        look["lost"] = int((differences < 0).sum())
+        evaluation["won"] = int((differences > 0).sum())
+        evaluation["lost"] = int((differences < 0).sum())
     else:
-        look["standard_error"] = math.sqrt(variance_of_mean(differences, data.test_groups))
+        evaluation["standard_error"] = variance_of_mean(differences, data.test_groups) ** 0.5
     if n_classes is not None:
         sizes = np.bincount(data.y_test, minlength=n_classes)
         largest = int(sizes.argmax())
-        look["n_classes"] = n_classes
-        look["largest_class"] = str((data.classes or range(n_classes))[largest])
-        look["n_largest"] = int(sizes[largest])
-    return look
+        evaluation["n_classes"] = n_classes
+        evaluation["largest_class"] = str((data.classes or range(n_classes))[largest])
+        evaluation["n_largest"] = int(sizes[largest])
+    return evaluation
 
 
 def random_sources(trainer: Trainer) -> tuple[str, ...]:
-    """Return what is random in a training: initialisation, order of the batches, split."""
+    """Return the random sources of a training run: initialisation, order of the batches, split."""
     sources = {
         "initialisation": trainer.architecture.depends_on_seed,
         "order": trainer.training.shuffle,
@@ -126,7 +119,7 @@ def random_sources(trainer: Trainer) -> tuple[str, ...]:
 
 
 def not_redrawn(trainer: Trainer) -> tuple[str, ...]:
-    """Return what stays the same in all runs, though it could be random, in words."""
+    """Return in words which sources of randomness stay the same in all runs."""
     data, random = trainer.dataset, random_sources(trainer)
     names = {"initialisation": "the initial weights", "order": "the order of the batches"}
     splits = {"val": "the validation split", "test": "the test split"}
@@ -152,7 +145,7 @@ class Redrawing:
         split: int | None = None,
         stop: threading.Event | None = None,
     ) -> Retrained:
-        """Train once; what has no seed of its own is as of ``seed``, or as the data are split."""
+        """Train once; a source without its own seed follows ``seed``, or the data's split."""
         offsets = (0.0,) * len(trainer.architecture.variables)
         initialisation = seed if initialisation is None else initialisation
         start = Start(initialisation, 0, offsets, order_seed=seed if order is None else order)
@@ -164,9 +157,9 @@ class Redrawing:
 
 
 def effective_number(groups: NDArray[np.intp]) -> float:
-    """Return as how many samples of their own those of groups count: (Σ n)² / Σ n² of their sizes.
+    """Return as how many independent samples those of groups count: (Σ n)² / Σ n² of their sizes.
 
-    It is exact where samples of a group are equal (Kish 1965, Survey Sampling), else too small.
+    It is exact if samples of a group are equal (Kish 1965, Survey Sampling), else too small.
     """
     sizes = np.bincount(groups).astype(float)
     return float(sizes.sum() ** 2 / (sizes**2).sum())
@@ -176,7 +169,7 @@ def variance_of_mean(values: NDArray[np.floating], groups: NDArray[np.intp]) -> 
     """Return the variance of the mean of samples' values, of which those of a group are alike.
 
     It is that of the groups' sums about their share of the mean, times G / (G - 1) for G groups,
-    so the usual one where each sample is on its own; NaN of a single group.
+    so the usual one if each sample is on its own; NaN of a single group.
     """
     residuals = np.bincount(groups, values - values.mean())
     n = len(residuals)

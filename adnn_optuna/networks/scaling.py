@@ -13,7 +13,7 @@ from adnn_optuna.networks._arrays import collected
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import Scale
 
-# A range so narrow beside the values is that of their rounding errors.
+# A narrower range beside the values is one of rounding errors.
 _LEAST_RANGE = 1e-12
 # Networks do not learn well from inputs of a larger standard deviation.
 _LARGE_STD = 100
@@ -59,14 +59,14 @@ class Scaling:
 PIXELS = Scaling(factor=(1 / 255,), offset=(0.0,))
 """How uint8 pixels are brought into [0, 1]."""
 
-# What was fitted and scaled, as long as the data set is used.
+# The fitted numbers and scaled arrays, as long as the data set is used.
 _fitted = weakref.WeakKeyDictionary[Dataset, dict[str, Scaling]]()
 _scaled = weakref.WeakKeyDictionary[Dataset, dict[tuple[str, Scaling], NDArray[Any]]]()
 _warned = weakref.WeakSet[Dataset]()
 
 
 def fitted(dataset: Dataset, scale: Scale) -> Scaling:
-    """Return how the training part asks to be scaled; fitted once for a data set."""
+    """Return the scaling of the training part; fitted once for a data set."""
     known = _fitted.setdefault(dataset, {})
     if scale not in known:
         known[scale] = _fit(dataset, scale)
@@ -79,18 +79,15 @@ def use(dataset: Dataset, scale: Scale, scaling: Scaling) -> None:
 
 
 def scaled_inputs(dataset: Dataset, split: str, scaling: Scaling) -> NDArray[Any]:
-    """Return the inputs of a split as a network takes them; made once for a data set."""
-    x: NDArray[Any] = getattr(dataset, f"x_{split}")
-    if not scaling.factor:
-        return x
+    """Return the inputs of a split as a network takes them; scaled once for a data set."""
     known = _scaled.setdefault(dataset, {})
     if (split, scaling) not in known:
-        known[split, scaling] = scaling.inputs(x)
+        known[split, scaling] = scaling.inputs(getattr(dataset, f"x_{split}"))
     return known[split, scaling]
 
 
 def warn_of_large_inputs(dataset: Dataset) -> None:
-    """Warn once of inputs that a model, which does not scale, will not learn well from."""
+    """Warn once of inputs that are too large for a model that does not scale."""
     x = dataset.x_train
     # No standard deviation is more than half of the range.
     if np.subtract(x.max(), x.min(), dtype=float) <= 2 * _LARGE_STD or dataset in _warned:
@@ -114,7 +111,11 @@ def _fit(dataset: Dataset, scale: Scale) -> Scaling:
     if scale == "none":
         return found
     if dataset.task == "regression":
-        found = _with_targets(dataset.y_train)
+        targets = dataset.y_train.reshape(len(x), -1)
+        std = targets.std(axis=0)
+        std = _rounded(np.where(std == 0, 1, std))
+        mean = np.round(targets.mean(axis=0) / std, 6) * std
+        found = Scaling(target_mean=(*mean.tolist(),), target_std=(*std.tolist(),))
     if scale == "auto" and x.dtype == np.uint8:
         return dataclasses.replace(found, factor=PIXELS.factor, offset=PIXELS.offset)
     # As close as float32 is, since scalers make 1 + 2e-16 of 1.
@@ -135,7 +136,7 @@ def _standardising(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.flo
     axes = None if is_image else (*range(x.ndim - 1),)
     ends = x.min(axis=axes), x.max(axis=axes)
     low, high = (np.atleast_1d(end).astype(np.float64) for end in ends)
-    # Squares of what is very large would overflow.
+    # Squares of very large numbers would overflow.
     unit = np.maximum(np.abs(low), np.abs(high))
     unit[unit == 0] = 1
     is_constant = high / unit - low / unit <= _LEAST_RANGE
@@ -144,23 +145,15 @@ def _standardising(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.flo
     variance = sum(((rows / unit - mean) ** 2).sum(axis=axes) for rows in chunks) / n
     std = np.where(is_constant, 1, np.sqrt(variance) * unit)
     factor = _rounded(1 / std)
-    # What is constant becomes 0.
+    # Constants become 0.
     return factor, np.where(is_constant, -low, np.round(-mean * unit * factor, 6))
 
 
-def _with_targets(y: NDArray[np.float64]) -> Scaling:
-    targets = y.reshape(len(y), -1)
-    std = targets.std(axis=0)
-    std = _rounded(np.where(std == 0, 1, std))
-    mean = np.round(targets.mean(axis=0) / std, 6) * std
-    return Scaling(target_mean=(*mean.tolist(),), target_std=(*std.tolist(),))
-
-
 def _rounded(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return numbers of nine digits, since sums of other processors have other last bits."""
+    """Return numbers of nine digits, as last bits of sums differ between processors."""
     return np.array([float(f"{number:.9g}") for number in numbers])
 
 
 def _chunks(array: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return views of some rows each, few enough to be converted to float64 in little memory."""
+    """Return views of few rows each, to convert them to float64 in little memory."""
     return np.array_split(array, max(array.size >> 21, 1))

@@ -218,7 +218,7 @@ def test_a_metric_that_does_not_fit_says_why() -> None:
     with pytest.raises(ValueError, match="'accuracy' is of classes, which a regression has none"):
         adnn.InitOffsetObjective(adnn.MLP((4,)), one, metric="val_accuracy")
     three = adnn.Dataset.from_arrays(TABLE, np.digitize(SUM, (-1, 1)))
-    with pytest.raises(ValueError, match=r"'f1_score' is not one number .* give it an average"):
+    with pytest.raises(ValueError, match=r"'f1_score' must be one number .* Pass an average"):
         adnn.InitOffsetObjective(adnn.MLP((4,)), three, metric="val_f1_score")
 
 

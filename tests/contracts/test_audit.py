@@ -447,7 +447,7 @@ def test_says_in_a_sentence_that_a_file_is_damaged(kind: str, tmp_path: Path) ->
             put_in_headers(path, 6, 1)
         case "unknown compression":
             put_in_headers(path, 8, 99)
-    with pytest.raises(ValueError, match=r"'.*model\.keras' is not a \.keras file; save .*\.$"):
+    with pytest.raises(ValueError, match=r"'.*model\.keras' is not a \.keras file\. Save .*\.$"):
         audit_file(path)
 
 

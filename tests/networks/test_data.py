@@ -160,8 +160,14 @@ def test_ranks(shape: tuple[int, ...]) -> None:
         ({"x_train": np.full((4, 2), np.nan)}, r"x_train\[0, 0\] is nan"),
         ({"x_val": np.array([[0, 1], [0, np.inf]])}, r"x_val\[1, 1\] is inf"),
         ({"x_val": np.full((2, 2), 1e300)}, r"x_val\[0, 0\] is 1e\+300"),
-        ({"x_train": np.full((4, 2), "a", dtype=object)}, "x_train has the dtype <U1"),
-        ({"x_train": np.full((4, 2), None)}, "x_train has the dtype object and holds NoneType"),
+        (
+            {"x_train": np.full((4, 2), "a", dtype=object)},
+            "x_train must be numbers; got the dtype <U1",
+        ),
+        (
+            {"x_train": np.full((4, 2), None)},
+            "x_train must hold only numbers or only strings; got NoneType",
+        ),
         ({"x_train": np.zeros(4)}, r"x_train has the shape \(4,\)"),
         ({"x_train": np.zeros((4, 1, 1, 1, 1))}, r"x_train has the shape \(4, 1, 1, 1, 1\)"),
         ({"x_train": np.zeros((4, 0))}, r"x_train has the shape \(4, 0\)"),
@@ -174,16 +180,15 @@ def test_ranks(shape: tuple[int, ...]) -> None:
         ({"y_val": np.array([0, 2**40])}, r"y_val\[1\] is 1099511627776"),
         ({"y_val": [0.0, 0.5]}, "y_val has the dtype float64"),
         ({"y_val": ["a", "b"]}, r"y_val\[0\] is 'a', but the labels to learn are 0, 1, 2"),
-        ({"num_classes": 1}, "num_classes is 1"),
-        ({"num_classes": 3.0}, r"num_classes is 3\.0"),
-        ({"num_classes": True}, "num_classes is True"),
+        ({"num_classes": 1}, "num_classes must be .* it is 1"),
+        ({"num_classes": 3.0}, r"num_classes must be .* it is 3\.0"),
+        ({"num_classes": True}, "num_classes must be .* it is True"),
     ],
 )
 def test_wrong_data_are_refused(changes: dict[str, Any], message: str) -> None:
     Dataset(**_valid())
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(ValueError, match=message):
         Dataset(**_valid(**changes))
-    assert str(error.value).startswith("Dataset 'mine': ")
 
 
 def test_fingerprint_is_pinned() -> None:
@@ -297,25 +302,25 @@ def test_given_splits_are_kept() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"validation_size": 10}, "validation_size is 10"),
-        ({"validation_size": -1}, "validation_size is -1"),
-        ({"validation_size": 1.0}, r"validation_size is 1\.0"),
-        ({"validation_size": -0.1}, r"validation_size is -0\.1"),
-        ({"validation_size": float("nan")}, "validation_size is nan"),
-        ({"test_size": True}, "test_size is True"),
-        ({"test_size": "0.2"}, r"test_size is '0\.2'"),
+        ({"validation_size": 10}, "validation_size must be .* got 10"),
+        ({"validation_size": -1}, "validation_size must be .* got -1"),
+        ({"validation_size": 1.0}, r"validation_size must be .* got 1\.0"),
+        ({"validation_size": -0.1}, r"validation_size must be .* got -0\.1"),
+        ({"validation_size": float("nan")}, "validation_size must be .* got nan"),
+        ({"test_size": True}, "test_size must be .* got True"),
+        ({"test_size": "0.2"}, r"test_size must be .* got '0\.2'"),
         ({"test_size": 0}, "x_test is empty"),
         ({"validation_size": 5, "test_size": 5}, "none for training"),
         ({"validation_size": 0.5, "test_size": 0.5}, "none for training"),
-        ({"seed": -1}, "seed is -1"),
-        ({"seed": 1.5}, r"seed is 1\.5"),
-        ({"seed": None}, "seed is None"),
+        ({"seed": -1}, "seed must be .* it is -1"),
+        ({"seed": 1.5}, r"seed must be .* it is 1\.5"),
+        ({"seed": None}, "seed must be .* it is None"),
         ({"x_val": np.zeros((1, 2))}, "both x_val and y_val"),
         ({"y_test": [0]}, "both x_test and y_test"),
         ({"x_test": np.zeros((1, 2)), "y_test": [0], "test_size": 1}, "either test_size or"),
-        ({"x": np.zeros((0, 2)), "y": np.zeros(0, int)}, "of 0 samples"),
+        ({"x": np.zeros((0, 2)), "y": np.zeros(0, int)}, "Of 0 samples"),
         ({"y": [0] * 9}, "x has 10 samples and y 9"),
-        ({"y": [0] * 10}, "num_classes is 1, not an integer from 2"),
+        ({"y": [0] * 10}, "num_classes must be .* it is 1"),
         ({"x_val": np.zeros((1, 2)), "y_val": [0.5]}, "y_val has the dtype float64"),
         ({"x": np.full((10, 2), np.nan)}, r"x\[0, 0\] is nan"),
     ],
@@ -421,18 +426,18 @@ def test_a_failing_download_is_explained(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"x_test": np.zeros((19, 4, 3))}, "x_test has 19 samples and y_test 20"),
         (
             {"x_test": np.zeros((0, 4, 3)), "y_test": np.zeros(0)},
-            r"t10k-images-idx3-ubyte is no whole IDX file .* fetch or copy it again\.$",
+            r"t10k-images-idx3-ubyte is not a whole IDX file .* fetch or copy it again\.$",
         ),
         (
             {"x_train": np.zeros((0, 4, 3)), "y_train": np.zeros(0)},
-            r"train-images-idx3-ubyte is no whole IDX file .* fetch or copy it again\.$",
+            r"train-images-idx3-ubyte is not a whole IDX file .* fetch or copy it again\.$",
         ),
-        ({"y_test": np.full(20, 10)}, r"'mnist': y_test\[0\] is 10"),
-        ({"y_train": np.full(60, 255)}, r"'mnist': y\[0\] is 255"),
-        ({"y_train": np.arange(60) % 11}, r"'mnist': y\[10\] is 10"),
-        ({"x_train": np.zeros((60, 3, 3))}, "a sample of x_test has the shape"),
-        ({"x_train": np.zeros(60)}, "no whole IDX file of bytes in 3 dimensions"),
-        ({"y_train": np.zeros((60, 1, 1))}, "no whole IDX file of bytes in 1 dimensions"),
+        ({"y_test": np.full(20, 10)}, r"y_test\[0\] is 10"),
+        ({"y_train": np.full(60, 255)}, r"y\[0\] is 255"),
+        ({"y_train": np.arange(60) % 11}, r"y\[10\] is 10"),
+        ({"x_train": np.zeros((60, 3, 3))}, "A sample of x_test has the shape"),
+        ({"x_train": np.zeros(60)}, "not a whole IDX file of bytes in 3 dimensions"),
+        ({"y_train": np.zeros((60, 1, 1))}, "not a whole IDX file of bytes in 1 dimensions"),
     ],
 )
 def test_idx_files_that_do_not_fit_are_refused(
@@ -457,7 +462,7 @@ def test_idx_files_that_do_not_fit_are_refused(
 def test_broken_idx_files_are_refused(tmp_path: Path, content: bytes, gz: bool) -> None:
     path = tmp_path / ("labels.gz" if gz else "labels")
     path.write_bytes(gzip.compress(content) if gz else content)
-    with pytest.raises(ValueError, match="is no whole IDX file") as error:
+    with pytest.raises(ValueError, match="is not a whole IDX file") as error:
         read_idx(path, ndim=1)
     assert str(path) in str(error.value)
 
@@ -465,7 +470,7 @@ def test_broken_idx_files_are_refused(tmp_path: Path, content: bytes, gz: bool) 
 def test_a_header_of_more_than_64_bits_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "images"
     path.write_bytes(b"\x00\x00\x08\x03" + b"\xff" * 12)
-    with pytest.raises(ValueError, match="is no whole IDX file"):
+    with pytest.raises(ValueError, match="is not a whole IDX file"):
         read_idx(path, ndim=3)
 
 
@@ -512,7 +517,7 @@ def test_any_damage_to_a_gzip_file_is_refused_or_harmless(
 
 @pytest.mark.parametrize("name", ["cifar10", "", "Digits", "digits.txt"])
 def test_unknown_names_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="use digits, mnist, fashion_mnist or"):
+    with pytest.raises(ValueError, match="Choose digits, mnist, fashion_mnist or"):
         load_dataset(name)
 
 
@@ -539,12 +544,12 @@ def test_npz_that_is_split_here(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": np.zeros((9, 2))}, "either y or y_train, but holds x:"),
-        ({"a": np.zeros(3)}, "holds no known array"),
+        ({"x": np.zeros((9, 2))}, "either y or y_train; got x"),
+        ({"a": np.zeros(3)}, "got no known array"),
         ({"x": np.zeros((9, 2)), "x_train": np.zeros((9, 2))}, "either x or x_train"),
-        ({"x": np.array([{}]), "y": np.zeros(1, int)}, "no sound .npz file of plain arrays"),
+        ({"x": np.array([{}]), "y": np.zeros(1, int)}, "not a valid .npz file of plain arrays"),
         ({"x": np.zeros((9, 2)), "y": np.arange(9), "x_val": np.zeros((1, 2))}, "both x_val"),
-        ({"x": np.full((9, 2), np.nan), "y": np.arange(9) % 2}, r"'mine': x\[0, 0\] is nan"),
+        ({"x": np.full((9, 2), np.nan), "y": np.arange(9) % 2}, r"x\[0, 0\] is nan"),
     ],
 )
 def test_wrong_npz_files_are_refused(
@@ -561,7 +566,7 @@ def test_pickles_are_not_loaded(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "exploded",))
 
     (tmp_path / "mine.npz").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(ValueError, match=r"no sound \.npz file"):
+    with pytest.raises(ValueError, match=r"not a valid \.npz file"):
         load_dataset(tmp_path / "mine.npz")
     assert not (tmp_path / "exploded").exists()
 
@@ -591,7 +596,7 @@ def test_any_damage_to_an_npz_file_is_refused_or_harmless(
 
 
 def test_a_missing_npz_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no file nope\.npz or .*nope\.npz: mend"):
+    with pytest.raises(FileNotFoundError, match=r"no file nope\.npz or .*nope\.npz\. Fix"):
         load_dataset("nope.npz", tmp_path)
 
 
@@ -602,7 +607,7 @@ def test_a_missing_npz_file_is_named(tmp_path: Path) -> None:
 def test_the_home_of_nobody_is_no_folder(home: str) -> None:
     with pytest.raises(FileNotFoundError, match="There is no file"):
         load_dataset(f"{home}/mine.npz")
-    with pytest.raises(FileNotFoundError, match="is not a folder: mend or omit it"):
+    with pytest.raises(FileNotFoundError, match=r"is not a folder. Fix or omit it"):
         load_dataset("digits", home)
 
 
@@ -676,7 +681,7 @@ def test_arrays_cannot_be_found_again() -> None:
     ],
 )
 def test_wrong_configurations_are_refused(config: Any) -> None:
-    with pytest.raises(ValueError, match="is from nowhere that is known"):
+    with pytest.raises(ValueError, match="The source of dataset 'd' is unknown"):
         dataset_from_config(config)
 
 

@@ -160,7 +160,7 @@ TEXTS = np.array([["was bad"], ["was good"]])[np.arange(N) % 2]
 
 
 def test_what_a_layer_makes_of_strings_trains() -> None:
-    with pytest.raises(ValueError, match=r"of texts what an adapted keras.layers.TextVectorizati"):
+    with pytest.raises(ValueError, match=r"texts as keras.layers.TextVectorizati"):
         Dataset.from_arrays(TEXTS, np.arange(N) % 2)
     numbers = vectorized()(TEXTS).numpy()
     data = Dataset.from_arrays(numbers, np.arange(N) % 2)

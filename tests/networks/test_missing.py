@@ -109,7 +109,7 @@ def test_nothing_is_filled_in_unless_asked_for() -> None:
     full = WITH_GAPS.dropna()
     with pytest.raises(ValueError, match="has the categories 'Lima'"):
         Dataset.from_arrays(full, Y[full.index]).preprocessing.encoded(TEST.dropna())
-    with pytest.raises(ValueError, match="missing is 'drop', but must be one of refuse, impute"):
+    with pytest.raises(ValueError, match="missing must be one of refuse, impute; got 'drop'"):
         Dataset.from_arrays(full, Y[full.index], missing="drop")  # type: ignore[arg-type]
 
 
@@ -129,7 +129,7 @@ def test_of_arrays_each_feature_has_the_median_of_the_training_part() -> None:
         Dataset.from_arrays(x, Y, missing="impute")
     x[:, :, 1] = np.nan
     x[0, 0, 0] = 1
-    with pytest.raises(ValueError, match=r"x_train\[0, 0, 1\] is nan.* leave it out"):
+    with pytest.raises(ValueError, match=r"x_train\[0, 0, 1\] is nan.* omit the sample"):
         Dataset.from_arrays(x, Y, missing="impute")
 
 

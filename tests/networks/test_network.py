@@ -417,15 +417,15 @@ class OwnTraining(keras.Sequential):
 @pytest.mark.parametrize(
     ("model", "error"),
     [
-        (SAME, "pass the function, not what it returns"),
-        (3, "model must be an MLP or a callable.*but it is int"),
+        (SAME, "Pass the function, not what it returns"),
+        (3, "model must be an MLP or a callable.*got int"),
         (lambda: 3, "must return a keras.Model, not int"),
         (lambda: SAME, "the same model twice"),
         (lambda: keras.Sequential([keras.Input(SHAPE), *SAME.layers]), "or the same layers"),
-        (unseeded_net, "another model each time"),
+        (unseeded_net, "must return equal models in all calls"),
         (
             lambda: keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(7)]),
-            r"shape \(3, 7\).*10 classes need one of shape \(3, 10\)",
+            r"must have shape \(3, 10\) for data with 10 classes; got shape \(3, 7\)",
         ),
         (
             lambda: keras.Sequential([keras.Input((9,)), keras.layers.Dense(10)]),
@@ -433,7 +433,7 @@ class OwnTraining(keras.Sequential):
         ),
         (
             lambda: keras.Model(one := keras.Input(SHAPE), [one, keras.layers.Dense(10)(one)]),
-            "has the type list, but data with 10 classes need one of shape",
+            "for data with 10 classes; got the type list",
         ),
         (
             lambda: keras.Sequential(
@@ -463,7 +463,7 @@ def test_a_callable_that_returns_another_model_later_is_refused(later: str) -> N
     architecture = build_architecture(build, SHAPE, CLASSES)
     architecture.build(0, 0)
     said[later == "float64"] = later
-    with pytest.raises(WrongValueError, match="another one by now"):
+    with pytest.raises(WrongValueError, match="must return equal models in all calls"):
         architecture.build(0, 0)
 
 
@@ -520,7 +520,7 @@ def test_equal_models_have_equal_configurations(build: Callable[[], keras.Model]
 
 
 def test_a_model_that_is_called_otherwise_each_time_is_refused() -> None:
-    with pytest.raises(ValueError, match="another model each time"):
+    with pytest.raises(ValueError, match="must return equal models in all calls"):
         build_architecture(
             lambda: sequential(keras.layers.Dense(3, name=f"mine{next(NAMED)}")), SHAPE, CLASSES
         )

@@ -99,8 +99,8 @@ def test_a_network_without_hidden_layers_needs_its_output_moved() -> None:
         ({"high": math.inf}, "`high` must be a finite number"),
         ({"high": True}, "`high` must be a number"),
         ({"low": "-1"}, "`low` must be a number"),
-        ({"scope": "layers"}, "scope is 'layers'"),
-        ({"unit": "std"}, "unit is 'std'"),
+        ({"scope": "layers"}, "scope must be .* got 'layers'"),
+        ({"unit": "std"}, "unit must be .* got 'std'"),
         ({"include_output": 1}, "include_output must be True or False"),
     ],
 )

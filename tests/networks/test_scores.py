@@ -244,7 +244,7 @@ def test_metrics_of_a_split_with_one_class_are_refused(metric: Any) -> None:
         positive="sick",
     )
     architecture = trainer_of(2, None).architecture
-    message = f"means nothing where all {len(healthy)} labels of the split are 'healthy'"
+    message = f"means nothing if all {len(healthy)} labels of the split are 'healthy'"
     with pytest.raises(WrongValueError, match=message):
         Trainer(architecture, Training(metrics=(metric,)), one_class)
     Trainer(architecture, Training(), one_class)
@@ -255,7 +255,7 @@ def test_a_regression_of_one_value_in_a_split_is_refused(split: str, size: str) 
     options: Any = {size: 1}
     data = Dataset.from_arrays(X, X[:, 0], task="regression", **options)
     architecture = build_architecture(MLP(), (3,), None)
-    with pytest.raises(WrongValueError, match=f"{split}_r2 means nothing where all 1 labels"):
+    with pytest.raises(WrongValueError, match=f"{split}_r2 means nothing if all 1 labels"):
         Trainer(architecture, Training(), data)
 
 
@@ -279,6 +279,20 @@ def test_metrics_of_several_labels_are_those_of_keras(metric: Any) -> None:
     expected = keras.metrics.get(metric)
     expected.update_state(labels, outputs)
     assert found == pytest.approx(float(expected.result()), rel=1e-6)
+
+
+def test_r2_of_keras_is_exact_for_large_targets() -> None:
+    targets = 1.7e9 + RNG.normal(size=(800, 2))
+    outputs = targets + RNG.normal(0, [0.3, 0.5], size=(800, 2))
+    known = Training(metrics=(metrics.R2Score(name="mine"),)).metrics
+    scores = Scores(Head(None, 2), "mean_squared_error", known)
+    found, of_examples = scores.tested("mine", outputs, targets, 0.0)
+    expected = 1 - (np.square(targets - outputs).mean(axis=0) / targets.var(axis=0)).mean()
+    assert found["test_mine"] == found["test_r2"] == pytest.approx(expected, abs=1e-7)
+    assert of_examples.mean() == pytest.approx(expected, abs=1e-7)
+    other = Training(metrics=(metrics.R2Score(num_regressors=2),)).metrics
+    with pytest.raises(WrongValueError, match="'r2_score' must have its default arguments"):
+        Scores(Head(None, 2), "mean_squared_error", other)
 
 
 def test_two_metrics_of_one_name_are_told_apart() -> None:

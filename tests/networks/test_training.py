@@ -535,9 +535,9 @@ LEAVES_OUT = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore
     ("training", "error"),
     [
         ({"loss": "crossentropy"}, "Keras knows no loss 'crossentropy'"),
-        ({"loss": "ctc"}, "must give one value per example"),
+        ({"loss": "ctc"}, "must return one value per example"),
         ({"loss": "Loss"}, "Loss"),
-        ({"loss": LEAVES_OUT}, "has ignore_class=1, but trainings minimize the mean over all"),
+        ({"loss": LEAVES_OUT}, "has ignore_class=1, but the mean over all of a batch"),
         ({"loss": "LossFunctionWrapper"}, "LossFunctionWrapper"),
         ({"optimizer": {"class_name": "SGD", "config": {"momentums": 1}}}, "momentums"),
     ],
@@ -590,7 +590,7 @@ def test_a_training_that_would_be_another_each_time_is_refused(layer: Any) -> No
         return keras.Sequential([keras.Input(SHAPE), *layers])
 
     trainer = trainer_of(build, few_digits(40))
-    with pytest.raises(ValueError, match="comes to other weights each time"):
+    with pytest.raises(ValueError, match="reaches other weights each time"):
         trainer.train([start(trainer)])
 
 
