@@ -132,7 +132,7 @@ def _points(series: Series, figure: Figure) -> list[Any]:
         marker |= {"color": [*series.values], "coloraxis": "coloraxis", "line": {"width": 1}}
     trace = go.Scatter(x=[*series.x], y=[*series.y], mode="markers", marker=marker)
     trace.update(name=_in_lines(series.label), showlegend=bool(series.label))
-    if series.low:
+    if any(map(math.isfinite, (*series.low, *series.high))):
         along = series.x if figure.rows else series.y
         lengths = {
             "array": _distances(along, series.high),

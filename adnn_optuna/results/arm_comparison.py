@@ -7,7 +7,8 @@ import functools
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from adnn_optuna.results.differences import (
     values_figure,
 )
 from adnn_optuna.stats.paired_differences import PairedDifference
-from adnn_optuna.stats.resampling import Resampled
+from adnn_optuna.stats.resampling import Resampled, for_new_data, read_once
 from adnn_optuna.stats.spread import unit_of_values
 
 if TYPE_CHECKING:
@@ -40,20 +41,23 @@ MOST_ARMS = 100  # The CIs of all pairs of more arms are too wide to show anythi
 _N_NAMED = 3  # So many arms are named in a sentence.
 
 
+@dataclass(frozen=True, kw_only=True)
 class ArmComparison(Printed):
-    """What comparisons of models and of values share; subclasses say what the attributes are."""
+    """What comparisons of models and of values share, which document the attributes."""
 
-    sequential: bool
-    margin: float | None
-    resampled: Resampled | None
+    study_name: str = ""
+    margin: float | None = None
+    sequential: bool = False
+    resampled: Resampled | None = None
     score: str = VALUE
     maximize: bool = True
-    arm: str = "arm"  # What an arm is called.
     per: str = "seed"
     is_paired: bool = True
     sources: tuple[str, ...] = ()
     n_test: int = 0
-    like: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()  # Other comparisons of the same data in the same storage.
+
+    arm: ClassVar[str] = "arm"  # What an arm is called.
 
     if TYPE_CHECKING:  # Of one subclass it is a field, which an inherited property would hide.
 
@@ -68,22 +72,13 @@ class ArmComparison(Printed):
 
     @property
     @abstractmethod
-    def paired_differences(self) -> list[PairedDifference]:
-        """The differences that verdicts are on."""
-
-    @property
-    @abstractmethod
     def value_names(self) -> list[str]:
         """What each value of an arm is of, such as ``"seed 3"``; empty if they are not paired."""
 
-    @property
-    @abstractmethod
-    def title(self) -> str:
-        """The title of the document."""
-
-    @abstractmethod
     def nothing_known(self) -> str:
         """Return what is missing, if no seed has values of all arms."""
+        first = self.value_names[0]
+        return f"No {self.per} has values of all {self.arm}s: evaluate each {self.arm} at {first}."
 
     @property
     def ranked(self) -> list[str]:
@@ -99,16 +94,33 @@ class ArmComparison(Printed):
         return self.paired_differences is not self.on_these_rows
 
     @functools.cached_property
+    def better(self) -> Mapping[str, Sequence[float]]:
+        """The values, of which higher ones are better."""
+        return self.values
+
+    @functools.cached_property
+    def paired_differences(self) -> list[PairedDifference]:
+        """The differences that verdicts are on: for new data if values are of splits."""
+        rows = self.on_these_rows
+        if self.resampled is None:
+            return rows
+        if self.sequential:
+            return read_once(rows)
+        return for_new_data(
+            rows,
+            self.better,
+            self.resampled,
+            n_planned=len(self.value_names),
+            n_claims=len(rows),
+            most=self.unit.largest,
+        )
+
+    @functools.cached_property
     def unit(self) -> Unit:
         """How the values are written."""
         if self.score != VALUE:
             return unit_of(self.score)
         return unit_of_values(self.compared.values(), are_paired=self.is_paired)
-
-    @property
-    def column(self) -> str:
-        """The name of the values in data frames."""
-        return VALUE if self.score == VALUE else "test_accuracy"
 
     @functools.cached_property
     def compared(self) -> dict[str, np.ndarray]:
@@ -125,6 +137,10 @@ class ArmComparison(Printed):
         """How many values each arm has; if they are not paired, the fewest."""
         return min(map(len, self.compared.values()))
 
+    @property
+    def _column(self) -> str:
+        return VALUE if self.score == VALUE else "test_accuracy"
+
     def table(self) -> "pd.DataFrame":
         """Return one row for each arm, with the mean and the standard deviation of its values.
 
@@ -138,8 +154,8 @@ class ArmComparison(Printed):
         arms = {label: pd.Series(values) for label, values in self.compared.items()}
         columns = {
             f"{self.per}s": {label: arm.count() for label, arm in arms.items()},
-            self.column: {label: arm.mean() for label, arm in arms.items()},
-            f"{self.column}_std": {label: arm.std() for label, arm in arms.items()},
+            self._column: {label: arm.mean() for label, arm in arms.items()},
+            f"{self._column}_std": {label: arm.std() for label, arm in arms.items()},
         }
         return pd.DataFrame(columns).rename_axis(index=self.arm)
 
@@ -156,7 +172,7 @@ class ArmComparison(Printed):
         """Return everything that the result says."""
         is_known = self.n_values > 0
         return Document(
-            title=self.title,
+            title=self._title,
             verdict=self._verdict() if is_known else "not known",
             conclusion=self._conclusion() if is_known else self.nothing_known(),
             scope=self._size(),
@@ -166,6 +182,11 @@ class ArmComparison(Printed):
             next_step=self._next_step(),
             fields=self._fields(),
         )
+
+    @property
+    def _title(self) -> str:
+        title = f"Comparison of {len(self.values)} {self.arm}s"
+        return f"{title}: {self.study_name}" if self.study_name else title
 
     @property
     def _paired_by(self) -> str:
@@ -219,7 +240,7 @@ class ArmComparison(Printed):
         unit = self.unit
         column = unit.heading(self.score)
         rows = [
-            (str(label), unit.bare.value(row[self.column]), _sd(row[f"{self.column}_std"], unit))
+            (str(label), unit.bare.value(row[self._column]), _sd(row[f"{self._column}_std"], unit))
             for label, row in self.table().iterrows()
         ]
         tables = [
@@ -234,7 +255,6 @@ class ArmComparison(Printed):
 
     @property
     def _shows_these_rows(self) -> bool:
-        """Whether verdicts on the data as they are stand beside those for new data."""
         return self.is_of_new_data and self.n_test > 0
 
     @property

@@ -4,19 +4,12 @@ import dataclasses
 import math
 from typing import Any, Literal, NamedTuple
 
-from adnn_optuna._units import ACCURACY, Estimate, Unit, score_in_words
-from adnn_optuna.render.document import (
-    Document,
-    Figure,
-    Line,
-    Table,
-    estimates_figure,
-    shortened,
-)
+from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, score_in_words
+from adnn_optuna.render.document import Document, Figure, Line, Table, shortened
 from adnn_optuna.render.document import Verdict as VerdictWord
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.confirmation import Confirmation
-from adnn_optuna.stats.proportions import unseen_share
+from adnn_optuna.results.differences import interval_figure, unseen_note
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
 
@@ -148,7 +141,7 @@ class Verdict(Printed):
                 lines.insert(0, self._line("replication", self.new_seeds.replication, drawn))
         return lines
 
-    def _line(self, label: str, gain: Estimate, remark: str = "") -> Line:
+    def _line(self, label: str, gain: Estimate, remark: str) -> Line:
         assert self.claim is not None
         return Line(label, gain, self.claim.unit, is_difference=True, remark=remark)
 
@@ -176,11 +169,7 @@ class Verdict(Printed):
                 f"A single training run here may differ from this gain by up to {half} (99%)."
             )
         if self.new_seeds is not None:
-            n = len(self.new_seeds.seeds)
-            notes.append(
-                f"What affects fewer than {100 * unseen_share(n):.0f}% of seeds may not be seen "
-                f"with {n} seeds."
-            )
+            notes.append(unseen_note(len(self.new_seeds.seeds)))
         return notes + [f"Not checked: {what}." for what in self.not_checked]
 
     def _next_step(self) -> str:
@@ -193,14 +182,15 @@ class Verdict(Printed):
 
     def _figure(self) -> Figure:
         """Return the gains that the contract claims, and those that were measured."""
-        lines = self._estimates()
-        if self.claim is not None and lines:
-            claimed = Estimate(self.claim.gain, math.nan, math.nan)
-            lines.append(self._line("gain, claimed", claimed))
+        unit = PLAIN if self.claim is None else self.claim.unit
+        gains = {line.label: line.estimate for line in self._estimates()}
+        if self.claim is not None and gains:
+            gains["gain, claimed"] = Estimate(self.claim.gain)
             if self.confirmation is not None:
-                lines.append(self._line("replication, claimed", self.confirmation.replication))
+                gains["replication, claimed"] = self.confirmation.replication
         title = "What the contract claims and what was measured"
-        return estimates_figure("gains", title, lines)
+        x_label = unit.heading("difference", is_gain=True)
+        return interval_figure("gains", title, x_label, gains, unit)
 
 
 def _about_replication(shown: Confirmation) -> str:

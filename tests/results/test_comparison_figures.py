@@ -11,8 +11,9 @@ import pytest
 from stored_studies import N_TRIALS, changed, read_again, store_comparison, store_study
 
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.results import curves
+from adnn_optuna.results import comparison_figures as curves
 from adnn_optuna.results.comparison import Comparison
+from adnn_optuna.results.search_figures import gains_so_far
 
 if TYPE_CHECKING:
     from adnn_optuna.render.document import Figure, Series
@@ -83,7 +84,7 @@ def test_trials_show_the_mean_of_the_best_so_far() -> None:
     comparison = store_comparison({"greedy": [0.0] * 3, "random_restart": [0.0] * 3})
     figure = figure_of(comparison, "trials")
     for label, runs in comparison.results.items():
-        gains = np.mean([curves.gains_so_far(run) for run in runs], axis=0)
+        gains = np.mean([gains_so_far(run) for run in runs], axis=0)
         assert series_of(figure, label).y == pytest.approx(100 * gains, abs=1e-4)
     assert series_of(figure, "random_restart").color is None
 
@@ -159,3 +160,9 @@ def test_a_figure_that_is_not_there_is_refused_with_those_that_are() -> None:
     comparison = store_comparison({"greedy": [0.0], "random_restart": [0.0]})
     with pytest.raises(ValueError, match=r"^key must be one of gains, scores, .*; got 'gain'\.$"):
         comparison.plot("gain")
+
+
+def test_of_a_single_run_have_no_spread_and_of_none_no_place() -> None:
+    one = read_record(store_study("one", values=[0.9, 0.92, 0.91]))
+    assert curves.best_against_trials([one]).sd is None
+    assert len(curves.best_against_trials([]).x) == len(curves.best_against_trials([]).mean) == 0
