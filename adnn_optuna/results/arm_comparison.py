@@ -26,6 +26,7 @@ from adnn_optuna.results.differences import (
     other_comparisons_note,
     pair,
     relation,
+    sources_in_words,
     validity_note,
     values_figure,
 )
@@ -280,7 +281,8 @@ class ArmComparison(Printed):
             each = f": one is {share}" if self.unit is ACCURACY else ""
             notes.append(f"{self.n_test} test examples{each}.")
         if self.sources:
-            notes.append(f"Each seed redraws {in_list(self.sources)}, alike for all models.")
+            sources = in_list(sources_in_words(self.sources))
+            notes.append(f"Each seed redraws {sources}, alike for all models.")
         if not self.is_of_new_data:
             where = "the source of these values" if self.score == VALUE else "this data set"
             notes.append(f"All verdicts are on {where} only.")

@@ -4,7 +4,7 @@ Everywhere, ``per`` is what values are paired by; it is empty if they are not pa
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from adnn_optuna._units import Estimate, Unit
@@ -194,6 +194,11 @@ def _reasons(rows: Sequence[PairedDifference]) -> list[str]:
         else:
             notes.append(f"{reason[0].upper()}{reason[1:]}.")
     return notes
+
+
+def sources_in_words(sources: Iterable[str]) -> list[str]:
+    """Return what sources of randomness are called; seeds follow from their stored names."""
+    return ["initialization" if name == "initialisation" else name for name in sources]
 
 
 def made_so_far(findings: Findings, made: str) -> str:

@@ -225,7 +225,7 @@ class TestFunctionsOfSeeds:
         assert found.differences()["verdict"].iloc[0] == "worse"
         said = " ".join(str(found).split())
         assert "wider has the best mean value" in said
-        assert "Each seed redraws initialisation and order" in said
+        assert "Each seed redraws initialization and order" in said
         assert "accuracy" not in said
         assert "Equivalent:" not in said
         assert [*found.differences().columns[-2:]] == ["verdict", "reason"]
