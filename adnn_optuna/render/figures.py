@@ -89,7 +89,6 @@ def to_plotly(figure: Figure) -> go.Figure:
 
 
 def _drawer(mark: Mark) -> Callable[[Series, Figure], list[Any]]:
-    """Return what draws series of a mark."""
     if mark == "box":
         return _box
     if mark == "bars":
@@ -174,7 +173,6 @@ def _box(series: Series, _: Figure) -> list[Any]:
 
 
 def _bars(series: Series, _: Figure) -> list[Any]:
-    """Return a histogram."""
     n_bins = max(5, round(2 * len(series.x) ** 0.5))
     bars = go.Histogram(x=[*series.x], nbinsx=n_bins, marker_color=_color(series), opacity=0.75)
     return [bars.update(name=_in_lines(series.label))]

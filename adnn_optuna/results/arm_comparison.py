@@ -191,24 +191,20 @@ class ArmComparison(Printed):
 
     @property
     def _paired_by(self) -> str:
-        """What the values are paired by; empty if they are not paired."""
         return self.per if self.is_paired else ""
 
     def _size(self) -> str:
-        """Return how many values each arm has."""
         if not self.is_paired:
             return f"{in_list([str(len(of_arm)) for of_arm in self.compared.values()])} values"
         return f"{self.n_values} {self.per}{'s' * (self.n_values != 1)}"
 
     @property
     def _against_best(self) -> list[PairedDifference]:
-        """How much better the arm with the best mean is than others."""
         best = self.ranked[0]
         rows = [row for row in self.paired_differences if best in {row.arm, row.other}]
         return [row if row.arm == best else row.turned() for row in rows]
 
     def _verdict(self) -> Verdict:
-        """Return what applies to the best arm and all others."""
         verdicts = {row.verdict for row in self._against_best}
         if len(verdicts) == 1 and (verdict := verdicts.pop()):
             return verdict
@@ -260,7 +256,6 @@ class ArmComparison(Printed):
 
     @property
     def _design(self) -> Design:
-        """What the CIs on these rows are valid for."""
         if not self.is_paired:
             return "unpaired"
         return "sequential" if self.sequential else "fixed"

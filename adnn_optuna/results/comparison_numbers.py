@@ -52,7 +52,6 @@ class ComparisonNumbers:
                 self._check_is_alike(label, seed, run)
 
     def _check_is_alike(self, label: str, seed: int, run: SearchRecord) -> None:
-        """Refuse a result that differs from the first in more than its sampler and its seed."""
         first = self.any_record
         # A control that is the user's own objective has no configuration.
         if config := run.attrs.get(stored.CONFIG):

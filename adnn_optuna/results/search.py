@@ -272,7 +272,6 @@ class _ControlSearch(NetworkSearch, ControlRecord):
 
 
 def _verdict_on(replication: Estimate) -> tuple[Verdict, str]:
-    """Return what the mean gain of offsets on new seeds shows."""
     if math.isnan(replication.value):
         return "not known", "replication not known"
     if replication.low > 0:
