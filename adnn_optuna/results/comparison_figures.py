@@ -18,7 +18,6 @@ from adnn_optuna.results.search_figures import (
     best_of_n_figure,
     bests_so_far,
     gains_so_far,
-    mean_curve,
     mean_series,
 )
 
@@ -129,13 +128,13 @@ def _averages(comparison: ComparisonNumbers) -> Iterator[Figure]:
     """Yield for each control that averages networks the gain of n of them over one."""
     for label, runs in comparison.controls.items():
         if any(run.n_networks > 1 for run in runs):
-            curve, unit = gains_of_averages(runs), comparison.units.selection
+            unit = comparison.units.selection
             yield Figure(
                 f"averages-{label}",
                 f"{label}: the average of n networks",
                 "Number of networks n",
                 unit.heading(f"Gain in {comparison.any_record.metric_label}", is_gain=True),
-                [mean_series("average of n networks", curve, unit)],
+                [mean_series("average of n networks", gains_of_averages(runs), unit)],
                 f"Gain over one network; none is chosen. {_BAND}",
             )
 
@@ -143,14 +142,14 @@ def _averages(comparison: ComparisonNumbers) -> Iterator[Figure]:
 def _mean_of_each(
     comparison: ComparisonNumbers,
     labels: Iterable[str],
-    curve_of: Callable[[Sequence[SearchRecord]], Curve],
+    curves_of: Callable[[Sequence[SearchRecord]], list[Curve]],
 ) -> Iterator[Series]:
     """Yield the mean curve of each arm, the reference in grey and controls dashed."""
     colors = itertools.count()
     for label in labels:
         yield mean_series(
             label,
-            curve_of(comparison.results[label]),
+            curves_of(comparison.results[label]),
             comparison.units.selection,
             "dashes" if label in comparison.controls else "line",
             None if label == comparison.reference else next(colors),
@@ -161,12 +160,13 @@ def _score(comparison: ComparisonNumbers) -> str:
     return score_in_words(comparison.any_record.test_metric, comparison.any_record.positive)
 
 
-def best_against_trials(runs: Sequence[SearchRecord]) -> Curve:
+def best_against_trials(runs: Sequence[SearchRecord]) -> list[Curve]:
     """Return the best gain, of a function the best value, so far; the last one of a short run."""
     of_run = (bests_so_far(run) if run.is_of_function else gains_so_far(run) for run in runs)
     curves = [curve for curve in of_run if curve]
     n = max(map(len, curves), default=0)
-    return mean_curve([[*curve, *[curve[-1]] * (n - len(curve))] for curve in curves])
+    longest = ([*curve, *[curve[-1]] * (n - len(curve))] for curve in curves)
+    return [dict(enumerate(curve, start=1)) for curve in longest]
 
 
 def best_by_epochs(record: SearchRecord) -> dict[int, float]:
@@ -192,24 +192,25 @@ def best_by_epochs(record: SearchRecord) -> dict[int, float]:
     return {n: value for n, value in curve.items() if math.isfinite(value)}
 
 
-def best_against_compute(runs: Sequence[SearchRecord]) -> Curve:
+def best_against_compute(runs: Sequence[SearchRecord]) -> list[Curve]:
     """Return the best selection metric so far by epochs trained, from where all runs have one."""
     curves = [curve for run in runs if (curve := best_by_epochs(run))]
     first = max((min(curve) for curve in curves), default=0)
     x = sorted({epochs for curve in curves for epochs in curve if epochs >= first})
     # A run that ended early keeps its last one.
-    longest = [[curve[max(k for k in curve if k <= n)] for n in x] for curve in curves]
-    return mean_curve(longest, x)
+    return [{n: curve[max(k for k in curve if k <= n)] for n in x} for curve in curves]
 
 
-def gains_of_averages(runs: Sequence[SearchRecord]) -> Curve:
+def gains_of_averages(runs: Sequence[SearchRecord]) -> list[Curve]:
     """Return by how much the average of the first n networks is better than one, by n."""
-    curves = [
-        [run.improvement(value, run.baseline) for value in run.best.intermediate_values.values()]
+    return [
+        {
+            n: run.improvement(value, run.baseline)
+            for n, value in enumerate(run.best.intermediate_values.values(), start=1)
+        }
         for run in runs
         if run.best is not None and math.isfinite(run.baseline)
     ]
-    return mean_curve(curves)
 
 
 def gain_over_draws(runs: Sequence[SearchRecord], control: Sequence[SearchRecord]) -> float:

@@ -6,7 +6,6 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
-from typing import NamedTuple
 
 import numpy as np
 import optuna
@@ -19,6 +18,9 @@ from adnn_optuna.render.document import Figure, Mark, Series
 from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.results.differences import interval_figure
 from adnn_optuna.results.fields import units_of
+
+Curve = Mapping[int, float]
+"""Values by a number, such as that of trials."""
 
 _FEWEST_TRIALS = 10  # Of fewer, nothing tells which parameters matter.
 
@@ -171,36 +173,21 @@ def best_of_n_figure(
     )
 
 
-class Curve(NamedTuple):
-    """The mean of several curves at the places ``x``, with their standard deviation, if any."""
-
-    x: Sequence[int]
-    mean: np.ndarray
-    sd: np.ndarray | None
-
-
-def mean_curve(
-    curves: Sequence[Sequence[float] | np.ndarray], x: Sequence[int] | None = None
-) -> Curve:
-    """Return the mean of curves as far as all of them go, by default by number from 1."""
-    if not (n := min(map(len, curves), default=0)):
-        return Curve([], np.empty(0), None)
-    table = np.array([curve[:n] for curve in curves])
-    sd = table.std(axis=0, ddof=1) if len(table) > 1 else None
-    return Curve(range(1, n + 1) if x is None else x, table.mean(axis=0), sd)
-
-
 def mean_series(
-    label: str, curve: Curve, unit: Unit, mark: Mark = "line", color: int | None = 0
+    label: str, curves: Sequence[Curve], unit: Unit, mark: Mark = "line", color: int | None = 0
 ) -> Series:
-    """Return a curve with a band of one standard deviation to each side, if it has any."""
+    """Return the mean of curves at the places of all, with a band of one standard deviation."""
+    x = sorted(set.intersection(*map(set, curves))) if curves else []
+    if not x:
+        return Series(label, [], [])
+    table = unit.scale * np.array([[curve[n] for n in x] for curve in curves])
     # Pages of many figures are heavy with more digits than anyone sees.
-    mean = (unit.scale * curve.mean).round(6)
+    mean = table.mean(axis=0).round(6)
     low, high = list[float](), list[float]()
-    if curve.sd is not None:
-        sd = unit.scale * curve.sd
+    if len(curves) > 1:
+        sd = table.std(axis=0, ddof=1)
         low, high = (mean - sd).round(6).tolist(), (mean + sd).round(6).tolist()
-    return Series(label, [*curve.x], mean.tolist(), mark, low, high, color=color)
+    return Series(label, x, mean.tolist(), mark, low, high, color=color)
 
 
 def gains_so_far(record: SearchRecord) -> list[float]:
@@ -232,14 +219,14 @@ def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
     return means
 
 
-def price_of_luck(control: Sequence[SearchRecord]) -> Curve:
+def price_of_luck(control: Sequence[SearchRecord]) -> list[Curve]:
     """Return what the best of n random restarts is expected to gain over one, by n."""
     bests = [
         expected_best_of_n([record.improvement(value, 0.0) for value in record.values])
         for record in control
         if record.values
     ]
-    return mean_curve([best - best[0] for best in bests])
+    return [dict(enumerate((best - best[0]).tolist(), start=1)) for best in bests]
 
 
 def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
