@@ -314,11 +314,8 @@ class ArmComparison(Printed):
         return [values, differences]
 
     def _fields(self) -> dict[str, Any]:
-        names = ("score", "maximize", "margin", "sequential", "is_paired", "values")
-        return {name: getattr(self, name) for name in names} | {
-            "table": self.table(),
-            "differences": self.differences(),
-        }
+        shown = self._attributes("score maximize margin sequential is_paired values")
+        return {**shown, "table": self.table(), "differences": self.differences()}
 
 
 def _named(labels: Sequence[str]) -> str:

@@ -35,8 +35,6 @@ _REPLICATION = {
     "equivalent": "equivalent: no gain that matters",
 }
 _LABEL_WIDTH = 14
-
-
 _ABOUT_RESTARTS = (
     "Random restarts use no offsets, only other initial weights, so their gain is selection bias. "
     "Only the gain over them is a sampler's own."
@@ -292,29 +290,24 @@ class Comparison(ComparisonNumbers, Printed):
         return 'compare other uses of the compute: controls=("longer", "learning_rate").'
 
     def _fields(self) -> dict[str, Any]:
+        record = self.any_record
+        results = {
+            label: [
+                {"seed": seed, "study": run.study.study_name, "stop_reason": run.stop_reason}
+                | numbers
+                for seed, run, numbers in zip(
+                    self.seeds, runs, self.numbers_of(label), strict=True
+                )
+            ]
+            for label, runs in self.results.items()
+        }
         return {
             "study_name": self.study_name,
-            "metric": self.any_record.metric,
-            "test_metric": self.any_record.test_metric,
-            "seeds": self.seeds,
-            "margin": self.margin,
-            "is_complete": self.is_complete,
-            "reference": self.reference,
+            "metric": record.metric,
+            "test_metric": record.test_metric,
+            **self._attributes("seeds margin is_complete reference"),
             "table": self.table(),
             "differences": self.differences(),
             "replication": {row.arm: estimate(row) for row in self.replication},
-            "results": {
-                label: [
-                    {
-                        "seed": seed,
-                        "study": run.study.study_name,
-                        "stop_reason": run.stop_reason,
-                        **numbers,
-                    }
-                    for seed, run, numbers in zip(
-                        self.seeds, runs, self.numbers_of(label), strict=True
-                    )
-                ]
-                for label, runs in self.results.items()
-            },
+            "results": results,
         }

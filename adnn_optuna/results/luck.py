@@ -78,11 +78,7 @@ class Luck(Printed):
             ),
             scope=scope if len(scope) < 58 else "",
             tables=self._tables(),
-            fields={
-                name: getattr(self, name)
-                for name in ("n", "sd", "expected", "claimed", "files", "chances")
-            }
-            | {"chances_of_files": self.chances_of_files},
+            fields=self._attributes("n sd expected claimed files chances chances_of_files"),
         )
 
     def _tables(self) -> list[Table]:

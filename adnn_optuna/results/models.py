@@ -125,5 +125,5 @@ class ModelComparison(ArmComparison):
         return NEXT_STEP if self.missing else ""
 
     def _fields(self) -> dict[str, Any]:
-        names = ("study_name", "labels", "seeds", "sources", "n_train", "n_test")
-        return {name: getattr(self, name) for name in names} | super()._fields()
+        own = self._attributes("study_name labels seeds sources n_train n_test")
+        return own | super()._fields()

@@ -236,11 +236,10 @@ class Recheck(RecheckNumbers, Printed):
         )
 
     def _fields(self) -> dict[str, Any]:
-        names = (
+        fields = self._attributes(
             "study_name metric maximize best trial against value low high gain reported_gain "
             "overstatement next_run is_deterministic n_lost"
         )
-        fields = {name: getattr(self, name) for name in names.split()}
         for name in ("best", "trial", "against"):
             fields[name] = trial_fields(fields[name])
         return {**fields, "evaluations": self.rows()}

@@ -108,12 +108,7 @@ class StudyResult(Printed, SearchRecord):
     def _fields(self) -> dict[str, Any]:
         return {
             "study_name": self.study.study_name,
-            "metric": self.metric,
-            "positive": self.positive,
-            "test_metric": self.test_metric,
-            "sampler": self.sampler,
-            "stop_reason": self.stop_reason,
-            "budget": self.budget,
+            **self._attributes("metric positive test_metric sampler stop_reason budget"),
             "best": trial_fields(self.best),
             "best_is_added": self.best_is_added,
             **self._numbers,

@@ -65,5 +65,4 @@ class ValueComparison(ArmComparison):
         return [row for row in rows if row.verdict is not None]
 
     def _fields(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ("names", "per", "baseline")}
-        return own | super()._fields()
+        return self._attributes("names per baseline") | super()._fields()

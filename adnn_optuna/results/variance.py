@@ -343,8 +343,7 @@ class Variance(Printed):
         return [points, spread]
 
     def _fields(self) -> dict[str, Any]:
-        names = (
+        return self._attributes(
             "study_name value_name sources not_redrawn n seed values mean sd sd_by_source "
             "minimum_detectable_difference seed_value seed_z_score n_lost"
         )
-        return {name: getattr(self, name) for name in names.split()}
