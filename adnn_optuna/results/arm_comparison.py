@@ -123,6 +123,11 @@ class ArmComparison(Printed):
             return unit_of(self.score)
         return unit_of_values(self.compared.values(), are_paired=self.is_paired)
 
+    @property
+    def column(self) -> str:
+        """The name of the values in data frames."""
+        return VALUE if self.score == VALUE else "test_accuracy"
+
     @functools.cached_property
     def compared(self) -> dict[str, np.ndarray]:
         """The values that count: if they are paired, up to the first that any arm lacks."""
@@ -138,10 +143,6 @@ class ArmComparison(Printed):
         """How many values each arm has; if they are not paired, the fewest."""
         return min(map(len, self.compared.values()))
 
-    @property
-    def _column(self) -> str:
-        return VALUE if self.score == VALUE else "test_accuracy"
-
     def table(self) -> "pd.DataFrame":
         """Return one row for each arm, with the mean and the standard deviation of its values.
 
@@ -155,8 +156,8 @@ class ArmComparison(Printed):
         arms = {label: pd.Series(values) for label, values in self.compared.items()}
         columns = {
             f"{self.per}s": {label: arm.count() for label, arm in arms.items()},
-            self._column: {label: arm.mean() for label, arm in arms.items()},
-            f"{self._column}_std": {label: arm.std() for label, arm in arms.items()},
+            self.column: {label: arm.mean() for label, arm in arms.items()},
+            f"{self.column}_std": {label: arm.std() for label, arm in arms.items()},
         }
         return pd.DataFrame(columns).rename_axis(index=self.arm)
 
@@ -194,12 +195,14 @@ class ArmComparison(Printed):
         return self.per if self.is_paired else ""
 
     def _size(self) -> str:
+        """Return how many values each arm has."""
         if not self.is_paired:
             return f"{in_list([str(len(of_arm)) for of_arm in self.compared.values()])} values"
         return f"{self.n_values} {self.per}{'s' * (self.n_values != 1)}"
 
     @property
     def _against_best(self) -> list[PairedDifference]:
+        """How much better the arm with the best mean is than others."""
         best = self.ranked[0]
         rows = [row for row in self.paired_differences if best in {row.arm, row.other}]
         return [row if row.arm == best else row.turned() for row in rows]
@@ -237,7 +240,7 @@ class ArmComparison(Printed):
         unit = self.unit
         column = unit.heading(self.score)
         rows = [
-            (str(label), unit.bare.value(row[self._column]), _sd(row[f"{self._column}_std"], unit))
+            (str(label), unit.bare.value(row[self.column]), _sd(row[f"{self.column}_std"], unit))
             for label, row in self.table().iterrows()
         ]
         tables = [

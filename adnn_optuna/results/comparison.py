@@ -224,10 +224,7 @@ class Comparison(ComparisonNumbers, Printed):
             notes.append(f"Not complete: {self.n_done} of {n_declared} declared seeds are done.")
         notes += self._notes_on_differences()
         notes.append(_ABOUT_RANDOM_SEARCH if self.is_of_function else _ABOUT_RESTARTS)
-        notes += self._notes_on_scores()
-        for label, runs in self.controls.items():
-            if (n := max(run.n_networks for run in runs)) > 1:
-                notes.append(f"{label}: {ARMS[runs[0].sampler].later.format(n=n)}.")
+        notes += [*self._notes_on_scores(), *self._notes_on_arms()]
         if rows := self.replication:
             level = f" Their {len(rows)} CIs have a joint level of 95%." if rows[1:] else ""
             notes.append(
@@ -281,6 +278,14 @@ class Comparison(ComparisonNumbers, Printed):
             "Reported best values are too good (selection bias), most of all for samplers that "
             "repeat similar trials. Pass confirm=5 to evaluate best trials on new seeds."
         )
+
+    def _notes_on_arms(self) -> list[str]:
+        """Return the later costs of controls."""
+        return [
+            f"{label}: {ARMS[runs[0].sampler].later.format(n=n)}."
+            for label, runs in self.controls.items()
+            if (n := max(run.n_networks for run in runs)) > 1
+        ]
 
     def _next_step(self) -> str:
         if not self.is_complete:
