@@ -239,9 +239,8 @@ class EnsembleScores(Printed):
         )
 
     def _fields(self) -> dict[str, Any]:
-        return self._attributes(
-            "study_name seeds score_name members mean sd score gain disagreement n_diverged"
-        )
+        names = "study_name seeds score_name members mean sd score gain disagreement n_diverged"
+        return {name: getattr(self, name) for name in names.split()}
 
 
 def _without_ci(value: float) -> Estimate:

@@ -78,7 +78,11 @@ class Luck(Printed):
             ),
             scope=scope if len(scope) < 58 else "",
             tables=self._tables(),
-            fields=self._attributes("n sd expected claimed files chances chances_of_files"),
+            fields={
+                name: getattr(self, name)
+                for name in ("n", "sd", "expected", "claimed", "files", "chances")
+            }
+            | {"chances_of_files": self.chances_of_files},
         )
 
     def _tables(self) -> list[Table]:
