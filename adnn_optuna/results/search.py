@@ -41,18 +41,16 @@ class StudyResult(Printed, SearchRecord):
 
     def document(self) -> Document:
         """Return everything that the result says."""
-        found, n_trials, scope = read_confirmation(self), len(self.done_trials), ""
-        if found is not None:
-            scope = f", {len(found.seeds)} new seeds"
+        confirmation, n_trials = read_confirmation(self), len(self.done_trials)
         verdict, shown = self._verdict()
         name = shortened(self.study.study_name, MAX_TITLE - len(shown) - 2)
         return Document(
             title=f"{name}: {shown}",
             verdict=verdict,
             conclusion=notes.why_no_best_trial(self) if self.best is None else "",
-            scope=f"{n_trials} trial{'s' * (n_trials != 1)}{scope}",
+            scope=", ".join([f"{n_trials} trial{'s' * (n_trials != 1)}", *self._further_scope()]),
             estimates=[] if self.best is None else self._estimates(),
-            level=1 - ALPHA if found is None else found.level,
+            level=1 - ALPHA if confirmation is None else confirmation.level,
             subject=self._subject(),
             tables=[self._number_table(), settings_table([[self]])],
             draw=self._figures,
@@ -64,6 +62,10 @@ class StudyResult(Printed, SearchRecord):
     def _verdict(self) -> tuple[Verdict, str]:
         """Return what is concluded, in a word and in a few."""
         return "not known", "no best trial" if self.best is None else "replication not known"
+
+    def _further_scope(self) -> list[str]:
+        """Return what the result rests on beside the trials."""
+        return []
 
     def _subject(self) -> str:
         if self.best is None:
@@ -136,6 +138,11 @@ class NetworkSearch(StudyResult):
         if not self.confirmation.gains:
             return "no claim", "the best network has no offsets"
         return _verdict_on(self.confirmation.replication)
+
+    def _further_scope(self) -> list[str]:
+        if self.confirmation is None:
+            return []
+        return [f"{len(self.confirmation.seeds)} new seeds"]
 
     def _estimates(self) -> list[Line]:
         unit, confirmation = units_of(self).test, self.confirmation

@@ -9,7 +9,8 @@ from adnn_optuna.render.document import Document, Figure, Line, Table, shortened
 from adnn_optuna.render.document import Verdict as VerdictWord
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.confirmation import Confirmation
-from adnn_optuna.results.differences import interval_figure, unseen_note
+from adnn_optuna.results.differences import interval_figure
+from adnn_optuna.stats.proportions import unseen_share
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
 
@@ -169,7 +170,11 @@ class Verdict(Printed):
                 f"A single training run here may differ from this gain by up to {half} (99%)."
             )
         if self.new_seeds is not None:
-            notes.append(unseen_note(len(self.new_seeds.seeds)))
+            n = len(self.new_seeds.seeds)
+            notes.append(
+                f"What affects fewer than {100 * unseen_share(n):.0f}% of seeds may not be seen "
+                f"with {n} seeds."
+            )
         return notes + [f"Not checked: {what}." for what in self.not_checked]
 
     def _next_step(self) -> str:
