@@ -127,8 +127,8 @@ def compare_values(
     if sequential and order is None:
         check_is_unsorted(arms)
     return ValueComparison(
-        values={label: array.tolist() for label, array in arms.items()},
-        names=tuple(names),
+        {label: array.tolist() for label, array in arms.items()},
+        tuple(names),
         per=per,
         maximize=not minimize,
         margin=None if margin is None else float(margin),

@@ -11,7 +11,7 @@ from adnn_optuna.stats.paired_differences import PairedDifference, paired_differ
 from adnn_optuna.stats.unpaired_differences import unpaired_differences
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ValueComparison(ArmComparison):
     """Which of several arms is better, by values that were measured elsewhere.
 

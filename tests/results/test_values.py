@@ -15,23 +15,21 @@ ONE, TWO = [1.0, 2.0, 4.0, 3.0, 5.0, 2.0, 3.0, 4.0], [2.0, 3.0, 5.0, 4.0, 6.5, 3
 
 def test_surfaces() -> None:
     values = {"one": ONE, "two": TWO, "a long name & <b>": [*ONE[1:], 2.0]}
-    found = ValueComparison(values=values, names=NAMES, maximize=False, margin=1.5, baseline="one")
+    found = ValueComparison(values, NAMES, maximize=False, margin=1.5, baseline="one")
     assert_surfaces("values", found)
 
 
 class TestPaired:
     def test_lower_is_better_where_that_is_said(self) -> None:
-        higher = ValueComparison(values={"one": ONE, "two": TWO}, names=NAMES)
-        lower = ValueComparison(values={"one": ONE, "two": TWO}, names=NAMES, maximize=False)
+        higher = ValueComparison({"one": ONE, "two": TWO}, NAMES)
+        lower = ValueComparison({"one": ONE, "two": TWO}, NAMES, maximize=False)
         [up], [down] = higher.paired_differences, lower.paired_differences
         assert (up.mean, up.low, up.high) == (-down.mean, -down.high, -down.low)
         assert (up.verdict, down.verdict) == ("worse", "better")
         assert (up.win_rate, down.win_rate) == (0, 1)
 
     def test_means_are_of_the_rows_that_all_have(self) -> None:
-        facts = ValueComparison(
-            values={"one": ONE, "two": [*TWO[:3], math.nan, *TWO[4:]]}, names=NAMES
-        )
+        facts = ValueComparison({"one": ONE, "two": [*TWO[:3], math.nan, *TWO[4:]]}, NAMES)
         table = facts.table()
         assert [*table["seeds"]] == [3, 3]
         assert [*table["value"]] == pytest.approx([7 / 3, 10 / 3])
@@ -40,9 +38,7 @@ class TestPaired:
         assert row.reason.endswith("only pairs before seed d count, which lacks a finite value")
 
     def test_one_that_lacks_the_last_is_named_too(self) -> None:
-        facts = ValueComparison(
-            values={"one": ONE, "two": [*TWO[:-1], math.nan]}, names=NAMES, per="fold"
-        )
+        facts = ValueComparison({"one": ONE, "two": [*TWO[:-1], math.nan]}, NAMES, per="fold")
         assert facts.paired_differences[0].reason == (
             "only pairs before fold h count, which lacks a finite value"
         )
