@@ -88,7 +88,6 @@ def document(label: str = "annealing", **changes: Any) -> Document:
                 ("arm", "verdict", "difference"),
                 [(label, "better", "+1.00 pp"), ("b", "worse", "-1.00 pp")],
                 f"Differences of {label}",
-                verdict_column=1,
             ),
             Table(("run", "value"), [(f"run of {label}", "1.0")], "Every run", is_detail=True),
         ],

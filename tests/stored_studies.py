@@ -17,7 +17,7 @@ from adnn_optuna.engine.evaluations import as_attributes
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.results.comparison import Comparison
-from adnn_optuna.results.confirmation_runs import ConfirmationRuns, OwnScores
+from adnn_optuna.results.confirmation import ConfirmationRuns, OwnScores
 from adnn_optuna.results.declarations import planned
 
 if TYPE_CHECKING:

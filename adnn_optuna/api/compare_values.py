@@ -129,7 +129,7 @@ def compare_values(
     return ValueComparison(
         {label: array.tolist() for label, array in arms.items()},
         tuple(names),
-        per,
+        per=per,
         maximize=not minimize,
         margin=None if margin is None else float(margin),
         sequential=sequential,

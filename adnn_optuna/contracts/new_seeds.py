@@ -21,8 +21,13 @@ from adnn_optuna.engine.confirmation import BASELINE, BEST, is_random
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.signals import Bar
 from adnn_optuna.networks.retraining import retrain
-from adnn_optuna.results.confirmation import Confirmation, confirmation_of, own_estimate
-from adnn_optuna.results.confirmation_runs import ConfirmationRuns, OwnScores
+from adnn_optuna.results.confirmation import (
+    Confirmation,
+    ConfirmationRuns,
+    OwnScores,
+    confirmation_of,
+    own_estimate,
+)
 from adnn_optuna.stats.example_scores import mean_gain
 from adnn_optuna.stats.proportions import student_half_width
 from adnn_optuna.stats.sequential import ALPHA

@@ -45,7 +45,7 @@ from adnn_optuna.networks.offsets import ControlSpace, Start, space_from_config
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.networks.retraining import Retrained, compared_on_test_set, retrain
 from adnn_optuna.networks.scaling import Scaling, use
-from adnn_optuna.results.confirmation_runs import OwnScores
+from adnn_optuna.results.confirmation import OwnScores
 from adnn_optuna.results.verification import TOLERANCE, Verdict
 from adnn_optuna.stats.proportions import gain_interval, student_half_width
 

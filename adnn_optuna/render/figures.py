@@ -89,7 +89,6 @@ def to_plotly(figure: Figure) -> go.Figure:
 
 
 def _drawer(mark: Mark) -> Callable[[Series, Figure], list[Any]]:
-    """Return what draws series of a mark."""
     if mark == "box":
         return _box
     if mark == "bars":
@@ -132,7 +131,7 @@ def _points(series: Series, figure: Figure) -> list[Any]:
         marker |= {"color": [*series.values], "coloraxis": "coloraxis", "line": {"width": 1}}
     trace = go.Scatter(x=[*series.x], y=[*series.y], mode="markers", marker=marker)
     trace.update(name=_in_lines(series.label), showlegend=bool(series.label))
-    if series.low:
+    if any(map(math.isfinite, (*series.low, *series.high))):
         along = series.x if figure.rows else series.y
         lengths = {
             "array": _distances(along, series.high),
@@ -174,7 +173,6 @@ def _box(series: Series, _: Figure) -> list[Any]:
 
 
 def _bars(series: Series, _: Figure) -> list[Any]:
-    """Return a histogram."""
     n_bins = max(5, round(2 * len(series.x) ** 0.5))
     bars = go.Histogram(x=[*series.x], nbinsx=n_bins, marker_color=_color(series), opacity=0.75)
     return [bars.update(name=_in_lines(series.label))]

@@ -10,12 +10,7 @@ from adnn_optuna.render.document import Document
 
 
 def to_json(document: Document, **more: Any) -> str:
-    """Return what a document says and all of its fields; of numbers what is not finite is null.
-
-    Args:
-        document: The document.
-        **more: Further entries, which come first.
-    """
+    """Return what a document says and all of its fields; of numbers what is not finite is null."""
     content = {
         **more,
         "title": document.title,

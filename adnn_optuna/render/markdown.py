@@ -7,13 +7,7 @@ from adnn_optuna.render.document import Document, Table
 
 
 def to_markdown(document: Document, level: int = 2, *, details: bool = True) -> str:
-    """Return a document as Markdown, below a heading of this level.
-
-    Args:
-        document: The document.
-        level: The level of its heading.
-        details: Whether to show the tables of details, too.
-    """
+    """Return a document as Markdown, below a heading of this level."""
     parts = [f"{'#' * level} {escaped(document.title)}"]
     parts += [escaped(text) for text in (document.scope, document.conclusion) if text]
     if document.estimates:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adnn_optuna._checks import WrongValueError, check_output_file, load
 from adnn_optuna._files import write_text
@@ -23,6 +23,10 @@ class Printed(ABC):
     @abstractmethod
     def document(self) -> Document:
         """Return everything that the result says."""
+
+    def _attributes(self, names: str) -> dict[str, Any]:
+        """Return some attributes by their names, which JSON shows."""
+        return {name: getattr(self, name) for name in names.split()}
 
     def __str__(self) -> str:
         return self.to_text()

@@ -7,7 +7,8 @@ import functools
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -25,11 +26,12 @@ from adnn_optuna.results.differences import (
     other_comparisons_note,
     pair,
     relation,
+    sources_in_words,
     validity_note,
     values_figure,
 )
 from adnn_optuna.stats.paired_differences import PairedDifference
-from adnn_optuna.stats.resampling import Resampled
+from adnn_optuna.stats.resampling import Resampled, for_new_data, read_once
 from adnn_optuna.stats.spread import unit_of_values
 
 if TYPE_CHECKING:
@@ -40,20 +42,23 @@ MOST_ARMS = 100  # The CIs of all pairs of more arms are too wide to show anythi
 _N_NAMED = 3  # So many arms are named in a sentence.
 
 
+@dataclass(frozen=True, kw_only=True)
 class ArmComparison(Printed):
-    """What comparisons of models and of values share; subclasses say what the attributes are."""
+    """What comparisons of models and of values share, which document the attributes."""
 
-    sequential: bool
-    margin: float | None
-    resampled: Resampled | None
+    study_name: str = ""
+    margin: float | None = None
+    sequential: bool = False
+    resampled: Resampled | None = None
     score: str = VALUE
     maximize: bool = True
-    arm: str = "arm"  # What an arm is called.
     per: str = "seed"
     is_paired: bool = True
     sources: tuple[str, ...] = ()
     n_test: int = 0
-    like: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()  # Other comparisons of the same data in the same storage.
+
+    arm: ClassVar[str] = "arm"  # What an arm is called.
 
     if TYPE_CHECKING:  # Of one subclass it is a field, which an inherited property would hide.
 
@@ -68,22 +73,13 @@ class ArmComparison(Printed):
 
     @property
     @abstractmethod
-    def paired_differences(self) -> list[PairedDifference]:
-        """The differences that verdicts are on."""
-
-    @property
-    @abstractmethod
     def value_names(self) -> list[str]:
         """What each value of an arm is of, such as ``"seed 3"``; empty if they are not paired."""
 
-    @property
-    @abstractmethod
-    def title(self) -> str:
-        """The title of the document."""
-
-    @abstractmethod
     def nothing_known(self) -> str:
         """Return what is missing, if no seed has values of all arms."""
+        first = self.value_names[0]
+        return f"No {self.per} has values of all {self.arm}s: evaluate each {self.arm} at {first}."
 
     @property
     def ranked(self) -> list[str]:
@@ -97,6 +93,28 @@ class ArmComparison(Printed):
     def is_of_new_data(self) -> bool:
         """Whether verdicts are for new data of this kind, as splits of one data set overlap."""
         return self.paired_differences is not self.on_these_rows
+
+    @functools.cached_property
+    def better(self) -> Mapping[str, Sequence[float]]:
+        """The values, of which higher ones are better."""
+        return self.values
+
+    @functools.cached_property
+    def paired_differences(self) -> list[PairedDifference]:
+        """The differences that verdicts are on: for new data if values are of splits."""
+        rows = self.on_these_rows
+        if self.resampled is None:
+            return rows
+        if self.sequential:
+            return read_once(rows)
+        return for_new_data(
+            rows,
+            self.better,
+            self.resampled,
+            n_planned=len(self.value_names),
+            n_claims=len(rows),
+            most=self.unit.largest,
+        )
 
     @functools.cached_property
     def unit(self) -> Unit:
@@ -156,7 +174,7 @@ class ArmComparison(Printed):
         """Return everything that the result says."""
         is_known = self.n_values > 0
         return Document(
-            title=self.title,
+            title=self._title,
             verdict=self._verdict() if is_known else "not known",
             conclusion=self._conclusion() if is_known else self.nothing_known(),
             scope=self._size(),
@@ -168,8 +186,12 @@ class ArmComparison(Printed):
         )
 
     @property
+    def _title(self) -> str:
+        title = f"Comparison of {len(self.values)} {self.arm}s"
+        return f"{title}: {self.study_name}" if self.study_name else title
+
+    @property
     def _paired_by(self) -> str:
-        """What the values are paired by; empty if they are not paired."""
         return self.per if self.is_paired else ""
 
     def _size(self) -> str:
@@ -186,7 +208,6 @@ class ArmComparison(Printed):
         return [row if row.arm == best else row.turned() for row in rows]
 
     def _verdict(self) -> Verdict:
-        """Return what applies to the best arm and all others."""
         verdicts = {row.verdict for row in self._against_best}
         if len(verdicts) == 1 and (verdict := verdicts.pop()):
             return verdict
@@ -234,12 +255,10 @@ class ArmComparison(Printed):
 
     @property
     def _shows_these_rows(self) -> bool:
-        """Whether verdicts on the data as they are stand beside those for new data."""
         return self.is_of_new_data and self.n_test > 0
 
     @property
     def _design(self) -> Design:
-        """What the CIs on these rows are valid for."""
         if not self.is_paired:
             return "unpaired"
         return "sequential" if self.sequential else "fixed"
@@ -260,7 +279,8 @@ class ArmComparison(Printed):
             each = f": one is {share}" if self.unit is ACCURACY else ""
             notes.append(f"{self.n_test} test examples{each}.")
         if self.sources:
-            notes.append(f"Each seed redraws {in_list(self.sources)}, alike for all models.")
+            sources = in_list(sources_in_words(self.sources))
+            notes.append(f"Each seed redraws {sources}, alike for all models.")
         if not self.is_of_new_data:
             where = "the source of these values" if self.score == VALUE else "this data set"
             notes.append(f"All verdicts are on {where} only.")
@@ -297,11 +317,8 @@ class ArmComparison(Printed):
         return [values, differences]
 
     def _fields(self) -> dict[str, Any]:
-        names = ("score", "maximize", "margin", "sequential", "is_paired", "values")
-        return {name: getattr(self, name) for name in names} | {
-            "table": self.table(),
-            "differences": self.differences(),
-        }
+        shown = self._attributes("score maximize margin sequential is_paired values")
+        return {**shown, "table": self.table(), "differences": self.differences()}
 
 
 def _named(labels: Sequence[str]) -> str:

@@ -22,47 +22,27 @@ _N_COLUMNS = 6  # Of a row of a table.
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """A test example.
-
-    Attributes:
-        number: Its number.
-        truth: Its label or targets.
-        baseline: What the baseline network predicts.
-        best: What the best network predicts.
-        pixels: An image of shape (height, width[, 3]) with values from 0 to 1.
-        columns: The values of a row by the names of its columns.
-    """
+    """A test example, and what both networks predict for it."""
 
     number: int
     truth: Any
     baseline: Any
     best: Any
-    pixels: np.ndarray | None
-    columns: dict[str, Any]
+    pixels: np.ndarray | None  # An image of shape (height, width[, 3]), values from 0 to 1.
+    columns: dict[str, Any]  # The values of a row by the names of its columns.
 
 
 @dataclasses.dataclass(frozen=True)
 class BestNetwork:
-    """The metrics of both networks by epochs, and the test examples that changed most.
+    """The metrics of both networks by epochs, and the test examples that changed most."""
 
-    Attributes:
-        metric: The metric of the selection, without its split.
-        is_regression: Whether there are targets instead of labels.
-        baseline: The metrics of the baseline network after each epoch.
-        best: Those of the best network.
-        worse: The examples that are worse predicted; none before the test set is evaluated.
-        better: The examples that are better predicted.
-        n_worse: The number of examples that are worse predicted, shown or not.
-        n_better: The number of examples that are better predicted.
-    """
-
-    metric: str
+    metric: str  # That of the selection, without its split.
     is_regression: bool
-    baseline: Sequence[Metrics]
+    baseline: Sequence[Metrics]  # After each epoch.
     best: Sequence[Metrics]
-    worse: Sequence[Example] = ()
+    worse: Sequence[Example] = ()  # None before the test set is evaluated.
     better: Sequence[Example] = ()
-    n_worse: int = 0
+    n_worse: int = 0  # Shown or not.
     n_better: int = 0
 
     def added_to(self, document: Document) -> Document:

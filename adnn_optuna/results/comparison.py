@@ -5,17 +5,14 @@ import math
 from typing import Any
 
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
 
-from adnn_optuna._units import ACCURACY, Unit, score_in_words
+from adnn_optuna._units import ACCURACY, score_in_words
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.records import FunctionRecord
 from adnn_optuna.render.document import Document, Line, Table, Verdict, shortened
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.comparison_fields import Field
 from adnn_optuna.results.comparison_figures import figures_of
 from adnn_optuna.results.comparison_numbers import ComparisonNumbers
-from adnn_optuna.results.data_notes import data_notes
 from adnn_optuna.results.differences import (
     Design,
     difference_line,
@@ -26,6 +23,8 @@ from adnn_optuna.results.differences import (
     other_comparisons_note,
     relation,
 )
+from adnn_optuna.results.fields import Field
+from adnn_optuna.results.search_notes import data_notes, why_no_best_trial
 from adnn_optuna.results.settings import settings_table
 from adnn_optuna.stats.paired_differences import OPEN, PairedDifference
 from adnn_optuna.stats.proportions import n_counted
@@ -36,34 +35,14 @@ _REPLICATION = {
     "equivalent": "equivalent: no gain that matters",
 }
 _LABEL_WIDTH = 14
-
-
-@dataclasses.dataclass(frozen=True)
-class _Kind:
-    """How comparisons of networks and of functions differ in their words."""
-
-    reference: str
-    reference_note: str
-    scope_note: str
-    budget_note: str = ""
-
-
-_NETWORKS = _Kind(
-    reference="random restarts",
-    reference_note=(
-        "Random restarts use no offsets, only other initial weights, so their gain is selection "
-        "bias. Only the gain over them is a sampler's own."
-    ),
-    scope_note="All results are for this data set and this training.",
+_ABOUT_RESTARTS = (
+    "Random restarts use no offsets, only other initial weights, so their gain is selection bias. "
+    "Only the gain over them is a sampler's own."
 )
-_FUNCTIONS = _Kind(
-    reference="random search",
-    reference_note="Random search shows the gain from the number of trials alone.",
-    scope_note="All results are for this objective.",
-    budget_note=(
-        "Budgets are equal in trials, not in seconds: a faster sampler can run more trials in the "
-        "same time."
-    ),
+_ABOUT_RANDOM_SEARCH = "Random search shows the gain from the number of trials alone."
+_ABOUT_BUDGETS = (
+    "Budgets are equal in trials, not in seconds: a faster sampler can run more trials in the "
+    "same time."
 )
 
 
@@ -97,15 +76,15 @@ class Comparison(ComparisonNumbers, Printed):
             scope=f"{len(self.results)} arms, {n_seeds} seed{'s' * (n_seeds > 1)}",
             estimates=self._estimates(),
             tables=self._tables(),
-            figures=figures_of(self, self._kind.reference),
+            figures=figures_of(self, self._reference),
             notes=self._notes(),
             next_step=self._next_step(),
             fields=self._fields(),
         )
 
     @property
-    def _kind(self) -> _Kind:
-        return _FUNCTIONS if self.is_of_function else _NETWORKS
+    def _reference(self) -> str:
+        return "random search" if self.is_of_function else "random restarts"
 
     def _verdict(self) -> Verdict:
         rows = self.over_reference
@@ -123,11 +102,13 @@ class Comparison(ComparisonNumbers, Printed):
 
     def _about_samplers(self) -> str:
         """Return whether the best sampler is better than the reference."""
-        rows, reference = self.over_reference, self._kind.reference
+        rows, reference = self.over_reference, self._reference
         if self.reference is None:
             return f"No {reference} were run, so no gain is distinguishable from selection bias."
         if not rows:
-            return f"No sampler has results to compare with {reference}.{self._failures()}"
+            nothing = f"No sampler has results to compare with {reference}."
+            record = self.any_record
+            return nothing if record.best else f"{nothing} First run: {why_no_best_trial(record)}"
         best, verdicts = rows[0], {row.verdict for row in rows}
         if best.verdict == "better":
             return f"{best.arm} is {relation(best, others=reference)}."
@@ -140,15 +121,6 @@ class Comparison(ComparisonNumbers, Printed):
             shown = f"No sampler is better than {reference}"
         is_close = best.verdict in ("equivalent", "not worse")
         return f"{shown}; {best.arm} {f'is {best.verdict}' if is_close else 'is closest'}."
-
-    def _failures(self) -> str:
-        """Return how the trials of the first run ended if none of them is the best."""
-        record = self.any_record
-        if record.best is not None or self.is_of_function:
-            return ""
-        states = [trial.state for trial in record.done_trials]
-        pruned, failed = states.count(TrialState.PRUNED), states.count(TrialState.FAIL)
-        return f" In its first run, {pruned} trials were pruned and {failed} failed."
 
     def _about_rivals(self) -> list[str]:
         """Return how the best sampler compares with controls that take no search."""
@@ -165,7 +137,7 @@ class Comparison(ComparisonNumbers, Printed):
         if (row := self._control_over_reference()) is None:
             return []
         spent = ARMS[self.controls[row.arm][0].sampler].spent or row.arm
-        shown = relation(row, others=self._kind.reference)
+        shown = relation(row, others=self._reference)
         return [f"The same compute, spent on {spent}, is {shown}."]
 
     def _control_over_reference(self) -> PairedDifference | None:
@@ -215,21 +187,13 @@ class Comparison(ComparisonNumbers, Printed):
         return Table(("", *map(self._heading, self.fields)), rows, title)
 
     def _mean_and_sd(self, field: Field, row: Any) -> str:
-        sd = row.get(f"{field.key}_std", math.nan)
-        mean, unit = self._written(field, row[field.key]), self._unit_of(field).bare
+        sd, unit = row.get(f"{field.key}_std", math.nan), field.unit_in(self.units).bare
+        mean = field.text(row[field.key], unit)
         return mean if math.isnan(sd) else f"{mean} ± {unit.value(sd)}"
-
-    def _written(self, field: Field, value: float) -> str:
-        unit = self._unit_of(field).bare
-        return unit.gain(value) if field.is_gain else unit.value(value)
-
-    def _unit_of(self, field: Field) -> Unit:
-        units = {"selection": self.selection_unit, "test": self.unit, "": field.unit}
-        return units[field.metric]
 
     def _heading(self, field: Field) -> str:
         """Return the heading of a number's column, in one or two lines."""
-        unit = self._unit_of(field)
+        unit = field.unit_in(self.units)
         if field.is_gain:
             gain = "test gain" if field.metric == "test" else "gain"
             return f"{unit.heading(gain, is_gain=True)}\n{field.label}"
@@ -242,7 +206,10 @@ class Comparison(ComparisonNumbers, Printed):
             (
                 run.study.study_name,
                 run.stop_reason or "",
-                *(self._written(field, numbers[field.key]) for field in self.fields),
+                *(
+                    field.text(numbers[field.key], field.unit_in(self.units).bare)
+                    for field in self.fields
+                ),
             )
             for label, runs in self.results.items()
             for run, numbers in zip(runs, self.numbers_of(label), strict=True)
@@ -256,7 +223,8 @@ class Comparison(ComparisonNumbers, Printed):
             n_declared = len(self.declaration["seeds"])
             notes.append(f"Not complete: {self.n_done} of {n_declared} declared seeds are done.")
         notes += self._notes_on_differences()
-        notes += [self._kind.reference_note, *self._notes_on_scores(), *self._notes_on_arms()]
+        notes.append(_ABOUT_RANDOM_SEARCH if self.is_of_function else _ABOUT_RESTARTS)
+        notes += [*self._notes_on_scores(), *self._notes_on_arms()]
         if rows := self.replication:
             level = f" Their {len(rows)} CIs have a joint level of 95%." if rows[1:] else ""
             notes.append(
@@ -265,7 +233,9 @@ class Comparison(ComparisonNumbers, Printed):
             )
         notes += data_notes(self.runs)
         notes += other_comparisons_note("The same objective is", self.like)
-        return [*notes, *filter(None, [self._kind.budget_note]), self._kind.scope_note]
+        if self.is_of_function:
+            return [*notes, _ABOUT_BUDGETS, "All results are for this objective."]
+        return [*notes, "All results are for this data set and this training."]
 
     def _notes_on_differences(self) -> list[str]:
         if not self.paired_differences:
@@ -325,29 +295,24 @@ class Comparison(ComparisonNumbers, Printed):
         return 'compare other uses of the compute: controls=("longer", "learning_rate").'
 
     def _fields(self) -> dict[str, Any]:
+        record = self.any_record
+        results = {
+            label: [
+                {"seed": seed, "study": run.study.study_name, "stop_reason": run.stop_reason}
+                | numbers
+                for seed, run, numbers in zip(
+                    self.seeds, runs, self.numbers_of(label), strict=True
+                )
+            ]
+            for label, runs in self.results.items()
+        }
         return {
             "study_name": self.study_name,
-            "metric": self.any_record.metric,
-            "test_metric": self.any_record.test_metric,
-            "seeds": self.seeds,
-            "margin": self.margin,
-            "is_complete": self.is_complete,
-            "reference": self.reference,
+            "metric": record.metric,
+            "test_metric": record.test_metric,
+            **self._attributes("seeds margin is_complete reference"),
             "table": self.table(),
             "differences": self.differences(),
             "replication": {row.arm: estimate(row) for row in self.replication},
-            "results": {
-                label: [
-                    {
-                        "seed": seed,
-                        "study": run.study.study_name,
-                        "stop_reason": run.stop_reason,
-                        **numbers,
-                    }
-                    for seed, run, numbers in zip(
-                        self.seeds, runs, self.numbers_of(label), strict=True
-                    )
-                ]
-                for label, runs in self.results.items()
-            },
+            "results": results,
         }

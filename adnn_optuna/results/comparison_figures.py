@@ -4,13 +4,22 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
+
+from adnn_optuna import _attributes as stored
 from adnn_optuna._units import Estimate, score_in_words
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.arms import ARMS
+from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.render.document import Figure, Series
-from adnn_optuna.results import curves
 from adnn_optuna.results.comparison_numbers import ComparisonNumbers
-from adnn_optuna.results.curves import Curve, mean_series
 from adnn_optuna.results.differences import estimate, interval_figure, values_figure
+from adnn_optuna.results.search_figures import (
+    Curve,
+    best_of_n_figure,
+    bests_so_far,
+    gains_so_far,
+    mean_series,
+)
 
 _BAND = "The band is one standard deviation to each side."
 _NO_TRIAL = "No trial is done."
@@ -32,7 +41,7 @@ def _gains(comparison: ComparisonNumbers, reference: str) -> Figure:
     rows += [row.turned() for row in comparison.rows_of(of_controls) if row.n_pairs]
     estimates = {row.arm: estimate(row) for row in rows}
     if estimates and label is not None:
-        estimates[label] = Estimate(0.0, math.nan, math.nan)
+        estimates[label] = Estimate(0.0)
     unit = comparison.unit
     return interval_figure(
         "gains",
@@ -68,7 +77,7 @@ def _scores(comparison: ComparisonNumbers) -> Figure:
 
 def _best_against_trials(comparison: ComparisonNumbers) -> Figure:
     """Return the best gain so far against trials; for functions, the best value."""
-    label = comparison.selection_unit.heading(
+    label = comparison.units.selection.heading(
         f"Gain in {comparison.any_record.metric_label}", is_gain=True
     )
     what = "gain"
@@ -79,7 +88,7 @@ def _best_against_trials(comparison: ComparisonNumbers) -> Figure:
         f"Best {what} so far against trials",
         "Trials",
         label,
-        [*_mean_of_each(comparison, comparison.samplers, curves.best_against_trials)],
+        [*_mean_of_each(comparison, comparison.samplers, best_against_trials)],
         f"Mean over the seeds, of the metric of the selection. {_BAND}",
         if_empty=_NO_TRIAL,
     )
@@ -91,8 +100,8 @@ def _best_against_compute(comparison: ComparisonNumbers) -> Figure:
         "compute",
         "Best value so far against epochs trained",
         "Epochs trained",
-        comparison.selection_unit.heading(comparison.any_record.metric_label),
-        [*_mean_of_each(comparison, comparison.results, curves.best_against_compute)],
+        comparison.units.selection.heading(comparison.any_record.metric_label),
+        [*_mean_of_each(comparison, comparison.results, best_against_compute)],
         f"Mean over the seeds, of the metric of the selection; controls are dashed. {_BAND}",
         if_empty=_NO_TRIAL,
     )
@@ -100,39 +109,32 @@ def _best_against_compute(comparison: ComparisonNumbers) -> Figure:
 
 def _best_of_n(comparison: ComparisonNumbers) -> Figure:
     """Return the expected best of n random restarts, and what the samplers reached."""
-    unit, label = comparison.selection_unit, comparison.reference
+    unit, label, series = comparison.units.selection, comparison.reference, list[Series]()
     restarts = comparison.results[label] if label is not None else ()
-    curve = curves.price_of_luck(restarts)
-    series = [mean_series("best of n random restarts", curve, unit, color=None)]
     ends = [1, max((len(run.values) for run in restarts), default=0)]
     others = [arm for arm in comparison.samplers if arm != label]
     for color, arm in enumerate(others):
-        gain = unit.scale * curves.gain_over_draws(comparison.results[arm], restarts)
+        gain = unit.scale * gain_over_draws(comparison.results[arm], restarts)
         if math.isfinite(gain):
             series.append(Series(f"{arm}, mean of best", ends, [gain] * 2, "dashes", color=color))
-    return Figure(
-        "best-of-n",
-        "Selection bias: the best of n random restarts",
-        "Number of random restarts n",
-        unit.heading("Gain over the mean restart", is_gain=True),
-        series,
+    caption = (
         "Of the metric of the selection. As many restarts do as well if a dashed line meets the "
-        "curve.",
-        if_empty="There are no random restarts.",
+        "curve."
     )
+    return best_of_n_figure(restarts, unit, series, caption)
 
 
 def _averages(comparison: ComparisonNumbers) -> Iterator[Figure]:
     """Yield for each control that averages networks the gain of n of them over one."""
     for label, runs in comparison.controls.items():
         if any(run.n_networks > 1 for run in runs):
-            curve, unit = curves.gains_of_averages(runs), comparison.selection_unit
+            unit = comparison.units.selection
             yield Figure(
                 f"averages-{label}",
                 f"{label}: the average of n networks",
                 "Number of networks n",
                 unit.heading(f"Gain in {comparison.any_record.metric_label}", is_gain=True),
-                [mean_series("average of n networks", curve, unit)],
+                [mean_series("average of n networks", gains_of_averages(runs), unit)],
                 f"Gain over one network; none is chosen. {_BAND}",
             )
 
@@ -140,15 +142,15 @@ def _averages(comparison: ComparisonNumbers) -> Iterator[Figure]:
 def _mean_of_each(
     comparison: ComparisonNumbers,
     labels: Iterable[str],
-    curve_of: Callable[[Sequence[SearchRecord]], Curve],
+    curves_of: Callable[[Sequence[SearchRecord]], list[Curve]],
 ) -> Iterator[Series]:
     """Yield the mean curve of each arm, the reference in grey and controls dashed."""
     colors = itertools.count()
     for label in labels:
         yield mean_series(
             label,
-            curve_of(comparison.results[label]),
-            comparison.selection_unit,
+            curves_of(comparison.results[label]),
+            comparison.units.selection,
             "dashes" if label in comparison.controls else "line",
             None if label == comparison.reference else next(colors),
         )
@@ -156,3 +158,68 @@ def _mean_of_each(
 
 def _score(comparison: ComparisonNumbers) -> str:
     return score_in_words(comparison.any_record.test_metric, comparison.any_record.positive)
+
+
+def best_against_trials(runs: Sequence[SearchRecord]) -> list[Curve]:
+    """Return the best gain, of a function the best value, so far; the last one of a short run."""
+    of_run = (
+        bests_so_far(run) if isinstance(run, FunctionRecord) else gains_so_far(run) for run in runs
+    )
+    curves = [curve for curve in of_run if curve]
+    n = max(map(len, curves), default=0)
+    longest = ([*curve, *[curve[-1]] * (n - len(curve))] for curve in curves)
+    return [dict(enumerate(curve, start=1)) for curve in longest]
+
+
+def best_by_epochs(record: SearchRecord) -> dict[int, float]:
+    """Return the best selection metric so far by the epochs that were trained until then."""
+    config = record.attrs.get(stored.CONFIG, {})
+    epochs, n_trained = config.get("training", {}).get("epochs", 1), 0
+    best, curve = math.nan, {}
+    reports_by = ARMS[record.sampler].reports_by if record.sampler in ARMS else ""
+    for trial in record.done_trials:
+        trained = stored.outcome_of(trial.user_attrs).get("trained")
+        n_epochs = max(trained["epochs"] if trained else epochs, 1)
+        values = {n_epochs - 1: trial.value}
+        if reports_by == "network":  # Nothing is chosen, so an average may become worse.
+            averages = trial.intermediate_values
+            return {round(k * n_epochs / len(averages)): v for k, v in averages.items()}
+        if reports_by == "epoch":
+            values = {**trial.intermediate_values}
+        for step, value in values.items():
+            if value is not None and not record.improvement(value, best) <= 0:
+                best = value
+            curve[n_trained + step + 1] = best
+        n_trained = max(curve, default=n_trained)
+    return {n: value for n, value in curve.items() if math.isfinite(value)}
+
+
+def best_against_compute(runs: Sequence[SearchRecord]) -> list[Curve]:
+    """Return the best selection metric so far by epochs trained, from where all runs have one."""
+    curves = [curve for run in runs if (curve := best_by_epochs(run))]
+    first = max((min(curve) for curve in curves), default=0)
+    x = sorted({epochs for curve in curves for epochs in curve if epochs >= first})
+    # A run that ended early keeps its last one.
+    return [{n: curve[max(k for k in curve if k <= n)] for n in x} for curve in curves]
+
+
+def gains_of_averages(runs: Sequence[SearchRecord]) -> list[Curve]:
+    """Return by how much the average of the first n networks is better than one, by n."""
+    return [
+        {
+            n: run.improvement(value, run.baseline)
+            for n, value in enumerate(run.best.intermediate_values.values(), start=1)
+        }
+        for run in runs
+        if run.best is not None and math.isfinite(run.baseline)
+    ]
+
+
+def gain_over_draws(runs: Sequence[SearchRecord], control: Sequence[SearchRecord]) -> float:
+    """Return the mean gain of best trials over the mean random restart of their seed."""
+    gains = [
+        run.improvement(run.best_value, float(np.mean(restarts.values)))
+        for run, restarts in zip(runs, control, strict=False)
+        if restarts.values and math.isfinite(run.best_value)
+    ]
+    return float(np.mean(gains)) if gains else math.nan

@@ -16,10 +16,9 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import ACCURACY, PLAIN, Unit, unit_of
 from adnn_optuna.engine.arms import may_replicate
 from adnn_optuna.engine.records import ControlRecord, FunctionRecord, SearchRecord
-from adnn_optuna.results.comparison_fields import FIELDS, Field, numbers_of
-from adnn_optuna.results.curves import seconds_under_way
-from adnn_optuna.results.declarations import n_claims_of, planned
+from adnn_optuna.results.declarations import Claim, claims_of, n_claims_of, planned, reference_of
 from adnn_optuna.results.differences import differences_frame
+from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, seconds_under_way
 from adnn_optuna.results.plan import Plan, plan_seeds
 from adnn_optuna.stats import paired_differences as paired
 from adnn_optuna.stats.paired_differences import PairedDifference
@@ -27,9 +26,6 @@ from adnn_optuna.stats.resampling import Resampled, for_new_data, read_once
 from adnn_optuna.stats.spread import unit_of_values
 
 _BASELINES = "baseline networks"  # What best networks are compared with on new seeds.
-
-Claim = tuple[str, str]
-"""The labels of two arms, of which the first may be better."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +52,6 @@ class ComparisonNumbers:
                 self._check_is_alike(label, seed, run)
 
     def _check_is_alike(self, label: str, seed: int, run: SearchRecord) -> None:
-        """Refuse a result that differs from the first in more than its sampler and its seed."""
         first = self.any_record
         # A control that is the user's own objective has no configuration.
         if config := run.attrs.get(stored.CONFIG):
@@ -80,14 +75,14 @@ class ComparisonNumbers:
         """The declared seeds and arms, and whether the comparison is sequential."""
         return self.declared or planned(self.seeds)
 
+    @functools.cached_property
+    def _names(self) -> dict[str, str]:
+        return {label: runs[0].sampler for label, runs in self.results.items()}
+
     @property
     def reference(self) -> str | None:
-        """The label of the arm that claims are against, if it was run.
-
-        It is that of random restarts; for functions, that of random search.
-        """
-        found = [label for label, runs in self.results.items() if runs[0].is_restart]
-        return stored.RANDOM if stored.RANDOM in found else next(iter(found), None)
+        """The label of the arm that claims are against, if it was run."""
+        return reference_of(self._names)
 
     @property
     def samplers(self) -> dict[str, Sequence[SearchRecord]]:
@@ -129,14 +124,18 @@ class ComparisonNumbers:
         return isinstance(self.any_record, FunctionRecord)
 
     @functools.cached_property
-    def unit(self) -> Unit:
-        """The unit of the scores by which arms are compared."""
-        return self._fitted(self.any_record.test_metric, [run.test_value for run in self.runs])
+    def units(self) -> Units:
+        """How values of the metric of the selection are written, and those on the test set."""
+        record, runs = self.any_record, self.runs
+        return Units(
+            self._fitted(record.metric, [run.best_value for run in runs]),
+            self._fitted(record.test_metric, [run.test_value for run in runs]),
+        )
 
-    @functools.cached_property
-    def selection_unit(self) -> Unit:
-        """The unit of the metric by which trials are selected."""
-        return self._fitted(self.any_record.metric, [run.best_value for run in self.runs])
+    @property
+    def unit(self) -> Unit:
+        """How the scores by which arms are compared are written."""
+        return self.units.test
 
     def _fitted(self, metric: str, values: Sequence[float]) -> Unit:
         """Return the unit of a metric, with as many digits as the values of all runs need."""
@@ -164,7 +163,9 @@ class ComparisonNumbers:
     @functools.cached_property
     def fields(self) -> list[Field]:
         """The numbers that each run has."""
-        return [field for field in FIELDS if not (field.needs_baseline and self.is_of_function)]
+        return [
+            field for field in RUN_FIELDS if not (field.needs_baseline and self.is_of_function)
+        ]
 
     def numbers_of(self, label: str) -> list[dict[str, float]]:
         """Return the numbers of each run of an arm, by the keys of :attr:`fields`."""
@@ -216,20 +217,8 @@ class ComparisonNumbers:
 
     @functools.cached_property
     def families(self) -> dict[str, list[Claim]]:
-        """The claims on samplers, and those on controls; each family shares one error rate.
-
-        Each sampler is compared with the reference, and greedy with annealing; all of these are
-        compared with each control.
-        """
-        restarts = [self.reference] if self.reference is not None else []
-        arms = [label for label in self.samplers if label not in restarts]
-        of_samplers = [(arm, restart) for arm in arms for restart in restarts]
-        names = {arm: self.results[arm][0].sampler for arm in arms}
-        rivals = [arm for arm in arms if names[arm] in (stored.GREEDY, stored.ANNEALING)]
-        if not self.is_of_function and len({names[arm] for arm in rivals}) == len(rivals) == 2:
-            of_samplers.append((rivals[0], rivals[1]))
-        of_controls = [(arm, c) for arm in (*arms, *restarts) for c in self.controls]
-        return {"samplers": of_samplers, "controls": of_controls}
+        """The claims on samplers, and those on controls; each family shares one error rate."""
+        return claims_of(self._names)
 
     @property
     def n_claims(self) -> dict[str, int]:

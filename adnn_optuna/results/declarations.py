@@ -16,6 +16,9 @@ from adnn_optuna.stats.paired_differences import fewest_pairs
 
 MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
 
+Claim = tuple[str, str]
+"""The labels of two arms, of which the first may be better."""
+
 
 def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     """Return the seeds of a comparison as Python's integers."""
@@ -43,15 +46,39 @@ def planned(seeds: Sequence[int]) -> Declaration:
     return {"seeds": [*seeds], "sequential": False, "arms": {}, "arguments": {}}
 
 
+def reference_of(arms: Mapping[str, str]) -> str | None:
+    """Return the label of random restarts, for functions of random search, if there is any.
+
+    Arms are given by their labels and names.
+    """
+    name = stored.RANDOM_RESTART if stored.RANDOM_RESTART in arms.values() else stored.RANDOM
+    labels = [label for label, other in arms.items() if other == name]
+    return stored.RANDOM if stored.RANDOM in labels else next(iter(labels), None)
+
+
+def claims_of(arms: Mapping[str, str]) -> dict[str, list[Claim]]:
+    """Return the claims on samplers, and those on controls; each family shares one error rate.
+
+    Each sampler is compared with the reference, and greedy with annealing; all of these are
+    compared with each control. Arms are given by their labels and names.
+    """
+    reference = reference_of(arms)
+    controls = [label for label, name in arms.items() if name in ARMS and ARMS[name].is_control]
+    samplers = [label for label in arms if label not in (*controls, reference)]
+    of_samplers, searched = list[Claim](), samplers
+    if reference is not None:
+        of_samplers = [(label, reference) for label in samplers]
+        searched = [*samplers, reference]
+    if reference is None or arms[reference] != stored.RANDOM:
+        rivals = [arm for arm in samplers if arms[arm] in (stored.GREEDY, stored.ANNEALING)]
+        pairs = itertools.combinations(rivals, 2)
+        of_samplers += [pair for pair in pairs if arms[pair[0]] != arms[pair[1]]]
+    return {"samplers": of_samplers, "controls": [*itertools.product(searched, controls)]}
+
+
 def n_claims_of(arms: Mapping[str, str]) -> dict[str, int]:
-    """Return how many claims of each family can be made of arms, given by their names."""
-    names = [*arms.values()]
-    is_of_function = stored.RANDOM in names and stored.RANDOM_RESTART not in names
-    n_controls = sum(name in ARMS and ARMS[name].is_control for name in names)
-    n_samplers = len(names) - n_controls
-    n_beside_reference = n_samplers - (stored.RANDOM_RESTART in names or is_of_function)
-    of_rivals = stored.GREEDY in names and stored.ANNEALING in names and not is_of_function
-    return {"samplers": n_beside_reference + of_rivals, "controls": n_controls * n_samplers}
+    """Return the number of claims of each family."""
+    return {what: len(claims) for what, claims in claims_of(arms).items()}
 
 
 def declared(

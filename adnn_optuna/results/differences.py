@@ -1,10 +1,13 @@
-"""Differences of arms in words, tables and figures: what all comparisons share."""
+"""Differences of arms in words, tables and figures: what all comparisons share.
+
+Everywhere, ``per`` is what values are paired by; it is empty if they are not paired.
+"""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from adnn_optuna._units import Estimate, Unit, printable
+from adnn_optuna._units import Estimate, Unit
 from adnn_optuna.engine.evaluations import Findings
 from adnn_optuna.render.document import Figure, Line, Series, Table, shortened
 from adnn_optuna.stats.paired_differences import PairedDifference
@@ -55,22 +58,14 @@ def pair(row: PairedDifference) -> str:
 def relation(row: PairedDifference, per: str = "seed", others: str | None = None) -> str:
     """Return the verdict in words, such as ``"better than b for most seeds"``.
 
-    Args:
-        row: The difference.
-        per: What the values are paired by; empty if they are not paired.
-        others: The arms that it applies to; by default the second one of the difference.
+    It is on ``others`` if that is not None, else on the second arm of the difference.
     """
     said = f"{_RELATIONS[row.verdict]} {row.other if others is None else others}"
     return f"{said} {for_most(row, per)}" if row.verdict in ("better", "worse") else said
 
 
 def for_most(row: PairedDifference, per: str = "seed") -> str:
-    """Return whether a difference applies to most seeds or only on average, by the win rate.
-
-    Args:
-        row: The difference.
-        per: What the values are paired by; empty if they are not paired.
-    """
+    """Return whether a difference applies to most seeds or only on average, by the win rate."""
     is_better = row.mean > 0
     if row.win_rate_low > 0.5 if is_better else row.win_rate_high < 0.5:
         return f"for most {per}s"
@@ -83,7 +78,7 @@ def for_most(row: PairedDifference, per: str = "seed") -> str:
 def estimate(row: PairedDifference) -> Estimate:
     """Return the mean difference with its CI; the ends are NaN if there is none."""
     if math.isinf(row.low) and math.isinf(row.high):
-        return Estimate(row.mean, math.nan, math.nan)
+        return Estimate(row.mean)
     return Estimate(row.mean, row.low, row.high)
 
 
@@ -103,14 +98,7 @@ def in_words(row: PairedDifference, unit: Unit) -> str:
 def differences_table(
     rows: Sequence[PairedDifference], unit: Unit, per: str = "seed", title: str = ""
 ) -> Table:
-    """Return one row for each difference, with its CI, win rate and verdict.
-
-    Args:
-        rows: The differences.
-        unit: How the values are written.
-        per: What the values are paired by; empty if they are not paired.
-        title: What the table is of.
-    """
+    """Return one row for each difference, with its CI, win rate and verdict."""
     in_unit = f"\n{unit.heading('', is_gain=True)}".rstrip()
     body = []
     for row in rows:
@@ -130,7 +118,7 @@ def differences_table(
     difference, worst = f"difference{in_unit}", f"worst\n{per}"
     headings = ["", difference, f"95% CI{in_unit}", "win\nrate", "verdict", worst]
     headings += ["win rate\n95% CI", f"{per or 'value'}s"]
-    return Table(headings, body, title, verdict_column=headings.index("verdict"))
+    return Table(headings, body, title)
 
 
 def _percent(share: float) -> str:
@@ -154,13 +142,7 @@ def difference_notes(
 ) -> list[str]:
     """Return what a reader must know of differences, each thing once.
 
-    Args:
-        rows: The differences.
-        unit: How the values are written.
-        design: What their CIs are valid for.
-        per: What the values are paired by; empty if they are not paired.
-        n_claims: The number of claims by what they are on. Each family shares one error rate.
-        maximize: Whether higher values are better.
+    ``n_claims`` are the numbers of claims by what they are on; each family shares one error rate.
     """
     notes = [_direction_note(per, maximize=maximize)]
     margin = next((row.margin for row in rows if row.margin is not None), None)
@@ -214,6 +196,11 @@ def _reasons(rows: Sequence[PairedDifference]) -> list[str]:
     return notes
 
 
+def sources_in_words(sources: Iterable[str]) -> list[str]:
+    """Return what sources of randomness are called; seeds follow from their stored names."""
+    return ["initialization" if name == "initialisation" else name for name in sources]
+
+
 def made_so_far(findings: Findings, made: str) -> str:
     """Return how many evaluations were made, by what they are called."""
     n, of = len(findings.used), findings.n_evaluations
@@ -257,35 +244,27 @@ def interval_figure(
 ) -> Figure:
     """Return differences with their CIs, one in each row, around a line at 0.
 
-    Args:
-        key: The key of the figure.
-        title: What it shows.
-        x_label: What the differences are of, with their unit.
-        estimates: The differences by their labels; ends may be NaN or infinite.
-        unit: How they are written.
-        margin: Half the width of the grey band around 0.
-        level: The level of the CIs.
-        hollow: The labels whose points are rings.
-        if_empty: What it says without any difference.
+    ``margin`` is half the width of the grey band around 0; ``hollow`` arms are drawn as rings.
     """
     ci = f"{100 * level:.9g}% CI"
     series = []
-    for i, (label, (value, low, high)) in enumerate(estimates.items()):
-        if math.isnan(value):
+    for i, (label, found) in enumerate(estimates.items()):
+        if math.isnan(found.value):
             continue
-        has_ends = math.isfinite(low) and math.isfinite(high)
-        said = f"{printable(label)}: {unit.gain(value)}"
+        x, low, high = ([unit.scale * end] for end in found)
+        line = Line(label, found, unit, is_difference=True)
+        ends = f", {ci} {line.ends}" if line.ends else ""
         series.append(
             Series(
                 label="",
-                x=[unit.scale * value],
+                x=x,
                 y=[i],
                 mark="rings" if label in hollow else "points",
-                low=[unit.scale * low] if has_ends else [],
-                high=[unit.scale * high] if has_ends else [],
-                hover=[f"{said}, {ci} {unit.interval(low, high)}" if has_ends else said],
-                color=2 if low > 0 else 4 if high < 0 else 0,
-                text=[unit.bare.gain(value)],
+                low=low,
+                high=high,
+                hover=[f"{label}: {line.value}{ends}"],
+                color=2 if found.low > 0 else 4 if found.high < 0 else 0,
+                text=[unit.bare.gain(found.value)],
             )
         )
     return Figure(
@@ -312,18 +291,7 @@ def values_figure(
     controls: Collection[str] = (),
     is_paired: bool = True,
 ) -> Figure:
-    """Return the values of each arm in a row, with a line for each seed.
-
-    Args:
-        key: The key of the figure.
-        title: What it shows.
-        x_label: What the values are of, with their unit.
-        values: The values of each arm by its label, in the same order; NaN if one is missing.
-        unit: How they are written.
-        names: What each value of an arm is of, such as ``"seed 3"``.
-        controls: The labels of the arms that are grey.
-        is_paired: Whether values of the same place belong together.
-    """
+    """Return the values of each arm in a row, with a line for each seed; ``controls`` are grey."""
     rows = [
         [unit.scale * value if math.isfinite(value) else None for value in of_arm]
         for of_arm in values.values()

@@ -15,10 +15,9 @@ from adnn_optuna.stats.paired_differences import (
     inconclusive,
     paired_differences,
 )
-from adnn_optuna.stats.resampling import Resampled, for_new_data, read_once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelComparison(ArmComparison):
     """Which of several models is better, each with the same seeds.
 
@@ -39,30 +38,17 @@ class ModelComparison(ArmComparison):
     """
 
     evaluations: Mapping[Evaluation, float] = field(repr=False)
-    study_name: str
     labels: tuple[str, ...]
     declared_seeds: tuple[int, ...]
-    sequential: bool
-    margin: float | None
-    sources: tuple[str, ...]
-    resampled: Resampled | None = None
     n_train: int = 0
-    n_test: int = 0
     score: str = "test accuracy"
-    like: tuple[str, ...] = ()
-    arm = "model"
 
-    @property
-    def title(self) -> str:
-        """The title of the document."""
-        return f"Comparison of {len(self.labels)} models: {self.study_name}"
+    arm = "model"
 
     def nothing_known(self) -> str:
         """Return how far the comparison is."""
         if any(self.values.values()):
-            return (
-                f"No seed has values of all models: evaluate each model at {self.value_names[0]}."
-            )
+            return super().nothing_known()
         return f"Nothing is known of the models yet: {made_so_far(self, 'training runs')}."
 
     @functools.cached_property
@@ -116,23 +102,6 @@ class ModelComparison(ArmComparison):
         missing = n_seeds - self._n_done
         return inconclusive(self._judged, f"{missing} of {n_seeds} planned seeds are missing")
 
-    @functools.cached_property
-    def paired_differences(self) -> list[PairedDifference]:
-        """The differences that verdicts are on: for new data, if seeds redraw the test set."""
-        rows = self.on_these_rows
-        if self.resampled is None:
-            return rows
-        if self.sequential:
-            return read_once(rows)
-        return for_new_data(
-            rows,
-            self.values,
-            self.resampled,
-            n_planned=len(self.declared_seeds),
-            n_claims=len(rows),
-            most=self.unit.largest,
-        )
-
     @property
     def used(self) -> Mapping[Evaluation, float]:
         """The values that count."""
@@ -156,5 +125,5 @@ class ModelComparison(ArmComparison):
         return NEXT_STEP if self.missing else ""
 
     def _fields(self) -> dict[str, Any]:
-        names = ("study_name", "labels", "seeds", "sources", "n_train", "n_test")
-        return {name: getattr(self, name) for name in names} | super()._fields()
+        own = self._attributes("study_name labels seeds sources n_train n_test")
+        return own | super()._fields()

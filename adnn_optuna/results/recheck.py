@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from adnn_optuna._units import Estimate, Unit, params_in_words, unit_of
+from adnn_optuna._units import Unit, params_in_words, unit_of
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.recheck_numbers import (
@@ -123,7 +123,7 @@ class Recheck(RecheckNumbers, Printed):
         if self.trial is None or self.missing or self.is_deterministic or math.isnan(self.value):
             return []
         unit, chosen = self._unit, f"trial {self.trial.number}"
-        lines = [Line("value", self._bounded(self.estimate), unit, remark=f"{chosen}, new seeds")]
+        lines = [Line("value", self.estimate, unit, remark=f"{chosen}, new seeds")]
         if not math.isnan(self.gain.value):
             of_gain = unit.rounded_to((self.gain.high - self.gain.low) / 2)
             remark = f"over {self._other}, paired"
@@ -134,18 +134,11 @@ class Recheck(RecheckNumbers, Printed):
         again = self.interval(self.best, "confirm")
         if self.trial is not self.best and self.confirm_best and not math.isnan(again.value):
             same = f"trial {self.best.number}"
-            lines.append(Line(f"value of {same}", self._bounded(again), unit, remark="new seeds"))
+            lines.append(Line(f"value of {same}", again, unit, remark="new seeds"))
             bias = self.excess(again)
             remark = f"{same} in the study over {same} on new seeds"
             lines.append(Line("selection bias", bias, unit, is_difference=True, remark=remark))
         return lines
-
-    def _bounded(self, estimate: Estimate) -> Estimate:
-        """Return an estimate of a share without ends that no share has."""
-        most = unit_of(self.metric).largest
-        least = 0.0 if most == 1 else -most
-        value, low, high = estimate
-        return Estimate(value, min(max(low, least), most), min(max(high, least), most))
 
     def _notes(self) -> list[str]:
         if self.is_deterministic:
@@ -156,11 +149,11 @@ class Recheck(RecheckNumbers, Printed):
                 f"Values are means of {self.confirm} new seeds, which selected nothing. Another "
                 f"{self.seeds} chose the trial."
             )
-        next_run = self._bounded(self.next_run)
-        if next_run.low < next_run.high < math.inf and self.trial is not None:
-            ends = f"{self._unit.bare.value(next_run.low)} and {self._unit.value(next_run.high)}"
+        if self.next_run.low < self.next_run.high < math.inf and self.trial is not None:
+            ends = Line("", self.next_run, self._unit).ends.replace(" to ", " and ")
             notes.append(
-                f"One more run of trial {self.trial.number} is expected between {ends} (95%)."
+                f"One more run of trial {self.trial.number} is expected between {ends}"
+                f"{self._unit.of_values} (95%)."
             )
         notes.append(
             "Only training randomness was redrawn; the validation data are the same."
@@ -188,8 +181,8 @@ class Recheck(RecheckNumbers, Printed):
     def _evaluation_table(self) -> Table:
         unit = unit_of(self.metric)
         rows = [
-            (f"trial {number}", role, str(seed), unit.value(value))
-            for number, _, role, seed, value in self.rows()
+            (f"trial {row.trial}", row.role, str(row.seed), unit.value(row.value))
+            for row in self.rows()
         ]
         return Table(("trial", "role", "seed", "value"), rows, "Every evaluation", is_detail=True)
 
@@ -230,7 +223,8 @@ class Recheck(RecheckNumbers, Printed):
     def _means(self, role: Role, label: str, shift: float, color: int | None) -> Series:
         scale = unit_of(self.metric).scale
         known = [(row, self.interval(trial, role)) for row, trial in enumerate(self.candidates)]
-        known = [(row, estimate) for row, estimate in known if not math.isnan(estimate.value)]
+        # The mean of a single value is that value, which is a point already.
+        known = [(row, estimate) for row, estimate in known if math.isfinite(estimate.low)]
         return Series(
             label,
             x=[scale * estimate.value for _, estimate in known],
@@ -242,24 +236,10 @@ class Recheck(RecheckNumbers, Printed):
         )
 
     def _fields(self) -> dict[str, Any]:
-        return {
-            "study_name": self.study_name,
-            "metric": self.metric,
-            "maximize": self.maximize,
-            "best": trial_fields(self.best),
-            "trial": trial_fields(self.trial),
-            "against": trial_fields(self.against),
-            "value": self.value,
-            "low": self.low,
-            "high": self.high,
-            "gain": self.gain,
-            "reported_gain": self.reported_gain,
-            "overstatement": self.overstatement,
-            "next_run": self.next_run,
-            "is_deterministic": self.is_deterministic,
-            "n_lost": self.n_lost,
-            "evaluations": [
-                dict(zip(("trial", "stored", "role", "seed", "value"), row, strict=True))
-                for row in self.rows()
-            ],
-        }
+        fields = self._attributes(
+            "study_name metric maximize best trial against value low high gain reported_gain "
+            "overstatement next_run is_deterministic n_lost"
+        )
+        for name in ("best", "trial", "against"):
+            fields[name] = trial_fields(fields[name])
+        return {**fields, "evaluations": self.rows()}

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
@@ -24,47 +24,39 @@ from adnn_optuna.stats.proportions import student_half_width
 if TYPE_CHECKING:
     import pandas as pd
 
-Role = Literal["choose", "confirm"]
-"""What seeds are for: to choose a trial, or to estimate what the chosen one reaches."""
+Role = Literal["choose", "confirm"]  # Seeds choose a trial, or estimate what it reaches.
 
-FIRST_OF_PARAMS = 2**30
-"""From here on numbers are of parameters that no trial of the study has."""
+FIRST_OF_PARAMS = 2**30  # From here on numbers are of parameters that no trial of the study has.
 BASELINE_NETWORK = "baseline_network"  # The user attribute of the baseline network's trial.
 _ROUNDING = 1e-12  # Values of size 1 that differ by less are equal.
 
 
+class Row(NamedTuple):
+    """An evaluation of a trial, whose value in the study is ``stored``."""
+
+    trial: int
+    stored: float | None
+    role: Role
+    seed: int
+    value: float
+
+
 @dataclass(frozen=True)
 class RecheckNumbers:
-    """What is known of a recheck, see :class:`Recheck`.
-
-    Attributes:
-        evaluations: The value of each evaluation, by trial number and seed. NaN: it failed.
-        study_name: The study's name.
-        maximize: Whether higher values are better.
-        candidates: The study's best trials, the best first.
-        study_values: The values of all completed trials.
-        seeds: How many seeds choose among the candidates.
-        confirm: How many further seeds evaluate the chosen trial.
-        confirm_best: Whether these evaluate the study's best trial, too.
-        is_seeded: Whether the evaluation takes the seed, so that it can be repeated.
-        is_deterministic: Whether the caller says that nothing in it is random.
-        on_same_data: Whether the seed does not change the validation data.
-        experiment: What the seeds follow from, as JSON holds it.
-        against_of: Which trial a chosen one is compared with, if any.
-    """
+    """What is known of a recheck, see :class:`Recheck`."""
 
     evaluations: Mapping[Evaluation, float] = field(repr=False)
     study_name: str
     maximize: bool
     candidates: Sequence[FrozenTrial] = field(repr=False)
-    study_values: Sequence[float] = field(repr=False)
-    seeds: int
-    confirm: int
-    confirm_best: bool
-    is_seeded: bool
-    is_deterministic: bool = False
-    on_same_data: bool = False
-    experiment: Any = field(default=None, repr=False)
+    study_values: Sequence[float] = field(repr=False)  # Of all completed trials.
+    seeds: int  # How many choose among the candidates.
+    confirm: int  # How many further ones evaluate the chosen trial.
+    confirm_best: bool  # Whether these evaluate the study's best trial, too.
+    is_seeded: bool  # Whether the evaluation takes the seed, so that it can be repeated.
+    is_deterministic: bool = False  # The caller says that nothing in it is random.
+    on_same_data: bool = False  # The seed does not change the validation data.
+    experiment: Any = field(default=None, repr=False)  # What the seeds follow from.
     against_of: Callable[[FrozenTrial], FrozenTrial | None] = field(
         default=lambda _: None, repr=False, compare=False
     )
@@ -74,9 +66,8 @@ class RecheckNumbers:
         """The evaluations to make next, independent of each other; empty at the end."""
         if self.is_deterministic:
             return []
-        choosing = self._wanted([trial.number for trial in self.candidates], "choose")
         confirming = self._wanted(self._confirmed, "confirm") if self._chosen else []
-        return [e for e in choosing + confirming if e not in self.evaluations]
+        return [e for e in self._choosing + confirming if e not in self.evaluations]
 
     @functools.cached_property
     def n_evaluations(self) -> int:
@@ -86,11 +77,14 @@ class RecheckNumbers:
         n_confirmed = len(self._confirmed) if self._chosen else 1 + self.confirm_best
         return len(self.candidates) * self.seeds + n_confirmed * self.confirm
 
+    @property
+    def _choosing(self) -> list[Evaluation]:
+        return self._wanted([trial.number for trial in self.candidates], "choose")
+
     @functools.cached_property
     def _chosen(self) -> FrozenTrial | None:
         """The candidate with the best mean; None until all seeds to choose by are evaluated."""
-        wanted = self._wanted([trial.number for trial in self.candidates], "choose")
-        if any(evaluation not in self.evaluations for evaluation in wanted):
+        if any(evaluation not in self.evaluations for evaluation in self._choosing):
             return None
         # The first of equals, as the study's best is.
         return max(self.candidates, key=self._rank)
@@ -128,10 +122,7 @@ class RecheckNumbers:
 
     @property
     def trial(self) -> FrozenTrial | None:
-        """The chosen trial: it has the best mean, in which the stored value counts once.
-
-        Trials that have a value for more seeds come first. None until all values are known.
-        """
+        """The trial with the best mean, its stored value included; None until all are known."""
         return self.best if self.is_deterministic else self._chosen
 
     @functools.cached_property
@@ -205,12 +196,9 @@ class RecheckNumbers:
 
     def by_seed(self, trial: FrozenTrial, role: Role) -> dict[int, float]:
         """Return a trial's values by the seeds of a role, without failed ones."""
-        values = {}
-        for seed in self._seeds_of(role):
-            value = self.evaluations.get((trial.number, seed), math.nan)
-            if not math.isnan(value):
-                values[seed] = value
-        return values
+        known = self.evaluations
+        values = {seed: known.get((trial.number, seed), math.nan) for seed in self._seeds_of(role)}
+        return {seed: value for seed, value in values.items() if not math.isnan(value)}
 
     def values(self, trial: FrozenTrial, role: Role) -> list[float]:
         """Return a trial's values with the seeds of a role, without failed ones."""
@@ -218,10 +206,7 @@ class RecheckNumbers:
 
     @functools.cached_property
     def used(self) -> dict[Evaluation, float]:
-        """The evaluations of candidates and of what they are compared with.
-
-        The study may have had other best trials before it went on.
-        """
+        """The evaluations of the present candidates, and of what they are compared with."""
         others = filter(None, map(self.against_of, self.candidates))
         numbers = {trial.number for trial in (*self.candidates, *others)}
         return {e: value for e, value in self.evaluations.items() if e[0] in numbers}
@@ -262,16 +247,15 @@ class RecheckNumbers:
         """
         import pandas as pd
 
-        columns = ["trial", "stored", "role", "seed", "value"]
-        return pd.DataFrame(self.rows(), columns=columns)
+        return pd.DataFrame(self.rows(), columns=[*Row._fields])
 
-    def rows(self) -> list[tuple[int, float | None, str, int, float]]:
-        """Return the trial, its stored value, the role, the seed and the value of evaluations."""
+    def rows(self) -> list[Row]:
+        """Return one row for each evaluation, by the trials and the seeds."""
         trials = {trial.number: trial for trial in (*self.candidates, self.against) if trial}
         # Seeds to choose by are even, and come first.
         ordered = sorted(self.used.items(), key=lambda item: (item[0][1] % 2, item[0][1]))
         return [
-            (number, trial.value, "confirm" if seed % 2 else "choose", seed, value)
+            Row(number, trial.value, "confirm" if seed % 2 else "choose", seed, value)
             for number, trial in trials.items()
             for (of, seed), value in ordered
             if of == number

@@ -22,15 +22,17 @@ from adnn_optuna.render.document import (
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results import search_figures as figures
 from adnn_optuna.results import search_notes as notes
-from adnn_optuna.results.confirmation import Confirmation, read_confirmation, test_estimate
-from adnn_optuna.results.confirmation_runs import own_scores
-from adnn_optuna.results.data_notes import data_notes
-from adnn_optuna.results.search_numbers import FIELDS, Field, selection_unit, test_unit
+from adnn_optuna.results.confirmation import (
+    Confirmation,
+    own_scores,
+    read_confirmation,
+    test_estimate,
+)
+from adnn_optuna.results.fields import FIELDS, numbers_of, units_of
 from adnn_optuna.results.settings import settings_table, trial_fields
 from adnn_optuna.stats.sequential import ALPHA
 
 _ONE_SEED = "one seed: biased upward"
-_NO_ENDS = math.nan, math.nan
 
 
 class StudyResult(Printed, SearchRecord):
@@ -38,16 +40,16 @@ class StudyResult(Printed, SearchRecord):
 
     def document(self) -> Document:
         """Return everything that the result says."""
+        confirmation, n_trials = read_confirmation(self), len(self.done_trials)
         verdict, shown = self._verdict()
         name = shortened(self.study.study_name, MAX_TITLE - len(shown) - 2)
-        n_trials = len(self.done_trials)
         return Document(
             title=f"{name}: {shown}",
             verdict=verdict,
             conclusion=notes.why_no_best_trial(self) if self.best is None else "",
             scope=", ".join([f"{n_trials} trial{'s' * (n_trials != 1)}", *self._further_scope()]),
             estimates=[] if self.best is None else self._estimates(),
-            level=self._level,
+            level=1 - ALPHA if confirmation is None else confirmation.level,
             subject=self._subject(),
             tables=[self._number_table(), settings_table([[self]])],
             draw=self._figures,
@@ -56,16 +58,9 @@ class StudyResult(Printed, SearchRecord):
             fields=self._fields(),
         )
 
-    @property
-    def _level(self) -> float:
-        """The level of the CIs."""
-        return 1 - ALPHA
-
     def _verdict(self) -> tuple[Verdict, str]:
         """Return what is concluded, in a word and in a few."""
-        if self.best is None:
-            return "not known", "no best trial"
-        return "not known", "replication not known"
+        return "not known", "no best trial" if self.best is None else "replication not known"
 
     def _further_scope(self) -> list[str]:
         """Return what the result rests on beside the trials."""
@@ -78,15 +73,15 @@ class StudyResult(Printed, SearchRecord):
         return f"Best trial {self.best.number}{': ' * bool(params)}{params}"
 
     def _estimates(self) -> list[Line]:
-        unit = selection_unit(self)
-        best, gain = Estimate(self.best_value, *_NO_ENDS), Estimate(self.gain, *_NO_ENDS)
+        unit = units_of(self).selection
+        best = Estimate(self.best_value)
         return [
             Line("best value", best, unit, remark="selected: biased upward"),
-            _difference("gain", gain, unit, "over the first trial"),
+            _difference("gain", self.gain, unit, "over the first trial"),
         ]
 
     def _notes(self) -> list[str]:
-        return [*notes.added_notes(self), *notes.unowned_notes(self), *notes.end_notes(self)]
+        return notes.study_notes(self)
 
     def _next_step(self) -> str:
         return (
@@ -97,26 +92,27 @@ class StudyResult(Printed, SearchRecord):
         return [figures.gain_figure(self), *figures.places_figure(self)]
 
     @property
-    def _known_fields(self) -> list[Field]:
-        """The fields that are known; others may have no metric on a test set."""
-        return [field for field in FIELDS if field.text(self)]
+    def _numbers(self) -> dict[str, float]:
+        [numbers] = numbers_of([self], FIELDS)
+        return numbers
 
     def _number_table(self) -> Table:
-        rows = [(field.label, field.text(self)) for field in self._known_fields]
+        """Return the numbers that are known; others may have no metric on a test set."""
+        numbers, units = self._numbers, units_of(self)
+        rows = [
+            (field.label, field.text(numbers[field.key], field.unit_in(units)))
+            for field in FIELDS
+            if not math.isnan(numbers[field.key])
+        ]
         return Table(("number", "value"), rows, "Numbers", is_detail=True)
 
     def _fields(self) -> dict[str, Any]:
         return {
             "study_name": self.study.study_name,
-            "metric": self.metric,
-            "positive": self.positive,
-            "test_metric": self.test_metric,
-            "sampler": self.sampler,
-            "stop_reason": self.stop_reason,
-            "budget": self.budget,
+            **self._attributes("metric positive test_metric sampler stop_reason budget"),
             "best": trial_fields(self.best),
             "best_is_added": self.best_is_added,
-            **{field.key: field.get(self) for field in FIELDS},
+            **self._numbers,
             "test_metrics": self.test_metrics,
             "confirmation": read_confirmation(self),
             "values": self.values,
@@ -124,21 +120,12 @@ class StudyResult(Printed, SearchRecord):
 
 
 class NetworkSearch(StudyResult):
-    """What a search over the initial values of a network shows.
-
-    Attributes:
-        confirmation: What new seeds show of the best trial, see :meth:`SearchResult.confirm`;
-            :obj:`None` before.
-    """
+    """What a search over the initial values of a network shows."""
 
     @property
     def confirmation(self) -> Confirmation | None:
-        """What new seeds show of the best trial; :obj:`None` before."""
+        """What new seeds show of the best trial, see :meth:`SearchResult.confirm`; or None."""
         return read_confirmation(self)
-
-    @property
-    def _level(self) -> float:
-        return super()._level if self.confirmation is None else self.confirmation.level
 
     def _verdict(self) -> tuple[Verdict, str]:
         if self.best is None:
@@ -146,7 +133,7 @@ class NetworkSearch(StudyResult):
         if self.is_restart:
             return "no claim", "random restarts, no offsets to replicate"
         if self.confirmation is None:
-            return "not known", "replication not known"
+            return super()._verdict()
         if not self.confirmation.gains:
             return "no claim", "the best network has no offsets"
         return _verdict_on(self.confirmation.replication)
@@ -157,7 +144,7 @@ class NetworkSearch(StudyResult):
         return [f"{len(self.confirmation.seeds)} new seeds"]
 
     def _estimates(self) -> list[Line]:
-        unit, confirmation = test_unit(self), self.confirmation
+        unit, confirmation = units_of(self).test, self.confirmation
         lines = self._score_lines()
         if confirmation is not None:
             mean = unit.value(sum(confirmation.baselines) / len(confirmation.baselines))
@@ -171,10 +158,8 @@ class NetworkSearch(StudyResult):
                 remark = "without offsets"
                 lines.append(_difference("hyperparameters", hyperparameters, unit, remark))
         if not math.isnan(self.test_gain):
-            own = Estimate(self.test_gain, *_NO_ENDS)
-            lines.append(_difference("vs own baseline", own, unit, _ONE_SEED))
-        lines += self._selection_lines()
-        return lines
+            lines.append(_difference("vs own baseline", self.test_gain, unit, _ONE_SEED))
+        return lines + self._selection_lines()
 
     def _score_lines(self) -> list[Line]:
         """Return the test score of the best network; if it is another, the accuracy, too."""
@@ -186,22 +171,20 @@ class NetworkSearch(StudyResult):
             remark = f"{own.scores.sum()} of {examples}"
             return [Line("test score", estimate, ACCURACY, remark=remark)]
         label = score_in_words(self.test_metric, self.positive)
-        lines = [Line(label, estimate, test_unit(self), remark=examples)]
+        lines = [Line(label, estimate, units_of(self).test, remark=examples)]
         if "accuracy" in self.test_metrics:
-            accuracy = Estimate(self.test_metrics["accuracy"], *_NO_ENDS)
+            accuracy = Estimate(self.test_metrics["accuracy"])
             lines.append(Line("test accuracy", accuracy, ACCURACY))
         return lines
 
     def _selection_lines(self) -> list[Line]:
         """Return the gains by the metric of the selection, of offsets and of hyperparameters."""
-        unit = selection_unit(self)
+        unit = units_of(self).selection
         split = {"val": "validation", "train": "training"}.get(self.metric.partition("_")[0], "")
-        gain = Estimate(self.gain, *_NO_ENDS)
-        lines = [_difference(f"{split} gain".strip(), gain, unit, _ONE_SEED)]
+        lines = [_difference(f"{split} gain".strip(), self.gain, unit, _ONE_SEED)]
         is_confirmed = self.confirmation is not None and self.confirmation.hyperparameters
         if not math.isnan(self.hyperparameter_gain) and not is_confirmed:
-            gain = Estimate(self.hyperparameter_gain, *_NO_ENDS)
-            lines.append(_difference("hyperparameters", gain, unit, _ONE_SEED))
+            lines.append(_difference("hyperparameters", self.hyperparameter_gain, unit, _ONE_SEED))
         return lines
 
     def _notes(self) -> list[str]:
@@ -215,13 +198,12 @@ class NetworkSearch(StudyResult):
         if self.study.direction == StudyDirection.MINIMIZE:
             found.append("Lower values of the metric are better; a positive gain is a decrease.")
         if not math.isnan(self.hyperparameter_gain):
-            first = selection_unit(self).value(self.attrs[stored.BASELINE])
+            first = units_of(self).selection.value(self.attrs[stored.BASELINE])
             found.append(
                 "Each baseline has the best trial's hyperparameters and no offsets. Their gain is "
                 f"over the first trial's hyperparameters, whose baseline is {first}."
             )
-        found += [*data_notes([self]), *notes.unchanged_notes(self)]
-        return [*found, *super()._notes()]
+        return [*found, *notes.data_notes([self]), *notes.unchanged_notes(self), *super()._notes()]
 
     def _next_step(self) -> str:
         if self.test_evaluation is None:
@@ -238,10 +220,7 @@ class NetworkSearch(StudyResult):
         )
 
     def _figures(self) -> list[Figure]:
-        drawn = [
-            figures.gain_figure(self),
-            figures.evidence_figure(self, self.confirmation),
-        ]
+        drawn = [figures.gain_figure(self), figures.evidence_figure(self, self.confirmation)]
         if self.is_restart:
             return [*drawn, *figures.restart_figures(self)]
         return [*drawn, *figures.places_figure(self)]
@@ -252,8 +231,9 @@ class NetworkSearch(StudyResult):
         score = self.test_metric.removeprefix("test_")
         is_of_images = evaluation is not None and evaluation["unit"] == "images"
         is_of_images &= "task" not in data
-        estimates = {score: ("test score", test_estimate(self))}
+        estimates, level = {score: ("test score", test_estimate(self))}, 1 - ALPHA
         if (confirmation := self.confirmation) is not None:
+            level = confirmation.level
             estimates[f"{score}_vs_baselines"] = "vs new baselines", confirmation.vs_baselines
             if confirmation.gains:
                 estimates[f"{score}_replication"] = "replication", confirmation.replication
@@ -262,7 +242,7 @@ class NetworkSearch(StudyResult):
                 "type": kind,
                 "name": label,
                 "value": estimate.value,
-                "args": {**estimate._asdict(), "level": self._level},
+                "args": {**estimate._asdict(), "level": level},
             }
             for kind, (label, estimate) in estimates.items()
             if estimate is not None and all(map(math.isfinite, estimate))
@@ -293,7 +273,6 @@ class _ControlSearch(NetworkSearch, ControlRecord):
 
 
 def _verdict_on(replication: Estimate) -> tuple[Verdict, str]:
-    """Return what the mean gain of offsets on new seeds shows."""
     if math.isnan(replication.value):
         return "not known", "replication not known"
     if replication.low > 0:
@@ -321,7 +300,8 @@ def parts_of(record: SearchRecord) -> dict[str, Any]:
     return {name: getattr(record, name) for name in fields}
 
 
-def _difference(label: str, estimate: Estimate, unit: Unit, remark: str) -> Line:
+def _difference(label: str, found: Estimate | float, unit: Unit, remark: str) -> Line:
+    estimate = found if isinstance(found, Estimate) else Estimate(found)
     return Line(label, estimate, unit, is_difference=True, remark=remark)
 
 

@@ -1,24 +1,33 @@
-"""The figures of a search, as plain data."""
+"""The figures of a search, as plain data, and the curves that those of comparisons share."""
 
+import logging
 import math
+import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
 import numpy as np
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial
 
-from adnn_optuna import _attributes as stored
-from adnn_optuna._units import Estimate, params_in_words, score_in_words
+from adnn_optuna._units import Estimate, Unit, params_in_words, score_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.render.document import Figure, Mark, Series
-from adnn_optuna.results import curves
 from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.results.differences import interval_figure
-from adnn_optuna.results.search_numbers import selection_unit, test_unit
+from adnn_optuna.results.fields import units_of
+
+Curve = Mapping[int, float]
+"""Values by a number, such as that of trials."""
+
+_FEWEST_TRIALS = 10  # Of fewer, nothing tells which parameters matter.
 
 
 def gain_figure(record: SearchRecord) -> Figure:
     """Return each trial's gain over the baseline, and the best gain so far."""
-    unit = selection_unit(record)
+    unit = units_of(record).selection
     gains = {number: unit.scale * gain for number, gain in record.gains.items()}
     floor = _floor([*gains.values()])
     series = [
@@ -31,7 +40,7 @@ def gain_figure(record: SearchRecord) -> Figure:
         ),
     ]
     if gains:
-        best = [unit.scale * gain for gain in curves.gains_so_far(record)]
+        best = [unit.scale * gain for gain in gains_so_far(record)]
         done = [trial.number for trial in record.done_trials]
         series.append(Series("best so far", done, best, "steps", color=1))
     return Figure(
@@ -49,8 +58,8 @@ def _gain_series(
     label: str, mark: Mark, record: SearchRecord, shown: Mapping[int, float]
 ) -> Series:
     """Return trials at the places where they are shown; their texts say what they gained."""
-    unit, seed = selection_unit(record), _seed(record)
-    hover = [f"{seed}trial {number}: {unit.gain(record.gains[number])}" for number in shown]
+    unit = units_of(record).selection
+    hover = [f"trial {number}: {unit.gain(record.gains[number])}" for number in shown]
     return Series(label, [*shown], [*shown.values()], mark, hover=hover)
 
 
@@ -65,20 +74,14 @@ def _floor(gains: Sequence[float]) -> float:
     return floor if floor == min(gains) else floor - 0.15 * max(max(gains) - floor, 1e-9)
 
 
-def _seed(record: SearchRecord) -> str:
-    """Return the seed of a search as the beginning of a point's text; empty without one."""
-    config = record.attrs.get(stored.CONFIG, {})
-    return f"seed {config['seed']}, " if "seed" in config else ""
-
-
 def evidence_figure(record: SearchRecord, confirmation: Confirmation | None) -> Figure:
     """Return the differences on new seeds with their CIs, beside the search's own gain."""
-    unit = test_unit(record)
+    unit = units_of(record).test
     gains = {}
     if confirmation is not None:
         gains["vs new baselines"] = confirmation.vs_baselines
         gains["replication"] = confirmation.replication
-    gains["vs own baseline"] = Estimate(record.test_gain, math.nan, math.nan)
+    gains["vs own baseline"] = Estimate(record.test_gain)
     score = score_in_words(record.test_metric, record.positive)
     return interval_figure(
         "evidence",
@@ -93,17 +96,17 @@ def evidence_figure(record: SearchRecord, confirmation: Confirmation | None) -> 
 
 def places_figure(record: SearchRecord) -> list[Figure]:
     """Return the trials in one or two parameters, and their values; nothing if none varies."""
-    names, trials = curves.places_of(record)
+    names, trials = places_of(record)
     if not names:
         return []
-    unit = selection_unit(record)
+    unit = units_of(record).selection
     metric = unit.heading(record.metric_label)
     x_label, y_label = [*names, metric][:2]
     values = [unit.scale * value for _, value in record.valued]
     columns = [[trial.params[name] for trial in trials] for name in names]
     x, y = [*columns, values][:2]
     hover = [
-        f"{_seed(record)}trial {trial.number}: {unit.value(value / unit.scale)} at "
+        f"trial {trial.number}: {unit.value(value / unit.scale)} at "
         f"{params_in_words({name: trial.params[name] for name in names})}"
         for trial, value in zip(trials, values, strict=True)
     ]
@@ -131,7 +134,7 @@ def places_figure(record: SearchRecord) -> list[Figure]:
 
 def restart_figures(record: SearchRecord) -> list[Figure]:
     """Return how random initializations vary, and what the best of n is expected to gain."""
-    unit = selection_unit(record)
+    unit = units_of(record).selection
     draws = [unit.scale * value for value in record.values]
     bars = list[Series]()
     if draws:
@@ -150,14 +153,115 @@ def restart_figures(record: SearchRecord) -> list[Figure]:
         "How far the seed alone changes the metric of the selection.",
         if_empty="No network was trained.",
     )
-    curve = curves.price_of_luck([record])
-    best_of_n = Figure(
+    caption = "Expected over all ways to draw n of these restarts."
+    return [distribution, best_of_n_figure([record], unit, [], caption)]
+
+
+def best_of_n_figure(
+    restarts: Sequence[SearchRecord], unit: Unit, more: Sequence[Series], caption: str
+) -> Figure:
+    """Return what the best of n random restarts is expected to gain, beside ``more``."""
+    curve = mean_series("best of n random restarts", price_of_luck(restarts), unit, color=None)
+    return Figure(
         "best-of-n",
         "Selection bias: the best of n random restarts",
         "Number of random restarts n",
         unit.heading("Gain over the mean restart", is_gain=True),
-        [curves.mean_series("best of n random restarts", curve, unit, color=None)],
-        "Expected over all ways to draw n of these restarts.",
+        [curve, *more],
+        caption,
         if_empty="There are no random restarts.",
     )
-    return [distribution, best_of_n]
+
+
+def mean_series(
+    label: str, curves: Sequence[Curve], unit: Unit, mark: Mark = "line", color: int | None = 0
+) -> Series:
+    """Return the mean of curves at the places of all, with a band of one standard deviation."""
+    x = sorted(set.intersection(*map(set, curves))) if curves else []
+    if not x:
+        return Series(label, [], [])
+    table = unit.scale * np.array([[curve[n] for n in x] for curve in curves])
+    # Pages of many figures are heavy with more digits than anyone sees.
+    mean = table.mean(axis=0).round(6)
+    low, high = list[float](), list[float]()
+    if len(curves) > 1:
+        sd = table.std(axis=0, ddof=1)
+        low, high = (mean - sd).round(6).tolist(), (mean + sd).round(6).tolist()
+    return Series(label, x, mean.tolist(), mark, low, high, color=color)
+
+
+def gains_so_far(record: SearchRecord) -> list[float]:
+    """Return the best gain after each trial that was run to an end; 0 while there is none."""
+    gains = (record.improvement(best, record.baseline) for best in bests_so_far(record))
+    return [gain if math.isfinite(gain) else 0.0 for gain in gains]
+
+
+def bests_so_far(record: SearchRecord) -> list[float]:
+    """Return the best value after each trial; NaN while there is none."""
+    values, bests, best = dict(record.valued), [], math.nan
+    for trial in record.done_trials:
+        value = values.get(trial.number, math.nan)
+        if record.improvement(value, best) > 0 or math.isnan(best):
+            best = value
+        bests.append(best)
+    return bests
+
+
+def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
+    """Return the mean of the best of n of the values, over all subsets, for each n."""
+    # All n are among the i smallest of N values in C(i, n) of C(N, n) subsets, which is i / N
+    # times (i - 1) / (N - 1) and so on, n times.
+    i, ordered = np.arange(len(values) + 1), np.sort(values)
+    share, means = np.ones(len(i)), np.empty(len(values))
+    for drawn in range(len(values)):  # One after the other, to spare memory.
+        share *= np.maximum(i - drawn, 0) / (len(values) - drawn)
+        means[drawn] = np.diff(share) @ ordered
+    return means
+
+
+def price_of_luck(control: Sequence[SearchRecord]) -> list[Curve]:
+    """Return what the best of n random restarts is expected to gain over one, by n."""
+    bests = [
+        expected_best_of_n([record.improvement(value, 0.0) for value in record.values])
+        for record in control
+        if record.values
+    ]
+    return [dict(enumerate((best - best[0]).tolist(), start=1)) for best in bests]
+
+
+def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:
+    """Return up to two parameters that have several values, and the trials with a finite value.
+
+    Of more, the two that matter most for being among the best tenth, by PED-ANOVA (Watanabe et al.
+    2023, IJCAI).
+    """
+    values = dict(record.valued)
+    trials = [trial for trial in record.done_trials if trial.number in values]
+    names = sorted(set.intersection(*(set(t.params) for t in trials)) if trials else ())
+    names = [n for n in names if len({str(trial.params[n]) for trial in trials}) > 1]
+    if len(names) > 2 and len(trials) >= _FEWEST_TRIALS:
+        # It loads scikit-learn, which takes longer than all the rest.
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            evaluator = PedAnovaImportanceEvaluator()
+            study = _study_of(record, trials)
+            names = [*get_param_importances(study, evaluator=evaluator, params=names)]
+    return names[:2], trials
+
+
+def _study_of(record: SearchRecord, trials: Sequence[FrozenTrial]) -> optuna.Study:
+    """Return a study in memory of some trials: what is told of a record reads no database."""
+    logger, own = logging.getLogger("optuna.storages._in_memory"), threading.get_ident()
+
+    def is_of_others(_: logging.LogRecord) -> bool:
+        return threading.get_ident() != own
+
+    logger.addFilter(is_of_others)
+    try:
+        study = optuna.create_study(direction=record.study.direction)
+    finally:
+        logger.removeFilter(is_of_others)
+    study.add_trials(trials)
+    return study

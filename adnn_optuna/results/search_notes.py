@@ -1,4 +1,4 @@
-"""What a reader must know to judge a search, a sentence or two each."""
+"""What a reader must know to judge searches, a sentence or two each."""
 
 import math
 from collections.abc import Sequence
@@ -6,17 +6,24 @@ from collections.abc import Sequence
 from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import TestEvaluation
 from adnn_optuna._units import in_list, score_in_words
 from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.results.confirmation import Confirmation
+from adnn_optuna.results.differences import unseen_note
 from adnn_optuna.samplers._owners import owner_of
-from adnn_optuna.stats.proportions import n_counted, unseen_share
+from adnn_optuna.stats.proportions import n_counted
 
 _ENDS = {
     "interrupted": "The search was interrupted.",
     "exhausted": "The sampler has proposed all of its trials.",
 }
 _N_NAMED = 5  # Of variables that no offset changes.
+_ENDED_WITHOUT_VALUE = (TrialState.PRUNED, TrialState.FAIL)
+# A test set is uneven if its largest class is so many times as frequent as the others on average:
+# always predicting this class is then right as many times as often as predicting another one.
+_UNEVEN = 1.5
 
 
 def why_no_best_trial(record: SearchRecord) -> str:
@@ -42,40 +49,31 @@ def why_no_best_trial(record: SearchRecord) -> str:
     )
 
 
-_ENDED_WITHOUT_VALUE = (TrialState.PRUNED, TrialState.FAIL)
-
-
 def confirmation_notes(record: SearchRecord, confirmation: Confirmation) -> list[str]:
     """Return what the estimates on new seeds do not show."""
     score = score_in_words(record.test_metric, record.positive)
-    notes = []
-    if confirmation.vs_baselines.low > 0:
+    versus, replication, notes = confirmation.vs_baselines, confirmation.replication, []
+    if versus.low > 0:
         cause = "Without offsets, the cause is seed variance."
         if confirmation.gains:
             cause = "Offsets may be the cause, or seed variance; only replication tells."
         notes.append(f"The {score} is better than the baseline mean. {cause}")
-    elif confirmation.vs_baselines.high < 0:
+    elif versus.high < 0:
         notes.append(f"The {score} is worse than the baseline mean.")
-    elif not math.isnan(confirmation.vs_baselines.value):
+    elif not math.isnan(versus.value):
         notes.append(f"The {score} is not shown to differ from the baseline mean.")
-    if math.isnan(confirmation.replication.value):
+    if math.isnan(replication.value):
         notes.append("A training run on new seeds has no finite metric.")
-    elif math.isinf(confirmation.replication.low):
+    elif math.isinf(replication.low):
         notes.append(f"{len(confirmation.seeds)} seeds are too few for a CI of the replication.")
-    elif confirmation.gains and not _contains_zero(confirmation):
-        n = len(confirmation.seeds)
-        share = 100 * unseen_share(n)
-        notes.append(f"With {n} seeds, effects on fewer than {share:.0f}% of seeds may be unseen.")
+    elif confirmation.gains and not replication.low <= 0 <= replication.high:
+        notes.append(unseen_note(len(confirmation.seeds)))
     if confirmation.rank > 1:
         notes.append(
             f"This is best trial number {confirmation.rank} of the study to be confirmed: each CI "
             f"is at {100 * confirmation.level:.9g}% to allow for the earlier ones."
         )
     return notes
-
-
-def _contains_zero(confirmation: Confirmation) -> bool:
-    return confirmation.replication.low <= 0 <= confirmation.replication.high
 
 
 def test_set_notes(record: SearchRecord) -> list[str]:
@@ -96,17 +94,10 @@ def test_set_notes(record: SearchRecord) -> list[str]:
     return notes
 
 
-def added_notes(record: SearchRecord) -> list[str]:
-    """Return whether the best trial was not evaluated by the search."""
-    if not record.best_is_added:
-        return []
-    return ["The best trial was added by study.add_trial, not evaluated by this search."]
-
-
 def unowned_notes(record: SearchRecord) -> list[str]:
     """Return which trials may have lost their worker, and how to end them."""
-    running = (trial for trial in record.trials if trial.state == TrialState.RUNNING)
     # Those of Optuna's samplers in `study.optimize` tell nothing.
+    running = (trial for trial in record.trials if trial.state == TrialState.RUNNING)
     numbers = [str(trial.number) for trial in running if owner_of(trial) is None]
     if not numbers:
         return []
@@ -116,13 +107,19 @@ def unowned_notes(record: SearchRecord) -> list[str]:
     return [f"{said} If none is alive, end {each} by {end}."]
 
 
-def end_notes(record: SearchRecord) -> list[str]:
-    """Return what ended the search, unless its number of trials says so."""
-    if record.stop_reason is None:
-        return ["The search has not ended."] if stored.SEARCH in record.attrs else []
-    if record.stop_reason == "max_trial":
-        return []
-    return [_ENDS.get(record.stop_reason, f"The search was ended by {record.stop_reason}.")]
+def study_notes(record: SearchRecord) -> list[str]:
+    """Return where the best trial is from, which workers may be gone, and what ended it all."""
+    notes = unowned_notes(record)
+    if record.best_is_added:
+        notes.insert(
+            0, "The best trial was added by study.add_trial, not evaluated by this search."
+        )
+    reason = record.stop_reason
+    if reason is None and stored.SEARCH in record.attrs:
+        notes.append("The search has not ended.")
+    elif reason not in (None, "max_trial"):  # The number of trials says the latter.
+        notes.append(_ENDS.get(reason, f"The search was ended by {reason}."))
+    return notes
 
 
 def unchanged_notes(record: SearchRecord) -> list[str]:
@@ -140,3 +137,41 @@ def unchanged_notes(record: SearchRecord) -> list[str]:
             "embeddings or bias have offsets."
         )
     ]
+
+
+def data_notes(runs: Sequence[SearchRecord]) -> list[str]:
+    """Return what a reader must know of the data, which all of the searches share."""
+    first, tested = runs[0], [look for run in runs if (look := run.test_evaluation)]
+    notes = [_uneven_note(tested[0])] if tested else []
+    if found := in_words(
+        first.attrs.get(stored.CONFIG, {}).get("dataset", {}).get("duplicates", {})
+    ):
+        notes.append(f"The data have {found}.")
+    several = [run for run in runs if len(run.test_evaluations) > 1]
+    if first.test_evaluations and first.test_evaluations_elsewhere:
+        several.append(first)
+    notes += [_several_evaluations_note(run) for run in several[:1]]
+    return [note for note in notes if note]
+
+
+def _uneven_note(look: TestEvaluation) -> str:
+    """Return what always predicting the largest class reaches; empty if the classes are even."""
+    n, largest, total = look.get("n_classes", 1), look.get("n_largest", 0), look["n_images"]
+    if n < 2 or largest * (n - 1) < _UNEVEN * (total - largest):
+        return ""
+    share = f"{100 * largest / total:.3g}%"
+    return (
+        f"{share} of the test set is class {look['largest_class']!r}: a network that always "
+        f"predicts it reaches {share}."
+    )
+
+
+def _several_evaluations_note(record: SearchRecord) -> str:
+    """Return how often the test set was evaluated, and what that means."""
+    n, n_others = len(record.test_evaluations), sum(record.test_evaluations_elsewhere.values())
+    counted = f"{n} times" if n > 1 else "once"
+    others = f", and {n_others} more by other studies of this storage" if n_others else ""
+    return (
+        f"The test set was evaluated {counted} by one search{others}. Only the first evaluation "
+        "is on untouched test data."
+    )

@@ -8,7 +8,6 @@ from typing import Any
 
 from adnn_optuna.results.arm_comparison import ArmComparison
 from adnn_optuna.stats.paired_differences import PairedDifference, paired_differences
-from adnn_optuna.stats.resampling import Resampled, for_new_data
 from adnn_optuna.stats.unpaired_differences import unpaired_differences
 
 
@@ -32,22 +31,7 @@ class ValueComparison(ArmComparison):
 
     values: Mapping[str, Sequence[float]] = field(repr=False)
     names: tuple[str, ...]
-    per: str = "seed"
-    maximize: bool = True
-    margin: float | None = None
-    sequential: bool = False
-    is_paired: bool = True
     baseline: str | None = None
-    resampled: Resampled | None = None
-
-    @property
-    def title(self) -> str:
-        """The title of the document."""
-        return f"Comparison of {len(self.values)} arms"
-
-    def nothing_known(self) -> str:
-        """Return which values are missing."""
-        return f"No {self.per} has values of all arms: measure each arm at {self.value_names[0]}."
 
     @property
     def value_names(self) -> list[str]:
@@ -55,7 +39,7 @@ class ValueComparison(ArmComparison):
         return [f"{self.per} {name}" for name in self.names]
 
     @functools.cached_property
-    def _better(self) -> dict[str, list[float]]:
+    def better(self) -> dict[str, list[float]]:
         """The values, higher ones better; the baseline is last, so differences are from it."""
         sign = 1 if self.maximize else -1
         labels = sorted(self.values, key=lambda label: label == self.baseline)
@@ -63,16 +47,16 @@ class ValueComparison(ArmComparison):
 
     @property
     def _claims(self) -> list[tuple[str, str]]:
-        pairs = itertools.combinations(self._better, 2)
+        pairs = itertools.combinations(self.better, 2)
         return [pair for pair in pairs if self.baseline is None or self.baseline in pair]
 
     @functools.cached_property
     def on_these_rows(self) -> list[PairedDifference]:
         """The differences on the data as they are."""
         if not self.is_paired:
-            return unpaired_differences(self._better, self._claims, margin=self.margin)
+            return unpaired_differences(self.better, self._claims, margin=self.margin)
         rows = paired_differences(
-            self._better,
+            self.better,
             margin=self.margin,
             claims=self._claims,
             sequential=self.sequential,
@@ -80,16 +64,5 @@ class ValueComparison(ArmComparison):
         )
         return [row for row in rows if row.verdict is not None]
 
-    @functools.cached_property
-    def paired_differences(self) -> list[PairedDifference]:
-        """The differences that verdicts are on: for new data if rows are splits."""
-        if self.resampled is None:
-            return self.on_these_rows
-        n, m = len(self.names), len(self._claims)
-        return for_new_data(
-            self.on_these_rows, self._better, self.resampled, n_planned=n, n_claims=m
-        )
-
     def _fields(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ("names", "per", "baseline")}
-        return own | super()._fields()
+        return self._attributes("names per baseline") | super()._fields()

@@ -20,7 +20,7 @@ from adnn_optuna._units import Estimate, Unit, in_list, unit_of
 from adnn_optuna.engine.evaluations import Evaluation, new_seeds
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.differences import NEXT_STEP, made_so_far
+from adnn_optuna.results.differences import NEXT_STEP, made_so_far, sources_in_words
 from adnn_optuna.stats.proportions import unseen_share
 from adnn_optuna.stats.spread import FEWEST, standard_deviation
 
@@ -255,7 +255,7 @@ class Variance(Printed):
             is_known = source != ALL and math.isfinite(share)
             rows.append(
                 (
-                    source,
+                    *sources_in_words([source]),
                     unit.value(sd.value),
                     f"{unit.value(sd.low)} to {unit.value(sd.high)}",
                     f"{share:.0f}%" if is_known else "",
@@ -270,7 +270,7 @@ class Variance(Printed):
     def _notes(self) -> list[str]:
         notes = [
             "Minimum detectable difference: noise of two runs exceeds it in 5% of cases.",
-            f"All runs redraw {in_list(self.sources)}.",
+            f"All runs redraw {in_list(sources_in_words(self.sources))}.",
         ]
         if self.not_redrawn:
             notes.append(f"Not redrawn: {in_list(self.not_redrawn)}.")
@@ -283,7 +283,7 @@ class Variance(Printed):
         if self.sd.value > 0 and still:
             most = max(unseen_share(len(self.differences[source])) for source in still)
             notes.append(
-                f"Redrawing {in_list(still)} changed nothing, but may in up to "
+                f"Redrawing {in_list(sources_in_words(still))} changed nothing, but may in up to "
                 f"{100 * most:.0f}% of runs."
             )
         if self.n_lost:
@@ -317,7 +317,7 @@ class Variance(Printed):
             "",
             series,
             caption="Points: runs. Squares: one standard deviation with its 95% CI.",
-            rows=[*deviations],
+            rows=sources_in_words(deviations),
             if_empty="No run has a value yet.",
         )
 
@@ -343,8 +343,7 @@ class Variance(Printed):
         return [points, spread]
 
     def _fields(self) -> dict[str, Any]:
-        names = (
+        return self._attributes(
             "study_name value_name sources not_redrawn n seed values mean sd sd_by_source "
             "minimum_detectable_difference seed_value seed_z_score n_lost"
         )
-        return {name: getattr(self, name) for name in names.split()}

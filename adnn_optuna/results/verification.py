@@ -4,18 +4,12 @@ import dataclasses
 import math
 from typing import Any, Literal, NamedTuple
 
-from adnn_optuna._units import ACCURACY, Estimate, Unit, score_in_words
-from adnn_optuna.render.document import (
-    Document,
-    Figure,
-    Line,
-    Table,
-    estimates_figure,
-    shortened,
-)
+from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, score_in_words
+from adnn_optuna.render.document import Document, Figure, Line, Table, shortened
 from adnn_optuna.render.document import Verdict as VerdictWord
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.confirmation import Confirmation
+from adnn_optuna.results.differences import interval_figure
 from adnn_optuna.stats.proportions import unseen_share
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
@@ -148,7 +142,7 @@ class Verdict(Printed):
                 lines.insert(0, self._line("replication", self.new_seeds.replication, drawn))
         return lines
 
-    def _line(self, label: str, gain: Estimate, remark: str = "") -> Line:
+    def _line(self, label: str, gain: Estimate, remark: str) -> Line:
         assert self.claim is not None
         return Line(label, gain, self.claim.unit, is_difference=True, remark=remark)
 
@@ -193,14 +187,15 @@ class Verdict(Printed):
 
     def _figure(self) -> Figure:
         """Return the gains that the contract claims, and those that were measured."""
-        lines = self._estimates()
-        if self.claim is not None and lines:
-            claimed = Estimate(self.claim.gain, math.nan, math.nan)
-            lines.append(self._line("gain, claimed", claimed))
+        unit = PLAIN if self.claim is None else self.claim.unit
+        gains = {line.label: line.estimate for line in self._estimates()}
+        if self.claim is not None and gains:
+            gains["gain, claimed"] = Estimate(self.claim.gain)
             if self.confirmation is not None:
-                lines.append(self._line("replication, claimed", self.confirmation.replication))
+                gains["replication, claimed"] = self.confirmation.replication
         title = "What the contract claims and what was measured"
-        return estimates_figure("gains", title, lines)
+        x_label = unit.heading("difference", is_gain=True)
+        return interval_figure("gains", title, x_label, gains, unit)
 
 
 def _about_replication(shown: Confirmation) -> str:

@@ -19,7 +19,7 @@ from stored_studies import store_comparison
 
 import adnn_optuna as adnn
 from adnn_optuna.api.comparisons import load_comparison
-from adnn_optuna.results.curves import gains_so_far
+from adnn_optuna.results.search_figures import gains_so_far
 from adnn_optuna.samplers._owners import owner_of
 
 if TYPE_CHECKING:

@@ -134,8 +134,13 @@ def test_equal_models_are_seldom_said_to_differ() -> None:
     for _ in range(300):
         values = rng.normal(0.9, 0.01, (3, 10))
         known = {(i, s): float(values[i, s]) for i in range(3) for s in range(10)}
-        settings = ("s", ("a", "b", "c"), tuple(range(10)), False, 1e-6, ("x",), None, 100, 50)
-        found = ModelComparison(known, *settings)
+        found = ModelComparison(
+            evaluations=known,
+            labels=("a", "b", "c"),
+            declared_seeds=tuple(range(10)),
+            margin=1e-6,
+            n_test=50,
+        )
         wrong += any(row.verdict in {"better", "worse"} for row in found.paired_differences)
     assert wrong <= 300 * 0.05 + 2 * math.sqrt(300 * 0.05 * 0.95)
 
@@ -220,7 +225,7 @@ class TestFunctionsOfSeeds:
         assert found.differences()["verdict"].iloc[0] == "worse"
         said = " ".join(str(found).split())
         assert "wider has the best mean value" in said
-        assert "Each seed redraws initialisation and order" in said
+        assert "Each seed redraws initialization and order" in said
         assert "accuracy" not in said
         assert "Equivalent:" not in said
         assert [*found.differences().columns[-2:]] == ["verdict", "reason"]

@@ -53,7 +53,7 @@ def test_what_is_not_random_is_no_source() -> None:
     assert found.sd_by_source["initialisation"] == found.sd
     assert len(found.evaluations) == 6
     said = " ".join(str(found).split())
-    assert "All runs redraw initialisation." in said
+    assert "All runs redraw initialization." in said
     stays = "the order of the batches, the validation split and the test split"
     assert f"Not redrawn: {stays}." in said
     constant = adnn.InitOffsetObjective(

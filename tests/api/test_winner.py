@@ -12,7 +12,7 @@ import pytest
 from search_worker import quick_training
 
 import adnn_optuna as adnn
-from adnn_optuna.results.curves import best_by_epochs
+from adnn_optuna.results.comparison_figures import best_by_epochs
 from adnn_optuna.stats.proportions import gain_interval
 
 RNG = np.random.default_rng(0)

@@ -23,11 +23,11 @@ from adnn_optuna.engine.confirmation import (
 from adnn_optuna.engine.evaluations import as_attributes, confirmation_seeds
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.networks.retraining import retrain
-from adnn_optuna.results.confirmation_runs import own_scores, read_runs
+from adnn_optuna.results.confirmation import own_scores, read_runs
 
 if TYPE_CHECKING:
     from adnn_optuna import InitOffsetObjective, SearchResult
-    from adnn_optuna.results.confirmation_runs import ConfirmationRuns
+    from adnn_optuna.results.confirmation import ConfirmationRuns
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
 import zlib
 
@@ -59,11 +60,11 @@ def test_names_are_no_html(key: str) -> None:
     assert EVIL not in str(to_plotly(evil).to_json()).replace("\\", "")
 
 
-def test_infinite_ends_are_not_drawn() -> None:
-    inf = float("inf")
-    series = Series("a", [1.0], [0], "points", low=[-inf], high=[inf])
+@pytest.mark.parametrize("end", [math.nan, math.inf])
+def test_without_finite_ends_there_is_a_point_and_no_bar_of_no_width(end: float) -> None:
+    series = Series("a", [1.0], [0], "points", low=[-end], high=[end])
     [point] = to_plotly(Figure("a", "A", "x", "", [series], rows=["a"])).data
-    assert [*point.error_x.array] == [*point.error_x.arrayminus] == [0.0]
+    assert (point.mode, point.error_x.array) == ("markers", None)
 
 
 @pytest.mark.parametrize("colors", [(), (3,)])

@@ -23,7 +23,7 @@ from stored_studies import (
 from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.results.comparison import Comparison
-from adnn_optuna.results.comparison_fields import FIELDS
+from adnn_optuna.results.fields import RUN_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -281,7 +281,7 @@ def test_table_is_of_the_runs(metric: str) -> None:
     comparison = store_comparison(gains, metric=metric)
     sign = -1 if metric == "val_loss" else 1
     table = comparison.table()
-    of_metrics = [field.key for field in FIELDS if field.metric]
+    of_metrics = [field.key for field in RUN_FIELDS if field.metric]
     assert {*table.columns} == {
         *(column for key in of_metrics for column in (key, f"{key}_std")),
         *("seeds", "trials", "seconds"),

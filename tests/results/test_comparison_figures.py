@@ -10,12 +10,17 @@ import optuna
 import pytest
 from stored_studies import N_TRIALS, changed, read_again, store_comparison, store_study
 
+from adnn_optuna._units import PLAIN
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.results import curves
+from adnn_optuna.results import comparison_figures as curves
 from adnn_optuna.results.comparison import Comparison
+from adnn_optuna.results.search_figures import gains_so_far, mean_series
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from adnn_optuna.render.document import Figure, Series
+    from adnn_optuna.results.search_figures import Curve
 
 
 def figure_of(comparison: Comparison, key: str) -> Figure:
@@ -26,6 +31,10 @@ def figure_of(comparison: Comparison, key: str) -> Figure:
 def series_of(figure: Figure, label: str) -> Series:
     [series] = [series for series in figure.series if series.label == label]
     return series
+
+
+def mean_of(drawn: Sequence[Curve]) -> Series:
+    return mean_series("", drawn, PLAIN)
 
 
 def test_gains_are_over_the_reference_and_those_of_controls_are_hollow() -> None:
@@ -83,7 +92,7 @@ def test_trials_show_the_mean_of_the_best_so_far() -> None:
     comparison = store_comparison({"greedy": [0.0] * 3, "random_restart": [0.0] * 3})
     figure = figure_of(comparison, "trials")
     for label, runs in comparison.results.items():
-        gains = np.mean([curves.gains_so_far(run) for run in runs], axis=0)
+        gains = np.mean([gains_so_far(run) for run in runs], axis=0)
         assert series_of(figure, label).y == pytest.approx(100 * gains, abs=1e-4)
     assert series_of(figure, "random_restart").color is None
 
@@ -93,8 +102,8 @@ def test_a_run_that_ended_early_keeps_its_last_gain() -> None:
     runs.append(read_record(store_study("b", values=[0.9] * 4)))
     for run in runs:
         run.study.set_user_attr("adnn:baseline", 0.9)
-    curve = curves.best_against_trials([read_record(run.study) for run in runs])
-    assert [*curve.mean] == pytest.approx([0, 0.01, 0.01, 0.01])
+    drawn = mean_of(curves.best_against_trials([read_record(run.study) for run in runs]))
+    assert drawn.y == pytest.approx([0, 0.01, 0.01, 0.01])
 
 
 def test_compute_is_counted_in_epochs() -> None:
@@ -108,12 +117,12 @@ def test_compute_is_counted_in_epochs() -> None:
     longer.set_user_attr("adnn:search", {"sampler": "longer", "n_trials": 3, "batch_size": 1})
     reported = dict(enumerate([0.6, 0.8, 0.7, 0.85, 0.95, 0.9]))
     longer.add_trial(optuna.trial.create_trial(value=0.95, intermediate_values=reported))
-    walk = curves.best_against_compute(searches)
-    control = curves.best_against_compute([read_record(longer)])
-    assert [*walk.x] == [2, 4, 6]
-    assert [*walk.mean] == pytest.approx([0.85, 0.90, 0.91])
-    assert [*control.x] == [1, 2, 3, 4, 5, 6]
-    assert [*control.mean] == pytest.approx([0.60, 0.80, 0.80, 0.85, 0.95, 0.95])
+    walk = mean_of(curves.best_against_compute(searches))
+    control = mean_of(curves.best_against_compute([read_record(longer)]))
+    assert walk.x == [2, 4, 6]
+    assert walk.y == pytest.approx([0.85, 0.90, 0.91])
+    assert control.x == [1, 2, 3, 4, 5, 6]
+    assert control.y == pytest.approx([0.60, 0.80, 0.80, 0.85, 0.95, 0.95])
 
 
 def test_an_average_is_shown_network_by_network_and_may_become_worse() -> None:
@@ -133,12 +142,12 @@ def test_an_average_is_shown_network_by_network_and_may_become_worse() -> None:
             )
         )
         ensembles.append(read_record(study))
-    averages = curves.gains_of_averages(ensembles)
-    assert [*averages.x] == [1, 2, 3]
-    assert [*averages.mean] == pytest.approx([0, 0.15, 0.20])
-    compute = curves.best_against_compute(ensembles[:1])
-    assert [*compute.x] == [2, 4, 6]
-    assert [*compute.mean] == pytest.approx([0.60, 0.80, 0.70])
+    averages = mean_of(curves.gains_of_averages(ensembles))
+    assert averages.x == [1, 2, 3]
+    assert averages.y == pytest.approx([0, 0.15, 0.20])
+    compute = mean_of(curves.best_against_compute(ensembles[:1]))
+    assert compute.x == [2, 4, 6]
+    assert compute.y == pytest.approx([0.60, 0.80, 0.70])
 
 
 def test_any_state_has_all_figures() -> None:
@@ -159,3 +168,10 @@ def test_a_figure_that_is_not_there_is_refused_with_those_that_are() -> None:
     comparison = store_comparison({"greedy": [0.0], "random_restart": [0.0]})
     with pytest.raises(ValueError, match=r"^key must be one of gains, scores, .*; got 'gain'\.$"):
         comparison.plot("gain")
+
+
+def test_of_a_single_run_have_no_spread_and_of_none_no_place() -> None:
+    one = read_record(store_study("one", values=[0.9, 0.92, 0.91]))
+    assert mean_of(curves.best_against_trials([one])).low == []
+    assert mean_of(curves.best_against_trials([one, one])).low
+    assert mean_of(curves.best_against_trials([])).x == []

@@ -119,7 +119,10 @@ class TestVerdict:
         comparison = read_again(Comparison(arms, (0,)))
         verdict, conclusion = said_of(comparison)
         assert verdict == "not known"
-        assert conclusion.endswith("In its first run, 0 trials were pruned and 3 failed.")
+        assert conclusion.endswith(
+            "First run: No trial was completed: 0 were pruned, 3 diverged. "
+            "Lower the learning rate."
+        )
         assert "nan" not in str(comparison)
 
     def test_of_r2_has_no_percentage_points(self) -> None:

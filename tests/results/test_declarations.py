@@ -165,8 +165,10 @@ def test_claims_are_counted_over_all_arms() -> None:
     counted = {
         ("greedy", "random_restart"): (1, 0),
         ("greedy", "annealing", "random_restart"): (3, 0),
+        ("greedy", "greedy", "annealing", "random_restart"): (5, 0),  # Each greedy has a rival.
+        ("tpe", "annealing", "greedy", "random"): (3, 0),  # Of a function.
         ("greedy", "TPESampler", "random_restart", "longer", "objective"): (2, 6),
-        ("greedy",): (1, 0),
+        ("greedy",): (0, 0),
         ("random_restart",): (0, 0),
     }
     for names, numbers in counted.items():

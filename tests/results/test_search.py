@@ -32,8 +32,8 @@ from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.json import to_json
 from adnn_optuna.render.text import to_text
 from adnn_optuna.results.confirmation import confirmation_of
+from adnn_optuna.results.fields import FIELDS, Field, units_of
 from adnn_optuna.results.search import StudyResult, _verdict_on, stored_result
-from adnn_optuna.results.search_numbers import FIELDS, Field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,8 +88,8 @@ class TestSurfaces:
         assert record.best is not None
         record.best.user_attrs[BASELINE] = record.baseline  # Of a function of the trial.
         result = stored_result(record)
-        shown = field.text(record)
-        assert shown
+        shown = field.text(result._numbers[field.key], field.unit_in(units_of(record)))
+        assert shown != "unknown"
         assert f'"{field.key}"' in to_json(result.document())
         assert (field.label, shown) in result.document().tables[0].rows
         assert re.search(rf"{field.label} +{re.escape(shown)}", result.to_text(details=True))
@@ -185,7 +185,7 @@ class TestWhenItWouldBeFalse:
         """Ten seeds cannot see a rare effect: a note names its share."""
         for gains in (GAINS, [-gain for gain in GAINS]):
             notes = notes_of(document_of(confirmed(gains)))
-            assert "With 10 seeds, effects on fewer than 26% of seeds may be unseen." in notes
+            assert "10 seeds: effects on fewer than 26% of seeds can go unseen." in notes
 
     def test_the_worst_baseline_of_all_replicates_nothing(self) -> None:
         """+7 pp over its own baseline, by other initial weights alone."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +18,8 @@ from adnn_optuna import DeltaStepSampler
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.figures import to_plotly
 from adnn_optuna.results.confirmation import read_confirmation
-from adnn_optuna.results.curves import places_of
 from adnn_optuna.results.search import stored_result
+from adnn_optuna.results.search_figures import expected_best_of_n, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +100,7 @@ class TestGain:
         study.set_user_attr("adnn:baseline", 0.5)
         figure = drawn(study)["gain"]
         below = series(figure, "trial, far below")
-        assert (below.x, below.hover) == ((5,), ("seed 0, trial 5: -40.00 pp",))
+        assert (below.x, below.hover) == ((5,), ("trial 5: -40.00 pp",))
         assert -1 < below.y[0] < min(series(figure, "trial").y)
         assert below.mark == "triangles"
 
@@ -147,7 +149,7 @@ class TestPlaces:
         assert figure.lower_is_better == (metric == "val_loss")
         scale = to_plotly(figure).layout.coloraxis
         assert (scale.cmin if metric == "val_loss" else scale.cmax) == trials.values[i]
-        assert trials.hover[i].startswith(f"seed 0, trial {i}: ")
+        assert trials.hover[i].startswith(f"trial {i}: ")
 
 
 class TestRestarts:
@@ -193,3 +195,16 @@ def test_of_few_trials_or_parameters() -> None:
     study.optimize(lambda trial: trial.suggest_int("n", 1, 1), n_trials=3)
     assert places_of(read_record(study))[0] == []
     assert "places" not in drawn(study)
+
+
+def test_expected_best_of_n_is_the_mean_over_all_draws() -> None:
+    values = np.random.default_rng(0).normal(size=7)
+    for n, expected in enumerate(expected_best_of_n(values.tolist()), start=1):
+        draws = itertools.combinations(values, n)
+        assert expected == pytest.approx(np.mean([max(draw) for draw in draws]))
+    assert len(expected_best_of_n([])) == 0
+    # Of many it takes no memory for each pair of them.
+    tracemalloc.start()
+    assert expected_best_of_n(range(2000))[-1] == 1999
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()

@@ -38,7 +38,7 @@ class TestPaired:
         assert row.reason.endswith("only pairs before seed d count, which lacks a finite value")
 
     def test_one_that_lacks_the_last_is_named_too(self) -> None:
-        facts = ValueComparison({"one": ONE, "two": [*TWO[:-1], math.nan]}, NAMES, "fold")
+        facts = ValueComparison({"one": ONE, "two": [*TWO[:-1], math.nan]}, NAMES, per="fold")
         assert facts.paired_differences[0].reason == (
             "only pairs before fold h count, which lacks a finite value"
         )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from snapshots import assert_surfaces
 
+from adnn_optuna.results.differences import sources_in_words
 from adnn_optuna.results.variance import ALL, Variance
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def test_what_never_varies_has_no_shares(sources: tuple[str, ...]) -> None:
     assert found.sd.value == 0
     assert found.to_dataframe()["share"].isna().all()
     [table] = found.document().tables
-    assert [row[0] for row in table.rows] == [*found.to_dataframe().index]
+    assert [row[0] for row in table.rows] == sources_in_words(found.to_dataframe().index)
     assert {cell for row in table.rows for cell in row[3:]} == {""}
 
 
@@ -216,7 +217,7 @@ class TestSentences:
 def test_figure_shows_deviations_and_the_seed_in_use() -> None:
     found = of_accuracies()
     [figure] = found.document().figures
-    assert figure.rows == (*SOURCES, ALL)
+    assert figure.rows == ("initialization", "order", "split", ALL)
     points = [np.array(series.x) for series in figure.series if series.mark == "points"]
     for source, shown in zip(SOURCES, points, strict=False):
         np.testing.assert_allclose(shown, 100 * found.differences[source] / math.sqrt(2))

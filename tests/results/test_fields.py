@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import optuna
 import pytest
+from optuna.trial import FrozenTrial, create_trial
 from stored_studies import store_comparison
 
 import adnn_optuna as adnn
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.json import to_json
-from adnn_optuna.results.comparison_fields import FIELDS, Field, numbers_of
+from adnn_optuna.results.fields import RUN_FIELDS, Field, numbers_of, seconds_under_way
 
 if TYPE_CHECKING:
     from adnn_optuna.results.comparison import Comparison
@@ -30,7 +32,7 @@ def of_function() -> Comparison:
     return adnn.compare(lambda t: t.suggest_float("x", 0, 1), ["tpe"], max_trial=2, seeds=range(2))
 
 
-@pytest.mark.parametrize("field", FIELDS, ids=[field.key for field in FIELDS])
+@pytest.mark.parametrize("field", RUN_FIELDS, ids=[field.key for field in RUN_FIELDS])
 def test_each_is_in_every_table_and_in_json(
     field: Field, comparison: Comparison, of_function: Comparison
 ) -> None:
@@ -43,7 +45,8 @@ def test_each_is_in_every_table_and_in_json(
         assert (field.key in stored) == has_it
         if has_it:
             value = shown.numbers_of(label)[0][field.key]
-            heading, written = shown._heading(field), shown._written(field, value)
+            heading = shown._heading(field)
+            written = field.text(value, field.unit_in(shown.units).bare)
             assert heading in tables["Mean"].headings
             every = tables["Every"]
             assert every.rows[0][[*every.headings].index(heading)] == written
@@ -52,13 +55,29 @@ def test_each_is_in_every_table_and_in_json(
 
 
 def test_keys_and_headings_are_different(comparison: Comparison) -> None:
-    assert len({field.key for field in FIELDS}) == len(FIELDS)
+    assert len({field.key for field in RUN_FIELDS}) == len(RUN_FIELDS)
     headings = {comparison._heading(field) for field in comparison.fields}
     assert len(headings) == len(comparison.fields)
     assert all(len(heading.split("\n")) <= 2 for heading in headings)
 
 
 def test_are_not_known_for_a_study_of_nothing() -> None:
-    [numbers] = numbers_of([read_record(optuna.create_study())], FIELDS)
+    [numbers] = numbers_of([read_record(optuna.create_study())], RUN_FIELDS)
     assert (numbers.pop("trials"), numbers.pop("seconds")) == (0, 0)
     assert all(map(math.isnan, numbers.values()))
+
+
+def test_seconds_of_trials_at_once_count_once_and_pauses_not_at_all() -> None:
+    begin = datetime(2026, 1, 1)  # noqa: DTZ001 - as Optuna's
+
+    def trial(start: float, end: float) -> FrozenTrial:
+        made = create_trial(value=0.0)
+        made.datetime_start = begin + timedelta(seconds=start)
+        made.datetime_complete = begin + timedelta(seconds=end)
+        return made
+
+    run = [trial(0, 2), trial(1, 3), trial(10, 11)]
+    assert seconds_under_way(run) == pytest.approx(4)
+    assert seconds_under_way(run[::-1]) == pytest.approx(4)
+    assert seconds_under_way([trial(0, 9), trial(1, 3), *run]) == pytest.approx(10)
+    assert seconds_under_way([]) == 0

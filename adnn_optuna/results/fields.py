@@ -1,0 +1,141 @@
+"""The numbers of a search: lists from which tables, pages and JSON follow.
+
+A new number of a search is one entry of :data:`FIELDS`, a new number of each run of a comparison
+one of :data:`RUN_FIELDS`.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
+from typing import Literal, NamedTuple
+
+from optuna.trial import FrozenTrial
+
+from adnn_optuna._units import COUNT, PLAIN, SECONDS, Unit, unit_of
+from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.stats.spread import unit_of_values
+
+
+class Units(NamedTuple):
+    """How values of the metric of the selection are written, and those on the test set."""
+
+    selection: Unit
+    test: Unit
+
+
+class Baselines(NamedTuple):
+    """The mean baselines of the runs of an arm, by what their metric is computed on."""
+
+    selection: float
+    test: float
+
+
+class Field(NamedTuple):
+    """A number of a search."""
+
+    key: str  # In JSON and data frames.
+    label: str  # In comparisons without its metric, of a gain the baseline.
+    metric: Literal["selection", "test", ""]  # Which metric it is a value of, if of any.
+    get: Callable[[SearchRecord, Baselines], float]  # NaN if it is not known.
+    is_gain: bool = False
+    unit: Unit = COUNT  # Without a metric.
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether functions do not have it, as they have no baseline."""
+        return "baseline" in self.label
+
+    def unit_in(self, units: Units) -> Unit:
+        """Return how it is written."""
+        return getattr(units, self.metric) if self.metric else self.unit
+
+    def text(self, number: float, unit: Unit) -> str:
+        """Return it as text."""
+        return unit.gain(number) if self.is_gain else unit.value(number)
+
+
+FIELDS = (
+    Field("n_trials", "trials", "", lambda run, _: len(run.done_trials)),
+    Field("baseline", "baseline", "selection", lambda run, _: run.baseline),
+    Field("best_value", "best value", "selection", lambda run, _: run.best_value),
+    Field("gain", "gain", "selection", lambda run, _: run.gain, is_gain=True),
+    Field(
+        "hyperparameter_gain",
+        "gain of hyperparameters",
+        "selection",
+        lambda run, _: run.hyperparameter_gain,
+        is_gain=True,
+    ),
+    Field("test_baseline", "test baseline", "test", lambda run, _: run.test_baseline),
+    Field("test_value", "test score", "test", lambda run, _: run.test_value),
+    Field("test_gain", "test gain", "test", lambda run, _: run.test_gain, is_gain=True),
+    Field(
+        "n_test_evaluations",
+        "test-set evaluations",
+        "",
+        lambda run, _: len(run.test_evaluations) + sum(run.test_evaluations_elsewhere.values()),
+    ),
+)
+"""All numbers of a search, in the order in which they are shown."""
+
+RUN_FIELDS = (
+    Field("test_best", "", "test", lambda run, _: run.test_value),
+    Field("test_gain", "own baseline", "test", lambda run, _: run.test_gain, is_gain=True),
+    Field("best", "best", "selection", lambda run, _: run.best_value),
+    Field("gain", "own baseline", "selection", lambda run, _: run.gain, is_gain=True),
+    Field(
+        "test_gain_over_mean_baseline",
+        "mean baseline",
+        "test",
+        lambda run, mean: run.improvement(run.test_value, mean.test),
+        is_gain=True,
+    ),
+    Field(
+        "gain_over_mean_baseline",
+        "mean baseline",
+        "selection",
+        lambda run, mean: run.improvement(run.best_value, mean.selection),
+        is_gain=True,
+    ),
+    Field("test_baseline", "baseline", "test", lambda run, _: run.test_baseline),
+    Field("baseline", "baseline", "selection", lambda run, _: run.baseline),
+    Field("trials", "trials", "", lambda run, _: len(run.done_trials)),
+    Field(
+        "seconds", "seconds", "", lambda run, _: seconds_under_way(run.done_trials), unit=SECONDS
+    ),
+)
+"""All numbers of each run of a comparison; text shows the first four."""
+
+
+def numbers_of(runs: Sequence[SearchRecord], fields: Sequence[Field]) -> list[dict[str, float]]:
+    """Return the numbers of each run of an arm, by their keys."""
+    means = Baselines(
+        _mean_of_known([run.baseline for run in runs]),
+        _mean_of_known([run.test_baseline for run in runs]),
+    )
+    return [{field.key: field.get(run, means) for field in fields} for run in runs]
+
+
+def _mean_of_known(values: Sequence[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return fmean(known) if known else math.nan
+
+
+def units_of(record: SearchRecord) -> Units:
+    """Return how the metrics of a search are written, with the digits that its values need."""
+    return Units(_fitted(record.metric, record), _fitted(record.test_metric, record))
+
+
+def _fitted(metric: str, record: SearchRecord) -> Unit:
+    unit, fitted = unit_of(metric), unit_of_values([record.values])
+    return fitted if unit is PLAIN and fitted.digits > unit.digits else unit
+
+
+def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:
+    """Return the seconds in which any of some trials ran; those of several at once count once."""
+    seconds, last = 0.0, -math.inf
+    spans = ((trial.datetime_start, trial.datetime_complete) for trial in trials)
+    for start, end in sorted((s.timestamp(), e.timestamp()) for s, e in spans if s and e):
+        seconds += max(end - max(start, last), 0.0)
+        last = max(last, end)
+    return seconds
