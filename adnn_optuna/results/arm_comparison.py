@@ -79,7 +79,7 @@ class ArmComparison(Printed):
     def nothing_known(self) -> str:
         """Return what is missing, if no seed has values of all arms."""
         first = self.value_names[0]
-        return f"No {self.per} has values of all {self.arm}s: evaluate each {self.arm} at {first}."
+        return f"No {self.per} has values of all {self.arm}s: measure each {self.arm} at {first}."
 
     @property
     def ranked(self) -> list[str]:

@@ -167,7 +167,7 @@ class TestConclusion:
         assert "make the same call again" in nothing.next_step
         lost = models(dict.fromkeys(KNOWN, math.nan)).document()
         assert lost.conclusion == (
-            "No seed has values of all models: evaluate each model at seed 0."
+            "No seed has values of all models: measure each model at seed 0."
         )
 
     def test_of_one_seed_has_no_spread_and_no_verdict(self) -> None:
