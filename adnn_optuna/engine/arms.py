@@ -6,7 +6,6 @@ All that is to be known of an arm is its entry in :data:`ARMS`.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
@@ -56,6 +55,7 @@ class Arm:
         later: What its best network costs after the search, if it consists of ``n`` networks.
         replicates: What of its best trial can be used with other seeds; empty if nothing.
         rival: What a sampler must also beat, as it takes no search; empty for other arms.
+        n_startup: How many trials it draws at random before it learns from any.
         reports_by: What its one trial reports a value for; empty if a trial is one training run.
     """
 
@@ -71,23 +71,29 @@ class Arm:
     later: str = ""
     replicates: str = "offsets"
     rival: str = ""
+    n_startup: int = 0
     reports_by: Literal["", "epoch", "network"] = ""
 
 
-def _keyed(kind: Callable[..., BaseSampler], package: str | None = None) -> _SamplerOf:
+def _keyed(
+    kind: Callable[..., BaseSampler], package: str | None = None, **settings: Any
+) -> _SamplerOf:
     """Return what makes one of Optuna's samplers, which may need a package of its own."""
+
+    def made(seed: int, _: int | None) -> BaseSampler:
+        return kind(seed=seed, **settings)
 
     def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
         if package is not None:
             check_installed(package, f"Optuna's {kind.__name__}")
-        return KeyedIndexSampler(KeyedSampler(lambda seed, _: kind(seed=seed), seed, n_trials))
+        return KeyedIndexSampler(KeyedSampler(made, seed, n_trials))
 
     return sampler
 
 
 # The baseline network and one random rate: with Optuna's ten, short searches would only be random.
 # As many for any number of trials, so that one that goes on is as one that never stopped.
-_tpe_of_control = _keyed(functools.partial(samplers.TPESampler, n_startup_trials=2))
+_tpe_of_control = _keyed(samplers.TPESampler, n_startup_trials=2)
 
 
 def _of_learning_rates(objective: InitOffsetObjective, _: int | None) -> InitOffsetObjective:
@@ -150,11 +156,13 @@ ARMS: dict[str, Arm] = {
             _keyed(samplers.TPESampler),
             help="tree-structured Parzen estimators",
             starts_at_baseline=False,
+            n_startup=10,
         ),
         Arm(
             "cmaes",
-            _keyed(samplers.CmaEsSampler, "cmaes"),
-            help="CMA-ES, which needs the package cmaes",
+            # Optuna would warn of a category in each trial.
+            _keyed(samplers.CmaEsSampler, "cmaes", warn_independent_sampling=False),
+            help="CMA-ES with categories at random, which needs the package cmaes",
             starts_at_baseline=False,
         ),
         Arm(
@@ -162,6 +170,7 @@ ARMS: dict[str, Arm] = {
             _keyed(samplers.GPSampler, "torch"),
             help="Gaussian processes, which need the package torch",
             starts_at_baseline=False,
+            n_startup=10,
         ),
         Arm(
             stored.LONGER,

@@ -246,7 +246,8 @@ class ComparisonNumbers:
         if of_controls := self.families["controls"]:
             others = self._compared(values, self.n_claims["controls"], of_controls)
             rows += [row for row in others if row.verdict is not None]
-        return rows
+        # Claims come first, those that may end a sequential comparison at the top.
+        return sorted(rows, key=lambda row: row.verdict is None)
 
     @functools.cached_property
     def replication(self) -> list[PairedDifference]:

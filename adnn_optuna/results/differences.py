@@ -26,8 +26,8 @@ _VALIDITY: Mapping[Design, str] = {
         "assume differences symmetric about their center."
     ),
     "unpaired": (
-        "CIs are Welch's and are valid for the planned numbers of values. They assume independent "
-        "values with about normal means."
+        "CIs cover those of a studentized permutation test and Welch's, and are valid for the "
+        "planned numbers of independent values."
     ),
     "new data": (
         "CIs are for new data of this kind (Nadeau and Bengio), at the planned {per}s. The "
@@ -61,7 +61,10 @@ def relation(row: PairedDifference, per: str = "seed", others: str | None = None
         others: The arms that it applies to; by default the second one of the difference.
     """
     said = f"{_RELATIONS[row.verdict]} {row.other if others is None else others}"
-    return f"{said} {for_most(row, per)}" if row.verdict in ("better", "worse") else said
+    if row.verdict in ("better", "worse"):
+        said = f"{said} {for_most(row, per)}"
+    is_claim = row.verdict not in ("inconclusive", None)
+    return f"{said}, assuming {row.assumption}" if is_claim and row.assumption else said
 
 
 def for_most(row: PairedDifference, per: str = "seed") -> str:

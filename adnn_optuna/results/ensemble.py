@@ -113,8 +113,14 @@ class EnsembleScores(Printed):
         """How much better the average is than the mean network; NaN of less than two."""
         if self.n_members < 2:
             return UNKNOWN
-        own = self._scores(self._predictions)
-        return difference_from_mean(own, self._member_scores, self.dataset.test_groups)
+        total, n_others = np.sum(self._predictions, axis=0), self.n_members - 1
+        without = [self._scores([(total - of_one) / n_others]) for of_one in self._predictions]
+        return difference_from_mean(
+            self._scores(self._predictions),
+            self._member_scores,
+            self.dataset.test_groups,
+            without=np.stack(without),
+        )
 
     @functools.cached_property
     def disagreement(self) -> float:

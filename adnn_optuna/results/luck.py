@@ -8,6 +8,10 @@ from adnn_optuna.render.document import Document, Table
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.stats.selection_bias import Baseline, chance_of_luck, expected_luck
 
+_RESAMPLED = (
+    "No draw is above the best observed run, so these numbers are too small, unless there are far "
+    "more runs than draws."
+)
 _OVER = {"mean": "over the mean", "one": "over one baseline run"}
 
 
@@ -78,6 +82,7 @@ class Luck(Printed):
             ),
             scope=scope if len(scope) < 58 else "",
             tables=self._tables(),
+            notes=[] if self.values is None else [_RESAMPLED],
             fields={
                 name: getattr(self, name)
                 for name in ("n", "sd", "expected", "claimed", "files", "chances")

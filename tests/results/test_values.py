@@ -28,11 +28,15 @@ class TestPaired:
         assert (up.verdict, down.verdict) == ("worse", "better")
         assert (up.win_rate, down.win_rate) == (0, 1)
 
-    def test_means_are_of_the_rows_that_all_have(self) -> None:
+    def test_a_missing_value_leaves_the_means_of_other_arms(self) -> None:
         facts = ValueComparison({"one": ONE, "two": [*TWO[:3], math.nan, *TWO[4:]]}, NAMES)
         table = facts.table()
-        assert [*table["seeds"]] == [3, 3]
-        assert [*table["value"]] == pytest.approx([7 / 3, 10 / 3])
+        assert [*table["seeds"]] == [8, 3]
+        assert [*table["value"]] == pytest.approx([3.0, 10 / 3])
+        assert [row[-1] for row in facts.document().tables[0].rows] == ["8", "3"]
+        # The best mean is of the rows that all arms have.
+        assert facts.ranked == ["two", "one"]
+        assert "two has the best mean value, 3.333 over 3 seeds." in str(facts)
         assert facts.n_values == 3
         [row] = facts.paired_differences
         assert row.reason.endswith("only pairs before seed d count, which lacks a finite value")
