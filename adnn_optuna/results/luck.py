@@ -36,11 +36,6 @@ class Luck(Printed):
     values: Sequence[float] | None = None
 
     @property
-    def baselines(self) -> tuple[Baseline, ...]:
-        """What gains are measured from."""
-        return ("mean", "one") if self.baseline is None else (self.baseline,)
-
-    @property
     def expected(self) -> float:
         """What the best of the draws is expected to gain."""
         return expected_luck(self.n, self.sd, values=self.values)
@@ -58,11 +53,12 @@ class Luck(Printed):
     def _chances(self, n_searches: int) -> dict[Baseline, float]:
         if self.claimed is None:
             return {}
+        baselines: tuple[Baseline, ...] = ("mean", "one")
+        draws = (self.n, self.sd, self.claimed)
         return {
-            baseline: chance_of_luck(
-                self.n, self.sd, self.claimed, baseline, n_searches, values=self.values
-            )
-            for baseline in self.baselines
+            baseline: chance_of_luck(*draws, baseline, n_searches, values=self.values)
+            for baseline in baselines
+            if self.baseline in (None, baseline)
         }
 
     def document(self) -> Document:

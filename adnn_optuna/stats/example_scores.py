@@ -26,17 +26,10 @@ def score_estimate(
 
     For right and wrong answers, :obj:`bool`, the CI is Clopper and Pearson's (1934), in groups for
     the effective number of examples of Korn and Graubard (1998), Survey Methodology 24(2),
-    193-201. For other metrics within [0, 1], it is the same. For all others, it is Student's. If
-    no example changes a metric within [0, 1], such as an AUC of 1, only the examples count that
-    are not of the largest class.
-
-    Args:
-        scores: The scores of the examples.
-        groups: The numbers of the groups to which these belong; :obj:`None` if they are single.
-        n_rare: If the metric is within [0, 1] and no mean over examples, such as AUC, the number
-            of the examples that are not of the largest class.
-        most: No value is above it.
-        level: The confidence level.
+    193-201. For all others, it is Student's. ``groups`` are the numbers of the examples' groups.
+    ``n_rare`` is only for metrics within [0, 1] that are no mean over examples, such as AUC: the
+    number of examples that are not of the largest class. If no example changes the metric, such as
+    an AUC of 1, only these count. No value is above ``most``.
     """
     mean, n = float(scores.mean(dtype=np.float64)), len(scores)
     is_right = scores.dtype == bool
@@ -69,17 +62,10 @@ def difference_from_mean(
     up, and Student's t has the degrees of freedom of Welch (1947) and Satterthwaite (1946). If no
     answers differ, it is the CI of Bonett and Price (2012).
 
-    The average of the K networks depends on them. For right and wrong answers of at least five
-    networks that have more than half of the variance, their part is the jackknife's (Tukey 1958).
-
-    Args:
-        scores: The scores of the examples, of shape (n,).
-        others: The scores of the other networks, of shape (K, n).
-        groups: As for :func:`score_estimate`.
-        n_rare: As for :func:`score_estimate`.
-        without: If ``scores`` are of the average of all networks, the scores of the averages of
-            all but one, of shape (K, n).
-        level: The confidence level.
+    If ``scores`` are of the average of all K networks, ``without`` are those of the averages of
+    all but one, of shape (K, n). The average depends on the networks: for right and wrong answers
+    of at least five that have more than half of the variance, their part is the jackknife's
+    (Tukey 1958, Annals of Mathematical Statistics 29:614).
     """
     differences = scores.astype(np.float64) - others.mean(axis=0, dtype=np.float64)
     is_right = scores.dtype == bool

@@ -222,15 +222,16 @@ def share_interval(share: float, n: float, level: float = 1 - ALPHA) -> tuple[fl
     return float(low), float(high)
 
 
-def is_skewed(differences: np.ndarray) -> bool:
-    """Return whether they are not symmetric, by the test of Miao, Gel, Gastwirth (2006) at 1%."""
+def is_skewed(differences: np.ndarray, level: float = 0.01) -> bool:
+    """Return whether they are not symmetric, by the test of Miao, Gel, Gastwirth (2006)."""
     if len(differences) < _FEWEST_FOR_SKEW:
         return False
     median = float(np.median(differences))
     scale = math.sqrt(math.pi / 2) * float(np.abs(differences - median).mean())
     # Of equal differences the mean may be off in its last bit.
     distance = round(abs(float(differences.mean()) - median), DECIMALS)
-    limit = 2.576 * math.sqrt((math.pi / 2 - 1) / len(differences))
+    quantile = float(stats.norm.isf(level / 2))
+    limit = quantile * math.sqrt((math.pi / 2 - 1) / len(differences))
     return distance > limit * scale
 
 

@@ -24,12 +24,7 @@ _NORMAL_MAD = 0.6744897501960817  # The median absolute deviation of normal valu
 def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> Estimate:
     """Return the standard deviation of values with its 95% CI, by Bonett (2006), eq. 2.
 
-    Args:
-        values: Independent values, or the differences of two such values each.
-        are_differences: Whether they are differences, whose mean is known to be 0.
-
-    Returns:
-        The estimate of single values; NaN of less than five.
+    If they are differences of two values each, whose mean is 0, it is that of single values.
     """
     n = len(values)
     if n < FEWEST:

@@ -35,16 +35,9 @@ def unpaired_differences(
     *,
     margin: float | None,
 ) -> list[PairedDifference]:
-    """Compare the two arms of each claim by unpaired values, higher ones better.
+    """Return the differences of means of the two arms of each claim, by default of all pairs.
 
-    Args:
-        values: The values of each arm.
-        claims: The pairs of arms to compare; by default all pairs.
-        margin: The difference up to which two arms are as good as each other.
-
-    Returns:
-        The differences of means. ``n_pairs`` is the smaller number of values. The win rate is the
-        share of all pairs of their values.
+    ``n_pairs`` is the smaller number of values. The win rate is the share of all pairs of values.
     """
     claims = list(itertools.combinations(values, 2)) if claims is None else claims
     arrays = {label: np.asarray(of_arm, dtype=np.float64) for label, of_arm in values.items()}
@@ -52,29 +45,22 @@ def unpaired_differences(
     for arm, other in claims:
         one, two = arrays[arm], arrays[other]
         low, high, reason = _interval(one, two, len(claims))
+        numbers = (min(len(one), len(two)), float(one.mean() - two.mean()), low, high)
+        win_rate = (_win_rate(one, two), math.nan, math.nan)
+        said = (verdict_of(low, high, margin), reason)
+        only_if = _assumption(one, two)
         row = PairedDifference(
-            arm=arm,
-            other=other,
-            n_pairs=min(len(one), len(two)),
-            mean=float(one.mean() - two.mean()),
-            low=low,
-            high=high,
-            win_rate=_win_rate(one, two),
-            win_rate_low=math.nan,
-            win_rate_high=math.nan,
-            verdict=verdict_of(low, high, margin),
-            reason=reason,
-            margin=margin,
-            assumption=_assumption(one, two),
+            *(arm, other, *numbers, *win_rate, *said), margin=margin, assumption=only_if
         )
         rows.append(row)
     return rows
 
 
 def _assumption(one: np.ndarray, two: np.ndarray) -> str:
-    if min(len(one), len(two)) >= _ENOUGH_VALUES and not (is_skewed(one) or is_skewed(two)):
-        return ""
-    return "that the arms differ in their means only"
+    are_few = min(len(one), len(two)) < _ENOUGH_VALUES
+    if are_few or is_skewed(one, ALPHA) or is_skewed(two, ALPHA):
+        return "that the arms differ in their means only"
+    return ""
 
 
 def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[float, float, str]:
@@ -104,6 +90,8 @@ def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[float, f
 
 def _permuted(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     """Return t of permutations of the deviations from the arms' means, in ascending order."""
+    if one.std() < two.std():  # So the order of the arms does not matter.
+        return -_permuted(two, one)[::-1]
     n_one, n_two = len(one), len(two)
     deviations = np.concatenate([one - one.mean(), two - two.mean()])
     is_in_one = _permutations(n_one, n_two)
