@@ -12,11 +12,11 @@ class Estimate(NamedTuple):
     """A value with the ends of its confidence interval; NaN if they are not known."""
 
     value: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
 
 
-UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+UNKNOWN = Estimate(math.nan)
 
 
 class Unit(NamedTuple):

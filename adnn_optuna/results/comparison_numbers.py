@@ -23,7 +23,7 @@ from adnn_optuna.results.differences import differences_frame
 from adnn_optuna.results.plan import Plan, plan_seeds
 from adnn_optuna.stats import paired_differences as paired
 from adnn_optuna.stats.paired_differences import PairedDifference
-from adnn_optuna.stats.resampling import Resampled, for_new_data, read_once
+from adnn_optuna.stats.resampling import Resampled, for_new_data
 from adnn_optuna.stats.spread import unit_of_values
 
 _BASELINES = "baseline networks"  # What best networks are compared with on new seeds.
@@ -282,11 +282,14 @@ class ComparisonNumbers:
         n_seeds = len(self.declaration["seeds"])
         if not self.sequential and (missing := n_seeds - self.n_done):
             return paired.inconclusive(rows, f"{missing} of {n_seeds} planned seeds are missing")
-        if self.resampled is None:
-            return rows
-        if self.sequential:
-            return read_once(rows)
-        return for_new_data(rows, values, self.resampled, n_planned=n_seeds, n_claims=n_claims)
+        return for_new_data(
+            rows,
+            values,
+            self.resampled,
+            n_planned=n_seeds,
+            n_claims=n_claims,
+            sequential=self.sequential,
+        )
 
     @property
     def resampled(self) -> Resampled | None:

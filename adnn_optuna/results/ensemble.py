@@ -191,13 +191,13 @@ class EnsembleScores(Printed):
         spread = f"sd {sd}, {low} to {high}"
         return [
             Line("gain", self.gain, unit, is_difference=True, remark="average over mean network"),
-            Line("average", _without_ci(self.score), unit, remark=name),
-            Line("mean network", _without_ci(self.mean), unit, remark=spread),
+            Line("average", Estimate(self.score), unit, remark=name),
+            Line("mean network", Estimate(self.mean), unit, remark=spread),
             self._disagreement_line(),
         ]
 
     def _disagreement_line(self) -> Line:
-        estimate = _without_ci(self.disagreement)
+        estimate = Estimate(self.disagreement)
         if self.head.num_classes is None:
             return Line("disagreement", estimate, Unit(1, 3, "", ""), remark="target variances")
         examples = f"of {len(self.dataset.y_test)} test {self.dataset.unit}"
@@ -247,7 +247,3 @@ class EnsembleScores(Printed):
     def _fields(self) -> dict[str, Any]:
         names = "study_name seeds score_name members mean sd score gain disagreement n_diverged"
         return {name: getattr(self, name) for name in names.split()}
-
-
-def _without_ci(value: float) -> Estimate:
-    return Estimate(value, math.nan, math.nan)

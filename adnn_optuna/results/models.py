@@ -15,7 +15,7 @@ from adnn_optuna.stats.paired_differences import (
     inconclusive,
     paired_differences,
 )
-from adnn_optuna.stats.resampling import Resampled, for_new_data, read_once
+from adnn_optuna.stats.resampling import Resampled, for_new_data
 
 
 @dataclass(frozen=True)
@@ -120,16 +120,13 @@ class ModelComparison(ArmComparison):
     def paired_differences(self) -> list[PairedDifference]:
         """The differences that verdicts are on: for new data, if seeds redraw the test set."""
         rows = self.on_these_rows
-        if self.resampled is None:
-            return rows
-        if self.sequential:
-            return read_once(rows)
         return for_new_data(
             rows,
             self.values,
             self.resampled,
             n_planned=len(self.declared_seeds),
             n_claims=len(rows),
+            sequential=self.sequential,
             most=self.unit.largest,
         )
 

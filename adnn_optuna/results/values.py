@@ -83,8 +83,6 @@ class ValueComparison(ArmComparison):
     @functools.cached_property
     def paired_differences(self) -> list[PairedDifference]:
         """The differences that verdicts are on: for new data if rows are splits."""
-        if self.resampled is None:
-            return self.on_these_rows
         n, m = len(self.names), len(self._claims)
         return for_new_data(
             self.on_these_rows, self._better, self.resampled, n_planned=n, n_claims=m

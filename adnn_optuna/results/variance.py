@@ -245,16 +245,15 @@ class Variance(Printed):
         return unit._replace(of_values=unit.of_gains).rounded_to((sd.high - sd.low) / 2)
 
     def _estimates(self) -> list[Line]:
-        unit = self._sd_unit(self.sd)
-        of_values = unit_of(self.value_name)
-        detectable = Estimate(self.minimum_detectable_difference, math.nan, math.nan)
+        unit, of_values = self._sd_unit(self.sd), unit_of(self.value_name)
+        detectable = Estimate(self.minimum_detectable_difference)
         lines = [
             Line("standard deviation", self.sd, unit),
             Line("minimum detectable difference", detectable, unit),
-            Line("mean", Estimate(self.mean, math.nan, math.nan), of_values),
+            Line("mean", Estimate(self.mean), of_values),
         ]
         if not math.isnan(self.seed_value):
-            own = Estimate(self.seed_value, math.nan, math.nan)
+            own = Estimate(self.seed_value)
             lines.append(Line(f"seed {self.seed}", own, of_values, remark="the seed in use"))
         return lines
 

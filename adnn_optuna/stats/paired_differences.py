@@ -202,13 +202,11 @@ def verdict_of(low: float, high: float, margin: float | None) -> VerdictName:
 
 def inconclusive(rows: Sequence[PairedDifference], reason: str) -> list[PairedDifference]:
     """Return differences of which no claim is decided yet, for the same reason."""
-    changed: Any = {
-        "low": -math.inf,
-        "high": math.inf,
-        "verdict": "inconclusive",
-        "reason": reason,
-    }
-    return [dataclasses.replace(row, **changed) if row.verdict else row for row in rows]
+    changed: Any = {"verdict": "inconclusive", "reason": reason}
+    return [
+        dataclasses.replace(row, low=-math.inf, high=math.inf, **changed) if row.verdict else row
+        for row in rows
+    ]
 
 
 @functools.cache  # Many claims have the same shares.
