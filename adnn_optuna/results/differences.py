@@ -63,8 +63,13 @@ def relation(row: PairedDifference, per: str = "seed", others: str | None = None
     said = f"{_RELATIONS[row.verdict]} {row.other if others is None else others}"
     if row.verdict in ("better", "worse"):
         said = f"{said} {for_most(row, per)}"
+    return ", ".join(filter(None, [said, _assumed(row)]))
+
+
+def _assumed(row: PairedDifference) -> str:
+    """Return what a verdict that claims something assumes; empty if that is nothing special."""
     is_claim = row.verdict not in ("inconclusive", None)
-    return f"{said}, assuming {row.assumption}" if is_claim and row.assumption else said
+    return f"assuming {row.assumption}" if is_claim and row.assumption else ""
 
 
 def for_most(row: PairedDifference, per: str = "seed") -> str:
@@ -240,7 +245,8 @@ def differences_frame(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFra
     names = (
         "arm other n_pairs mean low high win_rate win_rate_low win_rate_high worst verdict reason"
     )
-    table = pd.DataFrame([vars(row) for row in rows], columns=names.split())
+    records = [vars(row) | {"reason": row.reason or _assumed(row)} for row in rows]
+    table = pd.DataFrame(records, columns=names.split())
     table["verdict"] = table["verdict"].fillna("no claim")
     columns = {"arm": arm, "n_pairs": "pairs", "mean": "difference"}
     return table.rename(columns=columns).set_index([arm, "other"])

@@ -74,6 +74,8 @@ class TestUnpaired:
         found = ValueComparison({"a": TWO, "b": [v - 9 for v in TWO]}, (), is_paired=False)
         said = "a is better than b on average, assuming that the arms differ in their means only:"
         assert said in _line(str(found))
+        [reason] = found.differences()["reason"]
+        assert reason == "assuming that the arms differ in their means only"
         equal = ValueComparison({"a": TWO, "b": TWO}, (), is_paired=False)
         assert "assuming" not in str(equal)
 
