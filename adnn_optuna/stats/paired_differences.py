@@ -80,7 +80,9 @@ class PairedDifference:
             *(1 - self.win_rate, 1 - self.win_rate_high, 1 - self.win_rate_low),
             verdict_of(low, high, self.margin) if self.verdict else None,
             self.reason,
-            *(-self.largest, -self.worst, self.margin, self.assumption),
+            *(-self.largest, -self.worst),
+            self.margin,
+            self.assumption,
         )
 
 

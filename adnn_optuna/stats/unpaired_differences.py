@@ -1,10 +1,11 @@
 """Statistics of values that are not paired: is one arm better than another?
 
-The CI of a difference of means covers two CIs, for planned numbers of values. One has the
-quantiles of a studentized permutation test (Janssen 1997, Statistics & Probability Letters 36:9;
-Chung and Romano 2013, Annals of Statistics 41:484): arms whose values have the same shape differ
-falsely in 5% of cases, whatever that shape. The other is Welch's (1947), Biometrika 34:28-35,
-which fewer values of unequal spread need. All claims share one error rate (Bonferroni).
+The CI of a difference of means covers two CIs, for planned numbers of values. One inverts a
+studentized permutation test (Janssen 1997, Statistics & Probability Letters 36:9; Chung and Romano
+2013, Annals of Statistics 41:484) of the deviations from the arms' means. These are the same for
+each supposed difference, so test and CI agree. Arms whose values have the same shape differ
+falsely in about 5% of cases, whatever that shape. The other CI is Welch's (1947), Biometrika
+34:28-35, as few values of unequal spread need it. All claims share one error rate (Bonferroni).
 """
 
 import functools
@@ -45,18 +46,27 @@ def unpaired_differences(
     for arm, other in claims:
         one, two = arrays[arm], arrays[other]
         low, high, reason = _interval(one, two, len(claims))
-        numbers = (min(len(one), len(two)), float(one.mean() - two.mean()), low, high)
-        win_rate = (_win_rate(one, two), math.nan, math.nan)
-        said = (verdict_of(low, high, margin), reason)
-        only_if = _assumption(one, two)
         row = PairedDifference(
-            *(arm, other, *numbers, *win_rate, *said), margin=margin, assumption=only_if
+            arm=arm,
+            other=other,
+            n_pairs=min(len(one), len(two)),
+            mean=float(one.mean() - two.mean()),
+            low=low,
+            high=high,
+            win_rate=_win_rate(one, two),
+            win_rate_low=math.nan,
+            win_rate_high=math.nan,
+            verdict=verdict_of(low, high, margin),
+            reason=reason,
+            margin=margin,
+            assumption=_assumption(one, two),
         )
         rows.append(row)
     return rows
 
 
 def _assumption(one: np.ndarray, two: np.ndarray) -> str:
+    """Return what a verdict on few or skewed values assumes; else nothing."""
     are_few = min(len(one), len(two)) < _ENOUGH_VALUES
     if are_few or is_skewed(one, ALPHA) or is_skewed(two, ALPHA):
         return "that the arms differ in their means only"
@@ -71,7 +81,8 @@ def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[float, f
     if all(np.ptp(of) <= size_of(of) * 10.0**-DECIMALS for of in (one, two)):
         reason = "no arm's values vary, so they do not show how much other values would"
         return -math.inf, math.inf, reason
-    if math.comb(n.sum(), n[0]) < 2 * n_claims / ALPHA:
+    are_few = n.sum() <= _MOST_PERMUTED
+    if are_few and math.comb(n.sum(), n[0]) < 2 * n_claims / ALPHA:
         reason = f"{n[0]} and {n[1]} values have too few permutations for a verdict"
         return -math.inf, math.inf, reason
     size = size_of(np.concatenate([one, two]))
@@ -80,7 +91,7 @@ def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[float, f
     freedom = parts.sum() ** 2 / (parts**2 / (n - 1)).sum()
     welch = float(stats.t.isf(ALPHA / (2 * n_claims), freedom))
     least, most = -welch, welch
-    if n.sum() <= _MOST_PERMUTED and n_claims <= _MOST_CLAIMS:
+    if are_few and n_claims <= _MOST_CLAIMS:
         t = _permuted(one / size, two / size)
         k = math.floor(ALPHA / (2 * n_claims) * (len(t) + 1) + 1e-9)
         least, most = min(least, t[k - 1]), max(most, t[-k])
