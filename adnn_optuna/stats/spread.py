@@ -46,11 +46,11 @@ def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> 
 
 
 def collapses(values: Sequence[float] | np.ndarray, *, maximize: bool = True) -> list[int]:
-    """Return the positions of values that are far worse than the median.
+    """Return the positions of values that are far worse than the median, if these are rare.
 
     They are more than five median absolute deviations away, which are scaled to the standard
     deviations of normal values. In 3% of samples of eight normal values, and in fewer of larger
-    ones, there is such a value.
+    ones, there is such a value. More than a tenth of all values are not rare.
     """
     if len(values) < _FEWEST_WITH_COLLAPSES:
         return []
@@ -60,7 +60,8 @@ def collapses(values: Sequence[float] | np.ndarray, *, maximize: bool = True) ->
     sizes[sizes <= np.abs(values).max() * 10.0**-DECIMALS] = 0
     # If most values are equal, the smallest other deviation tells the scale.
     scale = float(np.median(sizes)) or float(sizes[sizes > 0].min(initial=math.inf))
-    return np.flatnonzero(deviations > 5 * scale / _NORMAL_MAD).tolist()
+    found = np.flatnonzero(deviations > 5 * scale / _NORMAL_MAD).tolist()
+    return found if len(found) <= max(1, len(values) // 10) else []
 
 
 def unit_of_values(

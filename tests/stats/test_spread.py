@@ -45,6 +45,7 @@ class TestCollapses:
         assert collapses(self.VALUES, maximize=False) == []
         assert collapses([-value for value in self.VALUES], maximize=False) == [7]
         assert collapses(self.VALUES[1:]) == []  # Too few values.
+        assert collapses([*self.VALUES, 0.6]) == []  # Not rare.
 
     def test_of_ties_are_far_beyond_other_values(self) -> None:
         assert collapses([0.9] * 6 + [0.9 + 1e-17, 0.897, 0.5]) == [8]
