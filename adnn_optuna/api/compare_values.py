@@ -79,7 +79,8 @@ def compare_values(
         folds: Whether rows are the folds of a single k-fold cross-validation, in which each
             example is tested once.
         paired: Whether the values in a row belong together. If not, arms may have different
-            numbers of values, which must be planned before any is seen. The CIs are Welch's then.
+            numbers of values, which must be planned before any is seen. With fewer than 20 values
+            an arm, verdicts assume that arms differ in their means only.
 
     Returns:
         What the values show.

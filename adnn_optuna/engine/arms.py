@@ -5,7 +5,6 @@ All that is to be known of an arm is its entry in :data:`ARMS`.
 
 import contextlib
 import dataclasses
-import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -179,24 +178,30 @@ class Arm:
     later: str = ""  # What its best network costs after the search, if it consists of {n}.
     replicates: str = "offsets"  # What of its best trial can be used with other seeds, if any.
     rival: str = ""  # What a sampler must also beat, as it takes no search.
+    n_startup: int = 0  # How many trials it draws at random before it learns from any.
     # What its one trial reports a value for; empty if a trial is one training run.
     reports_by: Literal["", "epoch", "network"] = ""
 
 
-def _keyed(kind: Callable[..., BaseSampler], package: str | None = None) -> _SamplerOf:
+def _keyed(
+    kind: Callable[..., BaseSampler], package: str | None = None, **settings: Any
+) -> _SamplerOf:
     """Return what makes one of Optuna's samplers, which may need a package of its own."""
+
+    def made(seed: int, _: int | None) -> BaseSampler:
+        return kind(seed=seed, **settings)
 
     def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
         if package is not None:
             check_installed(package, f"Optuna's {kind.__name__}")
-        return KeyedIndexSampler(KeyedSampler(lambda seed, _: kind(seed=seed), seed, n_trials))
+        return KeyedIndexSampler(KeyedSampler(made, seed, n_trials))
 
     return sampler
 
 
 # The baseline network and one random rate: with Optuna's ten, short searches would only be random.
 # As many for any number of trials, so that one that goes on is as one that never stopped.
-_tpe_of_control = _keyed(functools.partial(samplers.TPESampler, n_startup_trials=2))
+_tpe_of_control = _keyed(samplers.TPESampler, n_startup_trials=2)
 
 
 def _of_learning_rates(objective: InitOffsetObjective, _: int | None) -> InitOffsetObjective:
@@ -260,16 +265,19 @@ ARMS: dict[str, Arm] = {
             "tpe",
             _keyed(samplers.TPESampler),
             help="tree-structured Parzen estimators",
+            n_startup=10,
         ),
         Arm(
             "cmaes",
-            _keyed(samplers.CmaEsSampler, "cmaes"),
-            help="CMA-ES, which needs the package cmaes",
+            # Optuna would warn of a category in each trial.
+            _keyed(samplers.CmaEsSampler, "cmaes", warn_independent_sampling=False),
+            help="CMA-ES with categories at random, which needs the package cmaes",
         ),
         Arm(
             "gp",
             _keyed(samplers.GPSampler, "torch"),
             help="Gaussian processes, which need the package torch",
+            n_startup=10,
         ),
         Arm(
             stored.LONGER,

@@ -31,8 +31,8 @@ from adnn_optuna.results.differences import (
     values_figure,
 )
 from adnn_optuna.stats.paired_differences import PairedDifference
-from adnn_optuna.stats.resampling import Resampled, for_new_data, read_once
-from adnn_optuna.stats.spread import unit_of_values
+from adnn_optuna.stats.resampling import Resampled, for_new_data
+from adnn_optuna.stats.spread import collapses, unit_of_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,8 +86,14 @@ class ArmComparison(Printed):
         """The labels of the arms, the best mean first."""
         if not self.n_values:
             return [*self.values]
-        compared = self.compared
-        return sorted(compared, key=lambda label: compared[label].mean(), reverse=self.maximize)
+        means = self._means
+        return sorted(means, key=lambda label: means[label], reverse=self.maximize)
+
+    @functools.cached_property
+    def _means(self) -> dict[str, float]:
+        """The mean of each arm; if the values are paired, of those that all arms have."""
+        n = self.n_values if self.is_paired else None
+        return {label: float(of_arm[:n].mean()) for label, of_arm in self.compared.items()}
 
     @property
     def is_of_new_data(self) -> bool:
@@ -103,16 +109,13 @@ class ArmComparison(Printed):
     def paired_differences(self) -> list[PairedDifference]:
         """The differences that verdicts are on: for new data if values are of splits."""
         rows = self.on_these_rows
-        if self.resampled is None:
-            return rows
-        if self.sequential:
-            return read_once(rows)
         return for_new_data(
             rows,
             self.better,
             self.resampled,
             n_planned=len(self.value_names),
             n_claims=len(rows),
+            sequential=self.sequential,
             most=self.unit.largest,
         )
 
@@ -121,7 +124,7 @@ class ArmComparison(Printed):
         """How the values are written."""
         if self.score != VALUE:
             return unit_of(self.score)
-        return unit_of_values(self.compared.values(), are_paired=self.is_paired)
+        return unit_of_values(self.values.values(), are_paired=self.is_paired)
 
     @property
     def column(self) -> str:
@@ -130,17 +133,18 @@ class ArmComparison(Printed):
 
     @functools.cached_property
     def compared(self) -> dict[str, np.ndarray]:
-        """The values that count: if they are paired, up to the first that any arm lacks."""
+        """The values that count: if they are paired, up to the first that the arm lacks."""
         arrays = {label: np.asarray(v, dtype=float) for label, v in self.values.items()}
-        if self.is_paired:
-            is_known = np.all([np.isfinite(array) for array in arrays.values()], axis=0)
-            n = int(np.logical_and.accumulate(is_known).sum())
-            arrays = {label: array[:n] for label, array in arrays.items()}
-        return arrays
+        if not self.is_paired:
+            return arrays
+        return {
+            label: array[: np.logical_and.accumulate(np.isfinite(array)).sum()]
+            for label, array in arrays.items()
+        }
 
     @property
     def n_values(self) -> int:
-        """How many values each arm has; if they are not paired, the fewest."""
+        """How many values all arms have."""
         return min(map(len, self.compared.values()))
 
     def table(self) -> "pd.DataFrame":
@@ -201,6 +205,11 @@ class ArmComparison(Printed):
         return f"{self.n_values} {self.per}{'s' * (self.n_values != 1)}"
 
     @property
+    def _has_gaps(self) -> bool:
+        """Whether some arms lack values that others of the same seed have."""
+        return self.is_paired and len({*map(len, self.compared.values())}) > 1
+
+    @property
     def _against_best(self) -> list[PairedDifference]:
         """How much better the arm with the best mean is than others."""
         best = self.ranked[0]
@@ -215,11 +224,12 @@ class ArmComparison(Printed):
         return "not worse" if verdicts and are_shown else "inconclusive"
 
     def _conclusion(self) -> str:
-        unit, compared, best = self.unit, self.compared, self.ranked[0]
-        mean = unit.value(compared[best].mean())
-        leaders = [label for label in self.ranked if unit.value(compared[label].mean()) == mean]
+        unit, best = self.unit, self.ranked[0]
+        mean = unit.value(self._means[best])
+        leaders = [label for label in self.ranked if unit.value(self._means[label]) == mean]
         have = "has" if len(leaders) == 1 else "have"
-        best_mean = f"{_named(leaders)} {have} the best mean {self.score}, {mean}."
+        over = f" over {self._size()}" if self._has_gaps else ""
+        best_mean = f"{_named(leaders)} {have} the best mean {self.score}, {mean}{over}."
         groups = dict[str, list[PairedDifference]]()
         for row in self._against_best:
             groups.setdefault(relation(row, self._paired_by, ""), []).append(row)
@@ -230,21 +240,40 @@ class ArmComparison(Printed):
     def _relation(self, rows: Sequence[PairedDifference]) -> str:
         """Return a relation to one arm with its evidence, or the same relation to several."""
         first = rows[0]
+        others = [row.other for row in rows]
+        said = relation(first, self._paired_by, _named(others))
+        collapsed = [*filter(None, map(self._collapsed, [first.arm, *others]))]
+        if collapsed and first.verdict != "inconclusive":
+            said = f"{said}, with rare collapses ({'; '.join(collapsed)})"
         if len(rows) > 1:
-            return relation(first, self._paired_by, _named([row.other for row in rows]))
+            return said
         is_of_all = first.n_pairs == self.n_values or not self.is_paired
         of = "" if is_of_all else f" over {first.n_pairs} {self.per}s"
-        return f"{relation(first, self._paired_by)}: {in_words(first, self.unit)}{of}"
+        return f"{said}: {in_words(first, self.unit)}{of}"
+
+    def _collapsed(self, label: str) -> str:
+        """Return which values of an arm are far worse than its others; empty if none is."""
+        names = self.value_names
+        found = [
+            names[i] if names else f"value {i + 1}"
+            for i in collapses(self.compared[label], maximize=self.maximize)
+        ]
+        return f"{label}: {_named(found)}" if found else ""
 
     def _tables(self) -> list[Table]:
         unit = self.unit
         column = unit.heading(self.score)
-        rows = [
+        rows: list[tuple[str, ...]] = [
             (str(label), unit.bare.value(row[self.column]), _sd(row[f"{self.column}_std"], unit))
             for label, row in self.table().iterrows()
         ]
+        headings = [self.arm, f"mean\n{column}", "standard\ndeviation"]
+        if self._has_gaps:
+            headings.append(f"{self.per}s")
+            counts = map(len, self.compared.values())
+            rows = [(*row, str(n)) for row, n in zip(rows, counts, strict=True)]
         tables = [
-            Table((self.arm, f"mean\n{column}", "standard\ndeviation"), rows),
+            Table(headings, rows),
             differences_table(self.paired_differences, unit, self._paired_by),
         ]
         if self._shows_these_rows:

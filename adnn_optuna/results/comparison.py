@@ -50,11 +50,11 @@ _ABOUT_BUDGETS = (
 class Comparison(ComparisonNumbers, Printed):
     """How samplers compare, each on the same seeds.
 
-    There are two families of claims, each wrong in at most 5% of all comparisons: each sampler
-    against random restarts, and greedy against annealing; and all of these against the controls,
-    which spend the same compute in other ways. A third family is on replication: the gain of each
-    arm's best networks over baseline networks, on one new seed each. For functions there is one
-    family, each sampler against random search. CIs are wider if the comparison is sequential: it
+    There are three families of claims, each wrong in at most 5% of all comparisons: each sampler
+    against random restarts, and greedy against annealing; all of these against the controls, which
+    spend the same compute in other ways; and replication, the gain of each arm's best networks
+    over baseline networks, on one new seed each. For functions there is one family, each sampler
+    against random search. CIs are wider if the comparison is sequential: it
     stops once all claims are decided, or it got further seeds or arms later. All claims that were
     ever declared count.
 
@@ -280,12 +280,21 @@ class Comparison(ComparisonNumbers, Printed):
         )
 
     def _notes_on_arms(self) -> list[str]:
-        """Return the later costs of controls."""
-        return [
+        """Return the later costs of controls, and which samplers drew all trials at random."""
+        notes = [
             f"{label}: {ARMS[runs[0].sampler].later.format(n=n)}."
             for label, runs in self.controls.items()
             if (n := max(run.n_networks for run in runs)) > 1
         ]
+        for label, runs in self.samplers.items():
+            arm = ARMS.get(runs[0].sampler)
+            n_trials = max(len(run.done_trials) for run in runs)
+            if arm and 0 < n_trials <= arm.n_startup:
+                notes.append(
+                    f"{label}: its first {arm.n_startup} trials are random, so with {n_trials} "
+                    "trials it is random search."
+                )
+        return notes
 
     def _next_step(self) -> str:
         if not self.is_complete:

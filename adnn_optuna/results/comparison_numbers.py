@@ -22,7 +22,7 @@ from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, sec
 from adnn_optuna.results.plan import Plan, plan_seeds
 from adnn_optuna.stats import paired_differences as paired
 from adnn_optuna.stats.paired_differences import PairedDifference
-from adnn_optuna.stats.resampling import Resampled, for_new_data, read_once
+from adnn_optuna.stats.resampling import Resampled, for_new_data
 from adnn_optuna.stats.spread import unit_of_values
 
 _BASELINES = "baseline networks"  # What best networks are compared with on new seeds.
@@ -243,7 +243,8 @@ class ComparisonNumbers:
         if of_controls := self.families["controls"]:
             others = self._compared(values, self.n_claims["controls"], of_controls)
             rows += [row for row in others if row.verdict is not None]
-        return rows
+        # Claims come first, those that may end a sequential comparison at the top.
+        return sorted(rows, key=lambda row: row.verdict is None)
 
     @functools.cached_property
     def replication(self) -> list[PairedDifference]:
@@ -278,11 +279,14 @@ class ComparisonNumbers:
         n_seeds = len(self.declaration["seeds"])
         if not self.sequential and (missing := n_seeds - self.n_done):
             return paired.inconclusive(rows, f"{missing} of {n_seeds} planned seeds are missing")
-        if self.resampled is None:
-            return rows
-        if self.sequential:
-            return read_once(rows)
-        return for_new_data(rows, values, self.resampled, n_planned=n_seeds, n_claims=n_claims)
+        return for_new_data(
+            rows,
+            values,
+            self.resampled,
+            n_planned=n_seeds,
+            n_claims=n_claims,
+            sequential=self.sequential,
+        )
 
     @property
     def resampled(self) -> Resampled | None:

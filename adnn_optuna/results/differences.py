@@ -29,8 +29,8 @@ _VALIDITY: Mapping[Design, str] = {
         "assume differences symmetric about their center."
     ),
     "unpaired": (
-        "CIs are Welch's and are valid for the planned numbers of values. They assume independent "
-        "values with about normal means."
+        "CIs cover those of a studentized permutation test and Welch's, and are valid for the "
+        "planned numbers of independent values."
     ),
     "new data": (
         "CIs are for new data of this kind (Nadeau and Bengio), at the planned {per}s. The "
@@ -61,7 +61,15 @@ def relation(row: PairedDifference, per: str = "seed", others: str | None = None
     It is on ``others`` if that is not None, else on the second arm of the difference.
     """
     said = f"{_RELATIONS[row.verdict]} {row.other if others is None else others}"
-    return f"{said} {for_most(row, per)}" if row.verdict in ("better", "worse") else said
+    if row.verdict in ("better", "worse"):
+        said = f"{said} {for_most(row, per)}"
+    return ", ".join(filter(None, [said, _assumed(row)]))
+
+
+def _assumed(row: PairedDifference) -> str:
+    """Return what a verdict that claims something assumes; empty if that is nothing special."""
+    is_claim = row.verdict not in ("inconclusive", None)
+    return f"assuming {row.assumption}" if is_claim and row.assumption else ""
 
 
 def for_most(row: PairedDifference, per: str = "seed") -> str:
@@ -224,7 +232,8 @@ def differences_frame(rows: Sequence[PairedDifference], arm: str) -> "pd.DataFra
     names = (
         "arm other n_pairs mean low high win_rate win_rate_low win_rate_high worst verdict reason"
     )
-    table = pd.DataFrame([vars(row) for row in rows], columns=names.split())
+    records = [vars(row) | {"reason": row.reason or _assumed(row)} for row in rows]
+    table = pd.DataFrame(records, columns=names.split())
     table["verdict"] = table["verdict"].fillna("no claim")
     columns = {"arm": arm, "n_pairs": "pairs", "mean": "difference"}
     return table.rename(columns=columns).set_index([arm, "other"])

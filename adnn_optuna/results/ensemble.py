@@ -113,8 +113,14 @@ class EnsembleScores(Printed):
         """How much better the average is than the mean network; NaN of less than two."""
         if self.n_members < 2:
             return UNKNOWN
-        own = self._scores(self._predictions)
-        return difference_from_mean(own, self._member_scores, self.dataset.test_groups)
+        total, n_others = np.sum(self._predictions, axis=0), self.n_members - 1
+        without = [self._scores([(total - of_one) / n_others]) for of_one in self._predictions]
+        return difference_from_mean(
+            self._scores(self._predictions),
+            self._member_scores,
+            self.dataset.test_groups,
+            without=np.stack(without),
+        )
 
     @functools.cached_property
     def disagreement(self) -> float:
@@ -185,13 +191,13 @@ class EnsembleScores(Printed):
         spread = f"sd {sd}, {low} to {high}"
         return [
             Line("gain", self.gain, unit, is_difference=True, remark="average over mean network"),
-            Line("average", _without_ci(self.score), unit, remark=name),
-            Line("mean network", _without_ci(self.mean), unit, remark=spread),
+            Line("average", Estimate(self.score), unit, remark=name),
+            Line("mean network", Estimate(self.mean), unit, remark=spread),
             self._disagreement_line(),
         ]
 
     def _disagreement_line(self) -> Line:
-        estimate = _without_ci(self.disagreement)
+        estimate = Estimate(self.disagreement)
         if self.head.num_classes is None:
             return Line("disagreement", estimate, Unit(1, 3, "", ""), remark="target variances")
         examples = f"of {len(self.dataset.y_test)} test {self.dataset.unit}"
@@ -241,7 +247,3 @@ class EnsembleScores(Printed):
     def _fields(self) -> dict[str, Any]:
         names = "study_name seeds score_name members mean sd score gain disagreement n_diverged"
         return {name: getattr(self, name) for name in names.split()}
-
-
-def _without_ci(value: float) -> Estimate:
-    return Estimate(value, math.nan, math.nan)

@@ -8,6 +8,10 @@ from adnn_optuna.render.document import Document, Table
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.stats.selection_bias import Baseline, chance_of_luck, expected_luck
 
+_RESAMPLED = (
+    "No draw is above the best observed run, so these numbers are too small, unless there are far "
+    "more runs than draws."
+)
 _OVER = {"mean": "over the mean", "one": "over one baseline run"}
 
 
@@ -32,11 +36,6 @@ class Luck(Printed):
     values: Sequence[float] | None = None
 
     @property
-    def baselines(self) -> tuple[Baseline, ...]:
-        """What gains are measured from."""
-        return ("mean", "one") if self.baseline is None else (self.baseline,)
-
-    @property
     def expected(self) -> float:
         """What the best of the draws is expected to gain."""
         return expected_luck(self.n, self.sd, values=self.values)
@@ -54,11 +53,12 @@ class Luck(Printed):
     def _chances(self, n_searches: int) -> dict[Baseline, float]:
         if self.claimed is None:
             return {}
+        baselines: tuple[Baseline, ...] = ("mean", "one")
+        draws = (self.n, self.sd, self.claimed)
         return {
-            baseline: chance_of_luck(
-                self.n, self.sd, self.claimed, baseline, n_searches, values=self.values
-            )
-            for baseline in self.baselines
+            baseline: chance_of_luck(*draws, baseline, n_searches, values=self.values)
+            for baseline in baselines
+            if self.baseline in (None, baseline)
         }
 
     def document(self) -> Document:
@@ -78,6 +78,7 @@ class Luck(Printed):
             ),
             scope=scope if len(scope) < 58 else "",
             tables=self._tables(),
+            notes=[] if self.values is None else [_RESAMPLED],
             fields={
                 name: getattr(self, name)
                 for name in ("n", "sd", "expected", "claimed", "files", "chances")

@@ -10,17 +10,8 @@ from adnn_optuna.stats.power import POWER, RequiredSeeds, required_seeds
 
 _FIXED, _SEQUENTIAL = "fixed design", "sequential design"
 _FIELDS = (
-    "gain",
-    "n_claims",
-    "n_pilot",
-    "sd",
-    "seeds",
-    "seeds_low",
-    "seeds_high",
-    "hours",
-    "seeds_by_claim",
-    "seeds_sequential",
-    "hours_sequential",
+    "gain n_claims n_pilot sd seeds seeds_low seeds_high hours seeds_by_claim seeds_sequential "
+    "hours_sequential"
 )
 
 
@@ -77,7 +68,7 @@ class Plan(RequiredSeeds, Printed):
             figures=[self._figure(gain)],
             notes=self._notes(),
             next_step=f"run adnn.compare with {self.seeds} seeds that the pilot does not have.",
-            fields={name: getattr(self, name) for name in _FIELDS},
+            fields={name: getattr(self, name) for name in _FIELDS.split()},
         )
 
     def _designs(self) -> Table:

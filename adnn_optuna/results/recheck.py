@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from adnn_optuna._units import Unit, params_in_words, unit_of
+from adnn_optuna._units import Unit, in_list, params_in_words, unit_of
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict
 from adnn_optuna.render.printed import Printed
+from adnn_optuna.results.differences import unseen_note
 from adnn_optuna.results.recheck_numbers import (
     BASELINE_NETWORK,
     FIRST_OF_PARAMS,
@@ -16,6 +17,7 @@ from adnn_optuna.results.recheck_numbers import (
 )
 from adnn_optuna.results.settings import trial_fields
 from adnn_optuna.stats.proportions import unseen_share
+from adnn_optuna.stats.spread import collapses
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Recheck(RecheckNumbers, Printed):
             return f"{best}. Its value on new seeds is not known yet: {made}."
         if math.isnan(self.value):
             return f"{best}. On new seeds, no evaluation of trial {self.trial.number} succeeded."
-        return f"{self._about_gain()} {self._about_overstatement()}".strip()
+        said = (self._about_gain(), self._about_overstatement(), self._about_collapses())
+        return " ".join(filter(None, said))
 
     def _about_gain(self) -> str:
         """Return what the new seeds show of the gain; empty without anything to compare with."""
@@ -115,6 +118,18 @@ class Recheck(RecheckNumbers, Printed):
             return f"{best} is understated."
         return f"{best} is not shown to be overstated."
 
+    def _about_collapses(self) -> str:
+        """Return with which seeds the chosen trial's value is far worse; empty without any."""
+        assert self.trial is not None
+        by_seed = self.by_seed(self.trial, "confirm")
+        seeds = [*by_seed]
+        found = collapses([*by_seed.values()], maximize=self.maximize)
+        if not found:
+            return ""
+        which = in_list([str(seeds[i]) for i in found])
+        said = f"Trial {self.trial.number} reaches its value on average, with rare collapses"
+        return f"{said} (seed{'s' * (len(found) > 1)} {which})."
+
     @property
     def _unit(self) -> Unit:
         return unit_of(self.metric).rounded_to((self.high - self.low) / 2)
@@ -149,6 +164,8 @@ class Recheck(RecheckNumbers, Printed):
                 f"Values are means of {self.confirm} new seeds, which selected nothing. Another "
                 f"{self.seeds} chose the trial."
             )
+            if self.trial is not None and not self.n_equal:
+                notes.append(unseen_note(len(self.values(self.trial, "confirm"))))
         if self.next_run.low < self.next_run.high < math.inf and self.trial is not None:
             ends = Line("", self.next_run, self._unit).ends.replace(" to ", " and ")
             notes.append(

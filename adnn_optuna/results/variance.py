@@ -20,9 +20,14 @@ from adnn_optuna._units import Estimate, Unit, in_list, unit_of
 from adnn_optuna.engine.evaluations import Evaluation, new_seeds
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.differences import NEXT_STEP, made_so_far, sources_in_words
+from adnn_optuna.results.differences import (
+    NEXT_STEP,
+    made_so_far,
+    sources_in_words,
+    unseen_note,
+)
 from adnn_optuna.stats.proportions import unseen_share
-from adnn_optuna.stats.spread import FEWEST, standard_deviation
+from adnn_optuna.stats.spread import FEWEST, collapses, standard_deviation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,6 +121,16 @@ class Variance(Printed):
         """The values of the runs with all sources redrawn."""
         values = self._table[:, 0]
         return values[~np.isnan(values)]
+
+    @functools.cached_property
+    def _collapsed(self) -> list[str]:
+        """The seeds of runs whose values are far worse than the others."""
+        is_known = ~np.isnan(self._table[:, 0])
+        seeds = np.array([of_run[0] for of_run in self._runs])[is_known]
+        return [
+            ", ".join(f"{source}={seed}" for source, seed in zip(self.sources, run, strict=True))
+            for run in seeds[collapses(self.values, maximize=self.maximize)]
+        ]
 
     @property
     def mean(self) -> float:
@@ -219,6 +234,8 @@ class Variance(Printed):
             f"Two single runs that differ by less than {detectable} are not distinguishable from "
             "each other."
         )
+        if self._collapsed:
+            said = f"On average, with rare collapses, {said[0].lower()}{said[1:]}"
         if math.isnan(self.seed_z_score):
             return said
         side = "better" if self.seed_z_score > 0 else "worse"
@@ -233,16 +250,15 @@ class Variance(Printed):
         return unit._replace(of_values=unit.of_gains).rounded_to((sd.high - sd.low) / 2)
 
     def _estimates(self) -> list[Line]:
-        unit = self._sd_unit(self.sd)
-        of_values = unit_of(self.value_name)
-        detectable = Estimate(self.minimum_detectable_difference, math.nan, math.nan)
+        unit, of_values = self._sd_unit(self.sd), unit_of(self.value_name)
+        detectable = Estimate(self.minimum_detectable_difference)
         lines = [
             Line("standard deviation", self.sd, unit),
             Line("minimum detectable difference", detectable, unit),
-            Line("mean", Estimate(self.mean, math.nan, math.nan), of_values),
+            Line("mean", Estimate(self.mean), of_values),
         ]
         if not math.isnan(self.seed_value):
-            own = Estimate(self.seed_value, math.nan, math.nan)
+            own = Estimate(self.seed_value)
             lines.append(Line(f"seed {self.seed}", own, of_values, remark="the seed in use"))
         return lines
 
@@ -279,6 +295,10 @@ class Variance(Printed):
                 "Each source is redrawn alone, with its interactions. So shares need not add up "
                 "to 100%."
             )
+        if self._collapsed:
+            notes.append(f"Collapses, far from the other runs: {'; '.join(self._collapsed)}.")
+        if self.sd.value > 0:
+            notes.append(unseen_note(len(self.values), "run"))
         still = [source for source, sd in self.sd_by_source.items() if sd.value == 0]
         if self.sd.value > 0 and still:
             most = max(unseen_share(len(self.differences[source])) for source in still)

@@ -11,6 +11,7 @@ from adnn_optuna.stats.paired_differences import planned_interval, share_interva
 from adnn_optuna.stats.sequential import ALPHA
 
 _NOTHING = 1e-10  # Variances of scores below it, relative to their square, are rounding.
+_FEWEST_FOR_JACKKNIFE = 5  # With fewer networks that differ, its CI covers as little as 88%.
 
 
 def score_estimate(
@@ -25,17 +26,10 @@ def score_estimate(
 
     For right and wrong answers, :obj:`bool`, the CI is Clopper and Pearson's (1934), in groups for
     the effective number of examples of Korn and Graubard (1998), Survey Methodology 24(2),
-    193-201. For other metrics within [0, 1], it is the same. For all others, it is Student's. If
-    no example changes a metric within [0, 1], such as an AUC of 1, only the examples count that
-    are not of the largest class.
-
-    Args:
-        scores: The scores of the examples.
-        groups: The numbers of the groups to which these belong; :obj:`None` if they are single.
-        n_rare: If the metric is within [0, 1] and no mean over examples, such as AUC, the number
-            of the examples that are not of the largest class.
-        most: No value is above it.
-        level: The confidence level.
+    193-201. For all others, it is Student's. ``groups`` are the numbers of the examples' groups.
+    ``n_rare`` is only for metrics within [0, 1] that are no mean over examples, such as AUC: the
+    number of examples that are not of the largest class. If no example changes the metric, such as
+    an AUC of 1, only these count. No value is above ``most``.
     """
     mean, n = float(scores.mean(dtype=np.float64)), len(scores)
     is_right = scores.dtype == bool
@@ -59,6 +53,7 @@ def difference_from_mean(
     groups: np.ndarray | None = None,
     n_rare: int | None = None,
     *,
+    without: np.ndarray | None = None,
     level: float = 1 - ALPHA,
 ) -> Estimate:
     """Return how much higher one network's mean score is than the mean of K other networks.
@@ -67,18 +62,21 @@ def difference_from_mean(
     up, and Student's t has the degrees of freedom of Welch (1947) and Satterthwaite (1946). If no
     answers differ, it is the CI of Bonett and Price (2012).
 
-    Args:
-        scores: The scores of the examples, of shape (n,).
-        others: The scores of the other networks, of shape (K, n).
-        groups: As for :func:`score_estimate`.
-        n_rare: As for :func:`score_estimate`.
-        level: The confidence level.
+    If ``scores`` are of the average of all K networks, ``without`` are those of the averages of
+    all but one, of shape (K, n). The average depends on the networks: for right and wrong answers
+    of at least five that have more than half of the variance, their part is the jackknife's
+    (Tukey 1958, Annals of Mathematical Statistics 29:614).
     """
     differences = scores.astype(np.float64) - others.mean(axis=0, dtype=np.float64)
     is_right = scores.dtype == bool
     of_examples, n_groups = _variance_of_mean(differences, groups, are_alike=is_right)
     k, mean = len(others), float(differences.mean())
-    of_networks = float(others.mean(axis=1, dtype=np.float64).var(ddof=1)) / k
+    means = others.mean(axis=1, dtype=np.float64)
+    of_networks = float(means.var(ddof=1)) / k
+    differ = is_right and k >= _FEWEST_FOR_JACKKNIFE and of_networks > of_examples
+    if without is not None and differ:
+        gains = without.mean(axis=1, dtype=np.float64) - (means.sum() - means) / (k - 1)
+        of_networks = float(gains.var(ddof=1)) * (k - 1) ** 2 / k
     total = of_examples + of_networks
     half = total  # 0, or NaN if a training run has no finite metric.
     if total * len(scores) > _NOTHING * float(np.abs(scores).max()) ** 2:

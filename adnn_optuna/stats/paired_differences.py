@@ -52,7 +52,8 @@ class PairedDifference:
     which the arm has the higher value, ties half, with its interval of 95% by Clopper and
     Pearson; which is NaN where one looks again, as it does not hold for that. The verdict is
     :obj:`None` where a pair is shown without a claim. ``reason`` says why it must be
-    inconclusive, or which seeds do not count. ``worst`` is the smallest difference.
+    inconclusive, or which seeds do not count. ``worst`` is the smallest difference. The verdict is
+    only valid with the ``assumption``, if there is one.
     """
 
     arm: str
@@ -69,6 +70,7 @@ class PairedDifference:
     worst: float = math.nan
     largest: float = math.nan
     margin: float | None = None
+    assumption: str = ""
 
     def turned(self) -> "PairedDifference":
         """Return by how much the other arm is better than the one."""
@@ -78,7 +80,9 @@ class PairedDifference:
             *(1 - self.win_rate, 1 - self.win_rate_high, 1 - self.win_rate_low),
             verdict_of(low, high, self.margin) if self.verdict else None,
             self.reason,
-            *(-self.largest, -self.worst, self.margin),
+            *(-self.largest, -self.worst),
+            self.margin,
+            self.assumption,
         )
 
 
@@ -127,7 +131,7 @@ def paired_differences(
                 fewest = fewest_pairs(m, sequential=sequential)
                 of = f"{m} claims" if m > 1 else "one claim"
                 reasons.append(f"with {of}, no verdict is possible below {fewest} pairs")
-            if _is_skewed(d):
+            if is_skewed(d):
                 reasons.append("the differences look skewed, but the CI assumes symmetric ones")
         if n_pairs < n_all:
             place = names[n_pairs] if names else f"pair {n_pairs + 1} of {n_all}"
@@ -200,13 +204,11 @@ def verdict_of(low: float, high: float, margin: float | None) -> VerdictName:
 
 def inconclusive(rows: Sequence[PairedDifference], reason: str) -> list[PairedDifference]:
     """Return differences of which no claim is decided yet, for the same reason."""
-    changed: Any = {
-        "low": -math.inf,
-        "high": math.inf,
-        "verdict": "inconclusive",
-        "reason": reason,
-    }
-    return [dataclasses.replace(row, **changed) if row.verdict else row for row in rows]
+    changed: Any = {"verdict": "inconclusive", "reason": reason}
+    return [
+        dataclasses.replace(row, low=-math.inf, high=math.inf, **changed) if row.verdict else row
+        for row in rows
+    ]
 
 
 @functools.cache  # Many claims have the same shares.
@@ -220,15 +222,16 @@ def share_interval(share: float, n: float, level: float = 1 - ALPHA) -> tuple[fl
     return float(low), float(high)
 
 
-def _is_skewed(differences: np.ndarray) -> bool:
-    """Return whether they are not symmetric, by the test of Miao, Gel, Gastwirth (2006) at 1%."""
+def is_skewed(differences: np.ndarray, level: float = 0.01) -> bool:
+    """Return whether they are not symmetric, by the test of Miao, Gel, Gastwirth (2006)."""
     if len(differences) < _FEWEST_FOR_SKEW:
         return False
     median = float(np.median(differences))
     scale = math.sqrt(math.pi / 2) * float(np.abs(differences - median).mean())
     # Of equal differences the mean may be off in its last bit.
     distance = round(abs(float(differences.mean()) - median), DECIMALS)
-    limit = 2.576 * math.sqrt((math.pi / 2 - 1) / len(differences))
+    quantile = float(stats.norm.isf(level / 2))
+    limit = quantile * math.sqrt((math.pi / 2 - 1) / len(differences))
     return distance > limit * scale
 
 

@@ -58,17 +58,25 @@ def checked_resampling(
 def for_new_data(
     rows: list[PairedDifference],
     values: Mapping[str, Sequence[float]],
-    resampled: Resampled,
+    resampled: Resampled | None,
     *,
     n_planned: int,
     n_claims: int,
+    sequential: bool = False,
     most: float = math.inf,
 ) -> list[PairedDifference]:
     """Return differences of overlapping splits with verdicts on new data of this kind.
 
     It is Student's t with the correction of Nadeau and Bengio (2003), Machine Learning 52:239-281,
-    at the planned number of rows; NaN if a value is missing.
+    at the planned number of rows; NaN if a value is missing. Rows that are no splits, or have no
+    CI yet, are returned as they are. A sequential design, to which seeds were added after some
+    were seen, has no claims.
     """
+    if resampled is None:
+        return rows
+    if sequential:
+        said = "verdicts for new data need a planned number of seeds"
+        return inconclusive(rows, f"{said}, but this design is sequential")
     if any(math.isinf(row.low) for row in rows):
         return rows
     n_train, n_test = resampled
@@ -86,9 +94,3 @@ def for_new_data(
         verdict = verdict_of(low, high, row.margin)
         judged.append(dataclasses.replace(row, low=low, high=high, verdict=verdict))
     return judged
-
-
-def read_once(rows: Sequence[PairedDifference]) -> list[PairedDifference]:
-    """Return the same without claims, as seeds were added after some were seen."""
-    said = "verdicts for new data need a planned number of seeds, but this design is sequential"
-    return inconclusive(rows, said)

@@ -14,19 +14,17 @@ from scipy import stats
 from adnn_optuna._units import PLAIN, UNKNOWN, Estimate, Unit
 from adnn_optuna.stats.paired_differences import size_of
 from adnn_optuna.stats.proportions import Z
+from adnn_optuna.stats.sequential import DECIMALS
 
 FEWEST = 5  # Of fewer values, a standard deviation has no CI.
+_FEWEST_WITH_COLLAPSES = 8  # Of fewer, the median absolute deviation says too little.
+_NORMAL_MAD = 0.6744897501960817  # The median absolute deviation of normal values, in sds.
 
 
 def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> Estimate:
     """Return the standard deviation of values with its 95% CI, by Bonett (2006), eq. 2.
 
-    Args:
-        values: Independent values, or the differences of two such values each.
-        are_differences: Whether they are differences, whose mean is known to be 0.
-
-    Returns:
-        The estimate of single values; NaN of less than five.
+    If they are differences of two values each, whose mean is 0, it is that of single values.
     """
     n = len(values)
     if n < FEWEST:
@@ -45,6 +43,25 @@ def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> 
     sd = size * math.sqrt(scale * squares / degrees)
     low, high = (sd * math.sqrt(c * math.exp(sign * Z * error)) for sign in (-1, 1))
     return Estimate(sd, low, high)
+
+
+def collapses(values: Sequence[float] | np.ndarray, *, maximize: bool = True) -> list[int]:
+    """Return the positions of values that are far worse than the median, if these are rare.
+
+    They are more than five median absolute deviations away, which are scaled to the standard
+    deviations of normal values. In 3% of samples of eight normal values, and in fewer of larger
+    ones, there is such a value. More than a tenth of all values are not rare.
+    """
+    if len(values) < _FEWEST_WITH_COLLAPSES:
+        return []
+    values = np.asarray(values, dtype=float)
+    deviations = (np.median(values) - values) * (1 if maximize else -1)
+    sizes = np.abs(deviations)
+    sizes[sizes <= np.abs(values).max() * 10.0**-DECIMALS] = 0
+    # If most values are equal, the smallest other deviation tells the scale.
+    scale = float(np.median(sizes)) or float(sizes[sizes > 0].min(initial=math.inf))
+    found = np.flatnonzero(deviations > 5 * scale / _NORMAL_MAD).tolist()
+    return found if len(found) <= max(1, len(values) // 10) else []
 
 
 def unit_of_values(

@@ -76,8 +76,11 @@ class TestVerdicts:
         assert "e-process" in str(looked)
         assert "e-process" not in str(planned)
 
-    def test_those_of_other_seeds_are_judged_by_welch(self) -> None:
-        values: dict[str, list[float]] = {"a": [1.0, 2.0, 3.0], "b": [5.0, 6.5, 6.0, 5.5]}
+    def test_those_of_other_seeds_have_cis_at_least_as_wide_as_welch_s(self) -> None:
+        values: dict[str, list[float]] = {
+            "a": [1.0, 2.0, 3.0, 2.5],
+            "b": [5.0, 6.5, 6.0, 5.5, 5.9],
+        }
         values["c"] = [5.0, 6.0, 7.0, 5.0, 6.0]
         found = adnn.compare_values(values, paired=False)
         for row in found.paired_differences:
@@ -88,16 +91,17 @@ class TestVerdicts:
             )
             half = stats.t.isf(0.05 / 6, df) * math.sqrt(sum(parts))
             difference = np.mean(one) - np.mean(two)
-            assert (row.low, row.high) == pytest.approx((difference - half, difference + half))
+            assert row.low <= difference - half + 1e-9
+            assert row.high >= difference + half - 1e-9
         assert [row.verdict for row in found.paired_differences] == [
             "worse",
             "worse",
             "inconclusive",
         ]
-        assert found.paired_differences[2].win_rate == 10 / 20
+        assert found.paired_differences[2].win_rate == 12 / 25
         assert "Welch's" in str(found)
         assert "difference of means" in str(found)
-        assert "3, 4 and 5 values" in str(found)
+        assert "4, 5 and 5 values" in str(found)
 
     def test_one_value_or_values_that_never_vary_decide_nothing(self) -> None:
         for one, said in (([1.0], "one value does not"), ([1.0, 1.0], "no arm's values vary")):
@@ -120,12 +124,12 @@ class TestVerdicts:
         assert [*table["pairs"]] == [10, 8, 8]
         said = "only pairs before dataset d8 count, which lacks a finite value"
         assert [*table["reason"]] == ["", said, said]
-        assert [*found.table()["datasets"]] == [8, 8, 8]
+        assert [*found.table()["datasets"]] == [10, 10, 8]
         nothing = adnn.compare_values({"a": [math.nan, 1.0], "b": [2.0, 1.0]})
         assert "No seed has values of all arms: measure each arm" in str(nothing)
         told = " ".join(str(found).split())
         assert f"a - c, b - c: {said}" in told
-        assert re.search(r"8 datasets b has the best mean value, \S+\.", told)
+        assert re.search(r"8 datasets b has the best mean value, \S+ over 8 datasets\.", told)
         assert "b is better than a and c for most datasets." in told
         assert [row[-1] for row in found.document().tables[1].rows] == ["10", "8", "8"]
         against = " ".join(str(adnn.compare_values(frame, baseline="a")).split())

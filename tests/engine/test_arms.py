@@ -91,6 +91,20 @@ def test_those_of_optuna_repeat_nothing_when_they_go_on(name: str) -> None:
     assert {resumed.proposer(trial) for trial in resumed.done_trials} == {name}
 
 
+@pytest.mark.skipif(not is_installed("cmaes"), reason="cmaes is not installed")
+def test_cma_es_warns_in_no_trial_of_a_category(caplog: pytest.LogCaptureFixture) -> None:
+    study = optuna.create_study(sampler=ARMS["cmaes"].sampler(0, {}, None))
+    optuna.logging.enable_propagation()
+    try:
+        for _ in range(4):
+            trial = study.ask()
+            trial.suggest_categorical("category", "ab")
+            study.tell(trial, sum(trial.suggest_float(name, 0, 1) for name in "xy"))
+    finally:
+        optuna.logging.disable_propagation()
+    assert not [record for record in caplog.records if "independently" in record.message]
+
+
 @pytest.mark.parametrize("name", ["random", "tpe", "cmaes"])
 def test_a_draw_that_is_lost_after_later_ones_began_is_made_again_and_no_other(name: str) -> None:
     study = optuna.create_study()

@@ -179,6 +179,19 @@ class TestControls:
         assert 'controls=("longer", "learning_rate")' in comparison.document().next_step
 
 
+class TestStartUp:
+    @pytest.mark.parametrize(("n", "is_said"), [(10, True), (11, False)])
+    def test_trials_alone_are_random_search(self, n: int, is_said: bool) -> None:
+        arms = {
+            sampler: [
+                read_record(store_study(f"{sampler}/seed=0", sampler=sampler, values=[0.9] * n))
+            ]
+            for sampler in ("tpe", "random_restart")
+        }
+        note = f"tpe: its first 10 trials are random, so with {n} trials it is random search."
+        assert (note in Comparison(arms, (0,)).document().notes) == is_said
+
+
 class TestReplication:
     def test_is_one_estimate_for_each_arm(self) -> None:
         names = ("greedy", "mine", "rates", "random_restart")

@@ -23,6 +23,15 @@ def test_gain_is_that_of_the_best_draw_over_the_mean() -> None:
     assert "draws from 40 observed runs" in _line(Luck(10, None, values=runs))
 
 
+def test_of_observed_runs_it_is_too_small_as_is_said() -> None:
+    rng = np.random.default_rng(0)
+    gains = [Luck(50, None, values=rng.normal(size=50).tolist()).expected for _ in range(200)]
+    assert np.mean(gains) < Luck(50, 1.0).expected - 0.1
+    runs = np.linspace(0.8, 0.9, 40).tolist()
+    assert "these numbers are too small" in _line(Luck(10, None, values=runs))
+    assert "too small" not in _line(Luck(10, 1.0))
+
+
 def _line(luck: Luck) -> str:
     return " ".join(str(luck).split())
 

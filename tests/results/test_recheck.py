@@ -365,6 +365,15 @@ class TestSentences:
             assert (told in said(report)) == is_equal
         assert 0.25 < n_equal / 300 < 0.41
 
+    def test_of_rare_collapses_name_the_seeds(self) -> None:
+        gains = [0.03, 0.02, 0.025, 0.031, 0.022, 0.02, 0.03, 0.024, 0.03, -0.5]
+        said = " ".join(str(compared(gains, trial(0, 0.888))).split())
+        seed = confirming(10)[-1]
+        claim = "Trial 23 reaches its value on average, with rare collapses"
+        assert f"{claim} (seed {seed})." in said
+        assert "10 seeds: effects on fewer than 26% of seeds can go unseen." in said
+        assert claim not in str(compared(gains[:9], trial(0, 0.888)))
+
     def test_call_what_is_too_low_overstated_if_lower_is_better(self) -> None:
         assert "(0.1) is overstated." in said(minimizing())
         assert "overstatement +4.9 (+2.4 to +7.4)" in said(minimizing())

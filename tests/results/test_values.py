@@ -28,11 +28,15 @@ class TestPaired:
         assert (up.verdict, down.verdict) == ("worse", "better")
         assert (up.win_rate, down.win_rate) == (0, 1)
 
-    def test_means_are_of_the_rows_that_all_have(self) -> None:
+    def test_a_missing_value_leaves_the_means_of_other_arms(self) -> None:
         facts = ValueComparison({"one": ONE, "two": [*TWO[:3], math.nan, *TWO[4:]]}, NAMES)
         table = facts.table()
-        assert [*table["seeds"]] == [3, 3]
-        assert [*table["value"]] == pytest.approx([7 / 3, 10 / 3])
+        assert [*table["seeds"]] == [8, 3]
+        assert [*table["value"]] == pytest.approx([3.0, 10 / 3])
+        assert [row[-1] for row in facts.document().tables[0].rows] == ["8", "3"]
+        # The best mean is of the rows that all arms have.
+        assert facts.ranked == ["two", "one"]
+        assert "two has the best mean value, 3.333 over 3 seeds." in str(facts)
         assert facts.n_values == 3
         [row] = facts.paired_differences
         assert row.reason.endswith("only pairs before seed d count, which lacks a finite value")
@@ -43,3 +47,38 @@ class TestPaired:
             "only pairs before fold h count, which lacks a finite value"
         )
         assert not facts.is_of_new_data
+
+
+class TestCollapses:
+    STEADY = tuple(0.9 + 0.001 * (i % 5) for i in range(24))
+
+    def test_are_named_beside_what_is_better_on_average(self) -> None:
+        other = [*(value - 0.01 for value in self.STEADY[:-1]), 0.2]
+        seeds = tuple(map(str, range(24)))
+        paired = str(ValueComparison({"a": self.STEADY, "b": other}, seeds))
+        assert "a is better than b for most seeds, with rare collapses (b: seed 23):" in _line(
+            paired
+        )
+        assert "collapses" not in str(
+            ValueComparison({"a": self.STEADY, "b": [*other[:-1], 0.89]}, seeds)
+        )
+
+    def test_of_values_that_are_not_paired_are_numbered(self) -> None:
+        other = [*(value - 0.2 for value in self.STEADY[:-2]), 0.2, 0.2]
+        found = ValueComparison({"a": self.STEADY, "b": other}, (), is_paired=False)
+        assert "with rare collapses (b: value 23 and value 24):" in _line(str(found))
+
+
+class TestUnpaired:
+    def test_few_values_name_what_their_verdict_assumes(self) -> None:
+        found = ValueComparison({"a": TWO, "b": [v - 9 for v in TWO]}, (), is_paired=False)
+        said = "a is better than b on average, assuming that the arms differ in their means only:"
+        assert said in _line(str(found))
+        [reason] = found.differences()["reason"]
+        assert reason == "assuming that the arms differ in their means only"
+        equal = ValueComparison({"a": TWO, "b": TWO}, (), is_paired=False)
+        assert "assuming" not in str(equal)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -181,6 +181,25 @@ class TestSentences:
             == "All 20 runs reached the same value, but up to 14% of runs may differ."
         )
 
+    def test_of_rare_collapses_name_their_seeds(self) -> None:
+        found = of_accuracies()
+        assert "collapses" not in said(found)
+        run = [*found.evaluations][1]  # The first one is that of the seed in use.
+        low = dataclasses.replace(found, evaluations={**found.evaluations, run: 0.5})
+        assert "On average, with rare collapses, two single runs that differ by" in said(low)
+        seeds = ", ".join(f"{s}={seed}" for s, seed in zip(SOURCES, run, strict=True))
+        assert f"Collapses, far from the other runs: {seeds}." in said(low)
+        high = dataclasses.replace(low, maximize=False)
+        assert "collapses" not in said(high)
+
+    def test_name_once_the_share_of_runs_that_so_many_can_miss(self) -> None:
+        rng, share = np.random.default_rng(0), 0.139
+        assert "20 runs: effects on fewer than 14% of runs can go unseen." in said(of_accuracies())
+        # Of collapses in so many runs, one in twenty measurements sees none.
+        missed = np.mean((rng.random((4000, 20)) < share).sum(axis=1) == 0)
+        assert missed == pytest.approx(0.05, abs=0.015)
+        assert "go unseen" not in said(measured(lambda *_: 0.5))
+
     def test_count_runs_that_failed(self) -> None:
         lost = measured(lambda *e: math.nan if e[0] % 4 else draw(sum(e), 0), n=30)
         n_lost = sum(map(math.isnan, lost.evaluations.values()))

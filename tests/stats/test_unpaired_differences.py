@@ -3,13 +3,104 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from adnn_optuna.stats.unpaired_differences import unpaired_differences
 
+if TYPE_CHECKING:
+    from adnn_optuna.stats.paired_differences import PairedDifference
+
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+
 ONE, TWO = [1.0, 2.0, 4.0, 3.0, 5.0, 2.0, 3.0, 4.0], [2.0, 3.0, 5.0, 4.0, 6.5, 3.0, 4.0, 5.0]
+
+
+N_WORLDS = 400
+SAME_SHAPE: dict[str, Draw] = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "exponential": lambda rng, n: rng.exponential(size=n),
+    "heavy tails": lambda rng, n: rng.standard_t(2, size=n),
+    "collapses": lambda rng, n: rng.normal(size=n) - 15 * (rng.random(n) < 0.1),
+    "ties": lambda rng, n: rng.binomial(3, 0.5, size=n).astype(float),
+}
+
+
+def compared(one: np.ndarray, two: np.ndarray) -> PairedDifference:
+    [row] = unpaired_differences({"one": one.tolist(), "two": two.tolist()}, margin=None)
+    return row
+
+
+def share_of_claims(seed: int, draw_one: Draw, draw_two: Draw, sizes: tuple[int, int]) -> float:
+    """Return in which share of worlds an arm is said to be better."""
+    rng, n_claims = np.random.default_rng(seed), 0
+    for _ in range(N_WORLDS):
+        row = compared(draw_one(rng, sizes[0]), draw_two(rng, sizes[1]))
+        n_claims += row.verdict in ("better", "worse")
+    return n_claims / N_WORLDS
+
+
+class TestClaims:
+    @pytest.mark.parametrize(
+        "sizes",
+        [
+            (6, 18),
+            *(pytest.param(n, marks=pytest.mark.slow) for n in ((5, 5), (20, 20), (20, 60))),
+        ],
+    )
+    @pytest.mark.parametrize("draw", SAME_SHAPE.values(), ids=SAME_SHAPE)
+    def test_between_equal_arms_are_rare(self, draw: Draw, sizes: tuple[int, int]) -> None:
+        # Welch's alone: 11% of collapsing values, 10 and 30.
+        assert share_of_claims(sum(sizes), draw, draw, sizes) <= 0.065
+
+    @pytest.mark.parametrize("sizes", [(5, 5), (5, 10), (10, 5)])
+    def test_of_unequal_spreads_are_rare(self, sizes: tuple[int, int]) -> None:
+        # The permutation test alone: 9% of 4 wide and 8 narrow values.
+        wide: Draw = lambda rng, n: 3 * rng.normal(size=n)  # noqa: E731
+        assert share_of_claims(0, wide, SAME_SHAPE["normal"], sizes) <= 0.065
+
+    def test_are_as_frequent_as_those_of_students_t(self) -> None:
+        rng, n_claims, n_of_t = np.random.default_rng(1), 0, 0
+        for _ in range(N_WORLDS):
+            one, two = rng.normal(1, 1, 10), rng.normal(size=10)
+            n_claims += compared(one, two).verdict == "better"
+            n_of_t += stats.ttest_ind(one, two).pvalue < 0.05
+        assert n_claims >= 0.95 * n_of_t > 0.5 * N_WORLDS
+
+    @pytest.mark.parametrize(("n", "share"), [(10, 1.0), (20, 0.5)])
+    def test_of_other_shapes_name_what_they_assume(self, n: int, share: float) -> None:
+        """Exponential values beside narrow ones of the same mean: claims are false too often."""
+        rng = np.random.default_rng(2)
+        rows = [compared(rng.exponential(size=n), rng.normal(1, 0.1, n)) for _ in range(N_WORLDS)]
+        claims = [row for row in rows if row.verdict != "inconclusive"]
+        assumed = [row for row in rows if row.assumption]
+        assert len(assumed) >= share * N_WORLDS
+        assert len(claims) > 0.065 * N_WORLDS
+        assert sum(not row.assumption for row in claims) <= 0.065 * N_WORLDS
+
+    def test_of_many_normal_values_assume_nothing(self) -> None:
+        rng = np.random.default_rng(3)
+        rows = [compared(*rng.normal(size=(2, 20))) for _ in range(100)]
+        assert sum(bool(row.assumption) for row in rows) < 20
+        assert compared(*rng.normal(size=(2, 19))).assumption
+        assert compared(*rng.normal(size=(2, 19))).turned().assumption
+
+    def test_need_enough_permutations(self) -> None:
+        few = compared(np.arange(3.0), np.arange(10.0, 13.0))
+        assert few.verdict == "inconclusive"
+        assert few.reason == "3 and 3 values have too few permutations for a verdict"
+        assert compared(np.arange(4.0), np.arange(10.0, 14.0)).verdict == "worse"
+
+    def test_are_as_sure_in_any_unit(self) -> None:
+        one, two = np.array(ONE), np.array(TWO)
+        row, scaled = compared(one, two), compared(1e-30 * one + 0.0, 1e-30 * two)
+        assert (scaled.low, scaled.high) == pytest.approx((1e-30 * row.low, 1e-30 * row.high))
+        turned = compared(two, one)
+        assert (turned.low, turned.high) == pytest.approx((-row.high, -row.low))
 
 
 class TestUnpaired:
