@@ -8,9 +8,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import adnn_optuna as adnn
-from adnn_optuna.contracts.contract_file import (
-    contract_sha256,
-)
+from adnn_optuna.contracts.contract_file import RefusedError, contract_sha256, read_contract
+from adnn_optuna.contracts.verification import shown, verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +65,16 @@ def leaves(node: Any, path: str = "") -> list[str]:
     return found
 
 
+def verify_here(path: Path, data_dir: Path | str | None = None) -> adnn.Verdict:
+    """Check a contract in this process, as the process of a verification does, but sooner."""
+    try:
+        contract = read_contract(path)
+    except RefusedError as error:
+        return adnn.Verdict(error.status, shown(error.args))
+    options: Any = {"seeds": None, "are_drawn": True, "show_progress_bar": False}
+    return verified(contract, path.parent, data_dir, **options)
+
+
 def is_exact(verdict: adnn.Verdict) -> bool:
     return (verdict.status, verdict.reasons, verdict.not_checked) == ("exact", (), NEVER_CHECKED)
 
@@ -73,7 +82,8 @@ def is_exact(verdict: adnn.Verdict) -> bool:
 NEVER_CHECKED = (
     "study: number of trials, sampler and duration of the search",
     "objective: how data and classes were made and named, its metric and space",
-    "the choice of seed, data and time",
+    "baseline: whether it was trained well; a gain over a poor one may be worth nothing",
+    "whether data, metric, seed or moment were chosen after seeing results",
     "confirmation: the maker's results on new seeds and their CIs",
 )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from contract_files import NEVER_CHECKED
 from search_worker import quick_training
 
 import adnn_optuna as adnn
@@ -105,7 +106,7 @@ def test_no_contract_holds_what_another_machine_found(result: SearchResult) -> N
     assert said is not None
     said["test_score"] = [value + 0.02 for value in said["test_score"]]
     with pytest.raises(ValueError, match=r"on the machine where it was tested\.$") as refusal:
-        adnn.Contract.from_search(result, result.objective, said)
+        adnn.Contract.from_search(result, result.objective, said, {})
     held, found = said["test_score"][0], result.test_value
     begin = f"The best network's test_accuracy is {held}, but {found} when it is trained again"
     assert str(refusal.value).startswith(begin)
@@ -202,7 +203,7 @@ def test_an_exact_replay_is_reproduced_and_never_shown(path: Path, tmp_path: Pat
     [claims] = verdict.document().tables
     assert len(claims.rows) == 3
     claimed = "confirmation: the maker's results on new seeds and their CIs"
-    assert verdict.not_checked[2:] == ("the choice of seed, data and time", claimed)
+    assert verdict.not_checked == (*NEVER_CHECKED[:-1], claimed)
     assert "adnn verify FILE --new-seeds 20" in verdict.document().next_step
 
 
@@ -214,7 +215,8 @@ def test_a_lucky_restart_is_not_shown_by_new_seeds(tmp_path: Path) -> None:
     verdict = adnn.verify(path, dataset=FEW, new_seeds=20)
     assert (verdict.status, verdict.replicates) == ("exact", False)
     document = verdict.document()
-    assert document.conclusion.endswith("has no offsets, so no gain can replicate.")
+    assert document.title == "nothing to replicate, no offsets; file: exact"
+    assert "has no offsets, so no gain can replicate." in document.conclusion
     assert "replication" not in [line.label for line in document.estimates]
 
 

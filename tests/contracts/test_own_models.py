@@ -13,6 +13,7 @@ from contract_files import (
     NEVER_CHECKED,
     few_digits,
     is_exact,
+    verify_here,
 )
 from search_worker import quick_training
 
@@ -78,11 +79,11 @@ def test_data_from_arrays_are_given_again(dataset: adnn.Dataset, tmp_path: Path)
     path = tmp_path / CONTRACT
     before = random.getstate()
     contract_of(compiled, dataset, path)
-    verdict = adnn.verify(path)
+    verdict = verify_here(path)
     assert verdict.status == "cannot_check"
     assert " ".join(verdict.reasons) == (
-        "objective.dataset: 'mine' was made of arrays, which no contract holds. Verify it in "
-        "Python and pass the data as dataset."
+        "objective.dataset: 'mine' was made of arrays, which are not beside the contract. Pass "
+        'the data as dataset, in Python, or ask its maker for contract(data="embed").'
     )
     x, y = few_digits()
     verdict = adnn.verify(path, dataset=adnn.Dataset.from_arrays(x[1:], y[1:]))

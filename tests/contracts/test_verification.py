@@ -17,6 +17,7 @@ from contract_files import (
     forged,
     is_exact,
     put,
+    verify_here,
     weights_of,
 )
 
@@ -77,13 +78,13 @@ def test_holds_elsewhere_in_another_format_of_json(
     other = tmp_path / "other.json"
     other.write_text(json.dumps(dict(sorted(content.items())), indent=8))
     shutil.copy(weights_of(path), tmp_path)
-    verdict = adnn.verify(other)
+    verdict = verify_here(other)
     assert verdict.status == "cannot_check"
     said = f"'few digits.npz' not found in {str(tmp_path)!r}; pass data_dir."
     assert verdict.reasons == (f"objective.dataset.path: {said}",)
-    verdict = adnn.verify(other, path.parent)
+    verdict = verify_here(other, path.parent)
     assert verdict.status == "exact"
-    verdict = adnn.verify(other, "~no-such-user")
+    verdict = verify_here(other, "~no-such-user")
     assert verdict.status == "cannot_check"
     assert "in '~no-such-user'; pass data_dir" in verdict.reasons[0]
 
@@ -94,7 +95,7 @@ def test_cannot_be_checked_without_its_weights(
     contract.save(path := tmp_path / CONTRACT)
     (weights := weights_of(path)).unlink()
     said = f"{weights.name!r} not found in {str(tmp_path)!r}; copy it there."
-    assert adnn.verify(path, folder) == adnn.Verdict(
+    assert verify_here(path, folder) == adnn.Verdict(
         "cannot_check", (f"files.weights.name: {said}",)
     )
 
@@ -102,13 +103,13 @@ def test_cannot_be_checked_without_its_weights(
 @pytest.mark.parametrize("kind", ["npz", "csv", "parquet"])
 def test_looks_for_data_files_beside_the_contract(kind: str, content: Any, path: Path) -> None:
     content["objective"]["dataset"] |= {"source": kind, "path": f"mine.{kind}"}
-    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    verdict = verify_here(forged(content, path.with_name("forged.json")))
     said = f"'mine.{kind}' not found in {str(path.parent)!r}; pass data_dir."
     assert verdict == adnn.Verdict("cannot_check", (f"objective.dataset.path: {said}",))
 
 
 def test_finds_the_gain_and_its_interval(result: SearchResult, path: Path) -> None:
-    verdict = adnn.verify(path)
+    verdict = verify_here(path)
     interval = gain_interval(result.test_evaluation, result.test_gain)
     assert (*verdict.gain, verdict.half_width) == pytest.approx((result.test_gain, *interval, 0))
     assert verdict.claim[:3] == ("test_accuracy", result.test_gain, 1 / 210)
@@ -124,7 +125,7 @@ def test_holds_by_any_name(name: str, contract: Contract, path: Path, tmp_path: 
     data = "2025-05-01T12:00.npz"
     (tmp_path / data).write_bytes(path.with_name(DATA).read_bytes())
     content["objective"]["dataset"]["path"] = data
-    assert is_exact(adnn.verify(forged(content, tmp_path / name)))
+    assert is_exact(verify_here(forged(content, tmp_path / name)))
 
 
 def test_finds_all_forged_results_by_training(content: Any, path: Path) -> None:
@@ -135,11 +136,11 @@ def test_finds_all_forged_results_by_training(content: Any, path: Path) -> None:
         f"{before['baseline']['initial_weights_sha256']} "
         "(from objective.model, objective.seed and best.params)."
     )
-    assert adnn.verify(forged(content, file)) == adnn.Verdict("breached", (said,))
+    assert verify_here(forged(content, file)) == adnn.Verdict("breached", (said,))
     content = copy.deepcopy(before)
     content["baseline"] |= {"val_accuracy": 0.975, "trained_weights_sha256": "0" * 64}
     content["best"]["test_accuracy"] = 1.0
-    verdict = adnn.verify(forged(content, file))
+    verdict = verify_here(forged(content, file))
     assert verdict.status == "breached"
     *reasons, bits = verdict.reasons
     named = (
@@ -156,7 +157,7 @@ def test_finds_all_forged_results_by_training(content: Any, path: Path) -> None:
 def test_of_other_bits_in_the_same_environment_it_says_which(content: Any, path: Path) -> None:
     loss = content["best"]["train_loss"]
     content["best"]["train_loss"] = other = loss * (1 - 1e-9)
-    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    verdict = verify_here(forged(content, path.with_name("forged.json")))
     assert verdict.status == "within_tolerance"
     [reason] = verdict.reasons
     assert reason == (
@@ -183,6 +184,6 @@ def test_finds_forged_settings_by_training(  # noqa: PLR0917
 ) -> None:
     put(content, field, value)
     shutil.copy(weights_of(path), tmp_path)
-    verdict = adnn.verify(forged(content, tmp_path / CONTRACT), path.parent)
+    verdict = verify_here(forged(content, tmp_path / CONTRACT), path.parent)
     assert verdict.status == "breached"
     assert any(named in reason for reason in verdict.reasons), verdict
