@@ -71,7 +71,7 @@ def verify_here(path: Path, data_dir: Path | str | None = None) -> adnn.Verdict:
         contract = read_contract(path)
     except RefusedError as error:
         return adnn.Verdict(error.status, shown(error.args))
-    options: Any = {"seeds": None, "are_drawn": True, "show_progress_bar": False}
+    options: Any = {"seeds": None, "show_progress_bar": False}
     return verified(contract, path.parent, data_dir, **options)
 
 
@@ -110,6 +110,14 @@ def beside(content: dict[str, Any], file: Path, path: Path) -> Path:
     """Write a contract with another file of weights beside it, as who knows how would."""
     weights = {"name": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     content["files"]["weights"] = weights
+    return forged(content, path)
+
+
+def with_file(path: Path, kind: str, file: Path) -> Path:
+    """Write the contract of a path with another file beside it, as who knows how would."""
+    content = json.loads(path.read_text())
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    content["files"][kind] = {"name": file.name, "sha256": sha256}
     return forged(content, path)
 
 

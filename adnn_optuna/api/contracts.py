@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import secrets
 from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.contracts.audit import Audit, audited
-from adnn_optuna.contracts.child import Limits, verified_apart
+from adnn_optuna.contracts.child import declared_limits, verified_apart
 from adnn_optuna.contracts.contract_file import RefusedError, read_contract
 from adnn_optuna.contracts.new_seeds import FEWEST_PAIRS
 from adnn_optuna.contracts.verification import shown, verified
@@ -116,18 +117,20 @@ def verify(
     options: dict[str, Any] = {
         "data_dir": None if data_dir is None else str(expanded(data_dir)),
         "seeds": used,
-        "are_drawn": seeds is None,
         "show_progress_bar": show_progress_bar,
     }
     try:
         contract = read_contract(file)
         if dataset is not None or model is not None:
-            return verified(contract, file.parent, **options, dataset=dataset, model=model)
-        limits = Limits.of(contract, file.parent, options["data_dir"], len(used or ()))
-        limits = Limits(max_time or limits.seconds, max_memory or limits.n_bytes)
-        return verified_apart(contract, file.parent, limits=limits, **options)
+            options |= {"dataset": dataset, "model": model}
+            verdict = verified(contract, file.parent, **options)
+        else:
+            declared = declared_limits(contract, file.parent, options["data_dir"], len(used or ()))
+            limits = max_time or declared[0], max_memory or declared[1]
+            verdict = verified_apart(contract, file.parent, limits=limits, **options)
     except RefusedError as error:
         return Verdict(error.status, shown(error.args))
+    return dataclasses.replace(verdict, are_drawn=seeds is None)
 
 
 def audit_randomness(model: keras.Model) -> Audit:

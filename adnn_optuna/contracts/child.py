@@ -16,11 +16,9 @@ from typing import Any
 
 import optuna
 
+from adnn_optuna._checks import is_file
 from adnn_optuna._units import Estimate
-from adnn_optuna.contracts.contract_file import (
-    CannotCheckError,
-    claim_of,
-)
+from adnn_optuna.contracts.contract_file import CannotCheckError, claim_of
 from adnn_optuna.contracts.new_seeds import as_confirmation, claimed_confirmation
 from adnn_optuna.contracts.verification import N_RUNS, verified
 from adnn_optuna.networks._tensorflow import LOG_LEVEL
@@ -33,46 +31,18 @@ _SECONDS, _BYTES = 600.0, 4e9
 _SECONDS_OF_ROW, _SECONDS_OF_WEIGHT, _BYTES_OF_BYTE = 1e-3, 6e-9, 30
 
 
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """The most seconds, and bytes of resident memory, that a check may take."""
-
-    seconds: float
-    n_bytes: float
-
-    @classmethod
-    def of(
-        cls, contract: Mapping[str, Any], folder: Path, data_dir: str | None, n_seeds: int
-    ) -> "Limits":
-        """Return the limits that follow from what a contract declares, and from its files."""
-        named = [file["name"] for file in contract["files"].values()]
-        sizes = [_size(folder / name) for name in named]
-        path = contract["objective"]["dataset"].get("path")
-        if path is not None:
-            sizes.append(_size(Path(data_dir or folder) / path))
-        rows = contract["split"]["train"] * contract["objective"]["training"]["epochs"]
-        of_row = _SECONDS_OF_ROW + _SECONDS_OF_WEIGHT * sizes[0] / 4
-        n_runs = 2 * (1 + N_RUNS + n_seeds)
-        return cls(_SECONDS + n_runs * rows * of_row, _BYTES + _BYTES_OF_BYTE * sum(sizes))
-
-    def check(self, process: int, seconds: float) -> None:
-        """Refuse to go on with a process that has run out of one of them."""
-        if seconds > self.seconds:
-            raise CannotCheckError(
-                f"Checking took more than {self.seconds:.3g} seconds. If you trust the file, pass "
-                "a larger max_time."
-            )
-        if _resident(process) > self.n_bytes:
-            raise CannotCheckError(
-                f"Checking took more than {self.n_bytes / 1e9:.2f} GB of memory. If you trust the "
-                f"file, pass a larger max_memory, in bytes."
-            )
-
-
-def _size(file: Path) -> int:
-    with suppress(OSError, ValueError):
-        return file.stat().st_size
-    return 0
+def declared_limits(
+    contract: Mapping[str, Any], folder: Path, data_dir: str | None, n_seeds: int
+) -> tuple[float, float]:
+    """Return the most seconds and bytes for a check, by what a contract and its files declare."""
+    files = [folder / file["name"] for file in contract["files"].values()]
+    if (path := contract["objective"]["dataset"].get("path")) is not None:
+        files.append(Path(data_dir or folder) / path)
+    sizes = [file.stat().st_size if is_file(file) else 0 for file in files]
+    rows = contract["split"]["train"] * contract["objective"]["training"]["epochs"]
+    of_row = _SECONDS_OF_ROW + _SECONDS_OF_WEIGHT * sizes[0] / 4
+    n_runs = 2 * (1 + N_RUNS + n_seeds)
+    return _SECONDS + n_runs * rows * of_row, _BYTES + _BYTES_OF_BYTE * sum(sizes)
 
 
 def _resident(process: int) -> int:
@@ -86,10 +56,10 @@ def verified_apart(
     contract: dict[str, Any],
     folder: Path,
     data_dir: str | None,
-    limits: Limits,
+    limits: tuple[float, float],
     **options: Any,
 ) -> Verdict:
-    """Check a contract in a process of its own, within limits.
+    """Check a contract in a process of its own, within limits of seconds and bytes.
 
     Raises:
         CannotCheckError: If the process runs out of a limit, or ends without a verdict.
@@ -100,32 +70,37 @@ def verified_apart(
     )
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     environment.setdefault(LOG_LEVEL, "2")
-    process = subprocess.Popen(  # noqa: S603 - this module is what it runs.
-        # Nothing in the current folder is imported, which may be that of the contract.
-        [sys.executable, "-P", "-m", __name__, str(os.getpid())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        text=True,
-        start_new_session=True,  # Ctrl-C is for this process, which ends the other one at once.
-    )
+    # Nothing in the current folder is imported, which may be that of the contract.
+    command = [sys.executable, "-P", "-m", __name__, str(os.getpid())]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    # Ctrl-C is for this process, which ends the other one at once.
+    pipes |= {"env": environment, "start_new_session": True}
     began, answer = time.monotonic(), None
-    try:
-        while answer is None:
-            try:
-                answer, _ = process.communicate(job, timeout=_SECONDS_BETWEEN_LOOKS)
-            except subprocess.TimeoutExpired:
-                job = None
-                limits.check(process.pid, time.monotonic() - began)
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen(command, **pipes) as process:  # noqa: S603 - it runs this module.
+        try:
+            while answer is None:
+                try:
+                    answer, _ = process.communicate(job, timeout=_SECONDS_BETWEEN_LOOKS)
+                except subprocess.TimeoutExpired:
+                    job = None
+                    _check_limits(limits, time.monotonic() - began, _resident(process.pid))
+        finally:
+            process.kill()
     if process.returncode:
         raise CannotCheckError(
             f"The process that checked it ended without a verdict ({process.returncode}), perhaps "
             "for lack of memory."
         )
     return _received(json.loads(answer), contract)
+
+
+def _check_limits(limits: tuple[float, float], seconds: float, n_bytes: int) -> None:
+    """Refuse to go on if seconds or bytes of memory have run out."""
+    said = "Checking took more than {}. If you trust the file, pass a larger {}."
+    if seconds > limits[0]:
+        raise CannotCheckError(said.format(f"{limits[0]:.3g} seconds", "max_time"))
+    if n_bytes > limits[1]:
+        raise CannotCheckError(said.format(f"{limits[1] / 1e9:.2f} GB of memory", "max_memory"))
 
 
 def _received(found: dict[str, Any], contract: dict[str, Any]) -> Verdict:

@@ -68,7 +68,6 @@ def verified(
     data_dir: str | os.PathLike[str] | None,
     *,
     seeds: Sequence[int] | None,
-    are_drawn: bool,
     show_progress_bar: bool,
     dataset: Dataset | None = None,
     model: MLP | Callable[..., Any] | None = None,
@@ -94,6 +93,25 @@ def verified(
             check_confirmation(contract, objective, own)
             if seeds is not None:
                 pairs = new_pairs(contract, objective, own, seeds, bar)
+        breach = "" if pairs is None else not_replicated(contract, pairs)
+        if problem:
+            how = how_to_match(contract["environment"], found) or "use the machine that made it"
+            problem += f" With equal bits it can be checked: {how}. New seeds need no equal bits."
+        status: Status = "within_tolerance" if others else "exact"
+        if breach or problem:
+            status = "breached" if breach else "cannot_check"
+        gain = fmean(gains_of(objective, runs))
+        return Verdict(
+            status=status,
+            reasons=shown([*filter(None, [breach, problem]), *(f"{where}." for where in others)]),
+            not_checked=_not_checked(contract, has_pairs=pairs is not None, is_exact=not others),
+            gain=None if problem else Estimate(gain, *gain_interval(look, gain)),
+            half_width=half_width,
+            examples=data.unit,
+            claim=claim,
+            confirmation=claimed_confirmation(contract),
+            new_seeds=pairs,
+        )
     except BreachedError as error:
         return Verdict("breached", shown([*error.args, *(f"{where}." for where in unlike)]))
     except CannotCheckError as error:
@@ -101,26 +119,6 @@ def verified(
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         why = f"the contract's cannot be rebuilt or trained ({_checks.first_line(error):.300})"
         return Verdict("cannot_check", shown([f"objective: {why}."]))
-    breach = "" if pairs is None else not_replicated(contract, pairs)
-    if problem:
-        how = how_to_match(contract["environment"], found) or "use the machine that made it"
-        problem += f" With equal bits it can be checked: {how}. New seeds need no equal bits."
-    status: Status = "within_tolerance" if others else "exact"
-    if breach or problem:
-        status = "breached" if breach else "cannot_check"
-    gain = fmean(gains_of(objective, runs))
-    return Verdict(
-        status=status,
-        reasons=shown([*filter(None, [breach, problem]), *(f"{where}." for where in others)]),
-        not_checked=_not_checked(contract, has_pairs=pairs is not None, is_exact=not others),
-        gain=None if problem else Estimate(gain, *gain_interval(look, gain)),
-        half_width=half_width,
-        examples=data.unit,
-        claim=claim,
-        confirmation=claimed_confirmation(contract),
-        new_seeds=pairs,
-        are_drawn=are_drawn,
-    )
 
 
 def _not_checked(contract: dict[str, Any], *, has_pairs: bool, is_exact: bool) -> tuple[str, ...]:
@@ -255,6 +253,9 @@ def _rebuild(
             raise CannotCheckError(
                 f"best.params.{name} must be in objective.space; got {value!r}."
             )
+    size = sum(w.size for w in objective.trainer.initial_weights(objective.baseline_start))
+    count = int(params.get("members", 1)) * size
+    keras_files.check_count(count, "parameters", "best", max(keras_files.MAX_PARAMETERS, size))
     return objective
 
 

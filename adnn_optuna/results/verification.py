@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
@@ -112,10 +111,12 @@ class Verdict(Printed):
     def document(self) -> Document:
         """Return everything that the result says."""
         verdict, title, about = _on_replication(self.new_seeds, drawn=self.are_drawn)
-        is_claim_known = self.is_reproduced or self.new_seeds is not None
         if self.status == "breached":
-            verdict, title = "breached", "breached: the contract is not valid"
-        elif not is_claim_known:
+            what = "the contract is not valid"
+            if self.new_seeds is not None:
+                what = "the claimed gain does not replicate"
+            verdict, title = "breached", f"breached: {what}"
+        elif self.status == "cannot_check" and self.new_seeds is None:
             verdict, title = "cannot check", "cannot_check: the contract cannot be checked"
         else:
             title = f"{title}; file: {self.status}"
@@ -148,24 +149,23 @@ class Verdict(Printed):
             if found.gains:
                 lines.append(self._line("replication", found.replication, seeds))
             lines.append(self._line("vs new baselines", found.vs_baselines, seeds))
-            if (excess := self._excess()) is not None:
-                lines.append(self._line("claimed minus found", excess, "of the maker's seeds"))
+            lines += self._excess()
         if self.gain is not None:
             remark = f"other test {self.examples}"
             lines.append(self._line("gain, trained again", self.gain, remark))
         return lines
 
-    def _excess(self) -> Estimate | None:
+    def _excess(self) -> list[Line]:
         """Return how much more than these seeds show the maker claims, if that can be known."""
         claimed, found = self.confirmation, self.new_seeds
         if self.claim is None or claimed is None or found is None or not found.gains:
-            return None
+            return []
         if math.isnan(found.replication.value):
-            return None
-        more = fmean(claimed.gains) - found.replication.value
-        n = len(claimed.gains)
+            return []
+        more, n = fmean(claimed.gains) - found.replication.value, len(claimed.gains)
         half = student_half_width(found.gains, self.claim.resolution, 0.95, n)
-        return Estimate(more, more - half, more + half)
+        estimate = Estimate(more, more - half, more + half)
+        return [self._line("claimed minus found", estimate, f"claimed of {n} seeds")]
 
     def _line(self, label: str, gain: Estimate, remark: str = "") -> Line:
         assert self.claim is not None
@@ -189,7 +189,7 @@ class Verdict(Printed):
                 "Only this network is reproduced, and its seed may have been chosen. New seeds "
                 "show whether its offsets gain."
             )
-        if self.claim is not None and self.half_width:
+        if self.claim is not None and self.gain is not None and self.half_width:
             half = self.claim.unit.gain(self.half_width).lstrip("+")
             notes.append(
                 f"A single training run here may differ from this gain by up to {half} (99%)."
@@ -200,9 +200,9 @@ class Verdict(Printed):
                 f"What affects fewer than {100 * unseen_share(len(seeds)):.0f}% of seeds may not "
                 f"be seen with {len(seeds)} seeds."
             )
-            if not self.are_drawn:
-                notes.append("These seeds were passed, so they may have been chosen.")
-            notes.append(f"Replay it on the same seeds: --seeds {_listed(seeds)}")
+            replay = f"Replay it on the same seeds: --seeds {seeds[0]}-{seeds[-1]}"  # A range.
+            chosen = "These seeds were passed, so they may have been chosen."
+            notes.append(replay if self.are_drawn else chosen)
         return notes + [f"Not checked: {what}." for what in self.not_checked]
 
     def _next_step(self) -> str:
@@ -244,14 +244,6 @@ def _on_replication(shown: Confirmation | None, *, drawn: bool) -> tuple[Verdict
         return "worse", f"the offsets lose ({n} seeds)", f"The offsets lose {on}."
     said = f"No gain of the offsets is shown {on}."
     return "not shown", f"not shown to replicate ({n} seeds)", said
-
-
-def _listed(seeds: Sequence[int]) -> str:
-    """Return seeds as the command line takes them."""
-    first, last = seeds[0], seeds[-1]
-    if [*seeds] == [*range(first, last + 1)]:
-        return f"{first}-{last}"
-    return ",".join(map(str, seeds))
 
 
 def claims_tables(confirmation: Confirmation | None, unit: Unit) -> list[Table]:

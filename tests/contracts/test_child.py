@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from contract_files import few_digits, forged, is_exact, put
 
 import adnn_optuna as adnn
-from adnn_optuna.contracts.child import Limits
+from adnn_optuna.contracts.child import declared_limits
 
 if TYPE_CHECKING:
     from adnn_optuna import SearchResult
@@ -45,7 +46,14 @@ def processes_of(parent: int) -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="It looks into /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_ends_the_check_of_a_hostile_file(number: signal.Signals, hostile: Path) -> None:
     command = [sys.executable, "-c", COMMAND, "verify", str(hostile)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as verifying:
@@ -103,20 +111,21 @@ def test_a_check_apart_finds_what_one_in_this_process_finds(
 
 
 def test_limits_follow_from_what_the_contract_declares(content: Any, path: Path) -> None:
-    def limits(field: str = "", value: Any = None, n_seeds: int = 0) -> Limits:
+    def limits(field: str = "", value: Any = None, n_seeds: int = 0) -> tuple[float, float]:
         changed = copy.deepcopy(content)
         if field:
             put(changed, field, value)
-        return Limits.of(changed, path.parent, None, n_seeds)
+        return declared_limits(changed, path.parent, None, n_seeds)
 
-    assert 600 < limits().seconds < 1200
-    assert limits("objective.training.epochs", 1000).seconds > 2 * limits().seconds
-    assert limits("split.train", 10**6).seconds > 2 * limits().seconds
-    assert limits(n_seeds=1000).seconds > 2 * limits().seconds
+    seconds, n_bytes = limits()
+    assert 600 < seconds < 1200
+    assert limits("objective.training.epochs", 1000)[0] > 2 * seconds
+    assert limits("split.train", 10**6)[0] > 2 * seconds
+    assert limits(n_seeds=1000)[0] > 2 * seconds
     size = path.with_name(content["objective"]["dataset"]["path"]).stat().st_size
-    without = limits("objective.dataset.path", "no such file.npz")
-    assert limits().n_bytes - without.n_bytes == pytest.approx(30 * size)
-    assert 4e9 < without.n_bytes < 5e9
+    _, without = limits("objective.dataset.path", "no such file.npz")
+    assert n_bytes - without == pytest.approx(30 * size)
+    assert 4e9 < without < 5e9
 
 
 @pytest.mark.parametrize("name", ["max_time", "max_memory"])
@@ -137,3 +146,15 @@ def test_imports_nothing_from_the_folder_of_the_contract(
     (tmp_path / "adnn_optuna.py").write_text("raise SystemExit('executed')")
     monkeypatch.chdir(tmp_path)
     assert is_exact(adnn.verify(path))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_shows_a_bar_on_a_terminal(path: Path) -> None:
+    import pty
+
+    reading, terminal = pty.openpty()
+    command = [sys.executable, "-m", "adnn_optuna", "verify", str(path)]
+    shown = subprocess.run(command, stderr=terminal, stdout=subprocess.PIPE, check=True, text=True)
+    assert shown.stdout.startswith("replication not checked; file: exact")
+    # All training runs, with the time that is left of them.
+    assert re.search(r"verify:.* \d+/2 \[\d+:\d+<\d+:\d+", os.read(reading, 10_000).decode())

@@ -7,6 +7,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import pytest
 from contract_files import (
     CONTRACT,
@@ -14,10 +15,12 @@ from contract_files import (
     few_digits,
     is_exact,
     verify_here,
+    with_file,
 )
 from search_worker import quick_training
 
 import adnn_optuna as adnn
+from adnn_optuna.contracts.contract import embedded, who_can_verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +97,64 @@ def test_data_from_arrays_are_given_again(dataset: adnn.Dataset, tmp_path: Path)
     # The model is rebuilt from its configuration.
     assert is_exact(adnn.verify(path, dataset=dataset))
     assert random.getstate() == before
+
+
+def test_embedded_data_let_anyone_verify_it(tmp_path: Path) -> None:
+    x, y = few_digits()
+    labels = np.where(y < 5, "low", "high")
+    data = adnn.Dataset.from_arrays(
+        x, labels, groups=np.arange(len(x)) // 2, class_weight="balanced", positive="low"
+    )
+    training = quick_training("sgd", epochs=1, batch_size=40)
+    objective = adnn.InitOffsetObjective(adnn.MLP((4,)), data, training=training, metric="val_auc")
+    result, path = adnn.search(objective, "greedy", max_trial=2), tmp_path / CONTRACT
+    contract = result.contract(data="embed")
+    assert "Anyone can verify it: the data are beside the contract." in contract.document().notes
+    contract.save(path)
+    [file] = tmp_path.glob("digits.contract.data.*.npz")
+    assert is_exact(verify_here(path))
+    file.write_bytes(file.read_bytes() + b"0")
+    verdict = verify_here(path)
+    said = f"files.data: {file.name!r} is not the file that was written."
+    assert verdict == adnn.Verdict("breached", (said,))
+    np.savez(file, x_train=x)
+    assert verify_here(with_file(path, "data", file)).status == "cannot_check"
+    file.unlink()
+    verdict = verify_here(path)
+    assert verdict.status == "cannot_check"
+    assert verdict.reasons[0].startswith(f"files.data.name: {file.name!r} not found in")
+
+
+def test_embedded_data_of_a_regression_are_the_same(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(2000, 4))
+    data = adnn.Dataset.from_arrays(x, 10 + x[:, :2], task="regression")
+    training = quick_training("sgd", learning_rate=0.02, batch_size=40, epochs=1)
+    objective = adnn.InitOffsetObjective(adnn.MLP((4,)), data, training=training)
+    path = tmp_path / CONTRACT
+    adnn.search(objective, "greedy", max_trial=2).contract(data="embed").save(path)
+    assert is_exact(verify_here(path))
+
+
+def test_large_data_are_not_embedded(tmp_path: Path) -> None:
+    many = adnn.Dataset.from_arrays(np.zeros((13_000, 1000), np.float32), np.arange(13_000) % 2)
+    with pytest.raises(ValueError, match=r"^Data to embed must have at most 50 MB; these have 52"):
+        embedded(many)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        ({"name": "digits", "source": "built-in"}, "Anyone can verify it: digits is public."),
+        (
+            {"name": "mine", "source": "csv", "path": "mine.csv"},
+            "Only people with the data file 'mine.csv' can verify it.",
+        ),
+        ({"name": "mine", "source": "arrays"}, "Only people with the data can verify it: adnn."),
+    ],
+)
+def test_a_contract_says_who_can_verify_it(dataset: dict[str, str], said: str) -> None:
+    content = {"objective": {"dataset": dataset}}
+    assert who_can_verify(content, has_data=False).startswith(said)
 
 
 def test_models_that_no_configuration_holds_are_given_again(
