@@ -75,13 +75,14 @@ def verify(
         model: The callable, also one of the trial, if the model cannot be rebuilt from its Keras
             configuration.
         new_seeds: On how many new seeds best network and baseline network are trained, at least
-            20. The seeds are drawn for each call, so nobody knew them before, and shown.
+            20. The seeds are drawn for each call, so the maker did not have them, and shown.
         seeds: The seeds of an earlier verification, to replay it, in place of ``new_seeds``.
         max_time: The most seconds that the check may take; by default they follow from the rows,
             epochs and weights of the contract, 10 minutes at least.
         max_memory: The most bytes of resident memory that it may take, such as ``8e9``; by default
-            4 GB, and 30 times the size of the contract's files. Only Linux tells it.
-        show_progress_bar: Whether to show a progress bar.
+            4 GB, and 30 times the size of the contract's files. Systems other than Linux do not
+            limit it.
+        show_progress_bar: Whether to show a progress bar, on a terminal.
 
     Returns:
         The verdict, which names what no training run shows. Whatever the file holds, no error is

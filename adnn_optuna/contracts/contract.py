@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -39,6 +40,8 @@ from adnn_optuna.results.verification import claims_tables
 MAX_EMBEDDED = 50_000_000
 """The most bytes of data that are written beside a contract."""
 EMBEDDED_NUMBERS = {"num_classes", "positive"}
+# Of a model, what is not rebuilt from a file: lambdas, and classes and functions of others.
+_OF_OTHERS = re.compile(r'"module": (?!"keras)|"class_name": "Lambda"')
 _EMBEDDED = (*(f"{kind}_{split}" for kind in "xy" for split in SPLITS),)
 _EMBEDDED += ("weight_train", "groups_test", "num_classes")
 
@@ -212,8 +215,13 @@ def embedded(data: Dataset) -> dict[str, np.ndarray]:
 
 
 def who_can_verify(content: Mapping[str, Any], *, has_data: bool) -> str:
-    """Return a sentence on who can check a contract, by where its data come from."""
+    """Return a sentence on who can check a contract, by where its model and data come from."""
     dataset = content["objective"]["dataset"]
+    if _OF_OTHERS.search(json.dumps(content["objective"].get("model"))):
+        return (
+            "Only people with the code of the model, and the data, can verify it: "
+            "adnn.verify(path, model=function)."
+        )
     if has_data:
         return "Anyone can verify it: the data are beside the contract."
     if "path" in dataset:

@@ -157,6 +157,14 @@ def test_a_contract_says_who_can_verify_it(dataset: dict[str, str], said: str) -
     assert who_can_verify(content, has_data=False).startswith(said)
 
 
+@pytest.mark.parametrize("build", ["functional", "custom", "with_lambda"])
+def test_a_contract_says_if_the_code_of_the_model_is_needed(build: str) -> None:
+    model = keras.saving.serialize_keras_object(globals()[build]())
+    content = {"objective": {"dataset": {"source": "arrays"}, "model": {"model": model}}}
+    said = who_can_verify(json.loads(json.dumps(content)), has_data=True)
+    assert said.startswith("Anyone can" if build == "functional" else "Only people with the code")
+
+
 def test_models_that_no_configuration_holds_are_given_again(
     dataset: adnn.Dataset, tmp_path: Path
 ) -> None:
@@ -220,6 +228,10 @@ def functional() -> keras.Model:
     x = keras.Sequential([keras.Input((24,)), layers.Dense(6, activation="softmax")])(x)
     x = layers.Softmax()(layers.Dropout(0.1)(x))
     return keras.Model(inputs, layers.Dense(10)(x))
+
+
+def with_lambda() -> keras.Model:
+    return keras.Sequential([keras.Input((8, 8)), keras.layers.Lambda(lambda x: 2 * x)])
 
 
 def custom() -> keras.Model:
