@@ -152,7 +152,7 @@ def _dataset(
 ) -> Dataset:
     where, config = "objective.dataset", contract["objective"]["dataset"]
     name, source = config["name"], config["source"]
-    if "data" in contract["files"]:
+    if "data" in contract["files"] and source != "built-in":  # These have their name's data.
         return _embedded(contract, folder)
     if source == "built-in" and name not in {"digits", *MNIST_LIKE}:
         raise CannotCheckError(f"{where}.name: {name!r} is not a built-in data set.")

@@ -13,6 +13,7 @@ from contract_files import (
     CONTRACT,
     NEVER_CHECKED,
     few_digits,
+    forged,
     is_exact,
     verify_here,
     with_file,
@@ -113,6 +114,10 @@ def test_embedded_data_let_anyone_verify_it(tmp_path: Path) -> None:
     contract.save(path)
     [file] = tmp_path.glob("digits.contract.data.*.npz")
     assert is_exact(verify_here(path))
+    content = json.loads(path.read_text())
+    content["objective"]["dataset"] |= {"name": "digits", "source": "built-in"}
+    [reason] = verify_here(forged(content, path.with_name("named.json"))).reasons
+    assert reason.startswith("objective.dataset: Dataset 'digits' has changed")
     file.write_bytes(file.read_bytes() + b"0")
     verdict = verify_here(path)
     said = f"files.data: {file.name!r} is not the file that was written."
