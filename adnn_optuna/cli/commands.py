@@ -245,9 +245,7 @@ def contract(
     output: Annotated[Path | None, "The .json file; by default named by the study."] = None,
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     data_dir: Path | None = None,
-    data: Annotated[
-        Literal["embed"] | None, "embed writes the data, at most 50 MB, beside it."
-    ] = None,
+    embed_data: Annotated[bool, "Write the data, at most 50 MB, beside it."] = False,
 ) -> out.Answer:
     """Write the contract of a stored search, and beside it the best network's weights.
 
@@ -268,7 +266,7 @@ def contract(
     check_output_file("--output", output, ".json")
     objective = studies.objective_from_study(study, data_dir)
     found = search_result(records.read_record(study), objective)
-    made = found.contract(data=data)
+    made = found.contract(data="embed" if embed_data else None)
     made.save(output)
     return out.Answer(made, {"Check it": f"adnn verify {as_argument(str(output))}"})
 
