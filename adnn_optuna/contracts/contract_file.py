@@ -79,13 +79,13 @@ class RefusedError(WrongValueError):
 class CannotCheckError(RefusedError):
     """Why a contract cannot be checked."""
 
-    status = "cannot_check"
+    status: Status = "cannot_check"
 
 
 class BreachedError(RefusedError):
     """Why a contract is not valid."""
 
-    status = "breached"
+    status: Status = "breached"
 
 
 def read_contract(path: Path) -> dict[str, Any]:
