@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import numpy as np
 import optuna
 import pytest
+from contract_files import check_here
 from stored_studies import declaration, store_head, store_study
 
 import adnn_optuna as adnn
@@ -248,8 +249,9 @@ class TestSearch:
         assert not err
 
     def test_takes_a_table_which_resume_and_verify_find_again(
-        self, folder: Path, capsys: pytest.CaptureFixture[str]
+        self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        check_here(monkeypatch)
         rows = (
             f"{i},{'north' if i % 3 else 'south'},{'yes' if i % 2 else 'no'}" for i in range(60)
         )
