@@ -79,6 +79,8 @@ MEANINGS = {
     "confirmation.gains": "The gain of the offsets with each seed; missing without offsets.",
     "files.weights.name": "The file of the trained weights; its name has their SHA-256's start.",
     "files.weights.sha256": "The SHA-256 of the file.",
+    "files.data.name": "The file of embedded data; its name has their SHA-256's start.",
+    "files.data.sha256": "The SHA-256 of this file.",
 }
 _ANY = 1e30  # A bound so large is none.
 _TYPES = {str: "text", dict: "object", list: "list", object: "any", str | None: "text or null"}

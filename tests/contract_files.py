@@ -8,15 +8,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import adnn_optuna as adnn
-from adnn_optuna.contracts.contract_file import (
-    contract_sha256,
-)
+from adnn_optuna.contracts.contract_file import RefusedError, contract_sha256, read_contract
+from adnn_optuna.contracts.verification import shown, verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
+    import pytest
 
 
 CONTRACT = "digits.contract.json"
@@ -66,6 +66,22 @@ def leaves(node: Any, path: str = "") -> list[str]:
     return found
 
 
+def verify_here(path: Path, data_dir: Path | str | None = None) -> adnn.Verdict:
+    """Check a contract in this process, as the process of a verification does, but sooner."""
+    try:
+        contract = read_contract(path)
+    except RefusedError as error:
+        return adnn.Verdict(error.status, shown(error.args))
+    options: Any = {"seeds": None, "show_progress_bar": False}
+    return verified(contract, path.parent, data_dir, **options)
+
+
+def check_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check contracts in this process, where tests have replaced the compiler."""
+    apart: Any = lambda contract, folder, limits, **o: verified(contract, folder, **o)  # noqa: E731
+    monkeypatch.setattr("adnn_optuna.api.contracts.verified_apart", apart)
+
+
 def is_exact(verdict: adnn.Verdict) -> bool:
     return (verdict.status, verdict.reasons, verdict.not_checked) == ("exact", (), NEVER_CHECKED)
 
@@ -73,7 +89,8 @@ def is_exact(verdict: adnn.Verdict) -> bool:
 NEVER_CHECKED = (
     "study: number of trials, sampler and duration of the search",
     "objective: how data and classes were made and named, its metric and space",
-    "the choice of seed, data and time",
+    "baseline: whether it was trained well; a gain over a poor one may be worth nothing",
+    "whether data, metric, seed or moment were chosen after seeing results",
     "confirmation: the maker's results on new seeds and their CIs",
 )
 
@@ -100,6 +117,14 @@ def beside(content: dict[str, Any], file: Path, path: Path) -> Path:
     """Write a contract with another file of weights beside it, as who knows how would."""
     weights = {"name": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     content["files"]["weights"] = weights
+    return forged(content, path)
+
+
+def with_file(path: Path, kind: str, file: Path) -> Path:
+    """Write the contract of a path with another file beside it, as who knows how would."""
+    content = json.loads(path.read_text())
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    content["files"][kind] = {"name": file.name, "sha256": sha256}
     return forged(content, path)
 
 

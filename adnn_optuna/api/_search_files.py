@@ -14,6 +14,7 @@ from adnn_optuna._checks import WrongValueError, check_output_file, load
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._files import write_text
 from adnn_optuna._units import as_argument
+from adnn_optuna.contracts.contract import who_can_verify
 from adnn_optuna.contracts.contract_file import read_contract
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.render.document import Document, Table
@@ -61,14 +62,15 @@ def _with_contract(result: StudyResult, path: File | None) -> Document:
         f"{verify} trains both networks of the contract again and names each difference. That "
         "reproduces this one network. For replication on your own seeds, add --new-seeds 20."
     )
+    who = who_can_verify(contract, has_data="data" in contract["files"])
     not_shown = (
-        "A contract cannot show how many trials were run, or whether seed and data were chosen "
-        "among others."
+        "A contract cannot show how many trials were run, whether the baseline was trained well, "
+        "or whether data, metric, seed or moment were chosen after seeing results."
     )
     rows = [(key, json.dumps(value, ensure_ascii=False)) for key, value in contract.items()]
     return dataclasses.replace(
         document,
-        notes=[*document.notes, reproduced, not_shown],
+        notes=[*document.notes, reproduced, who, not_shown],
         tables=[*document.tables, Table(("field", "value"), rows, "Contract", is_detail=True)],
     )
 

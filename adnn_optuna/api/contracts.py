@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._checks import check_integer, check_type, expanded
+from adnn_optuna._checks import (
+    WrongValueError,
+    check_integer,
+    check_positive,
+    check_type,
+    expanded,
+)
 from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.contracts.audit import Audit, audited
+from adnn_optuna.contracts.child import declared_limits, verified_apart
+from adnn_optuna.contracts.contract_file import RefusedError, read_contract
 from adnn_optuna.contracts.new_seeds import FEWEST_PAIRS
-from adnn_optuna.contracts.verification import verified
+from adnn_optuna.contracts.verification import shown, verified
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.keras_files import MAX_PARAMETERS, model_from_file
+from adnn_optuna.networks.keras_files import model_from_file
 from adnn_optuna.networks.models import MLP
+from adnn_optuna.results.declarations import checked_seeds
 from adnn_optuna.results.verification import Verdict
 
 if TYPE_CHECKING:
@@ -30,7 +41,9 @@ def verify(
     dataset: Dataset | None = None,
     model: MLP | Callable[..., Any] | None = None,
     new_seeds: int | None = None,
-    max_parameters: int = MAX_PARAMETERS,
+    seeds: Iterable[int] | None = None,
+    max_time: float | None = None,
+    max_memory: float | None = None,
     show_progress_bar: bool = False,
 ) -> Verdict:
     """Check a contract: rebuild everything, train its two networks again, and compare.
@@ -41,7 +54,11 @@ def verify(
     99%, or by one test image. Nothing in the file widens that, and nothing in it is executed.
 
     This reproduces the numbers of one network, whose seed may have been chosen. Only new seeds
-    show that its offsets gain, and whether the maker's mean gain replicates.
+    show that its offsets gain, and whether the maker's mean gain replicates. They need no equal
+    bits, so they count in any environment.
+
+    The check runs in a process of its own, which an interrupt ends at once. With ``dataset`` or
+    ``model``, which are objects of yours, it runs in this process, without limits.
 
     Example:
 
@@ -58,33 +75,63 @@ def verify(
         model: The callable, also one of the trial, if the model cannot be rebuilt from its Keras
             configuration.
         new_seeds: On how many new seeds best network and baseline network are trained, at least
-            20. The seeds are drawn for each call, so nobody knew them before.
-        max_parameters: The most parameters of a network, and the most values that one of its
-            layers or a metric of Keras holds, for which memory is spent; a contract with more is
-            not built. (There may be 10,000 layers and their parts.)
-        show_progress_bar: Whether to show a progress bar.
+            20. The seeds are drawn for each call, so the maker did not have them, and shown.
+        seeds: The seeds of an earlier verification, to replay it, in place of ``new_seeds``.
+        max_time: The most seconds that the check may take; by default they follow from the rows,
+            epochs and weights of the contract, 10 minutes at least.
+        max_memory: The most bytes of resident memory that it may take, such as ``8e9``; by default
+            4 GB, and 30 times the size of the contract's files. Systems other than Linux do not
+            limit it.
+        show_progress_bar: Whether to show a progress bar, on a terminal.
 
     Returns:
         The verdict, which names what no training run shows. Whatever the file holds, no error is
-        raised.
+        raised. A check that runs out of time or memory is ``cannot_check``.
 
     Raises:
         TypeError: If an argument is of the wrong type.
-        ValueError: If ``new_seeds`` or ``max_parameters`` is too small.
+        ValueError: If there are fewer than 20 seeds, or arguments exclude each other.
     """
     check_type("dataset", dataset, Dataset | None, "a Dataset")
-    check_integer("max_parameters", max_parameters, low=1)
     if new_seeds is not None:
         check_integer("new_seeds", new_seeds, low=FEWEST_PAIRS)
-    return verified(
-        expanded(path),
-        data_dir,
-        dataset=dataset,
-        model=model,
-        new_seeds=new_seeds,
-        max_parameters=max_parameters,
-        show_progress_bar=show_progress_bar,
-    )
+        if seeds is not None:
+            raise WrongValueError("seeds must be omitted with new_seeds; got both. Omit one.")
+    used = None if seeds is None else checked_seeds(seeds)
+    if used is not None and len(used) < FEWEST_PAIRS:
+        raise WrongValueError(
+            f"seeds must be at least {FEWEST_PAIRS}, because fewer show little; got {len(used)}. "
+            "Pass more."
+        )
+    for name, limit in (("max_time", max_time), ("max_memory", max_memory)):
+        if limit is not None:
+            check_positive(name, limit)
+            if dataset is not None or model is not None:
+                raise WrongValueError(
+                    f"{name} must be omitted with dataset or model, which are checked in this "
+                    f"process; got {limit!r}. Omit it."
+                )
+    if new_seeds is not None:
+        first = secrets.randbelow(2**32)
+        used = tuple(range(first, first + int(new_seeds)))
+    file = expanded(path)
+    options: dict[str, Any] = {
+        "data_dir": None if data_dir is None else str(expanded(data_dir)),
+        "seeds": used,
+        "show_progress_bar": show_progress_bar,
+    }
+    try:
+        contract = read_contract(file)
+        if dataset is not None or model is not None:
+            options |= {"dataset": dataset, "model": model}
+            verdict = verified(contract, file.parent, **options)
+        else:
+            declared = declared_limits(contract, file.parent, options["data_dir"], len(used or ()))
+            limits = max_time or declared[0], max_memory or declared[1]
+            verdict = verified_apart(contract, file.parent, limits=limits, **options)
+    except RefusedError as error:
+        return Verdict(error.status, shown(error.args))
+    return dataclasses.replace(verdict, are_drawn=seeds is None)
 
 
 def audit_randomness(model: keras.Model) -> Audit:

@@ -5,7 +5,7 @@ import functools
 import math
 import threading
 import time
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from optuna.storages import BaseStorage
@@ -61,19 +61,23 @@ class Ensemble(Predicting, EnsembleScores):
             )
         return Predictor(self.objective.trainer, lambda: weights)
 
-    def contract(self) -> Contract:
-        """Return the average as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
+    def contract(self, *, data: Literal["embed"] | None = None) -> Contract:
+        """Return the average as a contract that others can check, see :func:`~adnn_optuna.verify`.
 
         All networks are trained again. The baseline is the first network alone. Both are also
         trained on new seeds, see :meth:`SearchResult.confirm <adnn_optuna.SearchResult.confirm>`.
 
+        Args:
+            data: As for :meth:`SearchResult.contract <adnn_optuna.SearchResult.contract>`.
+
         Raises:
-            ValueError: If all training runs diverge.
+            ValueError: If all training runs diverge, or the data to embed are too large.
         """
         first = self.objective.replace(seed=self.seeds[0])
         limits = checked_limits(max_trial=len(self.seeds))
         plan = studies.StudySpec(first, self.study_name, stored.ENSEMBLE, limits)
-        return run_search(plan, None, test=True, confirm=0, show_progress_bar=False).contract()
+        found = run_search(plan, None, test=True, confirm=0, show_progress_bar=False)
+        return found.contract(data=data)
 
 
 @interrupted_where_called

@@ -27,7 +27,7 @@ from adnn_optuna.api._notes import save_notes
 from adnn_optuna.api._progress import SearchProgress
 from adnn_optuna.api._search_files import write_model_card, write_report
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
-from adnn_optuna.contracts.contract import Contract
+from adnn_optuna.contracts.contract import Contract, embedded
 from adnn_optuna.contracts.new_seeds import confirmation_content
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import SamplerSpec, check_sampler
@@ -169,19 +169,26 @@ class SearchResult(NetworkSearch, Predicting):
         return confirmed
 
     @interrupted_where_called
-    def contract(self) -> Contract:
-        """Return the result as a contract that anyone can check, see :func:`~adnn_optuna.verify`.
+    def contract(self, *, data: Literal["embed"] | None = None) -> Contract:
+        """Return the result as a contract that others can check, see :func:`~adnn_optuna.verify`.
 
         It trains the baseline and the best network again. It holds the estimates on new seeds, so
         it confirms the best trial first, see :meth:`confirm`.
 
+        Args:
+            data: ``"embed"`` writes the data beside the contract, at most 50 MB, so that anyone
+                can check it. :obj:`None`: others need the same data.
+
         Raises:
-            ValueError: If a training run diverges or differs from the tested one, or the best
-                trial was confirmed on fewer than 10 seeds.
+            ValueError: If a training run diverges or differs from the tested one, the best trial
+                was confirmed on fewer than 10 seeds, or the data to embed are too large.
         """
+        if data not in (None, "embed"):
+            raise WrongValueError(f"data must be 'embed' or None; got {data!r:.100}.")
+        arrays = embedded(self.objective.dataset) if data else {}
         found = self.confirmed()
         content = confirmation_content(found.confirmation)
-        return Contract.from_search(found, self.objective, content)
+        return Contract.from_search(found, self.objective, content, arrays)
 
     def confirmed(self) -> SearchResult:
         """Return a result that a contract can be made of: tested, and confirmed if that can be."""
@@ -216,7 +223,7 @@ class SearchResult(NetworkSearch, Predicting):
         """Write a model card: Markdown, with the header that Hugging Face's Hub reads.
 
         It holds the test score, the difference from new baselines and the replication, as far as
-        they are known, see :meth:`test` and :meth:`confirm`, and how anyone can check them.
+        they are known, see :meth:`test` and :meth:`confirm`, and who can check them.
 
         Args:
             path: The file to write; the Hub expects ``README.md``.

@@ -245,6 +245,7 @@ def contract(
     output: Annotated[Path | None, "The .json file; by default named by the study."] = None,
     storage: opt.Storage = opt.DEFAULT_STORAGE,
     data_dir: Path | None = None,
+    embed_data: Annotated[bool, "Write the data, at most 50 MB, beside it."] = False,
 ) -> out.Answer:
     """Write the contract of a stored search, and beside it the best network's weights.
 
@@ -265,7 +266,7 @@ def contract(
     check_output_file("--output", output, ".json")
     objective = studies.objective_from_study(study, data_dir)
     found = search_result(records.read_record(study), objective)
-    made = found.contract()
+    made = found.contract(data="embed" if embed_data else None)
     made.save(output)
     return out.Answer(made, {"Check it": f"adnn verify {as_argument(str(output))}"})
 
@@ -289,29 +290,32 @@ def verify(
     file: Annotated[Path, "The contract, as adnn search wrote it."],
     *,
     data_dir: Path | None = None,
-    max_parameters: int = 100_000_000,
+    seeds: Annotated[
+        str | None, "The seeds of an earlier verification, to replay it: 1,2,5 or 10-29."
+    ] = None,
     **options: Any,
 ) -> out.Answer:
     """Check a contract: train its two networks again, and compare.
 
-    Nothing in the file is executed, and nothing outside its folder is read.
+    Nothing in the file is executed, and nothing outside its folder is read. Ctrl-C
+    ends it at once.
 
     \b
-    Verdicts and exit codes:
+    The file's status and exit codes:
       exact             0  reproduced: the same bits, in the same environment
       within_tolerance  0  reproduced in another environment (versions, processor,
                            threads), within the spread of eight training runs here
       breached          1  something is not reproduced, or the file was changed,
                            or its gain does not replicate on new seeds
       cannot_check      2  file, data or model is missing, unreadable or another one,
-                           or training runs here vary too much
+                           training runs here vary too much, or a limit was met
 
     \b
     Examples:
       adnn verify digits.contract.json --new-seeds 20
       adnn verify fashion.contract.json --data-dir ~/data
     """
-    out.load_libraries()
-    verdict = adnn.verify(file, data_dir, max_parameters=max_parameters, **options)
+    used = None if seeds is None else parsing.parse_seeds(seeds)
+    verdict = adnn.verify(file, data_dir, seeds=used, **options)
     codes = {"breached": out.NOT_MET, "cannot_check": out.WRONG_INPUT}
     return out.Answer(verdict, code=codes.get(verdict.status, 0))

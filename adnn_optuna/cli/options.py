@@ -82,7 +82,7 @@ _DEFAULTS = {"optimizer": "adam", "learning_rate": 0.001}
 # The group of what a verb takes itself, if it has one.
 _GROUPS = {
     "data_dir": "Data",
-    **dict.fromkeys(("max_trial", "max_time"), "Limits"),
+    **dict.fromkeys(("max_trial", "max_time", "max_memory"), "Limits"),
     **dict.fromkeys(("output", *FILES, "quiet", "json"), "Output"),
 }
 # What a verb calls in Python, if not the function of its name.

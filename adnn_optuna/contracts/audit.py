@@ -32,7 +32,6 @@ _NAMES = {
 _VALUES = {"Zeros": {"value": 0.0}, "Ones": {"value": 1.0}}
 _COLUMNS = ("variable", "starts from", "seed", "initializer", "shape")
 _LAYER_COLUMNS = ("random layer", "class", "draws in", "parameters", "seed")
-_N_NAMED = 5  # How many of the variables that do not move are named.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,33 +110,29 @@ class Audit(Printed):
             verdict="no claim",
             conclusion=f"{len(kinds)} variables: {counts}. {len(self.layers)} random layers.",
             tables=self._tables(),
-            notes=[*self.warnings, *self._notes()],
+            notes=self._notes(),
             fields=vars(self),
         )
 
     def _tables(self) -> list[Table]:
-        tables = [Table(_COLUMNS, self._rows(), n_shown=3), Table(_LAYER_COLUMNS, self._layers())]
+        layers = [
+            (of.path, of.layer, of.when, in_words(of.parameters), _seed_in_words(of))
+            for of in self.layers
+        ]
+        tables = [Table(_COLUMNS, self._rows(), n_shown=3), Table(_LAYER_COLUMNS, layers)]
         return [table for table in tables if table.rows]
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [
-            (v.path, str(v.distribution), seed_in_words(v), v.initializer, str(v.shape))
+            (v.path, str(v.distribution), _seed_in_words(v), v.initializer, str(v.shape))
             for v in self.variables
-        ]
-
-    def _layers(self) -> list[tuple[str, ...]]:
-        return [
-            (of.path, of.layer, of.when, in_words(of.parameters), seed_in_words(of))
-            for of in self.layers
         ]
 
     def _notes(self) -> list[str]:
         if not self.not_moved:
-            return []
-        more = len(self.not_moved) - _N_NAMED
-        others = f" and {more} more" if more > 0 else ""
-        named = f"{', '.join(self.not_moved[:_N_NAMED])}{others}"
-        return [f"No offset changes {named}: only kernel, embeddings and bias have offsets."]
+            return list(self.warnings)
+        said = "only kernel, embeddings and bias have offsets."
+        return [*self.warnings, f"No offset changes {', '.join(self.not_moved)}: {said}"]
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return the variables, one in each row."""
@@ -146,8 +141,7 @@ class Audit(Printed):
         return pd.DataFrame(self._rows(), columns=[*_COLUMNS])
 
 
-def seed_in_words(source: InitializedVariable | RandomLayer) -> str:
-    """Return the seed of a variable or layer, and whether a configuration holds it."""
+def _seed_in_words(source: InitializedVariable | RandomLayer) -> str:
     if isinstance(source, InitializedVariable) and source.distribution.kind != "random":
         return "-"
     if source.is_seeded:
@@ -217,12 +211,16 @@ def _audit(model: keras.Model, *, is_from_file: bool) -> Audit:
 def _variable(weight: keras.Variable, used: Any, kept: Any) -> InitializedVariable:
     """Return what starts from the initializer ``used``, for which its layer has ``kept`` one."""
     shape = tuple(weight.shape)
-    distribution, given = describe(used, shape), given_seed(used)
-    # The layer's own knows what it drew.
-    seed = drawn_seed(kept) if type(kept) is type(used) else given
+    distribution, given = describe(used, shape), _given_seed(used)
+    seed = given
+    if type(kept) is type(used):  # The layer's own knows what it drew.
+        drawn = getattr(kept, "seed", None)
+        seed = drawn if isinstance(drawn, int) else _given_seed(kept)
     # A layer may draw the seed that it gives, as attention does: then no configuration holds it.
     is_seeded = given is not None and given == seed
-    return InitializedVariable(weight.path, shape, class_name(used), distribution, seed, is_seeded)
+    return InitializedVariable(
+        weight.path, shape, _class_name(used), distribution, seed, is_seeded
+    )
 
 
 def _initializers(model: keras.Model) -> dict[int, Any]:
@@ -276,7 +274,7 @@ def _random_layers(
             when = "never" if settings and not any(settings.values()) else "training"
         parameters = {name: value for name, value in settings.items() if value}
         for generator in layer._seed_generators:
-            seed = given_seed(generator)
+            seed = _given_seed(generator)
             is_seeded = seed is not None
             if not is_seeded and not is_from_file:
                 seed = int(generator.state.numpy()[0])
@@ -295,7 +293,7 @@ def describe(initializer: Any, shape: tuple[int, ...]) -> Distribution:
     """Return what an initializer, or a function like one, draws values of a shape from."""
     import keras
 
-    name, config = class_name(initializer), _config(initializer)
+    name, config = _class_name(initializer), _config(initializer)
     # What is none of Keras's is random if it has a seed, or returns other values each time.
     has_seed = "seed" in config or hasattr(initializer, "seed")
     config.pop("seed", None)
@@ -321,21 +319,19 @@ def describe(initializer: Any, shape: tuple[int, ...]) -> Distribution:
 
 
 def _scaled(initializer: Any, shape: tuple[int, ...]) -> Distribution:
-    stddev = initializers.scaled_stddev(initializer, shape)
-    match initializer.distribution:
-        case "uniform":
-            limit = math.sqrt(3) * stddev
-            return Distribution("random", "uniform", {"minval": -limit, "maxval": limit})
-        case "truncated_normal":
-            # Keras widens it, so that its variance holds after the cut.
-            name, stddev = "truncated_normal", stddev / initializers.TRUNCATED_STDDEV
-        case _:
-            name = "normal"
-    return Distribution("random", name, {"mean": 0.0, "stddev": stddev})
+    stddev, name = initializers.scaled_stddev(initializer, shape), initializer.distribution
+    if name == "uniform":
+        limit = math.sqrt(3) * stddev
+        return Distribution("random", name, {"minval": -limit, "maxval": limit})
+    if name == "truncated_normal":
+        # Keras widens it, so that its variance holds after the cut.
+        return Distribution(
+            "random", name, {"mean": 0.0, "stddev": stddev / initializers.TRUNCATED_STDDEV}
+        )
+    return Distribution("random", "normal", {"mean": 0.0, "stddev": stddev})
 
 
-def class_name(initializer: Any) -> str:
-    """Return the name of an initializer's class, or of a function's."""
+def _class_name(initializer: Any) -> str:
     if initializer is None:
         return "unknown"
     return str(getattr(initializer, "__name__", type(initializer).__name__))
@@ -345,15 +341,9 @@ def _config(initializer: Any) -> dict[str, Any]:
     return dict(initializer.get_config()) if hasattr(initializer, "get_config") else {}
 
 
-def given_seed(initializer: Any) -> int | None:
-    """Return the seed that an initializer's or seed generator's configuration holds."""
+def _given_seed(initializer: Any) -> int | None:
+    """Return the seed that the configuration of an initializer or seed generator holds."""
     seed = _config(initializer).get("seed")
     if isinstance(seed, dict):  # A SeedGenerator, as Keras serializes it.
         seed = seed.get("config", {}).get("seed")
     return seed if isinstance(seed, int) else None
-
-
-def drawn_seed(initializer: Any) -> int | None:
-    """Return the seed that an initializer draws with, given or not."""
-    seed = getattr(initializer, "seed", None)
-    return seed if isinstance(seed, int) else given_seed(initializer)

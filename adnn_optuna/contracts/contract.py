@@ -1,5 +1,6 @@
-"""Contracts: a search's result written down so that anyone can train it again and compare."""
+"""Contracts: a search's result written down so that others can train it again and compare."""
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -7,7 +8,8 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +28,7 @@ from adnn_optuna.engine.confirmation import retrain_best_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.networks import duplicates
+from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.network import hash_weights
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.retraining import Retrained
@@ -33,6 +36,14 @@ from adnn_optuna.networks.training import is_finite
 from adnn_optuna.render.document import Document, Table, shortened
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.verification import claims_tables
+
+MAX_EMBEDDED = 50_000_000
+"""The most bytes of data that are written beside a contract."""
+EMBEDDED_NUMBERS = {"num_classes", "positive"}
+# Of a model, what is not rebuilt from a file: lambdas, and classes and functions of others.
+_OF_OTHERS = re.compile(r'"module": (?!"keras)|"class_name": "Lambda"')
+_EMBEDDED = (*(f"{kind}_{split}" for kind in "xy" for split in SPLITS),)
+_EMBEDDED += ("weight_train", "groups_test", "num_classes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +53,12 @@ class Contract(Printed):
     Attributes:
         content: The content of the file, as JSON; the reference says what each field is.
         weights: The trained weights of the best network by their paths in the model, in its order.
+        data: The arrays of the dataset, if they are to be written beside the contract.
     """
 
     content: dict[str, Any]
     weights: dict[str, np.ndarray] = dataclasses.field(repr=False)
+    data: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
 
     @classmethod
     def from_search(
@@ -53,6 +66,7 @@ class Contract(Printed):
         record: SearchRecord,
         objective: InitOffsetObjective,
         confirmation: dict[str, Any] | None,
+        data: dict[str, np.ndarray],
     ) -> Self:
         """Train a search's baseline network and best network again; write down what comes out."""
         best = record.best
@@ -69,7 +83,7 @@ class Contract(Printed):
         # From these the user's functions of the trial made model and training.
         if others := {name: v for name, v in best.params.items() if name not in params}:
             trained["hyperparameters"] = others
-        data, states = objective.dataset, [trial.state for trial in record.done_trials]
+        dataset, states = objective.dataset, [trial.state for trial in record.done_trials]
         content = {
             **FORMAT,
             "study": {
@@ -82,7 +96,7 @@ class Contract(Printed):
                 "direction": objective.direction.name.lower(),
             },
             "objective": portable_config(objective.config),
-            "split": {name: len(getattr(data, f"y_{name}")) for name in SPLITS},
+            "split": {name: len(getattr(dataset, f"y_{name}")) for name in SPLITS},
             "baseline": baseline,
             "best": trained,
             "environment": describe_environment(),
@@ -101,33 +115,40 @@ class Contract(Printed):
             paths = [f"network_{i}/{path}" for i in range(n) for path in paths]
         # As it is read from the file again: tuples are lists there.
         content = json.loads(json.dumps(content, allow_nan=False))
-        return cls(content, dict(zip(paths, weights, strict=True)))
+        return cls(content, dict(zip(paths, weights, strict=True)), data)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the contract, and beside it the trained weights of the best network.
 
         Beside ``fashion.contract.json`` the weights are ``fashion.contract.HASH.npz`` (arrays by
-        their paths in the model). HASH is the beginning of the file's SHA-256, so the weights of a
-        contract that is replaced stay: delete them if you keep no copy of that contract.
+        their paths in the model), and embedded data ``fashion.contract.data.HASH.npz``. HASH is
+        the beginning of the file's SHA-256, so the files of a contract that is replaced stay:
+        delete them if you keep no copy of that contract.
 
         Raises:
             ValueError: If its name does not end in ``.json``.
             FileNotFoundError: If the folder does not exist.
-            OSError: If one of the two files cannot be written; the previous contract stays.
+            OSError: If one of the files cannot be written; the previous contract stays.
         """
         path = Path(path)
         _checks.check_output_file("path", path, ".json")
-        archive = io.BytesIO()
-        np.savez(archive, allow_pickle=False, **self.weights)
-        sha256 = hashlib.sha256(archive.getbuffer()).hexdigest()
-        weights = path.with_suffix(f".{sha256[:16]}.npz")
-        content = {**self.content, "files": {"weights": {"name": weights.name, "sha256": sha256}}}
+        named, files = dict[str, dict[str, str]](), dict[Path, bytes]()
+        for kind, arrays, middle in (("weights", self.weights, ""), ("data", self.data, ".data")):
+            if arrays:
+                archive = io.BytesIO()
+                np.savez(archive, allow_pickle=False, **arrays)
+                sha256 = hashlib.sha256(archive.getbuffer()).hexdigest()
+                file = path.with_suffix(f"{middle}.{sha256[:16]}.npz")
+                named[kind] = {"name": file.name, "sha256": sha256}
+                files[file] = archive.getvalue()
+        content = {**self.content, "files": named}
         content["sha256"] = contract_sha256(content)
-        # The contract is replaced last, so the weights that it names are there at any moment.
-        with replacing(path) as unfinished:
-            unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            with replacing(weights) as unfinished_weights:
-                unfinished_weights.write_bytes(archive.getbuffer())
+        with contextlib.ExitStack() as replaced:
+            # It is replaced last, so the files that it names are there at any moment.
+            text = json.dumps(content, indent=1) + "\n"
+            replaced.enter_context(replacing(path)).write_text(text, encoding="utf-8")
+            for file, archived in files.items():
+                replaced.enter_context(replacing(file)).write_bytes(archived)
 
     def document(self) -> Document:
         """Return everything that the contract claims."""
@@ -174,9 +195,43 @@ class Contract(Printed):
         named = "Networks" if "members" in best["params"] else "Offsets"
         return [
             *notes,
+            who_can_verify(self.content, has_data=bool(self.data)),
             f"{named}: {params_in_words(best['params'])}.",
             f"SHA-256 of the trained weights: {best['trained_weights_sha256']}",
         ]
+
+
+def embedded(data: Dataset) -> dict[str, np.ndarray]:
+    """Return the arrays from which a dataset can be made again; refuse large ones."""
+    arrays = {name: getattr(data, name) for name in _EMBEDDED}
+    arrays["positive"] = data.positive_number
+    found = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
+    if (size := sum(array.nbytes for array in found.values())) > MAX_EMBEDDED - 2**16:
+        raise WrongValueError(
+            f"Data to embed must have at most {MAX_EMBEDDED / 1e6:.0f} MB; these have "
+            f"{size / 1e6:.0f} MB. Give others the data in a file and omit data."
+        )
+    return found
+
+
+def who_can_verify(content: Mapping[str, Any], *, has_data: bool) -> str:
+    """Return a sentence on who can check a contract, by where its model and data come from."""
+    dataset = content["objective"]["dataset"]
+    if _OF_OTHERS.search(json.dumps(content["objective"].get("model"))):
+        return (
+            "Only people with the code of the model, and the data, can verify it: "
+            "adnn.verify(path, model=function)."
+        )
+    if has_data:
+        return "Anyone can verify it: the data are beside the contract."
+    if "path" in dataset:
+        return f"Only people with the data file {dataset['path']!r} can verify it."
+    if dataset["source"] == "built-in":
+        return f"Anyone can verify it: {dataset['name']} is public."
+    return (
+        "Only people with the data can verify it: adnn.verify(path, dataset=dataset). To let "
+        'anyone verify it, pass contract(data="embed"), which writes the data beside it.'
+    )
 
 
 def outcome(

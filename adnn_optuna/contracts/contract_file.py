@@ -1,21 +1,26 @@
-"""The file of a contract: its fields, and how it is read as data that may be anything."""
+"""The files of a contract: its fields, and how they are read as data that may be anything."""
 
+import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import math
 import os
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from adnn_optuna._checks import WrongValueError
+import numpy as np
+
+from adnn_optuna._checks import WrongValueError, is_file
 from adnn_optuna._units import PLAIN, unit_of
 from adnn_optuna.engine.records import test_metric
 from adnn_optuna.networks.loading import OF_FILES
 from adnn_optuna.networks.models import Training
-from adnn_optuna.results.verification import Claim
+from adnn_optuna.results.verification import Claim, Status
 from adnn_optuna.stats.spread import unit_of_values
 
 ROLES = ("baseline", "best")
@@ -33,6 +38,7 @@ _SPLITTING = ("classes", "positive", "validation_size", "test_size", "seed")
 _SCHEMA: tuple[tuple[Any, str], ...] = (
     ((1, math.inf), "format_version split.train split.test"),
     (str, "format sha256 study.name objective.metric files.weights.name files.weights.sha256"),
+    (str, "files.data.name? files.data.sha256?"),
     (str | None, "study.sampler study.stop_reason"),
     (str, "study.direction objective.direction?"),
     (object, "objective.positive?"),
@@ -64,12 +70,22 @@ _METRIC = re.compile(r"(baseline|best)\.(train|val|test)_\w{1,100}")
 _OBJECTS = {path[:depth] for path in _FIELDS for depth in range(len(path))}
 
 
-class CannotCheckError(WrongValueError):
-    """Why a contract cannot be checked, in one sentence."""
+class RefusedError(WrongValueError):
+    """Why a contract is not reproduced: a sentence for each thing."""
+
+    status: Status
 
 
-class BreachedError(WrongValueError):
-    """Why a contract is not valid: a sentence for each thing."""
+class CannotCheckError(RefusedError):
+    """Why a contract cannot be checked."""
+
+    status: Status = "cannot_check"
+
+
+class BreachedError(RefusedError):
+    """Why a contract is not valid."""
+
+    status: Status = "breached"
 
 
 def read_contract(path: Path) -> dict[str, Any]:
@@ -79,6 +95,7 @@ def read_contract(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             # A larger file is cut off, so it is not valid JSON.
             content = json.loads(file.read(_MAX_BYTES))
+        sha256 = contract_sha256(content) if isinstance(content, dict) else ""
     except OSError as error:
         raise CannotCheckError(f"{where} cannot be read ({error.strerror}).") from None
     except (RecursionError, ValueError) as error:
@@ -99,7 +116,7 @@ def read_contract(path: Path) -> dict[str, Any]:
         raise CannotCheckError(
             f"The field {untested}.{judge:.80} is missing: objective.metric requires it."
         )
-    if contract_sha256(content) != content["sha256"]:
+    if sha256 != content["sha256"]:
         raise BreachedError("The contract was edited after it was written.")
     return content
 
@@ -155,7 +172,28 @@ def contract_sha256(content: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def find_in(folder: Path, name: str, field: str, how: str) -> Path:
+    """Return a file in a folder; refuse a name (of ``field``) or link to outside the folder."""
+    file = folder / name
+    is_there = is_file(file)
+    if Path(name).name != name or (is_there and file.resolve().parent != folder.resolve()):
+        raise CannotCheckError(f"{field}: {name!r} must be a file in {str(folder)!r}.")
+    if not is_there:
+        raise CannotCheckError(f"{field}: {name!r} not found in {str(folder)!r}; {how}.")
+    return file
+
+
+def read_arrays(file: Path, sha256: str, field: str, most: int) -> dict[str, np.ndarray]:
+    """Return the arrays of an ``.npz`` file of at most so many bytes; none of a broken one."""
+    where = f"{field}: {file.name!r}"
+    if file.stat().st_size > most + 2**20:
+        raise BreachedError(f"{where} is larger than what it is for.")
+    content = io.BytesIO(file.read_bytes())
+    if hashlib.sha256(content.getbuffer()).hexdigest() != sha256:
+        raise BreachedError(f"{where} is not the file that was written.")
+    # A broken archive can raise anything.
+    with contextlib.suppress(Exception), zipfile.ZipFile(content) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) <= most:
+            with np.load(content, allow_pickle=False) as arrays:
+                return {name: np.asarray(arrays[name]) for name in arrays}
+    return {}

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -59,32 +59,33 @@ def confirmation_content(facts: Confirmation | None) -> dict[str, Any] | None:
     return {key: value for key, value in entries.items() if value not in ((), None)}
 
 
+def as_confirmation(entries: Mapping[str, Any]) -> Confirmation:
+    """Return a confirmation from JSON, where an estimate is a list of three numbers."""
+    known: dict[str, Any] = {"hyperparameters": None, "gains": (), **entries}
+    for name, numbers in known.items():
+        if isinstance(numbers, list):
+            known[name] = Estimate(*numbers) if len(numbers) == 3 else tuple(numbers)
+    return Confirmation(**known)
+
+
 def claimed_confirmation(contract: Mapping[str, Any]) -> Confirmation | None:
     """Return the confirmation that a contract holds; :obj:`None` without one."""
     if (entries := contract.get("confirmation")) is None:
         return None
-    known: dict[str, Any] = {"hyperparameters": None, "gains": ()}
-    for name in entries.keys() - {"rank"}:
-        numbers = entries[name]
-        known[name] = Estimate(*numbers) if len(numbers) == 3 else tuple(numbers)
-    rank, trial = entries["rank"], contract["study"]["best_trial"]
-    return Confirmation(trial, rank, 1 - ALPHA / 2 ** (rank - 1), **known)
+    level = 1 - ALPHA / 2 ** (entries["rank"] - 1)
+    return as_confirmation({**entries, "trial": contract["study"]["best_trial"], "level": level})
 
 
 def check_confirmation(
     contract: dict[str, Any], objective: InitOffsetObjective, own: OwnScores
 ) -> None:
     """Refuse a confirmation that is missing or contradicts itself; ``own`` is the best network."""
-    claimed, where, has_seeds = (
-        claimed_confirmation(contract),
-        "confirmation",
-        is_random(objective),
-    )
+    claimed, where = claimed_confirmation(contract), "confirmation"
+    if claimed is None and is_random(objective):
+        raise CannotCheckError("The field confirmation is missing.")
     if claimed is None:
-        if has_seeds:
-            raise CannotCheckError("The field confirmation is missing.")
         return
-    if not has_seeds:
+    if not is_random(objective):
         raise BreachedError(f"{where}: no seed changes this training, so none can confirm it.")
     n_seeds = len(claimed.seeds)
     # Of thousands that follow from an experiment, two may be the same.
@@ -125,16 +126,21 @@ def new_pairs(
     contract: dict[str, Any],
     objective: InitOffsetObjective,
     own: OwnScores,
-    count: int,
+    seeds: Sequence[int],
     bar: Bar | None,
 ) -> Confirmation:
-    """Train pairs of best network and baseline network from seeds that nobody knew before."""
+    """Train pairs of best network and baseline network from seeds that the maker did not have."""
     if not is_random(objective):
         raise CannotCheckError(
             "new_seeds: no seed changes this training, so none can show a gain. Omit it."
         )
-    # From the system's randomness.
-    seeds = np.random.SeedSequence().generate_state(count).tolist()
+    known = {*contract["confirmation"]["seeds"], contract["objective"]["seed"]}
+    if used := sorted(known.intersection(seeds)):
+        raise CannotCheckError(
+            f"seeds: the contract's maker trained with {used[0]}, so it shows nothing new. Pass "
+            "other seeds."
+        )
+    count = len(seeds)
     arms: dict[int, dict[str, Any]] = {BASELINE: {}}
     if objective.moves(contract["best"]["params"]):
         arms[BEST] = contract["best"]["params"]
@@ -155,12 +161,15 @@ def new_pairs(
 
 
 def not_replicated(contract: dict[str, Any], found: Confirmation) -> str:
-    """Return a sentence if new pairs contradict the claimed mean gain, else an empty text."""
+    """Return a sentence if new pairs contradict the claimed mean gain, else an empty text.
+
+    A mean of more seeds, as the maker declares them, may differ less from that of the new pairs.
+    Nothing else that the contract holds changes how far.
+    """
     claimed, claim = claimed_confirmation(contract), claim_of(contract)
     if claimed is None or not found.gains or math.isnan(found.replication.value):
         return ""
-    # Nothing that the contract holds makes it wider.
-    half = student_half_width(found.gains, claim.resolution, _LEVEL, PAIRS[0])
+    half = student_half_width(found.gains, claim.resolution, _LEVEL, len(claimed.gains))
     mean, (value, low, high), unit = fmean(claimed.gains), found.replication, claim.unit
     if abs(mean - value) <= half + 1e-9:
         return ""

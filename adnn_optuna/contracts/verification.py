@@ -1,12 +1,10 @@
 """Verification: does a contract's result come out again?"""
 
-import contextlib
 import dataclasses
 import itertools
 import math
 import os
-import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -16,16 +14,21 @@ import numpy as np
 from adnn_optuna import _checks
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import Estimate, printable
-from adnn_optuna.contracts.contract import outcome, portable_config
+from adnn_optuna.contracts.contract import (
+    EMBEDDED_NUMBERS,
+    MAX_EMBEDDED,
+    outcome,
+    portable_config,
+)
 from adnn_optuna.contracts.contract_file import (
     ROLES,
     BreachedError,
     CannotCheckError,
     claim_of,
-    hash_file,
-    read_contract,
+    find_in,
+    read_arrays,
 )
-from adnn_optuna.contracts.environment import describe_environment
+from adnn_optuna.contracts.environment import describe_environment, how_to_match
 from adnn_optuna.contracts.new_seeds import (
     check_confirmation,
     claimed_confirmation,
@@ -46,13 +49,13 @@ from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.networks.retraining import Retrained, compared_on_test_set, retrain
 from adnn_optuna.networks.scaling import Scaling, use
 from adnn_optuna.results.confirmation import OwnScores
-from adnn_optuna.results.verification import TOLERANCE, Verdict
+from adnn_optuna.results.verification import TOLERANCE, Status, Verdict
 from adnn_optuna.stats.proportions import gain_interval, student_half_width
 
 if TYPE_CHECKING:
     import keras
 
-_N_RUNS = 8
+N_RUNS = 8
 """How often both networks are trained from weights that differ in their last bits."""
 _LEVEL = 0.99
 # If a gain is known less well, honest contracts and forgeries look alike.
@@ -60,89 +63,103 @@ _MAX_HALF_WIDTH = 0.005
 
 
 def verified(
-    path: Path,
+    contract: dict[str, Any],
+    folder: Path,
     data_dir: str | os.PathLike[str] | None,
     *,
-    dataset: Dataset | None,
-    model: MLP | Callable[..., Any] | None,
-    new_seeds: int | None,
-    max_parameters: int,
+    seeds: Sequence[int] | None,
     show_progress_bar: bool,
+    dataset: Dataset | None = None,
+    model: MLP | Callable[..., Any] | None = None,
 ) -> Verdict:
-    """Check a contract, as :func:`adnn_optuna.verify` says."""
-    unlike = list[str]()
+    """Check the contract of a file in a folder, as :func:`adnn_optuna.verify` says."""
+    unlike, pairs = list[str](), None
     try:
-        contract = read_contract(path)
         weights = contract["files"]["weights"]
-        file = find_in(path.parent, weights["name"], "files.weights.name", "copy it there")
-        data = dataset or _dataset(contract["objective"]["dataset"], path.parent, data_dir)
-        objective = _rebuild(contract, data, model, max_parameters)
+        file = find_in(folder, weights["name"], "files.weights.name", "copy it there")
+        data = dataset or _dataset(contract, folder, data_dir)
+        objective = _rebuild(contract, data, model)
         found = describe_environment()
         elsewhere = config_differences(contract["environment"], found, "environment")
-        half_width, runs, pairs = 0.0, list[Retrained](), None
+        runs, half_width, problem = list[Retrained](), 0.0, ""
         with progress_bar(show=show_progress_bar, unit="training", desc="verify") as bar:
             if not elsewhere:
                 runs, unlike = _train_here(contract, objective, bar)
             if others := [*elsewhere, *unlike]:
-                half_width, runs = _train_elsewhere(contract, objective, bar)
+                half_width, runs, problem = _train_elsewhere(contract, objective, bar)
             check_weights(contract, objective, file, runs[-1].weights)
             look, claim = compared_on_test_set(objective.trainer, *runs[:2]), claim_of(contract)
-            groups = objective.dataset.test_groups
-            own = OwnScores.of(runs[1].scores, groups, claim.metric, look)
+            own = OwnScores.of(runs[1].scores, objective.dataset.test_groups, claim.metric, look)
             check_confirmation(contract, objective, own)
-            if new_seeds is not None:
-                pairs = new_pairs(contract, objective, own, new_seeds, bar)
-    except CannotCheckError as error:
-        return Verdict("cannot_check", _shown(error.args))
+            if seeds is not None:
+                pairs = new_pairs(contract, objective, own, seeds, bar)
+        breach = "" if pairs is None else not_replicated(contract, pairs)
+        if problem:
+            how = how_to_match(contract["environment"], found) or "use the machine that made it"
+            problem += f" With equal bits it can be checked: {how}. New seeds need no equal bits."
+        status: Status = "within_tolerance" if others else "exact"
+        if breach or problem:
+            status = "breached" if breach else "cannot_check"
+        gain = fmean(gains_of(objective, runs))
+        return Verdict(
+            status=status,
+            reasons=shown([*filter(None, [breach, problem]), *(f"{where}." for where in others)]),
+            not_checked=_not_checked(contract, has_pairs=pairs is not None, is_exact=not others),
+            gain=None if problem else Estimate(gain, *gain_interval(look, gain)),
+            half_width=half_width,
+            examples=data.unit,
+            claim=claim,
+            confirmation=claimed_confirmation(contract),
+            new_seeds=pairs,
+        )
     except BreachedError as error:
-        return Verdict("breached", _shown([*error.args, *(f"{where}." for where in unlike)]))
+        return Verdict("breached", shown([*error.args, *(f"{where}." for where in unlike)]))
+    except CannotCheckError as error:
+        return Verdict("cannot_check", shown(error.args))
     except Exception as error:  # noqa: BLE001 - a network from a file may fail in any way.
         why = f"the contract's cannot be rebuilt or trained ({_checks.first_line(error):.300})"
-        return Verdict("cannot_check", _shown([f"objective: {why}."]))
-    has_confirmation = "confirmation" in contract
-    not_checked = {
-        "study: number of trials, sampler and duration of the search": True,
-        "objective: how data and classes were made and named, its metric and space": True,
-        "best.hyperparameters: that training, and network without model, follow from them": (
-            "hyperparameters" in contract["best"]
-        ),
-        "the choice of seed, data and time": True,
-        "environment: that all bits, losses and other metrics came out there": bool(others),
-        "confirmation: the maker's results on new seeds and their CIs": (
-            has_confirmation and pairs is None
-        ),
-        "confirmation: the maker's results other than the mean gain": pairs is not None,
-    }
-    breach = "" if pairs is None else not_replicated(contract, pairs)
-    gain = fmean(gains_of(objective, runs))
-    return Verdict(
-        status="breached" if breach else "within_tolerance" if others else "exact",
-        reasons=_shown([*filter(None, [breach]), *(f"{where}." for where in others)]),
-        not_checked=tuple(what for what, is_so in not_checked.items() if is_so),
-        gain=Estimate(gain, *gain_interval(look, gain)),
-        half_width=half_width,
-        examples=data.unit,
-        claim=claim,
-        confirmation=claimed_confirmation(contract),
-        new_seeds=pairs,
-    )
+        return Verdict("cannot_check", shown([f"objective: {why}."]))
 
 
-def _shown(reasons: Iterable[str]) -> tuple[str, ...]:
+def _not_checked(contract: dict[str, Any], *, has_pairs: bool, is_exact: bool) -> tuple[str, ...]:
+    """Return what no verification can know, and what this one did not check."""
+    not_checked = [
+        "study: number of trials, sampler and duration of the search",
+        "objective: how data and classes were made and named, its metric and space",
+        "baseline: whether it was trained well; a gain over a poor one may be worth nothing",
+        "whether data, metric, seed or moment were chosen after seeing results",
+    ]
+    if "hyperparameters" in contract["best"]:
+        not_checked.append(
+            "best.hyperparameters: that training, and network without model, follow from them"
+        )
+    if not is_exact:
+        not_checked.append("environment: that all bits, losses and other metrics came out there")
+    if has_pairs:
+        not_checked.append("confirmation: the maker's results other than the mean gain")
+    elif "confirmation" in contract:
+        not_checked.append("confirmation: the maker's results on new seeds and their CIs")
+    return tuple(not_checked)
+
+
+def shown(reasons: Iterable[str]) -> tuple[str, ...]:
     """Return reasons that neither flood a terminal nor command it, whatever a contract holds."""
     return tuple(f"{printable(reason):.1000}" for reason in itertools.islice(reasons, 100))
 
 
 def _dataset(
-    config: dict[str, Any], folder: Path, data_dir: str | os.PathLike[str] | None
+    contract: dict[str, Any], folder: Path, data_dir: str | os.PathLike[str] | None
 ) -> Dataset:
-    where, name, source = "objective.dataset", config["name"], config["source"]
+    where, config = "objective.dataset", contract["objective"]["dataset"]
+    name, source = config["name"], config["source"]
+    if "data" in contract["files"] and source != "built-in":  # These have their name's data.
+        return _embedded(contract, folder)
     if source == "built-in" and name not in {"digits", *MNIST_LIKE}:
         raise CannotCheckError(f"{where}.name: {name!r} is not a built-in data set.")
     if source == "arrays":
         raise CannotCheckError(
-            f"{where}: {name!r} was made of arrays, which no contract holds. Verify it in Python "
-            "and pass the data as dataset."
+            f"{where}: {name!r} was made of arrays, which are not beside the contract. Pass the "
+            'data as dataset, in Python, or ask its maker for contract(data="embed").'
         )
     if "path" in config:
         folder = folder if data_dir is None else _checks.expanded(data_dir)
@@ -154,13 +171,24 @@ def _dataset(
         raise CannotCheckError(f"{where}: {_checks.first_line(error)}.") from None
 
 
-def _model(
-    config: dict[str, Any], data: Dataset, max_parameters: int
-) -> "MLP | Callable[[], keras.Model]":
+def _embedded(contract: dict[str, Any], folder: Path) -> Dataset:
+    """Return the data that are beside a contract; their fingerprint is compared later."""
+    entry, config = contract["files"]["data"], contract["objective"]["dataset"]
+    file = find_in(folder, entry["name"], "files.data.name", "copy it there")
+    fields: dict[str, Any] = read_arrays(file, entry["sha256"], "files.data", MAX_EMBEDDED)
+    for name in EMBEDDED_NUMBERS & fields.keys():
+        fields[name] = int(fields[name])
+    labels = tuple(config.get("classes", ()))
+    if "positive" in fields and labels:
+        fields["positive"] = labels[fields["positive"]]
+    return Dataset(config["name"], classes=labels or None, **{"num_classes": None, **fields})
+
+
+def _model(config: dict[str, Any], data: Dataset) -> "MLP | Callable[[], keras.Model]":
     """Return the model of a configuration, checked before anything is built of it."""
     where = "objective.model"
     if config.get("type") != "MLP":
-        keras_files.check_model_config(config["model"], f"{where}.model", max_parameters)
+        keras_files.check_model_config(config["model"], f"{where}.model")
         return keras_files.model_from_config(config)
     for name in ("kernel_initializer", "bias_initializer"):
         if isinstance(config.get(name), dict):
@@ -173,7 +201,7 @@ def _model(
     )
     sizes = (math.prod(data.x_train.shape[1:]), *model.hidden, data.n_outputs)
     count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
-    keras_files.check_count(count, "parameters", f"{where}.hidden", max_parameters)
+    keras_files.check_count(count, "parameters", f"{where}.hidden", keras_files.MAX_PARAMETERS)
     return model
 
 
@@ -181,7 +209,6 @@ def _rebuild(
     contract: dict[str, Any],
     data: Dataset,
     model: MLP | Callable[..., Any] | None,
-    max_parameters: int,
 ) -> InitOffsetObjective:
     """Return the objective of a contract, and refuse one that is not as the contract says."""
     stored = contract["objective"]
@@ -199,7 +226,7 @@ def _rebuild(
         use(data, stored["model"].get("scale", "auto"), Scaling.from_config(stored["scaling"]))
     keras_files.check_training_config(stored["training"], "objective.training")
     training, offsets = Training(**stored["training"]), space_from_config(stored["space"])
-    built = model or _model(stored["model"], data, max_parameters)
+    built = model or _model(stored["model"], data)
     given: Any = {"space": offsets, "metric": stored["metric"], "seed": stored["seed"]}
     averages = isinstance(offsets, ControlSpace) and offsets.parameter == "members"
     kind = EnsembleObjective if averages else InitOffsetObjective
@@ -228,7 +255,7 @@ def _rebuild(
             )
     size = sum(w.size for w in objective.trainer.initial_weights(objective.baseline_start))
     count = int(params.get("members", 1)) * size
-    keras_files.check_count(count, "parameters", "best", max(max_parameters, size))
+    keras_files.check_count(count, "parameters", "best", max(keras_files.MAX_PARAMETERS, size))
     return objective
 
 
@@ -261,26 +288,27 @@ def _train_here(
 
 def _train_elsewhere(
     contract: dict[str, Any], objective: InitOffsetObjective, bar: Bar | None
-) -> tuple[float, list[Retrained]]:
-    """Train both several times; return the half width of a gain, and the runs."""
+) -> tuple[float, list[Retrained], str]:
+    """Train both several times; return the half width of a gain, the runs, and why it is wide."""
     arms = [*map(objective.starts, ({}, contract["best"]["params"]))]
     starts = [
         [_moved(objective, start, (i, role, n)) for n, start in enumerate(arm)]
-        for i in range(_N_RUNS)
+        for i in range(N_RUNS)
         for role, arm in enumerate(arms)
     ]
     runs, rows = [*retrain(objective.trainer, starts, bar=bar)], contract["split"]
     gains, claim = gains_of(objective, runs), claim_of(contract)
     gain, half_width = fmean(gains), student_half_width(gains, claim.resolution, _LEVEL, 1)
     most = _MAX_HALF_WIDTH * claim.scale(fmean(run.score for run in runs))
-    found = f"{_N_RUNS} runs from weights that differ in their last bits"
+    found = f"{N_RUNS} runs from weights that differ in their last bits"
     half = claim.unit.gain(half_width).lstrip("+")
     if not half_width <= most:
-        raise CannotCheckError(
+        problem = (
             f"The gain varies too much here: in {found} it is known to within {half} (99%) with "
             f"{rows['test']} test {objective.dataset.unit}, but must be known to "
             f"within {claim.unit.margin(most).lstrip('±')}."
         )
+        return half_width, runs, problem
     breaches = []
     # Rounding must not decide about a difference of exactly the tolerance.
     if not abs(claim.gain - gain) <= half_width + 1e-6 * most:
@@ -303,7 +331,7 @@ def _train_elsewhere(
                 )
     if breaches:
         raise BreachedError(*breaches)
-    return half_width, runs
+    return half_width, runs, ""
 
 
 def _moved(objective: InitOffsetObjective, start: Start, key: tuple[int, int, int]) -> Start:
@@ -321,36 +349,19 @@ def _moved(objective: InitOffsetObjective, start: Start, key: tuple[int, int, in
     return dataclasses.replace(start, offsets=tuple(moved))
 
 
-def find_in(folder: Path, name: str, field: str, how: str) -> Path:
-    """Return a file in a folder; refuse a name (of ``field``) or link to outside the folder."""
-    file = folder / name
-    is_there = _checks.is_file(file)
-    if Path(name).name != name or (is_there and file.resolve().parent != folder.resolve()):
-        raise CannotCheckError(f"{field}: {name!r} must be a file in {str(folder)!r}.")
-    if not is_there:
-        raise CannotCheckError(f"{field}: {name!r} not found in {str(folder)!r}; {how}.")
-    return file
-
-
 def check_weights(
     contract: dict[str, Any], objective: InitOffsetObjective, file: Path, trained: list[np.ndarray]
 ) -> None:
     """Refuse a file of other weights than the best network's, or with another test score."""
-    best, where = contract["best"], f"files.weights: {file.name!r}"
+    best, sha256 = contract["best"], contract["files"]["weights"]["sha256"]
     # An array's header takes some hundred bytes.
     most = sum(values.nbytes + 1000 for values in trained)
-    if file.stat().st_size > most + 2**20:
-        raise BreachedError(f"{where} is larger than the best network's weights.")
-    if hash_file(file) != contract["files"]["weights"]["sha256"]:
-        raise BreachedError(f"{where} is not the file that was written.")
-    weights = []
-    # A broken archive can raise anything.
-    with contextlib.suppress(Exception), zipfile.ZipFile(file) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) <= most:
-            with np.load(file, allow_pickle=False) as arrays:
-                weights = [np.asarray(arrays[name]) for name in arrays]
+    weights = [*read_arrays(file, sha256, "files.weights", most).values()]
     if hash_weights(weights) != best["trained_weights_sha256"]:
-        raise BreachedError(f"{where} does not hold the weights of best.trained_weights_sha256.")
+        raise BreachedError(
+            f"files.weights: {file.name!r} does not hold the weights of "
+            "best.trained_weights_sha256."
+        )
     # In another environment training again does not show whether their bits are right.
     claim = claim_of(contract)
     claimed, n = best[claim.metric], len(objective.trainer.architecture.variables)

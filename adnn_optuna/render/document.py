@@ -20,8 +20,6 @@ Verdict = Literal[
     "not known",
     "overstated",
     "claimed",
-    "exact",
-    "within tolerance",
     "breached",
     "cannot check",
 ]

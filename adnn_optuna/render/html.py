@@ -14,7 +14,7 @@ from adnn_optuna.render.figures import to_plotly, to_png
 
 _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
 _TONES = {
-    **dict.fromkeys(("replicates", "better", "shown", "exact", "within tolerance"), "good"),
+    **dict.fromkeys(("replicates", "better", "shown"), "good"),
     **dict.fromkeys(("worse", "overstated", "breached"), "bad"),
     **dict.fromkeys(("equivalent", "not worse"), "even"),
 }

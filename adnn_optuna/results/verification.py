@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, score_in_words
@@ -10,16 +11,9 @@ from adnn_optuna.render.document import Verdict as VerdictWord
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.results.differences import interval_figure
-from adnn_optuna.stats.proportions import unseen_share
+from adnn_optuna.stats.proportions import student_half_width, unseen_share
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
-
-_MEANINGS: dict[Status, tuple[VerdictWord, str]] = {
-    "exact": ("exact", "reproduced, bit for bit"),
-    "within_tolerance": ("within tolerance", "reproduced in another environment"),
-    "breached": ("breached", "the contract is not valid"),
-    "cannot_check": ("cannot check", "the contract cannot be checked"),
-}
 
 # Other processors, whose bits differed, gave accuracies up to so far apart in ordinary training
 # runs. The tolerance of a metric that is not within [0, 1] is relative.
@@ -74,7 +68,7 @@ class Verdict(Printed):
             one: the contract, its weights, the data or the model is missing, unreadable or another
             one, or training runs here vary too much to check the gain.
         reasons: A sentence for each thing that differs, with its field.
-        not_checked: What no training run shows, and what was not there to be checked.
+        not_checked: What no verification can know, and what this one did not check.
         gain: The test gain of the best network as trained again here, with its 95% CI for other
             test examples; the mean if it was trained several times. :obj:`None` if the contract
             was not reproduced.
@@ -84,6 +78,7 @@ class Verdict(Printed):
         claim: The gain that the contract claims.
         confirmation: What the maker claims of new seeds.
         new_seeds: What the new seeds of this verification show, if they were asked for.
+        are_drawn: Whether these were drawn for it; else they were passed as ``seeds``.
     """
 
     status: Status
@@ -95,6 +90,7 @@ class Verdict(Printed):
     claim: Claim | None = None
     confirmation: Confirmation | None = dataclasses.field(default=None, repr=False)
     new_seeds: Confirmation | None = dataclasses.field(default=None, repr=False)
+    are_drawn: bool = True
 
     @property
     def is_reproduced(self) -> bool:
@@ -108,11 +104,20 @@ class Verdict(Printed):
 
     def document(self) -> Document:
         """Return everything that the result says."""
-        verdict, meaning = _MEANINGS[self.status]
+        verdict, title, about = _on_replication(self.new_seeds, drawn=self.are_drawn)
+        if self.status == "breached":
+            what = "the contract is not valid"
+            if self.new_seeds is not None:
+                what = "the claimed gain does not replicate"
+            verdict, title = "breached", f"breached: {what}"
+        elif self.status == "cannot_check" and self.new_seeds is None:
+            verdict, title = "cannot check", "cannot_check: the contract cannot be checked"
+        else:
+            title = f"{title}; file: {self.status}"
         return Document(
-            title=f"{self.status}: {meaning}",
+            title=title,
             verdict=verdict,
-            conclusion=self._conclusion(),
+            conclusion=f"{about} {self._about_the_file()}".strip(),
             scope="" if self.claim is None else self.claim.score,
             estimates=self._estimates(),
             tables=self._tables(),
@@ -122,25 +127,39 @@ class Verdict(Printed):
             fields=vars(self),
         )
 
-    def _conclusion(self) -> str:
-        shown = "" if self.new_seeds is None else _about_replication(self.new_seeds)
-        if not self.is_reproduced:  # Further reasons are notes.
-            return " ".join([*self.reasons[:1], shown]).strip()
-        found = "Trained again, baseline network and best network have the same bits."
+    def _about_the_file(self) -> str:
+        if self.status == "exact":
+            return "Trained again, baseline network and best network have the same bits."
         if self.status == "within_tolerance":
-            found = "Trained again here, the gain and all scores are within the tolerance."
-        return f"{found} {shown}".strip()
+            return "Trained again here, the gain and all scores are within the tolerance."
+        return " ".join(self.reasons[:1])  # Further reasons are notes.
 
     def _estimates(self) -> list[Line]:
-        if self.claim is None or self.gain is None:
+        if self.claim is None:
             return []
-        lines = [self._line("gain, trained again", self.gain, f"other test {self.examples}")]
-        if self.new_seeds is not None:
-            drawn = f"{len(self.new_seeds.seeds)} new seeds"
-            lines.insert(0, self._line("vs new baselines", self.new_seeds.vs_baselines, drawn))
-            if self.new_seeds.gains:
-                lines.insert(0, self._line("replication", self.new_seeds.replication, drawn))
+        lines, found = list[Line](), self.new_seeds
+        if found is not None:
+            seeds = f"{len(found.seeds)} new seeds"
+            if found.gains:
+                lines.append(self._line("replication", found.replication, seeds))
+            lines.append(self._line("vs new baselines", found.vs_baselines, seeds))
+            lines += self._excess()
+        if self.gain is not None:
+            remark = f"other test {self.examples}"
+            lines.append(self._line("gain, trained again", self.gain, remark))
         return lines
+
+    def _excess(self) -> list[Line]:
+        """Return how much more than these seeds show the maker claims, if that can be known."""
+        claimed, found = self.confirmation, self.new_seeds
+        if self.claim is None or claimed is None or found is None or not found.gains:
+            return []
+        if math.isnan(found.replication.value):
+            return []
+        more, n = fmean(claimed.gains) - found.replication.value, len(claimed.gains)
+        half = student_half_width(found.gains, self.claim.resolution, 0.95, n)
+        estimate = Estimate(more, more - half, more + half)
+        return [self._line("claimed minus found", estimate, f"claimed of {n} seeds")]
 
     def _line(self, label: str, gain: Estimate, remark: str) -> Line:
         assert self.claim is not None
@@ -153,7 +172,7 @@ class Verdict(Printed):
         if self.new_seeds is not None:
             pairs = zip(self.new_seeds.seeds, self.new_seeds.gains, strict=False)
             rows = [(str(seed), self.claim.unit.gain(gain)) for seed, gain in pairs]
-            title = "Every new seed that was drawn here"
+            title = "Every new seed of this verification"
             tables.append(Table(("seed", "gain"), rows, title, is_detail=True))
         return tables
 
@@ -164,21 +183,24 @@ class Verdict(Printed):
                 "Only this network is reproduced, and its seed may have been chosen. New seeds "
                 "show whether its offsets gain."
             )
-        if self.claim is not None and self.half_width:
+        if self.claim is not None and self.gain is not None and self.half_width:
             half = self.claim.unit.gain(self.half_width).lstrip("+")
             notes.append(
                 f"A single training run here may differ from this gain by up to {half} (99%)."
             )
         if self.new_seeds is not None:
-            n = len(self.new_seeds.seeds)
+            seeds = self.new_seeds.seeds
             notes.append(
-                f"What affects fewer than {100 * unseen_share(n):.0f}% of seeds may not be seen "
-                f"with {n} seeds."
+                f"What affects fewer than {100 * unseen_share(len(seeds)):.0f}% of seeds may not "
+                f"be seen with {len(seeds)} seeds."
             )
+            replay = f"Replay it on the same seeds: --seeds {seeds[0]}-{seeds[-1]}"  # A range.
+            chosen = "These seeds were passed, so they may have been chosen."
+            notes.append(replay if self.are_drawn else chosen)
         return notes + [f"Not checked: {what}." for what in self.not_checked]
 
     def _next_step(self) -> str:
-        if not self.is_reproduced or self.confirmation is None or self.new_seeds is not None:
+        if self.confirmation is None or self.new_seeds is not None:
             return ""
         return (
             "check on new seeds whether the gain replicates: adnn.verify(path, new_seeds=20), or "
@@ -198,18 +220,25 @@ class Verdict(Printed):
         return interval_figure("gains", title, x_label, gains, unit)
 
 
-def _about_replication(shown: Confirmation) -> str:
-    """Return what new seeds show of the offsets; it claims nothing of rare seeds."""
-    on = f"on {len(shown.seeds)} new seeds, drawn here"
+def _on_replication(shown: Confirmation | None, *, drawn: bool) -> tuple[VerdictWord, str, str]:
+    """Return what new seeds show of the offsets: a word, a title and a sentence."""
+    if shown is None:
+        return "not known", "replication not checked", ""
+    n, (value, low, high) = len(shown.seeds), shown.replication
+    on = f"on {n} new seeds, drawn here" if drawn else f"on {n} seeds that were passed"
     if not shown.gains:
-        return "The best network has no offsets, so no gain can replicate."
-    if math.isnan(shown.replication.value):
-        return f"Replication is not known: a training run {on}, diverged."
-    if shown.replication.low > 0:
-        return f"The gain of the offsets replicates {on}."
-    if shown.replication.high < 0:
-        return f"The offsets lose {on}."
-    return f"No gain of the offsets is shown {on}."
+        said = "The best network has no offsets, so no gain can replicate."
+        return "not shown", "nothing to replicate, no offsets", said
+    if math.isnan(value):
+        said = f"Replication is not known: a training run {on}, diverged."
+        return "not known", f"replication not known ({n} seeds)", said
+    if low > 0:
+        said = f"The gain of the offsets replicates {on}."
+        return "replicates", f"replicates ({n} seeds)", said
+    if high < 0:
+        return "worse", f"the offsets lose ({n} seeds)", f"The offsets lose {on}."
+    said = f"No gain of the offsets is shown {on}."
+    return "not shown", f"not shown to replicate ({n} seeds)", said
 
 
 def claims_tables(confirmation: Confirmation | None, unit: Unit) -> list[Table]:

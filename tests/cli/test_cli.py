@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import numpy as np
 import optuna
 import pytest
+from contract_files import check_here
 from stored_studies import declaration, store_head, store_study
 
 import adnn_optuna as adnn
@@ -248,8 +249,9 @@ class TestSearch:
         assert not err
 
     def test_takes_a_table_which_resume_and_verify_find_again(
-        self, folder: Path, capsys: pytest.CaptureFixture[str]
+        self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        check_here(monkeypatch)
         rows = (
             f"{i},{'north' if i % 3 else 'south'},{'yes' if i % 2 else 'no'}" for i in range(60)
         )
@@ -918,18 +920,16 @@ class TestVerify:
         assert len(list(tmp_path.glob("digits.contract.*.npz"))) == 1
         assert cli.run(["verify", str(contract), "--new-seeds", "19"]) == 2
         assert "must be at least 20" in capsys.readouterr().err
-        with monkeypatch.context() as terminal:
-            terminal.setattr(sys.stderr, "isatty", lambda: True)
-            assert cli.run(["verify", str(contract), "--new-seeds", "20"]) == 0
-            out, err = capsys.readouterr()
-            # All trainings, with the time that is left of them.
-            assert re.search(r"verify:.* \d+/\d+ \[\d+:\d+<\d+:\d+", err)
-            assert cli.run(["verify", str(contract), "--quiet"]) == 0
-            assert not capsys.readouterr().err
+        assert cli.run(["verify", str(contract), "--seeds", "7-26"]) == 0
+        out, err = capsys.readouterr()
+        assert not err
         # Its one trial is the baseline network.
         assert "no gain can replicate" in " ".join(out.split())
-        assert out.startswith("exact:")
+        assert out.startswith("nothing to replicate, no offsets; file: exact")
         assert "Not checked: study: number of trials" in out
+        assert "These seeds were passed, so they may have been chosen." in out
+        assert cli.run(["verify", str(contract), "--max-time", "0.01"]) == 2
+        assert "Checking took more than 0.01 seconds" in capsys.readouterr().out
         contract.write_text(contract.read_text().replace('"epochs": 4', '"epochs": 5'))
         assert cli.run(["verify", str(contract)]) == 1
         assert re.search("breached:.*edited", capsys.readouterr().out, re.DOTALL)

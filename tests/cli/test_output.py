@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+from contract_files import check_here
 from stored_studies import declaration, store_head, store_study
 
 from adnn_optuna.cli import main as cli
@@ -121,8 +122,9 @@ DOCUMENTED = {*re.findall(r"`(\w+)`", PAGE.read_text("utf-8"))}
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_of_a_verb_stdout_is_json_alone_with_the_facts_that_are_documented(
-    verb: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    verb: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    check_here(monkeypatch)
     arguments, shown = VERBS[verb]
     assert cli.run([verb, *arguments, "--json"]) == 0, capsys.readouterr().err
     found = strictly(capsys.readouterr().out)

@@ -15,6 +15,7 @@ from contract_files import (
     DATA,
     SPLIT,
     is_exact,
+    verify_here,
     weights_of,
 )
 from snapshots import assert_surfaces
@@ -66,7 +67,7 @@ def test_says_what_the_search_found(contract: Contract, result: SearchResult) ->
 def test_of_trainings_that_diverge_there_is_none(result: SearchResult) -> None:
     training = dataclasses.replace(result.objective.training, learning_rate=1e30)
     with pytest.raises(ValueError, match=r"diverge") as refusal:
-        Contract.from_search(result, result.objective.replace(training=training), None)
+        Contract.from_search(result, result.objective.replace(training=training), None, {})
     assert str(refusal.value) == (
         "The training run of the baseline network diverged, so no contract can be made."
     )
@@ -150,7 +151,7 @@ def test_another_contract_of_the_name_leaves_the_weights_of_a_copy(
     shutil.copy(tmp_path / CONTRACT, copy := tmp_path / "copy.json")
     Contract(contract.content, {"kernel": np.zeros(1)}).save(tmp_path / CONTRACT)
     assert weights_of(copy) != weights_of(tmp_path / CONTRACT)
-    assert is_exact(adnn.verify(copy, folder))
+    assert is_exact(verify_here(copy, folder))
 
 
 def test_says_neither_where_the_study_is_nor_the_data(path: Path) -> None:
@@ -166,7 +167,7 @@ def small_content() -> dict[str, Any]:
     values = {"train_accuracy": 0.75, "val_accuracy": 0.5, "test_accuracy": 0.25, "loss": 1.5}
     params = {"weight_offset_0": 0.125, "bias_offset_0": -0.0625}
     study = {"name": "a study", "sampler": "annealing", "best_trial": 7, "trials": 12}
-    dataset = {"name": "digits", "duplicates": {"test-train": 3}}
+    dataset = {"name": "digits", "source": "built-in", "duplicates": {"test-train": 3}}
     hashes = {"trained_weights_sha256": "4567" * 16}
     return {
         "study": study | {"direction": "maximize"},

@@ -19,6 +19,7 @@ from contract_files import (
     get,
     leaves,
     put,
+    verify_here,
     write,
 )
 
@@ -52,7 +53,7 @@ def test_notices_every_field_that_was_changed(content: Any, path: Path) -> None:
     for field in fields:
         edited = copy.deepcopy(content)
         put(edited, field, changed(get(content, field)))
-        verdict = adnn.verify(write(edited, path.with_name("edited.json")))
+        verdict = verify_here(write(edited, path.with_name("edited.json")))
         # A few are not what such a field may hold any more.
         assert verdict == EDITED or verdict.status == "cannot_check", field
         if verdict.status == "cannot_check":
@@ -66,7 +67,7 @@ def test_notices_every_field_that_was_removed_or_added(content: Any, path: Path)
         edited = copy.deepcopy(content)
         parent, _, key = field.rpartition(".")
         del (get(edited, parent) if parent else edited)[key]
-        verdict = adnn.verify(write(edited, path.with_name("edited.json")))
+        verdict = verify_here(write(edited, path.with_name("edited.json")))
         assert verdict == EDITED or verdict.status == "cannot_check", field
         if verdict.status == "cannot_check":
             assert field in verdict.reasons[0]
@@ -77,10 +78,10 @@ def test_notices_every_field_that_was_removed_or_added(content: Any, path: Path)
             put(edited, field, 1)
         else:
             put(edited, parent, {key: 1})
-        verdict = adnn.verify(write(edited, path.with_name("edited.json")))
+        verdict = verify_here(write(edited, path.with_name("edited.json")))
         assert verdict == EDITED or parent in verdict.reasons[0]
     content["study.name"] = "another study"
-    verdict = adnn.verify(forged(content, path.with_name("edited.json")))
+    verdict = verify_here(forged(content, path.with_name("edited.json")))
     assert verdict.reasons == ("A contract has no field study.name.",)
 
 
@@ -91,7 +92,7 @@ UNCHECKABLE = [
         "built-in",
         "dataset.name: 'few digits' is not a built-in data set.",
     ),
-    ("objective.dataset.source", "arrays", "dataset: 'few digits' was made of arrays, which"),
+    ("objective.dataset.source", "arrays", "dataset: 'few digits' was made of arrays, which are"),
     ("objective.dataset.seed", 1, "objective.dataset"),
     (
         "objective.dataset.duplicates",
@@ -128,7 +129,7 @@ def test_cannot_check_what_is_not_consistent(
     field: str, value: Any, named: str, content: Any, path: Path
 ) -> None:
     put(content, field, value)
-    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    verdict = verify_here(forged(content, path.with_name("forged.json")))
     assert verdict.status == "cannot_check"
     assert named in verdict.reasons[0]
 
@@ -225,7 +226,7 @@ def test_reads_what_is_just_within_bounds(content: Any, path: Path) -> None:
 def test_says_in_a_sentence_what_is_no_contract(data: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / CONTRACT
     path.write_bytes(data)
-    verdict = adnn.verify(path)
+    verdict = verify_here(path)
     assert verdict.status == "cannot_check"
     [reason] = verdict.reasons
     assert re.search(message, reason)

@@ -15,6 +15,7 @@ from contract_files import (
     get,
     is_exact,
     put,
+    verify_here,
     weights_of,
     write,
 )
@@ -89,7 +90,7 @@ MALICIOUS = (
 )
 def test_builds_no_model_that_could_do_harm(kind: str, content: Any, path: Path) -> None:
     content["objective"]["model"] = {"type": "keras.Model", "model": malicious()[kind]}
-    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    verdict = verify_here(forged(content, path.with_name("forged.json")))
     assert verdict.status == "cannot_check"
     assert "objective" in verdict.reasons[0]
     assert len(verdict.reasons[0]) < 400
@@ -123,7 +124,7 @@ def test_cannot_check_what_it_must_not_follow(
     field: str, value: Any, content: Any, path: Path
 ) -> None:
     put(content, field, value)
-    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    verdict = verify_here(forged(content, path.with_name("forged.json")))
     assert verdict.status == "cannot_check"
     assert any(name in verdict.reasons[0] for name in field.split(".")[1:]), verdict
 
@@ -132,7 +133,7 @@ def test_makes_no_optimizer_that_could_do_harm(content: Any, path: Path) -> None
     rate = {"module": "os", "class_name": "function", "config": "system"}
     optimizer = {"class_name": "SGD", "config": {"learning_rate": rate}}
     content["objective"]["training"]["optimizer"] = optimizer
-    [reason] = adnn.verify(forged(content, path.with_name("forged.json"))).reasons
+    [reason] = verify_here(forged(content, path.with_name("forged.json"))).reasons
     assert "(objective.training.optimizer.config.learning_rate is os.function, but only" in reason
 
 
@@ -177,7 +178,7 @@ def test_makes_no_loss_or_metric_that_could_do_harm(
 ) -> None:
     content["objective"]["training"][field] = [settings] if field == "metrics" else settings
     file = forged(content, path.with_name("forged.json"))
-    [reason] = adnn.verify(file, max_parameters=1000).reasons
+    [reason] = verify_here(file).reasons
     assert f"objective.training.{field}" in reason
     assert said in reason
 
@@ -185,24 +186,20 @@ def test_makes_no_loss_or_metric_that_could_do_harm(
 def test_takes_as_many_metrics_and_layers_as_can_be_trained(content: Any, path: Path) -> None:
     file = path.with_name("forged.json")
     content["objective"]["training"]["metrics"] = ["auc"] * 101
-    [reason] = adnn.verify(forged(content, file)).reasons
+    [reason] = verify_here(forged(content, file)).reasons
     assert "objective.training.metrics has more than 100 entries" in reason
     content["objective"]["training"]["metrics"] = []
     content["objective"]["model"]["hidden"] = [1] * 10_001
-    [reason] = adnn.verify(forged(content, file)).reasons
+    [reason] = verify_here(forged(content, file)).reasons
     assert "objective.model.hidden has 10,001 layers and parts of such, more than" in reason
     layers = keras_config(keras.layers.Dense(1))
     layers["config"]["layers"] += layers["config"]["layers"][-1:] * 10_000
     content["objective"]["model"] = {"type": "keras.Model", "model": layers}
-    [reason] = adnn.verify(forged(content, file)).reasons
+    [reason] = verify_here(forged(content, file)).reasons
     assert "layers and parts of such, more than the 10,000" in reason
-    with pytest.raises(ValueError, match="`max_parameters` must be at least 1"):
-        adnn.verify(path, max_parameters=0)
 
 
-def test_trains_again_with_metrics_of_keras_and_a_limit(
-    result: SearchResult, tmp_path: Path
-) -> None:
+def test_trains_again_with_metrics_of_keras(result: SearchResult, tmp_path: Path) -> None:
     training = quick_training(
         "sgd",
         epochs=1,
@@ -213,15 +210,13 @@ def test_trains_again_with_metrics_of_keras_and_a_limit(
     objective = adnn.InitOffsetObjective(adnn.MLP((4,)), data, training=training)
     adnn.search(objective, "greedy", max_trial=1).contract().save(tmp_path / CONTRACT)
     shutil.copy(data.config["path"], tmp_path)
-    assert is_exact(adnn.verify(tmp_path / CONTRACT, max_parameters=1000))
-    [reason] = adnn.verify(tmp_path / CONTRACT, max_parameters=100).reasons
-    assert "objective.model.hidden has 310 parameters, more than the 100 that" in reason
+    assert is_exact(verify_here(tmp_path / CONTRACT))
 
 
 def test_counts_the_parameters_before_it_builds_them(content: Any, path: Path) -> None:
     content["objective"]["model"]["hidden"] = [10**6, 10**5]
     n = 65 * 10**6 + (10**6 + 1) * 10**5 + (10**5 + 1) * 10
-    [reason] = adnn.verify(forged(content, path.with_name("forged.json"))).reasons
+    [reason] = verify_here(forged(content, path.with_name("forged.json"))).reasons
     why = f"{n:,} parameters, more than the 100,000,000 that are rebuilt from a file"
     assert reason == (
         "objective: the contract's cannot be rebuilt or trained (objective.model.hidden has "
@@ -237,6 +232,6 @@ def test_follows_no_link_out_of_its_folder(
     link = get(content, field)
     (tmp_path / link).unlink(missing_ok=True)
     (tmp_path / link).symlink_to(path.with_name(link))
-    verdict = adnn.verify(write(content, tmp_path / CONTRACT))
+    verdict = verify_here(write(content, tmp_path / CONTRACT))
     assert verdict.status == "cannot_check"
     assert verdict.reasons == (f"{field}: '{link}' must be a file in {str(tmp_path)!r}.",)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from contract_files import NEVER_CHECKED, elsewhere
 from search_worker import quick_training
 
 import adnn_optuna as adnn
@@ -105,7 +106,7 @@ def test_no_contract_holds_what_another_machine_found(result: SearchResult) -> N
     assert said is not None
     said["test_score"] = [value + 0.02 for value in said["test_score"]]
     with pytest.raises(ValueError, match=r"on the machine where it was tested\.$") as refusal:
-        adnn.Contract.from_search(result, result.objective, said)
+        adnn.Contract.from_search(result, result.objective, said, {})
     held, found = said["test_score"][0], result.test_value
     begin = f"The best network's test_accuracy is {held}, but {found} when it is trained again"
     assert str(refusal.value).startswith(begin)
@@ -202,7 +203,7 @@ def test_an_exact_replay_is_reproduced_and_never_shown(path: Path, tmp_path: Pat
     [claims] = verdict.document().tables
     assert len(claims.rows) == 3
     claimed = "confirmation: the maker's results on new seeds and their CIs"
-    assert verdict.not_checked[2:] == ("the choice of seed, data and time", claimed)
+    assert verdict.not_checked == (*NEVER_CHECKED[:-1], claimed)
     assert "adnn verify FILE --new-seeds 20" in verdict.document().next_step
 
 
@@ -214,7 +215,8 @@ def test_a_lucky_restart_is_not_shown_by_new_seeds(tmp_path: Path) -> None:
     verdict = adnn.verify(path, dataset=FEW, new_seeds=20)
     assert (verdict.status, verdict.replicates) == ("exact", False)
     document = verdict.document()
-    assert document.conclusion.endswith("has no offsets, so no gain can replicate.")
+    assert document.title == "nothing to replicate, no offsets; file: exact"
+    assert "has no offsets, so no gain can replicate." in document.conclusion
     assert "replication" not in [line.label for line in document.estimates]
 
 
@@ -267,12 +269,52 @@ def test_gains_that_do_not_replicate_are_breached_whatever_the_file_says(
     assert verdict.status == "breached"
     assert verdict.new_seeds is not None
     found = verdict.new_seeds.replication.value
+    assert verdict.document().title == "breached: the claimed gain does not replicate"
     assert verdict.reasons[0].startswith(
         f"confirmation: the claimed mean gain of {100 * np.mean(gains):+.2f} pp does not "
         f"replicate: on 20 new seeds it is {100 * found:+.2f} pp (95% CI"
     )
     # The numbers of the one network are as they were.
     assert verified(forged, path).status == "exact"
+
+
+def test_seeds_of_an_earlier_verification_are_replayed(content: Any, path: Path) -> None:
+    drawn = adnn.verify(path, dataset=FEW, new_seeds=20)
+    assert drawn.new_seeds is not None
+    replayed = adnn.verify(path, dataset=FEW, seeds=drawn.new_seeds.seeds)
+    assert replayed.new_seeds == drawn.new_seeds
+    assert (drawn.are_drawn, replayed.are_drawn) == (True, False)
+    # The maker's own seeds show nothing new.
+    used = content["confirmation"]["seeds"][0]
+    verdict = adnn.verify(path, dataset=FEW, seeds=[used, *range(100, 119)])
+    assert verdict.status == "cannot_check"
+    assert verdict.reasons[0].startswith(f"seeds: the contract's maker trained with {used}")
+    with pytest.raises(ValueError, match=r"^seeds must be omitted with new_seeds"):
+        adnn.verify(path, new_seeds=20, seeds=range(20))
+    with pytest.raises(ValueError, match=r"^seeds must be at least 20"):
+        adnn.verify(path, seeds=range(19))
+
+
+def test_new_seeds_count_if_the_gain_varies_too_much_to_reproduce(tmp_path: Path) -> None:
+    chaotic = objective_of(adnn.MLP((32, 32)), optimizer="adam", learning_rate=0.1, batch_size=10)
+    path = tmp_path / "c.json"
+    adnn.search(chaotic, "annealing", max_trial=2).contract().save(path)
+    content = elsewhere(json.loads(path.read_text()))
+    content["environment"] |= {"intra_op_threads": 7, "onednn": False}
+    verdict = verified(content, path)
+    assert (verdict.status, verdict.gain) == ("cannot_check", None)
+    assert verdict.reasons[0].startswith("The gain varies too much here")
+    how = "set TF_NUM_INTRAOP_THREADS=7; set TF_ENABLE_ONEDNN_OPTS=0; use the processor of the"
+    assert f"With equal bits it can be checked: {how} contract." in verdict.reasons[0]
+    assert verdict.reasons[0].endswith("New seeds need no equal bits.")
+    assert "--new-seeds 20" in verdict.document().next_step
+    verdict = verified(content, path, new_seeds=20)
+    assert verdict.status == "cannot_check"
+    assert verdict.new_seeds is not None
+    assert verdict.document().title.endswith("(20 seeds); file: cannot_check")
+    # A claim that the new seeds contradict is a breach, wherever they were trained.
+    gains = (0.9 + 0.001 * np.arange(10)).tolist()
+    assert verified(with_gains(content, gains), path, new_seeds=20).status == "breached"
 
 
 @pytest.mark.parametrize("count", [0, 19, -20])
@@ -300,6 +342,15 @@ def claimed_of(gains: np.ndarray) -> dict[str, Any]:
     objective = {"metric": "val_accuracy"}
     data = {"objective": objective, "split": {"test": 1000}, "study": study}
     return {"confirmation": said, **scores, **data}
+
+
+@pytest.mark.parametrize(("n", "most"), [(10, 0.97), (100, 0.45), (1000, 0.35)])
+def test_more_declared_seeds_hide_less(n: int, most: float) -> None:
+    rng, n_passed, times = np.random.default_rng(n), 0, 400
+    for _ in range(times):
+        fresh, claimed = pairs(rng.standard_normal(20)), rng.standard_normal(n) + 1.3
+        n_passed += not not_replicated(claimed_of(claimed), fresh)
+    assert n_passed <= most * times
 
 
 @pytest.mark.parametrize("n", [10, 20, 100])

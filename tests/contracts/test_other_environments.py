@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,22 +21,18 @@ from contract_files import (
     elsewhere,
     few_digits,
     forged,
+    verify_here,
     with_more_gain,
 )
 from search_worker import quick_training
 
 import adnn_optuna as adnn
-from adnn_optuna.contracts.contract_file import (
-    BreachedError,
-    CannotCheckError,
-    claim_of,
-)
+from adnn_optuna.contracts.contract_file import BreachedError, claim_of
 from adnn_optuna.contracts.verification import _train_elsewhere
 from adnn_optuna.engine.confirmation import gains_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from adnn_optuna import SearchResult
 
@@ -43,7 +40,7 @@ if TYPE_CHECKING:
 def test_holds_elsewhere_where_trainings_there_have_its_gain(content: Any, path: Path) -> None:
     content = elsewhere(content)
     content["best"]["test_accuracy"] += 1 / content["split"]["test"]
-    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    verdict = verify_here(forged(content, path.with_name("forged.json")))
     assert verdict.status == "within_tolerance"
     assert len(verdict.reasons) == 1
     assert verdict.reasons[0].startswith("environment.processor.model is")
@@ -86,8 +83,9 @@ def test_cannot_be_checked_where_a_training_forgets_its_gain(
         training=quick_training("adam", learning_rate=0.1, batch_size=10, epochs=2),
     )
     content["best"]["params"] = {}
-    with pytest.raises(CannotCheckError, match="The gain varies too much here"):
-        _train_elsewhere(content, chaotic, None)
+    _, runs, problem = _train_elsewhere(content, chaotic, None)
+    assert problem.startswith("The gain varies too much here: in 8 runs")
+    assert len(runs) == 16
 
 
 def test_cannot_be_checked_with_few_test_images(content: Any, result: SearchResult) -> None:
@@ -96,9 +94,8 @@ def test_cannot_be_checked_with_few_test_images(content: Any, result: SearchResu
     training = dataclasses.replace(result.objective.training, jit_compile=False)
     objective = adnn.InitOffsetObjective(adnn.MLP((8,)), few, training=training, seed=3)
     content["split"] = {"train": 120, "val": 40, "test": 40}
-    with pytest.raises(CannotCheckError) as refusal:
-        _train_elsewhere(content, objective, None)
-    assert str(refusal.value) == (
+    _, _, problem = _train_elsewhere(content, objective, None)
+    assert problem == (
         "The gain varies too much here: in 8 runs from weights that differ in their last bits it "
         "is known to within 2.50 pp (99%) with 40 test images, but must be known to within 0.5 pp."
     )
@@ -159,18 +156,21 @@ def test_of_forged_gains_at_most_one_in_twenty_holds(tmp_path: Path) -> None:
     gains = np.linspace(0.008, 0.017, 20)
     for gain, (path, objective) in zip(gains, contracts_of_digits(tmp_path), strict=True):
         try:
-            _train_elsewhere(with_more_gain(json.loads(path.read_text()), gain), objective, None)
-            statuses.append("holds")
-        except (BreachedError, CannotCheckError) as error:
-            statuses.append(type(error).__name__)
+            content = with_more_gain(json.loads(path.read_text()), gain)
+            _, _, problem = _train_elsewhere(content, objective, None)
+            statuses.append("cannot_check" if problem else "holds")
+        except BreachedError as error:
+            statuses.append(error.status)
     assert statuses.count("holds") <= 1
-    assert statuses.count("BreachedError") >= 10, statuses
+    assert statuses.count("breached") >= 10, statuses
 
 
 VERIFY_ALL = """
-import sys, adnn_optuna
-for path in sys.argv[1:]:
-    print(adnn_optuna.verify(path).status)
+import pathlib, sys
+sys.path.insert(0, sys.argv[1])
+from contract_files import verify_here
+for path in sys.argv[2:]:
+    print(verify_here(pathlib.Path(path)).status)
 """
 ENVIRONMENTS: list[dict[str, str]] = [
     {"ONEDNN_MAX_CPU_ISA": "SSE41"},
@@ -197,7 +197,7 @@ def test_honest_ones_are_never_breached_in_another_environment(tmp_path: Path) -
         adnn.search(objective, "annealing", max_trial=3).contract().save(paths[-1])
     for changed in ENVIRONMENTS:
         statuses = subprocess.run(
-            [sys.executable, "-c", VERIFY_ALL, *paths],
+            [sys.executable, "-c", VERIFY_ALL, str(Path(__file__).parents[1]), *paths],
             env={**os.environ, **changed},
             capture_output=True,
             text=True,

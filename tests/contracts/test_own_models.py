@@ -7,16 +7,21 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import pytest
 from contract_files import (
     CONTRACT,
     NEVER_CHECKED,
     few_digits,
+    forged,
     is_exact,
+    verify_here,
+    with_file,
 )
 from search_worker import quick_training
 
 import adnn_optuna as adnn
+from adnn_optuna.contracts.contract import embedded, who_can_verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,11 +83,11 @@ def test_data_from_arrays_are_given_again(dataset: adnn.Dataset, tmp_path: Path)
     path = tmp_path / CONTRACT
     before = random.getstate()
     contract_of(compiled, dataset, path)
-    verdict = adnn.verify(path)
+    verdict = verify_here(path)
     assert verdict.status == "cannot_check"
     assert " ".join(verdict.reasons) == (
-        "objective.dataset: 'mine' was made of arrays, which no contract holds. Verify it in "
-        "Python and pass the data as dataset."
+        "objective.dataset: 'mine' was made of arrays, which are not beside the contract. Pass "
+        'the data as dataset, in Python, or ask its maker for contract(data="embed").'
     )
     x, y = few_digits()
     verdict = adnn.verify(path, dataset=adnn.Dataset.from_arrays(x[1:], y[1:]))
@@ -93,6 +98,76 @@ def test_data_from_arrays_are_given_again(dataset: adnn.Dataset, tmp_path: Path)
     # The model is rebuilt from its configuration.
     assert is_exact(adnn.verify(path, dataset=dataset))
     assert random.getstate() == before
+
+
+def test_embedded_data_let_anyone_verify_it(tmp_path: Path) -> None:
+    x, y = few_digits()
+    labels = np.where(y < 5, "low", "high")
+    data = adnn.Dataset.from_arrays(
+        x, labels, groups=np.arange(len(x)) // 2, class_weight="balanced", positive="low"
+    )
+    training = quick_training("sgd", epochs=1, batch_size=40)
+    objective = adnn.InitOffsetObjective(adnn.MLP((4,)), data, training=training, metric="val_auc")
+    result, path = adnn.search(objective, "greedy", max_trial=2), tmp_path / CONTRACT
+    contract = result.contract(data="embed")
+    assert "Anyone can verify it: the data are beside the contract." in contract.document().notes
+    contract.save(path)
+    [file] = tmp_path.glob("digits.contract.data.*.npz")
+    assert is_exact(verify_here(path))
+    content = json.loads(path.read_text())
+    content["objective"]["dataset"] |= {"name": "digits", "source": "built-in"}
+    [reason] = verify_here(forged(content, path.with_name("named.json"))).reasons
+    assert reason.startswith("objective.dataset: Dataset 'digits' has changed")
+    file.write_bytes(file.read_bytes() + b"0")
+    verdict = verify_here(path)
+    said = f"files.data: {file.name!r} is not the file that was written."
+    assert verdict == adnn.Verdict("breached", (said,))
+    np.savez(file, x_train=x)
+    assert verify_here(with_file(path, "data", file)).status == "cannot_check"
+    file.unlink()
+    verdict = verify_here(path)
+    assert verdict.status == "cannot_check"
+    assert verdict.reasons[0].startswith(f"files.data.name: {file.name!r} not found in")
+
+
+def test_embedded_data_of_a_regression_are_the_same(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(2000, 4))
+    data = adnn.Dataset.from_arrays(x, 10 + x[:, :2], task="regression")
+    training = quick_training("sgd", learning_rate=0.02, batch_size=40, epochs=1)
+    objective = adnn.InitOffsetObjective(adnn.MLP((4,)), data, training=training)
+    path = tmp_path / CONTRACT
+    adnn.search(objective, "greedy", max_trial=2).contract(data="embed").save(path)
+    assert is_exact(verify_here(path))
+
+
+def test_large_data_are_not_embedded(tmp_path: Path) -> None:
+    many = adnn.Dataset.from_arrays(np.zeros((13_000, 1000), np.float32), np.arange(13_000) % 2)
+    with pytest.raises(ValueError, match=r"^Data to embed must have at most 50 MB; these have 52"):
+        embedded(many)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        ({"name": "digits", "source": "built-in"}, "Anyone can verify it: digits is public."),
+        (
+            {"name": "mine", "source": "csv", "path": "mine.csv"},
+            "Only people with the data file 'mine.csv' can verify it.",
+        ),
+        ({"name": "mine", "source": "arrays"}, "Only people with the data can verify it: adnn."),
+    ],
+)
+def test_a_contract_says_who_can_verify_it(dataset: dict[str, str], said: str) -> None:
+    content = {"objective": {"dataset": dataset}}
+    assert who_can_verify(content, has_data=False).startswith(said)
+
+
+@pytest.mark.parametrize("build", ["functional", "custom", "with_lambda"])
+def test_a_contract_says_if_the_code_of_the_model_is_needed(build: str) -> None:
+    model = keras.saving.serialize_keras_object(globals()[build]())
+    content = {"objective": {"dataset": {"source": "arrays"}, "model": {"model": model}}}
+    said = who_can_verify(json.loads(json.dumps(content)), has_data=True)
+    assert said.startswith("Anyone can" if build == "functional" else "Only people with the code")
 
 
 def test_models_that_no_configuration_holds_are_given_again(
@@ -158,6 +233,10 @@ def functional() -> keras.Model:
     x = keras.Sequential([keras.Input((24,)), layers.Dense(6, activation="softmax")])(x)
     x = layers.Softmax()(layers.Dropout(0.1)(x))
     return keras.Model(inputs, layers.Dense(10)(x))
+
+
+def with_lambda() -> keras.Model:
+    return keras.Sequential([keras.Input((8, 8)), keras.layers.Lambda(lambda x: 2 * x)])
 
 
 def custom() -> keras.Model:

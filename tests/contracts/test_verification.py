@@ -17,6 +17,7 @@ from contract_files import (
     forged,
     is_exact,
     put,
+    verify_here,
     weights_of,
 )
 
@@ -44,7 +45,7 @@ def verify_in_new_process(path: Path, **environment: str) -> subprocess.Complete
 def test_is_exact_in_a_new_process(path: Path) -> None:
     process = verify_in_new_process(path)
     assert (process.returncode, process.stderr) == (0, "")
-    assert process.stdout.startswith("exact:")
+    assert process.stdout.startswith("replication not checked; file: exact")
 
 
 @pytest.mark.slow
@@ -52,8 +53,9 @@ def test_goes_on_where_other_bits_come_of_what_no_environment_tells(path: Path) 
     process = verify_in_new_process(path, ONEDNN_MAX_CPU_ISA="SSE41")
     assert (process.returncode, process.stderr) == (0, "")
     # Other processors may have no better instructions anyhow.
-    if not process.stdout.startswith("exact:"):
-        assert process.stdout.startswith("within_tolerance: reproduced")
+    title = "replication not checked; file: "
+    if not process.stdout.startswith(f"{title}exact"):
+        assert process.stdout.startswith(f"{title}within_tolerance")
         assert "other bits come out in an environment that looks the same" in " ".join(
             process.stdout.split()
         )
@@ -66,7 +68,7 @@ def test_is_within_tolerance_in_another_environment(path: Path, content: Any) ->
         path, TF_NUM_INTRAOP_THREADS=threads, TF_ENABLE_ONEDNN_OPTS="0"
     )
     assert (process.returncode, process.stderr) == (0, "")
-    assert process.stdout.startswith("within_tolerance:")
+    assert process.stdout.startswith("replication not checked; file: within_tolerance")
     assert "environment.intra_op_threads" in process.stdout
     assert "environment.onednn" in process.stdout
 
@@ -77,13 +79,13 @@ def test_holds_elsewhere_in_another_format_of_json(
     other = tmp_path / "other.json"
     other.write_text(json.dumps(dict(sorted(content.items())), indent=8))
     shutil.copy(weights_of(path), tmp_path)
-    verdict = adnn.verify(other)
+    verdict = verify_here(other)
     assert verdict.status == "cannot_check"
     said = f"'few digits.npz' not found in {str(tmp_path)!r}; pass data_dir."
     assert verdict.reasons == (f"objective.dataset.path: {said}",)
-    verdict = adnn.verify(other, path.parent)
+    verdict = verify_here(other, path.parent)
     assert verdict.status == "exact"
-    verdict = adnn.verify(other, "~no-such-user")
+    verdict = verify_here(other, "~no-such-user")
     assert verdict.status == "cannot_check"
     assert "in '~no-such-user'; pass data_dir" in verdict.reasons[0]
 
@@ -94,7 +96,7 @@ def test_cannot_be_checked_without_its_weights(
     contract.save(path := tmp_path / CONTRACT)
     (weights := weights_of(path)).unlink()
     said = f"{weights.name!r} not found in {str(tmp_path)!r}; copy it there."
-    assert adnn.verify(path, folder) == adnn.Verdict(
+    assert verify_here(path, folder) == adnn.Verdict(
         "cannot_check", (f"files.weights.name: {said}",)
     )
 
@@ -102,13 +104,13 @@ def test_cannot_be_checked_without_its_weights(
 @pytest.mark.parametrize("kind", ["npz", "csv", "parquet"])
 def test_looks_for_data_files_beside_the_contract(kind: str, content: Any, path: Path) -> None:
     content["objective"]["dataset"] |= {"source": kind, "path": f"mine.{kind}"}
-    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    verdict = verify_here(forged(content, path.with_name("forged.json")))
     said = f"'mine.{kind}' not found in {str(path.parent)!r}; pass data_dir."
     assert verdict == adnn.Verdict("cannot_check", (f"objective.dataset.path: {said}",))
 
 
 def test_finds_the_gain_and_its_interval(result: SearchResult, path: Path) -> None:
-    verdict = adnn.verify(path)
+    verdict = verify_here(path)
     interval = gain_interval(result.test_evaluation, result.test_gain)
     assert (*verdict.gain, verdict.half_width) == pytest.approx((result.test_gain, *interval, 0))
     assert verdict.claim[:3] == ("test_accuracy", result.test_gain, 1 / 210)
@@ -124,7 +126,7 @@ def test_holds_by_any_name(name: str, contract: Contract, path: Path, tmp_path: 
     data = "2025-05-01T12:00.npz"
     (tmp_path / data).write_bytes(path.with_name(DATA).read_bytes())
     content["objective"]["dataset"]["path"] = data
-    assert is_exact(adnn.verify(forged(content, tmp_path / name)))
+    assert is_exact(verify_here(forged(content, tmp_path / name)))
 
 
 def test_finds_all_forged_results_by_training(content: Any, path: Path) -> None:
@@ -135,11 +137,11 @@ def test_finds_all_forged_results_by_training(content: Any, path: Path) -> None:
         f"{before['baseline']['initial_weights_sha256']} "
         "(from objective.model, objective.seed and best.params)."
     )
-    assert adnn.verify(forged(content, file)) == adnn.Verdict("breached", (said,))
+    assert verify_here(forged(content, file)) == adnn.Verdict("breached", (said,))
     content = copy.deepcopy(before)
     content["baseline"] |= {"val_accuracy": 0.975, "trained_weights_sha256": "0" * 64}
     content["best"]["test_accuracy"] = 1.0
-    verdict = adnn.verify(forged(content, file))
+    verdict = verify_here(forged(content, file))
     assert verdict.status == "breached"
     *reasons, bits = verdict.reasons
     named = (
@@ -156,7 +158,7 @@ def test_finds_all_forged_results_by_training(content: Any, path: Path) -> None:
 def test_of_other_bits_in_the_same_environment_it_says_which(content: Any, path: Path) -> None:
     loss = content["best"]["train_loss"]
     content["best"]["train_loss"] = other = loss * (1 - 1e-9)
-    verdict = adnn.verify(forged(content, path.with_name("forged.json")))
+    verdict = verify_here(forged(content, path.with_name("forged.json")))
     assert verdict.status == "within_tolerance"
     [reason] = verdict.reasons
     assert reason == (
@@ -183,6 +185,6 @@ def test_finds_forged_settings_by_training(  # noqa: PLR0917
 ) -> None:
     put(content, field, value)
     shutil.copy(weights_of(path), tmp_path)
-    verdict = adnn.verify(forged(content, tmp_path / CONTRACT), path.parent)
+    verdict = verify_here(forged(content, tmp_path / CONTRACT), path.parent)
     assert verdict.status == "breached"
     assert any(named in reason for reason in verdict.reasons), verdict

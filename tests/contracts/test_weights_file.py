@@ -12,6 +12,7 @@ from contract_files import (
     CONTRACT,
     Explosive,
     beside,
+    verify_here,
     weights_of,
     write,
 )
@@ -38,7 +39,7 @@ def test_notices_other_files_beside_it(contract: Contract, folder: Path, tmp_pat
     assert set(tmp_path.iterdir()) == {path, weights}
     with weights.open("ab") as file:
         file.write(b"\0")
-    assert adnn.verify(path, folder) == adnn.Verdict(
+    assert verify_here(path, folder) == adnn.Verdict(
         "breached", (f"files.weights: {weights.name!r} is not the file that was written.",)
     )
 
@@ -60,7 +61,7 @@ def test_notices_other_weights_than_it_states(
                 archive.writestr("hidden_0/kernel", b"no array")
         case _:
             file.write_bytes(b"PK nothing")
-    verdict = adnn.verify(beside(content, file, tmp_path / CONTRACT), path.parent)
+    verdict = verify_here(beside(content, file, tmp_path / CONTRACT), path.parent)
     assert verdict.status == "breached"
     said = "does not hold the weights of best.trained_weights_sha256."
     assert verdict.reasons == (f"files.weights: {file.name!r} {said}",)
@@ -90,8 +91,8 @@ def test_reads_no_file_that_is_larger_than_any_weights(
     np.savez(weights := tmp_path / content["files"]["weights"]["name"], a=np.zeros(1))
     with weights.open("r+b") as file:
         file.truncate(2**40)
-    verdict = adnn.verify(write(content, tmp_path / CONTRACT), path.parent)
-    said = f"files.weights: {weights.name!r} is larger than the best network's weights."
+    verdict = verify_here(write(content, tmp_path / CONTRACT), path.parent)
+    said = f"files.weights: {weights.name!r} is larger than what it is for."
     assert verdict == adnn.Verdict("breached", (said,))
 
 
@@ -102,7 +103,7 @@ def test_evaluates_weights_that_come_from_elsewhere(content: Any, path: Path) ->
         weights = {name: np.zeros_like(arrays[name]) for name in arrays.files}
     np.savez(file, **weights)
     content["best"]["trained_weights_sha256"] = hash_weights([*weights.values()])
-    verdict = adnn.verify(beside(content, file, path.with_name("forged.json")))
+    verdict = verify_here(beside(content, file, path.with_name("forged.json")))
     assert verdict.status == "breached"
     [reason] = verdict.reasons
     assert "with the weights in 'forged.npz'." in reason

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import scipy.stats
 from snapshots import assert_surfaces
 
 from adnn_optuna import Verdict
@@ -55,41 +57,86 @@ def test_prints_as_the_snapshots() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "verdict", "is_reproduced"),
+    ("status", "title", "verdict", "is_reproduced"),
     [
-        ("exact", "exact", True),
-        ("within_tolerance", "within tolerance", True),
-        ("breached", "breached", False),
-        ("cannot_check", "cannot check", False),
+        ("exact", "replication not checked; file: exact", "not known", True),
+        (
+            "within_tolerance",
+            "replication not checked; file: within_tolerance",
+            "not known",
+            True,
+        ),
+        ("breached", "breached: the contract is not valid", "breached", False),
+        ("cannot_check", "cannot_check: the contract cannot be checked", "cannot check", False),
     ],
 )
-def test_the_title_begins_with_the_status(status: Any, verdict: str, is_reproduced: bool) -> None:
-    found = Verdict(status)
-    assert found.document().title.startswith(f"{status}: ")
-    assert found.document().verdict == verdict
-    assert found.is_reproduced == is_reproduced
+def test_without_new_seeds_the_title_claims_no_replication(
+    status: Any, title: str, verdict: str, is_reproduced: bool
+) -> None:
+    document = Verdict(status).document()
+    assert (document.title, document.verdict) == (title, verdict)
+    assert Verdict(status).is_reproduced == is_reproduced
 
 
 @pytest.mark.parametrize(
-    ("ends", "conclusion"),
+    ("ends", "title", "conclusion"),
     [
-        ((0.005, 0.015), "The gain of the offsets replicates on 20 new seeds, drawn here."),
-        ((-0.005, 0.025), "No gain of the offsets is shown on 20 new seeds, drawn here."),
-        ((-0.025, -0.005), "The offsets lose on 20 new seeds, drawn here."),
-        ((float("nan"), float("nan")), "Replication is not known: a training run on 20 new"),
+        (
+            (0.005, 0.015),
+            "replicates (20 seeds)",
+            "The gain of the offsets replicates on 20 new seeds, drawn here.",
+        ),
+        (
+            (-0.005, 0.025),
+            "not shown to replicate (20 seeds)",
+            "No gain of the offsets is shown on 20 new seeds, drawn here.",
+        ),
+        (
+            (-0.025, -0.005),
+            "the offsets lose (20 seeds)",
+            "The offsets lose on 20 new seeds, drawn here.",
+        ),
+        (
+            (float("nan"), float("nan")),
+            "replication not known (20 seeds)",
+            "Replication is not known: a training run on 20 new",
+        ),
     ],
 )
-def test_only_a_ci_above_0_replicates(ends: tuple[float, float], conclusion: str) -> None:
+def test_only_a_ci_above_0_replicates(
+    ends: tuple[float, float], title: str, conclusion: str
+) -> None:
     new_seeds = facts(ends[0], sum(ends) / 2, ends[1], 20)
-    verdict = Verdict("exact", confirmation=CLAIMED, new_seeds=new_seeds, **REPRODUCED)
-    assert conclusion in verdict.document().conclusion
-    assert verdict.replicates == (ends[0] > 0)
+    for status in ("exact", "within_tolerance", "cannot_check"):
+        of_file: Any = (status, ("The gain varies too much here.",))
+        verdict = Verdict(*of_file, confirmation=CLAIMED, new_seeds=new_seeds, **REPRODUCED)
+        assert verdict.document().title == f"{title}; file: {status}"
+        assert verdict.document().conclusion.startswith(conclusion)
+        assert verdict.replicates == (ends[0] > 0)
+
+
+def test_drawn_seeds_are_printed_so_that_they_can_be_replayed() -> None:
+    seeds = facts(0.005, 0.01, 0.015, 20)
+    drawn = Verdict("exact", new_seeds=seeds, **REPRODUCED).document()
+    assert "Replay it on the same seeds: --seeds 0-19" in drawn.notes
+    passed = Verdict("exact", new_seeds=seeds, are_drawn=False, **REPRODUCED).document()
+    assert "These seeds were passed, so they may have been chosen." in passed.notes
+    assert "drawn" not in passed.conclusion
+
+
+def test_the_makers_mean_is_compared_with_that_of_the_new_seeds() -> None:
+    gains = (0.0, 0.02) * 10
+    found = dataclasses.replace(facts(0.005, 0.01, 0.015, 20), gains=gains)
+    document = Verdict("exact", confirmation=CLAIMED, new_seeds=found, **REPRODUCED).document()
+    excess = next(line for line in document.estimates if line.label == "claimed minus found")
+    half = scipy.stats.t.ppf(0.975, 19) * np.std(gains, ddof=1) * np.sqrt(1 / 20 + 1 / 10)
+    assert excess.estimate == pytest.approx((0.02, 0.02 - half, 0.02 + half))
 
 
 def test_without_offsets_nothing_can_replicate() -> None:
     none = dataclasses.replace(facts(0.0, 0.0, 0.0, 20), gains=())
     document = Verdict("exact", new_seeds=none, **REPRODUCED).document()
-    assert document.conclusion.endswith("has no offsets, so no gain can replicate.")
+    assert "has no offsets, so no gain can replicate." in document.conclusion
     assert [line.label for line in document.estimates] == [
         "vs new baselines",
         "gain, trained again",
@@ -120,14 +167,15 @@ def test_draws_what_is_claimed_and_what_was_measured() -> None:
     assert [label.replace("<br>", " ") for label in figure.layout.yaxis.ticktext] == [
         "replication",
         "vs new baselines",
+        "claimed minus found",
         "gain, trained again",
         "gain, claimed",
         "replication, claimed",
     ]
-    assert [gain.x[0] for gain in figure.data] == pytest.approx([1.0, 3.0, 2.0, 2.5, 3.0])
+    assert [gain.x[0] for gain in figure.data] == pytest.approx([1.0, 3.0, 2.0, 2.0, 2.5, 3.0])
     # What is claimed of one seed has no CI.
-    assert [gain.error_x.array is None for gain in figure.data] == [0, 0, 0, 1, 0]
-    assert figure.data[0].error_x.array == pytest.approx([0.5])
+    assert [gain.error_x.array is None for gain in figure.data] == [0, 0, 0, 0, 1, 0]
+    assert figure.data[2].error_x.array == pytest.approx([0.1])
     assert not Verdict("breached").plot().data
 
 

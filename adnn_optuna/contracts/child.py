@@ -1,0 +1,140 @@
+"""A contract from others is checked in a process of its own, which can be ended at any moment."""
+
+import dataclasses
+import json
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from adnn_optuna._checks import is_file
+from adnn_optuna._units import Estimate
+from adnn_optuna.contracts.contract_file import CannotCheckError, claim_of
+from adnn_optuna.contracts.new_seeds import as_confirmation, claimed_confirmation
+from adnn_optuna.contracts.verification import N_RUNS, verified
+from adnn_optuna.networks._tensorflow import LOG_LEVEL
+from adnn_optuna.results.verification import Verdict
+
+_SECONDS_BETWEEN_LOOKS = 0.1
+# What any check takes: importing TensorFlow, a data set, compiling.
+_SECONDS, _BYTES = 600.0, 4e9
+# Ordinary training takes a tenth of it: of a row, of a row and a weight, of a byte in a file.
+_SECONDS_OF_ROW, _SECONDS_OF_WEIGHT, _BYTES_OF_BYTE = 1e-3, 6e-9, 30
+
+
+def declared_limits(
+    contract: Mapping[str, Any], folder: Path, data_dir: str | None, n_seeds: int
+) -> tuple[float, float]:
+    """Return the most seconds and bytes for a check, by what a contract and its files declare."""
+    files = [folder / file["name"] for file in contract["files"].values()]
+    if (path := contract["objective"]["dataset"].get("path")) is not None:
+        files.append(Path(data_dir or folder) / path)
+    sizes = [file.stat().st_size if is_file(file) else 0 for file in files]
+    rows = contract["split"]["train"] * contract["objective"]["training"]["epochs"]
+    of_row = _SECONDS_OF_ROW + _SECONDS_OF_WEIGHT * sizes[0] / 4
+    n_runs = 2 * (1 + N_RUNS + n_seeds)
+    return _SECONDS + n_runs * rows * of_row, _BYTES + _BYTES_OF_BYTE * sum(sizes)
+
+
+def _resident(process: int) -> int:
+    """Return the bytes of memory that a process has; 0 on systems without ``/proc``."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1]) * mmap.PAGESIZE
+    return 0
+
+
+def verified_apart(
+    contract: dict[str, Any],
+    folder: Path,
+    data_dir: str | None,
+    limits: tuple[float, float],
+    **options: Any,
+) -> Verdict:
+    """Check a contract in a process of its own, within limits of seconds and bytes.
+
+    Raises:
+        CannotCheckError: If the process runs out of a limit, or ends without a verdict.
+        KeyboardInterrupt: If the user interrupts; the process has ended then.
+    """
+    job: str | None = json.dumps(
+        {"contract": contract, "folder": str(folder), "data_dir": data_dir, **options}
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    environment.setdefault(LOG_LEVEL, "2")
+    # Nothing in the current folder is imported, which may be that of the contract.
+    command = [sys.executable, "-P", "-m", __name__, str(os.getpid())]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    # Ctrl-C is for this process, which ends the other one at once.
+    pipes |= {"env": environment, "start_new_session": True}
+    began, answer = time.monotonic(), None
+    with subprocess.Popen(command, **pipes) as process:  # noqa: S603 - it runs this module.
+        try:
+            while answer is None:
+                try:
+                    answer, _ = process.communicate(job, timeout=_SECONDS_BETWEEN_LOOKS)
+                except subprocess.TimeoutExpired:
+                    job = None
+                    _check_limits(limits, time.monotonic() - began, _resident(process.pid))
+        finally:
+            process.kill()
+    if process.returncode:
+        raise CannotCheckError(
+            f"The process that checked it ended without a verdict ({process.returncode}), perhaps "
+            "for lack of memory."
+        )
+    return _received(json.loads(answer), contract)
+
+
+def _check_limits(limits: tuple[float, float], seconds: float, n_bytes: int) -> None:
+    """Refuse to go on if seconds or bytes of memory have run out."""
+    said = "Checking took more than {}. If you trust the file, pass a larger {}."
+    if seconds > limits[0]:
+        raise CannotCheckError(said.format(f"{limits[0]:.3g} seconds", "max_time"))
+    if n_bytes > limits[1]:
+        raise CannotCheckError(said.format(f"{limits[1] / 1e9:.2f} GB of memory", "max_memory"))
+
+
+def _received(found: dict[str, Any], contract: dict[str, Any]) -> Verdict:
+    """Return a verdict from JSON; what the contract claims is read here."""
+    for name in ("reasons", "not_checked"):
+        found[name] = tuple(found[name])
+    if found["gain"] is not None:
+        found["gain"] = Estimate(*found["gain"])
+    if found["new_seeds"] is not None:
+        found["new_seeds"] = as_confirmation(found["new_seeds"])
+    if found["claim"] is not None:
+        found |= {"claim": claim_of(contract), "confirmation": claimed_confirmation(contract)}
+    return Verdict(**found)
+
+
+def _end_after(parent: int) -> None:
+    """End this process when the one that started it is gone."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+def _main(arguments: Sequence[str]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_after, args=map(int, arguments), daemon=True).start()
+    # Only the verdict goes to stdout, whatever is printed by libraries.
+    with os.fdopen(os.dup(1), "w") as stdout:
+        os.dup2(2, 1)
+        job = json.load(sys.stdin)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        verdict = verified(job.pop("contract"), Path(job.pop("folder")), **job)
+        json.dump(dataclasses.asdict(verdict), stdout)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])
