@@ -17,7 +17,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
-from adnn_optuna._attributes import BASELINE, ENDED, OUTCOME, STOP_REASON, check, elapsed_of
+from adnn_optuna._attributes import BASELINE, ENDED, OUTCOME, STOP_REASON, check, outcome_of
 from adnn_optuna._checks import WrongTypeError
 from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._owners import heartbeat_interval, owner_of
@@ -117,7 +117,7 @@ class Tally:
             return
         start, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
         before = self._seconds[bisect.bisect_right(self._ends, start) - 1]
-        elapsed = elapsed_of(trial.user_attrs)
+        elapsed = outcome_of(trial.user_attrs).get("elapsed")
         if elapsed is None:  # The clock may have been set back.
             elapsed = before + max(end - start, 0.0)
         first = bisect.bisect_left(self._ends, end)

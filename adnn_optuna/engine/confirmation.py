@@ -165,7 +165,7 @@ def n_training_runs(record: SearchRecord) -> int:
 
 def seconds_of(record: SearchRecord, count: int) -> float:
     """Return about how long so many training runs take on this machine, by the trials."""
-    trained = (stored.trained_of(trial.user_attrs) for trial in record.done_trials)
+    trained = (stored.outcome_of(trial.user_attrs).get("trained") for trial in record.done_trials)
     return count / n_cores() * fmean([one["seconds"] for one in trained if one] or [0.0])
 
 

@@ -44,6 +44,7 @@ class Experiment:
     dataset: Dataset
     space: Space
     seed: int
+    store_scores: bool
     catch: tuple[type[Exception], ...]
     """The errors in a search that end their own trial as one without a value."""
     is_of_trial: bool
@@ -64,6 +65,7 @@ class Experiment:
         metric: str | None = None,
         direction: Literal["minimize", "maximize"] | None = None,
         seed: int = 0,
+        store_scores: bool = True,
     ) -> None:
         training = Training() if training is None else training
         space = OffsetSpace() if space is None else space
@@ -84,6 +86,7 @@ class Experiment:
             dataset=dataset,
             space=space,
             seed=as_integer("seed", seed, low=0),
+            store_scores=store_scores,
             catch=(),
             is_of_trial=takes_trial(model) or takes_trial(training),
             _model=model,
@@ -143,7 +146,8 @@ class Experiment:
         """The arguments that build the same experiment."""
         given: dict[str, Any] = {"model": self._model, "training": self._training}
         given |= {"dataset": self.dataset, "space": self.space, "seed": self.seed}
-        return {**given, "metric": self.metric, "direction": self._direction}
+        given |= {"metric": self.metric, "direction": self._direction}
+        return {**given, "store_scores": self.store_scores}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Compiled graphs stay in their process; another one builds its own.

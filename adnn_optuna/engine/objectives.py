@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, StoredOutcome, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
+from adnn_optuna.engine.example_scores import Scored, collecting
 from adnn_optuna.engine.storages import StorageError
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import Status
@@ -36,6 +37,7 @@ class Outcome:
     metrics: Metrics | None = None
     trained: Trained | None = None
     system_attrs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    examples: Scored | None = None
 
     @property
     def state(self) -> TrialState:
@@ -52,6 +54,10 @@ class Outcome:
             outcome["trained"] = self.trained
         if self.metrics is not None:
             outcome["metrics"] = self.metrics
+        if self.examples is not None:
+            outcome["examples"], parts = self.examples.attributes()
+            for name, text in parts.items():
+                trial.set_user_attr(name, text)
         trial.set_user_attr(stored.OUTCOME, outcome)
         if self.status == "timeout":
             mark(trial, "interrupted")
@@ -209,7 +215,7 @@ class FunctionObjective:
     def _run(self, trial: optuna.Trial) -> Outcome:
         returned: Any = math.nan
         try:
-            with catching(self.catch, f"Trial {trial.number}"):
+            with catching(self.catch, f"Trial {trial.number}"), collecting(trial) as logged:
                 returned = with_seed(self.function)[0](trial, self.seed_of(trial))
         except TrialPruned:
             return Outcome("pruned")
@@ -224,7 +230,7 @@ class FunctionObjective:
                 f"{self.reported} of its trials: let it call "
                 f"trial.set_user_attr({self.reported!r}, …)."
             )
-        return Outcome("complete", value)
+        return Outcome("complete", value, examples=logged[-1] if logged else None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -150,7 +150,7 @@ class SearchRecord:
         is_search = stored.CONFIG in self.attrs or stored.SEARCH in self.attrs
         # A copy has the owner of what it was copied from, by that trial's number.
         is_copied = not {stored.OWNER, stored.PROPOSAL}.isdisjoint(trial.system_attrs)
-        is_timed = stored.elapsed_of(trial.user_attrs) is not None and not is_copied
+        is_timed = "elapsed" in stored.outcome_of(trial.user_attrs) and not is_copied
         return is_search and owner_of(trial) is None and not is_timed
 
     def _proposer(self, trial: FrozenTrial) -> str:

@@ -69,7 +69,8 @@ def retrain_best_trial(
         runs = [tested(trainer, one) for one in known]
     else:
         runs = [*retrain(trainer, starts, stop)]
-    stored_metrics = record.baseline_metrics, stored.metrics_of(record.best.user_attrs)
+    outcome = stored.outcome_of(record.best.user_attrs)
+    stored_metrics = record.baseline_metrics, outcome.get("metrics", {})
     before = [
         {**run.metrics, **metrics} for run, metrics in zip(runs, stored_metrics, strict=True)
     ]

@@ -89,7 +89,7 @@ def best_by_epochs(record: SearchRecord) -> dict[int, float]:
     best, curve = math.nan, {}
     reports_by = ARMS[record.sampler].reports_by if record.sampler in ARMS else ""
     for trial in record.done_trials:
-        trained = stored.trained_of(trial.user_attrs)
+        trained = stored.outcome_of(trial.user_attrs).get("trained")
         n_epochs = max(trained["epochs"] if trained else epochs, 1)
         values = {n_epochs - 1: trial.value}
         if reports_by == "network":  # Nothing is chosen, so an average may become worse.

@@ -25,7 +25,7 @@ def why_no_best_trial(record: SearchRecord) -> str:
     if stored.CONFIG in record.attrs:
         trials = record.done_trials
         has_error = any(
-            trial.state == TrialState.FAIL and stored.trained_of(trial.user_attrs) is None
+            trial.state == TrialState.FAIL and "trained" not in stored.outcome_of(trial.user_attrs)
             for trial in trials
         )
         failed, fix = "diverged", "Lower the learning rate."

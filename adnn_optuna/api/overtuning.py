@@ -1,0 +1,144 @@
+"""Overtuning of any Optuna study: what its best trial is worth on new data."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+
+from adnn_optuna._attributes import CONFIG, read_study
+from adnn_optuna._checks import WrongValueError, check_installed, check_type
+from adnn_optuna.engine.example_scores import read_examples
+from adnn_optuna.engine.progress import progress_bar
+from adnn_optuna.engine.storages import open_storage, with_retry
+from adnn_optuna.engine.studies import load_study
+from adnn_optuna.results.overtuning import Overtuning, found_by, valued_trials
+from adnn_optuna.samplers._trials import check_one_objective
+from adnn_optuna.stats.overtuning import Means, Metric
+
+_TOLERANCE = 0.01  # Of reported values, as predictions may be stored in float16.
+
+
+def overtuning(
+    study: optuna.Study | tuple[str | BaseStorage, str],
+    *,
+    metric: str | Callable[[np.ndarray, np.ndarray], float] | None = None,
+    y_true: Any = None,
+    show_progress_bar: bool = True,
+) -> Overtuning:
+    """Estimate what the best trial of a study is worth on new data, without a training run.
+
+    The best of many trials is too good on the validation examples, because these selected it. From
+    the scores of single examples, see :func:`~adnn_optuna.log_scores`, the selection is repeated
+    on resamples, and each selected trial is evaluated on the examples left out.
+
+    Example:
+
+        .. code-block:: python
+
+            import adnn_optuna as adnn
+            study.optimize(objective, n_trials=200)  # It returns adnn.log_scores(trial, scores).
+            print(adnn.overtuning(study))
+
+    Args:
+        study: Any Optuna study with one objective, or its storage and its name.
+        metric: For metrics that are no mean of scores, such as AUC or F1: a function of labels and
+            predictions, or the name of a scorer of scikit-learn. Then the scores that the trials
+            stored are their predictions (a class, a number, or the probability of the second
+            class). Metrics take longer than means.
+        y_true: The labels of the n validation examples, for ``metric``.
+        show_progress_bar: Whether to show a progress bar while a metric is computed.
+
+    Returns:
+        The reported value, the value on new data and the optimism.
+
+    Raises:
+        ValueError: If the study has no scores, or an argument is wrong.
+    """
+    if isinstance(study, tuple) and len(study) == 2:
+        study = load_study(open_storage(study[0], must_exist=True), study[1])
+    check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
+    check_one_objective(study)
+    attrs, trials = with_retry(read_study, study)
+    maximize = study.direction == StudyDirection.MAXIMIZE
+    examples = read_examples(study.study_name, attrs, valued_trials(trials))
+    if examples is None:
+        raise WrongValueError(
+            f"Study {study.study_name!r} must have completed trials with scores of single "
+            "examples; got none. Return adnn.log_scores(trial, scores) from the objective."
+        )
+    if (metric is None) != (y_true is None):
+        raise WrongValueError("Pass both metric and y_true, or neither for means of scores.")
+    name = metric if isinstance(metric, str) else str(attrs.get(CONFIG, {}).get("metric", ""))
+    known: dict[str, Any] = {"maximize": maximize, "metric": name}
+    if metric is None:
+        means = Means(examples.scores, examples.groups, are_right=examples.are_right)
+        return found_by(means, examples, study.study_name, trials, **known)
+    labels = np.asarray(y_true)
+    if labels.shape[:1] != (len(examples.scores),):
+        raise WrongValueError(
+            f"y_true must have a label for each of the {len(examples.scores)} examples; got shape "
+            f"{labels.shape}. Pass the labels of the validation examples."
+        )
+    function = _scorer(metric, labels) if isinstance(metric, str) else metric
+    best = max(examples.trials, key=lambda trial: (trial.value or 0.0) * (1 if maximize else -1))
+    predictions = examples.scores[:, examples.trials.index(best)]
+    sign = _sign(float(function(labels, predictions)), best)
+    with progress_bar(2 * Metric.n_resamples, show=show_progress_bar, unit="resample") as bar:
+        measure = Metric(
+            lambda y, predicted: sign * function(y, predicted),
+            labels,
+            examples.scores,
+            examples.groups,
+            lambda: None if bar is None else bar.update(),
+        )
+        return found_by(measure, examples, study.study_name, trials, **known)
+
+
+def _sign(value: float, best: optuna.trial.FrozenTrial) -> int:
+    """Return how a metric becomes the best trial's value: scorers turn losses around."""
+    assert best.value is not None
+    for sign in (1, -1):
+        if math.isclose(sign * value, best.value, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
+            return sign
+    raise WrongValueError(
+        f"metric must give the values of the trials; got {value:.6g} for trial {best.number}, "
+        f"which reported {best.value:.6g}. Pass the study's metric and the labels in the order of "
+        "the stored predictions."
+    )
+
+
+def _scorer(name: str, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Return a scorer of scikit-learn as a function of labels and stored predictions."""
+    check_installed("sklearn", "metric by the name of a scorer")
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.metrics import get_scorer
+    from sklearn.utils.multiclass import type_of_target
+
+    classes = np.unique(labels)
+    is_regression = type_of_target(labels).startswith("continuous")
+
+    class Stored(RegressorMixin if is_regression else ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+        """An estimator whose inputs are its predictions."""
+
+        classes_ = classes
+        is_fitted_ = True
+
+        def predict(self, x: np.ndarray) -> np.ndarray:
+            if is_regression or np.isin(x, classes).all():
+                return x
+            return classes[(x > 0.5).astype(int)]
+
+        def predict_proba(self, x: np.ndarray) -> np.ndarray:
+            return np.column_stack([1 - x, x])
+
+    try:
+        scorer = get_scorer(name)
+    except ValueError as error:
+        raise WrongValueError(
+            f"metric must be a function or the name of a scorer of scikit-learn; got {name!r:.100}."
+        ) from error
+    return lambda y, predicted: float(scorer(Stored(), predicted, y))
