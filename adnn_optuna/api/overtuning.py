@@ -11,13 +11,13 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import CONFIG, read_study
 from adnn_optuna._checks import WrongValueError, check_installed, check_type
-from adnn_optuna.engine.example_scores import read_examples
+from adnn_optuna.engine.example_scores import Examples
 from adnn_optuna.engine.progress import progress_bar
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.engine.studies import load_study
-from adnn_optuna.results.overtuning import Overtuning, found_by, valued_trials
+from adnn_optuna.results.overtuning import Overtuning, overtuning_of
 from adnn_optuna.samplers._trials import check_one_objective
-from adnn_optuna.stats.overtuning import Means, Metric
+from adnn_optuna.stats.overtuning import Metric
 
 _TOLERANCE = 0.01  # Of reported values, as predictions may be stored in float16.
 
@@ -62,40 +62,56 @@ def overtuning(
         study = load_study(open_storage(study[0], must_exist=True), study[1])
     check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
     check_one_objective(study)
+    if (metric is None) != (y_true is None):
+        raise WrongValueError("Pass both metric and y_true, or neither for means of scores.")
     attrs, trials = with_retry(read_study, study)
-    maximize = study.direction == StudyDirection.MAXIMIZE
-    examples = read_examples(study.study_name, attrs, valued_trials(trials))
-    if examples is None:
+    if metric is None:
+        name = str(attrs.get(CONFIG, {}).get("metric", ""))
+        found = overtuning_of(study, attrs, trials, metric=name)
+    else:
+        labels = np.asarray(y_true)
+        name = metric if isinstance(metric, str) else str(getattr(metric, "__name__", "metric"))
+        function = _scorer(metric, labels) if isinstance(metric, str) else metric
+        sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
+        options: Any = {"show": show_progress_bar, "unit": "resample"}
+        with progress_bar(2 * Metric.n_resamples, **options) as bar:
+            found = overtuning_of(
+                study,
+                attrs,
+                trials,
+                metric=name,
+                measure_of=lambda examples: _measure(
+                    function, labels, examples, sign, lambda: None if bar is None else bar.update()
+                ),
+            )
+    if found is None:
         raise WrongValueError(
             f"Study {study.study_name!r} must have completed trials with scores of single "
             "examples; got none. Return adnn.log_scores(trial, scores) from the objective."
         )
-    if (metric is None) != (y_true is None):
-        raise WrongValueError("Pass both metric and y_true, or neither for means of scores.")
-    name = metric if isinstance(metric, str) else str(attrs.get(CONFIG, {}).get("metric", ""))
-    known: dict[str, Any] = {"maximize": maximize, "metric": name}
-    if metric is None:
-        means = Means(examples.scores, examples.groups, are_right=examples.are_right)
-        return found_by(means, examples, study.study_name, trials, **known)
-    labels = np.asarray(y_true)
-    if labels.shape[:1] != (len(examples.scores),):
+    return found
+
+
+def _measure(
+    function: Callable[[np.ndarray, np.ndarray], float],
+    labels: np.ndarray,
+    examples: Examples,
+    better: int,
+    after_resample: Callable[[], object],
+) -> Metric:
+    """Return the metric of stored predictions; scorers turn losses around."""
+    n = len(examples.scores)
+    if labels.shape[:1] != (n,):
         raise WrongValueError(
-            f"y_true must have a label for each of the {len(examples.scores)} examples; got shape "
-            f"{labels.shape}. Pass the labels of the validation examples."
+            f"y_true must have a label for each of the {n} examples; got shape {labels.shape}. "
+            "Pass the labels of the validation examples."
         )
-    function = _scorer(metric, labels) if isinstance(metric, str) else metric
-    best = max(examples.trials, key=lambda trial: (trial.value or 0.0) * (1 if maximize else -1))
-    predictions = examples.scores[:, examples.trials.index(best)]
-    sign = _sign(float(function(labels, predictions)), best)
-    with progress_bar(2 * Metric.n_resamples, show=show_progress_bar, unit="resample") as bar:
-        measure = Metric(
-            lambda y, predicted: sign * function(y, predicted),
-            labels,
-            examples.scores,
-            examples.groups,
-            lambda: None if bar is None else bar.update(),
-        )
-        return found_by(measure, examples, study.study_name, trials, **known)
+    best = max(range(len(examples.trials)), key=lambda i: better * examples.trials[i].values[0])
+    sign = _sign(float(function(labels, examples.scores[:, best])), examples.trials[best])
+    return Metric(
+        lambda y, predicted: sign * function(y, predicted),
+        *(labels, examples.scores, examples.groups, after_resample),
+    )
 
 
 def _sign(value: float, best: optuna.trial.FrozenTrial) -> int:
@@ -139,6 +155,7 @@ def _scorer(name: str, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray],
         scorer = get_scorer(name)
     except ValueError as error:
         raise WrongValueError(
-            f"metric must be a function or the name of a scorer of scikit-learn; got {name!r:.100}."
+            f"metric must be a function or the name of a scorer of scikit-learn; got "
+            f"{name!r:.100}."
         ) from error
     return lambda y, predicted: float(scorer(Stored(), predicted, y))

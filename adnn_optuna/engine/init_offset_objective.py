@@ -181,7 +181,10 @@ class InitOffsetObjective(Experiment):
         if not isinstance(trial, optuna.Trial):
             objective = self.suggest(trial)
             params = {name: trial.params[name] for name in objective.distributions}
-            [run] = objective.trainer.train([objective.start(params)], evaluate_each_epoch=False)
+            options: Any = {"evaluate_each_epoch": False, "keep_weights": self._stores_scores}
+            [run] = objective.trainer.train([objective.start(params)], **options)
+            if run.weights is not None and is_finite(run.metrics):
+                log_scores(trial, objective.trainer.tested(run.weights, "val")[1])
             return self.value(run.metrics)
         study, pruner, trial_id = trial.study, trial.study.pruner, trial._trial_id
         if study._storage.get_trial_system_attrs(trial_id).get(stored.ENDED) == "interrupted":

@@ -2,18 +2,19 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, unit_of
 from adnn_optuna.engine.example_scores import Examples, read_examples
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.recheck_numbers import stored_value
 from adnn_optuna.results.settings import trial_fields
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.overtuning import FEWEST_GROUPS, Means, Metric, Resampling, resampling
@@ -30,11 +31,9 @@ class Overtuning(Printed):
         study_name: The study's name.
         metric: What the values are; empty if the study does not say.
         maximize: Whether higher values are better.
-        trials: The completed trials that store the scores of single examples.
-        values: Their values by these scores.
-        n_examples: The number of the examples.
-        n_groups: The number of their groups; of single examples, that of the examples.
-        are_right: Whether each score says whether a prediction is right.
+        examples: The scores of single examples of the trials that store them.
+        values: The values of these trials by their scores.
+        n_groups: The number of groups; of single examples, that of the examples.
         n_omitted: How many trials were omitted, by the reason.
         resampling: What resamples of the examples show.
     """
@@ -42,24 +41,32 @@ class Overtuning(Printed):
     study_name: str
     metric: str
     maximize: bool
-    trials: Sequence[FrozenTrial] = field(repr=False)
+    examples: Examples = field(repr=False)
     values: np.ndarray = field(repr=False)
-    n_examples: int
     n_groups: int
-    are_right: bool
     n_omitted: Mapping[str, int]
     resampling: Resampling = field(repr=False)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """The completed trials that store scores of single examples."""
+        return self.examples.trials
+
+    @property
+    def n_examples(self) -> int:
+        """The number of the examples."""
+        return len(self.examples.scores)
 
     @functools.cached_property
     def best(self) -> FrozenTrial:
         """The best of the trials, the first of equals."""
         sign = 1 if self.maximize else -1
-        return max(self.trials, key=lambda trial: sign * stored_value(trial))
+        return max(self.trials, key=lambda trial: sign * _value(trial))
 
     @property
     def reported(self) -> float:
         """The best trial's value in the study."""
-        return stored_value(self.best)
+        return _value(self.best)
 
     @property
     def new_data(self) -> Estimate:
@@ -95,10 +102,14 @@ class Overtuning(Printed):
         return "overstated" if self.optimism.low > 0 else "not shown"
 
     @property
+    def _is_accuracy(self) -> bool:
+        return self.examples.are_right and not self.metric
+
+    @property
     def _unit(self) -> Unit:
-        unit = ACCURACY if self.are_right else unit_of(self.metric)
+        unit = ACCURACY if self._is_accuracy else unit_of(self.metric)
         if unit is PLAIN:
-            unit = unit_of_values([[stored_value(trial) for trial in self.trials]])
+            unit = unit_of_values([[_value(trial) for trial in self.trials]])
         return unit.rounded_to((self.new_data.high - self.new_data.low) / 2)
 
     def _conclusion(self) -> str:
@@ -117,10 +128,8 @@ class Overtuning(Printed):
         if optimism.low > 0:
             how = f"Choosing among {n} trials on these examples adds {added}."
         elif optimism.value > 0 and n > 1:
-            how = (
-                f"Choosing among {n} trials on these examples adds an estimated {added}; "
-                "overstatement is not shown."
-            )
+            how = f"Choosing among {n} trials on these examples adds an estimated {added}; "
+            how += "overstatement is not shown."
         else:
             how = "Overstatement is not shown."
         return f"{reported} {new} {how}"
@@ -137,17 +146,18 @@ class Overtuning(Printed):
         ]
 
     def _notes(self) -> list[str]:
-        notes = [
+        said = (
             "The CI contains the variance of examples and of the selection. The models are those "
             "of the trials: training with other seeds varies in addition."
-        ]
+        )
+        notes = [said]
         if self.n_groups < self.n_examples:
             notes.append(f"The examples are of {self.n_groups} groups, which stay together.")
         if self.n_groups < FEWEST_GROUPS:
             notes.append(f"At least {FEWEST_GROUPS} examples, or groups of them, are needed.")
         for why, n in self.n_omitted.items():
             notes.append(f"{n} trial{'s' * (n != 1)} omitted: {why}.")
-        reported = np.array([stored_value(trial) for trial in self.trials])
+        reported = np.array([_value(trial) for trial in self.trials])
         gap = float(np.abs(reported - self.values).max())
         if gap > _ALIKE * max(float(np.abs(reported).max()), float(np.ptp(reported))):
             notes.append(
@@ -162,7 +172,7 @@ class Overtuning(Printed):
         rows = [
             (
                 f"trial {self.trials[i].number}",
-                unit.value(stored_value(self.trials[i])),
+                unit.value(_value(self.trials[i])),
                 "" if math.isnan(found.left_out[i]) else unit.value(found.left_out[i]),
                 f"{100 * found.selected[i]:.0f}%",
             )
@@ -174,7 +184,7 @@ class Overtuning(Printed):
     def _trial_figure(self) -> Figure:
         unit, found = self._unit, self.resampling
         known = np.flatnonzero(found.selected > 0)
-        values = [stored_value(self.trials[i]) for i in known]
+        values = [_value(self.trials[i]) for i in known]
         x, y = (unit.scale * np.array(of) for of in (values, found.left_out[known]))
         hover = [
             f"trial {self.trials[i].number}, selected in {100 * found.selected[i]:.0f}%"
@@ -239,52 +249,49 @@ class Overtuning(Printed):
         }
 
 
+def _value(trial: FrozenTrial) -> float:
+    assert trial.value is not None  # It was completed.
+    return trial.value
+
+
 def valued_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the completed trials that have a finite value and violate no constraint."""
     completed = (trial for trial in trials if trial.state == TrialState.COMPLETE)
-    return [t for t in completed if math.isfinite(stored_value(t)) and is_feasible(t)]
+    return [t for t in completed if math.isfinite(_value(t)) and is_feasible(t)]
 
 
 def overtuning_of(
-    study_name: str,
+    study: optuna.Study,
     attrs: Mapping[str, Any],
     trials: Sequence[FrozenTrial],
     *,
-    maximize: bool,
     metric: str = "",
+    measure_of: Callable[[Examples], Means | Metric] | None = None,
 ) -> Overtuning | None:
-    """Return what a study's trials are worth on new data; None if they store no scores."""
-    examples = read_examples(study_name, attrs, valued_trials(trials))
+    """Return what a study's trials are worth on new data; None if they store no scores.
+
+    The ``attrs`` are the study's. Without ``measure_of``, values are means of scores.
+    """
+    valued = valued_trials(trials)
+    examples = read_examples(study.study_name, attrs, valued)
     if examples is None:
         return None
-    measure = Means(examples.scores, examples.groups, are_right=examples.are_right)
-    return found_by(measure, examples, study_name, trials, maximize=maximize, metric=metric)
-
-
-def found_by(
-    measure: Means | Metric,
-    examples: Examples,
-    study_name: str,
-    trials: Sequence[FrozenTrial],
-    *,
-    maximize: bool,
-    metric: str,
-) -> Overtuning:
-    """Return what a measure shows of the trials of a study that store scores."""
-    n_valued, n_finished = len(valued_trials(trials)), sum(t.state.is_finished() for t in trials)
+    measure: Means | Metric = Means(examples.scores, examples.groups, are_right=examples.are_right)
+    if measure_of is not None:
+        measure = measure_of(examples)
+    maximize = study.direction == StudyDirection.MAXIMIZE
+    n_finished = sum(trial.state.is_finished() for trial in trials)
     omitted = {
-        "pruned, failed or without a finite value": n_finished - n_valued,
-        "without scores of single examples": n_valued - len(examples.trials),
+        "pruned, failed or without a finite value": n_finished - len(valued),
+        "without scores of single examples": len(valued) - len(examples.trials),
     }
     return Overtuning(
-        study_name=study_name,
+        study_name=study.study_name,
         metric=metric,
         maximize=maximize,
-        trials=examples.trials,
+        examples=examples,
         values=measure.values,
-        n_examples=len(examples.scores),
         n_groups=len(measure.sizes),
-        are_right=measure.are_right,
         n_omitted={why: n for why, n in omitted.items() if n},
         resampling=resampling(measure, maximize=maximize),
     )

@@ -1,6 +1,7 @@
 """What a search shows: its best trial, its gain, and whether that replicates on new seeds."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -26,6 +27,7 @@ from adnn_optuna.results import search_notes as notes
 from adnn_optuna.results.confirmation import Confirmation, read_confirmation, test_estimate
 from adnn_optuna.results.confirmation_runs import own_scores
 from adnn_optuna.results.data_notes import data_notes
+from adnn_optuna.results.overtuning import overtuning_of
 from adnn_optuna.results.search_numbers import FIELDS, Field, selection_unit, test_unit
 from adnn_optuna.results.settings import settings_table, trial_fields
 from adnn_optuna.stats.sequential import ALPHA
@@ -36,6 +38,15 @@ _NO_ENDS = math.nan, math.nan
 
 class StudyResult(Printed, SearchRecord):
     """What any Optuna study shows: a best trial, whose gain may be selection bias."""
+
+    @functools.cached_property
+    def _on_new_data(self) -> list[Line]:
+        """The value on new data by the scores of validation examples, if they are stored."""
+        found = overtuning_of(self.study, self.attrs, self.trials, metric=self.metric)
+        if found is None:
+            return []
+        remark = f"selection corrected, {found.n_examples} examples"
+        return [Line("on new data", found.new_data, selection_unit(self), remark=remark)]
 
     def document(self) -> Document:
         """Return everything that the result says."""
@@ -84,6 +95,7 @@ class StudyResult(Printed, SearchRecord):
         return [
             Line("best value", best, unit, remark="selected: biased upward"),
             _difference("gain", gain, unit, "over the first trial"),
+            *self._on_new_data,
         ]
 
     def _notes(self) -> list[str]:
@@ -104,6 +116,7 @@ class StudyResult(Printed, SearchRecord):
 
     def _number_table(self) -> Table:
         rows = [(field.label, field.text(self)) for field in self._known_fields]
+        rows += [(line.label, f"{line.value} (95% CI {line.ends})") for line in self._on_new_data]
         return Table(("number", "value"), rows, "Numbers", is_detail=True)
 
     def _fields(self) -> dict[str, Any]:
@@ -118,6 +131,7 @@ class StudyResult(Printed, SearchRecord):
             "best": trial_fields(self.best),
             "best_is_added": self.best_is_added,
             **{field.key: field.get(self) for field in FIELDS},
+            "new_data": next((line.estimate for line in self._on_new_data), None),
             "test_metrics": self.test_metrics,
             "confirmation": read_confirmation(self),
             "values": self.values,
@@ -175,6 +189,8 @@ class NetworkSearch(StudyResult):
             own = Estimate(self.test_gain, *_NO_ENDS)
             lines.append(_difference("vs own baseline", own, unit, _ONE_SEED))
         lines += self._selection_lines()
+        if self.test_evaluation is None:
+            lines += self._on_new_data
         return lines
 
     def _score_lines(self) -> list[Line]:
