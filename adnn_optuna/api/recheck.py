@@ -25,7 +25,7 @@ from adnn_optuna.engine.confirmation import experiment_fingerprint
 from adnn_optuna.engine.evaluations import Measured, evaluation_of, open_evaluations
 from adnn_optuna.engine.example_scores import collecting, log_scores
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import Catch, catching, checked_catch, with_seed
+from adnn_optuna.engine.objectives import Catch, catching, checked_catch, number, with_seed
 from adnn_optuna.engine.scores import from_attributes, scores_as_attributes
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.engine.studies import load_study, objective_from_study
@@ -169,7 +169,7 @@ def recheck(
         executor=executor,
         show_progress_bar=show_progress_bar,
     )
-    scores = {}
+    scores: dict[tuple[int, ...], np.ndarray] = {}
     for trial in filter(is_done, with_retry(opened.get_trials, deepcopy=False)):
         if f"{SCORES}/0" in trial.system_attrs:
             of = f"trial {trial.number} of study {opened.study_name!r}"
@@ -189,10 +189,10 @@ class _OfTrials:
     trials: Mapping[int, FrozenTrial]
     catch: tuple[type[Exception], ...]
 
-    def __call__(self, number: int, seed: int) -> float | Measured:
-        trial = deepcopy(self.trials[number])
+    def __call__(self, trial_number: int, seed: int) -> Measured:
+        trial = deepcopy(self.trials[trial_number])
         value: Any = math.nan
-        what = f"The evaluation of trial {number} with seed {seed}"
+        what = f"The evaluation of trial {trial_number} with seed {seed}"
         with catching(self.catch, what), collecting(trial) as logged:
             if isinstance(self.function, InitOffsetObjective):
                 value = self.function.replace(seed=seed)(trial)
@@ -200,9 +200,8 @@ class _OfTrials:
                 value = with_seed(self.function)[0](trial, seed)
             if np.ndim(value):
                 value = log_scores(trial, value)
-        if not logged:
-            return value
-        return Measured(float(value), scores_as_attributes(SCORES, logged[-1].scores))
+        attrs = scores_as_attributes(SCORES, logged[-1].scores) if logged else {}
+        return Measured(number(value), attrs)
 
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -17,90 +17,29 @@ from adnn_optuna.engine.scores import as_attributes, from_attributes
 from adnn_optuna.engine.storages import with_retry
 
 _ROUNDING = 1e-3  # Of the standard deviation of scores: so much rounding changes no estimate.
+# Where a trial's scores are collected, by its id in Python, if whoever runs it stores them.
+_COLLECTED: dict[int, list["Scored"]] = {}
+# The first completed trial with scores of each study of this process.
+_FIRST: weakref.WeakKeyDictionary[optuna.Study, tuple[int, ExampleScores]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 class Scored(NamedTuple):
     """The scores of n examples, bool if all are 0 or 1, and the numbers of their groups."""
 
     scores: np.ndarray
-    groups: np.ndarray | None = None
-
-    @classmethod
-    def checked(cls, scores: Any, groups: Any = None) -> Self:
-        """Return scores and groups that a user passed; refuse what are none."""
-        array = np.asarray(scores)
-        if array.dtype.kind not in "biuf" or array.ndim != 1 or not len(array):
-            raise WrongTypeError(
-                "scores must be a list of numbers, one for each validation example; got "
-                f"{array.dtype} of shape {array.shape}. Pass such as model.predict(x) == y."
-            )
-        if wrong := int(np.count_nonzero(~np.isfinite(array.astype(np.float32)))):
-            raise WrongValueError(
-                f"scores must be finite; got {wrong} of {len(array)} that are NaN or infinite. "
-                "Prune the trial, or score these examples by a number."
-            )
-        is_right = np.isin(array, (0, 1)).all()
-        return cls(array.astype(bool if is_right else np.float64), _numbered(groups, len(array)))
-
-    @property
-    def mean(self) -> float:
-        """The mean of the scores."""
-        return float(self.scores.mean(dtype=np.float64))
-
-    @property
-    def digest(self) -> str | None:
-        """What tells the groups from others."""
-        if self.groups is None:
-            return None
-        return hashlib.sha256(self.groups.tobytes()).hexdigest()[:16]
+    groups: np.ndarray | None
 
     def attributes(self) -> tuple[ExampleScores, dict[str, str]]:
         """Return what a trial stores in one attribute, and in others if that would be too long."""
         examples: ExampleScores = {"n": len(self.scores)}
-        if self.digest is not None:
-            examples["groups"] = self.digest
+        if self.groups is not None:
+            examples["groups"] = _digest(self.groups)
         parts = as_attributes(stored.EXAMPLE_PARTS, _packed(self.scores))
-        if len(parts) > 1:
-            return examples, parts
-        [examples["npz"]] = parts.values()
-        return examples, {}
-
-
-def _numbered(groups: Any, n: int) -> np.ndarray | None:
-    """Return the numbers of groups, from 0 in the order of their first examples."""
-    if groups is None:
-        return None
-    labels = np.asarray(groups)
-    if labels.shape != (n,):
-        raise WrongValueError(
-            f"groups must have a label for each of the {n} scores; got shape {labels.shape}."
-        )
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.asarray(first.argsort().argsort()[inverse], dtype="<i4")
-
-
-def _packed(scores: np.ndarray) -> np.ndarray:
-    """Return scores in as few bits as they need."""
-    if scores.dtype == bool:
-        return np.packbits(scores)
-    with np.errstate(over="ignore"):
-        short = scores.astype(np.float16)
-        error = np.sqrt(np.mean(np.square(short - scores)))
-    return short if error <= _ROUNDING * scores.std() else scores.astype(np.float32)
-
-
-# Where a trial's scores are collected, by its id in Python, as whoever runs it stores them.
-_COLLECTED: dict[int, list[Scored]] = {}
-
-
-@contextlib.contextmanager
-def collecting(trial: BaseTrial) -> Iterator[list[Scored]]:
-    """Let :func:`log_scores` append to a list in place of storing in this trial."""
-    _COLLECTED[id(trial)] = found = []
-    try:
-        yield found
-    finally:
-        del _COLLECTED[id(trial)]
+        if len(parts) == 1:
+            [examples["npz"]] = parts.values()
+        return examples, parts if len(parts) > 1 else {}
 
 
 def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
@@ -121,72 +60,109 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
 
     Args:
         trial: The trial that an objective got.
-        scores: A number for each of the n validation examples, in the same order in each trial:
+        scores: A number for each of n validation examples, in the same order in each trial:
             whether the prediction is right, or its loss. With cross-validation, the scores of all
-            examples, each by the model that was not trained on it. For
-            ``overtuning(…, metric=…)``, these are the predictions.
-        groups: For each example, what it belongs to, such as a patient; of shape (n,).
-
-    Returns:
-        The mean of the scores as passed.
+            examples, each by the model that was not trained on it. To use
+            ``overtuning(…, metric=…)``, pass the predictions.
+        groups: What each example belongs to, such as a patient, of shape (n,).
 
     Raises:
         TypeError: If the scores are no numbers.
-        ValueError: If a score is not finite, or the first completed trial of the study had another
-            number of examples or other groups.
+        ValueError: If a score is not finite, or the study's first completed trial has scores of
+            another number of examples or of other groups.
     """
-    scored = Scored.checked(scores, groups)
+    array = np.asarray(scores)
+    if array.dtype.kind not in "biuf" or array.ndim != 1 or not len(array):
+        raise WrongTypeError(
+            "scores must be a list of numbers, one for each validation example; got "
+            f"{array.dtype} of shape {array.shape}. Pass such as model.predict(x) == y."
+        )
+    with np.errstate(over="ignore"):
+        n_wrong = int(np.count_nonzero(~np.isfinite(array.astype(np.float32))))
+    if n_wrong:
+        raise WrongValueError(
+            f"scores must be finite; got {n_wrong} of {len(array)} that are NaN or infinite. "
+            "Prune the trial, or score these examples by a number."
+        )
+    is_right = np.isin(array, (0, 1)).all()
+    scored = Scored(array.astype(bool) if is_right else array, _numbered(groups, len(array)))
     if isinstance(trial, optuna.Trial):
-        _check_alike(trial, scored)
-    if (found := _COLLECTED.get(id(trial))) is not None:
-        found.append(scored)
+        _check_first(trial, scored)
+    if (collected := _COLLECTED.get(id(trial))) is not None:
+        collected.append(scored)
     elif isinstance(trial, optuna.Trial):
         examples, parts = scored.attributes()
         for name, value in {**parts, stored.EXAMPLES: examples}.items():
             trial.set_user_attr(name, value)
-    return scored.mean
+    return float(array.mean(dtype=np.float64))
 
 
-# The first completed trial with scores of each study of this process.
-_FIRST: weakref.WeakKeyDictionary[optuna.Study, tuple[int, ExampleScores]] = (
-    weakref.WeakKeyDictionary()
-)
+@contextlib.contextmanager
+def collecting(trial: BaseTrial) -> Iterator[list[Scored]]:
+    """Let :func:`log_scores` append to a list in place of storing in this trial."""
+    collected: list[Scored] = []
+    _COLLECTED[id(trial)] = collected
+    try:
+        yield collected
+    finally:
+        del _COLLECTED[id(trial)]
 
 
-def _check_alike(trial: optuna.Trial, scored: Scored) -> None:
+def _numbered(groups: Any, n: int) -> np.ndarray | None:
+    """Return the numbers of groups, from 0 in the order of their first examples."""
+    if groups is None:
+        return None
+    labels = np.asarray(groups)
+    if labels.shape != (n,):
+        raise WrongValueError(
+            f"groups must have a label for each of the {n} scores; got shape {labels.shape}."
+        )
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return first.argsort().argsort()[inverse]
+
+
+def _digest(groups: np.ndarray) -> str:
+    return hashlib.sha256(groups.astype("<i4").tobytes()).hexdigest()[:16]
+
+
+def _packed(scores: np.ndarray) -> np.ndarray:
+    """Return scores in as few bits as they need."""
+    if scores.dtype == bool:
+        return np.packbits(scores)
+    with np.errstate(over="ignore"):
+        short = scores.astype(np.float16)
+        error = np.sqrt(np.mean(np.square(short - scores.astype(np.float64))))
+    return short if error <= _ROUNDING * scores.std() else scores.astype(np.float32)
+
+
+def _check_first(trial: optuna.Trial, scored: Scored) -> None:
     """Refuse scores of other examples than the first trial's; store the groups of the first."""
     study = trial.study
     if study not in _FIRST:
-        for other in with_retry(study.get_trials, deepcopy=False, states=(TrialState.COMPLETE,)):
+        completed = with_retry(study.get_trials, deepcopy=False, states=(TrialState.COMPLETE,))
+        for other in completed:
             if (examples := examples_of(other.user_attrs)) is not None:
                 _FIRST[study] = other.number, examples
                 break
-        else:  # Whichever trial is the first one, its groups must be there.
-            if scored.groups is not None:
-                groups = as_attributes(stored.EXAMPLE_GROUPS, scored.groups)
-                for name, text in groups.items():
-                    with_retry(study.set_user_attr, name, text)
-            return
-    number, first = _FIRST[study]
-    here: ExampleScores = {"n": len(scored.scores)}
-    if scored.digest is not None:
-        here["groups"] = scored.digest
-    _compare(number, first, trial.number, here)
+    if study in _FIRST:
+        _check_alike(*_FIRST[study], trial.number, scored.attributes()[0])
+    elif scored.groups is not None:  # Whichever trial becomes the first, its groups are stored.
+        groups = as_attributes(stored.EXAMPLE_GROUPS, scored.groups.astype("<i4"))
+        for name, text in groups.items():
+            with_retry(study.set_user_attr, name, text)
 
 
-def _compare(first: int, of_first: ExampleScores, number: int, of_trial: ExampleScores) -> None:
-    if of_first["n"] != of_trial["n"]:
-        raise WrongValueError(
-            f"scores of trial {number} must be of the examples of trial {first}; got "
-            f"{of_trial['n']} scores, not {of_first['n']}. Keep the validation examples, or use "
-            "another study."
-        )
-    if of_first.get("groups") != of_trial.get("groups"):
-        said = ["other groups" if "groups" in of else "no groups" for of in (of_first, of_trial)]
-        raise WrongValueError(
-            f"groups of trial {number} must be those of trial {first}; got {said[1]}, where trial "
-            f"{first} has {said[0]}. Pass the same groups in each trial, or use another study."
-        )
+def _check_alike(first: int, of_first: ExampleScores, number: int, of: ExampleScores) -> None:
+    for what, one, other in (
+        ("number of examples", of_first["n"], of["n"]),
+        ("groups", of_first.get("groups"), of.get("groups")),
+    ):
+        if one != other:
+            raise WrongValueError(
+                f"scores must have one {what} in all trials of a study; got {other} in trial "
+                f"{number} and {one} in trial {first}. Score the same examples in each trial, or "
+                "use another study."
+            )
 
 
 class Examples(NamedTuple):
@@ -212,24 +188,20 @@ def read_examples(
     found = [(t, examples) for t in completed if (examples := examples_of(t.user_attrs))]
     if not found:
         return None
-    first, of_first = found[0]
+    columns, (first, of_first) = [], found[0]
     for trial, examples in found:
-        _compare(first.number, of_first, trial.number, examples)
-    n = of_first["n"]
-    scores = np.empty((n, len(found)), np.float32)
-    are_right = True
-    for column, (trial, examples) in enumerate(found):
-        array = _unpacked(trial, examples, f"trial {trial.number} of study {study_name!r}")
-        are_right &= array.dtype == bool
-        scores[:, column] = array
+        _check_alike(first.number, of_first, trial.number, examples)
+        columns.append(_unpacked(trial, examples, f"trial {trial.number} of study {study_name!r}"))
     groups = None
     if "groups" in of_first:
         of = f"study {study_name!r}"
-        [groups] = from_attributes(attrs, stored.EXAMPLE_GROUPS, of, [(n,)])
-        if Scored(scores[:, 0], groups).digest != of_first["groups"]:
+        [groups] = from_attributes(attrs, stored.EXAMPLE_GROUPS, of, [(of_first["n"],)])
+        if _digest(groups) != of_first["groups"]:
             raise stored.malformed(
                 stored.EXAMPLE_GROUPS, of, Fault("the trials' groups", "others")
             )
+    are_right = all(column.dtype == bool for column in columns)
+    scores = np.stack(columns, axis=1).astype(np.float32)
     return Examples([trial for trial, _ in found], scores, groups, are_right)
 
 
@@ -237,11 +209,10 @@ def _unpacked(trial: FrozenTrial, examples: ExampleScores, of: str) -> np.ndarra
     """Return stored scores, bool if they are bits."""
     attrs, n = trial.user_attrs, examples["n"]
     if "npz" in examples:
-        attrs = {f"{stored.EXAMPLES}/0": examples["npz"]}
-    name = stored.EXAMPLES if "npz" in examples else stored.EXAMPLE_PARTS
-    [array] = from_attributes(attrs, name, of)
+        attrs = {f"{stored.EXAMPLE_PARTS}/0": examples["npz"]}
+    [array] = from_attributes(attrs, stored.EXAMPLE_PARTS, of)
     if array.dtype == np.uint8 and len(array) == (n + 7) // 8:
         return np.unpackbits(array, count=n).astype(bool)
     if array.dtype.kind != "f" or len(array) != n or not np.isfinite(array).all():
-        raise stored.malformed(name, of, Fault(f"{n} finite scores", "others"))
+        raise stored.malformed(stored.EXAMPLE_PARTS, of, Fault(f"{n} finite scores", "others"))
     return array

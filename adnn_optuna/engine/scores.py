@@ -13,7 +13,7 @@ from adnn_optuna._attributes import malformed
 from adnn_optuna._checks import Fault
 
 # Some databases hold no more than 65,535 characters in an attribute.
-_LONGEST = 60_000
+_LONGEST = 55_000
 
 
 def as_attributes(name: str, *arrays: np.ndarray) -> dict[str, str]:
