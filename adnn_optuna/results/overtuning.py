@@ -20,7 +20,7 @@ from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.overtuning import FEWEST_GROUPS, Means, Metric, Resampling, resampling
 from adnn_optuna.stats.spread import unit_of_values
 
-_ALIKE = 1e-3  # Reported values that differ more from the means of the scores are none.
+_ALIKE = 1e-3  # Reported values that differ more from the means of the scores are others.
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,9 @@ class Overtuning(Printed):
         metric: What the values are; empty if the study does not say.
         maximize: Whether higher values are better.
         examples: The scores of single examples of the trials that store them.
-        values: The values of these trials by their scores.
-        n_groups: The number of groups; of single examples, that of the examples.
+        reported_values: The values of these trials in the study.
+        values: Their values by the scores.
+        n_groups: The number of groups of the examples; of single examples, their number.
         n_omitted: How many trials were omitted, by the reason.
         resampling: What resamples of the examples show.
     """
@@ -42,6 +43,7 @@ class Overtuning(Printed):
     metric: str
     maximize: bool
     examples: Examples = field(repr=False)
+    reported_values: np.ndarray = field(repr=False)
     values: np.ndarray = field(repr=False)
     n_groups: int
     n_omitted: Mapping[str, int]
@@ -54,19 +56,22 @@ class Overtuning(Printed):
 
     @property
     def n_examples(self) -> int:
-        """The number of the examples."""
+        """The number of the validation examples."""
         return len(self.examples.scores)
 
-    @functools.cached_property
+    @property
+    def _sign(self) -> int:
+        return 1 if self.maximize else -1
+
+    @property
     def best(self) -> FrozenTrial:
         """The best of the trials, the first of equals."""
-        sign = 1 if self.maximize else -1
-        return max(self.trials, key=lambda trial: sign * _value(trial))
+        return self.trials[int((self._sign * self.reported_values).argmax())]
 
     @property
     def reported(self) -> float:
         """The best trial's value in the study."""
-        return _value(self.best)
+        return float(self._sign * (self._sign * self.reported_values).max())
 
     @property
     def new_data(self) -> Estimate:
@@ -76,18 +81,19 @@ class Overtuning(Printed):
     @property
     def optimism(self) -> Estimate:
         """By how much the reported value is too good, positive in both directions."""
-        sign = 1 if self.maximize else -1
-        value, *ends = (sign * (self.reported - bound) for bound in self.new_data)
+        value, *ends = (self._sign * (self.reported - bound) for bound in self.new_data)
         return Estimate(value, min(ends), max(ends))
 
     def document(self) -> Document:
         """Return everything that the result says."""
         is_known = not math.isnan(self.new_data.value)
+        verdict: Verdict = "overstated" if self.optimism.low > 0 else "not shown"
+        n = len(self.trials)
         return Document(
             title=f"Study {self.study_name!r} on new data",
-            verdict=self._verdict(),
+            verdict=verdict if is_known else "not known",
             conclusion=self._conclusion(),
-            scope=f"{len(self.trials)} trials, {self.n_examples} examples",
+            scope=f"{n} trial{'s' * (n != 1)}, {self.n_examples} examples",
             estimates=self._estimates() if is_known else [],
             tables=[self._trial_table()],
             figures=[self._trial_figure(), self._curve_figure()] if is_known else [],
@@ -96,20 +102,12 @@ class Overtuning(Printed):
             fields=self._fields(),
         )
 
-    def _verdict(self) -> Verdict:
-        if math.isnan(self.new_data.value):
-            return "not known"
-        return "overstated" if self.optimism.low > 0 else "not shown"
-
-    @property
-    def _is_accuracy(self) -> bool:
-        return self.examples.are_right and not self.metric
-
-    @property
+    @functools.cached_property
     def _unit(self) -> Unit:
-        unit = ACCURACY if self._is_accuracy else unit_of(self.metric)
+        is_share = self.examples.are_right and not self.metric
+        unit = ACCURACY if is_share else unit_of(self.metric)
         if unit is PLAIN:
-            unit = unit_of_values([[_value(trial) for trial in self.trials]])
+            unit = unit_of_values([self.reported_values])
         return unit.rounded_to((self.new_data.high - self.new_data.low) / 2)
 
     def _conclusion(self) -> str:
@@ -121,28 +119,26 @@ class Overtuning(Printed):
         )
         if math.isnan(self.new_data.value):
             return f"{reported} These are too few to estimate its value on new ones."
-        line = Line("", self.new_data, unit)
-        new = f"Expect {line.value} on new examples (95% CI {line.ends})."
-        optimism = self.optimism
-        added = unit.gain(abs(optimism.value)).lstrip("+")
-        if optimism.low > 0:
-            how = f"Choosing among {n} trials on these examples adds {added}."
-        elif optimism.value > 0 and n > 1:
-            how = f"Choosing among {n} trials on these examples adds an estimated {added}; "
-            how += "overstatement is not shown."
-        else:
-            how = "Overstatement is not shown."
-        return f"{reported} {new} {how}"
+        new = Line("", self.new_data, unit)
+        expected = f"Expect {new.value} on new examples (95% CI {new.ends})."
+        added = unit.gain(self.optimism.value).lstrip("+")
+        choosing = f"Choosing among {n} trials on these examples adds"
+        if self.optimism.low > 0:
+            return f"{reported} {expected} {choosing} {added}."
+        if self.optimism.value > 0 and n > 1:
+            added = f"an estimated {added}; overstatement is not shown"
+            return f"{reported} {expected} {choosing} {added}."
+        return f"{reported} {expected} Overstatement is not shown."
 
     def _estimates(self) -> list[Line]:
-        unit = self._unit
         reported = Estimate(self.reported, math.nan, math.nan)
+        of_best = f"trial {self.best.number}, selected"
+        of_new = "on examples that did not select"
+        of_both = "reported - new data"
         return [
-            Line("new data", self.new_data, unit, remark="examples left out of the selection"),
-            Line("reported", reported, unit, remark=f"trial {self.best.number}, selected"),
-            Line(
-                "optimism", self.optimism, unit, is_difference=True, remark="reported - new data"
-            ),
+            Line("new data", self.new_data, self._unit, remark=of_new),
+            Line("reported", reported, self._unit, remark=of_best),
+            Line("optimism", self.optimism, self._unit, is_difference=True, remark=of_both),
         ]
 
     def _notes(self) -> list[str]:
@@ -157,9 +153,8 @@ class Overtuning(Printed):
             notes.append(f"At least {FEWEST_GROUPS} examples, or groups of them, are needed.")
         for why, n in self.n_omitted.items():
             notes.append(f"{n} trial{'s' * (n != 1)} omitted: {why}.")
-        reported = np.array([_value(trial) for trial in self.trials])
-        gap = float(np.abs(reported - self.values).max())
-        if gap > _ALIKE * max(float(np.abs(reported).max()), float(np.ptp(reported))):
+        gap = float(np.abs(self.reported_values - self.values).max())
+        if gap > _ALIKE * float(np.abs(self.reported_values).max()):
             notes.append(
                 "Trials did not report the values of their scores: these differ by up to "
                 f"{self._unit.bare.value(gap)}, and the optimism contains that difference."
@@ -167,64 +162,60 @@ class Overtuning(Printed):
         return notes
 
     def _trial_table(self) -> Table:
-        unit, found = self._unit, self.resampling
-        order = np.argsort(-found.selected, kind="stable")
-        rows = [
-            (
-                f"trial {self.trials[i].number}",
-                unit.value(_value(self.trials[i])),
-                "" if math.isnan(found.left_out[i]) else unit.value(found.left_out[i]),
-                f"{100 * found.selected[i]:.0f}%",
+        found, rows = self.resampling, []
+        for i in np.argsort(-found.selected, kind="stable"):
+            left_out, selected = float(found.left_out[i]), 100 * float(found.selected[i])
+            rows.append(
+                (
+                    f"trial {self.trials[i].number}",
+                    self._unit.value(float(self.reported_values[i])),
+                    "" if math.isnan(left_out) else self._unit.value(left_out),
+                    "" if math.isnan(selected) else f"{selected:.0f}%",
+                )
             )
-            for i in order
-        ]
         headings = ("trial", "reported", "left out", "selected")
         return Table(headings, rows, "Trials, by how many resamples select them", is_detail=True)
 
     def _trial_figure(self) -> Figure:
-        unit, found = self._unit, self.resampling
+        found, unit = self.resampling, self._unit
         known = np.flatnonzero(found.selected > 0)
-        values = [_value(self.trials[i]) for i in known]
-        x, y = (unit.scale * np.array(of) for of in (values, found.left_out[known]))
+        reported = unit.scale * self.reported_values[known]
+        left_out = unit.scale * found.left_out[known]
+        selected = 100 * found.selected[known]
         hover = [
-            f"trial {self.trials[i].number}, selected in {100 * found.selected[i]:.0f}%"
-            for i in known
+            f"trial {self.trials[i].number}, selected by {share:.0f}%"
+            for i, share in zip(known, selected, strict=True)
         ]
-        ends = [float(x.min()), float(x.max())]
+        ends = [reported.min(), reported.max()]
+        points = Series("trials", reported.tolist(), left_out.tolist(), "points", hover=hover)
         return Figure(
             key="overtuning",
-            title="Trials on examples that selected them and on examples left out",
+            title="Trials on the examples that select and on examples left out",
             x_label=unit.heading("reported value"),
             y_label=unit.heading("value on examples left out"),
-            series=[
-                Series("equal", ends, ends, "dashes", color=None),
-                Series(
-                    "trials that a resample selects",
-                    x.tolist(),
-                    y.tolist(),
-                    hover=hover,
-                    mark="points",
-                ),
-            ],
-            caption="Below the line: worse on examples that did not select (losses: above it).",
+            series=[Series("equal", ends, ends, "dashes", color=None), points],
+            caption="Trials that resamples select. On the dashed line, both values are equal.",
         )
 
     def _curve_figure(self) -> Figure:
-        unit, sign = self._unit, 1 if self.maximize else -1
-        best = np.maximum.accumulate(sign * self.values)
-        numbers = [*self.resampling.curve]
-        optimism = [best[n - 1] - sign * self.resampling.curve[n] for n in numbers]
+        best, curve = np.maximum.accumulate(self._sign * self.values), self.resampling.curve
+        optimism = [
+            self._unit.scale * float(best[n - 1] - self._sign * value)
+            for n, value in curve.items()
+        ]
         return Figure(
             key="optimism",
             title="Optimism by the number of trials",
             x_label="trials",
-            y_label=unit.heading("optimism", is_gain=True),
-            series=[Series("optimism", numbers, [unit.scale * value for value in optimism])],
-            caption="By how much the best value so far is too good.",
+            y_label=self._unit.heading("optimism", is_gain=True),
+            series=[Series("optimism", [*curve], optimism)],
+            caption="By how much the best value of the first trials is too good.",
             log="x",
         )
 
     def _fields(self) -> dict[str, Any]:
+        found = self.resampling
+        columns = (self.reported_values, found.selected, found.left_out)
         return {
             "study_name": self.study_name,
             "metric": self.metric,
@@ -238,26 +229,12 @@ class Overtuning(Printed):
             "n_examples": self.n_examples,
             "n_groups": self.n_groups,
             "trials": [
-                {"trial": trial.number, "value": trial.value, "selected": share, "left_out": left}
-                for trial, share, left in zip(
-                    self.trials,
-                    self.resampling.selected.tolist(),
-                    self.resampling.left_out.tolist(),
-                    strict=True,
+                {"trial": trial.number, "value": value, "selected": share, "left_out": left_out}
+                for trial, value, share, left_out in zip(
+                    self.trials, *(column.tolist() for column in columns), strict=True
                 )
             ],
         }
-
-
-def _value(trial: FrozenTrial) -> float:
-    assert trial.value is not None  # It was completed.
-    return trial.value
-
-
-def valued_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the completed trials that have a finite value and violate no constraint."""
-    completed = (trial for trial in trials if trial.state == TrialState.COMPLETE)
-    return [t for t in completed if math.isfinite(_value(t)) and is_feasible(t)]
 
 
 def overtuning_of(
@@ -272,13 +249,15 @@ def overtuning_of(
 
     The ``attrs`` are the study's. Without ``measure_of``, values are means of scores.
     """
-    valued = valued_trials(trials)
+    completed = [t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t)]
+    valued = [trial for trial in completed if math.isfinite(trial.values[0])]
     examples = read_examples(study.study_name, attrs, valued)
     if examples is None:
         return None
-    measure: Means | Metric = Means(examples.scores, examples.groups, are_right=examples.are_right)
     if measure_of is not None:
         measure = measure_of(examples)
+    else:
+        measure = Means(examples.scores, examples.groups, are_right=examples.are_right)
     maximize = study.direction == StudyDirection.MAXIMIZE
     n_finished = sum(trial.state.is_finished() for trial in trials)
     omitted = {
@@ -290,6 +269,7 @@ def overtuning_of(
         metric=metric,
         maximize=maximize,
         examples=examples,
+        reported_values=np.array([trial.values[0] for trial in examples.trials]),
         values=measure.values,
         n_groups=len(measure.sizes),
         n_omitted={why: n for why, n in omitted.items() if n},
