@@ -70,7 +70,6 @@ class Means:
         self._sums = np.zeros((len(self.sizes), scores.shape[1]), np.float32)
         np.add.at(self._sums, groups, scores)
         self._of_trials = np.ascontiguousarray(self._sums.T)
-        self._typical = self._sums.mean(axis=1)
         self.values: np.ndarray = scores.mean(axis=0, dtype=np.float64)
         self.are_right = are_right
 
@@ -85,13 +84,9 @@ class Means:
         return np.asarray((counts @ self._sums) / (counts @ self.sizes)[:, None])
 
     def outside(self, left_out: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """Return the value of each resample's trial on the groups that are left out.
-
-        Which groups these are shifts the values of all trials: without the shift of their mean,
-        fewer resamples are needed.
-        """
-        sums = np.einsum("bg,bg->b", left_out, self._of_trials[chosen]) - left_out @ self._typical
-        return np.asarray(sums / (left_out @ self.sizes) + self.values.mean())
+        """Return the value of each resample's trial on the groups that are left out."""
+        sums = np.einsum("bg,bg->b", left_out, self._of_trials[chosen])
+        return np.asarray(sums / (left_out @ self.sizes))
 
     def by_group(self, left_out: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """Return the sum of the scores of each group over the resamples that leave it out."""
@@ -152,10 +147,15 @@ class Metric:
 
 
 class _Resampled(NamedTuple):
-    """Which trial each resample selects, and its values outside, by the number of trials."""
+    """Which trial each resample selects, and its values outside, by the number of trials.
+
+    Which groups are left out shifts the values of all trials. These are without the shift of the
+    trial that is best on all examples, whose mean over resamples is 0.
+    """
 
     chosen: np.ndarray
     outside: dict[int, np.ndarray]
+    shifts: np.ndarray
     residuals: np.ndarray
 
 
@@ -179,7 +179,7 @@ def resampling(measure: Means | Metric, *, maximize: bool, seed: int = 0) -> Res
     }
     outside = all_of.outside[n_trials]
     of_selection = float(measure.values[all_of.chosen].var())
-    variance = float(np.nanvar(outside)) / _LEFT_OUT
+    variance = float(np.nanvar(outside + all_of.shifts)) / _LEFT_OUT
     if isinstance(measure, Means):
         residuals = 2 * all_of.residuals - half.residuals
         variance = _sum_of_squares(residuals) + of_selection
@@ -232,16 +232,20 @@ def _resampled(
     """Draw resamples that have a share of the number of the groups."""
     n_groups, n_trials = len(measure.sizes), len(measure.values)
     numbers = [number for number in _NUMBERS if number < n_trials] + [n_trials]
+    best = int(np.nanargmax(measure.values if maximize else -measure.values))
     chosen: list[np.ndarray] = []
+    shifts: list[np.ndarray] = []
     outside: dict[int, list[np.ndarray]] = {number: [] for number in numbers}
     sums, times = np.zeros(n_groups), np.zeros(n_groups)
     for counts in _counts(measure.n_resamples, n_groups, math.ceil(share * n_groups), rng):
         left_out = (counts == 0).astype(np.float32)
         inside = measure.inside(counts)
         inside = np.nan_to_num(inside if maximize else -inside, nan=-math.inf)
+        same = np.full(len(counts), best)
+        shifts.append(measure.outside(left_out, same) - measure.values[best])
         for number in numbers:
             of_first = inside[:, :number].argmax(axis=1)
-            outside[number].append(measure.outside(left_out, of_first))
+            outside[number].append(measure.outside(left_out, of_first) - shifts[-1])
         chosen.append(inside.argmax(axis=1))
         if isinstance(measure, Means):
             sums += measure.by_group(left_out, chosen[-1])
@@ -252,7 +256,7 @@ def _resampled(
         mean = means.sum() / measure.sizes[times > 0].sum()
         residuals = np.where(times > 0, means - mean * measure.sizes, 0.0) / measure.sizes.sum()
     joined = {number: np.concatenate(values) for number, values in outside.items()}
-    return _Resampled(np.concatenate(chosen), joined, residuals)
+    return _Resampled(np.concatenate(chosen), joined, np.concatenate(shifts), residuals)
 
 
 def _counts(
