@@ -187,13 +187,15 @@ class Recheck(RecheckNumbers, Printed):
                 "The CI of the value contains the variance of seeds, of examples, and of the "
                 "selection on these examples. The gain is that on the same examples."
             )
-        redrawn = "Only what depends on the seed was redrawn."
+        redrawn = "Only what depends on the seed was redrawn. The CI contains no other variance."
         if self.on_same_data:
-            redrawn = "Only training randomness was redrawn; the validation data are the same."
+            redrawn = (
+                "Only training randomness was redrawn; the validation data are the same. The CI "
+                "does not contain the variance of examples."
+            )
         return (
-            f"{redrawn} The CI contains the variance of seeds, not that of examples. For the "
-            "value on new data, the objective and evaluate must return adnn.log_scores(trial, "
-            "scores)."
+            f"{redrawn} The value on new data needs the scores of single examples: return "
+            "adnn.log_scores(trial, scores)."
         )
 
     def _next_step(self) -> str:
