@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from adnn_optuna.api.contracts import verify as verify
     from adnn_optuna.api.ensemble import Ensemble as Ensemble
     from adnn_optuna.api.ensemble import ensemble as ensemble
+    from adnn_optuna.api.overtuning import overtuning as overtuning
     from adnn_optuna.api.recheck import recheck as recheck
     from adnn_optuna.api.resume import resume as resume
     from adnn_optuna.api.search import SearchResult as SearchResult
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
     from adnn_optuna.contracts.audit import Audit as Audit
     from adnn_optuna.contracts.contract import Contract as Contract
+    from adnn_optuna.engine.example_scores import log_scores as log_scores
     from adnn_optuna.engine.init_offset_objective import InitOffsetObjective as InitOffsetObjective
     from adnn_optuna.networks.data import Dataset as Dataset
     from adnn_optuna.networks.loading import load_dataset as load_dataset
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from adnn_optuna.networks.offsets import OffsetSpace as OffsetSpace
     from adnn_optuna.results.comparison import Comparison as Comparison
     from adnn_optuna.results.models import ModelComparison as ModelComparison
+    from adnn_optuna.results.overtuning import Overtuning as Overtuning
     from adnn_optuna.results.plan import Plan as Plan
     from adnn_optuna.results.recheck import Recheck as Recheck
     from adnn_optuna.results.values import ValueComparison as ValueComparison
@@ -55,13 +58,16 @@ _NAMES = {
     "api.compare_models": "compare_models",
     "api.compare_values": "compare_values",
     "api.ensemble": "Ensemble ensemble",
+    "api.overtuning": "overtuning",
     "api.recheck": "recheck",
     "api.variance": "measure_variance",
     "api.resume": "resume",
     "api.search": "SearchResult search",
     "callbacks": "MaxGainCallback MaxTimeCallback MaxTrialCallback",
+    "engine.example_scores": "log_scores",
     "engine.init_offset_objective": "InitOffsetObjective",
     "results.comparison": "Comparison",
+    "results.overtuning": "Overtuning",
     "results.plan": "Plan",
     "contracts.audit": "Audit",
     "contracts.contract": "Contract",

@@ -16,9 +16,11 @@ SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # A prefix: a `RunRecord` for each run.
 TEST = "adnn:test"  # A prefix: a `TestEvaluation` for each test-set evaluation.
 # Prefixes: the best trial's scores on the test examples, and the groups of these, as texts of
-# `engine/evaluations.py`. The trials of a confirmation have scores, too, as system attributes.
+# `engine/example_scores.py`. The trials of a confirmation have scores, too, as system attributes.
 SCORES = "adnn:scores"
 GROUPS = "adnn:groups"
+# A prefix: the groups of the validation examples whose scores the trials store.
+EXAMPLE_GROUPS = "adnn:example_groups"
 # A prefix, in a comparison: the best trial's gain over its baseline network on one new seed.
 REPLICATED = "adnn:replicated"
 UNSEEDED = "adnn:unseeded"  # A prefix: true for a best trial that no seed changes.
@@ -42,6 +44,11 @@ ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed withou
 # BASELINE_METRICS, those of its own baseline network, if it was the best trial so far.
 MADE = "adnn:made"  # What these functions made for it: `Made`.
 OUTCOME = "adnn:outcome"  # What is known at its end beside state and value: `StoredOutcome`.
+
+# The scores of single validation examples: `ExampleScores`, which is a part of `OUTCOME` if our
+# loop runs the trial. A prefix: the texts of scores that are too long for one attribute.
+EXAMPLES = "adnn:examples"
+EXAMPLE_PARTS = "adnn:example_parts"
 
 # The names of samplers, as studies store them.
 GREEDY = "greedy"
@@ -74,12 +81,10 @@ BatchSize = Annotated[int, _within(range(1, 10**6))]
 Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
 
-
 Ended = Literal["diverged", "error", "interrupted"]
-"""A trial failed as its training diverged, which was made even so, or by an error of its own.
+"""A trial's training diverged, or it failed by an error of its own.
 
-Or it counts for nothing and its index is free, whatever its state: it was cut off, or repeats
-another.
+If it was interrupted, it was cut off or repeats another: it counts for nothing.
 """
 
 
@@ -95,16 +100,13 @@ class DataConfig(TypedDict):
 
 
 class SpaceConfig(TypedDict):
-    """What is searched: its class; its arguments are stored, too."""
+    """The class of what is searched; its arguments are stored, too."""
 
     type: str
 
 
 class Config(TypedDict):
-    """All that determines the values of an objective's trials.
-
-    The ``behaviour`` is a sketch of what classes and functions of the user's compute, by parts.
-    """
+    """All that determines values; ``behaviour`` sketches what the user's own code computes."""
 
     model: dict[str, Any]
     dataset: DataConfig
@@ -117,10 +119,7 @@ class Config(TypedDict):
 
 
 class Made(TypedDict):
-    """What the user's functions made for a trial: of a Keras model the hash of its configuration.
-
-    The ``behaviour`` is as in :class:`Config`.
-    """
+    """What the user's functions made for a trial: of a Keras model its configuration's hash."""
 
     model: dict[str, Any]
     training: dict[str, Any]
@@ -128,14 +127,19 @@ class Made(TypedDict):
 
 
 class Trained(TypedDict):
-    """The seconds of a trial's own training, and its epochs.
-
-    Where a limit cut it off, ``whole`` is about how many seconds it would have taken, if known.
-    """
+    """The seconds of a trial's training, those that it would have taken uncut, and its epochs."""
 
     seconds: float
     epochs: Number
     whole: NotRequired[float]
+
+
+class ExampleScores(TypedDict):
+    """The scores of ``n`` examples, an ``.npz`` file in base64, and a digest of their groups."""
+
+    n: Size
+    npz: NotRequired[str]
+    groups: NotRequired[str]
 
 
 class StoredOutcome(TypedDict):
@@ -148,12 +152,18 @@ class StoredOutcome(TypedDict):
     elapsed: NotRequired[float]
     trained: NotRequired[Trained]
     metrics: NotRequired[Metrics]
+    examples: NotRequired[ExampleScores]
 
 
 def outcome_of(trial_attrs: Mapping[str, Any]) -> StoredOutcome:
     """Return what is known at a trial's end, by its user attributes; empty if not stored."""
     outcome: StoredOutcome = trial_attrs.get(OUTCOME, {})
     return outcome
+
+
+def examples_of(trial_attrs: Mapping[str, Any]) -> ExampleScores | None:
+    """Return the scores of single examples, by a trial's user attributes; None if not stored."""
+    return outcome_of(trial_attrs).get("examples", trial_attrs.get(EXAMPLES))
 
 
 class Owner(TypedDict):
@@ -307,6 +317,9 @@ _TYPES: dict[str, Any] = {
     SCORES: str,
     REPLICATED: float,
     GROUPS: str,
+    EXAMPLE_GROUPS: str,
+    EXAMPLES: ExampleScores,
+    EXAMPLE_PARTS: str,
     UNSEEDED: bool,
     CONFIRMED: Confirmed,
     WEIGHTS: str,
@@ -352,8 +365,7 @@ def check_trial(trial: Any, study: Any) -> None:
     """Raise unless all attributes of a trial are of their types."""
     found = _first_fault(trial.system_attrs) or _first_fault(trial.user_attrs)
     if found is not None:
-        name, fault = found
-        raise malformed(name, f"trial {trial.number} of study {study.study_name!r}", fault)
+        raise malformed(found[0], f"trial {trial.number} of study {study.study_name!r}", found[1])
 
 
 def read_study(study: Any) -> tuple[dict[str, Any], list[Any]]:

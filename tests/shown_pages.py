@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import html5lib
 import numpy as np
 
-from adnn_optuna.engine.evaluations import as_attributes
+from adnn_optuna.engine.example_scores import as_attributes
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.html import plotly_js
 

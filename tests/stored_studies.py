@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from adnn_optuna._attributes import COMPARISON
 from adnn_optuna.engine.arms import arm_of
-from adnn_optuna.engine.evaluations import as_attributes
+from adnn_optuna.engine.example_scores import as_attributes
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.results.comparison import Comparison

@@ -183,6 +183,9 @@ WRONG: dict[str, Any] = {
     stored.SCORES: 3,
     stored.REPLICATED: None,
     stored.GROUPS: {},
+    stored.EXAMPLE_GROUPS: 3,
+    stored.EXAMPLES: {"n": 0},
+    stored.EXAMPLE_PARTS: {},
     stored.UNSEEDED: 1,
     stored.CONFIRMED: {"began": "now", "trial": 0, "seeds": [-1], "arms": [0]},
     stored.WEIGHTS: None,
@@ -306,6 +309,23 @@ def test_a_sampler_leaves_no_trial_running(name: str) -> None:
     assert states == [optuna.trial.TrialState.COMPLETE] * 3 + [optuna.trial.TrialState.FAIL]
 
 
+@pytest.mark.parametrize(
+    ("examples", "said"),
+    [
+        ({"n": 2, "npz": "text"}, "be an .npz file of its arrays as base64"),
+        ({"n": 9}, "be an .npz file of its arrays as base64"),
+        ({"n": 9, "groups": "0" * 16, "npz": "9"}, "be an .npz file of its arrays as base64"),
+    ],
+)
+def test_scores_of_examples_that_cannot_be_read_are_refused(
+    examples: dict[str, Any], said: str
+) -> None:
+    study = optuna.create_study(study_name="mine")
+    study.add_trial(optuna.create_trial(value=0.0, user_attrs={stored.EXAMPLES: examples}))
+    with pytest.raises(WrongInputError, match=f"of trial 0 of study 'mine' must {said}"):
+        adnn.overtuning(study)
+
+
 def test_other_studies_of_the_storage_are_left_alone(database: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{shutil.copy(database, tmp_path)}"
     other = optuna.create_study(study_name="other", storage=url)
@@ -317,7 +337,9 @@ def test_other_studies_of_the_storage_are_left_alone(database: Path, tmp_path: P
 
 
 NAMES = sorted(
-    {*WRONG} - {stored.CLAIM, stored.REPLICATED, stored.GROUPS, stored.UNSEEDED, stored.MADE}
+    {*WRONG}
+    - {stored.CLAIM, stored.REPLICATED, stored.GROUPS, stored.UNSEEDED, stored.MADE}
+    - {stored.EXAMPLE_GROUPS, stored.EXAMPLES, stored.EXAMPLE_PARTS}
 )
 
 

@@ -19,12 +19,8 @@ from adnn_optuna.callbacks import MaxTimeCallback, checked_limits, is_done
 from adnn_optuna.contracts.contract import Contract
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import seeds_of_members
-from adnn_optuna.engine.evaluations import (
-    as_attributes,
-    evaluation_of,
-    from_attributes,
-    open_evaluations,
-)
+from adnn_optuna.engine.evaluations import evaluation_of, open_evaluations
+from adnn_optuna.engine.example_scores import as_attributes, from_attributes
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import Outcome
 from adnn_optuna.engine.storages import with_retry

@@ -10,22 +10,37 @@ from copy import deepcopy
 from numbers import Real
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import BASELINE, CONFIG, read_study
+from adnn_optuna._attributes import BASELINE, CONFIG, SCORES, read_study
 from adnn_optuna._checks import WrongValueError, as_integer, check_parameters, check_type
 from adnn_optuna.api._calls import check_executor, found_by_evaluating, interrupted_where_called
-from adnn_optuna.callbacks import checked_limits
+from adnn_optuna.callbacks import checked_limits, is_done
 from adnn_optuna.engine.confirmation import experiment_fingerprint
-from adnn_optuna.engine.evaluations import open_evaluations
+from adnn_optuna.engine.evaluations import evaluation_of, open_evaluations
+from adnn_optuna.engine.example_scores import (
+    collecting,
+    from_attributes,
+    log_scores,
+    scores_as_attributes,
+)
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import Catch, catching, checked_catch, with_seed
+from adnn_optuna.engine.objectives import (
+    Catch,
+    Outcome,
+    catching,
+    checked_catch,
+    number,
+    with_seed,
+)
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.engine.studies import load_study, objective_from_study
+from adnn_optuna.results.overtuning import overtuning_of
 from adnn_optuna.results.recheck import Recheck
 from adnn_optuna.results.recheck_numbers import BASELINE_NETWORK, FIRST_OF_PARAMS
 from adnn_optuna.samplers._trials import beginning, check_one_objective, is_feasible
@@ -38,7 +53,7 @@ _NEAR = 0.005
 @interrupted_where_called
 def recheck(
     study: optuna.Study | tuple[str | BaseStorage, str],
-    evaluate: Callable[..., float] | None = None,
+    evaluate: Callable[..., Any] | None = None,
     *,
     top: int = 5,
     seeds: int = 4,
@@ -82,6 +97,9 @@ def recheck(
         evaluate: The objective ``(trial, seed) -> value``. ``trial`` is a copy of the stored one,
             which suggests its parameters. If it takes no seed, it must be random by itself. A
             study of an :class:`~adnn_optuna.InitOffsetObjective` needs none if it can be rebuilt.
+            If it returns the scores of single validation examples, an array, or calls
+            :func:`~adnn_optuna.log_scores`, as the study's objective did, the value is for new
+            data and new seeds.
         top: How many of the best trials are evaluated.
         seeds: With how many seeds the best of these is chosen.
         confirm: With how many further seeds the chosen trial is evaluated, at least 2.
@@ -152,7 +170,7 @@ def recheck(
         # An earlier study of the name had other trials.
         {"study that began": beginning(first)},
     )
-    return found_by_evaluating(
+    found = found_by_evaluating(
         known,
         opened,
         ("trial", "seed"),
@@ -162,23 +180,39 @@ def recheck(
         executor=executor,
         show_progress_bar=show_progress_bar,
     )
+    scores: dict[tuple[int, ...], np.ndarray] = {}
+    for trial in filter(is_done, with_retry(opened.get_trials, deepcopy=False)):
+        if f"{SCORES}/0" in trial.system_attrs:
+            of = f"trial {trial.number} of study {opened.study_name!r}"
+            [array] = from_attributes(trial.system_attrs, SCORES, of)
+            scores.setdefault(evaluation_of(trial, ("trial", "seed")), array)
+    if not scores:
+        return found
+    overtuned = overtuning_of(study, *with_retry(read_study, study))
+    return dataclasses.replace(found, scores=scores, overtuned=overtuned)
 
 
 @dataclasses.dataclass(frozen=True)
 class _OfTrials:
     """A function of trial and seed, of the trials by their numbers; any process can call it."""
 
-    function: InitOffsetObjective | Callable[..., float]
+    function: InitOffsetObjective | Callable[..., Any]
     trials: Mapping[int, FrozenTrial]
     catch: tuple[type[Exception], ...]
 
-    def __call__(self, number: int, seed: int) -> float:
-        trial = deepcopy(self.trials[number])
-        with catching(self.catch, f"The evaluation of trial {number} with seed {seed}"):
+    def __call__(self, trial_number: int, seed: int) -> Outcome:
+        trial = deepcopy(self.trials[trial_number])
+        value: Any = math.nan
+        what = f"The evaluation of trial {trial_number} with seed {seed}"
+        with catching(self.catch, what), collecting(trial) as logged:
             if isinstance(self.function, InitOffsetObjective):
-                return self.function.replace(seed=seed)(trial)
-            return with_seed(self.function)[0](trial, seed)
-        return math.nan
+                value = self.function.replace(seed=seed)(trial)
+            else:
+                value = with_seed(self.function)[0](trial, seed)
+            if np.ndim(value):
+                value = log_scores(trial, value)
+        attrs = scores_as_attributes(SCORES, logged[-1].scores) if logged else {}
+        return Outcome("complete", number(value), system_attrs=attrs)
 
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:

@@ -60,6 +60,29 @@ def recheck(
     return out.Answer(found)
 
 
+def overtuning(
+    storage: Annotated[str, "The study's SQLite file, or any URL."],
+    name: Annotated[str, "The study's name."],
+    *,
+    metric: str | None = None,
+    y_true: Annotated[Path | None, "A CSV file with one column: the labels, for --metric."] = None,
+) -> out.Answer:
+    """Estimate what the best trial of a study is worth on new data.
+
+    It needs the scores of single examples, which adnn.log_scores stores, and no
+    training run.
+
+    \b
+    Examples:
+      adnn overtuning optuna.db mine --report overtuning.html
+    """
+    from adnn_optuna.api._tables import runs_of
+
+    labels = None if y_true is None else runs_of(y_true)
+    study = parsing.parse_storage(storage), name
+    return out.Answer(adnn.overtuning(study, metric=metric, y_true=labels))
+
+
 def luck(
     *,
     n: int,

@@ -146,6 +146,7 @@ _VERBS: dict[Callable[..., output.Answer], tuple[str, ...]] = {
     commands.ensemble: ("save", "contract", "plot", "report"),
     commands.plan: ("plot",),
     luck.recheck: ("report",),
+    luck.overtuning: ("report",),
     luck.variance: ("report",),
     luck.compare_models: ("report",),
     luck.compare_values: ("plot", "report"),

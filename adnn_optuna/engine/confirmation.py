@@ -24,6 +24,7 @@ from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine import evaluations, records
 from adnn_optuna.engine.arms import EnsembleObjective, may_replicate
 from adnn_optuna.engine.evaluations import Evaluation, Wanted, make_evaluations
+from adnn_optuna.engine.example_scores import as_attributes, scores_as_attributes
 from adnn_optuna.engine.experiment import is_of_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import KeyedObjective, Outcome, catching, number, with_seed
@@ -63,9 +64,9 @@ def evaluate_test_set(record: Record, objective: InitOffsetObjective, stop: Even
         of_best, _, runs = retrain_best_trial(record, objective, stop)
         compared = retraining.compared_on_test_set(of_best.trainer, *runs)
         evaluation = {**compared, "trial": best.number}
-        attrs |= evaluations.scores_as_attributes(f"{stored.SCORES}/{best.number}", runs[1].scores)
+        attrs |= scores_as_attributes(f"{stored.SCORES}/{best.number}", runs[1].scores)
         if "n_groups" in evaluation:
-            attrs |= evaluations.as_attributes(stored.GROUPS, of_best.dataset.test_groups)
+            attrs |= as_attributes(stored.GROUPS, of_best.dataset.test_groups)
     elif evaluation["n_trials"] == n_trials:
         return record
     now = datetime.now(UTC).isoformat()
@@ -172,7 +173,7 @@ def confirm_best_trial(
         starts = experiment.replace(seed=seed).starts(params)
         [run] = retraining.retrain(experiment.trainer, [starts], stop)
         # Also of one that diverged: whoever trains so gets such a network.
-        scores = evaluations.scores_as_attributes(stored.SCORES, run.scores)
+        scores = scores_as_attributes(stored.SCORES, run.scores)
         return Outcome("complete", run.score, system_attrs=scores)
 
     needed = needed_evaluations(confirmed)

@@ -1,12 +1,9 @@
 """Evaluations that findings ask for, each made once by whichever worker, as trials of a study."""
 
-import base64
 import contextlib
 import dataclasses
 import functools
 import hashlib
-import io
-import itertools
 import json
 import math
 import threading
@@ -22,8 +19,8 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from adnn_optuna._attributes import EVALUATED, malformed, read_study
-from adnn_optuna._checks import Fault, WrongValueError
+from adnn_optuna._attributes import EVALUATED, read_study
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits, is_done
 from adnn_optuna.engine.loop import Loop
@@ -229,42 +226,6 @@ def made_evaluations(
 def evaluation_of(trial: FrozenTrial | optuna.Trial, names: Sequence[str]) -> Evaluation:
     """Return which evaluation a trial is of."""
     return tuple(trial.params[name] for name in names)
-
-
-def as_attributes(name: str, *arrays: np.ndarray) -> dict[str, str]:
-    """Return arrays, as an ``.npz`` file holds them, as attributes ``name/0`` and so on."""
-    file = io.BytesIO()
-    np.savez_compressed(file, *arrays)
-    text = base64.b64encode(file.getvalue()).decode()
-    begins = range(0, len(text), _LONGEST)
-    return {f"{name}/{i}": text[at : at + _LONGEST] for i, at in enumerate(begins)}
-
-
-def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
-    """Return scores of test examples as attributes: right or wrong answers, or in float32."""
-    return as_attributes(name, scores if scores.dtype == bool else scores.astype(np.float32))
-
-
-def from_attributes(
-    attrs: Mapping[str, Any], name: str, of: str, shapes: Sequence[tuple[int, ...]] | None = None
-) -> list[np.ndarray]:
-    """Return the arrays that were stored so in what ``of`` names, such as a study, or refuse it.
-
-    They have these shapes; if :obj:`None`, it is a single one of one dimension.
-    """
-    names = (f"{name}/{i}" for i in itertools.count())
-    texts = [attrs[part] for part in itertools.takewhile(attrs.__contains__, names)]
-    arrays: list[np.ndarray] = []
-    # Of texts of others, zipfile and NumPy raise anything.
-    with contextlib.suppress(Exception):
-        file = np.load(io.BytesIO(base64.b64decode("".join(texts))))
-        arrays = [*file.values()]
-    are_numbers = all(array.dtype.kind in "biuf" for array in arrays)
-    found = [array.shape for array in arrays]
-    is_as_wanted = [*map(len, found)] == [1] if shapes is None else found == [*shapes]
-    if not (are_numbers and is_as_wanted):
-        raise malformed(name, of, Fault("an .npz file of its arrays as base64", "another text"))
-    return arrays
 
 
 @dataclasses.dataclass(frozen=True)

@@ -93,6 +93,7 @@ class Experiment:
     direction: StudyDirection
     seed: int
     catch: tuple[type[Exception], ...]
+    store_scores: bool
 
     def __init__(
         self,
@@ -105,6 +106,7 @@ class Experiment:
         direction: Literal["minimize", "maximize"] | StudyDirection | None = None,
         seed: int = 0,
         catch: Catch = (),
+        store_scores: bool = True,
     ) -> None:
         training = Training() if training is None else training
         space = OffsetSpace() if space is None else space
@@ -129,6 +131,7 @@ class Experiment:
         parts = vars(self)
         parts.update(model=model, dataset=dataset, training=training, space=space, metric=metric)
         parts.update(seed=as_integer("seed", seed, low=0), catch=checked_catch(catch))
+        parts["store_scores"] = store_scores
         parts["direction"] = self._told_direction if direction is None else direction
         if self.is_of_trial:
             return

@@ -1,6 +1,7 @@
 """The objective: trials of a study, each trained from its init offsets."""
 
 import contextlib
+import dataclasses
 import itertools
 import math
 import time
@@ -8,6 +9,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any, Self, cast
 
+import numpy as np
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import MedianPruner, NopPruner
@@ -19,6 +21,7 @@ from adnn_optuna._attributes import Metrics, Trained
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import MaxTimeCallback
+from adnn_optuna.engine.example_scores import Scored, collecting, log_scores
 from adnn_optuna.engine.experiment import Experiment, takes_trial
 from adnn_optuna.engine.objectives import Outcome, best_trial, catching, mark
 from adnn_optuna.engine.storages import with_retry
@@ -29,6 +32,8 @@ from adnn_optuna.samplers._trials import check_direction
 _CLOCK = MaxTimeCallback(1.0)  # Only asked for the working time; its limit does not matter.
 # The studies of this process with a stored baseline; each read is a transaction.
 _KNOWN_TO_HAVE_ONE: weakref.WeakSet[optuna.Study] = weakref.WeakSet()
+_MEANS = "val_accuracy", "val_loss", "val_mae"  # The metrics that are means over examples.
+_LONGEST = 10_000  # The most bytes of the scores of a trial.
 _ANOTHER = "{} belongs to another objective ({}); use another study name or the same settings."
 
 
@@ -71,6 +76,9 @@ class InitOffsetObjective(Experiment):
         direction: ``"minimize"`` or ``"maximize"``, where the metric's name does not tell it.
         seed: The seed of the initial weights and of the order of the batches.
         catch: The errors that end their own trial in a search, and not the search.
+        store_scores: Whether each trial stores the scores of the validation examples, from which
+            :func:`~adnn_optuna.overtuning` estimates what the best trial is worth on new data. It
+            does if the metric is a mean over single examples, and if they take at most 10 kB.
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -177,7 +185,10 @@ class InitOffsetObjective(Experiment):
         if not isinstance(trial, optuna.Trial):
             objective = self.suggest(trial)
             params = {name: trial.params[name] for name in objective.distributions}
-            [run] = objective.trainer.train([objective.start(params)], evaluate_each_epoch=False)
+            options: Any = {"evaluate_each_epoch": False, "keep_weights": self._stores_scores}
+            [run] = objective.trainer.train([objective.start(params)], **options)
+            if run.weights is not None and is_finite(run.metrics):
+                log_scores(trial, objective.trainer.tested(run.weights, "val")[1])
             return self.value(run.metrics)
         study, pruner, trial_id = trial.study, trial.study.pruner, trial._trial_id
         if study._storage.get_trial_system_attrs(trial_id).get(stored.ENDED) == "interrupted":
@@ -221,13 +232,17 @@ class InitOffsetObjective(Experiment):
 
         may_prune &= not isinstance(study.pruner, NopPruner)
         options: Any = {**limits, "evaluate_each_epoch": False}
+        options["keep_weights"] = self._stores_scores
         runs = objective.trainer.train(
             starts, **options, after_epoch=after_epoch if may_prune else None
         )
-        outcomes = [
-            objective._outcome(run, is_pruned=run.epochs > pruned.get(i, run.epochs))
-            for i, run in enumerate(runs)
-        ]
+        outcomes = []
+        for i, run in enumerate(runs):
+            outcome = objective._outcome(run, is_pruned=run.epochs > pruned.get(i, run.epochs))
+            if outcome.status == "complete" and run.weights is not None:
+                examples = objective._examples(trials[i], run.weights)
+                outcome = dataclasses.replace(outcome, examples=examples)
+            outcomes.append(outcome)
         is_best = self.is_of_trial and with_retry(self._is_best, trials[0], outcomes[0].value)
         if not (is_first or is_best):
             return outcomes
@@ -242,6 +257,22 @@ class InitOffsetObjective(Experiment):
         if is_best:
             with_retry(objective.set_baseline, trials[0], baseline.metrics)
         return outcomes
+
+    @property
+    def _stores_scores(self) -> bool:
+        # The groups of validation samples are not known.
+        is_grouped = self.dataset.groups_test is not None
+        return self.store_scores and self.metric in _MEANS and not is_grouped
+
+    def _examples(self, trial: optuna.Trial, weights: Sequence[np.ndarray]) -> Scored | None:
+        """Return the scores of the validation examples, unless they are too long for each trial.
+
+        The weights are those of the trained network.
+        """
+        with collecting(trial) as logged:
+            log_scores(trial, self.trainer.tested(weights, "val")[1])
+        examples, _ = logged[-1].attributes()
+        return logged[-1] if len(examples.get("npz", "")) in range(1, _LONGEST) else None
 
     def _is_best(self, trial: optuna.Trial, value: float | None) -> bool:
         """Return whether a trial is the best one with this value, or as good and before that."""

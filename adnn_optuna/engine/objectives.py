@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, StoredOutcome, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
+from adnn_optuna.engine.example_scores import Scored, collecting
 from adnn_optuna.engine.storages import StorageError
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import Status
@@ -35,6 +36,7 @@ class Outcome:
     metrics: Metrics | None = None
     trained: Trained | None = None
     system_attrs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    examples: Scored | None = None
 
     @property
     def state(self) -> TrialState:
@@ -51,6 +53,10 @@ class Outcome:
             outcome["trained"] = self.trained
         if self.metrics is not None:
             outcome["metrics"] = self.metrics
+        if self.examples is not None:
+            outcome["examples"], parts = self.examples.attributes()
+            for name, text in parts.items():
+                trial.set_user_attr(name, text)
         trial.set_user_attr(stored.OUTCOME, outcome)
         if self.status in ("timeout", "diverged"):
             mark(trial, "interrupted" if self.status == "timeout" else "diverged")
@@ -170,7 +176,7 @@ class FunctionObjective:
     def _run(self, trial: optuna.Trial) -> Outcome:
         returned: Any = math.nan
         try:
-            with catching(self.catch, f"Trial {trial.number}"):
+            with catching(self.catch, f"Trial {trial.number}"), collecting(trial) as logged:
                 returned = with_seed(self.function)[0](trial, self.seed_of(trial))
         except TrialPruned:
             return Outcome("pruned")
@@ -185,7 +191,7 @@ class FunctionObjective:
                 f"{self.reported} of its trials: let it call "
                 f"trial.set_user_attr({self.reported!r}, …)."
             )
-        return Outcome("complete", value)
+        return Outcome("complete", value, examples=logged[-1] if logged else None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -338,10 +338,16 @@ class Trainer:
             for w, offset in zip(weights, start.offsets, strict=True)
         ]
 
-    def tested(self, weights: Sequence[np.ndarray]) -> tuple[Metrics, np.ndarray]:
-        """Return the metrics of a trained network on the test set, and the examples' scores."""
-        outputs, own_loss = self.outputs_and_loss(weights, self.dataset.x_test)
-        return self.scores.tested(self.judge, outputs, self.dataset.y_test, own_loss)
+    def tested(
+        self, weights: Sequence[np.ndarray], split: Literal["val", "test"] = "test"
+    ) -> tuple[Metrics, np.ndarray]:
+        """Return the metrics of a trained network on a split, by default the test set.
+
+        Return the scores of its examples, too.
+        """
+        x, y = (getattr(self.dataset, f"{kind}_{split}") for kind in "xy")
+        outputs, own_loss = self.outputs_and_loss(weights, x)
+        return self.scores.tested(self.judge, outputs, y, own_loss)
 
     def outputs(self, weights: Sequence[np.ndarray], x: np.ndarray) -> np.ndarray:
         """Return the outputs of a trained network for x, of shape (n, outputs).

@@ -32,7 +32,8 @@ class Recheck(RecheckNumbers, Printed):
         trial: The chosen trial, :obj:`None` until all values to choose by are known. It has the
             best mean, in which its stored value counts once.
         against: The trial that it is compared with, if any.
-        value, low, high: The chosen trial's mean on the further seeds and the ends of its 95% CI.
+        value, low, high: The chosen trial's mean on the further seeds and the ends of its 95% CI;
+            on new data, too, if study and evaluations have the scores of single examples.
         gain: Its mean paired gain over ``against`` on these, an estimate with its 95% CI.
         reported_gain: The same gain by the study's own values.
         overstatement: How much better the study's best value is than ``value``.
@@ -138,7 +139,8 @@ class Recheck(RecheckNumbers, Printed):
         if self.trial is None or self.missing or self.is_deterministic or math.isnan(self.value):
             return []
         unit, chosen = self._unit, f"trial {self.trial.number}"
-        lines = [Line("value", self.estimate, unit, remark=f"{chosen}, new seeds")]
+        where = "new seeds and data" if self.on_new_data else "new seeds"
+        lines = [Line("value", self.estimate, unit, remark=f"{chosen}, {where}")]
         if not math.isnan(self.gain.value):
             of_gain = unit.rounded_to((self.gain.high - self.gain.low) / 2)
             remark = f"over {self._other}, paired"
@@ -172,11 +174,7 @@ class Recheck(RecheckNumbers, Printed):
                 f"One more run of trial {self.trial.number} is expected between {ends}"
                 f"{self._unit.of_values} (95%)."
             )
-        notes.append(
-            "Only training randomness was redrawn; the validation data are the same."
-            if self.on_same_data
-            else "Only what depends on the seed was redrawn."
-        )
+        notes.append(self._about_data())
         if n := self.n_equal:
             notes.append(
                 f"All {n} values on the further seeds are equal, but up to "
@@ -191,6 +189,24 @@ class Recheck(RecheckNumbers, Printed):
         if not self.is_seeded:
             notes.append("The evaluation takes no seed, so it cannot be repeated exactly.")
         return notes
+
+    def _about_data(self) -> str:
+        """Return which variances the CI of the value contains."""
+        if self.on_new_data:
+            return (
+                "The CI of the value contains the variance of seeds, of examples, and of the "
+                "selection on these examples. The gain is that on the same examples."
+            )
+        redrawn = "Only what depends on the seed was redrawn. The CI contains no other variance."
+        if self.on_same_data:
+            redrawn = (
+                "Only training randomness was redrawn; the validation data are the same. The CI "
+                "does not contain the variance of examples."
+            )
+        return (
+            f"{redrawn} The value on new data needs the scores of single examples: return "
+            "adnn.log_scores(trial, scores)."
+        )
 
     def _next_step(self) -> str:
         return "make the same call again; it makes the rest." if self.missing else ""

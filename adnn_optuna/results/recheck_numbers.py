@@ -18,6 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._units import UNKNOWN, Estimate, with_class
 from adnn_optuna.engine.evaluations import Evaluation, confirmation_seeds, new_seeds
+from adnn_optuna.results.overtuning import Overtuning
+from adnn_optuna.stats.overtuning import on_new_seeds
 from adnn_optuna.stats.paired_differences import paired_differences
 from adnn_optuna.stats.proportions import student_half_width
 
@@ -60,6 +62,10 @@ class RecheckNumbers:
     against_of: Callable[[FrozenTrial], FrozenTrial | None] = field(
         default=lambda _: None, repr=False, compare=False
     )
+    # Of single examples, of the evaluations that store them.
+    scores: Mapping[Evaluation, np.ndarray] = field(default_factory=dict, repr=False)
+    # What the study's stored scores show; None without scores of both.
+    overtuned: Overtuning | None = field(default=None, repr=False)
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
@@ -140,6 +146,28 @@ class RecheckNumbers:
     @functools.cached_property
     def estimate(self) -> Estimate:
         """The chosen trial's value with its 95% CI; NaN until all evaluations are made."""
+        return self.on_new_data or self.on_new_seeds
+
+    @functools.cached_property
+    def on_new_data(self) -> Estimate | None:
+        """Its value on new data and new seeds; None without the scores of single examples."""
+        if self.trial is None or self.missing or self.overtuned is None:
+            return None
+        number, overtuned = self.trial.number, self.overtuned
+        known = [self.scores.get((number, seed)) for seed in self.by_seed(self.trial, "confirm")]
+        runs = [run for run in known if run is not None]
+        examples = overtuned.examples
+        n = len(examples.scores)
+        if not 1 < len(runs) == len(known) or any(len(run) != n for run in runs):
+            return None
+        optimism = self._sign * overtuned.optimism.value
+        return on_new_seeds(
+            np.array(runs), examples.scores, examples.groups, overtuned.resampling, optimism
+        )
+
+    @functools.cached_property
+    def on_new_seeds(self) -> Estimate:
+        """Its value on new seeds and the same validation data."""
         if self.is_deterministic:
             return Estimate(*(stored_value(self.best),) * 3)
         if self.trial is None or self.missing:
@@ -188,7 +216,7 @@ class RecheckNumbers:
     @property
     def next_run(self) -> Estimate:
         """The chosen trial's value with the ends of a 95% prediction interval of one more run."""
-        value, low, high = self.estimate
+        value, low, high = self.on_new_seeds
         n = len(self.values(self.trial, "confirm")) if self.trial else 0
         # Student's t: the variance of a further value adds to that of the mean.
         half = (high - low) / 2 * math.sqrt(1 + n)

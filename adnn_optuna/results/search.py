@@ -1,6 +1,7 @@
 """What a search shows: its best trial, its gain, and whether that replicates on new seeds."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -29,6 +30,7 @@ from adnn_optuna.results.confirmation import (
     test_estimate,
 )
 from adnn_optuna.results.fields import FIELDS, numbers_of, units_of
+from adnn_optuna.results.overtuning import overtuning_of
 from adnn_optuna.results.settings import settings_table, trial_fields
 from adnn_optuna.stats.sequential import ALPHA
 
@@ -37,6 +39,15 @@ _ONE_SEED = "one seed: biased upward"
 
 class StudyResult(Printed, SearchRecord):
     """What any Optuna study shows: a best trial, whose gain may be selection bias."""
+
+    @functools.cached_property
+    def _on_new_data(self) -> list[Line]:
+        """The value on new data by the scores of validation examples, if they are stored."""
+        found = overtuning_of(self.study, self.attrs, self.trials, metric=self.metric)
+        if found is None:
+            return []
+        remark = f"selection corrected, {found.n_examples} examples"
+        return [Line("on new data", found.new_data, units_of(self).selection, remark=remark)]
 
     def document(self) -> Document:
         """Return everything that the result says."""
@@ -78,6 +89,7 @@ class StudyResult(Printed, SearchRecord):
         return [
             Line("best value", best, unit, remark="selected: biased upward"),
             _difference("gain", self.gain, unit, "over the first trial"),
+            *self._on_new_data,
         ]
 
     def _notes(self) -> list[str]:
@@ -104,6 +116,7 @@ class StudyResult(Printed, SearchRecord):
             for field in FIELDS
             if not math.isnan(numbers[field.key])
         ]
+        rows += [(line.label, f"{line.value} (95% CI {line.ends})") for line in self._on_new_data]
         return Table(("number", "value"), rows, "Numbers", is_detail=True)
 
     def _fields(self) -> dict[str, Any]:
@@ -113,6 +126,7 @@ class StudyResult(Printed, SearchRecord):
             "best": trial_fields(self.best),
             "best_is_added": self.best_is_added,
             **self._numbers,
+            "new_data": next((line.estimate for line in self._on_new_data), None),
             "test_metrics": self.test_metrics,
             "confirmation": read_confirmation(self),
             "values": self.values,
@@ -159,7 +173,10 @@ class NetworkSearch(StudyResult):
                 lines.append(_difference("hyperparameters", hyperparameters, unit, remark))
         if not math.isnan(self.test_gain):
             lines.append(_difference("vs own baseline", self.test_gain, unit, _ONE_SEED))
-        return lines + self._selection_lines()
+        lines += self._selection_lines()
+        if self.test_evaluation is None:
+            lines += self._on_new_data
+        return lines
 
     def _score_lines(self) -> list[Line]:
         """Return the test score of the best network; if it is another, the accuracy, too."""

@@ -20,7 +20,8 @@ from adnn_optuna.engine.confirmation import (
     experiment_fingerprint,
     replicate_best_trial,
 )
-from adnn_optuna.engine.evaluations import as_attributes, confirmation_seeds
+from adnn_optuna.engine.evaluations import confirmation_seeds
+from adnn_optuna.engine.example_scores import as_attributes
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.results.confirmation import own_scores, read_runs

@@ -1,0 +1,156 @@
+"""Overtuning of any Optuna study: what its best trial is worth on new data."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+
+from adnn_optuna._attributes import CONFIG, read_study
+from adnn_optuna._checks import WrongValueError, check_installed, check_type
+from adnn_optuna.engine.example_scores import Examples
+from adnn_optuna.engine.signals import progress_bar
+from adnn_optuna.engine.storages import open_storage, with_retry
+from adnn_optuna.engine.studies import load_study
+from adnn_optuna.results.overtuning import Overtuning, overtuning_of
+from adnn_optuna.samplers._trials import check_one_objective
+from adnn_optuna.stats.overtuning import Metric
+
+_TOLERANCE = 0.05  # Of reported values: means over folds differ from a value of all examples.
+
+
+def overtuning(
+    study: optuna.Study | tuple[str | BaseStorage, str],
+    *,
+    metric: str | Callable[[np.ndarray, np.ndarray], float] | None = None,
+    y_true: Any = None,
+    show_progress_bar: bool = True,
+) -> Overtuning:
+    """Estimate what the best trial of a study is worth on new data, without a training run.
+
+    The best of many trials is too good on the validation examples, because these selected it. From
+    the scores of single examples, see :func:`~adnn_optuna.log_scores`, the selection is repeated
+    on resamples, and each selected trial is evaluated on the examples left out.
+
+    Example:
+
+        .. code-block:: python
+
+            import adnn_optuna as adnn
+            study.optimize(objective, n_trials=200)  # It returns adnn.log_scores(trial, scores).
+            print(adnn.overtuning(study))
+
+    Args:
+        study: Any Optuna study with one objective, or its storage and its name.
+        metric: For metrics that are no mean of scores, such as AUC or F1: a function of labels and
+            predictions, or the name of a scorer of scikit-learn. Then the scores that the trials
+            stored are their predictions (a class, a number, or the probability of the second
+            class). Metrics take longer than means.
+        y_true: The labels of the n validation examples, for ``metric``.
+        show_progress_bar: Whether to show a progress bar while a metric is computed.
+
+    Returns:
+        The reported value, the value on new data and the optimism.
+
+    Raises:
+        ValueError: If the study has no scores, or an argument is wrong.
+    """
+    if isinstance(study, tuple) and len(study) == 2:
+        study = load_study(open_storage(study[0], must_exist=True), study[1])
+    check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
+    check_one_objective(study)
+    if (metric is None) != (y_true is None):
+        raise WrongValueError("Pass both metric and y_true, or neither for means of scores.")
+    attrs, trials = with_retry(read_study, study)
+    if metric is None:
+        name = str(attrs.get(CONFIG, {}).get("metric", ""))
+        found = overtuning_of(study, attrs, trials, metric=name)
+    else:
+        labels = np.asarray(y_true)
+        name = metric if isinstance(metric, str) else str(getattr(metric, "__name__", "metric"))
+        function = _scorer(metric, labels) if isinstance(metric, str) else metric
+        sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
+        options: Any = {"show": show_progress_bar, "unit": "resample"}
+        with progress_bar(2 * Metric.n_resamples, **options) as bar:
+            found = overtuning_of(
+                study,
+                attrs,
+                trials,
+                metric=name,
+                measure_of=lambda examples: _measure(
+                    function, labels, examples, sign, lambda: None if bar is None else bar.update()
+                ),
+            )
+    if found is None:
+        raise WrongValueError(
+            f"Study {study.study_name!r} must have completed trials with scores of single "
+            "examples; got none. Return adnn.log_scores(trial, scores) from the objective."
+        )
+    return found
+
+
+def _measure(
+    function: Callable[[np.ndarray, np.ndarray], float],
+    labels: np.ndarray,
+    examples: Examples,
+    better: int,
+    after_resample: Callable[[], object],
+) -> Metric:
+    """Return the metric of stored predictions; scorers turn losses around."""
+    n = len(examples.scores)
+    if labels.shape[:1] != (n,):
+        raise WrongValueError(
+            f"y_true must have a label for each of the {n} examples; got shape {labels.shape}. "
+            "Pass the labels of the validation examples."
+        )
+    best = max(examples.trials, key=lambda trial: better * trial.values[0])
+    reported = best.values[0]
+    value = float(function(labels, examples.scores[:, examples.trials.index(best)]))
+    sign = -1 if abs(value + reported) < abs(value - reported) else 1
+    if not math.isclose(sign * value, reported, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
+        raise WrongValueError(
+            f"metric must give the values of the trials; got {value:.6g} for trial {best.number}, "
+            f"which reported {reported:.6g}. Pass the study's metric and the labels in the order "
+            "of the stored predictions."
+        )
+    return Metric(
+        lambda y, predicted: sign * function(y, predicted),
+        *(labels, examples.scores, examples.groups, after_resample),
+    )
+
+
+def _scorer(name: str, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Return a scorer of scikit-learn as a function of labels and stored predictions."""
+    check_installed("sklearn", "metric by the name of a scorer")
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.metrics import get_scorer
+    from sklearn.utils.multiclass import type_of_target
+
+    classes = np.unique(labels)
+    is_regression = type_of_target(labels).startswith("continuous")
+
+    class Stored(RegressorMixin if is_regression else ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+        """An estimator whose inputs are its predictions."""
+
+        classes_ = classes
+        is_fitted_ = True
+
+        def predict(self, x: np.ndarray) -> np.ndarray:
+            if is_regression or np.isin(x, classes).all():
+                return x
+            return np.asarray(classes[(x > 0.5).astype(int)])
+
+        def predict_proba(self, x: np.ndarray) -> np.ndarray:
+            return np.column_stack([1 - x, x])
+
+    try:
+        scorer = get_scorer(name)
+    except ValueError as error:
+        raise WrongValueError(
+            f"metric must be a function or the name of a scorer of scikit-learn; got "
+            f"{name!r:.100}."
+        ) from error
+    return lambda y, predicted: float(scorer(Stored(), predicted, y))

@@ -1,0 +1,260 @@
+"""The scores of single validation examples: trials store them, and results read them."""
+
+import base64
+import contextlib
+import hashlib
+import io
+import itertools
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+from optuna.trial import BaseTrial, FrozenTrial, TrialState
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import ExampleScores, examples_of
+from adnn_optuna._checks import Fault, WrongTypeError, WrongValueError
+from adnn_optuna.engine.storages import with_retry
+
+# Some databases hold no more than 65,535 characters in an attribute.
+_LONGEST = 55_000
+_ROUNDING = 1e-3  # Of the standard deviation of scores: so much rounding changes no estimate.
+# Where a trial's scores are collected, by its id in Python, if whoever runs it stores them.
+_COLLECTED: dict[int, list["Scored"]] = {}
+# The first completed trial with scores of each study of this process.
+_FIRST: weakref.WeakKeyDictionary[optuna.Study, tuple[int, ExampleScores]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def as_attributes(name: str, *arrays: np.ndarray) -> dict[str, str]:
+    """Return arrays, as an ``.npz`` file holds them, as attributes ``name/0`` and so on."""
+    file = io.BytesIO()
+    np.savez_compressed(file, *arrays)
+    text = base64.b64encode(file.getvalue()).decode()
+    begins = range(0, len(text), _LONGEST)
+    return {f"{name}/{i}": text[at : at + _LONGEST] for i, at in enumerate(begins)}
+
+
+def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
+    """Return scores of test examples as attributes: right or wrong answers, or in float32."""
+    return as_attributes(name, scores if scores.dtype == bool else scores.astype(np.float32))
+
+
+def from_attributes(
+    attrs: Mapping[str, Any], name: str, of: str, shapes: Sequence[tuple[int, ...]] | None = None
+) -> list[np.ndarray]:
+    """Return the arrays that were stored so in what ``of`` names, such as a study, or refuse it.
+
+    They have these shapes; if :obj:`None`, it is a single one of one dimension.
+    """
+    names = (f"{name}/{i}" for i in itertools.count())
+    texts = [attrs[part] for part in itertools.takewhile(attrs.__contains__, names)]
+    arrays: list[np.ndarray] = []
+    # Of texts of others, zipfile and NumPy raise anything.
+    with contextlib.suppress(Exception):
+        file = np.load(io.BytesIO(base64.b64decode("".join(texts))))
+        arrays = [*file.values()]
+    are_numbers = all(array.dtype.kind in "biuf" for array in arrays)
+    found = [array.shape for array in arrays]
+    is_as_wanted = [*map(len, found)] == [1] if shapes is None else found == [*shapes]
+    if not (are_numbers and is_as_wanted):
+        raise stored.malformed(
+            name, of, Fault("an .npz file of its arrays as base64", "another text")
+        )
+    return arrays
+
+
+class Scored(NamedTuple):
+    """The scores of n examples, bool if all are 0 or 1, and the numbers of their groups."""
+
+    scores: np.ndarray
+    groups: np.ndarray | None
+
+    def attributes(self) -> tuple[ExampleScores, dict[str, str]]:
+        """Return what a trial stores in one attribute, and in others if that would be too long."""
+        examples: ExampleScores = {"n": len(self.scores)}
+        if self.groups is not None:
+            examples["groups"] = _digest(self.groups)
+        parts = as_attributes(stored.EXAMPLE_PARTS, _packed(self.scores))
+        if len(parts) == 1:
+            [examples["npz"]] = parts.values()
+        return examples, parts if len(parts) > 1 else {}
+
+
+def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
+    """Store the scores of single validation examples with a trial, and return their mean.
+
+    From them, :func:`~adnn_optuna.overtuning` estimates what the tuned configuration is worth on
+    new data.
+
+    Example:
+
+        .. code-block:: python
+
+            import adnn_optuna as adnn
+            def objective(trial):
+                model = ExtraTreesClassifier(max_depth=trial.suggest_int("depth", 2, 12))
+                predicted = model.fit(x_train, y_train).predict(x_val)
+                return adnn.log_scores(trial, predicted == y_val)
+
+    Args:
+        trial: The trial that an objective got.
+        scores: A number for each of n validation examples, in the same order in each trial:
+            whether the prediction is right, or its loss. With cross-validation, the scores of all
+            examples, each by the model that was not trained on it. To use
+            ``overtuning(…, metric=…)``, pass the predictions.
+        groups: What each example belongs to, such as a patient, of shape (n,).
+
+    Raises:
+        TypeError: If the scores are no numbers.
+        ValueError: If a score is not finite, or the study's first completed trial has scores of
+            another number of examples or of other groups.
+    """
+    array = np.asarray(scores)
+    if array.dtype.kind not in "biuf" or array.ndim != 1 or not len(array):
+        raise WrongTypeError(
+            "scores must be a list of numbers, one for each validation example; got "
+            f"{array.dtype} of shape {array.shape}. Pass such as model.predict(x) == y."
+        )
+    with np.errstate(over="ignore"):
+        n_wrong = int(np.count_nonzero(~np.isfinite(array.astype(np.float32))))
+    if n_wrong:
+        raise WrongValueError(
+            f"scores must be finite; got {n_wrong} of {len(array)} that are NaN or infinite. "
+            "Prune the trial, or score these examples by a number."
+        )
+    is_right = np.isin(array, (0, 1)).all()
+    scored = Scored(array.astype(bool) if is_right else array, _numbered(groups, len(array)))
+    if isinstance(trial, optuna.Trial):
+        _check_first(trial, scored)
+    if (collected := _COLLECTED.get(id(trial))) is not None:
+        collected.append(scored)
+    elif isinstance(trial, optuna.Trial):
+        examples, parts = scored.attributes()
+        for name, value in {**parts, stored.EXAMPLES: examples}.items():
+            trial.set_user_attr(name, value)
+    return float(array.mean(dtype=np.float64))
+
+
+@contextlib.contextmanager
+def collecting(trial: BaseTrial) -> Iterator[list[Scored]]:
+    """Let :func:`log_scores` append to a list in place of storing in this trial."""
+    collected: list[Scored] = []
+    _COLLECTED[id(trial)] = collected
+    try:
+        yield collected
+    finally:
+        del _COLLECTED[id(trial)]
+
+
+def _numbered(groups: Any, n: int) -> np.ndarray | None:
+    """Return the numbers of groups, from 0 in the order of their first examples."""
+    if groups is None:
+        return None
+    labels = np.asarray(groups)
+    if labels.shape != (n,):
+        raise WrongValueError(
+            f"groups must have a label for each of the {n} scores; got shape {labels.shape}."
+        )
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return first.argsort().argsort()[inverse]
+
+
+def _digest(groups: np.ndarray) -> str:
+    return hashlib.sha256(groups.astype("<i4").tobytes()).hexdigest()[:16]
+
+
+def _packed(scores: np.ndarray) -> np.ndarray:
+    """Return scores in as few bits as they need."""
+    if scores.dtype == bool:
+        return np.packbits(scores)
+    with np.errstate(over="ignore"):
+        short = scores.astype(np.float16)
+        error = np.sqrt(np.mean(np.square(short - scores.astype(np.float64))))
+    return short if error <= _ROUNDING * scores.std() else scores.astype(np.float32)
+
+
+def _check_first(trial: optuna.Trial, scored: Scored) -> None:
+    """Refuse scores of other examples than the first trial's; store the groups of the first."""
+    study = trial.study
+    if study not in _FIRST:
+        completed = with_retry(study.get_trials, deepcopy=False, states=(TrialState.COMPLETE,))
+        for other in completed:
+            if (examples := examples_of(other.user_attrs)) is not None:
+                _FIRST[study] = other.number, examples
+                break
+    if study in _FIRST:
+        _check_alike(*_FIRST[study], trial.number, scored.attributes()[0])
+    elif scored.groups is not None:  # Whichever trial becomes the first, its groups are stored.
+        groups = as_attributes(stored.EXAMPLE_GROUPS, scored.groups.astype("<i4"))
+        for name, text in groups.items():
+            with_retry(study.set_user_attr, name, text)
+
+
+def _check_alike(first: int, of_first: ExampleScores, number: int, of: ExampleScores) -> None:
+    for what, one, other in (
+        ("number of examples", of_first["n"], of["n"]),
+        ("groups", of_first.get("groups"), of.get("groups")),
+    ):
+        if one != other:
+            raise WrongValueError(
+                f"scores must have one {what} in all trials of a study; got {other} in trial "
+                f"{number} and {one} in trial {first}. Score the same examples in each trial, or "
+                "use another study."
+            )
+
+
+class Examples(NamedTuple):
+    """The scores that the completed trials of a study store.
+
+    ``scores`` has the shape (n examples, trials); ``groups`` are numbers, from 0.
+    """
+
+    trials: list[FrozenTrial]
+    scores: np.ndarray
+    groups: np.ndarray | None
+    are_right: bool
+
+
+def read_examples(
+    study_name: str, attrs: Mapping[str, Any], completed: Sequence[FrozenTrial]
+) -> Examples | None:
+    """Return the scores of a study's completed trials; None if none stores any.
+
+    Raises:
+        ValueError: If the trials are of different examples, or what is stored is malformed.
+    """
+    found = [(t, examples) for t in completed if (examples := examples_of(t.user_attrs))]
+    if not found:
+        return None
+    columns, (first, of_first) = [], found[0]
+    for trial, examples in found:
+        _check_alike(first.number, of_first, trial.number, examples)
+        columns.append(_unpacked(trial, examples, f"trial {trial.number} of study {study_name!r}"))
+    groups = None
+    if "groups" in of_first:
+        of = f"study {study_name!r}"
+        [groups] = from_attributes(attrs, stored.EXAMPLE_GROUPS, of, [(of_first["n"],)])
+        if _digest(groups) != of_first["groups"]:
+            raise stored.malformed(
+                stored.EXAMPLE_GROUPS, of, Fault("the trials' groups", "others")
+            )
+    are_right = all(column.dtype == bool for column in columns)
+    scores = np.stack(columns, axis=1).astype(np.float32)
+    return Examples([trial for trial, _ in found], scores, groups, are_right)
+
+
+def _unpacked(trial: FrozenTrial, examples: ExampleScores, of: str) -> np.ndarray:
+    """Return stored scores, bool if they are bits."""
+    attrs, n = trial.user_attrs, examples["n"]
+    if "npz" in examples:
+        attrs = {f"{stored.EXAMPLE_PARTS}/0": examples["npz"]}
+    [array] = from_attributes(attrs, stored.EXAMPLE_PARTS, of)
+    if array.dtype == np.uint8 and len(array) == (n + 7) // 8:
+        return np.unpackbits(array, count=n).astype(bool)
+    if array.dtype.kind != "f" or len(array) != n or not np.isfinite(array).all():
+        raise stored.malformed(stored.EXAMPLE_PARTS, of, Fault(f"{n} finite scores", "others"))
+    return array

@@ -1,0 +1,277 @@
+"""What a tuned configuration is worth on new data: the validation examples also selected it."""
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, unit_of
+from adnn_optuna.engine.example_scores import Examples, read_examples
+from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict
+from adnn_optuna.render.printed import Printed
+from adnn_optuna.results.settings import trial_fields
+from adnn_optuna.samplers._trials import is_feasible
+from adnn_optuna.stats.overtuning import FEWEST_GROUPS, Means, Metric, Resampling, resampling
+from adnn_optuna.stats.spread import unit_of_values
+
+_ALIKE = 1e-3  # Reported values that differ more from the means of the scores are others.
+
+
+@dataclass(frozen=True)
+class Overtuning(Printed):
+    """What the best trial of a study is worth on new data.
+
+    Attributes:
+        study_name: The study's name.
+        metric: What the values are; empty if the study does not say.
+        maximize: Whether higher values are better.
+        examples: The scores of single examples of the trials that store them.
+        reported_values: The values of these trials in the study.
+        values: Their values by the scores.
+        n_groups: The number of groups of the examples; of single examples, their number.
+        n_omitted: How many trials were omitted, by the reason.
+        resampling: What resamples of the examples show.
+    """
+
+    study_name: str
+    metric: str
+    maximize: bool
+    examples: Examples = field(repr=False)
+    reported_values: np.ndarray = field(repr=False)
+    values: np.ndarray = field(repr=False)
+    n_groups: int
+    n_omitted: Mapping[str, int]
+    resampling: Resampling = field(repr=False)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """The completed trials that store scores of single examples."""
+        return self.examples.trials
+
+    @property
+    def n_examples(self) -> int:
+        """The number of the validation examples."""
+        return len(self.examples.scores)
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self.maximize else -1
+
+    @property
+    def best(self) -> FrozenTrial:
+        """The best of the trials, the first of equals."""
+        return self.trials[int((self._sign * self.reported_values).argmax())]
+
+    @property
+    def reported(self) -> float:
+        """The best trial's value in the study."""
+        return float(self._sign * (self._sign * self.reported_values).max())
+
+    @property
+    def new_data(self) -> Estimate:
+        """The expected value of the selected configuration on new data, with its 95% CI."""
+        return self.resampling.new_data
+
+    @property
+    def optimism(self) -> Estimate:
+        """By how much the reported value is too good, positive in both directions."""
+        value, *ends = (self._sign * (self.reported - bound) for bound in self.new_data)
+        return Estimate(value, min(ends), max(ends))
+
+    def document(self) -> Document:
+        """Return everything that the result says."""
+        is_known = not math.isnan(self.new_data.value)
+        verdict: Verdict = "overstated" if self.optimism.low > 0 else "not shown"
+        n = len(self.trials)
+        return Document(
+            title=f"Study {self.study_name!r} on new data",
+            verdict=verdict if is_known else "not known",
+            conclusion=self._conclusion(),
+            scope=f"{n} trial{'s' * (n != 1)}, {self.n_examples} examples",
+            estimates=self._estimates() if is_known else [],
+            tables=[self._trial_table()],
+            figures=[self._trial_figure(), self._curve_figure()] if is_known else [],
+            notes=self._notes(),
+            next_step="measure the seed variance, too: adnn.recheck(study, evaluate)",
+            fields=self._fields(),
+        )
+
+    @functools.cached_property
+    def _unit(self) -> Unit:
+        is_share = self.examples.are_right and not self.metric
+        unit = ACCURACY if is_share else unit_of(self.metric)
+        if unit is PLAIN:
+            unit = unit_of_values([self.reported_values])
+        return unit.rounded_to((self.new_data.high - self.new_data.low) / 2)
+
+    def _conclusion(self) -> str:
+        unit, n = self._unit, len(self.trials)
+        best = f"The best of {n} trials" if n > 1 else "The trial"
+        reported = (
+            f"{best} reaches {unit.value(self.reported)} on the {self.n_examples} examples that "
+            "also selected it."
+        )
+        if math.isnan(self.new_data.value):
+            return f"{reported} These are too few to estimate its value on new ones."
+        new = Line("", self.new_data, unit)
+        expected = f"Expect {new.value} on new examples (95% CI {new.ends})."
+        added = unit.gain(self.optimism.value).lstrip("+")
+        choosing = f"Choosing among {n} trials on these examples adds"
+        if self.optimism.low > 0:
+            return f"{reported} {expected} {choosing} {added}."
+        if self.optimism.value > 0 and n > 1:
+            added = f"an estimated {added}; overstatement is not shown"
+            return f"{reported} {expected} {choosing} {added}."
+        return f"{reported} {expected} Overstatement is not shown."
+
+    def _estimates(self) -> list[Line]:
+        reported = Estimate(self.reported, math.nan, math.nan)
+        of_best = f"trial {self.best.number}, selected"
+        of_new = "on examples that did not select"
+        of_both = "reported - new data"
+        return [
+            Line("new data", self.new_data, self._unit, remark=of_new),
+            Line("reported", reported, self._unit, remark=of_best),
+            Line("optimism", self.optimism, self._unit, is_difference=True, remark=of_both),
+        ]
+
+    def _notes(self) -> list[str]:
+        said = (
+            "The CI contains the variance of examples and of the selection. The models are those "
+            "of the trials: training with other seeds varies in addition."
+        )
+        notes = [said]
+        if self.n_groups < self.n_examples:
+            notes.append(f"The examples are of {self.n_groups} groups, which stay together.")
+        if self.n_groups < FEWEST_GROUPS:
+            notes.append(f"At least {FEWEST_GROUPS} examples, or groups of them, are needed.")
+        for why, n in self.n_omitted.items():
+            notes.append(f"{n} trial{'s' * (n != 1)} omitted: {why}.")
+        gap = float(np.abs(self.reported_values - self.values).max())
+        if gap > _ALIKE * float(np.abs(self.reported_values).max()):
+            notes.append(
+                "Trials did not report the values of their scores: these differ by up to "
+                f"{self._unit.bare.value(gap)}, and the optimism contains that difference."
+            )
+        return notes
+
+    def _trial_table(self) -> Table:
+        found, rows = self.resampling, []
+        for i in np.argsort(-found.selected, kind="stable"):
+            left_out, selected = float(found.left_out[i]), 100 * float(found.selected[i])
+            rows.append(
+                (
+                    f"trial {self.trials[i].number}",
+                    self._unit.value(float(self.reported_values[i])),
+                    "" if math.isnan(left_out) else self._unit.value(left_out),
+                    "" if math.isnan(selected) else f"{selected:.0f}%",
+                )
+            )
+        headings = ("trial", "reported", "left out", "selected")
+        return Table(headings, rows, "Trials, by how many resamples select them", is_detail=True)
+
+    def _trial_figure(self) -> Figure:
+        found, unit = self.resampling, self._unit
+        known = np.flatnonzero(found.selected > 0)
+        reported = unit.scale * self.reported_values[known]
+        left_out = unit.scale * found.left_out[known]
+        selected = 100 * found.selected[known]
+        hover = [
+            f"trial {self.trials[i].number}, selected by {share:.0f}%"
+            for i, share in zip(known, selected, strict=True)
+        ]
+        ends = [reported.min(), reported.max()]
+        points = Series("trials", reported.tolist(), left_out.tolist(), "points", hover=hover)
+        return Figure(
+            key="overtuning",
+            title="Trials on the examples that select and on examples left out",
+            x_label=unit.heading("reported value"),
+            y_label=unit.heading("value on examples left out"),
+            series=[Series("equal", ends, ends, "dashes", color=None), points],
+            caption="Trials that resamples select. On the dashed line, both values are equal.",
+        )
+
+    def _curve_figure(self) -> Figure:
+        best, curve = np.maximum.accumulate(self._sign * self.values), self.resampling.curve
+        optimism = [
+            self._unit.scale * float(best[n - 1] - self._sign * value)
+            for n, value in curve.items()
+        ]
+        return Figure(
+            key="optimism",
+            title="Optimism by the number of trials",
+            x_label="trials",
+            y_label=self._unit.heading("optimism", is_gain=True),
+            series=[Series("optimism", [*curve], optimism)],
+            caption="By how much the best value of the first trials is too good.",
+            log="x",
+        )
+
+    def _fields(self) -> dict[str, Any]:
+        found = self.resampling
+        columns = (self.reported_values, found.selected, found.left_out)
+        return {
+            "study_name": self.study_name,
+            "metric": self.metric,
+            "maximize": self.maximize,
+            "best": trial_fields(self.best),
+            "reported": self.reported,
+            "new_data": self.new_data,
+            "optimism": self.optimism,
+            "n_trials": len(self.trials),
+            "n_omitted": dict(self.n_omitted),
+            "n_examples": self.n_examples,
+            "n_groups": self.n_groups,
+            "trials": [
+                {"trial": trial.number, "value": value, "selected": share, "left_out": left_out}
+                for trial, value, share, left_out in zip(
+                    self.trials, *(column.tolist() for column in columns), strict=True
+                )
+            ],
+        }
+
+
+def overtuning_of(
+    study: optuna.Study,
+    attrs: Mapping[str, Any],
+    trials: Sequence[FrozenTrial],
+    *,
+    metric: str = "",
+    measure_of: Callable[[Examples], Means | Metric] | None = None,
+) -> Overtuning | None:
+    """Return what a study's trials are worth on new data; None if they store no scores.
+
+    The ``attrs`` are the study's. Without ``measure_of``, values are means of scores.
+    """
+    completed = [t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t)]
+    valued = [trial for trial in completed if math.isfinite(trial.values[0])]
+    examples = read_examples(study.study_name, attrs, valued)
+    if examples is None:
+        return None
+    if measure_of is not None:
+        measure = measure_of(examples)
+    else:
+        measure = Means(examples.scores, examples.groups, are_right=examples.are_right)
+    maximize = study.direction == StudyDirection.MAXIMIZE
+    n_finished = sum(trial.state.is_finished() for trial in trials)
+    omitted = {
+        "pruned, failed or without a finite value": n_finished - len(valued),
+        "without scores of single examples": len(valued) - len(examples.trials),
+    }
+    return Overtuning(
+        study_name=study.study_name,
+        metric=metric,
+        maximize=maximize,
+        examples=examples,
+        reported_values=np.array([trial.values[0] for trial in examples.trials]),
+        values=measure.values,
+        n_groups=len(measure.sizes),
+        n_omitted={why: n for why, n in omitted.items() if n},
+        resampling=resampling(measure, maximize=maximize),
+    )

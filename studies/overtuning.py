@@ -1,0 +1,204 @@
+"""How good reported values and values on new data are, on held-out data of real data sets.
+
+Decision trees are tuned on four data sets of scikit-learn, with small, middle and large validation
+parts, by TPE, annealing and random search. The true value is that on all examples that neither
+trained nor validated. Each run is a line of a file, so a run that was killed goes on. It takes
+about two hours; with ``--repetitions 2`` five minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import plotly.graph_objects as go
+from _common import COLORS, HERE, TRIED, Results, Study, markdown_table, write_json
+from sklearn import datasets
+from sklearn.model_selection import train_test_split
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+import adnn_optuna as adnn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATA = ("breast_cancer", "diabetes", "digits", "wine")
+PARTS = {"small": 0.1, "middle": 0.2, "large": 0.4}  # Of the examples, for validation.
+TRAINING = 0.25
+SAMPLERS = ("annealing", "random", "tpe")
+TRIALS = (30, 200)
+
+
+class Tuning:
+    """A tree to tune on one split of a data set; the scores of a regression are absolute errors.
+
+    Args:
+        name: The data set.
+        part: The share of the validation examples.
+        repetition: The seed of the split.
+    """
+
+    def __init__(self, name: str, part: float, repetition: int) -> None:
+        x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+        self.is_loss = name == "diabetes"
+        if self.is_loss:
+            y = (y - y.mean()) / y.std()
+        train, rest = train_test_split(
+            np.arange(len(y)), train_size=TRAINING, random_state=repetition
+        )
+        self._x, self._y, self._train = x, y, train
+        n_val = round(part * len(y))
+        self.parts = {"val": rest[:n_val], "new": rest[n_val:]}
+        self.models: dict[int, Any] = {}
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        """Train the tree of a trial, and store the scores of the validation examples."""
+        kind = DecisionTreeRegressor if self.is_loss else DecisionTreeClassifier
+        model = kind(
+            max_depth=trial.suggest_int("max_depth", 2, 20),
+            min_samples_leaf=trial.suggest_int("min_samples_leaf", 1, 20),
+            max_features=trial.suggest_float("max_features", 0.1, 1.0),
+            ccp_alpha=trial.suggest_float("ccp_alpha", 1e-5, 0.05, log=True),
+            random_state=trial.number,
+        )
+        self.models[trial.number] = model.fit(self._x[self._train], self._y[self._train])
+        return adnn.log_scores(trial, self.scores(trial.number, "val"))
+
+    def scores(self, number: int, part: str) -> np.ndarray:
+        """Return the scores of a part by the tree of a trial."""
+        rows = self.parts[part]
+        predicted = self.models[number].predict(self._x[rows])
+        if self.is_loss:
+            return np.asarray(np.abs(predicted - self._y[rows]))
+        return np.asarray(predicted == self._y[rows])
+
+
+def sampler_of(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    """Return a sampler by its name."""
+    if name == "annealing":
+        return adnn.AdaptiveSimulatedAnnealingSampler(seed=seed)
+    kind = optuna.samplers.TPESampler if name == "tpe" else optuna.samplers.RandomSampler
+    return kind(seed=seed)
+
+
+def run_cell(name: str, part: str, sampler: str, trials: int, repetition: int) -> dict[str, Any]:
+    """Tune once, and return reported, expected and true values; higher ones are better."""
+    tuning = Tuning(name, PARTS[part], repetition)
+    study = optuna.create_study(
+        direction="minimize" if tuning.is_loss else "maximize",
+        sampler=sampler_of(sampler, repetition),
+    )
+    study.optimize(tuning, n_trials=trials)
+    found = adnn.overtuning(study)
+    value, low, high = found.new_data
+    scores = tuning.scores(study.best_trial.number, "new")
+    sign = -1 if tuning.is_loss else 1
+    true, error = float(scores.mean()), float(scores.std() / len(scores) ** 0.5)
+    return {
+        "data": name,
+        "part": part,
+        "sampler": sampler,
+        "trials": trials,
+        "repetition": repetition,
+        "n": len(tuning.parts["val"]),
+        "error": error,
+        "reported": sign * (found.reported - true),
+        "expected": sign * (value - true),
+        "covers": low <= true <= high,
+        "half_width": (high - low) / 2,
+    }
+
+
+def cells(file: Path, repetitions: int) -> Iterator[dict[str, Any]]:
+    """Yield all runs; those that the file holds are not made again."""
+    made = {}
+    if file.exists():
+        for line in file.read_text(encoding="utf-8").splitlines():
+            cell = json.loads(line)
+            made[
+                tuple(cell[key] for key in ("data", "part", "sampler", "trials", "repetition"))
+            ] = cell
+    for repetition, *of in itertools.product(range(repetitions), DATA, PARTS, SAMPLERS, TRIALS):
+        key = (*of, repetition)
+        if key not in made:
+            made[key] = run_cell(*key)
+            with file.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(made[key]) + "\n")
+        yield made[key]
+
+
+def summed_up(made: list[dict[str, Any]]) -> Results:
+    """Return bias and coverage by data set, validation part, sampler and number of trials."""
+    rows = []
+    for of in itertools.product(DATA, PARTS, SAMPLERS, TRIALS):
+        group = [c for c in made if (c["data"], c["part"], c["sampler"], c["trials"]) == of]
+        if group:
+            means = {
+                key: float(np.mean([cell[key] for cell in group]))
+                for key in ("n", "reported", "expected", "covers", "half_width", "error")
+            }
+            names = dict(zip(("data", "part", "sampler", "trials"), of, strict=True))
+            rows.append({**names, "repetitions": len(group), **means})
+    return {"rows": rows}
+
+
+def summary(results: Results) -> str:
+    """Return bias and coverage by validation part, sampler and number of trials, as a table.
+
+    A true value is known up to the error of its held-out examples, so a CI covers it less often.
+    """
+    lines = []
+    for part, sampler, trials in itertools.product(PARTS, SAMPLERS, TRIALS):
+        rows = [
+            r
+            for r in results["rows"]
+            if (r["part"], r["sampler"], r["trials"]) == (part, sampler, trials)
+        ]
+        reported, expected, covers = (
+            np.mean([row[key] for row in rows]) for key in ("reported", "expected", "covers")
+        )
+        values = f"{100 * reported:+.1f}", f"{100 * expected:+.1f}", f"{100 * covers:.0f}%"
+        lines.append([part, sampler, str(trials), *values])
+    header = [
+        "validation part",
+        "sampler",
+        "trials",
+        "reported (pp)",
+        "on new data (pp)",
+        "covers",
+    ]
+    return markdown_table(header, lines)
+
+
+def figures(results: Results) -> dict[str, go.Figure]:
+    """Return the bias of both values by the number of validation examples."""
+    figure = go.Figure()
+    for key, color in (("reported", COLORS[1]), ("expected", COLORS[0])):
+        rows = results["rows"]
+        x, y = [row["n"] for row in rows], [100 * row[key] for row in rows]
+        hover = [f"{row['data']}, {row['sampler']}, {row['trials']} trials" for row in rows]
+        points = go.Scatter(x=x, y=y, mode="markers", name=key, hovertext=hover)
+        figure.add_trace(points.update(marker_color=color))
+    figure.update_xaxes(title="validation examples", type="log")
+    figure.update_yaxes(title="value minus that on held-out data [pp]")
+    return {"": figure}
+
+
+STUDY = Study("overtuning", figures, summary)
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=50)
+    parser.add_argument("--output", type=Path, help="folder of the runs and the results")
+    args = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder = args.output or (HERE if args.repetitions == 50 else TRIED)
+    folder.mkdir(parents=True, exist_ok=True)
+    results = summed_up([*cells(folder / "overtuning.jsonl", args.repetitions)])
+    write_json(folder / "overtuning.json", results)
+    print(summary(results))

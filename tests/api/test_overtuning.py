@@ -1,0 +1,177 @@
+"""What a study's best trial is worth on new data, as users ask for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import pytest
+from search_worker import quick_training
+
+import adnn_optuna as adnn
+from adnn_optuna.cli.main import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+N = 200
+RNG = np.random.default_rng(0)
+DIFFICULTY = RNG.standard_normal(N)
+
+
+def latent(trial: Any, seed: int) -> np.ndarray:
+    depth = trial.suggest_float("depth", 0, 1)
+    noise = np.random.default_rng([seed, int(1e6 * depth)]).standard_normal(N)
+    return 1.2 - (depth - 0.5) ** 2 + 0.8 * DIFFICULTY + 0.6 * noise
+
+
+def objective(trial: optuna.Trial) -> float:
+    if trial.number == 3:
+        raise optuna.TrialPruned
+    if trial.number == 5:
+        return 0.1
+    return adnn.log_scores(trial, latent(trial, 0) > 0)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> optuna.Study:
+    made = optuna.create_study(
+        direction="maximize",
+        storage=f"sqlite:///{tmp_path / 'study.db'}",
+        study_name="mine",
+        sampler=optuna.samplers.RandomSampler(seed=0),
+    )
+    made.optimize(objective, n_trials=40)
+    return made
+
+
+class TestOvertuning:
+    def test_it_says_what_the_best_trial_is_worth(self, study: optuna.Study) -> None:
+        found = adnn.overtuning(study)
+        value, low, high = found.new_data
+        assert found.reported == study.best_value
+        assert low < value < high < 1
+        expected = (found.reported - end for end in (value, high, low))
+        np.testing.assert_allclose(found.optimism, [*expected])
+        said = " ".join(str(found).split())
+        assert f"The best of 38 trials reaches {100 * found.reported:.1f}% on the 200" in said
+        assert f"Expect {100 * value:.1f}% on new examples (95% CI {100 * low:.1f}" in said
+        assert "1 trial omitted: pruned, failed" in said
+        assert "1 trial omitted: without scores" in said
+
+    def test_a_study_that_was_killed_goes_on(self, study: optuna.Study) -> None:
+        [url] = {str(study._storage._backend.url)}  # type: ignore[attr-defined]
+        study.ask()  # Its worker died.
+        again = optuna.load_study(study_name="mine", storage=url)
+        again.optimize(objective, n_trials=10)
+        assert adnn.overtuning((url, "mine")).n_examples == N
+        assert len(adnn.overtuning(again).trials) == 48
+
+    def test_the_command_says_the_same(
+        self, study: optuna.Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        page = tmp_path / "page.html"
+        assert run(["overtuning", str(tmp_path / "study.db"), "mine", "--report", str(page)]) == 0
+        assert capsys.readouterr().out == f"{adnn.overtuning(study)}\n"
+        assert "Optimism by the number of trials" in page.read_text()
+
+    def test_without_scores_it_says_how_to_store_them(self) -> None:
+        study = optuna.create_study(study_name="none")
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+        with pytest.raises(ValueError, match=r"Return adnn.log_scores\(trial, scores\) from"):
+            adnn.overtuning(study)
+
+    def test_values_that_are_no_means_of_the_scores_are_noted(self) -> None:
+        study = optuna.create_study(direction="maximize")
+        study.optimize(lambda t: adnn.log_scores(t, latent(t, 0) > 0) - 0.1, n_trials=5)
+        assert "did not report the values of their scores" in str(adnn.overtuning(study))
+
+
+class TestMetrics:
+    LABELS = (DIFFICULTY + RNG.standard_normal(N) > 0).astype(int)
+
+    def studied(self, metric: Any, direction: str) -> optuna.Study:
+        def predict(trial: optuna.Trial) -> float:
+            noise = np.random.default_rng(trial.number).standard_normal(N)
+            predicted = 1 / (1 + np.exp(-DIFFICULTY - 0.5 * noise))
+            adnn.log_scores(trial, predicted)
+            return float(metric(self.LABELS, predicted))
+
+        study = optuna.create_study(direction=direction)
+        study.optimize(predict, n_trials=6)
+        return study
+
+    @pytest.mark.parametrize(
+        ("name", "direction"),
+        [("roc_auc", "maximize"), ("neg_brier_score", "minimize"), ("f1", "maximize")],
+    )
+    def test_a_scorer_by_its_name_is_that_function(self, name: str, direction: str) -> None:
+        metrics = pytest.importorskip("sklearn.metrics")
+        function = {
+            "roc_auc": metrics.roc_auc_score,
+            "neg_brier_score": metrics.brier_score_loss,
+            "f1": lambda y, predicted: metrics.f1_score(y, predicted > 0.5),
+        }[name]
+        study = self.studied(function, direction)
+        by_name = adnn.overtuning(study, metric=name, y_true=self.LABELS)
+        by_function = adnn.overtuning(study, metric=function, y_true=self.LABELS)
+        np.testing.assert_allclose(by_name.new_data, by_function.new_data, rtol=1e-3)
+        assert by_name.optimism.value > -0.01
+
+    def test_another_metric_or_other_labels_are_refused(self) -> None:
+        pytest.importorskip("sklearn")
+        study = self.studied(
+            lambda y, predicted: float(np.mean(y == (predicted > 0.5))), "maximize"
+        )
+        with pytest.raises(ValueError, match="metric must give the values of the trials; got"):
+            adnn.overtuning(study, metric=lambda *_: 5.0, y_true=self.LABELS)
+        with pytest.raises(ValueError, match="a label for each of the 200 examples"):
+            adnn.overtuning(study, metric="f1", y_true=self.LABELS[:5])
+        with pytest.raises(ValueError, match="the name of a scorer of scikit-learn; got 'luck'"):
+            adnn.overtuning(study, metric="luck", y_true=self.LABELS)
+        with pytest.raises(ValueError, match="Pass both metric and y_true"):
+            adnn.overtuning(study, metric="f1")
+
+
+class TestRecheck:
+    def test_scores_make_its_value_one_for_new_data(self, study: optuna.Study) -> None:
+        both = [
+            adnn.recheck(study, evaluate, top=2, seeds=2, storage="sqlite://")
+            for evaluate in (
+                lambda trial, seed: latent(trial, seed) > 0,
+                lambda trial, seed: adnn.log_scores(trial, latent(trial, seed) > 0),
+                lambda trial, seed: float((latent(trial, seed) > 0).mean()),
+            )
+        ]
+        assert both[0].value == both[1].value < both[2].value
+        assert both[0].high - both[0].low > 1.5 * (both[2].high - both[2].low)
+        assert "contains the variance of seeds, of examples" in " ".join(str(both[0]).split())
+        assert "return adnn.log_scores(trial, scores)" in " ".join(str(both[2]).split())
+
+
+@pytest.mark.tensorflow
+class TestNetworks:
+    def objective(self, metric: str, **options: Any) -> adnn.InitOffsetObjective:
+        data = adnn.load_dataset("digits")
+        return adnn.InitOffsetObjective(
+            adnn.MLP((8,)), data, training=quick_training(), metric=metric, **options
+        )
+
+    @pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
+    def test_a_search_says_it_before_the_test_score(self, metric: str) -> None:
+        result = adnn.search(self.objective(metric), max_trial=3, test=False, confirm=0)
+        assert "on new data" in str(result)
+        found = adnn.overtuning(result.study)
+        np.testing.assert_allclose(found.values, result.values, rtol=1e-4)
+        tested = result.test()
+        assert "on new data" not in str(tested)
+        assert "on new data" in tested.to_markdown()
+
+    def test_no_scores_are_stored_if_they_are_not_wanted(self) -> None:
+        result = adnn.search(
+            self.objective("val_loss", store_scores=False), max_trial=2, test=False, confirm=0
+        )
+        assert "on new data" not in str(result)
+        with pytest.raises(ValueError, match="with scores of single"):
+            adnn.overtuning(result.study)

@@ -1,0 +1,205 @@
+"""Values on new data by simulations of known truth."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from scipy.special import ndtri
+
+from adnn_optuna.stats.overtuning import Means, Metric, Resampling, on_new_seeds, resampling
+
+
+class World(NamedTuple):
+    """A study of trials on validation examples.
+
+    Attributes:
+        n: The number of examples.
+        n_trials: The number of trials.
+        spread: The standard deviation of the trials' true values.
+        common: The share of the variance of an example's score that all trials have in common.
+        level: The mean true value.
+        is_loss: Whether scores are losses, log-normal; else right or wrong answers.
+        copies: The share of trials that are near copies of others.
+        group: How many examples belong together.
+    """
+
+    n: int
+    n_trials: int
+    spread: float
+    common: float = 0.6
+    level: float = 0.85
+    is_loss: bool = False
+    copies: float = 0.0
+    group: int = 1
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the scores (n, trials), the true values, and the groups of the examples."""
+        groups = np.arange(self.n) // self.group
+        copied = np.arange(self.n_trials)
+        n_originals = round(self.n_trials * (1 - self.copies))
+        copied[n_originals:] = rng.integers(n_originals, size=self.n_trials - n_originals)
+        truth = self.level + self.spread * rng.standard_normal(self.n_trials)
+        truth = truth[copied] if self.is_loss else np.minimum(truth, 0.995)[copied]
+        own = self._noise(rng, groups, self.n_trials)[:, copied]
+        own = np.sqrt(0.95) * own + np.sqrt(0.05) * rng.standard_normal(own.shape)
+        latent = np.sqrt(self.common) * self._noise(rng, groups, 1)
+        latent = latent + np.sqrt(1 - self.common) * own
+        if self.is_loss:
+            return truth * np.exp(latent - 0.5), truth, groups
+        return latent + ndtri(truth) > 0, truth, groups
+
+    def _noise(self, rng: np.random.Generator, groups: np.ndarray, count: int) -> np.ndarray:
+        share = 0.3 if self.group > 1 else 0.0
+        of_groups = rng.standard_normal((groups[-1] + 1, count))[groups]
+        of_examples = rng.standard_normal((self.n, count))
+        return np.asarray(np.sqrt(share) * of_groups + np.sqrt(1 - share) * of_examples)
+
+
+def found_in(world: World, seed: int) -> tuple[Resampling, float, float]:
+    """Return what resamples show in a world, the reported value and the true one."""
+    scores, truth, groups = world.draw(np.random.default_rng(seed))
+    measure = Means(
+        scores.astype(np.float32),
+        groups if world.group > 1 else None,
+        are_right=not world.is_loss,
+    )
+    measure.n_resamples = 100
+    found = resampling(measure, maximize=not world.is_loss)
+    best = measure.values.argmin() if world.is_loss else measure.values.argmax()
+    return found, float(measure.values[best]), float(truth[best])
+
+
+WORLDS = [
+    World(200, 20, 0.0),
+    World(200, 200, 0.03),
+    World(200, 100, 0.01, copies=0.8),
+    World(400, 60, 0.02, group=5),
+    World(200, 60, 0.02, is_loss=True, level=0.4),
+    World(1000, 100, 0.0),
+]
+MORE_WORLDS = [
+    World(200, 300, 0.0, 0.3),
+    World(200, 300, 0.02, 0.5),
+    World(200, 50, 0.02, 0.8, 0.97),
+    World(200, 100, 0.08, 0.3, 0.7),
+    World(1000, 20, 0.01),
+    World(1000, 300, 0.02, 0.5),
+    World(1000, 200, 0.0, copies=0.9),
+    World(1000, 100, 0.0, group=10),
+    World(1000, 100, 0.02, is_loss=True, level=0.4, group=5),
+    World(5000, 20, 0.005),
+    World(5000, 300, 0.0, 0.5),
+    World(5000, 100, 0.01, 0.5),
+]
+
+
+def check(world: World, repetitions: int, coverage: tuple[float, float]) -> None:
+    rows = []
+    for seed in range(repetitions):
+        found, reported, truth = found_in(world, seed)
+        value, low, high = found.new_data
+        rows.append((value - truth, low <= truth <= high, reported - truth))
+    errors, covered, _ = np.array(rows, float).T
+    noise = errors.std() / repetitions**0.5
+    assert abs(errors.mean()) <= 0.008 + 2 * noise, (world, errors.mean(), noise)
+    assert coverage[0] <= covered.mean() <= coverage[1], (world, covered.mean())
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=str)
+def test_the_value_on_new_data_is_unbiased_and_its_ci_covers_it(world: World) -> None:
+    check(world, 60, (0.82, 1.0))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("world", WORLDS + MORE_WORLDS, ids=str)
+def test_it_covers_in_many_worlds(world: World) -> None:
+    check(world, 200, (0.85, 0.995))
+
+
+def test_the_reported_value_covers_nothing_here() -> None:
+    found = [found_in(World(200, 200, 0.0), seed) for seed in range(20)]
+    assert np.mean([reported - truth for _, reported, truth in found]) > 0.03
+    # With more trials, the best value says less.
+    first, last = (np.mean([f.curve[k] - f.curve[1] for f, _, _ in found]) for k in (2, 200))
+    assert abs(first) < 0.02
+    assert abs(last) < 0.02
+
+
+def test_losses_are_scores_turned_around() -> None:
+    scores, *_ = World(200, 30, 0.02, is_loss=True).draw(np.random.default_rng(0))
+    low = resampling(Means(scores, None, are_right=False), maximize=False)
+    high = resampling(Means(-scores, None, are_right=False), maximize=True)
+    np.testing.assert_allclose(low.new_data, [-high.new_data[i] for i in (0, 2, 1)], rtol=1e-6)
+    np.testing.assert_array_equal(low.selected, high.selected)
+
+
+def test_examples_of_one_group_count_once() -> None:
+    scores, *_ = World(200, 30, 0.02).draw(np.random.default_rng(0))
+    repeated = np.repeat(scores, 5, axis=0).astype(float)
+    once = resampling(Means(scores.astype(float), None, are_right=True), maximize=True)
+    grouped = Means(repeated, np.repeat(np.arange(200), 5), are_right=True)
+    np.testing.assert_allclose(resampling(grouped, maximize=True).new_data, once.new_data)
+    single = resampling(Means(repeated, None, are_right=True), maximize=True).new_data
+    assert single.high - single.low < 0.6 * (once.new_data.high - once.new_data.low)
+
+
+def test_one_trial_has_its_own_mean_and_few_examples_show_nothing() -> None:
+    scores = np.random.default_rng(0).random((300, 1))
+    found = resampling(Means(scores, None, are_right=False), maximize=True)
+    assert found.new_data.value == pytest.approx(scores.mean(), abs=1e-6)
+    half = 1.96 * np.sqrt(1.2 * scores.var(ddof=1) / 300)
+    assert found.new_data.high - found.new_data.value == pytest.approx(half, rel=0.1)
+    nothing = resampling(Means(scores[:9], None, are_right=False), maximize=True)
+    assert np.isnan(nothing.new_data).all()
+
+
+def test_a_metric_is_resampled_as_a_mean_is() -> None:
+    scores, *_ = World(150, 20, 0.02).draw(np.random.default_rng(1))
+    labels = np.random.default_rng(2).integers(0, 2, 150)
+    predictions = np.where(scores, labels[:, None], 1 - labels[:, None])
+    ticks: list[None] = []
+    metric = Metric(
+        *(lambda y, predicted: float((y == predicted).mean()), labels, predictions),
+        groups=None,
+        after_resample=lambda: ticks.append(None),
+    )
+    mean = Means(scores.astype(float), None, are_right=False)
+    one, other = (resampling(measure, maximize=True) for measure in (metric, mean))
+    assert one.new_data.value == pytest.approx(other.new_data.value, abs=0.01)
+    assert len(ticks) == 2 * Metric.n_resamples
+
+
+def new_seeds_world(seed: int, n: int = 300, n_trials: int = 50) -> tuple[Any, float]:
+    """Return the estimate for a configuration on new examples and new seeds, and its truth."""
+    rng = np.random.default_rng(seed)
+    common = rng.standard_normal((n, 1))
+    of_trials = rng.standard_normal((n, n_trials))
+    of_seeds = rng.standard_normal((n, n_trials))
+    shifts = 0.05 * rng.standard_normal(n_trials)  # The seeds' own, on new examples, too.
+    latent = 1.0 + 0.6 * common + 0.6 * of_trials
+    scores = latent + 0.5 * of_seeds + shifts > 0
+    measure = Means(scores.astype(float), None, are_right=True)
+    measure.n_resamples = 100
+    found = resampling(measure, maximize=True)
+    best = int(measure.values.argmax())
+    runs = [
+        latent[:, best] + 0.5 * rng.standard_normal(n) + 0.05 * rng.standard_normal() > 0
+        for _ in range(10)
+    ]
+    optimism = float(measure.values[best]) - found.new_data.value
+    estimate = on_new_seeds(np.array(runs), scores.astype(float), None, found, optimism)
+    fresh = (
+        1.0 + np.sqrt(0.72) * rng.standard_normal(200_000) + 0.5025 * rng.standard_normal(200_000)
+    )
+    return estimate, float((fresh > 0).mean())
+
+
+def test_a_rechecked_value_is_for_new_examples_too() -> None:
+    found = [new_seeds_world(seed) for seed in range(60)]
+    errors = np.array([estimate.value - truth for estimate, truth in found])
+    covered = np.mean([estimate.low <= truth <= estimate.high for estimate, truth in found])
+    assert abs(errors.mean()) <= 0.008 + 2 * errors.std() / 60**0.5
+    assert covered >= 0.85
