@@ -614,7 +614,10 @@ WRONG = {
     "no file": (["search", "--dataset", "no.npz", *LIMIT], "no.npz.*--data-dir"),
     "data dir": (["search", "--data-dir", "no", *LIMIT], "--data-dir 'no'"),
     "validation size": (["search", "--validation-size", "x", *LIMIT], "--validation-size.*number"),
-    "too large": (["search", "--validation-size", "9999", *LIMIT], "--validation-size must be .* got 9999"),
+    "too large": (
+        ["search", "--validation-size", "9999", *LIMIT],
+        "validation-size must .* got 9999",
+    ),
     "nothing to select on": (["search", "--validation-size", "0", *LIMIT], "val_accuracy"),
     "activation": (["search", "--activation", "nope", *LIMIT], "activation='nope'"),
     "initializer": (["search", "--kernel-initializer", "no", *LIMIT], "kernel_initializer='no'"),
