@@ -618,7 +618,7 @@ WRONG = {
     "validation size": (["search", "--validation-size", "x", *LIMIT], "--validation-size.*number"),
     "too large": (
         ["search", "--validation-size", "9999", *LIMIT],
-        "--validation-size must be .* got 9999",
+        "validation-size must .* got 9999",
     ),
     "nothing to select on": (["search", "--validation-size", "0", *LIMIT], "val_accuracy"),
     "activation": (["search", "--activation", "nope", *LIMIT], "activation='nope'"),
