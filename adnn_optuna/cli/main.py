@@ -25,6 +25,7 @@ from adnn_optuna import __version__
 from adnn_optuna._checks import (
     TOO_LITTLE_MEMORY,
     WrongInputError,
+    first_line,
     is_out_of_memory,
     masked,
 )
@@ -175,7 +176,7 @@ def command_with_options(name: str) -> Any:
 
 def _in_a_sentence(error: Exception) -> tuple[str, int]:
     """Return what went wrong, and the exit code for it."""
-    from adnn_optuna.engine.storages import StorageError
+    from adnn_optuna.engine.storages import StorageError, storage_errors
 
     said = " ".join(str(error).split())
     where = "ADNN_DEBUG=1 in the environment shows where"
@@ -183,6 +184,8 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
         return said, output.WRONG_INPUT
     if isinstance(error, StorageError | NotWrittenError):
         return str(error), output.FAILED
+    if isinstance(error, storage_errors()):
+        return f"The storage failed ({first_line(error.__cause__ or error)}).", output.FAILED
     if is_out_of_memory(error):
         return TOO_LITTLE_MEMORY, output.FAILED
     if isinstance(error, OSError) and error.errno is not None:

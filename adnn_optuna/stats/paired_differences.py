@@ -22,7 +22,7 @@ from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.stats.sequential import (
@@ -215,8 +215,8 @@ def share_interval(share: float, n: float, level: float = 1 - ALPHA) -> tuple[fl
     if not n:
         return math.nan, math.nan
     k, tail = share * n, (1 - level) / 2
-    low = stats.beta.ppf(tail, k, n - k + 1) if share > 0 else 0.0
-    high = stats.beta.ppf(1 - tail, k + 1, n - k) if share < 1 else 1.0
+    low = scipy.stats.beta.ppf(tail, k, n - k + 1) if share > 0 else 0.0
+    high = scipy.stats.beta.ppf(1 - tail, k + 1, n - k) if share < 1 else 1.0
     return float(low), float(high)
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from adnn_optuna.stats.paired_differences import PairedDifference, size_of, verdict_of
 from adnn_optuna.stats.sequential import ALPHA, DECIMALS
@@ -67,7 +67,7 @@ def _welch(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[float, floa
     n = np.array([len(one), len(two)])
     parts = np.array([(of / size).var(ddof=1) for of in (one, two)]) / n
     freedom = parts.sum() ** 2 / (parts**2 / (n - 1)).sum()
-    quantile = float(stats.t.isf(ALPHA / (2 * n_claims), freedom))
+    quantile = float(scipy.stats.t.isf(ALPHA / (2 * n_claims), freedom))
     half = size * quantile * math.sqrt(parts.sum())
     mean = float(one.mean() - two.mean())
     return mean - half, mean + half, ""

@@ -757,6 +757,27 @@ class TestWrongInput:
         assert (folder / "adnn.db").read_bytes() == content
         assert len(list(folder.iterdir())) == 1
 
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["report", "--study-name", "mine"],
+            ["resume", "--study-name", "mine"],
+            ["contract", "--study-name", "mine"],
+            ["recheck", "adnn.db", "mine"],
+            ["plan", "adnn.db", "mine", "--gain", "0.01"],
+            ["search", *NETWORK, *LIMIT],
+        ],
+    )
+    def test_a_damaged_database_is_named(
+        self, arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        optuna.create_study(storage="sqlite:///adnn.db", study_name="mine")
+        content = bytearray((folder / "adnn.db").read_bytes())
+        content[-4096:] = bytes(4096)
+        (folder / "adnn.db").write_bytes(content)
+        said = self.refused(arguments, capsys)
+        assert said.startswith("adnn: File 'adnn.db' must be an SQLite database; got a damaged")
+
     def test_another_study_of_the_name_is_left_alone(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
