@@ -56,7 +56,7 @@ def _as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
     try:
         return pd.to_numeric(column, errors="coerce")
     except OverflowError:  # An integer is larger than any float.
-        return pd.Series(math.nan, column.index)
+        return pd.to_numeric(column.astype(str), errors="coerce")
 
 
 def _in_order(table: pd.DataFrame, order: str | None) -> pd.DataFrame:

@@ -38,9 +38,8 @@ _GROUPS = ("Arguments", "Options", "Limits", "Data", "Network", "Training", "Off
 
 
 def _styled(text: str, **style: Any) -> str:
-    """Return a text in a style, where stdout is a terminal and the user takes colours."""
-    is_wanted = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return typer.style(text, **style) if is_wanted else text
+    """Return a text in a style, if stdout is a terminal and the user wants colours."""
+    return typer.style(text, **style) if output.has_colors() else text
 
 
 def _write(formatter: Any, heading: str, rows: list[tuple[str, str]]) -> None:

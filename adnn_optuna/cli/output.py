@@ -12,6 +12,7 @@ import typer
 from adnn_optuna._checks import is_installed, without_passwords
 from adnn_optuna._files import write_text
 from adnn_optuna._units import as_argument, printable
+from adnn_optuna.render.document import TONES
 from adnn_optuna.render.json import to_json
 from adnn_optuna.render.printed import Printed
 
@@ -55,9 +56,22 @@ def load_libraries() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def show(result: object, stream: TextIO | None = None) -> None:
-    """Write a result to stdout."""
-    print(printable(str(result), keep="\n"), file=stream, flush=True)
+def has_colors() -> bool:
+    """Return whether stdout is a terminal, and the user wants colours."""
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def colored(result: Printed) -> str:
+    """Return a result as text, whose title has the colour of the verdict."""
+    title, newline, rest = printable(str(result), keep="\n").partition("\n")
+    tone = TONES.get(result.document().verdict)
+    color = {"good": typer.colors.GREEN, "bad": typer.colors.RED}.get(tone, typer.colors.YELLOW)
+    return typer.style(title, fg=color, bold=True) + newline + rest
+
+
+def show(text: str, stream: TextIO | None = None) -> None:
+    """Write a text to stdout."""
+    print(printable(text, keep="\n"), file=stream, flush=True)
 
 
 def say(text: str) -> None:
@@ -88,7 +102,12 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
     finally:
         # Also of a search that no contract can be made of.
         following = {what.lower().replace(" ", "_"): how for what, how in more.items()}
-        show(as_json(verb, facts, next=following) if in_json else facts)
+        if in_json:
+            show(as_json(verb, facts, next=following))
+        elif has_colors():
+            print(colored(facts), flush=True)
+        else:
+            show(str(facts))
         if "plot" in asked:
             write_text(asked["plot"], facts.plot().to_html(include_plotlyjs=True))
         if "save" in asked:

@@ -352,7 +352,10 @@ class ComparisonNumbers:
                 f"{', '.join(self.results)}. Compare them first."
             )
         seconds = self.seconds / len(self.seeds)
-        return plan_seeds(pairs, gain=gain, seconds_per_seed=seconds, unit=self.unit)
+        first_seed = max(self.declaration["seeds"]) + 1
+        return plan_seeds(
+            pairs, gain=gain, seconds_per_seed=seconds, first_seed=first_seed, unit=self.unit
+        )
 
     @property
     def seconds(self) -> float:

@@ -266,7 +266,7 @@ class TestTables:
 
 
 def test_a_value_that_is_not_finite_ends_the_evidence() -> None:
-    for value in (math.inf, -math.inf):
+    for value in (math.inf, 10**400, -(10**400)):
         found = adnn.compare_values({"a": [1.0, 2.0, value], "b": [0.0, 0.5, 1.0]})
         assert found.differences()["pairs"].item() == 2
 
@@ -284,7 +284,7 @@ def test_a_value_that_is_not_finite_ends_the_evidence() -> None:
         ([[1.0], [2.0]], {}, "values must be a mapping"),
         ({"a": [1.0, math.nan], "b": [1.0, 2.0]}, {"paired": False}, "infinite one in 'a'"),
         ({"a": [math.inf], "b": [1.0]}, {"paired": False}, "infinite one in 'a'"),
-        ({"a": [10**400], "b": [1.0]}, {}, "Values must be numbers; got 1000"),
+        ({"a": [10**400], "b": [1.0]}, {"paired": False}, "infinite one in 'a'"),
         (pd.DataFrame([[1.0, 2.0]], columns=["a", "a"]), {}, "must have different names"),
         ({"a": [1.0], "b": [1.0]}, {"margin": 0}, "margin"),
         (
