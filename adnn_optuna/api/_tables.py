@@ -152,7 +152,7 @@ def _read_csv(file: Path) -> pd.DataFrame:
             f"{str(file)!r} is not a valid CSV file ({first_line(error)})."
         ) from None
     is_number = _as_numbers(pd.Series(table.columns)).notna()
-    # Where rows have more cells than the header, pandas takes the first ones for an index.
+    # If rows have more cells than the header, pandas takes the first ones for an index.
     if is_number.all() or not isinstance(table.index, pd.RangeIndex):
         raise WrongValueError(
             f"{str(file)!r} must have a header for all columns. Name them in the first line."
@@ -183,7 +183,7 @@ def _with_named_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
-    """Return the values of an arm, NaN for a missing one; refuse what is no number."""
+    """Return the values of an arm, NaN for a missing one; refuse other values."""
     numbers = _as_numbers(column)
     # To pandas, dates are numbers.
     is_wrong = (numbers.isna() & column.notna()) | (column.dtype.kind in "cmM")
@@ -212,7 +212,7 @@ def _check_none_is_missing(label: str, array: np.ndarray) -> None:
 
 
 def rows_in_words(index: pd.Index[Any]) -> tuple[str, list[str]]:
-    """Return what rows are called, and the name of each, with all levels of the index."""
+    """Return the name of the index, and the name of each row with all levels."""
     *others, last = ["" if name is None else str(name) for name in index.names]
     if not others:
         return last or "seed", [str(name) for name in index]

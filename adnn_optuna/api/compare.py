@@ -22,7 +22,7 @@ from adnn_optuna._checks import WrongValueError, as_integer, logger
 from adnn_optuna.api._calls import check_executor, interrupted_where_called
 from adnn_optuna.api._compared import Controls, Samplers, of_function, of_networks
 from adnn_optuna.api._notes import save_notes
-from adnn_optuna.api._stored_comparisons import declaration_of, like_comparisons, study_name_of
+from adnn_optuna.api.comparisons import declaration_of, like_comparisons, study_name_of
 from adnn_optuna.api.search import SearchResult, search_result
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
 from adnn_optuna.engine import studies

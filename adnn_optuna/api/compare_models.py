@@ -21,7 +21,7 @@ from adnn_optuna.api._calls import (
     found_by_evaluating,
     interrupted_where_called,
 )
-from adnn_optuna.api._stored_comparisons import like_comparisons
+from adnn_optuna.api.comparisons import like_comparisons
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
 from adnn_optuna.engine.objectives import seeds_of
@@ -243,7 +243,7 @@ def _trainers(
     dataset: Dataset | None,
     training: Training | Mapping[str, Training] | None,
 ) -> dict[str, Trainer]:
-    """Return what trains each of some Keras models, by their labels."""
+    """Return the trainer of each Keras model, by its label."""
     check_type("dataset", dataset, Dataset, "a Dataset, as not all models are functions")
     data = cast("Dataset", dataset)
     trainings = training if isinstance(training, Mapping) else dict.fromkeys(models, training)

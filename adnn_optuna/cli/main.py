@@ -138,7 +138,7 @@ def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
     """
 
 
-# What each command writes of what its verb returns.
+# The files that each command may write of its result.
 _VERBS: dict[Callable[..., output.Answer], tuple[str, ...]] = {
     commands.search: ("contract", "report", "model_card"),
     commands.resume: ("contract", "report", "model_card"),
@@ -174,7 +174,7 @@ def command_with_options(name: str) -> Any:
 
 
 def _in_a_sentence(error: Exception) -> tuple[str, int]:
-    """Return what went wrong, and the exit code for it."""
+    """Return an error in one sentence, and its exit code."""
     from adnn_optuna.engine.storages import StorageError, storage_errors
 
     said = " ".join(str(error).split())
@@ -188,7 +188,7 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
     if is_out_of_memory(error):
         return TOO_LITTLE_MEMORY, output.FAILED
     if isinstance(error, OSError) and error.errno is not None:
-        return f"A file cannot be read or written ({error}; {where}); mend that.", output.FAILED
+        return f"A file cannot be read or written ({error}; {where}).", output.FAILED
     what = f"{type(error).__name__}: {said}"
     return f"Something unexpected happened, {what} ({where}).", output.UNEXPECTED
 
@@ -209,7 +209,7 @@ def _with_options(sentence: str, name: str) -> str:
 
 
 def _as_shown(option: str, text: str) -> str:
-    """Return what follows an option, with nothing of a storage that is not shown."""
+    """Return the text after an option, with storages as they are shown."""
     given = ""
     if text.startswith("--"):
         option, equals, text = text.partition("=")
@@ -242,7 +242,7 @@ def run(arguments: Sequence[str]) -> int:
     if code == output.INTERRUPTED:
         # An import that was interrupted cannot be made again, so nothing is imported here.
         shown = map(_as_shown, ["", *arguments], arguments)
-        said = "Interrupted; what was stored is kept. Go on with"
+        said = "Interrupted; all stored results are kept. Go on with"
         output.say(f"{said}:\n    {shlex.join(['adnn', *shown])}")
     return code or 0
 

@@ -1,4 +1,4 @@
-"""What the commands of ``adnn`` take: options, made from what Python takes.
+"""The options of the commands of ``adnn``, made from the arguments of Python.
 
 Importing this module loads nothing but Typer. A command's options are made when it is called.
 """
@@ -22,7 +22,7 @@ from adnn_optuna.cli.output import FILES, Answer, finish, load_libraries
 from adnn_optuna.cli.parsing import integers, name_or_config, parse_confirm
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
-# What Python has otherwise, or not at all.
+# Options that differ from the arguments of Python, or have none.
 Storage = Annotated[str, "Database of the studies: any URL that Optuna takes."]
 StudyName = Annotated[str, "Name of the study or comparison, as it was shown."]
 _NEW_NAME = "New or continued; by default one with all settings that are not by default."
@@ -30,7 +30,7 @@ NewName = Annotated[str | None, _NEW_NAME]
 
 
 def _arms(*, are_controls: bool) -> dict[str, str]:
-    """Return what each sampler, or control, does by its name."""
+    """Return the help of each sampler, or control, by its name."""
     from adnn_optuna.engine.arms import ARMS
 
     arms = ARMS.values()
@@ -79,13 +79,13 @@ _LEVELS: dict[str, tuple[tuple[str, str, str], ...]] = {
 }
 # Python takes these from a compiled model if nothing is set.
 _DEFAULTS = {"optimizer": "adam", "learning_rate": 0.001}
-# The group of what a verb takes itself, if it has one.
+# The groups of the options that a verb has itself.
 _GROUPS = {
     "data_dir": "Data",
     **dict.fromkeys(("max_trial", "max_time"), "Limits"),
     **dict.fromkeys(("output", *FILES, "quiet", "json"), "Output"),
 }
-# What a verb calls in Python, if not the function of its name.
+# The Python function of a verb, if it has another name.
 _IN_PYTHON = {
     "plan": "compare",
     "report": "compare",
@@ -107,8 +107,8 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
 
     Of a verb's arguments, ``data``, ``training``, ``network``, ``objective`` and ``limits`` stand
     for all options of these, and ``options`` for other arguments that the same verb has in Python:
-    numbers, truth values, and where studies are stored. The command shows what the verb returns,
-    as text or as JSON, and writes the ``files`` from it.
+    numbers, truth values, and the storage of studies. The command shows the result of the verb as
+    text or as JSON, and writes the ``files`` from it.
     """
     own = {**inspect.signature(verb).parameters}
     taken = [*own]
@@ -228,7 +228,7 @@ def _part(level: str) -> dict[str, inspect.Parameter]:
 
 
 def _kind_in_shell(annotation: Any) -> Any:
-    """Return as what a shell gives an argument of Python; lists and configurations are texts."""
+    """Return the type of an argument in a shell; lists and configurations are texts."""
     kinds = {*(get_args(annotation) or (annotation,))}
     if get_origin(annotation) is Literal or any(get_origin(kind) is Literal for kind in kinds):
         return annotation
@@ -243,7 +243,7 @@ def _kind_in_shell(annotation: Any) -> Any:
 def _explained(
     parameter: inspect.Parameter, said: Mapping[str, str], group: str | None = None
 ) -> inspect.Parameter:
-    """Return a parameter with help, group and what a shell completes."""
+    """Return a parameter with its help, its group and the values that a shell completes."""
     name, annotation = parameter.name, parameter.annotation
     note: Any = said.get(name)
     if get_origin(annotation) is Annotated:
@@ -262,11 +262,11 @@ def _explained(
 
 
 def _values(values: Callable[[], Iterable[str]]) -> Callable[[str], Iterable[str]]:
-    """Return what completes a value, or the last of several that are separated by commas."""
+    """Return a function that completes a value, or the last of several between commas."""
     return lambda incomplete: (f"{incomplete[: incomplete.rfind(',') + 1]}{v}" for v in values())
 
 
-# What a shell completes; of other options, it offers files.
+# The values that a shell completes; for other options, it offers files.
 _COMPLETED: dict[str, Callable[..., Any]] = {
     "sampler": _values(lambda: _arms(are_controls=False)),
     "samplers": _values(lambda: _arms(are_controls=False)),
@@ -329,7 +329,7 @@ def make_objective(options: Mapping[str, Any]) -> "adnn.InitOffsetObjective":
 
 
 def default_name(first: str, options: Mapping[str, Any]) -> str:
-    """Return a study's name that begins with ``first`` and tells what is not by default."""
+    """Return a study's name: ``first``, and all options that are not by default."""
     told = {k: v for k, v in not_default(options).items() if k != "data_dir"}
     if "dataset" in told:
         told["dataset"] = Path(told["dataset"]).name
@@ -343,7 +343,7 @@ def named(options: dict[str, Any], first: str, network: Mapping[str, Any]) -> di
 
 
 def check_no_network(options: Mapping[str, Any], of: str) -> None:
-    """Refuse options of a network where something else is given, which would not heed them."""
+    """Refuse options of a network if something else is compared, which has no use for them."""
     given = [f"{as_option(name)} {value}" for name, value in not_default(options).items()]
     if given:
         raise WrongValueError(f"Options of networks ({' '.join(given)}) must be omitted for {of}.")

@@ -1,4 +1,4 @@
-"""What the commands show: results on stdout, on stderr what they wrote, and exit codes."""
+"""Output of the commands: results on stdout, the names of written files on stderr, exit codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_MET, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
 
 
 class File(NamedTuple):
-    """A file that a command may write of what it found: its suffix, what it is, what it is for."""
+    """A file that a command may write of its result: its suffix, its help, its use."""
 
     suffix: str
     help: str
@@ -75,15 +75,15 @@ def show(text: str, stream: TextIO | None = None) -> None:
 
 
 def say(text: str) -> None:
-    """Write to stderr, so that stdout holds results alone; of URLs only what is shown of them."""
+    """Write to stderr, so that stdout holds results alone; passwords are masked."""
     show(without_passwords(text), sys.stderr)
 
 
 class Answer(NamedTuple):
-    """What a command found: a result, the files that it wrote by what for, and an exit code."""
+    """A command's result, further hints such as the files that it wrote, and an exit code."""
 
     facts: Any
-    more: dict[str, str] = {}  # noqa: RUF012 - nobody changes it.
+    more: dict[str, str] = {}  # noqa: RUF012 - it is never changed.
     code: int = 0
 
 
@@ -123,5 +123,5 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
 
 
 def as_json(verb: str, found: Printed, **more: Any) -> str:
-    """Return what a command found as JSON."""
+    """Return a command's result as JSON."""
     return to_json(found.document(), verb=verb, **more)

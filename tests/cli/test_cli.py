@@ -202,7 +202,7 @@ class TestSearch:
             assert process.returncode == 130, stderr
             assert not stdout
             said, command = stderr.splitlines()
-            assert said == "Interrupted; what was stored is kept. Go on with:"
+            assert said == "Interrupted; all stored results are kept. Go on with:"
             assert shlex.split(command) == ["adnn", *hint]
             hint = next_one or shlex.split(command)[1:]
         assert len(completed()) < 80
@@ -880,7 +880,7 @@ class TestTrouble:
         ):
             assert cli.run(["search", *LIMIT, "--storage", url]) == 130
             assert capsys.readouterr().err == (
-                "Interrupted; what was stored is kept. Go on with:\n"
+                "Interrupted; all stored results are kept. Go on with:\n"
                 f"    adnn search --max-trial 2 --storage {shown}\n"
             )
         assert not list(folder.iterdir())
@@ -915,7 +915,7 @@ class TestTrouble:
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
         )
         assert done.stderr == (
-            "Interrupted; what was stored is kept. Go on with:\n"
+            "Interrupted; all stored results are kept. Go on with:\n"
             "    adnn recheck a.db s --evaluate math:sqrt\n"
         )
 
