@@ -289,18 +289,17 @@ def check_output_file(what: str, path: Path, suffix: str = "") -> None:
     refused, folder = f"{what} {str(path)!r} cannot be written", path.absolute().parent
     if not is_folder(folder):
         raise NoSuchFileError(
-            f"{refused}: there is no folder {str(folder)!r}; make it, or name another file."
+            f"{refused}: there is no folder {str(folder)!r}. Create it, or name another file."
         )
-    if is_folder(path):
-        raise WrongValueError(f"{refused}: it is a folder; name another file.")
-    if exists(path) and not is_file(path):
-        raise WrongValueError(f"{refused}: it is a device or a pipe; name another file.")
-    if is_file(path) and not os.access(path, os.W_OK):
-        raise WrongValueError(f"{refused}: it is read-only; name another file.")
-    if not os.access(folder, os.W_OK):
-        raise WrongValueError(
-            f"{refused}: you may not write to the folder {str(folder)!r}; name a file in another."
-        )
+    faults = {
+        "it is a folder": is_folder(path),
+        "it is a device or a pipe": exists(path) and not is_file(path),
+        "it is read-only": is_file(path) and not os.access(path, os.W_OK),
+        f"you may not write to the folder {str(folder)!r}": not os.access(folder, os.W_OK),
+    }
+    for fault, is_so in faults.items():
+        if is_so:
+            raise WrongValueError(f"{refused}: {fault}. Name another file.")
 
 
 class Fault(NamedTuple):

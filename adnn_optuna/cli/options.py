@@ -58,25 +58,25 @@ AtOnce = Annotated[int | None, typer.Option(min=1, help=_AT_ONCE)]
 _DATASET = "digits, mnist, fashion_mnist, or a .csv[.gz] or .parquet table, or an .npz of x and y."
 Dataset = Annotated[str, typer.Option("--dataset", "--data", help=_DATASET)]
 
-_OF_DATA = """
-    data_dir validation_size test_size target task class_weight sample_weight groups missing rare
-    positive
-"""
-_OF_TRAINING = """
-    optimizer learning_rate batch_size epochs shuffle patience min_delta restore_best_weights
-"""
-_OF_MODEL = "hidden activation kernel_initializer bias_initializer"
-# The options of a network: those of each level come after those of the levels before. Each source
-# is a public function or class, the arguments that a shell can give, and their group in the help.
-_LEVELS: dict[str, tuple[tuple[str, str, str], ...]] = {
-    "data": (("load_dataset", _OF_DATA, "Data"),),
-    "training": (("Training", _OF_TRAINING, "Training"),),
-    "network": (
-        ("MLP", _OF_MODEL, "Network"),
-        ("InitOffsetObjective", "metric seed", "Network"),
+# The public functions and classes that a network is made of, in this order: the group of their
+# options in the help, and the arguments that a shell can give.
+_SOURCES = {
+    "load_dataset": (
+        "Data",
+        """data_dir validation_size test_size target task class_weight sample_weight groups missing
+        rare positive""",
     ),
-    "objective": (("OffsetSpace", "low high scope unit include_output", "Offsets"),),
+    "Training": (
+        "Training",
+        """optimizer learning_rate batch_size epochs shuffle patience min_delta
+        restore_best_weights""",
+    ),
+    "MLP": ("Network", "hidden activation kernel_initializer bias_initializer"),
+    "InitOffsetObjective": ("Network", "metric seed"),
+    "OffsetSpace": ("Offsets", "low high scope unit include_output"),
 }
+# How many of these each argument of a verb stands for.
+_LEVELS = {"data": 1, "training": 2, "network": 4, "objective": 5}
 # Python takes these from a compiled model if nothing is set.
 _DEFAULTS = {"optimizer": "adam", "learning_rate": 0.001}
 # The groups of the options that a verb has itself.
@@ -212,18 +212,17 @@ def _option(name: str, default: object, annotation: Any) -> inspect.Parameter:
 def _part(level: str) -> dict[str, inspect.Parameter]:
     """Return the options of which data, training, network or objective is made."""
     options = {"dataset": _explained(_option("dataset", "digits", Dataset), {}, "Data")}
-    levels = [*_LEVELS]
-    for sources in (_LEVELS[name] for name in levels[: levels.index(level) + 1]):
-        for source, names, group in sources:
-            documented = getattr(adnn, source)
-            said = docstrings.arguments(documented)
-            parameters = inspect.signature(documented, eval_str=True).parameters
-            for name in names.split():
-                default = _DEFAULTS.get(name, parameters[name].default)
-                if isinstance(default, tuple):
-                    default = ",".join(map(str, default))
-                option = _option(name, default, _kind_in_shell(parameters[name].annotation))
-                options[name] = _explained(option, said, group)
+    for source in [*_SOURCES][: _LEVELS[level]]:
+        group, names = _SOURCES[source]
+        documented = getattr(adnn, source)
+        said = docstrings.arguments(documented)
+        parameters = inspect.signature(documented, eval_str=True).parameters
+        for name in names.split():
+            default = _DEFAULTS.get(name, parameters[name].default)
+            if isinstance(default, tuple):
+                default = ",".join(map(str, default))
+            option = _option(name, default, _kind_in_shell(parameters[name].annotation))
+            options[name] = _explained(option, said, group)
     return options
 
 
@@ -285,8 +284,7 @@ _COMPLETED: dict[str, Callable[..., Any]] = {
 
 def _of(source: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the options that a function or class takes."""
-    sources = (source for level in _LEVELS.values() for source in level)
-    names = next(names for of, names, _ in sources if of == source)
+    _, names = _SOURCES[source]
     return {name: options[name] for name in names.split() if name in options}
 
 
