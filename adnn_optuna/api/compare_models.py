@@ -98,8 +98,7 @@ def compare_models(
         margin: The difference of test accuracies, as a fraction, or of values, up to which two
             models are as good as each other. If :obj:`None`, 0.001 for Keras models. For functions
             there is none then, and no verdict is *equivalent*.
-        resampled: For functions that redraw splits of one data set, the numbers of training and
-            test examples of a split. Splits overlap, so the CIs are wider.
+        resampled: For functions that redraw splits, as in :func:`~adnn_optuna.compare`.
         folds: Whether the seeds of functions are the folds of a single k-fold cross-validation.
         show_progress_bar: Whether to show a progress bar.
 

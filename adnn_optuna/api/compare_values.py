@@ -79,11 +79,10 @@ def compare_values(
         What the values show.
 
     Raises:
-        TypeError: If an argument is of the wrong type.
-        ValueError: If an argument is wrong: there are fewer than two arms or more than 100, arms
-            or rows of one name, values that are no numbers, or missing ones that are not paired;
-            rows are called ``split``, ``fold``, ``cv`` or ``data`` without ``resampled`` or
-            ``folds``; or rows of a sequential design look sorted without ``order``.
+        TypeError: If a value is no number, or an argument is of the wrong type.
+        ValueError: If an argument is wrong, rows are called ``split``, ``fold``, ``cv`` or
+            ``data`` without ``resampled`` or ``folds``, or rows of a sequential design look
+            sorted without ``order``.
         FileNotFoundError: If there is no such file.
     """
     if margin is not None:

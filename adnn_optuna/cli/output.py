@@ -64,8 +64,8 @@ def has_colors() -> bool:
 def colored(result: Printed) -> str:
     """Return a result as text, whose title has the colour of the verdict."""
     title, newline, rest = printable(str(result), keep="\n").partition("\n")
-    tone = TONES.get(result.document().verdict)
-    color = {"good": typer.colors.GREEN, "bad": typer.colors.RED}.get(tone, typer.colors.YELLOW)
+    colors = {"good": typer.colors.GREEN, "bad": typer.colors.RED}
+    color = colors.get(TONES.get(result.document().verdict, ""), typer.colors.YELLOW)
     return typer.style(title, fg=color, bold=True) + newline + rest
 
 

@@ -108,7 +108,7 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
 
 def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:
     """Refuse an SQLite file that is damaged, or has no tables of Optuna, which would add them."""
-    sqlalchemy = load("sqlalchemy")
+    sqlalchemy, has_studies = load("sqlalchemy"), False
     try:
         with sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).connect() as connection:
             found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar().split("\n")[-1]
