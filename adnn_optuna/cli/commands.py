@@ -53,8 +53,10 @@ def search(
 
 def _resumption(result: Any, storage: str) -> dict[str, str]:
     """Return the command that continues a search with twice the limit that ended it."""
+    from adnn_optuna.engine.storages import is_in_memory
+
     limit = result.budget.get(result.stop_reason)
-    if limit is None:
+    if limit is None or is_in_memory(storage):
         return {}
     command = ["adnn", "resume", "--study-name", result.study.study_name]
     if storage != opt.DEFAULT_STORAGE:
