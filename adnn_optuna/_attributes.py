@@ -1,7 +1,4 @@
-"""Names and types of everything a study stores, and the check of what is read from it.
-
-It is JSON, which no later run rewrites.
-"""
+"""Names and types of everything a study stores as JSON, and the check of stored values."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -26,8 +23,8 @@ REPLICATED = "adnn:replicated"
 UNSEEDED = "adnn:unseeded"  # A prefix: true for a best trial that no seed changes.
 CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed` for each confirmed best trial.
 WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
-COMPARISON = "adnn:comparison"  # Of the head of a comparison, what that is: `Declaration`.
-EVALUATED = "adnn:evaluated"  # What the evaluations are of that its trials are, any JSON.
+COMPARISON = "adnn:comparison"  # Of the head of a comparison: `Declaration`.
+EVALUATED = "adnn:evaluated"  # The subject of the evaluations that its trials are, any JSON.
 # A prefix, with the best trial's number and the seed's place: the value on a new seed, or null.
 NEW_SEED = "adnn:new_seed"
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
@@ -36,14 +33,14 @@ NOTE = "adnn:note"
 
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Proposal`.
-OWNER = "adnn:owner"  # Who runs it, where its sampler does not say so: `Owner`.
-CLAIM = "adnn:claim"  # /<run>: who was to begin it, while nobody has said more: `Owner`.
-ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed without, its worker died.
+OWNER = "adnn:owner"  # The process that runs it, if its sampler does not store that: `Owner`.
+CLAIM = "adnn:claim"  # A prefix, with the run: the process that is to begin it: `Owner`.
+ENDED = "adnn:ended"  # Why it has no value: `Ended`. If it failed without one, its worker died.
 
-# User attributes of a trial, and of one whose model or training is a function of it BASELINE and
-# BASELINE_METRICS, those of its own baseline network, if it was the best trial so far.
-MADE = "adnn:made"  # What these functions made for it: `Made`.
-OUTCOME = "adnn:outcome"  # What is known at its end beside state and value: `StoredOutcome`.
+# User attributes of a trial. If model or training are functions of the trial, it also has BASELINE
+# and BASELINE_METRICS of its own baseline network, if it was the best trial so far.
+MADE = "adnn:made"  # The results of these functions: `Made`.
+OUTCOME = "adnn:outcome"  # Stored at its end beside state and value: `StoredOutcome`.
 
 # The scores of single validation examples: `ExampleScores`, which is a part of `OUTCOME` if our
 # loop runs the trial. A prefix: the texts of scores that are too long for one attribute.
@@ -89,7 +86,7 @@ If it was interrupted, it was cut off or repeats another: it counts for nothing.
 
 
 class DataConfig(TypedDict):
-    """Which data an objective has, and some of what else is stored about them."""
+    """The data of an objective, and a part of the other facts that are stored about them."""
 
     name: str
     fingerprint: str
@@ -100,7 +97,7 @@ class DataConfig(TypedDict):
 
 
 class SpaceConfig(TypedDict):
-    """The class of what is searched; its arguments are stored, too."""
+    """The class of the search space, whose arguments are stored, too."""
 
     type: str
 
@@ -119,7 +116,7 @@ class Config(TypedDict):
 
 
 class Made(TypedDict):
-    """What the user's functions made for a trial: of a Keras model its configuration's hash."""
+    """A trial's model (of Keras, the hash of its configuration) and training, as functions."""
 
     model: dict[str, Any]
     training: dict[str, Any]
@@ -143,7 +140,7 @@ class ExampleScores(TypedDict):
 
 
 class StoredOutcome(TypedDict):
-    """What a trial stores when it ends, all at once.
+    """A trial's outcome, which is stored at once.
 
     ``elapsed`` is the study's working time in seconds: the largest time that the trial saw, plus
     its own duration. ``metrics`` are those after the last epoch.
@@ -167,9 +164,9 @@ def examples_of(trial_attrs: Mapping[str, Any]) -> ExampleScores | None:
 
 
 class Owner(TypedDict):
-    """Which process runs a trial; ``trial`` is the number of that which this was written for.
+    """The process that runs a trial, whose number is ``trial``.
 
-    ``run`` is which run of that process, empty for trials that a user asks for.
+    ``run`` names a run of that process; it is empty for trials that a user asks for.
     """
 
     trial: Number
@@ -184,12 +181,11 @@ StoredStep = tuple[Number | None, float]
 
 
 class Proposal(TypedDict):
-    """Which proposal of which sampler a trial is, who runs it, and what it follows from.
+    """A trial's proposal by a sampler, its owner, and the trials from which it follows.
 
     ``index`` is :obj:`None` for a trial with fixed parameters. The proposal follows from the
     trials that its worker saw finished: all with an id below ``before``, except the ids in
-    ``unfinished``.
-    ``n_pending`` others of the sampler were under way. ``step`` is only a walk's.
+    ``unfinished``. ``n_pending`` others of the sampler were running. Only a walk has a ``step``.
     """
 
     sampler: str
@@ -202,7 +198,7 @@ class Proposal(TypedDict):
 
 
 class SearchSettings(TypedDict):
-    """How a study is searched; ``n_trials`` is what the sampler's schedule was made for.
+    """How a study is searched; the sampler's schedule was made for ``n_trials``.
 
     ``confirm`` is on how many new seeds the best trial of a function is evaluated. ``reported`` is
     the user attribute in which the trials of a user's control report their test score.
@@ -216,7 +212,7 @@ class SearchSettings(TypedDict):
 
 
 class Arguments(TypedDict, total=False):
-    """What a comparison was called with last, beside its seeds and arms, as in :func:`compare`."""
+    """The arguments of the last call of :func:`compare`, except seeds and arms."""
 
     max_trial: Size
     max_time: float | None
@@ -229,12 +225,10 @@ class Arguments(TypedDict, total=False):
 
 
 class Declaration(TypedDict):
-    """What a comparison was declared to be: its seeds in their order, and whether it looks again.
+    """The declaration of a comparison: its seeds in their order, and whether it is sequential.
 
-    It looks again, and for good, where it stops once all is decided or got further seeds or arms
-    later.
-    ``arms`` are the names of all that it ever compared, by their labels; ``arguments`` the others
-    that it was called with last.
+    It stays sequential if it stops once all is decided, or got further seeds or arms later.
+    ``arms`` are the names of all arms that it ever compared, by their labels.
     """
 
     seeds: list[Seed]
@@ -264,7 +258,7 @@ class TestEvaluation(TypedDict):
     ``standard_error`` is that of the gain.
 
     Of ``n_classes`` classes, the test set has the most samples, ``n_largest``, of the
-    ``largest_class``. Where some repeat others or belong together, they count as ``n_groups``.
+    ``largest_class``. If some repeat others or belong together, they count as ``n_groups``.
     """
 
     looked: str
@@ -285,10 +279,7 @@ class TestEvaluation(TypedDict):
 
 
 class Confirmed(TypedDict):
-    """A confirmed best trial: when that began, its number, with which seeds, and which arms.
-
-    Arm 0 is the baseline network, which every other arm is compared with.
-    """
+    """A confirmed best trial with its seeds and arms, of which 0 is the baseline network."""
 
     began: str
     trial: Parameter
@@ -296,15 +287,15 @@ class Confirmed(TypedDict):
     arms: Annotated[list[Parameter], finder("a list with 0", lambda arms: 0 in arms)]
 
 
-def _counts_agree(look: TestEvaluation) -> bool:
-    changed = look.get("won", 0) + look.get("lost", 0)
-    counts = changed, look.get("n_largest", 0), look.get("n_groups", 1)
-    has_gain = "standard_error" in look or {"won", "lost"} <= look.keys()
-    has_class = "n_largest" not in look or "largest_class" in look
-    return has_gain and has_class and max(counts) <= look["n_images"] and counts[-1] > 0
+def _counts_agree(test: TestEvaluation) -> bool:
+    changed = test.get("won", 0) + test.get("lost", 0)
+    counts = changed, test.get("n_largest", 0), test.get("n_groups", 1)
+    has_gain = "standard_error" in test or {"won", "lost"} <= test.keys()
+    has_class = "n_largest" not in test or "largest_class" in test
+    return has_gain and has_class and max(counts) <= test["n_images"] and counts[-1] > 0
 
 
-# The types by names, or by what names with a slash begin with.
+# The types by names, for names with a slash by the part before it.
 _TYPES: dict[str, Any] = {
     CONFIG: Config,
     BASELINE: float,
@@ -371,7 +362,7 @@ def check_trial(trial: Any, study: Any) -> None:
 def read_study(study: Any) -> tuple[dict[str, Any], list[Any]]:
     """Return the user attributes and the trials of a study; raise unless all are of their types.
 
-    The trials are read first: what a trial relies on was stored before it ended.
+    The trials are read first: a trial relies on attributes that were stored before it ended.
     """
     trials = study.get_trials(deepcopy=False)
     attrs: dict[str, Any] = study.user_attrs

@@ -1,4 +1,4 @@
-"""Checks of arguments and of what was read, each with one sentence, and the log."""
+"""Checks of arguments and of stored values, each with one sentence, and the log."""
 
 import contextlib
 import functools
@@ -39,7 +39,7 @@ def say_once(message: str, *args: object) -> None:
 
 
 class WrongInputError(Exception):
-    """What was asked for is wrong: the message says what, where, how to mend it, no password."""
+    """Wrong input: the message names it, says how to fix it, and shows no password."""
 
     def __init__(self, *messages: str) -> None:
         super().__init__(*map(without_passwords, messages))
@@ -271,13 +271,13 @@ TOO_LITTLE_MEMORY = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error of Python, NumPy or TensorFlow says that memory ran out."""
-    tensorflow = sys.modules.get("tensorflow")  # Where it was not imported, it raised nothing.
+    tensorflow = sys.modules.get("tensorflow")  # If it was not imported, it raised nothing.
     return isinstance(error, MemoryError) or (
         tensorflow is not None and isinstance(error, tensorflow.errors.ResourceExhaustedError)
     )
 
 
-# Those of `Path` raise where a name is too long.
+# Those of `Path` raise an error if a name is too long.
 is_file, is_folder, exists = os.path.isfile, os.path.isdir, os.path.exists
 
 
@@ -287,7 +287,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def check_output_file(what: str, path: Path, suffix: str = "") -> None:
-    """Refuse a file that cannot be written, or lacks the suffix, before there is what to write."""
+    """Refuse a file that cannot be written, or lacks the suffix, before it is needed."""
     if suffix and path.suffix != suffix:
         raise WrongValueError(
             f"{what} must be the name of a {suffix} file, but it is {str(path)!r}."
@@ -295,22 +295,21 @@ def check_output_file(what: str, path: Path, suffix: str = "") -> None:
     refused, folder = f"{what} {str(path)!r} cannot be written", path.absolute().parent
     if not is_folder(folder):
         raise NoSuchFileError(
-            f"{refused}: there is no folder {str(folder)!r}; make it, or name another file."
+            f"{refused}: there is no folder {str(folder)!r}. Create it, or name another file."
         )
-    if is_folder(path):
-        raise WrongValueError(f"{refused}: it is a folder; name another file.")
-    if exists(path) and not is_file(path):
-        raise WrongValueError(f"{refused}: it is a device or a pipe; name another file.")
-    if is_file(path) and not os.access(path, os.W_OK):
-        raise WrongValueError(f"{refused}: it is read-only; name another file.")
-    if not os.access(folder, os.W_OK):
-        raise WrongValueError(
-            f"{refused}: you may not write to the folder {str(folder)!r}; name a file in another."
-        )
+    faults = {
+        "it is a folder": is_folder(path),
+        "it is a device or a pipe": exists(path) and not is_file(path),
+        "it is read-only": is_file(path) and not os.access(path, os.W_OK),
+        f"you may not write to the folder {str(folder)!r}": not os.access(folder, os.W_OK),
+    }
+    for fault, is_so in faults.items():
+        if is_so:
+            raise WrongValueError(f"{refused}: {fault}. Name another file.")
 
 
 class Fault(NamedTuple):
-    """What a value that was read must be, what it is instead, and in which part of it."""
+    """The rule that a stored value breaks, its type, and the part of it that is at fault."""
 
     rule: str
     got: str
@@ -318,7 +317,7 @@ class Fault(NamedTuple):
 
 
 Finder = Callable[[Any], Fault | None]
-"""What finds the fault of a value."""
+"""Returns the fault of a value, None if it has none."""
 
 
 def finder(
@@ -326,7 +325,7 @@ def finder(
     accepts: Callable[[Any], bool],
     parts: Callable[[Any], Iterable[tuple[object, Finder, Any]]] = lambda _: (),
 ) -> Finder:
-    """Return what finds the fault of a value or, if it accepts that, of its ``parts``."""
+    """Return a finder for values that it ``accepts``, and for their ``parts``."""
 
     def find(value: Any) -> Fault | None:
         if not accepts(value):
@@ -356,7 +355,7 @@ _LEAVES: dict[Any, Finder] = {
 
 @functools.cache
 def finder_of(kind: Any) -> Finder:
-    """Return what finds the fault of a value that is to be of a type."""
+    """Return the finder for values of a type."""
     if kind in _LEAVES:
         return _LEAVES[kind]
     if is_typeddict(kind):
@@ -396,7 +395,6 @@ def _finder_of_parts(origin: Any, finders: list[Finder]) -> Finder:
         )
 
     def find(value: Any) -> Fault | None:
-        """Find the fault of what may be of several types, by the first of them."""
         faults = [find(value) for find in finders]
         return None if None in faults else faults[0]
 

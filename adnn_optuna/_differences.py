@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 INITIAL_WEIGHTS = "initial_weights"
-"""The setting that holds what :func:`sketch_weights` returns of a model."""
+"""The setting that holds the :func:`sketch_weights` of a model."""
 BEHAVIOUR = "behaviour"
-"""The setting that holds sketches of what code of the user's computes, by its part."""
+"""The setting that holds sketches of the numbers that the user's code computes, by its parts."""
 _MOST = 3
 # How far the sketches of equal weights may be apart, relative to the weights: processors may
 # differ in the last bits of a normal or orthogonal draw, and workers share a study.
@@ -39,7 +39,7 @@ def config_differences(stored: Any, given: Any, path: str = "") -> list[str]:
 
 
 def _sketch_differences(stored: dict[str, Any], given: dict[str, Any], path: str) -> list[str]:
-    """Return what differs of two that have the same settings."""
+    """Return the differences of two configurations that have the same settings."""
     one, other = (config.get(INITIAL_WEIGHTS, []) for config in (stored, given))
     if len(one) != len(other) or not all(map(_are_alike, one, other)):
         return [f"{path} starts from other initial weights"]
@@ -52,7 +52,7 @@ def _sketch_differences(stored: dict[str, Any], given: dict[str, Any], path: str
 
 
 def _are_alike(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Return whether two sketches differ by rounding at the most."""
+    """Return whether two sketches differ by rounding at most."""
     tolerance = max([_TOLERANCE, *one[2:], *other[2:]])
     return math.dist(one[:2], other[:2]) <= tolerance * max(one[0], other[0])
 

@@ -49,7 +49,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Replace a file by a text in UTF-8; what is no text in the names of files is escaped."""
+    """Replace a file by a text in UTF-8; bytes of file names that are no text are escaped."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
@@ -78,7 +78,7 @@ def _locked_file(folder: Path, suffix: str) -> Iterator[Path]:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove temporary files whose writers were killed: nobody has locked those."""
+    """Remove temporary files whose writers were killed: they are not locked."""
     if fcntl is None:
         return
     for file in folder.iterdir():

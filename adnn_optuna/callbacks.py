@@ -166,7 +166,7 @@ class Limit(abc.ABC):
         return self._is_reached(study, self._tally(study))
 
     def used(self, study: Study) -> float:
-        """Return how much the study has used: seconds, trials, or the gain that it has come to."""
+        """Return how much the study has used: seconds, trials, or the gain that it has reached."""
         return self._used(study, self._tally(study))
 
     def seconds_left(self, study: Study) -> float:
@@ -197,8 +197,8 @@ class MaxTimeCallback(Limit):
     """End a study once its trials took a given time.
 
     What counts is the time in which trials ran that have ended, in this or any other process, now
-    or in an earlier run; where several ran at once, the longest row of trials that followed each
-    other. Neither time in which nothing ran counts, nor the trial of a worker that died. Where
+    or in an earlier run; if several ran at once, the longest row of trials that followed each
+    other. Neither time in which nothing ran counts, nor the trial of a worker that died. If
     the objective is not ours, the dates that Optuna stores tell how long a trial took; workers
     whose clocks are apart may then seem to have run side by side. The trial that runs when the
     limit is reached is completed first.
@@ -262,7 +262,7 @@ class MaxGainCallback(Limit):
     Args:
         max_gain: The gain, in units of the objective.
         baseline: The value to gain on. If :obj:`None`, it is the user attribute ``adnn:baseline``
-            of the best trial, which has one where the model or training is a function of the
+            of the best trial, which has one if the model or training is a function of the
             trial, or else of the study (to be set before its first trial ends), and without that
             the value of the first completed trial that violates no constraint.
     """
@@ -316,14 +316,14 @@ LIMITS: tuple[type[Limit], ...] = (MaxTimeCallback, MaxTrialCallback, MaxGainCal
 
 
 class OtherLimits(TypedDict, total=False):
-    """The limits but for ``max_trial``; :obj:`None` is none."""
+    """The limits except ``max_trial``; :obj:`None` is no limit."""
 
     max_time: float | None
     max_gain: float | None
 
 
 class LimitValues(OtherLimits, total=False):
-    """What a study may take, over all of its runs and workers; :obj:`None` is no limit."""
+    """All limits of a study, over all of its runs and workers; :obj:`None` is no limit."""
 
     max_trial: int | None
 
@@ -343,7 +343,7 @@ def checked_limits(**given: Unpack[LimitValues]) -> LimitValues:
 
 
 def callbacks_of(limits: LimitValues) -> list[Limit]:
-    """Return the limits that there are; of several that are reached, the first counts."""
+    """Return the callbacks of the limits; of several that are reached, the first counts."""
     values: Any = limits
     makers: Any = LIMITS[::-1]
     return [make(values[make.reason]) for make in makers if values.get(make.reason) is not None]
@@ -353,7 +353,7 @@ _Verb = TypeVar("_Verb", bound=Callable[..., Any])
 
 
 def shows_limits(verb: _Verb) -> _Verb:
-    """Show each limit in the signature and the docstring of what takes them as ``**limits``."""
+    """Show each limit in signature and docstring of a verb that takes them as ``**limits``."""
     signature, shown = inspect.signature(verb), cast("Any", verb)
     *parameters, _ = signature.parameters.values()
     limits = [limit for limit in LIMITS if limit.reason not in signature.parameters]

@@ -16,4 +16,4 @@ def pilot(n_pairs: int, sd: float = 0.01) -> list[float]:
 
 def planned(differences: dict[str, list[float]], gain: float) -> Plan:
     """Return the plan of pilots by the claim, of half an hour a seed."""
-    return plan_seeds(differences, gain=gain, seconds_per_seed=1800, unit=ACCURACY)
+    return plan_seeds(differences, gain=gain, seconds_per_seed=1800, first_seed=9, unit=ACCURACY)

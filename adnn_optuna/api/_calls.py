@@ -1,4 +1,4 @@
-"""What all verbs do alike as they are called: interrupts, and the check of an executor."""
+"""Common parts of all verbs: interrupts, and the check of an executor."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ NO_EXECUTOR = (
 
 
 def check_executor(executor: object) -> None:
-    """Refuse what runs no jobs, or in copies of this process."""
+    """Refuse an object that is no executor, or forks this process."""
     wanted = "a concurrent.futures.Executor or None"
     check_type("executor", executor, futures.Executor | None, wanted)
     context = getattr(executor, "_mp_context", None)  # Of a pool of processes.

@@ -1,4 +1,4 @@
-"""The arms of comparisons, of networks or of a function, and what each of their runs searches."""
+"""The arms of comparisons, of networks or of a function, and the objectives of their runs."""
 
 import copy
 import inspect
@@ -36,7 +36,7 @@ Run = tuple[Objective, SamplerSpec, BasePruner | None]
 
 
 class Compared(NamedTuple):
-    """Arms by their labels, and what a run of an arm with a seed searches."""
+    """Arms by their labels, and the objective of a run of an arm with a seed."""
 
     arms: Mapping[str, Any]
     run: Callable[[str, int], Run]

@@ -13,8 +13,8 @@ from adnn_optuna.render.printed import Printed
 
 
 def save_notes(results: Mapping[optuna.Study, Printed]) -> None:
-    """Save what results say to their studies, for optuna-dashboard."""
-    # No dashboard of another process sees what is in memory.
+    """Save results in their studies, for optuna-dashboard."""
+    # No dashboard of another process sees studies in memory.
     in_memory = any(isinstance(study._storage, InMemoryStorage) for study in results)
     if in_memory or importlib.util.find_spec("optuna_dashboard") is None:
         return

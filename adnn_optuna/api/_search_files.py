@@ -31,7 +31,7 @@ def write_report(
     contract: File | None = None,
     network: BestNetwork | None = None,
 ) -> None:
-    """Write the report of a search, with its contract and what its best network predicts."""
+    """Write the report of a search, with its contract and predictions of the best network."""
     check_output_file("The report", Path(path))
     document = _with_contract(result, contract)
     if network is not None:
@@ -49,7 +49,7 @@ def write_model_card(result: NetworkSearch, path: File, contract: File | None = 
 
 
 def _with_contract(result: StudyResult, path: File | None) -> Document:
-    """Return what a result says, with its contract; refuse the contract of another result."""
+    """Return the document of a result, with its contract; refuse that of another result."""
     document = result.document()
     if path is None:
         return document

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from adnn_optuna._checks import (
     NoSuchFileError,
@@ -48,32 +47,29 @@ def table_of(
     else:
         wanted = "a mapping, a data frame or the name of a CSV file"
         check_type("values", values, pd.DataFrame, wanted)
-        table = values.map(_representable)
+        table = values
     return _with_named_rows(_in_order(table, order))
 
 
-def _representable(value: Any) -> Any:
-    """Return a value; of an integer that is too large for a float, infinity."""
-    if not isinstance(value, int) or abs(value) <= sys.float_info.max:
-        return value
-    return math.inf if value > 0 else -math.inf
+def _as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column as numbers, NaN for everything else."""
+    try:
+        return pd.to_numeric(column, errors="coerce")
+    except OverflowError:  # An integer is larger than any float.
+        return pd.to_numeric(column.astype(str), errors="coerce")
 
 
 def _in_order(table: pd.DataFrame, order: str | None) -> pd.DataFrame:
     """Return a table whose rows are in the order of a column, without that column."""
     if order in (None, "rows"):
         return table
-    columns = {str(name): table[name] for name in table}
-    columns |= {
-        str(name): table.index.get_level_values(str(name)).to_series()
-        for name in table.index.names
-        if name is not None
-    }
+    columns = table.reset_index() if order in table.index.names else table
     if order not in columns:
         raise WrongValueError(
-            f"order must be 'rows' or a column; got {order!r}. Available: {', '.join(columns)}."
+            f"order must be 'rows' or a column; got {order!r}. Available: "
+            f"{', '.join(map(str, columns))}."
         )
-    times = pd.to_numeric(columns[order], errors="coerce")
+    times = _as_numbers(columns[order])
     if times.isna().any():
         times = pd.to_datetime(columns[order], errors="coerce")
     if times.isna().any():
@@ -81,7 +77,7 @@ def _in_order(table: pd.DataFrame, order: str | None) -> pd.DataFrame:
             f"order must be a column of numbers or times; got {order!r}. Name another column."
         )
     ordered = table.iloc[np.argsort(times.to_numpy(), kind="stable")]
-    return ordered.drop(columns=[name for name in table if str(name) == order])
+    return ordered.drop(columns=order, errors="ignore")
 
 
 def _of_two_files(values: Any, baseline_file: str | os.PathLike[str]) -> pd.DataFrame:
@@ -91,10 +87,8 @@ def _of_two_files(values: Any, baseline_file: str | os.PathLike[str]) -> pd.Data
     labels = [file.stem for file in files]
     if labels[0] == labels[1]:
         labels = [str(file) for file in files]
-    columns = {}
-    for label, file in zip(labels, files, strict=True):
-        columns[label] = _column_of(file)
-    sizes = [*map(len, columns.values())]
+    columns = {label: _column_of(file) for label, file in zip(labels, files, strict=True)}
+    sizes = [len(column) for column in columns.values()]
     if sizes[0] != sizes[1]:
         raise WrongValueError(
             f"Both files must have the same number of rows; got {sizes[0]} and {sizes[1]}. Leave "
@@ -126,7 +120,7 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
         if isinstance(of_arm, Mapping) and "test_score" in of_arm:  # By scikit-learn.
             columns[label] = pd.Series(of_arm["test_score"]).rename_axis("fold")
         else:
-            columns[label] = pd.Series(of_arm).map(_representable)
+            columns[label] = pd.Series(of_arm)
     if paired:
         if len({*map(len, columns.values())}) > 1:
             counts = ", ".join(f"{label!r} has {len(of)}" for label, of in columns.items())
@@ -157,8 +151,8 @@ def _read_csv(file: Path) -> pd.DataFrame:
         raise WrongValueError(
             f"{str(file)!r} is not a valid CSV file ({first_line(error)})."
         ) from None
-    is_number = pd.to_numeric(pd.Series(table.columns), errors="coerce").notna()
-    # Where rows have more cells than the header, pandas takes the first ones for an index.
+    is_number = _as_numbers(pd.Series(table.columns)).notna()
+    # If rows have more cells than the header, pandas takes the first ones for an index.
     if is_number.all() or not isinstance(table.index, pd.RangeIndex):
         raise WrongValueError(
             f"{str(file)!r} must have a header for all columns. Name them in the first line."
@@ -175,7 +169,7 @@ def _with_named_rows(table: pd.DataFrame) -> pd.DataFrame:
         column = table.iloc[:, i]
         is_named = name.removesuffix("_id").removesuffix("s") in ("", *_NAMES_OF_ROWS.split())
         is_named = is_named or is_of_splits(name)
-        is_text = column.notna().any() and pd.to_numeric(column, errors="coerce").isna().all()
+        is_text = column.notna().any() and _as_numbers(column).isna().all()
         if not is_named and (levels or not is_text):
             break
         levels[name] = [*map(str, column)]
@@ -189,8 +183,8 @@ def _with_named_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def numbers_of(label: object, column: pd.Series[Any]) -> np.ndarray:
-    """Return the values of an arm, NaN for a missing one; refuse what is no number."""
-    numbers = pd.to_numeric(column, errors="coerce")
+    """Return the values of an arm, NaN for a missing one; refuse other values."""
+    numbers = _as_numbers(column)
     # To pandas, dates are numbers.
     is_wrong = (numbers.isna() & column.notna()) | (column.dtype.kind in "cmM")
     if is_wrong.any():
@@ -218,7 +212,7 @@ def _check_none_is_missing(label: str, array: np.ndarray) -> None:
 
 
 def rows_in_words(index: pd.Index[Any]) -> tuple[str, list[str]]:
-    """Return what rows are called, and the name of each, with all levels of the index."""
+    """Return the name of the index, and the name of each row with all levels."""
     *others, last = ["" if name is None else str(name) for name in index.names]
     if not others:
         return last or "seed", [str(name) for name in index]
@@ -235,7 +229,7 @@ def check_is_unsorted(arms: Mapping[str, np.ndarray]) -> None:
         known = array[np.isfinite(array)]
         if len(known) < _FEWEST_FOR_ORDER or not np.ptp(known):
             continue
-        if stats.spearmanr(np.arange(len(known)), known).pvalue < _P_OF_SORTED:
+        if scipy.stats.spearmanr(np.arange(len(known)), known).pvalue < _P_OF_SORTED:
             raise WrongValueError(
                 "The rows of a sequential design must be in the order in which they were "
                 f"measured; got rows that look sorted by {label!r}. Pass order='COLUMN', or "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import logging
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +21,7 @@ from adnn_optuna._checks import WrongValueError, as_integer, logger
 from adnn_optuna.api._calls import check_executor, interrupted_where_called
 from adnn_optuna.api._compared import Controls, Samplers, of_function, of_networks
 from adnn_optuna.api._notes import save_notes
-from adnn_optuna.api._stored_comparisons import declaration_of, like_comparisons, study_name_of
+from adnn_optuna.api.comparisons import declaration_of, like_comparisons, study_name_of
 from adnn_optuna.api.search import SearchResult, search_result
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
 from adnn_optuna.engine import storages, studies
@@ -146,9 +145,8 @@ def compare(
         "folds": folds or None,
     }
     if callable(objective) and not isinstance(objective, InitOffsetObjective):
-        is_sequential = stop_when_decided
         compared = of_function(
-            objective, samplers, controls, margin, sequential=is_sequential, **options
+            objective, samplers, controls, margin, sequential=stop_when_decided, **options
         )
     else:
         compared = of_networks(objective, samplers, controls, margin, given, **options)
@@ -213,21 +211,16 @@ def compare(
             for label, planned, record in zip(labels, plans, records_now(found), strict=True):
                 of: Any = planned.objective
                 is_of_network = isinstance(of, InitOffsetObjective)
-                found_by = search_result(record, of) if is_of_network else record
-                results[label].append(found_by)
+                results[label].append(search_result(record, of) if is_of_network else record)
             comparison = Comparison(results, seeds[:end], compared.margin, declaration)
             is_over = stop_when_decided and _is_over(comparison, given["max_time"], bar)
             if is_over or end == len(seeds):
                 break
     comparison = dataclasses.replace(comparison, like=like_comparisons(head))
-    save_notes(_searches(comparison) | {head: comparison})
-    return comparison
-
-
-def _searches(comparison: Comparison) -> dict[optuna.Study, Any]:
-    """Return the searches of networks, by their studies."""
     runs = itertools.chain(*comparison.results.values())
-    return {run.study: run for run in runs if isinstance(run, SearchResult)}
+    searches: Any = {run.study: run for run in runs if isinstance(run, SearchResult)}
+    save_notes({**searches, head: comparison})
+    return comparison
 
 
 def _declared_head(
@@ -242,14 +235,17 @@ def _declared_head(
 
 def _keep(storage: BaseStorage) -> None:
     """Copy studies in memory to a database, and say how to continue after an interrupt."""
-    level, where = logging.INFO, ""
-    if isinstance(storage, InMemoryStorage):
-        url = f"sqlite:///{(Path(tempfile.mkdtemp(prefix='adnn-')) / 'compare.db').as_posix()}"
-        level, where, to = logging.WARNING, f" in storage={url!r}", open_storage(url)
-        for name in optuna.get_all_study_names(storage):
-            optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=to)
-    said = "Interrupted; all trials are kept%s. Compare again with the same arguments, or resume."
-    logger.log(level, said, where)
+    message = (
+        "Interrupted; all trials are kept%s. Compare again with the same arguments, or resume."
+    )
+    if not isinstance(storage, InMemoryStorage):
+        logger.info(message, "")
+        return
+    url = f"sqlite:///{(Path(tempfile.mkdtemp(prefix='adnn-')) / 'compare.db').as_posix()}"
+    to = open_storage(url)
+    for name in optuna.get_all_study_names(storage):
+        optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=to)
+    logger.warning(message, f" in storage={url!r}")
 
 
 def _is_over(comparison: Comparison, max_time: float | None, bar: Bar | None) -> bool:

@@ -21,7 +21,7 @@ from adnn_optuna.api._calls import (
     found_by_evaluating,
     interrupted_where_called,
 )
-from adnn_optuna.api._stored_comparisons import like_comparisons
+from adnn_optuna.api.comparisons import like_comparisons
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
 from adnn_optuna.engine.objectives import seeds_of
@@ -98,8 +98,7 @@ def compare_models(
         margin: The difference of test accuracies, as a fraction, or of values, up to which two
             models are as good as each other. If :obj:`None`, 0.001 for Keras models. For functions
             there is none then, and no verdict is *equivalent*.
-        resampled: For functions that redraw splits of one data set, the numbers of training and
-            test examples of a split. Splits overlap, so the CIs are wider.
+        resampled: For functions that redraw splits, as in :func:`~adnn_optuna.compare`.
         folds: Whether the seeds of functions are the folds of a single k-fold cross-validation.
         show_progress_bar: Whether to show a progress bar.
 
@@ -243,7 +242,7 @@ def _trainers(
     dataset: Dataset | None,
     training: Training | Mapping[str, Training] | None,
 ) -> dict[str, Trainer]:
-    """Return what trains each of some Keras models, by their labels."""
+    """Return the trainer of each Keras model, by its label."""
     check_type("dataset", dataset, Dataset, "a Dataset, as not all models are functions")
     data = cast("Dataset", dataset)
     trainings = training if isinstance(training, Mapping) else dict.fromkeys(models, training)

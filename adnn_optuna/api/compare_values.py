@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from adnn_optuna._checks import WrongValueError, check_positive
-from adnn_optuna.api._tables import (
-    check_is_unsorted,
-    filled,
-    numbers_of,
-    rows_in_words,
-    table_of,
-)
 from adnn_optuna.results.arm_comparison import MOST_ARMS
 from adnn_optuna.results.values import ValueComparison
 from adnn_optuna.stats.resampling import checked_resampling
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def compare_values(
@@ -86,11 +80,10 @@ def compare_values(
         What the values show.
 
     Raises:
-        TypeError: If an argument is of the wrong type.
-        ValueError: If an argument is wrong: there are fewer than two arms or more than 100, arms
-            or rows of one name, values that are no numbers, or missing ones that are not paired;
-            rows are called ``split``, ``fold``, ``cv`` or ``data`` without ``resampled`` or
-            ``folds``; or rows of a sequential design look sorted without ``order``.
+        TypeError: If a value is no number, or an argument is of the wrong type.
+        ValueError: If an argument is wrong, rows are called ``split``, ``fold``, ``cv`` or
+            ``data`` without ``resampled`` or ``folds``, or rows of a sequential design look
+            sorted without ``order``.
         FileNotFoundError: If there is no such file.
     """
     if margin is not None:
@@ -106,7 +99,9 @@ def compare_values(
             "order must be omitted unless sequential is True; got both. In a fixed design the "
             "order of rows does not matter."
         )
-    table = table_of(values, baseline_file, order, paired=paired)
+    from adnn_optuna.api import _tables  # It imports pandas, which takes as long as Optuna.
+
+    table = _tables.table_of(values, baseline_file, order, paired=paired)
     if baseline_file is not None:
         baseline = str(table.columns[-1])
     levels = ["" if name is None else str(name) for name in table.index.names]
@@ -116,17 +111,20 @@ def compare_values(
             f"folds must be omitted for rows of several names; got {' and '.join(levels)}. For a "
             "repeated cross-validation, pass resampled=(n_train, n_test)."
         )
-    arms = _checked_arms(table, baseline)
-    per, names = rows_in_words(table.index)
-    if (is_again := pd.Index(names).duplicated()).any():
+    arms = {
+        str(label): _tables.numbers_of(label, table.iloc[:, i]) for i, label in enumerate(table)
+    }
+    _check_arms(arms, table, baseline)
+    per, names = _tables.rows_in_words(table.index)
+    if twice := [name for name, n in Counter(names).items() if n > 1]:
         raise WrongValueError(
-            f"values must have each {per} once; got {per} {names[is_again.argmax()]} twice. Omit "
-            "one, or rename it."
+            f"values must have each {per} once; got {per} {twice[0]} twice. Omit one, or rename "
+            "it."
         )
     if not paired:
-        names, arms = [], {label: filled(label, array) for label, array in arms.items()}
+        names, arms = [], {label: _tables.filled(label, array) for label, array in arms.items()}
     if sequential and order is None:
-        check_is_unsorted(arms)
+        _tables.check_is_unsorted(arms)
     return ValueComparison(
         {label: array.tolist() for label, array in arms.items()},
         tuple(names),
@@ -140,9 +138,8 @@ def compare_values(
     )
 
 
-def _checked_arms(table: pd.DataFrame, baseline: str | None) -> dict[str, np.ndarray]:
-    """Return the values of each arm by its label; refuse too few or too many arms."""
-    arms = {str(label): numbers_of(label, table.iloc[:, i]) for i, label in enumerate(table)}
+def _check_arms(arms: Mapping[str, Any], table: pd.DataFrame, baseline: str | None) -> None:
+    """Refuse too few or too many arms, and names of arms that do not tell them apart."""
     if len(arms) < table.shape[1]:
         labels = ", ".join(map(str, table))
         raise WrongValueError(f"Arms must have different names; got {labels}. Rename one.")
@@ -161,4 +158,3 @@ def _checked_arms(table: pd.DataFrame, baseline: str | None) -> dict[str, np.nda
             f"baseline must be the label of an arm; got {baseline!r}. Available: "
             f"{', '.join(map(repr, arms))}."
         )
-    return arms

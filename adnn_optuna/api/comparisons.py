@@ -1,11 +1,18 @@
-"""Comparisons that are stored."""
+"""Stored comparisons: a head that declares what is compared, and a study for each run."""
 
+import itertools
+from typing import Any
+
+import optuna
 from optuna.storages import BaseStorage
 
-from adnn_optuna._attributes import COMPARISON, Declaration
+from adnn_optuna import _attributes as stored
+from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.api._stored_comparisons import like_comparisons, load_head, records_of_comparison
-from adnn_optuna.engine.storages import open_storage
+from adnn_optuna._differences import config_differences
+from adnn_optuna.engine.records import SearchRecord, attributes_in, read_record
+from adnn_optuna.engine.storages import is_undeclared, open_storage, with_retry
+from adnn_optuna.engine.studies import is_comparison, load_study
 from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.stats.paired_differences import MARGIN
 
@@ -20,7 +27,7 @@ def load_comparison(
     """
     head = load_head(open_storage(storage, must_exist=True), study_name)
     arms = records_of_comparison(head)
-    declaration: Declaration = head.user_attrs[COMPARISON]
+    declaration: Declaration = head.user_attrs[stored.COMPARISON]
     declared = declaration["seeds"]
     is_done = [
         all(s in of_arm and of_arm[s].is_over for of_arm in arms.values()) for s in declared
@@ -37,3 +44,69 @@ def load_comparison(
     if margin is None:
         margin = declaration["arguments"].get("margin", MARGIN)
     return Comparison(results, seeds, margin, declaration, like_comparisons(head))
+
+
+def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
+    """Return the declaration of a stored comparison; :obj:`None` if there is none."""
+    if name not in with_retry(optuna.get_all_study_names, storage):
+        return None
+    if with_retry(is_undeclared, load_study(storage, name)):
+        return None
+    declaration: Declaration = load_head(storage, name).user_attrs[stored.COMPARISON]
+    return declaration
+
+
+def is_of_function(head: optuna.Study) -> bool:
+    """Return whether a comparison is of any Optuna objective, and not of networks."""
+    declaration: Declaration = head.user_attrs[stored.COMPARISON]
+    return "confirm" in declaration["arguments"]
+
+
+def load_head(storage: BaseStorage, name: str) -> optuna.Study:
+    """Return the head of a stored comparison, or refuse its name."""
+    head = load_study(storage, name)
+    if not is_comparison(head):
+        raise WrongValueError(
+            f"Study {name!r} must be a comparison; got another one. Pass the name of a "
+            "comparison, or a new name."
+        )
+    return head
+
+
+def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
+    """Return the names of the other comparisons of the same objective in a storage."""
+    attrs = with_retry(attributes_in, head._storage)
+
+    def objective_of(name: str) -> Any:
+        """Return the configuration that all runs of a comparison share; of models, their data."""
+        declaration: Declaration = attrs[name][stored.COMPARISON]
+        for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
+            if config := attrs.get(study_name_of(name, label, seed), {}).get(stored.CONFIG):
+                return {key: of for key, of in config.items() if key not in ("seed", "space")}
+        return attrs[name].get(stored.EVALUATED, {}).get("dataset")
+
+    if not (own := objective_of(head.study_name)):
+        return ()
+    heads = (name for name in attrs if stored.COMPARISON in attrs[name])
+    others = {name: objective_of(name) for name in heads if name != head.study_name}
+    return tuple(name for name, of in others.items() if of and not config_differences(own, of))
+
+
+def study_name_of(comparison: str, label: str, seed: int) -> str:
+    """Return the name of the study of an arm and a seed."""
+    return f"{comparison}/{label}/{seed=}"
+
+
+def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecord]]:
+    """Return the records of a comparison's stored studies, by arm and seed."""
+    declaration: Declaration = head.user_attrs[stored.COMPARISON]
+    storage = head._storage
+    known = set(with_retry(optuna.get_all_study_names, storage))
+    arms: dict[str, dict[int, SearchRecord]] = {label: {} for label in declaration["arms"]}
+    others = with_retry(attributes_in, storage)
+    for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
+        name = study_name_of(head.study_name, label, seed)
+        if name in known:
+            study = with_retry(optuna.load_study, study_name=name, storage=storage)
+            arms[label][seed] = with_retry(read_record, study, others=others)
+    return arms

@@ -335,7 +335,7 @@ class _Given(FrozenTrial):
 def _seeded(
     study: optuna.Study, evaluate: Callable[..., float] | None
 ) -> tuple[Callable[..., float], bool, InitOffsetObjective | None]:
-    """Return what evaluates a trial, whether it uses a seed, and ours if it is one."""
+    """Return the function that evaluates a trial, whether it takes a seed, and our objective."""
     if evaluate is None or isinstance(evaluate, InitOffsetObjective):
         objective = evaluate or objective_from_study(study)
         seed = study.user_attrs.get(CONFIG, {}).get("seed", objective.seed)

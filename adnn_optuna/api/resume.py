@@ -14,8 +14,8 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Arguments, Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api._calls import interrupted_where_called
-from adnn_optuna.api._stored_comparisons import is_of_function, records_of_comparison
 from adnn_optuna.api.compare import compare
+from adnn_optuna.api.comparisons import is_of_function, records_of_comparison
 from adnn_optuna.api.search import SearchResult, check_confirm, run_search
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
@@ -109,14 +109,10 @@ def _stored_sampler(study: optuna.Study) -> str:
     sampler: str | None = study.user_attrs.get(stored.SEARCH, {}).get("sampler")
     if sampler in SAMPLERS:
         return sampler
-    name = f"Study {study.study_name!r}"
-    if sampler is None:
-        raise WrongValueError(
-            f"{name} does not store its sampler, because search did not begin it. Pass sampler to "
-            f"adnn_optuna.resume: an Optuna sampler or one of {', '.join(SAMPLERS)}."
-        )
     raise WrongValueError(
-        f"{name} does not store its sampler {sampler}. Pass it to adnn_optuna.resume as sampler."
+        f"Study {study.study_name!r} does not store its sampler"
+        f"{'' if sampler is None else f' {sampler}'}. Pass sampler to adnn_optuna.resume: an "
+        f"Optuna sampler or one of {', '.join(SAMPLERS)}."
     )
 
 
@@ -125,7 +121,7 @@ def _arguments(
     objective: InitOffsetObjective | Callable[..., float] | None,
     data_dir: str | os.PathLike[str] | None,
 ) -> dict[str, Any]:
-    """Return what a comparison was called with, as its head stores it."""
+    """Return the arguments of a comparison, as its head stores them."""
     declaration: Declaration = head.user_attrs[stored.COMPARISON]
     arms, name = declaration["arms"], f"Comparison {head.study_name!r}"
     if unknown := [label for label, arm in arms.items() if arm not in (*SAMPLERS, *CONTROLS)]:

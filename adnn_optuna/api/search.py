@@ -60,10 +60,10 @@ class Predicting(abc.ABC):
 
     @abc.abstractmethod
     def _predictor(self) -> Predictor:
-        """Return what predicts; raise an error if there is nothing."""
+        """Return the predictor; raise an error if there is none."""
 
     def model(self) -> keras.Model:
-        """Return what predicts as one compiled ``keras.Model``; a best network is trained again.
+        """Return the network, or the average, as a model; a best network is trained again.
 
         It takes inputs as the dataset holds them, such as ``dataset.x_test``; for a new table
         these are ``dataset.preprocessing.encoded(table)``. It returns probabilities, or the
@@ -72,7 +72,7 @@ class Predicting(abc.ABC):
         return self._predictor().model()
 
     def predict(self, x: Any) -> np.ndarray:
-        """Return what :meth:`model` predicts.
+        """Return the predictions of :meth:`model`.
 
         Args:
             x: n inputs as the dataset holds them, such as ``dataset.x_test``; or a table of the
@@ -111,7 +111,7 @@ class Predicting(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class SearchResult(NetworkSearch, Predicting):
-    """What a search shows, with its objective.
+    """The result of a search, with its objective.
 
     Without a best trial, everything that needs the best network raises :exc:`ValueError`.
     """
@@ -236,7 +236,7 @@ class SearchResult(NetworkSearch, Predicting):
 
 
 class _ControlResult(SearchResult, ControlRecord):
-    """What a control of networks came to."""
+    """The result of a control of networks."""
 
 
 def search_result(record: SearchRecord, objective: InitOffsetObjective) -> SearchResult:
@@ -278,7 +278,7 @@ def search(
     Args:
         objective: What is searched.
         sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"`` (keeps only steps
-            that improve), ``"annealing"`` or ``"random_restart"`` (new random initialisations
+            that improve), ``"annealing"`` or ``"random_restart"`` (new random initializations
             instead of offsets: the control). Optuna's by name: ``"random"``, ``"qmc"``,
             ``"tpe"``, ``"cmaes"``, ``"gp"``. Or an Optuna sampler, or a factory
             ``(seed, n_trials) -> sampler``.

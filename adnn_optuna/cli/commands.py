@@ -4,12 +4,13 @@ What a verb gets as ``options`` are arguments that it has in Python, and no othe
 Importing this module loads nothing but Typer.
 """
 
+import shlex
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import adnn_optuna as adnn
-from adnn_optuna._checks import WrongValueError, check_output_file, check_positive
+from adnn_optuna._checks import WrongValueError, check_output_file, check_positive, masked
 from adnn_optuna._units import as_argument
 from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
@@ -38,15 +39,29 @@ def search(
     """
     first = f"{Path(objective['dataset']).stem}-{sampler}"
     names = {key: value for key, value in objective.items() if key != "dataset"}
+    options = opt.named(options, first, names)
     result = adnn.search(
         opt.make_objective(objective),
         sampler,
         batch_size=trials_at_once or "auto",
         confirm=parsing.parse_confirm(confirm),
-        **opt.named(options, first, names),
+        **options,
         **limits,
     )
-    return out.Answer(result)
+    return out.Answer(result, _resumption(result, options["storage"]))
+
+
+def _resumption(result: Any, storage: str) -> dict[str, str]:
+    """Return the command that continues a search with twice the limit that ended it."""
+    from adnn_optuna.engine.storages import is_in_memory
+
+    limit = result.budget.get(result.stop_reason)
+    if limit is None or is_in_memory(storage):
+        return {}
+    command = ["adnn", "resume", "--study-name", result.study.study_name]
+    if storage != opt.DEFAULT_STORAGE:
+        command += ["--storage", masked(storage)]
+    return {"Go on": shlex.join([*command, opt.as_option(result.stop_reason), f"{2 * limit:g}"])}
 
 
 def resume(
@@ -74,7 +89,8 @@ def resume(
 
     out.load_libraries()
     opened = storages.open_storage(storage, must_exist=True)
-    if (contract or model_card) and studies.is_comparison(studies.load_study(opened, study_name)):
+    is_comparison = studies.is_comparison(studies.load_study(opened, study_name))
+    if (contract or model_card) and is_comparison:
         raise WrongValueError(
             f"--study-name must be one study for --contract and --model-card; {study_name!r} is a "
             "comparison."
@@ -87,7 +103,7 @@ def resume(
         **options,
         **limits,
     )
-    return out.Answer(result)
+    return out.Answer(result, {} if is_comparison else _resumption(result, storage))
 
 
 def compare(

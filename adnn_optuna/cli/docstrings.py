@@ -1,4 +1,4 @@
-"""The help of options, read from the docstrings of what takes them."""
+"""The help of options, read from the docstrings of functions and classes."""
 
 import inspect
 import re

@@ -90,7 +90,7 @@ def luck(
     values: Annotated[
         Path | None, "A CSV file with one column: observed runs, in place of --sd."
     ] = None,
-    claimed: Annotated[float | None, "A gain that somebody claims."] = None,
+    claimed: Annotated[float | None, "A gain that is claimed."] = None,
     baseline: Annotated[
         Literal["mean", "one"] | None,
         "What it is measured from: the mean of all draws, or one, as in papers; default: both.",

@@ -25,6 +25,7 @@ from adnn_optuna import __version__
 from adnn_optuna._checks import (
     TOO_LITTLE_MEMORY,
     WrongInputError,
+    first_line,
     is_out_of_memory,
     masked,
 )
@@ -37,9 +38,8 @@ _GROUPS = ("Arguments", "Options", "Limits", "Data", "Network", "Training", "Off
 
 
 def _styled(text: str, **style: Any) -> str:
-    """Return a text in a style, where stdout is a terminal and the user takes colours."""
-    is_wanted = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return typer.style(text, **style) if is_wanted else text
+    """Return a text in a style, if stdout is a terminal and the user wants colours."""
+    return typer.style(text, **style) if output.has_colors() else text
 
 
 def _write(formatter: Any, heading: str, rows: list[tuple[str, str]]) -> None:
@@ -138,7 +138,7 @@ def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
     """
 
 
-# What each command writes of what its verb returns.
+# The files that each command may write of its result.
 _VERBS: dict[Callable[..., output.Answer], tuple[str, ...]] = {
     commands.search: ("contract", "report", "model_card"),
     commands.resume: ("contract", "report", "model_card"),
@@ -175,8 +175,8 @@ def command_with_options(name: str) -> Any:
 
 
 def _in_a_sentence(error: Exception) -> tuple[str, int]:
-    """Return what went wrong, and the exit code for it."""
-    from adnn_optuna.engine.storages import StorageError
+    """Return an error in one sentence, and its exit code."""
+    from adnn_optuna.engine.storages import StorageError, storage_errors
 
     said = " ".join(str(error).split())
     where = "ADNN_DEBUG=1 in the environment shows where"
@@ -184,10 +184,12 @@ def _in_a_sentence(error: Exception) -> tuple[str, int]:
         return said, output.WRONG_INPUT
     if isinstance(error, StorageError | NotWrittenError):
         return str(error), output.FAILED
+    if isinstance(error, storage_errors()):
+        return f"The storage failed ({first_line(error.__cause__ or error)}).", output.FAILED
     if is_out_of_memory(error):
         return TOO_LITTLE_MEMORY, output.FAILED
     if isinstance(error, OSError) and error.errno is not None:
-        return f"A file cannot be read or written ({error}; {where}); mend that.", output.FAILED
+        return f"A file cannot be read or written ({error}; {where}).", output.FAILED
     what = f"{type(error).__name__}: {said}"
     return f"Something unexpected happened, {what} ({where}).", output.UNEXPECTED
 
@@ -208,7 +210,7 @@ def _with_options(sentence: str, name: str) -> str:
 
 
 def _as_shown(option: str, text: str) -> str:
-    """Return what follows an option, with nothing of a storage that is not shown."""
+    """Return the text after an option, with storages as they are shown."""
     given = ""
     if text.startswith("--"):
         option, equals, text = text.partition("=")
@@ -241,7 +243,7 @@ def run(arguments: Sequence[str]) -> int:
     if code == output.INTERRUPTED:
         # An import that was interrupted cannot be made again, so nothing is imported here.
         shown = map(_as_shown, ["", *arguments], arguments)
-        said = "Interrupted; what was stored is kept. Go on with"
+        said = "Interrupted; all stored results are kept. Go on with"
         output.say(f"{said}:\n    {shlex.join(['adnn', *shown])}")
     return code or 0
 

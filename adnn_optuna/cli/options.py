@@ -1,4 +1,4 @@
-"""What the commands of ``adnn`` take: options, made from what Python takes.
+"""The options of the commands of ``adnn``, made from the arguments of Python.
 
 Importing this module loads nothing but Typer. A command's options are made when it is called.
 """
@@ -22,7 +22,7 @@ from adnn_optuna.cli.output import FILES, Answer, finish, load_libraries
 from adnn_optuna.cli.parsing import integers, name_or_config, parse_confirm
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
-# What Python has otherwise, or not at all.
+# Options that differ from the arguments of Python, or have none.
 Storage = Annotated[str, "Database of the studies: any URL that Optuna takes."]
 StudyName = Annotated[str, "Name of the study or comparison, as it was shown."]
 _NEW_NAME = "New or continued; by default one with all settings that are not by default."
@@ -30,7 +30,7 @@ NewName = Annotated[str | None, _NEW_NAME]
 
 
 def _arms(*, are_controls: bool) -> dict[str, str]:
-    """Return what each sampler, or control, does by its name."""
+    """Return the help of each sampler, or control, by its name."""
     from adnn_optuna.engine.arms import ARMS
 
     arms = ARMS.values()
@@ -58,34 +58,34 @@ AtOnce = Annotated[int | None, typer.Option(min=1, help=_AT_ONCE)]
 _DATASET = "digits, mnist, fashion_mnist, or a .csv[.gz] or .parquet table, or an .npz of x and y."
 Dataset = Annotated[str, typer.Option("--dataset", "--data", help=_DATASET)]
 
-_OF_DATA = """
-    data_dir validation_size test_size target task class_weight sample_weight groups missing rare
-    positive
-"""
-_OF_TRAINING = """
-    optimizer learning_rate batch_size epochs shuffle patience min_delta restore_best_weights
-"""
-_OF_MODEL = "hidden activation kernel_initializer bias_initializer"
-# The options of a network: those of each level come after those of the levels before. Each source
-# is a public function or class, the arguments that a shell can give, and their group in the help.
-_LEVELS: dict[str, tuple[tuple[str, str, str], ...]] = {
-    "data": (("load_dataset", _OF_DATA, "Data"),),
-    "training": (("Training", _OF_TRAINING, "Training"),),
-    "network": (
-        ("MLP", _OF_MODEL, "Network"),
-        ("InitOffsetObjective", "metric seed", "Network"),
+# The public functions and classes that a network is made of, in this order: the group of their
+# options in the help, and the arguments that a shell can give.
+_SOURCES = {
+    "load_dataset": (
+        "Data",
+        """data_dir validation_size test_size target task class_weight sample_weight groups missing
+        rare positive""",
     ),
-    "objective": (("OffsetSpace", "low high scope unit include_output", "Offsets"),),
+    "Training": (
+        "Training",
+        """optimizer learning_rate batch_size epochs shuffle patience min_delta
+        restore_best_weights""",
+    ),
+    "MLP": ("Network", "hidden activation kernel_initializer bias_initializer"),
+    "InitOffsetObjective": ("Network", "metric seed"),
+    "OffsetSpace": ("Offsets", "low high scope unit include_output"),
 }
+# How many of these each argument of a verb stands for.
+_LEVELS = {"data": 1, "training": 2, "network": 4, "objective": 5}
 # Python takes these from a compiled model if nothing is set.
 _DEFAULTS = {"optimizer": "adam", "learning_rate": 0.001}
-# The group of what a verb takes itself, if it has one.
+# The groups of the options that a verb has itself.
 _GROUPS = {
     "data_dir": "Data",
     **dict.fromkeys(("max_trial", "max_time", "max_memory"), "Limits"),
     **dict.fromkeys(("output", *FILES, "quiet", "json"), "Output"),
 }
-# What a verb calls in Python, if not the function of its name.
+# The Python function of a verb, if it has another name.
 _IN_PYTHON = {
     "plan": "compare",
     "report": "compare",
@@ -107,8 +107,8 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
 
     Of a verb's arguments, ``data``, ``training``, ``network``, ``objective`` and ``limits`` stand
     for all options of these, and ``options`` for other arguments that the same verb has in Python:
-    numbers, truth values, and where studies are stored. The command shows what the verb returns,
-    as text or as JSON, and writes the ``files`` from it.
+    numbers, truth values, and the storage of studies. The command shows the result of the verb as
+    text or as JSON, and writes the ``files`` from it.
     """
     own = {**inspect.signature(verb).parameters}
     taken = [*own]
@@ -212,23 +212,22 @@ def _option(name: str, default: object, annotation: Any) -> inspect.Parameter:
 def _part(level: str) -> dict[str, inspect.Parameter]:
     """Return the options of which data, training, network or objective is made."""
     options = {"dataset": _explained(_option("dataset", "digits", Dataset), {}, "Data")}
-    levels = [*_LEVELS]
-    for sources in (_LEVELS[name] for name in levels[: levels.index(level) + 1]):
-        for source, names, group in sources:
-            documented = getattr(adnn, source)
-            said = docstrings.arguments(documented)
-            parameters = inspect.signature(documented, eval_str=True).parameters
-            for name in names.split():
-                default = _DEFAULTS.get(name, parameters[name].default)
-                if isinstance(default, tuple):
-                    default = ",".join(map(str, default))
-                option = _option(name, default, _kind_in_shell(parameters[name].annotation))
-                options[name] = _explained(option, said, group)
+    for source in [*_SOURCES][: _LEVELS[level]]:
+        group, names = _SOURCES[source]
+        documented = getattr(adnn, source)
+        said = docstrings.arguments(documented)
+        parameters = inspect.signature(documented, eval_str=True).parameters
+        for name in names.split():
+            default = _DEFAULTS.get(name, parameters[name].default)
+            if isinstance(default, tuple):
+                default = ",".join(map(str, default))
+            option = _option(name, default, _kind_in_shell(parameters[name].annotation))
+            options[name] = _explained(option, said, group)
     return options
 
 
 def _kind_in_shell(annotation: Any) -> Any:
-    """Return as what a shell gives an argument of Python; lists and configurations are texts."""
+    """Return the type of an argument in a shell; lists and configurations are texts."""
     kinds = {*(get_args(annotation) or (annotation,))}
     if get_origin(annotation) is Literal or any(get_origin(kind) is Literal for kind in kinds):
         return annotation
@@ -243,7 +242,7 @@ def _kind_in_shell(annotation: Any) -> Any:
 def _explained(
     parameter: inspect.Parameter, said: Mapping[str, str], group: str | None = None
 ) -> inspect.Parameter:
-    """Return a parameter with help, group and what a shell completes."""
+    """Return a parameter with its help, its group and the values that a shell completes."""
     name, annotation = parameter.name, parameter.annotation
     note: Any = said.get(name)
     if get_origin(annotation) is Annotated:
@@ -262,11 +261,11 @@ def _explained(
 
 
 def _values(values: Callable[[], Iterable[str]]) -> Callable[[str], Iterable[str]]:
-    """Return what completes a value, or the last of several that are separated by commas."""
+    """Return a function that completes a value, or the last of several between commas."""
     return lambda incomplete: (f"{incomplete[: incomplete.rfind(',') + 1]}{v}" for v in values())
 
 
-# What a shell completes; of other options, it offers files.
+# The values that a shell completes; for other options, it offers files.
 _COMPLETED: dict[str, Callable[..., Any]] = {
     "sampler": _values(lambda: _arms(are_controls=False)),
     "samplers": _values(lambda: _arms(are_controls=False)),
@@ -285,8 +284,7 @@ _COMPLETED: dict[str, Callable[..., Any]] = {
 
 def _of(source: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the options that a function or class takes."""
-    sources = (source for level in _LEVELS.values() for source in level)
-    names = next(names for of, names, _ in sources if of == source)
+    _, names = _SOURCES[source]
     return {name: options[name] for name in names.split() if name in options}
 
 
@@ -329,7 +327,7 @@ def make_objective(options: Mapping[str, Any]) -> "adnn.InitOffsetObjective":
 
 
 def default_name(first: str, options: Mapping[str, Any]) -> str:
-    """Return a study's name that begins with ``first`` and tells what is not by default."""
+    """Return a study's name: ``first``, and all options that are not by default."""
     told = {k: v for k, v in not_default(options).items() if k != "data_dir"}
     if "dataset" in told:
         told["dataset"] = Path(told["dataset"]).name
@@ -343,7 +341,7 @@ def named(options: dict[str, Any], first: str, network: Mapping[str, Any]) -> di
 
 
 def check_no_network(options: Mapping[str, Any], of: str) -> None:
-    """Refuse options of a network where something else is given, which would not heed them."""
+    """Refuse options of a network if something else is compared, which has no use for them."""
     given = [f"{as_option(name)} {value}" for name, value in not_default(options).items()]
     if given:
         raise WrongValueError(f"Options of networks ({' '.join(given)}) must be omitted for {of}.")

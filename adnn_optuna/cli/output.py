@@ -1,4 +1,4 @@
-"""What the commands show: results on stdout, on stderr what they wrote, and exit codes."""
+"""Output of the commands: results on stdout, the names of written files on stderr, exit codes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from adnn_optuna._checks import is_installed, without_passwords
 from adnn_optuna._files import write_text
 from adnn_optuna._units import as_argument, printable
+from adnn_optuna.render.document import TONES
 from adnn_optuna.render.json import to_json
 from adnn_optuna.render.printed import Printed
 
@@ -19,7 +20,7 @@ NOT_MET, WRONG_INPUT, UNEXPECTED, FAILED, INTERRUPTED = 1, 2, 3, 4, 130
 
 
 class File(NamedTuple):
-    """A file that a command may write of what it found: its suffix, what it is, what it is for."""
+    """A file that a command may write of its result: its suffix, its help, its use."""
 
     suffix: str
     help: str
@@ -55,21 +56,34 @@ def load_libraries() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def show(result: object, stream: TextIO | None = None) -> None:
-    """Write a result to stdout."""
-    print(printable(str(result), keep="\n"), file=stream, flush=True)
+def has_colors() -> bool:
+    """Return whether stdout is a terminal, and the user wants colours."""
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def colored(result: Printed) -> str:
+    """Return a result as text, whose title has the colour of the verdict."""
+    title, newline, rest = printable(str(result), keep="\n").partition("\n")
+    colors = {"good": typer.colors.GREEN, "bad": typer.colors.RED}
+    color = colors.get(TONES.get(result.document().verdict, ""), typer.colors.YELLOW)
+    return typer.style(title, fg=color, bold=True) + newline + rest
+
+
+def show(text: str, stream: TextIO | None = None) -> None:
+    """Write a text to stdout."""
+    print(printable(text, keep="\n"), file=stream, flush=True)
 
 
 def say(text: str) -> None:
-    """Write to stderr, so that stdout holds results alone; of URLs only what is shown of them."""
+    """Write to stderr, so that stdout holds results alone; passwords are masked."""
     show(without_passwords(text), sys.stderr)
 
 
 class Answer(NamedTuple):
-    """What a command found: a result, the files that it wrote by what for, and an exit code."""
+    """A command's result, further hints such as the files that it wrote, and an exit code."""
 
     facts: Any
-    more: dict[str, str] = {}  # noqa: RUF012 - nobody changes it.
+    more: dict[str, str] = {}  # noqa: RUF012 - it is never changed.
     code: int = 0
 
 
@@ -88,7 +102,12 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
     finally:
         # Also of a search that no contract can be made of.
         following = {what.lower().replace(" ", "_"): how for what, how in more.items()}
-        show(as_json(verb, facts, next=following) if in_json else facts)
+        if in_json:
+            show(as_json(verb, facts, next=following))
+        elif has_colors():
+            print(colored(facts), flush=True)
+        else:
+            show(str(facts))
         if "plot" in asked:
             write_text(asked["plot"], facts.plot().to_html(include_plotlyjs=True))
         if "save" in asked:
@@ -104,5 +123,5 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
 
 
 def as_json(verb: str, found: Printed, **more: Any) -> str:
-    """Return what a command found as JSON."""
+    """Return a command's result as JSON."""
     return to_json(found.document(), verb=verb, **more)

@@ -1,4 +1,4 @@
-"""What the texts of options mean in Python."""
+"""The texts of options as values of Python."""
 
 import importlib
 import json
@@ -81,7 +81,7 @@ def parse_against(text: str | None) -> Any:
 
 
 def parse_confirm(text: str) -> Any:
-    """Return a number of seeds, or what is to be refused as none."""
+    """Return a number of seeds, or the text, which Python checks."""
     return int(text) if text.isdecimal() else text
 
 

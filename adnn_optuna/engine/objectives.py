@@ -12,13 +12,12 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import OptunaError, TrialPruned
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, StoredOutcome, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
 from adnn_optuna.engine.example_scores import Scored, collecting
-from adnn_optuna.engine.storages import StorageError
+from adnn_optuna.engine.storages import StorageError, storage_errors
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import Status
 from adnn_optuna.samplers._trials import check_direction, is_feasible
@@ -97,7 +96,7 @@ def catching(catch: tuple[type[Exception], ...], what: str) -> Iterator[None]:
     """Log an error that is to be caught and go on; a fault of the storage is always raised."""
     try:
         yield
-    except (OptunaError, SQLAlchemyError, StorageError):
+    except (OptunaError, StorageError, *storage_errors()):
         raise
     except catch as error:
         logger.warning("%s failed, which counts as no value: %r", what, error)

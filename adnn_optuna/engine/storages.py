@@ -1,5 +1,7 @@
 """Optuna storages by URL, for many workers, and patience with databases that are away."""
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import random
@@ -7,27 +9,23 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import optuna
-import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Select, exc
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.orm import ORMExecuteState
-from sqlalchemy.pool import NullPool
-from sqlalchemy.sql.selectable import ForUpdateArg
 
 from adnn_optuna import _checks
-from adnn_optuna._checks import NoSuchFileError, WrongValueError, logger
+from adnn_optuna._checks import NoSuchFileError, WrongValueError, load, logger
 from adnn_optuna.callbacks import is_done
 from adnn_optuna.samplers._trials import check_direction
 
-_ERRORS = (exc.SQLAlchemyError, StorageInternalError)
+# SQLAlchemy takes longer to import than Optuna, and no help needs it.
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+    from sqlalchemy.engine.interfaces import DBAPIConnection
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -44,6 +42,7 @@ _SQLITE_TIMEOUT = 5.0
 # Its result codes for what passes by itself: SQLITE_BUSY, SQLITE_LOCKED, and SQLITE_CANTOPEN of a
 # folder that is away.
 _SQLITE_PASSING = (5, 6, 14)
+_SQLITE_DAMAGED = (11, 26)  # SQLITE_CORRUPT and SQLITE_NOTADB.
 
 # What no waiting mends when a database is opened.
 _REFUSED_AT_OPENING = re.compile(
@@ -76,30 +75,30 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
     wanted = "a database URL such as 'sqlite:///name.db', an Optuna storage or None"
     _checks.check_type("storage", storage, str, wanted)
     shown = _checks.masked(storage)
-    url = None
+    sqlalchemy = load("sqlalchemy")
+    url: URL | None = None
     # A port that is no number raises a bare ValueError.
-    with contextlib.suppress(exc.ArgumentError, ValueError):
-        url = make_url(storage)
+    with contextlib.suppress(sqlalchemy.exc.ArgumentError, ValueError):
+        url = sqlalchemy.make_url(storage)
     if url is None or "@" in (url.host or ""):
         raise WrongValueError(
             f"The storage {shown!r} is not a database URL; for a file write 'sqlite:///name.db', "
             "for an @ in a password %40."
         )
     is_sqlite = url.get_backend_name() == "sqlite"
-    is_named = url.host or url.database not in (None, "", ":memory:")
-    if is_sqlite and not is_named:  # Each thread would have one of its own.
+    if is_in_memory(url):  # Each thread would have one of its own.
         return InMemoryStorage()
     if url.drivername == "postgresql+psycopg":
         _checks.check_installed("psycopg", "PostgreSQL")
     # With ``uri``, it is one of SQLite's own URIs.
     file = shown.partition(":///")[2]
-    is_file = must_exist and is_sqlite and "uri" not in url.query
-    if is_file and not _checks.is_file(url.database or ""):
-        raise NoSuchFileError(
-            f"There is no file {file!r} for the storage {shown!r}; check its path."
-        )
-    if is_file and not _has_studies(url):
-        raise WrongValueError(f"The file {file!r} holds no Optuna studies; check its path.")
+    if is_sqlite and "uri" not in url.query:
+        if _checks.is_file(url.database or ""):
+            _check_file(url, file, must_have_studies=must_exist)
+        elif must_exist:
+            raise NoSuchFileError(
+                f"There is no file {file!r} for the storage {shown!r}; check its path."
+            )
     try:
         return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening, storage)
     except Exception as error:  # noqa: BLE001 - Optuna, SQLAlchemy and drivers have any.
@@ -111,13 +110,26 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
         ) from None
 
 
-def _has_studies(url: URL) -> bool:
-    """Return whether an SQLite file has Optuna's tables, which it would write into any."""
+def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:
+    """Refuse an SQLite file that is damaged, or has no tables of Optuna, which would add them."""
+    sqlalchemy, has_studies = load("sqlalchemy"), False
     try:
-        engine = sqlalchemy.create_engine(url, poolclass=NullPool)
-        return sqlalchemy.inspect(engine).has_table("studies")
-    except Exception:  # noqa: BLE001 - what cannot be read is refused when it is opened.
-        return True
+        with sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).connect() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar().split("\n")[-1]
+            has_studies = sqlalchemy.inspect(connection).has_table("studies")
+    except sqlalchemy.exc.DatabaseError as error:
+        if _sqlite_code(error.orig) not in _SQLITE_DAMAGED:
+            return  # What cannot be read now is refused when it is opened.
+        found = _reason(error)
+    except UnicodeDecodeError as error:  # The damage is in what SQLite quotes.
+        found = str(error)
+    if found != "ok":
+        raise WrongValueError(
+            f"File {file!r} must be an SQLite database; got a damaged one ({found}). Restore a "
+            "copy of it, or choose another storage."
+        )
+    if must_have_studies and not has_studies:
+        raise WrongValueError(f"The file {file!r} holds no Optuna studies; check its path.")
 
 
 def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
@@ -157,17 +169,20 @@ def _let_lock(storage: BaseStorage) -> None:
     backend: Any = getattr(storage, "_backend", storage)
     if isinstance(backend, RDBStorage) and backend.engine.name == "sqlite":
         event = backend.scoped_session, "do_orm_execute", _lock_for_update
+        sqlalchemy = load("sqlalchemy")
         if not sqlalchemy.event.contains(*event):
             sqlalchemy.event.listen(*event)
 
 
-def _lock_for_update(state: ORMExecuteState) -> None:
+def _lock_for_update(state: Any) -> None:
     """Lock SQLite for SELECT … FOR UPDATE, which it ignores, so that one takes a waiting trial.
 
     With write-ahead logging, an exclusive transaction still lets others read.
     """
-    parts = state.statement.get_children() if isinstance(state.statement, Select) else ()
-    if any(isinstance(part, ForUpdateArg) for part in parts):
+    sqlalchemy = load("sqlalchemy")
+    is_select = isinstance(state.statement, sqlalchemy.Select)
+    parts = state.statement.get_children() if is_select else ()
+    if any(isinstance(part, sqlalchemy.sql.selectable.ForUpdateArg) for part in parts):
         connection = state.session.connection()
         driver: Any = connection.connection.driver_connection
         if not driver.in_transaction:
@@ -210,7 +225,7 @@ def with_retry(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) 
     """
     try:
         return _repeated(lambda: function(*args, **kwargs), _passes)
-    except _ERRORS as error:
+    except storage_errors() as error:
         if not _is_fault(error):
             raise
         raise StorageError(
@@ -228,7 +243,7 @@ def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool], url: 
     while True:
         try:
             return call()
-        except (*_ERRORS, AssertionError) as error:
+        except (*storage_errors(), AssertionError) as error:
             waited = time.monotonic() - began
             if waited >= _PATIENCE or not passes(error):
                 raise
@@ -238,6 +253,11 @@ def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool], url: 
                 said = "The storage does not answer (%s); trying again for %g s."
                 logger.warning(said, _reason(error, url), _PATIENCE)
         time.sleep(_SECONDS_BETWEEN_ATTEMPTS * random.uniform(0.5, 1.5))  # noqa: S311
+
+
+def storage_errors() -> tuple[type[Exception], type[Exception]]:
+    """Return what Optuna raises if a storage fails or refuses a request."""
+    return load("sqlalchemy").exc.SQLAlchemyError, StorageInternalError
 
 
 def _causes(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
@@ -257,6 +277,7 @@ def _reason(error: BaseException, url: str = "") -> str:
 
 def _is_fault(error: BaseException) -> bool:
     """Return whether the database failed, not the request."""
+    exc: Any = load("sqlalchemy").exc
     cause, _ = _causes(error)
     # Optuna tries a query that failed in another form, which a broken connection answers by a
     # PendingRollbackError. SQLite reports a corrupt file by the class of all errors.
@@ -264,21 +285,33 @@ def _is_fault(error: BaseException) -> bool:
     return isinstance(cause, kinds) or type(cause) is exc.DatabaseError
 
 
+def _sqlite_code(error: BaseException | None) -> int:
+    """Return SQLite's result code: the lower byte, the others say more about it."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
 def _passes(error: BaseException) -> bool:
     _, driver_error = _causes(error)
     if isinstance(driver_error, sqlite3.Error):
-        # The lower byte is the code, the others say more about it.
-        return (getattr(driver_error, "sqlite_errorcode", 0) & 0xFF) in _SQLITE_PASSING
+        return _sqlite_code(driver_error) in _SQLITE_PASSING
     return _is_fault(error)
 
 
 def _passes_at_opening(error: BaseException) -> bool:
+    exc: Any = load("sqlalchemy").exc
     cause, driver_error = _causes(error)
     # Only one of several workers that open a new database at the same moment can create its
     # tables, and Optuna asserts that the version was written, which may be another's next step.
     kinds = exc.OperationalError | exc.InterfaceError | exc.IntegrityError | exc.ProgrammingError
     is_refused = _REFUSED_AT_OPENING.search(str(driver_error))
     return isinstance(error, AssertionError) or (isinstance(cause, kinds) and not is_refused)
+
+
+def is_in_memory(url: str | URL) -> bool:
+    """Return whether a database URL names SQLite's database in memory, which ends with us."""
+    parsed = load("sqlalchemy").make_url(url)
+    is_named = parsed.host or parsed.database not in (None, "", ":memory:")
+    return bool(parsed.get_backend_name() == "sqlite" and not is_named)
 
 
 def storage_url(storage: BaseStorage) -> str | None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from adnn_optuna._attributes import Metrics
 from adnn_optuna._checks import WrongValueError
@@ -28,7 +28,9 @@ def predictions(head: Head, outputs: np.ndarray) -> NDArray[np.float64]:
     numbers = outputs.astype(np.float64)
     if head.num_classes is None or head.are_probabilities:
         return numbers
-    return np.asarray(expit(numbers) if head.size == 1 else softmax(numbers, axis=1))
+    return np.asarray(
+        scipy.special.expit(numbers) if head.size == 1 else scipy.special.softmax(numbers, axis=1)
+    )
 
 
 class Average:

@@ -25,6 +25,13 @@ Verdict = Literal[
 ]
 """What a result concludes, in a word by which a page can colour it."""
 
+TONES: Mapping[str, str] = {
+    **dict.fromkeys(("replicates", "better", "shown", "exact", "within tolerance"), "good"),
+    **dict.fromkeys(("worse", "overstated", "breached"), "bad"),
+    **dict.fromkeys(("equivalent", "not worse"), "even"),
+}
+"""The color of a verdict; all others are quiet."""
+
 Mark = Literal[
     "line",
     "steps",

@@ -9,16 +9,10 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from adnn_optuna._checks import is_installed
-from adnn_optuna.render.document import Document
+from adnn_optuna.render.document import TONES, Document
 from adnn_optuna.render.figures import to_plotly, to_png
 
 _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
-_TONES = {
-    **dict.fromkeys(("replicates", "better", "shown"), "good"),
-    **dict.fromkeys(("worse", "overstated", "breached"), "bad"),
-    **dict.fromkeys(("equivalent", "not worse"), "even"),
-}
-"""The color of a verdict; all others are quiet."""
 
 
 def to_page(document: Document) -> str:
@@ -48,7 +42,7 @@ def _rendered(template: str, document: Document, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["tone"] = lambda verdict: _TONES.get(verdict, "quiet")
+    environment.filters["tone"] = lambda verdict: TONES.get(verdict, "quiet")
     environment.filters["png"] = to_png
     return environment.get_template(template).render(document=document, **content)
 

@@ -6,8 +6,7 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Declaration
@@ -24,6 +23,9 @@ from adnn_optuna.stats import paired_differences as paired
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.resampling import Resampled, for_new_data
 from adnn_optuna.stats.spread import unit_of_values
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _BASELINES = "baseline networks"  # What best networks are compared with on new seeds.
 
@@ -171,7 +173,7 @@ class ComparisonNumbers:
         """Return the numbers of each run of an arm, by the keys of :attr:`fields`."""
         return numbers_of(self.results[label], self.fields)
 
-    def table(self) -> pd.DataFrame:
+    def table(self) -> "pd.DataFrame":
         """Return one row for each arm, with means and standard deviations over the seeds.
 
         ``best`` is the value that the search selected by, so it has a selection bias; no search
@@ -186,6 +188,8 @@ class ComparisonNumbers:
             and ``seconds`` are means over the runs. For functions, ``test_best`` is the best
             trial's mean on new seeds, and there are no baselines.
         """
+        import pandas as pd
+
         rows = [
             {"sampler": label, **numbers}
             for label in self.results
@@ -199,7 +203,7 @@ class ComparisonNumbers:
                 table[f"{field.key}_std"] = arms[field.key].std()
         return table
 
-    def differences(self) -> pd.DataFrame:
+    def differences(self) -> "pd.DataFrame":
         """Return one row for each pair of arms: by how much the first is better on the test set.
 
         Runs of the same seed have the same data, initial weights and batches, so differences are
@@ -349,7 +353,10 @@ class ComparisonNumbers:
                 f"{', '.join(self.results)}. Compare them first."
             )
         seconds = self.seconds / len(self.seeds)
-        return plan_seeds(pairs, gain=gain, seconds_per_seed=seconds, unit=self.unit)
+        first_seed = max(self.declaration["seeds"]) + 1
+        return plan_seeds(
+            pairs, gain=gain, seconds_per_seed=seconds, first_seed=first_seed, unit=self.unit
+        )
 
     @property
     def seconds(self) -> float:

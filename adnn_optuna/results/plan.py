@@ -36,9 +36,11 @@ class Plan(RequiredSeeds, Printed):
         power_sequential: The probability that a sequential design has decided by a number of
             seeds.
         seeds_by_claim: How many seeds each claim needs; the largest number is ``seeds``.
+        first_seed: The first seed after all that the pilot has.
     """
 
     seconds_per_seed: float = field(repr=False)
+    first_seed: int = field(repr=False)
     unit: Unit = field(repr=False)
 
     @property
@@ -57,6 +59,7 @@ class Plan(RequiredSeeds, Printed):
         """Return everything that the result says."""
         gain = f"{self.unit.scale * self.gain:.4g}{self.unit.of_gains}"
         each = f" for each of {self.n_claims} claims" if self.n_claims > 1 else ""
+        first = self.first_seed
         return Document(
             title=f"Plan: seeds to show a gain of {gain}",
             verdict="no claim",
@@ -67,7 +70,11 @@ class Plan(RequiredSeeds, Printed):
             tables=[self._designs()],
             figures=[self._figure(gain)],
             notes=self._notes(),
-            next_step=f"run adnn.compare with {self.seeds} seeds that the pilot does not have.",
+            next_step=(
+                "compare with the pilot's other arguments on new seeds, in another study: "
+                f"adnn.compare(..., seeds=range({first}, {first + self.seeds}), study_name=...), "
+                f"or adnn compare --seeds {first}-{first + self.seeds - 1} --study-name NAME"
+            ),
             fields={name: getattr(self, name) for name in _FIELDS.split()},
         )
 
@@ -129,11 +136,14 @@ def plan_seeds(
     *,
     gain: float,
     seconds_per_seed: float,
+    first_seed: int,
     unit: Unit,
 ) -> Plan:
     """Return how many seeds show a gain, from the paired differences of each claim of a pilot."""
     required = required_seeds(differences, gain)
-    return Plan(**vars(required), seconds_per_seed=seconds_per_seed, unit=unit)
+    return Plan(
+        **vars(required), seconds_per_seed=seconds_per_seed, first_seed=first_seed, unit=unit
+    )
 
 
 def _duration(hours: float) -> str:

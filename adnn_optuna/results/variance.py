@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from adnn_optuna._units import Estimate, Unit, in_list, unit_of
 from adnn_optuna.engine.evaluations import Evaluation, new_seeds
@@ -166,7 +166,7 @@ class Variance(Printed):
         """What the difference of two single runs must exceed; noise does in 5% of cases."""
         if (n := len(self.values)) < FEWEST:
             return math.nan
-        return float(stats.t.ppf(0.975, n - 1)) * math.sqrt(2) * self.sd.value
+        return float(scipy.stats.t.ppf(0.975, n - 1)) * math.sqrt(2) * self.sd.value
 
     @property
     def seed_value(self) -> float:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from adnn_optuna._units import UNKNOWN, Estimate
 from adnn_optuna.stats.paired_differences import planned_interval, share_interval
@@ -126,4 +126,4 @@ def _variance_of_mean(
 
 
 def _quantile(level: float, freedom: float) -> float:
-    return float(stats.t.ppf((1 + level) / 2, freedom))
+    return float(scipy.stats.t.ppf((1 + level) / 2, freedom))

@@ -22,7 +22,7 @@ from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.stats.sequential import (
@@ -217,8 +217,8 @@ def share_interval(share: float, n: float, level: float = 1 - ALPHA) -> tuple[fl
     if not n:
         return math.nan, math.nan
     k, tail = share * n, (1 - level) / 2
-    low = stats.beta.ppf(tail, k, n - k + 1) if share > 0 else 0.0
-    high = stats.beta.ppf(1 - tail, k + 1, n - k) if share < 1 else 1.0
+    low = scipy.stats.beta.ppf(tail, k, n - k + 1) if share > 0 else 0.0
+    high = scipy.stats.beta.ppf(1 - tail, k + 1, n - k) if share < 1 else 1.0
     return float(low), float(high)
 
 
@@ -230,7 +230,7 @@ def is_skewed(differences: np.ndarray, level: float = 0.01) -> bool:
     scale = math.sqrt(math.pi / 2) * float(np.abs(differences - median).mean())
     # Of equal differences the mean may be off in its last bit.
     distance = round(abs(float(differences.mean()) - median), DECIMALS)
-    quantile = float(stats.norm.isf(level / 2))
+    quantile = float(scipy.stats.norm.isf(level / 2))
     limit = quantile * math.sqrt((math.pi / 2 - 1) / len(differences))
     return distance > limit * scale
 

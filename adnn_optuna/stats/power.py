@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from adnn_optuna._checks import WrongValueError, check_positive
 from adnn_optuna.stats import paired_differences as paired
@@ -58,7 +58,7 @@ def required_seeds(differences: Mapping[str, Sequence[float]], gain: float) -> R
         rounded.append((of_claim / size).round(DECIMALS) * size)
         variances.append(rounded[-1].var(ddof=1))
     pooled = np.average(variances, weights=[len(d) - 1 for d in rounded])
-    if m == 1 or not all(variances) or stats.bartlett(*rounded).pvalue >= ALPHA:
+    if m == 1 or not all(variances) or scipy.stats.bartlett(*rounded).pvalue >= ALPHA:
         variances = [pooled] * m
     sd = math.sqrt(max(variances))
     if sd == 0:
@@ -94,7 +94,7 @@ def required_seeds(differences: Mapping[str, Sequence[float]], gain: float) -> R
 
 
 def _possible_sds(sd: float, n_pilot: int, shares: np.ndarray) -> np.ndarray:
-    return np.asarray(sd * np.sqrt((n_pilot - 1) / stats.chi2.ppf(shares, n_pilot - 1)))
+    return np.asarray(sd * np.sqrt((n_pilot - 1) / scipy.stats.chi2.ppf(shares, n_pilot - 1)))
 
 
 def _fixed_power(effects: np.ndarray, n: int, n_claims: int) -> float:
@@ -107,8 +107,8 @@ def _fixed_power(effects: np.ndarray, n: int, n_claims: int) -> float:
         subsets = np.arange(1, 2**n) >> np.arange(n)[:, np.newaxis] & 1
         k = math.floor(ALPHA / (2 * n_claims) * 2**n)
         return float(np.mean(np.sum(drawn @ subsets <= 0, axis=1) < k))
-    critical = stats.t.isf(ALPHA / (2 * n_claims), n - 1)
-    return float(stats.nct.sf(critical, n - 1, effects * math.sqrt(n)).mean())
+    critical = scipy.stats.t.isf(ALPHA / (2 * n_claims), n - 1)
+    return float(scipy.stats.nct.sf(critical, n - 1, effects * math.sqrt(n)).mean())
 
 
 def _fewest_seeds(effects: np.ndarray, n_claims: int) -> int:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from statistics import stdev
 
-from scipy.stats import t
+import scipy
 
 from adnn_optuna._attributes import TestEvaluation
 
@@ -52,5 +52,5 @@ def student_half_width(
     At best it is the resolution.
     """
     n = len(values)
-    spread = float(t.ppf((1 + level) / 2, n - 1)) * stdev(values)
+    spread = float(scipy.stats.t.ppf((1 + level) / 2, n - 1)) * stdev(values)
     return max(spread * math.sqrt(1 / n + 1 / n_others), resolution)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import stdev
 from typing import Any
 
-from scipy import stats
+import scipy
 
 from adnn_optuna._checks import WrongValueError, as_integer
 from adnn_optuna.stats.paired_differences import PairedDifference, inconclusive, verdict_of
@@ -88,7 +88,7 @@ def for_new_data(
         n, half = row.n_pairs, math.nan
         if n == n_planned:
             sd = stdev(map(operator.sub, values[row.arm], values[row.other]))
-            quantile = float(stats.t.isf(ALPHA / (2 * n_claims), n - 1))
+            quantile = float(scipy.stats.t.isf(ALPHA / (2 * n_claims), n - 1))
             half = quantile * sd * math.sqrt(1 / n + n_test / n_train)
         low, high = max(row.mean - half, -most), min(row.mean + half, most)
         verdict = verdict_of(low, high, row.margin)

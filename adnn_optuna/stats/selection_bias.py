@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from scipy import integrate, special, stats
+import scipy
 
 from adnn_optuna._checks import WrongValueError, as_integer, check_number, check_positive
 
@@ -53,8 +53,10 @@ def expected_luck(
         return float(np.diff(at_most) @ observed - observed.mean())
     check_positive("sd", sd)
     # Of the largest draw: as a logarithm, that loses nothing however many there are.
-    log_density = math.log(n) + stats.norm.logpdf(_DRAWS) + (n - 1.0) * special.log_ndtr(_DRAWS)
-    mean = float(integrate.trapezoid(_DRAWS * np.exp(log_density), _DRAWS))
+    log_density = (
+        math.log(n) + scipy.stats.norm.logpdf(_DRAWS) + (n - 1.0) * scipy.special.log_ndtr(_DRAWS)
+    )
+    mean = float(scipy.integrate.trapezoid(_DRAWS * np.exp(log_density), _DRAWS))
     return float(sd) * max(mean, 0.0)
 
 
@@ -92,8 +94,8 @@ def chance_of_luck(
         chance = 1 - float(np.mean((below / len(observed)) ** n))
         return -math.expm1(files * math.log1p(-chance)) if chance < 1 else 1.0
     assert sd is not None
-    chance = -math.expm1(n * float(special.log_ndtr(claimed / sd)))
+    chance = -math.expm1(n * float(scipy.special.log_ndtr(claimed / sd)))
     if baseline == "one":
-        over_draw = -np.expm1(n * special.log_ndtr(claimed / sd + _DRAWS))
-        chance = float(integrate.trapezoid(over_draw * stats.norm.pdf(_DRAWS), _DRAWS))
+        over_draw = -np.expm1(n * scipy.special.log_ndtr(claimed / sd + _DRAWS))
+        chance = float(scipy.integrate.trapezoid(over_draw * scipy.stats.norm.pdf(_DRAWS), _DRAWS))
     return -math.expm1(files * math.log1p(-chance)) if chance < 1 else 1.0

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from adnn_optuna._units import PLAIN, UNKNOWN, Estimate, Unit
 from adnn_optuna.stats.paired_differences import size_of
@@ -34,7 +34,7 @@ def standard_deviation(values: np.ndarray, *, are_differences: bool = False) -> 
     mean, center, degrees, scale = 0.0, 0.0, n, 0.5
     if not are_differences:
         mean, degrees, scale = float(values.mean()), n - 1, 1.0
-        center = float(stats.trim_mean(values, 1 / (2 * math.sqrt(n - 4))))
+        center = float(scipy.stats.trim_mean(values, 1 / (2 * math.sqrt(n - 4))))
     size = float(np.abs(values - mean).max())  # Divided by this, squares do not underflow.
     squares = float((((values - mean) / size) ** 2).sum())
     kurtosis = n * float((((values - center) / size) ** 4).sum()) / squares**2

@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from adnn_optuna.stats.paired_differences import (
     PairedDifference,
@@ -89,7 +89,7 @@ def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[float, f
     parts = np.array([(of / size).var(ddof=1) for of in (one, two)]) / n
     error = size * math.sqrt(parts.sum())
     freedom = parts.sum() ** 2 / (parts**2 / (n - 1)).sum()
-    welch = float(stats.t.isf(ALPHA / (2 * n_claims), freedom))
+    welch = float(scipy.stats.t.isf(ALPHA / (2 * n_claims), freedom))
     least, most = -welch, welch
     if are_few and n_claims <= _MOST_CLAIMS:
         t = _permuted(one / size, two / size)

@@ -503,7 +503,7 @@ def test_a_study_of_something_else_is_no_head() -> None:
     for name, said in (
         ("to maximize", "must have the direction minimize; got maximize"),
         ("of two", "must have one objective; got 2"),
-        ("begun", "is no comparison"),
+        ("begun", "must be a comparison"),
     ):
         with pytest.raises(ValueError, match=said):
             compare(storage=storage, study_name=name, max_trial=2, seeds=range(2))

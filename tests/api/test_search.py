@@ -436,7 +436,9 @@ def test_a_factory_is_not_taken_for_the_searcher_of_its_name(
         return optuna.samplers.RandomSampler(seed=seed)
 
     adnn.search(objective, annealing, storage=url, study_name="mine", max_trial=2)
-    with pytest.raises(ValueError, match=r"does not store its sampler .*annealing\(\)\. Pass it"):
+    with pytest.raises(
+        ValueError, match=r"does not store its sampler .*annealing\(\)\. Pass sampler"
+    ):
         adnn.resume(url, "mine", max_trial=4)
     with pytest.raises(ValueError, match="not by annealing; use another study name"):
         adnn.search(objective, "annealing", storage=url, study_name="mine", max_trial=4)

@@ -6,7 +6,7 @@ import optuna
 import pytest
 from stored_studies import declaration, store_head, store_study
 
-from adnn_optuna.api._stored_comparisons import (
+from adnn_optuna.api.comparisons import (
     declaration_of,
     is_comparison,
     like_comparisons,
@@ -53,7 +53,5 @@ def test_a_search_is_no_comparison() -> None:
     storage = optuna.storages.InMemoryStorage()
     store_study("mine", values=[0.9], storage=storage)
     for load in (declaration_of, load_head):
-        with pytest.raises(
-            ValueError, match="'mine' is no comparison; give the name of one, or a"
-        ):
+        with pytest.raises(ValueError, match="'mine' must be a comparison; got another one"):
             load(storage, "mine")

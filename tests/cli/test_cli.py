@@ -203,7 +203,7 @@ class TestSearch:
             assert process.returncode == 130, stderr
             assert not stdout
             said, command = stderr.splitlines()
-            assert said == "Interrupted; what was stored is kept. Go on with:"
+            assert said == "Interrupted; all stored results are kept. Go on with:"
             assert shlex.split(command) == ["adnn", *hint]
             hint = next_one or shlex.split(command)[1:]
         assert len(completed()) < 80
@@ -762,6 +762,27 @@ class TestWrongInput:
         assert (folder / "adnn.db").read_bytes() == content
         assert len(list(folder.iterdir())) == 1
 
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["report", "--study-name", "mine"],
+            ["resume", "--study-name", "mine"],
+            ["contract", "--study-name", "mine"],
+            ["recheck", "adnn.db", "mine"],
+            ["plan", "adnn.db", "mine", "--gain", "0.01"],
+            ["search", *NETWORK, *LIMIT],
+        ],
+    )
+    def test_a_damaged_database_is_named(
+        self, arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        optuna.create_study(storage="sqlite:///adnn.db", study_name="mine")
+        content = bytearray((folder / "adnn.db").read_bytes())
+        content[-4096:] = bytes(4096)
+        (folder / "adnn.db").write_bytes(content)
+        said = self.refused(arguments, capsys)
+        assert said.startswith("adnn: File 'adnn.db' must be an SQLite database; got a damaged")
+
     def test_another_study_of_the_name_is_left_alone(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -864,7 +885,7 @@ class TestTrouble:
         ):
             assert cli.run(["search", *LIMIT, "--storage", url]) == 130
             assert capsys.readouterr().err == (
-                "Interrupted; what was stored is kept. Go on with:\n"
+                "Interrupted; all stored results are kept. Go on with:\n"
                 f"    adnn search --max-trial 2 --storage {shown}\n"
             )
         assert not list(folder.iterdir())
@@ -899,7 +920,7 @@ class TestTrouble:
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
         )
         assert done.stderr == (
-            "Interrupted; what was stored is kept. Go on with:\n"
+            "Interrupted; all stored results are kept. Go on with:\n"
             "    adnn recheck a.db s --evaluate math:sqrt\n"
         )
 

@@ -35,7 +35,14 @@ def wide(seed):
 VERBS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "search": (
         [*NETWORK, "--max-trial", "2", "--study-name", "mine", "--report", "again.html"],
-        {"study_name": "mine", "stop_reason": "max_trial", "gain": 0.0},
+        {
+            "study_name": "mine",
+            "gain": 0.0,
+            "next": {
+                "go_on": "adnn resume --study-name mine --max-trial 4",
+                "read_it": "again.html",
+            },
+        },
     ),
     "resume": (
         ["--study-name", "mine", "--max-trial", "2"],
@@ -80,6 +87,20 @@ VERBS: dict[str, tuple[list[str], dict[str, Any]]] = {
 }
 
 
+# The files that these write, by patterns of their names; all others write none.
+WRITTEN: dict[str, list[str]] = {
+    "search": [r"again\.html"],
+    "report": [r"report\.html"],
+    "contract": [r"mine\.[0-9a-f]+\.npz", r"mine\.json"],
+}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return the files of a folder, except the database and what Python compiles."""
+    files = (path for path in folder.iterdir() if path.is_file())
+    return {path.name: path.read_bytes() for path in files if not path.match("adnn.db*")}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return a folder with a search and its contract, a comparison, a model and functions."""
@@ -121,12 +142,18 @@ DOCUMENTED = {*re.findall(r"`(\w+)`", PAGE.read_text("utf-8"))}
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_of_a_verb_stdout_is_json_alone_with_the_facts_that_are_documented(
+def test_a_verb_writes_only_documented_json_and_the_files_that_were_asked_for(
     verb: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check_here(monkeypatch)
     arguments, shown = VERBS[verb]
+    before, patterns = files_of(folder), WRITTEN.get(verb, [])
     assert cli.run([verb, *arguments, "--json"]) == 0, capsys.readouterr().err
+    after = files_of(folder)
+    written = sorted(name for name, content in after.items() if before.get(name) != content)
+    assert len(written) == len(patterns)
+    assert all(map(re.fullmatch, patterns, written))
+    assert before.keys() <= after.keys()
     found = strictly(capsys.readouterr().out)
     assert {"verb", "next", "title", "verdict", "conclusion", "notes", "next_step"} <= found.keys()
     assert found["verb"] == verb
@@ -166,3 +193,26 @@ def test_the_verdict_is_also_the_exit_code(
 ) -> None:
     assert cli.run(["verify", "none.json", "--json"]) == 2
     assert strictly(capsys.readouterr().out)["status"] == "cannot_check"
+
+
+@pytest.mark.parametrize(("no_color", "color"), [("", "32"), ("1", "")])
+def test_on_a_terminal_the_title_has_the_colour_of_the_verdict(
+    no_color: str,
+    color: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    compared = ["compare-values", "clear.csv", "--baseline", "b"]
+    (folder / "clear.csv").write_text("a,b\n" + "".join(f"{9 + i / 7},{i}\n" for i in range(9)))
+    assert cli.run(compared) == 0
+    assert "\x1b" not in (plain := capsys.readouterr().out)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert cli.run(compared) == 0
+    title, _, rest = capsys.readouterr().out.partition("\n")
+    assert f"\x1b[{color}m" in title if color else "\x1b" not in title
+    assert plain.partition("\n")[0].split() == re.sub(r"\x1b\[\d+m", "", title).split()
+    assert "\x1b" not in rest
+    assert cli.run([*compared, "--json"]) == 0
+    assert "\x1b" not in capsys.readouterr().out

@@ -252,7 +252,7 @@ def test_a_database_of_a_newer_optuna_is_refused(path: Path) -> None:
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a database, " * 100)
-    with pytest.raises(ValueError, match=r"^The storage .*not a database.*\.$"):
+    with pytest.raises(ValueError, match=r"^File '.*notes.txt' must be .*not a database.*\.$"):
         load(f"sqlite:///{path}")
     assert path.read_text() == "not a database, " * 100
 

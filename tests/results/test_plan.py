@@ -19,7 +19,9 @@ def test_every_surface() -> None:
     [(0.1, "1.4 s"), (10, "2.3 min"), (257, "60 min"), (400, "1.6 h"), (3600, "14 h")],
 )
 def test_durations_have_the_unit_that_one_would_take(seconds: float, said: str) -> None:
-    plan = plan_seeds({"claim": pilot(6)}, gain=0.01, seconds_per_seed=seconds, unit=ACCURACY)
+    plan = plan_seeds(
+        {"claim": pilot(6)}, gain=0.01, seconds_per_seed=seconds, first_seed=9, unit=ACCURACY
+    )
     assert plan.document().tables[0].rows[0] == ("fixed design", "14", said, "new seeds only")
 
 
