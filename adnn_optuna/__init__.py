@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from adnn_optuna.api.search import search as search
     from adnn_optuna.api.variance import measure_variance as measure_variance
     from adnn_optuna.callbacks import MaxGainCallback as MaxGainCallback
+    from adnn_optuna.callbacks import MaxStaleCallback as MaxStaleCallback
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
     from adnn_optuna.contracts.audit import Audit as Audit
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from adnn_optuna.results.models import ModelComparison as ModelComparison
     from adnn_optuna.results.plan import Plan as Plan
     from adnn_optuna.results.recheck import Recheck as Recheck
+    from adnn_optuna.results.search import FunctionSearch as FunctionSearch
     from adnn_optuna.results.values import ValueComparison as ValueComparison
     from adnn_optuna.results.variance import Variance as Variance
     from adnn_optuna.results.verification import Verdict as Verdict
@@ -59,13 +61,14 @@ _NAMES = {
     "api.variance": "measure_variance",
     "api.resume": "resume",
     "api.search": "SearchResult search",
-    "callbacks": "MaxGainCallback MaxTimeCallback MaxTrialCallback",
+    "callbacks": "MaxGainCallback MaxStaleCallback MaxTimeCallback MaxTrialCallback",
     "engine.init_offset_objective": "InitOffsetObjective",
     "results.comparison": "Comparison",
     "results.plan": "Plan",
     "contracts.audit": "Audit",
     "contracts.contract": "Contract",
     "results.recheck": "Recheck",
+    "results.search": "FunctionSearch",
     "results.verification": "Verdict",
     "results.models": "ModelComparison",
     "results.values": "ValueComparison",

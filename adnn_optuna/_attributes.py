@@ -36,6 +36,7 @@ NOTE = "adnn:note"
 PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Proposal`.
 OWNER = "adnn:owner"  # Who runs it, where its sampler does not say so: `Owner`.
 CLAIM = "adnn:claim"  # /<run>: who was to begin it, while nobody has said more: `Owner`.
+REPLICATE = "adnn:replicate"  # Which replicate it is, if it is one: `Replicate`.
 ENDED = "adnn:ended"  # Why it came to no value: `Ended`. Where it failed without, its worker died.
 
 # User attributes of a trial, and of one whose model or training is a function of it BASELINE and
@@ -203,11 +204,23 @@ class Proposal(TypedDict):
     step: StoredStep | None
 
 
+class Replicate(TypedDict):
+    """Which replicate a trial is: the number and the index of its configuration's first trial.
+
+    ``repetition`` counts from 1. A first trial that no sampler of ours proposed has no index.
+    """
+
+    trial: Number
+    index: Number | None
+    repetition: Size
+
+
 class SearchSettings(TypedDict):
     """How a study is searched; ``n_trials`` is what the sampler's schedule was made for.
 
     ``settings`` are those of a sampler that is none of ours by name, as far as it tells them.
-    ``confirm`` is on how many new seeds the best trial of a function is evaluated. ``reported`` is
+    ``confirm`` is on how many new seeds the best trial of a function is evaluated, ``replicate``
+    which share of its trials are replicates, and ``seed`` its seed. ``reported`` is
     the user attribute in which the trials of a user's control report their test score.
     """
 
@@ -216,6 +229,8 @@ class SearchSettings(TypedDict):
     batch_size: BatchSize
     settings: NotRequired[dict[str, Any]]
     confirm: NotRequired[Count]
+    replicate: NotRequired[float | Literal["auto"]]
+    seed: NotRequired[Seed]
     reported: NotRequired[str]
 
 
@@ -225,6 +240,7 @@ class Arguments(TypedDict, total=False):
     max_trial: Size
     max_time: float | None
     max_gain: float | None
+    max_stale: Size | None
     batch_size: Size | Literal["auto"]
     stop_when_decided: bool
     margin: float | None
@@ -330,6 +346,7 @@ _TYPES: dict[str, Any] = {
     STOP_REASON: str | None,
     NOTE: str,
     PROPOSAL: Proposal,
+    REPLICATE: Replicate,
     OWNER: Owner,
     CLAIM: Owner | None,
     ENDED: Ended | None,

@@ -23,6 +23,9 @@ from adnn_optuna.cli.parsing import integers, name_or_config, parse_confirm
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
 # What Python has otherwise, or not at all.
+_FUNCTION = "An Optuna objective as MODULE:FUNCTION, looked for here first; else a network."
+Function = Annotated[str | None, _FUNCTION]
+Direction = Literal["minimize", "maximize"] | None
 Storage = Annotated[str, "Database of the studies: any URL that Optuna takes."]
 StudyName = Annotated[str, "Name of the study or comparison, as it was shown."]
 _NEW_NAME = "New or continued; by default one with all settings that are not by default."

@@ -31,6 +31,8 @@ from adnn_optuna.samplers._keyed import COUNTING, KeyedIndexSampler
 
 SamplerSpec = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
+ArmSpec = SamplerSpec | tuple[SamplerSpec, float]
+"""A sampler, in comparisons of functions also with the share of its trials that are replicates."""
 
 _SamplerOf = Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSampler]
 
@@ -57,6 +59,7 @@ class Arm:
         replicates: What of its best trial can be used with other seeds; empty if nothing.
         rival: What a sampler must also beat, as it takes no search; empty for other arms.
         reports_by: What its one trial reports a value for; empty if a trial is one training run.
+        replicate: Which share of its trials are replicates.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Arm:
     replicates: str = "offsets"
     rival: str = ""
     reports_by: Literal["", "epoch", "network"] = ""
+    replicate: float = 0.0
 
 
 def _keyed(kind: Callable[..., BaseSampler], package: str | None = None) -> _SamplerOf:
@@ -224,8 +228,12 @@ def may_replicate(name: str) -> bool:
     return name not in ARMS or bool(ARMS[name].replicates)
 
 
-def arm_of(sampler: SamplerSpec) -> Arm:
-    """Return the arm that a name, a sampler or a factory stands for."""
+def arm_of(sampler: ArmSpec) -> Arm:
+    """Return the arm that a name, a sampler or a factory stands for, maybe with replicates."""
+    if isinstance(sampler, tuple):
+        of_sampler, share = arm_of(sampler[0]), sampler[1]
+        name = f"{of_sampler.name} with {100 * share:g}% replicates"
+        return dataclasses.replace(of_sampler, name=name, replicate=share)
     if isinstance(sampler, str):
         return ARMS[sampler]
     if isinstance(sampler, BaseSampler):

@@ -11,11 +11,13 @@ import optuna
 from optuna.exceptions import TrialPruned
 from optuna.storages import BaseStorage
 
+from adnn_optuna import _attributes as stored
+from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.confirmation import replicate_best_trial
 from adnn_optuna.engine.evaluations import run_jobs
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objectives import KeyedObjective, catching, number, with_seed
+from adnn_optuna.engine.objectives import KeyedObjective, Outcome, catching, number, with_seed
 from adnn_optuna.engine.progress import Bar
 from adnn_optuna.engine.records import FunctionRecord, read_record
 from adnn_optuna.engine.signals import interruptible
@@ -24,6 +26,8 @@ from adnn_optuna.engine.studies import StudySpec, open_studies
 from adnn_optuna.engine.test_set import evaluate_test_set
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import n_cores
+from adnn_optuna.samplers._replicates import ReplicateSampler, replicate_of
+from adnn_optuna.samplers._trials import is_done
 
 
 def run_studies(
@@ -75,19 +79,11 @@ def _run_one(
     stop: threading.Event, count: Callable[[int], object], spec: StudySpec, study: optuna.Study
 ) -> int:
     """Run a study and return how many trials its budget was."""
-    loop = Loop(
-        study,
-        spec.objective,
-        spec.limits,
-        stop,
-        n_threads=spec.n_threads,
-        after_tell=lambda _, __: count(1),
-    )
-    count(loop.n_done)
-    loop.run()
+    count(sum(map(is_done, with_retry(study.get_trials, deepcopy=False))))
+    n_done = run_trials(spec, study, stop, after_tell=lambda _, __: count(1))
     # Some end by themselves before.
-    budget = max(loop.n_done, spec.limits["max_trial"] or 0)
-    count(budget - loop.n_done)
+    budget = max(n_done, spec.limits["max_trial"] or 0)
+    count(budget - n_done)
     record = with_retry(read_record, study, others={})
     if isinstance(spec.objective, InitOffsetObjective):
         record = evaluate_test_set(record, spec.objective, stop)
@@ -95,6 +91,48 @@ def _run_one(
     elif isinstance(spec.objective, KeyedObjective) and isinstance(record, FunctionRecord):
         evaluate_on_new_seeds(record, spec.objective, stop)
     return budget
+
+
+def run_trials(
+    spec: StudySpec,
+    study: optuna.Study,
+    stop: threading.Event,
+    after_tell: Callable[[optuna.Trial, Outcome], object],
+) -> int:
+    """Run the trials of a study, then its replicates, if any; return how many trials are done."""
+    objective, limits, max_trial = spec.objective, spec.limits, spec.limits["max_trial"]
+    share, until, n_to_search = 0.0, None, 0
+    if isinstance(objective, KeyedObjective) and max_trial is not None:
+        share, n_to_search = objective.share(max_trial), objective.n_searched(max_trial)
+        # Replicates of an earlier run with lower limits stay, beside all that is to be searched.
+        until = n_to_search + _counts(study)[0]
+    searching = Loop(
+        study,
+        objective,
+        limits,
+        stop,
+        n_threads=spec.n_threads,
+        until=until,
+        after_tell=after_tell,
+    )
+    searching.run()
+    if not share or max_trial is None:
+        return searching.n_done
+    # A search that another limit ended has the same share of replicates.
+    n_searched = _counts(study)[1]
+    n_wanted = max_trial if n_searched >= n_to_search else round(n_searched / (1 - share))
+    study.sampler = ReplicateSampler(study.direction)
+    of_replicates = checked_limits(max_trial=n_wanted, max_time=limits["max_time"])
+    replicating = Loop(study, objective, of_replicates, stop, is_run=False, after_tell=after_tell)
+    replicating.run()
+    return replicating.n_done
+
+
+def _counts(study: optuna.Study) -> tuple[int, int]:
+    """Return how many replicates are done, and how many other trials."""
+    done = [t for t in with_retry(study.get_trials, deepcopy=False) if is_done(t)]
+    n_replicates = sum(replicate_of(trial) is not None for trial in done)
+    return n_replicates, len(done) - n_replicates
 
 
 def evaluate_on_new_seeds(
@@ -105,15 +143,16 @@ def evaluate_on_new_seeds(
     Their seeds follow from the unit's, so all arms of a unit have the same ones. One that comes to
     no value (NaN, infinite or pruned) is stored as none.
     """
+    if record.best is None:
+        return
     evaluate = with_seed(objective.function)[0]
-    for name in record.new_seed_names:
-        if name in record.attrs:
-            continue
+    for place in range(len(record.new_values), objective.confirm):
         if stop.is_set():
             raise KeyboardInterrupt
+        name = f"{stored.NEW_SEED}/{record.best.number}/{place}"
         value = math.nan
         evaluation = f"The evaluation of the best trial as {name!r}"
         with contextlib.suppress(TrialPruned), catching(objective.catch, evaluation):
-            seed = derived_seed(objective.seed, 1, int(name.rpartition("/")[2]))
+            seed = derived_seed(objective.seed, 1, place)
             value = number(evaluate(copy.deepcopy(record.best), seed))
         record._with_stored({name: value if math.isfinite(value) else None})

@@ -13,10 +13,10 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics, RunRecord, TestEvaluation
 from adnn_optuna._units import with_class
-from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.samplers._owners import owner_of
+from adnn_optuna.samplers._trials import is_done
 
 
 @dataclasses.dataclass(frozen=True)

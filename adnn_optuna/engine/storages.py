@@ -24,7 +24,7 @@ from sqlalchemy.sql.selectable import ForUpdateArg
 
 from adnn_optuna import _checks
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, logger
-from adnn_optuna.callbacks import is_done
+from adnn_optuna.samplers._trials import is_done
 
 _ERRORS = (exc.SQLAlchemyError, StorageInternalError)
 

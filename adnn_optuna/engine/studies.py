@@ -27,7 +27,7 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
-from adnn_optuna.engine.arms import Arm, SamplerSpec, arm_of
+from adnn_optuna.engine.arms import Arm, ArmSpec, arm_of
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, Objective
 from adnn_optuna.engine.records import is_of_trial, read_record
@@ -68,7 +68,7 @@ class StudySpec:
 
     objective: Objective
     name: str | None
-    sampler: SamplerSpec
+    sampler: ArmSpec
     limits: LimitValues
     batch_size: int | Literal["auto"] = "auto"
     pruner: BasePruner | None = None
@@ -110,13 +110,16 @@ class StudySpec:
     def n_threads(self) -> int | None:
         """How many trials run at once if no proposal learns from values, else :obj:`None`.
 
-        With ``max_gain``, those after the trial that gained enough are not to count, and a pruner
-        compares trials that run side by side: then they run in rounds.
+        Trials after the one that ends a search early are not to count, and a pruner compares
+        trials that run side by side: then they run in rounds.
         """
-        if not self.arm.is_batched or self.limits["max_gain"] is not None or self.pruner:
+        ends_early = any(limit.ends_early for limit in callbacks_of(self.limits))
+        if not self.arm.is_batched or ends_early or self.pruner:
             return None
-        of_function = isinstance(self.objective, FunctionObjective)
-        return min(int(self.batch_size), 1 if of_function else n_cores())
+        n_at_most = n_cores()
+        if isinstance(self.objective, FunctionObjective):
+            n_at_most = 1 if self.objective.executor is None else int(self.batch_size)
+        return min(int(self.batch_size), n_at_most)
 
     @property
     def settings(self) -> SearchSettings:
@@ -127,7 +130,11 @@ class StudySpec:
             "batch_size": int(self.batch_size),
         }
         if isinstance(self.objective, KeyedObjective):
+            if (max_trial := self.limits["max_trial"]) is not None:
+                settings["n_trials"] = self.objective.n_searched(max_trial)
             settings["confirm"] = self.objective.confirm
+            settings["replicate"] = self.objective.replicate
+            settings["seed"] = self.objective.seed
         elif isinstance(self.objective, FunctionObjective) and self.objective.reported:
             settings["reported"] = self.objective.reported
         return settings

@@ -14,12 +14,12 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Confirmed, TestEvaluation
 from adnn_optuna._checks import Fault
 from adnn_optuna._units import unit_of
-from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.confirmation import NAMES, needed_evaluations
 from adnn_optuna.engine.evaluations import Evaluation, evaluation_of
 from adnn_optuna.engine.records import confirmation_name
 from adnn_optuna.engine.scores import from_attributes
 from adnn_optuna.engine.search_record import SearchRecord
+from adnn_optuna.samplers._trials import is_done
 
 
 @dataclasses.dataclass(frozen=True)
