@@ -39,7 +39,9 @@ def search(
       adnn search --sampler greedy --hidden 256,256 --max-time 600 --report search.html
       adnn search module:objective --direction maximize --max-trial 100
     """
+    seed = None
     if function is not None:
+        seed = objective.pop("seed")
         opt.check_no_network(objective, "a function")
     first = f"{function or Path(objective['dataset']).stem}-{sampler}"
     names = {key: value for key, value in objective.items() if key != "dataset"}
@@ -47,6 +49,7 @@ def search(
         parsing.load_function("FUNCTION", function) if function else opt.make_objective(objective),
         sampler,
         direction=direction,
+        seed=seed,
         batch_size=trials_at_once or "auto",
         confirm=parsing.parse_confirm(confirm),
         **opt.named(options, first, names),

@@ -7,6 +7,7 @@ import contextlib
 import copy
 import functools
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -131,6 +132,9 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
         for name, file in asked.items():  # Before there is what to write.
             if file is not None:
                 check_output_file(as_option(name), file, FILES[name].suffix)
+        for name in ("contract", "model_card"):
+            if asked.get(name) and given.get("function"):
+                raise WrongValueError(f"{as_option(name)} must be omitted for a function.")
         if asked.get("contract"):
             _check_contract(given)
         arguments: dict[str, Any] = {name: given[name] for name in taken if name not in parts}
@@ -187,7 +191,7 @@ def _parts(
             if limit.reason not in own
         }
     if "options" in own:
-        known = {*own, *parts.get("limits", ()), "show_progress_bar"}
+        known = {*own, *itertools.chain(*parts.values()), "show_progress_bar"}
         parts["options"], said = {}, docstrings.arguments(in_python)
         for name, parameter in inspect.signature(in_python).parameters.items():
             if name not in known and (option := _passed(parameter)):
