@@ -1051,9 +1051,9 @@ class TestSearchOfAFunction:
         assert cli.run([*command, "--max-trial", "14", "-q"]) == 0
         assert "14 trials, of which 7 replicates" in capsys.readouterr().out
 
-    @pytest.mark.parametrize("option", ["--contract", "--model-card"])
+    @pytest.mark.parametrize("option", [("--contract", "a.json"), ("--model-card", "a.md")])
     def test_has_no_files_of_networks(
-        self, option: str, capsys: pytest.CaptureFixture[str]
+        self, option: tuple[str, str], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert cli.run(["search", "own_search:f", "--max-trial", "2", option, "a.json"]) == 2
+        assert cli.run(["search", "own_search:f", "--max-trial", "2", *option]) == 2
         assert "must be omitted for a function" in capsys.readouterr().err
