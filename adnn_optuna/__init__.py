@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from adnn_optuna.api.search import search as search
     from adnn_optuna.api.variance import measure_variance as measure_variance
     from adnn_optuna.callbacks import MaxGainCallback as MaxGainCallback
+    from adnn_optuna.callbacks import MaxStaleCallback as MaxStaleCallback
     from adnn_optuna.callbacks import MaxTimeCallback as MaxTimeCallback
     from adnn_optuna.callbacks import MaxTrialCallback as MaxTrialCallback
     from adnn_optuna.contracts.audit import Audit as Audit
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from adnn_optuna.results.overtuning import Overtuning as Overtuning
     from adnn_optuna.results.plan import Plan as Plan
     from adnn_optuna.results.recheck import Recheck as Recheck
+    from adnn_optuna.results.search import FunctionSearch as FunctionSearch
     from adnn_optuna.results.values import ValueComparison as ValueComparison
     from adnn_optuna.results.variance import Variance as Variance
     from adnn_optuna.results.verification import Verdict as Verdict
@@ -63,7 +65,7 @@ _NAMES = {
     "api.variance": "measure_variance",
     "api.resume": "resume",
     "api.search": "SearchResult search",
-    "callbacks": "MaxGainCallback MaxTimeCallback MaxTrialCallback",
+    "callbacks": "MaxGainCallback MaxStaleCallback MaxTimeCallback MaxTrialCallback",
     "engine.example_scores": "log_scores",
     "engine.init_offset_objective": "InitOffsetObjective",
     "results.comparison": "Comparison",
@@ -72,6 +74,7 @@ _NAMES = {
     "contracts.audit": "Audit",
     "contracts.contract": "Contract",
     "results.recheck": "Recheck",
+    "results.search": "FunctionSearch",
     "results.verification": "Verdict",
     "results.models": "ModelComparison",
     "results.values": "ValueComparison",

@@ -35,6 +35,7 @@ NOTE = "adnn:note"
 PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Proposal`.
 OWNER = "adnn:owner"  # The process that runs it, if its sampler does not store that: `Owner`.
 CLAIM = "adnn:claim"  # A prefix, with the run: the process that is to begin it: `Owner`.
+REPLICATE = "adnn:replicate"  # Which replicate it is, if it is one: `Replicate`.
 ENDED = "adnn:ended"  # Why it has no value: `Ended`. If it failed without one, its worker died.
 
 # User attributes of a trial. If model or training are functions of the trial, it also has BASELINE
@@ -197,10 +198,22 @@ class Proposal(TypedDict):
     step: StoredStep | None
 
 
+class Replicate(TypedDict):
+    """Which replicate a trial is: the number and the index of its configuration's first trial.
+
+    ``repetition`` counts from 1. A first trial that no sampler of ours proposed has no index.
+    """
+
+    trial: Number
+    index: Number | None
+    repetition: Size
+
+
 class SearchSettings(TypedDict):
     """How a study is searched; the sampler's schedule was made for ``n_trials``.
 
-    ``confirm`` is on how many new seeds the best trial of a function is evaluated. ``reported`` is
+    Of a function, ``confirm`` is on how many new seeds its best trial is evaluated, ``replicate``
+    which share of its trials are replicates, and ``seed`` its seed. ``reported`` is
     the user attribute in which the trials of a user's control report their test score.
     """
 
@@ -208,6 +221,8 @@ class SearchSettings(TypedDict):
     n_trials: Size | None
     batch_size: BatchSize
     confirm: NotRequired[Count]
+    replicate: NotRequired[float | Literal["auto"]]
+    seed: NotRequired[Seed]
     reported: NotRequired[str]
 
 
@@ -217,6 +232,7 @@ class Arguments(TypedDict, total=False):
     max_trial: Size
     max_time: float | None
     max_gain: float | None
+    max_stale: Size | None
     batch_size: Size | Literal["auto"]
     stop_when_decided: bool
     margin: float | None
@@ -320,6 +336,7 @@ _TYPES: dict[str, Any] = {
     STOP_REASON: str | None,
     NOTE: str,
     PROPOSAL: Proposal,
+    REPLICATE: Replicate,
     OWNER: Owner,
     CLAIM: Owner | None,
     ENDED: Ended | None,

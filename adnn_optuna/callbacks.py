@@ -18,18 +18,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
 from adnn_optuna._attributes import BASELINE, ENDED, OUTCOME, STOP_REASON, check, outcome_of
-from adnn_optuna._checks import WrongTypeError
+from adnn_optuna._checks import WrongTypeError, WrongValueError
 from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._owners import heartbeat_interval, owner_of
-from adnn_optuna.samplers._trials import PerStudy, TrialReader, check_one_objective, is_feasible
-
-
-def is_done(trial: FrozenTrial) -> bool:
-    """Return whether a trial was run to its end, whatever came of it, and so counts."""
-    ended = trial.system_attrs.get(ENDED)
-    if trial.state == TrialState.FAIL:
-        return ended == "diverged"
-    return trial.state.is_finished() and ended != "interrupted"
+from adnn_optuna.samplers._replicates import replicate_of
+from adnn_optuna.samplers._trials import (
+    PerStudy,
+    TrialReader,
+    check_one_objective,
+    is_done,
+    is_feasible,
+)
 
 
 class Tally:
@@ -44,6 +43,8 @@ class Tally:
 
     def _clear(self) -> None:
         self.n_done: int = 0
+        # The best value after each but the replicates, signed so that lower is better.
+        self.bests: list[float] = []
         # The trial with the best value, the first of equals, and the first that has one.
         self.best: FrozenTrial | None = None
         self.first: FrozenTrial | None = None
@@ -79,11 +80,13 @@ class Tally:
             if not is_done(trial):
                 continue
             self.n_done += 1
-            # As for Optuna's `study.best_value`, an infeasible trial has no value.
-            if trial.value is None or trial.state != TrialState.COMPLETE or not is_feasible(trial):
+            if replicate_of(trial) is not None:  # Repeats a value, and is no improvement.
                 continue
-            self.best = min(self.best or trial, trial, key=self._rank)
-            self.first = min(self.first or trial, trial, key=lambda t: t.number)
+            # As for Optuna's `study.best_value`, an infeasible trial has no value.
+            if trial.state == TrialState.COMPLETE and is_feasible(trial):
+                self.best = min(self.best or trial, trial, key=self._rank)
+                self.first = min(self.first or trial, trial, key=lambda t: t.number)
+            self.bests.append(math.inf if self.best is None else self._rank(self.best)[0])
 
     def update_after(self, study: Study, trial: FrozenTrial) -> None:
         """Update after a trial has ended, once for all callbacks."""
@@ -311,7 +314,53 @@ class MaxGainCallback(Limit):
         return float(baseline)
 
 
-LIMITS: tuple[type[Limit], ...] = (MaxTimeCallback, MaxTrialCallback, MaxGainCallback)
+class MaxStaleCallback(Limit):
+    """End a study once its last trials did not improve on its best value.
+
+    All trials that count for :class:`MaxTrialCallback` count, in the order in which they ended,
+    over all runs and workers.
+
+    Example: ``study.optimize(objective, callbacks=[MaxStaleCallback(30)])``
+
+    Args:
+        max_stale: The number of trials without an improvement.
+        min_improvement: An improvement up to this, in units of the objective, is none.
+    """
+
+    reason = "max_stale"
+    kind: ClassVar[type[float]] = int
+    help = "The number of trials in a row that may fail to improve on the best value."
+    ends_early = True
+
+    def __init__(self, max_stale: int, min_improvement: float = 0.0) -> None:
+        _checks.check_number("min_improvement", min_improvement)
+        if min_improvement < 0:
+            raise WrongValueError(
+                f"min_improvement must be at least 0; got {min_improvement!r}. Pass 0 if every "
+                "improvement counts."
+            )
+        super().__init__(max_stale)
+        self._min_improvement = min_improvement
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, min_improvement={self._min_improvement})"
+
+    def _used(self, study: Study, tally: Tally) -> float:  # noqa: ARG002
+        """Return how many trials the last improvement is ago."""
+        bests = tally.bests
+        if not bests:
+            return 0
+        # The values fall, so this is the first one that is as good as the last.
+        enough = bests[-1] + self._min_improvement
+        return len(bests) - 1 - bisect.bisect_left(bests, -enough, key=lambda best: -best)
+
+
+LIMITS: tuple[type[Limit], ...] = (
+    MaxTimeCallback,
+    MaxTrialCallback,
+    MaxGainCallback,
+    MaxStaleCallback,
+)
 """All limits; of several that are reached at once, the last has ended the study."""
 
 
@@ -320,6 +369,7 @@ class OtherLimits(TypedDict, total=False):
 
     max_time: float | None
     max_gain: float | None
+    max_stale: int | None
 
 
 class LimitValues(OtherLimits, total=False):

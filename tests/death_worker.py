@@ -21,8 +21,8 @@ import sqlalchemy
 from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
-from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.samplers._trials import is_done
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

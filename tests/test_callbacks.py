@@ -19,8 +19,13 @@ from hypothesis import strategies as st
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from adnn_optuna._attributes import BASELINE, ENDED, OUTCOME, PROPOSAL
-from adnn_optuna.callbacks import MaxGainCallback, MaxTimeCallback, MaxTrialCallback
+from adnn_optuna._attributes import BASELINE, ENDED, OUTCOME, PROPOSAL, REPLICATE
+from adnn_optuna.callbacks import (
+    MaxGainCallback,
+    MaxStaleCallback,
+    MaxTimeCallback,
+    MaxTrialCallback,
+)
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,
@@ -382,7 +387,68 @@ class TestMaxGain:
             MaxGainCallback(0.1, baseline="0.9")  # type: ignore[arg-type]
 
 
-LIMITS: Sequence[Any] = [MaxTimeCallback(5.0), MaxTrialCallback(2), MaxGainCallback(0.1)]
+class TestMaxStale:
+    def test_ends_after_so_many_trials_without_an_improvement(self) -> None:
+        study = optuna.create_study()
+        values = [5.0, 3.0, 4.0, 3.0, 2.0, 2.0, 9.0, 2.5, 1.0]
+        study.optimize(lambda _: values.pop(0), callbacks=[MaxStaleCallback(3)])
+        assert [trial.value for trial in study.trials] == [5, 3, 4, 3, 2, 2, 9, 2.5]
+        assert study.user_attrs["adnn:stop_reason"] == "max_stale"
+
+    def test_a_small_improvement_is_none(self) -> None:
+        study = optuna.create_study(direction="maximize")
+        for value in (0.5, 0.55, 0.6, 0.64):
+            add_trial(study, value=value)
+        assert not MaxStaleCallback(3).reached(study)
+        assert MaxStaleCallback(3, min_improvement=0.2).reached(study)
+        # Small steps add up.
+        assert not MaxStaleCallback(3, min_improvement=0.1).reached(study)
+
+    def test_counts_trials_without_a_value_and_over_runs(self) -> None:
+        study = optuna.create_study()
+        limit = MaxStaleCallback(3)
+        add_trial(study)
+        add_trial(study, state=TrialState.PRUNED)
+        add_trial(study, state=TrialState.FAIL, system_attrs={ENDED: "diverged"})
+        add_trial(study, state=TrialState.FAIL)
+        assert limit.used(study) == 2
+        add_trial(study, state=TrialState.PRUNED)
+        assert limit.reached(study)
+        assert MaxStaleCallback(3).reached(study)
+
+    def test_a_replicate_is_no_improvement(self) -> None:
+        study = optuna.create_study()
+        add_trial(study, value=1.0)
+        replicate = {"trial": 0, "index": None, "repetition": 1}
+        add_trial(study, value=0.5, system_attrs={REPLICATE: replicate})
+        add_trial(study, value=1.0)
+        assert MaxStaleCallback(9).used(study) == 1
+        assert not MaxGainCallback(0.3).reached(study)
+
+    @settings(deadline=None)
+    @given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.integers(0, 3))
+    def test_is_as_counted_one_by_one(self, values: list[int], least: int) -> None:
+        study = optuna.create_study()
+        for value in values:
+            add_trial(study, value=value)
+        n_stale = next(
+            n
+            for n in range(len(values))
+            if n + 1 == len(values) or (min(values[: len(values) - 1 - n]) - min(values) > least)
+        )
+        assert MaxStaleCallback(1, min_improvement=least).used(study) == n_stale
+
+    def test_refuses_a_negative_improvement(self) -> None:
+        with pytest.raises(ValueError, match="min_improvement must be at least 0; got -1"):
+            MaxStaleCallback(3, min_improvement=-1)
+
+
+LIMITS: Sequence[Any] = [
+    MaxTimeCallback(5.0),
+    MaxTrialCallback(2),
+    MaxGainCallback(0.1),
+    MaxStaleCallback(2),
+]
 
 
 @pytest.mark.parametrize("limit", LIMITS)
@@ -395,7 +461,7 @@ def test_multi_objective(limit: Any) -> None:
         limit(study, study.trials)
 
 
-@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("limit", LIMITS[:3])
 def test_several_studies_and_pickling(limit: Any) -> None:
     full, empty = optuna.create_study(), optuna.create_study()
     add_trial(full, 0, 3, value=0.9)
@@ -411,6 +477,7 @@ def test_repr() -> None:
         "MaxTimeCallback(max_time=5.0)",
         "MaxTrialCallback(max_trial=2)",
         "MaxGainCallback(max_gain=0.1, baseline=None)",
+        "MaxStaleCallback(max_stale=2, min_improvement=0.0)",
     ]
 
 
@@ -427,7 +494,7 @@ def test_keeps_nothing_of_studies_before(limit: Any) -> None:
     assert [trial() for trial in trials] == [None] * 3
 
 
-@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("limit", LIMITS[:3])
 def test_sees_that_a_study_took_the_place_of_another(limit: Any, tmp_path: Path) -> None:
     storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
     for n_trials in (3, 0, 1):
@@ -442,7 +509,13 @@ def test_sees_that_a_study_took_the_place_of_another(limit: Any, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "limit", [MaxTimeCallback(0.05), MaxTrialCallback(5), MaxGainCallback(0.1, baseline=0.5)]
+    "limit",
+    [
+        MaxTimeCallback(0.05),
+        MaxTrialCallback(5),
+        MaxGainCallback(0.1, baseline=0.5),
+        MaxStaleCallback(8),
+    ],
 )
 def test_stops_under_a_pruner_that_shows_samplers_another_study(limit: Any) -> None:
     study = optuna.create_study(

@@ -34,6 +34,16 @@ def check_executor(executor: object) -> None:
         )
 
 
+def check_for_networks(of_functions: Mapping[str, object]) -> None:
+    """Refuse arguments that are for functions, where an objective of networks is given."""
+    for name, value in of_functions.items():
+        if value is not None:
+            raise WrongValueError(
+                f"{name} must be omitted for an InitOffsetObjective; got {value!r:.100}. It is "
+                "for other objectives."
+            )
+
+
 def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
     """Let an interrupt of a verb, which is no fault, be shown at the line that called it."""
 

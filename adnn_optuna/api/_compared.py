@@ -12,8 +12,10 @@ from optuna.study import StudyDirection
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer, check_positive, check_type, logger
 from adnn_optuna._units import unit_of
+from adnn_optuna.api._calls import check_for_networks
+from adnn_optuna.api.function_search import check_replicate, checked_direction
 from adnn_optuna.callbacks import LimitValues, callbacks_of
-from adnn_optuna.engine.arms import CONTROLS, SamplerSpec, arm_of, check_sampler
+from adnn_optuna.engine.arms import CONTROLS, ArmSpec, arm_of, check_sampler
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Objective
 from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, with_seed
@@ -23,7 +25,7 @@ from adnn_optuna.networks.training import n_cores
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 from adnn_optuna.stats.resampling import checked_resampling
 
-Samplers = Iterable[str] | Mapping[str, SamplerSpec] | None
+Samplers = Iterable[str] | Mapping[str, ArmSpec] | None
 Control = str | Callable[..., float]
 """A name, or an Optuna objective ``(trial)`` or ``(trial, seed)``."""
 Controls = Iterable[str] | Mapping[str, Control] | None
@@ -31,7 +33,7 @@ Controls = Iterable[str] | Mapping[str, Control] | None
 _TRIALS_FOR_CONTROL = 10  # Fewer are no search of the learning rate.
 _CONFIRM = 5
 
-Run = tuple[Objective, SamplerSpec, BasePruner | None]
+Run = tuple[Objective, ArmSpec, BasePruner | None]
 """The objective, the sampler and the pruner of a run."""
 
 
@@ -57,11 +59,7 @@ def of_networks(
 ) -> Compared:
     """Return the arms of a comparison of searches over networks' initial values."""
     network = check_objective(objective).replace(catch=catch)
-    if given := [name for name, value in of_functions.items() if value is not None]:
-        raise WrongValueError(
-            f"{given[0]} must be omitted for an InitOffsetObjective; got "
-            f"{of_functions[given[0]]!r}. It is for other objectives."
-        )
+    check_for_networks(of_functions)
     metric = test_metric(network.metric)
     if margin is None and network.direction == StudyDirection.MAXIMIZE:
         margin = MARGIN  # Losses and errors have units of their own.
@@ -114,16 +112,15 @@ def of_function(
         raise WrongValueError(
             f"controls must be omitted for a function; got {controls!r}. They are for networks."
         )
-    named = direction.name.lower() if isinstance(direction, StudyDirection) else direction
-    if named not in (None, "minimize", "maximize"):
-        raise WrongValueError(f"direction must be 'minimize' or 'maximize'; got {direction!r}.")
-    towards = StudyDirection[(named or "minimize").upper()]
+    towards = checked_direction(direction)
     if margin is not None:
         check_positive("margin", margin)
         margin = float(margin)
     times = as_integer("confirm", _CONFIRM if confirm is None else confirm, 0)
     default = ("tpe", stored.ANNEALING)
-    chosen = _checked_samplers(default if samplers is None else samplers)
+    chosen = _checked_samplers(
+        default if samplers is None else samplers, is_seeded=with_seed(function)[1]
+    )
     if stored.RANDOM_RESTART in chosen.values():
         raise WrongValueError(
             f"samplers must be for functions; got {stored.RANDOM_RESTART!r}, which draws new "
@@ -133,7 +130,10 @@ def of_function(
     pruner = MedianPruner() if pruner is None else pruner
 
     def run(label: str, seed: int) -> Run:
-        objective = KeyedObjective(function, towards, seed, confirm=times, catch=catch)
+        share = arm_of(arms[label]).replicate
+        objective = KeyedObjective(
+            function, towards, seed, confirm=times, replicate=share, catch=catch
+        )
         return objective, copy.deepcopy(arms[label]), copy.deepcopy(pruner)
 
     return Compared(arms, run, margin, 1, {"confirm": times, "resampled": overlap and [*overlap]})
@@ -154,7 +154,7 @@ def _by_label(argument: str, given: Any) -> dict[str, Any]:
     return dict(given) if isinstance(given, Mapping) else dict(zip(labels, labels, strict=True))
 
 
-def _with_reference(samplers: Mapping[str, SamplerSpec], reference: str) -> dict[str, SamplerSpec]:
+def _with_reference(samplers: Mapping[str, ArmSpec], reference: str) -> dict[str, ArmSpec]:
     """Return samplers with the reference, which has its own name as its label."""
     if samplers.get(reference, reference) != reference:
         raise WrongValueError(
@@ -164,12 +164,18 @@ def _with_reference(samplers: Mapping[str, SamplerSpec], reference: str) -> dict
     return {**samplers, reference: reference}
 
 
-def _checked_samplers(given: Iterable[str] | Mapping[str, SamplerSpec]) -> dict[str, SamplerSpec]:
-    """Return samplers by their labels."""
+def _checked_samplers(
+    given: Iterable[str] | Mapping[str, ArmSpec], *, is_seeded: bool = False
+) -> dict[str, ArmSpec]:
+    """Return samplers by their labels; only functions with a seed have replicates."""
     if not (samplers := _by_label("samplers", given)):
         raise WrongValueError("samplers must not be empty; got none. Pass at least one.")
     for label, sampler in samplers.items():
-        check_sampler(sampler)
+        if isinstance(sampler, tuple) and len(sampler) == 2:
+            check_replicate(f"samplers[{label!r}][1]", sampler[1], is_seeded=is_seeded)
+            check_sampler(sampler[0])
+        else:
+            check_sampler(sampler)
         if isinstance(sampler, BaseSampler) and not arm_of(sampler).ends_by_itself:
             logger.warning(
                 "samplers has one sampler as %r for all seeds, so runs may be dependent. Pass a "

@@ -4,9 +4,12 @@ import math
 
 import optuna
 
+from adnn_optuna._checks import logger
 from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.loop import Objective
+from adnn_optuna.engine.objectives import Outcome, best_trial
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import Bar
 from adnn_optuna.engine.storages import with_retry
@@ -16,12 +19,12 @@ class SearchProgress:
     """What a bar shows of a search: trial, best, gain, and how long it is until which limit."""
 
     def __init__(
-        self, bar: Bar, study: optuna.Study, objective: InitOffsetObjective, limits: LimitValues
+        self, bar: Bar, study: optuna.Study, objective: Objective, limits: LimitValues
     ) -> None:
         self._bar, self._study, self._limits = bar, study, callbacks_of(limits)
         self._max_trial, self._of = limits["max_trial"], ""
         self.update()
-        if objective.is_of_trial:
+        if not isinstance(objective, InitOffsetObjective) or objective.is_of_trial:
             return
         self._of = f" of {objective.trainer.training.epochs}"
         if not objective.trainer.is_compiled:
@@ -49,3 +52,11 @@ class SearchProgress:
     def show_epochs(self, epochs: float) -> None:
         """Show how far a training is; any thread may call it."""
         self._bar.set_description_str(f"{self._text}; epoch {epochs:.1f}{self._of}")
+
+
+def log_trial(trial: optuna.Trial, outcome: Outcome) -> None:
+    """Log a trial that was told as Optuna does."""
+    best = with_retry(best_trial, trial.study)
+    if outcome.value is not None and best is not None:
+        said = "Trial %d finished with value: %s and parameters: %s. Best is trial %d with %s."
+        logger.info(said, trial.number, outcome.value, trial.params, best.number, best.value)

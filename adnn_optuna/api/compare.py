@@ -84,7 +84,9 @@ def compare(
             objective, a function ``(trial)`` or ``(trial, seed)`` with a seed for each trial.
         samplers: Names of samplers, or a mapping from labels to any ``sampler`` of
             :func:`~adnn_optuna.search`. If :obj:`None`, ``"greedy"``, ``"annealing"`` and
-            ``"random_restart"``; for functions ``"tpe"`` and ``"annealing"``.
+            ``"random_restart"``; for functions ``"tpe"`` and ``"annealing"``. For functions
+            ``(trial, seed)``, a label may also have a pair of a sampler and the share of its
+            trials that are replicates, such as ``("annealing", 0.2)``.
         max_trial: The number of trials of each run.
         seeds: The seeds of the runs, in the order in which they count. A comparison that gets
             further seeds or arms later is sequential, with wider CIs. If it is called with fewer

@@ -15,7 +15,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer
 from adnn_optuna.api._calls import found_by_evaluating, interrupted_where_called
 from adnn_optuna.api.search import Predicting, run_search
-from adnn_optuna.callbacks import MaxTimeCallback, checked_limits, is_done
+from adnn_optuna.callbacks import MaxTimeCallback, checked_limits
 from adnn_optuna.contracts.contract import Contract
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import seeds_of_members
@@ -28,6 +28,7 @@ from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Predictor, predictions
 from adnn_optuna.networks.training import is_finite, n_cores
 from adnn_optuna.results.ensemble import EnsembleScores
+from adnn_optuna.samplers._trials import is_done
 
 _NAMES = ("seed",)
 _MOST_BYTES = 2**25  # Larger networks are not stored, but trained again when they are needed.

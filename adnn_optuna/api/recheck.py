@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna._attributes import BASELINE, CONFIG, SCORES, read_study
 from adnn_optuna._checks import WrongValueError, as_integer, check_parameters, check_type
 from adnn_optuna.api._calls import check_executor, found_by_evaluating, interrupted_where_called
-from adnn_optuna.callbacks import checked_limits, is_done
+from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.confirmation import experiment_fingerprint
 from adnn_optuna.engine.evaluations import evaluation_of, open_evaluations
 from adnn_optuna.engine.example_scores import (
@@ -43,7 +43,7 @@ from adnn_optuna.engine.studies import load_study, objective_from_study
 from adnn_optuna.results.overtuning import overtuning_of
 from adnn_optuna.results.recheck import Recheck
 from adnn_optuna.results.recheck_numbers import BASELINE_NETWORK, FIRST_OF_PARAMS
-from adnn_optuna.samplers._trials import beginning, check_one_objective, is_feasible
+from adnn_optuna.samplers._trials import beginning, check_one_objective, is_done, is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 
 # Annealing ends with moves of about a thousandth of the range; steps of the paper are longer.

@@ -16,6 +16,7 @@ from adnn_optuna._checks import WrongValueError
 from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.api.compare import compare
 from adnn_optuna.api.comparisons import is_of_function, records_of_comparison
+from adnn_optuna.api.function_search import resumed_function
 from adnn_optuna.api.search import SearchResult, check_confirm, run_search
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.engine import studies
@@ -27,6 +28,7 @@ from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import is_comparison
 from adnn_optuna.networks.offsets import OffsetSpace
 from adnn_optuna.results.comparison import Comparison
+from adnn_optuna.results.search import FunctionSearch
 
 
 @interrupted_where_called
@@ -44,7 +46,7 @@ def resume(
     confirm: int | Literal["auto"] = "auto",
     show_progress_bar: bool = False,
     **limits: Unpack[LimitValues],
-) -> SearchResult | Comparison:
+) -> SearchResult | FunctionSearch | Comparison:
     """Continue a stored search or comparison, which knows its model, data, training and limits.
 
     A limit that you pass replaces the stored one and applies to all runs together. The limits of a
@@ -78,12 +80,23 @@ def resume(
     opened = open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
     if not is_comparison(study):
+        all_limits: LimitValues = {**last_limits(study), **given}
+        if callable(objective) and not isinstance(objective, InitOffsetObjective):
+            return resumed_function(
+                study,
+                objective,
+                sampler,
+                all_limits,
+                confirm=confirm,
+                pruner=pruner,
+                catch=catch,
+                show_progress_bar=show_progress_bar,
+            )
         sampler = _stored_sampler(study) if sampler is None else sampler
         check_sampler(sampler)
         if objective is None:
             objective = studies.objective_from_study(study, data_dir)
         objective = studies.check_objective(objective).replace(catch=catch)
-        all_limits: LimitValues = {**last_limits(study), **given}
         plan = studies.StudySpec(objective, study_name, sampler, all_limits, pruner=pruner)
         return run_search(
             plan, opened, test=test, confirm=confirm, show_progress_bar=show_progress_bar

@@ -5,13 +5,15 @@ from __future__ import annotations
 import abc
 import dataclasses
 import os
+from collections.abc import Callable
+from concurrent import futures
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
-import optuna
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import (
@@ -22,10 +24,11 @@ from adnn_optuna._checks import (
     logger,
 )
 from adnn_optuna._files import replacing
-from adnn_optuna.api._calls import interrupted_where_called
+from adnn_optuna.api._calls import check_for_networks, interrupted_where_called
 from adnn_optuna.api._notes import save_notes
-from adnn_optuna.api._progress import SearchProgress
+from adnn_optuna.api._progress import SearchProgress, log_trial
 from adnn_optuna.api._search_files import write_model_card, write_report
+from adnn_optuna.api.function_search import Replicate, search_function
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.contracts.contract import Contract, embedded
 from adnn_optuna.contracts.new_seeds import confirmation_content
@@ -42,13 +45,13 @@ from adnn_optuna.engine.confirmation import (
 )
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objectives import Catch, Outcome, best_trial
+from adnn_optuna.engine.objectives import Catch
 from adnn_optuna.engine.records import ControlRecord, SearchRecord, read_record
 from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.results.best_network import best_network
-from adnn_optuna.results.search import NetworkSearch, parts_of
+from adnn_optuna.results.search import FunctionSearch, NetworkSearch, parts_of
 from adnn_optuna.results.search_notes import unowned_notes, why_no_best_trial
 
 if TYPE_CHECKING:
@@ -248,9 +251,12 @@ def search_result(record: SearchRecord, objective: InitOffsetObjective) -> Searc
 @interrupted_where_called
 @shows_limits
 def search(
-    objective: InitOffsetObjective,
+    objective: InitOffsetObjective | Callable[..., float],
     sampler: SamplerSpec = "annealing",
     *,
+    direction: str | StudyDirection | None = None,
+    seed: int | None = None,
+    replicate: Replicate = "auto",
     storage: str | BaseStorage | None = None,
     study_name: str | None = None,
     batch_size: int | Literal["auto"] = "auto",
@@ -258,10 +264,12 @@ def search(
     catch: Catch = (),
     test: bool = True,
     confirm: int | Literal["auto"] = "auto",
+    n_jobs: int | None = None,
+    executor: futures.Executor | None = None,
     show_progress_bar: bool = False,
     **limits: Unpack[LimitValues],
-) -> SearchResult:
-    """Search for the init offsets that train to the best network, within limits.
+) -> SearchResult | FunctionSearch:
+    """Search for the init offsets that train to the best network, or over any Optuna objective.
 
     The study is an ordinary one of Optuna. One that exists is continued: the limits hold for all
     runs together, and a search that was killed ends with the same trials as one that was not.
@@ -275,13 +283,24 @@ def search(
             result = adnn.search(objective, "annealing", max_trial=30)
             print(result)
 
+    The best of many noisy values is too good to be true. So a search of a function that takes a
+    seed spends a part of its trials on *replicates*: evaluations of its leading configurations
+    with new seeds, always of that of the two with the best means which has fewer values. It
+    recommends the best mean of at least two values. Its value is estimated on ``confirm`` further
+    seeds, which selected nothing.
+
     Args:
-        objective: What is searched.
+        objective: What is searched: init offsets, or any Optuna objective ``(trial)`` or
+            ``(trial, seed)``, each of whose trials gets a seed of its own.
         sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"`` (keeps only steps
             that improve), ``"annealing"`` or ``"random_restart"`` (new random initializations
             instead of offsets: the control). Optuna's by name: ``"random"``, ``"qmc"``,
             ``"tpe"``, ``"cmaes"``, ``"gp"``. Or an Optuna sampler, or a factory
             ``(seed, n_trials) -> sampler``.
+        direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.
+        seed: For functions, what the seeds of sampler and trials follow from; 0 if :obj:`None`.
+        replicate: For functions, the share of ``max_trial`` that are replicates. ``"auto"``: 0.2
+            for ``(trial, seed)`` from 50 trials on, else 0.
         storage: A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None`
             to keep the study in memory.
         study_name: The name of the study; a new one if :obj:`None`.
@@ -297,6 +316,11 @@ def search(
             the end, at least 6, or 0 for none. ``"auto"``: 10, if these training runs are no more
             than the trials and fit in the rest of max_time. They count for no limit. Without a
             test-set evaluation nothing is confirmed.
+            A function's recommended parameters are evaluated on them, by default if it takes a
+            seed and ``max_trial`` is at least 10.
+        n_jobs: For functions, how many trials run at once; 1 if :obj:`None`.
+        executor: For functions, what runs the trials, in place of threads: any
+            ``concurrent.futures.Executor`` whose workers reach ``storage``.
         show_progress_bar: Whether to show a progress bar, instead of a log line for each trial.
         **limits: When it ends, each by the name of its callback's argument.
 
@@ -307,8 +331,35 @@ def search(
         ValueError: If an argument is wrong, or a study of another objective or sampler exists.
     """
     check_sampler(sampler)
-    check_confirm(confirm)
     limits = checked_limits(**limits)
+    if callable(objective) and not isinstance(objective, InitOffsetObjective):
+        return search_function(
+            objective,
+            sampler,
+            limits,
+            storage=storage,
+            study_name=study_name,
+            direction=direction,
+            seed=0 if seed is None else seed,
+            replicate=replicate,
+            confirm=confirm,
+            batch_size=batch_size,
+            pruner=pruner,
+            catch=catch,
+            n_jobs=1 if n_jobs is None else n_jobs,
+            executor=executor,
+            show_progress_bar=show_progress_bar,
+        )
+    check_for_networks(
+        {
+            "direction": direction,
+            "seed": seed,
+            "replicate": None if replicate == "auto" else replicate,
+            "n_jobs": n_jobs,
+            "executor": executor,
+        }
+    )
+    check_confirm(confirm)
     if catch != ():
         objective = studies.check_objective(objective).replace(catch=catch)
     plan = studies.StudySpec(objective, study_name, sampler, limits, batch_size, pruner)
@@ -348,7 +399,7 @@ def run_search(
                     plan.limits,
                     stop,
                     n_threads=plan.n_threads,
-                    after_tell=_log if shown is None else shown.update,
+                    after_tell=log_trial if shown is None else shown.update,
                     meanwhile=None if shown is None else shown.show_epochs,
                 )
                 n_before = loop.n_done
@@ -374,11 +425,3 @@ def run_search(
             raise
         save_notes({study: result})
     return result
-
-
-def _log(trial: optuna.Trial, outcome: Outcome) -> None:
-    """Log a trial that was told as Optuna does."""
-    best = with_retry(best_trial, trial.study)
-    if outcome.value is not None and best is not None:
-        said = "Trial %d finished with value: %s and parameters: %s. Best is trial %d with %s."
-        logger.info(said, trial.number, outcome.value, trial.params, best.number, best.value)

@@ -7,7 +7,7 @@ Importing this module loads nothing but Typer.
 import shlex
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import adnn_optuna as adnn
 from adnn_optuna._checks import WrongValueError, check_output_file, check_positive, masked
@@ -18,15 +18,18 @@ from adnn_optuna.cli import parsing
 
 
 def search(
+    function: opt.Function = None,
     *,
     sampler: opt.Sampler = "annealing",
+    direction: opt.Direction = None,
     limits: dict[str, Any],
     trials_at_once: opt.AtOnce = None,
+    replicate: str = "auto",
     confirm: str = "auto",
     objective: dict[str, Any],
     **options: Any,
 ) -> out.Answer:
-    """Search for the init offsets that train to the best network, within limits.
+    """Search for the init offsets that train to the best network, or any function.
 
     Set at least one limit (the greedy samplers also end by themselves). The
     search selects on the validation set. The test set is evaluated once, for the
@@ -36,13 +39,21 @@ def search(
     Examples:
       adnn search --max-trial 20 --contract digits.contract.json
       adnn search --sampler greedy --hidden 256,256 --max-time 600 --report search.html
+      adnn search module:objective --direction maximize --max-trial 100
     """
-    first = f"{Path(objective['dataset']).stem}-{sampler}"
+    seed = None
+    if function is not None:
+        seed = objective.pop("seed")
+        opt.check_no_network(objective, "a function")
+    first = f"{function or Path(objective['dataset']).stem}-{sampler}"
     names = {key: value for key, value in objective.items() if key != "dataset"}
     options = opt.named(options, first, names)
-    result = adnn.search(
-        opt.make_objective(objective),
+    result: Any = adnn.search(
+        parsing.load_function("FUNCTION", function) if function else opt.make_objective(objective),
         sampler,
+        direction=direction,
+        seed=seed,
+        replicate=parsing.parse_share(replicate),
         batch_size=trials_at_once or "auto",
         confirm=parsing.parse_confirm(confirm),
         **options,
@@ -107,17 +118,14 @@ def resume(
 
 
 def compare(
-    function: Annotated[
-        str | None,
-        "An Optuna objective as MODULE:FUNCTION, looked for here first; else a network.",
-    ] = None,
+    function: opt.Function = None,
     *,
     samplers: Annotated[
         str | None,
         "Samplers, separated by commas; by default greedy,annealing,random_restart, for "
         "functions tpe,annealing.",
     ] = None,
-    direction: Literal["minimize", "maximize"] | None = None,
+    direction: opt.Direction = None,
     seeds: opt.Seeds = "10",
     controls: opt.Controls = None,
     max_trial: int,

@@ -7,6 +7,7 @@ import contextlib
 import copy
 import functools
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,9 @@ from adnn_optuna.cli.parsing import integers, name_or_config, parse_confirm
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
 # Options that differ from the arguments of Python, or have none.
+_FUNCTION = "An Optuna objective as MODULE:FUNCTION, looked for here first; else a network."
+Function = Annotated[str | None, _FUNCTION]
+Direction = Literal["minimize", "maximize"] | None
 Storage = Annotated[str, "Database of the studies: any URL that Optuna takes."]
 StudyName = Annotated[str, "Name of the study or comparison, as it was shown."]
 _NEW_NAME = "New or continued; by default one with all settings that are not by default."
@@ -128,6 +132,9 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
         for name, file in asked.items():  # Before there is what to write.
             if file is not None:
                 check_output_file(as_option(name), file, FILES[name].suffix)
+        for name in ("contract", "model_card"):
+            if asked.get(name) and given.get("function"):
+                raise WrongValueError(f"{as_option(name)} must be omitted for a function.")
         if asked.get("contract"):
             _check_contract(given)
         arguments: dict[str, Any] = {name: given[name] for name in taken if name not in parts}
@@ -184,7 +191,7 @@ def _parts(
             if limit.reason not in own
         }
     if "options" in own:
-        known = {*own, *parts.get("limits", ()), "show_progress_bar"}
+        known = {*own, *itertools.chain(*parts.values()), "show_progress_bar"}
         parts["options"], said = {}, docstrings.arguments(in_python)
         for name, parameter in inspect.signature(in_python).parameters.items():
             if name not in known and (option := _passed(parameter)):

@@ -85,6 +85,11 @@ def parse_confirm(text: str) -> Any:
     return int(text) if text.isdecimal() else text
 
 
+def parse_share(text: str) -> Any:
+    """Return a share, or what is to be refused as none."""
+    return float(text) if re.fullmatch(r"\d*\.?\d+", text) else text
+
+
 def parse_seeds(text: str) -> Sequence[int]:
     """Return the seeds of a count, a list or a range with both its ends."""
     if ends := re.fullmatch(r"(\d+)-(\d+)", text):

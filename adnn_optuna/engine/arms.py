@@ -153,6 +153,8 @@ class EnsembleObjective(OneTrialObjective):
 
 SamplerSpec = str | BaseSampler | Callable[[int, int | None], BaseSampler]
 """A name, a sampler, or a factory ``(seed, n_trials) -> sampler``."""
+ArmSpec = SamplerSpec | tuple[SamplerSpec, float]
+"""A sampler, in comparisons of functions also with the share of its trials that are replicates."""
 
 _SamplerOf = Callable[[int, Mapping[str, BaseDistribution], int | None], BaseSampler]
 
@@ -181,6 +183,7 @@ class Arm:
     n_startup: int = 0  # How many trials it draws at random before it learns from any.
     # What its one trial reports a value for; empty if a trial is one training run.
     reports_by: Literal["", "epoch", "network"] = ""
+    replicate: float = 0.0  # Which share of its trials are replicates.
 
 
 def _keyed(
@@ -342,8 +345,12 @@ def may_replicate(name: str) -> bool:
     return name not in ARMS or bool(ARMS[name].replicates)
 
 
-def arm_of(sampler: SamplerSpec) -> Arm:
-    """Return the arm that a name, a sampler or a factory stands for."""
+def arm_of(sampler: ArmSpec) -> Arm:
+    """Return the arm that a name, a sampler or a factory stands for, maybe with replicates."""
+    if isinstance(sampler, tuple):
+        of_sampler, share = arm_of(sampler[0]), sampler[1]
+        name = f"{of_sampler.name} with {100 * share:g}% replicates"
+        return dataclasses.replace(of_sampler, name=name, replicate=share)
     if isinstance(sampler, str):
         return ARMS[sampler]
     if isinstance(sampler, BaseSampler):

@@ -258,15 +258,16 @@ def evaluate_on_new_seeds(record: FunctionRecord, objective: KeyedObjective, sto
     Their seeds follow from the unit's, so all arms of a unit have the same ones. One that comes to
     no value (NaN, infinite or pruned) is stored as none.
     """
+    if record.best is None:
+        return
     evaluate = with_seed(objective.function)[0]
-    for name in record.new_seed_names:
-        if name in record.attrs:
-            continue
+    for place in range(len(record.new_values), objective.confirm):
         if stop.is_set():
             raise KeyboardInterrupt
+        name = f"{stored.NEW_SEED}/{record.best.number}/{place}"
         value = math.nan
         evaluation = f"The evaluation of the best trial as {name!r}"
         with contextlib.suppress(TrialPruned), catching(objective.catch, evaluation):
-            seed = derived_seed(objective.seed, 1, int(name.rpartition("/")[2]))
+            seed = derived_seed(objective.seed, 1, place)
             value = number(evaluate(copy.deepcopy(record.best), seed))
         record._with_stored({name: value if math.isfinite(value) else None})

@@ -21,6 +21,7 @@ from adnn_optuna.engine.storages import has_retry
 from adnn_optuna.samplers import _owners
 from adnn_optuna.samplers._evaluations import EvaluationSampler
 from adnn_optuna.samplers._indexed import IndexedSampler
+from adnn_optuna.samplers._replicates import ReplicateSampler
 
 SECONDS_OF_BELIEF = 10.0
 """How long a trial counts as live if nobody here can tell whether its worker lives."""
@@ -180,8 +181,10 @@ class Observer:
         self._study, self._limits, self._batch_size = study, limits, batch_size
         sampler: Any = study.sampler
         # Those that count their proposals and tell each before its trial is created.
-        counts = isinstance(sampler, IndexedSampler | EvaluationSampler)
-        self.places: IndexedSampler | EvaluationSampler | None = sampler if counts else None
+        counts = isinstance(sampler, IndexedSampler | EvaluationSampler | ReplicateSampler)
+        self.places: IndexedSampler | EvaluationSampler | ReplicateSampler | None = (
+            sampler if counts else None
+        )
         of_trials = [limit.value for limit in limits if limit.reason == "max_trial"]
         self._max_trial = min(of_trials, default=math.inf)
         self.tally: Tally = Tally(study)

@@ -22,12 +22,13 @@ from optuna.trial import FrozenTrial
 from adnn_optuna._attributes import EVALUATED, read_study
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna.callbacks import checked_limits, is_done
+from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import FunctionObjective, Outcome, number
 from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
 from adnn_optuna.engine.storages import check_study_name, open_declared, open_storage, with_retry
 from adnn_optuna.samplers._evaluations import EvaluationSampler
+from adnn_optuna.samplers._trials import is_done
 
 Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""

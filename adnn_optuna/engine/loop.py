@@ -61,6 +61,8 @@ class Loop:
 
     Other workers may do so, too. ``n_threads`` trials run at once if no proposal learns from
     values. ``after_tell`` is called after each trial; for ``meanwhile`` see :meth:`Trainer.train`.
+    ``until`` is a number of trials below that of the limits. What is no run of its own
+    (``is_run``) stores neither its limits nor why it ended.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class Loop:
         stop: threading.Event,
         *,
         n_threads: int | None = None,
+        until: int | None = None,
+        is_run: bool = True,
         after_tell: Callable[[optuna.Trial, Outcome], object] = lambda _, __: None,
         meanwhile: Callable[[float], object] | None = None,
     ) -> None:
@@ -80,10 +84,10 @@ class Loop:
         self._stop, self._after_tell, self._meanwhile = stop, after_tell, meanwhile
         # A search has settings, of its first run; evaluations have none.
         settings = with_retry(lambda: study.user_attrs).get(SEARCH)
-        self._sampler: str | None = settings and settings["sampler"]
+        self._sampler: str | None = settings["sampler"] if settings and is_run else None
         self._began = datetime.now(UTC).isoformat()
         self._n_done_before: int | None = None  # None until there was something to do.
-        self._limits = callbacks_of(limits)
+        self._limits = callbacks_of({**limits, "max_trial": until} if until else limits)
         self._observer = Observer(study, self._limits, settings["batch_size"] if settings else 1)
         self._open: set[int] = set()  # The ids of the trials under way here.
         self._whole: set[int] = set()  # Those of them that began with all parameters.
@@ -278,9 +282,11 @@ class Loop:
                 return trial_id, True
         template.number = self._storage.get_trial(trial_id).number
         owner = _owners.ownership(template)
-        for name, value in template.system_attrs.items():
-            changed = {**value, "owner": owner} if name == PROPOSAL else owner
-            self._storage.set_trial_system_attr(trial_id, name, changed)
+        if (proposal := template.system_attrs.get(PROPOSAL)) is not None:
+            changed = {**proposal, "owner": owner}
+            self._storage.set_trial_system_attr(trial_id, PROPOSAL, changed)
+        else:
+            self._storage.set_trial_system_attr(trial_id, OWNER, owner)
         return trial_id, False
 
     def _give_back(self, trial: optuna.Trial, waits_again: bool) -> None:  # noqa: FBT001

@@ -5,7 +5,8 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from concurrent import futures
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -21,6 +22,9 @@ from adnn_optuna.engine.storages import StorageError, storage_errors
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import Status
 from adnn_optuna.samplers._trials import check_direction, is_feasible
+
+# The share of replicates, and the fewest trials with any: see studies/replicates.py.
+_REPLICATES, _FEWEST_TO_REPLICATE = 0.2, 50
 
 Catch = Iterable[type[Exception]] | type[Exception]
 """The errors that end their own trial, as of :meth:`optuna.study.Study.optimize`."""
@@ -141,7 +145,7 @@ class FunctionObjective:
     """Any Optuna objective, a function of a trial, or of that and the seed, in place of ours.
 
     Each trial that it completes must have the user attribute ``reported``, if it is set. An error
-    of ``catch`` ends its trial as one without a value.
+    of ``catch`` ends its trial as one without a value. An ``executor`` runs trials side by side.
     """
 
     function: Callable[..., Any]
@@ -149,6 +153,7 @@ class FunctionObjective:
     seed: int
     reported: str = ""
     catch: tuple[type[Exception], ...] = dataclasses.field(default=(), kw_only=True)
+    executor: futures.Executor | None = dataclasses.field(default=None, kw_only=True)
 
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
@@ -169,8 +174,11 @@ class FunctionObjective:
         check_direction(study, self.direction)
 
     def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
-        """Run trials to their ends, one after the other, whatever the limits."""
-        return [self._run(trial) for trial in trials]
+        """Run trials to their ends, whatever the limits: one after the other, or by executor."""
+        if self.executor is None:
+            return [self._run(trial) for trial in trials]
+        elsewhere = dataclasses.replace(self, executor=None)
+        return [*self.executor.map(elsewhere._run, trials)]
 
     def _run(self, trial: optuna.Trial) -> Outcome:
         returned: Any = math.nan
@@ -197,14 +205,36 @@ class FunctionObjective:
 class KeyedObjective(FunctionObjective):
     """A function of which all is keyed by seed and trial, so arms that ask the same see the same.
 
-    Its best trial is evaluated on ``confirm`` new seeds.
+    Its best trial is evaluated on ``confirm`` new seeds. Of its trials, a share of ``replicate``
+    are replicates.
     """
 
     confirm: int = 0
+    replicate: float | Literal["auto"] = 0.0
+
+    @property
+    def is_seeded(self) -> bool:
+        """Whether the function takes a seed."""
+        return with_seed(self.function)[1]
+
+    def n_searched(self, max_trial: int) -> int:
+        """Return how many of the trials a sampler proposes; the others are replicates."""
+        return max_trial - round(max_trial * self.share(max_trial))
+
+    def share(self, max_trial: int) -> float:
+        """Return which share of so many trials are replicates."""
+        if self.replicate != "auto":
+            return self.replicate
+        is_long = max_trial >= _FEWEST_TO_REPLICATE
+        return _REPLICATES if is_long and self.is_seeded else 0.0
 
     def seed_of(self, trial: optuna.Trial) -> int:
         """Return a seed of its own for each trial, which no death of a worker shifts."""
         attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
+        if (replicate := attrs.get(stored.REPLICATE)) is not None:
+            index = replicate["index"]
+            key = 2**63 + replicate["trial"] if index is None else index
+            return derived_seed(self.seed, 2, key, replicate["repetition"])
         # What a kill frees is done again under the same index, or retried under another number.
         number, proposal = attrs.get("failed_trial", trial.number), attrs.get(stored.PROPOSAL)
         if proposal is None:

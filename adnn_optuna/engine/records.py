@@ -15,13 +15,18 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics, RunRecord, TestEvaluation
 from adnn_optuna._units import with_class
-from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.objectives import best_trial
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.samplers._owners import owner_of
-from adnn_optuna.samplers._trials import check_one_objective, is_feasible
+from adnn_optuna.samplers._replicates import (
+    Configuration,
+    configurations_of,
+    ranked,
+    recommended,
+)
+from adnn_optuna.samplers._trials import check_one_objective, is_done, is_feasible
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -257,6 +262,12 @@ def test_metric(metric: str) -> str:
 class FunctionRecord(SearchRecord):
     """The search of any Optuna objective, judged by evaluations of its best trial on new seeds."""
 
+    @functools.cached_property
+    def replicated(self) -> list[Configuration]:
+        """The configurations that have replicates, the one with the best mean first."""
+        found = configurations_of(self.done_trials).values()
+        return ranked((one for one in found if one.repetitions), self.study.direction)
+
     @property
     def is_restart(self) -> bool:
         """Whether it is random search."""
@@ -268,15 +279,18 @@ class FunctionRecord(SearchRecord):
         return int(self.settings.get("confirm", 0))
 
     @property
-    def new_seed_names(self) -> list[str]:
-        """The names of the attributes that are to hold the values on new seeds."""
-        if self.best is None:
-            return []
-        return [f"{stored.NEW_SEED}/{self.best.number}/{i}" for i in range(self.n_new_seeds)]
+    def new_values(self) -> list[float]:
+        """The best trial's values on new seeds, by these; NaN of one that failed."""
+        number = None if self.best is None else self.best.number
+        found: list[float] = []
+        while (name := f"{stored.NEW_SEED}/{number}/{len(found)}") in self.attrs:
+            value = self.attrs[name]
+            found.append(math.nan if value is None else value)
+        return found
 
     @property
     def _is_tested(self) -> bool:
-        return all(name in self.attrs for name in self.new_seed_names)
+        return self.best is None or len(self.new_values) >= self.n_new_seeds
 
     @property
     def test_metric(self) -> str:
@@ -286,9 +300,9 @@ class FunctionRecord(SearchRecord):
     @property
     def test_value(self) -> float:
         """The mean of the values on new seeds; without any, the best value that was reported."""
-        known = [self.attrs.get(name) for name in self.new_seed_names]
-        values = [math.nan if value is None else value for value in known]
-        return fmean(values) if values else self.best_value
+        if len(self.new_values) < self.n_new_seeds:
+            return math.nan
+        return fmean(self.new_values) if self.new_values else self.best_value
 
 
 class ControlRecord(SearchRecord):
@@ -376,6 +390,9 @@ def read_record(
         kind = ControlRecord
     elif sampler is not None and stored.CONFIG not in attrs:
         kind = FunctionRecord
+    if kind is FunctionRecord:
+        leader = recommended(filter(is_done, trials), study.direction)
+        best = leader.first if leader else best
     is_confirmed = any(name.startswith(f"{stored.CONFIRMED}/") for name in attrs)
     return kind(
         study,

@@ -19,8 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
 from adnn_optuna._checks import NoSuchFileError, WrongValueError, load, logger
-from adnn_optuna.callbacks import is_done
-from adnn_optuna.samplers._trials import check_direction
+from adnn_optuna.samplers._trials import check_direction, is_done
 
 # SQLAlchemy takes longer to import than Optuna, and no help needs it.
 if TYPE_CHECKING:

@@ -22,14 +22,14 @@ from adnn_optuna import _checks
 from adnn_optuna._attributes import SearchSettings
 from adnn_optuna._checks import Fault, WrongValueError, as_integer, check_type, first_line
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of
+from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine import confirmation
-from adnn_optuna.engine.arms import Arm, SamplerSpec, arm_of
+from adnn_optuna.engine.arms import Arm, ArmSpec, arm_of
 from adnn_optuna.engine.evaluations import run_jobs
 from adnn_optuna.engine.experiment import is_of_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Loop, Objective
-from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective
+from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, Outcome
 from adnn_optuna.engine.records import FunctionRecord, read_record
 from adnn_optuna.engine.signals import Bar, interruptible
 from adnn_optuna.engine.storages import check_study_name, open_storage, storage_url, with_retry
@@ -41,7 +41,8 @@ from adnn_optuna.networks.offsets import space_from_config
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.samplers import DeltaStepSampler
 from adnn_optuna.samplers._owners import end_trial
-from adnn_optuna.samplers._trials import check_one_objective
+from adnn_optuna.samplers._replicates import ReplicateSampler, replicate_of
+from adnn_optuna.samplers._trials import check_one_objective, is_done
 
 
 @dataclasses.dataclass
@@ -53,7 +54,7 @@ class StudySpec:
 
     objective: Objective
     name: str | None
-    sampler: SamplerSpec
+    sampler: ArmSpec
     limits: LimitValues
     batch_size: int | Literal["auto"] = "auto"
     pruner: BasePruner | None = None
@@ -95,13 +96,16 @@ class StudySpec:
     def n_threads(self) -> int | None:
         """How many trials run at once if no proposal learns from values, else :obj:`None`.
 
-        With ``max_gain``, those after the trial that gained enough are not to count, and a pruner
-        compares trials that run side by side: then they run in rounds.
+        Trials after the one that ends a search early are not to count, and a pruner compares
+        trials that run side by side: then they run in rounds.
         """
-        if not self.arm.is_batched or self.limits["max_gain"] is not None or self.pruner:
+        ends_early = any(limit.ends_early for limit in callbacks_of(self.limits))
+        if not self.arm.is_batched or ends_early or self.pruner:
             return None
-        of_function = isinstance(self.objective, FunctionObjective)
-        return min(int(self.batch_size), 1 if of_function else n_cores())
+        n_at_most = n_cores()
+        if isinstance(self.objective, FunctionObjective):
+            n_at_most = 1 if self.objective.executor is None else int(self.batch_size)
+        return min(int(self.batch_size), n_at_most)
 
     @property
     def settings(self) -> SearchSettings:
@@ -112,7 +116,11 @@ class StudySpec:
             "batch_size": int(self.batch_size),
         }
         if isinstance(self.objective, KeyedObjective):
+            if (max_trial := self.limits["max_trial"]) is not None:
+                settings["n_trials"] = self.objective.n_searched(max_trial)
             settings["confirm"] = self.objective.confirm
+            settings["replicate"] = self.objective.replicate
+            settings["seed"] = self.objective.seed
         elif isinstance(self.objective, FunctionObjective) and self.objective.reported:
             settings["reported"] = self.objective.reported
         return settings
@@ -306,19 +314,11 @@ def _run_one(
     stop: threading.Event, count: Callable[[int], object], spec: StudySpec, study: optuna.Study
 ) -> int:
     """Run a study and return how many trials its budget was."""
-    loop = Loop(
-        study,
-        spec.objective,
-        spec.limits,
-        stop,
-        n_threads=spec.n_threads,
-        after_tell=lambda _, __: count(1),
-    )
-    count(loop.n_done)
-    loop.run()
+    count(sum(map(is_done, with_retry(study.get_trials, deepcopy=False))))
+    n_done = run_trials(spec, study, stop, after_tell=lambda _, __: count(1))
     # Some end by themselves before.
-    budget = max(loop.n_done, spec.limits["max_trial"] or 0)
-    count(budget - loop.n_done)
+    budget = max(n_done, spec.limits["max_trial"] or 0)
+    count(budget - n_done)
     record = with_retry(read_record, study, others={})
     if isinstance(spec.objective, InitOffsetObjective):
         record = confirmation.evaluate_test_set(record, spec.objective, stop)
@@ -326,3 +326,45 @@ def _run_one(
     elif isinstance(spec.objective, KeyedObjective) and isinstance(record, FunctionRecord):
         confirmation.evaluate_on_new_seeds(record, spec.objective, stop)
     return budget
+
+
+def run_trials(
+    spec: StudySpec,
+    study: optuna.Study,
+    stop: threading.Event,
+    after_tell: Callable[[optuna.Trial, Outcome], object],
+) -> int:
+    """Run the trials of a study, then its replicates, if any; return how many trials are done."""
+    objective, limits, max_trial = spec.objective, spec.limits, spec.limits["max_trial"]
+    share, until, n_to_search = 0.0, None, 0
+    if isinstance(objective, KeyedObjective) and max_trial is not None:
+        share, n_to_search = objective.share(max_trial), objective.n_searched(max_trial)
+        # Replicates of an earlier run with lower limits stay, beside all that is to be searched.
+        until = n_to_search + _counts(study)[0]
+    searching = Loop(
+        study,
+        objective,
+        limits,
+        stop,
+        n_threads=spec.n_threads,
+        until=until,
+        after_tell=after_tell,
+    )
+    searching.run()
+    if not share or max_trial is None:
+        return searching.n_done
+    # A search that another limit ended has the same share of replicates.
+    n_searched = _counts(study)[1]
+    n_wanted = max_trial if n_searched >= n_to_search else round(n_searched / (1 - share))
+    study.sampler = ReplicateSampler(study.direction)
+    of_replicates = checked_limits(max_trial=n_wanted, max_time=limits["max_time"])
+    replicating = Loop(study, objective, of_replicates, stop, is_run=False, after_tell=after_tell)
+    replicating.run()
+    return replicating.n_done
+
+
+def _counts(study: optuna.Study) -> tuple[int, int]:
+    """Return how many replicates are done, and how many other trials."""
+    done = [t for t in with_retry(study.get_trials, deepcopy=False) if is_done(t)]
+    n_replicates = sum(replicate_of(trial) is not None for trial in done)
+    return n_replicates, len(done) - n_replicates

@@ -17,11 +17,11 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Confirmed, TestEvaluation
 from adnn_optuna._checks import Fault
 from adnn_optuna._units import Estimate, unit_of
-from adnn_optuna.callbacks import is_done
 from adnn_optuna.engine.confirmation import BASELINE, BEST, FIRST, NAMES, needed_evaluations
 from adnn_optuna.engine.evaluations import Evaluation, evaluation_of
 from adnn_optuna.engine.example_scores import from_attributes
 from adnn_optuna.engine.records import SearchRecord, confirmation_name
+from adnn_optuna.samplers._trials import is_done
 from adnn_optuna.stats.example_scores import difference_from_mean, mean_gain, score_estimate
 from adnn_optuna.stats.sequential import ALPHA
 

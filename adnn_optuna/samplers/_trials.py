@@ -9,9 +9,9 @@ from typing import Any, Generic, TypeVar
 
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import check_trial
+from adnn_optuna._attributes import ENDED, check_trial
 from adnn_optuna._checks import WrongValueError
 
 Kept = TypeVar("Kept")
@@ -205,6 +205,14 @@ def constraints_of(trial: FrozenTrial) -> list[float]:
     if constraints is None:
         return list(trial.system_attrs.get("constraints") or ())
     return list(constraints.values())
+
+
+def is_done(trial: FrozenTrial) -> bool:
+    """Return whether a trial was run to its end, whatever came of it, and so counts."""
+    ended = trial.system_attrs.get(ENDED)
+    if trial.state == TrialState.FAIL:
+        return ended == "diverged"
+    return trial.state.is_finished() and ended != "interrupted"
 
 
 def is_feasible(trial: FrozenTrial) -> bool:

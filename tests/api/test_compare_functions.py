@@ -281,8 +281,6 @@ class TestGoingOn:
         assert [*longer.table()["trials"]] == [3, 3]
         with pytest.raises(ValueError, match=r"does not store its function\. Pass it"):
             adnn.resume(url, "compare")
-        with pytest.raises(TypeError, match="objective must be an InitOffsetObjective"):
-            adnn.resume(url, "compare/annealing/seed=0", objective=smooth)
         with pytest.raises(ValueError, match="with confirm=1 as before; got confirm=2"):
             compare(**settings, confirm=2)
 

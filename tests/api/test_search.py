@@ -634,7 +634,7 @@ def test_numpy_numbers_are_as_good_as_pythons(objective: InitOffsetObjective, ur
         "batch_size": 2,
     }
     [run] = first.runs
-    assert run["limits"] == {"max_time": 1e6, "max_trial": 2, "max_gain": 0.5}
+    assert run["limits"] == {"max_time": 1e6, "max_trial": 2, "max_gain": 0.5, "max_stale": None}
     more = adnn.resume(url, "s", **{**numbers, "max_trial": np.int32(3)})
     assert len(more.study.trials) == 3
 
@@ -809,9 +809,19 @@ class TestRuns:
         adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=2)
         result = adnn.resume(url, "s", max_trial=4, max_time=1000)
         first, second = result.runs
-        assert first["limits"] == {"max_time": None, "max_trial": 2, "max_gain": None}
+        assert first["limits"] == {
+            "max_time": None,
+            "max_trial": 2,
+            "max_gain": None,
+            "max_stale": None,
+        }
         assert (first["n_trials_before"], first["n_trials"]) == (0, 2)
-        assert second["limits"] == {"max_time": 1000, "max_trial": 4, "max_gain": None}
+        assert second["limits"] == {
+            "max_time": 1000,
+            "max_trial": 4,
+            "max_gain": None,
+            "max_stale": None,
+        }
         assert (second["n_trials_before"], second["n_trials"]) == (2, 4)
         assert [run["stop_reason"] for run in result.runs] == ["max_trial"] * 2
         settings = {"sampler": "annealing", "n_trials": 2, "batch_size": 1}

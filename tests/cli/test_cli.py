@@ -361,7 +361,12 @@ class TestSearch:
             "batch_size": 2,
         }
         [run] = read_record(study).runs
-        assert run["limits"] == {"max_time": 100.0, "max_trial": 3, "max_gain": 5.0}
+        assert run["limits"] == {
+            "max_time": 100.0,
+            "max_trial": 3,
+            "max_gain": 5.0,
+            "max_stale": None,
+        }
 
 
 @pytest.mark.slow
@@ -609,7 +614,7 @@ WRONG = {
     "no command": (["nope"], "nope"),
     "no such option": (["search", "--nope", *LIMIT], "--nope .*; see adnn search --help"),
     "option without value": (["search", "--hidden"], "--hidden"),
-    "no limit": (["search"], "--max-time, --max-trial or --max-gain"),
+    "no limit": (["search"], "--max-time, --max-trial, --max-gain or --max-stale"),
     "sampler": (["search", "--sampler", "nope", *LIMIT], "got 'nope'.*greedy_improving"),
     "confirm": (["search", "--confirm", "3", *LIMIT], "confirm must be .*at least 6"),
     "dataset": (["search", "--dataset", "nope", *LIMIT], "'nope'.*fashion_mnist"),
@@ -647,7 +652,7 @@ WRONG = {
             ["search", limit, value],
             rf"max.{limit[6:]}\b",
         )
-        for limit in ("--max-time", "--max-trial", "--max-gain")
+        for limit in ("--max-time", "--max-trial", "--max-gain", "--max-stale")
         for value in ("0", "-1", "nan", "inf", "many")
     },
     "no fraction": (["search", "--max-gain", "2"], "--max-gain is 2.* points give 0.02"),
@@ -1050,3 +1055,29 @@ class TestAudit:
         assert cli.run(["audit", str(tmp_path / "model.keras")]) == 2
         assert "is not a .keras file" in capsys.readouterr().err
         assert cli.run(["audit"]) == 2
+
+
+class TestSearchOfAFunction:
+    def test_recommends_parameters_and_goes_on(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "own_search.py").write_text(
+            "def f(trial, seed):\n    return trial.suggest_float('x', 0, 1) + seed % 10 / 100\n"
+        )
+        command = ["search", "own_search:f", "--sampler", "random", "--replicate", "0.5"]
+        assert cli.run([*command, "--max-trial", "10", "--json", "-q"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["n_trials"] == 10
+        assert found["best_params"]["x"] < 0.5
+        assert len(found["new_values"]) == 10
+        assert str(found["best"]["number"]) in found["replicates"]
+        assert cli.run([*command, "--max-trial", "14", "-q"]) == 0
+        assert "14 trials, of which 7 replicates" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("option", [("--contract", "a.json"), ("--model-card", "a.md")])
+    def test_has_no_files_of_networks(
+        self, option: tuple[str, str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.run(["search", "own_search:f", "--max-trial", "2", *option]) == 2
+        assert "must be omitted for a function" in capsys.readouterr().err

@@ -26,7 +26,7 @@ def test_options_stand_in_groups(
     groups = re.split(r"^(\w+):\n", said, flags=re.MULTILINE)
     of_group = dict(zip(groups[1::2], groups[2::2], strict=True))
     assert list(of_group) == [
-        *("Options", "Limits", "Data", "Network", "Training", "Offsets", "Output"),
+        *("Arguments", "Options", "Limits", "Data", "Network", "Training", "Offsets", "Output"),
     ]
     for group, option in (
         *(("Options", "--sampler"), ("Options", "--help"), ("Limits", "--max-gain")),

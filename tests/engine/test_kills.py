@@ -22,7 +22,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL
-from adnn_optuna.callbacks import checked_limits, is_done
+from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, Outcome
 from adnn_optuna.engine.records import read_record
@@ -35,6 +35,7 @@ from adnn_optuna.samplers import (
     RandomRestartSampler,
 )
 from adnn_optuna.samplers._owners import ownership
+from adnn_optuna.samplers._trials import is_done
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

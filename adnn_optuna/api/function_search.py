@@ -1,0 +1,165 @@
+"""Searches of any Optuna objective, a part of whose budget replicates the best configurations."""
+
+import contextlib
+from collections.abc import Callable
+from concurrent import futures
+from typing import Any, Literal
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+
+from adnn_optuna import _attributes as stored
+from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
+    as_integer,
+    logger,
+)
+from adnn_optuna.api._calls import check_executor
+from adnn_optuna.api._progress import SearchProgress, log_trial
+from adnn_optuna.callbacks import LimitValues
+from adnn_optuna.engine.arms import SAMPLERS, SamplerSpec
+from adnn_optuna.engine.confirmation import SEEDS, evaluate_on_new_seeds
+from adnn_optuna.engine.evaluations import check_is_reached
+from adnn_optuna.engine.objectives import Catch, KeyedObjective, checked_catch, with_seed
+from adnn_optuna.engine.records import FunctionRecord, read_record
+from adnn_optuna.engine.signals import interruptible, progress_bar
+from adnn_optuna.engine.storages import open_storage, storage_url, with_retry
+from adnn_optuna.engine.studies import StudySpec, open_studies, run_trials
+from adnn_optuna.results.search import FunctionSearch, stored_result
+
+Replicate = float | Literal["auto"]
+
+
+def search_function(
+    function: Callable[..., float],
+    sampler: SamplerSpec,
+    limits: LimitValues,
+    *,
+    storage: str | BaseStorage | None,
+    study_name: str | None,
+    direction: str | StudyDirection | None,
+    seed: int,
+    replicate: Replicate,
+    confirm: int | Literal["auto"],
+    batch_size: int | Literal["auto"],
+    pruner: BasePruner | None,
+    catch: Catch,
+    n_jobs: int,
+    executor: futures.Executor | None,
+    show_progress_bar: bool,
+) -> FunctionSearch:
+    """Run the search of a function and return its result; the arguments are those of search."""
+    if sampler == stored.RANDOM_RESTART:
+        raise WrongValueError(
+            f"sampler must be one for functions; got {sampler!r}, which draws new initial "
+            f"weights. Choose {stored.RANDOM!r}."
+        )
+    is_seeded, n_jobs = with_seed(function)[1], as_integer("n_jobs", n_jobs)
+    check_executor(executor)
+    if replicate != "auto":
+        check_replicate("replicate", replicate, is_seeded=is_seeded)
+    if confirm == "auto":
+        max_trial = limits["max_trial"]
+        confirm = SEEDS if is_seeded and (max_trial is None or max_trial >= SEEDS) else 0
+    opened = open_storage(storage)
+    check_is_reached(opened, executor)
+    own = executor is None and n_jobs > 1
+    threads: Any = futures.ThreadPoolExecutor(n_jobs, "trials") if own else None
+    with interruptible() as stop, threads or contextlib.nullcontext():
+        objective = KeyedObjective(
+            function,
+            checked_direction(direction),
+            as_integer("seed", seed, 0),
+            confirm=int(confirm),
+            replicate=replicate,
+            catch=checked_catch(catch),
+            executor=executor or threads,
+        )
+        at_once = n_jobs if batch_size == "auto" else batch_size
+        spec = StudySpec(objective, study_name, sampler, limits, at_once, pruner)
+        [study] = open_studies([spec], opened)
+        try:
+            with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
+                shown = None if bar is None else SearchProgress(bar, study, objective, limits)
+                run_trials(spec, study, stop, log_trial if shown is None else shown.update)
+            record = with_retry(read_record, study)
+            if isinstance(record, FunctionRecord):
+                evaluate_on_new_seeds(record, objective, stop)
+        except KeyboardInterrupt:
+            logger.info(_resume_hint(study))
+            raise
+    found = stored_result(with_retry(read_record, study))
+    assert isinstance(found, FunctionSearch), "It has settings, and no configuration of networks."
+    return found
+
+
+def resumed_function(
+    study: optuna.Study,
+    function: Callable[..., float],
+    sampler: SamplerSpec | None,
+    limits: LimitValues,
+    *,
+    confirm: int | Literal["auto"],
+    **options: Any,
+) -> FunctionSearch:
+    """Continue the search of a function as its study stores it."""
+    settings: dict[str, Any] = study.user_attrs.get(stored.SEARCH, {})
+    if "seed" not in settings:
+        raise WrongValueError(
+            f"Study {study.study_name!r} must be a search of a function; got one that search did "
+            "not begin. Continue it by study.optimize."
+        )
+    if sampler is None and settings["sampler"] not in SAMPLERS:
+        raise WrongValueError(
+            f"Study {study.study_name!r} does not store its sampler {settings['sampler']}. Pass "
+            "it as sampler."
+        )
+    return search_function(
+        function,
+        settings["sampler"] if sampler is None else sampler,
+        limits,
+        storage=study._storage,
+        study_name=study.study_name,
+        direction=study.direction,
+        seed=settings["seed"],
+        replicate=settings["replicate"],
+        confirm=settings["confirm"] if confirm == "auto" else confirm,
+        batch_size=settings["batch_size"],
+        n_jobs=settings["batch_size"],
+        executor=None,
+        **options,
+    )
+
+
+def checked_direction(direction: str | StudyDirection | None) -> StudyDirection:
+    """Return the direction of a function's studies, by default to minimize as in Optuna."""
+    named = direction.name.lower() if isinstance(direction, StudyDirection) else direction
+    if named not in (None, "minimize", "maximize"):
+        raise WrongValueError(f"direction must be 'minimize' or 'maximize'; got {direction!r}.")
+    return StudyDirection[(named or "minimize").upper()]
+
+
+def check_replicate(name: str, share: object, *, is_seeded: bool) -> None:
+    """Refuse what is no share of replicates, or where there cannot be any."""
+    fix = "Pass 0.2 for a fifth of the trials."
+    if isinstance(share, bool) or not isinstance(share, int | float):
+        raise WrongTypeError(f"{name} must be a number; got {share!r:.100}. {fix}")
+    if not 0 <= share < 1:
+        raise WrongValueError(f"{name} must be at least 0 and below 1; got {share!r}. {fix}")
+    if share and not is_seeded:
+        raise WrongValueError(
+            f"{name} must be 0 unless the objective is a function (trial, seed); got {share!r}. "
+            "Let it take a seed."
+        )
+
+
+def _resume_hint(study: optuna.Study) -> str:
+    """Return the sentence that tells how to go on with an interrupted search."""
+    url = storage_url(study._storage)
+    if url is None:
+        return "Interrupted. Call search again with the same storage and study_name to continue."
+    where = f"{url!r}, {study.study_name!r}, objective=..."
+    return f"Interrupted; all trials are kept. Go on with adnn_optuna.resume({where})."

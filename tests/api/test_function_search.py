@@ -1,0 +1,258 @@
+"""Searches of any Optuna objective, with replicates of their leading configurations."""
+
+from __future__ import annotations
+
+import collections
+import math
+import multiprocessing
+import signal
+import subprocess
+import sys
+import time
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import executor_worker
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+import adnn_optuna as adnn
+from adnn_optuna._attributes import REPLICATE
+
+PATHS = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+
+def noisy(trial: Any, seed: int) -> float:
+    """Return a loss with noise; the best configuration is x = 0.3, kind = b."""
+    x = trial.suggest_float("x", 0, 1)
+    kind = trial.suggest_categorical("kind", ["a", "b"])
+    noise = np.random.default_rng([seed, int(1e6 * x)]).normal()
+    return float((x - 0.3) ** 2 + 0.2 * (kind == "a") + 0.1 * noise)
+
+
+def search(objective: Any = noisy, sampler: Any = "annealing", **options: Any) -> Any:
+    return adnn.search(objective, sampler, **{"max_trial": 30, "replicate": 0.2, **options})
+
+
+def outcomes_of(result: Any) -> list[Any]:
+    """Return what its finished trials are, whatever their numbers."""
+    return [
+        (trial.params, trial.values, bool(trial.system_attrs.get(REPLICATE)))
+        for trial in result.done_trials
+    ]
+
+
+class TestSearch:
+    def test_a_share_of_the_trials_are_replicates_and_never_more_than_max_trial(self) -> None:
+        calls = collections.Counter[str]()
+
+        def counted(trial: Any, seed: int) -> float:
+            calls[type(trial).__name__] += 1
+            return noisy(trial, seed)
+
+        result = search(counted)
+        replicates = [t for t in result.study.trials if REPLICATE in t.system_attrs]
+        assert len(replicates) == 6
+        # Those of the recommended parameters on new seeds come on top.
+        assert calls == {"Trial": 30, "FrozenTrial": 10}
+        assert [t.number for t in replicates] == [*range(24, 30)]
+
+    def test_recommends_the_best_mean_of_two_values_with_its_value_on_new_seeds(self) -> None:
+        result = search(max_trial=60)
+        means = {n: np.mean(values) for n, values in result.replicates.items()}
+        assert all(len(values) >= 2 for values in result.replicates.values())
+        best = min(means, key=lambda n: float(means[n]))
+        assert result.best.number == best
+        assert result.best_params == result.study.trials[best].params
+        assert sorted(result.replicates[best]) == sorted(
+            t.value for t in result.study.trials if t.params == result.best_params
+        )
+        value, low, high = result.value
+        assert low < value < high
+        assert result.new_values
+        assert value == pytest.approx(np.mean(result.new_values))
+        assert f"{value:.3f}" in str(result)
+
+    def test_its_value_is_unbiased_where_the_best_value_is_not(self) -> None:
+        """All configurations are equal, so every gain is selection bias."""
+
+        def nothing(trial: Any, seed: int) -> float:
+            trial.suggest_float("x", 0, 1)
+            return float(np.random.default_rng(seed).normal())
+
+        results = [search(nothing, "random", seed=seed) for seed in range(30)]
+        values = np.array([result.value.value for result in results])
+        assert abs(values.mean()) < 3 * values.std() / np.sqrt(30)
+        assert np.mean([result.study.best_value for result in results]) < -1.5
+        covered = [result.value.low <= 0 <= result.value.high for result in results]
+        assert sum(covered) >= 25
+
+    def test_no_seed_no_replicates(self) -> None:
+        result = adnn.search(lambda trial: trial.suggest_float("x", 0, 1) ** 2, max_trial=60)
+        assert result.replicates == {}
+        assert result.best == result.study.best_trial
+        assert result.value.value == result.study.best_value
+        assert math.isnan(result.value.low)
+
+    @pytest.mark.parametrize(("max_trial", "n_replicates"), [(49, 0), (50, 10)])
+    def test_by_default_long_searches_have_replicates(
+        self, max_trial: int, n_replicates: int
+    ) -> None:
+        result = search(max_trial=max_trial, replicate="auto", sampler="random", confirm=0)
+        found = [t for t in result.study.trials if REPLICATE in t.system_attrs]
+        assert len(found) == n_replicates
+
+    def test_maximizes(self) -> None:
+        result = search(lambda trial, seed: -noisy(trial, seed), direction="maximize")
+        assert abs(result.best_params["x"] - 0.3) < 0.5
+        assert result.best.number in result.replicates
+
+    def test_a_search_that_is_stale_ends_with_its_share_of_replicates(self) -> None:
+        result = search(max_trial=200, max_stale=10, confirm=0)
+        n_replicates = sum(REPLICATE in t.system_attrs for t in result.study.trials)
+        n_searched = len(result.done_trials) - n_replicates
+        assert result.stop_reason == "max_stale"
+        assert n_replicates == round(n_searched / 4)
+        values = [t.value for t in result.done_trials if REPLICATE not in t.system_attrs]
+        assert min(values[:-10]) <= min(values[-10:])
+
+    def test_failed_and_pruned_trials_count_and_are_not_recommended(self) -> None:
+        def often_fails(trial: Any, seed: int) -> float:
+            value = noisy(trial, seed)
+            if trial.params["x"] < 0.5:
+                raise ValueError("no")
+            return value
+
+        result = search(often_fails, "random", catch=ValueError)
+        assert len(result.done_trials) == 30
+        assert result.best_params["x"] >= 0.5
+
+
+class TestResume:
+    def test_a_higher_limit_searches_on_and_replicates_anew(self, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path / 'a.db'}"
+        search(storage=url, study_name="s", confirm=0)
+        result = adnn.resume(url, "s", objective=noisy, max_trial=60)
+        n_replicates = sum(REPLICATE in t.system_attrs for t in result.study.trials)
+        assert (len(result.done_trials), n_replicates) == (60, 12)
+
+    @pytest.mark.slow
+    def test_killed_and_resumed_it_is_as_one_that_was_not(self, tmp_path: Path) -> None:
+        path = tmp_path / "kills.db"
+        url = f"sqlite:///{path}"
+        code = (
+            f"import sys, time; sys.path[:0] = {PATHS!r}; import test_function_search as t\n"
+            "def slow(trial, seed):\n"
+            "    time.sleep(0.05)\n"
+            "    return t.noisy(trial, seed)\n"
+            f"t.search(slow, storage={url!r}, study_name='s')"
+        )
+        for n_trials in (5, 20, 25, 28):
+            process = subprocess.Popen([sys.executable, "-c", code])
+            while process.poll() is None and n_finished(path) < n_trials:
+                time.sleep(0.01)
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
+        found, whole = search(storage=url, study_name="s"), search()
+        assert outcomes_of(found) == outcomes_of(whole)
+        assert found.value == whole.value
+
+    @pytest.mark.slow
+    def test_workers_make_no_replicate_twice(self, tmp_path: Path) -> None:
+        path = tmp_path / "workers.db"
+        url = f"sqlite:///{path}"
+        code = (
+            f"import sys; sys.path[:0] = {PATHS!r}; import test_function_search as t\n"
+            f"t.search(max_trial=60, replicate=0.5, storage={url!r}, study_name='s')"
+        )
+        workers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+        assert [worker.wait() for worker in workers] == [0, 0, 0]
+        result = search(max_trial=60, replicate=0.5, storage=url, study_name="s")
+        made = [
+            t.system_attrs[REPLICATE] for t in result.done_trials if REPLICATE in t.system_attrs
+        ]
+        places = [(of["trial"], of["repetition"]) for of in made]
+        assert (len(result.done_trials), len(places), len({*places})) == (60, 30, 30)
+
+
+def n_finished(path: Path) -> int:
+    if not path.exists():
+        return 0
+    try:
+        study = optuna.load_study(study_name="s", storage=f"sqlite:///{path}")
+        return sum(t.state.is_finished() for t in study.get_trials(deepcopy=False))
+    except Exception:  # noqa: BLE001 - It is being created.
+        return 0
+
+
+class TestExecutors:
+    def test_threads_propose_the_same_whatever_their_timing(self) -> None:
+        def uneven(trial: Any, seed: int) -> float:
+            time.sleep(0.001 * (seed % 7))
+            return noisy(trial, seed)
+
+        first, second = search(uneven, n_jobs=3), search(noisy, n_jobs=3)
+        assert outcomes_of(first) == outcomes_of(second)
+
+    def test_an_executor_runs_the_trials(self, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path / 'a.db'}"
+        spawn = multiprocessing.get_context("spawn")
+        with futures.ProcessPoolExecutor(2, mp_context=spawn) as executor:
+            found = search(
+                executor_worker.noisy, storage=url, study_name="s", n_jobs=2, executor=executor
+            )
+        assert outcomes_of(found) == outcomes_of(search(executor_worker.noisy, n_jobs=2))
+
+    def test_storage_in_memory_is_refused_for_processes(self) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        with (
+            futures.ProcessPoolExecutor(1, mp_context=spawn) as executor,
+            pytest.raises(ValueError, match="storage is in the memory of this process"),
+        ):
+            search(executor=executor)
+
+
+class TestCompare:
+    def test_an_arm_may_have_replicates_at_an_equal_budget(self) -> None:
+        samplers = {"plain": "annealing", "replicates": ("annealing", 0.3)}
+        comparison = adnn.compare(noisy, samplers, max_trial=20, seeds=range(3))
+        for label, n_replicates in (("plain", 0), ("replicates", 6)):
+            for record in comparison.results[label]:
+                made = [t for t in record.done_trials if REPLICATE in t.system_attrs]
+                assert (len(record.done_trials), len(made)) == (20, n_replicates)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"replicate": 1.0}, ValueError, "replicate must be at least 0 and below 1; got 1.0"),
+        ({"replicate": "often"}, TypeError, "replicate must be a number; got 'often'"),
+        ({"sampler": "random_restart"}, ValueError, "sampler must be one for functions"),
+        ({"direction": "up"}, ValueError, "direction must be 'minimize' or 'maximize'"),
+        ({"seed": -1}, ValueError, "seed must be"),
+        ({"n_jobs": 0}, ValueError, "n_jobs must be"),
+    ],
+)
+def test_wrong_input(options: dict[str, Any], error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        search(**options)
+
+
+def test_replicates_need_a_seed() -> None:
+    with pytest.raises(ValueError, match="replicate must be 0 unless"):
+        search(lambda trial: trial.suggest_float("x", 0, 1))
+
+
+def test_every_trial_has_a_seed_of_its_own() -> None:
+    seeds = list[int]()
+
+    def keep(trial: Any, seed: int) -> float:
+        seeds.append(seed)
+        return noisy(trial, seed)
+
+    result = search(keep)
+    assert len({*seeds}) == len(seeds) == 40
+    assert all(t.state == TrialState.COMPLETE for t in result.study.trials)
