@@ -32,7 +32,7 @@ from adnn_optuna.samplers._trials import (
 
 
 class Tally:
-    """What the finished trials of a study add up to, and its reader."""
+    """The sums over a study's finished trials, and its reader."""
 
     def __init__(self, study: Study) -> None:
         self.lock: contextlib.AbstractContextManager[bool] = threading.RLock()
@@ -199,7 +199,7 @@ class Limit(abc.ABC):
 class MaxTimeCallback(Limit):
     """End a study once its trials took a given time.
 
-    What counts is the time in which trials ran that have ended, in this or any other process, now
+    The limit counts the time of trials that have ended, in this or any other process, now
     or in an earlier run; if several ran at once, the longest row of trials that followed each
     other. Neither time in which nothing ran counts, nor the trial of a worker that died. If
     the objective is not ours, the dates that Optuna stores tell how long a trial took; workers

@@ -108,7 +108,7 @@ def _best_against_compute(comparison: ComparisonNumbers) -> Figure:
 
 
 def _best_of_n(comparison: ComparisonNumbers) -> Figure:
-    """Return the expected best of n random restarts, and what the samplers reached."""
+    """Return the expected best of n random restarts, and the values that the samplers reached."""
     unit, label, series = comparison.units.selection, comparison.reference, list[Series]()
     restarts = comparison.results[label] if label is not None else ()
     ends = [1, max((len(run.values) for run in restarts), default=0)]

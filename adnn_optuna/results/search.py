@@ -1,4 +1,4 @@
-"""What a search shows: its best trial, its gain, and whether that replicates on new seeds."""
+"""The result of a search: its best trial, its gain, and whether that replicates on new seeds."""
 
 import dataclasses
 import functools
@@ -42,7 +42,7 @@ _N_LISTED = 10  # Of the replicated configurations, the best ones.
 
 
 class StudyResult(Printed, SearchRecord):
-    """What any Optuna study shows: a best trial, whose gain may be selection bias."""
+    """The result of any Optuna study: a best trial, whose gain may be selection bias."""
 
     @functools.cached_property
     def _on_new_data(self) -> list[Line]:
@@ -74,11 +74,11 @@ class StudyResult(Printed, SearchRecord):
         )
 
     def _verdict(self) -> tuple[Verdict, str]:
-        """Return what is concluded, in a word and in a few."""
+        """Return the conclusion, in a word and in a few."""
         return "not known", "no best trial" if self.best is None else "replication not known"
 
     def _further_scope(self) -> list[str]:
-        """Return what the result rests on beside the trials."""
+        """Return the basis of the result beside the trials."""
         return []
 
     def _subject(self) -> str:
@@ -138,11 +138,11 @@ class StudyResult(Printed, SearchRecord):
 
 
 class NetworkSearch(StudyResult):
-    """What a search over the initial values of a network shows."""
+    """The result of a search over the initial values of a network."""
 
     @property
     def confirmation(self) -> Confirmation | None:
-        """What new seeds show of the best trial, see :meth:`SearchResult.confirm`; or None."""
+        """Findings of new seeds on the best trial; see :meth:`SearchResult.confirm`; or None."""
         return read_confirmation(self)
 
     def _verdict(self) -> tuple[Verdict, str]:
@@ -247,7 +247,7 @@ class NetworkSearch(StudyResult):
         return [*drawn, *figures.places_figure(self)]
 
     def card_metadata(self) -> dict[str, Any]:
-        """Return what Hugging Face's Hub reads of a model card: each estimate, with its CI."""
+        """Return a model card's metadata for Hugging Face's Hub: each estimate, with its CI."""
         data, evaluation = self.attrs[stored.CONFIG]["dataset"], self.test_evaluation
         score = self.test_metric.removeprefix("test_")
         is_of_images = evaluation is not None and evaluation["unit"] == "images"
@@ -286,7 +286,7 @@ class NetworkSearch(StudyResult):
 
 
 class FunctionSearch(StudyResult, FunctionRecord):
-    """What the search of a function shows: which parameters it recommends, and their value.
+    """The result of the search of a function: the recommended parameters and their value.
 
     Attributes:
         best_params: The recommended parameters: those with the best mean of at least two values;
@@ -395,7 +395,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
 
 
 class _ControlSearch(NetworkSearch, ControlRecord):
-    """What a control shows."""
+    """The result of a control."""
 
 
 def _verdict_on(replication: Estimate) -> tuple[Verdict, str]:

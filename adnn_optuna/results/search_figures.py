@@ -57,7 +57,7 @@ def gain_figure(record: SearchRecord) -> Figure:
 def _gain_series(
     label: str, mark: Mark, record: SearchRecord, shown: Mapping[int, float]
 ) -> Series:
-    """Return trials at the places where they are shown; their texts say what they gained."""
+    """Return trials at the places where they are shown; their texts say their gains."""
     unit = units_of(record).selection
     hover = [f"trial {number}: {unit.gain(record.gains[number])}" for number in shown]
     return Series(label, [*shown], [*shown.values()], mark, hover=hover)
@@ -133,7 +133,7 @@ def places_figure(record: SearchRecord) -> list[Figure]:
 
 
 def restart_figures(record: SearchRecord) -> list[Figure]:
-    """Return how random initializations vary, and what the best of n is expected to gain."""
+    """Return how random initializations vary, and the expected gain of the best of n."""
     unit = units_of(record).selection
     draws = [unit.scale * value for value in record.values]
     bars = list[Series]()
@@ -160,7 +160,7 @@ def restart_figures(record: SearchRecord) -> list[Figure]:
 def best_of_n_figure(
     restarts: Sequence[SearchRecord], unit: Unit, more: Sequence[Series], caption: str
 ) -> Figure:
-    """Return what the best of n random restarts is expected to gain, beside ``more``."""
+    """Return the expected gain of the best of n random restarts, beside ``more``."""
     curve = mean_series("best of n random restarts", price_of_luck(restarts), unit, color=None)
     return Figure(
         "best-of-n",
@@ -220,7 +220,7 @@ def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
 
 
 def price_of_luck(control: Sequence[SearchRecord]) -> list[Curve]:
-    """Return what the best of n random restarts is expected to gain over one, by n."""
+    """Return the expected gain of the best of n random restarts over one, by n."""
     bests = [
         expected_best_of_n([record.improvement(value, 0.0) for value in record.values])
         for record in control
