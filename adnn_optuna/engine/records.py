@@ -156,10 +156,14 @@ class SearchRecord:
         """By how much the best trial is better than the baseline; negative if none is better."""
         return self.improvement(self.best_value, self.baseline)
 
+    @property
+    def is_minimized(self) -> bool:
+        """Whether lower values are better."""
+        return bool(self.study.direction == StudyDirection.MINIMIZE)
+
     def improvement(self, value: float, baseline: float) -> float:
         """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
-        is_loss = self.study.direction == StudyDirection.MINIMIZE
-        return baseline - value if is_loss else value - baseline
+        return baseline - value if self.is_minimized else value - baseline
 
     @functools.cached_property
     def valued(self) -> list[tuple[int, float]]:

@@ -125,7 +125,7 @@ class Figure:
     margin: float = math.nan  # Half the width of a grey band around x = 0; NaN without that line.
     target: float = math.nan  # A y that a line marks; NaN without.
     value_label: str = ""  # The name of the color scale.
-    lower_is_better: bool = False  # On this scale.
+    lower_is_better: bool = False  # Of the values, also on the color scale; the title says so.
     log: str = ""  # Which axes are logarithmic: "", "x", "y" or "xy".
     if_empty: str = "There is nothing to draw yet."
 

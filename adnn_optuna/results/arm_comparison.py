@@ -334,6 +334,7 @@ class ArmComparison(Printed):
             unit,
             names=self.value_names,
             is_paired=self.is_paired,
+            lower_is_better=not self.maximize,
         )
         differences = interval_figure(
             "differences",

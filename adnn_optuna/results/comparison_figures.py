@@ -72,6 +72,7 @@ def _scores(comparison: ComparisonNumbers) -> Figure:
         comparison.unit,
         names=[f"seed {seed}" for seed in comparison.seeds],
         controls=["baseline", str(comparison.reference)],
+        lower_is_better=comparison.any_record.is_minimized,
     )
 
 
@@ -90,6 +91,7 @@ def _best_against_trials(comparison: ComparisonNumbers) -> Figure:
         label,
         [*_mean_of_each(comparison, comparison.samplers, best_against_trials)],
         f"Mean over the seeds, of the metric of the selection. {_BAND}",
+        lower_is_better=comparison.is_of_function and comparison.any_record.is_minimized,
         if_empty=_NO_TRIAL,
     )
 
@@ -103,6 +105,7 @@ def _best_against_compute(comparison: ComparisonNumbers) -> Figure:
         comparison.units.selection.heading(comparison.any_record.metric_label),
         [*_mean_of_each(comparison, comparison.results, best_against_compute)],
         f"Mean over the seeds, of the metric of the selection; controls are dashed. {_BAND}",
+        lower_is_better=comparison.any_record.is_minimized,
         if_empty=_NO_TRIAL,
     )
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Confirmed, TestEvaluation
@@ -85,7 +84,7 @@ def read_runs(record: SearchRecord) -> ConfirmationRuns | None:
         own=own,
         values=_by_arm(confirmed, values),
         scores=_by_arm(confirmed, made),
-        is_loss=record.study.direction == StudyDirection.MINIMIZE,
+        is_loss=record.is_minimized,
     )
 
 

@@ -299,6 +299,7 @@ def values_figure(
     names: Sequence[str] = (),
     controls: Collection[str] = (),
     is_paired: bool = True,
+    lower_is_better: bool,
 ) -> Figure:
     """Return the values of each arm in a row, with a line for each seed; ``controls`` are grey."""
     rows = [
@@ -332,4 +333,13 @@ def values_figure(
     caption = "Each box has its mean as a dashed line."
     if is_paired:
         caption = f"{caption} A thin line joins the values of one seed."
-    return Figure(key, title, x_label, "", series, caption, rows=[*values])
+    return Figure(
+        key,
+        title,
+        x_label,
+        "",
+        series,
+        caption,
+        rows=[*values],
+        lower_is_better=lower_is_better,
+    )

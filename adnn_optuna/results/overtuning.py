@@ -195,6 +195,7 @@ class Overtuning(Printed):
             y_label=unit.heading("value on examples left out"),
             series=[Series("equal", ends, ends, "dashes", color=None), points],
             caption="Trials that resamples select. On the dashed line, both values are equal.",
+            lower_is_better=not self.maximize,
         )
 
     def _curve_figure(self) -> Figure:

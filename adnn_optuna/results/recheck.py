@@ -247,6 +247,7 @@ class Recheck(RecheckNumbers, Printed):
             y_label="",
             series=series,
             caption="Diamonds: stored values. Squares: means on new seeds with their 95% CI.",
+            lower_is_better=self._sign < 0,
             rows=[
                 f"trial {trial.number}{', chosen' * (trial is self.trial)}"
                 for trial in self.candidates

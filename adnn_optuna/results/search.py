@@ -6,8 +6,6 @@ import math
 from statistics import fmean
 from typing import Any
 
-from optuna.study import StudyDirection
-
 from adnn_optuna import _attributes as stored
 from adnn_optuna._units import ACCURACY, Estimate, Unit, params_in_words, printable, score_in_words
 from adnn_optuna.engine.confirmation import SEEDS, n_training_runs, seconds_of
@@ -216,7 +214,7 @@ class NetworkSearch(StudyResult):
             found += notes.confirmation_notes(self, self.confirmation)
         elif self.is_unseeded:
             found.append("No seed changes this training, so replication cannot be tested.")
-        if self.study.direction == StudyDirection.MINIMIZE:
+        if self.is_minimized:
             found.append("Lower values of the metric are better; a positive gain is a decrease.")
         if not math.isnan(self.hyperparameter_gain):
             first = units_of(self).selection.value(self.attrs[stored.BASELINE])
@@ -356,7 +354,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
     def _best_reported(self) -> tuple[int, float]:
         """Return the trial of the search with the best value, and this."""
         searched = {t.number for t in self.done_trials if replicate_of(t) is None}
-        sign = 1 if self.study.direction == StudyDirection.MINIMIZE else -1
+        sign = 1 if self.is_minimized else -1
         values = [(sign * value, number) for number, value in self.valued if number in searched]
         value, number = min(values)
         return number, sign * value

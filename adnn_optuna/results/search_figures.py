@@ -126,7 +126,7 @@ def places_figure(record: SearchRecord) -> list[Figure]:
             "The ring is the best trial. Of more than two parameters, these matter most for the "
             "best trials.",
             value_label=metric,
-            lower_is_better=record.improvement(1.0, 0.0) < 0,
+            lower_is_better=record.is_minimized,
             log="".join(logs),
         )
     ]
@@ -151,6 +151,7 @@ def restart_figures(record: SearchRecord) -> list[Figure]:
         "Initializations",
         bars,
         "How far the seed alone changes the metric of the selection.",
+        lower_is_better=record.is_minimized,
         if_empty="No network was trained.",
     )
     caption = "Expected over all ways to draw n of these restarts."
