@@ -17,7 +17,7 @@ from adnn_optuna.stats.paired_differences import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ModelComparison(ArmComparison):
     """Which of several models is better, each with the same seeds.
 
