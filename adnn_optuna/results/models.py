@@ -17,7 +17,7 @@ from adnn_optuna.stats.paired_differences import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelComparison(ArmComparison):
     """Which of several models is better, each with the same seeds.
 
@@ -37,7 +37,7 @@ class ModelComparison(ArmComparison):
             ``"value"`` of functions.
     """
 
-    evaluations: Mapping[Evaluation, float] = field(repr=False)
+    evaluations: Mapping[Evaluation, float] = field(repr=False, kw_only=False)
     labels: tuple[str, ...]
     declared_seeds: tuple[int, ...]
     n_train: int = 0
