@@ -117,7 +117,9 @@ class Plan(RequiredSeeds, Printed):
         }
         planned = (self.seeds, self.seeds_sequential)
         answers = {
-            n: curve[n] for n, curve in zip(planned, curves.values(), strict=True) if n in curve
+            n: curve[n]
+            for n, curve in zip(planned, curves.values(), strict=True)
+            if n is not None and n in curve
         }
         series = [
             Series(name, [*curve], _in_percent(curve), color=i)
