@@ -33,7 +33,7 @@ _WIDENED = 1.2
 
 
 class Resampling(NamedTuple):
-    """What resamples show of T trials.
+    """Findings of resamples of T trials.
 
     Attributes:
         new_data: The expected value of the selected trial on new examples, with its 95% CI.
@@ -101,7 +101,7 @@ class Metric:
         labels: The labels of the examples, of shape (n,).
         predictions: The predictions of T trials, of shape (n, T).
         groups: As for :class:`Means`.
-        after_resample: What is called after each resample.
+        after_resample: Called after each resample.
     """
 
     n_resamples = 60
@@ -160,7 +160,7 @@ class _Resampled(NamedTuple):
 
 
 def resampling(measure: Means | Metric, *, maximize: bool, seed: int = 0) -> Resampling:
-    """Return what resamples show of the trials of a study, in the order in which they were made.
+    """Return the findings of resamples of a study's trials, in the order in which they were made.
 
     Args:
         measure: How the trials are evaluated.
@@ -199,7 +199,7 @@ def on_new_seeds(
 ) -> Estimate:
     """Return the value of a selected configuration on new examples and new seeds.
 
-    What the selection adds is partly the configuration's, which new seeds keep, and partly that
+    The effect of selection is partly the configuration's, which new seeds keep, and partly that
     of the seed. The configuration's part is the share of the covariance over examples of two runs
     in their variance, both without the mean scores of all trials.
 
@@ -207,7 +207,7 @@ def on_new_seeds(
         runs: The scores of the configuration with K new seeds, (K, n); :obj:`bool` if right.
         scores: The scores of all trials, of shape (n, T).
         groups: As for :class:`Means`.
-        found: What resamples show of the trials.
+        found: The findings of the resamples.
         optimism: By how much the study's best value is higher than on new data.
     """
     k = len(runs)
