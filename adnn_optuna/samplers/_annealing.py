@@ -26,6 +26,7 @@ from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._ingber import PublishedAnnealing
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key, seed_of
+from adnn_optuna.samplers._trials import constraints_of
 from adnn_optuna.samplers._unit_interval import (
     can_rescale,
     from_unit,
@@ -154,6 +155,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         check_type("`reannealing`", reannealing, bool, "True or False")
         check_type("`ingber`", ingber, bool, "True or False")
         super().__init__("annealing")
+        self._has_warned_of_constraints = True  # It honours them.
         self._seed = seed
         self._x0 = dict(x0 or {})
         self._options = Options(
@@ -221,7 +223,7 @@ class _Chain:
             self.distributions = {**self.distributions, name: known}
             units[name] = to_unit(trial.params[name], known)
         x = np.array([units.get(name, math.nan) for name in self.distributions])
-        self.annealing.tell(index, x, self.sign * trial.values[0])
+        self.annealing.tell(index, x, self.sign * trial.values[0], constraints_of(trial))
 
     def value(
         self,
