@@ -56,6 +56,7 @@ _MIN_TEMPERATURE = 1e-12  # Below this, (2) is all rounding.
 MAX_EXPONENT = 20.0
 _UNKNOWN_N_TRIALS = 100  # The budget that the schedule is made for if it is unknown.
 _N_COST_SAMPLES = 5  # Number_Cost_Samples
+_N_EARLY = 40  # While fewer points are known, each one comes from the Gaussian process.
 _N_FEW_POINTS = 60  # With so many, the rule for several workers is no better than that for one.
 _LAST_PART = 0.8  # After this part of the budget, all points are chosen by the model.
 _N_MOVES = 16  # Of so many moves, the first that leads to a new point is taken.
@@ -245,7 +246,8 @@ class AdaptiveSimulatedAnnealing:
             has, rows = draw_branch(points, values, u, exponent)
             T = self.temperatures(index, int(has.sum()))
             x = best_known(np.vstack([points[rows], points[np.argsort(values)]]))
-        if self._is_modelled(index, looks_ahead=False):
+        is_early = self._is_known and len(values) < _N_EARLY and not conditions.children
+        if is_early or self._is_modelled(index, looks_ahead=False):
             # A branch with points enough has a process of its own, and other branches have not.
             is_alone = len(rows) > has.sum() + 1
             process = process_near(x, self._pool, self._n_choices, rows if is_alone else None)
@@ -280,7 +282,7 @@ class AdaptiveSimulatedAnnealing:
         if self._margin_process is None:
             self._margin_process = process_near(self.x, self._margins, self._n_choices)
         margins, deviations = self._margin_process.predict(without_nan(points))
-        return np.asarray(log_ndtr(-margins / deviations))
+        return np.asarray(log_ndtr((self._margin_process.zero - margins) / deviations))
 
     def _search(
         self,
@@ -303,7 +305,7 @@ class AdaptiveSimulatedAnnealing:
 
         def merits(points: np.ndarray) -> np.ndarray:
             filled = np.where(conditions.presence(points), points, 0.5)
-            found = process.merits(filled, width) + self._log_feasibility(filled)
+            found = np.asarray(process.merits(filled, width) + self._log_feasibility(filled))
             if not process.is_noisy:  # Then nothing is told twice.
                 found[is_told(filled, known, self._is_finite)] = -np.inf
             return found

@@ -39,11 +39,9 @@ class GaussianProcess:
         from scipy.optimize import minimize
 
         self._points, self._is_choice = points, n_choices > 0
-        size = np.abs(values).max() or 1.0  # Squares of large values overflow.
-        center, scale = (values / size).mean(), (values / size).std() or 1.0
-        self._y, self._center, self._scale = (values / size - center) / scale, center, scale * size
-        self._center *= size
-        self._best = values.min()
+        values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
+        scale = values.std() or 1.0
+        self._y, self.zero = (values - values.mean()) / scale, -values.mean() / scale
         bounds = [_BOUNDS[0]] * (points.shape[1] + 1) + [_BOUNDS[1]]
         loss = _Loss(self._squares(points), self._y)
         fits = [
@@ -57,8 +55,8 @@ class GaussianProcess:
             )
             for log_inverse_square, log_noise in _STARTS
         ]
-        *inverse_squares, self._variance, noise = np.exp(min(fits, key=lambda fit: fit.fun).x)
-        self._inverse_squares = np.array(inverse_squares)
+        self.parameters = np.exp(min(fits, key=lambda fit: fit.fun).x)
+        self._inverse_squares, (self._variance, noise) = np.split(self.parameters, [-2])
         self.is_noisy = bool(noise > _NOISY)
         covariance = self._covariance(points)
         covariance[np.diag_indices(len(points))] += noise + _MIN_NOISE
@@ -66,14 +64,13 @@ class GaussianProcess:
         self._weights, _ = lapack.dpotrs(self._factor, self._y, lower=1)
 
     def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Predict the values of points, with standard deviations."""
+        """Predict values, in units of those known from their mean, with standard deviations."""
         from scipy.linalg import blas
 
         covariance = self._covariance(points)
         explained = blas.dtrsm(1.0, self._factor, covariance.T, lower=1)
-        variances = np.maximum(self._variance - (explained**2).sum(axis=0), 1e-12)
-        means = self._center + self._scale * (covariance @ self._weights)
-        return means, self._scale * np.sqrt(variances)
+        variances = self._variance - (explained**2).sum(axis=0)
+        return covariance @ self._weights, np.sqrt(np.maximum(variances, 1e-12))
 
     def merits(self, points: np.ndarray, width: float | None = None) -> np.ndarray:
         """Return how much is expected of points: the logarithm of the expected improvement [2].
@@ -85,8 +82,8 @@ class GaussianProcess:
 
         means, deviations = self.predict(points)
         if width is not None:
-            return np.asarray((width * deviations - means + self._center) / self._scale)
-        z = (self._best - means) / deviations
+            return np.asarray(width * deviations - means)
+        z = (self._y.min() - means) / deviations
         low = np.minimum(z, -1.0)
         rest = 1 + low * math.sqrt(math.pi / 2) * erfcx(-low / math.sqrt(2))
         of_low = np.log(np.maximum(rest, 1e-17)) - 0.5 * (low * low + math.log(2 * math.pi))
