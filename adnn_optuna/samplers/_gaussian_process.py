@@ -19,10 +19,19 @@ _NOISY = 0.03  # A larger share of the variance is noise, and not what the kerne
 # Logarithms of the inverse squared lengths, and of the noise, that the fit begins with: what looks
 # like noise may follow from short lengths.
 _STARTS = (0.0, math.log(0.1)), (3.0, math.log(0.001))
+_N_ROWS = 16
 _BOUNDS = (-12.0, 12.0), (-16.0, 3.0)  # Of them.
 # The logarithm of the prior density has maxima at a length and a variance of 1, and at a small
 # noise.
 _LENGTH_RATE, _NOISE_SHAPE, _NOISE_RATE = 0.1, 0.1, 30.0
+
+
+def _blocks(matrix: np.ndarray) -> list[np.ndarray]:
+    """Return a few rows at a time: products of larger matrices are shared out among threads.
+
+    These wait for each other, for a hundred times as long where others compute, too.
+    """
+    return [matrix[i : i + _N_ROWS] for i in range(0, len(matrix), _N_ROWS)]
 
 
 class GaussianProcess:
@@ -60,17 +69,20 @@ class GaussianProcess:
         self.is_noisy = bool(noise > _NOISY)
         covariance = self._covariance(points)
         covariance[np.diag_indices(len(points))] += noise + _MIN_NOISE
-        self._factor, _ = lapack.dpotrf(covariance, lower=1)
-        self._weights, _ = lapack.dpotrs(self._factor, self._y, lower=1)
+        factor, _ = lapack.dpotrf(covariance)
+        self._weights, _ = lapack.dpotrs(factor, self._y)
+        self._root, _ = lapack.dtrtri(factor)  # Of the inverse of the covariance.
 
     def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Predict values, in units of those known from their mean, with standard deviations."""
-        from scipy.linalg import blas
 
-        covariance = self._covariance(points)
-        explained = blas.dtrsm(1.0, self._factor, covariance.T, lower=1)
-        variances = self._variance - (explained**2).sum(axis=0)
-        return covariance @ self._weights, np.sqrt(np.maximum(variances, 1e-12))
+        def predicted(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            covariance = self._covariance(points)
+            variances = self._variance - ((covariance @ self._root) ** 2).sum(axis=1)
+            return covariance @ self._weights, np.sqrt(np.maximum(variances, 1e-12))
+
+        means, deviations = np.concatenate([*map(predicted, _blocks(points))], axis=1)
+        return means, deviations
 
     def merits(self, points: np.ndarray, width: float | None = None) -> np.ndarray:
         """Return how much is expected of points: the logarithm of the expected improvement [2].
@@ -124,7 +136,7 @@ class _Loss:
 
         *_, variance, noise = parameters = np.exp(theta)
         inverse_squares = parameters[:-2]
-        r = np.sqrt(5 * (self._squares @ inverse_squares))
+        r = np.sqrt(5 * np.einsum("ij,j", self._squares, inverse_squares))
         decay = variance * np.exp(-r)
         # The upper triangle, in the order of Fortran.
         matrix = np.zeros((len(self._y), len(self._y)), order="F")
@@ -134,13 +146,16 @@ class _Loss:
         if failure:
             return 1e10, np.zeros(len(theta))
         weights, _ = lapack.dpotrs(factor, self._y)
-        inverse, _ = lapack.dpotri(factor)
+        root, _ = lapack.dtrtri(factor)
+        inverse = np.vstack([rows @ root.T for rows in _blocks(root)])
         loss = 0.5 * (self._y @ weights) + np.log(factor.diagonal()).sum()
         # The slope of minus the loss by each covariance, halved on the diagonal.
         of_pairs = (np.outer(weights, weights) - inverse)[self._pairs]
         of_diagonal = 0.5 * (weights @ weights - inverse.trace())
         slope = np.empty(len(theta))
-        slope[:-2] = inverse_squares * ((of_pairs * (-5 / 6) * (1 + r) * decay) @ self._squares)
+        slope[:-2] = inverse_squares * np.einsum(
+            "i,ij", of_pairs * (-5 / 6) * (1 + r) * decay, self._squares
+        )
         slope[-2] = of_pairs @ matrix[self._pairs] + variance * of_diagonal
         slope[-1] = noise * of_diagonal
 
