@@ -20,7 +20,7 @@ _NOISY = 0.03  # A larger share of the variance is noise, and not what the kerne
 # like noise may follow from short lengths.
 _STARTS = (0.0, math.log(0.1)), (3.0, math.log(0.001))
 _N_ROWS = 16
-_BOUNDS = (-12.0, 12.0), (-16.0, 3.0)  # Of them.
+_MAX_LOG = 20.0
 # The logarithm of the prior density has maxima at a length and a variance of 1, and at a small
 # noise.
 _LENGTH_RATE, _NOISE_SHAPE, _NOISE_RATE = 0.1, 0.1, 30.0
@@ -51,20 +51,19 @@ class GaussianProcess:
         values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
         scale = values.std() or 1.0
         self._y, self.zero = (values - values.mean()) / scale, -values.mean() / scale
-        bounds = [_BOUNDS[0]] * (points.shape[1] + 1) + [_BOUNDS[1]]
         loss = _Loss(self._squares(points), self._y)
         fits = [
             minimize(
                 loss,
                 [log_inverse_square] * points.shape[1] + [0.0, log_noise],
                 jac=True,
-                method="L-BFGS-B",
-                bounds=bounds,
+                method="BFGS",  # SciPy's L-BFGS-B waits for threads, too.
                 options={"maxiter": 40, "gtol": 1e-2},
             )
             for log_inverse_square, log_noise in _STARTS
         ]
-        self.parameters = np.exp(min(fits, key=lambda fit: fit.fun).x)
+        theta = min(fits, key=lambda fit: fit.fun).x
+        self.parameters = np.exp(np.clip(theta, -_MAX_LOG, _MAX_LOG))
         self._inverse_squares, (self._variance, noise) = np.split(self.parameters, [-2])
         self.is_noisy = bool(noise > _NOISY)
         covariance = self._covariance(points)
@@ -134,6 +133,7 @@ class _Loss:
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         from scipy.linalg import lapack
 
+        theta = np.clip(theta, -_MAX_LOG, _MAX_LOG)
         *_, variance, noise = parameters = np.exp(theta)
         inverse_squares = parameters[:-2]
         r = np.sqrt(5 * np.einsum("ij,j", self._squares, inverse_squares))
