@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import math
 import statistics
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -55,10 +56,12 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
         x = np.clip(self.x, 0.0, 1.0)
         return np.asarray(self._generate(x, self.temperatures(index), key, 1)[0])
 
-    def tell(self, index: int | None, x: np.ndarray, f: float) -> bool:
+    def tell(
+        self, index: int | None, x: np.ndarray, f: float, constraints: Sequence[float] = ()
+    ) -> bool:
         """Take in a point's value, NaN if it has none, and return whether it is accepted."""
         k_offsets = self._k_offsets
-        is_accepted = super().tell(index, x, f)
+        is_accepted = super().tell(index, x, f, constraints)
         self._k_offsets = k_offsets  # A coordinate cools with all the others.
         self._n_accepted_since += is_accepted
         if index is None or math.isnan(f):
