@@ -48,42 +48,19 @@ from adnn_optuna.samplers._random_numbers import (
     SEARCH,
     uniforms,
 )
+from adnn_optuna.samplers._schedule import MAX_EXPONENT, Options, cooling_dims
 from adnn_optuna.samplers._unit_interval import Levels
 
 _MIN_TEMPERATURE = 1e-12  # Below this, (2) is all rounding.
-# The largest Q/D. With it nothing cools before three quarters of the budget, and beyond it the
-# powers of annealing times overflow.
-MAX_EXPONENT = 20.0
-_UNKNOWN_N_TRIALS = 100  # The budget that the schedule is made for if it is unknown.
 _N_COST_SAMPLES = 5  # Number_Cost_Samples
 _N_EARLY = 40  # While fewer points are known, each one comes from the Gaussian process.
 _N_FEW_POINTS = 60  # With so many, the rule for several workers is no better than that for one.
 _LAST_PART = 0.8  # After this part of the budget, all points are chosen by the model.
 _N_MOVES = 16  # Of so many moves, the first that leads to a new point is taken.
 _N_FIRST = 5  # So many come from everywhere where there are categories or integers.
-# With more dimensions, an exponent of Q/D would freeze the walk after its first points: it cools
-# as with 4.
-_MAX_COOLING_DIMS = 8
-_MANY_COOL_AS = 4
 _REANNEALING_PERIOD = 10
 _MAX_SENSITIVITY_RATIO = 1e4
-# The same samples are asked for again by each point, and exact sums take most of a replay's time.
-_pstdev = functools.lru_cache(statistics.pstdev)
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """The definition of an annealing except its seed: the arguments of the sampler."""
-
-    n_trials: int | None = None  # N
-    initial_temperature: float = 1.0  # T_0
-    quench: float = 1.0  # Q
-    n_candidates: int = 256
-    has_reannealing: bool = False
-
-    def budget(self, n_generated: int) -> float:
-        """Return N, which grows with the generated points where these outgrow it."""
-        return float(max(self.n_trials or _UNKNOWN_N_TRIALS, n_generated, 2))
+_pstdev = functools.lru_cache(statistics.pstdev)  # Exact sums would take most of the time.
 
 
 class AdaptiveSimulatedAnnealing:
@@ -150,8 +127,7 @@ class AdaptiveSimulatedAnnealing:
     def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
         """Return c and Q/D (4)."""
         budget = self._options.budget(n_generated)
-        n_cooling = n_dims if n_dims <= _MAX_COOLING_DIMS else _MANY_COOL_AS
-        exponent = min(self._options.quench / n_cooling, MAX_EXPONENT)
+        exponent = min(self._options.quench / cooling_dims(n_dims), MAX_EXPONENT)
         # T is T_0 N^-3 after N points.
         return 3 * math.log(budget) * budget**-exponent, exponent
 
