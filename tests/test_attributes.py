@@ -313,7 +313,7 @@ def test_a_sampler_leaves_no_trial_running(name: str) -> None:
     ("examples", "said"),
     [
         ({"n": 2, "npz": "text"}, "be an .npz file of its arrays as base64"),
-        ({"n": 9}, "be an .npz file of its arrays as base64"),
+        ({"n": 9}, "be a mapping with n, npz; got dict"),
         ({"n": 9, "groups": "0" * 16, "npz": "9"}, "be an .npz file of its arrays as base64"),
     ],
 )
