@@ -97,19 +97,13 @@ class DataConfig(TypedDict):
     duplicates: NotRequired[dict[str, Number]]
 
 
-class SpaceConfig(TypedDict):
-    """The class of the search space, whose arguments are stored, too."""
-
-    type: str
-
-
 class Config(TypedDict):
     """All that determines values; ``behaviour`` sketches what the user's own code computes."""
 
     model: dict[str, Any]
     dataset: DataConfig
     training: dict[str, Any]
-    space: SpaceConfig
+    space: dict[str, Any]
     metric: str
     seed: Seed
     direction: NotRequired[Literal["minimize", "maximize"]]

@@ -32,12 +32,6 @@ from urllib.parse import unquote
 logger: logging.Logger = logging.getLogger("optuna.adnn_optuna")
 
 
-@functools.cache
-def say_once(message: str, *args: object) -> None:
-    """Log something that need not be said again in this process."""
-    logger.info(message, *args)
-
-
 class WrongInputError(Exception):
     """Wrong input: the message names it, says how to fix it, and shows no password."""
 

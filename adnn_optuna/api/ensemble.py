@@ -14,7 +14,8 @@ from optuna.study import StudyDirection
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer
 from adnn_optuna.api._calls import found_by_evaluating, interrupted_where_called
-from adnn_optuna.api.search import Predicting, run_search
+from adnn_optuna.api.predicting import Predicting
+from adnn_optuna.api.search import run_search
 from adnn_optuna.callbacks import MaxTimeCallback, checked_limits
 from adnn_optuna.contracts.contract import Contract
 from adnn_optuna.engine import studies

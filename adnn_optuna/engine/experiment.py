@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FixedTrial
 
 from adnn_optuna._attributes import Made, Metrics
-from adnn_optuna._checks import WrongValueError, as_integer, check_type, say_once
+from adnn_optuna._checks import WrongValueError, as_integer, check_type, logger
 from adnn_optuna._units import SHARE, unit_of
 from adnn_optuna.engine.objectives import Catch, checked_catch
 from adnn_optuna.networks.data import Dataset
@@ -28,6 +28,12 @@ from adnn_optuna.networks.training import Trainer, is_finite
 # How many networks are kept of one function of the trial, and trainers of one network.
 _N_NETWORKS = 32
 _N_TRAINERS = 8
+
+
+@functools.cache
+def _say_once(message: str, *args: object) -> None:
+    """Log something that need not be said again in this process."""
+    logger.info(message, *args)
 
 
 class Network:
@@ -138,7 +144,7 @@ class Experiment:
         settings, name = self.trainer.training, metric.partition("_")[2]
         if direction is None and any(_is_own(m, name) for m in settings.metrics):
             said = "Of %s, a metric of your own, direction=%r is taken; if that is wrong, give it."
-            say_once(said, metric, self.direction.name.lower())
+            _say_once(said, metric, self.direction.name.lower())
         is_auto = settings.patience is not None and settings.mode == "auto"
         if is_auto and settings.monitor == metric and self.direction != self._told_direction:
             mode: Any = self.direction.name.lower().removesuffix("imize")
