@@ -187,13 +187,16 @@ def summary(results: Results) -> str:
 def figures(results: Results) -> dict[str, go.Figure]:
     """Return the bias of both values by the number of validation examples."""
     figure = go.Figure()
-    for key, color in (("reported", COLORS[1]), ("expected", COLORS[0])):
+    for key, name, color in (
+        ("reported", "reported", COLORS[1]),
+        ("expected", "on new data", COLORS[0]),
+    ):
         rows = results["rows"]
         x, y = [row["n"] for row in rows], [100 * row[key] for row in rows]
         hover = [f"{row['data']}, {row['sampler']}, {row['trials']} trials" for row in rows]
-        points = go.Scatter(x=x, y=y, mode="markers", name=key, hovertext=hover)
+        points = go.Scatter(x=x, y=y, mode="markers", name=name, hovertext=hover)
         figure.add_trace(points.update(marker_color=color))
-    figure.update_xaxes(title="validation examples", type="log")
+    figure.update_xaxes(title="validation examples", type="log", tickvals=[20, 50, 100, 200, 500])
     figure.add_hline(0, line_color="grey", line_width=1)
     figure.update_yaxes(title="value minus value on held-out data [pp]")
     return {"": figure}
