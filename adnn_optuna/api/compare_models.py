@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +22,7 @@ from adnn_optuna.api._calls import (
 )
 from adnn_optuna.api.comparisons import like_comparisons
 from adnn_optuna.callbacks import checked_limits
-from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
+from adnn_optuna.engine.evaluations import Evaluation, OfSeeds, open_evaluations
 from adnn_optuna.engine.objectives import seeds_of
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.data import Dataset
@@ -199,17 +198,21 @@ def compare_models(
         split = seed if trainer.dataset.drawn else None
         return redrawing.train(trainer, seed, split=split, stop=stop).score
 
-    known = functools.partial(
-        ModelComparison,
-        study_name=study_name,
-        labels=labels,
-        declared_seeds=tuple(declaration["seeds"]),
-        sequential=declaration["sequential"],
-        margin=None if margin is None else float(margin),
-        sources=tuple(sources),
-        **of_data,
-        like=with_retry(like_comparisons, study) if trainers else (),
-    )
+    like = with_retry(like_comparisons, study) if trainers else ()
+
+    def known(evaluations: Mapping[Evaluation, float]) -> ModelComparison:
+        return ModelComparison(
+            evaluations=evaluations,
+            study_name=study_name,
+            labels=labels,
+            declared_seeds=tuple(declaration["seeds"]),
+            sequential=declaration["sequential"],
+            margin=None if margin is None else float(margin),
+            sources=tuple(sources),
+            **of_data,
+            like=like,
+        )
+
     return found_by_evaluating(
         known,
         study,

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     pass
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class SearchResult(NetworkSearch, Predicting):
     """The result of a search, with its objective.
 

@@ -226,7 +226,7 @@ def who_can_verify(content: Mapping[str, Any], *, has_data: bool) -> str:
         return "Anyone can verify it: the data are beside the contract."
     if "path" in dataset:
         return f"Only people with the data file {dataset['path']!r} can verify it."
-    if dataset["source"] == "built-in":
+    if dataset.get("source") == "built-in":
         return f"Anyone can verify it: {dataset['name']} is public."
     return (
         "Only people with the data can verify it: adnn.verify(path, dataset=dataset). To let "

@@ -46,6 +46,9 @@ class SearchRecord:
     # What follows from the rest, only to save time.
     known: dict[str, Any] = dataclasses.field(default_factory=dict, init=False, compare=False)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.study.study_name!r}, best={self.best_value:.6g})"
+
     def _with_stored(self, values: Mapping[str, Any]) -> Self:
         """Store attributes in the study, and return the record with them."""
         for name, value in values.items():

@@ -57,6 +57,10 @@ VERBS: dict[str, tuple[list[str], dict[str, Any]]] = {
         ["adnn.db", "compare-told_own:objective/tpe/seed=1", "--evaluate", "told_own:objective"],
         {"maximize": False, "against": None, "reported_gain": None},
     ),
+    "overtuning": (
+        ["adnn.db", "mine"],
+        {"study_name": "mine", "n_examples": 359},
+    ),
     "variance": (
         ["--n", "5", *NETWORK],
         {"value_name": "val_accuracy", "n": 5, "n_lost": 0},
