@@ -58,7 +58,7 @@ class Means:
         groups = np.arange(len(scores)) if groups is None else groups
         self._sizes = np.bincount(groups)
         self._sums = np.stack([np.bincount(groups, of_trial) for of_trial in scores.T])
-        self.n_groups = len(self._sizes)
+        self.n_groups: int = len(self._sizes)
         self.values: np.ndarray = self._sums.sum(axis=1) / len(scores)
         self.are_right = are_right
 
@@ -90,7 +90,7 @@ class Metric:
     ) -> None:
         self._function, self._labels, self._predictions = function, labels, predictions
         self._groups = np.arange(len(labels)) if groups is None else groups
-        self.n_groups = int(self._groups.max()) + 1
+        self.n_groups: int = int(self._groups.max()) + 1
         self.values: np.ndarray = self.on(np.ones(self.n_groups), slice(None))
 
     def on(self, is_in: np.ndarray, trials: slice | Sequence[int]) -> np.ndarray:
