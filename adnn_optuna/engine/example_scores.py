@@ -22,7 +22,7 @@ from adnn_optuna.engine.storages import with_retry
 _LONGEST = 55_000
 _ROUNDING = 1e-3  # Of the standard deviation of scores: so much rounding changes no estimate.
 _FIRST_PART = f"{stored.EXAMPLE_PARTS}/0"
-# Where a trial's scores are collected, by its id in Python, if whoever runs it stores them.
+# Where a trial's scores are collected, by its id in Python, if the loop that runs it stores them.
 _COLLECTED: dict[int, list["Scored"]] = {}
 # The first completed trial with scores of each study of this process.
 _FIRST: weakref.WeakKeyDictionary[optuna.Study, tuple[int, ExampleScores]] = (
