@@ -151,7 +151,7 @@ class StoredOutcome(TypedDict):
 
 
 def outcome_of(trial_attrs: Mapping[str, Any]) -> StoredOutcome:
-    """Return what is known at a trial's end, by its user attributes; empty if not stored."""
+    """Return a trial's outcome from its user attributes; empty if not stored."""
     outcome: StoredOutcome = trial_attrs.get(OUTCOME, {})
     return outcome
 
@@ -341,7 +341,7 @@ _TYPES: dict[str, Any] = {
     OUTCOME: StoredOutcome,
 }
 
-# The value of each kind that was checked last: several readers look at the same object, which
+# The value of each kind that was checked last: several readers read the same object, which
 # storages do not change but replace.
 _sound: dict[str, Any] = {}
 

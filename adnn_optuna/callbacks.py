@@ -92,7 +92,7 @@ class Limit(abc.ABC):
 class MaxTimeCallback(Limit):
     """End a study once its trials took a given time.
 
-    What counts is the time in which trials ran that have ended, in this or any other process, now
+    The limit counts the time of trials that have ended, in this or any other process, now
     or in an earlier run; if several ran at once, the longest row of trials that followed each
     other. Neither time in which nothing ran counts, nor the trial of a worker that died. If
     the objective is not ours, the dates that Optuna stores tell how long a trial took; workers

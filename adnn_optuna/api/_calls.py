@@ -35,7 +35,7 @@ def check_executor(executor: object) -> None:
 
 
 def check_for_networks(of_functions: Mapping[str, object]) -> None:
-    """Refuse arguments that are for functions, where an objective of networks is given."""
+    """Refuse arguments that are for functions if the objective trains networks."""
     for name, value in of_functions.items():
         if value is not None:
             raise WrongValueError(
@@ -66,7 +66,7 @@ def found_by_evaluating(
     evaluate: Callable[..., float | Outcome],
     **options: Any,
 ) -> _F:
-    """Make evaluations, see :func:`make_evaluations`; log what is known if the user interrupts."""
+    """Make evaluations, see :func:`make_evaluations`; log findings if the user interrupts."""
     try:
         return make_evaluations(known, study, names, evaluate, **options)
     except KeyboardInterrupt:

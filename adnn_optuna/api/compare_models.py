@@ -93,7 +93,7 @@ def compare_models(
         storage: Where the training runs are stored, see :func:`~adnn_optuna.search`.
         study_name: The name of their study.
         max_time: The seconds that they may take, over all calls. Then no more begin.
-        executor: What runs functions, one job for each value, as in :func:`~adnn_optuna.compare`.
+        executor: Runs functions, one job for each value, as in :func:`~adnn_optuna.compare`.
         margin: The difference of test accuracies, as a fraction, or of values, up to which two
             models are as good as each other. If :obj:`None`, 0.001 for Keras models. For functions
             there is none then, and no verdict is *equivalent*.
@@ -102,7 +102,7 @@ def compare_models(
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        What is known so far.
+        The findings so far.
 
     Raises:
         TypeError: If an argument is of the wrong type.

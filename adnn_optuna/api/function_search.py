@@ -144,7 +144,7 @@ def checked_direction(direction: str | StudyDirection | None) -> StudyDirection:
 
 
 def check_replicate(name: str, share: object, *, is_seeded: bool) -> None:
-    """Refuse what is no share of replicates, or where there cannot be any."""
+    """Refuse a value that is no share of replicates, and a search that cannot have any."""
     fix = "Pass 0.2 for a fifth of the trials."
     if isinstance(share, bool) or not isinstance(share, int | float):
         raise WrongTypeError(f"{name} must be a number; got {share!r:.100}. {fix}")

@@ -1,4 +1,4 @@
-"""Overtuning of any Optuna study: what its best trial is worth on new data."""
+"""Overtuning of any Optuna study: the value of its best trial on new data."""
 
 import functools
 import math
@@ -31,7 +31,7 @@ def overtuning(
     y_true: Any = None,
     show_progress_bar: bool = True,
 ) -> Overtuning:
-    """Estimate what the best trial of a study is worth on new data, without a training run.
+    """Estimate the value of a study's best trial on new data, without a training run.
 
     The best of many trials is too good on the validation examples, because these selected it. From
     the scores of single examples, see :func:`~adnn_optuna.log_scores`, the selection is repeated

@@ -1,4 +1,4 @@
-"""What predicts as one network: the best network of a search, or the average of several."""
+"""Predictions as of one network: the best of a search, or the average of several."""
 
 import abc
 import os

@@ -104,7 +104,7 @@ def recheck(
         seeds: With how many seeds the best of these is chosen.
         confirm: With how many further seeds the chosen trial is evaluated, at least 2.
         confirm_best: Whether the study's best trial is evaluated with these seeds, too.
-        against: What the gain is measured from: a trial's number, or all parameters of another
+        against: The baseline of the gain: a trial's number, or all parameters of another
             configuration, such as the current one. These may lie outside the search space. By
             default it is the baseline network of an :class:`~adnn_optuna.InitOffsetObjective`; in
             any other study, trial 0 if it was enqueued.
@@ -112,14 +112,14 @@ def recheck(
             Equal values do not show that.
         catch: Errors that end their own evaluation but not the recheck. Such an evaluation counts
             as one without a value.
-        storage: Where the evaluations are stored; if :obj:`None`, where the study is.
+        storage: The storage of the evaluations; if :obj:`None`, that of the study.
         n_jobs: The number of threads, without an ``executor``.
         max_time: The seconds that the evaluations may take, over all runs. Then no more begin.
-        executor: What runs the evaluations, one job each, as in :func:`~adnn_optuna.compare`.
+        executor: Runs the evaluations, one job each, as in :func:`~adnn_optuna.compare`.
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        What is known so far. The value is NaN until all evaluations are made.
+        The findings so far. The value is NaN until all evaluations are made.
 
     Raises:
         ValueError: If an argument is wrong, the study has several objectives, or no trial of it
@@ -158,7 +158,7 @@ def recheck(
         is_seeded=is_seeded,
         is_deterministic=deterministic,
         on_same_data=objective is not None,
-        # What the new seeds follow from; never a name.
+        # The new seeds follow from it; never from a name.
         experiment=experiment_fingerprint(config) if config else [first.params, ranges],
         against_of=against_of,
     )

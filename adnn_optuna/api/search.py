@@ -235,7 +235,7 @@ def search(
     seeds, which selected nothing.
 
     Args:
-        objective: What is searched: init offsets, or any Optuna objective ``(trial)`` or
+        objective: The objective to search: init offsets, or any Optuna objective ``(trial)`` or
             ``(trial, seed)``, each of whose trials gets a seed of its own.
         sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"`` (keeps only steps
             that improve), ``"annealing"`` or ``"random_restart"`` (new random initializations
@@ -243,7 +243,7 @@ def search(
             ``"tpe"``, ``"cmaes"``, ``"gp"``. Or an Optuna sampler, or a factory
             ``(seed, n_trials) -> sampler``.
         direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.
-        seed: For functions, what the seeds of sampler and trials follow from; 0 if :obj:`None`.
+        seed: For functions, the seed of sampler and trials; 0 if :obj:`None`.
         replicate: For functions, the share of ``max_trial`` that are replicates. ``"auto"``: 0.2
             for ``(trial, seed)`` from 50 trials on, else 0.
         storage: A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None`
@@ -264,7 +264,7 @@ def search(
             A function's recommended parameters are evaluated on them, by default if it takes a
             seed and ``max_trial`` is at least 10.
         n_jobs: For functions, how many trials run at once; 1 if :obj:`None`.
-        executor: For functions, what runs the trials, in place of threads: any
+        executor: For functions, runs the trials, in place of threads: any
             ``concurrent.futures.Executor`` whose workers reach ``storage``.
         show_progress_bar: Whether to show a progress bar, instead of a log line for each trial.
         **limits: When it ends, each by the name of its callback's argument.

@@ -22,7 +22,7 @@ from adnn_optuna.engine.storages import with_retry
 _LONGEST = 55_000
 _ROUNDING = 1e-3  # Of the standard deviation of scores: so much rounding changes no estimate.
 _FIRST_PART = f"{stored.EXAMPLE_PARTS}/0"
-# Where a trial's scores are collected, by its id in Python, if the loop that runs it stores them.
+# Where a trial's scores are collected, by its id in Python, if its runner stores them.
 _COLLECTED: dict[int, list["Scored"]] = {}
 # The first completed trial with scores of each study of this process.
 _FIRST: weakref.WeakKeyDictionary[optuna.Study, tuple[int, ExampleScores]] = (
@@ -47,7 +47,7 @@ def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
 def from_attributes(
     attrs: Mapping[str, Any], name: str, of: str, shapes: Sequence[tuple[int, ...]] | None = None
 ) -> list[np.ndarray]:
-    """Return the arrays that were stored so in what ``of`` names, such as a study, or refuse it.
+    """Return the arrays stored in ``of``, such as a study, or refuse them.
 
     They have these shapes; if :obj:`None`, it is a single one of one dimension.
     """
@@ -86,7 +86,7 @@ class Scored(NamedTuple):
 def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
     """Store the scores of single validation examples with a trial, and return their mean.
 
-    From them, :func:`~adnn_optuna.overtuning` estimates what the tuned configuration is worth on
+    From them, :func:`~adnn_optuna.overtuning` estimates the value of the tuned configuration on
     new data.
 
     Example:
@@ -105,7 +105,7 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
             whether the prediction is right, or its loss. With cross-validation, the scores of all
             examples, each by the model that was not trained on it. To use
             ``overtuning(…, metric=…)``, pass the predictions.
-        groups: What each example belongs to, such as a patient, of shape (n,).
+        groups: The group of each example, such as a patient, of shape (n,).
 
     Raises:
         TypeError: If the scores are no numbers.
@@ -223,7 +223,7 @@ def read_examples(
     """Return the scores of a study's completed trials; None if none stores any.
 
     Raises:
-        ValueError: If the trials are of different examples, or what is stored is malformed.
+        ValueError: If the trials are of different examples, or the stored scores are malformed.
     """
     found = [(t, examples) for t in completed if (examples := examples_of(t.user_attrs))]
     if not found:

@@ -1,10 +1,8 @@
-"""What the search of a function shows: which parameters it recommends, and their value."""
+"""The result of the search of a function: the recommended parameters and their value."""
 
 import math
 from statistics import fmean
 from typing import Any
-
-from optuna.study import StudyDirection
 
 from adnn_optuna._units import Estimate, params_in_words
 from adnn_optuna.engine.records import FunctionRecord
@@ -19,7 +17,7 @@ _N_LISTED = 10  # Of the replicated configurations, the best ones.
 
 
 class FunctionSearch(StudyResult, FunctionRecord):
-    """What the search of a function shows: which parameters it recommends, and their value.
+    """The result of the search of a function: the recommended parameters and their value.
 
     Attributes:
         best_params: The recommended parameters: those with the best mean of at least two values;
@@ -89,7 +87,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
     def _best_reported(self) -> tuple[int, float]:
         """Return the trial of the search with the best value, and this."""
         searched = {t.number for t in self.done_trials if replicate_of(t) is None}
-        sign = 1 if self.study.direction == StudyDirection.MINIMIZE else -1
+        sign = 1 if self.is_minimized else -1
         values = [(sign * value, number) for number, value in self.valued if number in searched]
         value, number = min(values)
         return number, sign * value

@@ -1,4 +1,4 @@
-"""What a tuned configuration is worth on new data: the validation examples also selected it."""
+"""The value of a tuned configuration on new data: the validation data also selected it."""
 
 import functools
 import math
@@ -25,18 +25,18 @@ _ALIKE = 1e-3  # Reported values that differ more from the means of the scores a
 
 @dataclass(frozen=True)
 class Overtuning(Printed):
-    """What the best trial of a study is worth on new data.
+    """The value of a study's best trial on new data.
 
     Attributes:
         study_name: The study's name.
-        metric: What the values are; empty if the study does not say.
+        metric: The name of the values; empty if the study does not say.
         maximize: Whether higher values are better.
         examples: The scores of single examples of the trials that store them.
         reported_values: The values of these trials in the study.
         values: Their values by the scores.
         n_groups: The number of groups of the examples; of single examples, their number.
         n_omitted: How many trials were omitted, by the reason.
-        splits: What random splits of the examples show.
+        splits: The findings of random splits of the examples.
     """
 
     study_name: str
@@ -183,6 +183,7 @@ class Overtuning(Printed):
             y_label=unit.heading("value on examples left out"),
             series=[Series("equal", ends, ends, "dashes", color=None), points],
             caption="Trials that splits select. On the dashed line, both values are equal.",
+            lower_is_better=not self.maximize,
         )
 
     def _curve_figure(self) -> Figure:
@@ -235,7 +236,7 @@ def overtuning_of(
     measure_of: Callable[[Examples], Means | Metric] | None = None,
     after_split: Callable[[], object] = lambda: None,
 ) -> Overtuning | None:
-    """Return what a study's trials are worth on new data; None if they store no scores.
+    """Return the estimate for a study's best trial on new data; None without stored scores.
 
     The ``attrs`` are the study's. Without ``measure_of``, values are means of scores.
     ``after_split`` is called after each split of the examples.

@@ -1,11 +1,9 @@
-"""What a search shows: its best trial, its gain, and whether that replicates on new seeds."""
+"""The result of a search: its best trial, its gain, and whether that replicates on new seeds."""
 
 import dataclasses
 import functools
 import math
 from typing import Any
-
-from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._units import ACCURACY, Estimate, Unit, params_in_words, printable, score_in_words
@@ -38,7 +36,7 @@ _ONE_SEED = "one seed: biased upward"
 
 
 class StudyResult(Printed, SearchRecord):
-    """What any Optuna study shows: a best trial, whose gain may be selection bias."""
+    """The result of any Optuna study: a best trial, whose gain may be selection bias."""
 
     @functools.cached_property
     def _on_new_data(self) -> list[Line]:
@@ -70,11 +68,11 @@ class StudyResult(Printed, SearchRecord):
         )
 
     def _verdict(self) -> tuple[Verdict, str]:
-        """Return what is concluded, in a word and in a few."""
+        """Return the conclusion, in a word and in a few."""
         return "not known", "no best trial" if self.best is None else "replication not known"
 
     def _further_scope(self) -> list[str]:
-        """Return what the result rests on beside the trials."""
+        """Return the basis of the result beside the trials."""
         return []
 
     def _subject(self) -> str:
@@ -134,11 +132,11 @@ class StudyResult(Printed, SearchRecord):
 
 
 class NetworkSearch(StudyResult):
-    """What a search over the initial values of a network shows."""
+    """The result of a search over the initial values of a network."""
 
     @property
     def confirmation(self) -> Confirmation | None:
-        """What new seeds show of the best trial, see :meth:`SearchResult.confirm`; or None."""
+        """Findings of new seeds on the best trial; see :meth:`SearchResult.confirm`; or None."""
         return read_confirmation(self)
 
     def _verdict(self) -> tuple[Verdict, str]:
@@ -212,7 +210,7 @@ class NetworkSearch(StudyResult):
             found += notes.confirmation_notes(self, self.confirmation)
         elif self.is_unseeded:
             found.append("No seed changes this training, so replication cannot be tested.")
-        if self.study.direction == StudyDirection.MINIMIZE:
+        if self.is_minimized:
             found.append("Lower values of the metric are better; a positive gain is a decrease.")
         if not math.isnan(self.hyperparameter_gain):
             first = units_of(self).selection.value(self.attrs[stored.BASELINE])
@@ -243,7 +241,7 @@ class NetworkSearch(StudyResult):
         return [*drawn, *figures.places_figure(self)]
 
     def card_metadata(self) -> dict[str, Any]:
-        """Return what Hugging Face's Hub reads of a model card: each estimate, with its CI."""
+        """Return a model card's metadata for Hugging Face's Hub: each estimate, with its CI."""
         data, evaluation = self.attrs[stored.CONFIG]["dataset"], self.test_evaluation
         score = self.test_metric.removeprefix("test_")
         is_of_images = evaluation is not None and evaluation["unit"] == "images"
@@ -282,7 +280,7 @@ class NetworkSearch(StudyResult):
 
 
 class ControlSearch(NetworkSearch, ControlRecord):
-    """What a control shows."""
+    """The result of a control."""
 
 
 def _verdict_on(replication: Estimate) -> tuple[Verdict, str]:

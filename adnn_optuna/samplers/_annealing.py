@@ -73,7 +73,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
     Note:
         It is the algorithm of [1] and [2] with six changes, for fewer evaluations than Ingber had
-        in mind; ``studies/sampler_quality.py`` measures what they bring.
+        in mind; ``studies/sampler_quality.py`` measures their effect.
 
         - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3.
         - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
@@ -84,7 +84,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         - With categories or integers, the first 5 trials do so, too. Moves are rounded to values
           that parameters can have; no point is told twice, unless there is noise, what never moved
           moves first, and every other choice of the model weighs the distance from what is known
-          with 0.15. Where parameters depend on others, the branch is drawn by the rank of its best
+          with 0.15. If parameters depend on others, the branch is drawn by the rank of its best
           value, the best ever more often; each parameter cools as often as it was there, and D is
           the number of those in the branch.
         - With more than 8 parameters, it cools as with 4.
@@ -94,7 +94,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         Any number of threads and processes can share a study, with the same arguments for each;
         with four, the regret is about 1.15 times that of one. A trial that failed or was pruned
         counts as a rejected move (so does one that Ctrl-C interrupted in ``study.optimize``, where
-        the objective is not ours), and one that others proposed is adopted where it is better.
+        the objective is not ours), and one that others proposed is adopted if it is better.
         Constraints are ignored.
 
     References:
@@ -111,7 +111,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         x0: The parameters of the first trial, by their names; those that it lacks start at random.
             A value out of range is clipped, with a warning; a name that no trial asks for is an
             error of the second trial.
-        initial_temperature: The temperature at the start, at most 1, where moves lead everywhere.
+        initial_temperature: The temperature at the start, at most 1 (moves lead everywhere).
             By default it is 1, or 0.1 with ``x0``, as a good point is not to be left at once.
         quench: Ingber's Q: the exponent of the annealing time, in units of one over the number of
             parameters. Above 1 it cools later but more suddenly, and may miss the optimum. More

@@ -113,7 +113,7 @@ def move(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What defines an annealing but for its seed: the arguments of the sampler."""
+    """The definition of an annealing except its seed: the arguments of the sampler."""
 
     n_trials: int | None = None  # N
     initial_temperature: float = 1.0  # T_0

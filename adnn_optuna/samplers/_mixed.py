@@ -23,13 +23,13 @@ import numpy as np
 from adnn_optuna.samplers._local_model import LocalModel, PointPool
 from adnn_optuna.samplers._unit_interval import Levels
 
-# As many as there is time for: what is far tells of other choices.
+# As many as there is time for: distant points tell of other choices.
 N_NEAR = 80
 # How far two choices are from each other, squared, where the points nearest to another are looked
 # for: as far as half of the range of a number.
 _SWAP = 0.25
 _DISTANCE_WEIGHT = 0.15
-_TOLERANCE = 1e-9  # Values that are equal but for rounding.
+_TOLERANCE = 1e-9  # Values that are equal except for rounding.
 _LACKING = -1.0
 
 
@@ -127,9 +127,9 @@ def rounded(candidates: np.ndarray, levels: Sequence[Levels]) -> np.ndarray:
 def is_untried(
     candidates: np.ndarray, points: np.ndarray, n_choices: np.ndarray, is_finite: np.ndarray
 ) -> np.ndarray:
-    """Return which coordinates of candidates try what a model knows nothing of.
+    """Return which coordinates of candidates try values of which a model knows nothing.
 
-    Which is another value of what never moved, or a choice that was told once, perhaps unluckily.
+    Such as another value of a fixed one, or a choice that was told once, perhaps with much noise.
     """
     untried = np.zeros(candidates.shape, dtype=bool)
     for i in np.flatnonzero(is_finite):

@@ -1,4 +1,4 @@
-"""What the finished trials of a study add up to."""
+"""The sums over the finished trials of a study."""
 
 import bisect
 import contextlib
@@ -17,7 +17,7 @@ from adnn_optuna.samplers._trials import TrialReader, is_done, is_feasible
 
 
 class Tally:
-    """What the finished trials of a study add up to, and its reader."""
+    """The sums over a study's finished trials, and its reader."""
 
     def __init__(self, study: Study) -> None:
         self.lock: contextlib.AbstractContextManager[bool] = threading.RLock()

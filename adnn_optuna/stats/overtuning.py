@@ -24,7 +24,7 @@ _NUMBERS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 class RandomSplits(NamedTuple):
-    """What random splits of the examples show of T trials.
+    """Findings of random splits of the examples of T trials.
 
     Attributes:
         new_data: The expected value of the selected trial on new examples, with its 95% CI.
@@ -112,12 +112,12 @@ def random_splits(
     after_split: Callable[[], object] = lambda: None,
     seed: int = 0,
 ) -> RandomSplits:
-    """Return what random splits show of the trials of a study, in the order they were made in.
+    """Return the findings of random splits, of trials in the order in which they were made.
 
     Args:
         measure: How the trials are evaluated.
         maximize: Whether higher values are better.
-        after_split: What is called after each split.
+        after_split: Called after each split.
         seed: The seed of the splits.
     """
     n_groups, n_trials = measure.n_groups, len(measure.values)
@@ -159,14 +159,14 @@ def on_new_seeds(
 ) -> Estimate:
     """Return the value of a selected configuration on new examples and new seeds.
 
-    What the selection adds is partly the configuration's, which new seeds keep, and partly that
+    The effect of selection is partly the configuration's, which new seeds keep, and partly that
     of the seed. The configuration's part is the share of the covariance over examples of two runs
     in their variance, both without the mean scores of all trials.
 
     Args:
         runs: The scores of the configuration with K new seeds, (K, n); :obj:`bool` if right.
         scores: The scores of all trials, of shape (n, T).
-        found: What splits show of the trials.
+        found: The findings of the splits.
         optimism: By how much the study's best value is higher than on new data.
     """
     k = len(runs)
