@@ -43,7 +43,7 @@ def test_commands_stand_in_groups_and_exit_codes_last(
     headings = re.findall(r"^(\S.*):$", said, flags=re.MULTILINE)
     groups = ("search", "compare", "check", "report")
     assert headings == [*(f"Commands to {group}" for group in groups), "Options", "Exit codes"]
-    listed = re.findall(r"^  ([a-z-]+)  ", said, flags=re.MULTILINE)
+    listed = re.findall(r"^  ([a-z][a-z-]*)  ", said, flags=re.MULTILINE)
     assert sorted(listed) == sorted(cli._COMMANDS)
 
 
