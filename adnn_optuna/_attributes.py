@@ -44,7 +44,7 @@ MADE = "adnn:made"  # The results of these functions: `Made`.
 OUTCOME = "adnn:outcome"  # Stored at its end beside state and value: `StoredOutcome`.
 
 # The scores of single validation examples: `ExampleScores`, which is a part of `OUTCOME` if our
-# loop runs the trial. A prefix: the texts of scores that are too long for one attribute.
+# loop runs the trial. A prefix: the further parts of long ones.
 EXAMPLES = "adnn:examples"
 EXAMPLE_PARTS = "adnn:example_parts"
 
@@ -127,10 +127,13 @@ class Trained(TypedDict):
 
 
 class ExampleScores(TypedDict):
-    """The scores of ``n`` examples, an ``.npz`` file in base64, and a digest of their groups."""
+    """The scores of ``n`` examples, and a digest of their groups.
+
+    ``npz`` is an ``.npz`` file in base64; if it is long, the first part of it.
+    """
 
     n: Size
-    npz: NotRequired[str]
+    npz: str
     groups: NotRequired[str]
 
 

@@ -21,6 +21,7 @@ from adnn_optuna.engine.storages import with_retry
 # Some databases hold no more than 65,535 characters in an attribute.
 _LONGEST = 55_000
 _ROUNDING = 1e-3  # Of the standard deviation of scores: so much rounding changes no estimate.
+_FIRST_PART = f"{stored.EXAMPLE_PARTS}/0"
 # Where a trial's scores are collected, by its id in Python, if its runner stores them.
 _COLLECTED: dict[int, list["Scored"]] = {}
 # The first completed trial with scores of each study of this process.
@@ -75,13 +76,11 @@ class Scored(NamedTuple):
 
     def attributes(self) -> tuple[ExampleScores, dict[str, str]]:
         """Return what a trial stores in one attribute, and in others if that would be too long."""
-        examples: ExampleScores = {"n": len(self.scores)}
+        parts = as_attributes(stored.EXAMPLE_PARTS, _packed(self.scores))
+        examples: ExampleScores = {"n": len(self.scores), "npz": parts.pop(_FIRST_PART)}
         if self.groups is not None:
             examples["groups"] = _digest(self.groups)
-        parts = as_attributes(stored.EXAMPLE_PARTS, _packed(self.scores))
-        if len(parts) == 1:
-            [examples["npz"]] = parts.values()
-        return examples, parts if len(parts) > 1 else {}
+        return examples, parts
 
 
 def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
@@ -151,7 +150,7 @@ def collecting(trial: BaseTrial) -> Iterator[list[Scored]]:
 
 
 def _numbered(groups: Any, n: int) -> np.ndarray | None:
-    """Return the numbers of groups, from 0 in the order of their first examples."""
+    """Return the numbers of groups, from 0 in the order of their sorted labels."""
     if groups is None:
         return None
     labels = np.asarray(groups)
@@ -159,8 +158,7 @@ def _numbered(groups: Any, n: int) -> np.ndarray | None:
         raise WrongValueError(
             f"groups must have a label for each of the {n} scores; got shape {labels.shape}."
         )
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return first.argsort().argsort()[inverse]
+    return np.unique(labels, return_inverse=True)[1]
 
 
 def _digest(groups: np.ndarray) -> str:
@@ -249,9 +247,7 @@ def read_examples(
 
 def _unpacked(trial: FrozenTrial, examples: ExampleScores, of: str) -> np.ndarray:
     """Return stored scores, bool if they are bits."""
-    attrs, n = trial.user_attrs, examples["n"]
-    if "npz" in examples:
-        attrs = {f"{stored.EXAMPLE_PARTS}/0": examples["npz"]}
+    n, attrs = examples["n"], {**trial.user_attrs, _FIRST_PART: examples["npz"]}
     [array] = from_attributes(attrs, stored.EXAMPLE_PARTS, of)
     if array.dtype == np.uint8 and len(array) == (n + 7) // 8:
         return np.unpackbits(array, count=n).astype(bool)

@@ -272,7 +272,7 @@ class InitOffsetObjective(Experiment):
         with collecting(trial) as logged:
             log_scores(trial, self.trainer.tested(weights, "val")[1])
         examples, _ = logged[-1].attributes()
-        return logged[-1] if len(examples.get("npz", "")) in range(1, _LONGEST) else None
+        return logged[-1] if len(examples["npz"]) < _LONGEST else None
 
     def _is_best(self, trial: optuna.Trial, value: float | None) -> bool:
         """Return whether a trial is the best one with this value, or as good and before that."""

@@ -82,7 +82,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
             )
         best = Estimate(reported[1])
         lines.append(Line("best value", best, unit, remark=f"trial {reported[0]}: biased"))
-        return lines
+        return lines + self._on_new_data
 
     def _best_reported(self) -> tuple[int, float]:
         """Return the trial of the search with the best value, and this."""

@@ -170,8 +170,9 @@ class Recheck(RecheckNumbers, Printed):
                 notes.append(unseen_note(len(self.values(self.trial, "confirm"))))
         if self.next_run.low < self.next_run.high < math.inf and self.trial is not None:
             ends = Line("", self.next_run, self._unit).ends.replace(" to ", " and ")
+            of_same = " on the same examples" if self.on_new_data else ""
             notes.append(
-                f"One more run of trial {self.trial.number} is expected between {ends}"
+                f"One more run of trial {self.trial.number}{of_same} is expected between {ends}"
                 f"{self._unit.of_values} (95%)."
             )
         notes.append(self._about_data())

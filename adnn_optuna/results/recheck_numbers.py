@@ -163,9 +163,7 @@ class RecheckNumbers:
         if not 1 < len(runs) == len(known) or any(len(run) != n for run in runs):
             return None
         optimism = self._sign * overtuned.optimism.value
-        return on_new_seeds(
-            np.array(runs), examples.scores, examples.groups, overtuned.resampling, optimism
-        )
+        return on_new_seeds(np.array(runs), examples.scores, overtuned.splits, optimism)
 
     @functools.cached_property
     def on_new_seeds(self) -> Estimate:

@@ -78,7 +78,7 @@ class DeltaStepSampler(IndexedSampler):
         ``study.optimize`` with another objective: Optuna tells no cause. No two workers
         get the same step. A trial that is asked for when all steps are done or held by others
         repeats the baseline, with a warning. A step out of the search space is left out of the
-        walk, and with ``accept="always"`` so are those after it.
+        walk, and with ``accept="always"`` so are those after it. Constraints are ignored.
 
     References:
         With ``accept="always"`` and the defaults it is Algorithm 1 of the paper that this package

@@ -22,7 +22,6 @@ import contextlib
 import itertools
 import math
 import secrets
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,7 +58,6 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def __init__(self, key: str) -> None:
         self._key = key
         self._memory = PerStudy(self._remember)
-        self._has_warned_of_constraints = False
 
     def __str__(self) -> str:
         return repr(self)
@@ -136,7 +134,6 @@ class IndexedSampler(BaseSampler, abc.ABC):
         """
         with self._memory.lock:
             indices = self._look(study, known)
-            self._warn_of_constraints(indices)
             template = create_trial(state=TrialState.RUNNING)
             template.number = known.next_number
             free = indices.free_indices(1 + n_rivals)
@@ -213,17 +210,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 end_trial(study, trial)
                 raise
             indices = self._memory[study]
-            self._warn_of_constraints(indices)
             indices.sources[trial._trial_id] = self._propose(study, indices, proposal)
-
-    def _warn_of_constraints(self, indices: Indices) -> None:
-        if indices.is_constrained and not self._has_warned_of_constraints:
-            self._has_warned_of_constraints = True
-            warnings.warn(
-                f"{self.__class__.__name__} ignores constraints: it may propose parameters "
-                "that violate them, and learns from trials that did.",
-                stacklevel=3,
-            )
 
     def _claim(self, study: Study, trial: FrozenTrial) -> Proposal:
         """Write, read, choose again."""

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import ENDED, PROPOSAL, Proposal
 from adnn_optuna.samplers._owners import end_trial, is_alive, is_watched, ownership
-from adnn_optuna.samplers._trials import TrialReader, constraints_of
+from adnn_optuna.samplers._trials import TrialReader
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
 """A sampler's proposal for one trial: the value of a parameter by its name and distribution."""
@@ -42,7 +42,6 @@ class Indices:
     def __init__(self, key: str) -> None:
         self._key = key
         self.reader = TrialReader()
-        self.is_constrained = False
         self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
         self._n_done = 0  # All indices below have one.
         self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
@@ -81,7 +80,6 @@ class Indices:
     def note(self, trial: FrozenTrial) -> None:
         """Take in a trial that is new or may have changed."""
         index, ended = self.index_of(trial), trial.system_attrs.get(ENDED)
-        self.is_constrained |= bool(constraints_of(trial))
         if index is None:
             return
         self._holders.setdefault(index, set()).add(trial._trial_id)

@@ -126,7 +126,6 @@ class KeyedIndexSampler(IndexedSampler):
     def __init__(self, keyed: KeyedSampler) -> None:
         super().__init__("keyed")
         self._keyed = keyed
-        self._has_warned_of_constraints = True  # What it makes may well heed them.
 
     def __repr__(self) -> str:
         return str(self._keyed)
