@@ -125,17 +125,8 @@ class Plan(RequiredSeeds, Printed):
             Series(name, [*curve], _in_percent(curve), color=i)
             for i, (name, curve) in enumerate(curves.items())
         ]
-        texts = [*map(str, answers)]
-        series.append(
-            Series(
-                "seeds to plan for",
-                [*answers],
-                _in_percent(answers),
-                "rings",
-                color=None,
-                text=texts,
-            )
-        )
+        label = f"seeds to plan for: {', '.join(map(str, answers))}"
+        series.append(Series(label, [*answers], _in_percent(answers), "rings", color=None))
         return Figure(
             key="power",
             title=f"Power to show a gain of {gain}",

@@ -163,4 +163,4 @@ def test_a_comparison_says_in_a_terminal_which_arm_it_runs_and_its_best_value(
         adnn.compare(lambda trial: trial.suggest_int("x", 1, 1), **options, show_progress_bar=True)
 
     shown = in_a_terminal(compare, monkeypatch)
-    assert re.search(rb"\r(tpe|annealing|random)/seed=[45]: best 1: 100%.* 18/18 ", shown)
+    assert re.search(rb"\r(tpe|annealing|random)/seed=[45]: best 1[.0]*: 100%.* 18/18 ", shown)

@@ -7,7 +7,7 @@ from pilots import pilot, planned
 from snapshots import assert_surfaces
 
 from adnn_optuna._units import ACCURACY
-from adnn_optuna.results.plan import plan_seeds
+from adnn_optuna.results.plan import _FIXED, _SEQUENTIAL, plan_seeds
 
 
 def test_every_surface() -> None:
@@ -41,9 +41,8 @@ def test_claims_that_vary_unequally_are_named_with_their_seeds() -> None:
 def test_the_figure_shows_both_designs() -> None:
     plan = planned({"claim": pilot(6)}, 0.01)
     figure = plan.plot()
-    names = ["fixed design", "sequential design", "seeds to plan for"]
-    assert [trace.name for trace in figure.data] == names
-    assert figure.data[2].text == (str(plan.seeds), str(plan.seeds_sequential))
+    answers = f"seeds to plan for: {plan.seeds}, {plan.seeds_sequential}"
+    assert [trace.name for trace in figure.data] == [_FIXED, _SEQUENTIAL, answers]
     assert figure.data[2].x == (plan.seeds, plan.seeds_sequential)
     assert dict(zip(figure.data[0].x, figure.data[0].y, strict=True))[plan.seeds] >= 80
     assert figure.layout.title.text == "Power to show a gain of 1 pp"
