@@ -25,6 +25,7 @@ CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed` for each confirmed best tr
 WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison: `Declaration`.
 EVALUATED = "adnn:evaluated"  # The subject of the evaluations that its trials are, any JSON.
+CODE = "adnn:code"  # The fingerprints of the functions that its trials are of, and the Python.
 # A prefix, with the best trial's number and the seed's place: the value on a new seed, or null.
 NEW_SEED = "adnn:new_seed"
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
@@ -332,6 +333,7 @@ _TYPES: dict[str, Any] = {
     WEIGHTS: str,
     COMPARISON: Declaration,
     EVALUATED: dict[str, Any] | str,
+    CODE: dict[str, str],
     NEW_SEED: float | None,
     STOP_REASON: str | None,
     NOTE: str,

@@ -21,6 +21,7 @@ from adnn_optuna._attributes import BASELINE, CONFIG, SCORES, read_study
 from adnn_optuna._checks import WrongValueError, as_integer, check_parameters, check_type
 from adnn_optuna.api._calls import check_executor, found_by_evaluating, interrupted_where_called
 from adnn_optuna.callbacks import checked_limits
+from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.confirmation import experiment_fingerprint
 from adnn_optuna.engine.evaluations import evaluation_of, open_evaluations
 from adnn_optuna.engine.example_scores import (
@@ -62,6 +63,7 @@ def recheck(
     against: int | Mapping[str, Any] | None = None,
     deterministic: bool = False,
     catch: Catch = (),
+    reuse: bool = False,
     storage: str | BaseStorage | None = None,
     n_jobs: int = 1,
     max_time: float | None = None,
@@ -77,8 +79,8 @@ def recheck(
     of the paired differences is the gain; its CI inverts a sign-flip test.
 
     The evaluations are trials of the study ``<name>/recheck``; the study itself does not change.
-    None is made twice: the same call resumes, and any number of processes may work together. For
-    another ``evaluate``, delete that study or pass another storage.
+    None is made twice: the same call resumes, and any number of processes may work together. If
+    ``evaluate`` changed since, the call is refused, see ``reuse``.
 
     Example:
 
@@ -112,6 +114,9 @@ def recheck(
             Equal values do not show that.
         catch: Errors that end their own evaluation but not the recheck. Such an evaluation counts
             as one without a value.
+        reuse: Whether stored evaluations count although ``evaluate`` changed since they were made.
+            Changes are seen in its code and in functions of the same module, not in other modules
+            or data.
         storage: Where the evaluations are stored; if :obj:`None`, where the study is.
         n_jobs: The number of threads, without an ``executor``.
         max_time: The seconds that the evaluations may take, over all runs. Then no more begin.
@@ -122,8 +127,8 @@ def recheck(
         What is known so far. The value is NaN until all evaluations are made.
 
     Raises:
-        ValueError: If an argument is wrong, the study has several objectives, or no trial of it
-            was completed.
+        ValueError: If an argument is wrong, the study has several objectives, no trial of it was
+            completed, or ``evaluate`` changed without ``reuse``.
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
     """
     top, seeds = as_integer("top", top), as_integer("seeds", seeds)
@@ -170,6 +175,8 @@ def recheck(
         # An earlier study of the name had other trials.
         {"study that began": beginning(first)},
     )
+    if objective is None:
+        check_code([opened], {"evaluate": function}, reuse=reuse)
     found = found_by_evaluating(
         known,
         opened,

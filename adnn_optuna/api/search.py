@@ -51,6 +51,7 @@ from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.results.best_network import best_network
+from adnn_optuna.results.differences import reused_note
 from adnn_optuna.results.search import FunctionSearch, NetworkSearch, parts_of
 from adnn_optuna.results.search_notes import unowned_notes, why_no_best_trial
 
@@ -259,6 +260,7 @@ def search(
     replicate: Replicate = "auto",
     storage: str | BaseStorage | None = None,
     study_name: str | None = None,
+    reuse: bool = False,
     batch_size: int | Literal["auto"] = "auto",
     pruner: BasePruner | None = None,
     catch: Catch = (),
@@ -304,6 +306,8 @@ def search(
         storage: A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None`
             to keep the study in memory.
         study_name: The name of the study; a new one if :obj:`None`.
+        reuse: For functions, whether stored trials count although the function changed since, as
+            in :func:`~adnn_optuna.recheck`.
         batch_size: How many trials are proposed before any of them is told. ``"auto"``: 8 for
             ``"greedy"``, ``"random_restart"``, ``"random"`` and ``"qmc"`` (fewer for more than 5
             million weights), 1 for all others.
@@ -328,7 +332,8 @@ def search(
         The result; a :exc:`KeyboardInterrupt` leaves everything stored.
 
     Raises:
-        ValueError: If an argument is wrong, or a study of another objective or sampler exists.
+        ValueError: If an argument is wrong, or a study of another objective or sampler exists,
+            or of a function that changed, without ``reuse``.
     """
     check_sampler(sampler)
     limits = checked_limits(**limits)
@@ -339,6 +344,7 @@ def search(
             limits,
             storage=storage,
             study_name=study_name,
+            reuse=reuse,
             direction=direction,
             seed=0 if seed is None else seed,
             replicate=replicate,
@@ -410,6 +416,9 @@ def run_search(
                     said = "Nothing was left to do in study %r: it had ended by %s already."
                     logger.info(said, study.study_name, reason)
                 result = search_result(with_retry(read_record, study), objective)
+                if n_before:
+                    said = reused_note("trial", n_before, len(result.done_trials))
+                    result = dataclasses.replace(result, reused=said)
                 result = note_randomness(result, objective)
                 if test:
                     result = evaluate_test_set(result, objective, stop)

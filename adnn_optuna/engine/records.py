@@ -43,6 +43,8 @@ class SearchRecord:
     # How many evaluations of the same test set other studies of the storage had, by their names; a
     # comparison's studies count as one.
     test_evaluations_elsewhere: Mapping[str, int]
+    # How many of its trials were stored before the call that returned it, in words.
+    reused: str = dataclasses.field(default="", repr=False, compare=False, kw_only=True)
     # What follows from the rest, only to save time.
     known: dict[str, Any] = dataclasses.field(default_factory=dict, init=False, compare=False)
 

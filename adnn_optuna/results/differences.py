@@ -333,3 +333,9 @@ def values_figure(
     if is_paired:
         caption = f"{caption} A thin line joins the values of one seed."
     return Figure(key, title, x_label, "", series, caption, rows=[*values])
+
+
+def reused_note(what: str, n_before: int, n_now: int) -> str:
+    """Return how many evaluations or trials of a call were stored before, and how many not."""
+    plural = "s" * (n_before != 1)
+    return f"{n_before} stored {what}{plural} reused, {n_now - n_before} new."

@@ -186,6 +186,8 @@ class Recheck(RecheckNumbers, Printed):
                 f"{self.n_lost} of {len(self.used)} evaluations failed (NaN, infinite or pruned) "
                 "and are omitted: the value is that of the evaluations that succeed."
             )
+        if self.reused:
+            notes.append(self.reused)
         if not self.is_seeded:
             notes.append("The evaluation takes no seed, so it cannot be repeated exactly.")
         return notes

@@ -63,9 +63,12 @@ class RecheckNumbers:
         default=lambda _: None, repr=False, compare=False
     )
     # Of single examples, of the evaluations that store them.
-    scores: Mapping[Evaluation, np.ndarray] = field(default_factory=dict, repr=False)
+    scores: Mapping[Evaluation, np.ndarray] = field(
+        default_factory=dict, repr=False, compare=False
+    )
     # What the study's stored scores show; None without scores of both.
-    overtuned: Overtuning | None = field(default=None, repr=False)
+    overtuned: Overtuning | None = field(default=None, repr=False, compare=False)
+    reused: str = field(default="", repr=False, compare=False, kw_only=True)
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:

@@ -156,7 +156,7 @@ class TestResume:
                 time.sleep(0.01)
             process.kill()
             assert process.wait() == -signal.SIGKILL
-        found, whole = search(storage=url, study_name="s"), search()
+        found, whole = search(storage=url, study_name="s", reuse=True), search()
         assert outcomes_of(found) == outcomes_of(whole)
         assert found.value == whole.value
 
