@@ -289,7 +289,7 @@ def _noted(comparison: Comparison, head: optuna.Study, n_before: int) -> Compari
     """Return a comparison with what is known of its storage, and save it for the dashboard."""
     runs = [*itertools.chain(*comparison.results.values())]
     n_now = sum(len(run.done_trials) for run in runs)
-    reused = reused_note("trial", n_before, n_now) if n_before else ""
+    reused = reused_note("trial", n_before, n_now)
     comparison = dataclasses.replace(comparison, like=like_comparisons(head), reused=reused)
     searches: Any = {run.study: run for run in runs if isinstance(run, SearchResult)}
     save_notes({**searches, head: comparison})

@@ -99,8 +99,6 @@ def search_function(
             raise
     found = stored_result(with_retry(read_record, study))
     assert isinstance(found, FunctionSearch), "It has settings, and no configuration of networks."
-    if not n_before:
-        return found
     return dataclasses.replace(
         found, reused=reused_note("trial", n_before, len(found.done_trials))
     )

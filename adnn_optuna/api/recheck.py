@@ -17,13 +17,13 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import BASELINE, CONFIG, SCORES, read_study
+from adnn_optuna._attributes import BASELINE, CONFIG, PLANNED, SCORES, Planned, read_study
 from adnn_optuna._checks import WrongValueError, as_integer, check_parameters, check_type
 from adnn_optuna.api._calls import check_executor, found_by_evaluating, interrupted_where_called
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.confirmation import experiment_fingerprint
-from adnn_optuna.engine.evaluations import evaluation_of, open_evaluations
+from adnn_optuna.engine.evaluations import evaluation_of, open_evaluations, plan_seeds
 from adnn_optuna.engine.example_scores import (
     collecting,
     from_attributes,
@@ -104,7 +104,9 @@ def recheck(
             data and new seeds.
         top: How many of the best trials are evaluated.
         seeds: With how many seeds the best of these is chosen.
-        confirm: With how many further seeds the chosen trial is evaluated, at least 2.
+        confirm: With how many further seeds the chosen trial is evaluated, at least 2. The number
+            is declared by the first call. A larger one later makes the CIs sequential, which are
+            wider; a smaller one changes nothing.
         confirm_best: Whether the study's best trial is evaluated with these seeds, too.
         against: What the gain is measured from: a trial's number, or all parameters of another
             configuration, such as the current one. These may lie outside the search space. By
@@ -151,22 +153,6 @@ def recheck(
     first = study.get_trials(deepcopy=False)[0]
     ranges = {name: str(of) for name, of in sorted(first.distributions.items())}
     config = study.user_attrs.get(CONFIG)
-    known = functools.partial(
-        Recheck,
-        study_name=study.study_name,
-        maximize=study.direction == StudyDirection.MAXIMIZE,
-        candidates=candidates,
-        study_values=[trial.values[0] for trial in completed],
-        seeds=seeds,
-        confirm=confirm,
-        confirm_best=confirm_best,
-        is_seeded=is_seeded,
-        is_deterministic=deterministic,
-        on_same_data=objective is not None,
-        # What the new seeds follow from; never a name.
-        experiment=experiment_fingerprint(config) if config else [first.params, ranges],
-        against_of=against_of,
-    )
     opened = with_retry(
         open_evaluations,
         study._storage if storage is None else storage,
@@ -177,6 +163,26 @@ def recheck(
     )
     if objective is None:
         check_code([opened], {"evaluate": function}, reuse=reuse)
+    planned: Planned = {"seeds": confirm, "sequential": False}
+    if not deterministic:
+        planned = plan_seeds(opened, PLANNED, confirm)
+    known = functools.partial(
+        Recheck,
+        study_name=study.study_name,
+        maximize=study.direction == StudyDirection.MAXIMIZE,
+        candidates=candidates,
+        study_values=[trial.values[0] for trial in completed],
+        seeds=seeds,
+        confirm=planned["seeds"],
+        sequential=planned["sequential"],
+        confirm_best=confirm_best,
+        is_seeded=is_seeded,
+        is_deterministic=deterministic,
+        on_same_data=objective is not None,
+        # What the new seeds follow from; never a name.
+        experiment=experiment_fingerprint(config) if config else [first.params, ranges],
+        against_of=against_of,
+    )
     found = found_by_evaluating(
         known,
         opened,

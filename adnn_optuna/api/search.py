@@ -149,7 +149,9 @@ class SearchResult(NetworkSearch, Predicting):
 
         The best and the baseline network are trained on the same new seeds, which follow from the
         experiment and the best trial's parameters. A best trial is confirmed once: another number
-        of ``seeds`` adds nothing. The test set is evaluated, as by :meth:`test`. This result does
+        of ``seeds`` adds nothing. If another study of the storage confirmed the same parameters of
+        the same experiment, its training runs count, and none is made. Other storages and studies
+        in memory cannot be known. The test set is evaluated, as by :meth:`test`. This result does
         not change.
 
         Args:
@@ -416,9 +418,8 @@ def run_search(
                     said = "Nothing was left to do in study %r: it had ended by %s already."
                     logger.info(said, study.study_name, reason)
                 result = search_result(with_retry(read_record, study), objective)
-                if n_before:
-                    said = reused_note("trial", n_before, len(result.done_trials))
-                    result = dataclasses.replace(result, reused=said)
+                said = reused_note("trial", n_before, len(result.done_trials))
+                result = dataclasses.replace(result, reused=said)
                 result = note_randomness(result, objective)
                 if test:
                     result = evaluate_test_set(result, objective, stop)

@@ -35,7 +35,7 @@ from adnn_optuna.results.overtuning import overtuning_of
 from adnn_optuna.results.settings import settings_table, trial_fields
 from adnn_optuna.samplers._replicates import replicate_of
 from adnn_optuna.stats.proportions import student_half_width
-from adnn_optuna.stats.sequential import ALPHA
+from adnn_optuna.stats.sequential import ALPHA, sequential_ends
 
 _ONE_SEED = "one seed: biased upward"
 _N_LISTED = 10  # Of the replicated configurations, the best ones.
@@ -314,9 +314,12 @@ class FunctionSearch(StudyResult, FunctionRecord):
         if not values:
             number = -1 if self.best is None else self.best.number
             return Estimate(fmean(self.replicates.get(number, [self.best_value])))
+        planned = self.planned
         mean, half = fmean(values), math.inf
-        if len(values) > 1:
+        if len(values) > 1 and len(self.new_values) >= planned["seeds"]:
             half = student_half_width(values, 0.0, 1 - ALPHA)
+        if planned["sequential"]:
+            return Estimate(mean, *sequential_ends(values, half))
         return Estimate(mean, mean - half, mean + half)
 
     def _verdict(self) -> tuple[Verdict, str]:
@@ -364,6 +367,8 @@ class FunctionSearch(StudyResult, FunctionRecord):
     def _notes(self) -> list[str]:
         found = super()._notes()
         number = None if self.best is None else self._best_reported()[0]
+        if self.planned["sequential"]:
+            found.append("Sequential: the number of new seeds was raised, so the CI is wider.")
         if self.best is not None and self.replicated and number != self.best.number:
             params = params_in_words(next(t for t in self.trials if t.number == number).params)
             found.insert(0, f"The best value alone would recommend trial {number}: {params}.")
