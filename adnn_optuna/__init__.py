@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from adnn_optuna.networks.models import Training as Training
     from adnn_optuna.networks.offsets import OffsetSpace as OffsetSpace
     from adnn_optuna.results.comparison import Comparison as Comparison
+    from adnn_optuna.results.function_search import FunctionSearch as FunctionSearch
     from adnn_optuna.results.models import ModelComparison as ModelComparison
     from adnn_optuna.results.overtuning import Overtuning as Overtuning
     from adnn_optuna.results.plan import Plan as Plan
     from adnn_optuna.results.recheck import Recheck as Recheck
-    from adnn_optuna.results.search import FunctionSearch as FunctionSearch
     from adnn_optuna.results.values import ValueComparison as ValueComparison
     from adnn_optuna.results.variance import Variance as Variance
     from adnn_optuna.results.verification import Verdict as Verdict
@@ -74,7 +74,7 @@ _NAMES = {
     "contracts.audit": "Audit",
     "contracts.contract": "Contract",
     "results.recheck": "Recheck",
-    "results.search": "FunctionSearch",
+    "results.function_search": "FunctionSearch",
     "results.verification": "Verdict",
     "results.models": "ModelComparison",
     "results.values": "ValueComparison",

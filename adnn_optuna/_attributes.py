@@ -47,7 +47,7 @@ MADE = "adnn:made"  # The results of these functions: `Made`.
 OUTCOME = "adnn:outcome"  # Stored at its end beside state and value: `StoredOutcome`.
 
 # The scores of single validation examples: `ExampleScores`, which is a part of `OUTCOME` if our
-# loop runs the trial. A prefix: the texts of scores that are too long for one attribute.
+# loop runs the trial. A prefix: the further parts of long ones.
 EXAMPLES = "adnn:examples"
 EXAMPLE_PARTS = "adnn:example_parts"
 
@@ -100,19 +100,13 @@ class DataConfig(TypedDict):
     duplicates: NotRequired[dict[str, Number]]
 
 
-class SpaceConfig(TypedDict):
-    """The class of the search space, whose arguments are stored, too."""
-
-    type: str
-
-
 class Config(TypedDict):
     """All that determines values; ``behaviour`` sketches what the user's own code computes."""
 
     model: dict[str, Any]
     dataset: DataConfig
     training: dict[str, Any]
-    space: SpaceConfig
+    space: dict[str, Any]
     metric: str
     seed: Seed
     direction: NotRequired[Literal["minimize", "maximize"]]
@@ -136,10 +130,13 @@ class Trained(TypedDict):
 
 
 class ExampleScores(TypedDict):
-    """The scores of ``n`` examples, an ``.npz`` file in base64, and a digest of their groups."""
+    """The scores of ``n`` examples, and a digest of their groups.
+
+    ``npz`` is an ``.npz`` file in base64; if it is long, the first part of it.
+    """
 
     n: Size
-    npz: NotRequired[str]
+    npz: str
     groups: NotRequired[str]
 
 
@@ -157,7 +154,7 @@ class StoredOutcome(TypedDict):
 
 
 def outcome_of(trial_attrs: Mapping[str, Any]) -> StoredOutcome:
-    """Return what is known at a trial's end, by its user attributes; empty if not stored."""
+    """Return a trial's outcome from its user attributes; empty if not stored."""
     outcome: StoredOutcome = trial_attrs.get(OUTCOME, {})
     return outcome
 
@@ -360,7 +357,7 @@ _TYPES: dict[str, Any] = {
     OUTCOME: StoredOutcome,
 }
 
-# The value of each kind that was checked last: several readers look at the same object, which
+# The value of each kind that was checked last: several readers read the same object, which
 # storages do not change but replace.
 _sound: dict[str, Any] = {}
 

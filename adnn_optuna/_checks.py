@@ -32,12 +32,6 @@ from urllib.parse import unquote
 logger: logging.Logger = logging.getLogger("optuna.adnn_optuna")
 
 
-@functools.cache
-def say_once(message: str, *args: object) -> None:
-    """Log something that need not be said again in this process."""
-    logger.info(message, *args)
-
-
 class WrongInputError(Exception):
     """Wrong input: the message names it, says how to fix it, and shows no password."""
 
@@ -103,7 +97,7 @@ def load(module: str) -> ModuleType:
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """Undo what packages do when they are imported: filter warnings, draw numbers, set levels."""
+    """Undo side effects of imported packages: filter warnings, draw numbers, set levels."""
     with _importing, warnings.catch_warnings():
         state, sqlalchemy = random.getstate(), logging.getLogger("sqlalchemy")
         level = sqlalchemy.level
@@ -189,7 +183,7 @@ def first_line(error: object) -> str:
 
 # How a setting of a connection string begins, of libpq's or ODBC's, which may stand for a URL.
 _DSN = r"\b\w*(?:host(?:addr)?|dbname|user|password|passfile|service|uid|pwd)\s*=\s*\S"
-# Where the options of a URL begin, also those that are misplaced.
+# The beginnings of a URL's options, also of misplaced ones.
 _OPTIONS = re.compile(rf"\?|[&;]\w+=|{_DSN}", re.IGNORECASE)
 _AUTHORITY = re.compile(r"\A(\[[^\]]*\]|[^:]*):?(.*)\Z", re.DOTALL)
 _HOST = re.compile(r"[\w.-]*|\[[\w.:%]*\]")

@@ -1,4 +1,4 @@
-"""What differs between the configurations of two objectives, in words."""
+"""Differences between the configurations of two objectives, in words."""
 
 import math
 from collections.abc import Sequence

@@ -22,15 +22,15 @@ UNKNOWN = Estimate(math.nan)
 class Unit(NamedTuple):
     """How a metric's values are shown."""
 
-    scale: float  # What they are shown times.
+    scale: float  # The factor with which they are shown.
     digits: int  # How many stand after the point.
-    of_values: str  # What stands behind a value.
-    of_gains: str  # What stands behind the difference of two values.
-    largest: float = math.inf  # What values differ by, at most.
+    of_values: str  # The suffix of a value.
+    of_gains: str  # The suffix of the difference of two values.
+    largest: float = math.inf  # The largest possible difference of two values.
 
     @property
     def bare(self) -> Self:
-        """The same without what stands behind, for columns whose heading says it."""
+        """The same without suffixes, for columns whose heading says it."""
         return self._replace(of_values="", of_gains="")
 
     def fitted(self, spreads: Sequence[float], largest: float) -> Self:
@@ -39,7 +39,7 @@ class Unit(NamedTuple):
             return self
         size = math.floor(math.log10(largest))
         digits = min(max(4, 2 - size), 4 - size)
-        # Of the smallest spread, but for rounding, three digits; of the largest value nine.
+        # Of the smallest spread, except for rounding, three digits; of the largest value nine.
         if varying := [spread for spread in spreads if spread > 1e-12 * largest]:
             digits = min(2 - math.floor(math.log10(min(varying))), 8 - size)
         return self._replace(digits=max(digits, 0))
@@ -65,7 +65,7 @@ class Unit(NamedTuple):
         return f"{self.scale * gain:+z.{self.digits}f}{spread}{self.of_gains}"
 
     def interval(self, low: float, high: float) -> str:
-        """Return the interval of a difference, without what none can be."""
+        """Return the interval of a difference, cut to possible values."""
         # Of a turned difference an end may be -0.0, which is 0; -0.00 says that it is below.
         bounded = (math.copysign(min(abs(end), self.largest), end) + 0.0 for end in (low, high))
         ends = (f"{self.scale * end:+.{self.digits}f}" for end in bounded)
@@ -93,7 +93,7 @@ SECONDS = Unit(1, 2, "", "")
 _SHARES = re.compile(r"(^|_)(auc|f1|f_?beta|precision|recall|sensitivity|specificity|iou)(_| |$)")
 _SHORT = {name: name.upper() for name in ("auc", "f1", "rmse", "mae", "mse")} | {"r2": "R²"}
 
-# Unicode's categories of what a terminal obeys, what is invisible or changes the order of a text,
+# Unicode's categories of characters that a terminal obeys, or that hide or reorder text,
 # halves of characters, and ends of lines and paragraphs.
 _ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -134,7 +134,7 @@ def with_class(metric: str, positive: object) -> str:
 
 
 def score_in_words(metric: str, positive: object = None) -> str:
-    """Return what a metric of predictions is called in a sentence, with the class it is of."""
+    """Return the name of a metric of predictions in a sentence, with its class."""
     words = " ".join(_SHORT.get(word, word) for word in metric.split("_"))
     return with_class(words, positive)
 

@@ -59,6 +59,7 @@ intersphinx_mapping = {
 }
 # Each of their names must have an address; names of ours outside the reference need none.
 nitpicky = True
+nitpick_ignore = [("py:class", "optuna.trial._base.BaseTrial")]  # Optuna does not document it.
 nitpick_ignore_regex = [("py:.*", r"(?!optuna|keras|numpy|pandas|collections|concurrent|os\b).*")]
 myst_enable_extensions = ["dollarmath", "deflist", "attrs_inline"]
 myst_heading_anchors = 3
@@ -165,11 +166,8 @@ _SHARED = {
     "study": "The study.",
     "indent": "The number of spaces for each level.",
     "gain": "The gain to show.",
-}
-_OF_REPLACE = {
-    "seed": "Another seed; by default the current one.",
-    "space": "Another search space; by default the current one.",
-    "training": "Other training options; by default the current ones.",
+    "trial": "The trial.",
+    "parts": "The other arguments, by name.",
 }
 
 
@@ -177,14 +175,13 @@ def _describe_arguments(_: Any, what: str, name: str, of: Any, __: Any, lines: l
     """Describe the arguments that a docstring omits; warn of arguments without a description."""
     if what not in {"function", "method"}:
         return
-    known = _SHARED | (_OF_REPLACE if ".replace" in name else {})
     described = re.findall(r"^ +\*{0,2}(\w+(?:, \w+)*):", "\n".join(lines), re.MULTILINE)
     names = {named for entry in described for named in entry.split(", ")}
     missing = [n for n in inspect.signature(of).parameters if n not in names | {"self", "cls"}]
-    if unknown := [n for n in missing if n not in known]:
+    if unknown := [n for n in missing if n not in _SHARED]:
         _logger.warning("%s does not describe %s", name, ", ".join(unknown))
     if missing:
-        new = ["Args:", *(f"    {n}: {known[n]}" for n in missing if n in known), ""]
+        new = ["Args:", *(f"    {n}: {_SHARED[n]}" for n in missing if n in _SHARED), ""]
         at = lines.index("Args:") if "Args:" in lines else len(lines)
         lines[at : at + ("Args:" in lines)] = ["", *new] if at == len(lines) else new[:-1]
 

@@ -1,4 +1,4 @@
-"""What the studies share: their command line, their results and how figures look."""
+"""Shared by the studies: their command line, their results and the style of figures."""
 
 from __future__ import annotations
 

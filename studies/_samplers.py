@@ -1,6 +1,6 @@
 """What the benchmarks of samplers share: `adnn.compare` runs their cells, one after the other.
 
-A cell is what one sampler comes to on one seed of a problem, in a number of trials. Each is
+A cell is the result of one sampler on one seed of a problem, in a number of trials. Each is
 written as soon as it is done, so a benchmark can be interrupted and goes on where it was: what it
 says is made of all the cells that are there.
 """
@@ -46,7 +46,7 @@ class Case:
         seed: Which instance it is, or whose noise it has.
         trials: The number of trials.
         objective: The function ``(trial, seed)``. It tells of a trial that `compare` evaluates
-            afresh, which has ended, the regret without noise.
+            again, which has ended, the regret without noise.
         start: The parameters of the first trial, if these are given.
         at: After how many trials the best value told is kept, too.
         again: The function with noise by which the five best trials are each measured four times
@@ -75,7 +75,7 @@ class Method:
     Args:
         sampler: Its name in `compare`, or a function of a case that returns it or its factory.
         needs: The package that it needs.
-        max_seeds: For each number of trials, the number of seeds at the most: some take long.
+        max_seeds: For each number of trials, at most so many seeds: some take long.
         batch_size: How many trials are proposed before any of them is told.
         patch: What the package has otherwise meanwhile: an owner, an attribute, and its value.
     """

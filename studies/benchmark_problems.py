@@ -143,7 +143,7 @@ class Problem:
     def __call__(self, trial: Any, seed: int) -> float:
         """Return the regret of a trial's point, with noise if the kind has it.
 
-        Of a trial that has ended, which is evaluated afresh, it is told without noise.
+        Of a trial that has ended, which is evaluated again, it is told without noise.
         """
         regret = float(self.exact(_point(trial, self.n_dims))) / self.typical_value
         if self.kind == "noisy" and isinstance(trial, Trial):

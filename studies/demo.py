@@ -51,7 +51,7 @@ def main() -> None:
         f"\nDigits, 64-64-10, SGD, 5 epochs; {args.seeds} seeds x {args.trials} trials.\n"
         f"Selection is on the validation set.\n\n{comparison}\n\n"
         f"report:  {report}\n"
-        f"studies: {database} (look at them with: optuna-dashboard sqlite:///{database})"
+        f"studies: {database} (browse them with: optuna-dashboard sqlite:///{database})"
     )
 
 

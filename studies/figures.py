@@ -15,6 +15,7 @@ import baselines
 import greedy_vs_annealing
 import motivation
 import n_trainings
+import overtuning
 import paper_size
 import regimes
 import regimes_controls
@@ -52,6 +53,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 )
 STUDIES: tuple[Study, ...] = (
     *EXPERIMENTS,
+    overtuning.STUDY,
     sampler_quality.STUDY,
     sampler_quality_many.STUDY,
     sampler_quality_mixed.STUDY,

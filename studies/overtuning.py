@@ -3,7 +3,7 @@
 Decision trees are tuned on four data sets of scikit-learn, with small, middle and large validation
 parts, by TPE, annealing and random search. The true value is that on all examples that neither
 trained nor validated. Each run is a line of a file, so a run that was killed goes on. It takes
-about two hours; with ``--repetitions 2`` five minutes.
+about twenty minutes; with ``--quick`` one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import adnn_optuna as adnn
+from adnn_optuna.stats.proportions import Z
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +34,7 @@ PARTS = {"small": 0.1, "middle": 0.2, "large": 0.4}  # Of the examples, for vali
 TRAINING = 0.25
 SAMPLERS = ("annealing", "random", "tpe")
 TRIALS = (30, 200)
+REPETITIONS = 5  # Of the committed results.
 
 
 class Tuning:
@@ -109,12 +112,13 @@ def run_cell(name: str, part: str, sampler: str, trials: int, repetition: int) -
         "error": error,
         "reported": sign * (found.reported - true),
         "expected": sign * (value - true),
-        "covers": low <= true <= high,
         "half_width": (high - low) / 2,
     }
 
 
-def cells(file: Path, repetitions: int) -> Iterator[dict[str, Any]]:
+def cells(
+    file: Path, repetitions: int, numbers: tuple[int, ...] = TRIALS
+) -> Iterator[dict[str, Any]]:
     """Yield all runs; those that the file holds are not made again."""
     made = {}
     if file.exists():
@@ -123,7 +127,7 @@ def cells(file: Path, repetitions: int) -> Iterator[dict[str, Any]]:
             made[
                 tuple(cell[key] for key in ("data", "part", "sampler", "trials", "repetition"))
             ] = cell
-    for repetition, *of in itertools.product(range(repetitions), DATA, PARTS, SAMPLERS, TRIALS):
+    for repetition, *of in itertools.product(range(repetitions), DATA, PARTS, SAMPLERS, numbers):
         key = (*of, repetition)
         if key not in made:
             made[key] = run_cell(*key)
@@ -140,25 +144,30 @@ def summed_up(made: list[dict[str, Any]]) -> Results:
         if group:
             means = {
                 key: float(np.mean([cell[key] for cell in group]))
-                for key in ("n", "reported", "expected", "covers", "half_width", "error")
+                for key in ("n", "reported", "expected", "half_width", "error")
             }
+            # The true value has an error, too, as the held-out examples are few.
+            allowed = [math.hypot(cell["half_width"], Z * cell["error"]) for cell in group]
+            errors = [abs(cell["expected"]) for cell in group]
+            means["covers"] = float(np.mean(np.less_equal(errors, allowed)))
             names = dict(zip(("data", "part", "sampler", "trials"), of, strict=True))
             rows.append({**names, "repetitions": len(group), **means})
-    return {"rows": rows}
+    repetitions = min(row["repetitions"] for row in rows)
+    return {"setting": {"repetitions": repetitions}, "rows": rows}
 
 
 def summary(results: Results) -> str:
-    """Return bias and coverage by validation part, sampler and number of trials, as a table.
-
-    A true value is known up to the error of its held-out examples, so a CI covers it less often.
-    """
+    """Return bias and coverage by validation part, sampler and number of trials, as a table."""
     lines = []
-    for part, sampler, trials in itertools.product(PARTS, SAMPLERS, TRIALS):
+    all_of = ("all", "all", "all")
+    for part, sampler, trials in [*itertools.product(PARTS, SAMPLERS, TRIALS), all_of]:
         rows = [
-            r
-            for r in results["rows"]
-            if (r["part"], r["sampler"], r["trials"]) == (part, sampler, trials)
+            row
+            for row in results["rows"]
+            if (part, sampler, trials) in (all_of, (row["part"], row["sampler"], row["trials"]))
         ]
+        if not rows:
+            continue
         reported, expected, covers = (
             np.mean([row[key] for row in rows]) for key in ("reported", "expected", "covers")
         )
@@ -178,14 +187,18 @@ def summary(results: Results) -> str:
 def figures(results: Results) -> dict[str, go.Figure]:
     """Return the bias of both values by the number of validation examples."""
     figure = go.Figure()
-    for key, color in (("reported", COLORS[1]), ("expected", COLORS[0])):
+    for key, name, color in (
+        ("reported", "reported", COLORS[1]),
+        ("expected", "on new data", COLORS[0]),
+    ):
         rows = results["rows"]
         x, y = [row["n"] for row in rows], [100 * row[key] for row in rows]
         hover = [f"{row['data']}, {row['sampler']}, {row['trials']} trials" for row in rows]
-        points = go.Scatter(x=x, y=y, mode="markers", name=key, hovertext=hover)
+        points = go.Scatter(x=x, y=y, mode="markers", name=name, hovertext=hover)
         figure.add_trace(points.update(marker_color=color))
-    figure.update_xaxes(title="validation examples", type="log")
-    figure.update_yaxes(title="value minus that on held-out data [pp]")
+    figure.update_xaxes(title="validation examples", type="log", tickvals=[20, 50, 100, 200, 500])
+    figure.add_hline(0, line_color="grey", line_width=1)
+    figure.update_yaxes(title="value minus value on held-out data [pp]")
     return {"": figure}
 
 
@@ -193,12 +206,16 @@ STUDY = Study("overtuning", figures, summary)
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--repetitions", type=int, default=50)
+    parser.add_argument("--quick", action="store_true", help="one repetition of 30 trials")
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
     parser.add_argument("--output", type=Path, help="folder of the runs and the results")
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    folder = args.output or (HERE if args.repetitions == 50 else TRIED)
-    folder.mkdir(parents=True, exist_ok=True)
-    results = summed_up([*cells(folder / "overtuning.jsonl", args.repetitions)])
+    repetitions, numbers = (1, TRIALS[:1]) if args.quick else (args.repetitions, TRIALS)
+    folder = args.output or (HERE if repetitions == REPETITIONS else TRIED)
+    runs = args.output or TRIED
+    for needed in (folder, runs):
+        needed.mkdir(parents=True, exist_ok=True)
+    results = summed_up([*cells(runs / "overtuning.jsonl", repetitions, numbers)])
     write_json(folder / "overtuning.json", results)
     print(summary(results))

@@ -335,7 +335,7 @@ def claims(results: Results) -> list[Claim]:
             f"the same: annealing {gains['annealing_shared']} pp; {interval(over_greedy)} pp over "
             f"Algorithm 1, {interval(annealing)} pp over random restarts",
             f"in this regime annealing is {annealing.verdict} against random restarts; against "
-            "Algorithm 1 it is inconclusive until new seeds, as these were looked at before",
+            "Algorithm 1 it is inconclusive until new seeds, as these were evaluated before",
         ),
     ]
 

@@ -1,7 +1,7 @@
 """RQ3, figure 7: the best gain so far in time, and how many cases are at their best by 2/3 of it.
 
-The paper ran each model for an hour and looked every 10 minutes. Here a search is as long as its
-100 trials, 50 at each of the two values of δ, which takes minutes; it is looked at after each
+The paper ran each model for an hour, evaluated every 10 minutes. Here a search lasts for its
+100 trials, 50 at each of the two values of δ, which takes minutes; it is evaluated after each
 sixth of the time. The trials and their seconds are those of ``rq2_trials.py``, and so are the
 results that are kept.
 """
@@ -45,7 +45,7 @@ def at_looks(seconds: np.ndarray, best: np.ndarray) -> np.ndarray:
 
 
 def rows(results: Results) -> list[Results]:
-    """Return for each search what was gained at each look, in percentage points."""
+    """Return the gain of each search at each evaluation, in percentage points."""
     table = []
     for size, found in results["walks"].items():
         for name, (seconds, best) in searches(found).items():

@@ -46,7 +46,7 @@ CHECKPOINTS = (5, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200)
 
 
 class DualAnnealingSampler(optuna.samplers.RandomSampler):
-    """SciPy's `dual_annealing`, run anew for each trial up to the first point nobody told it."""
+    """SciPy's `dual_annealing`, run again for each trial up to the first point without a value."""
 
     def __init__(self, case: Case) -> None:
         super().__init__()

@@ -107,7 +107,7 @@ def summed_up(cells: list[dict[str, Any]]) -> Results:
     ]
     return {
         "settings": {
-            "regret": "true value of what looks best - the lowest that any run found",
+            "regret": "true value of the trial that seems best - the lowest that any run found",
             "rank": "among the samplers of a row, on the same problem and seed; 1 is best",
             "interval": "95%, Student's t over the seeds, of each the mean of all problems",
         },

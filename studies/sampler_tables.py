@@ -6,7 +6,7 @@ counts is the mean over these of what a sampler recommends, the best value that 
 share of the distance from the table's best mean to its median; also where the five best were
 measured again with four seeds each (``adnn.recheck``). It takes half an hour.
 
-Samplers are changed by what they come to on the tables for tuning alone. The others are looked at
+Samplers are changed by their results on the tables for tuning alone. The others are evaluated
 once for each version, with ``--final``; how often that was is in the results.
 """
 
@@ -77,7 +77,7 @@ class Table:
         return float(trainings[seed % np.isfinite(trainings).sum()])
 
     def __call__(self, trial: Any, seed: int) -> float:
-        """Return the same, but of a trial that has ended, which is evaluated afresh, the mean."""
+        """Return the same, but of a trial that has ended, which is evaluated again, the mean."""
         if isinstance(trial, Trial):
             return self.told(trial, seed)
         return float(self._regrets[self._place(trial)])
@@ -134,12 +134,12 @@ def summed_up(cells: list[dict[str, Any]]) -> Results:
 
 
 def n_final_runs() -> int:
-    """Return how often the tables that are not for tuning were looked at."""
+    """Return how often the tables that are not for tuning were evaluated."""
     return STUDY.load()["settings"]["final runs"] if STUDY.results_file.exists() else 0
 
 
 def count_final_run() -> None:
-    """Count that they are looked at once more, whatever becomes of it."""
+    """Count one more evaluation, whether or not it is used."""
     results = STUDY.load() if STUDY.results_file.exists() else summed_up([])
     results["settings"]["final runs"] += 1
     STUDY.results_file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

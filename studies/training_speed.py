@@ -1,9 +1,9 @@
 """How fast several trainings at once are, against Keras, PyTorch, JAX and the machine's limit.
 
-Seconds a trial: training, and evaluation of what the search looks at. The contenders are
+Seconds a trial: training, and evaluation of the data that the search sees. The contenders are
 
 - ``keras``: the usual Optuna objective, which builds, compiles, fits and evaluates a model;
-- ``keras reused``: the same with one compiled model, whose weights are set anew for each trial;
+- ``keras reused``: the same with one compiled model, whose weights are set again for each trial;
 - ``torch``: a plain loop over batches (where PyTorch is installed);
 - ``jax``: ``vmap`` over the stack of a ``scan`` over all batches (where JAX is installed);
 - ``adnn_optuna``: :class:`~adnn_optuna.networks.training.Trainer`.
@@ -59,7 +59,7 @@ class Case:
         dataset: The name of the data.
         training: The training settings.
         stacks: The sizes.
-        validation_size: How much is held out for validation; the search looks at this or, if it
+        validation_size: How much is held out for validation; the search sees this or, if it
             is 0, at the training set.
         rows: How many of the training images are used, if not all.
         is_long: Whether compilation does not matter, so that it is part of the first repetition.
@@ -80,7 +80,7 @@ class Case:
 
     @functools.cached_property
     def selection(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the search looks at."""
+        """The data that the search sees."""
         data = self.data
         return (data.x_val, data.y_val) if len(data.y_val) else (data.x_train, data.y_train)
 
@@ -96,7 +96,7 @@ class Case:
 
         In training one for the outputs, one for each kernel's gradient and one for each layer's
         input's, but for the first; in evaluation one for the outputs. (The trainer evaluates the
-        training set, too, where the search looks at the validation set.) NaN where that is not
+        training set, too, if the search sees the validation set.) NaN if that is not
         all.
         """
         if not isinstance(self.model, adnn.MLP):
@@ -358,7 +358,7 @@ def product_speed() -> float:
 
 
 def peak_memory(case_name: str, stack: int, *, quick: bool) -> dict[str, float]:
-    """Return, in MB, what a process held before its first training, and at the most after."""
+    """Return, in MB, a process's memory before training, and its maximum afterwards."""
     import tensorflow as tf
 
     tf.zeros(())

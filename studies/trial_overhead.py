@@ -113,7 +113,7 @@ class Searches:
         self.milliseconds("annealing", 10)
 
     def _timed(self, *args: Any, **options: Any) -> Any:
-        """Train, and look at the clock."""
+        """Train, and read the clock."""
         start = time.perf_counter()
         try:
             return self._train(*args, **options)

@@ -21,7 +21,7 @@ MUTANTS = Path("mutants")
 # As mutmut stores that all tests passed on a mutant, and that none reaches it.
 SURVIVED, NO_TESTS = 0, 33
 # mutmut makes all mutants, and learns which tests reach which function, when it tests some.
-FIRST = "adnn_optuna.samplers._asa.x_generat*__mutmut_1"
+FIRST = "adnn_optuna.samplers._moves.x_generat*__mutmut_1"
 
 
 def mutmut(*names: str) -> None:

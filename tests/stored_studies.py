@@ -114,7 +114,7 @@ def store_study(
 
 
 def store_look(study: optuna.Study, looked: str, baseline: float, gain: float) -> None:
-    """Store a look at the test set that shows the best of all trials so far."""
+    """Store a test-set evaluation that shows the best of all trials so far."""
     n_gained, metric = round(1000 * gain), study.user_attrs["adnn:config"]["metric"]
     name = metric.partition("_")[2]
     best = baseline - gain if name == "loss" else baseline + gain
@@ -203,7 +203,7 @@ def store_confirmation(
 
 
 def store_classes(study: optuna.Study, sizes: Sequence[int]) -> None:
-    """Store a look at a test set that has so many examples of the classes a, b, …."""
+    """Store an evaluation on a test set that has so many examples of the classes a, b, …."""
     [name] = [name for name in study.user_attrs if name.startswith("adnn:test/")]
     look = {**study.user_attrs[name], "n_images": sum(sizes), "n_classes": len(sizes)}
     look |= {"largest_class": chr(ord("a") + sizes.index(max(sizes))), "n_largest": max(sizes)}

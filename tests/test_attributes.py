@@ -20,7 +20,7 @@ from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.results.search import stored_result
+from adnn_optuna.results.stored_searches import stored_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -182,6 +182,7 @@ WRONG: dict[str, Any] = {
     stored.TEST: {"looked": "now"},
     stored.SCORES: 3,
     stored.REPLICATED: None,
+    stored.REPLICATE: {"trial": 0, "index": None},
     stored.GROUPS: {},
     stored.EXAMPLE_GROUPS: 3,
     stored.EXAMPLES: {"n": 0},
@@ -316,7 +317,7 @@ def test_a_sampler_leaves_no_trial_running(name: str) -> None:
     ("examples", "said"),
     [
         ({"n": 2, "npz": "text"}, "be an .npz file of its arrays as base64"),
-        ({"n": 9}, "be an .npz file of its arrays as base64"),
+        ({"n": 9}, "be a mapping with n, npz; got dict"),
         ({"n": 9, "groups": "0" * 16, "npz": "9"}, "be an .npz file of its arrays as base64"),
     ],
 )
@@ -341,7 +342,14 @@ def test_other_studies_of_the_storage_are_left_alone(database: Path, tmp_path: P
 
 NAMES = sorted(
     {*WRONG}
-    - {stored.CLAIM, stored.REPLICATED, stored.GROUPS, stored.UNSEEDED, stored.MADE}
+    - {
+        stored.CLAIM,
+        stored.REPLICATED,
+        stored.REPLICATE,
+        stored.GROUPS,
+        stored.UNSEEDED,
+        stored.MADE,
+    }
     - {stored.EXAMPLE_GROUPS, stored.EXAMPLES, stored.EXAMPLE_PARTS}
 )
 

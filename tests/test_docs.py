@@ -27,17 +27,18 @@ def test_public_name_has_an_example_beside_its_documentation(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_guide_to_compare_anything_prints_what_it_says(
+def test_the_guide_to_search_and_compare_anything_prints_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     guide = (REFERENCE.parent / "guides" / "anything.md").read_text(encoding="utf-8")
-    [code, *_] = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    # Apart from the seconds, which are those of the machine.
+    quoted = re.sub(r" +[\d.]+(?=\n)", "", guide)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "example.py").write_text(code)
-    runpy.run_path("example.py")
-    # But for the seconds, which are those of the machine.
-    printed = re.sub(r" +[\d.]+(?=\n)", "", capsys.readouterr().out)
-    assert printed in re.sub(r" +[\d.]+(?=\n)", "", guide)
+    for code in re.findall(r"```python\n(.*?)```", guide, re.DOTALL)[:2]:
+        Path("example.py").write_text(code)
+        runpy.run_path("example.py")
+        printed = re.sub(r" +[\d.]+(?=\n)", "", capsys.readouterr().out)
+        assert f"```text\n{printed}```" in quoted
     assert Path("trees.html").exists()
 
 
@@ -104,10 +105,9 @@ def test_each_field_of_a_contract_has_a_row_that_says_what_it_is() -> None:
     rows = fields["table"]().splitlines()[2:]
     named = [row.split("`")[1] for row in rows]
     assert sorted(named) == sorted(".".join(path) for path in _FIELDS)
-    assert (
-        "| `objective.training.epochs` | whole number, 1 to 100,000 |  | How often"
-        in "\n".join(rows)
-    )
+    [epochs] = [row for row in rows if "`objective.training.epochs`" in row]
+    assert epochs.startswith("| `objective.training.epochs` | whole number, 1 to 100,000 |  | ")
+    assert "passes" in epochs
     assert all(row.split(" | ")[-1].endswith(". |") for row in rows)
     # What is no field any more is not explained; those of all scores are made of parts.
     others = set(fields["MEANINGS"]) - set(named)

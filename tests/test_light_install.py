@@ -64,7 +64,7 @@ def test_data_that_keras_would_fetch_name_both_ways(tmp_path: Path) -> None:
     code += "= s.Path('none'); s.os.environ.pop('ADNN_DATA_DIR', 0); s.load_dataset('mnist')"
     last = python(code, tmp_path).stderr.splitlines()[-1]
     assert "pip install 'adnn_optuna[tensorflow]'" in last
-    assert "put its four IDX files" in last
+    assert "Put its four IDX files" in last
 
 
 def test_commands_say_what_to_install(tmp_path: Path) -> None:

@@ -43,3 +43,9 @@ def test_first_screen_is_short() -> None:
         assert len([line for line in code.split("\n") if line]) <= 9
         assert max(map(len, quoted.split("\n"))) <= 80
     assert len(TEXT.split()) <= 700
+
+
+def test_the_landing_page_quotes_the_same_result() -> None:
+    page = (README.parent / "docs" / "index.md").read_text(encoding="utf-8")
+    [(_, quoted), _] = examples()
+    assert f"```text\n{quoted}```" in page

@@ -1,1 +1,1 @@
-"""The verbs that a user calls, and what they return."""
+"""The verbs that a user calls, and their results."""

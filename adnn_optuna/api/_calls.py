@@ -38,7 +38,7 @@ def check_executor(executor: object) -> None:
 
 
 def check_for_networks(of_functions: Mapping[str, object]) -> None:
-    """Refuse arguments that are for functions, where an objective of networks is given."""
+    """Refuse arguments that are for functions if the objective trains networks."""
     for name, value in of_functions.items():
         if value is not None:
             raise WrongValueError(

@@ -16,7 +16,7 @@ from adnn_optuna.engine.storages import with_retry
 
 
 class SearchProgress:
-    """What a bar shows of a search: trial, best, gain, and how long it is until which limit."""
+    """The bar of a search: trial, best value, gain, and the time to the next limit."""
 
     def __init__(
         self, bar: Bar, study: optuna.Study, objective: Objective, limits: LimitValues

@@ -224,7 +224,7 @@ def rows_in_words(index: pd.Index[Any]) -> tuple[str, list[str]]:
 
 
 def check_is_unsorted(arms: Mapping[str, np.ndarray]) -> None:
-    """Refuse rows that look sorted by an arm, in which a sequential design sees an effect."""
+    """Refuse rows that seem sorted by an arm, in which a sequential design sees an effect."""
     for label, array in arms.items():
         known = array[np.isfinite(array)]
         if len(known) < _FEWEST_FOR_ORDER or not np.ptp(known):
@@ -232,6 +232,6 @@ def check_is_unsorted(arms: Mapping[str, np.ndarray]) -> None:
         if scipy.stats.spearmanr(np.arange(len(known)), known).pvalue < _P_OF_SORTED:
             raise WrongValueError(
                 "The rows of a sequential design must be in the order in which they were "
-                f"measured; got rows that look sorted by {label!r}. Pass order='COLUMN', or "
+                f"measured; got rows that seem sorted by {label!r}. Pass order='COLUMN', or "
                 "order='rows' if they were measured in this order."
             )

@@ -70,7 +70,7 @@ def compare(
     """Compare samplers on a network or on any Optuna objective, with paired seeds.
 
     All runs of one seed have the same initial weights, batches and budget. Each run is a study
-    ``<study_name>/<sampler>/seed=<seed>``; the study ``<study_name>`` declares what is compared.
+    ``<study_name>/<sampler>/seed=<seed>``; the study ``<study_name>`` declares the comparison.
     Stored runs are continued. Random restarts are always compared: their gain is selection bias.
     Controls spend the same compute in other ways.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +23,7 @@ from adnn_optuna.api._calls import (
 from adnn_optuna.api.comparisons import like_comparisons
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
-from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
+from adnn_optuna.engine.evaluations import Evaluation, OfSeeds, open_evaluations
 from adnn_optuna.engine.objectives import seeds_of
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.data import Dataset
@@ -98,7 +97,7 @@ def compare_models(
         reuse: For functions, whether stored values count although one of them changed since, as in
             :func:`~adnn_optuna.recheck`.
         max_time: The seconds that they may take, over all calls. Then no more begin.
-        executor: What runs functions, one job for each value, as in :func:`~adnn_optuna.compare`.
+        executor: Runs functions, one job for each value, as in :func:`~adnn_optuna.compare`.
         margin: The difference of test accuracies, as a fraction, or of values, up to which two
             models are as good as each other. If :obj:`None`, 0.001 for Keras models. For functions
             there is none then, and no verdict is *equivalent*.
@@ -107,7 +106,7 @@ def compare_models(
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        What is known so far.
+        The findings so far.
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -177,9 +176,8 @@ def compare_models(
     elif margin is not None:
         check_positive("margin", margin)
     study = with_retry(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
-    if named:
-        own: Any = {f"models[{label!r}]": models[label] for label in named}
-        check_code([study], own, reuse=reuse)
+    own: Any = {f"models[{label!r}]": models[label] for label in named}
+    check_code([study], own, reuse=reuse)
     declaration = declared(
         with_retry(lambda: study.user_attrs).get(COMPARISON),
         seeds,
@@ -206,17 +204,21 @@ def compare_models(
         split = seed if trainer.dataset.drawn else None
         return redrawing.train(trainer, seed, split=split, stop=stop).score
 
-    known = functools.partial(
-        ModelComparison,
-        study_name=study_name,
-        labels=labels,
-        declared_seeds=tuple(declaration["seeds"]),
-        sequential=declaration["sequential"],
-        margin=None if margin is None else float(margin),
-        sources=tuple(sources),
-        **of_data,
-        like=with_retry(like_comparisons, study) if trainers else (),
-    )
+    like = with_retry(like_comparisons, study) if trainers else ()
+
+    def known(evaluations: Mapping[Evaluation, float]) -> ModelComparison:
+        return ModelComparison(
+            evaluations=evaluations,
+            study_name=study_name,
+            labels=labels,
+            declared_seeds=tuple(declaration["seeds"]),
+            sequential=declaration["sequential"],
+            margin=None if margin is None else float(margin),
+            sources=tuple(sources),
+            **of_data,
+            like=like,
+        )
+
     return found_by_evaluating(
         known,
         study,

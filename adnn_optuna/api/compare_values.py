@@ -32,7 +32,7 @@ def compare_values(
     """Compare arms by values that were measured elsewhere.
 
     The values in a row, one of each arm, belong to the same seed, data set, fold or problem. So
-    what they share cancels in the differences. Each two arms are compared, and all claims together
+    shared effects cancel in the differences. Each two arms are compared, and all claims together
     are wrong in at most 5% of all comparisons.
 
     Example:
@@ -55,7 +55,7 @@ def compare_values(
             with seeds as index or keys. Or a data frame, or a CSV file, whose columns are arms and
             whose rows are seeds; a missing value is NaN or empty. A first column of words, or one
             called ``seed`` or the like, names the rows; so do several, such as ``repeat`` and
-            ``fold``. An arm may also be what scikit-learn's ``cross_validate`` returns.
+            ``fold``. An arm may also be the result of scikit-learn's ``cross_validate``.
         minimize: Whether lower values are better.
         margin: The difference, in the values' unit, up to which two arms are as good as each
             other. If :obj:`None`, no verdict is *equivalent* or *not worse*.
@@ -64,7 +64,7 @@ def compare_values(
         baseline_file: A CSV file with the baseline's values. Then ``values`` is such a file, too:
             each has one column of numbers. Arms are named after the files. Rows are paired by a
             column that names them, such as ``seed``, else by position.
-        sequential: Whether you looked at fewer values before, or will add further ones. Then the
+        sequential: Whether you evaluated fewer values before, or will add further ones. Then the
             CIs are wider, and valid after each row.
         order: The column that tells in which order the rows of a sequential design were measured;
             or ``"rows"``, if they are in that order.
@@ -77,12 +77,12 @@ def compare_values(
             an arm, verdicts assume that arms differ in their means only.
 
     Returns:
-        What the values show.
+        The findings.
 
     Raises:
         TypeError: If a value is no number, or an argument is of the wrong type.
         ValueError: If an argument is wrong, rows are called ``split``, ``fold``, ``cv`` or
-            ``data`` without ``resampled`` or ``folds``, or rows of a sequential design look
+            ``data`` without ``resampled`` or ``folds``, or rows of a sequential design seem
             sorted without ``order``.
         FileNotFoundError: If there is no such file.
     """

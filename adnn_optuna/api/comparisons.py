@@ -1,4 +1,4 @@
-"""Stored comparisons: a head that declares what is compared, and a study for each run."""
+"""Stored comparisons: a head that declares the comparison, and a study for each run."""
 
 import itertools
 from typing import Any

@@ -85,7 +85,7 @@ def verify(
         show_progress_bar: Whether to show a progress bar, on a terminal.
 
     Returns:
-        The verdict, which names what no training run shows. Whatever the file holds, no error is
+        The verdict, which names the claims that no training run shows. For any file, no error is
         raised. A check that runs out of time or memory is ``cannot_check``.
 
     Raises:
@@ -139,7 +139,7 @@ def audit_randomness(model: keras.Model) -> Audit:
 
     Nothing of the model is changed, and no random number is drawn from it. It is made again from
     its configuration, without values; only an initializer that is none of Keras's and has no seed
-    is called, twice, to compare what it returns. What the code of a layer draws without a
+    is called, twice, to compare the results. What the code of a layer draws without a
     ``SeedGenerator`` of its own is not found.
 
     Example:
@@ -150,7 +150,7 @@ def audit_randomness(model: keras.Model) -> Audit:
             print(adnn_optuna.audit_randomness(keras.Sequential(layers)))
 
     Args:
-        model: The model. What layers start from that are not built yet is not known.
+        model: The model. The initial values of layers that are not built yet are not known.
 
     Raises:
         TypeError: If it is not a ``keras.Model``.

@@ -14,7 +14,8 @@ from optuna.study import StudyDirection
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer
 from adnn_optuna.api._calls import found_by_evaluating, interrupted_where_called
-from adnn_optuna.api.search import Predicting, run_search
+from adnn_optuna.api.predicting import Predicting
+from adnn_optuna.api.search import run_search
 from adnn_optuna.callbacks import MaxTimeCallback, checked_limits
 from adnn_optuna.contracts.contract import Contract
 from adnn_optuna.engine import studies
@@ -42,8 +43,8 @@ class Ensemble(Predicting, EnsembleScores):
         evaluations: The test scores of the networks that were trained, by the seed.
         study_name: The name of their study.
         seeds: The seeds of the networks, which follow from the objective's.
-        predicted: What each network predicts on the test set, by the seed.
-        objective: What was trained.
+        predicted: The predictions of each network on the test set, by the seed.
+        objective: The objective that was trained.
     """
 
     weights: dict[int, list[np.ndarray]] = dataclasses.field(repr=False)
@@ -108,7 +109,7 @@ def ensemble(
             result.save("ensemble.keras")
 
     Args:
-        objective: What is trained. The seeds of the networks follow from its own seed, which is
+        objective: The objective. The seeds of the networks follow from its own seed, which is
             none of them. Its space and its metric do not matter.
         n: The number of networks, at least 2.
         storage: Where the training runs are stored, see :func:`~adnn_optuna.search`.
@@ -117,7 +118,7 @@ def ensemble(
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        What is known so far.
+        The findings so far.
 
     Raises:
         ValueError: If an argument is wrong, or the study has other training runs.
@@ -174,7 +175,7 @@ def ensemble(
         show_progress_bar=show_progress_bar,
     )
     ended = [s for s in found.seeds if math.isfinite(found.evaluations.get((s,), math.nan))]
-    # What other processes or earlier calls trained.
+    # Runs of other processes or earlier calls.
     shapes = [array.shape for array in trainer.initial_weights(objective.baseline_start)]
     for trial in filter(is_done, study.get_trials(deepcopy=False)):
         [seed] = evaluation_of(trial, _NAMES)

@@ -31,7 +31,8 @@ from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, storage_url, with_retry
 from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, run_trials
 from adnn_optuna.results.differences import reused_note
-from adnn_optuna.results.search import FunctionSearch, stored_result
+from adnn_optuna.results.function_search import FunctionSearch
+from adnn_optuna.results.stored_searches import stored_result
 
 Replicate = float | Literal["auto"]
 
@@ -151,7 +152,7 @@ def checked_direction(direction: str | StudyDirection | None) -> StudyDirection:
 
 
 def check_replicate(name: str, share: object, *, is_seeded: bool) -> None:
-    """Refuse what is no share of replicates, or where there cannot be any."""
+    """Refuse a value that is no share of replicates, and a search that cannot have any."""
     fix = "Pass 0.2 for a fifth of the trials."
     if isinstance(share, bool) or not isinstance(share, int | float):
         raise WrongTypeError(f"{name} must be a number; got {share!r:.100}. {fix}")

@@ -108,7 +108,7 @@ def recheck(
             is declared by the first call. A larger one later makes the CIs sequential, which are
             wider; a smaller one changes nothing.
         confirm_best: Whether the study's best trial is evaluated with these seeds, too.
-        against: What the gain is measured from: a trial's number, or all parameters of another
+        against: The baseline of the gain: a trial's number, or all parameters of another
             configuration, such as the current one. These may lie outside the search space. By
             default it is the baseline network of an :class:`~adnn_optuna.InitOffsetObjective`; in
             any other study, trial 0 if it was enqueued.
@@ -119,14 +119,14 @@ def recheck(
         reuse: Whether stored evaluations count although ``evaluate`` changed since they were made.
             Changes are seen in its code and in functions of the same module, not in other modules
             or data.
-        storage: Where the evaluations are stored; if :obj:`None`, where the study is.
+        storage: The storage of the evaluations; if :obj:`None`, that of the study.
         n_jobs: The number of threads, without an ``executor``.
         max_time: The seconds that the evaluations may take, over all runs. Then no more begin.
-        executor: What runs the evaluations, one job each, as in :func:`~adnn_optuna.compare`.
+        executor: Runs the evaluations, one job each, as in :func:`~adnn_optuna.compare`.
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        What is known so far. The value is NaN until all evaluations are made.
+        The findings so far. The value is NaN until all evaluations are made.
 
     Raises:
         ValueError: If an argument is wrong, the study has several objectives, no trial of it was

@@ -28,7 +28,7 @@ from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import is_comparison
 from adnn_optuna.networks.offsets import OffsetSpace
 from adnn_optuna.results.comparison import Comparison
-from adnn_optuna.results.search import FunctionSearch
+from adnn_optuna.results.function_search import FunctionSearch
 
 
 @interrupted_where_called

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 import os
 from collections.abc import Callable
@@ -10,7 +9,6 @@ from concurrent import futures
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-import numpy as np
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -23,12 +21,12 @@ from adnn_optuna._checks import (
     is_integer,
     logger,
 )
-from adnn_optuna._files import replacing
 from adnn_optuna.api._calls import check_for_networks, interrupted_where_called
 from adnn_optuna.api._notes import save_notes
 from adnn_optuna.api._progress import SearchProgress, log_trial
 from adnn_optuna.api._search_files import write_model_card, write_report
 from adnn_optuna.api.function_search import Replicate, search_function
+from adnn_optuna.api.predicting import Predicting
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.contracts.contract import Contract, embedded
 from adnn_optuna.contracts.new_seeds import confirmation_content
@@ -52,68 +50,15 @@ from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.results.best_network import best_network
 from adnn_optuna.results.differences import reused_note
-from adnn_optuna.results.search import FunctionSearch, NetworkSearch, parts_of
+from adnn_optuna.results.function_search import FunctionSearch
+from adnn_optuna.results.search import NetworkSearch, parts_of
 from adnn_optuna.results.search_notes import unowned_notes, why_no_best_trial
 
 if TYPE_CHECKING:
-    import keras
+    pass
 
 
-class Predicting(abc.ABC):
-    """A result that predicts as one trained network, or as the average of several."""
-
-    @abc.abstractmethod
-    def _predictor(self) -> Predictor:
-        """Return the predictor; raise an error if there is none."""
-
-    def model(self) -> keras.Model:
-        """Return the network, or the average, as a model; a best network is trained again.
-
-        It takes inputs as the dataset holds them, such as ``dataset.x_test``; for a new table
-        these are ``dataset.preprocessing.encoded(table)``. It returns probabilities, or the
-        numbers of a regression in your units. Its variables have the same bits as in a contract.
-        """
-        return self._predictor().model()
-
-    def predict(self, x: Any) -> np.ndarray:
-        """Return the predictions of :meth:`model`.
-
-        Args:
-            x: n inputs as the dataset holds them, such as ``dataset.x_test``; or a table of the
-                same columns.
-
-        Returns:
-            The labels of the user's own, of shape (n,); of a regression numbers, (n,) or
-            (n, targets).
-
-        Raises:
-            ValueError: If the inputs are not such as the dataset's.
-        """
-        return self._predictor().predict(x)
-
-    def predict_proba(self, x: Any) -> np.ndarray:
-        """Return how probable each class is by :meth:`model`.
-
-        Args:
-            x: As for :meth:`predict`.
-
-        Returns:
-            Probabilities of shape (n, classes), in the order of ``dataset.classes``.
-
-        Raises:
-            ValueError: If it is a regression.
-        """
-        return self._predictor().predict_proba(x)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write :meth:`model` to a ``.keras`` file."""
-        check_output_file("path", Path(path), ".keras")
-        model = self.model()
-        with replacing(path) as temporary:
-            model.save(temporary)
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class SearchResult(NetworkSearch, Predicting):
     """The result of a search, with its objective.
 
@@ -294,7 +239,7 @@ def search(
     seeds, which selected nothing.
 
     Args:
-        objective: What is searched: init offsets, or any Optuna objective ``(trial)`` or
+        objective: The objective to search: init offsets, or any Optuna objective ``(trial)`` or
             ``(trial, seed)``, each of whose trials gets a seed of its own.
         sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"`` (keeps only steps
             that improve), ``"annealing"`` or ``"random_restart"`` (new random initializations
@@ -302,7 +247,7 @@ def search(
             ``"tpe"``, ``"cmaes"``, ``"gp"``. Or an Optuna sampler, or a factory
             ``(seed, n_trials) -> sampler``.
         direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.
-        seed: For functions, what the seeds of sampler and trials follow from; 0 if :obj:`None`.
+        seed: For functions, the seed of sampler and trials; 0 if :obj:`None`.
         replicate: For functions, the share of ``max_trial`` that are replicates. ``"auto"``: 0.2
             for ``(trial, seed)`` from 50 trials on, else 0.
         storage: A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None`
@@ -325,7 +270,7 @@ def search(
             A function's recommended parameters are evaluated on them, by default if it takes a
             seed and ``max_trial`` is at least 10.
         n_jobs: For functions, how many trials run at once; 1 if :obj:`None`.
-        executor: For functions, what runs the trials, in place of threads: any
+        executor: For functions, runs the trials, in place of threads: any
             ``concurrent.futures.Executor`` whose workers reach ``storage``.
         show_progress_bar: Whether to show a progress bar, instead of a log line for each trial.
         **limits: When it ends, each by the name of its callback's argument.

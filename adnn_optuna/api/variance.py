@@ -47,8 +47,8 @@ def measure_variance(
     The baseline network is trained ``n`` times with all sources of randomness redrawn: the
     initialization (with the seeds of layers such as dropout), the order of the batches and, if the
     dataset's splits were drawn at random, splits of the same sizes (see :meth:`Dataset.redrawn`).
-    The result prints what is not redrawn. For each source, each run is made once more with that
-    source alone redrawn.
+    The result names the sources that it did not redraw. For each source, each run is made once
+    more with that source alone redrawn.
 
     The runs are trials of a study and are never made twice. The same call resumes, and any number
     of processes may work together.
@@ -62,7 +62,7 @@ def measure_variance(
             print(adnn.measure_variance(objective))
 
     Args:
-        objective: What is trained, with the metric that is measured. Or any function whose
+        objective: The objective to train, with the metric that is measured. Or any function whose
             parameters are the seeds of its sources of randomness, such as
             ``f(split, initialisation)``. It returns the value; higher is better.
         n: The number of runs with all sources redrawn, at least 5. With 20 runs the CI of the
@@ -74,12 +74,12 @@ def measure_variance(
             :func:`~adnn_optuna.recheck`.
         n_jobs: The number of threads. If :obj:`None`, one for each core; for a function, one.
         max_time: The seconds that the runs may take, over all calls. Then no more begin.
-        executor: For a function, what runs it, one job for each run, as in
+        executor: For a function, runs it, one job for each run, as in
             :func:`~adnn_optuna.compare`.
         show_progress_bar: Whether to show a progress bar.
 
     Returns:
-        What is known so far.
+        The findings so far.
 
     Raises:
         TypeError: If ``objective`` is neither, or its value is no number.

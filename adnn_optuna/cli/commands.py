@@ -1,6 +1,6 @@
-"""The commands of ``adnn``, each a thin layer on what the package offers in Python.
+"""The commands of ``adnn``, each a thin layer on the Python API.
 
-What a verb gets as ``options`` are arguments that it has in Python, and no others here.
+A verb gets as ``options`` those arguments that it has in Python.
 Importing this module loads nothing but Typer.
 """
 
@@ -38,7 +38,7 @@ def search(
     \b
     Examples:
       adnn search --max-trial 20 --contract digits.contract.json
-      adnn search --sampler greedy --hidden 256,256 --max-time 600 --report search.html
+      adnn search --sampler greedy --max-time 600 --hidden 256,256
       adnn search module:objective --direction maximize --max-trial 100
     """
     seed = None
@@ -144,7 +144,7 @@ def compare(
     \b
     Examples:
       adnn compare --max-trial 30 --samplers greedy --report comparison.html
-      adnn compare --max-trial 30 --seeds 100 --stop-when-decided --controls longer
+      adnn compare --max-trial 30 --controls longer --stop-when-decided
       adnn compare module:objective --samplers tpe,annealing --max-trial 50
     """
     if function is not None:
@@ -228,7 +228,7 @@ def plan(
 
 def report(
     *,
-    study_name: Annotated[str, "Name of a study, or what those of a comparison begin with."],
+    study_name: Annotated[str, "Name of a study, or of a comparison."],
     output: Annotated[Path, "The .html file to write."] = Path("report.html"),
     contract: Annotated[Path | None, "The study's contract, to be shown in the report."] = None,
     storage: opt.Storage = opt.DEFAULT_STORAGE,
@@ -246,7 +246,7 @@ def report(
     from adnn_optuna.api._search_files import write_report
     from adnn_optuna.api.comparisons import load_comparison
     from adnn_optuna.engine import records, storages, studies
-    from adnn_optuna.results.search import stored_result
+    from adnn_optuna.results.stored_searches import stored_result
 
     opened = storages.open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
@@ -296,7 +296,7 @@ def contract(
 
 
 def audit(file: Annotated[Path, "A model as model.save of Keras wrote it."]) -> out.Answer:
-    """Show what is random in a Keras model: initial values, layers, and their seeds.
+    """Show the random sources of a Keras model: initial values, layers, and their seeds.
 
     Nothing in the file is executed: lambda layers and classes of others are refused.
 
@@ -331,8 +331,8 @@ def verify(
                            threads), within the spread of eight training runs here
       breached          1  something is not reproduced, or the file was changed,
                            or its gain does not replicate on new seeds
-      cannot_check      2  file, data or model is missing, unreadable or another one,
-                           training runs here vary too much, or a limit was met
+      cannot_check      2  file, data or model is missing, unreadable or another
+                           one, training runs vary too much, or a limit was met
 
     \b
     Examples:

@@ -19,7 +19,7 @@ _EVALUATE = (
     "first; a study of adnn search needs none."
 )
 _AGAINST = (
-    "What the gain is measured from: a trial's number, or all parameters as JSON; by default the "
+    "The baseline of the gain: a trial's number, or all parameters as JSON; by default the "
     "baseline network, or trial 0 if it was enqueued."
 )
 Resampled = Annotated[
@@ -67,7 +67,7 @@ def overtuning(
     metric: str | None = None,
     y_true: Annotated[Path | None, "A CSV file with one column: the labels, for --metric."] = None,
 ) -> out.Answer:
-    """Estimate what the best trial of a study is worth on new data.
+    """Estimate the value of a study's best trial on new data.
 
     It needs the scores of single examples, which adnn.log_scores stores, and no
     training run.
@@ -93,11 +93,11 @@ def luck(
     claimed: Annotated[float | None, "A gain that is claimed."] = None,
     baseline: Annotated[
         Literal["mean", "one"] | None,
-        "What it is measured from: the mean of all draws, or one, as in papers; default: both.",
+        "The baseline of the gain: the mean of all draws, or one, as in papers; default: both.",
     ] = None,
     files: Annotated[int, "Of how many such searches the best is reported."] = 1,
 ) -> out.Answer:
-    """Compute what the best of some equally good draws gains by luck alone.
+    """Compute the gain of the best of equally good draws by selection alone.
 
     \b
     Examples:
@@ -111,7 +111,7 @@ def luck(
 
 
 def variance(*, network: dict[str, Any], **options: Any) -> out.Answer:
-    """Measure how far a network's accuracy varies from run to run, and from what.
+    """Measure how far a network's accuracy varies from run to run, by random source.
 
     Initialization, order of the batches and split of the data are redrawn, together
     and one at a time. The seed in use is compared with the mean.
@@ -185,7 +185,8 @@ def compare_values(
     \b
     Examples:
       adnn compare-values losses.csv --minimize --margin 0.005
-      adnn compare-values new.csv --baseline-file old.csv --margin 0.005 --require not-worse
+      adnn compare-values new.csv --baseline-file old.csv --margin 0.005 \\
+          --require not-worse
     """
     _check_margin(require, "--margin", options["margin"])
     if require and baseline is None and baseline_file is None:

@@ -75,10 +75,13 @@ class Verbs(TyperGroup):
         return name, command_with_options(name), args[1:]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the options, and the commands."""
+        """Write the commands of each group, the options and the exit codes."""
+        for group, verbs in _VERBS.items():
+            rows = [(_command_name(verb), summary(verb)) for verb in verbs]
+            _write(formatter, f"Commands to {group}", rows)
         records = (parameter.get_help_record(ctx) for parameter in self.get_params(ctx))
         _write(formatter, "Options", [*filter(None, records)])
-        _write(formatter, "Commands", [(name, summary(of)) for name, of in _COMMANDS.items()])
+        _write(formatter, "Exit codes", _EXIT_CODES)
 
 
 # A help loads neither rich nor, as these options have values, the pydantic that would read any.
@@ -119,44 +122,66 @@ def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
 
     \b
     Start here (digits needs no download):
-      adnn search --max-trial 20 --study-name first --contract first.contract.json \\
-          --hidden 64,64 --optimizer sgd --learning-rate 0.05 --epochs 5
+      adnn search --max-trial 20 --study-name first --hidden 64,64 \\
+          --optimizer sgd --learning-rate 0.05 --epochs 5 \\
+          --contract first.contract.json
       adnn verify first.contract.json
       adnn resume --study-name first --max-trial 40 --report search.html
       adnn compare --max-trial 20 --seeds 10 --report comparison.html
       adnn report --study-name first --contract first.contract.json
-
-    \b
-    Exit codes:
-      0    done
-      1    adnn verify: the contract is breached; --require is not met
-      2    wrong input: one sentence on stderr says how to fix it, and all that
-           was stored is kept; adnn verify: the contract cannot be checked
-      3    something unexpected: ADNN_DEBUG=1 in the environment shows where
-      4    the storage, a disk or the memory failed: all finished trials are kept
-      130  interrupted (Ctrl-C or SIGTERM): all finished trials are kept
     """
 
 
-# The files that each command may write of its result.
-_VERBS: dict[Callable[..., output.Answer], tuple[str, ...]] = {
-    commands.search: ("contract", "report", "model_card"),
-    commands.resume: ("contract", "report", "model_card"),
-    commands.compare: ("plot", "report"),
-    commands.ensemble: ("save", "contract", "plot", "report"),
-    commands.plan: ("plot",),
-    luck.recheck: ("report",),
-    luck.overtuning: ("report",),
-    luck.variance: ("report",),
-    luck.compare_models: ("report",),
-    luck.compare_values: ("plot", "report"),
-    luck.luck: (),
-    commands.report: (),
-    commands.contract: (),
-    commands.audit: (),
-    commands.verify: (),
+_EXIT_CODES = [
+    ("0", "done"),
+    ("1", "adnn verify: the contract is breached; --require is not met"),
+    (
+        "2",
+        (
+            "wrong input: one sentence on stderr says how to fix it, and all that was stored is "
+            "kept; adnn verify: the contract cannot be checked"
+        ),
+    ),
+    ("3", "something unexpected: ADNN_DEBUG=1 in the environment shows where"),
+    ("4", "the storage, a disk or the memory failed: all finished trials are kept"),
+    ("130", "interrupted (Ctrl-C or SIGTERM): all finished trials are kept"),
+]
+
+
+# The commands of each group, and the files that each command may write of its result.
+_VERBS: dict[str, dict[Callable[..., output.Answer], tuple[str, ...]]] = {
+    "search": {
+        commands.search: ("contract", "report", "model_card"),
+        commands.resume: ("contract", "report", "model_card"),
+        commands.ensemble: ("save", "contract", "plot", "report"),
+    },
+    "compare": {
+        commands.compare: ("plot", "report"),
+        luck.compare_models: ("report",),
+        luck.compare_values: ("plot", "report"),
+        commands.plan: ("plot",),
+    },
+    "check": {
+        luck.recheck: ("report",),
+        luck.overtuning: ("report",),
+        luck.variance: ("report",),
+        luck.luck: (),
+        commands.audit: (),
+        commands.verify: (),
+    },
+    "report": {
+        commands.report: (),
+        commands.contract: (),
+    },
 }
-_COMMANDS = {verb.__name__.replace("_", "-"): verb for verb in _VERBS}
+
+
+def _command_name(verb: Callable[..., output.Answer]) -> str:
+    return verb.__name__.replace("_", "-")
+
+
+_FILES = {verb: files for verbs in _VERBS.values() for verb, files in verbs.items()}
+_COMMANDS = {_command_name(verb): verb for verb in _FILES}
 
 
 for _name, _verb in _COMMANDS.items():
@@ -170,7 +195,7 @@ def command_with_options(name: str) -> Any:
     single = typer.Typer(
         add_completion=False, rich_markup_mode=None, context_settings=_CONTEXT_SETTINGS
     )
-    single.command(name, cls=Verb)(with_options(verb, _VERBS[verb]))
+    single.command(name, cls=Verb)(with_options(verb, _FILES[verb]))
     return typer.main.get_command(single)
 
 
@@ -219,7 +244,7 @@ def _as_shown(option: str, text: str) -> str:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run what follows ``adnn`` on the command line, or show its help; return the exit code."""
+    """Run a command of ``adnn``, or show its help; return the exit code."""
     arguments = list(arguments) or ["--help"]
     try:
         code: int | None = app(arguments, prog_name="adnn", standalone_mode=False)
@@ -231,7 +256,9 @@ def run(arguments: Sequence[str]) -> int:
             value = text.partition("=")[2] if text.startswith("--") else text
             said = said.replace(value, masked(value)) if value else said
         command = " ".join(["adnn", *(first for first in arguments[:1] if first in _COMMANDS)])
-        output.say(f"adnn: {said.rstrip('.?')}; see {command} --help.")
+        if not said.endswith("?"):  # As "Did you mean 'search'?" does.
+            said = said.rstrip(".") + "."
+        output.say(f"adnn: {said} See {command} --help.")
         return output.WRONG_INPUT
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if os.environ.get("ADNN_DEBUG"):

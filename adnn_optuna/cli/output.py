@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -52,8 +55,28 @@ def load_libraries() -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"  # A user's configuration may name another one.
     os.environ.setdefault(LOG_LEVEL, "2")
     if is_installed("tensorflow"):
-        load_tensorflow("The command line")
+        with notice("Loading TensorFlow …"):
+            load_tensorflow("The command line")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@contextlib.contextmanager
+def notice(text: str, *, after: float = 1.0) -> Iterator[None]:
+    """Show a text on the terminal from some seconds on, until the end of the block."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield
+        return
+    # A copy, as descriptor 2 is filtered while TensorFlow is imported.
+    terminal = os.dup(sys.stderr.fileno())
+    timer = threading.Timer(after, os.write, (terminal, text.encode()))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        os.write(terminal, b"\r\x1b[K")  # To the beginning of the line, and erase it.
+        os.close(terminal)
 
 
 def has_colors() -> bool:

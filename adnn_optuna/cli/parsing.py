@@ -86,7 +86,7 @@ def parse_confirm(text: str) -> Any:
 
 
 def parse_share(text: str) -> Any:
-    """Return a share, or what is to be refused as none."""
+    """Return a share, or the text that is to be refused."""
     return float(text) if re.fullmatch(r"\d*\.?\d+", text) else text
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Kind = Literal["random", "fixed", "unknown"]
 When = Literal["training", "never", "unknown"]
 
-# What variables start from, by those classes of keras.initializers that have another name.
+# The initial values of variables, by those classes of keras.initializers that have another name.
 _NAMES = {
     **dict.fromkeys(("Zeros", "Ones", "Constant"), "constant"),
     "RandomNormal": "normal",
@@ -36,7 +36,7 @@ _LAYER_COLUMNS = ("random layer", "class", "draws in", "parameters", "seed")
 
 @dataclasses.dataclass(frozen=True)
 class Distribution:
-    """What initial values are drawn from.
+    """The distribution of initial values.
 
     Of the ``kind`` ``"fixed"`` are the same values at each call and with any seed. Its ``name`` is
     that of the function of ``keras.random`` (whose ``"truncated_normal"`` is cut off at two
@@ -53,7 +53,7 @@ class Distribution:
 
 @dataclasses.dataclass(frozen=True)
 class InitializedVariable:
-    """A variable and what it starts from.
+    """A variable and its initial distribution.
 
     The ``seed`` is that which the initializer draws with, if any and known; ``is_seeded`` says
     whether a configuration holds it.
@@ -169,7 +169,7 @@ def _audit(model: keras.Model, *, is_from_file: bool) -> Audit:
         attribute = f"{weight.name.removesuffix('_kernel')}_initializer"
         variable = _variable(weight, used, getattr(owners.get(id(weight)), attribute, None))
         if is_from_file and not variable.is_seeded:
-            # What it drew there is not what was drawn when the model was trained.
+            # It draws other values there than when the model was trained.
             variable = dataclasses.replace(variable, seed=None)
         variables.append(variable)
         # A SeedGenerator gives each variable other values.
@@ -227,7 +227,7 @@ def _initializers(model: keras.Model) -> dict[int, Any]:
     """Return the initializer of each variable that can be found, by the variable's id."""
     import keras
 
-    # Keras forgets which initializer a variable was made with. So the model is made again from
+    # Keras does not keep the initializer of a variable. So the model is made again from
     # its configuration, without values; there, each variable still has its initializer.
     def remade(layer: Any) -> Any:
         twin = type(layer).from_config(layer.get_config())
@@ -290,7 +290,7 @@ def in_words(parameters: Mapping[str, Any]) -> str:
 
 
 def describe(initializer: Any, shape: tuple[int, ...]) -> Distribution:
-    """Return what an initializer, or a function like one, draws values of a shape from."""
+    """Return the distribution of an initializer, or a function like one, for a shape."""
     import keras
 
     name, config = _class_name(initializer), _config(initializer)

@@ -48,10 +48,10 @@ _EMBEDDED += ("weight_train", "groups_test", "num_classes")
 
 @dataclasses.dataclass(frozen=True)
 class Contract(Printed):
-    """What a search claims: all that is needed to train its two networks again.
+    """The claim of a search: all that is needed to train its two networks again.
 
     Attributes:
-        content: The content of the file, as JSON; the reference says what each field is.
+        content: The content of the file, as JSON; the reference describes each field.
         weights: The trained weights of the best network by their paths in the model, in its order.
         data: The arrays of the dataset, if they are to be written beside the contract.
     """
@@ -68,7 +68,7 @@ class Contract(Printed):
         confirmation: dict[str, Any] | None,
         data: dict[str, np.ndarray],
     ) -> Self:
-        """Train a search's baseline network and best network again; write down what comes out."""
+        """Train a search's baseline network and best network again; write down the results."""
         best = record.best
         assert best is not None, "There is a best network, which was tested."
         objective, starts, runs = retrain_best_trial(record, objective)
@@ -226,7 +226,7 @@ def who_can_verify(content: Mapping[str, Any], *, has_data: bool) -> str:
         return "Anyone can verify it: the data are beside the contract."
     if "path" in dataset:
         return f"Only people with the data file {dataset['path']!r} can verify it."
-    if dataset["source"] == "built-in":
+    if dataset.get("source") == "built-in":
         return f"Anyone can verify it: {dataset['name']} is public."
     return (
         "Only people with the data can verify it: adnn.verify(path, dataset=dataset). To let "

@@ -187,7 +187,7 @@ def read_arrays(file: Path, sha256: str, field: str, most: int) -> dict[str, np.
     """Return the arrays of an ``.npz`` file of at most so many bytes; none of a broken one."""
     where = f"{field}: {file.name!r}"
     if file.stat().st_size > most + 2**20:
-        raise BreachedError(f"{where} is larger than what it is for.")
+        raise BreachedError(f"{where} is larger than any valid one.")
     content = io.BytesIO(file.read_bytes())
     if hashlib.sha256(content.getbuffer()).hexdigest() != sha256:
         raise BreachedError(f"{where} is not the file that was written.")

@@ -1,4 +1,4 @@
-"""What this process trains with: the bits of a training run depend on it."""
+"""The environment of this process: the bits of a training run depend on it."""
 
 import importlib.metadata
 import os
@@ -49,7 +49,7 @@ def n_threads(configured: int, kind: str) -> int:
 
 
 def how_to_match(wanted: Any, found: dict[str, Any]) -> str:
-    """Return what would make an environment like that of a contract, as far as a user can."""
+    """Return steps that make the environment like a contract's, as far as a user can."""
     versions = wanted.get("versions", {})
     steps = [
         f"{name} {versions.get(name)!s:.20}"

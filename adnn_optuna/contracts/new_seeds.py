@@ -1,4 +1,4 @@
-"""New seeds: what a contract's maker claims of them, and what the verifier's own show."""
+"""New seeds: the claims of a contract's maker, and the verifier's own findings."""
 
 import dataclasses
 import math

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 N_RUNS = 8
 """How often both networks are trained from weights that differ in their last bits."""
 _LEVEL = 0.99
-# If a gain is known less well, honest contracts and forgeries look alike.
+# If a gain is known less well, honest contracts and forgeries cannot be told apart.
 _MAX_HALF_WIDTH = 0.005
 
 
@@ -122,7 +122,7 @@ def verified(
 
 
 def _not_checked(contract: dict[str, Any], *, has_pairs: bool, is_exact: bool) -> tuple[str, ...]:
-    """Return what no verification can know, and what this one did not check."""
+    """Return the limits of any verification, and the checks that this one left out."""
     not_checked = [
         "study: number of trials, sampler and duration of the search",
         "objective: how data and classes were made and named, its metric and space",
@@ -280,7 +280,7 @@ def _train_here(
     if breaches:
         raise BreachedError(*breaches)
     why = (
-        "objective.training: other bits come out in an environment that looks the same. Either "
+        "objective.training: other bits come out in an environment that seems the same. Either "
         f"the file was changed, or something that is not recorded differs ({in_words(others)})"
     )
     return runs, [why] if others else []

@@ -1,1 +1,1 @@
-"""What runs a study and reads it back."""
+"""Studies: running them and reading them back."""

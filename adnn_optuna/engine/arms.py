@@ -61,7 +61,7 @@ class OneTrialObjective(InitOffsetObjective):
 class LongerObjective(OneTrialObjective):
     """Trains the baseline network once; the value of a trial is that of its best epoch.
 
-    Its parameter is the number of that epoch. What it reports are the values of the epochs that
+    Its parameter is the number of that epoch. It reports the values of the epochs that
     were the best so far.
     """
 
@@ -98,19 +98,19 @@ class LongerObjective(OneTrialObjective):
 
 
 def seeds_of_members(seed: int, n: int) -> list[int]:
-    """Return the seeds of ``n`` networks, of initialisation and order: one and what follows."""
+    """Return the seeds of ``n`` networks, of initialization and order: one and the next."""
     return [seed, *(derived_seed(seed, number, _KEY) for number in range(n - 1))]
 
 
 class EnsembleObjective(OneTrialObjective):
     """Trains the baseline network and others of new seeds; a trial's value is their average's.
 
-    Its parameter is the number of networks that were trained. What it reports are the values of
+    Its parameter is the number of networks that were trained. It reports the values of
     the average of the first one, the first two and so on. One that diverged is left out.
     """
 
     def starts(self, params: dict[str, Any]) -> list[Start]:
-        """Return what its networks are trained from."""
+        """Return the starts of its networks."""
         seeds = seeds_of_members(self.seed, int(params.get("members", 1)))
         return [dataclasses.replace(self.baseline_start, seed=seed) for seed in seeds]
 
@@ -169,13 +169,13 @@ class Arm:
     name: str  # As studies and the command line call it.
     # Of the objective's seed and parameters, and the number of trials for its schedule.
     sampler: _SamplerOf
-    help: str = ""  # What it does, in a few words.
+    help: str = ""  # Its description in a few words.
     # What it searches, of the objective that is compared and the number of trials.
     objective: Callable[[InitOffsetObjective, int | None], InitOffsetObjective] = lambda o, _: o
     is_control: bool = False  # It is no search.
     ends_by_itself: bool = False  # It has proposed all that it can at some time.
     starts_at_baseline: bool = False  # Its first proposal is the baseline network.
-    is_batched: bool = False  # What it proposes does not depend on what came of the others.
+    is_batched: bool = False  # Its proposals do not depend on results.
     spent: str = ""  # On what a control spends the compute, as a part of a sentence.
     later: str = ""  # What its best network costs after the search, if it consists of {n}.
     replicates: str = "offsets"  # What of its best trial can be used with other seeds, if any.
@@ -297,7 +297,7 @@ ARMS: dict[str, Arm] = {
         Arm(
             stored.LEARNING_RATE,
             _tpe_of_control,
-            help="TPE over four decades around the given rate, nothing moved",
+            help="TPE over four decades around the given rate, no offsets",
             objective=_of_learning_rates,
             is_control=True,
             spent="the learning rate",
@@ -305,7 +305,7 @@ ARMS: dict[str, Arm] = {
         ),
         Arm(
             stored.CONSTANT,
-            # Of a function of the trial, nobody knows the parameters before.
+            # The parameters of a function of the trial are not known before.
             lambda seed, known, n: GridOffsetSampler(
                 SHARED, seed, n or 1, is_baseline_enqueued=bool(known)
             ),
@@ -320,7 +320,7 @@ ARMS: dict[str, Arm] = {
         Arm(
             stored.ENSEMBLE,
             lambda *_: OneTrialSampler(),
-            help="as many networks, nothing moved, averaged",
+            help="as many networks without offsets, averaged",
             starts_at_baseline=True,
             objective=lambda objective, n: EnsembleObjective.in_space(
                 objective, ControlSpace("members", 1, 1, n or 1)
@@ -375,7 +375,7 @@ def arm_of(sampler: ArmSpec) -> Arm:
 
 
 def check_sampler(sampler: Any) -> None:
-    """Refuse what is neither a sampler's name nor a sampler nor a factory of one."""
+    """Refuse a value that is no sampler, no sampler's name and no factory of one."""
     if isinstance(sampler, str) and sampler not in SAMPLERS:
         raise WrongValueError(
             f"sampler must be the name of one; got {sampler!r}. Pass an Optuna sampler, or one of "

@@ -33,6 +33,8 @@ def check_code(
 
     ``functions`` are given by what a user calls them. If ``reuse``, the trials count for them.
     """
+    if not functions:
+        return
     current = {name: code_fingerprint(function) for name, function in functions.items()}
     current["python"] = str(sys.implementation.cache_tag)
     names, n_changed, n_elsewhere = list[str](), 0, 0

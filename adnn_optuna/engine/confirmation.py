@@ -181,7 +181,7 @@ def confirm_best_trial(
         experiment, params = arms[arm]
         starts = experiment.replace(seed=seed).starts(params)
         [run] = retraining.retrain(experiment.trainer, [starts], stop)
-        # Also of one that diverged: whoever trains so gets such a network.
+        # Also of a run that diverged: these settings lead to such networks.
         scores = scores_as_attributes(stored.SCORES, run.scores)
         return Outcome("complete", run.score, system_attrs=scores)
 

@@ -1,6 +1,6 @@
-"""What a worker does next: one look at its study, and pure functions of what it saw.
+"""The next steps of a worker: one read of its study, and pure functions of that snapshot.
 
-The loop acts on what they return. Other workers may do the same at the same moment: a worker
+The loop acts on their results. Other workers may do the same at the same moment: a worker
 begins trials by :func:`before`, looks again and gives back those that :func:`after` names.
 """
 
@@ -15,16 +15,17 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL
-from adnn_optuna.callbacks import Limit, Tally
+from adnn_optuna.callbacks import Limit
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.storages import has_retry
 from adnn_optuna.samplers import _owners
 from adnn_optuna.samplers._evaluations import EvaluationSampler
 from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._replicates import ReplicateSampler
+from adnn_optuna.samplers._tally import Tally
 
 SECONDS_OF_BELIEF = 10.0
-"""How long a trial counts as live if nobody here can tell whether its worker lives."""
+"""How long a trial counts as live if this host cannot tell whether its worker lives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Unfinished:
     is_waiting: bool = False
     is_open: bool = False  # This worker runs it.
     is_ours: bool = False  # It was begun by this run. One that is not open was begun in vain.
-    is_alive: bool | None = None  # Its worker's process lives; None if nobody here can tell.
+    is_alive: bool | None = None  # Its worker's process lives; None if not known here.
     is_owned: bool = False  # A worker is known that runs it or is about to.
     seconds_known: float = 0.0  # To this worker.
     place: Hashable = None  # Which proposal it is: an index or an evaluation, if it is any.
@@ -76,7 +77,7 @@ class Snapshot:
 
     @property
     def abandoned(self) -> list[Unfinished]:
-        """The running trials that are to be ended: nobody runs them any more."""
+        """The running trials that are to be ended: no worker runs them any more."""
         others = (t for t in self.unfinished if not (t.is_waiting or t.is_open))
         return [trial for trial in others if trial.is_ours or trial.is_alive is False]
 
@@ -115,14 +116,14 @@ class GiveBack:
 
 
 def before(snapshot: Snapshot) -> Begin | Wait | End:
-    """Return what to do next."""
+    """Return the next step."""
     if snapshot.limit is not None:
         return End(snapshot.limit)
     n_live, n_waiting = len(snapshot.live), len(snapshot.waiting)
     if not snapshot.n_wanted or not (n_live or n_waiting or snapshot.n_free):
         return End("exhausted")
     n_left = snapshot.max_trial - snapshot.n_done
-    # What was enqueued is told before anything is proposed: a GridSampler cannot be told of it
+    # Enqueued trials are told before anything is proposed: a GridSampler cannot be told of it
     # while all others of its own are under way.
     n_possible = n_waiting or snapshot.n_free
     if snapshot.is_refilled:
@@ -141,7 +142,7 @@ def before(snapshot: Snapshot) -> Begin | Wait | End:
 def after(snapshot: Snapshot, begun: frozenset[int]) -> GiveBack:
     """Return which of the trials that have just begun, by their ids, are too many.
 
-    All workers go by one order, so that one of them keeps what others give back.
+    All workers go by one order, so that one of them keeps the trial that others give back.
     """
     own = (trial for trial in snapshot.unfinished if trial.trial_id in begun)
     # One that others began, or are about to, may seem to wait.
@@ -198,11 +199,11 @@ class Observer:
         *,
         n_threads: int | None = None,
     ) -> Snapshot:
-        """Return what the decisions depend on; more is told of the trials that have just begun.
+        """Return the snapshot for the decisions; more is told of the trials that have just begun.
 
         The order matters. First, the storage ends the trials of workers that show no sign of
-        life, so that they are read as ended. Then all trials are read, once, and what is free and
-        what has a result follows from that one list: whoever begins a trial later gets another
+        life, so that they are read as ended. Then all trials are read, once: free indices and
+        results follow from that one list. A worker that begins a trial later gets another
         number, or finds ours. Last, the processes of the trials' owners are looked up. One that
         ended in between may have told its trial, which the storage notices when that is ended.
         """

@@ -39,7 +39,7 @@ _LONGEST = 60_000
 
 
 class Findings(Protocol):
-    """What is known of something by its evaluations so far."""
+    """The findings of the evaluations so far."""
 
     @property
     def used(self) -> Mapping[Evaluation, float]:
@@ -132,7 +132,7 @@ def plan_seeds(study: optuna.Study, name: str, count: int) -> Planned:
 def open_evaluations(
     storage: str | BaseStorage | None, name: str, direction: StudyDirection, evaluated: Any
 ) -> optuna.Study:
-    """Create or load the study of evaluations; ``evaluated`` says of what, as JSON holds it."""
+    """Create or load the study of evaluations; ``evaluated`` describes their subject, in JSON."""
     check_study_name(name)
     study = open_declared(open_storage(storage), name, direction, EVALUATED, evaluated)
     known = {"evaluated": read_study(study)[0].get(EVALUATED)}
@@ -156,10 +156,10 @@ def make_evaluations(
     executor: futures.Executor | None = None,
     show_progress_bar: bool = False,
 ) -> F:
-    """Make the evaluations that findings ask for, and return what is found then.
+    """Make the evaluations that findings ask for, and return the new findings.
 
-    None is made twice: the same call goes on where one ended, and any number of processes may
-    work together. ``names`` are what the numbers of an evaluation mean. ``stop`` is set when those
+    None is made twice: a new call resumes, and processes may
+    work together. ``names`` are the meanings of its numbers. ``stop`` is set when those
     under way are to end, :obj:`None` if they do not heed it. After ``max_time`` seconds, over all
     runs, no more begin, and those under way may end with "timeout". An ``executor`` gets a job for
     each evaluation.

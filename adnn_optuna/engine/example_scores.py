@@ -21,7 +21,8 @@ from adnn_optuna.engine.storages import with_retry
 # Some databases hold no more than 65,535 characters in an attribute.
 _LONGEST = 55_000
 _ROUNDING = 1e-3  # Of the standard deviation of scores: so much rounding changes no estimate.
-# Where a trial's scores are collected, by its id in Python, if whoever runs it stores them.
+_FIRST_PART = f"{stored.EXAMPLE_PARTS}/0"
+# Where a trial's scores are collected, by its id in Python, if its runner stores them.
 _COLLECTED: dict[int, list["Scored"]] = {}
 # The first completed trial with scores of each study of this process.
 _FIRST: weakref.WeakKeyDictionary[optuna.Study, tuple[int, ExampleScores]] = (
@@ -46,7 +47,7 @@ def scores_as_attributes(name: str, scores: np.ndarray) -> dict[str, str]:
 def from_attributes(
     attrs: Mapping[str, Any], name: str, of: str, shapes: Sequence[tuple[int, ...]] | None = None
 ) -> list[np.ndarray]:
-    """Return the arrays that were stored so in what ``of`` names, such as a study, or refuse it.
+    """Return the arrays stored in ``of``, such as a study, or refuse them.
 
     They have these shapes; if :obj:`None`, it is a single one of one dimension.
     """
@@ -75,19 +76,17 @@ class Scored(NamedTuple):
 
     def attributes(self) -> tuple[ExampleScores, dict[str, str]]:
         """Return what a trial stores in one attribute, and in others if that would be too long."""
-        examples: ExampleScores = {"n": len(self.scores)}
+        parts = as_attributes(stored.EXAMPLE_PARTS, _packed(self.scores))
+        examples: ExampleScores = {"n": len(self.scores), "npz": parts.pop(_FIRST_PART)}
         if self.groups is not None:
             examples["groups"] = _digest(self.groups)
-        parts = as_attributes(stored.EXAMPLE_PARTS, _packed(self.scores))
-        if len(parts) == 1:
-            [examples["npz"]] = parts.values()
-        return examples, parts if len(parts) > 1 else {}
+        return examples, parts
 
 
 def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
     """Store the scores of single validation examples with a trial, and return their mean.
 
-    From them, :func:`~adnn_optuna.overtuning` estimates what the tuned configuration is worth on
+    From them, :func:`~adnn_optuna.overtuning` estimates the value of the tuned configuration on
     new data.
 
     Example:
@@ -106,7 +105,7 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
             whether the prediction is right, or its loss. With cross-validation, the scores of all
             examples, each by the model that was not trained on it. To use
             ``overtuning(…, metric=…)``, pass the predictions.
-        groups: What each example belongs to, such as a patient, of shape (n,).
+        groups: The group of each example, such as a patient, of shape (n,).
 
     Raises:
         TypeError: If the scores are no numbers.
@@ -151,7 +150,7 @@ def collecting(trial: BaseTrial) -> Iterator[list[Scored]]:
 
 
 def _numbered(groups: Any, n: int) -> np.ndarray | None:
-    """Return the numbers of groups, from 0 in the order of their first examples."""
+    """Return the numbers of groups, from 0 in the order of their sorted labels."""
     if groups is None:
         return None
     labels = np.asarray(groups)
@@ -159,8 +158,7 @@ def _numbered(groups: Any, n: int) -> np.ndarray | None:
         raise WrongValueError(
             f"groups must have a label for each of the {n} scores; got shape {labels.shape}."
         )
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return first.argsort().argsort()[inverse]
+    return np.unique(labels, return_inverse=True)[1]
 
 
 def _digest(groups: np.ndarray) -> str:
@@ -225,7 +223,7 @@ def read_examples(
     """Return the scores of a study's completed trials; None if none stores any.
 
     Raises:
-        ValueError: If the trials are of different examples, or what is stored is malformed.
+        ValueError: If the trials are of different examples, or the stored scores are malformed.
     """
     found = [(t, examples) for t in completed if (examples := examples_of(t.user_attrs))]
     if not found:
@@ -249,9 +247,7 @@ def read_examples(
 
 def _unpacked(trial: FrozenTrial, examples: ExampleScores, of: str) -> np.ndarray:
     """Return stored scores, bool if they are bits."""
-    attrs, n = trial.user_attrs, examples["n"]
-    if "npz" in examples:
-        attrs = {f"{stored.EXAMPLE_PARTS}/0": examples["npz"]}
+    n, attrs = examples["n"], {**trial.user_attrs, _FIRST_PART: examples["npz"]}
     [array] = from_attributes(attrs, stored.EXAMPLE_PARTS, of)
     if array.dtype == np.uint8 and len(array) == (n + 7) // 8:
         return np.unpackbits(array, count=n).astype(bool)

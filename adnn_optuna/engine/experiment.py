@@ -1,4 +1,4 @@
-"""An experiment: what is trained, on which data, how, from where, and by what it is judged."""
+"""An experiment: network, data, training, start, and the metric that judges it."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FixedTrial
 
 from adnn_optuna._attributes import Made, Metrics
-from adnn_optuna._checks import WrongValueError, as_integer, check_type, say_once
+from adnn_optuna._checks import WrongValueError, as_integer, check_type, logger
 from adnn_optuna._units import SHARE, unit_of
 from adnn_optuna.engine.objectives import Catch, checked_catch
 from adnn_optuna.networks.data import Dataset
@@ -30,8 +30,14 @@ _N_NETWORKS = 32
 _N_TRAINERS = 8
 
 
+@functools.cache
+def _say_once(message: str, *args: object) -> None:
+    """Log something that need not be said again in this process."""
+    logger.info(message, *args)
+
+
 class Network:
-    """A model for a dataset and what was built of it, shared by the experiments that have it."""
+    """A model for a dataset, and its networks, shared by the experiments that have it."""
 
     def __init__(self, model: MLP | Callable[..., Any], dataset: Dataset) -> None:
         self.model: MLP | Callable[..., Any] = model
@@ -138,7 +144,7 @@ class Experiment:
         settings, name = self.trainer.training, metric.partition("_")[2]
         if direction is None and any(_is_own(m, name) for m in settings.metrics):
             said = "Of %s, a metric of your own, direction=%r is taken; if that is wrong, give it."
-            say_once(said, metric, self.direction.name.lower())
+            _say_once(said, metric, self.direction.name.lower())
         is_auto = settings.patience is not None and settings.mode == "auto"
         if is_auto and settings.monitor == metric and self.direction != self._told_direction:
             mode: Any = self.direction.name.lower().removesuffix("imize")
@@ -146,7 +152,7 @@ class Experiment:
         if space == RESTARTS and not self.trainer.architecture.depends_on_seed:
             raise WrongValueError(
                 "The model starts from the same weights whatever the seed, so random restarts "
-                "would train one network again and again and show no luck: give its initializers "
+                "would train one network many times and show no variance: set its initializers "
                 "no seed of their own, and load no weights."
             )
 
@@ -256,7 +262,7 @@ class Experiment:
 
     @property
     def made(self) -> Made:
-        """What the user's functions made of a trial's parameters, short enough for each trial."""
+        """The results of the user's functions for a trial's parameters, short enough to store."""
         made = json.loads(json.dumps(self.trainer.config))  # As it comes back from a study.
         if "model" in made["model"]:
             described = json.dumps(made["model"]["model"], sort_keys=True).encode()
@@ -265,15 +271,15 @@ class Experiment:
 
     @property
     def baseline_start(self) -> Start:
-        """What the baseline is trained from."""
+        """The start of the baseline network."""
         return self.start({})
 
     def start(self, params: dict[str, Any]) -> Start:
-        """Return what a trial with these parameters is trained from."""
+        """Return the start of a trial with these parameters."""
         return self.space.start(params, self.trainer.architecture.variables, self.seed)
 
     def starts(self, params: dict[str, Any]) -> list[Start]:
-        """Return what the networks of a trial are trained from: one, unless they are averaged."""
+        """Return the starts of the networks of a trial: one, unless they are averaged."""
         return [self.start(params)]
 
     def moves(self, params: dict[str, Any]) -> bool:
@@ -285,7 +291,7 @@ class Experiment:
         return baseline - value if self.direction == StudyDirection.MINIMIZE else value - baseline
 
     def value(self, metrics: Metrics) -> float:
-        """Return the selection metric of a training, NaN where it diverged."""
+        """Return the selection metric of a training run, NaN if it diverged."""
         # Even weights that are no numbers have an accuracy.
         return metrics[self.metric] if is_finite(metrics) else math.nan
 
@@ -306,7 +312,7 @@ def _is_own(metric: str | dict[str, Any], name: str) -> bool:
 
 
 def _described(given: Any) -> dict[str, Any]:
-    """Return what a study stores of a model or training where one is a function of the trial."""
+    """Return the stored form of a model or training if one is a function of the trial."""
     is_known = isinstance(given, MLP | Training)
     return given.config if is_known else {"type": "function", "name": _name(given)}
 

@@ -69,15 +69,15 @@ class InitOffsetObjective(Experiment):
         dataset: The data.
         training: How the network is trained; or a function of the trial that returns it.
         space: Which initial values move, and how far.
-        metric: What the search sees, of the validation or the training split: ``"val_accuracy"``
+        metric: The score of the validation or the training split: ``"val_accuracy"``
             (the default; of a regression ``"val_r2"``), ``"train_accuracy"`` (the paper's),
             ``"val_loss"``, of a regression ``"val_rmse"`` or ``"val_mae"``, or any Keras metric by
             name, such as ``"val_auc"``. Losses and errors are minimized.
-        direction: ``"minimize"`` or ``"maximize"``, where the metric's name does not tell it.
+        direction: ``"minimize"`` or ``"maximize"``, if the metric's name does not tell it.
         seed: The seed of the initial weights and of the order of the batches.
         catch: The errors that end their own trial in a search, and not the search.
         store_scores: Whether each trial stores the scores of the validation examples, from which
-            :func:`~adnn_optuna.overtuning` estimates what the best trial is worth on new data. It
+            :func:`~adnn_optuna.overtuning` estimates the best trial's value on new data. It
             does if the metric is a mean over single examples, and if they take at most 10 kB.
 
     Raises:
@@ -152,7 +152,7 @@ class InitOffsetObjective(Experiment):
     def train(
         self, trials: Sequence[optuna.Trial], *, may_prune: bool = True, **limits: Any
     ) -> list[Outcome]:
-        """Train trials of one study side by side, and its baseline where that is missing.
+        """Train trials of one study side by side, and its baseline if that is missing.
 
         Only baseline and intermediate values are stored. The ``limits`` are ``stop``, ``deadline``
         and ``meanwhile`` of :meth:`Trainer.train`.
@@ -192,8 +192,8 @@ class InitOffsetObjective(Experiment):
             return self.value(run.metrics)
         study, pruner, trial_id = trial.study, trial.study.pruner, trial._trial_id
         if study._storage.get_trial_system_attrs(trial_id).get(stored.ENDED) == "interrupted":
-            raise optuna.TrialPruned("What it was to repeat has been done meanwhile.")
-        # What Optuna takes where none is given, so that nobody may have asked for it.
+            raise optuna.TrialPruned("The trial that it was to repeat is done meanwhile.")
+        # Optuna's default, so that the user may not have asked for it.
         is_default = type(pruner) is MedianPruner and vars(pruner) == vars(MedianPruner())
         try:
             self.attach(study)
@@ -272,7 +272,7 @@ class InitOffsetObjective(Experiment):
         with collecting(trial) as logged:
             log_scores(trial, self.trainer.tested(weights, "val")[1])
         examples, _ = logged[-1].attributes()
-        return logged[-1] if len(examples.get("npz", "")) in range(1, _LONGEST) else None
+        return logged[-1] if len(examples["npz"]) < _LONGEST else None
 
     def _is_best(self, trial: optuna.Trial, value: float | None) -> bool:
         """Return whether a trial is the best one with this value, or as good and before that."""
@@ -306,6 +306,6 @@ def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
         with_retry(trial.report, value, epoch)
         return with_retry(trial.should_prune)
     except (UpdateFinishedTrialError, KeyError):
-        # Another worker took this one for dead, or a user deleted the trial; whoever tells it will
+        # Another worker took this one for dead, or a user deleted the trial; the next worker will
         # see that, too.
         return True

@@ -1,7 +1,7 @@
 """The one loop behind all that evaluates something: read, decide, act.
 
-A read of the study gives a snapshot, `decisions` tell what is to be done, and the loop does it: it
-asks for trials in one thread, runs them, and tells what came of them. If proposals learn from
+A read of the study gives a snapshot, `decisions` name the next steps, and the loop takes them: it
+asks for trials in one thread, runs them, and tells their results. If proposals learn from
 values, it runs in rounds of one batch, and tells the trials in the order in which they were asked
 for, so that no proposal depends on how fast a training run is. If none does, a trial begins as
 soon as another one has ended.
@@ -37,7 +37,7 @@ from adnn_optuna.samplers import _owners
 
 _SECONDS_BETWEEN_READS = 0.1
 
-# What is searched: its direction, what its trials suggest, and how they are trained.
+# The search: its direction, the parameters of its trials, and how they are trained.
 Objective = InitOffsetObjective | FunctionObjective
 
 
@@ -197,8 +197,8 @@ class Loop:
                 if not is_expected:
                     may_collide = True
                     with_retry(self._look)
-        # Alone until they were created, nobody else can have chosen the same: who came later
-        # finds them.
+        # Alone until they were created, no other worker can have chosen the same: later ones
+        # find them.
         self._n_rivals = 0
         if may_collide:
             snapshot = with_retry(self._look, frozenset(begun))
@@ -212,9 +212,9 @@ class Loop:
     def _begin_one(self) -> tuple[optuna.Trial, bool] | None:
         """Begin the first waiting trial or a new one, if there is one.
 
-        Return whether nobody came in between, too.
+        Return also whether no other worker came in between.
         """
-        if self._has_failed:  # What was begun in vain holds what is to be proposed.
+        if self._has_failed:  # Trials begun in vain have the next proposals.
             self._look()
         self._has_failed = True
         self._study._thread_local.cached_all_trials = None  # Samplers are to see what is new.
@@ -236,7 +236,7 @@ class Loop:
         """Begin the first trial that waits; return its id.
 
         As `Study.ask` does, but who begins it is told before: if a worker dies in between, nothing
-        else tells that the trial is nobody's.
+        else tells that the trial has no worker.
         """
         for trial in [*self._observer.tally.reader.unfinished.values()]:
             if trial.state != TrialState.WAITING or trial._trial_id in self._open:
@@ -324,7 +324,7 @@ class Loop:
             self._tell([trial], outcomes, began)
 
     def _tell(self, trials: list[optuna.Trial], outcomes: list[Outcome], began: float) -> None:
-        """Tell what came of trials; those after the one that gained enough count for nothing."""
+        """Tell the results of trials; those after the trial that gained enough do not count."""
         early = [limit for limit in self._limits if limit.ends_early]
         for position, (trial, outcome) in enumerate(zip(trials, outcomes, strict=True)):
             if outcome.status == "stopped":
@@ -361,7 +361,7 @@ class Loop:
         for run, (trial, began) in self._jobs.items():
             if run.exception() is None:  # It heeded no event.
                 self._tell([trial], run.result(), began)
-        self._open.clear()  # So they are nobody's.
+        self._open.clear()  # So they have no worker.
         snapshot = self._look(is_interrupt=is_interrupt)
         if is_interrupt and self._n_done_before is not None:
             self._end_run(snapshot.limit or "interrupted", snapshot.n_done)

@@ -1,4 +1,4 @@
-"""What is searched, a function of a user's own or anything else, and how its trials end."""
+"""The objectives of searches, a user's function or another, and how their trials end."""
 
 import contextlib
 import dataclasses
@@ -43,7 +43,7 @@ class Outcome:
 
     @property
     def state(self) -> TrialState:
-        """What Optuna is told."""
+        """The value that Optuna is told."""
         states = {"complete": TrialState.COMPLETE, "diverged": TrialState.FAIL}
         return states.get(self.status, TrialState.PRUNED)
 
@@ -79,12 +79,12 @@ def best_trial(
 
 
 def mark(trial: optuna.Trial, ended: Ended) -> None:
-    """Note why a trial comes to no value, before it is told."""
+    """Note why a trial has no value, before it is told."""
     trial.study._storage.set_trial_system_attr(trial._trial_id, stored.ENDED, ended)
 
 
 def checked_catch(catch: Catch) -> tuple[type[Exception], ...]:
-    """Return the errors that are to be caught; refuse what are none."""
+    """Return the errors that are to be caught; refuse other types."""
     given = tuple(catch) if isinstance(catch, Iterable) else (catch,)
     for error in given:
         if not (isinstance(error, type) and issubclass(error, Exception)):
@@ -129,7 +129,7 @@ def seeds_of(function: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def number(value: Any) -> float:
-    """Return what an objective returned as a number, or refuse it; one too large is infinite."""
+    """Return an objective's value as a number, or refuse it; one too large is infinite."""
     try:
         return float(value)
     except OverflowError:

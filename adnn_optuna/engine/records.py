@@ -1,4 +1,4 @@
-"""Snapshots of searches, read from what their studies store: no model, data or TensorFlow."""
+"""Snapshots of searches, read from their stored studies: no model, data or TensorFlow."""
 
 import dataclasses
 import functools
@@ -48,6 +48,9 @@ class SearchRecord:
     # What follows from the rest, only to save time.
     known: dict[str, Any] = dataclasses.field(default_factory=dict, init=False, compare=False)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.study.study_name!r}, best={self.best_value:.6g})"
+
     def _with_stored(self, values: Mapping[str, Any]) -> Self:
         """Store attributes in the study, and return the record with them."""
         for name, value in values.items():
@@ -62,7 +65,7 @@ class SearchRecord:
 
     @property
     def sampler(self) -> str:
-        """What searched, as the study stores it; empty if :func:`search` did not run it."""
+        """The sampler, as the study stores it; empty if :func:`search` did not run it."""
         return str(self.settings.get("sampler", ""))
 
     @property
@@ -73,7 +76,7 @@ class SearchRecord:
 
     @property
     def is_restart(self) -> bool:
-        """Whether it is luck alone: new initial weights each time; of a function random search."""
+        """Whether it only draws at random: new initial weights, or random search of a function."""
         return bool(self.attrs.get(stored.CONFIG, {}).get("space") == RESTARTS.config)
 
     @property
@@ -149,7 +152,7 @@ class SearchRecord:
 
     @property
     def best_value(self) -> float:
-        """The selection metric of the best trial; NaN where there is none, or it is infinite."""
+        """The selection metric of the best trial; NaN if there is none, or it is infinite."""
         value = math.nan if self.best is None or self.best.value is None else self.best.value
         return value if math.isfinite(value) else math.nan
 
@@ -158,10 +161,14 @@ class SearchRecord:
         """By how much the best trial is better than the baseline; negative if none is better."""
         return self.improvement(self.best_value, self.baseline)
 
+    @property
+    def is_minimized(self) -> bool:
+        """Whether lower values are better."""
+        return bool(self.study.direction == StudyDirection.MINIMIZE)
+
     def improvement(self, value: float, baseline: float) -> float:
         """Return by how much ``value`` is better than ``baseline``, in units of the metric."""
-        is_loss = self.study.direction == StudyDirection.MINIMIZE
-        return baseline - value if is_loss else value - baseline
+        return baseline - value if self.is_minimized else value - baseline
 
     @functools.cached_property
     def valued(self) -> list[tuple[int, float]]:
@@ -183,14 +190,14 @@ class SearchRecord:
 
     @property
     def hyperparameter_gain(self) -> float:
-        """What the best trial's hyperparameters gain over the first one's; NaN if fixed."""
+        """The gain of the best trial's hyperparameters over the first one's; NaN if fixed."""
         if self.best is None or stored.BASELINE not in self.best.user_attrs:
             return math.nan
         return self.improvement(self.baseline, self.attrs.get(stored.BASELINE, math.nan))
 
     @property
     def test_metric(self) -> str:
-        """What the test values are: the metric of the selection, on the test set."""
+        """The metric of the test values: the one of the selection, on the test set."""
         return test_metric(self.metric)
 
     @property
@@ -238,12 +245,12 @@ class SearchRecord:
 
     @property
     def score(self) -> float:
-        """What arms are compared by; higher ones are better."""
+        """The values by which arms are compared; higher ones are better."""
         return self.improvement(self.test_value, 0.0)
 
     @property
     def repeated(self) -> float:
-        """What the best trial gains over its baseline network on a new seed; NaN if untried."""
+        """The best trial's gain over its baseline network on a new seed; NaN if untried."""
         name = f"{stored.REPLICATED}/{self.best.number}" if self.best else ""
         return float(self.attrs.get(name, math.nan))
 
@@ -304,7 +311,7 @@ class FunctionRecord(SearchRecord):
 
     @property
     def test_metric(self) -> str:
-        """What the test value is."""
+        """The metric of the test value."""
         return "value on new seeds" if self.n_new_seeds else "best reported value"
 
     @property
@@ -316,7 +323,7 @@ class FunctionRecord(SearchRecord):
 
 
 class ControlRecord(SearchRecord):
-    """A control: what the same compute gains otherwise, without a search over offsets."""
+    """A control: another use of the same compute, without a search over offsets."""
 
     def proposer(self, trial: FrozenTrial) -> str:
         """Return who proposed a trial; the sampler of a control is called as another one."""
@@ -379,7 +386,7 @@ def confirmation_name(study: optuna.Study) -> str:
 def read_record(
     study: optuna.Study, others: Mapping[str, Mapping[str, Any]] | None = None
 ) -> SearchRecord:
-    """Return what a study that was searched, concluded or not, tells of it at this moment.
+    """Return the record of a searched study, concluded or not, as of this moment.
 
     ``others`` are the attributes of the studies of its storage; they are read if :obj:`None`.
     """
@@ -417,6 +424,6 @@ def read_record(
 
 
 def records_now(studies: Sequence[optuna.Study]) -> list[SearchRecord]:
-    """Return what studies of one storage tell of their searches."""
+    """Return the records of the searches of one storage's studies."""
     others = with_retry(attributes_in, studies[0]._storage)
     return [with_retry(read_record, study, others=others) for study in studies]

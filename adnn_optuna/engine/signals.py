@@ -57,7 +57,7 @@ def without_warnings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible(stop: threading.Event | None = None) -> Iterator[threading.Event]:
-    """Yield what Ctrl-C sets, and SIGTERM, with which clusters end their jobs.
+    """Yield an event that Ctrl-C sets, and SIGTERM, with which clusters end their jobs.
 
     A signal that the user handles is left alone. The second one is not waited for any longer. All
     that a verb does stands within: an exception that a signal raises anywhere is lost where it

@@ -43,7 +43,7 @@ _SQLITE_TIMEOUT = 5.0
 _SQLITE_PASSING = (5, 6, 14)
 _SQLITE_DAMAGED = (11, 26)  # SQLITE_CORRUPT and SQLITE_NOTADB.
 
-# What no waiting mends when a database is opened.
+# Errors on opening a database that waiting does not fix.
 _REFUSED_AT_OPENING = re.compile(
     "authentication failed|no password|pg_hba|access denied|permission denied|does not exist"
     "|unknown database|name or service not known|resol|unable to open|readonly|disk|invalid",
@@ -217,7 +217,7 @@ def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = Fals
 
 
 def with_retry(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Call a function, and again for up to five minutes where the database is locked or away.
+    """Call a function, and again for up to five minutes if the database is locked or away.
 
     If the fault stays, it is a :class:`StorageError`. What is called again may have done a part of
     its work: an ``ask`` leaves a running trial, and a ``tell`` may find that it had told.
@@ -255,7 +255,7 @@ def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool], url: 
 
 
 def storage_errors() -> tuple[type[Exception], type[Exception]]:
-    """Return what Optuna raises if a storage fails or refuses a request."""
+    """Return Optuna's errors for a storage that fails or refuses a request."""
     return load("sqlalchemy").exc.SQLAlchemyError, StorageInternalError
 
 
@@ -336,10 +336,10 @@ def check_study_name(study_name: str) -> None:
 def open_declared(
     storage: BaseStorage, name: str, direction: StudyDirection, attribute: str, what: Any
 ) -> optuna.Study:
-    """Create or load a study, and declare what it is unless that was done.
+    """Create or load a study, and declare its kind unless that was done.
 
     No storage creates a study with its attributes. A worker may die between the two, and another
-    one may begin there, so a study that says nothing is declared by whoever opens it.
+    one may begin there, so a study without a declaration is declared by the worker that opens it.
     """
     study = optuna.create_study(
         storage=storage, study_name=name, direction=direction, load_if_exists=True

@@ -1,6 +1,6 @@
 """Studies that are to be searched: what each is, how it is created or found, and how it runs.
 
-A comparison has a study for each arm and seed, and a head of its own name that tells what it is.
+A comparison has a study for each arm and seed, and a head of its own name that declares it.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from adnn_optuna import _checks
 from adnn_optuna._attributes import SearchSettings
 from adnn_optuna._checks import Fault, WrongValueError, as_integer, check_type, first_line
 from adnn_optuna._differences import config_differences, in_words
+from adnn_optuna._units import printable, unit_of
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine import confirmation
 from adnn_optuna.engine.arms import Arm, ArmSpec, arm_of
@@ -47,9 +48,9 @@ from adnn_optuna.samplers._trials import check_one_objective, is_done
 
 @dataclasses.dataclass
 class StudySpec:
-    """A study that is to be searched; what is wrong is refused.
+    """A study that is to be searched; wrong arguments are refused.
 
-    Without a name it gets a new one. Where it exists already, its own batch size holds.
+    Without a name it gets a new one. If it exists already, its own batch size is kept.
     """
 
     objective: Objective
@@ -127,7 +128,7 @@ class StudySpec:
 
 
 def check_objective(objective: object) -> InitOffsetObjective:
-    """Return an objective of ours; refuse what is none, or what cannot be trained here."""
+    """Return an objective of ours; refuse others, and those that cannot be trained here."""
     wanted = "an InitOffsetObjective, made of a model and a dataset"
     check_type("objective", objective, InitOffsetObjective, wanted)
     check_not_forked()
@@ -248,7 +249,7 @@ def _sampler(spec: StudySpec, study: optuna.Study | None) -> BaseSampler:
 
 
 def _prepare(spec: StudySpec, study: optuna.Study) -> None:
-    """Store what a new study is, and enqueue the baseline for those who would not begin there."""
+    """Store a new study's kind, and enqueue the baseline if the sampler would not begin there."""
     spec.objective.attach(study)
     if stored.SEARCH not in study.user_attrs:
         study.set_user_attr(stored.SEARCH, spec.settings)
@@ -278,11 +279,10 @@ def run_studies(
     executor: futures.Executor | None,
     storage: str | BaseStorage | None,
 ) -> None:
-    """Run studies, opened by their specs; where one failed or was interrupted, so are the others.
+    """Run studies, opened by their specs; if one failed or was interrupted, so are the others.
 
     The ``bar`` counts the trials that are behind them, in the end all that they might have taken.
     """
-    count: Callable[[int], object] = (lambda _: None) if bar is None else bar.update
     # A user's own function may be no matter of several threads.
     is_own = any(isinstance(spec.objective, KeyedObjective) for spec in specs)
     own = futures.ThreadPoolExecutor(1 if is_own else n_cores(), "run")
@@ -290,11 +290,11 @@ def run_studies(
         is_here = isinstance(workers, futures.ThreadPoolExecutor)
         if is_here:
             pairs = zip(specs, opened, strict=True)
-            runs = [workers.submit(_run_one, stop, count, *pair) for pair in pairs]
+            runs = [workers.submit(_run_one, stop, bar, *pair) for pair in pairs]
         else:
             runs = [workers.submit(_run_elsewhere, spec, storage) for spec in specs]
         try:
-            run_jobs(runs, (lambda _: None) if is_here else count)
+            run_jobs(runs, (lambda _: None) if is_here or bar is None else bar.update)
         finally:
             if not all(run.done() for run in runs):
                 stop.set()
@@ -307,15 +307,14 @@ def run_studies(
 def _run_elsewhere(spec: StudySpec, storage: str | BaseStorage | None) -> int:
     [study] = open_studies([spec], open_storage(storage))
     with interruptible() as stop:
-        return _run_one(stop, lambda _: None, spec, study)
+        return _run_one(stop, None, spec, study)
 
 
-def _run_one(
-    stop: threading.Event, count: Callable[[int], object], spec: StudySpec, study: optuna.Study
-) -> int:
+def _run_one(stop: threading.Event, bar: Bar | None, spec: StudySpec, study: optuna.Study) -> int:
     """Run a study and return how many trials its budget was."""
+    count: Callable[[int], object] = (lambda _: None) if bar is None else bar.update
     count(n_done(study))
-    n_run = run_trials(spec, study, stop, after_tell=lambda _, __: count(1))
+    n_run = run_trials(spec, study, stop, after_tell=lambda _, __: _show_trial(bar, study))
     # Some end by themselves before.
     budget = max(n_run, spec.limits["max_trial"] or 0)
     count(budget - n_run)
@@ -326,6 +325,18 @@ def _run_one(
     elif isinstance(spec.objective, KeyedObjective) and isinstance(record, FunctionRecord):
         confirmation.evaluate_on_new_seeds(record, spec.objective, stop)
     return budget
+
+
+def _show_trial(bar: Bar | None, study: optuna.Study) -> None:
+    """Count a trial that was told, and show its arm and seed, and their best value so far."""
+    if bar is None:
+        return
+    record = with_retry(read_record, study, others={})
+    if record.best is not None:
+        run = "/".join(study.study_name.split("/")[-2:])
+        value = unit_of(record.metric).value(record.best_value)
+        bar.set_description_str(f"{printable(run)}: best {value}", refresh=False)
+    bar.update(1)
 
 
 def run_trials(

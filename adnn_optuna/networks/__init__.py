@@ -1,1 +1,1 @@
-"""What is trained, on what data, from which initial values."""
+"""Networks, their data, their initial values and their training."""

@@ -12,10 +12,10 @@ from adnn_optuna.networks.initializers import VariableInfo
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """The start of one training run; the training settings say what is None."""
+    """The start of one training run; None is left to the training settings."""
 
     seed: int  # Of the initial weights, and of the order of the batches unless that has its own.
-    restart: int  # Which of that seed's initialisations, 0 the baseline's.
+    restart: int  # Which of that seed's initializations, 0 the baseline's.
     offsets: tuple[float, ...]  # The number added to each variable, in the network's order.
     learning_rate: float | None = None
     epochs: int | None = None
@@ -138,7 +138,7 @@ class ControlSpace:
         return dataclasses.replace(start, **changes)
 
 
-# Each trial has a new initialisation.
+# Each trial has a new initialization.
 RESTARTS = ControlSpace("restart", 0, 0, 2**31 - 1)
 
 Space = OffsetSpace | ControlSpace

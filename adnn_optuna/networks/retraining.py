@@ -109,7 +109,7 @@ def compared_on_test_set(trainer: Trainer, baseline: Retrained, best: Retrained)
 
 
 def random_sources(trainer: Trainer) -> tuple[str, ...]:
-    """Return the random sources of a training run: initialisation, order of the batches, split."""
+    """Return the random sources of a training run: initialization, order of the batches, split."""
     sources = {
         "initialisation": trainer.architecture.depends_on_seed,
         "order": trainer.training.shuffle,

@@ -1,4 +1,4 @@
-"""Training many initialisations of one network by one compiled graph.
+"""Training many initializations of one network by one compiled graph.
 
 Threads, one for each core, take one training run after the other. In one array of all networks,
 XLA would choose the order of sums by their number, so the last bits would depend on it. Threads
@@ -82,7 +82,7 @@ class TrainingState:
 
 
 class Trainer:
-    """Trains initialisations of one network on one dataset, several at a time.
+    """Trains initializations of one network on one dataset, several at a time.
 
     A training run gives the same bits alone and beside any others. The graph is compiled once in
     a process for all trainers of equal networks on data of equal sizes. Several threads may train

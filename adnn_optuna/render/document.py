@@ -23,7 +23,7 @@ Verdict = Literal[
     "breached",
     "cannot check",
 ]
-"""What a result concludes, in a word by which a page can colour it."""
+"""The conclusion of a result, in a word by which a page can colour it."""
 
 TONES: Mapping[str, str] = {
     **dict.fromkeys(("replicates", "better", "shown", "exact", "within tolerance"), "good"),
@@ -69,7 +69,7 @@ class Line:
 
     @property
     def ends(self) -> str:
-        """The ends of the confidence interval as text, without what no share is; empty if none."""
+        """The ends of the confidence interval as text, cut to possible shares; empty if none."""
         _, low, high = self.estimate
         if math.isnan(low) or (math.isinf(low) and math.isinf(high)):
             return ""
@@ -99,16 +99,16 @@ class Series:
     x if the figure has rows, else along y).
     """
 
-    label: str  # What the legend says; empty if nothing.
+    label: str  # Its name in the legend; empty if not shown.
     x: Sequence[Any]
     y: Sequence[Any]  # None leaves a gap.
     mark: Mark = "line"
     low: Sequence[float] = ()
     high: Sequence[float] = ()
-    hover: Sequence[str] = ()  # What each point says.
+    hover: Sequence[str] = ()  # A text for each point.
     color: int | None = 0  # The number of its color; None is the grey of controls.
     values: Sequence[float] = ()  # What each point's color shows, on a scale from worse to better.
-    text: Sequence[str] = ()  # What stands above each point.
+    text: Sequence[str] = ()  # A label above each point.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +124,8 @@ class Figure:
     rows: Sequence[str] = ()  # The labels of y = 0, 1, …, from the top, if these are rows.
     margin: float = math.nan  # Half the width of a grey band around x = 0; NaN without that line.
     target: float = math.nan  # A y that a line marks; NaN without.
-    value_label: str = ""  # What the color scale shows.
-    lower_is_better: bool = False  # On this scale.
+    value_label: str = ""  # The name of the color scale.
+    lower_is_better: bool = False  # Of the values, also on the color scale; the title says so.
     log: str = ""  # Which axes are logarithmic: "", "x", "y" or "xy".
     if_empty: str = "There is nothing to draw yet."
 
@@ -150,24 +150,24 @@ class Gallery:
 class Document:
     """Everything that a result says. Every surface shows all of it."""
 
-    title: str  # What it is of, shortened to 60 characters.
+    title: str  # Its subject, shortened to 60 characters.
     verdict: Verdict
     conclusion: str = ""  # One or a few sentences.
-    scope: str = ""  # What it rests on, such as "30 trials, 10 new seeds".
+    scope: str = ""  # Its basis, such as "30 trials, 10 new seeds".
     estimates: Sequence[Line] = ()  # They carry the conclusion.
     level: float = 0.95  # Of their CIs.
-    subject: str = ""  # What was selected, such as a trial with its parameters.
+    subject: str = ""  # The selection, such as a trial with its parameters.
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()  # The first one is the most important.
     draw: Callable[[], Sequence[Figure]] = tuple  # Makes further figures, which take long.
     galleries: Sequence[Gallery] = ()
-    notes: Sequence[str] = ()  # What a reader must know to judge it; each is said once.
-    next_step: str = ""  # What to run next.
+    notes: Sequence[str] = ()  # Facts that a reader needs to judge it; each is said once.
+    next_step: str = ""  # The next command or call.
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # For JSON, by keys.
 
     def __post_init__(self) -> None:
         assert self.verdict in get_args(Verdict), self.verdict
-        # Whatever a study or a contract holds, no surface is to obey it.
+        # No surface is to obey a text of a study or a contract.
         for field in dataclasses.fields(self):
             if field.name != "fields":  # JSON escapes by itself.
                 object.__setattr__(self, field.name, _printable(getattr(self, field.name)))
@@ -179,7 +179,7 @@ class Document:
 
     @property
     def interval_name(self) -> str:
-        """What the intervals of the estimates are, such as ``"95% CI"``."""
+        """The name of the intervals, such as ``"95% CI"``."""
         return f"{100 * self.level:.9g}% CI"
 
 

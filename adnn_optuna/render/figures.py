@@ -58,8 +58,9 @@ _MARKERS: Mapping[Mark, Mapping[str, Any]] = {
 
 def to_plotly(figure: Figure) -> go.Figure:
     """Return a figure as one of plotly."""
+    title = f"{figure.title} (lower is better)" if figure.lower_is_better else figure.title
     drawn = go.Figure(_EMPTY).update_layout(
-        title_text=figure.title,
+        title_text=title,
         xaxis_title_text=_in_lines(figure.x_label, 28),
         yaxis_title_text=_in_lines(figure.y_label, 20),
     )

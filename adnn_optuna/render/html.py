@@ -1,4 +1,4 @@
-"""A document as HTML: a page that needs nothing else, and what a notebook shows."""
+"""A document as HTML: a page that needs nothing else, and the form for notebooks."""
 
 import json
 import re
@@ -16,7 +16,7 @@ _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
 
 
 def to_page(document: Document) -> str:
-    """Return a document as an HTML file, with its figures and what draws them."""
+    """Return a document as an HTML file, with its figures and the script that draws them."""
     return _rendered(
         "page.html.jinja",
         document,

@@ -10,7 +10,7 @@ from adnn_optuna.render.document import Document
 
 
 def to_json(document: Document, **more: Any) -> str:
-    """Return what a document says and all of its fields; of numbers what is not finite is null."""
+    """Return the contents of a document and all of its fields; numbers not finite are null."""
     content = {
         **more,
         "title": document.title,
@@ -25,7 +25,7 @@ def to_json(document: Document, **more: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it; what JSON has no form for, as text."""
+    """Return a value as JSON has it; other types as text."""
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, bool | str | int):
@@ -39,7 +39,7 @@ def plain(value: Any) -> Any:
 
 
 def _parts(value: Any) -> Any:
-    """Return what a value consists of, as a mapping, a list, a number or a text."""
+    """Return the parts of a value, as a mapping, a list, a number or a text."""
     if hasattr(value, "_asdict"):  # A named tuple.
         return value._asdict()
     if isinstance(value, Mapping | list | tuple):

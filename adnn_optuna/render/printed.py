@@ -1,4 +1,4 @@
-"""What every result has: it prints itself, and writes and draws itself on every surface."""
+"""The base of all results: each prints itself, and writes and draws itself everywhere."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Printed(ABC):
         return to_markdown(self.document(), details=details)
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows."""
+        """Return the HTML for a notebook."""
         html = load("adnn_optuna.render.html")
         return str(html.to_fragment(self.document()))
 

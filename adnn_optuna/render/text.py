@@ -14,7 +14,7 @@ _INDENT = 2
 
 
 def width_of_output() -> int:
-    """Return the columns of what is printed: those of the terminal, if stdout is one."""
+    """Return the width of printed results in columns: that of the terminal, if stdout is one."""
     if not sys.stdout.isatty():
         return WIDTH
     return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
@@ -51,7 +51,7 @@ def wrapped(text: str, width: int, indent: int = _INDENT) -> list[str]:
 
 
 def _title(document: Document, width: int) -> str:
-    """Return the title, and at the right what the result rests on."""
+    """Return the title, and at the right the basis of the result."""
     title, scope = document.title, document.scope
     if not scope:
         return title

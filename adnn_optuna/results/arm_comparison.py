@@ -1,6 +1,6 @@
 """Arms that have one value for each seed: which is best, and is that shown?
 
-Comparisons of models and of values measured elsewhere share what stands here.
+Comparisons of models and of values measured elsewhere share this module.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ _N_NAMED = 3  # So many arms are named in a sentence.
 
 @dataclass(frozen=True, kw_only=True)
 class ArmComparison(Printed):
-    """What comparisons of models and of values share, which document the attributes."""
+    """The base of comparisons of models and of values, which document the attributes."""
 
     study_name: str = ""
     margin: float | None = None
@@ -60,7 +60,7 @@ class ArmComparison(Printed):
     like: tuple[str, ...] = ()  # Other comparisons of the same data in the same storage.
     reused: str = dataclasses.field(default="", repr=False, compare=False, kw_only=True)
 
-    arm: ClassVar[str] = "arm"  # What an arm is called.
+    arm: ClassVar[str] = "arm"  # The name of an arm in sentences.
 
     if TYPE_CHECKING:  # Of one subclass it is a field, which an inherited property would hide.
 
@@ -76,10 +76,10 @@ class ArmComparison(Printed):
     @property
     @abstractmethod
     def value_names(self) -> list[str]:
-        """What each value of an arm is of, such as ``"seed 3"``; empty if they are not paired."""
+        """The name of each pair, such as ``"seed 3"``; empty if values are not paired."""
 
     def nothing_known(self) -> str:
-        """Return what is missing, if no seed has values of all arms."""
+        """Return the missing values in words, if no seed has values of all arms."""
         first = self.value_names[0]
         return f"No {self.per} has values of all {self.arm}s: measure each {self.arm} at {first}."
 
@@ -340,6 +340,7 @@ class ArmComparison(Printed):
             unit,
             names=self.value_names,
             is_paired=self.is_paired,
+            lower_is_better=not self.maximize,
         )
         differences = interval_figure(
             "differences",

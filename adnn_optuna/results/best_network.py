@@ -22,7 +22,7 @@ _N_COLUMNS = 6  # Of a row of a table.
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """A test example, and what both networks predict for it."""
+    """A test example, and the predictions of both networks."""
 
     number: int
     truth: Any

@@ -1,4 +1,4 @@
-"""What a comparison of samplers shows, in sentences, tables and figures."""
+"""The result of a comparison of samplers, in sentences, tables and figures."""
 
 import dataclasses
 import math
@@ -159,7 +159,7 @@ class Comparison(ComparisonNumbers, Printed):
         return lines
 
     def _replicated(self, label: str) -> str:
-        """Return what of an arm's best trials was used with other seeds."""
+        """Return the part of an arm's best trials that was used with other seeds."""
         name = self.results[label][0].sampler
         return ARMS[name].replicates if name in ARMS else "offsets"
 

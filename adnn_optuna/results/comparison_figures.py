@@ -72,6 +72,7 @@ def _scores(comparison: ComparisonNumbers) -> Figure:
         comparison.unit,
         names=[f"seed {seed}" for seed in comparison.seeds],
         controls=["baseline", str(comparison.reference)],
+        lower_is_better=comparison.any_record.is_minimized,
     )
 
 
@@ -90,6 +91,7 @@ def _best_against_trials(comparison: ComparisonNumbers) -> Figure:
         label,
         [*_mean_of_each(comparison, comparison.samplers, best_against_trials)],
         f"Mean over the seeds, of the metric of the selection. {_BAND}",
+        lower_is_better=comparison.is_of_function and comparison.any_record.is_minimized,
         if_empty=_NO_TRIAL,
     )
 
@@ -103,12 +105,13 @@ def _best_against_compute(comparison: ComparisonNumbers) -> Figure:
         comparison.units.selection.heading(comparison.any_record.metric_label),
         [*_mean_of_each(comparison, comparison.results, best_against_compute)],
         f"Mean over the seeds, of the metric of the selection; controls are dashed. {_BAND}",
+        lower_is_better=comparison.any_record.is_minimized,
         if_empty=_NO_TRIAL,
     )
 
 
 def _best_of_n(comparison: ComparisonNumbers) -> Figure:
-    """Return the expected best of n random restarts, and what the samplers reached."""
+    """Return the expected best of n random restarts, and the values that the samplers reached."""
     unit, label, series = comparison.units.selection, comparison.reference, list[Series]()
     restarts = comparison.results[label] if label is not None else ()
     ends = [1, max((len(run.values) for run in restarts), default=0)]

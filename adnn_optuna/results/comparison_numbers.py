@@ -27,7 +27,7 @@ from adnn_optuna.stats.spread import unit_of_values
 if TYPE_CHECKING:
     import pandas as pd
 
-_BASELINES = "baseline networks"  # What best networks are compared with on new seeds.
+_BASELINES = "baseline networks"  # The rivals of best networks on new seeds.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,7 +253,7 @@ class ComparisonNumbers:
 
     @functools.cached_property
     def replication(self) -> list[PairedDifference]:
-        """What each arm's best networks gain over baseline networks on one new seed each.
+        """The gains of each arm's best networks over baseline networks on one new seed each.
 
         It has a row for each arm for which that was computed.
         """

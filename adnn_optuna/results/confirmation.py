@@ -1,4 +1,4 @@
-"""What new seeds show of a search's best trial.
+"""The findings of new seeds on a search's best trial.
 
 The gain of a search over its own baseline mixes three things: a baseline that may be a bad draw, a
 best network that may be a good one, and offsets that may help. The best trial's parameters and the
@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Confirmed, TestEvaluation
@@ -86,25 +85,25 @@ def read_runs(record: SearchRecord) -> ConfirmationRuns | None:
         own=own,
         values=_by_arm(confirmed, values),
         scores=_by_arm(confirmed, made),
-        is_loss=record.study.direction == StudyDirection.MINIMIZE,
+        is_loss=record.is_minimized,
         earlier=tuple(confirmed.get("earlier", ())),
     )
 
 
 def _by_arm(confirmed: Confirmed, of: Mapping[Evaluation, Any]) -> dict[int, np.ndarray]:
-    """Return what is known of the evaluations of each arm, in the order of the seeds."""
+    """Return the evaluations of each arm, in the order of the seeds."""
     trial, seeds = confirmed["trial"], confirmed["seeds"]
     return {arm: np.stack([of[trial, arm, seed] for seed in seeds]) for arm in confirmed["arms"]}
 
 
 @dataclasses.dataclass(frozen=True)
 class Confirmation:
-    """What new seeds show of a best trial, by the metric of the selection on the test set.
+    """The findings of new seeds on a best trial, by the metric of the selection on the test set.
 
     Attributes:
         trial: The number of the best trial.
         rank: Its place among the study's best trials that were confirmed, from 1.
-        level: The level of each CI: 1 - 0.05, where 0.05 is halved for each earlier best trial.
+        level: The level of each CI: 1 - 0.05; 0.05 is halved for each earlier best trial.
         test_score: The score of the best network itself.
         vs_baselines: How much better that is than the mean of new baseline networks.
         replication: The mean gain of the best trial's offsets on new seeds; 0 without offsets.
@@ -131,7 +130,7 @@ class Confirmation:
 
 
 def read_confirmation(record: SearchRecord) -> Confirmation | None:
-    """Return what new seeds show of a best trial; :obj:`None` if it is not confirmed."""
+    """Return the findings of new seeds; :obj:`None` if the best trial is not confirmed."""
     if "confirmation" not in record.known:
         runs = read_runs(record)
         if runs is None:
@@ -155,7 +154,7 @@ def own_estimate(own: OwnScores, level: float = 1 - ALPHA) -> Estimate:
 
 
 def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
-    """Return what the training runs of a confirmation show."""
+    """Return the findings of a confirmation's training runs."""
     n_claims, values = 2 ** (runs.rank - 1), runs.values
     n_examples = runs.scores[BASELINE].shape[1]
     level, sign = 1 - ALPHA / n_claims, -1 if runs.is_loss else 1

@@ -1,6 +1,6 @@
-"""Differences of arms in words, tables and figures: what all comparisons share.
+"""Differences of arms in words, tables and figures, for all comparisons.
 
-Everywhere, ``per`` is what values are paired by; it is empty if they are not paired.
+Everywhere, ``per`` is the unit of the pairs; it is empty if they are not paired.
 """
 
 import math
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Design = Literal["fixed", "sequential", "unpaired", "new data"]
-"""What the CIs of differences are valid for."""
+"""The validity of the CIs of differences."""
 
 _VALIDITY: Mapping[Design, str] = {
     "fixed": (
@@ -46,7 +46,7 @@ _RELATIONS = {
     None: "not compared with",
 }
 NEXT_STEP = "make the same call again; it makes the rest."
-"""What to do if evaluations are missing."""
+"""The next step if evaluations are missing."""
 _LABEL_WIDTH = 14  # Two labels, a difference, its CI and the verdict fit into 80 columns.
 
 
@@ -67,7 +67,7 @@ def relation(row: PairedDifference, per: str = "seed", others: str | None = None
 
 
 def _assumed(row: PairedDifference) -> str:
-    """Return what a verdict that claims something assumes; empty if that is nothing special."""
+    """Return the assumption of a verdict that claims something; empty if nothing special."""
     is_claim = row.verdict not in ("inconclusive", None)
     return f"assuming {row.assumption}" if is_claim and row.assumption else ""
 
@@ -148,7 +148,7 @@ def difference_notes(
     n_claims: Mapping[str, int],
     maximize: bool = True,
 ) -> list[str]:
-    """Return what a reader must know of differences, each thing once.
+    """Return the notes on differences, each once.
 
     ``n_claims`` are the numbers of claims by what they are on; each family shares one error rate.
     """
@@ -170,7 +170,7 @@ def difference_notes(
 
 
 def validity_note(design: Design, per: str = "seed") -> str:
-    """Return what the CIs of a design are valid for, and what they assume."""
+    """Return the validity of the CIs of a design, and their assumptions."""
     return _VALIDITY[design].format(per=per or "value")
 
 
@@ -205,7 +205,7 @@ def _reasons(rows: Sequence[PairedDifference]) -> list[str]:
 
 
 def sources_in_words(sources: Iterable[str]) -> list[str]:
-    """Return what sources of randomness are called; seeds follow from their stored names."""
+    """Return the names of sources of randomness; seeds follow from their stored names."""
     return ["initialization" if name == "initialisation" else name for name in sources]
 
 
@@ -299,6 +299,7 @@ def values_figure(
     names: Sequence[str] = (),
     controls: Collection[str] = (),
     is_paired: bool = True,
+    lower_is_better: bool,
 ) -> Figure:
     """Return the values of each arm in a row, with a line for each seed; ``controls`` are grey."""
     rows = [
@@ -332,7 +333,16 @@ def values_figure(
     caption = "Each box has its mean as a dashed line."
     if is_paired:
         caption = f"{caption} A thin line joins the values of one seed."
-    return Figure(key, title, x_label, "", series, caption, rows=[*values])
+    return Figure(
+        key,
+        title,
+        x_label,
+        "",
+        series,
+        caption,
+        rows=[*values],
+        lower_is_better=lower_is_better,
+    )
 
 
 def reused_note(what: str, n_before: int, n_now: int) -> str:

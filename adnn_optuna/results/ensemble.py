@@ -1,4 +1,4 @@
-"""What networks reach alone and averaged: their test scores and what averaging gains."""
+"""Networks alone and averaged: their test scores and the gain of averaging."""
 
 import functools
 import itertools
@@ -75,7 +75,7 @@ class EnsembleScores(Printed):
 
     @property
     def score_name(self) -> str:
-        """What the scores are: ``"test_accuracy"``, or ``"test_r2"`` of a regression."""
+        """The name of the scores: ``"test_accuracy"``, or ``"test_r2"`` of a regression."""
         return f"test_{self.head.score}"
 
     def _scores(self, predictions: Sequence[np.ndarray]) -> np.ndarray:

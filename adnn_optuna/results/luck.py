@@ -1,4 +1,4 @@
-"""What luck alone gains, and how likely it makes a claimed gain."""
+"""The gain by selection alone, and how likely it makes a claimed gain."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ _OVER = {"mean": "over the mean", "one": "over one baseline run"}
 
 @dataclasses.dataclass(frozen=True)
 class Luck(Printed):
-    """What the best of equally good draws gains by luck alone.
+    """The gain of the best of equally good draws by selection alone.
 
     Attributes:
         n: The number of draws.
         sd: Their standard deviation, for normal scores.
         claimed: A gain that somebody claims.
-        baseline: What gains are measured from; :obj:`None` for both.
+        baseline: The baseline of the gains; :obj:`None` for both.
         files: The number of such searches of which the best is reported.
         values: Observed runs, in place of ``sd``.
     """
@@ -37,7 +37,7 @@ class Luck(Printed):
 
     @property
     def expected(self) -> float:
-        """What the best of the draws is expected to gain."""
+        """The expected gain of the best of the draws."""
         return expected_luck(self.n, self.sd, values=self.values)
 
     @property

@@ -32,12 +32,12 @@ class ModelComparison(ArmComparison):
         sequential: Whether seeds are added only until all is decided. CIs are wider to allow for
             that.
         margin: The difference up to which two models are as good as each other.
-        sources: What each seed redraws.
-        score: What the values are: ``"test accuracy"``, ``"test R²"`` of a regression, or
+        sources: The random sources that each seed redraws.
+        score: The name of the values: ``"test accuracy"``, ``"test R²"`` of a regression, or
             ``"value"`` of functions.
     """
 
-    evaluations: Mapping[Evaluation, float] = field(repr=False)
+    evaluations: Mapping[Evaluation, float] = field(repr=False, kw_only=False)
     labels: tuple[str, ...]
     declared_seeds: tuple[int, ...]
     n_train: int = 0
@@ -90,7 +90,7 @@ class ModelComparison(ArmComparison):
 
     @property
     def value_names(self) -> list[str]:
-        """What each value of a model is of."""
+        """The name of each pair's seed."""
         return [f"seed {seed}" for seed in self.declared_seeds]
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""What a tuned configuration is worth on new data: the validation examples also selected it."""
+"""The value of a tuned configuration on new data: the validation data also selected it."""
 
 import functools
 import math
@@ -17,7 +17,7 @@ from adnn_optuna.render.document import Document, Figure, Line, Series, Table, V
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.settings import trial_fields
 from adnn_optuna.samplers._trials import is_feasible
-from adnn_optuna.stats.overtuning import FEWEST_GROUPS, Means, Metric, Resampling, resampling
+from adnn_optuna.stats.overtuning import FEWEST_GROUPS, Means, Metric, RandomSplits, random_splits
 from adnn_optuna.stats.spread import unit_of_values
 
 _ALIKE = 1e-3  # Reported values that differ more from the means of the scores are others.
@@ -25,18 +25,18 @@ _ALIKE = 1e-3  # Reported values that differ more from the means of the scores a
 
 @dataclass(frozen=True)
 class Overtuning(Printed):
-    """What the best trial of a study is worth on new data.
+    """The value of a study's best trial on new data.
 
     Attributes:
         study_name: The study's name.
-        metric: What the values are; empty if the study does not say.
+        metric: The name of the values; empty if the study does not say.
         maximize: Whether higher values are better.
         examples: The scores of single examples of the trials that store them.
         reported_values: The values of these trials in the study.
         values: Their values by the scores.
         n_groups: The number of groups of the examples; of single examples, their number.
         n_omitted: How many trials were omitted, by the reason.
-        resampling: What resamples of the examples show.
+        splits: The findings of random splits of the examples.
     """
 
     study_name: str
@@ -47,7 +47,7 @@ class Overtuning(Printed):
     values: np.ndarray = field(repr=False)
     n_groups: int
     n_omitted: Mapping[str, int]
-    resampling: Resampling = field(repr=False)
+    splits: RandomSplits = field(repr=False)
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -76,7 +76,7 @@ class Overtuning(Printed):
     @property
     def new_data(self) -> Estimate:
         """The expected value of the selected configuration on new data, with its 95% CI."""
-        return self.resampling.new_data
+        return self.splits.new_data
 
     @property
     def optimism(self) -> Estimate:
@@ -95,7 +95,7 @@ class Overtuning(Printed):
             conclusion=self._conclusion(),
             scope=f"{n} trial{'s' * (n != 1)}, {self.n_examples} examples",
             estimates=self._estimates() if is_known else [],
-            tables=[self._trial_table()],
+            tables=[self._trial_table()] if is_known else [],
             figures=[self._trial_figure(), self._curve_figure()] if is_known else [],
             notes=self._notes(),
             next_step="measure the seed variance, too: adnn.recheck(study, evaluate)",
@@ -112,13 +112,12 @@ class Overtuning(Printed):
 
     def _conclusion(self) -> str:
         unit, n = self._unit, len(self.trials)
-        best = f"The best of {n} trials" if n > 1 else "The trial"
-        reported = (
-            f"{best} reaches {unit.value(self.reported)} on the {self.n_examples} examples that "
-            "also selected it."
-        )
+        reaches = f"reaches {unit.value(self.reported)} on the {self.n_examples} examples"
+        reported = f"The best of {n} trials {reaches} that also selected it."
+        if n == 1:
+            reported = f"The trial {reaches}."
         if math.isnan(self.new_data.value):
-            return f"{reported} These are too few to estimate its value on new ones."
+            return f"{reported} At least {FEWEST_GROUPS} examples or groups are needed for more."
         new = Line("", self.new_data, unit)
         expected = f"Expect {new.value} on new examples (95% CI {new.ends})."
         added = unit.gain(self.optimism.value).lstrip("+")
@@ -142,15 +141,14 @@ class Overtuning(Printed):
         ]
 
     def _notes(self) -> list[str]:
-        said = (
-            "The CI contains the variance of examples and of the selection. The models are those "
-            "of the trials: training with other seeds varies in addition."
-        )
-        notes = [said]
+        notes = [
+            (
+                "The CI contains the variance of examples and of the selection. The models are "
+                "those of the trials: training with other seeds varies in addition."
+            )
+        ]
         if self.n_groups < self.n_examples:
             notes.append(f"The examples are of {self.n_groups} groups, which stay together.")
-        if self.n_groups < FEWEST_GROUPS:
-            notes.append(f"At least {FEWEST_GROUPS} examples, or groups of them, are needed.")
         for why, n in self.n_omitted.items():
             notes.append(f"{n} trial{'s' * (n != 1)} omitted: {why}.")
         gap = float(np.abs(self.reported_values - self.values).max())
@@ -162,43 +160,34 @@ class Overtuning(Printed):
         return notes
 
     def _trial_table(self) -> Table:
-        found, rows = self.resampling, []
-        for i in np.argsort(-found.selected, kind="stable"):
-            left_out, selected = float(found.left_out[i]), 100 * float(found.selected[i])
-            rows.append(
-                (
-                    f"trial {self.trials[i].number}",
-                    self._unit.value(float(self.reported_values[i])),
-                    "" if math.isnan(left_out) else self._unit.value(left_out),
-                    "" if math.isnan(selected) else f"{selected:.0f}%",
-                )
-            )
+        rows = []
+        for i in np.argsort(-self.splits.selected, kind="stable"):
+            reported = self._unit.value(float(self.reported_values[i]))
+            value = float(self.splits.left_out[i])
+            left_out = "" if math.isnan(value) else self._unit.value(value)
+            selected = f"{100 * self.splits.selected[i]:.0f}%"
+            rows.append((f"trial {self.trials[i].number}", reported, left_out, selected))
         headings = ("trial", "reported", "left out", "selected")
-        return Table(headings, rows, "Trials, by how many resamples select them", is_detail=True)
+        return Table(headings, rows, "Trials, by how many splits select them", is_detail=True)
 
     def _trial_figure(self) -> Figure:
-        found, unit = self.resampling, self._unit
-        known = np.flatnonzero(found.selected > 0)
+        unit, known = self._unit, np.isfinite(self.splits.left_out)
         reported = unit.scale * self.reported_values[known]
-        left_out = unit.scale * found.left_out[known]
-        selected = 100 * found.selected[known]
-        hover = [
-            f"trial {self.trials[i].number}, selected by {share:.0f}%"
-            for i, share in zip(known, selected, strict=True)
-        ]
+        left_out = unit.scale * self.splits.left_out[known]
         ends = [reported.min(), reported.max()]
-        points = Series("trials", reported.tolist(), left_out.tolist(), "points", hover=hover)
+        points = Series("trials", reported.tolist(), left_out.tolist(), "points")
         return Figure(
             key="overtuning",
             title="Trials on the examples that select and on examples left out",
             x_label=unit.heading("reported value"),
             y_label=unit.heading("value on examples left out"),
             series=[Series("equal", ends, ends, "dashes", color=None), points],
-            caption="Trials that resamples select. On the dashed line, both values are equal.",
+            caption="Trials that splits select. On the dashed line, both values are equal.",
+            lower_is_better=not self.maximize,
         )
 
     def _curve_figure(self) -> Figure:
-        best, curve = np.maximum.accumulate(self._sign * self.values), self.resampling.curve
+        best, curve = np.maximum.accumulate(self._sign * self.values), self.splits.curve
         optimism = [
             self._unit.scale * float(best[n - 1] - self._sign * value)
             for n, value in curve.items()
@@ -214,8 +203,12 @@ class Overtuning(Printed):
         )
 
     def _fields(self) -> dict[str, Any]:
-        found = self.resampling
-        columns = (self.reported_values, found.selected, found.left_out)
+        columns = {
+            "trial": [trial.number for trial in self.trials],
+            "value": self.reported_values.tolist(),
+            "selected": self.splits.selected.tolist(),
+            "left_out": self.splits.left_out.tolist(),
+        }
         return {
             "study_name": self.study_name,
             "metric": self.metric,
@@ -229,10 +222,7 @@ class Overtuning(Printed):
             "n_examples": self.n_examples,
             "n_groups": self.n_groups,
             "trials": [
-                {"trial": trial.number, "value": value, "selected": share, "left_out": left_out}
-                for trial, value, share, left_out in zip(
-                    self.trials, *(column.tolist() for column in columns), strict=True
-                )
+                dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
             ],
         }
 
@@ -244,10 +234,12 @@ def overtuning_of(
     *,
     metric: str = "",
     measure_of: Callable[[Examples], Means | Metric] | None = None,
+    after_split: Callable[[], object] = lambda: None,
 ) -> Overtuning | None:
-    """Return what a study's trials are worth on new data; None if they store no scores.
+    """Return the estimate for a study's best trial on new data; None without stored scores.
 
     The ``attrs`` are the study's. Without ``measure_of``, values are means of scores.
+    ``after_split`` is called after each split of the examples.
     """
     completed = [t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t)]
     valued = [trial for trial in completed if math.isfinite(trial.values[0])]
@@ -271,7 +263,7 @@ def overtuning_of(
         examples=examples,
         reported_values=np.array([trial.values[0] for trial in examples.trials]),
         values=measure.values,
-        n_groups=len(measure.sizes),
+        n_groups=measure.n_groups,
         n_omitted={why: n for why, n in omitted.items() if n},
-        resampling=resampling(measure, maximize=maximize),
+        splits=random_splits(measure, maximize=maximize, after_split=after_split),
     )

@@ -115,20 +115,43 @@ class Plan(RequiredSeeds, Printed):
             _FIXED: self.power,
             _SEQUENTIAL: self.power_sequential,
         }
+        planned = (self.seeds, self.seeds_sequential)
+        answers = {
+            n: curve[n]
+            for n, curve in zip(planned, curves.values(), strict=True)
+            if n is not None and n in curve
+        }
+        series = [
+            Series(name, [*curve], _in_percent(curve), color=i)
+            for i, (name, curve) in enumerate(curves.items())
+        ]
+        texts = [*map(str, answers)]
+        series.append(
+            Series(
+                "seeds to plan for",
+                [*answers],
+                _in_percent(answers),
+                "rings",
+                color=None,
+                text=texts,
+            )
+        )
         return Figure(
             key="power",
             title=f"Power to show a gain of {gain}",
             x_label="Seeds",
             y_label="Power [%]",
-            series=[
-                Series(
-                    name, [*curve], [round(100 * power, 2) for power in curve.values()], color=i
-                )
-                for i, (name, curve) in enumerate(curves.items())
-            ],
-            caption=f"The dotted line is the power of {POWER:.0%} that is planned for.",
+            series=series,
+            caption=(
+                f"The dotted line is the power of {POWER:.0%} that is planned for. Rings mark the "
+                "seeds that each design needs."
+            ),
             target=100 * POWER,
         )
+
+
+def _in_percent(curve: Mapping[int, float]) -> list[float]:
+    return [round(100 * power, 2) for power in curve.values()]
 
 
 def plan_seeds(

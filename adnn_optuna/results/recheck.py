@@ -1,4 +1,4 @@
-"""What a recheck of a study shows, in sentences, tables and a figure."""
+"""The result of a recheck, in sentences, tables and a figure."""
 
 import math
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ class Recheck(RecheckNumbers, Printed):
         return " ".join(filter(None, said))
 
     def _about_gain(self) -> str:
-        """Return what the new seeds show of the gain; empty without anything to compare with."""
+        """Return the findings on the gain; empty without anything to compare with."""
         if self.trial is None or self.against is None:
             return ""
         chosen, other = f"trial {self.trial.number}", self._other
@@ -101,7 +101,7 @@ class Recheck(RecheckNumbers, Printed):
 
     @property
     def _other(self) -> str:
-        """What the chosen trial is compared with, in words."""
+        """The baseline of the chosen trial, in words."""
         against = self.against
         assert against is not None
         if BASELINE_NETWORK in against.user_attrs:
@@ -170,8 +170,9 @@ class Recheck(RecheckNumbers, Printed):
                 notes.append(unseen_note(len(self.values(self.trial, "confirm"))))
         if self.next_run.low < self.next_run.high < math.inf and self.trial is not None:
             ends = Line("", self.next_run, self._unit).ends.replace(" to ", " and ")
+            of_same = " on the same examples" if self.on_new_data else ""
             notes.append(
-                f"One more run of trial {self.trial.number} is expected between {ends}"
+                f"One more run of trial {self.trial.number}{of_same} is expected between {ends}"
                 f"{self._unit.of_values} (95%)."
             )
         notes.append(self._about_data())
@@ -254,6 +255,7 @@ class Recheck(RecheckNumbers, Printed):
             y_label="",
             series=series,
             caption="Diamonds: stored values. Squares: means on new seeds with their 95% CI.",
+            lower_is_better=self._sign < 0,
             rows=[
                 f"trial {trial.number}{', chosen' * (trial is self.trial)}"
                 for trial in self.candidates

@@ -1,4 +1,4 @@
-"""The numbers of a recheck: which evaluations it takes, and what they show.
+"""The numbers of a recheck: the evaluations that it takes, and their findings.
 
 A study's best value is too high, because it is the best of many noisy ones. A few evaluations on
 new seeds show by how much: some select among the best trials, and others, which selected nothing,
@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class RecheckNumbers:
-    """What is known of a recheck, see :class:`Recheck`."""
+    """The findings of a recheck, see :class:`Recheck`."""
 
     evaluations: Mapping[Evaluation, float] = field(repr=False)
     study_name: str
@@ -143,7 +143,7 @@ class RecheckNumbers:
 
     @property
     def metric(self) -> str:
-        """What the values are; ``"value"`` if the study does not say."""
+        """The name of the values; ``"value"`` if the study does not say."""
         if not isinstance(self.experiment, dict):
             return "value"
         return with_class(str(self.experiment["metric"]), self.experiment.get("positive"))
@@ -166,9 +166,7 @@ class RecheckNumbers:
         if not 1 < len(runs) == len(known) or any(len(run) != n for run in runs):
             return None
         optimism = self._sign * overtuned.optimism.value
-        estimate = on_new_seeds(
-            np.array(runs), examples.scores, examples.groups, overtuned.resampling, optimism
-        )
+        estimate = on_new_seeds(np.array(runs), examples.scores, overtuned.splits, optimism)
         # Wider by as much as the CI on new seeds is.
         fixed = mean_interval(self.values(self.trial, "confirm"), self._resolution)
         half, wider = fixed.high - fixed.low, self.on_new_seeds
@@ -246,7 +244,7 @@ class RecheckNumbers:
 
     @functools.cached_property
     def used(self) -> dict[Evaluation, float]:
-        """The evaluations of the present candidates, and of what they are compared with."""
+        """The evaluations of the present candidates and their baseline."""
         others = filter(None, map(self.against_of, self.candidates))
         numbers = {trial.number for trial in (*self.candidates, *others)}
         return {e: value for e, value in self.evaluations.items() if e[0] in numbers}

@@ -1,17 +1,14 @@
-"""What a search shows: its best trial, its gain, and whether that replicates on new seeds."""
+"""The result of a search: its best trial, its gain, and whether that replicates on new seeds."""
 
 import dataclasses
 import functools
 import math
-from statistics import fmean
 from typing import Any
-
-from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._units import ACCURACY, Estimate, Unit, params_in_words, printable, score_in_words
 from adnn_optuna.engine.confirmation import SEEDS, n_training_runs, seconds_of
-from adnn_optuna.engine.records import ControlRecord, FunctionRecord, SearchRecord
+from adnn_optuna.engine.records import ControlRecord, SearchRecord
 from adnn_optuna.render.document import (
     MAX_TITLE,
     Document,
@@ -33,16 +30,13 @@ from adnn_optuna.results.confirmation import (
 from adnn_optuna.results.fields import FIELDS, numbers_of, units_of
 from adnn_optuna.results.overtuning import overtuning_of
 from adnn_optuna.results.settings import settings_table, trial_fields
-from adnn_optuna.samplers._replicates import replicate_of
-from adnn_optuna.stats.proportions import student_half_width
-from adnn_optuna.stats.sequential import ALPHA, sequential_ends
+from adnn_optuna.stats.sequential import ALPHA
 
 _ONE_SEED = "one seed: biased upward"
-_N_LISTED = 10  # Of the replicated configurations, the best ones.
 
 
 class StudyResult(Printed, SearchRecord):
-    """What any Optuna study shows: a best trial, whose gain may be selection bias."""
+    """The result of any Optuna study: a best trial, whose gain may be selection bias."""
 
     @functools.cached_property
     def _on_new_data(self) -> list[Line]:
@@ -74,11 +68,11 @@ class StudyResult(Printed, SearchRecord):
         )
 
     def _verdict(self) -> tuple[Verdict, str]:
-        """Return what is concluded, in a word and in a few."""
+        """Return the conclusion, in a word and in a few."""
         return "not known", "no best trial" if self.best is None else "replication not known"
 
     def _further_scope(self) -> list[str]:
-        """Return what the result rests on beside the trials."""
+        """Return the basis of the result beside the trials."""
         return []
 
     def _subject(self) -> str:
@@ -138,11 +132,11 @@ class StudyResult(Printed, SearchRecord):
 
 
 class NetworkSearch(StudyResult):
-    """What a search over the initial values of a network shows."""
+    """The result of a search over the initial values of a network."""
 
     @property
     def confirmation(self) -> Confirmation | None:
-        """What new seeds show of the best trial, see :meth:`SearchResult.confirm`; or None."""
+        """Findings of new seeds on the best trial; see :meth:`SearchResult.confirm`; or None."""
         return read_confirmation(self)
 
     def _verdict(self) -> tuple[Verdict, str]:
@@ -216,7 +210,7 @@ class NetworkSearch(StudyResult):
             found += notes.confirmation_notes(self, self.confirmation)
         elif self.is_unseeded:
             found.append("No seed changes this training, so replication cannot be tested.")
-        if self.study.direction == StudyDirection.MINIMIZE:
+        if self.is_minimized:
             found.append("Lower values of the metric are better; a positive gain is a decrease.")
         if not math.isnan(self.hyperparameter_gain):
             first = units_of(self).selection.value(self.attrs[stored.BASELINE])
@@ -247,7 +241,7 @@ class NetworkSearch(StudyResult):
         return [*drawn, *figures.places_figure(self)]
 
     def card_metadata(self) -> dict[str, Any]:
-        """Return what Hugging Face's Hub reads of a model card: each estimate, with its CI."""
+        """Return a model card's metadata for Hugging Face's Hub: each estimate, with its CI."""
         data, evaluation = self.attrs[stored.CONFIG]["dataset"], self.test_evaluation
         score = self.test_metric.removeprefix("test_")
         is_of_images = evaluation is not None and evaluation["unit"] == "images"
@@ -285,122 +279,8 @@ class NetworkSearch(StudyResult):
         }
 
 
-class FunctionSearch(StudyResult, FunctionRecord):
-    """What the search of a function shows: which parameters it recommends, and their value.
-
-    Attributes:
-        best_params: The recommended parameters: those with the best mean of at least two values;
-            those of the best trial if none has two.
-        value: Their mean on new seeds, which selected nothing, with Student's 95% CI. Without new
-            seeds, the mean of their values, which is biased, with ends that are NaN.
-        replicates: All values of each configuration that was replicated, by the number of its
-            first trial.
-    """
-
-    @property
-    def best_params(self) -> dict[str, Any]:
-        """The recommended parameters; empty if no trial was completed."""
-        return {} if self.best is None else dict(self.best.params)
-
-    @property
-    def replicates(self) -> dict[int, list[float]]:
-        """All values of each replicated configuration, by the number of its first trial."""
-        return {one.first.number: one.values for one in self.replicated}
-
-    @property
-    def value(self) -> Estimate:
-        """The recommended parameters' mean on new seeds, with its 95% CI."""
-        values = [value for value in self.new_values if math.isfinite(value)]
-        if not values:
-            number = -1 if self.best is None else self.best.number
-            return Estimate(fmean(self.replicates.get(number, [self.best_value])))
-        planned = self.planned
-        mean, half = fmean(values), math.inf
-        if len(values) > 1 and len(self.new_values) >= planned["seeds"]:
-            half = student_half_width(values, 0.0, 1 - ALPHA)
-        if planned["sequential"]:
-            return Estimate(mean, *sequential_ends(values, half))
-        return Estimate(mean, mean - half, mean + half)
-
-    def _verdict(self) -> tuple[Verdict, str]:
-        if self.best is None:
-            return super()._verdict()
-        value = units_of(self).selection.value(self.value.value)
-        is_known = math.isfinite(self.value.low)
-        return "no claim", f"{'value' if is_known else 'reported value'} {value}"
-
-    def _further_scope(self) -> list[str]:
-        n_replicates = sum(len(one.repetitions) for one in self.replicated)
-        scope = []
-        if n_replicates:
-            scope.append(f"of which {n_replicates} replicates")
-        if self.new_values:
-            scope.append(f"{len(self.new_values)} new seeds")
-        return scope
-
-    def _subject(self) -> str:
-        return super()._subject().replace("Best trial", "Recommended: trial", 1)
-
-    def _estimates(self) -> list[Line]:
-        unit, reported = units_of(self).selection, self._best_reported()
-        lines = []
-        if self.new_values:
-            lines.append(Line("value", self.value, unit, remark="new seeds, unbiased"))
-        if self.replicated and self.best is not None:
-            values = self.replicates.get(self.best.number, [self.best_value])
-            mean = Estimate(fmean(values))
-            lines.append(
-                Line("mean in search", mean, unit, remark=f"{len(values)} values, selected")
-            )
-        best = Estimate(reported[1])
-        lines.append(Line("best value", best, unit, remark=f"trial {reported[0]}: biased"))
-        return lines
-
-    def _best_reported(self) -> tuple[int, float]:
-        """Return the trial of the search with the best value, and this."""
-        searched = {t.number for t in self.done_trials if replicate_of(t) is None}
-        sign = 1 if self.study.direction == StudyDirection.MINIMIZE else -1
-        values = [(sign * value, number) for number, value in self.valued if number in searched]
-        value, number = min(values)
-        return number, sign * value
-
-    def _notes(self) -> list[str]:
-        found = super()._notes()
-        number = None if self.best is None else self._best_reported()[0]
-        if self.planned["sequential"]:
-            found.append("Sequential: the number of new seeds was raised, so the CI is wider.")
-        if self.best is not None and self.replicated and number != self.best.number:
-            params = params_in_words(next(t for t in self.trials if t.number == number).params)
-            found.insert(0, f"The best value alone would recommend trial {number}: {params}.")
-        return found
-
-    def _number_table(self) -> Table:
-        if not self.replicated:
-            return super()._number_table()
-        unit = units_of(self).selection
-        rows = [
-            (str(one.first.number), str(len(one.values)), unit.value(fmean(one.values)))
-            for one in self.replicated[:_N_LISTED]
-        ]
-        return Table(("trial", "values", "mean"), rows, "Replicated configurations")
-
-    def _next_step(self) -> str:
-        if self.new_values:
-            return "compare with other samplers: adnn.compare(function, ...), or adnn compare"
-        return super()._next_step()
-
-    def _fields(self) -> dict[str, Any]:
-        return {
-            **super()._fields(),
-            "best_params": self.best_params,
-            "value": self.value,
-            "new_values": self.new_values,
-            "replicates": self.replicates,
-        }
-
-
-class _ControlSearch(NetworkSearch, ControlRecord):
-    """What a control shows."""
+class ControlSearch(NetworkSearch, ControlRecord):
+    """The result of a control."""
 
 
 def _verdict_on(replication: Estimate) -> tuple[Verdict, str]:
@@ -411,18 +291,6 @@ def _verdict_on(replication: Estimate) -> tuple[Verdict, str]:
     if replication.high < 0:
         return "worse", "the offsets lose on new seeds"
     return "not shown", "the gain is not shown to replicate"
-
-
-def stored_result(record: SearchRecord) -> StudyResult:
-    """Return the result of a search, by its record alone."""
-    kind: type[StudyResult] = StudyResult
-    if isinstance(record, FunctionRecord):
-        kind = FunctionSearch
-    elif isinstance(record, ControlRecord):
-        kind = _ControlSearch
-    elif stored.CONFIG in record.attrs:
-        kind = NetworkSearch
-    return kind(**parts_of(record))
 
 
 def parts_of(record: SearchRecord) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def gain_figure(record: SearchRecord) -> Figure:
 def _gain_series(
     label: str, mark: Mark, record: SearchRecord, shown: Mapping[int, float]
 ) -> Series:
-    """Return trials at the places where they are shown; their texts say what they gained."""
+    """Return trials at the places where they are shown; their texts say their gains."""
     unit = units_of(record).selection
     hover = [f"trial {number}: {unit.gain(record.gains[number])}" for number in shown]
     return Series(label, [*shown], [*shown.values()], mark, hover=hover)
@@ -126,14 +126,14 @@ def places_figure(record: SearchRecord) -> list[Figure]:
             "The ring is the best trial. Of more than two parameters, these matter most for the "
             "best trials.",
             value_label=metric,
-            lower_is_better=record.improvement(1.0, 0.0) < 0,
+            lower_is_better=record.is_minimized,
             log="".join(logs),
         )
     ]
 
 
 def restart_figures(record: SearchRecord) -> list[Figure]:
-    """Return how random initializations vary, and what the best of n is expected to gain."""
+    """Return how random initializations vary, and the expected gain of the best of n."""
     unit = units_of(record).selection
     draws = [unit.scale * value for value in record.values]
     bars = list[Series]()
@@ -151,6 +151,7 @@ def restart_figures(record: SearchRecord) -> list[Figure]:
         "Initializations",
         bars,
         "How far the seed alone changes the metric of the selection.",
+        lower_is_better=record.is_minimized,
         if_empty="No network was trained.",
     )
     caption = "Expected over all ways to draw n of these restarts."
@@ -160,7 +161,7 @@ def restart_figures(record: SearchRecord) -> list[Figure]:
 def best_of_n_figure(
     restarts: Sequence[SearchRecord], unit: Unit, more: Sequence[Series], caption: str
 ) -> Figure:
-    """Return what the best of n random restarts is expected to gain, beside ``more``."""
+    """Return the expected gain of the best of n random restarts, beside ``more``."""
     curve = mean_series("best of n random restarts", price_of_luck(restarts), unit, color=None)
     return Figure(
         "best-of-n",
@@ -220,7 +221,7 @@ def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
 
 
 def price_of_luck(control: Sequence[SearchRecord]) -> list[Curve]:
-    """Return what the best of n random restarts is expected to gain over one, by n."""
+    """Return the expected gain of the best of n random restarts over one, by n."""
     bests = [
         expected_best_of_n([record.improvement(value, 0.0) for value in record.values])
         for record in control

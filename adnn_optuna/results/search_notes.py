@@ -1,4 +1,4 @@
-"""What a reader must know to judge searches, a sentence or two each."""
+"""Notes by which a reader can judge searches, a sentence or two each."""
 
 import math
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def why_no_best_trial(record: SearchRecord) -> str:
 
 
 def confirmation_notes(record: SearchRecord, confirmation: Confirmation) -> list[str]:
-    """Return what the estimates on new seeds do not show."""
+    """Return the limits of the estimates on new seeds."""
     score = score_in_words(record.test_metric, record.positive)
     versus, replication, notes = confirmation.vs_baselines, confirmation.replication, []
     if versus.low > 0:
@@ -116,7 +116,7 @@ def unowned_notes(record: SearchRecord) -> list[str]:
 
 
 def study_notes(record: SearchRecord) -> list[str]:
-    """Return where the best trial is from, which workers may be gone, and what ended it all."""
+    """Return the source of the best trial, lost workers, and the reason for the end."""
     notes = unowned_notes(record)
     if record.best_is_added:
         notes.insert(
@@ -150,7 +150,7 @@ def unchanged_notes(record: SearchRecord) -> list[str]:
 
 
 def data_notes(runs: Sequence[SearchRecord]) -> list[str]:
-    """Return what a reader must know of the data, which all of the searches share."""
+    """Return notes on the data, which all of the searches share."""
     first, tested = runs[0], [look for run in runs if (look := run.test_evaluation)]
     notes = [_uneven_note(tested[0])] if tested else []
     if found := in_words(
@@ -165,7 +165,7 @@ def data_notes(runs: Sequence[SearchRecord]) -> list[str]:
 
 
 def _uneven_note(look: TestEvaluation) -> str:
-    """Return what always predicting the largest class reaches; empty if the classes are even."""
+    """Return the score of always predicting the largest class; empty if the classes are even."""
     n, largest, total = look.get("n_classes", 1), look.get("n_largest", 0), look["n_images"]
     if n < 2 or largest * (n - 1) < _UNEVEN * (total - largest):
         return ""

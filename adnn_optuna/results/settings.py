@@ -1,4 +1,4 @@
-"""What determines trials, settings and runs, as a table; and a trial as JSON holds it."""
+"""Settings and runs as a table; and a trial as JSON."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from adnn_optuna.render.document import Table
 
 
 def settings_table(arms: Sequence[Sequence[SearchRecord]]) -> Table:
-    """Return the settings of the searches of one or several arms, and where they are stored."""
+    """Return the settings of the searches of one or several arms, and their storage."""
     firsts = [runs[0] for runs in arms]
     shown = next((record for record in firsts if not record.is_restart), firsts[0])
     config = dict(shown.attrs.get(CONFIG, {}))
@@ -34,7 +34,7 @@ def settings_table(arms: Sequence[Sequence[SearchRecord]]) -> Table:
 
 
 def trial_fields(trial: FrozenTrial | None) -> dict[str, Any] | None:
-    """Return what JSON holds of a trial; :obj:`None` without one."""
+    """Return a trial as JSON; :obj:`None` without one."""
     if trial is None:
         return None
     return {"number": trial.number, "value": trial.value, "params": trial.params}

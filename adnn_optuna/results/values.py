@@ -23,7 +23,7 @@ class ValueComparison(ArmComparison):
         per: What these are called.
         maximize: Whether higher values are better.
         margin: The difference up to which two arms are as good as each other.
-        sequential: Whether you look at the values more than once.
+        sequential: Whether you evaluate the values more than once.
         is_paired: Whether values of the same name belong together.
         baseline: The arm that alone is compared with each other arm, if any.
         resampled: The numbers of training and test examples, if rows are splits of one data set.
@@ -35,7 +35,7 @@ class ValueComparison(ArmComparison):
 
     @property
     def value_names(self) -> list[str]:
-        """What each value of an arm is of; empty if they are not paired."""
+        """The name of each pair's unit; empty if values are not paired."""
         return [f"{self.per} {name}" for name in self.names]
 
     @functools.cached_property

@@ -44,12 +44,12 @@ class Variance(Printed):
     Attributes:
         evaluations: The values of the runs that were made, by the seed of each source.
         study_name: The name of their study.
-        value_name: What the values are.
+        value_name: The name of the values.
         sources: The sources of randomness that are redrawn.
         n: In how many runs all sources are redrawn.
         seed: The seed in use; :obj:`None` without any. Its run is none of the n.
         maximize: Whether higher values are better.
-        not_redrawn: What might be random but is the same in all runs, in words.
+        not_redrawn: Possible random sources that are the same in all runs, in words.
     """
 
     evaluations: Mapping[Evaluation, float] = field(repr=False)
@@ -164,7 +164,7 @@ class Variance(Printed):
 
     @property
     def minimum_detectable_difference(self) -> float:
-        """What the difference of two single runs must exceed; noise does in 5% of cases."""
+        """The threshold for the difference of two single runs; noise exceeds it in 5% of cases."""
         if (n := len(self.values)) < FEWEST:
             return math.nan
         return float(scipy.stats.t.ppf(0.975, n - 1)) * math.sqrt(2) * self.sd.value

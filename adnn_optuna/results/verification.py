@@ -1,4 +1,4 @@
-"""What a verification of a contract found, in sentences, tables and a figure."""
+"""The result of a verification of a contract, in sentences, tables and a figure."""
 
 import dataclasses
 import math
@@ -61,23 +61,23 @@ class Claim(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Verdict(Printed):
-    """What :func:`verify` found.
+    """The result of :func:`verify`.
 
     Attributes:
         status: ``"exact"``, ``"within_tolerance"``, ``"breached"`` or ``"cannot_check"``. The last
             one: the contract, its weights, the data or the model is missing, unreadable or another
             one, or training runs here vary too much to check the gain.
         reasons: A sentence for each thing that differs, with its field.
-        not_checked: What no verification can know, and what this one did not check.
+        not_checked: The limits of any verification, and the checks that this one left out.
         gain: The test gain of the best network as trained again here, with its 95% CI for other
             test examples; the mean if it was trained several times. :obj:`None` if the contract
             was not reproduced.
         half_width: How far a single training run here may differ from it, at 99%; 0 if all bits
             are the same.
-        examples: What the test examples are, such as ``"images"``.
+        examples: The name of the test examples, such as ``"images"``.
         claim: The gain that the contract claims.
-        confirmation: What the maker claims of new seeds.
-        new_seeds: What the new seeds of this verification show, if they were asked for.
+        confirmation: The maker's claims on new seeds.
+        new_seeds: The findings of this verification's new seeds, if they were asked for.
         are_drawn: Whether these were drawn for it; else they were passed as ``seeds``.
     """
 
@@ -191,7 +191,7 @@ class Verdict(Printed):
         if self.new_seeds is not None:
             seeds = self.new_seeds.seeds
             notes.append(
-                f"What affects fewer than {100 * unseen_share(len(seeds)):.0f}% of seeds may not "
+                f"Effects on fewer than {100 * unseen_share(len(seeds)):.0f}% of seeds may not "
                 f"be seen with {len(seeds)} seeds."
             )
             replay = f"Replay it on the same seeds: --seeds {seeds[0]}-{seeds[-1]}"  # A range.
@@ -215,13 +215,13 @@ class Verdict(Printed):
             gains["gain, claimed"] = Estimate(self.claim.gain)
             if self.confirmation is not None:
                 gains["replication, claimed"] = self.confirmation.replication
-        title = "What the contract claims and what was measured"
+        title = "Claimed by the contract and measured here"
         x_label = unit.heading("difference", is_gain=True)
         return interval_figure("gains", title, x_label, gains, unit)
 
 
 def _on_replication(shown: Confirmation | None, *, drawn: bool) -> tuple[VerdictWord, str, str]:
-    """Return what new seeds show of the offsets: a word, a title and a sentence."""
+    """Return the findings of new seeds on the offsets: a word, a title and a sentence."""
     if shown is None:
         return "not known", "replication not checked", ""
     n, (value, low, high) = len(shown.seeds), shown.replication
@@ -242,7 +242,7 @@ def _on_replication(shown: Confirmation | None, *, drawn: bool) -> tuple[Verdict
 
 
 def claims_tables(confirmation: Confirmation | None, unit: Unit) -> list[Table]:
-    """Return what a contract's maker claims of new seeds, in numbers; nothing without a claim."""
+    """Return the numbers of a maker's claims on new seeds; nothing without a claim."""
     if confirmation is None:
         return []
     lines = [

@@ -21,11 +21,13 @@ from adnn_optuna._checks import (
     check_positive,
     check_type,
 )
-from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing, Options
+from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing
 from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._indices import Indices, ParameterSource
 from adnn_optuna.samplers._ingber import PublishedAnnealing
 from adnn_optuna.samplers._random_numbers import check_seed, draw_key, seed_of
+from adnn_optuna.samplers._schedule import Options
+from adnn_optuna.samplers._trials import constraints_of
 from adnn_optuna.samplers._unit_interval import (
     can_rescale,
     from_unit,
@@ -45,6 +47,9 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     by little and now and then by a lot, less and less so as the annealing cools. A better point is
     always kept and a worse one sometimes, ever more rarely. Parameters of every kind are moved on
     the scale from 0 to 1, those with ``log=True`` in the logarithm.
+
+    With categories, integers or noise, a Gaussian process does most of the work: it is an
+    annealing whose moves a model chooses, and about half of whose points are the model's own.
 
     It is for tens to some hundreds of expensive evaluations with or without noise, above all from
     a known point that is good already (``x0``), and for workers that come and go: the annealing is
@@ -72,8 +77,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             assert study.best_value < 0.1
 
     Note:
-        It is the algorithm of [1] and [2] with six changes, for fewer evaluations than Ingber had
-        in mind; ``studies/sampler_quality.py`` measures what they bring.
+        It is the algorithm of [1] and [2] with seven changes, for fewer evaluations than Ingber
+        had in mind; ``studies/sampler_quality.py`` measures what they bring.
 
         - The schedule ends with the budget: after N = ``n_trials`` the temperature is T_0 N^-3.
         - The initial cost temperature is a tenth of the standard deviation of the first 5 values.
@@ -81,12 +86,15 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
           ``n_candidates`` moves, by a model (a cubic radial basis function) of the trials nearby
           and, in the last fifth, of the latest. While most trials are as good as the first and
           none is better, they come from everywhere.
-        - With categories or integers, the first 5 trials do so, too. Moves are rounded to values
-          that parameters can have; no point is told twice, unless there is noise, what never moved
-          moves first, and every other choice of the model weighs the distance from what is known
-          with 0.15. Where parameters depend on others, the branch is drawn by the rank of its best
-          value, the best ever more often; each parameter cools as often as it was there, and D is
-          the number of those in the branch.
+        - With constraints, the trials between have the largest expected improvement, among moves
+          and everywhere, of a Gaussian process (a Matern kernel with a length for each parameter)
+          of the 100 trials nearby.
+        - With categories or integers, the first 5 trials come from everywhere, and the process
+          takes the place of the other model: up to the 40th trial always, then for every other
+          one. Moves are rounded to values that parameters can have, and no point is told twice,
+          unless there is noise. Where parameters depend on others, the branch is drawn by the rank
+          of its best value, the best ever more often; each parameter cools as often as it was
+          there, and D is the number of those in the branch.
         - With more than 8 parameters, it cools as with 4.
         - Re-annealing is optional and takes the sensitivities from the trials so far.
 
@@ -94,8 +102,12 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         Any number of threads and processes can share a study, with the same arguments for each;
         with four, the regret is about 1.15 times that of one. A trial that failed or was pruned
         counts as a rejected move (so does one that Ctrl-C interrupted in ``study.optimize``, where
-        the objective is not ours), and one that others proposed is adopted where it is better.
-        Constraints are ignored.
+        the objective is not ours), and one that others proposed is adopted if it is better.
+
+        Constraints (``trial.set_constraint``) are honoured: a feasible point is never left for an
+        infeasible one, and of infeasible ones, that with the smaller total violation is kept [3].
+        A Gaussian process learns where points are feasible; those that are not are in no model of
+        the objective.
 
     References:
         [1] L. Ingber. Very fast simulated re-annealing. Mathematical and Computer Modelling
@@ -104,6 +116,9 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         [2] L. Ingber. Adaptive simulated annealing (ASA): Lessons learned. Control and Cybernetics
         25(1):33-54, 1996. https://arxiv.org/abs/cs/0001018
 
+        [3] K. Deb. An efficient constraint handling method for genetic algorithms. Computer
+        Methods in Applied Mechanics and Engineering 186(2-4):311-338, 2000.
+
     Args:
         seed: Seed of the random numbers. If :obj:`None`, it follows from the study.
         n_trials: The number of trials that the cooling is made for. If :obj:`None`, it is 100, and
@@ -111,12 +126,12 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         x0: The parameters of the first trial, by their names; those that it lacks start at random.
             A value out of range is clipped, with a warning; a name that no trial asks for is an
             error of the second trial.
-        initial_temperature: The temperature at the start, at most 1, where moves lead everywhere.
+        initial_temperature: The temperature at the start, at most 1 (moves lead everywhere).
             By default it is 1, or 0.1 with ``x0``, as a good point is not to be left at once.
         quench: Ingber's Q: the exponent of the annealing time, in units of one over the number of
             parameters. Above 1 it cools later but more suddenly, and may miss the optimum. More
             than 20 for each parameter is the same as 20.
-        n_candidates: The number of moves of which the model chooses one. With 1 there is no model.
+        n_candidates: The number of moves of which a model chooses one. With 1 there is no model.
         reannealing: Whether parameters that matter little are moved more than others. It can pay
             without the model, if the parameters are scaled differently and do not interact.
         ingber: Whether to run the published algorithm with the defaults of Ingber's code, ASA
@@ -221,7 +236,7 @@ class _Chain:
             self.distributions = {**self.distributions, name: known}
             units[name] = to_unit(trial.params[name], known)
         x = np.array([units.get(name, math.nan) for name in self.distributions])
-        self.annealing.tell(index, x, self.sign * trial.values[0])
+        self.annealing.tell(index, x, self.sign * trial.values[0], constraints_of(trial))
 
     def value(
         self,

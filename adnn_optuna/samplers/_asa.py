@@ -20,110 +20,47 @@ import dataclasses
 import functools
 import math
 import statistics
+from collections.abc import Sequence
 
 import numpy as np
 
+from adnn_optuna.samplers._gaussian_process import GaussianProcess
 from adnn_optuna.samplers._local_model import PointPool, sensitivities
 from adnn_optuna.samplers._mixed import (
-    N_NEAR,
+    N_LATEST,
     Conditions,
     best_known,
     draw_branch,
     is_told,
     is_untried,
     model_near,
-    model_of,
-    most_promising,
     nearest,
+    process_near,
     rounded,
     without_nan,
 )
-from adnn_optuna.samplers._random_numbers import ACCEPT, BRANCH, GENERATE, REFINE, uniforms
+from adnn_optuna.samplers._moves import N_SEARCH_UNIFORMS, move, search
+from adnn_optuna.samplers._random_numbers import (
+    ACCEPT,
+    BRANCH,
+    GENERATE,
+    REFINE,
+    SEARCH,
+    uniforms,
+)
+from adnn_optuna.samplers._schedule import MAX_EXPONENT, Options, cooling_dims
 from adnn_optuna.samplers._unit_interval import Levels
 
 _MIN_TEMPERATURE = 1e-12  # Below this, (2) is all rounding.
-# The largest Q/D. With it nothing cools before three quarters of the budget, and beyond it the
-# powers of annealing times overflow.
-MAX_EXPONENT = 20.0
-_UNKNOWN_N_TRIALS = 100  # The budget that the schedule is made for if it is unknown.
 _N_COST_SAMPLES = 5  # Number_Cost_Samples
-_N_MODEL_POINTS = 40  # The model is fitted to so many of the points, those nearest to the current.
+_N_EARLY = 40  # While fewer points are known, each one comes from the Gaussian process.
 _N_FEW_POINTS = 60  # With so many, the rule for several workers is no better than that for one.
-_N_LATEST = 5  # Then so many of the latest are among the model's points, wherever they are.
 _LAST_PART = 0.8  # After this part of the budget, all points are chosen by the model.
-_N_UNMODELLED = 16  # Of so many moves, the first that leads to a new point is taken.
+_N_MOVES = 16  # Of so many moves, the first that leads to a new point is taken.
 _N_FIRST = 5  # So many come from everywhere where there are categories or integers.
-# With more dimensions, an exponent of Q/D would freeze the walk after its first points: it cools
-# as with 4.
-_MAX_COOLING_DIMS = 8
-_MANY_COOL_AS = 4
 _REANNEALING_PERIOD = 10
 _MAX_SENSITIVITY_RATIO = 1e4
-# The same samples are asked for again by each point, and exact sums take most of a replay's time.
-_pstdev = functools.lru_cache(statistics.pstdev)
-
-
-def generating_cdf(y: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    """Return the probability of a move up to ``y``, the integral of (1)."""
-    # 1/2 + sgn(y)/2 ln(1 + |y|/T) / ln(1 + 1/T)
-    ratio = np.log1p(np.abs(y) / temperature) / np.log1p(1 / temperature)
-    return np.asarray(0.5 + 0.5 * np.copysign(ratio, y))
-
-
-def generating_quantile(u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    """Return the move that is exceeded with probability ``1 - u`` (2)."""
-    y = temperature * np.expm1(np.abs(2 * u - 1) * np.log1p(1 / temperature))
-    return np.asarray(np.copysign(y, u - 0.5))
-
-
-def generate(x: np.ndarray, u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    """Move coordinates by the part of (1) within [0, 1]: Ingber redraws one that leaves it."""
-    lower = generating_cdf(-x, temperature)
-    upper = generating_cdf(1 - x, temperature)
-    y = generating_quantile(lower + u * (upper - lower), temperature)
-    return np.asarray(np.clip(x + y, 0.0, 1.0))
-
-
-def generate_choice(
-    x: np.ndarray, u: np.ndarray, temperature: np.ndarray, n_choices: np.ndarray
-) -> np.ndarray:
-    """Move categorical coordinates, of which each choice has 1/n_choices of [0, 1].
-
-    The choice changes as often as a numerical coordinate would move by more than half of such
-    an interval; all other choices are then equally likely, as categories have no order.
-    """
-    p_stay = 2 * generating_cdf(0.5 / n_choices, temperature) - 1
-    shift = 1 + np.floor((u - p_stay) / (1 - p_stay) * (n_choices - 1))
-    moved = (np.floor(x * n_choices) + np.minimum(shift, n_choices - 1)) % n_choices
-    return np.where(u < p_stay, x, (moved + 0.5) / n_choices)
-
-
-def move(
-    x: np.ndarray, u: np.ndarray, temperature: np.ndarray, n_choices: np.ndarray
-) -> np.ndarray:
-    """Move coordinates of both kinds, or from anywhere in those that are unknown."""
-    moved = generate(x, u, temperature)
-    columns = n_choices > 0
-    if columns.any():
-        moved[..., columns] = generate_choice(
-            x[columns], u[..., columns], temperature[columns], n_choices[columns]
-        )
-    return np.where(np.isnan(x), u, moved)
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What defines an annealing but for its seed: the arguments of the sampler."""
-
-    n_trials: int | None = None  # N
-    initial_temperature: float = 1.0  # T_0
-    quench: float = 1.0  # Q
-    n_candidates: int = 256
-    has_reannealing: bool = False
-
-    def budget(self, n_generated: int) -> float:
-        """Return N, which grows with the generated points where these outgrow it."""
-        return float(max(self.n_trials or _UNKNOWN_N_TRIALS, n_generated, 2))
+_pstdev = functools.lru_cache(statistics.pstdev)  # Exact sums would take most of the time.
 
 
 class AdaptiveSimulatedAnnealing:
@@ -141,11 +78,14 @@ class AdaptiveSimulatedAnnealing:
         self._levels: tuple[Levels, ...] = ()
         self._cost_samples: tuple[float, ...] = ()
         self._pool = PointPool()
+        self._margins = PointPool()  # The largest constraint of points, if these have any.
+        self._margin_process: GaussianProcess | None = None
         self._k_offsets = np.empty(0)  # The annealing times k_i, less the index of the point.
         self._best_x = np.empty(0)
         self._best_f = math.inf
         self.x = np.empty(0)
         self.f: float | None = None
+        self._violation = 0.0  # Of the current point.
         self.k_c = 0
 
     def add_coordinate(self, name: str, n_choices: int = 0, levels: Levels = None) -> None:
@@ -154,8 +94,11 @@ class AdaptiveSimulatedAnnealing:
         self._levels += (levels,)
         self._n_choices = np.append(self._n_choices, n_choices)
         # Points so far had no such coordinate, and did not count for it.
-        self._k_offsets = np.append(self._k_offsets, -float(len(self._pool)))
+        self._k_offsets = np.append(
+            self._k_offsets, -float(max(len(self._pool), len(self._margins)))
+        )
         self._pool = self._pool.with_coordinate()
+        self._margins = self._margins.with_coordinate()
         self.x = np.append(self.x, np.nan)
         self._best_x = np.append(self._best_x, np.nan)
 
@@ -170,7 +113,10 @@ class AdaptiveSimulatedAnnealing:
             return np.where(np.isnan(points), np.nan, rounded(points, self._levels))
 
         self.x, self._best_x = on_new_scale(self.x), on_new_scale(self._best_x)
-        self._pool = dataclasses.replace(self._pool, points=on_new_scale(self._pool.points))
+        self._pool, self._margins = (
+            dataclasses.replace(pool, points=on_new_scale(pool.points))
+            for pool in (self._pool, self._margins)
+        )
 
     @property
     def _is_finite(self) -> np.ndarray:
@@ -181,8 +127,7 @@ class AdaptiveSimulatedAnnealing:
     def rate(self, n_dims: int, n_generated: int) -> tuple[float, float]:
         """Return c and Q/D (4)."""
         budget = self._options.budget(n_generated)
-        n_cooling = n_dims if n_dims <= _MAX_COOLING_DIMS else _MANY_COOL_AS
-        exponent = min(self._options.quench / n_cooling, MAX_EXPONENT)
+        exponent = min(self._options.quench / cooling_dims(n_dims), MAX_EXPONENT)
         # T is T_0 N^-3 after N points.
         return 3 * math.log(budget) * budget**-exponent, exponent
 
@@ -226,78 +171,127 @@ class AdaptiveSimulatedAnnealing:
         if not self._names:
             return np.empty(0)
         if self._is_finite.any():
-            return self._ask_mixed(index, key)
-        x, T = np.clip(self.x, 0.0, 1.0), self.temperatures(index)
+            return self._ask_mixed(index, key, n_pending)
+        x, T, size = (
+            np.clip(self.x, 0.0, 1.0),
+            self.temperatures(index),
+            self._options.n_candidates,
+        )
         if self._is_on_plateau:
             x[:] = np.nan
+        if len(self._margins) and not len(self._pool):
+            return np.asarray(self._feasible(self._generate(x, T, key, size))[0])
         # Values are awaited that would have told much: then the model chooses three of four.
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
         if self._is_modelled(index, looks_ahead=looks_ahead):
             # Two moves, the second from where the first one led, as if one had been told; and by
             # the values as they are: not all that is awaited follows from the same smoothing.
             is_double = looks_ahead and index % 4 > 0
-            size, n_latest = max(_N_MODEL_POINTS, 4 * self.n_dims), self._n_latest(index)
             model = model_near(
-                x, self._pool, self._n_choices, size, n_latest=n_latest, is_exact=is_double
+                x, self._pool, self._n_choices, self._n_latest(index), is_exact=is_double
             )
             if model is not None:
-                candidates = self._generate(x, T, key, self._options.n_candidates)
+                moves = self._feasible(self._generate(x, T, key, size))
+                best = moves[np.argmin(model.predict(moves))]
                 if is_double:
-                    x = candidates[most_promising(model, candidates)]
-                    refined = self._generate(x, T, key, len(candidates), REFINE)
-                    candidates = np.vstack([x, refined])
-                return np.asarray(candidates[most_promising(model, candidates)])
+                    refined = self._generate(best, T, key, size, REFINE)
+                    moves = self._feasible(np.vstack([best, refined]))
+                    best = moves[np.argmin(model.predict(moves))]
+                return np.asarray(best)
+        elif self._is_known and len(self._margins):
+            process = process_near(x, self._pool, self._n_choices)
+            near = self._generate(x, T, key, size)
+            return self._search(process, Conditions(), near, key, n_pending=n_pending)
         return np.asarray(self._generate(x, T, key, 1)[0])
 
-    def _ask_mixed(self, index: int, key: int) -> np.ndarray:
-        """Generate a point where coordinates have finitely many values, in a branch that is drawn.
+    def _ask_mixed(self, index: int, key: int, n_pending: int) -> np.ndarray:
+        """Generate a point where coordinates have finitely many values.
 
-        But where this is the best one, and no model of it alone predicts its values better than
-        that of all does, the model of all chooses from anywhere.
+        Where some are conditional, the branch in which the point is moved is drawn.
         """
         points, values = self._pool.points, self._pool.values
         conditions = Conditions.of(points, self._is_finite)
-        x, T, branch, model = np.clip(self.x, 0.0, 1.0), self.temperatures(index), None, None
-        is_modelled = self._is_modelled(index, looks_ahead=False)
+        x, T = np.clip(self.x, 0.0, 1.0), self.temperatures(index)
+        has, rows = np.ones(len(x), dtype=bool), np.empty(0)
         if conditions.children:
             # All branches are alike at first, and the best ones are drawn ever more often.
             exponent = 1 + 2 * len(values) / self._options.budget(len(values))
             u = float(uniforms(self._seed, key, BRANCH, "", 1)[0])
-            branch = draw_branch(points, values, u, exponent)
-            T = self.temperatures(index, int(branch.has.sum()))
-            if is_modelled:
-                model = model_of(branch, points, values, self._n_choices)
-                if model is None and branch.is_best:
-                    branch = None
-        if branch is not None:
-            x = best_known(np.vstack([points[branch.rows], points[np.argsort(values)]]))
+            has, rows = draw_branch(points, values, u, exponent)
+            T = self.temperatures(index, int(has.sum()))
+            x = best_known(np.vstack([points[rows], points[np.argsort(values)]]))
+        is_early = self._is_known and len(values) < _N_EARLY and not conditions.children
+        if is_early or self._is_modelled(index, looks_ahead=False):
+            # A branch with points enough has a process of its own, and other branches have not.
+            is_alone = len(rows) > has.sum() + 1
+            process = process_near(x, self._pool, self._n_choices, rows if is_alone else None)
+            near = self._generate(x, T, key, self._options.n_candidates)
+            within = x if is_alone else None
+            return self._search(process, conditions, near, key, n_pending=n_pending, within=within)
         is_start = len(values) < _N_FIRST and self._options.initial_temperature == 1
         if is_start or self._is_on_plateau:
             x[:] = np.nan
-        if is_modelled and model is None:
-            n_latest = self._n_latest(index)
-            model = model_near(x, self._pool, self._n_choices, N_NEAR, n_latest=n_latest)
-
-        size = self._options.n_candidates if model is not None else _N_UNMODELLED
-        candidates = rounded(self._generate(x, T, key, size), self._levels)
-        has = conditions.presence(candidates)
-        untried = is_untried(candidates, points, self._n_choices, self._is_finite)
-        is_new = (untried & has).any(axis=1)
-        if branch is not None:
-            leaves = (has != branch.has).any(axis=1) & ~is_new
+        candidates = rounded(self._generate(x, T, key, _N_MOVES), self._levels)
+        if conditions.children:
+            is_there = conditions.presence(candidates)
+            untried = is_untried(candidates, points, self._n_choices, self._is_finite)
+            leaves = (is_there != has).any(axis=1) & ~(untried & is_there).any(axis=1)
             candidates[leaves] = conditions.led_to(candidates[leaves], x)
-            has = conditions.presence(candidates)
-        filled = np.where(has, candidates, 0.5)
-        is_left = np.ones(size, dtype=bool)
-        if model is None or not model.is_noisy:  # Then nothing is told twice.
-            is_left = ~is_told(filled, without_nan(points), self._is_finite)
-        if model is None:
-            return np.asarray(candidates[np.argmax(is_left)])
-        for wanted in (is_left & is_new, is_left, np.ones(size, dtype=bool)):
-            if wanted.any():
-                break
-        row = most_promising(model, filled[wanted], explores=index // 2 % 2 == 1)
-        return np.asarray(candidates[wanted][row])
+        filled = np.where(conditions.presence(candidates), candidates, 0.5)
+        is_left = ~is_told(filled, without_nan(points), self._is_finite)
+        candidates = candidates[is_left] if is_left.any() else candidates
+        return np.asarray(candidates[0])
+
+    def _feasible(self, points: np.ndarray) -> np.ndarray:
+        """Return the points that are likely to be feasible, or else the one that is most so."""
+        likely = self._log_feasibility(points)
+        return np.asarray(points[likely >= min(likely.max(), math.log(0.5))])
+
+    def _log_feasibility(self, points: np.ndarray) -> np.ndarray:
+        """Return the logarithm of the probability that points violate no constraint."""
+        if len(self._margins) < len(self._names) + 2:
+            return np.zeros(len(points))
+        from scipy.special import log_ndtr
+
+        if self._margin_process is None:
+            self._margin_process = process_near(self.x, self._margins, self._n_choices)
+        margins, deviations = self._margin_process.predict(without_nan(points))
+        return np.asarray(log_ndtr((self._margin_process.zero - margins) / deviations))
+
+    def _search(
+        self,
+        process: GaussianProcess,
+        conditions: Conditions,
+        near: np.ndarray,
+        key: int,
+        *,
+        n_pending: int,
+        within: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Search for the point of most merit, near or anywhere, or in the branch of a point."""
+        u = float(uniforms(self._seed, key, SEARCH, "", 1)[0])
+        width = -math.log(1 - u) if n_pending else None
+        known = without_nan(self._pool.points)
+
+        def placed(points: np.ndarray) -> np.ndarray:
+            points = rounded(points, self._levels)
+            return points if within is None else conditions.led_to(points, within)
+
+        def merits(points: np.ndarray) -> np.ndarray:
+            filled = np.where(conditions.presence(points), points, 0.5)
+            found = np.asarray(process.merits(filled, width) + self._log_feasibility(filled))
+            if not process.is_noisy:  # Then nothing is told twice.
+                found[is_told(filled, known, self._is_finite)] = -np.inf
+            return found
+
+        far = move(
+            np.full(len(self._names), np.nan),
+            self._uniforms(key, REFINE, 2 * len(near)),
+            np.ones(len(self._names)),
+            self._n_choices,
+        )
+        us = self._uniforms(key, SEARCH, N_SEARCH_UNIFORMS)
+        return search(np.vstack([near, far]), placed, merits, us, self._n_choices)
 
     @property
     def _is_on_plateau(self) -> bool:
@@ -308,46 +302,61 @@ class AdaptiveSimulatedAnnealing:
     def _is_modelled(self, index: int, *, looks_ahead: bool) -> bool:
         """Return whether the point is chosen by the model."""
         is_due = index % 2 == 0 or self._n_latest(index) > 0
-        # The model must see more points than its linear part has coefficients.
-        is_known = len(self._pool) >= len(self._names) + 2
-        has_model = self._options.n_candidates > 1
-        return has_model and is_known and (is_due or (looks_ahead and index % 4 == 1))
+        return self._is_known and (is_due or (looks_ahead and index % 4 == 1))
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether models see more points than the linear part of one has coefficients."""
+        return self._options.n_candidates > 1 and len(self._pool) >= len(self._names) + 2
 
     def _n_latest(self, index: int) -> int:
         """Return how many of the latest points, all the model's, it is to learn from anyway."""
         n_trials = self._options.n_trials or 0
-        return _N_LATEST if _LAST_PART * n_trials <= index < n_trials else 0
+        return N_LATEST if _LAST_PART * n_trials <= index < n_trials else 0
 
     def _generate(
         self, x: np.ndarray, T: np.ndarray, key: int, size: int, purpose: int = GENERATE
     ) -> np.ndarray:
-        us = [uniforms(self._seed, key, purpose, name, size) for name in self._names]
-        return move(x, np.stack(us, axis=-1), T, self._n_choices)
+        return move(x, self._uniforms(key, purpose, size), T, self._n_choices)
 
-    def tell(self, index: int | None, x: np.ndarray, f: float) -> bool:
+    def _uniforms(self, key: int, purpose: int, size: int) -> np.ndarray:
+        us = [uniforms(self._seed, key, purpose, name, size) for name in self._names]
+        return np.stack(us, axis=-1)
+
+    def tell(
+        self, index: int | None, x: np.ndarray, f: float, constraints: Sequence[float] = ()
+    ) -> bool:
         """Take in a point's value, NaN if it has none, and return whether it is accepted.
 
         A point that was not asked for has no index; it is accepted if it is better.
         """
         if math.isnan(f):
             return False
+        violation = sum(max(margin, 0.0) for margin in constraints)
+        if constraints and all(map(math.isfinite, constraints)):
+            self._margins = self._margins.with_point(x, max(constraints))
+            self._margin_process = None
         if math.isfinite(f):
-            self._pool = self._pool.with_point(x, f)
             self._k_offsets = self._k_offsets - np.isnan(x)
+        if math.isfinite(f) and violation <= 0:
+            self._pool = self._pool.with_point(x, f)
             if len(self._cost_samples) < _N_COST_SAMPLES:
                 self._cost_samples += (f,)
-        if f < self._best_f:
+        if violation <= 0 and f < self._best_f:
             self._best_x, self._best_f = np.where(np.isnan(x), self._best_x, x), f
-        is_accepted = self._is_accepted(index, f)
+        is_accepted = self._is_accepted(index, f, violation)
         if is_accepted:
             # Coordinates that this point lacks, in a search space that changes, keep their value.
             self.x, self.f = np.where(np.isnan(x), self.x, x), f
+            self._violation = violation
             self.k_c += index is not None
         if self._options.has_reannealing and index is not None:
             self._reanneal_if_due(index)
         return is_accepted
 
-    def _is_accepted(self, index: int | None, f: float) -> bool:
+    def _is_accepted(self, index: int | None, f: float, violation: float) -> bool:
+        if self.f is not None and violation != self._violation:
+            return violation < self._violation  # Deb's rules for constraints.
         if self.f is None or f <= self.f:
             return True
         if index is None or (T_c := self.cost_temperature(index)) == 0:

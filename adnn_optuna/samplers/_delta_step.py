@@ -45,9 +45,9 @@ class DeltaStepSampler(IndexedSampler):
     With ``accept="improving"``, a step is kept only if it improved on the walk's best value so
     far; if not, the walk tries the opposite step, and if that fails too, half the step.
 
-    It is for cheap looks along one line: are there better values near the origin? Tens of trials
+    It is for cheap trials along one line: are there better values near the origin? Tens of trials
     are enough, whatever the number of parameters, and with ``accept="always"`` any number of
-    workers loses nothing. Don't use it where the best values of the parameters differ, as the walk
+    workers loses nothing. Don't use it if the best values of the parameters differ, as the walk
     cannot tell them apart, nor far from the origin: use
     :class:`~adnn_optuna.samplers.AdaptiveSimulatedAnnealingSampler` there. Categorical parameters
     do not move at all. When all steps are done, the study stops, as with
@@ -75,10 +75,10 @@ class DeltaStepSampler(IndexedSampler):
     Note:
         A new sampler with the same arguments goes on where the study stopped. A step whose worker
         died is done again; one that failed by itself is not, nor one that Ctrl-C interrupted in
-        ``study.optimize``, where the objective is not ours: Optuna tells no cause. No two workers
+        ``study.optimize`` with another objective: Optuna tells no cause. No two workers
         get the same step. A trial that is asked for when all steps are done or held by others
         repeats the baseline, with a warning. A step out of the search space is left out of the
-        walk, and with ``accept="always"`` so are those after it.
+        walk, and with ``accept="always"`` so are those after it. Constraints are ignored.
 
     References:
         With ``accept="always"`` and the defaults it is Algorithm 1 of the paper that this package
@@ -87,10 +87,10 @@ class DeltaStepSampler(IndexedSampler):
     Args:
         deltas: The length of a step, for each walk, in units of the parameters; negative ones walk
             down. By default they are the paper's, for offsets of a network's initial weights.
-            Elsewhere, choose them so that ``max_steps`` steps cross what is of interest.
+            Elsewhere, choose them so that ``max_steps`` steps cross the range of interest.
         max_steps: The number of steps of each walk; the paper's are 50.
         accept: Which steps are kept, ``"always"`` all or ``"improving"`` those that improve. With
-            noise, the latter stays where a value was good by luck.
+            noise, the latter stays at a value that was good by chance.
         origin: Where the walks start: one value for all numerical parameters, or a mapping from
             the names of parameters to their values (0 for those that it lacks, and the first
             choice). Where a parameter cannot have its value, it starts at the nearest one.
@@ -120,7 +120,7 @@ class DeltaStepSampler(IndexedSampler):
         self._deltas = tuple(float(delta) for delta in deltas)
         self._max_steps = int(max_steps)
         self._accept = accept
-        # What an index means depends on all of these, so walks that differ are counted apart.
+        # The meaning of an index depends on all of these, so walks that differ are counted apart.
         identity = f"({self._deltas}, {self._max_steps}, {accept!r}, {self._origin})"
         digest = hashlib.sha256(identity.encode()).hexdigest()
         super().__init__(f"delta_step:{digest[:16]}")
@@ -199,7 +199,7 @@ class _Origin:
         self._default = _normal(default)
 
     def __repr__(self) -> str:
-        """Return what is the same for equal origins only."""
+        """Return a key that is the same for equal origins only."""
         return repr(self._by_name or self._default)
 
     def value(

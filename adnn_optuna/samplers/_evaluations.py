@@ -17,10 +17,10 @@ _Evaluation = tuple[int, ...]
 
 
 class EvaluationSampler(RandomSampler):
-    """Proposes evaluations that are missing, at random among those that nobody makes.
+    """Proposes evaluations that are missing, at random among those that no worker makes.
 
     Args:
-        names: What the numbers of an evaluation mean: the names of a trial's parameters.
+        names: The meanings of an evaluation's numbers: the names of a trial's parameters.
         missing_of: Returns the evaluations that are missing beside a study's trials.
     """
 
@@ -41,7 +41,7 @@ class EvaluationSampler(RandomSampler):
         return len(self._missing)
 
     def n_free(self, study: optuna.Study, at_most: int, known: TrialReader) -> int:
-        """Return how many of the missing ones nobody makes."""
+        """Return how many of the missing ones no worker makes."""
         self._missing = self._missing_of(known.trials.values())
         return len(self._free(known))
 

@@ -3,14 +3,14 @@
 The trial number does not tell the how manieth proposal of its sampler a trial is: some trials are
 enqueued, killed, retried, or proposed by another sampler. So each proposal gets an *index* 0, 1,
 2, …, and everything else (the step of a walk, the random numbers of a draw) follows from the index
-and from what the proposal saw of the study.
+and from the trials that the proposal saw.
 
-Write, look, choose again: a trial that begins reads all trials, takes the smallest index that no
+Write, read, choose again: a trial that begins reads all trials, takes the smallest index that no
 result and no live trial has, writes it, and reads all trials once more. If another one has come by
 that index meanwhile, it takes it back and chooses again, now at random among as many free indices
-as there are trials that may be choosing as well. Whoever wrote later sees the other one. So no two
-live workers keep one index, on any storage, without lock, wait or clock. (Both give way where both
-see each other: the one with the higher number may have looked before the other one wrote.)
+as there are trials that may be choosing as well. The later writer sees the other one. So no two
+live workers keep one index, on any storage, without lock, wait or clock. (Both give way if both
+see each other: the one with the higher number may have read before the other one wrote.)
 
 An index whose worker died is free again, and its next trial sees what the first one saw: a study
 that was killed and resumed ends up with the same proposals as one that never stopped. (So who sees
@@ -22,7 +22,6 @@ import contextlib
 import itertools
 import math
 import secrets
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,7 +58,6 @@ class IndexedSampler(BaseSampler, abc.ABC):
     def __init__(self, key: str) -> None:
         self._key = key
         self._memory = PerStudy(self._remember)
-        self._has_warned_of_constraints = False
 
     def __str__(self) -> str:
         return repr(self)
@@ -125,7 +123,7 @@ class IndexedSampler(BaseSampler, abc.ABC):
     ) -> FrozenTrial:
         """Return the next trial, to be created RUNNING at once with its index and parameters.
 
-        Who creates it looks again afterwards, unless nobody else can have chosen meanwhile.
+        Its creator reads again afterwards, unless no other worker can have chosen meanwhile.
 
         Args:
             study: The study.
@@ -136,7 +134,6 @@ class IndexedSampler(BaseSampler, abc.ABC):
         """
         with self._memory.lock:
             indices = self._look(study, known)
-            self._warn_of_constraints(indices)
             template = create_trial(state=TrialState.RUNNING)
             template.number = known.next_number
             free = indices.free_indices(1 + n_rivals)
@@ -153,12 +150,12 @@ class IndexedSampler(BaseSampler, abc.ABC):
             return template
 
     def _step(self, study: Study, indices: Indices, proposal: Proposal) -> StoredStep | None:
-        """Return what is to be stored with a new proposal, beside what it saw."""
+        """Return the attributes of a new proposal, beside the trials that it saw."""
         return None
 
     @abc.abstractmethod
     def _propose(self, study: Study, indices: Indices, proposal: Proposal) -> ParameterSource:
-        """Decide on the parameters of a trial from its index and from what it saw.
+        """Decide on the parameters of a trial from its index and the trials that it saw.
 
         It may have no index: then it was enqueued, but with some of its parameters only.
         """
@@ -213,20 +210,10 @@ class IndexedSampler(BaseSampler, abc.ABC):
                 end_trial(study, trial)
                 raise
             indices = self._memory[study]
-            self._warn_of_constraints(indices)
             indices.sources[trial._trial_id] = self._propose(study, indices, proposal)
 
-    def _warn_of_constraints(self, indices: Indices) -> None:
-        if indices.is_constrained and not self._has_warned_of_constraints:
-            self._has_warned_of_constraints = True
-            warnings.warn(
-                f"{self.__class__.__name__} ignores constraints: it may propose parameters "
-                "that violate them, and learns from trials that did.",
-                stacklevel=3,
-            )
-
     def _claim(self, study: Study, trial: FrozenTrial) -> Proposal:
-        """Write, look, choose again."""
+        """Write, read, choose again."""
 
         def write(name: str, value: Any) -> None:
             study._storage.set_trial_system_attr(trial._trial_id, name, value)
@@ -282,12 +269,12 @@ class IndexedSampler(BaseSampler, abc.ABC):
     ) -> None:
         """Note that a failed trial failed by itself, and stop the study if nothing is left to do.
 
-        Its worker lives then, and nobody stopped it.
+        Its worker lives then, and was not stopped.
         """
         with self._memory.lock:
             indices = self._memory[study]
             indices.sources.pop(trial._trial_id, None)
-            # Nobody else had a trial when this one began, and an index was left then.
+            # No other worker had a trial when this one began, and an index was left then.
             is_alone = indices.reader.unfinished.keys() == {trial._trial_id}
             goes_on = is_alone and min(indices.free_indices(1)) <= self.last_index
         attrs = trial.system_attrs

@@ -1,4 +1,4 @@
-"""The indices of one sampler's trials in one study: which are done, held, and what each saw."""
+"""The indices of one sampler's trials in one study: done or held, and what each saw."""
 
 import bisect
 import copy
@@ -12,14 +12,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import ENDED, PROPOSAL, Proposal
 from adnn_optuna.samplers._owners import end_trial, is_alive, is_watched, ownership
-from adnn_optuna.samplers._trials import TrialReader, constraints_of
+from adnn_optuna.samplers._trials import TrialReader
 
 ParameterSource = Callable[[str, "BaseDistribution"], Any]
-"""What a sampler proposes for one trial: the value of a parameter by its name and distribution."""
+"""A sampler's proposal for one trial: the value of a parameter by its name and distribution."""
 
 
 class Replayed(Protocol):
-    """What a sampler knows of the finished trials; telling a `copy.copy` leaves it as it is."""
+    """A sampler's knowledge of the finished trials; telling a `copy.copy` leaves it as it is."""
 
     def tell(self, index: int | None, trial: FrozenTrial) -> object:
         """Take in a trial with its index, :obj:`None` for a trial of others."""
@@ -37,12 +37,11 @@ def proposal_of(trial: FrozenTrial, key: str) -> Proposal | None:
 
 
 class Indices:
-    """The indices of one sampler's trials in one study, as of the last look."""
+    """The indices of one sampler's trials in one study, as of the last read."""
 
     def __init__(self, key: str) -> None:
         self._key = key
         self.reader = TrialReader()
-        self.is_constrained = False
         self.results: dict[int, FrozenTrial] = {}  # The trial that was run to its end, by index.
         self._n_done = 0  # All indices below have one.
         self.sources: dict[int, ParameterSource] = {}  # By the ids of this process's trials.
@@ -52,7 +51,7 @@ class Indices:
         self._holders: dict[int | None, set[int]] = {}
 
     def read(self, study: Study, known: TrialReader | None = None) -> None:
-        """Take in what is ``known`` of the study; or look, and end the trials of the dead."""
+        """Update from the ``known`` trials; or read the study, and end the trials of the dead."""
         news = self.reader.read(study, known)
         # One that holds no index may have to be enqueued again, by who watches.
         while known is None and (
@@ -81,7 +80,6 @@ class Indices:
     def note(self, trial: FrozenTrial) -> None:
         """Take in a trial that is new or may have changed."""
         index, ended = self.index_of(trial), trial.system_attrs.get(ENDED)
-        self.is_constrained |= bool(constraints_of(trial))
         if index is None:
             return
         self._holders.setdefault(index, set()).add(trial._trial_id)
@@ -133,7 +131,7 @@ class Indices:
         return sorted(holders, key=lambda trial_id: (not trials[trial_id].params, trial_id))
 
     def proposal(self, trial: FrozenTrial, index: int | None) -> Proposal:
-        """Return what is to be written to a trial; what an index saw first, it sees again."""
+        """Return the attributes of a trial; an index sees again the trials that it saw first."""
         if holders := self.holders(index, trial._trial_id):
             first: Proposal = self.reader.trials[holders[0]].system_attrs[PROPOSAL]
             return {**first, "owner": ownership(trial)}
@@ -154,10 +152,10 @@ class Indices:
         }
 
     def state(self, proposal: Proposal, start: Callable[[], State]) -> State:
-        """Return a state that was told the trials that a proposal saw; nobody may change it.
+        """Return a state that was told the trials that a proposal saw; it must not be changed.
 
         It is told them by their ids, so it is the same in each worker. It is kept before each
-        trial that was unfinished, and where the replay has come to: it costs no more than the
+        trial that was unfinished, and at the replay's last trial: it costs no more than the
         trials since the first one that has finished meanwhile, even if some trial never ends.
         Trials that were deleted since are not told.
         """

@@ -10,10 +10,12 @@ import dataclasses
 import functools
 import math
 import statistics
+from collections.abc import Sequence
 
 import numpy as np
 
-from adnn_optuna.samplers._asa import MAX_EXPONENT, AdaptiveSimulatedAnnealing, Options
+from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing
+from adnn_optuna.samplers._schedule import MAX_EXPONENT, Options
 from adnn_optuna.samplers._unit_interval import Levels
 
 _ACCEPTED_MODULUS = 100  # Acceptance_Frequency_Modulus
@@ -55,10 +57,12 @@ class PublishedAnnealing(AdaptiveSimulatedAnnealing):
         x = np.clip(self.x, 0.0, 1.0)
         return np.asarray(self._generate(x, self.temperatures(index), key, 1)[0])
 
-    def tell(self, index: int | None, x: np.ndarray, f: float) -> bool:
+    def tell(
+        self, index: int | None, x: np.ndarray, f: float, constraints: Sequence[float] = ()
+    ) -> bool:
         """Take in a point's value, NaN if it has none, and return whether it is accepted."""
         k_offsets = self._k_offsets
-        is_accepted = super().tell(index, x, f)
+        is_accepted = super().tell(index, x, f, constraints)
         self._k_offsets = k_offsets  # A coordinate cools with all the others.
         self._n_accepted_since += is_accepted
         if index is None or math.isnan(f):

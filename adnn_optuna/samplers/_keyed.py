@@ -21,11 +21,11 @@ COUNTING = (IndexedSampler, GridSampler, BruteForceSampler, QMCSampler)
 
 
 class KeyedSampler(BaseSampler):
-    """Sampler that makes another one anew for each trial, with a seed of that trial.
+    """Sampler that makes a new inner sampler for each trial, with a seed of that trial.
 
     The random numbers of Optuna's samplers are drawn one after the other. So workers that share a
     study and a seed repeat each other's trials, and a study that goes on repeats its first ones.
-    Here they are keyed on the seed and the trial's number, so what it proposes follows from these
+    Here they are keyed on the seed and the trial's number, so its proposals follow from these
     and the study.
 
     Example:
@@ -83,7 +83,7 @@ class KeyedSampler(BaseSampler):
         return self._samplers[trial._trial_id]
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Begin anew, with the random numbers of this trial."""
+        """Start again, with the random numbers of this trial."""
         self._samplers.pop(trial._trial_id, None)
         self._sampler(trial).before_trial(study, trial)
 
@@ -113,7 +113,7 @@ class KeyedSampler(BaseSampler):
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Tell the trial's sampler, and forget it."""
+        """Tell the trial's sampler, and drop it."""
         self._sampler(trial).after_trial(study, trial, state, values)
         del self._samplers[trial._trial_id]
 
@@ -126,7 +126,6 @@ class KeyedIndexSampler(IndexedSampler):
     def __init__(self, keyed: KeyedSampler) -> None:
         super().__init__("keyed")
         self._keyed = keyed
-        self._has_warned_of_constraints = True  # What it makes may well heed them.
 
     def __repr__(self) -> str:
         return str(self._keyed)

@@ -53,24 +53,18 @@ class LocalModel:
     how well each value is predicted from all others.
     """
 
-    def __init__(self, points: np.ndarray, n_choices: np.ndarray) -> None:
-        self._is_numerical = n_choices == 0
-        self._points = points
-        center = points.sum(axis=0) / len(points)
-        self._center = center[self._is_numerical]
-        offsets = (points - center).ravel()
+    def __init__(self, points: np.ndarray) -> None:
+        self._center = points.sum(axis=0) / len(points)
+        offsets = (points - self._center).ravel()
         self._scale = math.sqrt(offsets @ offsets / len(points)) + 1e-12
         self._z = self._scaled(points)
         self._weights = np.empty(0)
-        self.is_noisy = False
-        self.errors = np.empty(0)  # Of the prediction of each value from all others.
 
     def fit(self, values: np.ndarray, *, is_exact: bool = False) -> bool:
         """Fit values, smoothed where that predicts better; return whether they tell anything."""
         from scipy.linalg import blas, lapack  # It takes as long to import as all of Optuna.
 
-        size = np.abs(values).max() or 1.0
-        values = values / size  # Squares of large values overflow.
+        values = values / (np.abs(values).max() or 1.0)  # Squares of large values overflow.
         deviations = values - values.sum() / len(values)
         variance = deviations @ deviations / len(values)
         if variance == 0:
@@ -81,7 +75,7 @@ class LocalModel:
 
         # The upper triangle, in the order of Fortran.
         matrix = np.zeros((m + n, m + n), order="F")
-        matrix[:m, :m] = self._basis(self._points, self._z)
+        matrix[:m, :m] = self._basis(self._z)
         matrix[:m, m] = 1.0
         matrix[:m, m + 1 :] = self._z
         diagonal = matrix.reshape(-1, order="F")[:: m + n + 1]
@@ -103,42 +97,28 @@ class LocalModel:
                 error = errors @ errors
             if error < best_error:
                 best_error, self._weights = error, weights
-                with np.errstate(over="ignore"):
-                    self.errors = errors * math.sqrt(variance) * size
-                self.is_noisy = smoothing != _SMOOTHINGS[0]
         return best_error < math.inf
 
     def predict(self, points: np.ndarray) -> np.ndarray:
         """Predict the values of points, up to scale."""
         z = self._scaled(points)
-        m = len(self._points)
-        predictions = self._basis(points, z) @ self._weights[:m]
+        m = len(self._z)
+        predictions = self._basis(z) @ self._weights[:m]
         predictions += z @ self._weights[m + 1 :] + self._weights[m]
         return np.asarray(predictions)
 
     def _scaled(self, points: np.ndarray) -> np.ndarray:
-        return np.asarray((points[:, self._is_numerical] - self._center) / self._scale)
+        return np.asarray((points - self._center) / self._scale)
 
-    def distances(self, points: np.ndarray) -> np.ndarray:
-        """Return the squared distances of points from those nearest that it is fitted to."""
-        return np.asarray(self._distances(points, self._scaled(points)).min(axis=1))
-
-    def _basis(self, points: np.ndarray, z: np.ndarray) -> np.ndarray:
+    def _basis(self, z: np.ndarray) -> np.ndarray:
         """Return the cubes of the distances from the points that the model is fitted to."""
-        distances = self._distances(points, z)
-        distances *= np.sqrt(distances)
-        return distances
-
-    def _distances(self, points: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Return the squares of these distances."""
         # Of small distances this is all rounding, but then so is their cube.
         distances = z @ (-2 * self._z.T)
         distances += (z * z).sum(axis=1)[:, None]
         distances += (self._z * self._z).sum(axis=1)
-        for column in np.flatnonzero(~self._is_numerical):
-            # Two choices are as far from each other as the points are from their center.
-            distances += points[:, None, column] != self._points[:, column]
-        return np.asarray(np.maximum(distances, 0.0, out=distances))
+        np.maximum(distances, 0.0, out=distances)
+        distances *= np.sqrt(distances)
+        return np.asarray(distances)
 
 
 def sensitivities(points: np.ndarray, values: np.ndarray, best: np.ndarray) -> np.ndarray | None:

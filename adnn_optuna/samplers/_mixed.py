@@ -7,10 +7,7 @@ References:
     [1] F. Hutter, H. H. Hoos and K. Leyton-Brown. Sequential model-based optimization for general
     algorithm configuration. LION 5, 2011.
 
-    [2] R. G. Regis and C. A. Shoemaker. A stochastic radial basis function method for the global
-    optimization of expensive functions. INFORMS Journal on Computing 19(4):497-509, 2007.
-
-    [3] B. Ru, A. Alvi, V. Nguyen, M. A. Osborne and S. Roberts. Bayesian optimisation over
+    [2] B. Ru, A. Alvi, V. Nguyen, M. A. Osborne and S. Roberts. Bayesian optimisation over
     multiple continuous and categorical inputs. ICML 2020.
 """
 
@@ -20,15 +17,15 @@ from typing import Self
 
 import numpy as np
 
+from adnn_optuna.samplers._gaussian_process import GaussianProcess
 from adnn_optuna.samplers._local_model import LocalModel, PointPool
 from adnn_optuna.samplers._unit_interval import Levels
 
-# As many as there is time for: what is far tells of other choices.
-N_NEAR = 80
 # How far two choices are from each other, squared, where the points nearest to another are looked
 # for: as far as half of the range of a number.
 _SWAP = 0.25
-_DISTANCE_WEIGHT = 0.15
+N_LATEST = 5  # So many of the latest points are always among those of a model.
+_N_MODEL_POINTS, _N_PROCESS_POINTS = 40, 100  # As many as there is time for.
 _TOLERANCE = 1e-9  # Values that are equal but for rounding.
 _LACKING = -1.0
 
@@ -79,20 +76,13 @@ class Conditions:
         return np.where(is_parent & ~np.isnan(x), x, points)
 
 
-@dataclasses.dataclass(frozen=True)
-class Branch:
-    """The coordinates of a branch, and the rows of its points, the best first."""
-
-    has: np.ndarray
-    rows: np.ndarray
-    is_best: bool
-
-
-def draw_branch(points: np.ndarray, values: np.ndarray, u: float, exponent: float) -> Branch:
-    """Draw the branch that the next point is to be in, by a uniform number.
+def draw_branch(
+    points: np.ndarray, values: np.ndarray, u: float, exponent: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a branch by a uniform number: its coordinates, and the rows of its points, best first.
 
     That with the r-th best value has a probability in proportion to r^-exponent: a bandit, as in
-    [3], but by rank, as what counts is the best value of a branch and not its mean.
+    [2], but by rank, as what counts is the best value of a branch and not its mean.
     """
     branches, of_point = np.unique(~np.isnan(points), axis=0, return_inverse=True)
     order = np.argsort(values, kind="stable")
@@ -100,7 +90,7 @@ def draw_branch(points: np.ndarray, values: np.ndarray, u: float, exponent: floa
     ranked = of_point[np.sort(np.unique(of_point, return_index=True)[1])]
     weights = np.cumsum(np.arange(1.0, len(ranked) + 1) ** -exponent)
     rank = int(np.searchsorted(weights, u * weights[-1], side="right"))
-    return Branch(branches[ranked[rank]], order[of_point == ranked[rank]], rank == 0)
+    return branches[ranked[rank]], order[of_point == ranked[rank]]
 
 
 def best_known(points: np.ndarray) -> np.ndarray:
@@ -127,9 +117,9 @@ def rounded(candidates: np.ndarray, levels: Sequence[Levels]) -> np.ndarray:
 def is_untried(
     candidates: np.ndarray, points: np.ndarray, n_choices: np.ndarray, is_finite: np.ndarray
 ) -> np.ndarray:
-    """Return which coordinates of candidates try what a model knows nothing of.
+    """Return which coordinates of candidates try values of which a model knows nothing.
 
-    Which is another value of what never moved, or a choice that was told once, perhaps unluckily.
+    Such as another value of a fixed one, or a choice that was told once, perhaps with much noise.
     """
     untried = np.zeros(candidates.shape, dtype=bool)
     for i in np.flatnonzero(is_finite):
@@ -151,41 +141,26 @@ def is_told(candidates: np.ndarray, points: np.ndarray, is_finite: np.ndarray) -
     return np.asarray(is_equal.any(axis=1))
 
 
+def process_near(
+    x: np.ndarray, pool: PointPool, n_choices: np.ndarray, rows: np.ndarray | None = None
+) -> GaussianProcess:
+    """Return a Gaussian process of the points nearest to ``x`` and the latest, or of some rows."""
+    rows = np.arange(len(pool)) if rows is None else rows
+    points, values = without_nan(pool.points)[rows], pool.values[rows]
+    is_latest = pool.is_latest(N_LATEST)[rows]
+    near = nearest(points, without_nan(x), n_choices, _N_PROCESS_POINTS, is_latest)
+    return GaussianProcess(points[near], values[near], n_choices)
+
+
 def model_near(
-    x: np.ndarray,
-    pool: PointPool,
-    n_choices: np.ndarray,
-    size: int,
-    *,
-    n_latest: int,
-    is_exact: bool = False,
+    x: np.ndarray, pool: PointPool, n_choices: np.ndarray, n_latest: int, *, is_exact: bool
 ) -> LocalModel | None:
     """Return a model of the points nearest to ``x`` and the latest, if these tell anything."""
+    size = max(_N_MODEL_POINTS, 4 * len(x))
     points = without_nan(pool.points)
     rows = nearest(points, without_nan(x), n_choices, size, pool.is_latest(n_latest))
-    model = LocalModel(points[rows], n_choices)
+    model = LocalModel(points[rows])
     return model if model.fit(pool.values[rows], is_exact=is_exact) else None
-
-
-def model_of(
-    branch: Branch, points: np.ndarray, values: np.ndarray, n_choices: np.ndarray
-) -> LocalModel | None:
-    """Return a model of a branch, if it predicts its values better than that of all points."""
-    if len(branch.rows) <= branch.has.sum():
-        return None
-    filled = without_nan(points)
-    best = filled[branch.rows[0]]
-    rows = branch.rows[nearest(filled[branch.rows], best, n_choices, N_NEAR)]
-    model = LocalModel(filled[rows], n_choices)
-    if not model.fit(values[rows]):
-        return None
-    all_rows = nearest(filled, best, n_choices, N_NEAR)
-    of_all = LocalModel(filled[all_rows], n_choices)
-    if not of_all.fit(values[all_rows]):
-        return model
-    with np.errstate(over="ignore"):
-        error_of_all = np.mean(of_all.errors[np.isin(all_rows, rows)] ** 2)
-        return model if np.mean(model.errors**2) < error_of_all else None
 
 
 def nearest(
@@ -202,17 +177,3 @@ def nearest(
     if is_wanted is not None:
         squares[is_wanted] = -1.0
     return np.argpartition(squares, size)[:size]
-
-
-def most_promising(model: LocalModel, candidates: np.ndarray, *, explores: bool = False) -> int:
-    """Return the row of the best candidate, or one that is also far from the points so far.
-
-    Then its merit is a weighted sum of the prediction and of the distance, each from 0 to 1 [2].
-    """
-    scores = model.predict(candidates)
-    if explores and np.ptp(scores) > 0:
-        distances = model.distances(candidates)
-        scores = (scores - scores.min()) / np.ptp(scores)
-        nearness = (distances.max() - distances) / (np.ptp(distances) or 1.0)
-        scores = (1 - _DISTANCE_WEIGHT) * scores + _DISTANCE_WEIGHT * nearness
-    return int(np.argmin(scores))

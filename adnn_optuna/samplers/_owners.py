@@ -44,7 +44,7 @@ def begin_turn(study: Study) -> None:
 
 
 def end_turn(study: Study) -> None:
-    """Let what this thread begins next belong to what is around its trial in `Study.optimize`.
+    """Assign this thread's next trials to the code around its trial in `Study.optimize`.
 
     The trial itself stays live until the next one: Optuna tells it after `after_trial`.
     """
@@ -117,11 +117,11 @@ def _text(path: str) -> str:
 
 @functools.cache
 def _host() -> str:
-    """Return what tells hosts of one name apart, and containers, which see other process ids."""
+    """Return a text that tells hosts of one name apart, and containers with own process ids."""
     known = [_text("/etc/machine-id")]
     with contextlib.suppress(OSError):
         known.append(str(Path("/proc/self/ns/pid").readlink()))
-    # The id of a machine is to be shown to nobody.
+    # The id of a machine must stay secret.
     digest = hashlib.sha256(" ".join(known).encode()).hexdigest()[:8]
     return f"{socket.gethostname()}#{digest}"
 
@@ -132,7 +132,7 @@ def _own_start_time(process_id: int) -> str:
 
 
 def ownership(trial: FrozenTrial | Trial) -> Owner:
-    """Return what is to be stored of a trial that this process runs."""
+    """Return the stored owner of a trial that this process runs."""
     pid = os.getpid()  # A forked child is another process.
     start = _own_start_time(pid)
     return {
@@ -168,7 +168,7 @@ def is_own(trial: FrozenTrial) -> bool:
 
 
 def is_alive(trial: FrozenTrial) -> bool | None:
-    """Return whether those that run a trial live; :obj:`None` if nobody here can tell."""
+    """Return whether those that run a trial live; :obj:`None` if this host cannot tell."""
     owner = owner_of(trial)
     return None if owner is None else _lives(owner)
 

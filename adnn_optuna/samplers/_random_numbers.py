@@ -1,4 +1,4 @@
-"""Random numbers that depend on nothing but what they are for."""
+"""Random numbers that depend on nothing but their purpose."""
 
 import hashlib
 from typing import Any
@@ -11,8 +11,8 @@ from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import WrongValueError, check_integer
 from adnn_optuna.samplers._trials import beginning
 
-# What a random number is for. Numbers for different purposes are independent.
-GENERATE, ACCEPT, REFINE, BRANCH = range(4)
+# The purposes of random numbers. Numbers for different purposes are independent.
+GENERATE, ACCEPT, REFINE, BRANCH, SEARCH = range(5)
 
 
 def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndarray:
@@ -22,14 +22,14 @@ def uniforms(seed: int, key: int, purpose: int, name: str, size: int) -> np.ndar
     depends on how many there were before, and a study can be resumed, or shared by many workers.
     """
     # A hash of any length is a counter-based generator. It takes a third of the time that
-    # `numpy.random.Philox` takes to be set up for each parameter anew.
+    # `numpy.random.Philox` takes to be set up again for each parameter.
     data = b"%d %d %d %s" % (seed, key, purpose, name.encode())
     words = np.frombuffer(hashlib.shake_128(data).digest(8 * size), dtype="<u8")
     return (words >> np.uint64(11)) * 2.0**-53
 
 
 def draw_key(proposal: Proposal) -> int:
-    """Return what a trial's random numbers are keyed on: its index, or else its number."""
+    """Return the key of a trial's random numbers: its index, or else its number."""
     index = proposal["index"]
     return 2**63 + proposal["owner"]["trial"] if index is None else index
 

@@ -1,4 +1,4 @@
-"""A new random initialisation for each trial."""
+"""A new random initialization for each trial."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ RESTART = "restart"
 class RandomRestartSampler(IndexedSampler):
     """Sampler that counts: the integer parameter ``restart`` is 0, 1, 2, ….
 
-    It is for objectives with a random start of which ``restart`` is the seed. What the best of n
-    such trials gains is what luck gains, and so it is the control that any search over initial
+    It is for objectives with a random start of which ``restart`` is the seed. The best of n
+    such trials gains by selection alone. So it is the control that any search over initial
     weights has to beat with as many trials. Other parameters are sampled at random, each uniformly
     (in the logarithm with ``log=True``).
 

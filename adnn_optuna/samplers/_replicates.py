@@ -116,7 +116,7 @@ class ReplicateSampler(optuna.samplers.RandomSampler):
     """
 
     last_index = 2**31 - 1
-    n_wanted = math.inf  # A limit ends them.
+    n_wanted: float = math.inf  # A limit ends them.
 
     def __init__(self, direction: StudyDirection) -> None:
         super().__init__()

@@ -143,7 +143,7 @@ class TrialReader:
         del self.trials[trial_id], self._places[trial_id]
 
     def _read_few(self, study: Study) -> dict[int, FrozenTrial] | None:
-        """Read one by one what may have changed; return :obj:`None` if all is to be listed."""
+        """Read one by one trials that may differ; return :obj:`None` if all is to be listed."""
         n_known, storage = len(self.ids), study._storage
         n_few = n_known // _LISTED_MEANWHILE
         if not n_few or len(self._places) > n_few or self.has_listed(study):
@@ -169,7 +169,7 @@ def _is_same(old: FrozenTrial, new: FrozenTrial) -> bool:
 
 
 class PerStudy(Generic[Kept]):
-    """What is kept in memory of each study while its storage lives, only to save time.
+    """The memory of each study while its storage lives, only to save time.
 
     A copy, also one in another process, begins with nothing. Threads hold its lock meanwhile.
     """

@@ -1,15 +1,15 @@
 """Statistics of values that are paired by seed: is one arm better than another?
 
-The unit is the seed: the values of two arms with the same seed form a pair, and what is judged is
+The unit is the seed: the values of two arms with the same seed form a pair, and the verdict is on
 the centre of the pairs' differences, of which is assumed that they are symmetric about it. Each
-claim has one interval, at level 1 - α/m where m claims share α (Bonferroni), and its verdict says
-what the interval says.
+claim has one interval, at level 1 - α/m if m claims share α (Bonferroni), and its verdict says
+the interval says.
 
 *   In a fixed design, with a planned number of seeds, the interval inverts the sign-flip test
     (Hartigan 1969, Using subsample values as typical values, JASA 64:1303).
 *   In a sequential design it inverts an e-process, see :mod:`adnn_optuna.stats.sequential`: you
     may look after each pair, stop, or go on.
-*   Differences within a region of practical margin matter to nobody (Kruschke 2018, Advances
+*   Differences within a region of practical margin do not matter (Kruschke 2018, Advances
     in Methods and Practices in Psychological Science 1:270).
 """
 
@@ -47,11 +47,11 @@ class PairedDifference:
     """By how much an arm is better than the other, over the first seeds that both have.
 
     All numbers of differences are NaN without any pair. ``low`` and ``high`` are the ends of the
-    interval of their centre, at level 1 - 0.05 / m for m claims; infinite where the pairs are too
+    interval of their centre, at level 1 - 0.05 / m for m claims; infinite if the pairs are too
     few, NaN without a claim or with contradictory pairs. ``win_rate`` is the share of pairs in
     which the arm has the higher value, ties half, with its interval of 95% by Clopper and
-    Pearson; which is NaN where one looks again, as it does not hold for that. The verdict is
-    :obj:`None` where a pair is shown without a claim. ``reason`` says why it must be
+    Pearson; which is NaN in a sequential design, for which it is not valid. The verdict is
+    :obj:`None` if a pair is shown without a claim. ``reason`` says why it must be
     inconclusive, or which seeds do not count. ``worst`` is the smallest difference. The verdict is
     only valid with the ``assumption``, if there is one.
     """
@@ -98,9 +98,9 @@ def paired_differences(
 ) -> list[PairedDifference]:
     """Compare each two arms by their values, higher ones better, in the declared order of seeds.
 
-    Pairs count up to the first NaN: what is missing may depend on the value, so what comes later
-    would be a selection. Claims are made of all pairs, or of ``claims``; where more were declared,
-    ``n_claims`` share the error rate. ``names`` are what the values of an arm are of. Values that
+    Pairs count up to the first NaN: whether a value is missing may depend on it, so later pairs
+    would be a selection. Claims are made of all pairs, or of ``claims``; if more were declared,
+    ``n_claims`` share the error rate. ``names`` say of what the values of an arm are. Values that
     are shares of ``n_examples`` are compared as whole numbers, so that ties are exact.
     """
     arrays = {arm: np.asarray(of_arm, dtype=np.float64) for arm, of_arm in values.items()}

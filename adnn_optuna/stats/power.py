@@ -77,7 +77,7 @@ def required_seeds(differences: Mapping[str, Sequence[float]], gain: float) -> R
     again = max(int(enough[0]) + 1, k) if len(enough) else None
     last = 2 * max(seeds, min(again or 0, 4 * seeds))
     spaced = np.geomspace(paired.fewest_pairs(m), last, 24).round().astype(int)
-    numbers = np.unique([*spaced, seeds]).tolist()
+    numbers = np.unique([*spaced, seeds, again or seeds]).tolist()
     return RequiredSeeds(
         gain=gain,
         n_claims=m,

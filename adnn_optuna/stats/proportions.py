@@ -24,7 +24,7 @@ def difference_interval(won: float, lost: float, n_images: float) -> tuple[float
 
 
 def gain_interval(look: TestEvaluation, gain: float) -> tuple[float, float]:
-    """Return the 95% interval of a look's gain, as far as the choice of images goes; or NaN."""
+    """Return the 95% interval of a gain, as far as the choice of images goes; or NaN."""
     if math.isnan(look["baseline"]):
         return math.nan, math.nan
     if (error := look.get("standard_error")) is None:
@@ -35,7 +35,7 @@ def gain_interval(look: TestEvaluation, gain: float) -> tuple[float, float]:
 
 
 def n_counted(look: TestEvaluation) -> float:
-    """Return as how many images those of a look count, of which some may repeat others."""
+    """Return as how many images those of an evaluation count, of which some may repeat others."""
     return look.get("n_groups", look["n_images"])
 
 

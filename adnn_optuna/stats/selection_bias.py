@@ -10,7 +10,7 @@ import scipy
 from adnn_optuna._checks import WrongValueError, as_integer, check_number, check_positive
 
 Baseline = Literal["mean", "one"]
-"""What a gain is measured from: the mean of all draws, or one draw."""
+"""The baseline of a gain: the mean of all draws, or one draw."""
 
 _FEWEST_RUNS = 5  # Of fewer observed runs, the best says nothing of the best of many.
 _ROUNDING = 1e-12  # Values of size 1 that differ by less are equal.
@@ -20,7 +20,7 @@ _DRAWS = np.linspace(-40.0, 40.0, 16_001)  # In standard deviations; of 1e308, t
 def expected_luck(
     n: int, sd: float | None = None, *, values: Sequence[float] | None = None
 ) -> float:
-    """Return what the best of n equally good draws gains over their mean, by luck alone.
+    """Return the expected gain of the best of n equally good draws over their mean.
 
     For normal scores, that is the mean of the largest of n independent values with mean 0. If you
     have observed runs, pass their values: n of them are drawn, each as often as the others.
@@ -80,7 +80,7 @@ def chance_of_luck(
     *,
     values: Sequence[float] | None = None,
 ) -> float:
-    """Return how likely the best of n such draws is that much better, or more, by luck alone.
+    """Return how likely the best of n such draws is that much better, or more.
 
     Better than their ``"mean"``, or than ``"one"`` further draw, as a paper with one training
     before its search measures; at least once in ``files`` such searches.

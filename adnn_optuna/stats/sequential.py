@@ -73,7 +73,7 @@ def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, 
     The ends are infinite while there are too few pairs to exclude anything, and NaN if all centres
     are excluded. 0 and, of the first 256 pairs, the differences are tried exactly.
 
-    The time is linear in the pairs. What pairs exclude beyond the first 256 is not looked for at
+    The time is linear in the pairs. Exclusions by pairs beyond the first 256 are not sought at
     single centres, but in cells, from the ends inwards. A cell is removed only if a lower bound of
     the e-process excludes all of its centres, see :func:`_least_e_of_cells`. The hull for the
     first 256 pairs contains that for all pairs. So the interval is never narrower than one for
@@ -174,7 +174,7 @@ def _moved_inwards(d: np.ndarray, low: float, high: float, threshold: float) -> 
 
 
 def _least_e_of_cells(d: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> np.ndarray:
-    """Return what the e-process reaches at least for each centre in a cell, whichever it is.
+    """Return a lower bound of the e-process for all centres in a cell.
 
     For μ in a cell from a to b, d_i - μ lies between d_i - b and d_i - a. The root mean square
     s_i(μ) is convex, so it is at most max(s_i(a), s_i(b)). It changes by at most as much as μ, so

@@ -66,7 +66,7 @@ def unpaired_differences(
 
 
 def _assumption(one: np.ndarray, two: np.ndarray) -> str:
-    """Return what a verdict on few or skewed values assumes; else nothing."""
+    """Return the assumption of a verdict on few or skewed values; else nothing."""
     are_few = min(len(one), len(two)) < _ENOUGH_VALUES
     if are_few or is_skewed(one, ALPHA) or is_skewed(two, ALPHA):
         return "that the arms differ in their means only"

@@ -422,7 +422,7 @@ class TestOrder:
 
     def test_of_rows_that_look_sorted_must_be_told(self) -> None:
         table = self.VALUES.sort_values("a").assign(time=range(20, 0, -1))
-        with pytest.raises(ValueError, match="look sorted by 'a'"):
+        with pytest.raises(ValueError, match="seem sorted by 'a'"):
             adnn.compare_values(table[["a", "c"]], sequential=True)
         adnn.compare_values(table[["a", "c"]])  # In a fixed design it does not matter.
         as_they_are = adnn.compare_values(table[["a", "c"]], sequential=True, order="rows")

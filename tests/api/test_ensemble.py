@@ -177,7 +177,7 @@ def test_its_contract_is_interrupted_at_once(
 ) -> None:
     went_on = []
 
-    def interrupted(_: adnn.SearchResult) -> None:
+    def interrupted(_: adnn.SearchResult, **options: Any) -> None:
         signal.raise_signal(signal.SIGINT)
         went_on.append(True)
 

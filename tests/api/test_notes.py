@@ -20,7 +20,7 @@ from adnn_optuna.api import _notes
 from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.results.search import stored_result
+from adnn_optuna.results.stored_searches import stored_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

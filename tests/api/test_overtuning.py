@@ -87,6 +87,17 @@ class TestOvertuning:
         study.optimize(lambda t: adnn.log_scores(t, latent(t, 0) > 0) - 0.1, n_trials=5)
         assert "did not report the values of their scores" in str(adnn.overtuning(study))
 
+    def test_a_search_of_a_function_says_it_below_its_best_value(self) -> None:
+        result = adnn.search(
+            lambda trial: adnn.log_scores(trial, latent(trial, 0) > 0),
+            "random",
+            direction="maximize",
+            max_trial=12,
+        )
+        value, low, high = adnn.overtuning(result.study).new_data
+        said = " ".join(str(result).split())
+        assert f"on new data {value:.4f} (95% CI {low:.4f} to {high:.4f})" in said
+
 
 class TestMetrics:
     LABELS = (DIFFICULTY + RNG.standard_normal(N) > 0).astype(int)

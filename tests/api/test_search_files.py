@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 import pytest
 from search_worker import make_objective, quick_training
@@ -15,11 +17,9 @@ import adnn_optuna as adnn
 from adnn_optuna.api._search_files import _check_is_contract_of, write_report
 from adnn_optuna.contracts.contract_file import read_contract
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.results.search import stored_result
+from adnn_optuna.results.stored_searches import stored_result
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from adnn_optuna.engine.records import SearchRecord
 
 
@@ -81,6 +81,23 @@ def test_contract_is_shown_and_can_be_checked(tmp_path: Path) -> None:
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "adnn verify 'evil contract.json'" in card
     assert content["sha256"] in card
+    for heading in ("Load and use", "Limits", "Not checked"):
+        assert f"\n## {heading}\n" in card
+
+
+@pytest.mark.tensorflow
+def test_code_of_a_model_card_loads_and_uses_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = adnn.search(make_objective(), "greedy", max_trial=2)
+    result.save("model.keras")
+    result.model_card("README.md")
+    [code] = re.findall(r"```python\n(.*?)```", Path("README.md").read_text("utf-8"), re.DOTALL)
+    names = {"x": result.objective.dataset.x_test}
+    exec(code, names)
+    expected = result.predict_proba(names["x"])
+    np.testing.assert_allclose(names["predictions"], expected, atol=1e-6)
 
 
 @pytest.mark.tensorflow

@@ -20,7 +20,7 @@ import adnn_optuna as adnn
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.html import plotly_js
-from adnn_optuna.results.search import stored_result
+from adnn_optuna.results.stored_searches import stored_result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,7 +136,7 @@ def test_no_terminal_and_no_page_obeys_what_a_study_holds(tmp_path: Path) -> Non
         escapes = re.findall(r"(?<!\\)(?:\\\\)*((?:\\u[0-9a-f]{4})+)", figure)
         assert not [c for e in escapes for c in json.loads(f'"{e}"') if not c.isprintable()]
     stdout = io.StringIO()
-    output.show(result, stdout)
+    output.show(str(result), stdout)
     assert r"val_loss\\x1b[2J" in without_line_breaks(result.plot().to_json())
     for shown in (page, stdout.getvalue(), str(result)):
         assert FORGED in shown

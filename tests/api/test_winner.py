@@ -137,7 +137,7 @@ def test_averaged_weights_of_a_functional_model(tmp_path: Any) -> None:
 
 def test_two_classes_by_one_sigmoid_and_a_compiled_model(tmp_path: Any) -> None:
     result = searched(sigmoid, TABLE, SUM > 0, metric="val_area")
-    training = result.objective.training
+    training = result.objective.trainer.training
     assert isinstance(training.optimizer, dict)
     assert training.optimizer["config"]["clipnorm"] == 0.7
     assert training.fixed_learning_rate is None

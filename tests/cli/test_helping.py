@@ -36,11 +36,36 @@ def test_options_stand_in_groups(
         assert f"  {option}" in of_group[group] or f", {option}" in of_group[group]
 
 
+def test_commands_stand_in_groups_and_exit_codes_last(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = shown([], capsys, monkeypatch)
+    headings = re.findall(r"^(\S.*):$", said, flags=re.MULTILINE)
+    groups = ("search", "compare", "check", "report")
+    assert headings == [*(f"Commands to {group}" for group in groups), "Options", "Exit codes"]
+    listed = re.findall(r"^  ([a-z-]+)  ", said, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(cli._COMMANDS)
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in cli._COMMANDS)], ids="".join)
+def test_examples_are_at_most_80_columns_wide(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = shown(command, capsys, monkeypatch).splitlines()
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_misspelt_command_is_corrected(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["serch"]) == 2
+    said = "No such command 'serch'. Did you mean 'search'? See adnn --help."
+    assert said in capsys.readouterr().err
+
+
 def test_no_sentence_is_cut_and_the_width_is_the_terminals(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = shown([], capsys, monkeypatch)
-    assert "..." not in said.partition("Commands:")[2]
+    assert "..." not in said.partition("Commands to search:")[2]
     assert "--version" in said.partition("Options:")[2]
     for columns, longest in ((80, 80), (200, 200)):
         monkeypatch.setenv("COLUMNS", str(columns))

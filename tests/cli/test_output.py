@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from contract_files import check_here
 from stored_studies import declaration, store_head, store_study
 
 from adnn_optuna.cli import main as cli
+from adnn_optuna.cli import output
 from adnn_optuna.networks._program import Program
 
 if TYPE_CHECKING:
@@ -56,6 +59,10 @@ VERBS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "recheck": (
         ["adnn.db", "compare-told_own:objective/tpe/seed=1", "--evaluate", "told_own:objective"],
         {"maximize": False, "against": None, "reported_gain": None},
+    ),
+    "overtuning": (
+        ["adnn.db", "mine"],
+        {"study_name": "mine", "n_examples": 359},
     ),
     "variance": (
         ["--n", "5", *NETWORK],
@@ -159,6 +166,20 @@ def test_a_verb_writes_only_documented_json_and_the_files_that_were_asked_for(
     assert found["verb"] == verb
     assert shown == {name: found[name] for name in shown}
     assert found.keys() <= DOCUMENTED
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_notice_is_shown_on_a_terminal_alone_and_erased(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with output.notice("Loading …", after=0):
+            assert os.read(ours, 100).decode() == "Loading …"
+        assert os.read(ours, 100) == b"\r\x1b[K"
+        with output.notice("Loading …", after=1000):
+            pass
+        assert os.read(ours, 100) == b"\r\x1b[K"
+    os.close(ours)
 
 
 def test_there_is_one_for_each_verb() -> None:

@@ -116,7 +116,7 @@ def test_is_not_written_where_a_folder_is(contract: Contract, tmp_path: Path) ->
     (folder := tmp_path / "mine.json").mkdir()
     with pytest.raises(ValueError, match="it is a folder") as refusal:
         contract.save(folder)
-    said = f"path {str(folder)!r} cannot be written: it is a folder; name another file."
+    said = f"path {str(folder)!r} cannot be written: it is a folder. Name another file."
     assert str(refusal.value) == said
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -56,7 +56,7 @@ def test_goes_on_where_other_bits_come_of_what_no_environment_tells(path: Path) 
     title = "replication not checked; file: "
     if not process.stdout.startswith(f"{title}exact"):
         assert process.stdout.startswith(f"{title}within_tolerance")
-        assert "other bits come out in an environment that looks the same" in " ".join(
+        assert "other bits come out in an environment that seems the same" in " ".join(
             process.stdout.split()
         )
 
@@ -162,7 +162,7 @@ def test_of_other_bits_in_the_same_environment_it_says_which(content: Any, path:
     assert verdict.status == "within_tolerance"
     [reason] = verdict.reasons
     assert reason == (
-        "objective.training: other bits come out in an environment that looks the same. Either "
+        "objective.training: other bits come out in an environment that seems the same. Either "
         "the file was changed, or something that is not recorded differs "
         f"(best.train_loss is {other}, but trained again {loss})."
     )

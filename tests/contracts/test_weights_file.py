@@ -92,7 +92,7 @@ def test_reads_no_file_that_is_larger_than_any_weights(
     with weights.open("r+b") as file:
         file.truncate(2**40)
     verdict = verify_here(write(content, tmp_path / CONTRACT), path.parent)
-    said = f"files.weights: {weights.name!r} is larger than what it is for."
+    said = f"files.weights: {weights.name!r} is larger than any valid one."
     assert verdict == adnn.Verdict("breached", (said,))
 
 

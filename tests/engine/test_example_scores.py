@@ -55,7 +55,7 @@ def test_groups_come_back_by_number() -> None:
     found = read_examples("mine", study.user_attrs, study.trials)
     assert found is not None
     assert found.groups is not None
-    assert found.groups.tolist() == [0, 1, 0, 2]
+    assert found.groups.tolist() == [1, 0, 1, 2]
 
 
 @pytest.mark.parametrize(

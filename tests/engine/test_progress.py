@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
@@ -122,9 +123,8 @@ def search() -> None:
     adnn.search(make_objective(), "annealing", max_trial=3, max_time=1000, show_progress_bar=True)
 
 
-def test_a_search_says_in_a_terminal_how_far_it_is_and_what_ends_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def in_a_terminal(function: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Return what a function shows on a terminal."""
     terminal, end = pty.openpty()
     termios.tcsetwinsize(end, (24, 120))
     parts: list[bytes] = []
@@ -138,12 +138,29 @@ def test_a_search_says_in_a_terminal_how_far_it_is_and_what_ends_it(
     reader.start()
     with monkeypatch.context() as patch, os.fdopen(end, "w") as stderr:
         patch.setattr(sys, "stderr", stderr)
-        search()
+        function()
     reader.join()
     os.close(terminal)
-    shown = b"".join(parts)
+    return b"".join(parts)
+
+
+def test_a_search_says_in_a_terminal_how_far_it_is_and_what_ends_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = in_a_terminal(search, monkeypatch)
     assert b"trial 0/3; 1000 s left of max_time 1000 s" in shown
     for said in (b"trial 3/3: best ", b"%, gain +", b" pp; 0 s left of max_trial 3"):
         assert said in shown
     search()
     assert "left of" not in capsys.readouterr().err
+
+
+def test_a_comparison_says_in_a_terminal_which_arm_it_runs_and_its_best_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def compare() -> None:
+        options: Any = {"max_trial": 3, "seeds": [4, 5], "confirm": 0}
+        adnn.compare(lambda trial: trial.suggest_int("x", 1, 1), **options, show_progress_bar=True)
+
+    shown = in_a_terminal(compare, monkeypatch)
+    assert re.search(rb"\r(tpe|annealing|random)/seed=[45]: best 1: 100%.* 18/18 ", shown)

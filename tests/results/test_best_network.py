@@ -17,7 +17,7 @@ import adnn_optuna as adnn
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.html import to_page
 from adnn_optuna.results.best_network import MOST, BestNetwork, Example, best_network
-from adnn_optuna.results.search import stored_result
+from adnn_optuna.results.stored_searches import stored_result
 
 pytestmark = pytest.mark.tensorflow
 

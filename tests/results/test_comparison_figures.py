@@ -12,9 +12,15 @@ from stored_studies import N_TRIALS, changed, read_again, store_comparison, stor
 
 from adnn_optuna._units import PLAIN
 from adnn_optuna.engine.records import read_record
+from adnn_optuna.render.figures import to_plotly
 from adnn_optuna.results import comparison_figures as curves
 from adnn_optuna.results.comparison import Comparison
-from adnn_optuna.results.search_figures import gains_so_far, mean_series
+from adnn_optuna.results.search_figures import (
+    gain_figure,
+    gains_so_far,
+    mean_series,
+    restart_figures,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +77,15 @@ def test_scores_are_by_seed_beside_those_of_the_baseline() -> None:
     boxes = {series.label: series.x for series in figure.series if series.mark == "box"}
     assert np.subtract(boxes["greedy"], boxes["baseline"]) == pytest.approx([1, 2])
     assert len(comparison.plot("scores").data) == 4
+
+
+@pytest.mark.parametrize(("metric", "said"), [("val_accuracy", False), ("val_loss", True)])
+def test_titles_say_if_lower_values_are_better(metric: str, said: bool) -> None:
+    record = read_record(store_study("a", values=[0.9, 0.8], metric=metric))
+    for figure in (*restart_figures(record), gain_figure(record)):
+        is_of_values = figure.key == "distribution"  # Gains are positive for losses, too.
+        title = to_plotly(figure).layout.title.text
+        assert title.endswith(" (lower is better)") == (said and is_of_values)
 
 
 def test_best_of_n_shows_the_samplers_beside_the_restarts() -> None:

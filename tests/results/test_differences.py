@@ -182,15 +182,19 @@ class TestFigures:
 
     def test_of_values_join_those_of_a_seed(self) -> None:
         values = {"a": [0.1, 0.2, math.nan], "b": [0.3, 0.1, 0.5]}
+        names = ["seed 3", "seed 4", "seed 5"]
         figure = values_figure(
-            "v", "V", "value", values, PLAIN, names=["seed 3", "seed 4", "seed 5"]
+            "v", "V", "value", values, PLAIN, names=names, lower_is_better=False
         )
         line, first, second = figure.series
         assert line.mark == "thin"
         assert [*line.x] == [0.1, 0.3, None, 0.2, 0.1, None, None, 0.5, None]
         assert [*first.hover][:2] == ["a, seed 3: 0.1000", "a, seed 4: 0.2000"]
         assert (first.color, second.color) == (0, 1)
-        assert len(values_figure("v", "V", "", values, PLAIN, is_paired=False).series) == 2
-        nothing = values_figure("v", "V", "", {"a": [math.nan]}, PLAIN)
+        unpaired = values_figure(
+            "v", "V", "", values, PLAIN, is_paired=False, lower_is_better=False
+        )
+        assert len(unpaired.series) == 2
+        nothing = values_figure("v", "V", "", {"a": [math.nan]}, PLAIN, lower_is_better=False)
         assert not nothing.series
         to_plotly(figure)

@@ -14,7 +14,8 @@ from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.markdown import escaped
 from adnn_optuna.render.model_card import to_model_card
 from adnn_optuna.results.confirmation import read_confirmation
-from adnn_optuna.results.search import NetworkSearch, stored_result
+from adnn_optuna.results.search import NetworkSearch
+from adnn_optuna.results.stored_searches import stored_result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,7 +110,7 @@ def test_names_that_users_chose_are_shown_as_they_are(tmp_path: Path) -> None:
     assert shown.data.model_name.startswith("a|b: {c}\\n---\\n[x](http://evil) <script> `d` ")
     assert shown.data.eval_results[0].dataset_name == shown.data.model_name
     # Outside of what is escaped there is no mark-up but ours, in any line.
-    for line in shown.text.strip().splitlines():
+    for line in shown.text.partition("\n## Load and use")[0].strip().splitlines():
         plain = re.sub(r"\\.", "", line)
         if plain.startswith("|"):
             continue  # A table; its cells are escaped alike.

@@ -41,6 +41,9 @@ def test_claims_that_vary_unequally_are_named_with_their_seeds() -> None:
 def test_the_figure_shows_both_designs() -> None:
     plan = planned({"claim": pilot(6)}, 0.01)
     figure = plan.plot()
-    assert [trace.name for trace in figure.data] == ["fixed design", "sequential design"]
+    names = ["fixed design", "sequential design", "seeds to plan for"]
+    assert [trace.name for trace in figure.data] == names
+    assert figure.data[2].text == (str(plan.seeds), str(plan.seeds_sequential))
+    assert figure.data[2].x == (plan.seeds, plan.seeds_sequential)
     assert dict(zip(figure.data[0].x, figure.data[0].y, strict=True))[plan.seeds] >= 80
     assert figure.layout.title.text == "Power to show a gain of 1 pp"

@@ -11,18 +11,18 @@ import pytest
 from optuna.distributions import IntDistribution
 from scipy import integrate, interpolate, stats
 
-from adnn_optuna.samplers._asa import (
-    AdaptiveSimulatedAnnealing,
-    Options,
+from adnn_optuna.samplers._asa import AdaptiveSimulatedAnnealing
+from adnn_optuna.samplers._ingber import PublishedAnnealing
+from adnn_optuna.samplers._local_model import LocalModel, PointPool, sensitivities
+from adnn_optuna.samplers._mixed import nearest
+from adnn_optuna.samplers._moves import (
     generate,
     generate_choice,
     generating_cdf,
     generating_quantile,
 )
-from adnn_optuna.samplers._ingber import PublishedAnnealing
-from adnn_optuna.samplers._local_model import LocalModel, PointPool, sensitivities
-from adnn_optuna.samplers._mixed import nearest
 from adnn_optuna.samplers._random_numbers import ACCEPT, GENERATE, uniforms
+from adnn_optuna.samplers._schedule import Options
 from adnn_optuna.samplers._unit_interval import levels
 
 TEMPERATURES = [1.0, 0.1, 1e-3, 1e-7]
@@ -279,13 +279,13 @@ def test_the_model_interpolates_smooth_values_and_smooths_noise() -> None:
     truth = f(candidates)
     for noise, tolerance in ((0.0, 0.999), (0.2, 0.9)):
         values = f(points) + noise * rng.standard_normal(40)
-        model = LocalModel(points, np.array([0, 0]))
+        model = LocalModel(points)
         assert model.fit(values)
         predictions = model.predict(candidates)
         assert np.corrcoef(predictions, truth)[0, 1] > tolerance
     smoothed = model.predict(points)
     assert np.corrcoef(smoothed, f(points))[0, 1] > np.corrcoef(values, f(points))[0, 1]
-    assert not LocalModel(points, np.array([0, 0])).fit(np.ones(40))
+    assert not LocalModel(points).fit(np.ones(40))
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])
@@ -293,9 +293,8 @@ def test_the_model_is_the_one_of_scipy(noise: float) -> None:
     rng = np.random.default_rng(0)
     points, candidates = rng.random((30, 3)), rng.random((20, 3))
     values = 50 * (np.sin(4 * points[:, 0]) + points[:, 1] + noise * rng.standard_normal(30))
-    model = LocalModel(points, np.zeros(3))
+    model = LocalModel(points)
     assert model.fit(values)
-    assert model.is_noisy == (noise > 0)
     # Distances are in units of the mean distance from the center, values of their deviation.
     center = points.mean(axis=0)
     unit = np.sqrt(((points - center) ** 2).sum(axis=1).mean())
@@ -303,43 +302,17 @@ def test_the_model_is_the_one_of_scipy(noise: float) -> None:
     options = {"kernel": "cubic", "degree": 1, "smoothing": 1.0 if noise else 1e-6}
     expected = interpolate.RBFInterpolator(z, y, **options)((candidates - center) / unit)
     assert model.predict(candidates) == pytest.approx(expected, abs=1e-5)
-    errors = [
-        y[i] - interpolate.RBFInterpolator(np.delete(z, i, 0), np.delete(y, i), **options)(z[[i]])
-        for i in range(30)
-    ]
-    assert model.errors == pytest.approx(values.std() * np.ravel(errors), rel=1e-4)
-    squares = ((candidates[:, None] - points) ** 2).sum(axis=2).min(axis=1)
-    assert model.distances(candidates) == pytest.approx(squares / unit**2)
     assert model.fit(values, is_exact=True)
-    assert not model.is_noisy
     assert np.corrcoef(model.predict(points), values)[0, 1] > 0.99999
-
-
-def test_the_model_knows_categories() -> None:
-    rng = np.random.default_rng(0)
-    points = np.column_stack([rng.random(40), (rng.integers(3, size=40) + 0.5) / 3])
-    values = points[:, 0] + np.array([0.0, 5.0, -5.0])[(points[:, 1] * 3).astype(int)]
-    candidates = np.column_stack([np.full(3, 0.5), (np.arange(3) + 0.5) / 3])
-    model = LocalModel(points, np.array([0, 3]))
-    assert model.fit(values)
-    assert list(np.argsort(model.predict(candidates))) == [2, 0, 1]
-    # Two choices are as far from each other as the points are from their center.
-    at = candidates[[0, 1]] + [[0.01, 0], [0, 1]]
-    offsets = np.square(points - points.mean(axis=0)).sum(axis=1).mean()
-    nearest_x = np.abs(points[points[:, 1] == at[0, 1], 0] - at[0, 0]).min()
-    of_no_choice = np.abs(points[:, 0] - at[1, 0]).min()
-    expected = [nearest_x**2 / offsets, of_no_choice**2 / offsets + 1]
-    assert model.distances(at) == pytest.approx(expected)
 
 
 def test_the_model_of_points_that_say_little() -> None:
     rng = np.random.default_rng(0)
-    values, numerical, categorical = rng.random(12), np.array([0, 0]), np.array([3, 2])
+    values = rng.random(12)
     on_a_line = np.column_stack([rng.random(12), np.full(12, 0.25)])
     for points in (np.full((12, 2), 0.25), on_a_line, np.round(rng.random((12, 2)))):
-        for n_choices in (numerical, categorical):
-            model = LocalModel(points, n_choices)
-            assert not model.fit(values) or np.all(np.isfinite(model.predict(rng.random((5, 2)))))
+        model = LocalModel(points)
+        assert not model.fit(values) or np.all(np.isfinite(model.predict(rng.random((5, 2)))))
 
 
 def test_the_pool_keeps_the_best_and_the_latest() -> None:

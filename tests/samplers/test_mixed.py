@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from adnn_optuna.samplers._local_model import LocalModel, PointPool
+from adnn_optuna.samplers._local_model import PointPool
 from adnn_optuna.samplers._mixed import (
-    Branch,
     Conditions,
     best_known,
     draw_branch,
     is_told,
     is_untried,
     model_near,
-    model_of,
-    most_promising,
     nearest,
+    process_near,
     rounded,
     without_nan,
 )
@@ -94,10 +91,9 @@ def test_branches_are_drawn_by_the_rank_of_their_best_value() -> None:
         has = [[False, True], [True, True], [True, False]]
         for rank in range(3):
             for u in (edges[rank] + 1e-9, edges[rank + 1] - 1e-9):
-                branch = draw_branch(points, values, u, exponent)
-                assert branch.rows.tolist() == rows[rank]
-                assert branch.has.tolist() == has[rank]
-                assert branch.is_best == (rank == 0)
+                drawn_has, drawn_rows = draw_branch(points, values, u, exponent)
+                assert drawn_rows.tolist() == rows[rank]
+                assert drawn_has.tolist() == has[rank]
 
 
 def test_best_known() -> None:
@@ -149,64 +145,30 @@ def test_nearest() -> None:
     assert sorted(nearest(points, x, n_choices, 2, is_wanted)) == [0, 4]
 
 
-def test_most_promising() -> None:
-    points = np.linspace(0, 1, 12)[:, None]
-    model = LocalModel(points, np.array([0]))
-    assert model.fit((points[:, 0] - 0.4) ** 2)
-    # The second is nearly as good as the first, and farther from the points.
-    candidates = np.array([[0.405], [0.41], [0.3], [0.455]])
-    assert most_promising(model, candidates) == 0
-    assert most_promising(model, candidates, explores=True) == 1
-    # The merit is 0.85 of the prediction and 0.15 of the nearness, each from 0 to 1.
-    predictions, distances = model.predict(candidates), model.distances(candidates)
-    merits = 0.85 * (predictions - predictions.min()) / np.ptp(predictions)
-    merits += 0.15 * (1 - (distances - distances.min()) / np.ptp(distances))
-    assert most_promising(model, candidates, explores=True) == np.argmin(merits)
-    same = np.array([[0.42], [0.42]])
-    assert most_promising(model, same, explores=True) == 0
-    # Equally far from the points: the prediction alone counts.
-    far = np.array([[points[4, 0] + 0.01], [points[4, 0] - 0.01]])
-    assert most_promising(model, far, explores=True) == most_promising(model, far)
-
-
-def test_a_model_of_points_nearby() -> None:
+def test_models_of_points_nearby() -> None:
     rng = np.random.default_rng(0)
-    points, values = rng.random((50, 2)), rng.random(50)
+    points, values = rng.random((150, 2)), rng.random(150)
     pool = PointPool().with_coordinate().with_coordinate()
     for point, value in zip(points, values, strict=True):
         pool = pool.with_point(point, value)
     n_choices, x = np.array([0, 0]), np.array([0.2, np.nan])
-    model = model_near(x, pool, n_choices, 10, n_latest=3, is_exact=True)
+    model = model_near(x, pool, n_choices, 3, is_exact=True)
     assert model is not None
-    near = np.argsort(((points - [0.2, 0.5]) ** 2).sum(axis=1))
-    near = {*range(47, 50), *[row for row in near if row < 47][:7]}
-    is_fitted = [abs(error) < 1e-9 for error in model.distances(points)]
-    assert {row for row in range(50) if is_fitted[row]} == near
+    order = np.argsort(((points - [0.2, 0.5]) ** 2).sum(axis=1))
+    near = [*range(147, 150), *[row for row in order if row < 147][:37]]
+    predictions = model.predict(points)
+    assert np.corrcoef(predictions[near], values[near])[0, 1] > 0.999
+    far = [row for row in range(150) if row not in near]
+    assert np.corrcoef(predictions[far], values[far])[0, 1] < 0.5
+    # Of the process there are 100, and of some rows only these.
+    some = np.arange(20)
+    for process, n_points in (
+        (process_near(x, pool, n_choices), 100),
+        (process_near(x, pool, n_choices, some), 20),
+    ):
+        _, deviations = process.predict(points)
+        assert np.sum(deviations < np.sort(deviations)[n_points - 1] + 1e-12) == n_points
     flat = PointPool().with_coordinate()
     for x0 in (0.1, 0.2, 0.3):
         flat = flat.with_point(np.array([x0]), 1.0)
-    assert model_near(np.array([0.1]), flat, np.array([0]), 10, n_latest=0) is None
-
-
-def test_a_model_of_a_branch_is_taken_where_it_predicts_better() -> None:
-    """In one branch the value follows `x`, in the other, twice as large, it is noise."""
-    rng = np.random.default_rng(0)
-    kinds = np.repeat([0.25, 0.75], 15)
-    x, y = rng.random(30), rng.random(30)
-    points = np.column_stack(
-        [kinds, np.where(kinds == 0.25, x, NAN), np.where(kinds > 0.5, y, NAN)]
-    )
-    n_choices = np.array([2, 0, 0])
-    ordered = np.where(kinds == 0.25, (x - 0.3) ** 2, 50 * rng.random(30) + 10)
-    branch = draw_branch(points, ordered, 0.0, 1.0)
-    assert branch.rows.tolist() == np.argsort(ordered)[:15].tolist()
-    model = model_of(branch, points, ordered, n_choices)
-    assert model is not None
-    candidates = np.array([[0.25, at, 0.5] for at in np.linspace(0, 1, 101)])
-    assert np.argmin(model.predict(candidates)) == pytest.approx(30, abs=2)
-    # Of few points, those of the other branch tell more where it is the same in both.
-    alike = np.column_stack([kinds, x, np.where(kinds > 0.5, y, NAN)])
-    few = np.r_[:4, 15:30]
-    branch = Branch(np.array([True, True, False]), np.arange(4), is_best=True)
-    values = np.sin(6 * x)
-    assert model_of(branch, alike[few], values[few], n_choices) is None
+    assert model_near(np.array([0.1]), flat, np.array([0]), 0, is_exact=False) is None

@@ -1,4 +1,4 @@
-"""Where a look at a study's trials goes on, and where it starts anew."""
+"""A read of a study's trials continues, or starts again."""
 
 from __future__ import annotations
 

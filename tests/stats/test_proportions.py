@@ -52,7 +52,7 @@ def test_interval_holds_in_95_of_100_cases() -> None:
 
 
 def look_at(differences: np.ndarray, groups: np.ndarray) -> Any:
-    """Return what a look at such test images holds, of which each is won, lost or neither."""
+    """Return a test-set evaluation of images, each won, lost or neither."""
     counts = {"won": int((differences > 0).sum()), "lost": int((differences < 0).sum())}
     look = {**counts, "n_images": len(groups), "baseline": 0.5, "best": 0.5}
     return {**look, "n_groups": effective_number(groups)}

@@ -1,0 +1,130 @@
+"""The result of the search of a function: the recommended parameters and their value."""
+
+import math
+from statistics import fmean
+from typing import Any
+
+from adnn_optuna._units import Estimate, params_in_words
+from adnn_optuna.engine.records import FunctionRecord
+from adnn_optuna.render.document import Line, Table, Verdict
+from adnn_optuna.results.fields import units_of
+from adnn_optuna.results.search import StudyResult
+from adnn_optuna.samplers._replicates import replicate_of
+from adnn_optuna.stats.proportions import student_half_width
+from adnn_optuna.stats.sequential import ALPHA, sequential_ends
+
+_N_LISTED = 10  # Of the replicated configurations, the best ones.
+
+
+class FunctionSearch(StudyResult, FunctionRecord):
+    """The result of the search of a function: the recommended parameters and their value.
+
+    Attributes:
+        best_params: The recommended parameters: those with the best mean of at least two values;
+            those of the best trial if none has two.
+        value: Their mean on new seeds, which selected nothing, with Student's 95% CI. Without new
+            seeds, the mean of their values, which is biased, with ends that are NaN.
+        replicates: All values of each configuration that was replicated, by the number of its
+            first trial.
+    """
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """The recommended parameters; empty if no trial was completed."""
+        return {} if self.best is None else dict(self.best.params)
+
+    @property
+    def replicates(self) -> dict[int, list[float]]:
+        """All values of each replicated configuration, by the number of its first trial."""
+        return {one.first.number: one.values for one in self.replicated}
+
+    @property
+    def value(self) -> Estimate:
+        """The recommended parameters' mean on new seeds, with its 95% CI."""
+        values = [value for value in self.new_values if math.isfinite(value)]
+        if not values:
+            number = -1 if self.best is None else self.best.number
+            return Estimate(fmean(self.replicates.get(number, [self.best_value])))
+        mean, half = fmean(values), math.inf
+        planned = self.planned
+        if len(values) > 1 and len(self.new_values) >= planned["seeds"]:
+            half = student_half_width(values, 0.0, 1 - ALPHA)
+        if planned["sequential"]:
+            return Estimate(mean, *sequential_ends(values, half))
+        return Estimate(mean, mean - half, mean + half)
+
+    def _verdict(self) -> tuple[Verdict, str]:
+        if self.best is None:
+            return super()._verdict()
+        value = units_of(self).selection.value(self.value.value)
+        is_known = math.isfinite(self.value.low)
+        return "no claim", f"{'value' if is_known else 'reported value'} {value}"
+
+    def _further_scope(self) -> list[str]:
+        n_replicates = sum(len(one.repetitions) for one in self.replicated)
+        scope = []
+        if n_replicates:
+            scope.append(f"of which {n_replicates} replicates")
+        if self.new_values:
+            scope.append(f"{len(self.new_values)} new seeds")
+        return scope
+
+    def _subject(self) -> str:
+        return super()._subject().replace("Best trial", "Recommended: trial", 1)
+
+    def _estimates(self) -> list[Line]:
+        unit, reported = units_of(self).selection, self._best_reported()
+        lines = []
+        if self.new_values:
+            lines.append(Line("value", self.value, unit, remark="new seeds, unbiased"))
+        if self.replicated and self.best is not None:
+            values = self.replicates.get(self.best.number, [self.best_value])
+            mean = Estimate(fmean(values))
+            lines.append(
+                Line("mean in search", mean, unit, remark=f"{len(values)} values, selected")
+            )
+        best = Estimate(reported[1])
+        lines.append(Line("best value", best, unit, remark=f"trial {reported[0]}: biased"))
+        return lines + self._on_new_data
+
+    def _best_reported(self) -> tuple[int, float]:
+        """Return the trial of the search with the best value, and this."""
+        searched = {t.number for t in self.done_trials if replicate_of(t) is None}
+        sign = 1 if self.is_minimized else -1
+        values = [(sign * value, number) for number, value in self.valued if number in searched]
+        value, number = min(values)
+        return number, sign * value
+
+    def _notes(self) -> list[str]:
+        found = super()._notes()
+        if self.planned["sequential"]:
+            found.append("Sequential: the number of new seeds was raised, so the CI is wider.")
+        number = None if self.best is None else self._best_reported()[0]
+        if self.best is not None and self.replicated and number != self.best.number:
+            params = params_in_words(next(t for t in self.trials if t.number == number).params)
+            found.insert(0, f"The best value alone would recommend trial {number}: {params}.")
+        return found
+
+    def _number_table(self) -> Table:
+        if not self.replicated:
+            return super()._number_table()
+        unit = units_of(self).selection
+        rows = [
+            (str(one.first.number), str(len(one.values)), unit.value(fmean(one.values)))
+            for one in self.replicated[:_N_LISTED]
+        ]
+        return Table(("trial", "values", "mean"), rows, "Replicated configurations")
+
+    def _next_step(self) -> str:
+        if self.new_values:
+            return "compare with other samplers: adnn.compare(function, ...), or adnn compare"
+        return super()._next_step()
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            **super()._fields(),
+            "best_params": self.best_params,
+            "value": self.value,
+            "new_values": self.new_values,
+            "replicates": self.replicates,
+        }

@@ -1,0 +1,80 @@
+"""Ingber's moves on the unit cube, by the numbers of the equations of ``_asa.py``."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+# A search has rounds of ever shorter moves, so many from each of the best points.
+_SEARCH_TEMPERATURES = 0.1, 0.01, 0.001
+_N_STARTS, _N_MOVES = 5, 48
+N_SEARCH_UNIFORMS = 2 * len(_SEARCH_TEMPERATURES) * _N_MOVES
+
+
+def generating_cdf(y: np.ndarray, temperature: np.ndarray) -> np.ndarray:
+    """Return the probability of a move up to ``y``, the integral of (1)."""
+    # 1/2 + sgn(y)/2 ln(1 + |y|/T) / ln(1 + 1/T)
+    ratio = np.log1p(np.abs(y) / temperature) / np.log1p(1 / temperature)
+    return np.asarray(0.5 + 0.5 * np.copysign(ratio, y))
+
+
+def generating_quantile(u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
+    """Return the move that is exceeded with probability ``1 - u`` (2)."""
+    y = temperature * np.expm1(np.abs(2 * u - 1) * np.log1p(1 / temperature))
+    return np.asarray(np.copysign(y, u - 0.5))
+
+
+def generate(x: np.ndarray, u: np.ndarray, temperature: np.ndarray) -> np.ndarray:
+    """Move coordinates by the part of (1) within [0, 1]: Ingber redraws one that leaves it."""
+    lower = generating_cdf(-x, temperature)
+    upper = generating_cdf(1 - x, temperature)
+    y = generating_quantile(lower + u * (upper - lower), temperature)
+    return np.asarray(np.clip(x + y, 0.0, 1.0))
+
+
+def generate_choice(
+    x: np.ndarray, u: np.ndarray, temperature: np.ndarray, n_choices: np.ndarray
+) -> np.ndarray:
+    """Move categorical coordinates, of which each choice has 1/n_choices of [0, 1].
+
+    The choice changes as often as a numerical coordinate would move by more than half of such
+    an interval; all other choices are then equally likely, as categories have no order.
+    """
+    p_stay = 2 * generating_cdf(0.5 / n_choices, temperature) - 1
+    shift = 1 + np.floor((u - p_stay) / (1 - p_stay) * (n_choices - 1))
+    moved = (np.floor(x * n_choices) + np.minimum(shift, n_choices - 1)) % n_choices
+    return np.where(u < p_stay, x, (moved + 0.5) / n_choices)
+
+
+def move(
+    x: np.ndarray, u: np.ndarray, temperature: np.ndarray, n_choices: np.ndarray
+) -> np.ndarray:
+    """Move coordinates of both kinds, or from anywhere in those that are unknown."""
+    moved = generate(x, u, temperature)
+    columns = n_choices > 0
+    if columns.any():
+        moved[..., columns] = generate_choice(
+            x[columns], u[..., columns], temperature[columns], n_choices[columns]
+        )
+    return np.where(np.isnan(x), u, moved)
+
+
+def search(
+    points: np.ndarray,
+    placed: Callable[[np.ndarray], np.ndarray],
+    merits: Callable[[np.ndarray], np.ndarray],
+    us: np.ndarray,
+    n_choices: np.ndarray,
+) -> np.ndarray:
+    """Return the point of most merit that moves from the best of some points find."""
+    n_dims, points = points.shape[1], placed(points)
+    found = merits(points)
+    us = us.reshape(len(_SEARCH_TEMPERATURES), 2, _N_MOVES, n_dims)
+    for temperature, (u_move, u_stay) in zip(_SEARCH_TEMPERATURES, us, strict=True):
+        # Of few coordinates, about 1.5 are moved at once; of many, a third.
+        stays = u_stay > max(1.5 / n_dims, 0.35)
+        temperatures = np.full(n_dims, temperature)
+        starts = points[np.argsort(-found)[:_N_STARTS]]
+        moved = [np.where(stays, x, move(x, u_move, temperatures, n_choices)) for x in starts]
+        points = np.vstack([points, placed(np.vstack(moved))])
+        found = np.append(found, merits(points[len(found) :]))
+    return np.asarray(points[np.argmax(found)])

@@ -1,0 +1,99 @@
+"""The Gaussian process against scikit-learn's formulas, and what it makes of points."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import optimize, stats
+
+from adnn_optuna.samplers._gaussian_process import GaussianProcess, _Loss
+from adnn_optuna.samplers._moves import N_SEARCH_UNIFORMS, search
+
+
+def test_the_slope_of_the_loss() -> None:
+    rng = np.random.default_rng(0)
+    squares = rng.random((45, 3))
+    loss = _Loss(squares, rng.standard_normal(10))
+    for theta in rng.standard_normal((5, 5)):
+        error = optimize.check_grad(lambda t: loss(t)[0], lambda t: loss(t)[1], theta)
+        assert error < 1e-4 * np.linalg.norm(loss(theta)[1])
+
+
+def test_it_is_the_posterior_of_a_matern_kernel() -> None:
+    kernels = pytest.importorskip("sklearn.gaussian_process.kernels")
+    rng = np.random.default_rng(0)
+    points, candidates = rng.random((30, 2)), rng.random((20, 2))
+    values = 50 + 7 * (np.sin(4 * points[:, 0]) + 0.1 * rng.standard_normal(30))
+    process = GaussianProcess(points, values, np.zeros(2))
+    *inverse_squares, variance, noise = process.parameters
+    kernel = kernels.ConstantKernel(variance) * kernels.Matern(
+        np.array(inverse_squares) ** -0.5, nu=2.5
+    )
+    covariance = kernel(points) + (noise + 1e-6) * np.eye(30)
+    to_known = kernel(candidates, points)
+    solved = np.linalg.solve(covariance, to_known.T)
+    means, deviations = process.predict(candidates)
+    y = (values - values.mean()) / values.std()
+    assert means == pytest.approx(to_known @ np.linalg.solve(covariance, y))
+    assert process.zero == pytest.approx(-values.mean() / values.std())
+    variances = variance - (to_known * solved.T).sum(axis=1)
+    assert deviations == pytest.approx(np.sqrt(variances), rel=1e-4)
+
+
+def test_noise_is_told_from_signal() -> None:
+    rng = np.random.default_rng(0)
+    points, candidates = rng.random((60, 2)), 0.2 + 0.6 * rng.random((50, 2))
+    for noise in (0.0, 0.3):
+        values = np.sin(3 * points[:, 0]) + points[:, 1] ** 2 + noise * rng.standard_normal(60)
+        process = GaussianProcess(points, values, np.zeros(2))
+        assert process.is_noisy == (noise > 0)
+        truth = np.sin(3 * candidates[:, 0]) + candidates[:, 1] ** 2
+        assert np.corrcoef(process.predict(candidates)[0], truth)[0, 1] > 0.9
+
+
+def test_choices_have_no_order() -> None:
+    rng = np.random.default_rng(0)
+    points = np.column_stack([rng.random(40), (rng.integers(3, size=40) + 0.5) / 3])
+    values = points[:, 0] + np.array([0.0, 5.0, -5.0])[(points[:, 1] * 3).astype(int)]
+    candidates = np.column_stack([np.full(3, 0.5), (np.arange(3) + 0.5) / 3])
+    means, _ = GaussianProcess(points, values, np.array([0, 3])).predict(candidates)
+    predicted = values.mean() + values.std() * means
+    assert predicted == pytest.approx([0.5, 5.5, -4.5], abs=0.3)
+
+
+def test_merits_are_expected_improvements() -> None:
+    rng = np.random.default_rng(0)
+    points, candidates = rng.random((12, 2)), rng.random((8, 2))
+    values = rng.random(12)
+    process = GaussianProcess(points, values, np.zeros(2))
+    means, deviations = process.predict(candidates)
+    z = ((values.min() - values.mean()) / values.std() - means) / deviations
+    expected = deviations * (z * stats.norm.cdf(z) + stats.norm.pdf(z))
+    assert np.exp(process.merits(candidates)) == pytest.approx(expected)
+    assert np.all(np.isfinite(process.merits(points)))
+    # With a width, the order is that of the confidence bounds.
+    order = np.argsort(process.merits(candidates, 2.0))
+    assert np.array_equal(order, np.argsort(2.0 * deviations - means))
+
+
+@pytest.mark.parametrize("values", [np.ones(6), 1e300 * np.arange(6.0), 1e-300 * np.arange(6.0)])
+def test_values_of_any_size(values: np.ndarray) -> None:
+    points = np.random.default_rng(0).random((6, 2))
+    for at in (points, np.full((6, 2), 0.5)):
+        process = GaussianProcess(at, values, np.zeros(2))
+        assert np.all(np.isfinite(process.merits(points)))
+
+
+def test_a_search_finds_the_best_point() -> None:
+    rng = np.random.default_rng(0)
+    best, n_choices = np.array([0.31, 0.72, 0.5]), np.array([0, 0, 3])
+
+    def merits(points: np.ndarray) -> np.ndarray:
+        return np.asarray(-((points - best) ** 2).sum(axis=1))
+
+    us = rng.random((N_SEARCH_UNIFORMS, 3))
+    start = rng.random((64, 3))
+    start[:, 2] = (rng.integers(3, size=64) + 0.5) / 3
+    found = search(start, lambda points: points, merits, us, n_choices)
+    assert merits(found[None])[0] > -1e-3
+    assert found[2] == 0.5
