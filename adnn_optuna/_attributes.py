@@ -25,8 +25,11 @@ CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed` for each confirmed best tr
 WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison: `Declaration`.
 EVALUATED = "adnn:evaluated"  # The subject of the evaluations that its trials are, any JSON.
+CODE = "adnn:code"  # The fingerprints of the functions that its trials are of, and the Python.
 # A prefix, with the best trial's number and the seed's place: the value on a new seed, or null.
 NEW_SEED = "adnn:new_seed"
+# A prefix, with the best trial's number, or of a recheck: how many new seeds are to confirm.
+PLANNED = "adnn:planned"
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 # The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
 NOTE = "adnn:note"
@@ -292,12 +295,23 @@ class TestEvaluation(TypedDict):
 
 
 class Confirmed(TypedDict):
-    """A confirmed best trial with its seeds and arms, of which 0 is the baseline network."""
+    """A confirmed best trial with its seeds and arms, of which 0 is the baseline network.
+
+    ``earlier`` are the studies that confirmed the same parameters of the same experiment before.
+    """
 
     began: str
     trial: Parameter
     seeds: Annotated[list[Parameter], finder("a list of at least one", bool)]
     arms: Annotated[list[Parameter], finder("a list with 0", lambda arms: 0 in arms)]
+    earlier: NotRequired[list[str]]
+
+
+class Planned(TypedDict):
+    """How many new seeds confirm, and whether that was raised after some were evaluated."""
+
+    seeds: Count
+    sequential: bool
 
 
 def _counts_agree(test: TestEvaluation) -> bool:
@@ -329,7 +343,9 @@ _TYPES: dict[str, Any] = {
     WEIGHTS: str,
     COMPARISON: Declaration,
     EVALUATED: dict[str, Any] | str,
+    CODE: dict[str, str],
     NEW_SEED: float | None,
+    PLANNED: Planned,
     STOP_REASON: str | None,
     NOTE: str,
     PROPOSAL: Proposal,

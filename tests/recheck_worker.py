@@ -44,7 +44,8 @@ def make_study(**options: Any) -> optuna.Study:
 
 
 def make_recheck(study: Any, **options: Any) -> Recheck:
-    return adnn.recheck(study, evaluate, top=3, seeds=3, confirm=5, confirm_best=True, **options)
+    settings: Any = {"top": 3, "seeds": 3, "confirm": 5, "confirm_best": True, **options}
+    return adnn.recheck(study, evaluate, **settings)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Common parts of all verbs: interrupts, and the check of an executor."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
@@ -10,7 +11,9 @@ import optuna
 from adnn_optuna._checks import WrongValueError, check_type, logger
 from adnn_optuna.engine.evaluations import Evaluation, Findings, made_evaluations, make_evaluations
 from adnn_optuna.engine.objectives import Outcome
+from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks._tensorflow import FORKED
+from adnn_optuna.results.differences import reused_note
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -66,10 +69,17 @@ def found_by_evaluating(
     evaluate: Callable[..., float | Outcome],
     **options: Any,
 ) -> _F:
-    """Make evaluations, see :func:`make_evaluations`; log findings if the user interrupts."""
+    """Make evaluations, see :func:`make_evaluations`; log what is known if the user interrupts.
+
+    What is found says how many of them were stored before.
+    """
+    before = known(made_evaluations(with_retry(study.get_trials, deepcopy=False), names))
     try:
-        return make_evaluations(known, study, names, evaluate, **options)
+        found: Any = make_evaluations(known, study, names, evaluate, **options)
+        said = reused_note("evaluation", len(before.used), len(found.used))
+        with_note: _F = dataclasses.replace(found, reused=said)
     except KeyboardInterrupt:
-        found: Any = known(made_evaluations(study.get_trials(deepcopy=False), names))
+        found = known(made_evaluations(study.get_trials(deepcopy=False), names))
         logger.info("Interrupted. %s", found.document().conclusion)
         raise
+    return with_note

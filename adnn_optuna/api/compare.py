@@ -19,20 +19,27 @@ from optuna.study import StudyDirection
 from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError, as_integer, logger
 from adnn_optuna.api._calls import check_executor, interrupted_where_called
-from adnn_optuna.api._compared import Controls, Samplers, of_function, of_networks
+from adnn_optuna.api._compared import Compared, Controls, Samplers, of_function, of_networks
 from adnn_optuna.api._notes import save_notes
 from adnn_optuna.api.comparisons import declaration_of, like_comparisons, study_name_of
 from adnn_optuna.api.search import SearchResult, search_result
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
 from adnn_optuna.engine import storages, studies
+from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import check_is_reached
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import Catch, checked_catch
+from adnn_optuna.engine.objectives import (
+    Catch,
+    FunctionObjective,
+    KeyedObjective,
+    checked_catch,
+)
 from adnn_optuna.engine.records import SearchRecord, records_now
 from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.results import declarations
 from adnn_optuna.results.comparison import Comparison
+from adnn_optuna.results.differences import reused_note
 
 
 @interrupted_where_called
@@ -51,6 +58,7 @@ def compare(
     stop_when_decided: bool = False,
     storage: str | BaseStorage | None = None,
     study_name: str = "compare",
+    reuse: bool = False,
     batch_size: int | Literal["auto"] = "auto",
     executor: futures.Executor | None = None,
     margin: float | None = None,
@@ -111,6 +119,8 @@ def compare(
             ``max_time`` is then that of all runs, after which no seed is begun.
         storage: Where the studies are, see :func:`~adnn_optuna.search`.
         study_name: The beginning of the studies' names.
+        reuse: For functions, whether stored trials count although the function changed since, as
+            in :func:`~adnn_optuna.recheck`.
         batch_size: How many trials of a run are proposed before any of them has a result.
         executor: The executor of the comparison, with one job for each run, such as a Dask
             cluster's ``client.get_executor()`` or a pool of spawned processes; its workers must
@@ -130,7 +140,8 @@ def compare(
         The comparison.
 
     Raises:
-        ValueError: If an argument is wrong, or a study of another objective or sampler exists.
+        ValueError: If an argument is wrong, a study of another objective or sampler exists, or a
+            function changed without ``reuse``.
         KeyboardInterrupt: If you interrupt it. All results are stored; without a ``storage`` in a
             database in a temporary folder, whose URL is logged.
     """
@@ -171,12 +182,7 @@ def compare(
         opened = open_storage(storage)
         check_is_reached(opened, executor)
         before = with_retry(declaration_of, opened, study_name)
-        if before and before["arguments"].get("confirm") != compared.arguments.get("confirm"):
-            raise WrongValueError(
-                f"Comparison {study_name!r} must be of the same kind of objective, with confirm="
-                f"{before['arguments'].get('confirm')!r} as before; got confirm="
-                f"{compared.arguments.get('confirm')!r}. Use another study name."
-            )
+        _check_confirm(study_name, before, compared)
         declaration = declarations.declared(
             before,
             seeds,
@@ -194,12 +200,15 @@ def compare(
         )
         at_once = compared.n_at_once if stop_when_decided else len(seeds)
         results: dict[str, list[SearchRecord]] = {label: [] for label in arms}
-        end, head = 0, None
+        end, head, n_before = 0, None, 0
         while True:
             part = seeds[end : end + at_once]
             end += len(part)
+            labels = [label for label in arms for _ in part]
             plans = [plan(label, seed) for label in arms for seed in part]
             found = studies.open_studies(plans, opened)
+            _check_functions(labels, plans, found, reuse=reuse)
+            n_before += sum(map(studies.n_done, found))
             # It is declared once, or other workers' declarations would be lost.
             head = head or _declared_head(opened, study_name, plans[0], declaration)
             try:
@@ -209,7 +218,6 @@ def compare(
             except KeyboardInterrupt:
                 _keep(opened)
                 raise
-            labels = [label for label in arms for _ in part]
             for label, planned, record in zip(labels, plans, records_now(found), strict=True):
                 of: Any = planned.objective
                 is_of_network = isinstance(of, InitOffsetObjective)
@@ -218,11 +226,7 @@ def compare(
             is_over = stop_when_decided and _is_over(comparison, given["max_time"], bar)
             if is_over or end == len(seeds):
                 break
-    comparison = dataclasses.replace(comparison, like=like_comparisons(head))
-    runs = itertools.chain(*comparison.results.values())
-    searches: Any = {run.study: run for run in runs if isinstance(run, SearchResult)}
-    save_notes({**searches, head: comparison})
-    return comparison
+    return _noted(comparison, head, n_before)
 
 
 def _declared_head(
@@ -259,3 +263,44 @@ def _is_over(comparison: Comparison, max_time: float | None, bar: Bar | None) ->
         bar.set_postfix_str(said)
     logger.info("%s: %s.", comparison.study_name, said)
     return n_decided == n_claims or comparison.seconds >= (max_time or math.inf)
+
+
+def _check_functions(
+    labels: Sequence[str],
+    plans: Sequence[studies.StudySpec],
+    found: Sequence[optuna.Study],
+    *,
+    reuse: bool,
+) -> None:
+    """Refuse a function of the user's own that changed since trials of it were stored."""
+    functions: dict[str, Callable[..., Any]] = {}
+    of_functions: dict[str, list[optuna.Study]] = {}
+    for label, plan, study in zip(labels, plans, found, strict=True):
+        if isinstance(plan.objective, FunctionObjective):
+            is_control = not isinstance(plan.objective, KeyedObjective)
+            name = f"controls[{label!r}]" if is_control else "objective"
+            functions[name] = plan.objective.function
+            of_functions.setdefault(name, []).append(study)
+    for name, function in functions.items():
+        check_code(of_functions[name], {name: function}, reuse=reuse)
+
+
+def _noted(comparison: Comparison, head: optuna.Study, n_before: int) -> Comparison:
+    """Return a comparison with what is known of its storage, and save it for the dashboard."""
+    runs = [*itertools.chain(*comparison.results.values())]
+    n_now = sum(len(run.done_trials) for run in runs)
+    reused = reused_note("trial", n_before, n_now)
+    comparison = dataclasses.replace(comparison, like=like_comparisons(head), reused=reused)
+    searches: Any = {run.study: run for run in runs if isinstance(run, SearchResult)}
+    save_notes({**searches, head: comparison})
+    return comparison
+
+
+def _check_confirm(study_name: str, before: Declaration | None, compared: Compared) -> None:
+    known = before["arguments"].get("confirm") if before else None
+    given = compared.arguments.get("confirm")
+    if before and known != given:
+        raise WrongValueError(
+            f"Comparison {study_name!r} must be of the same kind of objective, with confirm="
+            f"{known!r} as before; got confirm={given!r}. Use another study name."
+        )

@@ -22,6 +22,7 @@ from adnn_optuna.api._calls import (
 )
 from adnn_optuna.api.comparisons import like_comparisons
 from adnn_optuna.callbacks import checked_limits
+from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import Evaluation, OfSeeds, open_evaluations
 from adnn_optuna.engine.objectives import seeds_of
 from adnn_optuna.engine.storages import with_retry
@@ -51,6 +52,7 @@ def compare_models(
     stop_when_decided: bool = False,
     storage: str | BaseStorage | None = None,
     study_name: str = "models",
+    reuse: bool = False,
     max_time: float | None = None,
     executor: futures.Executor | None = None,
     margin: float | None = None,
@@ -92,6 +94,8 @@ def compare_models(
             verdict. If splits are redrawn, verdicts on these rows alone decide.
         storage: Where the training runs are stored, see :func:`~adnn_optuna.search`.
         study_name: The name of their study.
+        reuse: For functions, whether stored values count although one of them changed since, as in
+            :func:`~adnn_optuna.recheck`.
         max_time: The seconds that they may take, over all calls. Then no more begin.
         executor: Runs functions, one job for each value, as in :func:`~adnn_optuna.compare`.
         margin: The difference of test accuracies, as a fraction, or of values, up to which two
@@ -107,8 +111,8 @@ def compare_models(
     Raises:
         TypeError: If an argument is of the wrong type.
         ValueError: If an argument is wrong, nothing is random, the study has other models, or a
-            function has a seed called ``split``, ``fold``, ``cv`` or ``data`` without
-            ``resampled`` or ``folds``.
+            function changed without ``reuse``. Also if a function has a seed called ``split``,
+            ``fold``, ``cv`` or ``data`` without ``resampled`` or ``folds``.
         KeyboardInterrupt: If the user interrupts; all finished training runs are stored.
     """
     check_type("models", models, Mapping, "a mapping from labels to models")
@@ -172,6 +176,8 @@ def compare_models(
     elif margin is not None:
         check_positive("margin", margin)
     study = with_retry(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
+    own: Any = {f"models[{label!r}]": models[label] for label in named}
+    check_code([study], own, reuse=reuse)
     declaration = declared(
         with_retry(lambda: study.user_attrs).get(COMPARISON),
         seeds,

@@ -1,6 +1,7 @@
 """Searches of any Optuna objective, a part of whose budget replicates the best configurations."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from concurrent import futures
 from typing import Any, Literal
@@ -21,13 +22,15 @@ from adnn_optuna.api._calls import check_executor
 from adnn_optuna.api._progress import SearchProgress, log_trial
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import SAMPLERS, SamplerSpec
+from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.confirmation import SEEDS, evaluate_on_new_seeds
 from adnn_optuna.engine.evaluations import check_is_reached
 from adnn_optuna.engine.objectives import Catch, KeyedObjective, checked_catch, with_seed
 from adnn_optuna.engine.records import FunctionRecord, read_record
 from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, storage_url, with_retry
-from adnn_optuna.engine.studies import StudySpec, open_studies, run_trials
+from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, run_trials
+from adnn_optuna.results.differences import reused_note
 from adnn_optuna.results.function_search import FunctionSearch
 from adnn_optuna.results.stored_searches import stored_result
 
@@ -41,6 +44,7 @@ def search_function(
     *,
     storage: str | BaseStorage | None,
     study_name: str | None,
+    reuse: bool,
     direction: str | StudyDirection | None,
     seed: int,
     replicate: Replicate,
@@ -82,6 +86,8 @@ def search_function(
         at_once = n_jobs if batch_size == "auto" else batch_size
         spec = StudySpec(objective, study_name, sampler, limits, at_once, pruner)
         [study] = open_studies([spec], opened)
+        check_code([study], {"objective": function}, reuse=reuse)
+        n_before = n_done(study)
         try:
             with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
                 shown = None if bar is None else SearchProgress(bar, study, objective, limits)
@@ -94,7 +100,9 @@ def search_function(
             raise
     found = stored_result(with_retry(read_record, study))
     assert isinstance(found, FunctionSearch), "It has settings, and no configuration of networks."
-    return found
+    return dataclasses.replace(
+        found, reused=reused_note("trial", n_before, len(found.done_trials))
+    )
 
 
 def resumed_function(

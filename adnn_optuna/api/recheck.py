@@ -17,12 +17,13 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import BASELINE, CONFIG, SCORES, read_study
+from adnn_optuna._attributes import BASELINE, CONFIG, PLANNED, SCORES, Planned, read_study
 from adnn_optuna._checks import WrongValueError, as_integer, check_parameters, check_type
 from adnn_optuna.api._calls import check_executor, found_by_evaluating, interrupted_where_called
 from adnn_optuna.callbacks import checked_limits
+from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.confirmation import experiment_fingerprint
-from adnn_optuna.engine.evaluations import evaluation_of, open_evaluations
+from adnn_optuna.engine.evaluations import evaluation_of, open_evaluations, plan_seeds
 from adnn_optuna.engine.example_scores import (
     collecting,
     from_attributes,
@@ -62,6 +63,7 @@ def recheck(
     against: int | Mapping[str, Any] | None = None,
     deterministic: bool = False,
     catch: Catch = (),
+    reuse: bool = False,
     storage: str | BaseStorage | None = None,
     n_jobs: int = 1,
     max_time: float | None = None,
@@ -77,8 +79,8 @@ def recheck(
     of the paired differences is the gain; its CI inverts a sign-flip test.
 
     The evaluations are trials of the study ``<name>/recheck``; the study itself does not change.
-    None is made twice: the same call resumes, and any number of processes may work together. For
-    another ``evaluate``, delete that study or pass another storage.
+    None is made twice: the same call resumes, and any number of processes may work together. If
+    ``evaluate`` changed since, the call is refused, see ``reuse``.
 
     Example:
 
@@ -102,7 +104,9 @@ def recheck(
             data and new seeds.
         top: How many of the best trials are evaluated.
         seeds: With how many seeds the best of these is chosen.
-        confirm: With how many further seeds the chosen trial is evaluated, at least 2.
+        confirm: With how many further seeds the chosen trial is evaluated, at least 2. The number
+            is declared by the first call. A larger one later makes the CIs sequential, which are
+            wider; a smaller one changes nothing.
         confirm_best: Whether the study's best trial is evaluated with these seeds, too.
         against: The baseline of the gain: a trial's number, or all parameters of another
             configuration, such as the current one. These may lie outside the search space. By
@@ -112,6 +116,9 @@ def recheck(
             Equal values do not show that.
         catch: Errors that end their own evaluation but not the recheck. Such an evaluation counts
             as one without a value.
+        reuse: Whether stored evaluations count although ``evaluate`` changed since they were made.
+            Changes are seen in its code and in functions of the same module, not in other modules
+            or data.
         storage: The storage of the evaluations; if :obj:`None`, that of the study.
         n_jobs: The number of threads, without an ``executor``.
         max_time: The seconds that the evaluations may take, over all runs. Then no more begin.
@@ -122,8 +129,8 @@ def recheck(
         The findings so far. The value is NaN until all evaluations are made.
 
     Raises:
-        ValueError: If an argument is wrong, the study has several objectives, or no trial of it
-            was completed.
+        ValueError: If an argument is wrong, the study has several objectives, no trial of it was
+            completed, or ``evaluate`` changed without ``reuse``.
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
     """
     top, seeds = as_integer("top", top), as_integer("seeds", seeds)
@@ -146,22 +153,6 @@ def recheck(
     first = study.get_trials(deepcopy=False)[0]
     ranges = {name: str(of) for name, of in sorted(first.distributions.items())}
     config = study.user_attrs.get(CONFIG)
-    known = functools.partial(
-        Recheck,
-        study_name=study.study_name,
-        maximize=study.direction == StudyDirection.MAXIMIZE,
-        candidates=candidates,
-        study_values=[trial.values[0] for trial in completed],
-        seeds=seeds,
-        confirm=confirm,
-        confirm_best=confirm_best,
-        is_seeded=is_seeded,
-        is_deterministic=deterministic,
-        on_same_data=objective is not None,
-        # The new seeds follow from it; never from a name.
-        experiment=experiment_fingerprint(config) if config else [first.params, ranges],
-        against_of=against_of,
-    )
     opened = with_retry(
         open_evaluations,
         study._storage if storage is None else storage,
@@ -169,6 +160,28 @@ def recheck(
         study.direction,
         # An earlier study of the name had other trials.
         {"study that began": beginning(first)},
+    )
+    if objective is None:
+        check_code([opened], {"evaluate": function}, reuse=reuse)
+    planned: Planned = {"seeds": confirm, "sequential": False}
+    if not deterministic:
+        planned = plan_seeds(opened, PLANNED, confirm)
+    known = functools.partial(
+        Recheck,
+        study_name=study.study_name,
+        maximize=study.direction == StudyDirection.MAXIMIZE,
+        candidates=candidates,
+        study_values=[trial.values[0] for trial in completed],
+        seeds=seeds,
+        confirm=planned["seeds"],
+        sequential=planned["sequential"],
+        confirm_best=confirm_best,
+        is_seeded=is_seeded,
+        is_deterministic=deterministic,
+        on_same_data=objective is not None,
+        # What the new seeds follow from; never a name.
+        experiment=experiment_fingerprint(config) if config else [first.params, ranges],
+        against_of=against_of,
     )
     found = found_by_evaluating(
         known,

@@ -44,6 +44,7 @@ def resume(
     data_dir: str | os.PathLike[str] | None = None,
     test: bool = True,
     confirm: int | Literal["auto"] = "auto",
+    reuse: bool = False,
     show_progress_bar: bool = False,
     **limits: Unpack[LimitValues],
 ) -> SearchResult | FunctionSearch | Comparison:
@@ -64,6 +65,8 @@ def resume(
         data_dir: The folder to look in for the dataset first.
         test: Whether to evaluate the test set at the end, as in :func:`~adnn_optuna.search`.
         confirm: The number of new seeds that confirm the best trial of a search, as there.
+        reuse: Whether stored trials of a function count although it changed since, as in
+            :func:`~adnn_optuna.recheck`.
         show_progress_bar: Whether to show a progress bar.
         **limits: New limits, each by the name of its callback's argument.
 
@@ -88,6 +91,7 @@ def resume(
                 sampler,
                 all_limits,
                 confirm=confirm,
+                reuse=reuse,
                 pruner=pruner,
                 catch=catch,
                 show_progress_bar=show_progress_bar,
@@ -111,6 +115,7 @@ def resume(
         )
     return compare(
         **arguments,
+        reuse=reuse,
         storage=opened,
         study_name=study_name,
         catch=catch,

@@ -49,6 +49,7 @@ from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.results.best_network import best_network
+from adnn_optuna.results.differences import reused_note
 from adnn_optuna.results.function_search import FunctionSearch
 from adnn_optuna.results.search import NetworkSearch, parts_of
 from adnn_optuna.results.search_notes import unowned_notes, why_no_best_trial
@@ -93,7 +94,9 @@ class SearchResult(NetworkSearch, Predicting):
 
         The best and the baseline network are trained on the same new seeds, which follow from the
         experiment and the best trial's parameters. A best trial is confirmed once: another number
-        of ``seeds`` adds nothing. The test set is evaluated, as by :meth:`test`. This result does
+        of ``seeds`` adds nothing. If another study of the storage confirmed the same parameters of
+        the same experiment, its training runs count, and none is made. Other storages and studies
+        in memory cannot be known. The test set is evaluated, as by :meth:`test`. This result does
         not change.
 
         Args:
@@ -204,6 +207,7 @@ def search(
     replicate: Replicate = "auto",
     storage: str | BaseStorage | None = None,
     study_name: str | None = None,
+    reuse: bool = False,
     batch_size: int | Literal["auto"] = "auto",
     pruner: BasePruner | None = None,
     catch: Catch = (),
@@ -249,6 +253,8 @@ def search(
         storage: A database URL such as ``"sqlite:///adnn.db"``, an Optuna storage, or :obj:`None`
             to keep the study in memory.
         study_name: The name of the study; a new one if :obj:`None`.
+        reuse: For functions, whether stored trials count although the function changed since, as
+            in :func:`~adnn_optuna.recheck`.
         batch_size: How many trials are proposed before any of them is told. ``"auto"``: 8 for
             ``"greedy"``, ``"random_restart"``, ``"random"`` and ``"qmc"`` (fewer for more than 5
             million weights), 1 for all others.
@@ -273,7 +279,8 @@ def search(
         The result; a :exc:`KeyboardInterrupt` leaves everything stored.
 
     Raises:
-        ValueError: If an argument is wrong, or a study of another objective or sampler exists.
+        ValueError: If an argument is wrong, or a study of another objective or sampler exists,
+            or of a function that changed, without ``reuse``.
     """
     check_sampler(sampler)
     limits = checked_limits(**limits)
@@ -284,6 +291,7 @@ def search(
             limits,
             storage=storage,
             study_name=study_name,
+            reuse=reuse,
             direction=direction,
             seed=0 if seed is None else seed,
             replicate=replicate,
@@ -355,6 +363,8 @@ def run_search(
                     said = "Nothing was left to do in study %r: it had ended by %s already."
                     logger.info(said, study.study_name, reason)
                 result = search_result(with_retry(read_record, study), objective)
+                said = reused_note("trial", n_before, len(result.done_trials))
+                result = dataclasses.replace(result, reused=said)
                 result = note_randomness(result, objective)
                 if test:
                     result = evaluate_test_set(result, objective, stop)

@@ -18,6 +18,7 @@ from adnn_optuna.api._calls import (
     interrupted_where_called,
 )
 from adnn_optuna.callbacks import checked_limits
+from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import seeds_of
@@ -35,6 +36,7 @@ def measure_variance(
     *,
     storage: str | BaseStorage | None = None,
     study_name: str = "variance",
+    reuse: bool = False,
     n_jobs: int | None = None,
     max_time: float | None = None,
     executor: futures.Executor | None = None,
@@ -68,6 +70,8 @@ def measure_variance(
             to 1.24 times.
         storage: Where the runs are stored, see :func:`~adnn_optuna.search`.
         study_name: The name of their study, from which the seeds follow.
+        reuse: For a function, whether stored runs count although it changed since, as in
+            :func:`~adnn_optuna.recheck`.
         n_jobs: The number of threads. If :obj:`None`, one for each core; for a function, one.
         max_time: The seconds that the runs may take, over all calls. Then no more begin.
         executor: For a function, runs it, one job for each run, as in
@@ -79,7 +83,8 @@ def measure_variance(
 
     Raises:
         TypeError: If ``objective`` is neither, or its value is no number.
-        ValueError: If an argument is wrong, nothing is random, or the study has other runs.
+        ValueError: If an argument is wrong, nothing is random, or the study has other runs
+            or runs of a function that changed, without ``reuse``.
         KeyboardInterrupt: If the user interrupts; all finished runs are stored.
     """
     n = as_integer("n", n, low=FEWEST)
@@ -118,6 +123,8 @@ def measure_variance(
     settings |= {"study_name": study_name, "sources": names, "n": n}
     n_jobs = as_integer("n_jobs", n_jobs)
     study = with_retry(open_evaluations, storage, study_name, direction, evaluated)
+    if not isinstance(objective, InitOffsetObjective):
+        check_code([study], {"objective": objective}, reuse=reuse)
     known = functools.partial(Variance, maximize=direction == StudyDirection.MAXIMIZE, **settings)
     return found_by_evaluating(
         known,

@@ -55,7 +55,7 @@ def confirmation_content(facts: Confirmation | None) -> dict[str, Any] | None:
             "diverged or the metric has no derivative. Search by another metric."
         )
     entries = dataclasses.asdict(facts)
-    del entries["trial"], entries["level"]
+    del entries["trial"], entries["level"], entries["earlier"]
     return {key: value for key, value in entries.items() if value not in ((), None)}
 
 

@@ -13,6 +13,7 @@ from statistics import fmean
 from threading import Event
 from typing import Any, TypeVar
 
+import optuna
 from optuna.exceptions import TrialPruned
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
@@ -34,6 +35,7 @@ from adnn_optuna.networks import retraining
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import n_cores
+from adnn_optuna.samplers._trials import is_done
 
 Record = TypeVar("Record", bound=SearchRecord)
 
@@ -137,7 +139,8 @@ def confirm_best_trial(
 ) -> Record:
     """Train the best and the baseline network of a tested search from new seeds.
 
-    A best trial is confirmed once: with the number of seeds of its first confirmation.
+    A best trial is confirmed once: with the number of seeds of its first confirmation. If another
+    study of the storage confirmed the same parameters, its training runs count.
     """
     best = record.best
     assert best is not None, "The search was tested."
@@ -156,6 +159,9 @@ def confirm_best_trial(
             "seeds": [*evaluations.confirmation_seeds(experiment, best.params, n_seeds)],
             "arms": [*arms],
         }
+        if earlier := _earlier(record, declared["seeds"]):
+            declared["earlier"] = [study_name for study_name, _ in earlier]
+            declared["seeds"] = earlier[0][1]["seeds"]
         record = record._with_stored({name: declared})
     # As the first worker declared it, and with the earlier best trials.
     record = record._refreshed(stored.CONFIRMED)
@@ -167,6 +173,9 @@ def confirm_best_trial(
     what = "best and baseline networks on new seeds"
     where = record.study._storage, records.confirmation_name(record.study), StudyDirection.MAXIMIZE
     study = with_retry(evaluations.open_evaluations, *where, what)
+
+    if confirmed.get("earlier"):
+        with_retry(_copy_runs, record, confirmed, study)
 
     def evaluate(_: int, arm: int, seed: int) -> Outcome:
         experiment, params = arms[arm]
@@ -182,6 +191,45 @@ def confirm_best_trial(
     make_evaluations(lambda made: Wanted(made, needed), study, NAMES, evaluate, **options)
     made = with_retry(records.confirmation_trials, record.study)
     return dataclasses.replace(record, confirming=made)
+
+
+def _earlier(record: SearchRecord, seeds: list[int]) -> list[tuple[str, Confirmed]]:
+    """Return confirmations of the same experiment and parameters by other studies, in order.
+
+    The seeds follow from both, and those of a smaller number are the first of a larger one.
+    """
+    found: list[tuple[str, Confirmed]] = []
+    for name, attrs in with_retry(records.attributes_in, record.study._storage).items():
+        for attribute, confirmed in attrs.items():
+            is_other = (
+                attribute.startswith(f"{stored.CONFIRMED}/") and name != record.study.study_name
+            )
+            if is_other and all(a == b for a, b in zip(confirmed["seeds"], seeds, strict=False)):
+                found.append((name, confirmed))
+    return sorted(found, key=lambda one: one[1]["began"])
+
+
+def _copy_runs(record: SearchRecord, confirmed: Confirmed, study: optuna.Study) -> None:
+    """Copy the training runs of an earlier confirmation, as those of this best trial."""
+    [name, earlier] = _earlier(record, confirmed["seeds"])[0]
+    with contextlib.suppress(KeyError):  # Somebody deleted it.
+        other = optuna.load_study(study_name=f"{name}/confirmation", storage=record.study._storage)
+        made = evaluations.made_evaluations(study.get_trials(deepcopy=False), NAMES)
+        for trial in filter(is_done, other.get_trials(deepcopy=False)):
+            of, arm, seed = evaluations.evaluation_of(trial, NAMES)
+            again = confirmed["trial"], arm, seed
+            # The first trial's hyperparameters may be others.
+            if of != earlier["trial"] or arm == FIRST or again in made:
+                continue
+            attrs = trial.system_attrs
+            copied = optuna.create_trial(
+                state=trial.state,
+                value=trial.value,
+                params=dict(zip(NAMES, again, strict=True)),
+                distributions=trial.distributions,
+                system_attrs={k: v for k, v in attrs.items() if k.startswith(stored.SCORES)},
+            )
+            study.add_trial(copied)
 
 
 def needed_evaluations(confirmed: Confirmed) -> list[Evaluation]:
@@ -258,10 +306,12 @@ def evaluate_on_new_seeds(record: FunctionRecord, objective: KeyedObjective, sto
     Their seeds follow from the unit's, so all arms of a unit have the same ones. One that comes to
     no value (NaN, infinite or pruned) is stored as none.
     """
-    if record.best is None:
+    if record.best is None or not objective.confirm:
         return
     evaluate = with_seed(objective.function)[0]
-    for place in range(len(record.new_values), objective.confirm):
+    name = f"{stored.PLANNED}/{record.best.number}"
+    planned = evaluations.plan_seeds(record.study, name, objective.confirm)
+    for place in range(len(record.new_values), planned["seeds"]):
         if stop.is_set():
             raise KeyboardInterrupt
         name = f"{stored.NEW_SEED}/{record.best.number}/{place}"

@@ -19,8 +19,8 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from adnn_optuna._attributes import EVALUATED, read_study
-from adnn_optuna._checks import WrongValueError
+from adnn_optuna._attributes import EVALUATED, Planned, read_study
+from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.loop import Loop
@@ -107,6 +107,26 @@ def confirmation_seeds(experiment: Any, params: Mapping[str, Any], count: int) -
     """Return the new seeds that confirm parameters of an experiment, given as JSON holds it."""
     of = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
     return new_seeds(of, "confirm", count)
+
+
+def plan_seeds(study: optuna.Study, name: str, count: int) -> Planned:
+    """Return how many new seeds confirm; it is stored before the first of them is evaluated.
+
+    A larger number later makes the CI sequential for good; a smaller one changes nothing.
+    """
+    before: Planned | None = with_retry(lambda: study.user_attrs).get(name)
+    if before is not None and count <= before["seeds"]:
+        return before
+    planned: Planned = {"seeds": count, "sequential": before is not None}
+    if before is not None:
+        logger.warning(
+            "%d new seeds were planned in study %r. With more, it is sequential from now on, with "
+            "wider CIs.",
+            before["seeds"],
+            study.study_name,
+        )
+    with_retry(study.set_user_attr, name, planned)
+    return planned
 
 
 def open_evaluations(

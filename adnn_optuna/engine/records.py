@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Metrics, RunRecord, TestEvaluation
+from adnn_optuna._attributes import Metrics, Planned, RunRecord, TestEvaluation
 from adnn_optuna._units import with_class
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.objectives import best_trial
@@ -43,6 +43,8 @@ class SearchRecord:
     # How many evaluations of the same test set other studies of the storage had, by their names; a
     # comparison's studies count as one.
     test_evaluations_elsewhere: Mapping[str, int]
+    # How many of its trials were stored before the call that returned it, in words.
+    reused: str = dataclasses.field(default="", repr=False, compare=False, kw_only=True)
     # What follows from the rest, only to save time.
     known: dict[str, Any] = dataclasses.field(default_factory=dict, init=False, compare=False)
 
@@ -284,6 +286,14 @@ class FunctionRecord(SearchRecord):
     def n_new_seeds(self) -> int:
         """On how many new seeds the best trial is evaluated."""
         return int(self.settings.get("confirm", 0))
+
+    @property
+    def planned(self) -> Planned:
+        """How many new seeds were declared for the best trial, and whether that was raised."""
+        number = None if self.best is None else self.best.number
+        default: Planned = {"seeds": self.n_new_seeds, "sequential": False}
+        planned: Planned = self.attrs.get(f"{stored.PLANNED}/{number}", default)
+        return planned
 
     @property
     def new_values(self) -> list[float]:

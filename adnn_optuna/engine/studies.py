@@ -313,11 +313,11 @@ def _run_elsewhere(spec: StudySpec, storage: str | BaseStorage | None) -> int:
 def _run_one(stop: threading.Event, bar: Bar | None, spec: StudySpec, study: optuna.Study) -> int:
     """Run a study and return how many trials its budget was."""
     count: Callable[[int], object] = (lambda _: None) if bar is None else bar.update
-    count(sum(map(is_done, with_retry(study.get_trials, deepcopy=False))))
-    n_done = run_trials(spec, study, stop, after_tell=lambda _, __: _show_trial(bar, study))
+    count(n_done(study))
+    n_run = run_trials(spec, study, stop, after_tell=lambda _, __: _show_trial(bar, study))
     # Some end by themselves before.
-    budget = max(n_done, spec.limits["max_trial"] or 0)
-    count(budget - n_done)
+    budget = max(n_run, spec.limits["max_trial"] or 0)
+    count(budget - n_run)
     record = with_retry(read_record, study, others={})
     if isinstance(spec.objective, InitOffsetObjective):
         record = confirmation.evaluate_test_set(record, spec.objective, stop)
@@ -372,6 +372,11 @@ def run_trials(
     replicating = Loop(study, objective, of_replicates, stop, is_run=False, after_tell=after_tell)
     replicating.run()
     return replicating.n_done
+
+
+def n_done(study: optuna.Study) -> int:
+    """Return how many trials of a study were run to an end."""
+    return sum(map(is_done, with_retry(study.get_trials, deepcopy=False)))
 
 
 def _counts(study: optuna.Study) -> tuple[int, int]:

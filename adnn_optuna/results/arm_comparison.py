@@ -3,6 +3,7 @@
 Comparisons of models and of values measured elsewhere share this module.
 """
 
+import dataclasses
 import functools
 import math
 from abc import abstractmethod
@@ -57,6 +58,7 @@ class ArmComparison(Printed):
     sources: tuple[str, ...] = ()
     n_test: int = 0
     like: tuple[str, ...] = ()  # Other comparisons of the same data in the same storage.
+    reused: str = dataclasses.field(default="", repr=False, compare=False, kw_only=True)
 
     arm: ClassVar[str] = "arm"  # The name of an arm in sentences.
 
@@ -317,7 +319,11 @@ class ArmComparison(Printed):
             f"Selecting one of the {self.arm}s by these values biases its mean: evaluate it on "
             "new data."
         )
-        return notes + other_comparisons_note("Models of the same data are", self.like)
+        return (
+            [*notes, self.reused]
+            if self.reused
+            else notes + other_comparisons_note("Models of the same data are", self.like)
+        )
 
     def _next_step(self) -> str:
         return ""

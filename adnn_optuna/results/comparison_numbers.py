@@ -39,6 +39,7 @@ class ComparisonNumbers:
     margin: float | None = paired.MARGIN
     declared: Declaration | None = None
     like: tuple[str, ...] = ()
+    reused: str = dataclasses.field(default="", repr=False, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not self.seeds or {*map(len, self.results.values())} != {len(self.seeds)}:

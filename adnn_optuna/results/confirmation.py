@@ -56,6 +56,7 @@ class ConfirmationRuns:
     values: Mapping[int, np.ndarray]  # The test metric of each arm's networks, of shape (K,).
     scores: Mapping[int, np.ndarray]  # On each test example, of shape (K, n).
     is_loss: bool = False
+    earlier: tuple[str, ...] = ()  # The studies that confirmed the same before.
 
 
 def read_runs(record: SearchRecord) -> ConfirmationRuns | None:
@@ -85,6 +86,7 @@ def read_runs(record: SearchRecord) -> ConfirmationRuns | None:
         values=_by_arm(confirmed, values),
         scores=_by_arm(confirmed, made),
         is_loss=record.is_minimized,
+        earlier=tuple(confirmed.get("earlier", ())),
     )
 
 
@@ -110,6 +112,8 @@ class Confirmation:
         seeds: The new seeds.
         gains: The gain of the offsets with each seed; empty without offsets.
         baselines: The score of the baseline network with each seed.
+        earlier: The studies of the storage that confirmed the same parameters of the same
+            experiment before. The training runs are those of the first one.
     """
 
     trial: int
@@ -122,6 +126,7 @@ class Confirmation:
     seeds: tuple[int, ...]
     gains: tuple[float, ...]
     baselines: tuple[float, ...]
+    earlier: tuple[str, ...] = ()
 
 
 def read_confirmation(record: SearchRecord) -> Confirmation | None:
@@ -174,6 +179,7 @@ def confirmation_of(runs: ConfirmationRuns) -> Confirmation:
         seeds=runs.seeds,
         gains=tuple(gains.tolist()),
         baselines=tuple(values[BASELINE].tolist()),
+        earlier=runs.earlier,
     )
 
 

@@ -343,3 +343,11 @@ def values_figure(
         rows=[*values],
         lower_is_better=lower_is_better,
     )
+
+
+def reused_note(what: str, n_before: int, n_now: int) -> str:
+    """Return how many evaluations or trials of a call were stored before; empty if none was."""
+    if not n_before:
+        return ""
+    plural = "s" * (n_before != 1)
+    return f"{n_before} stored {what}{plural} reused, {n_now - n_before} new."

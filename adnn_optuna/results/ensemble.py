@@ -38,6 +38,7 @@ class EnsembleScores(Printed):
     head: Head = field(repr=False)
     dataset: Dataset = field(repr=False)
     predicted: Mapping[int, np.ndarray] = field(repr=False)
+    reused: str = field(default="", repr=False, compare=False, kw_only=True)
 
     @property
     def used(self) -> Mapping[Evaluation, float]:
@@ -215,7 +216,7 @@ class EnsembleScores(Printed):
                 f"{self.n_diverged} of {self.n_evaluations} training runs diverged and are "
                 "omitted."
             )
-        return notes
+        return [*notes, self.reused] if self.reused else notes
 
     def _disagreement_note(self) -> str:
         if self.head.num_classes is None:

@@ -11,7 +11,7 @@ from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.search import StudyResult
 from adnn_optuna.samplers._replicates import replicate_of
 from adnn_optuna.stats.proportions import student_half_width
-from adnn_optuna.stats.sequential import ALPHA
+from adnn_optuna.stats.sequential import ALPHA, sequential_ends
 
 _N_LISTED = 10  # Of the replicated configurations, the best ones.
 
@@ -46,8 +46,11 @@ class FunctionSearch(StudyResult, FunctionRecord):
             number = -1 if self.best is None else self.best.number
             return Estimate(fmean(self.replicates.get(number, [self.best_value])))
         mean, half = fmean(values), math.inf
-        if len(values) > 1:
+        planned = self.planned
+        if len(values) > 1 and len(self.new_values) >= planned["seeds"]:
             half = student_half_width(values, 0.0, 1 - ALPHA)
+        if planned["sequential"]:
+            return Estimate(mean, *sequential_ends(values, half))
         return Estimate(mean, mean - half, mean + half)
 
     def _verdict(self) -> tuple[Verdict, str]:
@@ -94,6 +97,8 @@ class FunctionSearch(StudyResult, FunctionRecord):
 
     def _notes(self) -> list[str]:
         found = super()._notes()
+        if self.planned["sequential"]:
+            found.append("Sequential: the number of new seeds was raised, so the CI is wider.")
         number = None if self.best is None else self._best_reported()[0]
         if self.best is not None and self.replicated and number != self.best.number:
             params = params_in_words(next(t for t in self.trials if t.number == number).params)

@@ -17,7 +17,7 @@ from adnn_optuna.stats.paired_differences import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ModelComparison(ArmComparison):
     """Which of several models is better, each with the same seeds.
 
@@ -41,7 +41,7 @@ class ModelComparison(ArmComparison):
     labels: tuple[str, ...]
     declared_seeds: tuple[int, ...]
     n_train: int = 0
-    score: str = "test accuracy"
+    score: str = field(default="test accuracy", kw_only=True)
 
     arm = "model"
 

@@ -187,6 +187,13 @@ class Recheck(RecheckNumbers, Printed):
                 f"{self.n_lost} of {len(self.used)} evaluations failed (NaN, infinite or pruned) "
                 "and are omitted: the value is that of the evaluations that succeed."
             )
+        if self.sequential:
+            notes.append(
+                "Sequential: the number of new seeds was raised, so CIs are wider to allow for "
+                "each look."
+            )
+        if self.reused:
+            notes.append(self.reused)
         if not self.is_seeded:
             notes.append("The evaluation takes no seed, so it cannot be repeated exactly.")
         return notes
@@ -273,7 +280,7 @@ class Recheck(RecheckNumbers, Printed):
     def _fields(self) -> dict[str, Any]:
         fields = self._attributes(
             "study_name metric maximize best trial against value low high gain reported_gain "
-            "overstatement next_run is_deterministic n_lost"
+            "overstatement next_run is_deterministic sequential n_lost"
         )
         for name in ("best", "trial", "against"):
             fields[name] = trial_fields(fields[name])

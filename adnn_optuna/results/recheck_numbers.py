@@ -22,6 +22,7 @@ from adnn_optuna.results.overtuning import Overtuning
 from adnn_optuna.stats.overtuning import on_new_seeds
 from adnn_optuna.stats.paired_differences import paired_differences
 from adnn_optuna.stats.proportions import student_half_width
+from adnn_optuna.stats.sequential import sequential_ends
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +57,7 @@ class RecheckNumbers:
     confirm: int  # How many further ones evaluate the chosen trial.
     confirm_best: bool  # Whether these evaluate the study's best trial, too.
     is_seeded: bool  # Whether the evaluation takes the seed, so that it can be repeated.
+    sequential: bool = False  # Whether `confirm` was raised after some were evaluated.
     is_deterministic: bool = False  # The caller says that nothing in it is random.
     on_same_data: bool = False  # The seed does not change the validation data.
     experiment: Any = field(default=None, repr=False)  # What the seeds follow from.
@@ -68,6 +70,7 @@ class RecheckNumbers:
     )
     # What the study's stored scores show; None without scores of both.
     overtuned: Overtuning | None = field(default=None, repr=False, compare=False)
+    reused: str = field(default="", repr=False, compare=False, kw_only=True)
 
     @functools.cached_property
     def missing(self) -> list[Evaluation]:
@@ -163,7 +166,13 @@ class RecheckNumbers:
         if not 1 < len(runs) == len(known) or any(len(run) != n for run in runs):
             return None
         optimism = self._sign * overtuned.optimism.value
-        return on_new_seeds(np.array(runs), examples.scores, overtuned.splits, optimism)
+        estimate = on_new_seeds(np.array(runs), examples.scores, overtuned.splits, optimism)
+        # Wider by as much as the CI on new seeds is.
+        fixed = mean_interval(self.values(self.trial, "confirm"), self._resolution)
+        half, wider = fixed.high - fixed.low, self.on_new_seeds
+        ratio = (wider.high - wider.low) / half if self.sequential and half else 1.0
+        value, *ends = estimate
+        return Estimate(value, *(value + ratio * (end - value) for end in ends))
 
     @functools.cached_property
     def on_new_seeds(self) -> Estimate:
@@ -198,7 +207,7 @@ class RecheckNumbers:
             str(role): [self._sign * self.evaluations[n, s] for s in self._seeds_of("confirm")]
             for role, n in enumerate((self.trial.number, self.against.number))
         }
-        [row] = paired_differences(arms, margin=None)
+        [row] = paired_differences(arms, margin=None, sequential=self.sequential)
         return Estimate(row.mean, row.low, row.high) if row.n_pairs == self.confirm else UNKNOWN
 
     @property
@@ -216,8 +225,9 @@ class RecheckNumbers:
     @property
     def next_run(self) -> Estimate:
         """The chosen trial's value with the ends of a 95% prediction interval of one more run."""
-        value, low, high = self.on_new_seeds
-        n = len(self.values(self.trial, "confirm")) if self.trial else 0
+        values = self.values(self.trial, "confirm") if self.trial and not self.missing else []
+        value, low, high = mean_interval(values, self._resolution)
+        n = len(values)
         # Student's t: the variance of a further value adds to that of the mean.
         half = (high - low) / 2 * math.sqrt(1 + n)
         return Estimate(value, value - half, value + half)
@@ -252,7 +262,8 @@ class RecheckNumbers:
 
     def interval(self, trial: FrozenTrial, role: Role) -> Estimate:
         """Return the mean of a trial's values with its 95% CI."""
-        return mean_interval(self.values(trial, role), self._resolution)
+        is_sequential = self.sequential and role == "confirm"
+        return mean_interval(self.values(trial, role), self._resolution, sequential=is_sequential)
 
     @functools.cached_property
     def _resolution(self) -> float:
@@ -296,13 +307,20 @@ def stored_value(trial: FrozenTrial) -> float:
     return trial.value
 
 
-def mean_interval(values: Sequence[float], resolution: float) -> Estimate:
-    """Return the mean with Student's 95% CI, infinite for one value and NaN for none."""
+def mean_interval(
+    values: Sequence[float], resolution: float, *, sequential: bool = False
+) -> Estimate:
+    """Return the mean with its 95% CI, Student's or sequential; infinite for one value.
+
+    Without any value it is NaN.
+    """
     if not values:
         return UNKNOWN
     if len(values) == 1:
         return Estimate(values[0], -math.inf, math.inf)
     mean, half = fmean(values), student_half_width(values, 0.0, 0.95)
+    if sequential and max(values) - min(values) >= resolution:
+        return Estimate(mean, *sequential_ends(values, half))
     # The CI of equal values, except for rounding, is as wide as their smallest difference.
     if max(values) - min(values) < resolution or not half:
         half = resolution / 2

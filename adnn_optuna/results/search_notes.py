@@ -19,6 +19,7 @@ _ENDS = {
     "interrupted": "The search was interrupted.",
     "exhausted": "The sampler has proposed all of its trials.",
 }
+_ORDINALS = {2: "second", 3: "third"}
 _N_NAMED = 5  # Of variables that no offset changes.
 _ENDED_WITHOUT_VALUE = (TrialState.PRUNED, TrialState.FAIL)
 # A test set is uneven if its largest class is so many times as frequent as the others on average:
@@ -68,6 +69,13 @@ def confirmation_notes(record: SearchRecord, confirmation: Confirmation) -> list
         notes.append(f"{len(confirmation.seeds)} seeds are too few for a CI of the replication.")
     elif confirmation.gains and not replication.low <= 0 <= replication.high:
         notes.append(unseen_note(len(confirmation.seeds)))
+    if confirmation.earlier:
+        number = len(confirmation.earlier) + 1
+        which = _ORDINALS.get(number, f"{number}th")
+        notes.append(
+            f"This is the {which} confirmation on these data in this storage: the training runs "
+            f"are those of study {confirmation.earlier[0]!r}, with its number of seeds."
+        )
     if confirmation.rank > 1:
         notes.append(
             f"This is best trial number {confirmation.rank} of the study to be confirmed: each CI "
@@ -114,6 +122,8 @@ def study_notes(record: SearchRecord) -> list[str]:
         notes.insert(
             0, "The best trial was added by study.add_trial, not evaluated by this search."
         )
+    if record.reused:
+        notes.append(record.reused)
     reason = record.stop_reason
     if reason is None and stored.SEARCH in record.attrs:
         notes.append("The search has not ended.")

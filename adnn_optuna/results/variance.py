@@ -60,6 +60,7 @@ class Variance(Printed):
     seed: int | None
     maximize: bool
     not_redrawn: tuple[str, ...] = ()
+    reused: str = field(default="", repr=False, compare=False, kw_only=True)
 
     @property
     def _redrawn_alone(self) -> tuple[str, ...]:
@@ -311,7 +312,7 @@ class Variance(Printed):
                 f"{self.n_lost} of {len(self.evaluations)} runs failed and are omitted: the "
                 "variance is that of the runs that succeed."
             )
-        return notes
+        return [*notes, self.reused] if self.reused else notes
 
     def _figure(self) -> Figure:
         """Return the deviations that each source, and all sources, caused in single runs."""

@@ -11,6 +11,7 @@ excluded so far are a confidence set at every n at once.
 
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -88,6 +89,17 @@ def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, 
     high = _moved_inwards(d, outer[0], outer[1], threshold)
     low = 0.0 - _moved_inwards(-d, -outer[1], -outer[0], threshold)
     return (low, high) if low <= high else (math.nan, math.nan)
+
+
+def sequential_ends(values: Sequence[float], half: float) -> tuple[float, float]:
+    """Return the ends of the interval of the mean of values of any size, in their order.
+
+    It contains the interval of a fixed design, whose half width is given: skewed values, such as
+    with rare collapses, have another centre than their mean.
+    """
+    size, mean = float(np.abs(values).max()) or 1.0, float(np.mean(values))
+    low, high = sequential_interval(np.asarray(values) / size, 1)
+    return min(size * low, mean - half), max(size * high, mean + half)
 
 
 def _hull(d: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:

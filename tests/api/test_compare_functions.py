@@ -321,7 +321,7 @@ class TestGoingOn:
                 time.sleep(0.01)
             process.kill()
             assert process.wait() == -signal.SIGKILL
-        found = compare(samplers=("annealing", "tpe"), max_trial=10, storage=url)
+        found = compare(samplers=("annealing", "tpe"), max_trial=10, storage=url, reuse=True)
         whole = compare(samplers=("annealing", "tpe"), max_trial=10)
         assert values_of(found) == values_of(whole)
         assert differences_of(found) == differences_of(whole)

@@ -208,3 +208,44 @@ def test_a_real_offset_s_gain_is_covered_and_found() -> None:
     few = [mean_gain(rng.choice(gains, 10, replace=False)) for _ in range(1000)]
     assert np.mean([e.low <= gains.mean() <= e.high for e in few]) >= 0.93
     assert facts.replication.low <= gains.mean() <= facts.replication.high
+
+
+class TestInOneStorage:
+    """A best trial that another study confirmed is not confirmed as if it were the first time."""
+
+    def test_another_name_shows_the_same_numbers(
+        self, objective: InitOffsetObjective, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        storage = open_storage(f"sqlite:///{tmp_path}/s.db")
+        options: Any = {"max_trial": 3, "storage": storage}
+        first = adnn.search(objective, "greedy", study_name="first", confirm=6, **options)
+        again = adnn.search(objective, "greedy", study_name="again", confirm=0, **options)
+
+        def train(*_: object, **__: object) -> None:
+            raise AssertionError("No network is trained.")
+
+        monkeypatch.setattr("adnn_optuna.networks.retraining.retrain", train)
+        confirmed = again.confirm(20)  # More seeds than the first time add nothing.
+        one, two = first.confirmation, confirmed.confirmation
+        assert one is not None
+        assert two is not None
+        assert one.gains == two.gains
+        assert one.seeds == two.seeds
+        assert one.vs_baselines == two.vs_baselines
+        assert (one.earlier, two.earlier) == ((), ("first",))
+        said = " ".join(str(confirmed).split())
+        assert "the second confirmation on these data in this storage" in said
+        assert "confirmation on these data" not in str(first)
+        monkeypatch.undo()
+        third = adnn.search(objective, "greedy", study_name="third", confirm=10, **options)
+        assert "the third confirmation on these data" in " ".join(str(third).split())
+
+    def test_other_parameters_are_another_confirmation(
+        self, objective: InitOffsetObjective, tmp_path: Path
+    ) -> None:
+        storage = open_storage(f"sqlite:///{tmp_path}/s.db")
+        options: Any = {"max_trial": 3, "storage": storage, "confirm": 6}
+        adnn.search(objective, "greedy", study_name="first", **options)
+        other = adnn.search(objective.replace(seed=1), "greedy", study_name="other", **options)
+        assert other.confirmation is not None
+        assert other.confirmation.earlier == ()

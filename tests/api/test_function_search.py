@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 
 import adnn_optuna as adnn
 from adnn_optuna._attributes import REPLICATE
+from adnn_optuna.engine.storages import open_storage
 
 PATHS = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
@@ -156,7 +157,7 @@ class TestResume:
                 time.sleep(0.01)
             process.kill()
             assert process.wait() == -signal.SIGKILL
-        found, whole = search(storage=url, study_name="s"), search()
+        found, whole = search(storage=url, study_name="s", reuse=True), search()
         assert outcomes_of(found) == outcomes_of(whole)
         assert found.value == whole.value
 
@@ -256,3 +257,18 @@ def test_every_trial_has_a_seed_of_its_own() -> None:
     result = search(keep)
     assert len({*seeds}) == len(seeds) == 40
     assert all(t.state == TrialState.COMPLETE for t in result.study.trials)
+
+
+def test_more_new_seeds_are_sequential_for_good() -> None:
+    storage = open_storage("sqlite://")
+    options: Any = {"storage": storage, "study_name": "s", "max_trial": 20}
+    widths = []
+    for confirm in (10, 20, 20, 10):
+        result = search(**options, confirm=confirm)
+        widths.append(result.value.high - result.value.low)
+        said = "the number of new seeds was raised" in " ".join(str(result).split())
+        assert said == (len(widths) > 1)
+    assert len(result.new_values) == 20
+    whole = search(max_trial=20, confirm=20)
+    assert whole.value.value == result.value.value
+    assert whole.value.high - whole.value.low < widths[1] == widths[2] == widths[3]

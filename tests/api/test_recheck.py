@@ -319,7 +319,7 @@ def test_time_limit_holds_over_runs_and_says_what_is_known() -> None:
     said = " ".join(str(report).split())
     assert f"{len(report.evaluations)} of 30 evaluations are made" in said
     assert adnn.recheck(study, slow, max_time=0.2) == report
-    assert adnn.recheck(study, evaluate).value > 0
+    assert adnn.recheck(study, evaluate, reuse=True).value > 0
 
 
 @pytest.mark.tensorflow
@@ -339,6 +339,37 @@ def test_study_of_our_own_objective_needs_no_evaluate() -> None:
     longer = objective.replace(training=quick_training(optimizer="sgd", learning_rate=0.1))
     with pytest.raises(ValueError, match="belongs to another objective"):
         adnn.recheck(study, longer, storage=open_storage(None))
+
+
+class TestMoreSeeds:
+    """Seeds that are added after a look make the CIs sequential, and they stay so."""
+
+    def test_are_sequential_for_good(self) -> None:
+        study = make_study()
+        planned = make_recheck(study)
+        assert not planned.sequential
+        more = make_recheck(study, confirm=20)
+        assert more.sequential
+        assert "the number of new seeds was raised" in " ".join(str(more).split())
+        at_once = make_recheck(study, confirm=20, storage=open_storage(None))
+        assert not at_once.sequential
+        assert more.value == at_once.value
+        assert more.high - more.low > at_once.high - at_once.low
+        assert make_recheck(study, confirm=20).sequential
+        fewer = make_recheck(study, confirm=10)
+        assert (fewer.confirm, fewer.value) == (20, more.value)
+
+    def test_the_number_is_stored_before_the_first_seed(self) -> None:
+        study = make_study()
+
+        def fails(trial: Any, seed: int) -> float:
+            if seed % 2:
+                raise RuntimeError
+            return evaluate(trial, seed)
+
+        with pytest.raises(RuntimeError):
+            adnn.recheck(study, fails)
+        assert make_recheck(study, confirm=20, reuse=True).sequential
 
 
 class TestAgainst:
@@ -526,7 +557,8 @@ class TestCommandLine:
         assert shown.startswith("Recheck of study 'study'")
         assert "Recheck of study 'study'" in html.unescape(Path("report.html").read_text())
         assert run(["recheck", "sqlite:///s.db", *arguments[2:], "--quiet"]) == 0
-        assert capsys.readouterr().out == shown
+        again = f"{shown}Note: 18 stored evaluations reused, 0 new.\n"
+        assert capsys.readouterr().out == again
         for against, over in (
             ("3", "trial 3"),
             ('{"x": 0.5, "kind": "flat"}', "x=0.5, kind=flat"),

@@ -1,0 +1,201 @@
+"""Fingerprints of functions: equal for the same source, different for what computes otherwise."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+
+import adnn_optuna as adnn
+from adnn_optuna import _attributes as stored
+from adnn_optuna.engine.code_fingerprint import code_fingerprint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SOURCE = """
+import functools
+
+def helper(x):
+    return x + 1
+
+class Model:
+    def __init__(self, rate):
+        self.rate, self.n_calls = rate, 0
+
+    def __call__(self, seed):
+        self.n_calls += 1
+        return helper(seed) * self.rate
+
+def made(factor):
+    n_calls = 0
+
+    def function(seed):
+        nonlocal n_calls
+        n_calls += 1
+        return helper(seed) * factor if seed not in {"a", "b", "c"} else None
+
+    return function
+
+def plain(seed, low=0, *, rate=0.1):
+    return [helper(i) * rate for i in range(low, seed)]
+
+@functools.cache
+def cached(seed):
+    return helper(seed)
+
+FUNCTIONS = {
+    "plain": plain,
+    "partial": functools.partial(plain, rate=0.5),
+    "instance": Model(2),
+    "method": Model(3).__call__,
+    "closure": made(2),
+    "cached": cached,
+}
+"""
+
+
+def loaded(folder: Path, source: str) -> Any:
+    path = folder / f"own_{abs(hash(source))}.py"
+    path.write_text(source)
+    spec = importlib.util.spec_from_file_location("own", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def fingerprints(folder: Path, source: str = SOURCE) -> dict[str, str]:
+    functions = loaded(folder, source).FUNCTIONS
+    return {name: code_fingerprint(function) for name, function in functions.items()}
+
+
+def test_lines_comments_and_docstrings_do_not_count(tmp_path: Path) -> None:
+    moved = "\n\n# A comment.\n" + SOURCE.replace(
+        "def helper(x):", 'def helper(x):\n    """Return more."""\n    # Why.'
+    ).replace("rate=0.1):", 'rate=0.1):\n    """Return numbers."""')
+    assert fingerprints(tmp_path, moved) == fingerprints(tmp_path)
+    assert len({*fingerprints(tmp_path).values()}) == 6
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("x + 1", "x + 100", {"plain", "partial", "instance", "method", "closure", "cached"}),
+        ("low=0", "low=1", {"plain", "partial"}),
+        ("rate=0.5", "rate=0.6", {"partial"}),
+        ("Model(2)", "Model(4)", {"instance"}),
+        ("made(2)", "made(3)", {"closure"}),
+        ('{"a", "b", "c"}', '{"a", "b"}', {"closure"}),
+    ],
+)
+def test_each_part_counts(tmp_path: Path, old: str, new: str, changed: set[str]) -> None:
+    before, after = fingerprints(tmp_path), fingerprints(tmp_path, SOURCE.replace(old, new))
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+def test_what_a_call_counts_is_no_change(tmp_path: Path) -> None:
+    functions = loaded(tmp_path, SOURCE).FUNCTIONS
+    before = {name: code_fingerprint(function) for name, function in functions.items()}
+    for function in functions.values():
+        function(3)
+    assert {name: code_fingerprint(function) for name, function in functions.items()} == before
+
+
+def test_another_process_finds_the_same(tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; import own\n"
+        "from adnn_optuna.engine.code_fingerprint import code_fingerprint\n"
+        "print([code_fingerprint(f) for f in own.FUNCTIONS.values()])"
+    )
+    (tmp_path / "own.py").write_text(SOURCE)
+    said = {
+        subprocess.check_output(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, text=True
+        )
+        for seed in ("1", "2")
+    }
+    assert said == {f"{[*fingerprints(tmp_path).values()]}\n"}
+
+
+def function_of(added: float) -> Any:
+    def evaluate(trial: optuna.Trial, seed: int) -> float:
+        return trial.suggest_float("x", 0, 1) + seed % 7 + added
+
+    return evaluate
+
+
+class TestVerbs:
+    """No verb reuses evaluations of a function that changed, unless it is told to."""
+
+    def of_verb(self, verb: str, storage: Any, added: float, **options: Any) -> Any:
+        function = function_of(added)
+
+        def of_seed(seed: int) -> float:
+            return seed % 7 + added
+
+        options["storage"] = storage
+        if verb == "recheck":
+            study = optuna.load_study(study_name="mine", storage=storage)
+            return adnn.recheck(study, function, top=1, seeds=1, confirm=2, **options)
+        if verb == "models":
+            models = {"one": of_seed, "two": lambda seed: seed % 5}
+            return adnn.compare_models(models, seeds=range(7), **options)
+        if verb == "variance":
+            return adnn.measure_variance(of_seed, 5, **options)
+        if verb == "search":
+            return adnn.search(function, "random", max_trial=4, study_name="s", **options)
+        return adnn.compare(function, ("tpe",), max_trial=2, seeds=range(7), **options)
+
+    @pytest.mark.parametrize(
+        ("verb", "name", "n"),
+        [
+            ("recheck", "evaluate", 3),
+            ("models", r"models\['one'\]", 14),
+            ("variance", "objective", 5),
+            ("search", "objective", 4),
+            ("compare", "objective", 28),
+        ],
+    )
+    def test_refuses_a_change(self, tmp_path: Path, verb: str, name: str, n: int) -> None:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/s.db")
+        study = optuna.create_study(study_name="mine", storage=storage)
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+        self.of_verb(verb, storage, 0.0)
+        again = self.of_verb(verb, storage, 0.0)
+        what = "trials" if verb in ("search", "compare") else "evaluations"
+        assert f"{n} stored {what} reused, 0 new" in " ".join(str(again).split())
+        wanted = (
+            f"^`{name}` changed since {n} stored evaluations were made. Pass reuse=True to keep "
+            "them, or another study_name.$"
+        )
+        with pytest.raises(ValueError, match=wanted):
+            self.of_verb(verb, storage, 100.0)
+        kept = self.of_verb(verb, storage, 100.0, reuse=True)
+        assert f"{n} stored {what} reused, 0 new" in " ".join(str(kept).split())
+        self.of_verb(verb, storage, 100.0)  # The new function is the one that is known.
+
+    def test_another_python_is_said_once(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/s.db")
+        self.of_verb("variance", storage, 0.0)
+        study = optuna.load_study(study_name="variance", storage=storage)
+        study.set_user_attr(stored.CODE, {"python": "cpython-310", "objective": "0"})
+        for n_said in (1, 1):
+            self.of_verb("variance", storage, 1.0)
+            said = [r for r in caplog.records if "another version of Python" in r.getMessage()]
+            assert len(said) == n_said
+
+
+def test_a_partial_of_a_builtin_has_one() -> None:
+    assert code_fingerprint(functools.partial(max, 1)) != code_fingerprint(
+        functools.partial(max, 2)
+    )
