@@ -213,7 +213,8 @@ def test_a_recheck(tmp_path: Path, numbers: list[int], *, is_running: bool) -> N
     found = recheck(4)
     assert states(tmp_path) <= {"COMPLETE", "FAIL"}
     again = adnn.recheck(study, evaluate, top=2, seeds=2, confirm=4, storage=InMemoryStorage())
-    assert (found.value, found.low, found.gain) == (again.value, again.low, again.gain)
+    assert (found.value, found.gain.value) == (again.value, again.gain.value)
+    assert (found.sequential, again.sequential) == (True, False)
 
 
 @pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.WAITING])
