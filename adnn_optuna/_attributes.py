@@ -83,10 +83,7 @@ Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
 
 Ended = Literal["diverged", "error", "interrupted"]
-"""A trial's training diverged, or it failed by an error of its own.
-
-If it was interrupted, it was cut off or repeats another: it counts for nothing.
-"""
+"""Why a trial has no value; one that was interrupted counts for nothing."""
 
 
 class DataConfig(TypedDict):
@@ -130,10 +127,7 @@ class Trained(TypedDict):
 
 
 class ExampleScores(TypedDict):
-    """The scores of ``n`` examples, and a digest of their groups.
-
-    ``npz`` is an ``.npz`` file in base64; if it is long, the first part of it.
-    """
+    """The scores of ``n`` examples, as a part of an ``.npz`` file, and their groups' digest."""
 
     n: Size
     npz: str
@@ -165,10 +159,7 @@ def examples_of(trial_attrs: Mapping[str, Any]) -> ExampleScores | None:
 
 
 class Owner(TypedDict):
-    """The process that runs a trial, whose number is ``trial``.
-
-    ``run`` names a run of that process; it is empty for trials that a user asks for.
-    """
+    """The process that runs the trial of a number; ``run`` is empty if a user asked for it."""
 
     trial: Number
     host: str
@@ -199,10 +190,7 @@ class Proposal(TypedDict):
 
 
 class Replicate(TypedDict):
-    """Which replicate a trial is: the number and the index of its configuration's first trial.
-
-    ``repetition`` counts from 1. A first trial that no sampler of ours proposed has no index.
-    """
+    """Which replicate it is, from 1, of which first trial, whose sampler may count by index."""
 
     trial: Number
     index: Number | None
@@ -265,16 +253,12 @@ class RunRecord(TypedDict):
 
 
 class TestEvaluation(TypedDict):
-    """One test-set evaluation: when, of which best trial, after how many trials, and its scores.
+    """One test-set evaluation of the best trial, after ``n_trials`` trials.
 
-    ``trial`` is the best trial's number. ``baseline``, NaN if its training run diverged, and
-    ``best`` are the metric of the selection on ``n_images`` samples, which are called ``unit``;
-    ``metrics`` are all metrics of the best network. For accuracy, only the best network predicts
-    ``won`` of them correctly, and only the baseline network ``lost``; for other metrics,
-    ``standard_error`` is that of the gain.
-
-    Of ``n_classes`` classes, the test set has the most samples, ``n_largest``, of the
-    ``largest_class``. If some repeat others or belong together, they count as ``n_groups``.
+    ``baseline`` (NaN if its training diverged) and ``best`` are the metric of the selection on
+    ``n_images`` samples, called ``unit``. For accuracy, only the best network predicts ``won`` of
+    them correctly, only the baseline ``lost``; for others ``standard_error`` is that of the gain.
+    Samples that repeat others or belong together count as ``n_groups``.
     """
 
     looked: str
@@ -295,10 +279,7 @@ class TestEvaluation(TypedDict):
 
 
 class Confirmed(TypedDict):
-    """A confirmed best trial with its seeds and arms, of which 0 is the baseline network.
-
-    ``earlier`` are the studies that confirmed the same parameters of the same experiment before.
-    """
+    """A confirmed best trial, its seeds, its arms, and the studies that confirmed it before."""
 
     began: str
     trial: Parameter

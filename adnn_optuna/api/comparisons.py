@@ -10,9 +10,10 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences
-from adnn_optuna.engine.records import SearchRecord, attributes_in, read_record
+from adnn_optuna.engine.records import SearchRecord, read_record
 from adnn_optuna.engine.storages import is_undeclared, open_storage, with_retry
 from adnn_optuna.engine.studies import is_comparison, load_study
+from adnn_optuna.engine.test_evaluations import attributes_in
 from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.stats.paired_differences import MARGIN
 

@@ -31,6 +31,7 @@ from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import KeyedObjective, Outcome, catching, number, with_seed
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.engine.storages import with_retry
+from adnn_optuna.engine.test_evaluations import attributes_in
 from adnn_optuna.networks import retraining
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.offsets import Start
@@ -199,7 +200,7 @@ def _earlier(record: SearchRecord, seeds: list[int]) -> list[tuple[str, Confirme
     The seeds follow from both, and those of a smaller number are the first of a larger one.
     """
     found: list[tuple[str, Confirmed]] = []
-    for name, attrs in with_retry(records.attributes_in, record.study._storage).items():
+    for name, attrs in with_retry(attributes_in, record.study._storage).items():
         for attribute, confirmed in attrs.items():
             is_other = (
                 attribute.startswith(f"{stored.CONFIRMED}/") and name != record.study.study_name

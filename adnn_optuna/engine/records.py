@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Any, Self
 
 import optuna
-from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -18,6 +17,11 @@ from adnn_optuna._units import with_class
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.objectives import best_trial
 from adnn_optuna.engine.storages import with_retry
+from adnn_optuna.engine.test_evaluations import (
+    attributes_in,
+    evaluations_elsewhere,
+    test_evaluations_of,
+)
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._replicates import (
@@ -255,14 +259,6 @@ class SearchRecord:
         return float(self.attrs.get(name, math.nan))
 
 
-def test_evaluations_of(attrs: Mapping[str, Any]) -> list[TestEvaluation]:
-    """Return the test-set evaluations that a study stores, in their order."""
-    found = [value for name, value in attrs.items() if name.startswith(f"{stored.TEST}/")]
-    found.sort(key=lambda one: one["looked"])
-    # Workers that end together evaluate the same.
-    return [*{(one["trial"], one["n_trials"]): one for one in found}.values()]
-
-
 def test_metric(metric: str) -> str:
     """Return the metric of the test set for a metric that selected, such as ``val_auc``."""
     return f"test_{metric.partition('_')[2]}"
@@ -342,32 +338,6 @@ class ControlRecord(SearchRecord):
         return super().test_value
 
 
-def _fingerprint(attrs: Mapping[str, Any]) -> Any:
-    return attrs.get(stored.CONFIG, {}).get("dataset", {}).get("fingerprint")
-
-
-def attributes_in(storage: BaseStorage) -> dict[str, dict[str, Any]]:
-    """Return the user attributes of all studies of a storage, by name, if they are sound."""
-    studies = storage.get_all_studies()
-    return {s.study_name: s.user_attrs for s in studies if stored.are_sound(s.user_attrs)}
-
-
-def _evaluations_elsewhere(
-    own: str, attrs: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
-) -> dict[str, int]:
-    """Return how often other studies evaluated the same test set, by their names."""
-    if not (data := _fingerprint(attrs)):
-        return {}
-    heads = (f"{name}/" for name, of in others.items() if stored.COMPARISON in of)
-    siblings = tuple(head for head in heads if own.startswith(head))
-    return {
-        name: len(evaluations)
-        for name, of in others.items()
-        if _fingerprint(of) == data and name != own and not name.startswith(siblings)
-        if (evaluations := test_evaluations_of(of))
-    }
-
-
 def confirmation_trials(study: optuna.Study) -> tuple[FrozenTrial, ...]:
     """Return the trials that confirm best trials of a study, if there are any."""
     name = confirmation_name(study)
@@ -419,7 +389,7 @@ def read_record(
         best,
         tuple(trials),
         confirmation_trials(study) if is_confirmed else (),
-        _evaluations_elsewhere(study.study_name, attrs, others),
+        evaluations_elsewhere(study.study_name, attrs, others),
     )
 
 
