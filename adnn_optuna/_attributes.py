@@ -12,12 +12,12 @@ BASELINE_METRICS = "adnn:baseline_metrics"  # All `Metrics` of the baseline netw
 SEARCH = "adnn:search"  # How the study is searched: `SearchSettings`.
 RUNS = "adnn:runs"  # A prefix: a `RunRecord` for each run.
 TEST = "adnn:test"  # A prefix: a `TestEvaluation` for each test-set evaluation.
+TEST_ROWS = "adnn:test_rows"  # The fingerprint of the test samples alone, if there are any.
 # Prefixes: the best trial's scores on the test examples, and the groups of these, as texts of
 # `engine/example_scores.py`. The trials of a confirmation have scores, too, as system attributes.
 SCORES = "adnn:scores"
 GROUPS = "adnn:groups"
-# A prefix: the groups of the validation examples whose scores the trials store.
-EXAMPLE_GROUPS = "adnn:example_groups"
+EXAMPLE_GROUPS = "adnn:example_groups"  # A prefix: the groups of the validation examples.
 # A prefix, in a comparison: the best trial's gain over its baseline network on one new seed.
 REPLICATED = "adnn:replicated"
 UNSEEDED = "adnn:unseeded"  # A prefix: true for a best trial that no seed changes.
@@ -46,8 +46,8 @@ ENDED = "adnn:ended"  # Why it has no value: `Ended`. If it failed without one, 
 MADE = "adnn:made"  # The results of these functions: `Made`.
 OUTCOME = "adnn:outcome"  # Stored at its end beside state and value: `StoredOutcome`.
 
-# The scores of single validation examples: `ExampleScores`, which is a part of `OUTCOME` if our
-# loop runs the trial. A prefix: the further parts of long ones.
+# The scores of validation examples: `ExampleScores`, a part of `OUTCOME` if our loop runs the
+# trial. A prefix: the further parts of long ones.
 EXAMPLES = "adnn:examples"
 EXAMPLE_PARTS = "adnn:example_parts"
 
@@ -313,6 +313,7 @@ _TYPES: dict[str, Any] = {
     TEST: Annotated[
         TestEvaluation, finder("a test-set evaluation whose counts agree", _counts_agree)
     ],
+    TEST_ROWS: str,
     SCORES: str,
     REPLICATED: float,
     GROUPS: str,
@@ -338,8 +339,7 @@ _TYPES: dict[str, Any] = {
     OUTCOME: StoredOutcome,
 }
 
-# The value of each kind that was checked last: several readers read the same object, which
-# storages do not change but replace.
+# The value of each kind that was checked last: storages do not change it but replace it.
 _sound: dict[str, Any] = {}
 
 

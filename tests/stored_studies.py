@@ -73,6 +73,7 @@ def store_study(
             "seed": seed,
         },
     )
+    study.set_user_attr("adnn:test_rows", "0" * 64)
     settings = {"sampler": sampler, "n_trials": len(values), "batch_size": 1}
     study.set_user_attr("adnn:search", settings)
     study.set_user_attr(

@@ -180,6 +180,7 @@ WRONG: dict[str, Any] = {
     stored.SEARCH: {"sampler": "greedy", "n_trials": None, "batch_size": 0},
     stored.RUNS: [],
     stored.TEST: {"looked": "now"},
+    stored.TEST_ROWS: None,
     stored.SCORES: 3,
     stored.REPLICATED: None,
     stored.REPLICATE: {"trial": 0, "index": None},
@@ -336,7 +337,9 @@ def test_other_studies_of_the_storage_are_left_alone(database: Path, tmp_path: P
     for name in (stored.CONFIG, stored.TEST, stored.COMPARISON):
         other.set_user_attr(name, 3)
     record = read_record(optuna.load_study(study_name="s", storage=url))
-    assert "by other studies" not in stored_result(record).to_markdown()
+    # Those of the ensemble.
+    assert record.test_evaluations_elsewhere == {"ensemble": 2}
+    assert "once by one search, and 2 more by other" in stored_result(record).to_markdown()
     assert "other" not in str(load_comparison(url, "c"))
 
 

@@ -159,7 +159,7 @@ def compare_models(
         "models": {label: {"sources": [*names]} for label, names in named.items()}
     }
     of_data: dict[str, Any] = {"score": VALUE, "resampled": of_functions}
-    redrawing, stop = None, None
+    redrawing, stop, test_rows = None, None, None
     if dataset is not None:
         margin = MARGIN if margin is None else margin
         check_margin(margin)
@@ -173,9 +173,17 @@ def compare_models(
             "score": "test R²" if dataset.task == "regression" else "test accuracy",
         }
         redrawing, stop = Redrawing(dataset), threading.Event()
+        test_rows = dataset.test_fingerprint
     elif margin is not None:
         check_positive("margin", margin)
-    study = with_retry(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
+    study = with_retry(
+        open_evaluations,
+        storage,
+        study_name,
+        StudyDirection.MAXIMIZE,
+        evaluated,
+        test_rows=test_rows,
+    )
     own: Any = {f"models[{label!r}]": models[label] for label in named}
     check_code([study], own, reuse=reuse)
     declaration = declared(

@@ -129,7 +129,14 @@ def ensemble(
     checked_limits(max_time=max_time)
     data, head = trainer.dataset, trainer.architecture.head
     evaluated = {key: v for key, v in objective.config.items() if key not in ("space", "metric")}
-    study = with_retry(open_evaluations, storage, study_name, StudyDirection.MAXIMIZE, evaluated)
+    study = with_retry(
+        open_evaluations,
+        storage,
+        study_name,
+        StudyDirection.MAXIMIZE,
+        evaluated,
+        test_rows=data.test_fingerprint,
+    )
     stop = threading.Event()
     weights: dict[int, list[np.ndarray]] = {}
 

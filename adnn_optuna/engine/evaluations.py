@@ -19,7 +19,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from adnn_optuna._attributes import EVALUATED, Planned, read_study
+from adnn_optuna._attributes import EVALUATED, TEST_ROWS, Planned, read_study
 from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits
@@ -130,9 +130,17 @@ def plan_seeds(study: optuna.Study, name: str, count: int) -> Planned:
 
 
 def open_evaluations(
-    storage: str | BaseStorage | None, name: str, direction: StudyDirection, evaluated: Any
+    storage: str | BaseStorage | None,
+    name: str,
+    direction: StudyDirection,
+    evaluated: Any,
+    *,
+    test_rows: str | None = None,
 ) -> optuna.Study:
-    """Create or load the study of evaluations; ``evaluated`` describes their subject, in JSON."""
+    """Create or load the study of evaluations; ``evaluated`` describes their subject, in JSON.
+
+    ``test_rows`` is the fingerprint of the test samples, if evaluations are on these.
+    """
     check_study_name(name)
     study = open_declared(open_storage(storage), name, direction, EVALUATED, evaluated)
     known = {"evaluated": read_study(study)[0].get(EVALUATED)}
@@ -141,6 +149,8 @@ def open_evaluations(
             f"The study {name!r} is a search or a comparison, or holds evaluations of something "
             f"else ({in_words(differences)}); delete it, or give another name or storage."
         )
+    if test_rows is not None:
+        study.set_user_attr(TEST_ROWS, test_rows)
     return study
 
 

@@ -108,10 +108,15 @@ class InitOffsetObjective(Experiment):
         return dict.fromkeys(self.distributions, self.space.unmoved)
 
     def attach(self, study: optuna.Study) -> None:
-        """Store the configuration in a study, or refuse one that is of something else."""
+        """Store configuration and test rows in a study, or refuse one of something else."""
         self.check(study)
-        if stored.CONFIG not in study.user_attrs:
-            study.set_user_attr(stored.CONFIG, self.config)
+        facts = {
+            stored.CONFIG: self.config,
+            stored.TEST_ROWS: self.dataset.test_fingerprint,
+        }
+        for name, value in facts.items():
+            if name not in study.user_attrs:
+                study.set_user_attr(name, value)
 
     def check(self, study: optuna.Study) -> None:
         """Refuse a study of another direction, other trials or another objective."""

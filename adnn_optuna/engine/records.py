@@ -389,7 +389,7 @@ def read_record(
         best,
         tuple(trials),
         confirmation_trials(study) if is_confirmed else (),
-        evaluations_elsewhere(study.study_name, attrs, others),
+        evaluations_elsewhere(study, attrs, others),
     )
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+import optuna
 from optuna.storages import BaseStorage
+from optuna.trial import TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import TestEvaluation
@@ -23,21 +25,25 @@ def attributes_in(storage: BaseStorage) -> dict[str, dict[str, Any]]:
     return {s.study_name: s.user_attrs for s in studies if stored.are_sound(s.user_attrs)}
 
 
-def _fingerprint(attrs: Mapping[str, Any]) -> Any:
-    return attrs.get(stored.CONFIG, {}).get("dataset", {}).get("fingerprint")
-
-
 def evaluations_elsewhere(
-    own: str, attrs: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
+    own: optuna.Study, attrs: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, int]:
-    """Return how often other studies evaluated the same test set, by their names."""
-    if not (data := _fingerprint(attrs)):
+    """Return how often other studies evaluated the same test samples, by their names."""
+    if not (rows := attrs.get(stored.TEST_ROWS)):
         return {}
     heads = (f"{name}/" for name, of in others.items() if stored.COMPARISON in of)
-    siblings = tuple(head for head in heads if own.startswith(head))
-    return {
-        name: len(evaluations)
+    siblings = tuple(head for head in heads if own.study_name.startswith(head))
+    counts = {
+        name: _n_evaluations(own._storage, name, of)
         for name, of in others.items()
-        if _fingerprint(of) == data and name != own and not name.startswith(siblings)
-        if (evaluations := test_evaluations_of(of))
+        if of.get(stored.TEST_ROWS) == rows
+        if name != own.study_name and not name.startswith(siblings)
     }
+    return {name: n for name, n in counts.items() if n}
+
+
+def _n_evaluations(storage: BaseStorage, name: str, attrs: Mapping[str, Any]) -> int:
+    """Return how often a study evaluated its test set; each value of a model is one time."""
+    if stored.EVALUATED not in attrs:
+        return len(test_evaluations_of(attrs))
+    return storage.get_n_trials(storage.get_study_id_from_name(name), TrialState.COMPLETE)

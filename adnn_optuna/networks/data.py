@@ -199,11 +199,20 @@ class Dataset:
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all splits and the number of classes, not the name, as 64 hex digits."""
-        digest = hashlib.sha256(f"num_classes={self.num_classes}".encode())
-        for key in (*(f"{kind}_{split}" for split in _SPLITS for kind in "xy"), "weight_train"):
-            array = getattr(self, key)
+        arrays = [f"{kind}_{split}" for split in _SPLITS for kind in "xy"]
+        return self._digest(f"num_classes={self.num_classes}", *arrays, "weight_train")
+
+    @functools.cached_property
+    def test_fingerprint(self) -> str:
+        """SHA-256 of the test samples alone, as 64 hex digits."""
+        return self._digest("", "x_test", "y_test")
+
+    def _digest(self, beginning: str, *arrays: str) -> str:
+        digest = hashlib.sha256(beginning.encode())
+        for name in arrays:
+            array = getattr(self, name)
             if array is not None:
-                digest.update(f";{key},{array.dtype.str},{array.shape}:".encode())
+                digest.update(f";{name},{array.dtype.str},{array.shape}:".encode())
                 digest.update(array.reshape(-1))
         return digest.hexdigest()
 

@@ -198,6 +198,15 @@ def test_fingerprint_is_pinned() -> None:
     )
 
 
+def test_fingerprint_of_the_test_samples_is_theirs_alone() -> None:
+    before = Dataset(**_valid())
+    others = {"x_train": before.x_train + 1, "x_val": before.x_val + 1}
+    assert Dataset(**_valid(**others)).test_fingerprint == before.test_fingerprint
+    tested = {"x_test": before.x_test + 1}, {"y_test": before.y_test[::-1]}
+    for changes in tested:
+        assert Dataset(**_valid(**changes)).test_fingerprint != before.test_fingerprint
+
+
 def test_fingerprint_tells_contents_apart() -> None:
     x = np.array([[0, 0.5], [0.5, 0], [0, 0], [1, 1]])
     base = _valid(x_train=x)

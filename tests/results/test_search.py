@@ -232,7 +232,7 @@ class TestTestSet:
         store_head(storage, "c", declaration((0, 1), "annealing"))
         runs = [store_study(f"c/annealing/seed={i}", seed=i, storage=storage) for i in range(2)]
         other = store_study("of other data", storage=storage)
-        changed(read_record(other), CONFIG, dataset={"name": "d", "fingerprint": "1" * 64})
+        other.set_user_attr("adnn:test_rows", "1" * 64)
         closed = store_study("closed", values=[math.nan], storage=storage)
         wanted = {"s0": 1, "s1": 1, "c/annealing/seed=0": 1, "c/annealing/seed=1": 1}
         assert read_record(studies[2]).test_evaluations_elsewhere == wanted

@@ -1,0 +1,60 @@
+"""How often the studies of a storage evaluated the same test samples, by whichever verb."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import optuna
+from search_worker import quick_training
+
+import adnn_optuna as adnn
+from adnn_optuna.engine.records import read_record
+
+TRAINING = quick_training(epochs=1, batch_size=50)
+MODELS = {"small": adnn.MLP((2,)), "wide": adnn.MLP((4,))}
+
+
+def objective_of(seed: int = 0, **splits: Any) -> adnn.InitOffsetObjective:
+    """Return an objective of data of which ``seed`` draws the test rows."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(200, 3))
+    data = adnn.Dataset.from_arrays(x, x[:, 0] > 0, seed=seed, **splits)
+    return adnn.InitOffsetObjective(adnn.MLP((2,)), data, training=TRAINING)
+
+
+def test_all_verbs_count_on_the_same_test_samples() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    options: Any = {"storage": storage, "study_name": "first", "max_trial": 2}
+    first = adnn.search(objective_of(), "greedy", **options)
+    assert first.test_evaluations_elsewhere == {}
+    assert "The test set was evaluated" not in first.to_markdown()
+    # Other validation rows, so other data.
+    other = objective_of(validation_size=0.4)
+    adnn.compare_models(MODELS, other.dataset, training=TRAINING, seeds=range(3), storage=storage)
+    adnn.ensemble(other, 3, storage=storage)
+    adnn.compare(other, ["greedy", "random_restart"], seeds=range(2), max_trial=2, storage=storage)
+    untested: Any = {"max_trial": 2, "storage": storage, "test": False}
+    adnn.search(other, "greedy", study_name="untested", **untested)
+    # Recheck and variance are of validation rows.
+    adnn.recheck(first.study, objective_of(), top=2, seeds=2, confirm=6)
+    adnn.measure_variance(other, 5, storage=storage)
+    # Other test rows.
+    adnn.search(objective_of(seed=1), "greedy", **{**options, "study_name": "others"})
+    adnn.ensemble(objective_of(seed=1), 2, storage=storage, study_name="ensemble of others")
+
+    counts = dict(read_record(first.study).test_evaluations_elsewhere)
+    assert (counts.pop("models"), counts.pop("ensemble")) == (6, 3)
+    runs = [f"/{arm}/seed={seed}" for arm in ("greedy", "random_restart") for seed in range(2)]
+    assert counts == {f"compare{run}": 1 for run in runs}
+    second = adnn.search(other, "annealing", **{**options, "study_name": "second"})
+    assert "evaluated once by one search, and 14 more by other studies" in second.to_markdown()
+    assert second.document().fields["n_test_evaluations"] == 15
+
+
+def test_a_network_that_was_not_tested_does_not_count() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    diverging = objective_of().replace(training=quick_training(learning_rate=1e30, epochs=1))
+    assert adnn.ensemble(diverging, 2, storage=storage).n_diverged == 2
+    found = adnn.search(objective_of(), "greedy", max_trial=1, storage=storage)
+    assert found.test_evaluations_elsewhere == {}
