@@ -289,11 +289,10 @@ def _noted(comparison: Comparison, head: optuna.Study, n_before: int) -> Compari
     """Return a comparison with what is known of its storage, and save it for the dashboard."""
     runs = [*itertools.chain(*comparison.results.values())]
     n_now = sum(len(run.done_trials) for run in runs)
-    reused = reused_note("trial", n_before, n_now)
-    comparison = dataclasses.replace(comparison, like=like_comparisons(head), reused=reused)
+    comparison = dataclasses.replace(comparison, like=like_comparisons(head))
     searches: Any = {run.study: run for run in runs if isinstance(run, SearchResult)}
     save_notes({**searches, head: comparison})
-    return comparison
+    return dataclasses.replace(comparison, reused=reused_note("trial", n_before, n_now))
 
 
 def _check_confirm(study_name: str, before: Declaration | None, compared: Compared) -> None:

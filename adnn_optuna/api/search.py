@@ -363,8 +363,6 @@ def run_search(
                     said = "Nothing was left to do in study %r: it had ended by %s already."
                     logger.info(said, study.study_name, reason)
                 result = search_result(with_retry(read_record, study), objective)
-                said = reused_note("trial", n_before, len(result.done_trials))
-                result = dataclasses.replace(result, reused=said)
                 result = note_randomness(result, objective)
                 if test:
                     result = evaluate_test_set(result, objective, stop)
@@ -379,4 +377,5 @@ def run_search(
             logger.info(" ".join([studies.resume_hint(study, test=test), *unowned]))
             raise
         save_notes({study: result})
-    return result
+    said = reused_note("trial", n_before, len(result.done_trials))
+    return dataclasses.replace(result, reused=said)

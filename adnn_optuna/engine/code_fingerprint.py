@@ -43,7 +43,7 @@ def check_code(
         before, n_done = attrs.get(stored.CODE, current), 0
         if before != current:
             n_done = sum(map(is_done, with_retry(study.get_trials, deepcopy=False)))
-        if before["python"] != current["python"]:
+        if before.get("python") != current["python"]:
             n_elsewhere += n_done
         elif n_done:
             n_changed += n_done
