@@ -313,8 +313,7 @@ def _run_elsewhere(spec: StudySpec, storage: str | BaseStorage | None) -> int:
 def _run_one(stop: threading.Event, bar: Bar | None, spec: StudySpec, study: optuna.Study) -> int:
     """Run a study and return how many trials its budget was."""
     count: Callable[[int], object] = (lambda _: None) if bar is None else bar.update
-    count(n_done(study))
-    n_run = run_trials(spec, study, stop, after_tell=lambda _, __: _show_trial(bar, study))
+    n_run = run_trials(spec, study, stop, lambda _, __: _show_trial(bar, study), before=count)
     # Some end by themselves before.
     budget = max(n_run, spec.limits["max_trial"] or 0)
     count(budget - n_run)
@@ -344,8 +343,12 @@ def run_trials(
     study: optuna.Study,
     stop: threading.Event,
     after_tell: Callable[[optuna.Trial, Outcome], object],
+    before: Callable[[int], object],
 ) -> int:
-    """Run the trials of a study, then its replicates, if any; return how many trials are done."""
+    """Run the trials of a study, then its replicates, if any; return how many trials are done.
+
+    ``before`` is told how many were done before, once trials are ended that this process left.
+    """
     objective, limits, max_trial = spec.objective, spec.limits, spec.limits["max_trial"]
     share, until, n_to_search = 0.0, None, 0
     if isinstance(objective, KeyedObjective) and max_trial is not None:
@@ -361,6 +364,7 @@ def run_trials(
         until=until,
         after_tell=after_tell,
     )
+    before(searching.n_done)
     searching.run()
     if not share or max_trial is None:
         return searching.n_done
@@ -376,7 +380,7 @@ def run_trials(
 
 def n_done(study: optuna.Study) -> int:
     """Return how many trials of a study were run to an end."""
-    return sum(map(is_done, with_retry(study.get_trials, deepcopy=False)))
+    return sum(_counts(study))
 
 
 def _counts(study: optuna.Study) -> tuple[int, int]:
