@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,15 @@ from adnn_optuna.render.json import to_json
 
 if TYPE_CHECKING:
     from adnn_optuna.render.printed import Printed
+
+REUSED = re.compile(r"Note: \d+ stored \w+ reused, \d+ new\.\n?")
+"""What results say of the call that returned them."""
+
+
+def without_reuse(result: object) -> str:
+    """Return a result as text without what it says of its call."""
+    return REUSED.sub("", str(result)).strip()
+
 
 FOLDER = Path(__file__).parent / "results" / "snapshots"
 RENEW = "ADNN_RENEW_SNAPSHOTS"

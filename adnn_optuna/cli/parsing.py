@@ -25,9 +25,10 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    module, _, name = text.replace(".py:", ":").partition(":")  # As a shell completes it.
-    if not (module and name):
-        raise WrongValueError(f"{option} must be MODULE:FUNCTION; got {text!r}.")
+    where = text.replace(".py:", ":")  # As a shell completes it.
+    if not re.fullmatch(r"[\w.]+:\w+", where):  # It may be a storage, with its password.
+        raise WrongValueError(f"{option} must be MODULE:FUNCTION; got {masked(text)!r}.")
+    module, _, name = where.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
         function: Callable[..., Any] = getattr(importlib.import_module(module), name)

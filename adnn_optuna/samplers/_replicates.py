@@ -18,7 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL, REPLICATE, Replicate
-from adnn_optuna.samplers import _owners
+from adnn_optuna.samplers._owners import ownership
 from adnn_optuna.samplers._trials import TrialReader, is_done, is_feasible
 
 _N_LEADING = 2
@@ -154,7 +154,7 @@ class ReplicateSampler(optuna.samplers.RandomSampler):
             state=TrialState.RUNNING, params=first.params, distributions=first.distributions
         )
         template.number = known.next_number
-        template.system_attrs[OWNER] = _owners.ownership(template)
+        template.system_attrs[OWNER] = ownership(template)
         proposal = first.system_attrs.get(PROPOSAL) or {"index": None}
         replicate: Replicate = {
             "trial": number,

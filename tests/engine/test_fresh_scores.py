@@ -12,13 +12,13 @@ from optuna.study import StudyDirection
 
 from adnn_optuna.engine.confirmation import evaluate_on_new_seeds
 from adnn_optuna.engine.objectives import KeyedObjective
-from adnn_optuna.engine.records import read_record
+from adnn_optuna.engine.records import FunctionRecord, read_record
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord
 
 
-def record(n_new_values: int) -> SearchRecord:
+def record(n_new_values: int) -> Any:
     study = optuna.create_study()
     study.set_user_attr("adnn:search", {"sampler": "tpe", "n_trials": 2, "batch_size": 1})
     settings = {**study.user_attrs["adnn:search"], "confirm": n_new_values}
@@ -33,7 +33,8 @@ def objective(function: Any, seed: int = 0) -> KeyedObjective:
 
 def values(found: SearchRecord) -> list[float | None]:
     evaluated = read_record(found.study)
-    return [evaluated.attrs[name] for name in evaluated.new_seed_names]
+    assert isinstance(evaluated, FunctionRecord)
+    return [None if math.isnan(value) else value for value in evaluated.new_values]
 
 
 def test_each_is_made_once_and_follows_from_the_seed() -> None:
@@ -64,7 +65,7 @@ def test_one_without_a_value_leaves_none() -> None:
 
     found = record(1)
     evaluate_on_new_seeds(found, objective(function), threading.Event())
-    assert values(found) == [None]
+    assert values(found) == [None] * 3
     assert math.isnan(read_record(found.study).test_value)
 
 
@@ -90,8 +91,7 @@ def test_ends_where_it_is_to_stop() -> None:
     found = record(3)
     with pytest.raises(KeyboardInterrupt):
         evaluate_on_new_seeds(found, objective(function), stop)
-    made = [name for name in found.new_seed_names if name in found.study.user_attrs]
-    assert made == found.new_seed_names[:1]
+    assert values(found) == [1.0]
     evaluate_on_new_seeds(read_record(found.study), objective(function), threading.Event())
     assert values(found) == [1.0, 1.0, 1.0]
 
@@ -102,5 +102,5 @@ def test_without_a_best_trial_there_is_nothing_to_do() -> None:
     study.set_user_attr("adnn:search", settings)
     found = read_record(study)
     evaluate_on_new_seeds(found, objective(lambda trial: 1.0), threading.Event())
-    assert found.new_seed_names == []
+    assert found.new_values == []
     assert math.isnan(found.test_value)
