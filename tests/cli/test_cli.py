@@ -700,7 +700,7 @@ WRONG = {
         ["search", *LIMIT, "--no-test", "--contract", "a.json"],
         "--no-test prevents",
     ),
-    "path of a module": (["compare", "./nets.py:f", *LIMIT], "must be MODULE:FUNCTION; got './nets.py:f'"),
+    "path of a module": (["compare", "./nets.py:f", *LIMIT], "FUNCTION must be MODULE:FUNCTION"),
     "compare no name": (["compare", *LIMIT, "--study-name", ""], "--study-name must be"),
     "vary no name": (["variance", "--study-name", ""], "--study-name must be"),
     "vary no time": (["variance", "--max-time", "-1"], "--max-time must be"),
