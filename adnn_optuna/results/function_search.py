@@ -76,7 +76,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
         unit, reported = units_of(self).selection, self._best_reported()
         lines = []
         if self.new_values:
-            lines.append(Line("value", self.value, unit, remark="new seeds, unbiased"))
+            lines.append(Line("value", self.value, unit, remark="new seeds"))
         if self.replicated and self.best is not None:
             values = self.replicates.get(self.best.number, [self.best_value])
             mean = Estimate(fmean(values))
