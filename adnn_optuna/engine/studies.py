@@ -353,8 +353,9 @@ def run_trials(
     share, until, n_to_search = 0.0, None, 0
     if isinstance(objective, KeyedObjective) and max_trial is not None:
         share, n_to_search = objective.share(max_trial), objective.n_searched(max_trial)
+    if share and max_trial is not None:
         # Replicates of an earlier run with lower limits stay, beside all that is to be searched.
-        until = n_to_search + _counts(study)[0]
+        until = min(n_to_search + _counts(study)[0], max_trial)
     searching = Loop(
         study,
         objective,

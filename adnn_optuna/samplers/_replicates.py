@@ -117,6 +117,7 @@ class ReplicateSampler(optuna.samplers.RandomSampler):
 
     last_index = 2**31 - 1
     n_wanted: float = math.inf  # A limit ends them.
+    place_of = staticmethod(replicate_of)
 
     def __init__(self, direction: StudyDirection) -> None:
         super().__init__()
@@ -131,11 +132,7 @@ class ReplicateSampler(optuna.samplers.RandomSampler):
     ) -> tuple[bool, None]:
         """Return whether a replicate was made meanwhile; they have no order."""
         done = filter(is_done, known.trials.values())
-        return self.place_of(trial) in map(replicate_of, done), None
-
-    def place_of(self, trial: FrozenTrial) -> Place | None:
-        """Return which replicate a trial is."""
-        return replicate_of(trial)
+        return replicate_of(trial) in map(replicate_of, done), None
 
     def template(
         self,

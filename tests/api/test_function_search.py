@@ -140,6 +140,15 @@ class TestResume:
         n_replicates = sum(REPLICATE in t.system_attrs for t in result.study.trials)
         assert (len(result.done_trials), n_replicates) == (60, 12)
 
+    @pytest.mark.parametrize("replicate", [0, 0.2])
+    def test_earlier_replicates_never_lead_beyond_max_trial(
+        self, replicate: float, tmp_path: Path
+    ) -> None:
+        url = f"sqlite:///{tmp_path / 'a.db'}"
+        search(storage=url, study_name="s", replicate=0.5, max_trial=20, confirm=0)
+        result = search(storage=url, study_name="s", replicate=replicate, max_trial=22, confirm=0)
+        assert len(result.done_trials) == 22
+
     @pytest.mark.slow
     def test_killed_and_resumed_it_is_as_one_that_was_not(self, tmp_path: Path) -> None:
         path = tmp_path / "kills.db"
