@@ -161,7 +161,7 @@ class Document:
     figures: Sequence[Figure] = ()  # The first one is the most important.
     draw: Callable[[], Sequence[Figure]] = tuple  # Makes further figures, which take long.
     galleries: Sequence[Gallery] = ()
-    notes: Sequence[str] = ()  # Facts that a reader needs to judge it; each is said once.
+    notes: Sequence[str] = ()  # Facts that a reader needs to judge it; empty ones are dropped.
     next_step: str = ""  # The next command or call.
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # For JSON, by keys.
 
@@ -172,6 +172,7 @@ class Document:
             if field.name != "fields":  # JSON escapes by itself.
                 object.__setattr__(self, field.name, _printable(getattr(self, field.name)))
         object.__setattr__(self, "title", shortened(self.title, MAX_TITLE))
+        object.__setattr__(self, "notes", tuple(filter(None, self.notes)))
 
     def all_figures(self) -> list[Figure]:
         """Return all figures."""

@@ -319,11 +319,8 @@ class ArmComparison(Printed):
             f"Selecting one of the {self.arm}s by these values biases its mean: evaluate it on "
             "new data."
         )
-        return (
-            [*notes, self.reused]
-            if self.reused
-            else notes + other_comparisons_note("Models of the same data are", self.like)
-        )
+        notes += other_comparisons_note("Models of the same data are", self.like)
+        return [*notes, self.reused]
 
     def _next_step(self) -> str:
         return ""

@@ -233,7 +233,7 @@ class Comparison(ComparisonNumbers, Printed):
             )
         notes += data_notes(self.runs)
         notes += other_comparisons_note("The same objective is", self.like)
-        notes += [self.reused] if self.reused else []
+        notes.append(self.reused)
         if self.is_of_function:
             return [*notes, _ABOUT_BUDGETS, "All results are for this objective."]
         return [*notes, "All results are for this data set and this training."]

@@ -216,7 +216,7 @@ class EnsembleScores(Printed):
                 f"{self.n_diverged} of {self.n_evaluations} training runs diverged and are "
                 "omitted."
             )
-        return [*notes, self.reused] if self.reused else notes
+        return [*notes, self.reused]
 
     def _disagreement_note(self) -> str:
         if self.head.num_classes is None:

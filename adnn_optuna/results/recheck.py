@@ -192,8 +192,7 @@ class Recheck(RecheckNumbers, Printed):
                 "Sequential: the number of new seeds was raised, so CIs are wider to allow for "
                 "each look."
             )
-        if self.reused:
-            notes.append(self.reused)
+        notes.append(self.reused)
         if not self.is_seeded:
             notes.append("The evaluation takes no seed, so it cannot be repeated exactly.")
         return notes

@@ -122,8 +122,7 @@ def study_notes(record: SearchRecord) -> list[str]:
         notes.insert(
             0, "The best trial was added by study.add_trial, not evaluated by this search."
         )
-    if record.reused:
-        notes.append(record.reused)
+    notes.append(record.reused)
     reason = record.stop_reason
     if reason is None and stored.SEARCH in record.attrs:
         notes.append("The search has not ended.")

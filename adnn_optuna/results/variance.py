@@ -312,7 +312,7 @@ class Variance(Printed):
                 f"{self.n_lost} of {len(self.evaluations)} runs failed and are omitted: the "
                 "variance is that of the runs that succeed."
             )
-        return [*notes, self.reused] if self.reused else notes
+        return [*notes, self.reused]
 
     def _figure(self) -> Figure:
         """Return the deviations that each source, and all sources, caused in single runs."""
