@@ -237,14 +237,14 @@ class InitOffsetObjective(Experiment):
 
         may_prune &= not isinstance(study.pruner, NopPruner)
         options: Any = {**limits, "evaluate_each_epoch": False}
-        options["keep_weights"] = self._stores_scores
+        options["keep_weights"] = stores_scores = self._stores_scores
         runs = objective.trainer.train(
             starts, **options, after_epoch=after_epoch if may_prune else None
         )
         outcomes = []
         for i, run in enumerate(runs):
             outcome = objective._outcome(run, is_pruned=run.epochs > pruned.get(i, run.epochs))
-            if outcome.status == "complete" and run.weights is not None:
+            if stores_scores and outcome.status == "complete" and run.weights is not None:
                 examples = objective._examples(trials[i], run.weights)
                 outcome = dataclasses.replace(outcome, examples=examples)
             outcomes.append(outcome)

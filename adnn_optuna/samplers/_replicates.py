@@ -117,11 +117,14 @@ class ReplicateSampler(optuna.samplers.RandomSampler):
 
     last_index = 2**31 - 1
     n_wanted: float = math.inf  # A limit ends them.
-    place_of = staticmethod(replicate_of)
 
     def __init__(self, direction: StudyDirection) -> None:
         super().__init__()
         self._direction = direction
+
+    def place_of(self, trial: FrozenTrial) -> Place | None:
+        """Return which replicate a trial is; :obj:`None` for the trials of the search itself."""
+        return replicate_of(trial)
 
     def n_free(self, study: optuna.Study, at_most: int, known: TrialReader) -> int:
         """Return how many replicates may begin now, or ``at_most``."""
