@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 import baselines
+import depth
 import greedy_vs_annealing
 import motivation
 import n_trainings
@@ -47,6 +48,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     rq3_time.EXPERIMENT,
     greedy_vs_annealing.EXPERIMENT,
     paper_size.EXPERIMENT,
+    depth.EXPERIMENT,
     regimes.EXPERIMENT,
     regimes_controls.EXPERIMENT,
     n_trainings.EXPERIMENT,
@@ -133,6 +135,11 @@ def how_sure() -> str:
     ):
         said = f"Algorithm 1 against random restarts: {models}, the paper's training"
         rows.append([said, verdict, n_seeds, "paper_size"])
+    of_depth = depth.EXPERIMENT.load()
+    said = "Algorithm 1 against random restarts: planned claim on 2 models of 4 layers"
+    verdict = depth.finding(of_depth).partition(":")[0]
+    n_planned = len(of_depth["setting"]["seeds"])
+    rows.append([said, verdict, f"{depth.n_done(of_depth)} of {n_planned}", "depth"])
     pairs = [regimes_controls.differences(c) for c in regimes_controls.EXPERIMENT.load()["cells"]]
     against = zip(
         ("random restarts", "other uses of the same compute"),

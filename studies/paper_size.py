@@ -123,25 +123,29 @@ def planned(settings: Settings) -> Iterator[tuple[str, int]]:
 def run(settings: Settings, storage: str) -> Iterator[Results]:
     """Compare on model after model and seed after seed."""
     known: Results = EXPERIMENT.load() if settings.size == PAPERS else {"models": {}}
+    yield from run_units(EXPERIMENT.name, ARMS, settings, storage, known)
+
+
+def run_units(
+    study: str, arms: Sequence[str], settings: Settings, storage: str, known: Results
+) -> Iterator[Results]:
+    """Compare arms on model after model and seed after seed, continuing after what is known."""
     opened = open_storage(storage)
+    prefix = f"{study}/{settings.size.name}/trials={settings.trials}/"
     for name, seed in planned(settings):
-        if str(seed) not in done(opened, settings, known)["models"].get(name, {}):
-            study_name = f"{prefix(settings)}{name}/{seed}"
-            found = compared(settings, name, seed, storage=opened, study_name=study_name)
+        if str(seed) not in done(opened, prefix, known)["models"].get(name, {}):
+            study_name = f"{prefix}{name}/{seed}"
+            found = compared(arms, settings, name, seed, storage=opened, study_name=study_name)
             head = with_retry(optuna.load_study, study_name=study_name, storage=opened)
             with_retry(head.set_user_attr, "unit", {"model": name, "seed": seed, "found": found})
-        yield done(opened, settings, known)
+        yield done(opened, prefix, known)
 
 
-def prefix(settings: Settings) -> str:
-    return f"paper_size/{settings.size.name}/trials={settings.trials}/"
-
-
-def done(storage: BaseStorage, settings: Settings, known: Results) -> Results:
+def done(storage: BaseStorage, prefix: str, known: Results) -> Results:
     """Return the units that are done, those of other processes among them."""
     models: Results = {name: dict(known["models"].get(name, {})) for name in MODELS}
     for study in with_retry(storage.get_all_studies):
-        if "unit" in study.user_attrs and study.study_name.startswith(prefix(settings)):
+        if "unit" in study.user_attrs and study.study_name.startswith(prefix):
             unit = study.user_attrs["unit"]
             models[unit["model"]][str(unit["seed"])] = unit["found"]
     begun = {name: of for name, of in models.items() if of}
@@ -149,7 +153,13 @@ def done(storage: BaseStorage, settings: Settings, known: Results) -> Results:
 
 
 def compared(
-    settings: Settings, name: str, seed: int, *, storage: BaseStorage, study_name: str
+    arms: Sequence[str],
+    settings: Settings,
+    name: str,
+    seed: int,
+    *,
+    storage: BaseStorage,
+    study_name: str,
 ) -> Results:
     """Run the arms of one seed, one training run at a time."""
     objective = paper_objective(name, settings.size).replace(space=OFFSETS)
@@ -161,7 +171,7 @@ def compared(
         warnings.filterwarnings("ignore", message=".* can decide nothing")
         comparison = adnn.compare(
             objective,
-            {arm: walk if arm == "greedy" else arm for arm in ARMS},
+            {arm: walk if arm == "greedy" else arm for arm in arms},
             # The first trial of each is the baseline network.
             max_trial=settings.trials + 1,
             seeds=[seed],

@@ -1,0 +1,139 @@
+"""One planned claim on depth: does Algorithm 1 help the paper's models of four hidden layers?
+
+In `paper_size.py` Algorithm 1 was above random restarts in the two models of four hidden layers,
+and below in the shallower ones. That was seen afterwards, so it claims nothing. Here it is claimed
+once, on new seeds. ``DECLARATION`` was committed before the first training run.
+
+The setting is that of `paper_size.py`. The results are written seed by seed, and the same command
+continues them, trial by trial. Two processes may share the work: one has ``--models MNIST-4``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import optuna
+from _common import Claim, Experiment, Results, main, markdown_table, mean_and_std
+from _paper import PAPERS, TINY, TRIALS
+from paper_size import BASELINE, FIRST, Settings, of_units, run_units
+
+import adnn_optuna as adnn
+from adnn_optuna.engine.storages import open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import plotly.graph_objects as go
+
+DECLARATION = """\
+Declared on 2026-11-30, before the first training run.
+Models: MNIST-4 and FMNIST-4, trained as in the paper (60,000 images, 10 epochs).
+Arms: Algorithm 1 and random restarts, 50 trials each beside the shared baseline network, as in \
+paper_size.py: selection by the accuracy on the training images, one step δ for each seed, 0.0025 \
+for even seeds and 0.003 for odd ones.
+Seeds: 30 to 37, all of them new.
+One claim: the accuracy of the best networks on the 10,000 test images, averaged over both \
+models, is higher with Algorithm 1 than with random restarts. Fixed design of eight pairs, 95% CI \
+by adnn_optuna.compare_values; the claim holds if the verdict is "better".
+Without a claim: the gain of Algorithm 1's best trials over their baseline networks from one new \
+seed each; and, if the claim holds, the same compute spent on the learning rate (TPE, 50 trials, \
+the same seeds).
+Nothing is evaluated before all seeds are complete, and no seed is left out."""
+
+ARMS = ("greedy", "random_restart")
+LABELS = {"greedy": "Algorithm 1", "random_restart": "random restarts"}
+SETTINGS = {
+    "full": Settings(PAPERS, TRIALS, tuple(range(30, 38)), FIRST),
+    "quick": Settings(TINY, trials=2, seeds=(30, 31), models=FIRST),
+}
+
+
+def run(settings: Settings, storage: str) -> Iterator[Results]:
+    """Declare the claim in the storage, then run seed after seed."""
+    name = f"{EXPERIMENT.name}/declaration"
+    declared = optuna.create_study(
+        storage=open_storage(storage), study_name=name, load_if_exists=True
+    )
+    declared.set_user_attr("declaration", DECLARATION)
+    is_known = settings.size == PAPERS and EXPERIMENT.results_file.exists()
+    known: Results = EXPERIMENT.load() if is_known else {"models": {}}
+    for results in run_units(EXPERIMENT.name, ARMS, settings, storage, known):
+        yield {**results, "declaration": DECLARATION, "test": test_accuracies(results["models"])}
+
+
+def test_accuracies(models: Results) -> dict[str, dict[str, float]]:
+    """Return the test accuracy of each arm, averaged over both models, by seed.
+
+    Only seeds that are complete in both are in it. ``adnn_optuna.compare_values`` takes it.
+    """
+    of_models = [models.get(name, {}) for name in FIRST]
+    seeds = [seed for seed in of_models[0] if all(seed in of for of in of_models)]
+    return {
+        label: {
+            seed: float(np.mean([of[seed][arm]["test"] for of in of_models])) for seed in seeds
+        }
+        for arm, label in LABELS.items()
+    }
+
+
+def is_done(results: Results) -> bool:
+    """Return whether all planned seeds are complete."""
+    return n_done(results) == len(results["setting"]["seeds"])
+
+
+def n_done(results: Results) -> int:
+    """Return how many seeds are complete in both models."""
+    return len(results["test"][LABELS["greedy"]])
+
+
+def finding(results: Results) -> str:
+    """Return the verdict on the claim with its numbers, or how much is done."""
+    planned = len(results["setting"]["seeds"])
+    if not is_done(results):
+        return f"open: {n_done(results)} of {planned} planned seeds are complete"
+    [row] = adnn.compare_values(results["test"]).differences().to_dict("records")
+    low, high = 100 * row["low"], 100 * row["high"]
+    numbers = f"{100 * row['difference']:+.2f} ({low:+.2f} to {high:+.2f})"
+    return f"{row['verdict']}: {numbers} pp, {planned} seeds"
+
+
+def figures(_: Results) -> dict[str, go.Figure]:
+    return {}
+
+
+def summary(results: Results) -> str:
+    said = f"Algorithm 1 against random restarts, mean over both models: {finding(results)}."
+    if not is_done(results):
+        return said
+    rows = []
+    for name in FIRST:
+        units = of_units(results, name)
+        baseline = np.array([unit[BASELINE]["test"] for unit in units])
+        gains = {arm: np.array([unit[arm]["test"] for unit in units]) - baseline for arm in ARMS}
+        difference = gains["greedy"] - gains["random_restart"]
+        replication = [unit["greedy"]["replication"] for unit in units]
+        shown = (gains["greedy"], gains["random_restart"], difference, replication)
+        rows.append([name, f"{100 * baseline.mean():.2f}", *map(mean_and_std, shown)])
+    header = ["on test images [pp]", "baseline [%]", *LABELS.values(), "difference"]
+    table = markdown_table([*header, "Algorithm 1 on a new seed"], rows)
+    return f"{table}\n\n{said}"
+
+
+def claims(results: Results) -> list[Claim]:
+    found = finding(results)
+    return [
+        Claim(
+            "RQ2",
+            "the search raises the accuracy of models of four hidden layers",
+            "one planned claim on new seeds, the paper's training, on test images: Algorithm 1 "
+            f"against random restarts, mean over MNIST-4 and FMNIST-4: {found}",
+            found.partition(":")[0],
+        )
+    ]
+
+
+EXPERIMENT = Experiment("depth", figures, summary, SETTINGS, run, claims, models=FIRST)
+
+if __name__ == "__main__":
+    main(EXPERIMENT, __doc__)
