@@ -260,9 +260,7 @@ class Loop:
         """
         observer, study_id = self._observer, self._study._study_id
         if observer.places is None:
-            template = optuna.create_trial(state=TrialState.RUNNING)
-            template.number = observer.tally.reader.next_number
-            template.system_attrs[OWNER] = _owners.ownership(template)
+            template = _owners.owned_template(observer.tally.reader.next_number)
         else:
             made = observer.places.template(
                 self._study, observer.tally.reader, self._objective.distributions, self._n_rivals

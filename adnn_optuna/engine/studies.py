@@ -372,7 +372,7 @@ def run_trials(
     # A search that another limit ended has the same share of replicates.
     n_searched = _counts(study)[1]
     n_wanted = max_trial if n_searched >= n_to_search else round(n_searched / (1 - share))
-    study.sampler = ReplicateSampler(study.direction)
+    study.sampler = ReplicateSampler()
     of_replicates = checked_limits(max_trial=n_wanted, max_time=limits["max_time"])
     replicating = Loop(study, objective, of_replicates, stop, is_run=False, after_tell=after_tell)
     replicating.run()

@@ -3,13 +3,12 @@
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import RandomSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 
-from adnn_optuna._attributes import OWNER
-from adnn_optuna.samplers import _owners
+from adnn_optuna.samplers._owners import owned_template
 from adnn_optuna.samplers._trials import TrialReader
 
 _Evaluation = tuple[int, ...]
@@ -40,16 +39,15 @@ class EvaluationSampler(RandomSampler):
         """The number of evaluations that are missing."""
         return len(self._missing)
 
-    def n_free(self, study: optuna.Study, at_most: int, known: TrialReader) -> int:
+    def n_free(self, study: Study, at_most: int, known: TrialReader) -> int:
         """Return how many of the missing ones no worker makes."""
         self._missing = self._missing_of(known.trials.values())
         return len(self._free(known))
 
     def look_again(
-        self, study: optuna.Study, trial: FrozenTrial, known: TrialReader
+        self, study: Study, trial: FrozenTrial, known: TrialReader
     ) -> tuple[bool, None]:
         """Return whether the evaluation is no longer missing; they have no order."""
-        self.n_free(study, 0, known)
         return self.place_of(trial) not in self._missing, None
 
     def place_of(self, trial: FrozenTrial) -> _Evaluation:
@@ -58,7 +56,7 @@ class EvaluationSampler(RandomSampler):
 
     def template(
         self,
-        study: optuna.Study,
+        study: Study,
         known: TrialReader,
         distributions: Mapping[str, BaseDistribution],
         n_rivals: int,
@@ -67,19 +65,10 @@ class EvaluationSampler(RandomSampler):
         if not (free := self._free(known)):
             return None
         # Not the same as others, who begin at the same moment.
-        evaluation = secrets.choice(free[: len(self._held(known)) + 1])
-        template = optuna.create_trial(
-            state=TrialState.RUNNING,
-            params=dict(zip(self._names, evaluation, strict=True)),
-            distributions=dict(distributions),
-        )
-        template.number = known.next_number
-        template.system_attrs[OWNER] = _owners.ownership(template)
-        return template
-
-    def _held(self, known: TrialReader) -> set[_Evaluation]:
-        return {self.place_of(trial) for trial in known.unfinished.values()}
+        evaluation = secrets.choice(free[: len(known.unfinished) + 1])
+        params = dict(zip(self._names, evaluation, strict=True))
+        return owned_template(known.next_number, params=params, distributions=dict(distributions))
 
     def _free(self, known: TrialReader) -> list[_Evaluation]:
-        held = self._held(known)
+        held = {self.place_of(trial) for trial in known.unfinished.values()}
         return [evaluation for evaluation in self._missing if evaluation not in held]

@@ -14,11 +14,12 @@ import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import psutil
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from adnn_optuna._attributes import CLAIM, OWNER, PROPOSAL, Owner
 
@@ -142,6 +143,14 @@ def ownership(trial: FrozenTrial | Trial) -> Owner:
         "start": start,
         "run": _run.get(),
     }
+
+
+def owned_template(number: int, **parts: Any) -> FrozenTrial:
+    """Return a trial of this process, to be created RUNNING with the number that it should get."""
+    template = create_trial(state=TrialState.RUNNING, **parts)
+    template.number = number
+    template.system_attrs[OWNER] = ownership(template)
+    return template
 
 
 def claim_of(trial: FrozenTrial | Trial) -> str:

@@ -6,20 +6,21 @@ configurations with the best means which has fewer values. Recommended is the be
 configurations with at least two values.
 """
 
+import bisect
 import dataclasses
 import math
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 
-import optuna
 from optuna.distributions import BaseDistribution
-from optuna.study import StudyDirection
+from optuna.samplers import RandomSampler
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import OWNER, PROPOSAL, REPLICATE, Replicate
-from adnn_optuna.samplers._owners import ownership
-from adnn_optuna.samplers._trials import TrialReader, is_done, is_feasible
+from adnn_optuna._attributes import PROPOSAL, REPLICATE, Replicate
+from adnn_optuna.samplers._owners import owned_template
+from adnn_optuna.samplers._trials import PerStudy, TrialReader, is_done, is_feasible
 
 _N_LEADING = 2
 
@@ -27,7 +28,7 @@ Place = tuple[int, int]
 """Which replicate a trial is: its configuration's first trial, by number, and a count from 1."""
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Configuration:
     """One configuration of a search, with all of its values.
 
@@ -42,6 +43,15 @@ class Configuration:
     values: list[float] = dataclasses.field(default_factory=list)
     repetitions: set[int] = dataclasses.field(default_factory=set)
     has_failed: bool = False
+
+    def add(self, trial: FrozenTrial, repetition: int) -> None:
+        """Take in one of its trials; the search itself has the repetition 0."""
+        is_completed = trial.state == TrialState.COMPLETE and is_feasible(trial)
+        if is_completed:
+            self.values.append(trial.values[0])
+        if repetition:
+            self.repetitions.add(repetition)
+            self.has_failed |= not is_completed
 
 
 def replicate_of(trial: FrozenTrial) -> Place | None:
@@ -60,25 +70,23 @@ def configurations_of(trials: Iterable[FrozenTrial]) -> dict[int, Configuration]
         if not repetition and is_completed:
             number = numbers.setdefault(tuple(sorted(trial.params.items())), number)
             found.setdefault(number, Configuration(trial))
-        if number not in found:  # It has no value, or somebody deleted its first trial.
-            continue
-        if is_completed:
-            found[number].values.append(trial.values[0])
-        if repetition:
-            found[number].repetitions.add(repetition)
-            found[number].has_failed |= not is_completed
+        if number in found:  # Or it has no value, or somebody deleted its first trial.
+            found[number].add(trial, repetition)
     return found
+
+
+def _rank(direction: StudyDirection) -> Callable[[Configuration], tuple[float, int]]:
+    sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
+
+    def rank(one: Configuration) -> tuple[float, int]:
+        return math.inf if one.has_failed else sign * fmean(one.values), one.first.number
+
+    return rank
 
 
 def ranked(found: Iterable[Configuration], direction: StudyDirection) -> list[Configuration]:
     """Return configurations by their means, the best first; those that failed come last."""
-    sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
-
-    def rank(one: Configuration) -> tuple[float, int]:
-        mean = math.inf if one.has_failed else sign * fmean(one.values)
-        return mean, one.first.number
-
-    return sorted(found, key=rank)
+    return sorted(found, key=_rank(direction))
 
 
 def recommended(trials: Iterable[FrozenTrial], direction: StudyDirection) -> Configuration | None:
@@ -89,11 +97,9 @@ def recommended(trials: Iterable[FrozenTrial], direction: StudyDirection) -> Con
     return next(iter(ranked((one for one in found if one.values[1:]), direction)), None)
 
 
-def next_replicates(
-    found: Mapping[int, Configuration], direction: StudyDirection, count: int
-) -> list[Place]:
-    """Return which replicates to make next, if ``count`` of them begin at the same time."""
-    leading = ranked(found.values(), direction)[:_N_LEADING]
+def next_replicates(best: Sequence[Configuration], count: int) -> list[Place]:
+    """Return which replicates of ranked configurations begin next, ``count`` at the same time."""
+    leading = best[:_N_LEADING]
     n_values = {one.first.number: len(one.values) for one in leading}
     repetitions = {one.first.number: set(one.repetitions) for one in leading}
     places = []
@@ -108,65 +114,80 @@ def next_replicates(
     return places
 
 
-class ReplicateSampler(optuna.samplers.RandomSampler):
-    """Proposes the replicates of a search; any number of workers makes each of them once.
+class _Ranking:
+    """The configurations of a study as of the last read, the best first."""
 
-    Args:
-        direction: The direction of the study.
-    """
+    def __init__(self, study: Study) -> None:
+        self._direction = study.direction
+        self._reader = TrialReader()
+        self.found: dict[int, Configuration] = {}
+        self.best: list[Configuration] = []
+
+    def read(self, study: Study, known: TrialReader) -> None:
+        """Take in what is new: a replicate moves one configuration, so a trial costs no sort."""
+        news = [trial for trial in self._reader.read(study, known) if is_done(trial)]
+        if self._reader.was_reset or not all(map(replicate_of, news)):
+            self.found = configurations_of(filter(is_done, self._reader.trials.values()))
+            self.best = ranked(self.found.values(), self._direction)
+            return
+        for trial in news:
+            number, repetition = replicate_of(trial) or (trial.number, 0)
+            if (one := self.found.get(number)) is not None:
+                self.best.remove(one)
+                one.add(trial, repetition)
+                bisect.insort(self.best, one, key=_rank(self._direction))
+
+
+class ReplicateSampler(RandomSampler):
+    """Proposes the replicates of a search; any number of workers makes each of them once."""
 
     last_index = 2**31 - 1
     n_wanted: float = math.inf  # A limit ends them.
 
-    def __init__(self, direction: StudyDirection) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._direction = direction
+        self._memory = PerStudy(_Ranking)
 
     def place_of(self, trial: FrozenTrial) -> Place | None:
         """Return which replicate a trial is; :obj:`None` for the trials of the search itself."""
         return replicate_of(trial)
 
-    def n_free(self, study: optuna.Study, at_most: int, known: TrialReader) -> int:
+    def n_free(self, study: Study, at_most: int, known: TrialReader) -> int:
         """Return how many replicates may begin now, or ``at_most``."""
-        return len(self._free(known, at_most))
+        return len(self._free(study, known, at_most))
 
     def look_again(
-        self, study: optuna.Study, trial: FrozenTrial, known: TrialReader
+        self, study: Study, trial: FrozenTrial, known: TrialReader
     ) -> tuple[bool, None]:
         """Return whether a replicate was made meanwhile; they have no order."""
-        done = filter(is_done, known.trials.values())
-        return replicate_of(trial) in map(replicate_of, done), None
+        number, repetition = replicate_of(trial) or (trial.number, 0)
+        one = self._memory[study].found.get(number)
+        return one is not None and repetition in one.repetitions, None
 
     def template(
         self,
-        study: optuna.Study,
+        study: Study,
         known: TrialReader,
         distributions: Mapping[str, BaseDistribution],
         n_rivals: int,
     ) -> FrozenTrial | None:
         """Return a replicate to be created RUNNING, if there is one to make."""
         # Not the same as others, who begin at the same moment.
-        if not (free := self._free(known, 1 + n_rivals)):
+        if not (free := self._free(study, known, 1 + n_rivals)):
             return None
         number, repetition = secrets.choice(free)
-        first = next(t for t in known.trials.values() if t.number == number)
-        template = optuna.create_trial(
-            state=TrialState.RUNNING, params=first.params, distributions=first.distributions
+        first = self._memory[study].found[number].first
+        template = owned_template(
+            known.next_number, params=first.params, distributions=first.distributions
         )
-        template.number = known.next_number
-        template.system_attrs[OWNER] = ownership(template)
-        proposal = first.system_attrs.get(PROPOSAL) or {"index": None}
-        replicate: Replicate = {
-            "trial": number,
-            "repetition": repetition,
-            "index": proposal["index"],
-        }
+        index = (first.system_attrs.get(PROPOSAL) or {"index": None})["index"]
+        replicate: Replicate = {"trial": number, "repetition": repetition, "index": index}
         template.system_attrs[REPLICATE] = replicate
         return template
 
-    def _free(self, known: TrialReader, count: int) -> list[Place]:
+    def _free(self, study: Study, known: TrialReader, count: int) -> list[Place]:
         """Return up to ``count`` replicates that no worker makes."""
         held = {replicate_of(trial) for trial in known.unfinished.values()}
-        found = configurations_of(filter(is_done, known.trials.values()))
-        places = next_replicates(found, self._direction, count + len(held))
+        self._memory[study].read(study, known)
+        places = next_replicates(self._memory[study].best, count + len(held))
         return [place for place in places if place not in held][:count]

@@ -29,8 +29,8 @@ def trials_of(*of_trials: tuple[float, float | None, int | None]) -> list[Frozen
 
 
 def next_of(trials: list[FrozenTrial], count: int, direction: StudyDirection) -> list[int]:
-    found = replicates.configurations_of(trials)
-    return [number for number, _ in replicates.next_replicates(found, direction, count)]
+    found = replicates.ranked(replicates.configurations_of(trials).values(), direction)
+    return [number for number, _ in replicates.next_replicates(found, count)]
 
 
 def test_the_two_best_take_turns_until_a_mean_falls_behind() -> None:
@@ -78,9 +78,8 @@ def test_replicates_find_better_configurations_than_the_best_value() -> None:
         alone = truth[np.argmin(truth + noise)]
         trials = trials_of(*((i / 50, truth[i] + noise[i], None) for i in range(40)))
         for number in range(40, 50):
-            [(first, repetition)] = replicates.next_replicates(
-                replicates.configurations_of(trials), MINIMIZE, 1
-            )
+            best = replicates.ranked(replicates.configurations_of(trials).values(), MINIMIZE)
+            [(first, repetition)] = replicates.next_replicates(best, 1)
             [more] = trials_of((first / 50, truth[first] + rng.normal(), first))
             more.number = number
             more.system_attrs[REPLICATE]["repetition"] = repetition
