@@ -23,7 +23,7 @@ from adnn_optuna.api._calls import (
 from adnn_optuna.api.comparisons import like_comparisons
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
-from adnn_optuna.engine.evaluations import Evaluation, OfSeeds, open_evaluations
+from adnn_optuna.engine.evaluations import Evaluation, open_evaluations
 from adnn_optuna.engine.objectives import seeds_of
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.data import Dataset
@@ -199,7 +199,7 @@ def compare_models(
 
     functions = _Functions(
         {
-            number: OfSeeds(cast("Callable[..., float]", models[label]), named[label])
+            number: (cast("Callable[..., float]", models[label]), named[label])
             for number, label in enumerate(labels)
             if label in named
         }
@@ -245,13 +245,13 @@ def compare_models(
 class _Functions:
     """The functions among the models, by the number of the model; any process can call them."""
 
-    of_seeds: Mapping[int, OfSeeds]
+    functions: Mapping[int, tuple[Callable[..., float], Sequence[str]]]  # With their sources.
 
     def __call__(self, model: int, seed: int) -> float:
-        function = self.of_seeds[model]
-        if len(function.names) == 1:
-            return function(seed)
-        return function(*(derived_seed(seed, *name.encode()) for name in function.names))
+        function, names = self.functions[model]
+        if len(names) == 1:
+            return function(**{names[0]: seed})
+        return function(**{name: derived_seed(seed, *name.encode()) for name in names})
 
 
 def _trainers(

@@ -29,7 +29,7 @@ from adnn_optuna.engine.objectives import Catch, KeyedObjective, checked_catch, 
 from adnn_optuna.engine.records import FunctionRecord, read_record
 from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, storage_url, with_retry
-from adnn_optuna.engine.studies import StudySpec, open_studies, run_trials
+from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, run_trials
 from adnn_optuna.results.differences import reused_note
 from adnn_optuna.results.function_search import FunctionSearch
 from adnn_optuna.results.stored_searches import stored_result
@@ -87,12 +87,12 @@ def search_function(
         spec = StudySpec(objective, study_name, sampler, limits, at_once, pruner)
         [study] = open_studies([spec], opened)
         check_code([study], {"objective": function}, reuse=reuse)
-        n_before: list[int] = []
+        n_before = n_done(study)
         try:
             with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
                 shown = None if bar is None else SearchProgress(bar, study, objective, limits)
                 after_tell = log_trial if shown is None else shown.update
-                run_trials(spec, study, stop, after_tell, before=n_before.append)
+                run_trials(spec, study, stop, after_tell)
             record = with_retry(read_record, study)
             if isinstance(record, FunctionRecord):
                 evaluate_on_new_seeds(record, objective, stop)
@@ -102,7 +102,7 @@ def search_function(
     found = stored_result(with_retry(read_record, study))
     assert isinstance(found, FunctionSearch), "It has settings, and no configuration of networks."
     return dataclasses.replace(
-        found, reused=reused_note("trial", n_before[0], len(found.done_trials))
+        found, reused=reused_note("trial", n_before, len(found.done_trials))
     )
 
 

@@ -42,7 +42,6 @@ from adnn_optuna.engine.confirmation import (
     note_randomness,
 )
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import Catch
 from adnn_optuna.engine.records import ControlRecord, SearchRecord, read_record
 from adnn_optuna.engine.signals import interruptible, progress_bar
@@ -346,18 +345,11 @@ def run_search(
         try:
             with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
                 shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
-                loop = Loop(
-                    study,
-                    objective,
-                    plan.limits,
-                    stop,
-                    n_threads=plan.n_threads,
-                    after_tell=log_trial if shown is None else shown.update,
-                    meanwhile=None if shown is None else shown.show_epochs,
-                )
-                n_before = loop.n_done
-                loop.run()
-                if n_before and loop.n_done == n_before:
+                after_tell = log_trial if shown is None else shown.update
+                meanwhile = None if shown is None else shown.show_epochs
+                n_before = studies.n_done(study)
+                n_done = studies.run_trials(plan, study, stop, after_tell, meanwhile)
+                if n_before and n_done == n_before:
                     # Without a reason, a run that was killed came further than these limits.
                     reason = study.user_attrs.get(stored.STOP_REASON) or "these limits"
                     said = "Nothing was left to do in study %r: it had ended by %s already."

@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -19,7 +19,7 @@ from adnn_optuna.api._calls import (
 )
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
-from adnn_optuna.engine.evaluations import OfSeeds, open_evaluations
+from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import seeds_of
 from adnn_optuna.engine.storages import with_retry
@@ -111,7 +111,7 @@ def measure_variance(
         evaluate = train
     else:
         names = seeds_of(objective)
-        evaluate = OfSeeds(objective, names)
+        evaluate = functools.partial(_with_seeds, objective, names)
         evaluated, direction = {"sources": [*names]}, StudyDirection.MAXIMIZE
         settings = {"value_name": "value", "seed": None}
         n_jobs = 1 if n_jobs is None else n_jobs
@@ -137,3 +137,8 @@ def measure_variance(
         executor=executor,
         show_progress_bar=show_progress_bar,
     )
+
+
+def _with_seeds(function: Callable[..., float], names: Sequence[str], *seeds: int) -> float:
+    """Return a function's value with a seed for each of its sources; any process can call this."""
+    return function(**dict(zip(names, seeds, strict=True)))

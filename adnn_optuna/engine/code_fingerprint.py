@@ -9,6 +9,7 @@ import contextlib
 import dis
 import functools
 import hashlib
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CodeType, FunctionType, MethodType
@@ -21,7 +22,7 @@ from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.samplers._trials import is_done
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, slice, type(...))
 _OF_SOURCE = ("__doc__", "__firstlineno__", "__qualname__", "__module__")  # Of a class in a code.
 _IN_CONSTRUCTION = ("__init__", "__post_init__", "__new__")
 
@@ -37,12 +38,15 @@ def check_code(
         return
     current = {name: code_fingerprint(function) for name, function in functions.items()}
     current["python"] = str(sys.implementation.cache_tag)
-    names, n_changed, n_elsewhere = list[str](), 0, 0
+    names, n_changed, n_elsewhere, outdated = list[str](), 0, 0, []
     for study in studies:
-        attrs = with_retry(_attributes, study)
-        before, n_done = attrs.get(stored.CODE, current), 0
-        if before != current:
-            n_done = sum(map(is_done, with_retry(study.get_trials, deepcopy=False)))
+        attrs, trials = with_retry(stored.read_study, study)
+        if (before := attrs.get(stored.CODE)) == current:
+            continue
+        outdated.append(study)
+        if before is None:
+            continue
+        n_done = sum(map(is_done, trials))
         if before.get("python") != current["python"]:
             n_elsewhere += n_done
         elif n_done:
@@ -61,13 +65,8 @@ def check_code(
             n_elsewhere,
             ", ".join(functions),
         )
-    for study in studies:
-        if with_retry(_attributes, study).get(stored.CODE) != current:
-            with_retry(study.set_user_attr, stored.CODE, current)
-
-
-def _attributes(study: optuna.Study) -> dict[str, Any]:
-    return study.user_attrs
+    for study in outdated:
+        with_retry(study.set_user_attr, stored.CODE, current)
 
 
 def code_fingerprint(function: Callable[..., Any]) -> str:
@@ -85,46 +84,43 @@ def _module_of(function: Any) -> str:
 
 def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
     """Yield texts of a value and of the functions that it calls, each of these once."""
+    parts: tuple[Any, ...] = ()
     if isinstance(value, _PLAIN):
         yield repr(value)
-    elif isinstance(value, tuple):
-        yield "tuple"
-        for item in value:
-            yield from _parts(item, module, seen)
     elif isinstance(value, frozenset):
         yield f"set {sorted(map(repr, value))}"
+    elif isinstance(value, tuple):
+        yield f"tuple of {len(value)}"
+        parts = value
     elif id(value) in seen:
         yield "known"
     else:
         seen.add(id(value))
         yield type(value).__qualname__
-        yield from _callable_parts(value, module, seen)
+        parts = _code_parts(value) if isinstance(value, CodeType) else _own_parts(value, module)
+    for part in parts:
+        yield from _parts(part, module, seen)
 
 
-def _callable_parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
-    parts: tuple[Any, ...] = ()
+def _own_parts(value: Any, module: str) -> tuple[Any, ...]:
+    """Return by what a value computes; nothing of functions and classes of other modules."""
+    kind, held, parts = type(value), getattr(value, "__dict__", {}), tuple[Any, ...]()
     if isinstance(value, functools.partial):
         parts = value.func, value.args, _pairs(value.keywords)
     elif isinstance(value, MethodType):
         parts = value.__func__, value.__self__
     elif isinstance(value, FunctionType):
-        if value.__module__ == module:
-            yield from _function_parts(value, module, seen)
+        parts = _function_parts(value) if value.__module__ == module else ()
     elif isinstance(value, type):
-        if value.__module__ == module:
-            parts = (*value.__bases__, _pairs(_methods(value)))
-    elif "__wrapped__" in getattr(value, "__dict__", {}):  # Such as of functools.cache.
-        parts = (value.__wrapped__,)
-    elif type(value).__module__ == module:
-        cls = type(value)
-        methods = [of for name, of in _methods(cls).items() if name not in _IN_CONSTRUCTION]
+        is_own = value.__module__ == module
+        parts = (*value.__bases__, _pairs(_methods(value))) if is_own else ()
+    elif "__wrapped__" in held:  # Such as of functools.cache.
+        parts = (held["__wrapped__"],)
+    elif kind.__module__ == module:
+        methods = [of for name, of in _methods(kind).items() if name not in _IN_CONSTRUCTION]
         state = {name for of in methods for name in _assigned(of.__code__, "STORE_ATTR")}
-        settings = {
-            name: of for name, of in getattr(value, "__dict__", {}).items() if name not in state
-        }
-        parts = cls, _pairs(settings)
-    for part in parts:
-        yield from _parts(part, module, seen)
+        parts = kind, _pairs({name: of for name, of in held.items() if name not in state})
+    return parts
 
 
 def _pairs(of: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -141,20 +137,18 @@ def _methods(cls: type) -> dict[str, FunctionType]:
     return found
 
 
-def _function_parts(function: FunctionType, module: str, seen: set[int]) -> Iterator[str]:
-    yield from _code_parts(function.__code__)
-    yield from _parts((function.__defaults__, _pairs(function.__kwdefaults__ or {})), module, seen)
-    state = _assigned(function.__code__, "STORE_DEREF")
-    values: dict[str, Any] = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+def _function_parts(function: FunctionType) -> tuple[Any, ...]:
+    code, values = function.__code__, dict[str, Any]()
+    state = _assigned(code, "STORE_DEREF")
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # The cell is still empty.
             if name not in state:
                 values[name] = cell.cell_contents
-    # Of globals only what can be called, which `_parts` follows within the module.
-    names = {name for code in _codes(function.__code__) for name in code.co_names}
+    # Of globals only what can be called, which `_own_parts` follows within the module.
+    names = {name for one in _codes(code) for name in one.co_names}
     known = function.__globals__
     values |= {name: known[name] for name in names if callable(known.get(name))}
-    yield from _parts(_pairs(values), module, seen)
+    return code, function.__defaults__, _pairs(function.__kwdefaults__ or {}), _pairs(values)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -171,20 +165,14 @@ def _assigned(code: CodeType, how: str) -> set[str]:
     return {str(each.argval) for each in found if each.opname == how}
 
 
-def _code_parts(code: CodeType) -> Iterator[str]:
-    """Yield what a code does, without its name, its docstring and its place in a file."""
-    yield f"{code.co_argcount} {code.co_posonlyargcount} {code.co_kwonlyargcount} {code.co_flags}"
-    yield f"{code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]}"
+def _code_parts(code: CodeType) -> tuple[Any, ...]:
+    """Return what a code does, without its name, its docstring and its place in a file."""
+    arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
     instructions = [*dis.get_instructions(code)]
-    for each, following in zip(instructions, [*instructions[1:], None], strict=True):
-        is_place = following is not None and following.argval in _OF_SOURCE
-        if is_place and following is not None and following.opname == "STORE_NAME":
-            continue
-        value = each.argval
-        if isinstance(value, CodeType):
-            yield each.opname
-            yield from _code_parts(value)
-        elif isinstance(value, frozenset):
-            yield f"{each.opname} {sorted(map(repr, value))}"
-        else:
-            yield f"{each.opname} {value!r}"
+    steps = (
+        (one.opname, one.argval)
+        for one, after in itertools.zip_longest(instructions, instructions[1:])
+        if not (after and after.opname == "STORE_NAME" and after.argval in _OF_SOURCE)
+    )
+    return counts, arguments, *steps

@@ -17,7 +17,6 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna._attributes import OWNER, PROPOSAL
 from adnn_optuna.callbacks import Limit
 from adnn_optuna.engine import signals
-from adnn_optuna.engine.storages import has_retry
 from adnn_optuna.samplers import _owners
 from adnn_optuna.samplers._evaluations import EvaluationSampler
 from adnn_optuna.samplers._indexed import IndexedSampler
@@ -265,12 +264,11 @@ class Observer:
         if not history:
             return False
         # That of a trial that was copied from another study may lie behind it.
-        between = (
-            other
+        return any(
+            other.system_attrs.get("retry_history") == history
             for other in self.tally.reader.trials.values()
             if history[-1] < other.number and other._trial_id < trial._trial_id
         )
-        return has_retry(between, history)
 
 
 def _as_created(trial: FrozenTrial) -> FrozenTrial:

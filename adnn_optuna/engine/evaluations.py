@@ -34,8 +34,6 @@ Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
 
 _NUMBERS = IntDistribution(0, 2**31 - 1)
-# Some databases hold no more than 65,535 characters in an attribute.
-_LONGEST = 60_000
 
 
 class Findings(Protocol):
@@ -78,18 +76,6 @@ class Wanted:
     def n_evaluations(self) -> int:
         """How many there are to be in all."""
         return len(self.wanted)
-
-
-@dataclasses.dataclass(frozen=True)
-class OfSeeds:
-    """A function of the seeds of its sources of randomness, which any process can call."""
-
-    function: Callable[..., float]
-    names: tuple[str, ...]
-
-    def __call__(self, *seeds: int) -> float:
-        """Return its value with a seed for each source."""
-        return self.function(**dict(zip(self.names, seeds, strict=True)))
 
 
 def new_seeds(of: str, role: str, count: int) -> tuple[int, ...]:

@@ -96,14 +96,11 @@ class Loop:
         self._has_failed = False  # To begin a trial, which may have begun.
         self._n_rivals = 0
 
-    @property
-    def n_done(self) -> int:
-        """The number of trials that were run to an end."""
-        with_retry(self._look)
-        return self._observer.tally.n_done
+    def run(self) -> int:
+        """Run the study and return how many trials are done.
 
-    def run(self) -> None:
-        """Run the study; if that is interrupted, the trials under way end as failed."""
+        If that is interrupted, the trials under way end as failed.
+        """
         self._study._stop_flag = with_retry(was_exhausted, self._study)
         interval = self._observer.tally.heartbeat_interval
         lives = signals.heartbeats(self._storage, interval, self._open)
@@ -118,13 +115,15 @@ class Loop:
                     if self._jobs:
                         self._stop.set()  # As their end is waited for.
                     raise
-            with_retry(self._end_run, reason, self._observer.tally.n_done)
+            n_done = self._observer.tally.n_done
+            with_retry(self._end_run, reason, n_done)
         except BaseException as error:
             # One that does not answer was waited for long enough.
             if not isinstance(error, StorageError):
                 with contextlib.suppress(Exception):
                     self._tidy(is_interrupt=isinstance(error, KeyboardInterrupt))
             raise
+        return n_done
 
     def _step(self, threads: futures.ThreadPoolExecutor) -> str | None:
         """Read, decide and act; return why the study has ended, if so."""

@@ -212,11 +212,6 @@ class KeyedObjective(FunctionObjective):
     confirm: int = 0
     replicate: float | Literal["auto"] = 0.0
 
-    @property
-    def is_seeded(self) -> bool:
-        """Whether the function takes a seed."""
-        return with_seed(self.function)[1]
-
     def n_searched(self, max_trial: int) -> int:
         """Return how many of the trials a sampler proposes; the others are replicates."""
         return max_trial - round(max_trial * self.share(max_trial))
@@ -225,8 +220,8 @@ class KeyedObjective(FunctionObjective):
         """Return which share of so many trials are replicates."""
         if self.replicate != "auto":
             return self.replicate
-        is_long = max_trial >= _FEWEST_TO_REPLICATE
-        return _REPLICATES if is_long and self.is_seeded else 0.0
+        is_seeded = with_seed(self.function)[1]
+        return _REPLICATES if is_seeded and max_trial >= _FEWEST_TO_REPLICATE else 0.0
 
     def seed_of(self, trial: optuna.Trial) -> int:
         """Return a seed of its own for each trial, which no death of a worker shifts."""

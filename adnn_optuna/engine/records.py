@@ -67,6 +67,10 @@ class SearchRecord:
         news = {name: value for name, value in attrs.items() if name.partition("/")[0] in kinds}
         return dataclasses.replace(self, attrs={**self.attrs, **news})
 
+    def _of_best(self, kind: str, default: Any) -> Any:
+        """Return the study's attribute of this kind that is of the best trial."""
+        return self.attrs.get(f"{kind}/{self.best.number}", default) if self.best else default
+
     @property
     def sampler(self) -> str:
         """The sampler, as the study stores it; empty if :func:`search` did not run it."""
@@ -94,7 +98,7 @@ class SearchRecord:
     @property
     def is_unseeded(self) -> bool:
         """Whether no seed changes the training of the best trial, as far as that was noted."""
-        return self.best is not None and f"{stored.UNSEEDED}/{self.best.number}" in self.attrs
+        return bool(self._of_best(stored.UNSEEDED, default=False))
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -233,14 +237,12 @@ class SearchRecord:
     @property
     def test_baseline(self) -> float:
         """The metric of the baseline on the test set; NaN if its training diverged."""
-        evaluation = self.test_evaluation
-        return evaluation["baseline"] if evaluation else math.nan
+        return self.test_evaluation["baseline"] if self.test_evaluation else math.nan
 
     @property
     def test_value(self) -> float:
         """The metric of the best trial on the test set; NaN while that was not evaluated."""
-        evaluation = self.test_evaluation
-        return evaluation["best"] if evaluation else math.nan
+        return self.test_evaluation["best"] if self.test_evaluation else math.nan
 
     @property
     def test_gain(self) -> float:
@@ -255,8 +257,7 @@ class SearchRecord:
     @property
     def repeated(self) -> float:
         """The best trial's gain over its baseline network on a new seed; NaN if untried."""
-        name = f"{stored.REPLICATED}/{self.best.number}" if self.best else ""
-        return float(self.attrs.get(name, math.nan))
+        return float(self._of_best(stored.REPLICATED, default=math.nan))
 
 
 def test_metric(metric: str) -> str:
@@ -286,9 +287,8 @@ class FunctionRecord(SearchRecord):
     @property
     def planned(self) -> Planned:
         """How many new seeds were declared for the best trial, and whether that was raised."""
-        number = None if self.best is None else self.best.number
         default: Planned = {"seeds": self.n_new_seeds, "sequential": False}
-        planned: Planned = self.attrs.get(f"{stored.PLANNED}/{number}", default)
+        planned: Planned = self._of_best(stored.PLANNED, default)
         return planned
 
     @property

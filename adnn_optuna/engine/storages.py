@@ -8,7 +8,7 @@ import random
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import optuna
@@ -188,11 +188,6 @@ def _lock_for_update(state: Any) -> None:
             connection.exec_driver_sql("BEGIN EXCLUSIVE")
 
 
-def has_retry(trials: Iterable[FrozenTrial], history: list[int]) -> bool:
-    """Return whether one of some trials repeats those of a history."""
-    return any(trial.system_attrs.get("retry_history") == history for trial in trials)
-
-
 def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = False) -> None:
     """Enqueue again what was enqueued, once if its worker died, or whenever it is interrupted."""
     attrs = trial.system_attrs
@@ -203,7 +198,7 @@ def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = Fals
     # As Optuna's own callback notes it.
     history = [*attrs.get("retry_history", ()), trial.number]
     later = (t for t in study.get_trials(deepcopy=False) if t.number >= trial.number)
-    if has_retry(later, history):
+    if any(other.system_attrs.get("retry_history") == history for other in later):
         return  # Another worker found it dead before, and may have died.
     attrs = {"failed_trial": trial.number, **attrs, "retry_history": history}
     again = optuna.create_trial(

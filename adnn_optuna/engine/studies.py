@@ -313,7 +313,8 @@ def _run_elsewhere(spec: StudySpec, storage: str | BaseStorage | None) -> int:
 def _run_one(stop: threading.Event, bar: Bar | None, spec: StudySpec, study: optuna.Study) -> int:
     """Run a study and return how many trials its budget was."""
     count: Callable[[int], object] = (lambda _: None) if bar is None else bar.update
-    n_run = run_trials(spec, study, stop, lambda _, __: _show_trial(bar, study), before=count)
+    count(n_done(study))
+    n_run = run_trials(spec, study, stop, lambda _, __: _show_trial(bar, study))
     # Some end by themselves before.
     budget = max(n_run, spec.limits["max_trial"] or 0)
     count(budget - n_run)
@@ -343,40 +344,30 @@ def run_trials(
     study: optuna.Study,
     stop: threading.Event,
     after_tell: Callable[[optuna.Trial, Outcome], object],
-    before: Callable[[int], object],
+    meanwhile: Callable[[float], object] | None = None,
 ) -> int:
     """Run the trials of a study, then its replicates, if any; return how many trials are done.
 
-    ``before`` is told how many were done before, once trials are ended that this process left.
+    The last two arguments are those of :class:`Loop`.
     """
-    objective, limits, max_trial = spec.objective, spec.limits, spec.limits["max_trial"]
+    objective, limits, max_trial = spec.objective, spec.limits, spec.limits["max_trial"] or 0
     share, until, n_to_search = 0.0, None, 0
-    if isinstance(objective, KeyedObjective) and max_trial is not None:
+    if isinstance(objective, KeyedObjective) and max_trial:
         share, n_to_search = objective.share(max_trial), objective.n_searched(max_trial)
-    if share and max_trial is not None:
+    if share:
         # Replicates of an earlier run with lower limits stay, beside all that is to be searched.
         until = min(n_to_search + _counts(study)[0], max_trial)
-    searching = Loop(
-        study,
-        objective,
-        limits,
-        stop,
-        n_threads=spec.n_threads,
-        until=until,
-        after_tell=after_tell,
-    )
-    before(searching.n_done)
-    searching.run()
-    if not share or max_trial is None:
-        return searching.n_done
+    shown: Any = {"after_tell": after_tell, "meanwhile": meanwhile}
+    search = Loop(study, objective, limits, stop, n_threads=spec.n_threads, until=until, **shown)
+    n_ended = search.run()
+    if not share:
+        return n_ended
     # A search that another limit ended has the same share of replicates.
     n_searched = _counts(study)[1]
     n_wanted = max_trial if n_searched >= n_to_search else round(n_searched / (1 - share))
     study.sampler = ReplicateSampler()
     of_replicates = checked_limits(max_trial=n_wanted, max_time=limits["max_time"])
-    replicating = Loop(study, objective, of_replicates, stop, is_run=False, after_tell=after_tell)
-    replicating.run()
-    return replicating.n_done
+    return Loop(study, objective, of_replicates, stop, is_run=False, **shown).run()
 
 
 def n_done(study: optuna.Study) -> int:
