@@ -71,15 +71,11 @@ def check_code(
 
 def code_fingerprint(function: Callable[..., Any]) -> str:
     """Return a digest of a function, the same in any process that runs the same source."""
-    module = _module_of(function)
-    text = "\n".join(_parts(function, module, set()))
+    inner: Any = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    text = "\n".join(_parts(function, str(getattr(inner, "__module__", "")), set()))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _module_of(function: Any) -> str:
-    while isinstance(function, functools.partial):
-        function = function.func
-    return str(getattr(function, "__module__", ""))
 
 
 def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:

@@ -9,7 +9,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Collection, Hashable
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -22,6 +21,9 @@ from adnn_optuna.samplers._evaluations import EvaluationSampler
 from adnn_optuna.samplers._indexed import IndexedSampler
 from adnn_optuna.samplers._replicates import ReplicateSampler
 from adnn_optuna.samplers._tally import Tally
+
+Places = IndexedSampler | EvaluationSampler | ReplicateSampler
+"""The samplers that count their proposals, and tell each before its trial is created."""
 
 SECONDS_OF_BELIEF = 10.0
 """How long a trial counts as live if this host cannot tell whether its worker lives."""
@@ -179,12 +181,8 @@ class Observer:
 
     def __init__(self, study: optuna.Study, limits: list[Limit], batch_size: int) -> None:
         self._study, self._limits, self._batch_size = study, limits, batch_size
-        sampler: Any = study.sampler
-        # Those that count their proposals and tell each before its trial is created.
-        counts = isinstance(sampler, IndexedSampler | EvaluationSampler | ReplicateSampler)
-        self.places: IndexedSampler | EvaluationSampler | ReplicateSampler | None = (
-            sampler if counts else None
-        )
+        sampler = study.sampler
+        self.places: Places | None = sampler if isinstance(sampler, Places) else None
         of_trials = [limit.value for limit in limits if limit.reason == "max_trial"]
         self._max_trial = min(of_trials, default=math.inf)
         self.tally: Tally = Tally(study)

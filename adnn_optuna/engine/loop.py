@@ -89,8 +89,8 @@ class Loop:
         self._n_done_before: int | None = None  # None until there was something to do.
         self._limits = callbacks_of({**limits, "max_trial": until} if until else limits)
         self._observer = Observer(study, self._limits, settings["batch_size"] if settings else 1)
-        self._open: set[int] = set()  # The ids of the trials under way here.
-        self._whole: set[int] = set()  # Those of them that began with all parameters.
+        # The trials under way here, by their ids: whether they were created with all parameters.
+        self._open: dict[int, bool] = {}
         # What runs in threads: its trial, and the study's working time when that began.
         self._jobs: dict[futures.Future[list[Outcome]], tuple[optuna.Trial, float]] = {}
         self._has_failed = False  # To begin a trial, which may have begun.
@@ -192,7 +192,6 @@ class Loop:
                     break
                 trial, is_expected = one
                 begun[trial._trial_id] = trial
-                self._open.add(trial._trial_id)
                 if not is_expected:
                     may_collide = True
                     with_retry(self._look)
@@ -217,7 +216,8 @@ class Loop:
             self._look()
         self._has_failed = True
         self._study._thread_local.cached_all_trials = None  # Samplers are to see what is new.
-        trial_id, is_expected = self._take_waiting(), False
+        waited, is_expected = self._take_waiting(), False
+        trial_id = waited
         if trial_id is None:
             trial_id, is_expected = self._create()
         if trial_id is None:
@@ -226,9 +226,10 @@ class Loop:
         if self._observer.tally.heartbeat_interval:
             self._storage.record_heartbeat(trial_id)
         trial = optuna.Trial(self._study, trial_id)
-        if trial_id not in self._whole:
+        is_whole = waited is None and bool(trial.params)
+        if not is_whole:
             self._objective.suggest(trial)
-        self._has_failed = False
+        self._open[trial_id], self._has_failed = is_whole, False
         return trial, is_expected
 
     def _take_waiting(self) -> int | None:
@@ -268,8 +269,6 @@ class Loop:
                 return None, False
             template = made
         trial_id: int = self._storage.create_new_trial(study_id, template)
-        if template.params:
-            self._whole.add(trial_id)
         # A storage that has just created a trial knows it without reading.
         id_of = self._storage.get_trial_id_from_study_id_trial_number
         with contextlib.suppress(KeyError):
@@ -291,11 +290,7 @@ class Loop:
         with contextlib.suppress(UpdateFinishedTrialError, KeyError):
             mark(trial, "interrupted")
             self._fail(trial._trial_id, is_interrupt=waits_again)
-        self._close(trial)
-
-    def _close(self, trial: optuna.Trial) -> None:
-        self._open.discard(trial._trial_id)
-        self._whole.discard(trial._trial_id)
+        self._open.pop(trial._trial_id, None)
 
     def _train(self, trials: list[optuna.Trial], began: float) -> list[Outcome]:
         deadline = began + (self._limit_values["max_time"] or math.inf)
@@ -330,7 +325,7 @@ class Loop:
                 outcome = Outcome("timeout")  # noqa: PLW2901
             with self._stoppable():
                 with_retry(self._tell_one, trial, outcome, time.monotonic() - began)
-                self._close(trial)
+                self._open.pop(trial._trial_id, None)
                 self._after_tell(trial, outcome)
 
     def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
@@ -340,7 +335,7 @@ class Loop:
             if outcome.status == "timeout":  # It is done again when the study goes on.
                 now = self._storage.get_trial(trial_id)
                 enqueue_again(self._study, now, is_interrupt=True)
-            if trial_id in self._whole and state != TrialState.PRUNED:
+            if self._open.get(trial_id) and state != TrialState.PRUNED:
                 # Its sampler told all that it has to tell when the trial was created.
                 values = None if value is None else [value]
                 self._storage.set_trial_state_values(trial_id, state, values)

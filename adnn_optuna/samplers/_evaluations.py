@@ -18,9 +18,7 @@ _Evaluation = tuple[int, ...]
 class EvaluationSampler(RandomSampler):
     """Proposes evaluations that are missing, at random among those that no worker makes.
 
-    Args:
-        names: The meanings of an evaluation's numbers: the names of a trial's parameters.
-        missing_of: Returns the evaluations that are missing beside a study's trials.
+    The names of a trial's parameters are the meanings of an evaluation's numbers.
     """
 
     last_index = 2**31 - 1

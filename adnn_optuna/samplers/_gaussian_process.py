@@ -37,10 +37,7 @@ def _blocks(matrix: np.ndarray) -> list[np.ndarray]:
 class GaussianProcess:
     """The Matern kernel 5/2 with a length for each coordinate, and a noise, of points in [0, 1].
 
-    Args:
-        points: One a row.
-        values: Their values, which are to be minimised.
-        n_choices: Of each coordinate: two choices are as far from each other as 0 is from 1.
+    The values are to be minimised. Two choices are as far from each other as 0 is from 1.
     """
 
     def __init__(self, points: np.ndarray, values: np.ndarray, n_choices: np.ndarray) -> None:

@@ -123,14 +123,9 @@ class IndexedSampler(BaseSampler, abc.ABC):
     ) -> FrozenTrial:
         """Return the next trial, to be created RUNNING at once with its index and parameters.
 
-        Its creator reads again afterwards, unless no other worker can have chosen meanwhile.
-
-        Args:
-            study: The study.
-            known: All its trials as just read, none of a dead worker; the new one is to follow.
-            distributions: The parameters, as far as they are known.
-            n_rivals: How many others may have chosen the same index before: among as many free
-                ones it is chosen at random.
+        Among the ``known`` trials, as just read, none is of a dead worker. The index is chosen at
+        random among as many free ones as there may be rivals that chose the same before. Its
+        creator reads again afterwards, unless no other worker can have chosen meanwhile.
         """
         with self._memory.lock:
             indices = self._look(study, known)

@@ -30,19 +30,12 @@ Place = tuple[int, int]
 
 @dataclasses.dataclass(eq=False)
 class Configuration:
-    """One configuration of a search, with all of its values.
+    """One configuration of a search, with the values of all its completed trials."""
 
-    Attributes:
-        first: Its first completed trial.
-        values: The values of its completed trials, by number.
-        repetitions: Which replicates of it have ended, with a value or without.
-        has_failed: Whether one of them came to no value.
-    """
-
-    first: FrozenTrial
+    first: FrozenTrial  # Of these.
     values: list[float] = dataclasses.field(default_factory=list)
-    repetitions: set[int] = dataclasses.field(default_factory=set)
-    has_failed: bool = False
+    repetitions: set[int] = dataclasses.field(default_factory=set)  # Those that have ended.
+    has_failed: bool = False  # One of them came to no value.
 
     def add(self, trial: FrozenTrial, repetition: int) -> None:
         """Take in one of its trials; the search itself has the repetition 0."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import optuna
 import pytest
@@ -10,6 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import REPLICATE
 from adnn_optuna.samplers import _replicates as replicates
+from adnn_optuna.samplers._replicates import ReplicateSampler
+from adnn_optuna.samplers._trials import TrialReader
 
 X = {"x": optuna.distributions.FloatDistribution(0, 1)}
 MINIMIZE, MAXIMIZE = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
@@ -88,3 +92,23 @@ def test_replicates_find_better_configurations_than_the_best_value() -> None:
         assert chosen is not None
         differences.append(truth[chosen.first.number] - alone)
     assert np.mean(differences) < -3 * np.std(differences) / np.sqrt(300)
+
+
+def test_the_next_replicate_does_not_depend_on_what_a_sampler_knew_before() -> None:
+    rng, study, sampler = np.random.default_rng(0), optuna.create_study(), ReplicateSampler()
+    for number in range(80):
+        reader = TrialReader()
+        reader.read(study)
+        system_attrs, x = {}, number / 80
+        if number >= 20:
+            template = sampler.template(study, reader, X, 0)
+            anew = ReplicateSampler().template(study, reader, X, 0)
+            assert template is not None
+            assert anew is not None
+            assert template.system_attrs == anew.system_attrs
+            system_attrs, x = template.system_attrs, template.params["x"]
+        if number == 50:  # Another worker searches on.
+            system_attrs = {}
+        parts: Any = {"params": {"x": x}, "distributions": X, "system_attrs": system_attrs}
+        value = {"state": TrialState.PRUNED} if number % 9 == 5 else {"value": rng.normal()}
+        study.add_trial(optuna.create_trial(**parts, **value))
