@@ -110,5 +110,7 @@ def test_the_next_replicate_does_not_depend_on_what_a_sampler_knew_before() -> N
         if number == 50:  # Another worker searches on.
             system_attrs = {}
         parts: Any = {"params": {"x": x}, "distributions": X, "system_attrs": system_attrs}
-        value = {"state": TrialState.PRUNED} if number % 9 == 5 else {"value": rng.normal()}
+        value = {"value": -9.0 if number == 50 else rng.normal()}
+        if number % 9 == 4:
+            value = {"state": TrialState.PRUNED}
         study.add_trial(optuna.create_trial(**parts, **value))
