@@ -85,8 +85,6 @@ def for_most(row: PairedDifference, per: str = "seed") -> str:
 
 def estimate(row: PairedDifference) -> Estimate:
     """Return the mean difference with its CI; the ends are NaN if there is none."""
-    if math.isinf(row.low) and math.isinf(row.high):
-        return Estimate(row.mean)
     return Estimate(row.mean, row.low, row.high)
 
 

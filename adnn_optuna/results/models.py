@@ -100,7 +100,8 @@ class ModelComparison(ArmComparison):
         if self.sequential or self._n_done == n_seeds:
             return self._judged
         missing = n_seeds - self._n_done
-        return inconclusive(self._judged, f"{missing} of {n_seeds} planned seeds are missing")
+        reason = f"no CI yet: {missing} of {n_seeds} planned seeds are missing"
+        return inconclusive(self._judged, reason)
 
     @property
     def used(self) -> Mapping[Evaluation, float]:
