@@ -24,6 +24,8 @@ def count_near_copies(x_val: NDArray[Any], x_test: NDArray[Any]) -> int:
     Samples that are next to each other in one direction are compared, so that those of large
     splits are together with their near copies.
     """
+    if len(x_val) == 0:
+        return 0
     val, test = (x.reshape(len(x), -1) for x in (x_val, x_test))
     n_features = val.shape[1]
     n = min(_MOST_SAMPLES, math.isqrt(_MOST_PRODUCTS // n_features), len(val) + len(test))
@@ -50,10 +52,9 @@ def count_near_copies(x_val: NDArray[Any], x_test: NDArray[Any]) -> int:
 
 def _weights(val: NDArray[np.float64], test: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the weights of the features of tables, which may have any units."""
-    ends = [end for x in (val, test) for end in (x.min(initial=0.0), x.max(initial=0.0))]
-    if 0 <= min(ends) and max(ends) <= 1:
+    if min(val.min(), test.min()) >= 0 and max(val.max(), test.max()) <= 1:
         return np.ones(val.shape[1])  # Pixels in rows, shares or categories.
-    sd = np.minimum(val.std(axis=0), test.std(axis=0)) if len(val) else np.zeros(val.shape[1])
+    sd = np.minimum(val.std(axis=0), test.std(axis=0))
     # What a constant feature has in the other split may be noise.
     return np.divide(1.0, sd, out=np.zeros(len(sd)), where=sd > 0)
 
