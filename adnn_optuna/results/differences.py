@@ -214,6 +214,17 @@ def made_so_far(findings: Findings, made: str) -> str:
     return f"{n} of {of} {made} are made{few}"
 
 
+def test_set_note(n_elsewhere: int) -> str:
+    """Return how often other studies evaluated the same test samples; empty if none did."""
+    if not n_elsewhere:
+        return ""
+    times = "once" if n_elsewhere == 1 else f"{n_elsewhere} times"
+    return (
+        f"Other studies of this storage evaluated the test set {times}. Only the first evaluation "
+        "is on untouched test data."
+    )
+
+
 def other_comparisons_note(what: str, names: Sequence[str]) -> list[str]:
     """Return the note that something is part of other comparisons, too; empty if it is not."""
     if not names:
