@@ -56,7 +56,9 @@ def _weights(val: NDArray[np.float64], test: NDArray[np.float64]) -> NDArray[np.
         return np.ones(val.shape[1])  # Pixels in rows, shares or categories.
     sd = np.minimum(val.std(axis=0), test.std(axis=0))
     # What a constant feature has in the other split may be noise.
-    return np.divide(1.0, sd, out=np.zeros(len(sd)), where=sd > 0)
+    weights = np.zeros(len(sd))
+    weights[sd > 0] = 1 / sd[sd > 0]
+    return weights
 
 
 def _near_pairs(rows: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -72,4 +74,4 @@ def _near_pairs(rows: NDArray[np.float64]) -> NDArray[np.intp]:
     own = np.square(rows[pairs[:, 0]] - rows[pairs[:, 1]]).sum(axis=1)
     distances[pairs, pairs[:, ::-1]] = np.inf
     others = distances[pairs].min(axis=(1, 2), initial=np.inf)
-    return pairs[own < _NEAR**2 * others]
+    return np.asarray(pairs[own < _NEAR**2 * others])

@@ -54,7 +54,10 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
     options = {"seeds": range(3), "storage": storage}
     again = adnn.compare_models(MODELS, other.dataset, training=TRAINING, **options)
     assert "evaluated the test set 9 times." in again.to_markdown()
-    assert "evaluated the test set 12 times." in adnn.ensemble(other, 3, storage=storage).to_markdown()
+    assert (
+        "evaluated the test set 12 times."
+        in adnn.ensemble(other, 3, storage=storage).to_markdown()
+    )
 
 
 def test_functions_in_a_comparison_with_networks_do_not_count() -> None:

@@ -152,7 +152,9 @@ class TestConclusion:
     def test_of_missing_seeds_decides_nothing(self) -> None:
         found = models({e: value for e, value in KNOWN.items() if e != (1, 5)})
         document = found.document()
-        assert "no ci yet: 3 of 8 planned seeds are missing." in [note.lower() for note in document.notes]
+        assert "no ci yet: 3 of 8 planned seeds are missing." in [
+            note.lower() for note in document.notes
+        ]
         assert [row[4] for row in document.tables[1].rows] == ["inconclusive"] * 3
         assert document.conclusion == (
             "wide and deep have the best mean test accuracy, 91.20%. wide is not shown to differ "
