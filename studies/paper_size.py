@@ -243,7 +243,7 @@ def differences(
     for name, is_judged in is_done.items():
         if not is_judged:
             rows[name] = {
-                pair: dataclasses.replace(d, low=-math.inf, high=math.inf, verdict=None)
+                pair: dataclasses.replace(d, low=math.nan, high=math.nan, verdict=None)
                 for pair, d in rows[name].items()
             }
     return rows

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from adnn_optuna._attributes import COMPARISON
+from adnn_optuna._attributes import COMPARISON, EVALUATED
 from adnn_optuna._checks import WrongValueError, check_positive, check_type
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
@@ -26,6 +26,7 @@ from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import Evaluation, open_evaluations
 from adnn_optuna.engine.objectives import seeds_of
 from adnn_optuna.engine.storages import with_retry
+from adnn_optuna.engine.test_evaluations import n_evaluations_elsewhere
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture, derived_seed
@@ -156,14 +157,16 @@ def compare_models(
     # If a function has a single seed, it is the seed of all of its randomness.
     sources |= dict.fromkeys(name for names in named.values() if names[1:] for name in names)
     evaluated: dict[str, Any] = {
-        "models": {label: {"sources": [*names]} for label, names in named.items()}
+        "models": {
+            label: {"sources": [*named[label]]} if label in named else trainers[label].config
+            for label in labels
+        }
     }
     of_data: dict[str, Any] = {"score": VALUE, "resampled": of_functions}
     redrawing, stop, test_rows = None, None, None
     if dataset is not None:
         margin = MARGIN if margin is None else margin
         check_margin(margin)
-        evaluated["models"] |= {label: trainer.config for label, trainer in trainers.items()}
         evaluated["dataset"] = dataset.config
         sizes = len(dataset.y_train), len(dataset.y_test)
         of_data = {
@@ -184,6 +187,8 @@ def compare_models(
         evaluated,
         test_rows=test_rows,
     )
+    # Evaluations are of numbers of models: those in the order of the first call.
+    labels = tuple(with_retry(lambda: study.user_attrs)[EVALUATED]["models"])
     own: Any = {f"models[{label!r}]": models[label] for label in named}
     check_code([study], own, reuse=reuse)
     declaration = declared(
@@ -213,6 +218,7 @@ def compare_models(
         return redrawing.train(trainer, seed, split=split, stop=stop).score
 
     like = with_retry(like_comparisons, study) if trainers else ()
+    n_elsewhere = with_retry(n_evaluations_elsewhere, study)
 
     def known(evaluations: Mapping[Evaluation, float]) -> ModelComparison:
         return ModelComparison(
@@ -225,6 +231,7 @@ def compare_models(
             sources=tuple(sources),
             **of_data,
             like=like,
+            n_test_evaluations_elsewhere=n_elsewhere,
         )
 
     return found_by_evaluating(

@@ -25,6 +25,7 @@ from adnn_optuna.engine.example_scores import as_attributes, from_attributes
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import Outcome
 from adnn_optuna.engine.storages import with_retry
+from adnn_optuna.engine.test_evaluations import n_evaluations_elsewhere
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Predictor, predictions
 from adnn_optuna.networks.training import is_finite, n_cores
@@ -172,6 +173,7 @@ def ensemble(
             predicted={},
             weights=weights,
             objective=objective,
+            n_test_evaluations_elsewhere=with_retry(n_evaluations_elsewhere, study),
         ),
         study,
         _NAMES,

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-import scipy
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
@@ -70,15 +69,11 @@ def overtuning(
     options: dict[str, Any] = {"metric": str(attrs.get(CONFIG, {}).get("metric", ""))}
     n_splits = Means.n_splits
     if metric is not None:
-        labels = np.asarray(y_true)
-        if isinstance(metric, str):
-            name, function = metric, _scorer(metric, labels)
-        else:
-            name, function = getattr(metric, "__name__", "metric"), metric
+        labels, n_splits = np.asarray(y_true), Metric.n_splits
+        options["metric"] = getattr(metric, "__name__", str(metric))
+        function = _scorer(metric, labels) if isinstance(metric, str) else metric
         maximize = study.direction == StudyDirection.MAXIMIZE
-        measure_of = functools.partial(_measure, function, labels, maximize=maximize)
-        options = {"metric": name, "measure_of": measure_of}
-        n_splits = Metric.n_splits
+        options["measure_of"] = functools.partial(_measure, function, labels, maximize=maximize)
     with progress_bar(n_splits, show=show_progress_bar, unit="split", delay=1) as bar:
         if bar is not None:
             options["after_split"] = bar.update
@@ -116,17 +111,13 @@ def _measure(
             f"which reported {reported:.6g}. Pass the study's metric and the labels in the order "
             "of the stored predictions."
         )
-    return Metric(
-        lambda y, predicted: sign * function(y, predicted),
-        *(labels, examples.scores, examples.groups),
-    )
+    of = (labels, examples.scores, examples.groups)
+    return Metric(lambda y, predicted: sign * function(y, predicted), *of)
 
 
 def _scorer(name: str, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:
     """Return a scorer of scikit-learn as a function of labels and stored predictions."""
     classes = np.unique(labels)
-    if name == "roc_auc" and len(classes) == 2:
-        return functools.partial(_auc, positive=classes[1])
     check_installed("sklearn", "metric by the name of a scorer")
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.metrics import get_scorer
@@ -156,14 +147,3 @@ def _scorer(name: str, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray],
             f"{name!r:.100}."
         ) from error
     return lambda y, predicted: float(scorer(Stored(), predicted, y))
-
-
-def _auc(labels: np.ndarray, predicted: np.ndarray, positive: Any) -> float:
-    """Return the AUC by ranks; scikit-learn's scorer takes ten times as long."""
-    is_positive = labels == positive
-    n_positive, n_negative = np.count_nonzero(is_positive), np.count_nonzero(~is_positive)
-    if not n_positive or not n_negative:
-        return math.nan
-    ranks = scipy.stats.rankdata(predicted)[is_positive]
-    n_below = ranks.sum() - n_positive * (n_positive + 1) / 2
-    return float(n_below / (n_positive * n_negative))

@@ -42,8 +42,23 @@ def evaluations_elsewhere(
     return {name: n for name, n in counts.items() if n}
 
 
+def n_evaluations_elsewhere(study: optuna.Study) -> int:
+    """Return how often other studies of its storage evaluated the test samples of a study."""
+    others = attributes_in(study._storage)
+    return sum(evaluations_elsewhere(study, study.user_attrs, others).values())
+
+
 def _n_evaluations(storage: BaseStorage, name: str, attrs: Mapping[str, Any]) -> int:
-    """Return how often a study evaluated its test set; each value of a model is one time."""
-    if stored.EVALUATED not in attrs:
+    """Return how often a study evaluated its test set; each value of a network is one time."""
+    if (evaluated := attrs.get(stored.EVALUATED)) is None:
         return len(test_evaluations_of(attrs))
-    return storage.get_n_trials(storage.get_study_id_from_name(name), TrialState.COMPLETE)
+    models = evaluated.get("models") if isinstance(evaluated, dict) else None
+    # Functions have sources of randomness; what they evaluate is not known.
+    functions = {
+        number
+        for number, of in enumerate(models.values() if isinstance(models, dict) else ())
+        if isinstance(of, dict) and "sources" in of
+    }
+    study_id = storage.get_study_id_from_name(name)
+    trials = storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
+    return sum(trial.params.get("model") not in functions for trial in trials)

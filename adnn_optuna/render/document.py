@@ -71,7 +71,7 @@ class Line:
     def ends(self) -> str:
         """The ends of the confidence interval as text, cut to possible shares; empty if none."""
         _, low, high = self.estimate
-        if math.isnan(low) or (math.isinf(low) and math.isinf(high)):
+        if not math.isfinite(high - low):
             return ""
         unit, most = self.unit.bare, self.unit.largest
         if self.is_difference:

@@ -283,7 +283,8 @@ class ComparisonNumbers:
         )
         n_seeds = len(self.declaration["seeds"])
         if not self.sequential and (missing := n_seeds - self.n_done):
-            return paired.inconclusive(rows, f"{missing} of {n_seeds} planned seeds are missing")
+            reason = f"no CI yet: {missing} of {n_seeds} planned seeds are missing"
+            return paired.inconclusive(rows, reason)
         return for_new_data(
             rows,
             values,

@@ -85,8 +85,6 @@ def for_most(row: PairedDifference, per: str = "seed") -> str:
 
 def estimate(row: PairedDifference) -> Estimate:
     """Return the mean difference with its CI; the ends are NaN if there is none."""
-    if math.isinf(row.low) and math.isinf(row.high):
-        return Estimate(row.mean)
     return Estimate(row.mean, row.low, row.high)
 
 
@@ -214,6 +212,17 @@ def made_so_far(findings: Findings, made: str) -> str:
     n, of = len(findings.used), findings.n_evaluations
     few = "" if findings.missing else ", too few of which succeeded"
     return f"{n} of {of} {made} are made{few}"
+
+
+def test_set_note(n_elsewhere: int) -> str:
+    """Return how often other studies evaluated the same test samples; empty if none did."""
+    if not n_elsewhere:
+        return ""
+    times = "once" if n_elsewhere == 1 else f"{n_elsewhere} times"
+    return (
+        f"Other studies of this storage evaluated the test set {times}. Only the first evaluation "
+        "is on untouched test data."
+    )
 
 
 def other_comparisons_note(what: str, names: Sequence[str]) -> list[str]:

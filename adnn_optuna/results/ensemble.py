@@ -16,7 +16,7 @@ from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.network import Head
 from adnn_optuna.render.document import Document, Figure, Line, Series, Verdict
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.differences import NEXT_STEP, made_so_far
+from adnn_optuna.results.differences import NEXT_STEP, made_so_far, test_set_note
 from adnn_optuna.stats.example_scores import difference_from_mean
 
 _COMPARE = (
@@ -38,6 +38,7 @@ class EnsembleScores(Printed):
     head: Head = field(repr=False)
     dataset: Dataset = field(repr=False)
     predicted: Mapping[int, np.ndarray] = field(repr=False)
+    n_test_evaluations_elsewhere: int = field(default=0, repr=False, kw_only=True)
     reused: str = field(default="", repr=False, compare=False, kw_only=True)
 
     @property
@@ -216,7 +217,7 @@ class EnsembleScores(Printed):
                 f"{self.n_diverged} of {self.n_evaluations} training runs diverged and are "
                 "omitted."
             )
-        return [*notes, self.reused]
+        return [*notes, test_set_note(self.n_test_evaluations_elsewhere), self.reused]
 
     def _disagreement_note(self) -> str:
         if self.head.num_classes is None:

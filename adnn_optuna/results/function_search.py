@@ -45,10 +45,10 @@ class FunctionSearch(StudyResult, FunctionRecord):
         if not values:
             number = -1 if self.best is None else self.best.number
             return Estimate(fmean(self.replicates.get(number, [self.best_value])))
-        mean, half = fmean(values), math.inf
-        planned = self.planned
-        if len(values) > 1 and len(self.new_values) >= planned["seeds"]:
-            half = student_half_width(values, 0.0, 1 - ALPHA)
+        mean, planned = fmean(values), self.planned
+        if len(values) < 2 or len(self.new_values) < planned["seeds"]:
+            return Estimate(mean)
+        half = student_half_width(values, 0.0, 1 - ALPHA)
         if planned["sequential"]:
             return Estimate(mean, *sequential_ends(values, half))
         return Estimate(mean, mean - half, mean + half)
@@ -57,8 +57,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
         if self.best is None:
             return super()._verdict()
         value = units_of(self).selection.value(self.value.value)
-        is_known = math.isfinite(self.value.low)
-        return "no claim", f"{'value' if is_known else 'reported value'} {value}"
+        return "no claim", f"{'value' if self.new_values else 'reported value'} {value}"
 
     def _further_scope(self) -> list[str]:
         n_replicates = sum(len(one.repetitions) for one in self.replicated)
@@ -97,7 +96,10 @@ class FunctionSearch(StudyResult, FunctionRecord):
 
     def _notes(self) -> list[str]:
         found = super()._notes()
-        if self.planned["sequential"]:
+        if self.new_values and math.isnan(self.value.low):
+            n_needed = max(self.planned["seeds"], 2)
+            found.append(f"No CI of the value yet: {n_needed} new seeds are needed.")
+        elif self.planned["sequential"]:
             found.append("Sequential: the number of new seeds was raised, so the CI is wider.")
         number = None if self.best is None else self._best_reported()[0]
         if self.best is not None and self.replicated and number != self.best.number:

@@ -8,7 +8,7 @@ from typing import Any
 from adnn_optuna._units import ACCURACY
 from adnn_optuna.engine.evaluations import Evaluation
 from adnn_optuna.results.arm_comparison import ArmComparison
-from adnn_optuna.results.differences import NEXT_STEP, made_so_far
+from adnn_optuna.results.differences import NEXT_STEP, made_so_far, test_set_note
 from adnn_optuna.stats.paired_differences import (
     OPEN,
     PairedDifference,
@@ -41,6 +41,7 @@ class ModelComparison(ArmComparison):
     labels: tuple[str, ...]
     declared_seeds: tuple[int, ...]
     n_train: int = 0
+    n_test_evaluations_elsewhere: int = field(default=0, repr=False)
     score: str = field(default="test accuracy", kw_only=True)
 
     arm = "model"
@@ -100,7 +101,8 @@ class ModelComparison(ArmComparison):
         if self.sequential or self._n_done == n_seeds:
             return self._judged
         missing = n_seeds - self._n_done
-        return inconclusive(self._judged, f"{missing} of {n_seeds} planned seeds are missing")
+        reason = f"no CI yet: {missing} of {n_seeds} planned seeds are missing"
+        return inconclusive(self._judged, reason)
 
     @property
     def used(self) -> Mapping[Evaluation, float]:
@@ -120,6 +122,9 @@ class ModelComparison(ArmComparison):
     def n_evaluations(self) -> int:
         """How many evaluations there are at most."""
         return len(self.seeds) * len(self.labels)
+
+    def _notes(self) -> list[str]:
+        return [*super()._notes(), test_set_note(self.n_test_evaluations_elsewhere)]
 
     def _next_step(self) -> str:
         return NEXT_STEP if self.missing else ""

@@ -118,26 +118,23 @@ class Overtuning(Printed):
             reported = f"The trial {reaches}."
         if math.isnan(self.new_data.value):
             return f"{reported} At least {FEWEST_GROUPS} examples or groups are needed for more."
-        new = Line("", self.new_data, unit)
-        expected = f"Expect {new.value} on new examples (95% CI {new.ends})."
-        added = unit.gain(self.optimism.value).lstrip("+")
-        choosing = f"Choosing among {n} trials on these examples adds"
+        new, added = self._estimates()[0], unit.gain(self.optimism.value).lstrip("+")
+        said = f"{reported} Expect {new.value} on new examples (95% CI {new.ends})."
+        choosing = f"{said} Choosing among {n} trials on these examples adds"
         if self.optimism.low > 0:
-            return f"{reported} {expected} {choosing} {added}."
+            return f"{choosing} {added}."
         if self.optimism.value > 0 and n > 1:
-            added = f"an estimated {added}; overstatement is not shown"
-            return f"{reported} {expected} {choosing} {added}."
-        return f"{reported} {expected} Overstatement is not shown."
+            return f"{choosing} an estimated {added}; overstatement is not shown."
+        return f"{said} Overstatement is not shown."
 
     def _estimates(self) -> list[Line]:
-        reported = Estimate(self.reported, math.nan, math.nan)
-        of_best = f"trial {self.best.number}, selected"
-        of_new = "on examples that did not select"
-        of_both = "reported - new data"
+        unit, of_best = self._unit, f"trial {self.best.number}, selected"
         return [
-            Line("new data", self.new_data, self._unit, remark=of_new),
-            Line("reported", reported, self._unit, remark=of_best),
-            Line("optimism", self.optimism, self._unit, is_difference=True, remark=of_both),
+            Line("new data", self.new_data, unit, remark="on examples that did not select"),
+            Line("reported", Estimate(self.reported), unit, remark=of_best),
+            Line(
+                "optimism", self.optimism, unit, is_difference=True, remark="reported - new data"
+            ),
         ]
 
     def _notes(self) -> list[str]:
@@ -159,15 +156,25 @@ class Overtuning(Printed):
             )
         return notes
 
+    def _rows(self) -> list[dict[str, Any]]:
+        """Return the numbers of each trial, those that most splits select first."""
+        splits, order = self.splits, np.argsort(-self.splits.selected, kind="stable")
+        return [
+            {
+                "trial": self.trials[i].number,
+                "value": float(self.reported_values[i]),
+                "left_out": float(splits.left_out[i]),
+                "selected": float(splits.selected[i]),
+            }
+            for i in order
+        ]
+
     def _trial_table(self) -> Table:
-        rows = []
-        for i in np.argsort(-self.splits.selected, kind="stable"):
-            reported = self._unit.value(float(self.reported_values[i]))
-            value = float(self.splits.left_out[i])
-            left_out = "" if math.isnan(value) else self._unit.value(value)
-            selected = f"{100 * self.splits.selected[i]:.0f}%"
-            rows.append((f"trial {self.trials[i].number}", reported, left_out, selected))
-        headings = ("trial", "reported", "left out", "selected")
+        write, headings = self._unit.value, ("trial", "reported", "left out", "selected")
+        rows = [
+            (f"trial {number}", write(value), write(left_out), f"{100 * selected:.0f}%")
+            for number, value, left_out, selected in (row.values() for row in self._rows())
+        ]
         return Table(headings, rows, "Trials, by how many splits select them", is_detail=True)
 
     def _trial_figure(self) -> Figure:
@@ -203,28 +210,15 @@ class Overtuning(Printed):
         )
 
     def _fields(self) -> dict[str, Any]:
-        columns = {
-            "trial": [trial.number for trial in self.trials],
-            "value": self.reported_values.tolist(),
-            "selected": self.splits.selected.tolist(),
-            "left_out": self.splits.left_out.tolist(),
-        }
-        return {
-            "study_name": self.study_name,
-            "metric": self.metric,
-            "maximize": self.maximize,
-            "best": trial_fields(self.best),
-            "reported": self.reported,
-            "new_data": self.new_data,
-            "optimism": self.optimism,
-            "n_trials": len(self.trials),
-            "n_omitted": dict(self.n_omitted),
-            "n_examples": self.n_examples,
-            "n_groups": self.n_groups,
-            "trials": [
-                dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
-            ],
-        }
+        shown = self._attributes(
+            "study_name metric maximize reported new_data optimism n_omitted n_examples n_groups"
+        )
+        n_trials, best = len(self.trials), trial_fields(self.best)
+        return {**shown, "n_trials": n_trials, "best": best, "trials": self._rows()}
+
+
+def _means(of: Examples) -> Means:
+    return Means(of.scores, of.groups, are_right=of.are_right)
 
 
 def overtuning_of(
@@ -233,23 +227,16 @@ def overtuning_of(
     trials: Sequence[FrozenTrial],
     *,
     metric: str = "",
-    measure_of: Callable[[Examples], Means | Metric] | None = None,
+    measure_of: Callable[[Examples], Means | Metric] = _means,
     after_split: Callable[[], object] = lambda: None,
 ) -> Overtuning | None:
-    """Return the estimate for a study's best trial on new data; None without stored scores.
-
-    The ``attrs`` are the study's. Without ``measure_of``, values are means of scores.
-    ``after_split`` is called after each split of the examples.
-    """
+    """Return the estimate for a study's best trial on new data; None without stored scores."""
     completed = [t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t)]
     valued = [trial for trial in completed if math.isfinite(trial.values[0])]
     examples = read_examples(study.study_name, attrs, valued)
     if examples is None:
         return None
-    if measure_of is not None:
-        measure = measure_of(examples)
-    else:
-        measure = Means(examples.scores, examples.groups, are_right=examples.are_right)
+    measure = measure_of(examples)
     maximize = study.direction == StudyDirection.MAXIMIZE
     n_finished = sum(trial.state.is_finished() for trial in trials)
     omitted = {

@@ -168,7 +168,11 @@ class Recheck(RecheckNumbers, Printed):
             )
             if self.trial is not None and not self.n_equal:
                 notes.append(unseen_note(len(self.values(self.trial, "confirm"))))
-        if self.next_run.low < self.next_run.high < math.inf and self.trial is not None:
+        if math.isnan(self.low) and not math.isnan(self.value):
+            notes.append("No CI of the value: 2 values on new seeds are needed.")
+        if math.isnan(self.gain.low) and not math.isnan(self.gain.value):
+            notes.append(f"No CI of the gain: {self.n_needed} new seeds are needed.")
+        if self.next_run.low < self.next_run.high and self.trial is not None:
             ends = Line("", self.next_run, self._unit).ends.replace(" to ", " and ")
             of_same = " on the same examples" if self.on_new_data else ""
             notes.append(
@@ -189,8 +193,8 @@ class Recheck(RecheckNumbers, Printed):
             )
         if self.sequential:
             notes.append(
-                "Sequential: the number of new seeds was raised, so CIs are wider to allow for "
-                "each look."
+                "Sequential: the number of new seeds was raised, so CIs are at 99% and wider, to "
+                "allow for the first ones and for each look."
             )
         notes.append(self.reused)
         if not self.is_seeded:

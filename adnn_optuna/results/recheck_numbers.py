@@ -20,9 +20,9 @@ from adnn_optuna._units import UNKNOWN, Estimate, with_class
 from adnn_optuna.engine.evaluations import Evaluation, confirmation_seeds, new_seeds
 from adnn_optuna.results.overtuning import Overtuning
 from adnn_optuna.stats.overtuning import on_new_seeds
-from adnn_optuna.stats.paired_differences import paired_differences
+from adnn_optuna.stats.paired_differences import fewest_pairs, paired_differences
 from adnn_optuna.stats.proportions import student_half_width
-from adnn_optuna.stats.sequential import sequential_ends
+from adnn_optuna.stats.sequential import AFTER_FIXED, sequential_ends
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,8 +207,19 @@ class RecheckNumbers:
             str(role): [self._sign * self.evaluations[n, s] for s in self._seeds_of("confirm")]
             for role, n in enumerate((self.trial.number, self.against.number))
         }
-        [row] = paired_differences(arms, margin=None, sequential=self.sequential)
+        [row] = paired_differences(
+            arms, margin=None, sequential=self.sequential, n_claims=self._n_claims
+        )
         return Estimate(row.mean, row.low, row.high) if row.n_pairs == self.confirm else UNKNOWN
+
+    @property
+    def _n_claims(self) -> int:
+        return AFTER_FIXED if self.sequential else 1
+
+    @property
+    def n_needed(self) -> int:
+        """How many new seeds a CI of the gain needs."""
+        return fewest_pairs(self._n_claims, sequential=self.sequential)
 
     @property
     def reported_gain(self) -> float:
@@ -310,14 +321,9 @@ def stored_value(trial: FrozenTrial) -> float:
 def mean_interval(
     values: Sequence[float], resolution: float, *, sequential: bool = False
 ) -> Estimate:
-    """Return the mean with its 95% CI, Student's or sequential; infinite for one value.
-
-    Without any value it is NaN.
-    """
-    if not values:
-        return UNKNOWN
-    if len(values) == 1:
-        return Estimate(values[0], -math.inf, math.inf)
+    """Return the mean with its 95% CI, Student's or sequential; NaN for one value."""
+    if len(values) < 2:
+        return Estimate(*values) if values else UNKNOWN
     mean, half = fmean(values), student_half_width(values, 0.0, 0.95)
     if sequential and max(values) - min(values) >= resolution:
         return Estimate(mean, *sequential_ends(values, half))

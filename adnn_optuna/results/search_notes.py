@@ -13,6 +13,7 @@ from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.results.differences import unseen_note
 from adnn_optuna.samplers._owners import owner_of
+from adnn_optuna.stats.paired_differences import fewest_pairs
 from adnn_optuna.stats.proportions import n_counted
 
 _ENDS = {
@@ -65,8 +66,9 @@ def confirmation_notes(record: SearchRecord, confirmation: Confirmation) -> list
         notes.append(f"The {score} is not shown to differ from the baseline mean.")
     if math.isnan(replication.value):
         notes.append("A training run on new seeds has no finite metric.")
-    elif math.isinf(replication.low):
-        notes.append(f"{len(confirmation.seeds)} seeds are too few for a CI of the replication.")
+    elif math.isnan(replication.low):
+        n_needed = fewest_pairs(2 ** (confirmation.rank - 1))
+        notes.append(f"No CI of the replication: {n_needed} new seeds are needed.")
     elif confirmation.gains and not replication.low <= 0 <= replication.high:
         notes.append(unseen_note(len(confirmation.seeds)))
     if confirmation.earlier:

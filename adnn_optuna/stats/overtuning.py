@@ -96,13 +96,12 @@ class Metric:
     def on(self, is_in: np.ndarray, trials: slice | Sequence[int]) -> np.ndarray:
         """See :meth:`Means.on`."""
         rows = np.flatnonzero(is_in[self._groups])
-        values = []
-        for predicted in self._predictions[rows].T[trials]:
-            value = math.nan
+        of_trials = self._predictions[rows].T[trials]
+        values = np.full(len(of_trials), math.nan)
+        for i, predicted in enumerate(of_trials):
             with contextlib.suppress(ValueError):  # Such as an AUC of a single class.
-                value = float(self._function(self._labels[rows], predicted))
-            values.append(value)
-        return np.array(values)
+                values[i] = self._function(self._labels[rows], predicted)
+        return values
 
 
 def random_splits(
@@ -112,14 +111,7 @@ def random_splits(
     after_split: Callable[[], object] = lambda: None,
     seed: int = 0,
 ) -> RandomSplits:
-    """Return the findings of random splits, of trials in the order in which they were made.
-
-    Args:
-        measure: How the trials are evaluated.
-        maximize: Whether higher values are better.
-        after_split: Called after each split.
-        seed: The seed of the splits.
-    """
+    """Return the findings of random splits, of trials in the order in which they were made."""
     n_groups, n_trials = measure.n_groups, len(measure.values)
     if n_groups < FEWEST_GROUPS:
         nothing = np.full(n_trials, math.nan)
@@ -142,16 +134,14 @@ def random_splits(
     # much as the mean of all examples does.
     variance = float(np.nanvar(of_all, ddof=1)) * (n_groups - n_selecting) / n_selecting
     known = np.isfinite(of_all)
-    counts = np.bincount(chosen[known, -1], minlength=n_trials)
-    sums = np.bincount(chosen[known, -1], of_all[known], minlength=n_trials)
-    left_out = np.divide(sums, counts, out=np.full(n_trials, math.nan), where=counts > 0)
-    return RandomSplits(
-        new_data=_estimate(float(means[-1]), variance, measure),
-        variance=variance,
-        selected=selected / measure.n_splits,
-        left_out=left_out,
-        curve=dict(zip(numbers, means.tolist(), strict=True)),
+    counts, sums = (
+        np.bincount(chosen[known, -1], weights, minlength=n_trials)
+        for weights in (None, of_all[known])
     )
+    left_out = np.divide(sums, counts, out=np.full(n_trials, math.nan), where=counts > 0)
+    new_data = _estimate(float(means[-1]), variance, measure)
+    curve = dict(zip(numbers, means.tolist(), strict=True))
+    return RandomSplits(new_data, variance, selected / measure.n_splits, left_out, curve)
 
 
 def on_new_seeds(

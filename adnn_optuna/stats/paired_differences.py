@@ -47,8 +47,8 @@ class PairedDifference:
     """By how much an arm is better than the other, over the first seeds that both have.
 
     All numbers of differences are NaN without any pair. ``low`` and ``high`` are the ends of the
-    interval of their centre, at level 1 - 0.05 / m for m claims; infinite if the pairs are too
-    few, NaN without a claim or with contradictory pairs. ``win_rate`` is the share of pairs in
+    interval of their centre, at level 1 - 0.05 / m for m claims; NaN without a claim, or if
+    ``reason`` says why there is none. ``win_rate`` is the share of pairs in
     which the arm has the higher value, ties half, with its interval of 95% by Clopper and
     Pearson; which is NaN in a sequential design, for which it is not valid. The verdict is
     :obj:`None` if a pair is shown without a claim. ``reason`` says why it must be
@@ -125,12 +125,12 @@ def paired_differences(
         if (arm, other) in intervals:
             low, high = (size * end for end in intervals[arm, other])
             verdict = verdict_of(low, high, margin)
-            if math.isnan(low):
+            fewest = fewest_pairs(m, sequential=sequential)
+            if n_pairs < fewest:
+                of = f" for {m} claims" * (m > 1)
+                reasons.append(f"no CI yet: {fewest} pairs are needed{of}")
+            elif math.isnan(low):
                 reasons.append("the differences are not of one distribution")
-            elif math.isinf(low):
-                fewest = fewest_pairs(m, sequential=sequential)
-                of = f"{m} claims" if m > 1 else "one claim"
-                reasons.append(f"with {of}, no verdict is possible below {fewest} pairs")
             if is_skewed(d):
                 reasons.append("the differences look skewed, but the CI assumes symmetric ones")
         if n_pairs < n_all:
@@ -204,9 +204,9 @@ def verdict_of(low: float, high: float, margin: float | None) -> VerdictName:
 
 def inconclusive(rows: Sequence[PairedDifference], reason: str) -> list[PairedDifference]:
     """Return differences of which no claim is decided yet, for the same reason."""
-    changed: Any = {"verdict": "inconclusive", "reason": reason}
+    changed: Any = {"low": math.nan, "high": math.nan, "reason": reason}
     return [
-        dataclasses.replace(row, low=-math.inf, high=math.inf, **changed) if row.verdict else row
+        dataclasses.replace(row, verdict="inconclusive", **changed) if row.verdict else row
         for row in rows
     ]
 
@@ -262,7 +262,7 @@ def planned_interval(
 
     A flip of signs leaves the sum as large if the mean of the flipped pairs is below the centre:
     so the ends are order statistics of the means of subsets (Hartigan 1969, typical values).
-    They are infinite with too few pairs. Above 16 pairs, 99,999 random subsets, always the same,
+    They are NaN with too few pairs. Above 16 pairs, 99,999 random subsets, always the same,
     stand for all.
     """
     rows = np.asarray(differences, dtype=np.float64)[np.newaxis]
@@ -281,7 +281,7 @@ def planned_intervals(
     n_subsets = _n_subsets(units.shape[1], n_claims)
     k = math.floor(ALPHA / (2 * n_claims) * (n_subsets + 1) + 1e-9)
     if k == 0:
-        return [(-math.inf, math.inf)] * len(units)
+        return [(math.nan, math.nan)] * len(units)
     found = []
     for start in range(0, len(units), _N_AT_ONCE):
         for means in _means_of_subsets(units[start : start + _N_AT_ONCE], n_subsets):

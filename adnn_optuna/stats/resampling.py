@@ -76,8 +76,8 @@ def for_new_data(
         return rows
     if sequential:
         said = "verdicts for new data need a planned number of seeds"
-        return inconclusive(rows, f"{said}, but this design is sequential")
-    if any(math.isinf(row.low) for row in rows):
+        return inconclusive(rows, f"no CI: {said}, but this design is sequential")
+    if any(row.verdict and math.isnan(row.low) for row in rows):
         return rows
     n_train, n_test = resampled
     judged = []

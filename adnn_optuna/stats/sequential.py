@@ -17,6 +17,12 @@ import numpy as np
 
 ALPHA = 0.05  # The probability that any claim of a family is wrong.
 DECIMALS = 12  # Of values of size 1, differences that are equal differ in later ones.
+AFTER_FIXED = 5
+"""By how much the error rate of sequential CIs is divided if a fixed design was seen before.
+
+A planned number of seeds that is raised spends the error rate twice. At a fifth of it, null claims
+are false in 2.6% of cases and not in 3.6%, of 2.5% that one look has.
+"""
 _RATES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # The λ, each with both signs.
 _N_CELLS = 8  # Into so many a cell is divided.
 _N_TRIED = (
@@ -70,8 +76,8 @@ def fewest_sequential_pairs(n_claims: int) -> int:
 def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, float]:
     """Return the hull of all centres that were never excluded, at level 1 - ALPHA / n_claims.
 
-    The ends are infinite while there are too few pairs to exclude anything, and NaN if all centres
-    are excluded. 0 and, of the first 256 pairs, the differences are tried exactly.
+    The ends are NaN while there are too few pairs to exclude anything, and if all centres are
+    excluded. 0 and, of the first 256 pairs, the differences are tried exactly.
 
     The time is linear in the pairs. Exclusions by pairs beyond the first 256 are not sought at
     single centres, but in cells, from the ends inwards. A cell is removed only if a lower bound of
@@ -82,7 +88,7 @@ def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, 
     d = np.asarray(differences, dtype=np.float64).round(DECIMALS)
     threshold = n_claims / ALPHA
     if len(d) < fewest_sequential_pairs(n_claims):
-        return -math.inf, math.inf
+        return math.nan, math.nan
     ends, outer = _hull(d[:_N_TRIED], threshold)
     if len(d) <= _N_TRIED or not np.isfinite(ends).all():
         return float(ends[0]), float(ends[1])
@@ -92,13 +98,13 @@ def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, 
 
 
 def sequential_ends(values: Sequence[float], half: float) -> tuple[float, float]:
-    """Return the ends of the interval of the mean of values of any size, in their order.
+    """Return the ends of the interval of the mean of more values than were planned, in order.
 
     It contains the interval of a fixed design, whose half width is given: skewed values, such as
     with rare collapses, have another centre than their mean.
     """
     size, mean = float(np.abs(values).max()) or 1.0, float(np.mean(values))
-    low, high = sequential_interval(np.asarray(values) / size, 1)
+    low, high = sequential_interval(np.asarray(values) / size, AFTER_FIXED)
     return min(size * low, mean - half), max(size * high, mean + half)
 
 
@@ -119,7 +125,7 @@ def _hull(d: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     ends = centres[possible[[0, -1]]]
     outer = np.array([-math.inf, *centres, math.inf])[possible[[0, -1]] + [0, 2]]
     if not np.isfinite(outer).all():
-        return np.array([-math.inf, math.inf]), outer
+        return np.full(2, math.nan), outer
     steps = np.linspace(0, 1, 12)[:, np.newaxis]
     for _ in range(5):
         tried = ends + steps * (outer - ends)

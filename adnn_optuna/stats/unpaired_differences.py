@@ -77,14 +77,14 @@ def _interval(one: np.ndarray, two: np.ndarray, n_claims: int) -> tuple[float, f
     """Return the ends of the CI of the difference of means, or why it has none."""
     n = np.array([len(one), len(two)])
     if min(n) < 2:
-        return -math.inf, math.inf, "one value does not show how much the values vary"
+        return math.nan, math.nan, "no CI: one value does not show how much the values vary"
     if all(np.ptp(of) <= size_of(of) * 10.0**-DECIMALS for of in (one, two)):
-        reason = "no arm's values vary, so they do not show how much other values would"
-        return -math.inf, math.inf, reason
+        reason = "no CI: no arm's values vary, so they do not show how much other values would"
+        return math.nan, math.nan, reason
     are_few = n.sum() <= _MOST_PERMUTED
     if are_few and math.comb(n.sum(), n[0]) < 2 * n_claims / ALPHA:
-        reason = f"{n[0]} and {n[1]} values have too few permutations for a verdict"
-        return -math.inf, math.inf, reason
+        reason = f"no CI yet: {n[0]} and {n[1]} values have too few permutations"
+        return math.nan, math.nan, reason
     size = size_of(np.concatenate([one, two]))
     parts = np.array([(of / size).var(ddof=1) for of in (one, two)]) / n
     error = size * math.sqrt(parts.sum())

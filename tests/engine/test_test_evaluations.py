@@ -50,6 +50,24 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
     second = adnn.search(other, "annealing", **{**options, "study_name": "second"})
     assert "evaluated once by one search, and 14 more by other studies" in second.to_markdown()
     assert second.document().fields["n_test_evaluations"] == 15
+    # The second search says it, and so do the other verbs: 15 + 2 of it, or of the ensemble.
+    options = {"seeds": range(3), "storage": storage}
+    again = adnn.compare_models(MODELS, other.dataset, training=TRAINING, **options)
+    assert "evaluated the test set 9 times." in again.to_markdown()
+    assert (
+        "evaluated the test set 12 times."
+        in adnn.ensemble(other, 3, storage=storage).to_markdown()
+    )
+
+
+def test_functions_in_a_comparison_with_networks_do_not_count() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    data, models = objective_of().dataset, {"f": lambda seed: seed / 9, **MODELS}
+    options: Any = {"training": {label: TRAINING for label in MODELS}, "storage": storage}
+    alone = adnn.compare_models(models, data, seeds=range(2), **options)
+    assert "evaluated the test set" not in alone.to_markdown()
+    found = adnn.search(objective_of(), "greedy", max_trial=1, storage=storage)
+    assert found.test_evaluations_elsewhere == {"models": 4}
 
 
 def test_a_network_that_was_not_tested_does_not_count() -> None:

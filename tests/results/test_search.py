@@ -149,7 +149,7 @@ class TestVerdict:
         sixth = document_of(confirmed(n_earlier=5))
         assert sixth.verdict == "not shown"
         assert lines_of(sixth)["replication"].ends == ""
-        assert "10 seeds are too few for a CI of the replication." in notes_of(sixth)
+        assert "No CI of the replication: 11 new seeds are needed." in notes_of(sixth)
 
     def test_before_new_seeds_nothing_is_known(self) -> None:
         document = document_of(store_study("long", gain=0.003))

@@ -127,6 +127,9 @@ class TestPlannedInterval:
         d = np.array(whole) / 1000
         low, high = planned_interval(d, n_claims)
         # Beside the ends themselves, which floats may miss, and at 0 exactly.
+        if len(d) < fewest_pairs(n_claims):
+            assert np.isnan([low, high]).all()
+            low, high = -math.inf, math.inf  # Nothing is rejected.
         for mu in (centre / 1e5 + 1e-7, low - 1e-7, low + 1e-7, high - 1e-7, high + 1e-7):
             if math.isfinite(mu) and low < high:
                 rejected = p_value_of_all_flips(d, mu) <= 0.05 / n_claims
@@ -173,8 +176,10 @@ def test_the_fewest_pairs_are_those_that_can_decide(sequential: bool, fewest: li
     assert [fewest_pairs(m, sequential=sequential) for m in range(len(fewest))] == fewest
     for value in (0.0, 0.5, -0.5):
         few = only([value] * (fewest[1] - 1), sequential=sequential)
-        assert (few.verdict, few.low, few.high) == ("inconclusive", -math.inf, math.inf)
-        assert f"below {fewest[1]} pairs" in few.reason
+        assert few.verdict == "inconclusive"
+        assert math.isnan(few.low)
+        assert math.isnan(few.high)
+        assert few.reason == f"no CI yet: {fewest[1]} pairs are needed"
         enough = only([value] * fewest[1], sequential=sequential)
         assert enough.verdict != "inconclusive"
         assert enough.reason == ""
@@ -237,7 +242,7 @@ class TestPairsThatCount:
         assert (difference.n_pairs, difference.mean) == (2, pytest.approx(0.2))
         assert difference.verdict == "inconclusive"
         assert (
-            "no verdict is possible below 6 pairs; only pairs before pair 3 of 12 count, which"
+            "no CI yet: 6 pairs are needed; only pairs before pair 3 of 12 count, which"
             in difference.reason
         )
 
@@ -282,8 +287,8 @@ def test_reasons_are_told_word_for_word() -> None:
     values = {arm: [0.1 * i] * 6 + [math.nan, 0.0] for i, arm in enumerate("abc")}
     for row in compared(values):
         assert row.reason == (
-            "with 3 claims, no verdict is possible below 7 pairs; only pairs before pair 7 of 8 "
-            "count, which lacks a finite value"
+            "no CI yet: 7 pairs are needed for 3 claims; only pairs before pair 7 of 8 count, "
+            "which lacks a finite value"
         )
     skewed = only(np.random.default_rng(0).exponential(size=40).tolist())
     assert skewed.reason == "the differences look skewed, but the CI assumes symmetric ones"
@@ -294,7 +299,8 @@ def test_reasons_are_told_word_for_word() -> None:
         "because",
     )
     assert (claimed.verdict, claimed.reason) == ("inconclusive", "because")
-    assert (claimed.low, claimed.high) == (-math.inf, math.inf)
+    assert math.isnan(claimed.low)
+    assert math.isnan(claimed.high)
     assert (claimed.mean, claimed.n_pairs) == (pytest.approx(0.1), 6)
     for row in (shown, other):
         assert (row.verdict, row.reason) == (None, "")
@@ -438,10 +444,10 @@ class TestIntervalsOfLookingAgain:
     @settings(max_examples=60, deadline=None)
     def test_say_what_the_e_process_says_of_0(self, d: list[float]) -> None:
         low, high = sequential_interval(np.array(d), 1)
-        if len(d) and e_process(np.array(d)).max() < 20:
-            assert low <= 0 <= high
-        elif len(d):
-            assert not low <= 0 <= high
+        if len(d) < fewest_pairs(1, sequential=True):
+            assert math.isnan(low)
+        else:
+            assert (low <= 0 <= high) == (e_process(np.array(d)).max() < 20)
 
     @given(SOME_DIFFERENCES)
     @settings(max_examples=30, deadline=None)
@@ -449,6 +455,9 @@ class TestIntervalsOfLookingAgain:
         low, high = -math.inf, math.inf
         for n in range(len(d) + 1):
             now = sequential_interval(np.array(d[:n]), 1)
+            if n < fewest_pairs(1, sequential=True):
+                assert np.isnan(now).all()
+                continue
             if math.isnan(now[0]):
                 break
             slack = 1e-5 * (1 if math.isinf(high) else high - low + 0.01)
@@ -469,8 +478,7 @@ class TestIntervalsOfLookingAgain:
     def test_of_equal_differences_are_a_point_as_soon_as_any_is_finite(
         self, value: float, n_claims: int, n_pairs: int
     ) -> None:
-        infinite = (-math.inf, math.inf)
-        assert sequential_interval(np.full(n_pairs - 1, value), n_claims) == infinite
+        assert np.isnan(sequential_interval(np.full(n_pairs - 1, value), n_claims)).all()
         ends = sequential_interval(np.full(n_pairs, value), n_claims)
         assert ends == (round(value, 12), round(value, 12))
 
@@ -567,7 +575,7 @@ def test_the_fewest_pairs_of_any_number_of_claims_are_known() -> None:
         n = fewest_pairs(m, sequential=True)
         assert e_process(np.ones(n))[-1] >= m / 0.05 > e_process(np.ones(n - 1))[-1]
         assert sequential_interval(np.zeros(n), m) == (0, 0)
-        assert sequential_interval(np.zeros(n - 1), m) == (-math.inf, math.inf)
+        assert np.isnan(sequential_interval(np.zeros(n - 1), m)).all()
 
 
 def test_many_claims_have_the_intervals_of_each_alone() -> None:
@@ -587,7 +595,7 @@ def test_the_e_value_is_as_defined() -> None:
         z = np.append(rates, -rates) * value / math.sqrt(np.mean(np.square(d[: i + 1])))
         products *= np.exp(z) / np.cosh(z)
     assert e_process(np.array(d))[[0, -1]] == pytest.approx([1, products.mean()])
-    assert sequential_interval(np.array([]), 1) == (-math.inf, math.inf)
+    assert np.isnan(sequential_interval(np.array([]), 1)).all()
 
 
 def test_equivalent_takes_precedence() -> None:
