@@ -153,7 +153,7 @@ class EnsembleScores(Printed):
         """Return everything that the result says."""
         is_known = self.n_members > 1
         return Document(
-            title=f"Ensemble: {self.study_name}",
+            title=f"Ensemble of {self.n_evaluations} networks",
             verdict=self._verdict(),
             conclusion=self._conclusion(),
             scope=f"{self.n_members} network{'s' * (self.n_members != 1)}",
