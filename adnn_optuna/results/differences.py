@@ -91,16 +91,11 @@ def estimate(row: PairedDifference) -> Estimate:
 
 
 def difference_line(row: PairedDifference, unit: Unit, per: str = "seed") -> Line:
-    """Return the mean difference, its CI and the worst seed, as a line of a document."""
-    shows_worst = row.n_pairs > 1 and not math.isnan(row.worst)
-    worst = f"worst {per} {unit.gain(row.worst)}" if shows_worst else ""
-    return Line(pair(row), estimate(row), unit, is_difference=True, remark=worst)
-
-
-def in_words(row: PairedDifference, unit: Unit) -> str:
-    """Return the mean difference with its CI, such as ``"+8.36 pp (95% CI +3.64 to +13.07)"``."""
-    line = difference_line(row, unit)
-    return f"{line.value} ({f'95% CI {line.ends}' if line.ends else 'no CI'})"
+    """Return the mean difference, its CI, verdict and worst seed, as a line of a document."""
+    remark: str = row.verdict or "no claim"
+    if row.n_pairs > 1 and not math.isnan(row.worst):
+        remark = f"{remark}, worst {per} {unit.gain(row.worst)}"
+    return Line(pair(row), estimate(row), unit, is_difference=True, remark=remark)
 
 
 def differences_table(

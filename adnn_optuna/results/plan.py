@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adnn_optuna._units import Unit
-from adnn_optuna.render.document import Document, Figure, Series, Table
+from adnn_optuna._units import COUNT, Estimate, Unit
+from adnn_optuna.render.document import Document, Figure, Line, Series
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.stats.power import POWER, RequiredSeeds, required_seeds
 
@@ -67,7 +67,8 @@ class Plan(RequiredSeeds, Printed):
                 f"{self.seeds} new seeds show a gain of {gain} with a power of {POWER:.0%}{each}."
             ),
             scope=f"{self.n_pilot} pilot seeds",
-            tables=[self._designs()],
+            estimates=self._designs(),
+            level=0.8,
             figures=[self._figure(gain)],
             notes=self._notes(),
             next_step=(
@@ -78,12 +79,13 @@ class Plan(RequiredSeeds, Printed):
             fields={name: getattr(self, name) for name in _FIELDS.split()},
         )
 
-    def _designs(self) -> Table:
-        rows = [(_FIXED, str(self.seeds), _duration(self.hours), "new seeds only")]
+    def _designs(self) -> list[Line]:
+        needed = Estimate(self.seeds, self.seeds_low, self.seeds_high)
+        lines = [Line(_FIXED, needed, COUNT, remark=f"new seeds, {_duration(self.hours)}")]
         if self.seeds_sequential is not None and self.hours_sequential is not None:
-            more = f"{_duration(self.hours_sequential)} more"
-            rows.append((_SEQUENTIAL, str(self.seeds_sequential), more, "pilot included"))
-        return Table(("design", "seeds", "time", "which"), rows)
+            remark = f"seeds with the pilot's, {_duration(self.hours_sequential)} more"
+            lines.append(Line(_SEQUENTIAL, Estimate(self.seeds_sequential), COUNT, remark=remark))
+        return lines
 
     def _notes(self) -> list[str]:
         sd = f"{self.unit.scale * self.sd:.2g}{self.unit.of_gains}"
@@ -96,8 +98,7 @@ class Plan(RequiredSeeds, Printed):
         notes = [
             (
                 f"The differences have a standard deviation of {sd} ({self.n_pilot} pilot seeds"
-                f"{pooled}). At the ends of its 80% CI, a fixed design needs {self.seeds_low} to "
-                f"{self.seeds_high} seeds."
+                f"{pooled}). The CI of the number of seeds follows from its CI."
             )
         ]
         if len(needs) > 1:

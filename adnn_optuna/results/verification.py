@@ -5,7 +5,7 @@ import math
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
-from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, score_in_words
+from adnn_optuna._units import ACCURACY, Estimate, Unit, score_in_words
 from adnn_optuna.render.document import Document, Figure, Line, Table, shortened
 from adnn_optuna.render.document import Verdict as VerdictWord
 from adnn_optuna.render.printed import Printed
@@ -118,7 +118,7 @@ class Verdict(Printed):
             scope="" if self.claim is None else self.claim.score,
             estimates=self._estimates(),
             tables=self._tables(),
-            figures=[self._figure()],
+            figures=[] if self.claim is None else [self._figure(self.claim)],
             notes=self._notes(),
             next_step=self._next_step(),
             fields=vars(self),
@@ -230,14 +230,13 @@ class Verdict(Printed):
             "adnn verify FILE --new-seeds 20"
         )
 
-    def _figure(self) -> Figure:
+    def _figure(self, claim: Claim) -> Figure:
         """Return the gains that the contract claims, and those that were measured."""
-        unit = PLAIN if self.claim is None else self.claim.unit
+        unit = claim.unit
         gains = {line.label: line.estimate for line in self._estimates()}
-        if self.claim is not None and gains:
-            gains["gain, claimed"] = Estimate(self.claim.gain)
-            if self.confirmation is not None:
-                gains["replication, claimed"] = self.confirmation.replication
+        gains["gain, claimed"] = Estimate(claim.gain)
+        if self.confirmation is not None:
+            gains["replication, claimed"] = self.confirmation.replication
         title = "Claimed by the contract and measured here"
         x_label = unit.heading("difference", is_gain=True)
         return interval_figure("gains", title, x_label, gains, unit)
