@@ -171,7 +171,8 @@ def test_draws_what_is_claimed_and_what_was_measured() -> None:
     # What is claimed of one seed has no CI.
     assert [gain.error_x.array is None for gain in figure.data] == [0, 0, 0, 0, 1, 0]
     assert figure.data[2].error_x.array == pytest.approx([0.1])
-    assert not Verdict("breached").plot().data
+    with pytest.raises(ValueError, match="There is nothing to draw"):
+        Verdict("breached").plot()
 
 
 def test_a_report_escapes_what_a_contract_holds(tmp_path: Path) -> None:
