@@ -55,11 +55,6 @@ from adnn_optuna.stats.proportions import gain_interval, student_half_width
 if TYPE_CHECKING:
     import keras
 
-NOT_CHECKED = (
-    "whether the baseline was trained well: a gain over a poor one may be worth nothing",
-    "whether data, metric, seed or moment were chosen after seeing results",
-)
-"""What no contract tells."""
 N_RUNS = 8
 """How often both networks are trained from weights that differ in their last bits."""
 _LEVEL = 0.99
@@ -110,7 +105,6 @@ def verified(
             status=status,
             reasons=shown([*filter(None, [breach, problem]), *(f"{where}." for where in others)]),
             stated=_stated(contract, has_pairs=pairs is not None, is_exact=not others),
-            not_checked=NOT_CHECKED,
             gain=None if problem else Estimate(gain, *gain_interval(look, gain)),
             half_width=half_width,
             examples=data.unit,

@@ -47,12 +47,12 @@ _RELATIONS = {
 }
 NEXT_STEP = "make the same call again; it makes the rest."
 """The next step if evaluations are missing."""
-_LABEL_WIDTH = 14  # Two labels, a difference, its CI and the verdict fit into 80 columns.
+LABEL_WIDTH = 14  # Two labels, a difference, its CI and the verdict fit into 80 columns.
 
 
 def pair(row: PairedDifference) -> str:
     """Return the names of two arms, as a difference."""
-    return f"{shortened(row.arm, _LABEL_WIDTH)} - {shortened(row.other, _LABEL_WIDTH)}"
+    return f"{shortened(row.arm, LABEL_WIDTH)} - {shortened(row.other, LABEL_WIDTH)}"
 
 
 def relation(row: PairedDifference, per: str = "seed", others: str | None = None) -> str:

@@ -246,5 +246,6 @@ class EnsembleScores(Printed):
         )
 
     def _fields(self) -> dict[str, Any]:
-        names = "study_name seeds score_name members mean sd score gain disagreement n_diverged"
-        return {name: getattr(self, name) for name in names.split()}
+        return self._attributes(
+            "study_name seeds score_name members mean sd score gain disagreement n_diverged"
+        )

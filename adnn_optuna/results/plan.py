@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adnn_optuna._units import COUNT, Estimate, Unit
+from adnn_optuna._units import COUNT, Estimate, Unit, duration
 from adnn_optuna.render.document import Document, Figure, Line, Series
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.stats.power import POWER, RequiredSeeds, required_seeds
@@ -76,14 +76,14 @@ class Plan(RequiredSeeds, Printed):
                 f"adnn.compare(..., seeds=range({first}, {first + self.seeds}), study_name=...), "
                 f"or adnn compare --seeds {first}-{first + self.seeds - 1} --study-name NAME"
             ),
-            fields={name: getattr(self, name) for name in _FIELDS.split()},
+            fields=self._attributes(_FIELDS),
         )
 
     def _designs(self) -> list[Line]:
         needed = Estimate(self.seeds, self.seeds_low, self.seeds_high)
-        lines = [Line(_FIXED, needed, COUNT, remark=f"new seeds, {_duration(self.hours)}")]
+        lines = [Line(_FIXED, needed, COUNT, remark=f"new seeds, {duration(3600 * self.hours)}")]
         if self.seeds_sequential is not None and self.hours_sequential is not None:
-            remark = f"seeds with the pilot's, {_duration(self.hours_sequential)} more"
+            remark = f"seeds with the pilot's, {duration(3600 * self.hours_sequential)} more"
             lines.append(Line(_SEQUENTIAL, Estimate(self.seeds_sequential), COUNT, remark=remark))
         return lines
 
@@ -159,12 +159,3 @@ def plan_seeds(
     return Plan(
         **vars(required), seconds_per_seed=seconds_per_seed, first_seed=first_seed, unit=unit
     )
-
-
-def _duration(hours: float) -> str:
-    """Return a duration in seconds below a minute, then in minutes, then in hours."""
-    if hours < 1 / 60:
-        return f"{3600 * hours:.2g} s"
-    if hours < 1:
-        return f"{60 * hours:.2g} min"
-    return f"{hours:.2g} h" if hours < 10 else f"{hours:.0f} h"

@@ -19,6 +19,11 @@ Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
 # runs. The tolerance of a metric that is not within [0, 1] is relative.
 TOLERANCE = 0.005
 
+_NOT_CHECKED = (
+    "whether the baseline was trained well: a gain over a poor one may be worth nothing",
+    "whether data, metric, seed or moment were chosen after seeing results",
+)
+
 
 class Claim(NamedTuple):
     """The test gain that a contract claims.
@@ -69,7 +74,6 @@ class Verdict(Printed):
             one, or training runs here vary too much to check the gain.
         reasons: A sentence for each thing that differs, with its field.
         stated: The statements of the maker that were not checked.
-        not_checked: What no contract tells.
         gain: The test gain of the best network as trained again here, with its 95% CI for other
             test examples; the mean if it was trained several times. :obj:`None` if the contract
             was not reproduced.
@@ -85,7 +89,6 @@ class Verdict(Printed):
     status: Status
     reasons: tuple[str, ...] = ()
     stated: tuple[str, ...] = ()
-    not_checked: tuple[str, ...] = ()
     gain: Estimate | None = None
     half_width: float = 0.0
     examples: str = ""
@@ -194,7 +197,7 @@ class Verdict(Printed):
         groups = {
             "checked": checked,
             "stated by its maker": self.stated,
-            "not checked": self.not_checked,
+            "not checked": _NOT_CHECKED,
         }
         rows = [(name, f"{'; '.join(items)}.") for name, items in groups.items() if items]
         return Table(("", ""), rows, "What this verification checked")
