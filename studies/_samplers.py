@@ -23,7 +23,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import plotly.graph_objects as go
-from _common import COLORS, HERE, TRIED, Results, Study, markdown_table
+from _common import COLORS, CONTROL_COLOR, HERE, TRIED, Results, Study, markdown_table
 from scipy import stats
 from tqdm import tqdm
 
@@ -264,18 +264,22 @@ def rank_tables(results: Results) -> str:
 
 
 def markers_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return how each sampler is drawn: ours is large, and no two are alike."""
-    symbols = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
-    looks = zip(names, itertools.cycle(COLORS), itertools.cycle(symbols), strict=False)
+    """Return how each sampler is drawn: ours large, random search grey, and no two alike."""
+    colors = itertools.cycle(COLORS)
+    symbols = itertools.cycle(("circle", "square", "diamond", "triangle-up", "cross", "x", "star"))
     return {
-        name: {"color": color, "symbol": symbol, "size": 12 if name == OURS else 8}
-        for name, color, symbol in looks
+        name: {
+            "color": CONTROL_COLOR if name == "random" else next(colors),
+            "symbol": next(symbols),
+            "size": 11 if name == OURS else 8,
+        }
+        for name in names
     }
 
 
 def side_by_side(groups: Sequence[str], i: int, n: int) -> dict[str, float]:
     """Return where in each group the i-th of n samplers stands, so that none hides another."""
-    return {group: place + 0.8 * ((i + 0.5) / n - 0.5) for place, group in enumerate(groups)}
+    return {group: place + 0.9 * ((i + 0.5) / n - 0.5) for place, group in enumerate(groups)}
 
 
 def rank_figures(results: Results) -> dict[str, go.Figure]:
@@ -297,7 +301,7 @@ def rank_figures(results: Results) -> dict[str, go.Figure]:
         )
     texts = [f"{group} trials".replace(", ", "<br>") for group in groups]
     ticks = {"tickvals": [*range(len(groups))], "ticktext": texts, "tickangle": 0}
-    figure.update_xaxes(**ticks, showgrid=False)
+    figure.update_xaxes(**ticks, showgrid=False, zeroline=False)
     figure.update_yaxes(title="mean rank (lower is better)")
     figure.update_layout(width=900, height=420, margin={"t": 20, "b": 70})
     return {"": figure}

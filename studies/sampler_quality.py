@@ -187,11 +187,11 @@ def figures(results: Results) -> dict[str, go.Figure]:
     names = methods_of(results)
     found = {(row["group"], row["trials"]) for row in results["rows"]}
     groups = [f"{k}, {n}" for k, n in itertools.product(KINDS, BUDGETS) if (k, n) in found]
-    regret = "How far the best of so many trials is from the lowest value,<br>as a share of a "
+    regret = "How far the best of so many trials is from the lowest value, as a share of a "
     regret += "middling point's distance (lower is better)"
     reached = "How many of COCO's targets are reached on bbob<br>of 2 and 5 dimensions (higher is "
     titles = (regret, f"{reached}better)")
-    figure = make_subplots(rows=1, cols=2, column_widths=[0.6, 0.4], subplot_titles=titles)
+    figure = make_subplots(rows=2, cols=1, row_heights=[0.6, 0.4], subplot_titles=titles)
     for i, (name, marker) in enumerate(markers_of(names).items()):
         rows = [row for row in results["rows"] if row["method"] == name]
         places = side_by_side(groups, i, len(names))
@@ -213,18 +213,18 @@ def figures(results: Results) -> dict[str, go.Figure]:
             showlegend=False,
             marker={**marker, "size": 7},
             line={"color": marker["color"], "width": 3.5 if name == OURS else 1.5},
-            row=1,
-            col=2,
+            row=2,
+            col=1,
         )
     texts = [group.replace(", ", "<br>").replace(" ", "<br>") for group in groups]
     ticks = {"tickvals": [*range(len(groups))], "ticktext": texts, "tickangle": 0}
-    figure.update_xaxes(**ticks, showgrid=False, row=1, col=1)
+    figure.update_xaxes(**ticks, showgrid=False, zeroline=False, row=1, col=1)
     figure.update_xaxes(title="Kind of function, and trials", row=1, col=1)
     figure.update_yaxes(title="Regret, geometric mean", type="log", dtick=1, row=1, col=1)
     ticks = [5, 10, 20, 50, 100, 200]
-    figure.update_xaxes(title="Trials", type="log", tickvals=ticks, row=1, col=2)
-    figure.update_yaxes(title="Targets reached [%]", row=1, col=2)
-    figure.update_layout(margin={"t": 70, "b": 40, "l": 60, "r": 10}, width=1400, height=600)
+    figure.update_xaxes(title="Trials", type="log", tickvals=ticks, row=2, col=1)
+    figure.update_yaxes(title="Targets reached [%]", row=2, col=1)
+    figure.update_layout(margin={"t": 70, "b": 40, "l": 60, "r": 10}, width=1250, height=1050)
     return {"": figure}
 
 
