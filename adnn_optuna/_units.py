@@ -145,3 +145,13 @@ def params_in_words(params: Mapping[str, Any]) -> str:
         printable(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}")
         for name, value in params.items()
     )
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in seconds below a minute, then in minutes, then in hours."""
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.2g} min"
+    hours = seconds / 3600
+    return f"{hours:.2g} h" if hours < 10 else f"{hours:.0f} h"

@@ -31,9 +31,7 @@ TRIED = HERE.parent / "build" / "studies"
 
 Results = dict[str, Any]
 
-# Those of the package's figures, and four more where these are not enough.
-CONTROL_COLOR = figures.CONTROL_COLOR
-COLORS = (*figures.COLORS, "#5f6b7a", "#8a5a3c", "#1f4e79", "#c9b82f")
+COLORS, CONTROL_COLOR = figures.COLORS, figures.CONTROL_COLOR
 
 
 @dataclasses.dataclass(frozen=True)

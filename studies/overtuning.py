@@ -199,6 +199,9 @@ def figures(results: Results) -> dict[str, go.Figure]:
     figure.update_xaxes(title="validation examples", type="log", tickvals=[20, 50, 100, 200, 500])
     figure.add_hline(0, line_color="grey", line_width=1)
     figure.update_yaxes(title="value minus value on held-out data [pp]")
+    figure.update_layout(
+        title="Bias of values of the best trial (nearer to 0 is better)", height=430
+    )
     return {"": figure}
 
 

@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pandas as pd
-from _common import COLORS, Results, Study, markdown_table
+from _common import Results, Study, markdown_table
 from _samplers import (
     METHODS,
     OURS,
     Case,
     Method,
     main,
+    markers_of,
     methods_of,
     parser_of,
     rows_of,
+    side_by_side,
     with_interval,
 )
 from benchmark_problems import FUNCTIONS, KINDS, BbobProblem, Problem
@@ -180,29 +182,26 @@ def summary(results: Results) -> str:
     return f"{regrets}\n\n{ratios}"
 
 
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
-
-
 def figures(results: Results) -> dict[str, go.Figure]:
     """Draw the regrets of each kind and budget, and the profiles on bbob."""
     names = methods_of(results)
-    colors = dict(zip(names, itertools.cycle(COLORS), strict=False))
-    symbols = dict(zip(names, itertools.cycle(SYMBOLS), strict=False))
-    regret = "How far the best of so many trials is from the lowest value,<br>as a share of a "
+    found = {(row["group"], row["trials"]) for row in results["rows"]}
+    groups = [f"{k}, {n}" for k, n in itertools.product(KINDS, BUDGETS) if (k, n) in found]
+    regret = "How far the best of so many trials is from the lowest value, as a share of a "
     regret += "middling point's distance (lower is better)"
     reached = "How many of COCO's targets are reached on bbob<br>of 2 and 5 dimensions (higher is "
     titles = (regret, f"{reached}better)")
-    figure = make_subplots(rows=1, cols=2, column_widths=[0.6, 0.4], subplot_titles=titles)
-    for name in names:
+    figure = make_subplots(rows=2, cols=1, row_heights=[0.6, 0.4], subplot_titles=titles)
+    for i, (name, marker) in enumerate(markers_of(names).items()):
         rows = [row for row in results["rows"] if row["method"] == name]
-        look = {"color": colors[name], "symbol": symbols[name], "opacity": 0.85}
+        places = side_by_side(groups, i, len(names))
         figure.add_scatter(
-            x=[f"{row['group'].replace(' ', '<br>')}<br>{row['trials']}" for row in rows],
+            x=[places[f"{row['group']}, {row['trials']}"] for row in rows],
             y=[row["regret"] for row in rows],
             name=f"<b>{name}</b>" if name == OURS else name,
             legendgroup=name,
             mode="markers",
-            marker={"size": 13 if name == OURS else 9, **look},
+            marker=marker,
             row=1,
             col=1,
         )
@@ -212,21 +211,20 @@ def figures(results: Results) -> dict[str, go.Figure]:
             y=[100 * share for share in profile.values()],
             legendgroup=name,
             showlegend=False,
-            marker={"size": 7, **look},
-            line={"color": colors[name], "width": 3.5 if name == OURS else 1.5},
-            row=1,
-            col=2,
+            marker={**marker, "size": 7},
+            line={"color": marker["color"], "width": 3.5 if name == OURS else 1.5},
+            row=2,
+            col=1,
         )
-    groups = {(row["group"], row["trials"]) for row in results["rows"]}
-    pairs = itertools.product(KINDS, BUDGETS)
-    order = [f"{k.replace(' ', '<br>')}<br>{n}" for k, n in pairs if (k, n) in groups]
-    figure.update_xaxes(categoryorder="array", categoryarray=order, tickangle=0, row=1, col=1)
+    texts = [group.replace(", ", "<br>").replace(" ", "<br>") for group in groups]
+    ticks = {"tickvals": [*range(len(groups))], "ticktext": texts, "tickangle": 0}
+    figure.update_xaxes(**ticks, showgrid=False, zeroline=False, row=1, col=1)
     figure.update_xaxes(title="Kind of function, and trials", row=1, col=1)
     figure.update_yaxes(title="Regret, geometric mean", type="log", dtick=1, row=1, col=1)
     ticks = [5, 10, 20, 50, 100, 200]
-    figure.update_xaxes(title="Trials", type="log", tickvals=ticks, row=1, col=2)
-    figure.update_yaxes(title="Targets reached [%]", row=1, col=2)
-    figure.update_layout(margin={"t": 70, "b": 40, "l": 60, "r": 10}, width=1400, height=600)
+    figure.update_xaxes(title="Trials", type="log", tickvals=ticks, row=2, col=1)
+    figure.update_yaxes(title="Targets reached [%]", row=2, col=1)
+    figure.update_layout(margin={"t": 70, "b": 40, "l": 60, "r": 10}, width=1250, height=1050)
     return {"": figure}
 
 

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import plotly.graph_objects as go
-from _common import HERE, TRIED, Results, Study, first_rows, markdown_table, write_json
+from _common import COLORS, HERE, TRIED, Results, Study, first_rows, markdown_table, write_json
 from tqdm import tqdm
 
 import adnn_optuna as adnn
@@ -534,22 +534,24 @@ def summary(results: Results) -> str:
 def figures(results: Results) -> dict[str, go.Figure]:
     best = best_rows(results)
     names = [name for name in best if is_dense(results, name)]
+    labels = [name.replace(", ", "<br>") for name in names]
     bars = go.Figure()
     for contender, *_ in CONTENDERS:
         times = [best[name].get(contender, {}).get("seconds") for name in names]
-        bars.add_bar(x=names, y=times, name=contender)
+        bars.add_bar(x=labels, y=times, name=contender)
     bars.add_scatter(
-        x=names,
+        x=labels,
         y=[limit_of(results, name) for name in names],
         mode="markers",
         marker={"symbol": "line-ew-open", "size": 40, "color": "black"},
         name="limit: the products alone",
     )
     bars.update_layout(
-        title="Seconds a trial, each contender at its best size of a stack (median)",
-        yaxis={"type": "log", "dtick": 1, "title": "seconds a trial"},
+        title="Seconds a trial, each contender at its best size of a stack (lower is better)",
+        yaxis={"type": "log", "dtick": 1, "title": "seconds a trial (median)"},
+        xaxis_tickangle=0,
         legend={"orientation": "h", "y": 1.12},
-        colorway=["#9a9a9a", "#c8c8c8", "#e69f00", "#56b4e9", "#0072b2"],
+        colorway=COLORS[len(CONTENDERS) - 1 :: -1],  # The first one is ours, the last contender.
         height=500,
     )
     return {"": bars}

@@ -44,6 +44,7 @@ def figures(label: str = "arm") -> list[Figure]:
                 Series(label, x, x, "line", **ends),
                 Series("steps", x, x, "steps", color=1),
                 Series("dashes", x, x, "dashes", color=None),
+                Series("thin", x, x, "thin", color=None),
             ],
             target=2.0,
         ),
@@ -55,6 +56,7 @@ def figures(label: str = "arm") -> list[Figure]:
             series=[
                 Series("", x, x, "points", values=x, hover=rows),
                 Series("best", [1.0], [1.0], "rings", color=1),
+                Series("far below", [2.0], [0.0], "triangles"),
             ],
             value_label="value",
         ),

@@ -47,7 +47,7 @@ def noise(n_arms: int, n_seeds: int = 12) -> np.ndarray:
 
 def parsed(html: str, *, with_plotly: bool = False) -> Element:
     """Return the document, which must be valid HTML."""
-    if not with_plotly:  # Of its five million characters, one test is enough.
+    if not with_plotly:  # One test of it is enough.
         html = html.replace(plotly_js(), "")
     document: Element = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(html)
     return document

@@ -42,6 +42,10 @@ def assert_surfaces(name: str, result: Printed) -> None:
     text = result.to_text()
     too_long = [line for line in text.split("\n") if len(line) > 80]
     assert not too_long
+    title, study = result.document().title, result.document().fields.get("study_name", "")
+    assert title[0].isupper() or title.startswith(study)
+    words = re.findall(r"\w{4,}", title.replace(repr(study), "").lower())
+    assert len(words) == len({*words}), f"{title} has a word twice"
     details = result.to_text(details=True)
     assert_same(f"{name}.txt", f"{text}\n\n{'=' * 20} details=True\n\n{details}\n")
     assert_same(f"{name}.md", result.to_markdown())

@@ -105,7 +105,7 @@ def _check_limits(limits: tuple[float, float], seconds: float, n_bytes: int) -> 
 
 def _received(found: dict[str, Any], contract: dict[str, Any]) -> Verdict:
     """Return a verdict from JSON; the claims of the contract are read here."""
-    for name in ("reasons", "not_checked"):
+    for name in ("reasons", "stated"):
         found[name] = tuple(found[name])
     if found["gain"] is not None:
         found["gain"] = Estimate(*found["gain"])

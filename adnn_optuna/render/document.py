@@ -20,13 +20,14 @@ Verdict = Literal[
     "not known",
     "overstated",
     "claimed",
+    "reproduced",
     "breached",
     "cannot check",
 ]
 """The conclusion of a result, in a word by which a page can colour it."""
 
 TONES: Mapping[str, str] = {
-    **dict.fromkeys(("replicates", "better", "shown", "exact", "within tolerance"), "good"),
+    **dict.fromkeys(("replicates", "better", "shown", "reproduced"), "good"),
     **dict.fromkeys(("worse", "overstated", "breached"), "bad"),
     **dict.fromkeys(("equivalent", "not worse"), "even"),
 }

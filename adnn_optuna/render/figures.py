@@ -12,9 +12,12 @@ from adnn_optuna._checks import load
 from adnn_optuna._units import printable
 from adnn_optuna.render.document import Figure, Mark, Series
 
-# The color-blind can tell them apart, on both backgrounds. Controls are grey.
-COLORS = ("#2b8cd9", "#e07b1f", "#0f9d76", "#b26fd8", "#d8487a", "#a8892c")
+COLORS = ("#2f80ed", "#e8690b", "#2fa15a", "#b04fb0", "#a30131", "#8a6508")
+"""The colors of arms on white, which color-blind people can tell apart."""
+DARK_COLORS = ("#3f93f5", "#f5832b", "#62ebb4", "#f0a0ee", "#d8434a", "#e0da45")
+"""The same on black."""
 CONTROL_COLOR = "#8b929c"
+"""The grey of controls, on both."""
 _SCALE = ("#d3e5f4", "#08406e")  # From worst to best; pages have one for each theme.
 
 _AXIS = {

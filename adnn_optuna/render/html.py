@@ -1,16 +1,16 @@
 """A document as HTML: a page that needs nothing else, and the form for notebooks."""
 
+import base64
 import json
-import re
+from importlib import resources
 from importlib.metadata import version
 from typing import Any
 
 import jinja2
-from plotly.offline import get_plotlyjs
 
 from adnn_optuna._checks import is_installed
 from adnn_optuna.render.document import TONES, Document
-from adnn_optuna.render.figures import to_plotly, to_png
+from adnn_optuna.render.figures import COLORS, DARK_COLORS, to_plotly, to_png
 
 _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
 
@@ -25,6 +25,7 @@ def to_page(document: Document) -> str:
         ],
         versions={name: version(name) for name in _PACKAGES if is_installed(name)},
         plotly_js=plotly_js(),
+        palette=[*zip(COLORS, DARK_COLORS, strict=True)],
     )
 
 
@@ -48,5 +49,10 @@ def _rendered(template: str, document: Document, **content: Any) -> str:
 
 
 def plotly_js() -> str:
-    """Return plotly.js, with escapes for control characters that HTML forbids in a script."""
-    return re.sub(r"[\x00-\x08\x0b\x0e-\x1f]", lambda c: f"\\x{ord(c[0]):02x}", get_plotlyjs())
+    """Return the cartesian bundle of plotly.js, gzipped and in base64; a page unpacks it."""
+    [bundle] = (
+        file
+        for file in resources.files("adnn_optuna.render").joinpath("plotly_js").iterdir()
+        if file.name.endswith(".js.gz")
+    )
+    return base64.b64encode(bundle.read_bytes()).decode("ascii")

@@ -65,9 +65,10 @@ class Printed(ABC):
             ValueError: If the result has no such figure.
         """
         figures = {figure.key: figure for figure in self.document().all_figures()}
-        key = next(iter(figures)) if key is None else key
+        key = next(iter(figures), "") if key is None else key
         if key not in figures:
-            raise WrongValueError(f"key must be one of {', '.join(figures)}; got {key!r}.")
+            known = f"key must be one of {', '.join(figures)}; got {key!r}"
+            raise WrongValueError(f"{known if figures else 'There is nothing to draw'}.")
         return load("adnn_optuna.render.figures").to_plotly(figures[key])
 
     def report(self, path: str | os.PathLike[str]) -> None:

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from adnn_optuna._units import ACCURACY, Unit, in_list, unit_of
-from adnn_optuna.render.document import Document, Figure, Table, Verdict
+from adnn_optuna.render.document import Document, Figure, Line, Table, Verdict
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.differences import (
     Design,
+    difference_line,
     difference_notes,
     differences_frame,
     differences_table,
     estimate,
-    in_words,
     interval_figure,
     other_comparisons_note,
     pair,
@@ -184,6 +184,7 @@ class ArmComparison(Printed):
             verdict=self._verdict() if is_known else "not known",
             conclusion=self._conclusion() if is_known else self.nothing_known(),
             scope=self._size(),
+            estimates=self._estimates() if is_known else [],
             tables=self._tables() if is_known else [],
             figures=self._figures(),
             notes=self._notes() if is_known else [],
@@ -193,8 +194,7 @@ class ArmComparison(Printed):
 
     @property
     def _title(self) -> str:
-        title = f"Comparison of {len(self.values)} {self.arm}s"
-        return f"{title}: {self.study_name}" if self.study_name else title
+        return f"Comparison of {len(self.values)} {self.arm}s"
 
     @property
     def _paired_by(self) -> str:
@@ -240,18 +240,19 @@ class ArmComparison(Printed):
         return " ".join([best_mean, *claims])
 
     def _relation(self, rows: Sequence[PairedDifference]) -> str:
-        """Return a relation to one arm with its evidence, or the same relation to several."""
+        """Return the same relation to one or several arms, and their collapses."""
         first = rows[0]
         others = [row.other for row in rows]
         said = relation(first, self._paired_by, _named(others))
         collapsed = [*filter(None, map(self._collapsed, [first.arm, *others]))]
         if collapsed and first.verdict != "inconclusive":
             said = f"{said}, with rare collapses ({'; '.join(collapsed)})"
-        if len(rows) > 1:
-            return said
-        is_of_all = first.n_pairs == self.n_values or not self.is_paired
-        of = "" if is_of_all else f" over {first.n_pairs} {self.per}s"
-        return f"{said}: {in_words(first, self.unit)}{of}"
+        return said
+
+    def _estimates(self) -> list[Line]:
+        """Return how much better the best arm is than the next ones."""
+        rows = self._against_best[:_N_NAMED]
+        return [difference_line(row, self.unit, self._paired_by or VALUE) for row in rows]
 
     def _collapsed(self, label: str) -> str:
         """Return which values of an arm are far worse than its others; empty if none is."""

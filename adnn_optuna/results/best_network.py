@@ -62,7 +62,7 @@ class BestNetwork:
                 tables.append(_table(counted, examples))
         return dataclasses.replace(
             document,
-            figures=[*document.figures, self._learning_figure()],
+            draw=lambda: [*document.draw(), self._learning_figure()],
             galleries=[*document.galleries, *galleries],
             tables=[*document.tables, *tables],
         )

@@ -14,6 +14,7 @@ from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.comparison_figures import figures_of
 from adnn_optuna.results.comparison_numbers import ComparisonNumbers
 from adnn_optuna.results.differences import (
+    LABEL_WIDTH,
     Design,
     difference_line,
     difference_notes,
@@ -34,7 +35,6 @@ _REPLICATION = {
     "worse": "a loss, which replicates",
     "equivalent": "equivalent: no gain that matters",
 }
-_LABEL_WIDTH = 14
 _ABOUT_RESTARTS = (
     "Random restarts use no offsets, only other initial weights, so their gain is selection bias. "
     "Only the gain over them is a sampler's own."
@@ -153,7 +153,7 @@ class Comparison(ComparisonNumbers, Printed):
         for row in self.replication:
             word = _REPLICATION.get(str(row.verdict), "not shown to replicate")
             how = f" {for_most(row)}" if row.verdict in ("better", "worse") else ""
-            label = f"{shortened(row.arm, _LABEL_WIDTH)}, new seeds"
+            label = f"{shortened(row.arm, LABEL_WIDTH)}, new seeds"
             remark = f"{self._replicated(row.arm)}: {word}{how}"
             lines.append(Line(label, estimate(row), self.unit, is_difference=True, remark=remark))
         return lines
@@ -179,7 +179,7 @@ class Comparison(ComparisonNumbers, Printed):
         title = f"Mean ± standard deviation over {n_seeds} seeds" if n_seeds > 1 else "One seed"
         rows = [
             (
-                shortened(label, _LABEL_WIDTH),
+                shortened(label, LABEL_WIDTH),
                 *(self._mean_and_sd(field, table.loc[label]) for field in self.fields),
             )
             for label in self.results

@@ -45,7 +45,7 @@ def _gains(comparison: ComparisonNumbers, reference: str) -> Figure:
     unit = comparison.unit
     return interval_figure(
         "gains",
-        f"Difference from {reference}",
+        f"Difference from {reference} (right is better)",
         unit.heading(f"{_score(comparison)} over {reference}", is_gain=True),
         estimates,
         unit,

@@ -47,12 +47,12 @@ _RELATIONS = {
 }
 NEXT_STEP = "make the same call again; it makes the rest."
 """The next step if evaluations are missing."""
-_LABEL_WIDTH = 14  # Two labels, a difference, its CI and the verdict fit into 80 columns.
+LABEL_WIDTH = 14  # Two labels, a difference, its CI and the verdict fit into 80 columns.
 
 
 def pair(row: PairedDifference) -> str:
     """Return the names of two arms, as a difference."""
-    return f"{shortened(row.arm, _LABEL_WIDTH)} - {shortened(row.other, _LABEL_WIDTH)}"
+    return f"{shortened(row.arm, LABEL_WIDTH)} - {shortened(row.other, LABEL_WIDTH)}"
 
 
 def relation(row: PairedDifference, per: str = "seed", others: str | None = None) -> str:
@@ -89,16 +89,11 @@ def estimate(row: PairedDifference) -> Estimate:
 
 
 def difference_line(row: PairedDifference, unit: Unit, per: str = "seed") -> Line:
-    """Return the mean difference, its CI and the worst seed, as a line of a document."""
-    shows_worst = row.n_pairs > 1 and not math.isnan(row.worst)
-    worst = f"worst {per} {unit.gain(row.worst)}" if shows_worst else ""
-    return Line(pair(row), estimate(row), unit, is_difference=True, remark=worst)
-
-
-def in_words(row: PairedDifference, unit: Unit) -> str:
-    """Return the mean difference with its CI, such as ``"+8.36 pp (95% CI +3.64 to +13.07)"``."""
-    line = difference_line(row, unit)
-    return f"{line.value} ({f'95% CI {line.ends}' if line.ends else 'no CI'})"
+    """Return the mean difference, its CI, verdict and worst seed, as a line of a document."""
+    remark: str = row.verdict or "no claim"
+    if row.n_pairs > 1 and not math.isnan(row.worst):
+        remark = f"{remark}, worst {per} {unit.gain(row.worst)}"
+    return Line(pair(row), estimate(row), unit, is_difference=True, remark=remark)
 
 
 def differences_table(

@@ -154,7 +154,7 @@ class EnsembleScores(Printed):
         """Return everything that the result says."""
         is_known = self.n_members > 1
         return Document(
-            title=f"Ensemble: {self.study_name}",
+            title=f"Ensemble of {self.n_evaluations} networks",
             verdict=self._verdict(),
             conclusion=self._conclusion(),
             scope=f"{self.n_members} network{'s' * (self.n_members != 1)}",
@@ -247,5 +247,6 @@ class EnsembleScores(Printed):
         )
 
     def _fields(self) -> dict[str, Any]:
-        names = "study_name seeds score_name members mean sd score gain disagreement n_diverged"
-        return {name: getattr(self, name) for name in names.split()}
+        return self._attributes(
+            "study_name seeds score_name members mean sd score gain disagreement n_diverged"
+        )

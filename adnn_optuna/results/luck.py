@@ -79,11 +79,7 @@ class Luck(Printed):
             scope=scope if len(scope) < 58 else "",
             tables=self._tables(),
             notes=[] if self.values is None else [_RESAMPLED],
-            fields={
-                name: getattr(self, name)
-                for name in ("n", "sd", "expected", "claimed", "files", "chances")
-            }
-            | {"chances_of_files": self.chances_of_files},
+            fields=self._attributes("n sd expected claimed files chances chances_of_files"),
         )
 
     def _tables(self) -> list[Table]:

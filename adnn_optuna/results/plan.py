@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adnn_optuna._units import Unit
-from adnn_optuna.render.document import Document, Figure, Series, Table
+from adnn_optuna._units import COUNT, Estimate, Unit, duration
+from adnn_optuna.render.document import Document, Figure, Line, Series
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.stats.power import POWER, RequiredSeeds, required_seeds
 
@@ -67,7 +67,8 @@ class Plan(RequiredSeeds, Printed):
                 f"{self.seeds} new seeds show a gain of {gain} with a power of {POWER:.0%}{each}."
             ),
             scope=f"{self.n_pilot} pilot seeds",
-            tables=[self._designs()],
+            estimates=self._designs(),
+            level=0.8,
             figures=[self._figure(gain)],
             notes=self._notes(),
             next_step=(
@@ -75,15 +76,16 @@ class Plan(RequiredSeeds, Printed):
                 f"adnn.compare(..., seeds=range({first}, {first + self.seeds}), study_name=...), "
                 f"or adnn compare --seeds {first}-{first + self.seeds - 1} --study-name NAME"
             ),
-            fields={name: getattr(self, name) for name in _FIELDS.split()},
+            fields=self._attributes(_FIELDS),
         )
 
-    def _designs(self) -> Table:
-        rows = [(_FIXED, str(self.seeds), _duration(self.hours), "new seeds only")]
+    def _designs(self) -> list[Line]:
+        needed = Estimate(self.seeds, self.seeds_low, self.seeds_high)
+        lines = [Line(_FIXED, needed, COUNT, remark=f"new seeds, {duration(3600 * self.hours)}")]
         if self.seeds_sequential is not None and self.hours_sequential is not None:
-            more = f"{_duration(self.hours_sequential)} more"
-            rows.append((_SEQUENTIAL, str(self.seeds_sequential), more, "pilot included"))
-        return Table(("design", "seeds", "time", "which"), rows)
+            remark = f"seeds with the pilot's, {duration(3600 * self.hours_sequential)} more"
+            lines.append(Line(_SEQUENTIAL, Estimate(self.seeds_sequential), COUNT, remark=remark))
+        return lines
 
     def _notes(self) -> list[str]:
         sd = f"{self.unit.scale * self.sd:.2g}{self.unit.of_gains}"
@@ -96,8 +98,7 @@ class Plan(RequiredSeeds, Printed):
         notes = [
             (
                 f"The differences have a standard deviation of {sd} ({self.n_pilot} pilot seeds"
-                f"{pooled}). At the ends of its 80% CI, a fixed design needs {self.seeds_low} to "
-                f"{self.seeds_high} seeds."
+                f"{pooled}). The CI of the number of seeds follows from its CI."
             )
         ]
         if len(needs) > 1:
@@ -158,12 +159,3 @@ def plan_seeds(
     return Plan(
         **vars(required), seconds_per_seed=seconds_per_seed, first_seed=first_seed, unit=unit
     )
-
-
-def _duration(hours: float) -> str:
-    """Return a duration in seconds below a minute, then in minutes, then in hours."""
-    if hours < 1 / 60:
-        return f"{3600 * hours:.2g} s"
-    if hours < 1:
-        return f"{60 * hours:.2g} min"
-    return f"{hours:.2g} h" if hours < 10 else f"{hours:.0f} h"

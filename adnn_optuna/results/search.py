@@ -6,7 +6,15 @@ import math
 from typing import Any
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._units import ACCURACY, Estimate, Unit, params_in_words, printable, score_in_words
+from adnn_optuna._units import (
+    ACCURACY,
+    Estimate,
+    Unit,
+    duration,
+    params_in_words,
+    printable,
+    score_in_words,
+)
 from adnn_optuna.engine.confirmation import SEEDS, n_training_runs, seconds_of
 from adnn_optuna.engine.records import ControlRecord, SearchRecord
 from adnn_optuna.render.document import (
@@ -231,7 +239,7 @@ class NetworkSearch(StudyResult):
         n = n_training_runs(self)
         return (
             f"test replication: result.confirm(), or adnn resume --confirm {SEEDS}. It trains {n} "
-            f"networks on {SEEDS} new seeds, in about {_duration(seconds_of(self, n))}"
+            f"networks on {SEEDS} new seeds, in about {duration(seconds_of(self, n))}"
         )
 
     def _figures(self) -> list[Figure]:
@@ -302,13 +310,3 @@ def parts_of(record: SearchRecord) -> dict[str, Any]:
 def _difference(label: str, found: Estimate | float, unit: Unit, remark: str) -> Line:
     estimate = found if isinstance(found, Estimate) else Estimate(found)
     return Line(label, estimate, unit, is_difference=True, remark=remark)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 1:
-        return "a second"
-    if seconds < 60:
-        return f"{seconds:.0f} seconds"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:.0f} hours"

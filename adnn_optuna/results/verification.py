@@ -5,7 +5,7 @@ import math
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
-from adnn_optuna._units import ACCURACY, PLAIN, Estimate, Unit, score_in_words
+from adnn_optuna._units import ACCURACY, Estimate, Unit, score_in_words
 from adnn_optuna.render.document import Document, Figure, Line, Table, shortened
 from adnn_optuna.render.document import Verdict as VerdictWord
 from adnn_optuna.render.printed import Printed
@@ -18,6 +18,11 @@ Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
 # Other processors, whose bits differed, gave accuracies up to so far apart in ordinary training
 # runs. The tolerance of a metric that is not within [0, 1] is relative.
 TOLERANCE = 0.005
+
+_NOT_CHECKED = (
+    "whether the baseline was trained well: a gain over a poor one may be worth nothing",
+    "whether data, metric, seed or moment were chosen after seeing results",
+)
 
 
 class Claim(NamedTuple):
@@ -68,7 +73,7 @@ class Verdict(Printed):
             one: the contract, its weights, the data or the model is missing, unreadable or another
             one, or training runs here vary too much to check the gain.
         reasons: A sentence for each thing that differs, with its field.
-        not_checked: The limits of any verification, and the checks that this one left out.
+        stated: The statements of the maker that were not checked.
         gain: The test gain of the best network as trained again here, with its 95% CI for other
             test examples; the mean if it was trained several times. :obj:`None` if the contract
             was not reproduced.
@@ -83,7 +88,7 @@ class Verdict(Printed):
 
     status: Status
     reasons: tuple[str, ...] = ()
-    not_checked: tuple[str, ...] = ()
+    stated: tuple[str, ...] = ()
     gain: Estimate | None = None
     half_width: float = 0.0
     examples: str = ""
@@ -104,28 +109,33 @@ class Verdict(Printed):
 
     def document(self) -> Document:
         """Return everything that the result says."""
-        verdict, title, about = _on_replication(self.new_seeds, drawn=self.are_drawn)
+        verdict, replication, about = _on_replication(self.new_seeds, drawn=self.are_drawn)
         if self.status == "breached":
-            what = "the contract is not valid"
-            if self.new_seeds is not None:
-                what = "the claimed gain does not replicate"
-            verdict, title = "breached", f"breached: {what}"
-        elif self.status == "cannot_check" and self.new_seeds is None:
-            verdict, title = "cannot check", "cannot_check: the contract cannot be checked"
-        else:
-            title = f"{title}; file: {self.status}"
+            verdict, replication = "breached", ""
+        elif self.new_seeds is None:
+            verdict = "reproduced" if self.is_reproduced else "cannot check"
         return Document(
-            title=title,
+            title="; ".join(filter(None, [self._about_the_bits(), replication])),
             verdict=verdict,
             conclusion=f"{about} {self._about_the_file()}".strip(),
             scope="" if self.claim is None else self.claim.score,
             estimates=self._estimates(),
             tables=self._tables(),
-            figures=[self._figure()],
+            figures=[] if self.claim is None else [self._figure(self.claim)],
             notes=self._notes(),
             next_step=self._next_step(),
             fields=vars(self),
         )
+
+    def _about_the_bits(self) -> str:
+        """Return whether both networks came out again, as a title."""
+        has_seeds = self.new_seeds is not None
+        if self.status == "breached":
+            return f"Breached: {'the gain does not replicate' if has_seeds else 'not reproduced'}"
+        if self.status == "cannot_check":
+            return f"{'Bits cannot' if has_seeds else 'Cannot'} be checked"
+        is_exact = self.status == "exact"
+        return f"Reproduced {'bit for bit' if is_exact else 'within tolerance'}"
 
     def _about_the_file(self) -> str:
         if self.status == "exact":
@@ -168,13 +178,29 @@ class Verdict(Printed):
     def _tables(self) -> list[Table]:
         if self.claim is None:
             return []
-        tables = claims_tables(self.confirmation, self.claim.unit)
+        tables = [self._checks(), *claims_tables(self.confirmation, self.claim.unit)]
         if self.new_seeds is not None:
             pairs = zip(self.new_seeds.seeds, self.new_seeds.gains, strict=False)
             rows = [(str(seed), self.claim.unit.gain(gain)) for seed, gain in pairs]
             title = "Every new seed of this verification"
             tables.append(Table(("seed", "gain"), rows, title, is_detail=True))
         return tables
+
+    def _checks(self) -> Table:
+        """Return what was checked, and what was not."""
+        checked = []
+        if self.is_reproduced:
+            what = "bits" if self.status == "exact" else "gain and scores, within the tolerance"
+            checked.append(f"both networks, trained again: {what}")
+        if self.new_seeds is not None:
+            checked.append(f"gain on {len(self.new_seeds.seeds)} new seeds")
+        groups = {
+            "checked": checked,
+            "stated by its maker": self.stated,
+            "not checked": _NOT_CHECKED,
+        }
+        rows = [(name, f"{'; '.join(items)}.") for name, items in groups.items() if items]
+        return Table(("", ""), rows, "What this verification checked")
 
     def _notes(self) -> list[str]:
         notes = [*(self.reasons if self.is_reproduced else self.reasons[1:])]
@@ -197,7 +223,7 @@ class Verdict(Printed):
             replay = f"Replay it on the same seeds: --seeds {seeds[0]}-{seeds[-1]}"  # A range.
             chosen = "These seeds were passed, so they may have been chosen."
             notes.append(replay if self.are_drawn else chosen)
-        return notes + [f"Not checked: {what}." for what in self.not_checked]
+        return notes
 
     def _next_step(self) -> str:
         if self.confirmation is None or self.new_seeds is not None:
@@ -207,14 +233,13 @@ class Verdict(Printed):
             "adnn verify FILE --new-seeds 20"
         )
 
-    def _figure(self) -> Figure:
+    def _figure(self, claim: Claim) -> Figure:
         """Return the gains that the contract claims, and those that were measured."""
-        unit = PLAIN if self.claim is None else self.claim.unit
+        unit = claim.unit
         gains = {line.label: line.estimate for line in self._estimates()}
-        if self.claim is not None and gains:
-            gains["gain, claimed"] = Estimate(self.claim.gain)
-            if self.confirmation is not None:
-                gains["replication, claimed"] = self.confirmation.replication
+        gains["gain, claimed"] = Estimate(claim.gain)
+        if self.confirmation is not None:
+            gains["replication, claimed"] = self.confirmation.replication
         title = "Claimed by the contract and measured here"
         x_label = unit.heading("difference", is_gain=True)
         return interval_figure("gains", title, x_label, gains, unit)
@@ -223,22 +248,22 @@ class Verdict(Printed):
 def _on_replication(shown: Confirmation | None, *, drawn: bool) -> tuple[VerdictWord, str, str]:
     """Return the findings of new seeds on the offsets: a word, a title and a sentence."""
     if shown is None:
-        return "not known", "replication not checked", ""
+        return "not known", "", ""
     n, (value, low, high) = len(shown.seeds), shown.replication
     on = f"on {n} new seeds, drawn here" if drawn else f"on {n} seeds that were passed"
     if not shown.gains:
         said = "The best network has no offsets, so no gain can replicate."
-        return "not shown", "nothing to replicate, no offsets", said
+        return "not shown", "no offsets", said
     if math.isnan(value):
         said = f"Replication is not known: a training run {on}, diverged."
-        return "not known", f"replication not known ({n} seeds)", said
+        return "not known", f"gain not known ({n} seeds)", said
     if low > 0:
         said = f"The gain of the offsets replicates {on}."
         return "replicates", f"replicates ({n} seeds)", said
     if high < 0:
-        return "worse", f"the offsets lose ({n} seeds)", f"The offsets lose {on}."
+        return "worse", f"offsets lose ({n} seeds)", f"The offsets lose {on}."
     said = f"No gain of the offsets is shown {on}."
-    return "not shown", f"not shown to replicate ({n} seeds)", said
+    return "not shown", f"gain not shown ({n} seeds)", said
 
 
 def claims_tables(confirmation: Confirmation | None, unit: Unit) -> list[Table]:

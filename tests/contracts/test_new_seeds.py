@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from contract_files import NEVER_CHECKED, elsewhere
+from contract_files import STATED, elsewhere
 from search_worker import quick_training
 
 import adnn_optuna as adnn
@@ -121,7 +121,7 @@ def test_a_training_that_no_seed_changes_has_none(tmp_path: Path) -> None:
     assert "Claimed by the maker" not in str(contract)
     verdict = adnn.verify(path, dataset=FEW)
     assert verdict.status == "exact"
-    assert not any("confirmation" in what for what in verdict.not_checked)
+    assert not any("confirmation" in what for what in verdict.stated)
     said = "new_seeds: no seed changes this training, so none can show a gain. Omit it."
     assert adnn.verify(path, dataset=FEW, new_seeds=20) == adnn.Verdict("cannot_check", (said,))
 
@@ -196,14 +196,16 @@ def test_an_exact_replay_is_reproduced_and_never_shown(path: Path, tmp_path: Pat
     verdict = adnn.verify(path, dataset=FEW)
     assert (verdict.status, verdict.new_seeds, verdict.replicates) == ("exact", None, False)
     verdict.report(tmp_path / "verdict.html")
-    page = (tmp_path / "verdict.html").read_text().partition("plotly.js")[0]
+    page = (tmp_path / "verdict.html").read_text().partition("<script")[0]
     for said in (str(verdict), page):
         assert "reproduced" in said
         assert "shown" not in said
-    [claims] = verdict.document().tables
+    checks, claims = verdict.document().tables
+    assert [name for name, _ in checks.rows] == ["checked", "stated by its maker", "not checked"]
+    assert checks.rows[0][1] == "both networks, trained again: bits."
+    assert "confirmation: results on new seeds" in checks.rows[1][1]
     assert len(claims.rows) == 3
-    claimed = "confirmation: the maker's results on new seeds and their CIs"
-    assert verdict.not_checked == (*NEVER_CHECKED[:-1], claimed)
+    assert verdict.stated == STATED
     assert "adnn verify FILE --new-seeds 20" in verdict.document().next_step
 
 
@@ -215,7 +217,7 @@ def test_a_lucky_restart_is_not_shown_by_new_seeds(tmp_path: Path) -> None:
     verdict = adnn.verify(path, dataset=FEW, new_seeds=20)
     assert (verdict.status, verdict.replicates) == ("exact", False)
     document = verdict.document()
-    assert document.title == "nothing to replicate, no offsets; file: exact"
+    assert document.title == "Reproduced bit for bit; no offsets"
     assert "has no offsets, so no gain can replicate." in document.conclusion
     assert "replication" not in [line.label for line in document.estimates]
 
@@ -232,8 +234,7 @@ def test_new_pairs_are_of_seeds_that_nobody_knew(content: Any, path: Path) -> No
         assert verdict.status == "exact"
         details = verdict.to_text(details=True)
         assert all(str(seed) in details for seed in fresh.seeds)
-        said = "confirmation: the maker's results other than the mean gain"
-        assert verdict.not_checked[-1] == said
+        assert verdict.stated[-1] == "confirmation: results other than the mean gain"
         seeds += fresh.seeds
     assert len(set(seeds)) == 50
     objective, params = objective_of(), content["best"]["params"]
@@ -269,7 +270,7 @@ def test_gains_that_do_not_replicate_are_breached_whatever_the_file_says(
     assert verdict.status == "breached"
     assert verdict.new_seeds is not None
     found = verdict.new_seeds.replication.value
-    assert verdict.document().title == "breached: the claimed gain does not replicate"
+    assert verdict.document().title == "Breached: the gain does not replicate"
     assert verdict.reasons[0].startswith(
         f"confirmation: the claimed mean gain of {100 * np.mean(gains):+.2f} pp does not "
         f"replicate: on 20 new seeds it is {100 * found:+.2f} pp (95% CI"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from contract_files import (
     CONTRACT,
-    NEVER_CHECKED,
+    STATED,
     few_digits,
     forged,
     is_exact,
@@ -205,7 +205,7 @@ def test_a_function_of_the_trial_is_given_again(dataset: adnn.Dataset, tmp_path:
     verdict = adnn.verify(path, dataset=dataset, model=of_trial)
     assert verdict.status == "exact"
     # All that is rebuilt has its training from the file.
-    assert [what for what in verdict.not_checked if what not in NEVER_CHECKED] == [
+    assert [what for what in verdict.stated if what not in STATED] == [
         "best.hyperparameters: that training, and network without model, follow from them"
     ]
 

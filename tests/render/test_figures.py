@@ -6,13 +6,14 @@ import base64
 import math
 import struct
 import zlib
+from typing import get_args
 
 import numpy as np
 import pytest
 from render_documents import EVIL, figures
 
-from adnn_optuna.render.document import Figure, Series
-from adnn_optuna.render.figures import COLORS, CONTROL_COLOR, to_plotly, to_png
+from adnn_optuna.render.document import Figure, Mark, Series
+from adnn_optuna.render.figures import COLORS, CONTROL_COLOR, DARK_COLORS, to_plotly, to_png
 
 MADE = {figure.key: figure for figure in figures()}
 
@@ -30,7 +31,7 @@ def test_rows_have_intervals_labels_and_a_margin() -> None:
 
 def test_lines_have_bands_and_a_target() -> None:
     drawn = to_plotly(MADE["lines"])
-    band, line, steps, dashes = drawn.data
+    band, line, steps, dashes, _ = drawn.data
     assert [*band.y] == [0.5, 1.5, 2.5, 3.5, 2.5, 1.5, 0.5, -0.5]
     assert not band.showlegend
     assert (line.name, steps.line.shape, dashes.line.dash) == ("arm", "hv", "dash")
@@ -85,3 +86,70 @@ def test_png_holds_the_pixels(colors: tuple[int, ...]) -> None:
     rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(4, -1)
     assert not rows[:, 0].any()  # No row is filtered.
     np.testing.assert_allclose(rows[:, 1:].reshape(pixels.shape) / 255, pixels, atol=1 / 500)
+
+
+# What people without one kind of cone see, of linear RGB (Machado, Oliveira and Fernandes 2009,
+# IEEE Transactions on Visualization and Computer Graphics 15:1291).
+SEEN = {
+    "normal vision": np.eye(3),
+    "deuteranopia": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+    "protanopia": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+}
+# From linear RGB to Oklab, where about 0.02 is the smallest difference that people notice.
+TO_CONES = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+TO_OKLAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+
+
+def linear(color: str) -> np.ndarray:
+    """Return a color such as ``#8b929c`` as linear RGB."""
+    rgb = np.frombuffer(bytes.fromhex(color[1:]), np.uint8) / 255
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def luminance(color: str) -> float:
+    return float(linear(color) @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("eyes", SEEN)
+@pytest.mark.parametrize("palette", [COLORS, DARK_COLORS])
+def test_color_blind_people_can_tell_arms_apart(palette: tuple[str, ...], eyes: str) -> None:
+    seen = np.array([linear(color) for color in (*palette, CONTROL_COLOR)]) @ SEEN[eyes].T
+    oklab = np.cbrt(seen.clip(0, 1) @ TO_CONES.T) @ TO_OKLAB.T
+    distances = np.linalg.norm(oklab[:, None] - oklab, axis=-1)
+    assert distances[np.triu_indices(len(seen), 1)].min() > 0.08
+
+
+@pytest.mark.parametrize(("palette", "ground"), [(COLORS, "#ffffff"), (DARK_COLORS, "#181e26")])
+def test_arms_stand_out_from_the_ground(palette: tuple[str, ...], ground: str) -> None:
+    for color in (*palette, CONTROL_COLOR):
+        low, high = sorted([luminance(color), luminance(ground)])
+        assert (high + 0.05) / (low + 0.05) > 3  # As WCAG asks of graphics.
+
+
+def test_each_mark_is_tried_in_a_browser() -> None:
+    tried = {series.mark for figure in MADE.values() for series in figure.series}
+    assert tried == {*get_args(Mark)}

@@ -14,11 +14,11 @@ from adnn_optuna.render.figures import to_plotly
 from adnn_optuna.render.text import to_text
 from adnn_optuna.results.differences import (
     Design,
+    difference_line,
     difference_notes,
     differences_frame,
     differences_table,
     for_most,
-    in_words,
     interval_figure,
     other_comparisons_note,
     relation,
@@ -70,8 +70,12 @@ class TestWords:
         assert for_most(few, "") == "on average"
 
     def test_of_a_difference_have_its_interval_if_there_is_one(self) -> None:
-        assert in_words(difference(), ACCURACY) == "+1.00 pp (95% CI -0.20 to +2.00)"
-        assert in_words(difference(low=math.nan, high=math.nan), PLAIN) == "+0.0100 (no CI)"
+        line = difference_line(difference(), ACCURACY)
+        assert (line.value, line.ends) == ("+1.00 pp", "-0.20 to +2.00")
+        assert line.remark.startswith("inconclusive")
+        # Of pairs that contradict each other, the ends are NaN.
+        for end in (math.inf, math.nan):
+            assert difference_line(difference(low=-end, high=end), PLAIN).ends == ""
 
 
 class TestTable:

@@ -22,12 +22,13 @@ def test_durations_have_the_unit_that_one_would_take(seconds: float, said: str) 
     plan = plan_seeds(
         {"claim": pilot(6)}, gain=0.01, seconds_per_seed=seconds, first_seed=9, unit=ACCURACY
     )
-    assert plan.document().tables[0].rows[0] == ("fixed design", "14", said, "new seeds only")
+    line = plan.document().estimates[0]
+    assert (line.label, line.value, line.remark) == ("fixed design", "14", f"new seeds, {said}")
 
 
 def test_a_sequential_design_that_needs_far_more_seeds_is_no_choice() -> None:
     plan = planned({"claim": pilot(10)}, 0.0003)
-    assert len(plan.document().tables[0].rows) == 1
+    assert [line.label for line in plan.document().estimates] == ["fixed design"]
     assert "A sequential design needs far more seeds than a fixed one." in plan.document().notes
 
 

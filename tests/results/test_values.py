@@ -56,7 +56,7 @@ class TestCollapses:
         other = [*(value - 0.01 for value in self.STEADY[:-1]), 0.2]
         seeds = tuple(map(str, range(24)))
         paired = str(ValueComparison({"a": self.STEADY, "b": other}, seeds))
-        assert "a is better than b for most seeds, with rare collapses (b: seed 23):" in _line(
+        assert "a is better than b for most seeds, with rare collapses (b: seed 23)." in _line(
             paired
         )
         assert "collapses" not in str(
@@ -66,13 +66,13 @@ class TestCollapses:
     def test_of_values_that_are_not_paired_are_numbered(self) -> None:
         other = [*(value - 0.2 for value in self.STEADY[:-2]), 0.2, 0.2]
         found = ValueComparison({"a": self.STEADY, "b": other}, (), is_paired=False)
-        assert "with rare collapses (b: value 23 and value 24):" in _line(str(found))
+        assert "with rare collapses (b: value 23 and value 24)." in _line(str(found))
 
 
 class TestUnpaired:
     def test_few_values_name_what_their_verdict_assumes(self) -> None:
         found = ValueComparison({"a": TWO, "b": [v - 9 for v in TWO]}, (), is_paired=False)
-        said = "a is better than b on average, assuming that the arms differ in their means only:"
+        said = "a is better than b on average, assuming that the arms differ in their means only."
         assert said in _line(str(found))
         [reason] = found.differences()["reason"]
         assert reason == "assuming that the arms differ in their means only"

@@ -23,7 +23,7 @@ REPRODUCED: dict[str, Any] = {
     "examples": "images",
     "claim": Claim("test_accuracy", 0.025, 0.001),
 }
-NOT_CHECKED = ("study: number of trials, sampler and duration of the search",)
+STATED = ("study: number of trials, sampler and duration of the search",)
 
 
 def facts(low: float, gain: float, high: float, n: int) -> Confirmation:
@@ -45,12 +45,12 @@ CLAIMED = facts(0.02, 0.03, 0.04, 10)
 
 
 def test_prints_as_the_snapshots() -> None:
-    assert_surfaces("verdict_exact", Verdict("exact", (), NOT_CHECKED, **REPRODUCED))
+    assert_surfaces("verdict_exact", Verdict("exact", (), STATED, **REPRODUCED))
     found = {"confirmation": CLAIMED, "new_seeds": facts(0.005, 0.01, 0.015, 20)}
     others = ("environment.versions.keras is 3.12.0, here 3.13.1.",)
     assert_surfaces(
         "verdict_new_seeds",
-        Verdict("within_tolerance", others, NOT_CHECKED, half_width=0.005, **REPRODUCED, **found),
+        Verdict("within_tolerance", others, STATED, half_width=0.005, **REPRODUCED, **found),
     )
     reasons = ("files.weights: 'a.npz' is larger than the best network's weights.",) * 2
     assert_surfaces("verdict_breached", Verdict("breached", reasons))
@@ -59,15 +59,10 @@ def test_prints_as_the_snapshots() -> None:
 @pytest.mark.parametrize(
     ("status", "title", "verdict", "is_reproduced"),
     [
-        ("exact", "replication not checked; file: exact", "not known", True),
-        (
-            "within_tolerance",
-            "replication not checked; file: within_tolerance",
-            "not known",
-            True,
-        ),
-        ("breached", "breached: the contract is not valid", "breached", False),
-        ("cannot_check", "cannot_check: the contract cannot be checked", "cannot check", False),
+        ("exact", "Reproduced bit for bit", "reproduced", True),
+        ("within_tolerance", "Reproduced within tolerance", "reproduced", True),
+        ("breached", "Breached: not reproduced", "breached", False),
+        ("cannot_check", "Cannot be checked", "cannot check", False),
     ],
 )
 def test_without_new_seeds_the_title_claims_no_replication(
@@ -88,17 +83,17 @@ def test_without_new_seeds_the_title_claims_no_replication(
         ),
         (
             (-0.005, 0.025),
-            "not shown to replicate (20 seeds)",
+            "gain not shown (20 seeds)",
             "No gain of the offsets is shown on 20 new seeds, drawn here.",
         ),
         (
             (-0.025, -0.005),
-            "the offsets lose (20 seeds)",
+            "offsets lose (20 seeds)",
             "The offsets lose on 20 new seeds, drawn here.",
         ),
         (
             (float("nan"), float("nan")),
-            "replication not known (20 seeds)",
+            "gain not known (20 seeds)",
             "Replication is not known: a training run on 20 new",
         ),
     ],
@@ -110,7 +105,7 @@ def test_only_a_ci_above_0_replicates(
     for status in ("exact", "within_tolerance", "cannot_check"):
         of_file: Any = (status, ("The gain varies too much here.",))
         verdict = Verdict(*of_file, confirmation=CLAIMED, new_seeds=new_seeds, **REPRODUCED)
-        assert verdict.document().title == f"{title}; file: {status}"
+        assert verdict.document().title.endswith(f"; {title}")
         assert verdict.document().conclusion.startswith(conclusion)
         assert verdict.replicates == (ends[0] > 0)
 
@@ -147,7 +142,7 @@ def test_the_makers_numbers_are_claims_in_a_table_and_no_estimates() -> None:
     tuned = dataclasses.replace(CLAIMED, hyperparameters=Estimate(0.3, 0.2, 0.4))
     document = Verdict("exact", confirmation=tuned, **REPRODUCED).document()
     assert [line.label for line in document.estimates] == ["gain, trained again"]
-    [claims] = document.tables
+    [_, claims] = document.tables
     assert claims.title == "Claimed by the maker, on 10 new seeds"
     assert claims.rows[-1] == ("hyperparameters vs first trial's", "+30.00 pp", "+20.00 to +40.00")
     assert "shown" not in str(Verdict("exact", confirmation=tuned, **REPRODUCED))
@@ -176,7 +171,8 @@ def test_draws_what_is_claimed_and_what_was_measured() -> None:
     # What is claimed of one seed has no CI.
     assert [gain.error_x.array is None for gain in figure.data] == [0, 0, 0, 0, 1, 0]
     assert figure.data[2].error_x.array == pytest.approx([0.1])
-    assert not Verdict("breached").plot().data
+    with pytest.raises(ValueError, match="There is nothing to draw"):
+        Verdict("breached").plot()
 
 
 def test_a_report_escapes_what_a_contract_holds(tmp_path: Path) -> None:
