@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage
+from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
 import adnn_optuna as adnn
@@ -29,8 +29,17 @@ def grpc(address: str) -> GrpcStorageProxy:
     return proxy
 
 
+def watched(url: str) -> BaseStorage:
+    """Open a database in which a worker without signs of life is missed after 15 seconds."""
+    storage = open_storage(url)
+    assert isinstance(storage, RDBStorage)
+    storage.heartbeat_interval, storage.grace_period = 1, 15
+    return storage
+
+
 STORAGES: dict[str, Callable[[str], str | BaseStorage]] = {
     "ours": open_storage,
+    "watched": watched,
     "optuna": str,
     "journal": lambda path: JournalStorage(JournalFileBackend(path)),
     "grpc": grpc,

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, StoredOutcome, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
 from adnn_optuna.engine.example_scores import Scored, collecting
-from adnn_optuna.engine.storages import StorageError, storage_errors
+from adnn_optuna.engine.storages import StorageError, storage_errors, with_retry
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import Status
 from adnn_optuna.samplers._trials import check_direction, is_feasible
@@ -174,11 +175,14 @@ class FunctionObjective:
         check_direction(study, self.direction)
 
     def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
-        """Run trials to their ends, whatever the limits: one after the other, or by executor."""
+        """Run trials to their ends, whatever the limits: one after the other, or by executor.
+
+        One whose storage is locked or away meanwhile, as the function suggests, begins again.
+        """
         if self.executor is None:
-            return [self._run(trial) for trial in trials]
+            return [with_retry(self._run, trial) for trial in trials]
         elsewhere = dataclasses.replace(self, executor=None)
-        return [*self.executor.map(elsewhere._run, trials)]
+        return [*self.executor.map(functools.partial(with_retry, elsewhere._run), trials)]
 
     def _run(self, trial: optuna.Trial) -> Outcome:
         returned: Any = math.nan

@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -92,21 +93,41 @@ def run_of_trials(study: Study) -> Iterator[None]:
 
 
 def _start_time(process_id: int) -> str | None:
-    """Return when a process started, :obj:`None` if there is none; the system uses ids again."""
-    if Path("/proc/self/stat").exists():
+    """Return when a process started; the system uses ids again.
+
+    :obj:`None` if there is no such process, and an empty text if its start is hidden from us.
+    """
+    if sys.platform == "linux":
         # Clock ticks since boot, and which boot. Not `psutil`, whose start times on Linux are in
         # seconds of the system clock: set that clock, and all live workers would look dead.
         # The second field, the command's name, may itself hold blanks and parentheses.
         fields = _text(f"/proc/{process_id}/stat").rpartition(")")[2].split()
-        if not fields or fields[0] in "ZX":  # A zombie's parent has not asked for its exit code.
-            return None
-        return f"{fields[19]}@{_text('/proc/sys/kernel/random/boot_id')}"
-
+        if fields:  # A zombie's parent has not asked for its exit code.
+            boot = _text("/proc/sys/kernel/random/boot_id")
+            return None if fields[0] in "ZX" else f"{fields[19]}@{boot}"
+        return None if _is_gone(process_id) else ""
     try:
         process = psutil.Process(process_id)
         return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())
-    except psutil.Error:
+    except psutil.NoSuchProcess:
         return None
+    except psutil.Error:
+        return ""
+
+
+def _is_gone(process_id: int) -> bool:
+    """Return whether a process has ended that shows nothing in ``/proc``.
+
+    A system may hide the processes of other users there, or all of it. In the latter case we do
+    not know by which container's ids a process is named.
+    """
+    if not Path("/proc/self/stat").exists():
+        return False
+    try:
+        os.kill(process_id, 0)
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
+    return False
 
 
 def _text(path: str) -> str:
@@ -187,7 +208,8 @@ def _lives(owner: Owner) -> bool | None:
         return None
     if (owner["process"], owner["start"]) == (os.getpid(), _own_start_time(os.getpid())):
         return _is_under_way(owner["run"])
-    return _start_time(owner["process"]) == owner["start"]
+    start = _start_time(owner["process"])
+    return None if "" in {start, owner["start"]} else start == owner["start"]
 
 
 def end_trial(study: Study, trial: FrozenTrial | Trial) -> None:

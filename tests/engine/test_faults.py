@@ -103,6 +103,22 @@ def test_a_lock_of_another_program_is_waited_for(
 
 
 @pytest.mark.usefixtures("impatience")
+def test_a_lock_as_a_function_suggests_is_waited_for(path: Path) -> None:
+    others = []
+
+    def locking(trial: optuna.Trial) -> float:
+        if not others:
+            other = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            others.append(threading.Timer(0.5, other.close))
+            others[0].start()
+        return objective(trial)
+
+    result = adnn.search(locking, storage=f"sqlite:///{path}", study_name="locked", max_trial=2)
+    assert [trial.state for trial in result.study.trials] == [TrialState.COMPLETE] * 2
+
+
+@pytest.mark.usefixtures("impatience")
 def test_a_lock_that_stays_ends_in_one_sentence(
     path: Path, lock: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

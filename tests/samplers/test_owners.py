@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +87,42 @@ def test_a_process_lives_until_it_ends(process: subprocess.Popen[bytes]) -> None
     process.kill()
     process.wait()
     assert is_alive(trial_of(other)) is False
+
+
+HIDDEN = """
+import json, os, sys, optuna
+from adnn_optuna._attributes import OWNER
+from adnn_optuna.samplers._owners import is_alive
+trial = optuna.create_trial(value=0.0)
+trial.number, trial.system_attrs = 0, {OWNER: json.loads(sys.argv[1])}
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+print(is_alive(trial))
+"""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs `unshare` of util-linux")
+def test_a_process_that_the_system_hides_is_not_taken_for_dead(
+    process: subprocess.Popen[bytes],
+) -> None:
+    """As with ``hidepid``, which administrators of shared machines set."""
+    owner = {**ownership(trial_of(None)), "process": process.pid}
+    owner["start"] = _start_time(process.pid)
+    hide = 'mount -t proc -o hidepid=2 proc /proc && exec "$0" "$@"'
+    command = ["unshare", "--mount", "sh", "-c", hide, sys.executable, "-c", HIDDEN]
+
+    def seen_from_there() -> str:
+        run = [*command, json.dumps(owner)]
+        done = subprocess.run(run, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"this user cannot hide processes: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    assert seen_from_there() == "None"
+    process.kill()
+    process.wait()
+    assert seen_from_there() == "False"
 
 
 def test_owners_of_trials_without_a_proposal() -> None:
