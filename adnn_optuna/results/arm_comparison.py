@@ -22,7 +22,6 @@ from adnn_optuna.results.differences import (
     difference_notes,
     differences_frame,
     differences_table,
-    estimate,
     interval_figure,
     other_comparisons_note,
     pair,
@@ -344,7 +343,7 @@ class ArmComparison(Printed):
             "differences",
             "How much better the first arm is",
             unit.heading(f"difference in {self.score}", is_gain=True),
-            {pair(row): estimate(row) for row in self.paired_differences},
+            {pair(row): row.estimate for row in self.paired_differences},
             unit,
             margin=self.margin or 0.0,
         )

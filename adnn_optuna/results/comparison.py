@@ -19,7 +19,6 @@ from adnn_optuna.results.differences import (
     difference_line,
     difference_notes,
     differences_table,
-    estimate,
     for_most,
     other_comparisons_note,
     relation,
@@ -155,7 +154,7 @@ class Comparison(ComparisonNumbers, Printed):
             how = f" {for_most(row)}" if row.verdict in ("better", "worse") else ""
             label = f"{shortened(row.arm, LABEL_WIDTH)}, new seeds"
             remark = f"{self._replicated(row.arm)}: {word}{how}"
-            lines.append(Line(label, estimate(row), self.unit, is_difference=True, remark=remark))
+            lines.append(Line(label, row.estimate, self.unit, is_difference=True, remark=remark))
         return lines
 
     def _replicated(self, label: str) -> str:
@@ -323,6 +322,6 @@ class Comparison(ComparisonNumbers, Printed):
             **self._attributes("seeds margin is_complete reference"),
             "table": self.table(),
             "differences": self.differences(),
-            "replication": {row.arm: estimate(row) for row in self.replication},
+            "replication": {row.arm: row.estimate for row in self.replication},
             "results": results,
         }

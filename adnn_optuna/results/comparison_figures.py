@@ -12,7 +12,7 @@ from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.render.document import Figure, Series
 from adnn_optuna.results.comparison_numbers import ComparisonNumbers
-from adnn_optuna.results.differences import estimate, interval_figure, values_figure
+from adnn_optuna.results.differences import interval_figure, values_figure
 from adnn_optuna.results.search_figures import (
     Curve,
     best_of_n_figure,
@@ -39,7 +39,7 @@ def _gains(comparison: ComparisonNumbers, reference: str) -> Figure:
     rows, label = list(comparison.over_reference), comparison.reference
     of_controls = [(str(label), control) for control in comparison.controls]
     rows += [row.turned() for row in comparison.rows_of(of_controls) if row.n_pairs]
-    estimates = {row.arm: estimate(row) for row in rows}
+    estimates = {row.arm: row.estimate for row in rows}
     if estimates and label is not None:
         estimates[label] = Estimate(0.0)
     unit = comparison.unit

@@ -83,17 +83,12 @@ def for_most(row: PairedDifference, per: str = "seed") -> str:
     return f"on average, although it wins in {only}{100 * row.win_rate:.0f}% of {per}s"
 
 
-def estimate(row: PairedDifference) -> Estimate:
-    """Return the mean difference with its CI; the ends are NaN if there is none."""
-    return Estimate(row.mean, row.low, row.high)
-
-
 def difference_line(row: PairedDifference, unit: Unit, per: str = "seed") -> Line:
     """Return the mean difference, its CI, verdict and worst seed, as a line of a document."""
     remark: str = row.verdict or "no claim"
     if row.n_pairs > 1 and not math.isnan(row.worst):
         remark = f"{remark}, worst {per} {unit.gain(row.worst)}"
-    return Line(pair(row), estimate(row), unit, is_difference=True, remark=remark)
+    return Line(pair(row), row.estimate, unit, is_difference=True, remark=remark)
 
 
 def differences_table(

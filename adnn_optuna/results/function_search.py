@@ -8,10 +8,9 @@ from adnn_optuna._units import Estimate, params_in_words
 from adnn_optuna.engine.records import FunctionRecord
 from adnn_optuna.render.document import Line, Table, Verdict
 from adnn_optuna.results.fields import units_of
+from adnn_optuna.results.recheck_numbers import mean_interval
 from adnn_optuna.results.search import StudyResult
 from adnn_optuna.samplers._replicates import replicate_of
-from adnn_optuna.stats.proportions import student_half_width
-from adnn_optuna.stats.sequential import ALPHA, sequential_ends
 
 _N_LISTED = 10  # Of the replicated configurations, the best ones.
 
@@ -45,13 +44,9 @@ class FunctionSearch(StudyResult, FunctionRecord):
         if not values:
             number = -1 if self.best is None else self.best.number
             return Estimate(fmean(self.replicates.get(number, [self.best_value])))
-        mean, planned = fmean(values), self.planned
-        if len(values) < 2 or len(self.new_values) < planned["seeds"]:
-            return Estimate(mean)
-        half = student_half_width(values, 0.0, 1 - ALPHA)
-        if planned["sequential"]:
-            return Estimate(mean, *sequential_ends(values, half))
-        return Estimate(mean, mean - half, mean + half)
+        if len(self.new_values) < self.planned["seeds"]:
+            return Estimate(fmean(values))
+        return mean_interval(values, 0.0, sequential=self.planned["sequential"])
 
     def _verdict(self) -> tuple[Verdict, str]:
         if self.best is None:

@@ -210,7 +210,7 @@ class RecheckNumbers:
         [row] = paired_differences(
             arms, margin=None, sequential=self.sequential, n_claims=self._n_claims
         )
-        return Estimate(row.mean, row.low, row.high) if row.n_pairs == self.confirm else UNKNOWN
+        return row.estimate if row.n_pairs == self.confirm else UNKNOWN
 
     @property
     def _n_claims(self) -> int:

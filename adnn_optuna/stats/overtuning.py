@@ -24,32 +24,20 @@ _NUMBERS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 class RandomSplits(NamedTuple):
-    """Findings of random splits of the examples of T trials.
+    """Findings of random splits of the examples of T trials."""
 
-    Attributes:
-        new_data: The expected value of the selected trial on new examples, with its 95% CI.
-        variance: The variance of that value.
-        selected: The share of the splits that select each trial, of shape (T,).
-        left_out: The mean value of each trial on the examples left out by the splits that select
-            it, of shape (T,); NaN without any.
-        curve: The expected value on new examples by the number of trials, if only the first ones
-            had been made.
-    """
-
-    new_data: Estimate
-    variance: float
-    selected: np.ndarray
-    left_out: np.ndarray
-    curve: dict[int, float]
+    new_data: Estimate  # The expected value of the selected trial on new examples.
+    variance: float  # Of that value.
+    selected: np.ndarray  # The share of splits that select each trial, of shape (T,).
+    left_out: np.ndarray  # Its mean value on the examples that these leave out; else NaN.
+    curve: dict[int, float]  # The expected value by the number of trials, of the first ones.
 
 
 class Means:
-    """The scores of n examples by T trials, whose means are the trials' values.
+    """Scores of shape (n examples, T trials), whose means are the trials' values.
 
-    Args:
-        scores: The scores, of shape (n, T).
-        groups: The numbers of the groups of the examples, from 0; :obj:`None` if they are single.
-        are_right: Whether each score says whether a prediction is right.
+    ``groups`` are the numbers of the examples' groups, from 0. ``are_right`` says whether scores
+    are right or wrong answers.
     """
 
     n_splits = 500
@@ -68,14 +56,9 @@ class Means:
 
 
 class Metric:
-    """Any metric of labels and predictions: ``function(labels, predictions)`` is a value.
+    """Any metric: ``function(labels, predictions)``, for predictions of shape (n, T).
 
-    Args:
-        function: The metric; on a part of the examples, it may raise :exc:`ValueError` or return
-            NaN.
-        labels: The labels of the examples, of shape (n,).
-        predictions: The predictions of T trials, of shape (n, T).
-        groups: As for :class:`Means`.
+    On a part of the examples, it may raise :exc:`ValueError` or return NaN.
     """
 
     n_splits = 100
@@ -153,11 +136,8 @@ def on_new_seeds(
     of the seed. The configuration's part is the share of the covariance over examples of two runs
     in their variance, both without the mean scores of all trials.
 
-    Args:
-        runs: The scores of the configuration with K new seeds, (K, n); :obj:`bool` if right.
-        scores: The scores of all trials, of shape (n, T).
-        found: The findings of the splits.
-        optimism: By how much the study's best value is higher than on new data.
+    ``runs`` are its scores with K new seeds, of shape (K, n), and ``scores`` those of all trials,
+    (n, T). The study's best value is higher than on new data by ``optimism``.
     """
     k = len(runs)
     beyond = runs - scores.mean(axis=1)

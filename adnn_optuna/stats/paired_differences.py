@@ -25,6 +25,7 @@ import numpy as np
 import scipy
 
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna._units import Estimate
 from adnn_optuna.stats.sequential import (
     ALPHA,
     DECIMALS,
@@ -71,6 +72,11 @@ class PairedDifference:
     largest: float = math.nan
     margin: float | None = None
     assumption: str = ""
+
+    @property
+    def estimate(self) -> Estimate:
+        """The mean difference with its CI; the ends are NaN if there is none."""
+        return Estimate(self.mean, self.low, self.high)
 
     def turned(self) -> "PairedDifference":
         """Return by how much the other arm is better than the one."""

@@ -46,6 +46,14 @@ def test_each_seed_draws_everything_afresh_the_same_for_all_models() -> None:
     assert found.values["mlp"][4] == hits.mean()
 
 
+def test_models_in_another_order_keep_their_values() -> None:
+    options: Any = {"seeds": range(6), "storage": optuna.storages.InMemoryStorage()}
+    models = {"a": lambda seed: 1 + seed / 9, "b": lambda seed: 2 + seed / 8}
+    first = adnn.compare_models(models, **options)
+    again = adnn.compare_models(dict(reversed(models.items())), **options)
+    assert again.values == first.values
+
+
 def test_better_is_shown_with_intervals_and_a_probability() -> None:
     found = compare()
     [row] = found.paired_differences

@@ -63,7 +63,7 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
 def test_functions_in_a_comparison_with_networks_do_not_count() -> None:
     storage = optuna.storages.InMemoryStorage()
     data, models = objective_of().dataset, {"f": lambda seed: seed / 9, **MODELS}
-    options: Any = {"training": {label: TRAINING for label in MODELS}, "storage": storage}
+    options: Any = {"training": dict.fromkeys(MODELS, TRAINING), "storage": storage}
     alone = adnn.compare_models(models, data, seeds=range(2), **options)
     assert "evaluated the test set" not in alone.to_markdown()
     found = adnn.search(objective_of(), "greedy", max_trial=1, storage=storage)
