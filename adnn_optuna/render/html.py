@@ -12,6 +12,7 @@ from adnn_optuna._checks import is_installed
 from adnn_optuna.render.document import TONES, Document
 from adnn_optuna.render.figures import COLORS, DARK_COLORS, to_plotly, to_png
 
+_BUNDLE = "plotly-cartesian-4.1.1"
 _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
 
 
@@ -50,9 +51,5 @@ def _rendered(template: str, document: Document, **content: Any) -> str:
 
 def plotly_js() -> str:
     """Return the cartesian bundle of plotly.js, gzipped and in base64; a page unpacks it."""
-    [bundle] = (
-        file
-        for file in resources.files("adnn_optuna.render").joinpath("plotly_js").iterdir()
-        if file.name.endswith(".js.gz")
-    )
-    return base64.b64encode(bundle.read_bytes()).decode("ascii")
+    file = resources.files("adnn_optuna.render") / "plotly_js" / f"{_BUNDLE}.min.js.gz"
+    return base64.b64encode(file.read_bytes()).decode("ascii")

@@ -7,7 +7,7 @@ from typing import Any
 from adnn_optuna._units import Unit, in_list, params_in_words, unit_of
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.differences import unseen_note
+from adnn_optuna.results.differences import NEXT_STEP, unseen_note
 from adnn_optuna.results.recheck_numbers import (
     BASELINE_NETWORK,
     FIRST_OF_PARAMS,
@@ -220,7 +220,7 @@ class Recheck(RecheckNumbers, Printed):
         )
 
     def _next_step(self) -> str:
-        return "make the same call again; it makes the rest." if self.missing else ""
+        return NEXT_STEP if self.missing else ""
 
     def _evaluation_table(self) -> Table:
         unit = unit_of(self.metric)

@@ -239,7 +239,7 @@ class NetworkSearch(StudyResult):
         n = n_training_runs(self)
         return (
             f"test replication: result.confirm(), or adnn resume --confirm {SEEDS}. It trains {n} "
-            f"networks on {SEEDS} new seeds, in about {duration(seconds_of(self, n))}"
+            f"networks on {SEEDS} new seeds, in about {duration(max(seconds_of(self, n), 1.0))}"
         )
 
     def _figures(self) -> list[Figure]:

@@ -67,7 +67,9 @@ def test_gains_are_over_the_reference_and_those_of_controls_are_hollow() -> None
         strict=False,
     ):
         assert (*series.x, *series.low, *series.high) == pytest.approx((mean, low, high))
-    assert comparison.plot().layout.title.text == "Difference from random restarts"
+    assert comparison.plot().layout.title.text == (
+        "Difference from random restarts (right is better)"
+    )
 
 
 def test_scores_are_by_seed_beside_those_of_the_baseline() -> None:
