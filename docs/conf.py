@@ -43,6 +43,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "sphinx_design",
 ]
 exclude_patterns = ["_build"]
 # The names of others that the reference uses; ``write_inventories.py`` wrote their addresses.
@@ -61,7 +62,7 @@ intersphinx_mapping = {
 nitpicky = True
 nitpick_ignore = [("py:class", "optuna.trial._base.BaseTrial")]  # Optuna does not document it.
 nitpick_ignore_regex = [("py:.*", r"(?!optuna|keras|numpy|pandas|collections|concurrent|os\b).*")]
-myst_enable_extensions = ["dollarmath", "deflist", "attrs_inline"]
+myst_enable_extensions = ["dollarmath", "deflist", "attrs_inline", "colon_fence"]
 myst_heading_anchors = 3
 # They are kept with their outputs, and `make test-slow` runs them.
 nb_execution_mode = "off"

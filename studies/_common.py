@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,11 @@ class Claim:
     claim: str
     ours: str
     verdict: str
+
+    @property
+    def short_verdict(self) -> str:
+        """The verdict without its reasons."""
+        return re.split(r"[:;]|, where", self.verdict)[0]
 
 
 @dataclasses.dataclass(frozen=True)

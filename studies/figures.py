@@ -1,6 +1,6 @@
 """Draw all figures of the studies again from the committed results, and write their tables.
 
-The tables are in ``README.md``, ``studies/README.md`` and three pages of ``docs/``, between
+The tables are in ``README.md``, ``studies/README.md`` and four pages of ``docs/``, between
 comments that name them.
 Drawing needs Chromium or Chrome; ``--tables`` leaves it out.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import baselines
 import depth
 import greedy_vs_annealing
+import index_protocol
 import motivation
 import n_trainings
 import overtuning
@@ -55,6 +56,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 )
 STUDIES: tuple[Study, ...] = (
     *EXPERIMENTS,
+    index_protocol.STUDY,
     overtuning.STUDY,
     sampler_quality.STUDY,
     sampler_quality_many.STUDY,
@@ -68,7 +70,7 @@ PAGES = (
     HERE / "README.md",
     *(
         HERE.parent / "docs" / f"{name}.md"
-        for name in ("results", "how/training", "guides/trainings")
+        for name in ("results", "how/indices", "how/training", "guides/trainings")
     ),
 )
 
@@ -78,6 +80,11 @@ def blocks() -> dict[str, str]:
     written = {study.name: study.summary(study.load()) for study in STUDIES}
     claims = [claim for e in EXPERIMENTS for claim in e.claims(e.load())]
     written["claims"] = markdown_table(
+        ["section", "the paper", "verdict"],
+        [[claim.where, claim.claim, claim.short_verdict] for claim in claims],
+        right=False,
+    )
+    written["claims_in_full"] = markdown_table(
         ["section", "the paper", "here", "verdict"],
         [[claim.where, claim.claim, claim.ours, claim.verdict] for claim in claims],
         right=False,

@@ -10,7 +10,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
+import yaml
 
 import adnn_optuna as adnn
 from adnn_optuna.contracts.contract_file import _FIELDS
@@ -88,6 +90,20 @@ def test_a_search_in_the_text_has_the_name_by_which_it_is_gone_on_with() -> None
             # One with other settings than the defaults is called by them, if by nothing else.
             assert f"--study-name {name}" in searches[0] or "--hidden" not in searches[0], block
     assert len(gone_on_with) >= 3
+
+
+@pytest.mark.parametrize("version", ["1.30", kubernetes_validate.latest_version()])
+def test_the_manifest_for_kubernetes_is_valid(version: str) -> None:
+    guide = (REFERENCE.parent / "guides" / "cluster.md").read_text(encoding="utf-8")
+    [manifest] = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    job = yaml.safe_load(manifest)
+    kubernetes_validate.validate(job, version, strict=True)
+    [worker] = job["spec"]["template"]["spec"]["containers"]
+    [password] = [entry for entry in worker["env"] if entry["name"] == "PGPASSWORD"]
+    assert "value" not in password
+    job["spec"]["paralelism"] = 4
+    with pytest.raises(kubernetes_validate.ValidationError, match="paralelism"):
+        kubernetes_validate.validate(job, version, strict=True)
 
 
 def test_the_table_of_initializers_is_up_to_date() -> None:

@@ -6,7 +6,9 @@ import contextlib
 import functools
 import multiprocessing
 import os
+import re
 from concurrent import futures
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -20,7 +22,6 @@ from adnn_optuna.samplers._owners import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -52,6 +53,28 @@ def dask() -> Iterator[futures.Executor]:
         yield client.get_executor()
 
 
+@contextlib.contextmanager
+def ray() -> Iterator[futures.Executor]:
+    """Start the executor that the guide to clusters has."""
+    package = pytest.importorskip("ray", reason="ray is not installed")
+    tests = Path(__file__).parents[1]
+    guide = (tests.parent / "docs" / "guides" / "cluster.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(from concurrent import futures\n.*?)```", guide, re.DOTALL)
+    assert len(code.splitlines()) <= 40
+    made: dict[str, Any] = {}
+    exec(code, made)
+    environment = {"PYTHONPATH": str(tests), "RAY_AUTH_MODE": "disabled"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # Else it writes a token into the home folder.
+        options = {"include_dashboard": False, "log_to_driver": False, "num_cpus": 2}
+        package.init(runtime_env={"env_vars": environment}, **options)
+        try:
+            with made["RayExecutor"](num_cpus=1) as executor:
+                yield executor
+        finally:
+            package.shutdown()
+
+
 @functools.cache
 def searched() -> optuna.Study:
     study = optuna.create_study(
@@ -80,6 +103,7 @@ VERBS: dict[str, Callable[..., Any]] = {
         pytest.param(processes, marks=pytest.mark.slow),
         pytest.param(loky, marks=pytest.mark.slow),
         pytest.param(dask, marks=pytest.mark.slow),
+        pytest.param(ray, marks=pytest.mark.slow),
     ],
 )
 def test_results_are_the_same_whatever_runs_them(

@@ -253,7 +253,8 @@ def test_nothing_is_done_twice(ended: Ended) -> None:
 
 
 def test_a_dead_worker_is_noticed(ended: Ended) -> None:
-    *_, last = [t for t in ended.study.trials if owner_of(t)["process"] == ended.dead]
+    owned = [(owner_of(trial), trial) for trial in ended.study.trials]
+    *_, last = [trial for owner, trial in owned if owner and owner["process"] == ended.dead]
     assert last.state == TrialState.FAIL
     assert all(trial.state.is_finished() for trial in ended.study.trials)
 

@@ -1,0 +1,289 @@
+"""The index protocol as an executable specification: up to 1,000 workers, slow calls and failures.
+
+Workers share a list of trials, as ``docs/how/indices.md`` describes it. Each call of the storage
+takes a random time, half of it before and half of it after its effect, so a worker knows only what
+was true a while ago. With failures, a fifth of the workers die and are replaced, a fifth is
+suspended until others miss them, and the storage is away for a minute. It takes ten minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import heapq
+import itertools
+import random
+import statistics
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from _common import TRIED, Results, Study, markdown_table, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Wait = float  # Until a worker goes on, in seconds.
+
+TRIALS_OF_EACH = 5
+SECONDS_OF_TRAINING = 30.0
+# Without signs of life for so long, a worker is missed. Others look for that every half a minute.
+SECONDS_UNTIL_MISSED = 120.0
+SECONDS_AWAY = 60.0
+WORKERS = (10, 100, 1000)
+LATENCIES = (0.002, 0.05, 0.5)  # Means, in seconds.
+REPETITIONS = 20
+SEEDS_OF = {1000: 3}  # Others have REPETITIONS.
+# Runs of which these are left out show what the numbers are without: the protocol's third step, or
+# that a trial of a dead worker is ended in the storage before its index is taken.
+RULES = ("look again", "end the dead")
+
+
+class Trial(NamedTuple):
+    """A trial that runs."""
+
+    number: int
+    owner: int
+    index: int | None = None
+
+
+@dataclasses.dataclass
+class World:
+    """The storage, the clock, and what is counted."""
+
+    rng: random.Random
+    rules: frozenset[str]
+    latency: float
+    fails: bool
+    n_trials: int
+    now: float = 0.0
+    away: tuple[float, float] = (0.0, 0.0)
+    n_begun: int = 0
+    running: dict[int, Trial] = dataclasses.field(default_factory=dict)
+    results: set[int | None] = dataclasses.field(default_factory=set)
+    results_of: dict[int, int | None] = dataclasses.field(default_factory=dict)
+    last_sign: dict[int, float] = dataclasses.field(default_factory=dict)
+    reads: int = 0
+    given_back: int = 0
+    seconds_to_begin: list[float] = dataclasses.field(default_factory=list)
+
+    def half_a_call(self) -> Wait:
+        """Return how long a request, or its answer, takes; longer while the storage is away."""
+        began, ended = self.away
+        waiting = max(ended - self.now, 0.0) if self.now >= began else 0.0
+        return waiting + self.rng.expovariate(2 / self.latency)
+
+    def write(self, number: int, index: int | None) -> bool:
+        """Give a trial an index, unless it has ended; return whether it had not."""
+        if is_running := number in self.running:
+            self.running[number] = self.running[number]._replace(index=index)
+        return is_running
+
+    def end(self, number: int, state: str) -> bool:
+        """End a trial in one transaction, unless it has ended; return whether it had not."""
+        trial = self.running.pop(number, None)
+        if trial is not None and state == "COMPLETE":
+            self.results.add(trial.index)
+            self.results_of[number] = trial.index
+        return trial is not None
+
+    def is_missed(self, worker: int) -> bool:
+        """Return whether a worker has shown no sign of life for long."""
+        return self.now - self.last_sign[worker] > SECONDS_UNTIL_MISSED
+
+
+@dataclasses.dataclass
+class Found:
+    """What a worker has read: the indices of all results, and the trials that live, by number."""
+
+    results: set[int | None] = dataclasses.field(default_factory=set)
+    live: dict[int, Trial] = dataclasses.field(default_factory=dict)
+
+    def taken(self, own: int) -> set[int | None]:
+        """Return the indices that results and other live trials have."""
+        return self.results.union(t.index for t in self.live.values() if t.number != own)
+
+    def undecided(self, own: int) -> int:
+        """Return the number of other live trials without an index."""
+        return sum(t.index is None for t in self.live.values() if t.number != own)
+
+
+def read(world: World, found: Found) -> Iterator[Wait]:
+    """Read all trials and end those of dead workers.
+
+    The storage, not the earlier read, says whether one has ended meanwhile.
+    """
+    yield world.half_a_call()
+    world.reads += 1
+    found.results, found.live = set(world.results), dict(world.running)
+    yield world.half_a_call()
+    for trial in [t for t in found.live.values() if world.is_missed(t.owner)]:
+        del found.live[trial.number]
+        if "end the dead" in world.rules:
+            yield world.half_a_call()
+            if not world.end(trial.number, "FAIL") and trial.number in world.results_of:
+                found.results.add(world.results_of[trial.number])
+            yield world.half_a_call()
+
+
+def take_an_index(world: World, own: int) -> Iterator[Wait]:
+    """Write, read again, choose again."""
+    found = Found()
+    has_given_way = False
+    while True:
+        yield from read(world, found)
+        taken, undecided = found.taken(own), found.undecided(own)
+        free = (index for index in itertools.count() if index not in taken)
+        first = [*itertools.islice(free, undecided + 1 if has_given_way else 1)]
+        index = world.rng.choice(first)
+        yield world.half_a_call()
+        if not world.write(own, index):
+            return  # It was missed, and its trial was ended.
+        yield world.half_a_call()
+        if "look again" not in world.rules:
+            return
+        yield from read(world, found)
+        if index not in found.taken(own):
+            return
+        has_given_way = True
+        world.given_back += 1
+        yield world.half_a_call()
+        world.write(own, None)
+        yield world.half_a_call()
+
+
+def worker(world: World, name: int) -> Iterator[Wait]:
+    """Run trials until there are enough results."""
+    while len(world.results_of) < world.n_trials:
+        began = world.now
+        yield world.half_a_call()
+        own = world.n_begun
+        world.n_begun += 1
+        world.running[own] = Trial(own, name)
+        yield world.half_a_call()
+        yield from take_an_index(world, own)
+        world.seconds_to_begin.append(world.now - began)
+        yield world.rng.expovariate(1 / SECONDS_OF_TRAINING)
+        yield world.half_a_call()
+        world.end(own, "COMPLETE")
+        yield world.half_a_call()
+
+
+def run(n_workers: int, latency: float, seed: int, *, fails: bool, rules: frozenset[str]) -> World:
+    """Simulate workers that all start in one second."""
+    rng = random.Random(f"{n_workers} {latency} {fails} {seed}")  # noqa: S311
+    world = World(rng, rules, latency, fails, n_workers * TRIALS_OF_EACH)
+    end = SECONDS_OF_TRAINING * TRIALS_OF_EACH
+    if fails:
+        began = rng.uniform(0, end / 2)
+        world.away = began, began + SECONDS_AWAY
+    jobs: dict[int, Iterator[Wait]] = {}
+    queue: list[tuple[float, int]] = []
+    fates: dict[int, tuple[str, float]] = {}
+
+    def start(name: int, moment: float) -> None:
+        jobs[name] = worker(world, name)
+        heapq.heappush(queue, (moment, name))
+        if fails and name < n_workers and (fate := rng.choice(("die", "sleep", "", "", ""))):
+            fates[name] = fate, rng.uniform(0, end / 2)
+
+    for name in range(n_workers):
+        start(name, rng.random())
+    n_started = n_workers
+    while queue:
+        world.now, name = heapq.heappop(queue)
+        fate, moment = fates.get(name, ("", 0.0))
+        if fate and world.now >= moment:
+            del fates[name]
+            if fate == "die":
+                del jobs[name]
+                start(n_started, world.now)
+                n_started += 1
+            else:  # It wakes up after it was missed.
+                heapq.heappush(queue, (world.now + 2 * SECONDS_UNTIL_MISSED, name))
+            continue
+        wait = next(jobs[name], None)
+        if wait is not None:
+            # It shows signs of life until then, whatever it waits for.
+            world.last_sign[name] = world.now + wait
+            heapq.heappush(queue, (world.now + wait, name))
+    return world
+
+
+def summary_of(worlds: list[World]) -> Results:
+    """Return what is counted, over all repetitions."""
+    seconds = sorted(itertools.chain(*(world.seconds_to_begin for world in worlds)))
+    n_trials = sum(world.n_begun for world in worlds)
+    return {
+        "repetitions": len(worlds),
+        "results": sum(len(world.results_of) for world in worlds),
+        "twice": sum(len(world.results_of) - len(world.results) for world in worlds),
+        "given_back": sum(world.given_back for world in worlds) / n_trials,
+        "reads": sum(world.reads for world in worlds) / n_trials,
+        "seconds_to_begin": {
+            "median": statistics.median(seconds),
+            "p95": seconds[int(0.95 * len(seconds))],
+            "max": seconds[-1],
+        },
+    }
+
+
+def cell(
+    n_workers: int, latency: float, *, fails: bool, without: str = "", repetitions: int = 0
+) -> Results:
+    """Return the results of one setting."""
+    rules = frozenset(RULES) - {without}
+    seeds = range(repetitions or SEEDS_OF.get(n_workers, REPETITIONS))
+    worlds = [run(n_workers, latency, seed, fails=fails, rules=rules) for seed in seeds]
+    setting = {"workers": n_workers, "latency": latency, "fails": fails, "without": without}
+    return {**setting, **summary_of(worlds)}
+
+
+def summary(results: Results) -> str:
+    """Return the table."""
+    rows = []
+    for row in results["cells"]:
+        seconds = row["seconds_to_begin"]
+        n_done = f"{row['results'] // row['repetitions']:,}"
+        what = "deaths, pauses, outage" if row["fails"] else "none"
+        rows.append(
+            [
+                f"{row['workers']:,}" + (f", without: {row['without']}" * bool(row["without"])),
+                f"{1000 * row['latency']:g} ms",
+                what,
+                f"{row['repetitions']} × {n_done}",
+                f"{row['twice']:,}",
+                f"{row['given_back']:.2f}",
+                f"{row['reads']:.1f}",
+                *(f"{seconds[name]:.2f} s" for name in ("median", "p95", "max")),
+            ]
+        )
+    head = ["workers", "latency", "failures", "runs × results", "indices twice", "given back"]
+    return markdown_table([*head, "reads", "begins after", "95%", "longest"], rows)
+
+
+STUDY = Study("index_protocol", lambda _: {}, summary)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few workers, in build/studies")
+    quick = parser.parse_args().quick
+    TRIED.mkdir(parents=True, exist_ok=True)
+    few = 3 if quick else 0
+    settings: list[dict[str, Any]] = [
+        {"n_workers": n_workers, "latency": latency, "fails": fails, "repetitions": few}
+        for n_workers in (WORKERS[:1] if quick else WORKERS)
+        for latency in LATENCIES
+        for fails in (False, True)
+    ]
+    largest = {**settings[-1], "latency": LATENCIES[1], "repetitions": 3}
+    settings += [{**largest, "without": rule} for rule in RULES]
+    results: Results = {"command": "python studies/index_protocol.py", "cells": []}
+    file = TRIED / "index_protocol.json" if quick else STUDY.results_file
+    for setting in settings:
+        results["cells"].append(cell(**setting))
+        write_json(file, results)
+    print(summary(results))
+
+
+if __name__ == "__main__":
+    main()
