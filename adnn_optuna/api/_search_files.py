@@ -19,23 +19,15 @@ from adnn_optuna.contracts.contract_file import read_contract
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.render.document import Document, Table
 from adnn_optuna.render.model_card import to_model_card
-from adnn_optuna.results.best_network import BestNetwork
 from adnn_optuna.results.search import NetworkSearch, StudyResult
 
 File = str | os.PathLike[str]
 
 
-def write_report(
-    result: StudyResult,
-    path: File,
-    contract: File | None = None,
-    network: BestNetwork | None = None,
-) -> None:
-    """Write the report of a search, with its contract and predictions of the best network."""
+def write_report(result: StudyResult, path: File, contract: File | None = None) -> None:
+    """Write the report of a search, with its contract."""
     check_output_file("The report", Path(path))
     document = _with_contract(result, contract)
-    if network is not None:
-        document = network.added_to(document)
     write_text(path, load("adnn_optuna.render.html").to_page(document))
 
 

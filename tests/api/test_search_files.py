@@ -76,7 +76,6 @@ def test_contract_is_shown_and_can_be_checked(tmp_path: Path) -> None:
     assert content["best"]["trained_weights_sha256"] in shown
     assert "adnn verify 'evil contract.json' trains both networks of the contract again" in shown
     assert "A contract cannot show how many trials were run" in shown
-    assert "Learning curves" in shown
     result.model_card(tmp_path / "README.md", file)
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "adnn verify 'evil contract.json'" in card
