@@ -148,13 +148,6 @@ class Recheck(RecheckNumbers, Printed):
         reported = f"study's best: {unit.value(stored_value(self.best))}, trial {self.best.number}"
         excess = self.overstatement
         lines.append(Line("overstatement", excess, unit, is_difference=True, remark=reported))
-        again = self.interval(self.best, "confirm")
-        if self.trial is not self.best and self.confirm_best and not math.isnan(again.value):
-            same = f"trial {self.best.number}"
-            lines.append(Line(f"value of {same}", again, unit, remark="new seeds"))
-            bias = self.excess(again)
-            remark = f"{same} in the study over {same} on new seeds"
-            lines.append(Line("selection bias", bias, unit, is_difference=True, remark=remark))
         return lines
 
     def _notes(self) -> list[str]:
