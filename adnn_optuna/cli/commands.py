@@ -191,6 +191,7 @@ def plan(
     \b
     Examples:
       adnn plan adnn.db compare --gain 0.003
+      adnn plan adnn.db compare --gain 0.003 --plot power.html
     """
     from adnn_optuna.api.comparisons import load_comparison
 
