@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +19,13 @@ Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
 # Other processors, whose bits differed, gave accuracies up to so far apart in ordinary training
 # runs. The tolerance of a metric that is not within [0, 1] is relative.
 TOLERANCE = 0.005
+
+_ON_REPLICATION: Mapping[VerdictWord, tuple[str, str]] = {
+    "replicates": ("replicates", "The gain of the offsets replicates"),
+    "worse": ("the offsets lose", "The offsets lose"),
+    "not shown": ("not shown to replicate", "No gain of the offsets is shown"),
+    "not known": ("replication not known", "A training run diverged"),
+}
 
 
 class Claim(NamedTuple):
@@ -106,10 +114,7 @@ class Verdict(Printed):
         """Return everything that the result says."""
         verdict, title, about = _on_replication(self.new_seeds, drawn=self.are_drawn)
         if self.status == "breached":
-            what = "the contract is not valid"
-            if self.new_seeds is not None:
-                what = "the claimed gain does not replicate"
-            verdict, title = "breached", f"breached: {what}"
+            verdict, title = "breached", "breached: the contract is not valid"
         elif self.status == "cannot_check" and self.new_seeds is None:
             verdict, title = "cannot check", "cannot_check: the contract cannot be checked"
         else:
@@ -220,25 +225,17 @@ class Verdict(Printed):
         return interval_figure("gains", title, x_label, gains, unit)
 
 
-def _on_replication(shown: Confirmation | None, *, drawn: bool) -> tuple[VerdictWord, str, str]:
+def _on_replication(found: Confirmation | None, *, drawn: bool) -> tuple[VerdictWord, str, str]:
     """Return the findings of new seeds on the offsets: a word, a title and a sentence."""
-    if shown is None:
+    if found is None:
         return "not known", "replication not checked", ""
-    n, (value, low, high) = len(shown.seeds), shown.replication
+    n, (value, low, high) = len(found.seeds), found.replication
+    word: VerdictWord = "not known" if math.isnan(value) else "not shown"
+    if low > 0 or high < 0:
+        word = "replicates" if low > 0 else "worse"
+    title, said = _ON_REPLICATION[word]
     on = f"on {n} new seeds, drawn here" if drawn else f"on {n} seeds that were passed"
-    if not shown.gains:
-        said = "The best network has no offsets, so no gain can replicate."
-        return "not shown", "nothing to replicate, no offsets", said
-    if math.isnan(value):
-        said = f"Replication is not known: a training run {on}, diverged."
-        return "not known", f"replication not known ({n} seeds)", said
-    if low > 0:
-        said = f"The gain of the offsets replicates {on}."
-        return "replicates", f"replicates ({n} seeds)", said
-    if high < 0:
-        return "worse", f"the offsets lose ({n} seeds)", f"The offsets lose {on}."
-    said = f"No gain of the offsets is shown {on}."
-    return "not shown", f"not shown to replicate ({n} seeds)", said
+    return word, f"{title} ({n} seeds)", f"{said} {on}."
 
 
 def claims_tables(confirmation: Confirmation | None, unit: Unit) -> list[Table]:

@@ -135,7 +135,7 @@ class TestMetrics:
             adnn.overtuning(study, metric=lambda *_: 5.0, y_true=self.LABELS)
         with pytest.raises(ValueError, match="a label for each of the 200 examples"):
             adnn.overtuning(study, metric=np.dot, y_true=self.LABELS[:5])
-        with pytest.raises(TypeError, match="metric must be a function .* got 'roc_auc'"):
+        with pytest.raises(TypeError, match=r"metric must be a function .* got 'roc_auc'"):
             adnn.overtuning(study, metric="roc_auc", y_true=self.LABELS)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="Pass both metric and y_true"):
             adnn.overtuning(study, metric=np.dot)
