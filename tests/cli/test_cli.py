@@ -300,7 +300,7 @@ class TestSearch:
         assert cli.run([*search, "--contract", "c.json", "--report", "r.html"]) == 2
         out, err = capsys.readouterr()
         assert "No trial is finished yet" in out
-        assert re.search("(?s)'short' has no best trial.*Resume .* longer --max-time", err)
+        assert re.search("(?s)'short' has no best trial.*with a longer --max-time", err)
         assert optuna.get_all_study_names("sqlite:///adnn.db") == ["short"]
         assert (folder / "r.html").is_file()
 
