@@ -204,7 +204,6 @@ def report(
     output: Annotated[Path, "The .html file to write."] = Path("report.html"),
     contract: Annotated[Path | None, "The study's contract, to be shown in the report."] = None,
     storage: opt.Storage = opt.DEFAULT_STORAGE,
-    margin: float | None = None,
 ) -> out.Answer:
     """Write a report of a search or a comparison: one HTML file that opens from disk.
 
@@ -230,7 +229,7 @@ def report(
             f"--study-name must be one study for --contract; {study_name!r} is a comparison."
         )
     else:
-        found = load_comparison(opened, study_name, margin=margin)
+        found = load_comparison(opened, study_name)
         found.report(output)
     return out.Answer(found, {"Read it": str(output)})
 
