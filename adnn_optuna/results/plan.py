@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from adnn_optuna._units import Unit
 from adnn_optuna.render.document import Document, Figure, Series, Table
 from adnn_optuna.render.printed import Printed
+from adnn_optuna.results.fields import duration
 from adnn_optuna.stats.power import POWER, RequiredSeeds, required_seeds
 
 _FIXED, _SEQUENTIAL = "fixed design", "sequential design"
@@ -79,9 +80,9 @@ class Plan(RequiredSeeds, Printed):
         )
 
     def _designs(self) -> Table:
-        rows = [(_FIXED, str(self.seeds), _duration(self.hours), "new seeds only")]
+        rows = [(_FIXED, str(self.seeds), duration(3600 * self.hours), "new seeds only")]
         if self.seeds_sequential is not None and self.hours_sequential is not None:
-            more = f"{_duration(self.hours_sequential)} more"
+            more = f"{duration(3600 * self.hours_sequential)} more"
             rows.append((_SEQUENTIAL, str(self.seeds_sequential), more, "pilot included"))
         return Table(("design", "seeds", "time", "which"), rows)
 
@@ -158,12 +159,3 @@ def plan_seeds(
     return Plan(
         **vars(required), seconds_per_seed=seconds_per_seed, first_seed=first_seed, unit=unit
     )
-
-
-def _duration(hours: float) -> str:
-    """Return a duration in seconds below a minute, then in minutes, then in hours."""
-    if hours < 1 / 60:
-        return f"{3600 * hours:.2g} s"
-    if hours < 1:
-        return f"{60 * hours:.2g} min"
-    return f"{hours:.2g} h" if hours < 10 else f"{hours:.0f} h"

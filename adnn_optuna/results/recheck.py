@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adnn_optuna._units import Unit, in_list, params_in_words, unit_of
-from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict
+from adnn_optuna.render.document import Document, Figure, Line, Series, Verdict
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.differences import unseen_note
 from adnn_optuna.results.recheck_numbers import (
@@ -52,7 +52,6 @@ class Recheck(RecheckNumbers, Printed):
             conclusion=self._conclusion(),
             scope=f"{best_row}, {self.seeds} + {self.confirm} new seeds",
             estimates=self._estimates(),
-            tables=[self._evaluation_table()] if self.used else [],
             figures=[self._figure()],
             notes=self._notes(),
             next_step=self._next_step(),
@@ -210,14 +209,6 @@ class Recheck(RecheckNumbers, Printed):
 
     def _next_step(self) -> str:
         return "make the same call again; it makes the rest." if self.missing else ""
-
-    def _evaluation_table(self) -> Table:
-        unit = unit_of(self.metric)
-        rows = [
-            (f"trial {row.trial}", row.role, str(row.seed), unit.value(row.value))
-            for row in self.rows()
-        ]
-        return Table(("trial", "role", "seed", "value"), rows, "Every evaluation", is_detail=True)
 
     def _figure(self) -> Figure:
         """Return the stored values of the best trials beside those on new seeds."""

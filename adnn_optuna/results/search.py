@@ -27,7 +27,7 @@ from adnn_optuna.results.confirmation import (
     read_confirmation,
     test_estimate,
 )
-from adnn_optuna.results.fields import FIELDS, numbers_of, units_of
+from adnn_optuna.results.fields import FIELDS, duration, numbers_of, units_of
 from adnn_optuna.results.overtuning import overtuning_of
 from adnn_optuna.results.settings import settings_table, trial_fields
 from adnn_optuna.stats.sequential import ALPHA
@@ -231,7 +231,7 @@ class NetworkSearch(StudyResult):
         n = n_training_runs(self)
         return (
             f"test replication: result.confirm(), or adnn resume --confirm {SEEDS}. It trains {n} "
-            f"networks on {SEEDS} new seeds, in about {_duration(seconds_of(self, n))}"
+            f"networks on {SEEDS} new seeds, in about {duration(seconds_of(self, n))}"
         )
 
     def _figures(self) -> list[Figure]:
@@ -302,13 +302,3 @@ def parts_of(record: SearchRecord) -> dict[str, Any]:
 def _difference(label: str, found: Estimate | float, unit: Unit, remark: str) -> Line:
     estimate = found if isinstance(found, Estimate) else Estimate(found)
     return Line(label, estimate, unit, is_difference=True, remark=remark)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 1:
-        return "a second"
-    if seconds < 60:
-        return f"{seconds:.0f} seconds"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:.0f} hours"

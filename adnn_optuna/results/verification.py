@@ -82,7 +82,6 @@ class Verdict(Printed):
             was not reproduced.
         half_width: How far a single training run here may differ from it, at 99%; 0 if all bits
             are the same.
-        examples: The name of the test examples, such as ``"images"``.
         claim: The gain that the contract claims.
         confirmation: The maker's claims on new seeds.
         new_seeds: The findings of this verification's new seeds, if they were asked for.
@@ -94,7 +93,6 @@ class Verdict(Printed):
     not_checked: tuple[str, ...] = ()
     gain: Estimate | None = None
     half_width: float = 0.0
-    examples: str = ""
     claim: Claim | None = None
     confirmation: Confirmation | None = dataclasses.field(default=None, repr=False)
     new_seeds: Confirmation | None = dataclasses.field(default=None, repr=False)
@@ -125,7 +123,7 @@ class Verdict(Printed):
             conclusion=f"{about} {self._about_the_file()}".strip(),
             scope="" if self.claim is None else self.claim.score,
             estimates=self._estimates(),
-            tables=self._tables(),
+            tables=[] if self.claim is None else claims_tables(self.confirmation, self.claim.unit),
             figures=[self._figure()],
             notes=self._notes(),
             next_step=self._next_step(),
@@ -150,8 +148,7 @@ class Verdict(Printed):
             lines.append(self._line("vs new baselines", found.vs_baselines, seeds))
             lines += self._excess()
         if self.gain is not None:
-            remark = f"other test {self.examples}"
-            lines.append(self._line("gain, trained again", self.gain, remark))
+            lines.append(self._line("gain, trained again", self.gain, "other test examples"))
         return lines
 
     def _excess(self) -> list[Line]:
@@ -169,17 +166,6 @@ class Verdict(Printed):
     def _line(self, label: str, gain: Estimate, remark: str) -> Line:
         assert self.claim is not None
         return Line(label, gain, self.claim.unit, is_difference=True, remark=remark)
-
-    def _tables(self) -> list[Table]:
-        if self.claim is None:
-            return []
-        tables = claims_tables(self.confirmation, self.claim.unit)
-        if self.new_seeds is not None:
-            pairs = zip(self.new_seeds.seeds, self.new_seeds.gains, strict=False)
-            rows = [(str(seed), self.claim.unit.gain(gain)) for seed, gain in pairs]
-            title = "Every new seed of this verification"
-            tables.append(Table(("seed", "gain"), rows, title, is_detail=True))
-        return tables
 
     def _notes(self) -> list[str]:
         notes = [*(self.reasons if self.is_reproduced else self.reasons[1:])]

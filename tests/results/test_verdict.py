@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 REPRODUCED: dict[str, Any] = {
     "gain": Estimate(0.02, 0.005, 0.035),
-    "examples": "images",
     "claim": Claim("test_accuracy", 0.025, 0.001),
 }
 NOT_CHECKED = ("study: number of trials, sampler and duration of the search",)
