@@ -217,7 +217,7 @@ def report(
     from adnn_optuna.api._search_files import write_report
     from adnn_optuna.api.comparisons import load_comparison
     from adnn_optuna.engine import records, storages, studies
-    from adnn_optuna.results.stored_searches import stored_result
+    from adnn_optuna.results.function_search import stored_result
 
     opened = storages.open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)

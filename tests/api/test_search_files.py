@@ -17,7 +17,7 @@ import adnn_optuna as adnn
 from adnn_optuna.api._search_files import _check_is_contract_of, write_report
 from adnn_optuna.contracts.contract_file import read_contract
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.results.stored_searches import stored_result
+from adnn_optuna.results.function_search import stored_result
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord

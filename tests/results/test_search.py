@@ -33,8 +33,8 @@ from adnn_optuna.render.json import to_json
 from adnn_optuna.render.text import to_text
 from adnn_optuna.results.confirmation import confirmation_of
 from adnn_optuna.results.fields import FIELDS, Field, units_of
+from adnn_optuna.results.function_search import stored_result
 from adnn_optuna.results.search import StudyResult, _verdict_on
-from adnn_optuna.results.stored_searches import stored_result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
