@@ -20,8 +20,8 @@ from adnn_optuna._checks import (
     logger,
 )
 from adnn_optuna.api._calls import check_for_networks
+from adnn_optuna.api._model_card import write_model_card
 from adnn_optuna.api._progress import SearchProgress, log_trial
-from adnn_optuna.api._search_files import write_model_card, write_report
 from adnn_optuna.api.function_search import Replicate, search_function
 from adnn_optuna.api.predicting import Predicting
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
@@ -132,20 +132,6 @@ class SearchResult(NetworkSearch, Predicting):
         found = self.test()
         assert found.best is not None, "It was tested."
         return found.confirm() if is_random(self.objective.of(found.best.params)) else found
-
-    def report(
-        self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
-    ) -> None:
-        """Write a report: one HTML file, which needs no network. It trains nothing.
-
-        Args:
-            path: The file to write.
-            contract: The file of the search's contract, to be shown in the report.
-
-        Raises:
-            ValueError: If the contract cannot be read, or is of another result.
-        """
-        write_report(self, path, contract)
 
     def model_card(
         self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None

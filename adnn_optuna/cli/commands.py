@@ -202,7 +202,6 @@ def report(
     *,
     study_name: Annotated[str, "Name of a study, or of a comparison."],
     output: Annotated[Path, "The .html file to write."] = Path("report.html"),
-    contract: Annotated[Path | None, "The study's contract, to be shown in the report."] = None,
     storage: opt.Storage = opt.DEFAULT_STORAGE,
 ) -> out.Answer:
     """Write a report of a search or a comparison: one HTML file that opens from disk.
@@ -212,25 +211,20 @@ def report(
     \b
     Examples:
       adnn report --study-name compare
-      adnn report --study-name mine --contract mine.contract.json
+      adnn report --storage sqlite:///other.db --study-name mine --output mine.html
     """
-    from adnn_optuna.api._search_files import write_report
     from adnn_optuna.api.comparisons import load_comparison
     from adnn_optuna.engine import records, storages, studies
     from adnn_optuna.results.function_search import stored_result
 
     opened = storages.open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
-    if not studies.is_comparison(study):
-        found: Any = stored_result(records.read_record(study))
-        write_report(found, output, contract)
-    elif contract is not None:
-        raise WrongValueError(
-            f"--study-name must be one study for --contract; {study_name!r} is a comparison."
-        )
-    else:
+    found: Any
+    if studies.is_comparison(study):
         found = load_comparison(opened, study_name)
-        found.report(output)
+    else:
+        found = stored_result(records.read_record(study))
+    found.report(output)
     return out.Answer(found, {"Read it": str(output)})
 
 
