@@ -211,7 +211,7 @@ def report(
     \b
     Examples:
       adnn report --study-name compare
-      adnn report --storage sqlite:///other.db --study-name mine --output mine.html
+      adnn report --study-name mine --output mine.html
     """
     from adnn_optuna.api.comparisons import load_comparison
     from adnn_optuna.engine import records, storages, studies
