@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import optuna
+import scipy
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import CONFIG, read_study
-from adnn_optuna._checks import WrongTypeError, WrongValueError, check_type
+from adnn_optuna._checks import WrongValueError, check_installed, check_type
 from adnn_optuna.engine.example_scores import Examples
 from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.engine.storages import open_storage, with_retry
@@ -26,7 +27,7 @@ _TOLERANCE = 0.05  # Of reported values: means over folds differ from a value of
 def overtuning(
     study: optuna.Study | tuple[str | BaseStorage, str],
     *,
-    metric: Callable[[np.ndarray, np.ndarray], float] | None = None,
+    metric: str | Callable[[np.ndarray, np.ndarray], float] | None = None,
     y_true: Any = None,
     show_progress_bar: bool = True,
 ) -> Overtuning:
@@ -47,8 +48,9 @@ def overtuning(
     Args:
         study: Any Optuna study with one objective, or its storage and its name.
         metric: For metrics that are no mean of scores, such as AUC or F1: a function of labels and
-            predictions, such as ``sklearn.metrics.roc_auc_score``. Then the scores that the trials
-            stored are their predictions. Metrics take longer than means.
+            predictions, or the name of a scorer of scikit-learn. Then the scores that the trials
+            stored are their predictions (a class, a number, or the probability of the second
+            class). Metrics take longer than means.
         y_true: The labels of the n validation examples, for ``metric``.
         show_progress_bar: Whether to show a progress bar beyond a second.
 
@@ -65,14 +67,14 @@ def overtuning(
     options: dict[str, Any] = {"metric": str(attrs.get(CONFIG, {}).get("metric", ""))}
     n_splits = Means.n_splits
     if metric is not None:
-        if not callable(metric):
-            raise WrongTypeError(
-                f"metric must be a function of labels and predictions; got {metric!r:.100}. Pass "
-                "one such as sklearn.metrics.roc_auc_score."
-            )
+        labels = np.asarray(y_true)
+        if isinstance(metric, str):
+            name, function = metric, _scorer(metric, labels)
+        else:
+            name, function = getattr(metric, "__name__", "metric"), metric
         maximize = study.direction == StudyDirection.MAXIMIZE
-        measure_of = functools.partial(_measure, metric, np.asarray(y_true), maximize=maximize)
-        options = {"metric": getattr(metric, "__name__", "metric"), "measure_of": measure_of}
+        measure_of = functools.partial(_measure, function, labels, maximize=maximize)
+        options = {"metric": name, "measure_of": measure_of}
         n_splits = Metric.n_splits
     with progress_bar(n_splits, show=show_progress_bar, unit="split", delay=1) as bar:
         if bar is not None:
@@ -93,7 +95,7 @@ def _measure(
     *,
     maximize: bool,
 ) -> Metric:
-    """Return the metric of stored predictions."""
+    """Return the metric of stored predictions; scorers turn losses around."""
     n = len(examples.scores)
     if labels.shape[:1] != (n,):
         raise WrongValueError(
@@ -104,10 +106,61 @@ def _measure(
     best = int(np.argmax(values) if maximize else np.argmin(values))
     reported, number = values[best], examples.trials[best].number
     value = float(function(labels, examples.scores[:, best]))
-    if not math.isclose(value, reported, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
+    sign = -1 if abs(value + reported) < abs(value - reported) else 1
+    if not math.isclose(sign * value, reported, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
         raise WrongValueError(
             f"metric must give the values of the trials; got {value:.6g} for trial {number}, "
             f"which reported {reported:.6g}. Pass the study's metric and the labels in the order "
             "of the stored predictions."
         )
-    return Metric(function, labels, examples.scores, examples.groups)
+    return Metric(
+        lambda y, predicted: sign * function(y, predicted),
+        *(labels, examples.scores, examples.groups),
+    )
+
+
+def _scorer(name: str, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Return a scorer of scikit-learn as a function of labels and stored predictions."""
+    classes = np.unique(labels)
+    if name == "roc_auc" and len(classes) == 2:
+        return functools.partial(_auc, positive=classes[1])
+    check_installed("sklearn", "metric by the name of a scorer")
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.metrics import get_scorer
+    from sklearn.utils.multiclass import type_of_target
+
+    is_regression = type_of_target(labels).startswith("continuous")
+
+    class Stored(RegressorMixin if is_regression else ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+        """An estimator whose inputs are its predictions."""
+
+        classes_ = classes
+        is_fitted_ = True
+
+        def predict(self, x: np.ndarray) -> np.ndarray:
+            if is_regression or np.isin(x, classes).all():
+                return x
+            return np.asarray(classes[(x > 0.5).astype(int)])
+
+        def predict_proba(self, x: np.ndarray) -> np.ndarray:
+            return np.column_stack([1 - x, x])
+
+    try:
+        scorer = get_scorer(name)
+    except ValueError as error:
+        raise WrongValueError(
+            f"metric must be a function or the name of a scorer of scikit-learn; got "
+            f"{name!r:.100}."
+        ) from error
+    return lambda y, predicted: float(scorer(Stored(), predicted, y))
+
+
+def _auc(labels: np.ndarray, predicted: np.ndarray, positive: Any) -> float:
+    """Return the AUC by ranks; scikit-learn's scorer takes ten times as long."""
+    is_positive = labels == positive
+    n_positive, n_negative = np.count_nonzero(is_positive), np.count_nonzero(~is_positive)
+    if not n_positive or not n_negative:
+        return math.nan
+    ranks = scipy.stats.rankdata(predicted)[is_positive]
+    n_below = ranks.sum() - n_positive * (n_positive + 1) / 2
+    return float(n_below / (n_positive * n_negative))

@@ -22,10 +22,6 @@ _AGAINST = (
     "The baseline of the gain: a trial's number, or all parameters as JSON; by default the "
     "baseline network, or trial 0 if it was enqueued."
 )
-_METRIC = (
-    "For values that are no means of scores: the metric of labels and predictions as "
-    "MODULE:FUNCTION, such as sklearn.metrics:roc_auc_score."
-)
 Resampled = Annotated[
     str | None,
     "Rows are splits of one data set, with so many training and test examples: 800,200.",
@@ -68,7 +64,7 @@ def overtuning(
     storage: Annotated[str, "The study's SQLite file, or any URL."],
     name: Annotated[str, "The study's name."],
     *,
-    metric: Annotated[str | None, _METRIC] = None,
+    metric: str | None = None,
     y_true: Annotated[Path | None, "A CSV file with one column: the labels, for --metric."] = None,
 ) -> out.Answer:
     """Estimate the value of a study's best trial on new data.
@@ -83,9 +79,8 @@ def overtuning(
     from adnn_optuna.api._tables import runs_of
 
     labels = None if y_true is None else runs_of(y_true)
-    function = None if metric is None else parsing.load_function("--metric", metric)
     study = parsing.parse_storage(storage), name
-    return out.Answer(adnn.overtuning(study, metric=function, y_true=labels))
+    return out.Answer(adnn.overtuning(study, metric=metric, y_true=labels))
 
 
 def luck(
