@@ -1,9 +1,10 @@
-"""Common parts of the verbs: checks of arguments, and evaluations."""
+"""Common parts of all verbs: interrupts, and the check of an executor."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import optuna
 
@@ -14,6 +15,8 @@ from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks._tensorflow import FORKED
 from adnn_optuna.results.differences import reused_note
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 _F = TypeVar("_F", bound=Findings)
 
 NO_EXECUTOR = (
@@ -42,6 +45,21 @@ def check_for_networks(of_functions: Mapping[str, object]) -> None:
                 f"{name} must be omitted for an InitOffsetObjective; got {value!r:.100}. It is "
                 "for other objectives."
             )
+
+
+def interrupted_where_called(verb: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Let an interrupt of a verb, which is no fault, be shown at the line that called it."""
+
+    @functools.wraps(verb)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return verb(*args, **kwargs)
+        except KeyboardInterrupt as interrupt:
+            # What is raised again without a name adds no line of its own.
+            interrupt.__traceback__, interrupt.__suppress_context__ = None, True
+            raise
+
+    return call
 
 
 def found_by_evaluating(

@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError, as_integer, logger
-from adnn_optuna.api._calls import check_executor
+from adnn_optuna.api._calls import check_executor, interrupted_where_called
 from adnn_optuna.api._compared import Compared, Controls, Samplers, of_function, of_networks
 from adnn_optuna.api.comparisons import declaration_of, like_comparisons, study_name_of
 from adnn_optuna.api.search import search_result
@@ -35,6 +35,7 @@ from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.results.differences import reused_note
 
 
+@interrupted_where_called
 @shows_limits
 def compare(
     objective: InitOffsetObjective | Callable[..., float],

@@ -18,6 +18,7 @@ from adnn_optuna.api._calls import (
     NO_EXECUTOR,
     check_executor,
     found_by_evaluating,
+    interrupted_where_called,
 )
 from adnn_optuna.api.comparisons import like_comparisons
 from adnn_optuna.callbacks import checked_limits
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     import keras
 
 
+@interrupted_where_called
 def compare_models(
     models: Mapping[str, MLP | Callable[[], keras.Model] | Callable[..., float]],
     dataset: Dataset | None = None,

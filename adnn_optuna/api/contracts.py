@@ -16,6 +16,7 @@ from adnn_optuna._checks import (
     check_type,
     expanded,
 )
+from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.contracts.audit import Audit, audited
 from adnn_optuna.contracts.child import declared_limits, verified_apart
 from adnn_optuna.contracts.contract_file import RefusedError, read_contract
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import keras
 
 
+@interrupted_where_called
 def verify(
     path: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,

@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer
-from adnn_optuna.api._calls import found_by_evaluating
+from adnn_optuna.api._calls import found_by_evaluating, interrupted_where_called
 from adnn_optuna.api.predicting import Predicting
 from adnn_optuna.api.search import run_search
 from adnn_optuna.callbacks import MaxTimeCallback, checked_limits
@@ -78,6 +78,7 @@ class Ensemble(Predicting, EnsembleScores):
         return found.contract(data=data)
 
 
+@interrupted_where_called
 def ensemble(
     objective: InitOffsetObjective,
     n: int = 5,

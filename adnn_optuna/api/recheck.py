@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import BASELINE, CONFIG, PLANNED, SCORES, Planned, read_study
 from adnn_optuna._checks import WrongValueError, as_integer, check_parameters, check_type
-from adnn_optuna.api._calls import check_executor, found_by_evaluating
+from adnn_optuna.api._calls import check_executor, found_by_evaluating, interrupted_where_called
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.confirmation import experiment_fingerprint
@@ -51,6 +51,7 @@ from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 _NEAR = 0.005
 
 
+@interrupted_where_called
 def recheck(
     study: optuna.Study | tuple[str | BaseStorage, str],
     evaluate: Callable[..., Any] | None = None,

@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Arguments, Declaration
 from adnn_optuna._checks import WrongValueError
+from adnn_optuna.api._calls import interrupted_where_called
 from adnn_optuna.api.compare import compare
 from adnn_optuna.api.comparisons import is_of_function, records_of_comparison
 from adnn_optuna.api.function_search import resumed_function
@@ -30,6 +31,7 @@ from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.results.function_search import FunctionSearch
 
 
+@interrupted_where_called
 @shows_limits
 def resume(
     storage: str | BaseStorage,

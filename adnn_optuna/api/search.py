@@ -19,7 +19,7 @@ from adnn_optuna._checks import (
     is_integer,
     logger,
 )
-from adnn_optuna.api._calls import check_for_networks
+from adnn_optuna.api._calls import check_for_networks, interrupted_where_called
 from adnn_optuna.api._model_card import write_model_card
 from adnn_optuna.api._progress import SearchProgress, log_trial
 from adnn_optuna.api.function_search import Replicate, search_function
@@ -69,6 +69,7 @@ class SearchResult(NetworkSearch, Predicting):
         trainer, starts = objective.trainer, objective.starts(self.best.params)
         return Predictor(trainer, lambda: [r.weights or [] for r in trainer.train_in_turn(starts)])
 
+    @interrupted_where_called
     def test(self) -> SearchResult:
         """Evaluate the test set, if it was not, and return a result with the test scores.
 
@@ -78,6 +79,7 @@ class SearchResult(NetworkSearch, Predicting):
         with interruptible() as stop:
             return evaluate_test_set(self, self.objective, stop)
 
+    @interrupted_where_called
     def confirm(self, seeds: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
         """Confirm the best trial, if it was not, and return a result with its ``confirmation``.
 
@@ -106,6 +108,7 @@ class SearchResult(NetworkSearch, Predicting):
                 show_progress_bar=show_progress_bar,
             )
 
+    @interrupted_where_called
     def contract(self, *, data: Literal["embed"] | None = None) -> Contract:
         """Return the result as a contract that others can check, see :func:`~adnn_optuna.verify`.
 
@@ -161,6 +164,7 @@ def search_result(record: SearchRecord, objective: InitOffsetObjective) -> Searc
     return kind(**parts_of(record), objective=objective)
 
 
+@interrupted_where_called
 @shows_limits
 def search(
     objective: InitOffsetObjective | Callable[..., float],

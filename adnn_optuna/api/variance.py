@@ -15,6 +15,7 @@ from adnn_optuna.api._calls import (
     NO_EXECUTOR,
     check_executor,
     found_by_evaluating,
+    interrupted_where_called,
 )
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
@@ -28,6 +29,7 @@ from adnn_optuna.results.variance import AS_GIVEN, Variance
 from adnn_optuna.stats.spread import FEWEST
 
 
+@interrupted_where_called
 def measure_variance(
     objective: InitOffsetObjective | Callable[..., float],
     n: int = 20,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -145,6 +146,8 @@ def test_sigterm_is_an_interrupt(tmp_path: Path) -> None:
     said, traceback = errors.split("Traceback (most recent call last):")
     assert "Interrupted; all trials are kept." in said
     assert traceback.rstrip().endswith("KeyboardInterrupt")
+    # The line that called, and nothing of what that called.
+    assert re.findall(r'File "(.*?)"', traceback) == [str(TESTS / "search_worker.py")]
     study = optuna.load_study(study_name="killed", storage=url)
     assert study.user_attrs["adnn:stop_reason"] == "interrupted"
     assert TrialState.RUNNING not in [trial.state for trial in study.trials]
