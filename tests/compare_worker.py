@@ -17,7 +17,6 @@ import adnn_optuna as adnn
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import optuna
 
 # Not in ascending order: seeds count as they are declared.
 SEEDS = (7, *range(7), *range(8, 40))
@@ -40,13 +39,6 @@ class Cluster(futures.Executor):
 
     def shutdown(self, *args: Any, **kwargs: Any) -> None:
         self._workers.shutdown(*args, **kwargs)
-
-
-def own_control(trial: optuna.Trial, seed: int) -> float:
-    """Return what a model of another kind would: here it is only a number."""
-    x = trial.suggest_float("x", 0, 1)
-    trial.set_user_attr("test_accuracy", 0.5 + x / 10 + seed / 1000)
-    return 0.5 + x / 10
 
 
 def compare(**changes: Any) -> adnn.Comparison:
@@ -74,11 +66,6 @@ def n_completed(path: Path) -> int:
     return 0
 
 
-CONTROLS: dict[str, Any] = {
-    **{name: name for name in ("longer", "learning_rate", "constant", "ensemble")},
-    "own": own_control,
-}
-
 if __name__ == "__main__":
     url, controls = sys.argv[1:]
-    compare(storage=url, controls={name: CONTROLS[name] for name in controls.split(",")})
+    compare(storage=url, controls=controls.split(","))

@@ -20,7 +20,7 @@ from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.results.stored_searches import stored_result
+from adnn_optuna.results.function_search import stored_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,7 +198,6 @@ WRONG: dict[str, Any] = {
     stored.CODE: [],
     stored.REPLICATE: {"trial": 0, "index": 0, "repetition": 0},
     stored.STOP_REASON: 3,
-    stored.NOTE: 3,
     stored.PROPOSAL: {"sampler": "delta_step", "index": 0},
     stored.OWNER: {"trial": 0, "host": 1, "process": 2, "start": "", "run": ""},
     stored.CLAIM: "text",

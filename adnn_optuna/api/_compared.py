@@ -18,7 +18,7 @@ from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.arms import CONTROLS, ArmSpec, arm_of, check_sampler
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Objective
-from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, with_seed
+from adnn_optuna.engine.objectives import KeyedObjective, with_seed
 from adnn_optuna.engine.records import test_metric
 from adnn_optuna.engine.studies import check_objective
 from adnn_optuna.networks.training import n_cores
@@ -26,9 +26,7 @@ from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 from adnn_optuna.stats.resampling import checked_resampling
 
 Samplers = Iterable[str] | Mapping[str, ArmSpec] | None
-Control = str | Callable[..., float]
-"""A name, or an Optuna objective ``(trial)`` or ``(trial, seed)``."""
-Controls = Iterable[str] | Mapping[str, Control] | None
+Controls = Iterable[str] | None
 
 _TRIALS_FOR_CONTROL = 10  # Fewer are no search of the learning rate.
 _CONFIRM = 5
@@ -71,19 +69,15 @@ def of_networks(
     if stored.RANDOM_RESTART not in chosen.values():
         chosen = _with_reference(chosen, stored.RANDOM_RESTART)
     beside = _checked_controls(controls, network, limits)
-    if twice := [*(chosen.keys() & beside.keys())]:
+    if twice := [*(chosen.keys() & {*beside})]:
         raise WrongValueError(
             f"Labels of samplers and controls must differ; got {twice[0]!r} twice. Rename one."
         )
-    arms: dict[str, Any] = {**chosen, **beside}
+    arms = {**chosen, **dict(zip(beside, beside, strict=True))}
 
     def run(label: str, seed: int) -> Run:
         # Samplers keep random state.
-        arm, of_seed = copy.deepcopy(arms[label]), network.replace(seed=seed)
-        if label in beside and callable(arm):
-            own = FunctionObjective(arm, of_seed.direction, seed, reported=metric, catch=catch)
-            return own, stored.OBJECTIVE, MedianPruner()
-        return of_seed, arm, None
+        return network.replace(seed=seed), copy.deepcopy(arms[label]), None
 
     return Compared(arms, run, margin, n_cores(), {})
 
@@ -187,27 +181,23 @@ def _checked_samplers(
 
 def _checked_controls(
     controls: Controls, objective: InitOffsetObjective, limits: LimitValues
-) -> dict[str, Control]:
-    """Return the controls by their labels, by default the learning rate, if it is a number."""
+) -> Sequence[str]:
+    """Return the controls, by default the learning rate, if it is a number."""
     early = [limit.reason for limit in callbacks_of(limits) if limit.ends_early]
     if controls is None:
         is_long = (limits["max_trial"] or 0) >= _TRIALS_FOR_CONTROL
         has_rate = objective.fixed_learning_rate is not None
         is_default = is_long and has_rate and not early
-        return {stored.LEARNING_RATE: stored.LEARNING_RATE} if is_default else {}
-    found = _by_label("controls", controls)
+        return [stored.LEARNING_RATE] if is_default else []
+    found = [*_by_label("controls", controls)]
     if found and early:
         raise WrongValueError(
             f"controls must be omitted with {early[0]}, which ends searches before their compute "
             f"is spent; got both. Omit one of the two."
         )
-    for control in found.values():
-        if callable(control):
-            with_seed(control)
-        elif control not in CONTROLS:
-            raise WrongValueError(
-                f"controls must be names, or Optuna objectives by their labels; got {control!r}. "
-                f"Choose from {', '.join(map(repr, CONTROLS))}, or pass "
-                "controls={'label': objective}."
-            )
+    if unknown := [control for control in found if control not in CONTROLS]:
+        raise WrongValueError(
+            f"controls must be names of controls; got {unknown[0]!r}. Choose from "
+            f"{', '.join(map(repr, CONTROLS))}."
+        )
     return found

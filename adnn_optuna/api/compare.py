@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -20,20 +19,14 @@ from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError, as_integer, logger
 from adnn_optuna.api._calls import check_executor, interrupted_where_called
 from adnn_optuna.api._compared import Compared, Controls, Samplers, of_function, of_networks
-from adnn_optuna.api._notes import save_notes
 from adnn_optuna.api.comparisons import declaration_of, like_comparisons, study_name_of
-from adnn_optuna.api.search import SearchResult, search_result
+from adnn_optuna.api.search import search_result
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
 from adnn_optuna.engine import storages, studies
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import check_is_reached
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import (
-    Catch,
-    FunctionObjective,
-    KeyedObjective,
-    checked_catch,
-)
+from adnn_optuna.engine.objectives import Catch, checked_catch
 from adnn_optuna.engine.records import SearchRecord, records_now
 from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, with_retry
@@ -110,11 +103,8 @@ def compare(
             training run for the epochs of all trials), ``"learning_rate"`` (TPE over four decades
             around the given rate, no offsets), ``"constant"`` (one offset for all layers, on a
             grid), ``"ensemble"`` (``max_trial`` networks without offsets, their predictions
-            averaged). Or a mapping from labels to these or to Optuna objectives ``(trial)`` or
-            ``(trial, seed)`` that return the selection metric and set the same metric of the test
-            set as the trial's user attribute, such as ``test_accuracy`` or ``test_auc``. If
-            :obj:`None`, the learning rate from 10 trials on, without ``max_gain``, which ends
-            searches before their compute is spent.
+            averaged). If :obj:`None`, the learning rate from 10 trials on, without ``max_gain``,
+            which ends searches before their compute is spent.
         stop_when_decided: Whether to add seeds only until every claim on samplers is decided.
             ``max_time`` is then that of all runs, after which no seed is begun.
         storage: Where the studies are, see :func:`~adnn_optuna.search`.
@@ -136,9 +126,6 @@ def compare(
         show_progress_bar: Whether to show a progress bar.
         **limits: Other limits of each run, each by the name of its callback's argument.
 
-    Returns:
-        The comparison.
-
     Raises:
         ValueError: If an argument is wrong, a study of another objective or sampler exists, or a
             function changed without ``reuse``.
@@ -157,7 +144,8 @@ def compare(
         "resampled": resampled,
         "folds": folds or None,
     }
-    if callable(objective) and not isinstance(objective, InitOffsetObjective):
+    is_of_network = isinstance(objective, InitOffsetObjective) or not callable(objective)
+    if not is_of_network:
         compared = of_function(
             objective, samplers, controls, margin, sequential=stop_when_decided, **options
         )
@@ -207,7 +195,8 @@ def compare(
             labels = [label for label in arms for _ in part]
             plans = [plan(label, seed) for label in arms for seed in part]
             found = studies.open_studies(plans, opened)
-            _check_functions(labels, plans, found, reuse=reuse)
+            if not is_of_network:
+                check_code(found, {"objective": objective}, reuse=reuse)
             n_before += sum(map(studies.n_done, found))
             # It is declared once, or other workers' declarations would be lost.
             head = head or _declared_head(opened, study_name, plans[0], declaration)
@@ -220,13 +209,17 @@ def compare(
                 raise
             for label, planned, record in zip(labels, plans, records_now(found), strict=True):
                 of: Any = planned.objective
-                is_of_network = isinstance(of, InitOffsetObjective)
                 results[label].append(search_result(record, of) if is_of_network else record)
             comparison = Comparison(results, seeds[:end], compared.margin, declaration)
             is_over = stop_when_decided and _is_over(comparison, given["max_time"], bar)
             if is_over or end == len(seeds):
                 break
-    return _noted(comparison, head, n_before)
+    n_now = sum(len(run.done_trials) for run in comparison.runs)
+    return dataclasses.replace(
+        comparison,
+        like=like_comparisons(head),
+        reused=reused_note("trial", n_before, n_now),
+    )
 
 
 def _declared_head(
@@ -263,36 +256,6 @@ def _is_over(comparison: Comparison, max_time: float | None, bar: Bar | None) ->
         bar.set_postfix_str(said)
     logger.info("%s: %s.", comparison.study_name, said)
     return n_decided == n_claims or comparison.seconds >= (max_time or math.inf)
-
-
-def _check_functions(
-    labels: Sequence[str],
-    plans: Sequence[studies.StudySpec],
-    found: Sequence[optuna.Study],
-    *,
-    reuse: bool,
-) -> None:
-    """Refuse a function of the user's own that changed since trials of it were stored."""
-    functions: dict[str, Callable[..., Any]] = {}
-    of_functions: dict[str, list[optuna.Study]] = {}
-    for label, plan, study in zip(labels, plans, found, strict=True):
-        if isinstance(plan.objective, FunctionObjective):
-            is_control = not isinstance(plan.objective, KeyedObjective)
-            name = f"controls[{label!r}]" if is_control else "objective"
-            functions[name] = plan.objective.function
-            of_functions.setdefault(name, []).append(study)
-    for name, function in functions.items():
-        check_code(of_functions[name], {name: function}, reuse=reuse)
-
-
-def _noted(comparison: Comparison, head: optuna.Study, n_before: int) -> Comparison:
-    """Return a comparison with what is known of its storage, and save it for the dashboard."""
-    runs = [*itertools.chain(*comparison.results.values())]
-    n_now = sum(len(run.done_trials) for run in runs)
-    comparison = dataclasses.replace(comparison, like=like_comparisons(head))
-    searches: Any = {run.study: run for run in runs if isinstance(run, SearchResult)}
-    save_notes({**searches, head: comparison})
-    return dataclasses.replace(comparison, reused=reused_note("trial", n_before, n_now))
 
 
 def _check_confirm(study_name: str, before: Declaration | None, compared: Compared) -> None:

@@ -106,11 +106,7 @@ def compare_models(
         folds: Whether the seeds of functions are the folds of a single k-fold cross-validation.
         show_progress_bar: Whether to show a progress bar.
 
-    Returns:
-        The findings so far.
-
     Raises:
-        TypeError: If an argument is of the wrong type.
         ValueError: If an argument is wrong, nothing is random, the study has other models, or a
             function changed without ``reuse``. Also if a function has a seed called ``split``,
             ``fold``, ``cv`` or ``data`` without ``resampled`` or ``folds``.

@@ -76,9 +76,6 @@ def compare_values(
             numbers of values, which must be planned before any is seen. With fewer than 20 values
             an arm, verdicts assume that arms differ in their means only.
 
-    Returns:
-        The findings.
-
     Raises:
         TypeError: If a value is no number, or an argument is of the wrong type.
         ValueError: If an argument is wrong, rows are called ``split``, ``fold``, ``cv`` or

@@ -18,9 +18,7 @@ from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.stats.paired_differences import MARGIN
 
 
-def load_comparison(
-    storage: str | BaseStorage, study_name: str, *, margin: float | None = None
-) -> Comparison:
+def load_comparison(storage: str | BaseStorage, study_name: str) -> Comparison:
     """Return a stored comparison, over the first seeds whose runs have all ended.
 
     Raises:
@@ -42,8 +40,7 @@ def load_comparison(
             "seed. Continue with resume or compare."
         )
     results = {label: [of_arm[seed] for seed in seeds] for label, of_arm in arms.items()}
-    if margin is None:
-        margin = declaration["arguments"].get("margin", MARGIN)
+    margin = declaration["arguments"].get("margin", MARGIN)
     return Comparison(results, seeds, margin, declaration, like_comparisons(head))
 
 

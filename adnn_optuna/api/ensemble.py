@@ -118,9 +118,6 @@ def ensemble(
         max_time: The seconds that they may take, over all calls. Then running ones are cut off.
         show_progress_bar: Whether to show a progress bar.
 
-    Returns:
-        The findings so far.
-
     Raises:
         ValueError: If an argument is wrong, or the study has other training runs.
         KeyboardInterrupt: If the user interrupts; all finished training runs are stored.

@@ -31,8 +31,7 @@ from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, storage_url, with_retry
 from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, run_trials
 from adnn_optuna.results.differences import reused_note
-from adnn_optuna.results.function_search import FunctionSearch
-from adnn_optuna.results.stored_searches import stored_result
+from adnn_optuna.results.function_search import FunctionSearch, stored_result
 
 Replicate = float | Literal["auto"]
 

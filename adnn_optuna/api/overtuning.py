@@ -53,9 +53,6 @@ def overtuning(
         y_true: The labels of the n validation examples, for ``metric``.
         show_progress_bar: Whether to show a progress bar beyond a second.
 
-    Returns:
-        The reported value, the value on new data and the optimism.
-
     Raises:
         ValueError: If the study has no scores, or an argument is wrong.
     """

@@ -59,7 +59,6 @@ def recheck(
     top: int = 5,
     seeds: int = 4,
     confirm: int = 10,
-    confirm_best: bool = False,
     against: int | Mapping[str, Any] | None = None,
     deterministic: bool = False,
     catch: Catch = (),
@@ -102,12 +101,12 @@ def recheck(
             If it returns the scores of single validation examples, an array, or calls
             :func:`~adnn_optuna.log_scores`, as the study's objective did, the value is for new
             data and new seeds.
-        top: How many of the best trials are evaluated.
+        top: How many of the best trials are evaluated. With 1 the overstatement is the selection
+            bias of the study's best trial.
         seeds: With how many seeds the best of these is chosen.
         confirm: With how many further seeds the chosen trial is evaluated, at least 2. The number
             is declared by the first call. A larger one later makes the CIs sequential, which are
             wider; a smaller one changes nothing.
-        confirm_best: Whether the study's best trial is evaluated with these seeds, too.
         against: The baseline of the gain: a trial's number, or all parameters of another
             configuration, such as the current one. These may lie outside the search space. By
             default it is the baseline network of an :class:`~adnn_optuna.InitOffsetObjective`; in
@@ -175,7 +174,6 @@ def recheck(
         seeds=seeds,
         confirm=planned["seeds"],
         sequential=planned["sequential"],
-        confirm_best=confirm_best,
         is_seeded=is_seeded,
         is_deterministic=deterministic,
         on_same_data=objective is not None,

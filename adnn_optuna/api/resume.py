@@ -70,9 +70,6 @@ def resume(
         show_progress_bar: Whether to show a progress bar.
         **limits: New limits, each by the name of its callback's argument.
 
-    Returns:
-        The result of the search or of the comparison, with all runs together.
-
     Raises:
         ValueError: If the study does not exist, cannot be rebuilt without help, or has another
             objective or sampler than you pass.
@@ -168,5 +165,5 @@ def _arguments(
         **known,
         "objective": objective,
         "samplers": {label: arm for label, arm in arms.items() if arm in SAMPLERS},
-        "controls": {label: arm for label, arm in arms.items() if arm in CONTROLS},
+        "controls": [arm for arm in arms.values() if arm in CONTROLS],
     }

@@ -6,8 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 from concurrent import futures
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import Any, Literal, Unpack
 
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
@@ -17,14 +16,12 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import (
     WrongValueError,
     check_integer,
-    check_output_file,
     is_integer,
     logger,
 )
 from adnn_optuna.api._calls import check_for_networks, interrupted_where_called
-from adnn_optuna.api._notes import save_notes
+from adnn_optuna.api._model_card import write_model_card
 from adnn_optuna.api._progress import SearchProgress, log_trial
-from adnn_optuna.api._search_files import write_model_card, write_report
 from adnn_optuna.api.function_search import Replicate, search_function
 from adnn_optuna.api.predicting import Predicting
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
@@ -47,14 +44,10 @@ from adnn_optuna.engine.records import ControlRecord, SearchRecord, read_record
 from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.networks.predictors import Predictor
-from adnn_optuna.results.best_network import best_network
 from adnn_optuna.results.differences import reused_note
 from adnn_optuna.results.function_search import FunctionSearch
 from adnn_optuna.results.search import NetworkSearch, parts_of
 from adnn_optuna.results.search_notes import unowned_notes, why_no_best_trial
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -83,9 +76,7 @@ class SearchResult(NetworkSearch, Predicting):
         """
         self._predictor()  # Without a best trial, there is nothing to test.
         with interruptible() as stop:
-            tested = evaluate_test_set(self, self.objective, stop)
-        save_notes({tested.study: tested})
-        return tested
+            return evaluate_test_set(self, self.objective, stop)
 
     @interrupted_where_called
     def confirm(self, seeds: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
@@ -108,15 +99,13 @@ class SearchResult(NetworkSearch, Predicting):
         check_integer("seeds", seeds, low=FEWEST_SEEDS)
         tested = self.test()
         with interruptible() as stop:
-            confirmed = confirm_best_trial(
+            return confirm_best_trial(
                 tested,
                 self.objective,
                 int(seeds),
                 stop=stop,
                 show_progress_bar=show_progress_bar,
             )
-        save_notes({confirmed.study: confirmed})
-        return confirmed
 
     @interrupted_where_called
     def contract(self, *, data: Literal["embed"] | None = None) -> Contract:
@@ -145,27 +134,6 @@ class SearchResult(NetworkSearch, Predicting):
         found = self.test()
         assert found.best is not None, "It was tested."
         return found.confirm() if is_random(self.objective.of(found.best.params)) else found
-
-    @interrupted_where_called
-    def report(
-        self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
-    ) -> None:
-        """Write a report: one HTML file, which needs no network.
-
-        It trains the best and the baseline network once more, to show how they learned and, if
-        the test set was evaluated, which of its examples changed.
-
-        Args:
-            path: The file to write.
-            contract: The file of the search's contract, to be shown in the report.
-
-        Raises:
-            ValueError: If the contract cannot be read, or is of another result.
-        """
-        check_output_file("The report", Path(path))
-        with interruptible() as stop:
-            network = best_network(self, self.objective, stop)
-        write_report(self, path, contract, network)
 
     def model_card(
         self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
@@ -368,6 +336,5 @@ def run_search(
             unowned = unowned_notes(with_retry(read_record, study, others={}))
             logger.info(" ".join([studies.resume_hint(study, test=test), *unowned]))
             raise
-        save_notes({study: result})
     said = reused_note("trial", n_before, len(result.done_trials))
     return dataclasses.replace(result, reused=said)

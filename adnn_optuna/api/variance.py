@@ -78,9 +78,6 @@ def measure_variance(
             :func:`~adnn_optuna.compare`.
         show_progress_bar: Whether to show a progress bar.
 
-    Returns:
-        The findings so far.
-
     Raises:
         TypeError: If ``objective`` is neither, or its value is no number.
         ValueError: If an argument is wrong, nothing is random, or the study has other runs

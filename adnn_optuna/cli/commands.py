@@ -5,12 +5,11 @@ Importing this module loads nothing but Typer.
 """
 
 import shlex
-import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import adnn_optuna as adnn
-from adnn_optuna._checks import WrongValueError, check_output_file, check_positive, masked
+from adnn_optuna._checks import WrongValueError, check_output_file, masked
 from adnn_optuna._units import as_argument
 from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out
@@ -179,60 +178,31 @@ def ensemble(*, network: dict[str, Any], **options: Any) -> out.Answer:
 
 
 def plan(
-    file: Annotated[str | None, "A comparison's SQLite file, or any URL."] = None,
-    name: Annotated[str | None, "The comparison's --study-name."] = None,
+    file: Annotated[str, "A comparison's SQLite file, or any URL."],
+    name: Annotated[str, "The comparison's --study-name."],
     *,
     gain: Annotated[float, "The gain that is to be shown: 0.003 is 0.3 points of accuracy."],
-    samplers: str = "greedy,annealing,random_restart",
-    max_trial: int = 20,
-    storage: opt.Storage = opt.DEFAULT_STORAGE,
-    study_name: opt.NewName = None,
-    quiet: opt.Quiet = False,
-    objective: dict[str, Any],
 ) -> out.Answer:
     """Show how many seeds, and hours, it takes to show a gain with 80% power.
 
-    The standard deviation of differences comes from a comparison or, without
-    one, from a pilot of five seeds with the options of adnn compare.
+    The standard deviation of differences comes from a comparison, such as a pilot
+    of five seeds.
 
     \b
     Examples:
       adnn plan adnn.db compare --gain 0.003
-      adnn plan --gain 0.005 --max-trial 30 --hidden 256,256
+      adnn plan adnn.db compare --gain 0.003 --plot power.html
     """
     from adnn_optuna.api.comparisons import load_comparison
 
-    check_positive("gain", gain)  # Before a pilot is run.
-    if (file is None) != (name is None):
-        raise WrongValueError("Pass both FILE and NAME, or neither for a pilot.")
-    if file is not None and name is not None:
-        opt.check_no_network({**objective, "data_dir": None}, "a stored comparison")
-        storage = parsing.parse_storage(file)
-        comparison = load_comparison(storage, name)
-    else:
-        options = {"storage": storage, "study_name": study_name}
-        with warnings.catch_warnings():
-            # A pilot is to decide nothing.
-            warnings.filterwarnings("ignore", ".* can decide nothing about the samplers")
-            comparison = adnn.compare(
-                opt.make_objective(objective),
-                samplers.split(","),
-                max_trial=max_trial,
-                seeds=range(5),
-                controls=(),
-                show_progress_bar=not quiet,
-                **opt.named(options, "pilot", objective),
-            )
-    return out.Answer(comparison.plan(gain))
+    return out.Answer(load_comparison(parsing.parse_storage(file), name).plan(gain))
 
 
 def report(
     *,
     study_name: Annotated[str, "Name of a study, or of a comparison."],
     output: Annotated[Path, "The .html file to write."] = Path("report.html"),
-    contract: Annotated[Path | None, "The study's contract, to be shown in the report."] = None,
     storage: opt.Storage = opt.DEFAULT_STORAGE,
-    margin: float | None = None,
 ) -> out.Answer:
     """Write a report of a search or a comparison: one HTML file that opens from disk.
 
@@ -241,25 +211,20 @@ def report(
     \b
     Examples:
       adnn report --study-name compare
-      adnn report --study-name mine --contract mine.contract.json
+      adnn report --study-name mine --output mine.html
     """
-    from adnn_optuna.api._search_files import write_report
     from adnn_optuna.api.comparisons import load_comparison
     from adnn_optuna.engine import records, storages, studies
-    from adnn_optuna.results.stored_searches import stored_result
+    from adnn_optuna.results.function_search import stored_result
 
     opened = storages.open_storage(storage, must_exist=True)
     study = studies.load_study(opened, study_name)
-    if not studies.is_comparison(study):
-        found: Any = stored_result(records.read_record(study))
-        write_report(found, output, contract)
-    elif contract is not None:
-        raise WrongValueError(
-            f"--study-name must be one study for --contract; {study_name!r} is a comparison."
-        )
+    found: Any
+    if studies.is_comparison(study):
+        found = load_comparison(opened, study_name)
     else:
-        found = load_comparison(opened, study_name, margin=margin)
-        found.report(output)
+        found = stored_result(records.read_record(study))
+    found.report(output)
     return out.Answer(found, {"Read it": str(output)})
 
 

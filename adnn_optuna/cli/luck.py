@@ -91,23 +91,19 @@ def luck(
         Path | None, "A CSV file with one column: observed runs, in place of --sd."
     ] = None,
     claimed: Annotated[float | None, "A gain that is claimed."] = None,
-    baseline: Annotated[
-        Literal["mean", "one"] | None,
-        "The baseline of the gain: the mean of all draws, or one, as in papers; default: both.",
-    ] = None,
     files: Annotated[int, "Of how many such searches the best is reported."] = 1,
 ) -> out.Answer:
     """Compute the gain of the best of equally good draws by selection alone.
 
     \b
     Examples:
-      adnn luck --n 51 --sd 0.0127 --claimed 0.0402 --baseline one --files 10
+      adnn luck --n 51 --sd 0.0127 --claimed 0.0402 --files 10
     """
     from adnn_optuna.api._tables import runs_of
     from adnn_optuna.results.luck import Luck
 
     runs = None if values is None else runs_of(values)
-    return out.Answer(Luck(n, sd, claimed, baseline, files, runs))
+    return out.Answer(Luck(n, sd, claimed, files, runs))
 
 
 def variance(*, network: dict[str, Any], **options: Any) -> out.Answer:

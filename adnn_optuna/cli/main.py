@@ -128,7 +128,7 @@ def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
       adnn verify first.contract.json
       adnn resume --study-name first --max-trial 40 --report search.html
       adnn compare --max-trial 20 --seeds 10 --report comparison.html
-      adnn report --study-name first --contract first.contract.json
+      adnn report --study-name first --output first.html
     """
 
 

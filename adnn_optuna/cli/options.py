@@ -91,8 +91,6 @@ _GROUPS = {
 }
 # The Python function of a verb, if it has another name.
 _IN_PYTHON = {
-    "plan": "compare",
-    "report": "compare",
     "contract": "resume",
     "luck": "expected_luck",
     "variance": "measure_variance",

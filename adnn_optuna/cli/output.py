@@ -115,13 +115,11 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
     facts, more, code = answer
     asked = {what: file for what, file in files.items() if file is not None}
     more = more | {FILES[what].use: str(file) for what, file in asked.items()}
-    made = []
     try:
         if contract := asked.get("contract"):
             facts = facts.confirmed() if verb != "ensemble" else facts
             facts.contract().save(contract)
             more["Check it"] = f"adnn verify {as_argument(str(contract))}"
-            made = [contract] if verb != "ensemble" else []
     finally:
         # Also of a search that no contract can be made of.
         following = {what.lower().replace(" ", "_"): how for what, how in more.items()}
@@ -136,9 +134,9 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
         if "save" in asked:
             facts.save(asked["save"])
         if "report" in asked:
-            facts.report(asked["report"], *made)
+            facts.report(asked["report"])
     if "model_card" in asked:
-        facts.model_card(asked["model_card"], *made)
+        facts.model_card(asked["model_card"], asked.get("contract"))
     if more and not quiet:
         say("\n" + "\n".join(f"{f'{what}:':11} {how}" for what, how in more.items()))
     if code:

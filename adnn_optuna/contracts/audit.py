@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Kind = Literal["random", "fixed", "unknown"]
-When = Literal["training", "never", "unknown"]
 
 # The initial values of variables, by those classes of keras.initializers that have another name.
 _NAMES = {
@@ -31,7 +30,7 @@ _NAMES = {
 }
 _VALUES = {"Zeros": {"value": 0.0}, "Ones": {"value": 1.0}}
 _COLUMNS = ("variable", "starts from", "seed", "initializer", "shape")
-_LAYER_COLUMNS = ("random layer", "class", "draws in", "parameters", "seed")
+_LAYER_COLUMNS = ("random layer", "class", "seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,17 +68,10 @@ class InitializedVariable:
 
 @dataclasses.dataclass(frozen=True)
 class RandomLayer:
-    """A layer with a source of random numbers.
-
-    Keras's own draw in ``"training"``, ``"never"`` with a rate of 0; of others it is
-    ``"unknown"``. The ``parameters`` are settings that are fractions and not 0; ``is_seeded`` says
-    whether a configuration holds the seed.
-    """
+    """A layer that draws random numbers; ``is_seeded`` if a configuration holds its seed."""
 
     path: str
     layer: str
-    when: When
-    parameters: dict[str, Any]
     seed: int | None
     is_seeded: bool
 
@@ -115,10 +107,7 @@ class Audit(Printed):
         )
 
     def _tables(self) -> list[Table]:
-        layers = [
-            (of.path, of.layer, of.when, in_words(of.parameters), _seed_in_words(of))
-            for of in self.layers
-        ]
+        layers = [(of.path, of.layer, _seed_in_words(of)) for of in self.layers]
         tables = [Table(_COLUMNS, self._rows(), n_shown=3), Table(_LAYER_COLUMNS, layers)]
         return [table for table in tables if table.rows]
 
@@ -194,7 +183,7 @@ def _audit(model: keras.Model, *, is_from_file: bool) -> Audit:
         f"{layer.path} ({layer.layer}) has no seed: each run of the program draws other numbers. "
         "Give it seed=."
         for layer in layers
-        if not layer.is_seeded and layer.when != "never"
+        if not layer.is_seeded
     ]
     unknown = [v.path for v in variables if v.distribution.kind == "unknown"]
     unknown += [
@@ -264,21 +253,19 @@ def _walk(layer: Any, parents: str = "") -> Iterator[tuple[str, Any]]:
 def _random_layers(
     tree: Sequence[tuple[str, Any]], *, is_from_file: bool
 ) -> Iterator[RandomLayer]:
-    """Yield the layers with random states."""
+    """Yield the layers with random states, without Keras's own whose rates are all 0."""
     for path, layer in tree:
-        settings: dict[str, Any] = {}
-        with contextlib.suppress(Exception):  # As above.
-            settings = {k: v for k, v in layer.get_config().items() if isinstance(v, float)}
-        when: When = "unknown"
+        rates: list[float] = []
         if type(layer).__module__.startswith("keras."):
-            when = "never" if settings and not any(settings.values()) else "training"
-        parameters = {name: value for name, value in settings.items() if value}
+            rates = [value for value in layer.get_config().values() if isinstance(value, float)]
+        if rates and not any(rates):
+            continue
         for generator in layer._seed_generators:
             seed = _given_seed(generator)
             is_seeded = seed is not None
             if not is_seeded and not is_from_file:
                 seed = int(generator.state.numpy()[0])
-            yield RandomLayer(path, type(layer).__name__, when, parameters, seed, is_seeded)
+            yield RandomLayer(path, type(layer).__name__, seed, is_seeded)
 
 
 def in_words(parameters: Mapping[str, Any]) -> str:

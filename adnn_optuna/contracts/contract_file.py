@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 
 from adnn_optuna._checks import WrongValueError, is_file
-from adnn_optuna._units import PLAIN, unit_of
 from adnn_optuna.engine.records import test_metric
 from adnn_optuna.networks.loading import OF_FILES
 from adnn_optuna.networks.models import Training
+from adnn_optuna.results.fields import fitted
 from adnn_optuna.results.verification import Claim, Status
-from adnn_optuna.stats.spread import unit_of_values
 
 ROLES = ("baseline", "best")
 """The two networks of a contract, by their fields."""
@@ -128,10 +127,8 @@ def claim_of(content: Mapping[str, Any]) -> Claim:
     resolution = 1 / content["split"]["test"] if metric == "test_accuracy" else 0.0
     baseline, best = (content[role][metric] for role in ROLES)
     sign = -1 if content["study"]["direction"] == "minimize" else 1
-    unit, fitted = unit_of(metric), unit_of_values([[baseline, best]])
-    unit = fitted if unit is PLAIN and fitted.digits > unit.digits else unit
     gain, positive = sign * (best - baseline), content["objective"].get("positive")
-    return Claim(metric, gain, resolution, unit, sign, positive)
+    return Claim(metric, gain, resolution, fitted(metric, (baseline, best)), sign, positive)
 
 
 def _checked_fields(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

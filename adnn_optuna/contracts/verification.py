@@ -107,7 +107,6 @@ def verified(
             stated=_stated(contract, has_pairs=pairs is not None, is_exact=not others),
             gain=None if problem else Estimate(gain, *gain_interval(look, gain)),
             half_width=half_width,
-            examples=data.unit,
             claim=claim,
             confirmation=claimed_confirmation(contract),
             new_seeds=pairs,

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -180,11 +179,14 @@ class FunctionObjective:
         One whose storage is locked or away meanwhile, as the function suggests, begins again.
         """
         if self.executor is None:
-            return [with_retry(self._run, trial) for trial in trials]
+            return [self._run(trial) for trial in trials]
         elsewhere = dataclasses.replace(self, executor=None)
-        return [*self.executor.map(functools.partial(with_retry, elsewhere._run), trials)]
+        return [*self.executor.map(elsewhere._run, trials)]
 
     def _run(self, trial: optuna.Trial) -> Outcome:
+        return with_retry(self._run_once, trial)
+
+    def _run_once(self, trial: optuna.Trial) -> Outcome:
         returned: Any = math.nan
         try:
             with catching(self.catch, f"Trial {trial.number}"), collecting(trial) as logged:

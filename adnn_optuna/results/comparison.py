@@ -163,7 +163,7 @@ class Comparison(ComparisonNumbers, Printed):
         return ARMS[name].replicates if name in ARMS else "offsets"
 
     def _tables(self) -> list[Table]:
-        tables = [self._means(), self._every_run(), settings_table([*self.results.values()])]
+        tables = [self._means(), settings_table([*self.results.values()])]
         if rows := self.paired_differences:
             score = self._score[:1].upper() + self._score[1:]
             tables.insert(0, differences_table(rows, self.unit, title=f"{score}, paired by seed"))
@@ -199,22 +199,6 @@ class Comparison(ComparisonNumbers, Printed):
         name = self._score if field.metric == "test" else self.any_record.metric_label
         words = [field.label, name if field.metric else ""]
         return "\n".join(unit.heading(" ".join(filter(None, words))).split(" ", 1))
-
-    def _every_run(self) -> Table:
-        rows = [
-            (
-                run.study.study_name,
-                run.stop_reason or "",
-                *(
-                    field.text(numbers[field.key], field.unit_in(self.units).bare)
-                    for field in self.fields
-                ),
-            )
-            for label, runs in self.results.items()
-            for run, numbers in zip(runs, self.numbers_of(label), strict=True)
-        ]
-        headings = ("study", "ended by", *map(self._heading, self.fields))
-        return Table(headings, rows, "Every run", is_detail=True)
 
     def _notes(self) -> list[str]:
         notes = []

@@ -8,10 +8,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._units import ACCURACY, PLAIN, Unit, unit_of
 from adnn_optuna.engine.arms import may_replicate
 from adnn_optuna.engine.records import ControlRecord, FunctionRecord, SearchRecord
@@ -42,36 +40,17 @@ class ComparisonNumbers:
     reused: str = dataclasses.field(default="", repr=False, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not self.seeds or {*map(len, self.results.values())} != {len(self.seeds)}:
-            n_results = {label: len(runs) for label, runs in self.results.items()}
-            raise WrongValueError(
-                "A comparison must have an arm, a seed, and a result of each arm for each seed; "
-                f"got {len(self.seeds)} seeds and results {n_results}. Pass one for each seed."
-            )
         if self.margin is not None:
             paired.check_margin(self.margin, self.unit.largest)
-        for label, runs in self.results.items():
-            for seed, run in zip(self.seeds, runs, strict=True):
-                self._check_is_alike(label, seed, run)
-
-    def _check_is_alike(self, label: str, seed: int, run: SearchRecord) -> None:
         first = self.any_record
-        # A control that is the user's own objective has no configuration.
-        if config := run.attrs.get(stored.CONFIG):
-            alike = {**first.attrs[stored.CONFIG], "seed": seed, "space": config["space"]}
-            if differences := config_differences(alike, config):
-                raise WrongValueError(
-                    f"The result of {label!r} for seed {seed} must be of the same objective and "
-                    f"of this seed; got another one ({in_words(differences)}). Pass results of "
-                    "the same objective, in the order of the seeds."
-                )
-        for name, limit in first.budget.items():
-            if run.budget.get(name, limit) != limit:
-                raise WrongValueError(
-                    f"Arms must have equal budgets; got {name} {limit} of "
-                    f"{next(iter(self.results))!r} and {run.budget[name]} of {label!r} with seed "
-                    f"{seed}. Continue with compare until all are equal."
-                )
+        for run in self.runs:
+            for name, limit in first.budget.items():
+                if run.budget.get(name, limit) != limit:
+                    raise WrongValueError(
+                        f"Arms must have equal budgets; got {name} {limit} of study "
+                        f"{first.study.study_name!r} and {run.budget[name]} of "
+                        f"{run.study.study_name!r}. Continue with compare until all are equal."
+                    )
 
     @functools.cached_property
     def declaration(self) -> Declaration:

@@ -123,12 +123,15 @@ def _mean_of_known(values: Sequence[float]) -> float:
 
 def units_of(record: SearchRecord) -> Units:
     """Return how the metrics of a search are written, with the digits that its values need."""
-    return Units(_fitted(record.metric, record), _fitted(record.test_metric, record))
+    return Units(
+        *(fitted(metric, record.values) for metric in (record.metric, record.test_metric))
+    )
 
 
-def _fitted(metric: str, record: SearchRecord) -> Unit:
-    unit, fitted = unit_of(metric), unit_of_values([record.values])
-    return fitted if unit is PLAIN and fitted.digits > unit.digits else unit
+def fitted(metric: str, values: Sequence[float]) -> Unit:
+    """Return how a metric is written, with the digits that some values need."""
+    unit, of_values = unit_of(metric), unit_of_values([values])
+    return of_values if unit is PLAIN and of_values.digits > unit.digits else unit
 
 
 def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:

@@ -1,35 +1,30 @@
-"""The result of the search of a function: the recommended parameters and their value."""
+"""The result of the search of a function, and of any search by its record alone."""
 
 import math
 from statistics import fmean
 from typing import Any
 
+from adnn_optuna import _attributes as stored
 from adnn_optuna._units import Estimate, params_in_words
-from adnn_optuna.engine.records import FunctionRecord
+from adnn_optuna.engine.records import ControlRecord, FunctionRecord, SearchRecord
 from adnn_optuna.render.document import Line, Table, Verdict
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.recheck_numbers import mean_interval
-from adnn_optuna.results.search import StudyResult
+from adnn_optuna.results.search import ControlSearch, NetworkSearch, StudyResult, parts_of
 from adnn_optuna.samplers._replicates import replicate_of
 
 _N_LISTED = 10  # Of the replicated configurations, the best ones.
 
 
 class FunctionSearch(StudyResult, FunctionRecord):
-    """The result of the search of a function: the recommended parameters and their value.
-
-    Attributes:
-        best_params: The recommended parameters: those with the best mean of at least two values;
-            those of the best trial if none has two.
-        value: Their mean on new seeds, which selected nothing, with Student's 95% CI. Without new
-            seeds, the mean of their values, which is biased, with ends that are NaN.
-        replicates: All values of each configuration that was replicated, by the number of its
-            first trial.
-    """
+    """The result of the search of a function: the recommended parameters and their value."""
 
     @property
     def best_params(self) -> dict[str, Any]:
-        """The recommended parameters; empty if no trial was completed."""
+        """The recommended parameters: those with the best mean of at least two values.
+
+        Those of the best trial if none has two; empty if no trial was completed.
+        """
         return {} if self.best is None else dict(self.best.params)
 
     @property
@@ -39,7 +34,10 @@ class FunctionSearch(StudyResult, FunctionRecord):
 
     @property
     def value(self) -> Estimate:
-        """The recommended parameters' mean on new seeds, with its 95% CI."""
+        """The recommended parameters' mean on new seeds, which selected nothing, with its 95% CI.
+
+        Without new seeds it is the mean of their values, which is biased, with ends that are NaN.
+        """
         values = [value for value in self.new_values if math.isfinite(value)]
         if not values:
             number = -1 if self.best is None else self.best.number
@@ -125,3 +123,15 @@ class FunctionSearch(StudyResult, FunctionRecord):
             "new_values": self.new_values,
             "replicates": self.replicates,
         }
+
+
+def stored_result(record: SearchRecord) -> StudyResult:
+    """Return the result of a search, by its record alone."""
+    kind: type[StudyResult] = StudyResult
+    if isinstance(record, FunctionRecord):
+        kind = FunctionSearch
+    elif isinstance(record, ControlRecord):
+        kind = ControlSearch
+    elif stored.CONFIG in record.attrs:
+        kind = NetworkSearch
+    return kind(**parts_of(record))

@@ -1,7 +1,7 @@
 """The gain by selection alone, and how likely it makes a claimed gain."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from adnn_optuna._units import PLAIN
 from adnn_optuna.render.document import Document, Table
@@ -12,7 +12,7 @@ _RESAMPLED = (
     "No draw is above the best observed run, so these numbers are too small, unless there are far "
     "more runs than draws."
 )
-_OVER = {"mean": "over the mean", "one": "over one baseline run"}
+_OVER: Mapping[Baseline, str] = {"mean": "over the mean", "one": "over one baseline run"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,6 @@ class Luck(Printed):
         n: The number of draws.
         sd: Their standard deviation, for normal scores.
         claimed: A gain that somebody claims.
-        baseline: The baseline of the gains; :obj:`None` for both.
         files: The number of such searches of which the best is reported.
         values: Observed runs, in place of ``sd``.
     """
@@ -31,7 +30,6 @@ class Luck(Printed):
     n: int
     sd: float | None
     claimed: float | None = None
-    baseline: Baseline | None = None
     files: int = 1
     values: Sequence[float] | None = None
 
@@ -53,12 +51,10 @@ class Luck(Printed):
     def _chances(self, n_searches: int) -> dict[Baseline, float]:
         if self.claimed is None:
             return {}
-        baselines: tuple[Baseline, ...] = ("mean", "one")
         draws = (self.n, self.sd, self.claimed)
         return {
             baseline: chance_of_luck(*draws, baseline, n_searches, values=self.values)
-            for baseline in baselines
-            if self.baseline in (None, baseline)
+            for baseline in _OVER
         }
 
     def document(self) -> Document:
@@ -86,10 +82,10 @@ class Luck(Printed):
         """Return how likely the claimed gain is, if any is claimed."""
         if self.claimed is None:
             return []
-        headings = [f"gain of {self.claimed:g} or more", "probability"]
-        rows = [[_OVER[baseline], f"{chance:.2g}"] for baseline, chance in self.chances.items()]
-        if self.files != 1:
-            headings.append(f"in at least one of {self.files} searches")
-            for row, chance in zip(rows, self.chances_of_files.values(), strict=True):
-                row.append(f"{chance:.2g}")
+        headings = [f"gain of {self.claimed:g} or more", "in one search"]
+        headings.append(f"in at least one of {self.files}")
+        rows = [
+            (over, f"{self.chances[baseline]:.2g}", f"{self.chances_of_files[baseline]:.2g}")
+            for baseline, over in _OVER.items()
+        ]
         return [Table(headings, rows)]

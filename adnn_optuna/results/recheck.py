@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adnn_optuna._units import Unit, in_list, params_in_words, unit_of
-from adnn_optuna.render.document import Document, Figure, Line, Series, Table, Verdict
+from adnn_optuna.render.document import Document, Figure, Line, Series, Verdict
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.differences import NEXT_STEP, unseen_note
 from adnn_optuna.results.recheck_numbers import (
@@ -52,7 +52,6 @@ class Recheck(RecheckNumbers, Printed):
             conclusion=self._conclusion(),
             scope=f"{best_row}, {self.seeds} + {self.confirm} new seeds",
             estimates=self._estimates(),
-            tables=[self._evaluation_table()] if self.used else [],
             figures=[self._figure()],
             notes=self._notes(),
             next_step=self._next_step(),
@@ -148,13 +147,6 @@ class Recheck(RecheckNumbers, Printed):
         reported = f"study's best: {unit.value(stored_value(self.best))}, trial {self.best.number}"
         excess = self.overstatement
         lines.append(Line("overstatement", excess, unit, is_difference=True, remark=reported))
-        again = self.interval(self.best, "confirm")
-        if self.trial is not self.best and self.confirm_best and not math.isnan(again.value):
-            same = f"trial {self.best.number}"
-            lines.append(Line(f"value of {same}", again, unit, remark="new seeds"))
-            bias = self.excess(again)
-            remark = f"{same} in the study over {same} on new seeds"
-            lines.append(Line("selection bias", bias, unit, is_difference=True, remark=remark))
         return lines
 
     def _notes(self) -> list[str]:
@@ -221,14 +213,6 @@ class Recheck(RecheckNumbers, Printed):
 
     def _next_step(self) -> str:
         return NEXT_STEP if self.missing else ""
-
-    def _evaluation_table(self) -> Table:
-        unit = unit_of(self.metric)
-        rows = [
-            (f"trial {row.trial}", row.role, str(row.seed), unit.value(row.value))
-            for row in self.rows()
-        ]
-        return Table(("trial", "role", "seed", "value"), rows, "Every evaluation", is_detail=True)
 
     def _figure(self) -> Figure:
         """Return the stored values of the best trials beside those on new seeds."""

@@ -55,7 +55,6 @@ class RecheckNumbers:
     study_values: Sequence[float] = field(repr=False)  # Of all completed trials.
     seeds: int  # How many choose among the candidates.
     confirm: int  # How many further ones evaluate the chosen trial.
-    confirm_best: bool  # Whether these evaluate the study's best trial, too.
     is_seeded: bool  # Whether the evaluation takes the seed, so that it can be repeated.
     sequential: bool = False  # Whether `confirm` was raised after some were evaluated.
     is_deterministic: bool = False  # The caller says that nothing in it is random.
@@ -77,15 +76,15 @@ class RecheckNumbers:
         """The evaluations to make next, independent of each other; empty at the end."""
         if self.is_deterministic:
             return []
-        confirming = self._wanted(self._confirmed, "confirm") if self._chosen else []
-        return [e for e in self._choosing + confirming if e not in self.evaluations]
+        wanted = self._choosing + self._wanted(self._confirmed, "confirm")
+        return [evaluation for evaluation in wanted if evaluation not in self.evaluations]
 
     @functools.cached_property
     def n_evaluations(self) -> int:
         """How many evaluations the recheck takes in all, as far as is known."""
         if self.is_deterministic:
             return 0
-        n_confirmed = len(self._confirmed) if self._chosen else 1 + self.confirm_best
+        n_confirmed = len(self._confirmed) or 1
         return len(self.candidates) * self.seeds + n_confirmed * self.confirm
 
     @property
@@ -108,8 +107,7 @@ class RecheckNumbers:
     @property
     def _confirmed(self) -> list[int]:
         """The numbers of the trials that the further seeds evaluate."""
-        confirmed = (self._chosen, self.best if self.confirm_best else None, self.against)
-        return [*dict.fromkeys(trial.number for trial in confirmed if trial)]
+        return [*dict.fromkeys(t.number for t in (self._chosen, self.against) if t)]
 
     def _wanted(self, numbers: Sequence[int], role: Role) -> list[Evaluation]:
         return [(number, seed) for number in numbers for seed in self._seeds_of(role)]
@@ -231,7 +229,8 @@ class RecheckNumbers:
     @property
     def overstatement(self) -> Estimate:
         """How much better the study's best value is than the chosen trial's value."""
-        return self.excess(self.estimate)
+        value, *ends = (self._sign * (stored_value(self.best) - end) for end in self.estimate)
+        return Estimate(value, min(ends), max(ends))
 
     @property
     def next_run(self) -> Estimate:
@@ -282,11 +281,6 @@ class RecheckNumbers:
         known = np.unique([*self.study_values, *self.used.values()])
         gaps, sizes = np.diff(known), np.maximum(np.abs(known[1:]), np.abs(known[:-1]))
         return float(min(gaps[gaps > _ROUNDING * sizes], default=0.0))
-
-    def excess(self, estimate: Estimate) -> Estimate:
-        """Return how much better the study's best value is than an estimate."""
-        value, *ends = (self._sign * (stored_value(self.best) - bound) for bound in estimate)
-        return Estimate(value, min(ends), max(ends))
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return one row for each evaluation.

@@ -20,7 +20,6 @@ _ENDS = {
     "interrupted": "The search was interrupted.",
     "exhausted": "The sampler has proposed all of its trials.",
 }
-_ORDINALS = {2: "second", 3: "third"}
 _N_NAMED = 5  # Of variables that no offset changes.
 _ENDED_WITHOUT_VALUE = (TrialState.PRUNED, TrialState.FAIL)
 # A test set is uneven if its largest class is so many times as frequent as the others on average:
@@ -31,23 +30,16 @@ _UNEVEN = 1.5
 def why_no_best_trial(record: SearchRecord) -> str:
     """Return why a search has no best trial, and how to get one."""
     trials = [trial for trial in record.trials if trial.state in _ENDED_WITHOUT_VALUE]
-    failed, fix = "failed", "Look at the objective."
     if stored.CONFIG in record.attrs:
         trials = record.done_trials
-        has_error = any(
-            trial.state == TrialState.FAIL and "trained" not in stored.outcome_of(trial.user_attrs)
-            for trial in trials
-        )
-        failed, fix = "diverged", "Lower the learning rate."
-        if has_error:
-            failed, fix = "diverged or raised an error", "Look at the log."
     if not trials:
-        fix = " Resume the search with a longer max_time."
-        return f"No trial is finished yet.{fix * (record.stop_reason == 'max_time')}"
+        return (
+            "No trial is finished yet. Continue the search, with a longer max_time if it is set."
+        )
     n_failed = sum(trial.state == TrialState.FAIL for trial in trials)
-    counts = f"{len(trials) - n_failed} were pruned, {n_failed} {failed}"
     return (
-        f"No trial was completed: {counts}. {fix if n_failed else 'Let the pruner wait longer.'}"
+        f"No trial was completed: {len(trials) - n_failed} were pruned, {n_failed} failed or "
+        "diverged. Look at the log; if training runs diverge, lower the learning rate."
     )
 
 
@@ -71,12 +63,10 @@ def confirmation_notes(record: SearchRecord, confirmation: Confirmation) -> list
         notes.append(f"No CI of the replication: {n_needed} new seeds are needed.")
     elif confirmation.gains and not replication.low <= 0 <= replication.high:
         notes.append(unseen_note(len(confirmation.seeds)))
-    if confirmation.earlier:
-        number = len(confirmation.earlier) + 1
-        which = _ORDINALS.get(number, f"{number}th")
+    if n_earlier := len(confirmation.earlier):
         notes.append(
-            f"This is the {which} confirmation on these data in this storage: the training runs "
-            f"are those of study {confirmation.earlier[0]!r}, with its number of seeds."
+            f"Confirmations on these data in this storage: {n_earlier + 1}. The training runs are "
+            f"those of study {confirmation.earlier[0]!r}, with its number of seeds."
         )
     if confirmation.rank > 1:
         notes.append(

@@ -79,7 +79,6 @@ class Verdict(Printed):
             was not reproduced.
         half_width: How far a single training run here may differ from it, at 99%; 0 if all bits
             are the same.
-        examples: The name of the test examples, such as ``"images"``.
         claim: The gain that the contract claims.
         confirmation: The maker's claims on new seeds.
         new_seeds: The findings of this verification's new seeds, if they were asked for.
@@ -91,7 +90,6 @@ class Verdict(Printed):
     stated: tuple[str, ...] = ()
     gain: Estimate | None = None
     half_width: float = 0.0
-    examples: str = ""
     claim: Claim | None = None
     confirmation: Confirmation | None = dataclasses.field(default=None, repr=False)
     new_seeds: Confirmation | None = dataclasses.field(default=None, repr=False)
@@ -155,8 +153,7 @@ class Verdict(Printed):
             lines.append(self._line("vs new baselines", found.vs_baselines, seeds))
             lines += self._excess()
         if self.gain is not None:
-            remark = f"other test {self.examples}"
-            lines.append(self._line("gain, trained again", self.gain, remark))
+            lines.append(self._line("gain, trained again", self.gain, "other test examples"))
         return lines
 
     def _excess(self) -> list[Line]:

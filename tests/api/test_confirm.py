@@ -234,11 +234,11 @@ class TestInOneStorage:
         assert one.vs_baselines == two.vs_baselines
         assert (one.earlier, two.earlier) == ((), ("first",))
         said = " ".join(str(confirmed).split())
-        assert "the second confirmation on these data in this storage" in said
-        assert "confirmation on these data" not in str(first)
+        assert "Confirmations on these data in this storage: 2." in said
+        assert "Confirmations on these data" not in str(first)
         monkeypatch.undo()
         third = adnn.search(objective, "greedy", study_name="third", confirm=10, **options)
-        assert "the third confirmation on these data" in " ".join(str(third).split())
+        assert "Confirmations on these data in this storage: 3." in " ".join(str(third).split())
 
     def test_other_parameters_are_another_confirmation(
         self, objective: InitOffsetObjective, tmp_path: Path

@@ -95,13 +95,9 @@ def test_a_contract_states_it_and_holds(result: adnn.SearchResult, tmp_path: Any
 
 @pytest.mark.parametrize("metric", ["val_auc", "val_rmse"])
 def test_arms_are_compared_by_it(metric: str) -> None:
-    def own(trial: Any) -> float:
-        trial.set_user_attr(f"test_{metric[4:]}", 0.5)
-        return trial.suggest_float("x", 0, 1)
-
     with pytest.warns(UserWarning, match="can decide nothing"):
         comparison = adnn.compare(
-            objective_of(metric), ["random"], max_trial=2, seeds=range(2), controls={"own": own}
+            objective_of(metric), ["random"], max_trial=2, seeds=range(2), controls=()
         )
     sign = 1 if metric == "val_auc" else -1
     runs = comparison.results
@@ -113,12 +109,10 @@ def test_arms_are_compared_by_it(metric: str) -> None:
         ]
     )
     assert table.loc[("random", "random_restart"), "difference"] == pytest.approx(by_hand)
-    mean = np.mean([sign * (run.test_value - 0.5) for run in runs["random"]])
-    assert table.loc[("random", "own"), "difference"] == pytest.approx(mean)
     # Errors are in the user's units, so nobody else can say which differences do not matter.
     assert comparison.margin == (0.001 if sign > 0 else None)
     score = "test AUC of class 'fraud'" if sign > 0 else "test RMSE"
-    assert score in str(comparison)
+    assert score.removeprefix("test ") in str(comparison)
     assert " pp" not in str(comparison)
 
 

@@ -296,7 +296,7 @@ def test_a_search_whose_trials_all_failed_says_so() -> None:
         raise ValueError("no such network")
 
     result = adnn.search(adnn.InitOffsetObjective(fails, DIGITS), max_trial=2, catch=ValueError)
-    assert "2 diverged or raised an error" in str(result)
+    assert "2 failed or diverged" in str(result)
 
 
 def test_an_error_of_a_training_ends_its_own_trial_in_a_round(

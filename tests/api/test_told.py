@@ -20,7 +20,7 @@ import adnn_optuna as adnn
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.html import plotly_js
-from adnn_optuna.results.stored_searches import stored_result
+from adnn_optuna.results.function_search import stored_result
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -321,7 +321,7 @@ def command(name: str, *required: str) -> st.SearchStrategy[list[str]]:
         "compare": "samplers seeds max-trial max-time trials-at-once study-name margin "
         "report plot",
         "resume": "study-name max-trial max-gain data-dir contract",
-        "report": "study-name output contract margin",
+        "report": "study-name output",
     }[name].split()
     chosen = st.lists(st.sampled_from(options), max_size=3, unique=True)
     words = chosen.flatmap(lambda names: st.tuples(*(option(n, WORDS) for n in names)))

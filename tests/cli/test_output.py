@@ -81,8 +81,8 @@ VERBS: dict[str, tuple[list[str], dict[str, Any]]] = {
         {"score_name": "test_accuracy", "n_diverged": 0},
     ),
     "luck": (
-        ["--n", "1", "--sd", "2", "--claimed", "0", "--baseline", "mean"],
-        {"expected": 0.0, "chances": {"mean": 0.5}},
+        ["--n", "1", "--sd", "2", "--claimed", "0"],
+        {"expected": 0.0, "chances": {"mean": 0.5, "one": 0.5}},
     ),
     "report": (["--study-name", "c"], {"study_name": "c", "seeds": [0, 1, 2]}),
     "contract": (

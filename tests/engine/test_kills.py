@@ -28,7 +28,7 @@ from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, Out
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, open_studies
-from adnn_optuna.results.stored_searches import stored_result
+from adnn_optuna.results.function_search import stored_result
 from adnn_optuna.samplers import (
     AdaptiveSimulatedAnnealingSampler,
     DeltaStepSampler,

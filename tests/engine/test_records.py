@@ -10,8 +10,8 @@ from stored_studies import store_look, store_study
 
 from adnn_optuna.cli.output import as_json
 from adnn_optuna.engine.records import read_record
+from adnn_optuna.results.function_search import stored_result
 from adnn_optuna.results.search_figures import gains_so_far
-from adnn_optuna.results.stored_searches import stored_result
 
 
 def test_a_gain_below_the_baseline_is_negative() -> None:

@@ -13,7 +13,7 @@ from search_worker import make_objective
 import adnn_optuna as adnn
 from adnn_optuna.cli import output
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.results.stored_searches import stored_result
+from adnn_optuna.results.function_search import stored_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -120,8 +120,8 @@ class TestVerdict:
         verdict, conclusion = said_of(comparison)
         assert verdict == "not known"
         assert conclusion.endswith(
-            "First run: No trial was completed: 0 were pruned, 3 diverged. "
-            "Lower the learning rate."
+            "First run: No trial was completed: 0 were pruned, 3 failed or diverged. "
+            "Look at the log; if training runs diverge, lower the learning rate."
         )
         assert "nan" not in str(comparison)
 

@@ -12,7 +12,7 @@ from adnn_optuna.results.luck import Luck
 
 
 def test_surfaces() -> None:
-    assert_surfaces("luck", Luck(51, 0.0127, 0.0402, "one", 10))
+    assert_surfaces("luck", Luck(51, 0.0127, 0.0402, 10))
 
 
 def test_gain_is_that_of_the_best_draw_over_the_mean() -> None:
@@ -41,23 +41,23 @@ def _line(luck: Luck) -> str:
     [
         # 1 - Φ(2)^20 = 1 - 0.97725^20; 0.45 is known by simulation, too.
         (Luck(20, 1.0, 2.0), {"mean": 0.3689, "one": 0.4500}),
-        (Luck(20, 1.0, 2.0, "mean"), {"mean": 0.3689}),
         # 1 - Φ(1)^3 = 1 - 0.84134^3; of three draws and one baseline, a draw is best in 3 of 4.
-        (Luck(3, 0.5, 0.5, "mean"), {"mean": 0.4044}),
-        (Luck(3, 0.5, 0.0, "one"), {"one": 0.75}),
+        (Luck(3, 0.5, 0.5), {"mean": 0.4044}),
+        (Luck(3, 0.5, 0.0), {"one": 0.75}),
     ],
 )
 def test_claimed_gain_has_a_probability(luck: Luck, chances: dict[str, float]) -> None:
-    assert luck.chances == pytest.approx(chances, abs=1e-4)
+    for baseline, chance in chances.items():
+        assert {**luck.chances}[baseline] == pytest.approx(chance, abs=1e-4)
     [table] = luck.document().tables
-    assert [row[1] for row in table.rows] == [f"{chance:.2g}" for chance in chances.values()]
+    assert [row[1] for row in table.rows] == [f"{c:.2g}" for c in luck.chances.values()]
 
 
 def test_gain_of_the_paper_is_likely_by_luck_in_ten_searches() -> None:
     # 4.02 pp of MNIST-2: 51 draws with the standard deviation of its logs, one file for each δ.
-    [table] = Luck(51, 0.0127, 0.0402, "one", 10).document().tables
-    assert table.headings[2] == "in at least one of 10 searches"
-    assert table.rows == (("over one baseline run", "0.2", "0.9"),)
+    [table] = Luck(51, 0.0127, 0.0402, 10).document().tables
+    assert table.headings[2] == "in at least one of 10"
+    assert table.rows[1] == ("over one baseline run", "0.2", "0.9")
 
 
 def test_what_is_no_gain_and_no_number_of_searches_is_refused() -> None:

@@ -14,8 +14,8 @@ from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.markdown import escaped
 from adnn_optuna.render.model_card import to_model_card
 from adnn_optuna.results.confirmation import read_confirmation
+from adnn_optuna.results.function_search import stored_result
 from adnn_optuna.results.search import NetworkSearch
-from adnn_optuna.results.stored_searches import stored_result
 
 if TYPE_CHECKING:
     from pathlib import Path

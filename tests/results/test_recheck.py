@@ -39,16 +39,15 @@ def trial(number: int, value: float) -> FrozenTrial:
     return made
 
 
-def recheck(chosen: int, values: list[float], *, confirm_best: bool = False) -> Recheck:
+def recheck(chosen: int, values: list[float]) -> Recheck:
     """Return a recheck in which trial 31 is the study's best, and 17 the other one."""
     candidates = [trial(31, 0.9123), trial(17, 0.9100)]
     [seed_to_choose] = choosing(1)
     evaluations = {(n, seed_to_choose): 0.95 if n == chosen else 0.85 for n in (31, 17)}
     for seed, value in zip(confirming(3), values, strict=True):
         evaluations[chosen, seed] = value
-        evaluations[31, seed] = value
     of_study = [0.9123, 0.91, 0.9]
-    return Recheck(evaluations, "study", True, candidates, of_study, 1, 3, confirm_best, True)
+    return Recheck(evaluations, "study", True, candidates, of_study, 1, 3, True)
 
 
 def compared(
@@ -63,7 +62,7 @@ def compared(
             known[against.number, seed] = base
     return Recheck(
         *(known, "study", maximize, [trial(23, 0.916)], [0.916, 0.888], 1, len(gains)),
-        *(False, True),
+        True,
         against_of=lambda _: against,
     )
 
@@ -76,7 +75,7 @@ def of_equals(values: list[float], *, confirm: int = 2) -> Recheck:
     """Return a recheck of a trial with 0.5, by the values of five seeds to choose, and further."""
     seeds = (*choosing(5), *confirming(confirm))
     known = dict(zip([(3, s) for s in seeds], values, strict=False))
-    return Recheck(known, "s", False, [trial(3, 0.5)], [0.5], 5, confirm, False, True)
+    return Recheck(known, "s", False, [trial(3, 0.5)], [0.5], 5, confirm, True)
 
 
 def minimizing() -> Recheck:
@@ -85,46 +84,35 @@ def minimizing() -> Recheck:
     known = {(1, seed): 0.3, (2, seed): 0.2}
     known |= {(2, s): v for s, v in zip(confirming(3), (4, 5, 6), strict=True)}
     candidates = [trial(1, 0.1), trial(2, 0.15)]
-    return Recheck(known, "s", False, candidates, [0.1, 0.15], 1, 3, False, True)
+    return Recheck(known, "s", False, candidates, [0.1, 0.15], 1, 3, True)
 
 
 def with_a_lost_one() -> Recheck:
     """Return a recheck of three evaluations without seeds, the last of which failed."""
     made = [*choosing(1), *confirming(2)]
     known = {(1, s): v for s, v in zip(made, (0.3, 0.2, math.nan), strict=True)}
-    return Recheck(known, "s", True, [trial(1, 0.4)], [0.4], 1, 2, False, False)
+    return Recheck(known, "s", True, [trial(1, 0.4)], [0.4], 1, 2, False)
 
 
-def test_numbers_of_both_trials_confirmed() -> None:
-    report = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
+def test_numbers_of_the_chosen_trial() -> None:
+    report = recheck(17, [0.904, 0.905, 0.906])
     # Student's t of three values whose standard deviation is 0.001: 4.3027 · 0.001 / √3.
     assert (report.low, report.high) == pytest.approx((0.902516, 0.907484), abs=1e-6)
-    assert report.n_evaluations == 2 * 1 + 2 * 3
+    assert report.n_evaluations == 2 * 1 + 3
     assert report.missing == []
     table = report.to_dataframe()
     assert [*table.columns] == ["trial", "stored", "role", "seed", "value"]
     # By their seeds.
     confirmed = sorted(zip(confirming(3), (0.904, 0.905, 0.906), strict=True))
     assert table[["trial", "stored", "role", "value"]].to_numpy().tolist() == [
-        [number, stored, role, value]
-        for number, stored, chosen_by in ((31, 0.9123, 0.85), (17, 0.91, 0.95))
-        for role, value in (("choose", chosen_by), *(("confirm", v) for _, v in confirmed))
+        [31, 0.9123, "choose", 0.85],
+        [17, 0.91, "choose", 0.95],
+        *([17, 0.91, "confirm", value] for _, value in confirmed),
     ]
 
 
-def test_chosen_one_alone_is_confirmed_where_it_is_the_best_or_the_best_is_not_asked_for() -> None:
-    for chosen, confirm_best in ((17, False), (31, False), (31, True)):
-        report = recheck(chosen, [0.904, 0.905, 0.906], confirm_best=confirm_best)
-        assert report.n_evaluations == 2 + 3
-        others = {17, 31} - {chosen}
-        known = {e: v for e, v in report.evaluations.items() if e[0] == chosen or e[1] % 2 == 0}
-        again = changed(report, known)
-        assert again.missing == []
-        assert not again.values(next(t for t in again.candidates if t.number in others), "confirm")
-
-
 def test_asks_stage_by_stage_for_what_it_needs() -> None:
-    whole = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
+    whole = recheck(17, [0.904, 0.905, 0.906])
     known: dict[tuple[int, ...], float] = {}
     asked = []
     while missing := changed(whole, known).missing:
@@ -134,7 +122,7 @@ def test_asks_stage_by_stage_for_what_it_needs() -> None:
         known |= {e: whole.evaluations[e] for e in missing}
     assert asked == [
         [(31, "even"), (17, "even")],  # Which one is the best,
-        [(n, "odd") for n in (17, 17, 17, 31, 31, 31)],  # and what it is worth.
+        [(17, "odd")] * 3,  # and what it is worth.
     ]
     # Evaluations of another trial by an earlier recheck do not count.
     assert changed(whole, known | {(5, 3): math.nan}).used == known
@@ -157,7 +145,7 @@ def test_first_of_equals_is_chosen_and_who_has_more_values_before_all() -> None:
         # The third is the worst, but the only one without a failure.
         values = {(n, s): 0.69 if n < 3 else 0.1 for n in (1, 2, 3) for s in (seed, other)}
         values |= {(n, other): math.nan for n in range(1, lost + 1)}
-        report = Recheck(values, "s", True, candidates, [0.7, 0.7, 0.6], 2, 2, False, True)
+        report = Recheck(values, "s", True, candidates, [0.7, 0.7, 0.6], 2, 2, True)
         assert report.trial is not None
         assert report.trial.number == chosen
 
@@ -264,7 +252,7 @@ class TestGain:
         # With the value of a trial that failed.
         first, of_study = trial(7, 0.8 * size), [0.916 * size, 0.8 * size, -1e20 * size]
         report = Recheck(
-            *(values, "study", True, [trial(23, of_study[0])], of_study, 1, 8, False, True),
+            *(values, "study", True, [trial(23, of_study[0])], of_study, 1, 8, True),
             against_of=lambda _: first,
         )
         assert np.divide(report.gain, size) == pytest.approx((0.135, 0.1125, 0.1575), rel=0.1)
@@ -287,17 +275,15 @@ def said(report: Recheck) -> str:
 
 
 class TestSurfaces:
-    def test_of_a_gain_and_of_both_trials(self) -> None:
+    def test_of_a_gain(self) -> None:
         assert_surfaces("recheck", compared(TestGain.GAINS, trial(0, 0.888)))
-        both = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
-        assert_surfaces("recheck_both", both)
 
     def test_show_which_trial_is_chosen_and_what_each_point_is(self) -> None:
         [figure] = recheck(17, [0.904, 0.905, 0.906]).document().figures
         assert figure.rows == ("trial 31", "trial 17, chosen")
         shown = {series.label: list(series.x) for series in figure.series}
         assert shown["new seeds that choose"] == [0.85, 0.95]
-        assert shown["further seeds"] == [0.904, 0.905, 0.906] * 2
+        assert shown["further seeds"] == [0.904, 0.905, 0.906]
         assert shown["value in the study"] == [0.9123, 0.91]
 
 
@@ -334,7 +320,7 @@ class TestVerdict:
         assert "On new seeds trial 23 loses to trial 0" in said(worse)
 
     def test_is_not_known_until_all_is_evaluated(self) -> None:
-        whole = recheck(17, [0.904, 0.905, 0.906], confirm_best=True)
+        whole = recheck(17, [0.904, 0.905, 0.906])
         known: dict[tuple[int, ...], float] = {}
         while missing := changed(whole, known).missing:
             document = changed(whole, known).document()
@@ -342,7 +328,7 @@ class TestVerdict:
             assert f"is not known yet: {len(known)} of " in document.conclusion
             assert "make the same call again" in document.next_step
             known |= {e: whole.evaluations[e] for e in missing}
-        assert len(known) == 8
+        assert len(known) == 5
 
 
 class TestSentences:
@@ -420,12 +406,6 @@ class TestSentences:
     )
     def test_have_the_digits_that_the_interval_needs(self, sd: float, shown: str) -> None:
         assert shown in said(recheck(17, [0.9 - sd, 0.9, 0.9 + sd]))
-
-    def test_of_selection_bias_are_on_one_and_the_same_trial(self) -> None:
-        values = [0.904, 0.905, 0.906]
-        assert "selection bias" not in said(recheck(17, values))
-        both = recheck(17, values, confirm_best=True)
-        assert "selection bias +0.0073 (+0.0048 to +0.0098)" in said(both)
 
     def test_of_a_gain_name_what_it_is_measured_from(self) -> None:
         other = create_trial(

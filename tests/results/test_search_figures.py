@@ -18,8 +18,8 @@ from adnn_optuna import DeltaStepSampler
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.render.figures import to_plotly
 from adnn_optuna.results.confirmation import read_confirmation
+from adnn_optuna.results.function_search import stored_result
 from adnn_optuna.results.search_figures import expected_best_of_n, places_of
-from adnn_optuna.results.stored_searches import stored_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from stored_studies import store_study
 
 from adnn_optuna._attributes import RUNS
 from adnn_optuna.engine.records import read_record
+from adnn_optuna.results.function_search import stored_result
 from adnn_optuna.results.settings import settings_table
-from adnn_optuna.results.stored_searches import stored_result
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""The report and the model card of a search, with its contract."""
+"""The report of a search, and its model card with its contract."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from shown_pages import EVIL, text_of
 from stored_studies import store_study
 
 import adnn_optuna as adnn
-from adnn_optuna.api._search_files import _check_is_contract_of, write_report
+from adnn_optuna.api._model_card import _check_is_contract_of
 from adnn_optuna.contracts.contract_file import read_contract
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.results.stored_searches import stored_result
+from adnn_optuna.results.function_search import stored_result
 
 if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord
@@ -68,18 +68,14 @@ def test_contract_is_shown_and_can_be_checked(tmp_path: Path) -> None:
     file = tmp_path / "evil contract.json"
     result.contract().save(file)
     content = read_contract(file)
-    result.report(tmp_path / "report.html", file)
+    result.report(tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert EVIL not in html
-    shown = text_of(html)
-    assert EVIL in shown
-    assert content["best"]["trained_weights_sha256"] in shown
-    assert "adnn verify 'evil contract.json' trains both networks of the contract again" in shown
-    assert "A contract cannot show how many trials were run" in shown
-    assert "Learning curves" in shown
+    assert EVIL in text_of(html)
     result.model_card(tmp_path / "README.md", file)
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert "adnn verify 'evil contract.json'" in card
+    assert "adnn verify 'evil contract.json' trains both networks of the contract again" in card
+    assert "A contract cannot show how many trials were run" in card
     assert content["sha256"] in card
     for heading in ("Load and use", "Limits", "Not checked"):
         assert f"\n## {heading}\n" in card
@@ -110,8 +106,8 @@ def test_contract_of_an_earlier_state_of_the_study_is_refused(tmp_path: Path) ->
     with pytest.raises(
         ValueError, match=r"study\.best_trial is 2, was 1.*Make the contract of this"
     ):
-        later.report(tmp_path / "report.html", tmp_path / "early.json")
-    assert not (tmp_path / "report.html").exists()
+        later.model_card(tmp_path / "README.md", tmp_path / "early.json")
+    assert not (tmp_path / "README.md").exists()
 
 
 @pytest.mark.tensorflow
@@ -122,8 +118,8 @@ def test_contract_of_functions_of_the_trial_is_shown(tmp_path: Path) -> None:
     objective = make_objective(training=training, metric="val_auc")
     result = adnn.search(objective, "annealing", max_trial=2)
     result.contract().save(tmp_path / "c.json")
-    result.report(tmp_path / "report.html", tmp_path / "c.json")
-    assert "hyperparameters" in text_of((tmp_path / "report.html").read_text(encoding="utf-8"))
+    result.model_card(tmp_path / "README.md", tmp_path / "c.json")
+    assert '"hyperparameters"' in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.tensorflow
@@ -137,11 +133,10 @@ def test_without_a_best_trial_there_is_no_model_card(tmp_path: Path) -> None:
 
 def test_refuses_a_file_that_cannot_be_written(record: SearchRecord, tmp_path: Path) -> None:
     result = stored_result(record)
-    for write in (result.report, lambda path: write_report(result, path)):
-        with pytest.raises((ValueError, OSError), match=r"^The report"):
-            write(tmp_path)
-        with pytest.raises(FileNotFoundError, match=r"^The report"):
-            write(tmp_path / "no" / "report.html")
+    with pytest.raises((ValueError, OSError), match=r"^The report"):
+        result.report(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"^The report"):
+        result.report(tmp_path / "no" / "report.html")
 
 
 def test_any_state_of_a_study_has_a_report(tmp_path: Path) -> None:
@@ -150,7 +145,7 @@ def test_any_state_of_a_study_has_a_report(tmp_path: Path) -> None:
     running.tell(running.ask(), 2.0)
     empty = optuna.create_study(study_name="empty", direction="maximize")
     for study in (empty, store_study("failed", values=[float("nan")] * 3), running):
-        write_report(stored_result(read_record(study)), tmp_path / "report.html")
+        stored_result(read_record(study)).report(tmp_path / "report.html")
         shown = text_of((tmp_path / "report.html").read_text(encoding="utf-8"))
         assert "nan" not in shown.lower()
 
@@ -159,7 +154,7 @@ def test_a_password_is_masked(tmp_path: Path) -> None:
     database = optuna.storages.RDBStorage("sqlite://")
     study = store_study("secret", storage=database)
     database.url = "mysql://me:hunter2@host/db"
-    write_report(stored_result(read_record(study)), tmp_path / "report.html")
+    stored_result(read_record(study)).report(tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "hunter2" not in html
     assert "***@host" in html

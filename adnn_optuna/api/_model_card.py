@@ -1,4 +1,4 @@
-"""The files of a search's result that may show its contract: its report and its model card."""
+"""The model card of a search, which names its contract."""
 
 import dataclasses
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import CONFIG
-from adnn_optuna._checks import WrongValueError, check_output_file, load
+from adnn_optuna._checks import WrongValueError, check_output_file
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna._files import write_text
 from adnn_optuna._units import as_argument
@@ -19,24 +19,9 @@ from adnn_optuna.contracts.contract_file import read_contract
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.render.document import Document, Table
 from adnn_optuna.render.model_card import to_model_card
-from adnn_optuna.results.best_network import BestNetwork
-from adnn_optuna.results.search import NetworkSearch, StudyResult
+from adnn_optuna.results.search import NetworkSearch
 
 File = str | os.PathLike[str]
-
-
-def write_report(
-    result: StudyResult,
-    path: File,
-    contract: File | None = None,
-    network: BestNetwork | None = None,
-) -> None:
-    """Write the report of a search, with its contract and predictions of the best network."""
-    check_output_file("The report", Path(path))
-    document = _with_contract(result, contract)
-    if network is not None:
-        document = network.added_to(document)
-    write_text(path, load("adnn_optuna.render.html").to_page(document))
 
 
 def write_model_card(result: NetworkSearch, path: File, contract: File | None = None) -> None:
@@ -48,7 +33,7 @@ def write_model_card(result: NetworkSearch, path: File, contract: File | None = 
     write_text(path, to_model_card(document, result.card_metadata()))
 
 
-def _with_contract(result: StudyResult, path: File | None) -> Document:
+def _with_contract(result: NetworkSearch, path: File | None) -> Document:
     """Return the document of a result, with its contract; refuse that of another result."""
     document = result.document()
     if path is None:
