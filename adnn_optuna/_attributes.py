@@ -31,6 +31,8 @@ NEW_SEED = "adnn:new_seed"
 # A prefix, with the best trial's number, or of a recheck: how many new seeds are to confirm.
 PLANNED = "adnn:planned"
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
+# The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
+NOTE = "adnn:note"
 
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Proposal`.
@@ -327,6 +329,7 @@ _TYPES: dict[str, Any] = {
     NEW_SEED: float | None,
     PLANNED: Planned,
     STOP_REASON: str | None,
+    NOTE: str,
     PROPOSAL: Proposal,
     REPLICATE: Replicate,
     OWNER: Owner,

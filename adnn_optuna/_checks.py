@@ -61,6 +61,7 @@ _EXTRAS = {
     "sklearn": "tensorflow",
     "tensorflow": "tensorflow",
     "psycopg": "postgresql",
+    "optuna_dashboard": "dashboard",
 }
 
 

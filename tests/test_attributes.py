@@ -198,6 +198,7 @@ WRONG: dict[str, Any] = {
     stored.CODE: [],
     stored.REPLICATE: {"trial": 0, "index": 0, "repetition": 0},
     stored.STOP_REASON: 3,
+    stored.NOTE: 3,
     stored.PROPOSAL: {"sampler": "delta_step", "index": 0},
     stored.OWNER: {"trial": 0, "host": 1, "process": 2, "start": "", "run": ""},
     stored.CLAIM: "text",

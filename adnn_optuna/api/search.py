@@ -21,6 +21,7 @@ from adnn_optuna._checks import (
 )
 from adnn_optuna.api._calls import check_for_networks, interrupted_where_called
 from adnn_optuna.api._model_card import write_model_card
+from adnn_optuna.api._notes import save_notes
 from adnn_optuna.api._progress import SearchProgress, log_trial
 from adnn_optuna.api.function_search import Replicate, search_function
 from adnn_optuna.api.predicting import Predicting
@@ -76,7 +77,9 @@ class SearchResult(NetworkSearch, Predicting):
         """
         self._predictor()  # Without a best trial, there is nothing to test.
         with interruptible() as stop:
-            return evaluate_test_set(self, self.objective, stop)
+            tested = evaluate_test_set(self, self.objective, stop)
+        save_notes({tested.study: tested})
+        return tested
 
     @interrupted_where_called
     def confirm(self, seeds: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
@@ -99,13 +102,15 @@ class SearchResult(NetworkSearch, Predicting):
         check_integer("seeds", seeds, low=FEWEST_SEEDS)
         tested = self.test()
         with interruptible() as stop:
-            return confirm_best_trial(
+            confirmed = confirm_best_trial(
                 tested,
                 self.objective,
                 int(seeds),
                 stop=stop,
                 show_progress_bar=show_progress_bar,
             )
+        save_notes({confirmed.study: confirmed})
+        return confirmed
 
     @interrupted_where_called
     def contract(self, *, data: Literal["embed"] | None = None) -> Contract:
@@ -336,5 +341,6 @@ def run_search(
             unowned = unowned_notes(with_retry(read_record, study, others={}))
             logger.info(" ".join([studies.resume_hint(study, test=test), *unowned]))
             raise
+        save_notes({study: result})
     said = reused_note("trial", n_before, len(result.done_trials))
     return dataclasses.replace(result, reused=said)
