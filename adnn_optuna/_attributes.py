@@ -57,12 +57,11 @@ GREEDY_IMPROVING = "greedy_improving"
 ANNEALING = "annealing"
 RANDOM_RESTART = "random_restart"
 RANDOM = "random"
-# Controls spend the same compute otherwise. The last one is an objective of the user's own.
+# Controls spend the same compute otherwise.
 LONGER = "longer"
 LEARNING_RATE = "learning_rate"
 CONSTANT = "constant"
 ENSEMBLE = "ensemble"
-OBJECTIVE = "objective"
 
 
 def _within(numbers: range) -> Finder:
@@ -201,8 +200,7 @@ class SearchSettings(TypedDict):
     """How a study is searched; the sampler's schedule was made for ``n_trials``.
 
     Of a function, ``confirm`` is on how many new seeds its best trial is evaluated, ``replicate``
-    which share of its trials are replicates, and ``seed`` its seed. ``reported`` is
-    the user attribute in which the trials of a user's control report their test score.
+    which share of its trials are replicates, and ``seed`` its seed.
     """
 
     sampler: str
@@ -211,7 +209,6 @@ class SearchSettings(TypedDict):
     confirm: NotRequired[Count]
     replicate: NotRequired[float | Literal["auto"]]
     seed: NotRequired[Seed]
-    reported: NotRequired[str]
 
 
 class Arguments(TypedDict, total=False):

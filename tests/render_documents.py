@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 from hypothesis import strategies as st
 
 from adnn_optuna._units import ACCURACY, PLAIN, UNKNOWN, Estimate
-from adnn_optuna.render.document import Document, Figure, Gallery, Line, Picture, Series, Table
+from adnn_optuna.render.document import Document, Figure, Line, Series, Table
 
 LONG = "simulated annealing, cooled slowly, from the origin of the plain network"
 EVIL = "<script>alert(1)</script>"
@@ -95,7 +94,6 @@ def document(label: str = "annealing", **changes: Any) -> Document:
         ],
         "figures": figures(label),
         "subject": f"Best trial 3 of {label}",
-        "galleries": [Gallery(f"Changed by {label}", [Picture(np.eye(3), f"is {label}")])],
         "notes": [f"A note on {label}."],
         "next_step": f"compare {label}.",
         "fields": {"value": math.nan, "label": label, "gain": Estimate(1.0, -math.inf, 2.0)},

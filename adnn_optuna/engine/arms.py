@@ -332,12 +332,10 @@ ARMS: dict[str, Arm] = {
             replicates="",
             reports_by="network",
         ),
-        Arm(stored.OBJECTIVE, _tpe_of_control, is_control=True, replicates=""),
     )
 }
 SAMPLERS: tuple[str, ...] = tuple(name for name, arm in ARMS.items() if not arm.is_control)
-# Those that have a name for users.
-CONTROLS: tuple[str, ...] = tuple(n for n, arm in ARMS.items() if arm.is_control and arm.help)
+CONTROLS: tuple[str, ...] = tuple(name for name, arm in ARMS.items() if arm.is_control)
 
 
 def may_replicate(name: str) -> bool:

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, StoredOutcome, Trained
-from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
+from adnn_optuna._checks import WrongTypeError, logger
 from adnn_optuna.engine.example_scores import Scored, collecting
 from adnn_optuna.engine.storages import StorageError, storage_errors, with_retry
 from adnn_optuna.networks.network import derived_seed
@@ -144,14 +144,13 @@ def number(value: Any) -> float:
 class FunctionObjective:
     """Any Optuna objective, a function of a trial, or of that and the seed, in place of ours.
 
-    Each trial that it completes must have the user attribute ``reported``, if it is set. An error
-    of ``catch`` ends its trial as one without a value. An ``executor`` runs trials side by side.
+    An error of ``catch`` ends its trial as one without a value. An ``executor`` runs trials side
+    by side.
     """
 
     function: Callable[..., Any]
     direction: StudyDirection
     seed: int
-    reported: str = ""
     catch: tuple[type[Exception], ...] = dataclasses.field(default=(), kw_only=True)
     executor: futures.Executor | None = dataclasses.field(default=None, kw_only=True)
 
@@ -198,12 +197,6 @@ class FunctionObjective:
         penalty = math.inf if self.direction == StudyDirection.MINIMIZE else -math.inf
         if not math.isfinite(value) and value != penalty:
             return Outcome("diverged")
-        if self.reported and self.reported not in trial.user_attrs:
-            raise WrongValueError(
-                f"The objective of the study {trial.study.study_name!r} must set "
-                f"{self.reported} of its trials: let it call "
-                f"trial.set_user_attr({self.reported!r}, …)."
-            )
         return Outcome("complete", value, examples=logged[-1] if logged else None)
 
 

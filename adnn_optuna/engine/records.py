@@ -325,18 +325,6 @@ class ControlRecord(SearchRecord):
         """Return who proposed a trial; the sampler of a control is called as another one."""
         return super().proposer(trial) if self._is_added(trial) else self.sampler
 
-    @property
-    def test_metric(self) -> str:
-        """The metric of the test values: that which a user's own control reports, if it does."""
-        return self.settings.get("reported") or super().test_metric
-
-    @property
-    def test_value(self) -> float:
-        """The metric of the best trial on the test set; a user's own control reports it."""
-        if "reported" in self.settings and self.best is not None:
-            return float(self.best.user_attrs.get(self.test_metric, math.nan))
-        return super().test_value
-
 
 def confirmation_trials(study: optuna.Study) -> tuple[FrozenTrial, ...]:
     """Return the trials that confirm best trials of a study, if there are any."""

@@ -122,8 +122,6 @@ class StudySpec:
             settings["confirm"] = self.objective.confirm
             settings["replicate"] = self.objective.replicate
             settings["seed"] = self.objective.seed
-        elif isinstance(self.objective, FunctionObjective) and self.objective.reported:
-            settings["reported"] = self.objective.reported
         return settings
 
 

@@ -132,22 +132,6 @@ class Figure:
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-    """An image with a caption."""
-
-    pixels: Any  # Numbers from 0 to 1, of shape (height, width[, 3]).
-    caption: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Gallery:
-    """Pictures below a title, which pages show."""
-
-    title: str
-    pictures: Sequence[Picture]
-
-
-@dataclasses.dataclass(frozen=True)
 class Document:
     """Everything that a result says. Every surface shows all of it."""
 
@@ -161,7 +145,6 @@ class Document:
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()  # The first one is the most important.
     draw: Callable[[], Sequence[Figure]] = tuple  # Makes further figures, which take long.
-    galleries: Sequence[Gallery] = ()
     notes: Sequence[str] = ()  # Facts that a reader needs to judge it; empty ones are dropped.
     next_step: str = ""  # The next command or call.
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # For JSON, by keys.

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from adnn_optuna._checks import load
 from adnn_optuna._units import printable
 from adnn_optuna.render.document import Figure, Mark, Series
 
@@ -219,15 +218,3 @@ def _in_lines(label: str, width: int = 36, max_lines: int = 3) -> str:
     """Return a label in short lines, so that plotly, which knows some HTML, shows it as it is."""
     lines = textwrap.wrap(printable(label, keep="\n"), width, max_lines=max_lines, placeholder="…")
     return "<br>".join(line.replace("&", "&amp;").replace("<", "&lt;") for line in lines)
-
-
-def to_png(pixels: np.ndarray) -> str:
-    """Return values from 0 to 1, of shape (height, width[, 3]), as a PNG in a ``data:`` URI."""
-    rows = (255 * pixels).round().astype(np.uint8)
-    image = load("plotly.express").imshow(
-        rows,
-        binary_string=True,
-        contrast_rescaling="infer",
-        binary_backend="pypng",  # Pillow need not be installed.
-    )
-    return str(image.data[0].source)

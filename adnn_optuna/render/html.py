@@ -10,7 +10,7 @@ import jinja2
 
 from adnn_optuna._checks import is_installed
 from adnn_optuna.render.document import TONES, Document
-from adnn_optuna.render.figures import COLORS, DARK_COLORS, to_plotly, to_png
+from adnn_optuna.render.figures import COLORS, DARK_COLORS, to_plotly
 
 _BUNDLE = "plotly-cartesian-4.1.1"
 _PACKAGES = ("adnn_optuna", "optuna", "keras", "tensorflow", "numpy", "scipy")
@@ -45,7 +45,6 @@ def _rendered(template: str, document: Document, **content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["tone"] = lambda verdict: TONES.get(verdict, "quiet")
-    environment.filters["png"] = to_png
     return environment.get_template(template).render(document=document, **content)
 
 

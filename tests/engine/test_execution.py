@@ -226,23 +226,20 @@ class TestFunctionObjective:
         self, function: Any, max_trial: int = 5, max_time: float | None = None
     ) -> StudySpec:
         direction = optuna.study.StudyDirection.MAXIMIZE
-        own = FunctionObjective(function, direction, seed=3, reported="test_accuracy")
+        own = FunctionObjective(function, direction, seed=3)
         limits = limits_of(max_time=max_time, max_trial=max_trial)
-        return StudySpec(own, "mine", "objective", limits)
+        return StudySpec(own, "mine", "annealing", limits)
 
-    def test_gets_the_seed_and_says_what_its_winner_reaches(self) -> None:
+    def test_gets_the_seed_and_is_resumed(self) -> None:
         seeds = []
 
         def mine(trial: optuna.Trial, seed: int) -> float:
             seeds.append(seed)
-            x = trial.suggest_float("x", 0, 1)
-            trial.set_user_attr("test_accuracy", x / 2)
-            return x
+            return trial.suggest_float("x", 0, 1)
 
         storage = open_storage(None)
         record = run(self.control(mine), storage)
         assert seeds == [3] * 5
-        assert record.test_value == record.best_value / 2
         # Done is done; and the same seed proposes the same.
         assert len(run(self.control(mine), storage).study.trials) == 5
         again = run(self.control(mine))
@@ -252,25 +249,16 @@ class TestFunctionObjective:
         def mine(trial: optuna.Trial) -> float:
             if trial.number % 2:
                 return math.nan
-            trial.set_user_attr("test_accuracy", 0.25)
             return trial.suggest_float("x", 0, 1)
 
         record = run(self.control(mine))
         assert len(record.study.trials) == 5
-        assert record.test_value == 0.25
         # A planned comparison waits for all of its studies to be over.
         assert record.is_over
-
-    def test_has_to_say_how_good_it_is_on_the_test_set(self) -> None:
-        with pytest.raises(
-            ValueError, match=r"'mine' must set test_accuracy.*set_user_attr\('test_accuracy'"
-        ):
-            run(self.control(lambda trial: trial.suggest_float("x", 0, 1)))
 
     def test_goes_on_as_if_it_had_never_stopped(self) -> None:
         def mine(trial: optuna.Trial) -> float:
             x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
-            trial.set_user_attr("test_accuracy", x)
             return x - y
 
         storage = open_storage(None)
@@ -289,7 +277,6 @@ class TestFunctionObjective:
     def test_takes_no_more_than_its_time(self) -> None:
         def mine(trial: optuna.Trial) -> float:
             time.sleep(0.05)
-            trial.set_user_attr("test_accuracy", 0.5)
             return trial.suggest_float("x", 0, 1)
 
         record = run(self.control(mine, max_trial=1000, max_time=0.3))

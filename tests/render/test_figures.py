@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import math
-import struct
-import zlib
 from typing import get_args
 
 import numpy as np
@@ -13,7 +10,7 @@ import pytest
 from render_documents import EVIL, figures
 
 from adnn_optuna.render.document import Figure, Mark, Series
-from adnn_optuna.render.figures import COLORS, CONTROL_COLOR, DARK_COLORS, to_plotly, to_png
+from adnn_optuna.render.figures import COLORS, CONTROL_COLOR, DARK_COLORS, to_plotly
 
 MADE = {figure.key: figure for figure in figures()}
 
@@ -66,26 +63,6 @@ def test_without_finite_ends_there_is_a_point_and_no_bar_of_no_width(end: float)
     series = Series("a", [1.0], [0], "points", low=[-end], high=[end])
     [point] = to_plotly(Figure("a", "A", "x", "", [series], rows=["a"])).data
     assert (point.mode, point.error_x.array) == ("markers", None)
-
-
-@pytest.mark.parametrize("colors", [(), (3,)])
-def test_png_holds_the_pixels(colors: tuple[int, ...]) -> None:
-    pixels = np.random.default_rng(0).random((4, 5, *colors))
-    kind, _, text = to_png(pixels).partition(",")
-    assert kind == "data:image/png;base64"
-    file = base64.b64decode(text)
-    assert file[:8] == b"\x89PNG\r\n\x1a\n"
-    chunks, at = {}, 8
-    while at < len(file):
-        [size] = struct.unpack(">I", file[at : at + 4])
-        name, data = file[at + 4 : at + 8], file[at + 8 : at + 8 + size]
-        [checksum] = struct.unpack(">I", file[at + 8 + size : at + 12 + size])
-        assert checksum == zlib.crc32(name + data)
-        chunks[name], at = data, at + 12 + size
-    assert chunks[b"IHDR"] == struct.pack(">2I5B", 5, 4, 8, 2 if colors else 0, 0, 0, 0)
-    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(4, -1)
-    assert not rows[:, 0].any()  # No row is filtered.
-    np.testing.assert_allclose(rows[:, 1:].reshape(pixels.shape) / 255, pixels, atol=1 / 500)
 
 
 # What people without one kind of cone see, of linear RGB (Machado, Oliveira and Fernandes 2009,
