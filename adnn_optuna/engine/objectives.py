@@ -2,8 +2,8 @@
 
 import contextlib
 import dataclasses
-import functools
 import inspect
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
@@ -182,7 +182,8 @@ class FunctionObjective:
         if self.executor is None:
             return [with_retry(self._run, trial) for trial in trials]
         elsewhere = dataclasses.replace(self, executor=None)
-        return [*self.executor.map(functools.partial(with_retry, elsewhere._run), trials)]
+        run = itertools.repeat(elsewhere._run)
+        return [*self.executor.map(with_retry, run, trials)]
 
     def _run(self, trial: optuna.Trial) -> Outcome:
         returned: Any = math.nan
