@@ -245,7 +245,7 @@ def summary(results: Results) -> str:
     for row in results["cells"]:
         seconds = row["seconds_to_begin"]
         n_done = f"{row['results'] // row['repetitions']:,}"
-        what = "deaths, pauses, outage" if row["fails"] else "none"
+        what = "yes" if row["fails"] else "no"
         rows.append(
             [
                 f"{row['workers']:,}" + (f", without: {row['without']}" * bool(row["without"])),
@@ -255,11 +255,11 @@ def summary(results: Results) -> str:
                 f"{row['twice']:,}",
                 f"{row['given_back']:.2f}",
                 f"{row['reads']:.1f}",
-                *(f"{seconds[name]:.2f} s" for name in ("median", "p95", "max")),
+                *(f"{seconds[name]:.2f}" for name in ("median", "p95", "max")),
             ]
         )
     head = ["workers", "latency", "failures", "runs × results", "indices twice", "given back"]
-    return markdown_table([*head, "reads", "begins after", "95%", "longest"], rows)
+    return markdown_table([*head, "reads", "begins after [s]", "95% [s]", "longest [s]"], rows)
 
 
 STUDY = Study("index_protocol", lambda _: {}, summary)
