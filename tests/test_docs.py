@@ -36,7 +36,7 @@ def test_the_guide_to_search_and_compare_anything_prints_what_it_says(
     # Apart from the seconds, which are those of the machine.
     quoted = re.sub(r" +[\d.]+(?=\n)", "", guide)
     monkeypatch.chdir(tmp_path)
-    for code in re.findall(r"```python\n(.*?)```", guide, re.DOTALL)[:2]:
+    for code in re.findall(r"```python\n((?:(?!```).)*)```\n\n```text", guide, re.DOTALL):
         Path("example.py").write_text(code)
         runpy.run_path("example.py")
         printed = re.sub(r" +[\d.]+(?=\n)", "", capsys.readouterr().out)

@@ -102,6 +102,9 @@ class Loop:
         If that is interrupted, the trials under way end as failed.
         """
         self._study._stop_flag = with_retry(was_exhausted, self._study)
+        # Before this run begins, a trial that this thread asked for and did not tell looks like
+        # its own, and ends.
+        with_retry(self._look)
         interval = self._observer.tally.heartbeat_interval
         lives = signals.heartbeats(self._storage, interval, self._open)
         n_threads, like_this = self._n_threads or 1, policy_of_caller()

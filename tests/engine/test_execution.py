@@ -38,6 +38,14 @@ def objective() -> InitOffsetObjective:
 DEAD: dict[str, Any] = {"host": _host(), "process": 2**22 + 1, "start": "never", "run": ""}
 
 
+def kill_owner(trial: optuna.Trial) -> None:
+    """Store a dead process as the owner of a trial that was proposed by a sampler of ours."""
+    storage, trial_id = trial.study._storage, trial._trial_id
+    proposal = storage.get_trial_system_attrs(trial_id)["adnn:proposal"]
+    dead = {**proposal, "owner": DEAD | {"trial": trial.number}}
+    storage.set_trial_system_attr(trial_id, "adnn:proposal", dead)
+
+
 def run(plan: StudySpec, storage: optuna.storages.BaseStorage | None = None) -> SearchRecord:
     storage = open_storage(None) if storage is None else storage
     [study] = open_studies([plan], storage)
@@ -122,9 +130,7 @@ def test_longer_that_died_is_done_again(objective: InitOffsetObjective) -> None:
     plan = StudySpec(objective, "longer", "longer", limits_of(max_trial=3))
     [study] = open_studies([plan], storage)
     left = study.ask()
-    proposal = study._storage.get_trial_system_attrs(left._trial_id)["adnn:proposal"]
-    dead = {**proposal, "owner": DEAD | {"trial": left.number}}
-    storage.set_trial_system_attr(left._trial_id, "adnn:proposal", dead)
+    kill_owner(left)
     assert [t.value for t in run(plan, storage).done_trials] == [run(plan).best_value]
 
 
@@ -203,7 +209,7 @@ def test_goes_on_as_if_it_had_never_stopped(control: str, objective: InitOffsetO
     run(plan(4), storage)
     # What a killed process leaves behind.
     left = study.ask(plan(9).objective.distributions)
-    storage.set_trial_system_attr(left._trial_id, "adnn:owner", DEAD | {"trial": left.number})
+    kill_owner(left)
     resumed, whole = run(plan(9), storage), run(plan(9))
     params = [t.params for t in resumed.done_trials]
     assert params == [t.params for t in whole.done_trials]
@@ -266,7 +272,7 @@ class TestFunctionObjective:
         # What a killed process leaves behind.
         [study] = open_studies([self.control(mine)], storage)
         left = study.ask()
-        storage.set_trial_system_attr(left._trial_id, "adnn:owner", DEAD | {"trial": left.number})
+        kill_owner(left)
         resumed = run(self.control(mine, max_trial=14), storage)
         whole = run(self.control(mine, max_trial=14))
         params = [t.params for t in resumed.done_trials]

@@ -177,7 +177,9 @@ def moved_clock(folder: Path, _: Any) -> Iterator[Place]:
 
     def move() -> None:
         for moved in ("-1d", "+1d", "-2h"):
-            offset.write_text(moved)
+            # At once, as workers read it all the time.
+            (new := offset.with_suffix(".new")).write_text(moved)
+            new.replace(offset)
             time.sleep(0.5)
 
     place.disturb = move
