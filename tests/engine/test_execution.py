@@ -227,6 +227,10 @@ def test_a_schedule_has_no_learning_rate_to_search(objective: InitOffsetObjectiv
     assert list(kept.results) == ["greedy", "random_restart"]
 
 
+def tpe(seed: int, n_trials: int | None) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=2)
+
+
 class TestFunctionObjective:
     def control(
         self, function: Any, max_trial: int = 5, max_time: float | None = None
@@ -234,7 +238,7 @@ class TestFunctionObjective:
         direction = optuna.study.StudyDirection.MAXIMIZE
         own = FunctionObjective(function, direction, seed=3)
         limits = limits_of(max_time=max_time, max_trial=max_trial)
-        return StudySpec(own, "mine", "annealing", limits)
+        return StudySpec(own, "mine", tpe, limits)
 
     def test_gets_the_seed_and_is_resumed(self) -> None:
         seeds = []
