@@ -132,8 +132,8 @@ class TestVerdicts:
         assert re.search(r"8 datasets b has the best mean value, \S+ over 8 datasets\.", told)
         assert "b is better than a and c for most datasets." in told
         assert [row[-1] for row in found.document().tables[1].rows] == ["10", "8", "8"]
-        against = " ".join(str(adnn.compare_values(frame, baseline="a")).split())
-        assert re.search(r"better than a .*? \(95% CI [^)]*\) over 10 datasets", against)
+        against = adnn.compare_values(frame, baseline="a").document()
+        assert [row[-1] for row in against.tables[1].rows] == ["10", "8"]
         assert nothing.plot().data
 
 
@@ -526,7 +526,7 @@ def test_better_is_for_most_seeds_only_if_it_wins_in_most() -> None:
     steady = other - np.abs(rng.normal(0.004, 0.002, 50))
     other[::5] = 0.5  # It collapses in a fifth of the seeds, and is better in all others.
     said = " ".join(str(adnn.compare_values({"steady": steady, "other": other})).split())
-    assert "steady is better than other on average, although it wins in only 20% of seeds:" in said
+    assert "steady is better than other on average, although it wins in only 20% of seeds." in said
     assert "for most seeds" not in said
     clear = " ".join(str(adnn.compare_values({"a": other + 0.1, "b": other})).split())
     assert "a is better than b for most seeds" in clear

@@ -122,13 +122,6 @@ def test_a_long_title_is_cut() -> None:
     assert document("x" * 100).title == "x" * 59 + "…"
 
 
-def test_pages_show_pictures_with_their_captions() -> None:
-    page = to_page(document("the arm"))
-    [image] = parsed(page).iter("img")
-    assert image.attrib["src"].startswith("data:image/png;base64,")
-    assert "Changed by the arm is the arm" in text_of(page)
-
-
 @pytest.mark.parametrize("surface", [as_text, as_markdown, as_page, to_fragment])
 def test_intervals_have_the_level_of_the_document(surface: Callable[[Document], str]) -> None:
     shown = surface(document(level=0.975))

@@ -167,7 +167,7 @@ def test_claims_are_counted_over_all_arms() -> None:
         ("greedy", "annealing", "random_restart"): (3, 0),
         ("greedy", "greedy", "annealing", "random_restart"): (5, 0),  # Each greedy has a rival.
         ("tpe", "annealing", "greedy", "random"): (3, 0),  # Of a function.
-        ("greedy", "TPESampler", "random_restart", "longer", "objective"): (2, 6),
+        ("greedy", "TPESampler", "random_restart", "longer", "ensemble"): (2, 6),
         ("greedy",): (0, 0),
         ("random_restart",): (0, 0),
     }
