@@ -1,4 +1,4 @@
-"""The progress bar of a search."""
+"""What a search shows while it runs: a progress bar, or a line for each trial."""
 
 import math
 
@@ -9,10 +9,11 @@ from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Objective
-from adnn_optuna.engine.objectives import Outcome, best_trial
+from adnn_optuna.engine.objectives import Outcome
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import Bar
 from adnn_optuna.engine.storages import with_retry
+from adnn_optuna.samplers._tally import Tally
 
 
 class SearchProgress:
@@ -23,6 +24,7 @@ class SearchProgress:
     ) -> None:
         self._bar, self._study, self._limits = bar, study, callbacks_of(limits)
         self._max_trial, self._of = limits["max_trial"], ""
+        self._tally, self._best, self._of_best = Tally(study), -1, ""
         self.update()
         if not isinstance(objective, InitOffsetObjective) or objective.is_of_trial:
             return
@@ -32,12 +34,17 @@ class SearchProgress:
 
     def update(self, *_: object) -> None:
         """Show the trials that were told."""
-        record = with_retry(read_record, self._study)
-        n_done = len(record.done_trials)
-        text = f"trial {n_done}/{self._max_trial}" if self._max_trial else f"trial {n_done}"
-        if record.best is not None:
+        with_retry(self._tally.update, self._study)
+        n_done, best = self._tally.n_done, self._tally.best
+        if best is not None and best.number != self._best:
+            # All trials are read only for a new best one, so that a trial's time stays flat.
+            record, self._best = with_retry(read_record, self._study), best.number
             unit = unit_of(record.metric)
-            text += f": best {unit.value(record.best_value)}, gain {unit.gain(record.gain)}"
+            self._of_best = (
+                f": best {unit.value(record.best_value)}, gain {unit.gain(record.gain)}"
+            )
+        text = f"trial {n_done}/{self._max_trial}" if self._max_trial else f"trial {n_done}"
+        text += self._of_best
         left = [(limit.seconds_left(self._study), limit) for limit in self._limits]
         seconds, nearest = min(left, key=lambda of: of[0], default=(math.inf, None))
         if nearest is not None and math.isfinite(seconds):
@@ -54,9 +61,16 @@ class SearchProgress:
         self._bar.set_description_str(f"{self._text}; epoch {epochs:.1f}{self._of}")
 
 
-def log_trial(trial: optuna.Trial, outcome: Outcome) -> None:
-    """Log a trial that was told as Optuna does."""
-    best = with_retry(best_trial, trial.study)
-    if outcome.value is not None and best is not None:
-        said = "Trial %d finished with value: %s and parameters: %s. Best is trial %d with %s."
-        logger.info(said, trial.number, outcome.value, trial.params, best.number, best.value)
+class TrialLog:
+    """Logs each trial that was told as Optuna does."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study, self._tally = study, Tally(study)
+
+    def update(self, trial: optuna.Trial, outcome: Outcome) -> None:
+        """Log a trial."""
+        with_retry(self._tally.update, self._study)
+        best = self._tally.best
+        if outcome.value is not None and best is not None:
+            said = "Trial %d finished with value: %s and parameters: %s. Best is trial %d with %s."
+            logger.info(said, trial.number, outcome.value, trial.params, best.number, best.value)

@@ -19,7 +19,7 @@ from adnn_optuna._checks import (
     logger,
 )
 from adnn_optuna.api._calls import check_executor
-from adnn_optuna.api._progress import SearchProgress, log_trial
+from adnn_optuna.api._progress import SearchProgress, TrialLog
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import SAMPLERS, SamplerSpec
 from adnn_optuna.engine.code_fingerprint import check_code
@@ -90,7 +90,7 @@ def search_function(
         try:
             with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
                 shown = None if bar is None else SearchProgress(bar, study, objective, limits)
-                after_tell = log_trial if shown is None else shown.update
+                after_tell = (shown or TrialLog(study)).update
                 run_trials(spec, study, stop, after_tell)
             record = with_retry(read_record, study)
             if isinstance(record, FunctionRecord):

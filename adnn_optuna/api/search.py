@@ -22,7 +22,7 @@ from adnn_optuna._checks import (
 from adnn_optuna.api._calls import check_for_networks, interrupted_where_called
 from adnn_optuna.api._model_card import write_model_card
 from adnn_optuna.api._notes import save_notes
-from adnn_optuna.api._progress import SearchProgress, log_trial
+from adnn_optuna.api._progress import SearchProgress, TrialLog
 from adnn_optuna.api.function_search import Replicate, search_function
 from adnn_optuna.api.predicting import Predicting
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
@@ -318,7 +318,7 @@ def run_search(
         try:
             with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
                 shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
-                after_tell = log_trial if shown is None else shown.update
+                after_tell = (shown or TrialLog(study)).update
                 meanwhile = None if shown is None else shown.show_epochs
                 n_before = studies.n_done(study)
                 n_done = studies.run_trials(plan, study, stop, after_tell, meanwhile)
