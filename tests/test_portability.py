@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -34,6 +35,7 @@ def without_proc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     for method in ("exists", "read_text", "readlink"):
         absent(method)
+    monkeypatch.setattr(_owners, "sys", SimpleNamespace(platform="darwin"))
     remembered = (_owners._host, _owners._own_start_time)
     for function in remembered:
         function.cache_clear()

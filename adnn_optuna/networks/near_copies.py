@@ -9,12 +9,12 @@ import math
 from typing import Any
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 _NEAR = 1 / 3  # Of the distance to any other sample.
 _CHANCE = 1e-4  # The probability of a false alarm if splits are random.
 _MOST_SAMPLES = 2000  # Of both splits; fewer if they are large.
+_MOST_FEATURES = 4096  # Others are left out, so that large images take no memory.
 _MOST_PRODUCTS = 2 * 10**9
 
 
@@ -26,10 +26,16 @@ def count_near_copies(x_val: NDArray[Any], x_test: NDArray[Any]) -> int:
     """
     if len(x_val) == 0:
         return 0
+    # Not above, as importing the package's data is to stay light.
+    from scipy.special import bdtrc
+
+    rng = np.random.default_rng(0)
     val, test = (x.reshape(len(x), -1) for x in (x_val, x_test))
+    if val.shape[1] > _MOST_FEATURES:
+        features = rng.integers(val.shape[1], size=_MOST_FEATURES)
+        val, test = val[:, features], test[:, features]
     n_features = val.shape[1]
     n = min(_MOST_SAMPLES, math.isqrt(_MOST_PRODUCTS // n_features), len(val) + len(test))
-    rng = np.random.default_rng(0)
     weights = np.ones(n_features)
     if x_val.ndim == 2:
         weights = _weights(*(x[rng.permutation(len(x))[:n]].astype(float) for x in (val, test)))
@@ -44,7 +50,7 @@ def count_near_copies(x_val: NDArray[Any], x_test: NDArray[Any]) -> int:
     pairs = pairs[(rows[pairs[:, 0]] != rows[pairs[:, 1]]).any(axis=1)]  # Others are copies.
     n_between = int(np.count_nonzero((pairs < len(of_val)).sum(axis=1) == 1))
     chance = 2 * len(of_val) * len(of_test) / (n * (n - 1)) if n > 1 else 1.0
-    is_chance = scipy.special.bdtrc(n_between - 1, len(pairs), chance) > _CHANCE
+    is_chance = bdtrc(n_between - 1, len(pairs), chance) > _CHANCE
     if n_between == 0 or is_chance:
         return 0
     return round(n_between / len(of_test) * len(test))

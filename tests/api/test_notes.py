@@ -12,7 +12,6 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import optuna
 import pytest
-from adnn_optuna.results.stored_searches import stored_result
 from search_worker import make_objective
 from stored_studies import store_classes, store_look, store_study
 
@@ -21,6 +20,7 @@ from adnn_optuna.api import _notes
 from adnn_optuna.api.comparisons import load_comparison
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.results.function_search import stored_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

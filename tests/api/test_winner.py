@@ -208,7 +208,7 @@ def test_a_regression(metric: Any, tmp_path: Any) -> None:
     for said in (str(contract), str(verdict)):
         assert f"{result.test_gain:+.4f}" in said
         assert " pp" not in said
-    result.report(tmp_path / "report.html", tmp_path / "c.json")
+    result.report(tmp_path / "report.html")
     score = {None: "R²", "val_rmse": "RMSE"}.get(metric, "mean absolute percentage error")
     assert f"test {score}" in (tmp_path / "report.html").read_text()
 

@@ -281,7 +281,7 @@ def begins_later(
 
     def late(self: InMemoryStorage, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
         trials = copy.deepcopy(read(self, *args, **kwargs))
-        if next(reads) == after_reads:
+        if next(reads) == 1 + after_reads:  # The first one is before the run begins.
             other = threading.Thread(target=begin)
             other.start()
             other.join()
