@@ -254,8 +254,9 @@ def interval_figure(
 
     ``margin`` is half the width of the grey band around 0; ``hollow`` arms are drawn as rings.
     """
-    ci = f"{100 * level:.9g}% CI"
-    series = []
+    ci, series = f"{100 * level:.9g}% CI", list[Series]()
+    has_bars = any(math.isfinite(found.low) for found in estimates.values())
+    bars = f"Bars: their {ci}s." if has_bars else "No CI yet."
     for i, (label, found) in enumerate(estimates.items()):
         if math.isnan(found.value):
             continue
@@ -281,7 +282,7 @@ def interval_figure(
         x_label,
         "",
         series,
-        caption=f"Points: mean differences. Bars: their {ci}s.",
+        caption=f"Points: mean differences. {bars}",
         rows=[*estimates],
         margin=unit.scale * margin,
         if_empty=if_empty,
