@@ -103,7 +103,7 @@ class Found:
         """Return the indices that results and other live trials have."""
         return self.results.union(t.index for t in self.live.values() if t.number != own)
 
-    def undecided(self, own: int) -> int:
+    def without_index(self, own: int) -> int:
         """Return the number of other live trials without an index."""
         return sum(t.index is None for t in self.live.values() if t.number != own)
 
@@ -132,9 +132,9 @@ def take_an_index(world: World, own: int) -> Iterator[Wait]:
     has_given_way = False
     while True:
         yield from read(world, found)
-        taken, undecided = found.taken(own), found.undecided(own)
+        taken, without_index = found.taken(own), found.without_index(own)
         free = (index for index in itertools.count() if index not in taken)
-        first = [*itertools.islice(free, undecided + 1 if has_given_way else 1)]
+        first = [*itertools.islice(free, without_index + 1 if has_given_way else 1)]
         index = world.rng.choice(first)
         yield world.half_a_call()
         if not world.write(own, index):
