@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 import itertools
 import json
 import math
 import pathlib
+import time
 import warnings
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -24,15 +26,21 @@ import optuna
 import pandas as pd
 import plotly.graph_objects as go
 from _common import COLORS, CONTROL_COLOR, HERE, TRIED, Results, Study, markdown_table
+from _rivals import CatCMAwMSampler, ConfOptSampler, SMACSampler
+from optuna import samplers
+from optuna.samplers import BaseSampler
 from scipy import stats
 from tqdm import tqdm
 
 import adnn_optuna as adnn
+from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-OURS = "annealing"
+    from adnn_optuna.engine.arms import SamplerSpec
+
+OURS, RANDOM = "annealing", "random"
 _SMALLEST = 1e-12  # Regrets below this are as good as none.
 
 
@@ -51,6 +59,7 @@ class Case:
         at: After how many trials the best value told is kept, too.
         again: The function with noise by which the five best trials are each measured four times
             again, if that is asked, and then one of them is recommended.
+        is_conditional: Whether some of its parameters exist only under a condition.
     """
 
     group: str
@@ -61,6 +70,7 @@ class Case:
     start: Mapping[str, float] | None = None
     at: tuple[int, ...] = ()
     again: Callable[..., float] | None = None
+    is_conditional: bool = False
 
     def key(self, method: str) -> dict[str, Any]:
         """Return what tells a cell from all others."""
@@ -73,32 +83,92 @@ class Method:
     """A sampler, and how it is run.
 
     Args:
-        sampler: Its name in `compare`, or a function of a case that returns it or its factory.
+        sampler: The function of a case that returns the sampler, or its factory.
         needs: The package that it needs.
-        max_seeds: For each number of trials, at most so many seeds: some take long.
+        takes: Whether it is run on a case: some take long, some know no conditions.
         batch_size: How many trials are proposed before any of them is told.
         patch: What the package has otherwise meanwhile: an owner, an attribute, and its value.
     """
 
-    sampler: str | Callable[[Case], Any]
+    sampler: Callable[[Case], SamplerSpec]
     needs: str = "optuna"
-    max_seeds: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    takes: Callable[[Case], bool] = lambda _: True
     batch_size: int = 1
     patch: tuple[Any, str, Any] | None = None
 
-    def of(self, case: Case) -> Any:
-        """Return what `compare` takes."""
-        return self.sampler if isinstance(self.sampler, str) else self.sampler(case)
+
+def seeded(kind: Callable[..., BaseSampler], **options: Any) -> Callable[[Case], SamplerSpec]:
+    """Return the function of a case for a kind of samplers that have a seed."""
+    return lambda _: lambda seed, _: kind(seed=seed, **options)
+
+
+def annealing(_: Case) -> SamplerSpec:
+    """Return the factory of ours, whose schedule depends on the number of trials."""
+    return AdaptiveSimulatedAnnealingSampler
+
+
+def is_short(case: Case) -> bool:
+    """Return whether a case is for samplers that take seconds for a trial, too."""
+    return case.trials in (30, 100)
+
+
+def is_short_and_flat(case: Case) -> bool:
+    """Return whether it is for those of them that know no conditions."""
+    return is_short(case) and not case.is_conditional
 
 
 METHODS: dict[str, Method] = {
-    OURS: Method(OURS),
-    "TPE": Method("tpe"),
-    "CMA-ES": Method("cmaes", "cmaes"),
-    "GP": Method("gp", "torch"),
-    "QMC": Method("qmc"),
-    "random": Method("random"),
+    OURS: Method(annealing),
+    "TPE": Method(seeded(samplers.TPESampler)),
+    "CMA-ES": Method(seeded(samplers.CmaEsSampler, warn_independent_sampling=False), "cmaes"),
+    "CatCMAwM": Method(CatCMAwMSampler, "cmaes", lambda case: not case.is_conditional),
+    "GP": Method(seeded(samplers.GPSampler), "torch", is_short),
+    "SMAC": Method(SMACSampler, "smac", is_short),
+    "ConfOpt": Method(ConfOptSampler, "confopt", is_short_and_flat),
+    "QMC": Method(seeded(samplers.QMCSampler, scramble=True)),
+    RANDOM: Method(seeded(samplers.RandomSampler)),
 }
+
+
+class Stopwatch:
+    """Measures the processor's seconds in the calls of a sampler."""
+
+    # What studies call; the last one is of samplers that propose before a trial begins.
+    _CALLS = (
+        "before_trial",
+        "infer_relative_search_space",
+        "sample_relative",
+        "sample_independent",
+        "after_trial",
+        "template",
+    )
+
+    def __init__(self) -> None:
+        self.seconds, self._is_running = 0.0, False
+
+    def __deepcopy__(self, _: Any) -> Stopwatch:
+        """Return itself, as `compare` copies the samplers."""
+        return self
+
+    def watched(self, sampler: Any) -> Any:
+        """Return a sampler whose calls are measured, or a factory of such samplers."""
+        if not isinstance(sampler, BaseSampler):
+            return lambda seed, n: self.watched(self._measured(sampler, seed, n))
+        for name in self._CALLS:
+            if hasattr(sampler, name):
+                call = functools.partial(self._measured, getattr(sampler, name))
+                setattr(sampler, name, call)
+        return sampler
+
+    def _measured(self, call: Callable[..., Any], *args: Any) -> Any:
+        if self._is_running:  # One of these calls another.
+            return call(*args)
+        began, self._is_running = time.process_time(), True
+        try:
+            return call(*args)
+        finally:
+            self.seconds += time.process_time() - began
+            self._is_running = False
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -119,8 +189,7 @@ def run(path: pathlib.Path, cases: Sequence[Case], methods: Mapping[str, Method]
             todo = [
                 name
                 for name, method in methods.items()
-                if case.seed < method.max_seeds.get(case.trials, math.inf)
-                and tuple(case.key(name).values()) not in made
+                if method.takes(case) and tuple(case.key(name).values()) not in made
             ]
             alone = [name for name in todo if methods[name].patch or methods[name].batch_size > 1]
             for names in ([n for n in todo if n not in alone], *([name] for name in alone)):
@@ -134,7 +203,10 @@ def _compared(case: Case, arms: Mapping[str, Method]) -> Iterator[dict[str, Any]
     if not arms:
         return
     method, storage = next(iter(arms.values())), optuna.storages.InMemoryStorage()
-    for label in {*arms, "random"} if case.start else ():
+    # `compare` has random search under its own name in any case, which nothing measures.
+    labels = {name: f"{name}, measured" for name in arms}
+    watches = {name: Stopwatch() for name in arms}
+    for label in {*labels.values(), RANDOM} if case.start else ():
         name = f"compare/{label}/seed={case.seed}"
         optuna.create_study(storage=storage, study_name=name).enqueue_trial(dict(case.start or {}))
     with (
@@ -145,10 +217,7 @@ def _compared(case: Case, arms: Mapping[str, Method]) -> Iterator[dict[str, Any]
         warnings.simplefilter("ignore")
         comparison = adnn.compare(
             case.objective,
-            {
-                n: m.sampler if isinstance(m.sampler, str) else m.sampler(case)
-                for n, m in arms.items()
-            },
+            {labels[name]: watches[name].watched(arms[name].sampler(case)) for name in arms},
             max_trial=case.trials,
             seeds=[case.seed],
             confirm=1,
@@ -156,14 +225,17 @@ def _compared(case: Case, arms: Mapping[str, Method]) -> Iterator[dict[str, Any]
             batch_size=method.batch_size,
         )
     for name in arms:
-        [found] = comparison.results[name]
+        [found] = comparison.results[labels[name]]
         best = np.minimum.accumulate([trial.value for trial in found.study.trials])
         curve = {n: float(best[n - 1]) for n in case.at}
-        yield {**case.key(name), "regret": found.test_value, "curve": curve}
+        seconds = round(watches[name].seconds, 4)
+        key = case.key(name)
+        yield {**key, "regret": found.test_value, "curve": curve, "seconds": seconds}
         if case.again is not None:
             chosen = adnn.recheck(found.study, case.again, top=5, seeds=4, confirm=2).trial
-            group, regret = f"{case.group}, rechecked", case.objective(chosen, 0)
-            yield {**case.key(name), "group": group, "regret": regret, "curve": {}}
+            key["group"] = f"{case.group}, rechecked"
+            regret = case.objective(chosen, 0)
+            yield {**key, "regret": regret, "curve": {}, "seconds": seconds}
 
 
 def rows_of(
