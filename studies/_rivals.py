@@ -96,7 +96,9 @@ class Space:
     def of(cls, case: Case) -> Space:
         """Draw at random, which is told to no sampler, to see which parameters there are."""
         study = optuna.create_study(sampler=RandomSampler(seed=0))
-        study.optimize(lambda trial: case.objective(trial, 0), _N_DRAWS if case.is_conditional else 1)
+        study.optimize(
+            lambda trial: case.objective(trial, 0), _N_DRAWS if case.is_conditional else 1
+        )
         trials = study.get_trials(deepcopy=False)
         axes = {
             name: Axis.of(distribution)
@@ -175,21 +177,21 @@ class SMACSampler(Rival):
 
     @functools.cached_property
     def _facade(self) -> Any:
-        import ConfigSpace as space_of
+        import ConfigSpace
         from smac import HyperparameterOptimizationFacade, Scenario
 
-        space = space_of.ConfigurationSpace(seed=self._seed)
+        space = ConfigSpace.ConfigurationSpace(seed=self._seed)
         for name, axis in self._space.axes.items():
             if axis.kind == "choice":
-                space.add(space_of.CategoricalHyperparameter(name, [*axis.values]))
+                space.add(ConfigSpace.CategoricalHyperparameter(name, [*axis.values]))
             elif axis.kind == "integer":
                 ends = int(axis.low), int(axis.high)
-                space.add(space_of.UniformIntegerHyperparameter(name, *ends, log=axis.log))
+                space.add(ConfigSpace.UniformIntegerHyperparameter(name, *ends, log=axis.log))
             else:
                 ends = axis.low, axis.high
-                space.add(space_of.UniformFloatHyperparameter(name, *ends, log=axis.log))
+                space.add(ConfigSpace.UniformFloatHyperparameter(name, *ends, log=axis.log))
         for name, (parent, places) in self._space.conditions.items():
-            space.add(space_of.InCondition(space[name], space[parent], places))
+            space.add(ConfigSpace.InCondition(space[name], space[parent], places))
         with tempfile.TemporaryDirectory() as folder:  # It writes how it is configured.
             scenario = Scenario(
                 space,
@@ -236,7 +238,7 @@ class ConfOptSampler(Rival):
             else:
                 kind = IntRange if axis.kind == "integer" else FloatRange
                 space[name] = kind(min_value=axis.low, max_value=axis.high, log_scale=axis.log)
-        tuner = ConformalTuner(lambda configuration: math.nan, space)
+        tuner = ConformalTuner(lambda configuration: math.nan, space)  # noqa: ARG005 - Its name.
         tuner.initialize_tuning_resources()
         return tuner
 
@@ -314,7 +316,10 @@ class CatCMAwMSampler(Rival):
     def ask(self) -> Places:
         """Return the next solution."""
         self._solution = self._optimizer.ask()
-        parts = {part: iter(() if (of := getattr(self._solution, part)) is None else of) for part in "xzc"}
+        parts = {
+            part: iter(() if (of := getattr(self._solution, part)) is None else of)
+            for part in "xzc"
+        }
         places = {}
         for name, axis in self._space.axes.items():
             part = self._part(axis)

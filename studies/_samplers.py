@@ -263,11 +263,13 @@ def rows_of(
             continue
         regrets = regrets[regrets[OURS].notna()].clip(lower=0.0)
         ranks, logs = regrets.dropna(axis=1).rank(axis=1), np.log(regrets.clip(lower=_SMALLEST))
+        seconds = found.groupby("method")["seconds"].mean()
         for name in regrets:
             values = (logs if geometric else regrets)[name].dropna()
             means = {"": values.mean(), **values.groupby("problem").mean()}
             means = {key: float(np.exp(v) if geometric else v) for key, v in means.items()}
             ratio = mean_over((logs[OURS] - logs[name]).dropna())
+            difference = (regrets[OURS] - regrets[name]).dropna().groupby("seed").mean()
             rows.append(
                 {
                     "group": group,
@@ -278,9 +280,16 @@ def rows_of(
                     "regrets": means,
                     "mean_rank": mean_over(ranks[name], of) if name in ranks else None,
                     "ours_over_it": [None if end is None else math.exp(end) for end in ratio],
+                    "ours_minus_it": [float(difference.mean()), _or_none(difference.sem())],
+                    "seconds": float(seconds[name]),
                 }
             )
     return rows
+
+
+def _or_none(value: float) -> float | None:
+    """Return a number; a standard error of one seed is none."""
+    return float(value) if math.isfinite(value) else None
 
 
 def mean_over(values: pd.Series, of: tuple[str, ...] = ("seed",)) -> list[float | None]:
@@ -318,7 +327,10 @@ def with_interval(mean: Sequence[float | None], form: str) -> str:
 
 
 def rank_tables(results: Results) -> str:
-    """Return mean ranks, and mean regrets on each problem, as tables."""
+    """Return mean ranks, seconds, and mean regrets on each problem, as tables.
+
+    A cell is empty where a sampler was not run on all problems and seeds.
+    """
     names = methods_of(results)
     ranks, regrets = [], []
     for label, of in itertools.groupby(results["rows"], key=label_of):
@@ -332,7 +344,21 @@ def rank_tables(results: Results) -> str:
             texts |= {n: f"**{texts[n]}**" for n in means if means[n] == min(means.values())}
             regrets.append([f"{problem}, {label}", *(texts.get(name, "") for name in names)])
     tables = {"mean rank after trials (seeds)": ranks, "regret × 1000": regrets}
-    return "\n\n".join(markdown_table([corner, *names], of) for corner, of in tables.items())
+    shown = [markdown_table([corner, *names], of) for corner, of in tables.items()]
+    return "\n\n".join([shown[0], *seconds_table(results), shown[1]])
+
+
+def seconds_table(results: Results) -> list[str]:
+    """Return what proposing costs as a table; none if that was not measured."""
+    names = methods_of(results)
+    # To measure again what was found takes none.
+    measured = [r for r in results["rows"] if "seconds" in r and "rechecked" not in r["group"]]
+    lines = []
+    for label, of in itertools.groupby(measured, key=label_of):
+        seconds = {row["method"]: f"{row['seconds']:.2g}" for row in of}
+        lines.append([label, *(seconds.get(name, "") for name in names)])
+    corner = "mean seconds of proposing a run"
+    return [markdown_table([corner, *names], lines)] if lines else []
 
 
 def markers_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -152,37 +152,77 @@ class Problem:
 
 
 @dataclasses.dataclass(frozen=True)
-class BbobProblem:
-    """A function of the suite `bbob` of coco-experiment; its regret is the distance in value.
+class CocoProblem:
+    """A function of a suite of coco-experiment.
+
+    Its regret is the distance in value from the optimum. In the suites with noise and with
+    integers it is in units of that of a typical random point: the median of 256 Sobol points.
 
     Args:
-        function: Its number, 1 to 24, with an f.
+        suite: The suite: ``bbob``, ``bbob-noisy`` or ``bbob-mixint``.
+        function: Its number in the suite.
         n_dims: The number of parameters, of those that the suite has.
         seed: Which instance, from 0 on.
     """
 
-    function: str
+    suite: str
+    function: int
     n_dims: int
     seed: int
 
-    @functools.cached_property
-    def _problem(self) -> Any:
+    def _problem_of(self, function: int) -> Any:
         import cocoex
 
-        suite = cocoex.Suite("bbob", "", "")
-        return suite.get_problem_by_function_dimension_instance(
-            int(self.function[1:]), self.n_dims, self.seed + 1
-        )
+        where = function, self.n_dims, self.seed + 1
+        return cocoex.Suite(self.suite, "", "").get_problem_by_function_dimension_instance(*where)
+
+    @functools.cached_property
+    def _told(self) -> Any:
+        return self._problem_of(self.function)
+
+    @functools.cached_property
+    def _exact(self) -> Any:
+        # The suite tells no value without noise. But of the three noises of each of its functions,
+        # the last one, Cauchy's, adds the same number to most values.
+        is_noisy = self.suite == "bbob-noisy"
+        return self._problem_of(self.function + is_noisy * ((103 - self.function) % 3))
+
+    def _true(self, x: np.ndarray) -> float:
+        times = 101 if self.suite == "bbob-noisy" else 1
+        return float(np.median([self._exact(x) for _ in range(times)]))
 
     @functools.cached_property
     def _lowest(self) -> float:
         # It tells where the optimum is by writing a file to the working folder.
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-            self._problem._best_parameter("print")  # noqa: SLF001
+            self._exact._best_parameter("print")  # noqa: SLF001
             (file,) = Path(folder).iterdir()
-            return float(self._problem(np.loadtxt(file)))
+            return self._true(np.loadtxt(file))
 
-    def __call__(self, trial: Any) -> float:
-        """Return how much the value of a trial's point is above the lowest."""
-        value = float(self._problem(10 * _point(trial, self.n_dims) - 5))
-        return max(value - self._lowest, 0.0)
+    @functools.cached_property
+    def _unit(self) -> float:
+        if self.suite == "bbob":  # Its targets are distances.
+            return 1.0
+        low, high = self._exact.lower_bounds, self._exact.upper_bounds
+        points = low + (high - low) * qmc.Sobol(self.n_dims, seed=self.seed).random(256)
+        n = self._exact.number_of_integer_variables
+        points[:, :n] = np.round(points[:, :n])
+        return float(np.median([self._true(x) for x in points])) - self._lowest
+
+    def _point(self, trial: Any) -> np.ndarray:
+        """Return a trial's point: numbers are of the unit cube, integers have their own range."""
+        low, high = self._told.lower_bounds, self._told.upper_bounds
+        n = self._told.number_of_integer_variables
+        integers = [trial.suggest_int(f"x{i}", int(low[i]), int(high[i])) for i in range(n)]
+        numbers = [trial.suggest_float(f"x{i}", 0, 1) for i in range(n, self.n_dims)]
+        return np.array([*integers, *(low[n:] + (high - low)[n:] * np.array(numbers))])
+
+    def __call__(self, trial: Any, _: int) -> float:
+        """Return the regret of a trial's point, with the suite's noise.
+
+        Of a trial that has ended, which is evaluated again, it is told without noise.
+        """
+        x = self._point(trial)
+        if isinstance(trial, Trial):
+            return (float(self._told(x)) - self._lowest) / self._unit
+        return max(self._true(x) - self._lowest, 0.0) / self._unit

@@ -1,13 +1,16 @@
-"""How good the samplers are: regret after 50, 200 and 1000 trials, beside other optimizers.
+"""How good the samplers are: regret after 30 to 1000 trials, beside other optimizers.
 
-``--quick`` takes seconds, the whole a day. It needs the packages of the extra ``benchmarks``;
-optimizers whose package is missing are left out, and said so. OptunaHub's simulated annealing is
-loaded from a copy of https://github.com/optuna/optunahub-registry (``--registry``).
+The functions are ours and those of COCO: `bbob`, and with noise and integers. ``--quick`` takes
+seconds, the whole days, and less with ``--seeds``, ``--budgets`` or ``--methods``. It needs the
+packages of the extra ``benchmarks``; optimizers whose package is missing are left out, and said
+so. OptunaHub's simulated annealing is loaded from a copy of
+https://github.com/optuna/optunahub-registry (``--registry``).
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import itertools
 from pathlib import Path
@@ -22,27 +25,38 @@ from _samplers import (
     OURS,
     Case,
     Method,
+    annealing,
     main,
     markers_of,
     methods_of,
     parser_of,
     rows_of,
+    seconds_table,
+    seeded,
     side_by_side,
     with_interval,
 )
-from benchmark_problems import FUNCTIONS, KINDS, BbobProblem, Problem
+from benchmark_problems import FUNCTIONS, KINDS, CocoProblem, Problem
+from optuna.samplers import TPESampler
 from plotly.subplots import make_subplots
 from scipy.optimize import dual_annealing
 
 from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import plotly.graph_objects as go
 
-BUDGETS = (50, 200, 1000)
-BBOB = "bbob"
+BUDGETS = (30, 50, 100, 200, 1000)
+BBOB, NOISY, MIXINT = "bbob", "bbob-noisy", "bbob-mixint"
+# Of COCO's suites, the numbers of functions, of parameters and of trials; three instances of each.
+SUITES = {
+    BBOB: (range(1, 25), (2, 5), 200),
+    NOISY: (range(101, 131), (5,), 100),
+    MIXINT: (range(1, 25), (5,), 100),
+}
+GROUPS = (*KINDS, NOISY, MIXINT)
 # After how many trials the targets are counted that were reached on it.
 CHECKPOINTS = (5, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200)
 
@@ -88,26 +102,28 @@ def methods(registry: Path | None = None) -> dict[str, Method]:
         )
         return package.SimulatedAnnealingSampler()
 
-    def ingber(seed: int, n_trials: int | None) -> optuna.samplers.BaseSampler:
-        return AdaptiveSimulatedAnnealingSampler(seed, n_trials, ingber=True)
+    def ingber(_: Case) -> Any:
+        return functools.partial(AdaptiveSimulatedAnnealingSampler, ingber=True)
 
     return METHODS | {
-        "annealing, 4 at once": Method(OURS, batch_size=4),
-        "annealing, ingber=True": Method(lambda _: ingber),
-        "TPE": Method("tpe", max_seeds={1000: 5}),
-        "GP": Method("gp", needs="torch", max_seeds={50: 3, 200: 0, 1000: 0}),
-        "dual_annealing": Method(DualAnnealingSampler),
+        "annealing, 4 at once": Method(annealing, batch_size=4),
+        "annealing, ingber=True": Method(ingber),
+        "TPE": Method(seeded(TPESampler), takes=lambda case: case.trials < 1000 or case.seed < 5),
+        # It knows no integers.
+        "dual_annealing": Method(DualAnnealingSampler, takes=lambda case: case.group != MIXINT),
         # Without a registry there is none to find.
         "OptunaHub SA": Method(
-            hub, needs="optunahub" if registry else "optunahub_registry", max_seeds={1000: 1}
+            hub,
+            needs="optunahub" if registry else "optunahub_registry",
+            takes=lambda case: case.trials < 1000 or case.seed < 1,
         ),
     }
 
 
-def cases(n_seeds: int, *, quick: bool) -> Iterator[Case]:
+def cases(n_seeds: int, budgets: Sequence[int], *, quick: bool) -> Iterator[Case]:
     """Yield all cases, those first that say most."""
     for long_run, seed in itertools.product((False, True), range(1 if quick else n_seeds)):
-        for trials, kind in itertools.product(BUDGETS, KINDS):
+        for trials, kind in itertools.product(budgets, KINDS):
             if (trials > 200) == long_run and (trials <= 200 or kind == "plain"):
                 dims = (4,) if kind in ("rotated", "noisy", "scaled") else (2, 4, 8)
                 for n_dims, function in itertools.product(dims, FUNCTIONS):
@@ -115,9 +131,16 @@ def cases(n_seeds: int, *, quick: bool) -> Iterator[Case]:
                     if quick:
                         return
         if not long_run and seed < 3 and importlib.util.find_spec("cocoex"):
-            for n_dims, i in itertools.product((2, 5), range(1, 25)):
-                problem = BbobProblem(f"f{i}", n_dims, seed)
-                yield Case(BBOB, f"f{i}, {n_dims}", seed, 200, problem, at=CHECKPOINTS)
+            yield from cases_of_coco(seed, budgets)
+
+
+def cases_of_coco(seed: int, budgets: Sequence[int]) -> Iterator[Case]:
+    """Yield the cases of one instance of each of COCO's functions."""
+    for suite, (functions, dims, trials) in SUITES.items():
+        for n_dims, function in itertools.product(dims, functions if trials in budgets else ()):
+            problem = CocoProblem(suite, function, n_dims, seed)
+            checkpoints = CHECKPOINTS if suite == BBOB else ()
+            yield Case(suite, f"f{function}, {n_dims}", seed, trials, problem, at=checkpoints)
 
 
 def case_of(problem: Problem, trials: int) -> Case:
@@ -153,7 +176,8 @@ def summed_up(cells: list[dict[str, Any]]) -> Results:
             "regret": "(value of the best - lowest) / (median of 2048 Sobol points - lowest)",
             "mean": "geometric, over functions, dimensions and seeds",
             "noise": "normal, 2% of the median of 2048 Sobol points",
-            "seeds": "as many as `n_seeds` says, of the 15 planned; bbob: one instance or more",
+            "seeds": "as many as `n_seeds` says; of COCO's suites, up to three instances",
+            "seconds": "the processor's, in the calls of the sampler, of a run",
         },
         "rows": rows_of([cell for cell in cells if cell["group"] != BBOB], geometric=True),
         "bbob": bbob_profiles([cell for cell in cells if cell["group"] == BBOB]),
@@ -164,7 +188,7 @@ def summary(results: Results) -> str:
     """Return the regrets, and what ours is of them, as tables."""
     rows = {(row["group"], row["trials"], row["method"]): row for row in results["rows"]}
     names = methods_of(results)
-    groups = [g for g in itertools.product(KINDS, BUDGETS) if (*g, OURS) in rows]
+    groups = [g for g in itertools.product(GROUPS, BUDGETS) if (*g, OURS) in rows]
 
     def table(corner: str, shown: list[str], text: Callable[[dict[str, Any]], str]) -> str:
         lines = [
@@ -179,14 +203,14 @@ def summary(results: Results) -> str:
     regrets = table("regret (seeds)", names, lambda row: f"{row['regret']:.2g} ({row['n_seeds']})")
     others = [name for name in names if name != OURS]
     ratios = table("ours / its", others, lambda row: with_interval(row["ours_over_it"], ".2g"))
-    return f"{regrets}\n\n{ratios}"
+    return "\n\n".join([regrets, ratios, *seconds_table(results)])
 
 
 def figures(results: Results) -> dict[str, go.Figure]:
     """Draw the regrets of each kind and budget, and the profiles on bbob."""
     names = methods_of(results)
     found = {(row["group"], row["trials"]) for row in results["rows"]}
-    groups = [f"{k}, {n}" for k, n in itertools.product(KINDS, BUDGETS) if (k, n) in found]
+    groups = [f"{k}, {n}" for k, n in itertools.product(GROUPS, BUDGETS) if (k, n) in found]
     regret = "How far the best of so many trials is from the lowest value, as a share of a "
     regret += "middling point's distance (lower is better)"
     reached = "How many of COCO's targets are reached on bbob<br>of 2 and 5 dimensions (higher is "
@@ -233,5 +257,7 @@ STUDY = Study("sampler_quality", figures, summary)
 if __name__ == "__main__":
     parser = parser_of(__doc__, seeds=15)
     parser.add_argument("--registry", type=Path, help="package folder of OptunaHub's registry")
+    parser.add_argument("--budgets", type=int, nargs="*", default=BUDGETS, choices=BUDGETS)
     args = parser.parse_args()
-    main(STUDY, args, methods(args.registry), cases(args.seeds, quick=args.quick), summed_up)
+    of = cases(args.seeds, args.budgets, quick=args.quick)
+    main(STUDY, args, methods(args.registry), of, summed_up)

@@ -429,3 +429,5 @@ PROBLEMS: dict[str, Callable[[int], Objective]] = {
     "layers": layers,
     "mixed, noisy": noisy,
 }
+# Some of their parameters exist only for some values of another one.
+CONDITIONAL = ("classifiers", "pipeline", "branches", "layers")

