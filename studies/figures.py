@@ -21,6 +21,7 @@ import overtuning
 import paper_size
 import regimes
 import regimes_controls
+import replicates
 import rq1_step_size
 import rq2_trials
 import rq3_time
@@ -58,6 +59,7 @@ STUDIES: tuple[Study, ...] = (
     *EXPERIMENTS,
     index_protocol.STUDY,
     overtuning.STUDY,
+    replicates.STUDY,
     sampler_quality.STUDY,
     sampler_quality_many.STUDY,
     sampler_quality_mixed.STUDY,
@@ -65,6 +67,7 @@ STUDIES: tuple[Study, ...] = (
     training_speed.STUDY,
     trial_overhead.STUDY,
 )
+NOT_YET = "These results are still to be computed."
 PAGES = (
     HERE.parent / "README.md",
     HERE / "README.md",
@@ -77,7 +80,10 @@ PAGES = (
 
 def blocks() -> dict[str, str]:
     """Return the texts between the comments, by name, from the committed results."""
-    written = {study.name: study.summary(study.load()) for study in STUDIES}
+    written = {
+        study.name: study.summary(study.load()) if study.results_file.exists() else NOT_YET
+        for study in STUDIES
+    }
     claims = [claim for e in EXPERIMENTS for claim in e.claims(e.load())]
     written["claims"] = markdown_table(
         ["section", "the paper", "verdict"],
@@ -247,7 +253,8 @@ def main() -> None:
     written: list[Path] = []
     if not arguments.tables:
         for study in STUDIES:
-            written += study.write_figures(study.load(), HERE)
+            if study.results_file.exists():
+                written += study.write_figures(study.load(), HERE)
     text_of = blocks()
     for page in PAGES:
         page.write_text(with_blocks(page.read_text(encoding="utf-8"), text_of), encoding="utf-8")

@@ -104,7 +104,8 @@ def run(seeds: int, *, quick: bool) -> None:
     folder = TRIED if quick else HERE
     file = TRIED / ("replicates_quick.jsonl" if quick else "replicates.jsonl")
     file.parent.mkdir(parents=True, exist_ok=True)
-    lines = file.read_text().splitlines() if file.exists() else []
+    file.touch()
+    lines = file.read_text().splitlines()
     cells: dict[str, float] = dict(map(json.loads, lines))
     trials = TRIALS[:1] if quick else TRIALS
     for seed, sampler, max_trial in itertools.product(range(seeds), SAMPLERS, trials):

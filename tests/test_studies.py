@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ def test_each_figure_on_a_page_is_one_that_is_drawn(figures: Any) -> None:
     drawn = {
         f"{study.name}{suffix}.png"
         for study in figures.STUDIES
+        if study.results_file.exists()
         for suffix in study.figures(study.load())
     }
     text = (STUDIES / "README.md").read_text(encoding="utf-8")
@@ -298,6 +300,84 @@ def test_a_benchmark_of_samplers_goes_on_and_counts_the_truth(
     assert sum(ranks) == 3
     regrets = [cell["regret"] for cell in cells if cell["method"] == "QMC"]
     assert rows["QMC"]["regret"] == pytest.approx(np.mean(regrets))
+    ours = np.mean([cell["regret"] for cell in first])
+    assert rows["QMC"]["ours_minus_it"] == [pytest.approx(ours - np.mean(regrets)), None]
+    assert 0 < rows["QMC"]["seconds"] < 1
+
+
+def test_what_proposing_costs_is_measured_without_the_objective(
+    figures: Any, tmp_path: Path
+) -> None:
+    samplers = sys.modules[figures.sampler_tables.main.__module__]
+
+    class Slow(optuna.samplers.RandomSampler):
+        def sample_independent(self, *arguments: Any) -> Any:
+            spend(0.02)
+            return super().sample_independent(*arguments)
+
+    def spend(seconds: float) -> None:
+        began = time.process_time()
+        while time.process_time() < began + seconds:
+            pass
+
+    def objective(trial: Any, _: int) -> float:
+        spend(0.1)
+        return float(trial.suggest_float("x", 0, 1))
+
+    methods = {
+        "a factory": samplers.Method(samplers.seeded(Slow)),
+        "a sampler": samplers.Method(lambda _: Slow()),
+    }
+    samplers.run(tmp_path / "cells", [samplers.Case("", "p", 0, 5, objective)], methods)
+    seconds = [cell["seconds"] for cell in samplers.read(tmp_path / "cells")]
+    assert len(seconds) == 2
+    assert all(0.1 <= one < 0.2 for one in seconds)
+
+
+def test_a_rival_knows_the_parameters_and_their_conditions(figures: Any) -> None:
+    rivals = importlib.import_module("_rivals")
+    samplers = sys.modules[figures.sampler_tables.main.__module__]
+
+    def objective(trial: Any, _: int) -> float:
+        n = trial.suggest_int("n", 2, 8, step=2)
+        kind = trial.suggest_categorical("kind", ["a", "b"])
+        x = trial.suggest_float("x", 1e-3, 1, log=True)
+        if n > 4:
+            x += trial.suggest_float("if n", -1, 0, step=0.25)
+        if kind == "b":
+            x += trial.suggest_int("if kind", 1, 9, log=True)
+        return float(x)
+
+    case = samplers.Case("", "", 0, 1, objective, is_conditional=True)
+    space = rivals.Space.of(case)
+    # By their places, which of a step and of a choice are counted from 0.
+    assert space.conditions == {"if n": ("n", [2, 3]), "if kind": ("kind", [1])}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    study.optimize(lambda trial: objective(trial, 0), 20)
+    for trial in study.trials:
+        for name, value in trial.params.items():
+            axis = space.axes[name]
+            assert axis.value(axis.place(value)) == value
+            assert axis.low <= axis.place(value) <= axis.high
+
+
+def test_a_rival_of_another_package_learns_from_what_it_is_told(figures: Any) -> None:
+    pytest.importorskip("cmaes")
+    rivals = importlib.import_module("_rivals")
+    samplers = sys.modules[figures.sampler_tables.main.__module__]
+
+    def objective(trial: Any, _: int) -> float:
+        is_a = trial.suggest_categorical("kind", ["a", "b", "c"]) == "a"
+        x = trial.suggest_float("x", 1e-3, 1, log=True)
+        return float(trial.suggest_int("n", 0, 9) + trial.suggest_int("two", 0, 1) + is_a + x)
+
+    study = optuna.create_study(
+        sampler=rivals.CatCMAwMSampler(samplers.Case("", "", 0, 60, objective))
+    )
+    study.optimize(lambda trial: objective(trial, 0), 60)
+
+    told = [trial.value for trial in study.trials]
+    assert np.mean(told[30:]) < np.mean(told[:30]) - 1
 
 
 def test_a_script_says_how_it_is_used() -> None:
@@ -314,6 +394,7 @@ def test_a_script_says_how_it_is_used() -> None:
 # Where JAX is installed, it is among the contenders.
 QUICK = ("sampler_quality", "sampler_quality_many", "sampler_quality_mixed", "sampler_tables")
 QUICK += ("training_speed", "trial_overhead", "motivation", "overtuning", "index_protocol")
+QUICK += ("replicates",)
 OF_IMAGES = ("baselines", "rq1_step_size", "rq2_trials", "rq3_time", "greedy_vs_annealing")
 OF_IMAGES += ("paper_size", "depth", "regimes", "regimes_controls", "n_trainings")
 
