@@ -163,7 +163,7 @@ def summary(results: Results) -> str:
 
 def differences(results: Results) -> list[str]:
     """Return the differences of mean regrets from ours as a table; none without any."""
-    _, *others = methods_of(results)
+    others = methods_of(results)[1:]
     found = {
         (label_of(row), row["method"]): row["ours_minus_it"]
         for row in results["rows"]
