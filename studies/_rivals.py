@@ -1,8 +1,8 @@
 """Optimizers of other packages as samplers: SMAC, ConfOpt, and CatCMA with margin.
 
-Each has its package's defaults, except what is said at its class. It knows the search space before
-its first trial, as its users write it down, and is asked for each trial and told its value.
-OptunaHub publishes samplers of the same kind, but loads them from the network.
+Each has the defaults of its package, except if its class says otherwise. It knows the search space
+before the first trial, as its users declare it. OptunaHub publishes such samplers, too, but loads
+them from the network.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from _samplers import Case
     from optuna.trial import FrozenTrial, TrialState
 
-_N_DRAWS = 100  # So many random trials show all parameters and conditions of a problem.
+_N_DRAWS = 100  # Enough random trials to see all parameters and conditions of a problem.
 
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """A parameter as these packages know it: they have no steps, and not all have any choices.
+    """A parameter as these packages know it, without steps and with choices by their indices.
 
     Args:
         distribution: The parameter in Optuna.
@@ -94,7 +94,7 @@ class Space:
 
     @classmethod
     def of(cls, case: Case) -> Space:
-        """Draw at random, which is told to no sampler, to see which parameters there are."""
+        """Return the space of a case, from random trials that no sampler sees."""
         study = optuna.create_study(sampler=RandomSampler(seed=0))
         study.optimize(
             lambda trial: case.objective(trial, 0), _N_DRAWS if case.is_conditional else 1
@@ -107,13 +107,14 @@ class Space:
         }
         places = [{name: axes[name].place(v) for name, v in t.params.items()} for t in trials]
         always = set(axes).intersection(*places)
-        finite = [name for name in always if axes[name].kind != "real"]
+        finite = [name for name in axes if name in always and axes[name].kind != "real"]
         parents = sorted(finite, key=lambda name: len(axes[name].values))
-        return cls(axes, {name: _condition_of(name, places, parents) for name in {*axes} - always})
+        others = [name for name in axes if name not in always]
+        return cls(axes, {name: _condition_of(name, places, parents) for name in others})
 
 
 def _condition_of(name: str, places: Sequence[Places], parents: Sequence[str]) -> Condition:
-    """Return the condition of a parameter: on the first of some others that decides it."""
+    """Return the condition of a parameter, on the first parent that decides whether it exists."""
     for parent in parents:
         found = {of[parent] for of in places if name in of}
         if found.isdisjoint(of[parent] for of in places if name not in of):
@@ -139,7 +140,7 @@ class Rival(BaseSampler, abc.ABC):
 
     @abc.abstractmethod
     def tell(self, places: Places, value: float) -> None:
-        """Learn a value, which need not be that of what was asked for: a trial may be given."""
+        """Learn a value; of an enqueued trial the places are not those that were asked for."""
 
     def infer_relative_search_space(self, *_: Any) -> dict[str, BaseDistribution]:
         """Return all parameters."""
@@ -171,8 +172,9 @@ class Rival(BaseSampler, abc.ABC):
 class SMACSampler(Rival):
     """SMAC 3 with random forests, its facade for hyperparameters, which knows conditions.
 
-    It evaluates no configuration twice (`deterministic`): its repeats would count as trials,
-    but what a sampler recommends is here the best value that was told.
+    Of its facades this one is for spaces with categories and conditions; the black-box facade is
+    for few real numbers. It evaluates no configuration twice (`deterministic`): repeats would
+    count as trials, but here each sampler recommends its best reported value.
     """
 
     @functools.cached_property

@@ -10,13 +10,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import functools
 import importlib.util
 import itertools
 import json
 import math
 import pathlib
-import time
 import warnings
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -27,8 +25,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from _common import COLORS, CONTROL_COLOR, HERE, TRIED, Results, Study, markdown_table
 from _rivals import CatCMAwMSampler, ConfOptSampler, SMACSampler
+from _stopwatch import Stopwatch
 from optuna import samplers
-from optuna.samplers import BaseSampler
 from scipy import stats
 from tqdm import tqdm
 
@@ -37,6 +35,8 @@ from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from optuna.samplers import BaseSampler
 
     from adnn_optuna.engine.arms import SamplerSpec
 
@@ -128,47 +128,6 @@ METHODS: dict[str, Method] = {
     "QMC": Method(seeded(samplers.QMCSampler, scramble=True)),
     RANDOM: Method(seeded(samplers.RandomSampler)),
 }
-
-
-class Stopwatch:
-    """Measures the processor's seconds in the calls of a sampler."""
-
-    # What studies call; the last one is of samplers that propose before a trial begins.
-    _CALLS = (
-        "before_trial",
-        "infer_relative_search_space",
-        "sample_relative",
-        "sample_independent",
-        "after_trial",
-        "template",
-    )
-
-    def __init__(self) -> None:
-        self.seconds, self._is_running = 0.0, False
-
-    def __deepcopy__(self, _: Any) -> Stopwatch:
-        """Return itself, as `compare` copies the samplers."""
-        return self
-
-    def watched(self, sampler: Any) -> Any:
-        """Return a sampler whose calls are measured, or a factory of such samplers."""
-        if not isinstance(sampler, BaseSampler):
-            return lambda seed, n: self.watched(self._measured(sampler, seed, n))
-        for name in self._CALLS:
-            if hasattr(sampler, name):
-                call = functools.partial(self._measured, getattr(sampler, name))
-                setattr(sampler, name, call)
-        return sampler
-
-    def _measured(self, call: Callable[..., Any], *args: Any) -> Any:
-        if self._is_running:  # One of these calls another.
-            return call(*args)
-        began, self._is_running = time.process_time(), True
-        try:
-            return call(*args)
-        finally:
-            self.seconds += time.process_time() - began
-            self._is_running = False
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
