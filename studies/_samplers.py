@@ -16,14 +16,14 @@ import json
 import math
 import pathlib
 import warnings
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
 import optuna
 import pandas as pd
-import plotly.graph_objects as go
-from _common import COLORS, CONTROL_COLOR, HERE, TRIED, Results, Study, markdown_table
+from _common import HERE, TRIED, Results, Study, markdown_table
 from _rivals import CatCMAwMSampler, ConfOptSampler, SMACSampler
 from _stopwatch import Stopwatch
 from optuna import samplers
@@ -320,50 +320,6 @@ def seconds_table(results: Results) -> list[str]:
     return [markdown_table([corner, *names], lines)] if lines else []
 
 
-def markers_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return how each sampler is drawn: ours large, random search grey, and no two alike."""
-    colors = itertools.cycle(COLORS)
-    symbols = itertools.cycle(("circle", "square", "diamond", "triangle-up", "cross", "x", "star"))
-    return {
-        name: {
-            "color": CONTROL_COLOR if name == "random" else next(colors),
-            "symbol": next(symbols),
-            "size": 11 if name == OURS else 8,
-        }
-        for name in names
-    }
-
-
-def side_by_side(groups: Sequence[str], i: int, n: int) -> dict[str, float]:
-    """Return where in each group the i-th of n samplers stands, so that none hides another."""
-    return {group: place + 0.9 * ((i + 0.5) / n - 0.5) for place, group in enumerate(groups)}
-
-
-def rank_figures(results: Results) -> dict[str, go.Figure]:
-    """Draw the mean ranks and their intervals."""
-    figure, names = go.Figure(), methods_of(results)
-    ranked = [row for row in results["rows"] if row["mean_rank"]]
-    groups = [*dict.fromkeys(map(label_of, ranked))]
-    for i, (name, marker) in enumerate(markers_of(names).items()):
-        rows = [row for row in ranked if row["method"] == name]
-        places = side_by_side(groups, i, len(names))
-        ranks = np.array([row["mean_rank"] for row in rows], float).reshape(-1, 3)
-        figure.add_scatter(
-            x=[places[label_of(row)] for row in rows],
-            y=ranks[:, 0],
-            error_y={"array": ranks[:, 2] - ranks[:, 0]},
-            mode="markers",
-            name=name,
-            marker=marker,
-        )
-    texts = [f"{group} trials".replace(", ", "<br>") for group in groups]
-    ticks = {"tickvals": [*range(len(groups))], "ticktext": texts, "tickangle": 0}
-    figure.update_xaxes(**ticks, showgrid=False, zeroline=False)
-    figure.update_yaxes(title="mean rank (lower is better)")
-    figure.update_layout(width=900, height=420, margin={"t": 20, "b": 70})
-    return {"": figure}
-
-
 def parser_of(description: str, seeds: int) -> argparse.ArgumentParser:
     """Return the options that all of these benchmarks have."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
@@ -396,8 +352,9 @@ def main(
     except KeyboardInterrupt:
         print(f"\nInterrupted; run it again to go on with {path}.")
     results = summed_up(read(path))
+    packages = {methods[name].needs for name in chosen}
     results["settings"] |= {
-        "versions": {m.__name__: m.__version__ for m in (optuna, np)},
+        "versions": {name: version(name) for name in sorted({"numpy", "optuna", *packages})},
         "not installed": missing,
     }
     print(study.summary(results))

@@ -20,6 +20,7 @@ import numpy as np
 import optuna
 import pandas as pd
 from _common import Results, Study, markdown_table
+from _sampler_figures import markers_of, side_by_side
 from _samplers import (
     METHODS,
     OURS,
@@ -27,13 +28,11 @@ from _samplers import (
     Method,
     annealing,
     main,
-    markers_of,
     methods_of,
     parser_of,
     rows_of,
     seconds_table,
     seeded,
-    side_by_side,
     with_interval,
 )
 from benchmark_problems import FUNCTIONS, KINDS, CocoProblem, Problem

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from _common import Results, Study
+from _sampler_figures import rank_figures
 from _samplers import (
     METHODS,
     OURS,
@@ -21,7 +22,6 @@ from _samplers import (
     Method,
     main,
     parser_of,
-    rank_figures,
     rank_tables,
     rows_of,
     seeded,

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from _common import TRIED, Results, Study, markdown_table
+from _sampler_figures import rank_figures
 from _samplers import (
     METHODS,
     OURS,
@@ -30,7 +31,6 @@ from _samplers import (
     main,
     methods_of,
     parser_of,
-    rank_figures,
     rank_tables,
     read,
     rows_of,
