@@ -923,7 +923,6 @@ class TestVerify:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        monkeypatch.setattr(Program, "_compile", COMPILE)
         contract = tmp_path / "digits.contract.json"
         storage = f"sqlite:///{tmp_path / 'adnn.db'}"
         search = ["search", *NETWORK, "--max-trial", "1", "--storage", storage]
@@ -932,7 +931,9 @@ class TestVerify:
         assert len(list(tmp_path.glob("digits.contract.*.npz"))) == 1
         assert cli.run(["verify", str(contract), "--new-seeds", "19"]) == 2
         assert "must be at least 20" in capsys.readouterr().err
-        assert cli.run(["verify", str(contract), "--seeds", "7-26"]) == 0
+        with monkeypatch.context() as patch:
+            check_here(patch)
+            assert cli.run(["verify", str(contract), "--seeds", "7-26"]) == 0
         out, err = capsys.readouterr()
         assert not err
         # Its one trial is the baseline network.

@@ -592,8 +592,10 @@ def test_integers_whose_bounds_move() -> None:
     assert geometric_mean(objective, 50) == pytest.approx(1e-6)
 
 
-@pytest.mark.parametrize("is_mixed", [False, True])
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    ("seed", "is_mixed"),
+    [(0, False), (1, False), (0, True), pytest.param(1, True, marks=pytest.mark.slow)],
+)
 def test_what_the_last_trials_refuted_is_not_proposed_again(seed: int, is_mixed: bool) -> None:
     """Towards the cliff it gets better and better; what lies beyond is far from all that does."""
 
