@@ -853,6 +853,7 @@ class TestTrouble:
         assert cli.run(["search", *LIMIT]) == 3
         assert "Traceback" in capsys.readouterr().err
 
+    @pytest.mark.slow  # TensorFlow waits for ten seconds.
     def test_a_network_that_no_memory_holds_ends_with_code_4(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

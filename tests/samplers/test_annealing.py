@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Annealing = AdaptiveSimulatedAnnealingSampler
 
+SEEDS = [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 10))]
+
 DISTRIBUTIONS: list[BaseDistribution] = [
     FloatDistribution(-3.0, 2.0),
     FloatDistribution(1e-7, 10.0, log=True),
@@ -66,7 +68,7 @@ def every_kind(trial: optuna.Trial) -> float:
     return value + abs(math.log10(width) - 1) + (color != "green") + fixed
 
 
-def run(sampler: Annealing, n_trials: int = 30, sign: int = 1) -> list[dict[str, Any]]:
+def run(sampler: Annealing, n_trials: int, sign: int = 1) -> list[dict[str, Any]]:
     direction = "minimize" if sign == 1 else "maximize"
     study = optuna.create_study(sampler=sampler, direction=direction)
     study.optimize(lambda trial: sign * every_kind(trial), n_trials=n_trials)
@@ -138,7 +140,7 @@ def test_zero_is_below_a_logarithmic_range() -> None:
     "options",
     [
         {},
-        {"n_trials": 20},
+        {"n_trials": 12},
         {"ingber": True},
         {"n_candidates": 1},
         {"reannealing": True, "quench": 2.0},
@@ -146,7 +148,7 @@ def test_zero_is_below_a_logarithmic_range() -> None:
     ],
 )
 def test_maximizing_is_minimizing_the_negative(options: dict[str, Any]) -> None:
-    assert run(Annealing(seed=5, **options)) == run(Annealing(seed=5, **options), sign=-1)
+    assert run(Annealing(seed=5, **options), 20) == run(Annealing(seed=5, **options), 20, sign=-1)
 
 
 def test_it_finds_the_optimum_of_every_kind_of_parameter() -> None:
@@ -466,7 +468,7 @@ def test_refuses_wrong_types(arguments: dict[str, Any], message: str) -> None:
 
 
 class TestFinitelyManyValues:
-    @pytest.mark.parametrize("seed", range(10))
+    @pytest.mark.parametrize("seed", SEEDS)
     def test_the_best_of_integers_is_found_without_repetitions(self, seed: int) -> None:
         best = np.random.default_rng(seed).integers(0, 6, 3)
 
@@ -492,7 +494,7 @@ class TestFinitelyManyValues:
         assert study.best_value < 0.3
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("cliff", [1.0, 0.93])
 def test_a_plateau_is_left(seed: int, cliff: float) -> None:
     def objective(trial: optuna.Trial) -> float:
