@@ -6,8 +6,6 @@ import itertools
 import math
 import pickle
 import re
-import subprocess
-import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -186,27 +184,6 @@ def test_the_seed_of_a_sampler_without_one_is_the_same_in_every_time_zone() -> N
     assert seed_of(study, here, None) == seed_of(study, elsewhere, None)
     elsewhere.datetime_start += timedelta(microseconds=1)
     assert seed_of(study, here, None) != seed_of(study, elsewhere, None)
-
-
-def test_another_process_draws_the_same() -> None:
-    program = """
-import optuna
-from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler
-study = optuna.create_study(sampler=AdaptiveSimulatedAnnealingSampler(seed=7))
-study.optimize(lambda t: t.suggest_float("x", 0, 1) + t.suggest_float("y", 0, 1), n_trials=9)
-print([trial.params for trial in study.trials])
-"""
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            check=True,
-            capture_output=True,
-            text=True,
-            env={"PYTHONHASHSEED": seed},
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(outputs) == 1
 
 
 def test_x0() -> None:
