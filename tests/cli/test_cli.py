@@ -186,7 +186,8 @@ class TestSearch:
         assert re.search(r"\b80 trials\b", whole.stdout)
         assert "test score" in whole.stdout
         # No notices of TensorFlow, no logs of Optuna.
-        assert not whole.stderr
+        longer = ["resume", "--study-name", NAME, "--storage", "sqlite:///whole.db"]
+        assert whole.stderr == f"\nGo on:      adnn {shlex.join(longer)} --max-trial 160\n"
         assert len(completed("whole.db")) == 80
 
         resume = ["resume", "--study-name", NAME]
@@ -378,12 +379,12 @@ class TestLimits:
         limit: type[Limit],
         folder: Path,
         monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
+        capfd: pytest.CaptureFixture[str],
     ) -> None:
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         option, value = f"--{limit.reason.replace('_', '-')}", 2 if limit.kind is int else 1e-9
         assert cli.run(["search", *NETWORK, option, f"{value}", "--report", "r.html"]) == 0
-        shown = capsys.readouterr().err
+        shown = capfd.readouterr().err
         assert f"{limit.reason} {value:g}{limit.unit}" in shown  # In the bar.
         record = read_record(optuna.load_study(study_name=NAME, storage="sqlite:///adnn.db"))
         assert record.stop_reason == limit.reason

@@ -371,8 +371,10 @@ def within_a_budget(trial: optuna.Trial) -> float:
 @pytest.mark.skipif(
     not hasattr(optuna.Trial, "set_constraint"), reason="Optuna 4 has no Trial.set_constraint"
 )
-@pytest.mark.parametrize(("objective", "best"), [(on_a_disk, -(2**0.5)), (within_a_budget, -6.0)])
-@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+@pytest.mark.parametrize(
+    ("objective", "best", "direction"),
+    [(on_a_disk, -(2**0.5), "minimize"), (within_a_budget, -6.0, "maximize")],
+)
 def test_constraints_are_honoured(
     objective: Callable[[optuna.Trial], float], best: float, direction: str
 ) -> None:
@@ -571,10 +573,8 @@ def test_integers_whose_bounds_move() -> None:
     assert geometric_mean(objective, 50) == pytest.approx(1e-6)
 
 
-@pytest.mark.parametrize(
-    ("seed", "is_mixed"),
-    [(0, False), (1, False), (0, True), pytest.param(1, True, marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("is_mixed", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_what_the_last_trials_refuted_is_not_proposed_again(seed: int, is_mixed: bool) -> None:
     """Towards the cliff it gets better and better; what lies beyond is far from all that does."""
 
