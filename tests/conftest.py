@@ -9,6 +9,7 @@ import alembic.util
 import hypothesis
 import optuna
 import pytest
+import quick_sqlite  # noqa: F401 - it changes how SQLite writes.
 from postgresql import Server, find_binaries
 
 from adnn_optuna._checks import is_installed

@@ -11,12 +11,12 @@ import os
 import re
 import shutil
 import signal
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
+import quick_sqlite  # noqa: F401 - it changes how SQLite writes.
 import sqlalchemy
 from search_worker import make_objective, quick_training
 
@@ -219,11 +219,6 @@ def at_write(number: int, then: Callable[[], object]) -> list[int]:
             n_writes[0] += 1
             if n_writes[0] == number:
                 then()
-
-    @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
-    def do_not_wait_for_the_disk(connection: Any, _: object) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            connection.execute("PRAGMA synchronous = OFF")
 
     return n_writes
 

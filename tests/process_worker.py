@@ -81,7 +81,8 @@ def verbs(folder: Path) -> dict[str, Callable[[dict[str, Any]], Any]]:
     """Return all verbs, each a function of what the ones before it returned."""
     storage = f"sqlite:///{folder / 'a.db'}"
     where: dict[str, Any] = {"storage": storage, "max_trial": 2}
-    training = adnn.Training(epochs=1)
+    # XLA would only take longer.
+    training = adnn.Training(epochs=1, jit_compile=False)
 
     def function(trial: optuna.Trial) -> float:
         return trial.suggest_float("x", 0, 1)

@@ -6,13 +6,12 @@ Arguments: storage (a URL, or the path of a journal file), sampler, number of tr
 from __future__ import annotations
 
 import math
-import sqlite3
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import optuna
-import sqlalchemy
+import quick_sqlite  # noqa: F401 - it changes how SQLite writes.
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -43,14 +42,6 @@ def make_sampler(name: str) -> BaseSampler:
     if name == "greedy_improving":
         return DeltaStepSampler(deltas=(0.05, 0.08), max_steps=200, accept="improving")
     return RandomRestartSampler(seed=1)
-
-
-@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
-def do_not_wait_for_the_disk(connection: Any, _: object) -> None:
-    """Kill processes, not the power: what they wrote is safe with the operating system."""
-    # Where this module is imported by tests, there are other databases, too.
-    if isinstance(connection, sqlite3.Connection):
-        connection.execute("PRAGMA synchronous = OFF")
 
 
 def make_storage(place: str) -> str | BaseStorage:

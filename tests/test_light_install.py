@@ -94,16 +94,19 @@ def test_functions_of_a_seed_are_compared(tmp_path: Path) -> None:
     assert done.stdout == "worse\n", done.stderr
 
 
-def test_luck_and_recheck_are_there(tmp_path: Path) -> None:
+def test_samplers_luck_and_recheck_are_there(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         "import random\n"
         "def f(trial, seed):\n"
         "    return trial.suggest_float('x', 0, 1) + random.Random(seed).random()\n"
     )
     code = (
-        "import optuna, own; from adnn_optuna import DeltaStepSampler; "
-        "study = optuna.create_study(storage='sqlite:///o.db', study_name='s', "
-        "sampler=DeltaStepSampler()); study.optimize(lambda t: own.f(t, t.number), n_trials=9)"
+        "import optuna, own; import adnn_optuna as adnn; "
+        "study = optuna.create_study(storage='sqlite:///o.db', study_name='s'); "
+        "f = lambda trial: own.f(trial, trial.number); "
+        "study.sampler = adnn.DeltaStepSampler(); study.optimize(f, n_trials=9); "
+        "study.sampler = adnn.AdaptiveSimulatedAnnealingSampler(); "
+        "study.optimize(f, callbacks=[adnn.MaxTrialCallback(14)]); assert len(study.trials) == 14"
     )
     luck = ["luck", "--n", "51", "--sd", "0.0096", "--claimed", "0.04"]
     recheck = ["recheck", "o.db", "s", "--evaluate", "own:f", "--quiet"]

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import optuna
 import pytest
+from contract_files import verify_here
 from search_worker import quick_training
 
 import adnn_optuna as adnn
@@ -147,7 +148,7 @@ def test_its_contract_is_checked_without_the_functions(
 ) -> None:
     path = tmp_path / "winner.json"
     result.contract().save(path)
-    assert adnn.verify(path).status == "exact"
+    assert verify_here(path).status == "exact"
 
 
 def test_it_is_resumed_with_its_objective_alone(tmp_path: Any) -> None:

@@ -110,7 +110,7 @@ class TestMetrics:
             return float(metric(self.LABELS, predicted))
 
         study = optuna.create_study(direction=direction)
-        study.optimize(predict, n_trials=6)
+        study.optimize(predict, n_trials=3)
         return study
 
     @pytest.mark.parametrize(

@@ -545,23 +545,20 @@ def test_resume_does_not_go_on_from_other_initial_weights(build: Any, url: str) 
     )
 
 
-@pytest.mark.parametrize(
-    ("changes", "what"),
-    [
+def test_resuming_something_else_is_refused(objective: InitOffsetObjective, url: str) -> None:
+    before = adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=2)
+    changed: list[tuple[dict[str, Any], str]] = [
         ({"seed": 4}, "seed is 4, was 3"),
         ({"training": quick_training(epochs=3)}, "training.epochs is 3, was 2"),
         ({"metric": "train_accuracy"}, "metric is 'train_accuracy', was 'val_accuracy'"),
         ({"space": adnn.OffsetSpace(high=0.3)}, "space.high is 0.3, was 0.2"),
-    ],
-)
-def test_resuming_something_else_is_refused(
-    changes: dict[str, Any], what: str, objective: InitOffsetObjective, url: str
-) -> None:
-    before = adnn.search(objective, "greedy", storage=url, study_name="s", max_trial=2)
-    with pytest.raises(ValueError, match=what):
-        adnn.search(make_objective(**changes), "greedy", storage=url, study_name="s", max_trial=9)
-    with pytest.raises(ValueError, match=what):
-        adnn.resume(url, "s", objective=make_objective(**changes), max_trial=9)
+    ]
+    for changes, what in changed:
+        other = make_objective(**changes)
+        with pytest.raises(ValueError, match=what):
+            adnn.search(other, "greedy", storage=url, study_name="s", max_trial=9)
+        with pytest.raises(ValueError, match=what):
+            adnn.resume(url, "s", objective=other, max_trial=9)
     with pytest.raises(ValueError, match="was searched by greedy, not by annealing"):
         adnn.search(objective, "annealing", storage=url, study_name="s", max_trial=9)
     with pytest.raises(ValueError, match="was searched by greedy, not by annealing"):

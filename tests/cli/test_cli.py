@@ -186,7 +186,8 @@ class TestSearch:
         assert re.search(r"\b80 trials\b", whole.stdout)
         assert "test score" in whole.stdout
         # No notices of TensorFlow, no logs of Optuna.
-        assert not whole.stderr
+        longer = ["resume", "--study-name", NAME, "--storage", "sqlite:///whole.db"]
+        assert whole.stderr == f"\nGo on:      adnn {shlex.join(longer)} --max-trial 160\n"
         assert len(completed("whole.db")) == 80
 
         resume = ["resume", "--study-name", NAME]
@@ -378,12 +379,12 @@ class TestLimits:
         limit: type[Limit],
         folder: Path,
         monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
+        capfd: pytest.CaptureFixture[str],
     ) -> None:
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         option, value = f"--{limit.reason.replace('_', '-')}", 2 if limit.kind is int else 1e-9
         assert cli.run(["search", *NETWORK, option, f"{value}", "--report", "r.html"]) == 0
-        shown = capsys.readouterr().err
+        shown = capfd.readouterr().err
         assert f"{limit.reason} {value:g}{limit.unit}" in shown  # In the bar.
         record = read_record(optuna.load_study(study_name=NAME, storage="sqlite:///adnn.db"))
         assert record.stop_reason == limit.reason
@@ -853,6 +854,7 @@ class TestTrouble:
         assert cli.run(["search", *LIMIT]) == 3
         assert "Traceback" in capsys.readouterr().err
 
+    @pytest.mark.slow  # TensorFlow waits for ten seconds.
     def test_a_network_that_no_memory_holds_ends_with_code_4(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -923,7 +925,6 @@ class TestVerify:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        monkeypatch.setattr(Program, "_compile", COMPILE)
         contract = tmp_path / "digits.contract.json"
         storage = f"sqlite:///{tmp_path / 'adnn.db'}"
         search = ["search", *NETWORK, "--max-trial", "1", "--storage", storage]
@@ -932,7 +933,9 @@ class TestVerify:
         assert len(list(tmp_path.glob("digits.contract.*.npz"))) == 1
         assert cli.run(["verify", str(contract), "--new-seeds", "19"]) == 2
         assert "must be at least 20" in capsys.readouterr().err
-        assert cli.run(["verify", str(contract), "--seeds", "7-26"]) == 0
+        with monkeypatch.context() as patch:
+            check_here(patch)
+            assert cli.run(["verify", str(contract), "--seeds", "7-26"]) == 0
         out, err = capsys.readouterr()
         assert not err
         # Its one trial is the baseline network.

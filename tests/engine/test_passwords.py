@@ -316,11 +316,14 @@ def test_what_is_shown_of_a_url() -> None:
         assert without_passwords(f"See {url!r}.") == f"See {shown!r}."
 
 
-@pytest.mark.parametrize("is_object", [False, True])
+@pytest.mark.parametrize(
+    ("is_object", "commands"), [(False, ("resume", "report", "contract")), (True, ())]
+)
 def test_a_secret_option_of_a_search(
     tmp_path: Path,
     run_adnn: Callable[..., tuple[int, str]],
     logs: pytest.LogCaptureFixture,
+    commands: tuple[str, ...],
     *,
     is_object: bool,
 ) -> None:
@@ -344,7 +347,7 @@ def test_a_secret_option_of_a_search(
         assert_no_secret(text)
     for written in (tmp_path / name for name in ("report.html", "README.md", "s.contract.json")):
         assert_no_secret(written.read_text())
-    for command in ("resume", "report", "contract"):
+    for command in commands:
         for option in ((), ("--json",)):
             assert run_adnn(command, "--study-name=s", "--storage", url, *option)[0] == 0
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from contract_files import verify_here
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -82,7 +83,7 @@ def test_winner_takes_what_is_missing_or_unknown(tmp_path: Path) -> None:
     np.testing.assert_array_equal(result.predict_proba(encoded), chances)
     np.testing.assert_allclose(model.predict(encoded, verbose=0), chances, rtol=1e-5)
     result.contract().save(tmp_path / "c.json")
-    assert adnn.verify(tmp_path / "c.json").status == "exact"
+    assert verify_here(tmp_path / "c.json").status == "exact"
     again = load_data({"dataset": str(path), "missing": "impute", "rare": "other"})
     assert again.fingerprint == data.fingerprint
     with pytest.raises(ValueError, match="lacks values in 'age'"):

@@ -137,24 +137,3 @@ def test_a_new_process_proposes_the_same(sampler: str, tmp_path: Path) -> None:
         assert start_worker(place, sampler, n_trials, 1).wait() == 0
     study = optuna.load_study(study_name="study", storage=study_worker.make_storage(place))
     assert completed(study.trials) == undisturbed(sampler, 1, 8)
-
-
-def test_without_tensorflow() -> None:
-    program = """
-import sys
-
-class Forbidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("tensorflow", "keras"):
-            raise ImportError(name)
-
-sys.meta_path.insert(0, Forbidden())
-import optuna
-from adnn_optuna.callbacks import MaxTrialCallback
-from adnn_optuna.samplers import AdaptiveSimulatedAnnealingSampler, DeltaStepSampler
-for sampler in (AdaptiveSimulatedAnnealingSampler(), DeltaStepSampler()):
-    study = optuna.create_study(sampler=sampler)
-    study.optimize(lambda t: t.suggest_float("x", -1, 1), callbacks=[MaxTrialCallback(5)])
-    assert len(study.trials) == 5
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
