@@ -117,7 +117,7 @@ class Comparison(ComparisonNumbers, Printed):
             how = "for most seeds" if for_which == {"for most seeds"} else "on average"
             shown = f"Every sampler is worse than {reference} {how}"
         elif not verdicts & {*OPEN}:
-            shown = f"No sampler is better than {reference}"
+            shown = f"No sampler is better than {reference} by more than the margin"
         is_close = best.verdict in ("equivalent", "not worse")
         return f"{shown}; {best.arm} {f'is {best.verdict}' if is_close else 'is closest'}."
 
@@ -225,6 +225,8 @@ class Comparison(ComparisonNumbers, Printed):
         if not self.paired_differences:
             return []
         design: Design = "sequential" if self.sequential else "fixed"
+        if self.declaration["after_fixed"]:
+            design = "added"
         return difference_notes(
             self.paired_differences,
             self.unit,

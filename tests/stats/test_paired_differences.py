@@ -24,8 +24,8 @@ from adnn_optuna.stats.paired_differences import (
     verdict_of,
 )
 from adnn_optuna.stats.sequential import (
+    _candidates,
     _hull,
-    _least_e_of_cells,
     e_process,
     sequential_interval,
 )
@@ -423,6 +423,25 @@ class TestErrorRatesOfLookingAgain:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("spread", SPREADS_AGAIN)
+    @pytest.mark.parametrize("n_first", [10, 20])
+    def test_a_fixed_design_and_then_more_pairs_seldom_err(
+        self, spread: str, n_first: int
+    ) -> None:
+        rng, n_runs, n_better, n_worse = np.random.default_rng(n_first), 1500, 0, 0
+        for _ in range(n_runs):
+            arms = {"a": SPREADS_AGAIN[spread](rng, 60), "b": np.zeros(60)}
+            first = {label: of_arm[:n_first] for label, of_arm in arms.items()}
+            seen = [
+                *paired_differences(first, margin=None),
+                *paired_differences(arms, margin=None, sequential=True, after_fixed=True),
+            ]
+            n_better += any(row.verdict == "better" for row in seen)
+            n_worse += any(row.verdict == "worse" for row in seen)
+        # With sequential CIs at 95%, as before, it is 3.3 to 3.9% a side.
+        assert (n_better + n_worse) / (2 * n_runs) <= 0.03
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("spread", SPREADS_AGAIN)
     def test_intervals_cover_at_each_of_many_looks(self, spread: str) -> None:
         rng, n_runs = np.random.default_rng(1), 1000
         missed = 0
@@ -537,7 +556,7 @@ class TestIntervalsOfManyPairs:
         self, spread: str, n: int, n_claims: int
     ) -> None:
         d = self.SPREADS[spread](np.random.default_rng(n), n).round(12)
-        (low, high), _ = _hull(d, n_claims / 0.05)
+        (low, high), _ = _hull(d, _candidates(d), n_claims / 0.05)
         ends = sequential_interval(d, n_claims)
         if math.isnan(low):
             assert np.isnan(ends).all()
@@ -553,16 +572,6 @@ class TestIntervalsOfManyPairs:
             assert (low <= 0 <= high) == (e_process(d).max() < 20)
             said.add(low <= 0 <= high)
         assert said == {True, False}
-
-    def test_cells_have_no_centre_that_is_less_excluded_than_they_say(self) -> None:
-        rng = np.random.default_rng(0)
-        for n_equal in (1, 4):
-            d = np.append(np.full(n_equal, 0.3), rng.standard_t(3, 30))
-            edges = np.sort([0.3, *rng.uniform(-4, 4, 40)])
-            least = _least_e_of_cells(d, edges[:-1], edges[1:])
-            for low, high, bound in zip(edges, edges[1:], least, strict=False):
-                inside = np.linspace(low, high, 52)[1:-1]
-                assert bound <= e_process(d - inside[:, np.newaxis]).max(axis=1).min() * (1 + 1e-9)
 
     def test_of_100_000_pairs_are_found(self) -> None:
         # All centres of so many pairs, tried one by one, would take hours.
