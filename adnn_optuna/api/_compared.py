@@ -18,7 +18,7 @@ from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.arms import CONTROLS, ArmSpec, arm_of, check_sampler
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Objective
-from adnn_optuna.engine.objectives import KeyedObjective, with_seed
+from adnn_optuna.engine.objectives import FunctionObjective, with_seed
 from adnn_optuna.engine.records import test_metric
 from adnn_optuna.engine.studies import check_objective
 from adnn_optuna.networks.training import n_cores
@@ -125,7 +125,7 @@ def of_function(
 
     def run(label: str, seed: int) -> Run:
         share = arm_of(arms[label]).replicate
-        objective = KeyedObjective(
+        objective = FunctionObjective(
             function, towards, seed, confirm=times, replicate=share, catch=catch
         )
         return objective, copy.deepcopy(arms[label]), copy.deepcopy(pruner)

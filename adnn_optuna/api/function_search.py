@@ -19,13 +19,13 @@ from adnn_optuna._checks import (
     logger,
 )
 from adnn_optuna.api._calls import check_executor
-from adnn_optuna.api._progress import SearchProgress, TrialLog
+from adnn_optuna.api._progress import SearchProgress, log_trial
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import SAMPLERS, SamplerSpec
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.confirmation import SEEDS, evaluate_on_new_seeds
 from adnn_optuna.engine.evaluations import check_is_reached
-from adnn_optuna.engine.objectives import Catch, KeyedObjective, checked_catch, with_seed
+from adnn_optuna.engine.objectives import Catch, FunctionObjective, checked_catch, with_seed
 from adnn_optuna.engine.records import FunctionRecord, read_record
 from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, storage_url, with_retry
@@ -73,7 +73,7 @@ def search_function(
     own = executor is None and n_jobs > 1
     threads: Any = futures.ThreadPoolExecutor(n_jobs, "trials") if own else None
     with interruptible() as stop, threads or contextlib.nullcontext():
-        objective = KeyedObjective(
+        objective = FunctionObjective(
             function,
             checked_direction(direction),
             as_integer("seed", seed, 0),
@@ -90,7 +90,7 @@ def search_function(
         try:
             with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
                 shown = None if bar is None else SearchProgress(bar, study, objective, limits)
-                after_tell = (shown or TrialLog(study)).update
+                after_tell = log_trial if shown is None else shown.update
                 run_trials(spec, study, stop, after_tell)
             record = with_retry(read_record, study)
             if isinstance(record, FunctionRecord):

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import optuna
 from optuna.exceptions import TrialPruned
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
@@ -24,12 +23,13 @@ from adnn_optuna._checks import Fault, WrongValueError, logger
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine import evaluations, records
 from adnn_optuna.engine.arms import EnsembleObjective, may_replicate
-from adnn_optuna.engine.evaluations import Evaluation, Wanted, make_evaluations
+from adnn_optuna.engine.evaluations import Evaluation, make_evaluations
 from adnn_optuna.engine.example_scores import as_attributes, scores_as_attributes
 from adnn_optuna.engine.experiment import is_of_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import KeyedObjective, Outcome, catching, number, with_seed
+from adnn_optuna.engine.objectives import FunctionObjective, Outcome, catching, number, with_seed
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
+from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.engine.test_evaluations import attributes_in
 from adnn_optuna.networks import retraining
@@ -172,8 +172,8 @@ def confirm_best_trial(
         raise stored.malformed(name, f"study {record.study.study_name!r}", fault)
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "best and baseline networks on new seeds"
-    where = record.study._storage, records.confirmation_name(record.study), StudyDirection.MAXIMIZE
-    study = with_retry(evaluations.open_evaluations, *where, what)
+    name = records.confirmation_name(record.study)
+    study = evaluations.open_evaluations(record.study._storage, name, what)
 
     if confirmed.get("earlier"):
         with_retry(_copy_runs, record, confirmed, study)
@@ -188,8 +188,16 @@ def confirm_best_trial(
 
     needed = needed_evaluations(confirmed)
     n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
-    options: Any = {"n_jobs": n_at_once, "stop": stop, "show_progress_bar": show_progress_bar}
-    make_evaluations(lambda made: Wanted(made, needed), study, NAMES, evaluate, **options)
+    bar_of = {"unit": "evaluation", "desc": study.study_name}
+    with progress_bar(len(needed), show=show_progress_bar, **bar_of) as bar:
+
+        def missing(made: Mapping[Evaluation, float]) -> list[Evaluation]:
+            left = [evaluation for evaluation in needed if evaluation not in made]
+            if bar is not None:
+                bar.update(len(needed) - len(left) - bar.n)
+            return left
+
+        make_evaluations(missing, study, NAMES, evaluate, n_jobs=n_at_once, stop=stop)
     made = with_retry(records.confirmation_trials, record.study)
     return dataclasses.replace(record, confirming=made)
 
@@ -301,7 +309,9 @@ def is_affordable(
     return seconds_of(record, count) <= left
 
 
-def evaluate_on_new_seeds(record: FunctionRecord, objective: KeyedObjective, stop: Event) -> None:
+def evaluate_on_new_seeds(
+    record: FunctionRecord, objective: FunctionObjective, stop: Event
+) -> None:
     """Evaluate the best trial of a study as often as its objective says, and store the values.
 
     Their seeds follow from the unit's, so all arms of a unit have the same ones. One that comes to

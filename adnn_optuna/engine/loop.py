@@ -31,14 +31,16 @@ from adnn_optuna.engine.decisions import Begin, End, Observer, Snapshot, Wait, a
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import FunctionObjective, Outcome, mark
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.engine.storages import StorageError, enqueue_again, with_retry
+from adnn_optuna.engine.storages import PatientTrial, StorageError, enqueue_again, with_retry
 from adnn_optuna.networks.keras_files import policy_of_caller
 from adnn_optuna.samplers import _owners
+from adnn_optuna.samplers._tally import Tally
 
 _SECONDS_BETWEEN_READS = 0.1
 
 # The search: its direction, the parameters of its trials, and how they are trained.
 Objective = InitOffsetObjective | FunctionObjective
+AfterTell = Callable[[Tally, optuna.Trial, Outcome], object]
 
 
 def last_limits(study: optuna.Study) -> LimitValues:
@@ -60,9 +62,9 @@ class Loop:
     """Runs one study, opened before, until it has reached a limit or ``stop`` is set.
 
     Other workers may do so, too. ``n_threads`` trials run at once if no proposal learns from
-    values. ``after_tell`` is called after each trial; for ``meanwhile`` see :meth:`Trainer.train`.
-    ``until`` is a number of trials below that of the limits. What is no run of its own
-    (``is_run``) stores neither its limits nor why it ended.
+    values. ``after_tell`` gets each trial once the read after it was told has tallied it; for
+    ``meanwhile`` see :meth:`Trainer.train`. ``until`` is a number of trials below that of the
+    limits. What is no run of its own (``is_run``) stores neither its limits nor why it ended.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class Loop:
         n_threads: int | None = None,
         until: int | None = None,
         is_run: bool = True,
-        after_tell: Callable[[optuna.Trial, Outcome], object] = lambda _, __: None,
+        after_tell: AfterTell = lambda *_: None,
         meanwhile: Callable[[float], object] | None = None,
     ) -> None:
         self._study, self._objective, self._limit_values = study, objective, limits
@@ -93,6 +95,7 @@ class Loop:
         self._open: dict[int, bool] = {}
         # What runs in threads: its trial, and the study's working time when that began.
         self._jobs: dict[futures.Future[list[Outcome]], tuple[optuna.Trial, float]] = {}
+        self._told: list[tuple[optuna.Trial, Outcome]] = []  # Since the last read.
         self._has_failed = False  # To begin a trial, which may have begun.
         self._n_rivals = 0
 
@@ -162,12 +165,14 @@ class Loop:
     def _look(
         self, begun: frozenset[int] = frozenset(), *, is_interrupt: bool = False
     ) -> Snapshot:
-        """Read the study, and end the trials of the dead."""
+        """Read the study, show what was told, and end the trials of the dead."""
         # The first trials also train the baseline, once for all of them.
         is_first = bool(self._objective.baseline_params) and not self._observer.tally.n_done
         n_threads = None if is_first else self._n_threads
         while True:
             snapshot = self._observer.look(self._open, begun, n_threads=n_threads)
+            while self._told:
+                self._after_tell(self._observer.tally, *self._told.pop(0))
             if not (abandoned := snapshot.abandoned):
                 return snapshot
             for trial in abandoned:
@@ -228,7 +233,7 @@ class Loop:
             return None
         if self._observer.tally.heartbeat_interval:
             self._storage.record_heartbeat(trial_id)
-        trial = optuna.Trial(self._study, trial_id)
+        trial = PatientTrial(self._study, trial_id)
         is_whole = waited is None and bool(trial.params)
         if not is_whole:
             self._objective.suggest(trial)
@@ -328,8 +333,8 @@ class Loop:
                 outcome = Outcome("timeout")  # noqa: PLW2901
             with self._stoppable():
                 with_retry(self._tell_one, trial, outcome, time.monotonic() - began)
-                self._open.pop(trial._trial_id, None)
-                self._after_tell(trial, outcome)
+            self._open.pop(trial._trial_id, None)
+            self._told.append((trial, outcome))
 
     def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
         trial_id, state, value = trial._trial_id, outcome.state, outcome.value

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics, Planned, RunRecord, TestEvaluation
 from adnn_optuna._units import with_class
-from adnn_optuna.engine.arms import ARMS
+from adnn_optuna.engine.arms import ARMS, CONTROLS
 from adnn_optuna.engine.objectives import best_trial
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.engine.test_evaluations import (
@@ -75,6 +75,11 @@ class SearchRecord:
     def sampler(self) -> str:
         """The sampler, as the study stores it; empty if :func:`search` did not run it."""
         return str(self.settings.get("sampler", ""))
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is another use of the same compute, without a search over offsets."""
+        return self.sampler in CONTROLS
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -150,6 +155,8 @@ class SearchRecord:
         proposal = trial.system_attrs.get(stored.PROPOSAL)
         if self._is_added(trial):
             return "study.add_trial"
+        if self.is_control:  # Its sampler is called as another one.
+            return self.sampler
         if proposal is None:
             return self.sampler if stored.OWNER in trial.system_attrs else "study.optimize"
         kind = str(proposal["sampler"]).partition(":")[0]
@@ -318,14 +325,6 @@ class FunctionRecord(SearchRecord):
         return fmean(self.new_values) if self.new_values else self.best_value
 
 
-class ControlRecord(SearchRecord):
-    """A control: another use of the same compute, without a search over offsets."""
-
-    def proposer(self, trial: FrozenTrial) -> str:
-        """Return who proposed a trial; the sampler of a control is called as another one."""
-        return super().proposer(trial) if self._is_added(trial) else self.sampler
-
-
 def confirmation_trials(study: optuna.Study) -> tuple[FrozenTrial, ...]:
     """Return the trials that confirm best trials of a study, if there are any."""
     name = confirmation_name(study)
@@ -359,13 +358,9 @@ def read_record(
         baseline = best.user_attrs.get(stored.BASELINE, baseline)
     if others is None:
         others = attributes_in(study._storage) if stored.CONFIG in attrs else {}
-    sampler = attrs.get(stored.SEARCH, {}).get("sampler")
     kind = SearchRecord
-    if sampler in ARMS and ARMS[sampler].is_control:
-        kind = ControlRecord
-    elif sampler is not None and stored.CONFIG not in attrs:
+    if stored.SEARCH in attrs and stored.CONFIG not in attrs:
         kind = FunctionRecord
-    if kind is FunctionRecord:
         leader = recommended(filter(is_done, trials), study.direction)
         best = leader.first if leader else best
     is_confirmed = any(name.startswith(f"{stored.CONFIRMED}/") for name in attrs)

@@ -5,6 +5,7 @@ A comparison has a study for each arm and seed, and a head of its own name that 
 
 import contextlib
 import dataclasses
+import functools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -29,8 +30,8 @@ from adnn_optuna.engine.arms import Arm, ArmSpec, arm_of
 from adnn_optuna.engine.evaluations import run_jobs
 from adnn_optuna.engine.experiment import is_of_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.loop import Loop, Objective
-from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, Outcome
+from adnn_optuna.engine.loop import AfterTell, Loop, Objective
+from adnn_optuna.engine.objectives import FunctionObjective
 from adnn_optuna.engine.records import FunctionRecord, read_record
 from adnn_optuna.engine.signals import Bar, interruptible
 from adnn_optuna.engine.storages import check_study_name, open_storage, storage_url, with_retry
@@ -43,6 +44,7 @@ from adnn_optuna.networks.training import n_cores
 from adnn_optuna.samplers import DeltaStepSampler
 from adnn_optuna.samplers._owners import end_trial
 from adnn_optuna.samplers._replicates import ReplicateSampler, replicate_of
+from adnn_optuna.samplers._tally import Tally
 from adnn_optuna.samplers._trials import check_one_objective, is_done
 
 
@@ -116,7 +118,7 @@ class StudySpec:
             "n_trials": self.limits["max_trial"],
             "batch_size": int(self.batch_size),
         }
-        if isinstance(self.objective, KeyedObjective):
+        if isinstance(self.objective, FunctionObjective):
             if (max_trial := self.limits["max_trial"]) is not None:
                 settings["n_trials"] = self.objective.n_searched(max_trial)
             settings["confirm"] = self.objective.confirm
@@ -282,7 +284,7 @@ def run_studies(
     The ``bar`` counts the trials that are behind them, in the end all that they might have taken.
     """
     # A user's own function may be no matter of several threads.
-    is_own = any(isinstance(spec.objective, KeyedObjective) for spec in specs)
+    is_own = any(isinstance(spec.objective, FunctionObjective) for spec in specs)
     own = futures.ThreadPoolExecutor(1 if is_own else n_cores(), "run")
     with own if executor is None else contextlib.nullcontext(executor) as workers:
         is_here = isinstance(workers, futures.ThreadPoolExecutor)
@@ -312,7 +314,8 @@ def _run_one(stop: threading.Event, bar: Bar | None, spec: StudySpec, study: opt
     """Run a study and return how many trials its budget was."""
     count: Callable[[int], object] = (lambda _: None) if bar is None else bar.update
     count(n_done(study))
-    n_run = run_trials(spec, study, stop, lambda _, __: _show_trial(bar, study))
+    after_tell = (lambda *_: None) if bar is None else functools.partial(_show_trial, bar, spec)
+    n_run = run_trials(spec, study, stop, after_tell)
     # Some end by themselves before.
     budget = max(n_run, spec.limits["max_trial"] or 0)
     count(budget - n_run)
@@ -320,19 +323,16 @@ def _run_one(stop: threading.Event, bar: Bar | None, spec: StudySpec, study: opt
     if isinstance(spec.objective, InitOffsetObjective):
         record = confirmation.evaluate_test_set(record, spec.objective, stop)
         confirmation.replicate_best_trial(record, spec.objective, stop)
-    elif isinstance(spec.objective, KeyedObjective) and isinstance(record, FunctionRecord):
+    elif isinstance(spec.objective, FunctionObjective) and isinstance(record, FunctionRecord):
         confirmation.evaluate_on_new_seeds(record, spec.objective, stop)
     return budget
 
 
-def _show_trial(bar: Bar | None, study: optuna.Study) -> None:
+def _show_trial(bar: Bar, spec: StudySpec, tally: Tally, *_: object) -> None:
     """Count a trial that was told, and show its arm and seed, and their best value so far."""
-    if bar is None:
-        return
-    record = with_retry(read_record, study, others={})
-    if record.best is not None:
-        run = "/".join(study.study_name.split("/")[-2:])
-        value = unit_of(record.metric).value(record.best_value)
+    if tally.best is not None:
+        run = "/".join(str(spec.name).split("/")[-2:])
+        value = unit_of(getattr(spec.objective, "metric", "value")).value(tally.best.values[0])
         bar.set_description_str(f"{printable(run)}: best {value}", refresh=False)
     bar.update(1)
 
@@ -341,7 +341,7 @@ def run_trials(
     spec: StudySpec,
     study: optuna.Study,
     stop: threading.Event,
-    after_tell: Callable[[optuna.Trial, Outcome], object],
+    after_tell: AfterTell,
     meanwhile: Callable[[float], object] | None = None,
 ) -> int:
     """Run the trials of a study, then its replicates, if any; return how many trials are done.
@@ -350,7 +350,7 @@ def run_trials(
     """
     objective, limits, max_trial = spec.objective, spec.limits, spec.limits["max_trial"] or 0
     share, until, n_to_search = 0.0, None, 0
-    if isinstance(objective, KeyedObjective) and max_trial:
+    if isinstance(objective, FunctionObjective) and max_trial:
         share, n_to_search = objective.share(max_trial), objective.n_searched(max_trial)
     if share:
         # Replicates of an earlier run with lower limits stay, beside all that is to be searched.
