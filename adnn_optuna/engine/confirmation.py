@@ -13,7 +13,6 @@ from statistics import fmean
 from threading import Event
 from typing import Any, TypeVar
 
-import optuna
 from optuna.exceptions import TrialPruned
 from optuna.trial import FrozenTrial
 
@@ -160,9 +159,9 @@ def confirm_best_trial(
             "seeds": [*evaluations.confirmation_seeds(experiment, best.params, n_seeds)],
             "arms": [*arms],
         }
-        if earlier := _earlier(record, declared["seeds"]):
-            declared["earlier"] = [study_name for study_name, _ in earlier]
-            declared["seeds"] = earlier[0][1]["seeds"]
+        if others := _earlier(record, declared["seeds"]):
+            declared["earlier"] = [study_name for study_name, _ in others]
+            declared["seeds"] = others[0][1]["seeds"]
         record = record._with_stored({name: declared})
     # As the first worker declared it, and with the earlier best trials.
     record = record._refreshed(stored.CONFIRMED)
@@ -172,13 +171,13 @@ def confirm_best_trial(
         raise stored.malformed(name, f"study {record.study.study_name!r}", fault)
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "best and baseline networks on new seeds"
-    name = records.confirmation_name(record.study)
+    name = records.confirmation_name(record.study.study_name)
     study = evaluations.open_evaluations(record.study._storage, name, what)
-
-    if confirmed.get("earlier"):
-        with_retry(_copy_runs, record, confirmed, study)
+    earlier = with_retry(_earlier_runs, record, confirmed)
 
     def evaluate(_: int, arm: int, seed: int) -> Outcome:
+        if (known := earlier.get((arm, seed))) is not None:
+            return known
         experiment, params = arms[arm]
         starts = experiment.replace(seed=seed).starts(params)
         [run] = retraining.retrain(experiment.trainer, [starts], stop)
@@ -198,7 +197,7 @@ def confirm_best_trial(
             return left
 
         make_evaluations(missing, study, NAMES, evaluate, n_jobs=n_at_once, stop=stop)
-    made = with_retry(records.confirmation_trials, record.study)
+    made = with_retry(records.confirmation_trials, study._storage, record.study.study_name)
     return dataclasses.replace(record, confirming=made)
 
 
@@ -218,27 +217,20 @@ def _earlier(record: SearchRecord, seeds: list[int]) -> list[tuple[str, Confirme
     return sorted(found, key=lambda one: one[1]["began"])
 
 
-def _copy_runs(record: SearchRecord, confirmed: Confirmed, study: optuna.Study) -> None:
-    """Copy the training runs of an earlier confirmation, as those of this best trial."""
-    [name, earlier] = _earlier(record, confirmed["seeds"])[0]
-    with contextlib.suppress(KeyError):  # Somebody deleted it.
-        other = optuna.load_study(study_name=f"{name}/confirmation", storage=record.study._storage)
-        made = evaluations.made_evaluations(study.get_trials(deepcopy=False), NAMES)
-        for trial in filter(is_done, other.get_trials(deepcopy=False)):
+def _earlier_runs(record: SearchRecord, confirmed: Confirmed) -> dict[tuple[int, int], Outcome]:
+    """Return the training runs of an earlier confirmation, by arm and seed."""
+    found: dict[tuple[int, int], Outcome] = {}
+    others = _earlier(record, confirmed["seeds"]) if "earlier" in confirmed else []
+    for name, earlier in others[:1]:
+        for trial in filter(is_done, records.confirmation_trials(record.study._storage, name)):
             of, arm, seed = evaluations.evaluation_of(trial, NAMES)
-            again = confirmed["trial"], arm, seed
             # The first trial's hyperparameters may be others.
-            if of != earlier["trial"] or arm == FIRST or again in made:
-                continue
-            attrs = trial.system_attrs
-            copied = optuna.create_trial(
-                state=trial.state,
-                value=trial.value,
-                params=dict(zip(NAMES, again, strict=True)),
-                distributions=trial.distributions,
-                system_attrs={k: v for k, v in attrs.items() if k.startswith(stored.SCORES)},
-            )
-            study.add_trial(copied)
+            if of == earlier["trial"] and arm != FIRST:
+                value = math.nan if trial.value is None else trial.value
+                attrs = trial.system_attrs
+                scores = {k: v for k, v in attrs.items() if k.startswith(stored.SCORES)}
+                found.setdefault((arm, seed), Outcome("complete", value, system_attrs=scores))
+    return found
 
 
 def needed_evaluations(confirmed: Confirmed) -> list[Evaluation]:

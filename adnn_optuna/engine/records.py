@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any, Self
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -325,19 +326,18 @@ class FunctionRecord(SearchRecord):
         return fmean(self.new_values) if self.new_values else self.best_value
 
 
-def confirmation_trials(study: optuna.Study) -> tuple[FrozenTrial, ...]:
+def confirmation_trials(storage: BaseStorage, study_name: str) -> tuple[FrozenTrial, ...]:
     """Return the trials that confirm best trials of a study, if there are any."""
-    name = confirmation_name(study)
     try:
-        found = optuna.load_study(study_name=name, storage=study._storage)
+        found = optuna.load_study(study_name=confirmation_name(study_name), storage=storage)
     except KeyError:  # Its worker died just then, or somebody deleted it.
         return ()
     return tuple(stored.read_study(found)[1])
 
 
-def confirmation_name(study: optuna.Study) -> str:
+def confirmation_name(study_name: str) -> str:
     """Return the name of the study that confirms best trials of a study."""
-    return f"{study.study_name}/confirmation"
+    return f"{study_name}/confirmation"
 
 
 def read_record(
@@ -371,7 +371,7 @@ def read_record(
         baseline,
         best,
         tuple(trials),
-        confirmation_trials(study) if is_confirmed else (),
+        confirmation_trials(study._storage, study.study_name) if is_confirmed else (),
         evaluations_elsewhere(study, attrs, others),
     )
 
