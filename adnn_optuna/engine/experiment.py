@@ -30,10 +30,7 @@ _N_NETWORKS = 32
 _N_TRAINERS = 8
 
 
-@functools.cache
-def _say_once(message: str, *args: object) -> None:
-    """Log something that need not be said again in this process."""
-    logger.info(message, *args)
+_say_once = functools.cache(logger.info)  # In this process.
 
 
 class Network:

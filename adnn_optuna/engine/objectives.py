@@ -65,16 +65,10 @@ class Outcome:
             mark(trial, "interrupted" if self.status == "timeout" else "diverged")
 
 
-def best_trial(
-    study: optuna.Study, trials: Sequence[FrozenTrial] | None = None
-) -> FrozenTrial | None:
-    """Return the completed trial with the best value, the first of equals, if one is feasible.
-
-    It is one of ``trials``, of all that a study has if :obj:`None`.
-    """
-    trials = study.get_trials(deepcopy=False) if trials is None else trials
+def best_trial(trials: Iterable[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
+    """Return the completed trial with the best value, the first of equals, if one is feasible."""
     completed = (t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t))
-    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+    sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
     return min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any, Self
 
@@ -349,7 +349,7 @@ def read_record(
     """
     check_one_objective(study)
     attrs, trials = stored.read_study(study)
-    best, baseline = best_trial(study, trials), attrs.get(stored.BASELINE, math.nan)
+    best, baseline = best_trial(trials, study.direction), attrs.get(stored.BASELINE, math.nan)
     if best is not None and stored.CONFIG not in attrs:
         # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
         completed = (t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t))
@@ -374,9 +374,3 @@ def read_record(
         confirmation_trials(study._storage, study.study_name) if is_confirmed else (),
         evaluations_elsewhere(study, attrs, others),
     )
-
-
-def records_now(studies: Sequence[optuna.Study]) -> list[SearchRecord]:
-    """Return the records of the searches of one storage's studies."""
-    others = with_retry(attributes_in, studies[0]._storage)
-    return [with_retry(read_record, study, others=others) for study in studies]
