@@ -83,9 +83,8 @@ def found_by_evaluating(
 
             def missing(made: Mapping[Evaluation, float]) -> Sequence[Evaluation]:
                 found = known(made)
-                if bar is not None:
-                    bar.total = found.n_evaluations
-                    bar.update(len(found.used) - bar.n)
+                bar.total = found.n_evaluations
+                bar.update(len(found.used) - bar.n)
                 return found.missing
 
             found: Any = known(make_evaluations(missing, study, names, evaluate, **options))

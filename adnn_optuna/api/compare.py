@@ -256,13 +256,12 @@ def _keep(storage: BaseStorage) -> None:
     logger.warning(message, f" in storage={url!r}")
 
 
-def _is_over(comparison: Comparison, max_time: float | None, bar: Bar | None) -> bool:
+def _is_over(comparison: Comparison, max_time: float | None, bar: Bar) -> bool:
     """Return whether all claims are decided or no time is left, and log the progress."""
     n_claims = len(comparison.families["samplers"])
     n_decided = n_claims - comparison.n_inconclusive
     said = f"{len(comparison.seeds)} seeds, {n_decided} of {n_claims} claims decided"
-    if bar is not None:
-        bar.set_postfix_str(said)
+    bar.set_postfix_str(said)
     logger.info("%s: %s.", comparison.study_name, said)
     return n_decided == n_claims or comparison.seconds >= (max_time or math.inf)
 

@@ -89,7 +89,9 @@ def search_function(
         n_before = n_done(study)
         try:
             with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
-                shown = None if bar is None else SearchProgress(bar, study, objective, limits)
+                shown = None
+                if not bar.disable:
+                    shown = SearchProgress(bar, study, objective, limits)
                 after_tell = log_trial if shown is None else shown.update
                 run_trials(spec, study, stop, after_tell)
             record = with_retry(read_record, study)

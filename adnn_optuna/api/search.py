@@ -312,7 +312,9 @@ def run_search(
         objective = studies.check_objective(plan.objective)
         try:
             with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
-                shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
+                shown = None
+                if not bar.disable:
+                    shown = SearchProgress(bar, study, objective, plan.limits)
                 after_tell = log_trial if shown is None else shown.update
                 meanwhile = None if shown is None else shown.show_epochs
                 n_before = studies.n_done(study)

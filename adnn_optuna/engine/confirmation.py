@@ -192,8 +192,7 @@ def confirm_best_trial(
 
         def missing(made: Mapping[Evaluation, float]) -> list[Evaluation]:
             left = [evaluation for evaluation in needed if evaluation not in made]
-            if bar is not None:
-                bar.update(len(needed) - len(left) - bar.n)
+            bar.update(len(needed) - len(left) - bar.n)
             return left
 
         make_evaluations(missing, study, NAMES, evaluate, n_jobs=n_at_once, stop=stop)

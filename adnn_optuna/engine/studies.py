@@ -33,7 +33,7 @@ from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import AfterTell, Loop, Objective
 from adnn_optuna.engine.objectives import FunctionObjective
 from adnn_optuna.engine.records import FunctionRecord, read_record
-from adnn_optuna.engine.signals import Bar, interruptible
+from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
 from adnn_optuna.engine.storages import check_study_name, open_storage, storage_url, with_retry
 from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.keras_files import model_from_config
@@ -275,7 +275,7 @@ def run_studies(
     opened: Sequence[optuna.Study],
     *,
     stop: threading.Event,
-    bar: Bar | None,
+    bar: Bar,
     executor: futures.Executor | None,
     storage: str | BaseStorage | None,
 ) -> None:
@@ -294,7 +294,7 @@ def run_studies(
         else:
             runs = [workers.submit(_run_elsewhere, spec, storage) for spec in specs]
         try:
-            run_jobs(runs, (lambda _: None) if is_here or bar is None else bar.update)
+            run_jobs(runs, (lambda _: None) if is_here else bar.update)
         finally:
             if not all(run.done() for run in runs):
                 stop.set()
@@ -307,18 +307,16 @@ def run_studies(
 def _run_elsewhere(spec: StudySpec, storage: str | BaseStorage | None) -> int:
     [study] = open_studies([spec], open_storage(storage))
     with interruptible() as stop:
-        return _run_one(stop, None, spec, study)
+        return _run_one(stop, progress_bar(show=False), spec, study)
 
 
-def _run_one(stop: threading.Event, bar: Bar | None, spec: StudySpec, study: optuna.Study) -> int:
+def _run_one(stop: threading.Event, bar: Bar, spec: StudySpec, study: optuna.Study) -> int:
     """Run a study and return how many trials its budget was."""
-    count: Callable[[int], object] = (lambda _: None) if bar is None else bar.update
-    count(n_done(study))
-    after_tell = (lambda *_: None) if bar is None else functools.partial(_show_trial, bar, spec)
-    n_run = run_trials(spec, study, stop, after_tell)
+    bar.update(n_done(study))
+    n_run = run_trials(spec, study, stop, functools.partial(_show_trial, bar, spec))
     # Some end by themselves before.
     budget = max(n_run, spec.limits["max_trial"] or 0)
-    count(budget - n_run)
+    bar.update(budget - n_run)
     record = with_retry(read_record, study, others={})
     if isinstance(spec.objective, InitOffsetObjective):
         record = confirmation.evaluate_test_set(record, spec.objective, stop)

@@ -21,6 +21,7 @@ from adnn_optuna.callbacks import checked_limits as limits_of
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.objectives import FunctionObjective
 from adnn_optuna.engine.records import read_record
+from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, open_studies, run_studies
 from adnn_optuna.samplers._owners import _host
@@ -50,7 +51,9 @@ def run(plan: StudySpec, storage: optuna.storages.BaseStorage | None = None) -> 
     storage = open_storage(None) if storage is None else storage
     [study] = open_studies([plan], storage)
     stop = threading.Event()
-    run_studies([plan], [study], stop=stop, bar=None, executor=None, storage=None)
+    run_studies(
+        [plan], [study], stop=stop, bar=progress_bar(show=False), executor=None, storage=None
+    )
     return read_record(study)
 
 
