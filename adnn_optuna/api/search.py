@@ -336,7 +336,8 @@ def run_search(
                 )
         except KeyboardInterrupt:
             unowned = unowned_notes(with_retry(read_record, study, others={}))
-            logger.info(" ".join([studies.resume_hint(study, test=test), *unowned]))
+            hint = studies.resume_hint(study, "" if test else ", test=False")
+            logger.info(" ".join([hint, *unowned]))
             raise
         save_notes({study: result})
     said = reused_note("trial", n_before, len(result.done_trials))

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, StoredOutcome, Trained
-from adnn_optuna._checks import WrongTypeError, logger
+from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
 from adnn_optuna.engine.example_scores import Scored, collecting
 from adnn_optuna.engine.storages import StorageError, storage_errors, with_retry
 from adnn_optuna.networks.network import derived_seed
@@ -75,6 +75,14 @@ def best_trial(trials: Iterable[FrozenTrial], direction: StudyDirection) -> Froz
 def mark(trial: optuna.Trial, ended: Ended) -> None:
     """Note why a trial has no value, before it is told."""
     trial.study._storage.set_trial_system_attr(trial._trial_id, stored.ENDED, ended)
+
+
+def checked_direction(direction: str | StudyDirection | None) -> StudyDirection | None:
+    """Return a direction that may be given by its name, as of Optuna; :obj:`None` stays."""
+    named = direction.name.lower() if isinstance(direction, StudyDirection) else direction
+    if named not in (None, "minimize", "maximize"):
+        raise WrongValueError(f"direction must be 'minimize' or 'maximize'; got {direction!r}.")
+    return None if named is None else StudyDirection[named.upper()]
 
 
 def checked_catch(catch: Catch) -> tuple[type[Exception], ...]:

@@ -197,14 +197,17 @@ def objective_from_study(
     return objective
 
 
-def resume_hint(study: optuna.Study, *, test: bool) -> str:
-    """Return the sentence that tells how to go on with an interrupted study."""
+def resume_hint(study: optuna.Study, further: str = "") -> str:
+    """Return the sentence that tells how to go on with an interrupted study.
+
+    The ``further`` arguments are those of ``resume`` behind storage and name.
+    """
     name, url = repr(study.study_name), storage_url(study._storage)
     if isinstance(study._storage, InMemoryStorage):
         return f"Interrupted; the study {name} is in memory and ends with this process."
     where = "storage" if url is None else repr(url)
-    where += f", {name}" if test else f", {name}, test=False"
-    return f"Interrupted; all trials are kept. Go on with adnn_optuna.resume({where})."
+    call = f"adnn_optuna.resume({where}, {name}{further})"
+    return f"Interrupted; all trials are kept. Go on with {call}."
 
 
 def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optuna.Study]:
