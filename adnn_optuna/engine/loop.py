@@ -21,7 +21,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import GridSampler
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, RunRecord
 from adnn_optuna._checks import logger
@@ -266,31 +266,28 @@ class Loop:
         All in one transaction: if the worker dies, nothing is left half done. Who owns a trial is
         told by its number, which it gets unless others create one at the same moment.
         """
-        observer, study_id = self._observer, self._study._study_id
-        if observer.places is None:
-            template = _owners.owned_template(observer.tally.reader.next_number)
+        reader, places = self._observer.tally.reader, self._observer.places
+        study_id = self._study._study_id
+        if places is None:
+            template: FrozenTrial | None = _owners.owned_template(reader.next_number)
         else:
-            made = observer.places.template(
-                self._study, observer.tally.reader, self._objective.distributions, self._n_rivals
-            )
-            if made is None:
-                return None, False
-            template = made
+            known = self._objective.distributions
+            template = places.template(self._study, reader, known, self._n_rivals)
+        if template is None:
+            return None, False
         trial_id: int = self._storage.create_new_trial(study_id, template)
         # A storage that has just created a trial knows it without reading.
         id_of = self._storage.get_trial_id_from_study_id_trial_number
         with contextlib.suppress(KeyError):
             if id_of(study_id, template.number) == trial_id:
                 template._trial_id = trial_id
-                observer.tally.reader.note(template)
+                reader.note(template)
                 return trial_id, True
         template.number = self._storage.get_trial(trial_id).number
-        owner = _owners.ownership(template)
+        name, value = OWNER, dict[str, Any](_owners.ownership(template))
         if (proposal := template.system_attrs.get(PROPOSAL)) is not None:
-            changed = {**proposal, "owner": owner}
-            self._storage.set_trial_system_attr(trial_id, PROPOSAL, changed)
-        else:
-            self._storage.set_trial_system_attr(trial_id, OWNER, owner)
+            name, value = PROPOSAL, {**proposal, "owner": value}
+        self._storage.set_trial_system_attr(trial_id, name, value)
         return trial_id, False
 
     def _give_back(self, trial: optuna.Trial, waits_again: bool) -> None:  # noqa: FBT001
