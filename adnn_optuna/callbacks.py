@@ -67,7 +67,9 @@ class Limit(abc.ABC):
 
     def seconds_left(self, study: Study) -> float:
         """Return about how long the study takes to reach the limit; infinite if unknown."""
-        tally = self._tally(study)
+        return self._seconds_left(study, self._tally(study))
+
+    def _seconds_left(self, study: Study, tally: Tally) -> float:
         used = 0.0 if self.ends_early else self._used(study, tally)
         return (self.value - used) * tally.elapsed / used if used else math.inf
 
@@ -112,9 +114,8 @@ class MaxTimeCallback(Limit):
     def __init__(self, max_time: float) -> None:
         super().__init__(max_time)
 
-    def seconds_left(self, study: Study) -> float:
-        """Return how long the study's trials may still take."""
-        return self.value - self.used(study)
+    def _seconds_left(self, study: Study, tally: Tally) -> float:  # noqa: ARG002
+        return self.value - tally.elapsed
 
     def _used(self, study: Study, tally: Tally) -> float:  # noqa: ARG002
         return tally.elapsed

@@ -9,11 +9,12 @@ from typing import Any, ParamSpec, TypeVar
 import optuna
 
 from adnn_optuna._checks import WrongValueError, check_type, logger
-from adnn_optuna.engine.evaluations import Evaluation, Findings, made_evaluations, make_evaluations
+from adnn_optuna.engine.evaluations import Evaluation, made_evaluations, make_evaluations
 from adnn_optuna.engine.objectives import Outcome
+from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks._tensorflow import FORKED
-from adnn_optuna.results.differences import reused_note
+from adnn_optuna.results.differences import Findings, reused_note
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -67,6 +68,8 @@ def found_by_evaluating(
     study: optuna.Study,
     names: Sequence[str],
     evaluate: Callable[..., float | Outcome],
+    *,
+    show_progress_bar: bool,
     **options: Any,
 ) -> _F:
     """Make evaluations, see :func:`make_evaluations`; log what is known if the user interrupts.
@@ -74,8 +77,17 @@ def found_by_evaluating(
     What is found says how many of them were stored before.
     """
     before = known(made_evaluations(with_retry(study.get_trials, deepcopy=False), names))
+    shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
     try:
-        found: Any = make_evaluations(known, study, names, evaluate, **options)
+        with progress_bar(**shown) as bar:
+
+            def missing(made: Mapping[Evaluation, float]) -> Sequence[Evaluation]:
+                found = known(made)
+                bar.total = found.n_evaluations
+                bar.update(len(found.used) - bar.n)
+                return found.missing
+
+            found: Any = known(make_evaluations(missing, study, names, evaluate, **options))
         said = reused_note("evaluation", len(before.used), len(found.used))
         with_note: _F = dataclasses.replace(found, reused=said)
     except KeyboardInterrupt:

@@ -13,12 +13,12 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer, check_positive, check_type, logger
 from adnn_optuna._units import unit_of
 from adnn_optuna.api._calls import check_for_networks
-from adnn_optuna.api.function_search import check_replicate, checked_direction
+from adnn_optuna.api.function_search import check_replicate
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.arms import CONTROLS, ArmSpec, arm_of, check_sampler
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Objective
-from adnn_optuna.engine.objectives import KeyedObjective, with_seed
+from adnn_optuna.engine.objectives import FunctionObjective, checked_direction, with_seed
 from adnn_optuna.engine.records import test_metric
 from adnn_optuna.engine.studies import check_objective
 from adnn_optuna.networks.training import n_cores
@@ -106,7 +106,7 @@ def of_function(
         raise WrongValueError(
             f"controls must be omitted for a function; got {controls!r}. They are for networks."
         )
-    towards = checked_direction(direction)
+    towards = checked_direction(direction) or StudyDirection.MINIMIZE
     if margin is not None:
         check_positive("margin", margin)
         margin = float(margin)
@@ -125,7 +125,7 @@ def of_function(
 
     def run(label: str, seed: int) -> Run:
         share = arm_of(arms[label]).replicate
-        objective = KeyedObjective(
+        objective = FunctionObjective(
             function, towards, seed, confirm=times, replicate=share, catch=catch
         )
         return objective, copy.deepcopy(arms[label]), copy.deepcopy(pruner)

@@ -24,18 +24,18 @@ class SearchProgress:
     ) -> None:
         self._bar, self._study, self._limits = bar, study, callbacks_of(limits)
         self._max_trial, self._of = limits["max_trial"], ""
-        self._tally, self._best, self._of_best = Tally(study), -1, ""
-        self.update()
+        self._best, self._of_best, before = -1, "", Tally(study)
+        with_retry(before.update, study)
+        self.update(before)
         if not isinstance(objective, InitOffsetObjective) or objective.is_of_trial:
             return
         self._of = f" of {objective.trainer.training.epochs}"
         if not objective.trainer.is_compiled:
             bar.set_description_str(f"{self._text}; compiling")
 
-    def update(self, *_: object) -> None:
+    def update(self, tally: Tally, *_: object) -> None:
         """Show the trials that were told."""
-        with_retry(self._tally.update, self._study)
-        n_done, best = self._tally.n_done, self._tally.best
+        n_done, best = tally.n_done, tally.best
         if best is not None and best.number != self._best:
             # All trials are read only for a new best one, so that a trial's time stays flat.
             record, self._best = with_retry(read_record, self._study), best.number
@@ -45,7 +45,7 @@ class SearchProgress:
             )
         text = f"trial {n_done}/{self._max_trial}" if self._max_trial else f"trial {n_done}"
         text += self._of_best
-        left = [(limit.seconds_left(self._study), limit) for limit in self._limits]
+        left = [(limit._seconds_left(self._study, tally), limit) for limit in self._limits]
         seconds, nearest = min(left, key=lambda of: of[0], default=(math.inf, None))
         if nearest is not None and math.isfinite(seconds):
             seconds = max(seconds, 0.0)
@@ -61,16 +61,9 @@ class SearchProgress:
         self._bar.set_description_str(f"{self._text}; epoch {epochs:.1f}{self._of}")
 
 
-class TrialLog:
-    """Logs each trial that was told as Optuna does."""
-
-    def __init__(self, study: optuna.Study) -> None:
-        self._study, self._tally = study, Tally(study)
-
-    def update(self, trial: optuna.Trial, outcome: Outcome) -> None:
-        """Log a trial."""
-        with_retry(self._tally.update, self._study)
-        best = self._tally.best
-        if outcome.value is not None and best is not None:
-            said = "Trial %d finished with value: %s and parameters: %s. Best is trial %d with %s."
-            logger.info(said, trial.number, outcome.value, trial.params, best.number, best.value)
+def log_trial(tally: Tally, trial: optuna.Trial, outcome: Outcome) -> None:
+    """Log a trial that was told as Optuna does."""
+    best = tally.best
+    if outcome.value is not None and best is not None:
+        said = "Trial %d finished with value: %s and parameters: %s. Best is trial %d with %s."
+        logger.info(said, trial.number, outcome.value, trial.params, best.number, best.value)

@@ -28,9 +28,10 @@ from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import check_is_reached
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import Catch, checked_catch
-from adnn_optuna.engine.records import SearchRecord, records_now
+from adnn_optuna.engine.records import SearchRecord, read_record
 from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, with_retry
+from adnn_optuna.engine.test_evaluations import attributes_in
 from adnn_optuna.results import declarations
 from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.results.differences import reused_note
@@ -208,7 +209,9 @@ def compare(
             except KeyboardInterrupt:
                 _keep(opened)
                 raise
-            for label, planned, record in zip(labels, plans, records_now(found), strict=True):
+            others = with_retry(attributes_in, opened)
+            for label, planned, study in zip(labels, plans, found, strict=True):
+                record = with_retry(read_record, study, others=others)
                 of: Any = planned.objective
                 results[label].append(search_result(record, of) if is_of_network else record)
             comparison = Comparison(results, seeds[:end], compared.margin, declaration)
@@ -253,13 +256,12 @@ def _keep(storage: BaseStorage) -> None:
     logger.warning(message, f" in storage={url!r}")
 
 
-def _is_over(comparison: Comparison, max_time: float | None, bar: Bar | None) -> bool:
+def _is_over(comparison: Comparison, max_time: float | None, bar: Bar) -> bool:
     """Return whether all claims are decided or no time is left, and log the progress."""
     n_claims = len(comparison.families["samplers"])
     n_decided = n_claims - comparison.n_inconclusive
     said = f"{len(comparison.seeds)} seeds, {n_decided} of {n_claims} claims decided"
-    if bar is not None:
-        bar.set_postfix_str(said)
+    bar.set_postfix_str(said)
     logger.info("%s: %s.", comparison.study_name, said)
     return n_decided == n_claims or comparison.seconds >= (max_time or math.inf)
 

@@ -10,7 +10,6 @@ from concurrent import futures
 from typing import TYPE_CHECKING, Any, cast
 
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import COMPARISON, EVALUATED
 from adnn_optuna._checks import WrongValueError, check_positive, check_type
@@ -175,14 +174,7 @@ def compare_models(
         test_rows = dataset.test_fingerprint
     elif margin is not None:
         check_positive("margin", margin)
-    study = with_retry(
-        open_evaluations,
-        storage,
-        study_name,
-        StudyDirection.MAXIMIZE,
-        evaluated,
-        test_rows=test_rows,
-    )
+    study = open_evaluations(storage, study_name, evaluated, test_rows=test_rows)
     # Evaluations are of numbers of models: those in the order of the first call.
     labels = tuple(with_retry(lambda: study.user_attrs)[EVALUATED]["models"])
     own: Any = {f"models[{label!r}]": models[label] for label in named}

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer
@@ -127,14 +126,8 @@ def ensemble(
     checked_limits(max_time=max_time)
     data, head = trainer.dataset, trainer.architecture.head
     evaluated = {key: v for key, v in objective.config.items() if key not in ("space", "metric")}
-    study = with_retry(
-        open_evaluations,
-        storage,
-        study_name,
-        StudyDirection.MAXIMIZE,
-        evaluated,
-        test_rows=data.test_fingerprint,
-    )
+    test_rows = data.test_fingerprint
+    study = open_evaluations(storage, study_name, evaluated, test_rows=test_rows)
     stop = threading.Event()
     weights: dict[int, list[np.ndarray]] = {}
 

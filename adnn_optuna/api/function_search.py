@@ -19,17 +19,23 @@ from adnn_optuna._checks import (
     logger,
 )
 from adnn_optuna.api._calls import check_executor
-from adnn_optuna.api._progress import SearchProgress, TrialLog
+from adnn_optuna.api._progress import SearchProgress, log_trial
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import SAMPLERS, SamplerSpec
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.confirmation import SEEDS, evaluate_on_new_seeds
 from adnn_optuna.engine.evaluations import check_is_reached
-from adnn_optuna.engine.objectives import Catch, KeyedObjective, checked_catch, with_seed
+from adnn_optuna.engine.objectives import (
+    Catch,
+    FunctionObjective,
+    checked_catch,
+    checked_direction,
+    with_seed,
+)
 from adnn_optuna.engine.records import FunctionRecord, read_record
 from adnn_optuna.engine.signals import interruptible, progress_bar
-from adnn_optuna.engine.storages import open_storage, storage_url, with_retry
-from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, run_trials
+from adnn_optuna.engine.storages import open_storage, with_retry
+from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, resume_hint, run_trials
 from adnn_optuna.results.differences import reused_note
 from adnn_optuna.results.function_search import FunctionSearch, stored_result
 
@@ -73,9 +79,9 @@ def search_function(
     own = executor is None and n_jobs > 1
     threads: Any = futures.ThreadPoolExecutor(n_jobs, "trials") if own else None
     with interruptible() as stop, threads or contextlib.nullcontext():
-        objective = KeyedObjective(
+        objective = FunctionObjective(
             function,
-            checked_direction(direction),
+            checked_direction(direction) or StudyDirection.MINIMIZE,
             as_integer("seed", seed, 0),
             confirm=int(confirm),
             replicate=replicate,
@@ -89,14 +95,16 @@ def search_function(
         n_before = n_done(study)
         try:
             with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
-                shown = None if bar is None else SearchProgress(bar, study, objective, limits)
-                after_tell = (shown or TrialLog(study)).update
+                shown = None
+                if not bar.disable:
+                    shown = SearchProgress(bar, study, objective, limits)
+                after_tell = log_trial if shown is None else shown.update
                 run_trials(spec, study, stop, after_tell)
             record = with_retry(read_record, study)
             if isinstance(record, FunctionRecord):
                 evaluate_on_new_seeds(record, objective, stop)
         except KeyboardInterrupt:
-            logger.info(_resume_hint(study))
+            logger.info(resume_hint(study, ", objective=..."))
             raise
     found = stored_result(with_retry(read_record, study))
     assert isinstance(found, FunctionSearch), "It has settings, and no configuration of networks."
@@ -143,14 +151,6 @@ def resumed_function(
     )
 
 
-def checked_direction(direction: str | StudyDirection | None) -> StudyDirection:
-    """Return the direction of a function's studies, by default to minimize as in Optuna."""
-    named = direction.name.lower() if isinstance(direction, StudyDirection) else direction
-    if named not in (None, "minimize", "maximize"):
-        raise WrongValueError(f"direction must be 'minimize' or 'maximize'; got {direction!r}.")
-    return StudyDirection[(named or "minimize").upper()]
-
-
 def check_replicate(name: str, share: object, *, is_seeded: bool) -> None:
     """Refuse a value that is no share of replicates, and a search that cannot have any."""
     fix = "Pass 0.2 for a fifth of the trials."
@@ -163,12 +163,3 @@ def check_replicate(name: str, share: object, *, is_seeded: bool) -> None:
             f"{name} must be 0 unless the objective is a function (trial, seed); got {share!r}. "
             "Let it take a seed."
         )
-
-
-def _resume_hint(study: optuna.Study) -> str:
-    """Return the sentence that tells how to go on with an interrupted search."""
-    url = storage_url(study._storage)
-    if url is None:
-        return "Interrupted. Call search again with the same storage and study_name to continue."
-    where = f"{url!r}, {study.study_name!r}, objective=..."
-    return f"Interrupted; all trials are kept. Go on with adnn_optuna.resume({where})."

@@ -72,8 +72,7 @@ def overtuning(
         maximize = study.direction == StudyDirection.MAXIMIZE
         options["measure_of"] = functools.partial(_measure, function, labels, maximize=maximize)
     with progress_bar(n_splits, show=show_progress_bar, unit="split", delay=1) as bar:
-        if bar is not None:
-            options["after_split"] = bar.update
+        options["after_split"] = bar.update
         found = overtuning_of(study, attrs, trials, **options)
     if found is None:
         raise WrongValueError(

@@ -152,13 +152,12 @@ def recheck(
     first = study.get_trials(deepcopy=False)[0]
     ranges = {name: str(of) for name, of in sorted(first.distributions.items())}
     config = study.user_attrs.get(CONFIG)
-    opened = with_retry(
-        open_evaluations,
+    opened = open_evaluations(
         study._storage if storage is None else storage,
         f"{study.study_name}/recheck",
-        study.direction,
         # An earlier study of the name had other trials.
         {"study that began": beginning(first)},
+        direction=study.direction,
     )
     if objective is None:
         check_code([opened], {"evaluate": function}, reuse=reuse)

@@ -22,7 +22,7 @@ from adnn_optuna._checks import (
 from adnn_optuna.api._calls import check_for_networks, interrupted_where_called
 from adnn_optuna.api._model_card import write_model_card
 from adnn_optuna.api._notes import save_notes
-from adnn_optuna.api._progress import SearchProgress, TrialLog
+from adnn_optuna.api._progress import SearchProgress, log_trial
 from adnn_optuna.api.function_search import Replicate, search_function
 from adnn_optuna.api.predicting import Predicting
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
@@ -41,7 +41,7 @@ from adnn_optuna.engine.confirmation import (
 )
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import Catch
-from adnn_optuna.engine.records import ControlRecord, SearchRecord, read_record
+from adnn_optuna.engine.records import SearchRecord, read_record
 from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.networks.predictors import Predictor
@@ -158,14 +158,9 @@ class SearchResult(NetworkSearch, Predicting):
         write_model_card(self, path, contract)
 
 
-class _ControlResult(SearchResult, ControlRecord):
-    """The result of a control of networks."""
-
-
 def search_result(record: SearchRecord, objective: InitOffsetObjective) -> SearchResult:
     """Return a record with the objective of its study."""
-    kind = _ControlResult if isinstance(record, ControlRecord) else SearchResult
-    return kind(**parts_of(record), objective=objective)
+    return SearchResult(**parts_of(record), objective=objective)
 
 
 @interrupted_where_called
@@ -317,8 +312,10 @@ def run_search(
         objective = studies.check_objective(plan.objective)
         try:
             with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
-                shown = None if bar is None else SearchProgress(bar, study, objective, plan.limits)
-                after_tell = (shown or TrialLog(study)).update
+                shown = None
+                if not bar.disable:
+                    shown = SearchProgress(bar, study, objective, plan.limits)
+                after_tell = log_trial if shown is None else shown.update
                 meanwhile = None if shown is None else shown.show_epochs
                 n_before = studies.n_done(study)
                 n_done = studies.run_trials(plan, study, stop, after_tell, meanwhile)
@@ -339,7 +336,8 @@ def run_search(
                 )
         except KeyboardInterrupt:
             unowned = unowned_notes(with_retry(read_record, study, others={}))
-            logger.info(" ".join([studies.resume_hint(study, test=test), *unowned]))
+            hint = studies.resume_hint(study, "" if test else ", test=False")
+            logger.info(" ".join([hint, *unowned]))
             raise
         save_notes({study: result})
     said = reused_note("trial", n_before, len(result.done_trials))

@@ -22,7 +22,6 @@ from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import seeds_of
-from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.retraining import Redrawing, not_redrawn, random_sources
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.results.variance import AS_GIVEN, Variance
@@ -119,7 +118,7 @@ def measure_variance(
         )
     settings |= {"study_name": study_name, "sources": names, "n": n}
     n_jobs = as_integer("n_jobs", n_jobs)
-    study = with_retry(open_evaluations, storage, study_name, direction, evaluated)
+    study = open_evaluations(storage, study_name, evaluated, direction=direction)
     if not isinstance(objective, InitOffsetObjective):
         check_code([study], {"objective": objective}, reuse=reuse)
     known = functools.partial(Variance, maximize=direction == StudyDirection.MAXIMIZE, **settings)

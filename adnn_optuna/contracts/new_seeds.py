@@ -127,7 +127,7 @@ def new_pairs(
     objective: InitOffsetObjective,
     own: OwnScores,
     seeds: Sequence[int],
-    bar: Bar | None,
+    bar: Bar,
 ) -> Confirmation:
     """Train pairs of best network and baseline network from seeds that the maker did not have."""
     if not is_random(objective):

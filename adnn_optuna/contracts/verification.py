@@ -257,7 +257,7 @@ def _rebuild(
 
 
 def _train_here(
-    contract: dict[str, Any], objective: InitOffsetObjective, bar: Bar | None
+    contract: dict[str, Any], objective: InitOffsetObjective, bar: Bar
 ) -> tuple[list[Retrained], list[str]]:
     """Train both networks again; return the runs, and a sentence if other bits came out."""
     starts = (objective.starts({}), objective.starts(contract["best"]["params"]))
@@ -284,7 +284,7 @@ def _train_here(
 
 
 def _train_elsewhere(
-    contract: dict[str, Any], objective: InitOffsetObjective, bar: Bar | None
+    contract: dict[str, Any], objective: InitOffsetObjective, bar: Bar
 ) -> tuple[float, list[Retrained], str]:
     """Train both several times; return the half width of a gain, the runs, and why it is wide."""
     arms = [*map(objective.starts, ({}, contract["best"]["params"]))]

@@ -65,12 +65,6 @@ class LongerObjective(OneTrialObjective):
     were the best so far.
     """
 
-    @classmethod
-    def of_search(cls, objective: InitOffsetObjective, n_trials: int) -> Self:
-        """Return the longer training for the epochs of ``n_trials`` trials of an objective."""
-        epochs = objective.trainer.training.epochs
-        return cls.in_space(objective, ControlSpace("epochs", epochs, 1, epochs * n_trials))
-
     def _train(
         self, trials: Sequence[optuna.Trial], limits: dict[str, Any], **_: object
     ) -> list[Outcome]:
@@ -216,6 +210,13 @@ def _of_learning_rates(objective: InitOffsetObjective, _: int | None) -> InitOff
     return objective.replace(space=ControlSpace("learning_rate", rate, rate / 100, rate * 100))
 
 
+def _of_all_epochs(objective: InitOffsetObjective, n: int | None) -> InitOffsetObjective:
+    epochs = objective.trainer.training.epochs
+    return LongerObjective.in_space(
+        objective, ControlSpace("epochs", epochs, 1, epochs * (n or 1))
+    )
+
+
 ARMS: dict[str, Arm] = {
     arm.name: arm
     for arm in (
@@ -287,7 +288,7 @@ ARMS: dict[str, Arm] = {
             lambda *_: OneTrialSampler(),
             help="one training for the epochs of all trials, its best epoch",
             starts_at_baseline=True,
-            objective=lambda objective, n: LongerObjective.of_search(objective, n or 1),
+            objective=_of_all_epochs,
             is_control=True,
             ends_by_itself=True,
             spent="one longer training run",

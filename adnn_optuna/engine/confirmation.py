@@ -13,9 +13,7 @@ from statistics import fmean
 from threading import Event
 from typing import Any, TypeVar
 
-import optuna
 from optuna.exceptions import TrialPruned
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
@@ -24,12 +22,13 @@ from adnn_optuna._checks import Fault, WrongValueError, logger
 from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine import evaluations, records
 from adnn_optuna.engine.arms import EnsembleObjective, may_replicate
-from adnn_optuna.engine.evaluations import Evaluation, Wanted, make_evaluations
+from adnn_optuna.engine.evaluations import Evaluation, make_evaluations
 from adnn_optuna.engine.example_scores import as_attributes, scores_as_attributes
 from adnn_optuna.engine.experiment import is_of_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import KeyedObjective, Outcome, catching, number, with_seed
+from adnn_optuna.engine.objectives import FunctionObjective, Outcome, catching, number, with_seed
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
+from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.engine.test_evaluations import attributes_in
 from adnn_optuna.networks import retraining
@@ -160,9 +159,9 @@ def confirm_best_trial(
             "seeds": [*evaluations.confirmation_seeds(experiment, best.params, n_seeds)],
             "arms": [*arms],
         }
-        if earlier := _earlier(record, declared["seeds"]):
-            declared["earlier"] = [study_name for study_name, _ in earlier]
-            declared["seeds"] = earlier[0][1]["seeds"]
+        if others := _earlier(record, declared["seeds"]):
+            declared["earlier"] = [study_name for study_name, _ in others]
+            declared["seeds"] = others[0][1]["seeds"]
         record = record._with_stored({name: declared})
     # As the first worker declared it, and with the earlier best trials.
     record = record._refreshed(stored.CONFIRMED)
@@ -172,13 +171,13 @@ def confirm_best_trial(
         raise stored.malformed(name, f"study {record.study.study_name!r}", fault)
     # Of whatever study had the name before, as the seeds are of the experiment.
     what = "best and baseline networks on new seeds"
-    where = record.study._storage, records.confirmation_name(record.study), StudyDirection.MAXIMIZE
-    study = with_retry(evaluations.open_evaluations, *where, what)
-
-    if confirmed.get("earlier"):
-        with_retry(_copy_runs, record, confirmed, study)
+    name = records.confirmation_name(record.study.study_name)
+    study = evaluations.open_evaluations(record.study._storage, name, what)
+    earlier = with_retry(_earlier_runs, record, confirmed)
 
     def evaluate(_: int, arm: int, seed: int) -> Outcome:
+        if (known := earlier.get((arm, seed))) is not None:
+            return known
         experiment, params = arms[arm]
         starts = experiment.replace(seed=seed).starts(params)
         [run] = retraining.retrain(experiment.trainer, [starts], stop)
@@ -188,9 +187,16 @@ def confirm_best_trial(
 
     needed = needed_evaluations(confirmed)
     n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
-    options: Any = {"n_jobs": n_at_once, "stop": stop, "show_progress_bar": show_progress_bar}
-    make_evaluations(lambda made: Wanted(made, needed), study, NAMES, evaluate, **options)
-    made = with_retry(records.confirmation_trials, record.study)
+    bar_of = {"unit": "evaluation", "desc": study.study_name}
+    with progress_bar(len(needed), show=show_progress_bar, **bar_of) as bar:
+
+        def missing(made: Mapping[Evaluation, float]) -> list[Evaluation]:
+            left = [evaluation for evaluation in needed if evaluation not in made]
+            bar.update(len(needed) - len(left) - bar.n)
+            return left
+
+        make_evaluations(missing, study, NAMES, evaluate, n_jobs=n_at_once, stop=stop)
+    made = with_retry(records.confirmation_trials, study._storage, record.study.study_name)
     return dataclasses.replace(record, confirming=made)
 
 
@@ -210,27 +216,20 @@ def _earlier(record: SearchRecord, seeds: list[int]) -> list[tuple[str, Confirme
     return sorted(found, key=lambda one: one[1]["began"])
 
 
-def _copy_runs(record: SearchRecord, confirmed: Confirmed, study: optuna.Study) -> None:
-    """Copy the training runs of an earlier confirmation, as those of this best trial."""
-    [name, earlier] = _earlier(record, confirmed["seeds"])[0]
-    with contextlib.suppress(KeyError):  # Somebody deleted it.
-        other = optuna.load_study(study_name=f"{name}/confirmation", storage=record.study._storage)
-        made = evaluations.made_evaluations(study.get_trials(deepcopy=False), NAMES)
-        for trial in filter(is_done, other.get_trials(deepcopy=False)):
+def _earlier_runs(record: SearchRecord, confirmed: Confirmed) -> dict[tuple[int, int], Outcome]:
+    """Return the training runs of an earlier confirmation, by arm and seed."""
+    found: dict[tuple[int, int], Outcome] = {}
+    others = _earlier(record, confirmed["seeds"]) if "earlier" in confirmed else []
+    for name, earlier in others[:1]:
+        for trial in filter(is_done, records.confirmation_trials(record.study._storage, name)):
             of, arm, seed = evaluations.evaluation_of(trial, NAMES)
-            again = confirmed["trial"], arm, seed
             # The first trial's hyperparameters may be others.
-            if of != earlier["trial"] or arm == FIRST or again in made:
-                continue
-            attrs = trial.system_attrs
-            copied = optuna.create_trial(
-                state=trial.state,
-                value=trial.value,
-                params=dict(zip(NAMES, again, strict=True)),
-                distributions=trial.distributions,
-                system_attrs={k: v for k, v in attrs.items() if k.startswith(stored.SCORES)},
-            )
-            study.add_trial(copied)
+            if of == earlier["trial"] and arm != FIRST:
+                value = math.nan if trial.value is None else trial.value
+                attrs = trial.system_attrs
+                scores = {k: v for k, v in attrs.items() if k.startswith(stored.SCORES)}
+                found.setdefault((arm, seed), Outcome("complete", value, system_attrs=scores))
+    return found
 
 
 def needed_evaluations(confirmed: Confirmed) -> list[Evaluation]:
@@ -301,7 +300,9 @@ def is_affordable(
     return seconds_of(record, count) <= left
 
 
-def evaluate_on_new_seeds(record: FunctionRecord, objective: KeyedObjective, stop: Event) -> None:
+def evaluate_on_new_seeds(
+    record: FunctionRecord, objective: FunctionObjective, stop: Event
+) -> None:
     """Evaluate the best trial of a study as often as its objective says, and store the values.
 
     Their seeds follow from the unit's, so all arms of a unit have the same ones. One that comes to

@@ -9,7 +9,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import optuna
@@ -25,7 +25,7 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import FunctionObjective, Outcome, number
-from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
+from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.storages import check_study_name, open_declared, open_storage, with_retry
 from adnn_optuna.samplers._evaluations import EvaluationSampler
 from adnn_optuna.samplers._trials import is_done
@@ -34,48 +34,6 @@ Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
 
 _NUMBERS = IntDistribution(0, 2**31 - 1)
-
-
-class Findings(Protocol):
-    """The findings of the evaluations so far."""
-
-    @property
-    def used(self) -> Mapping[Evaluation, float]:
-        """The values that count, NaN if the evaluation failed."""
-
-    @property
-    def missing(self) -> Sequence[Evaluation]:
-        """The evaluations to make next, all independent of each other; none at the end."""
-
-    @property
-    def n_evaluations(self) -> int:
-        """How many there are to be in all, as far as is known."""
-
-
-F = TypeVar("F", bound=Findings)
-
-
-@dataclasses.dataclass(frozen=True)
-class Wanted:
-    """The values of certain evaluations, see :class:`Findings`."""
-
-    evaluations: Mapping[Evaluation, float]
-    wanted: Sequence[Evaluation]
-
-    @property
-    def used(self) -> Mapping[Evaluation, float]:
-        """The values of the wanted evaluations."""
-        return {e: self.evaluations[e] for e in self.wanted if e in self.evaluations}
-
-    @property
-    def missing(self) -> list[Evaluation]:
-        """The evaluations to make next."""
-        return [evaluation for evaluation in self.wanted if evaluation not in self.evaluations]
-
-    @property
-    def n_evaluations(self) -> int:
-        """How many there are to be in all."""
-        return len(self.wanted)
 
 
 def new_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
@@ -118,9 +76,9 @@ def plan_seeds(study: optuna.Study, name: str, count: int) -> Planned:
 def open_evaluations(
     storage: str | BaseStorage | None,
     name: str,
-    direction: StudyDirection,
     evaluated: Any,
     *,
+    direction: StudyDirection = StudyDirection.MAXIMIZE,
     test_rows: str | None = None,
 ) -> optuna.Study:
     """Create or load the study of evaluations; ``evaluated`` describes their subject, in JSON.
@@ -128,20 +86,21 @@ def open_evaluations(
     ``test_rows`` is the fingerprint of the test samples, if evaluations are on these.
     """
     check_study_name(name)
-    study = open_declared(open_storage(storage), name, direction, EVALUATED, evaluated)
-    known = {"evaluated": read_study(study)[0].get(EVALUATED)}
+    opened = open_storage(storage)
+    study = with_retry(open_declared, opened, name, direction, EVALUATED, evaluated)
+    known = {"evaluated": with_retry(read_study, study)[0].get(EVALUATED)}
     if differences := config_differences(known, {"evaluated": evaluated}):
         raise WrongValueError(
             f"The study {name!r} is a search or a comparison, or holds evaluations of something "
             f"else ({in_words(differences)}); delete it, or give another name or storage."
         )
     if test_rows is not None:
-        study.set_user_attr(TEST_ROWS, test_rows)
+        with_retry(study.set_user_attr, TEST_ROWS, test_rows)
     return study
 
 
 def make_evaluations(
-    findings_of: Callable[[Mapping[Evaluation, float]], F],
+    missing_of: Callable[[Mapping[Evaluation, float]], Sequence[Evaluation]],
     study: optuna.Study,
     names: Sequence[str],
     evaluate: Callable[..., float | Outcome],
@@ -150,9 +109,8 @@ def make_evaluations(
     n_jobs: int = 1,
     max_time: float | None = None,
     executor: futures.Executor | None = None,
-    show_progress_bar: bool = False,
-) -> F:
-    """Make the evaluations that findings ask for, and return the new findings.
+) -> dict[Evaluation, float]:
+    """Make evaluations until none is missing, by those that are made, and return all values.
 
     None is made twice: a new call resumes, and processes may
     work together. ``names`` are the meanings of its numbers. ``stop`` is set when those
@@ -160,46 +118,30 @@ def make_evaluations(
     runs, no more begin, and those under way may end with "timeout". An ``executor`` gets a job for
     each evaluation.
     """
+
+    def made() -> dict[Evaluation, float]:
+        return made_evaluations(with_retry(study.get_trials, deepcopy=False), names)
+
     # An evaluation that heeds no event is interrupted wherever it is.
-    until_stopped = contextlib.nullcontext() if stop is None else interruptible(stop)
-    shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
-    with until_stopped, progress_bar(**shown) as bar:
+    with contextlib.nullcontext() if stop is None else interruptible(stop):
         check_is_reached(study._storage, executor)
-
-        def find(trials: Iterable[FrozenTrial]) -> F:
-            found = findings_of(made_evaluations(trials, names))
-            if bar is not None:
-                bar.total = found.n_evaluations
-                bar.update(len(found.used) - bar.n)
-            return found
-
         if executor is not None:
-            settings: Any = {"names": tuple(names), "evaluate": evaluate, "max_time": max_time}
-            return _make_elsewhere(find, study, executor, bar, settings)
-        study.sampler = EvaluationSampler(names, lambda trials: find(trials).missing)
+            settings = {"names": tuple(names), "evaluate": evaluate, "max_time": max_time}
+            make = functools.partial(_make_one, study._storage, study.study_name, settings)
+            tried = set[Evaluation]()
+            # What was tried and is missing had no time left.
+            while missing := [one for one in missing_of(made()) if one not in tried]:
+                tried.update(missing)
+                jobs = [executor.submit(make, evaluation) for evaluation in missing]
+                run_jobs(jobs, lambda _: missing_of(made()))
+            return made()
+        study.sampler = EvaluationSampler(
+            names, lambda trials: missing_of(made_evaluations(trials, names))
+        )
         objective = _EvaluationObjective(evaluate, study.direction, seed=0, names=tuple(names))
         limits = checked_limits(max_time=max_time)
         Loop(study, objective, limits, stop or threading.Event(), n_threads=n_jobs).run()
-        return find(with_retry(study.get_trials, deepcopy=False))
-
-
-def _make_elsewhere(
-    find: Callable[[Iterable[FrozenTrial]], F],
-    study: optuna.Study,
-    executor: futures.Executor,
-    bar: Bar | None,
-    settings: dict[str, Any],
-) -> F:
-    tried = set[Evaluation]()
-    while True:
-        found = find(with_retry(study.get_trials, deepcopy=False))
-        missing = [evaluation for evaluation in found.missing if evaluation not in tried]
-        if not missing:  # Time was up for what is left.
-            return found
-        tried.update(missing)
-        make = functools.partial(_make_one, study._storage, study.study_name, settings)
-        jobs = [executor.submit(make, evaluation) for evaluation in missing]
-        run_jobs(jobs, lambda _: None if bar is None else bar.update())
+        return made()
 
 
 def _make_one(
@@ -207,7 +149,7 @@ def _make_one(
 ) -> None:
     """Make an evaluation, in whatever process, unless somebody else makes it or time is up."""
     study = with_retry(optuna.load_study, study_name=name, storage=open_storage(storage))
-    make_evaluations(lambda made: Wanted(made, [evaluation]), study, **settings)
+    make_evaluations(lambda made: [] if evaluation in made else [evaluation], study, **settings)
 
 
 def check_is_reached(storage: BaseStorage, executor: object) -> None:

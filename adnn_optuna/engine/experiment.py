@@ -16,7 +16,7 @@ from optuna.trial import FixedTrial
 from adnn_optuna._attributes import Made, Metrics
 from adnn_optuna._checks import WrongValueError, as_integer, check_type, logger
 from adnn_optuna._units import SHARE, unit_of
-from adnn_optuna.engine.objectives import Catch, checked_catch
+from adnn_optuna.engine.objectives import Catch, checked_catch, checked_direction
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.models import MLP, Training
@@ -30,10 +30,7 @@ _N_NETWORKS = 32
 _N_TRAINERS = 8
 
 
-@functools.cache
-def _say_once(message: str, *args: object) -> None:
-    """Log something that need not be said again in this process."""
-    logger.info(message, *args)
+_say_once = functools.cache(logger.info)  # In this process.
 
 
 class Network:
@@ -121,10 +118,7 @@ class Experiment:
             wanted = "a Training, or a function of a trial that returns one"
             check_type("training", training, Training, wanted)
         check_type("space", space, Space, "an OffsetSpace or RESTARTS")
-        if direction not in ("minimize", "maximize", None, *StudyDirection):
-            raise WrongValueError(
-                f"direction is {direction!r}, but it must be 'minimize', 'maximize' or None."
-            )
+        direction = checked_direction(direction)
         if metric is None:
             metric = "val_accuracy" if dataset.num_classes else "val_r2"
         check_type("metric", metric, str, "a metric's name behind val_ or train_, as 'val_auc'")
@@ -132,8 +126,6 @@ class Experiment:
             model = model.model
         if not isinstance(model, Network):
             model = Network(model, dataset)
-        if isinstance(direction, str):
-            direction = StudyDirection[direction.upper()]
         parts = vars(self)
         parts.update(model=model, dataset=dataset, training=training, space=space, metric=metric)
         parts.update(seed=as_integer("seed", seed, low=0), catch=checked_catch(catch))

@@ -281,7 +281,7 @@ class InitOffsetObjective(Experiment):
 
     def _is_best(self, trial: optuna.Trial, value: float | None) -> bool:
         """Return whether a trial is the best one with this value, or as good and before that."""
-        best = best_trial(trial.study)
+        best = best_trial(trial.study.get_trials(deepcopy=False), self.direction)
         if value is None or best is None:
             return value is not None
         gain = self.improvement(value, best.values[0])

@@ -21,7 +21,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import GridSampler
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, RunRecord
 from adnn_optuna._checks import logger
@@ -31,14 +31,16 @@ from adnn_optuna.engine.decisions import Begin, End, Observer, Snapshot, Wait, a
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import FunctionObjective, Outcome, mark
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.engine.storages import StorageError, enqueue_again, with_retry
+from adnn_optuna.engine.storages import PatientTrial, StorageError, enqueue_again, with_retry
 from adnn_optuna.networks.keras_files import policy_of_caller
 from adnn_optuna.samplers import _owners
+from adnn_optuna.samplers._tally import Tally
 
 _SECONDS_BETWEEN_READS = 0.1
 
 # The search: its direction, the parameters of its trials, and how they are trained.
 Objective = InitOffsetObjective | FunctionObjective
+AfterTell = Callable[[Tally, optuna.Trial, Outcome], object]
 
 
 def last_limits(study: optuna.Study) -> LimitValues:
@@ -60,9 +62,9 @@ class Loop:
     """Runs one study, opened before, until it has reached a limit or ``stop`` is set.
 
     Other workers may do so, too. ``n_threads`` trials run at once if no proposal learns from
-    values. ``after_tell`` is called after each trial; for ``meanwhile`` see :meth:`Trainer.train`.
-    ``until`` is a number of trials below that of the limits. What is no run of its own
-    (``is_run``) stores neither its limits nor why it ended.
+    values. ``after_tell`` gets each trial once the read after it was told has tallied it; for
+    ``meanwhile`` see :meth:`Trainer.train`. ``until`` is a number of trials below that of the
+    limits. What is no run of its own (``is_run``) stores neither its limits nor why it ended.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class Loop:
         n_threads: int | None = None,
         until: int | None = None,
         is_run: bool = True,
-        after_tell: Callable[[optuna.Trial, Outcome], object] = lambda _, __: None,
+        after_tell: AfterTell = lambda *_: None,
         meanwhile: Callable[[float], object] | None = None,
     ) -> None:
         self._study, self._objective, self._limit_values = study, objective, limits
@@ -93,6 +95,7 @@ class Loop:
         self._open: dict[int, bool] = {}
         # What runs in threads: its trial, and the study's working time when that began.
         self._jobs: dict[futures.Future[list[Outcome]], tuple[optuna.Trial, float]] = {}
+        self._told: list[tuple[optuna.Trial, Outcome]] = []  # Since the last read.
         self._has_failed = False  # To begin a trial, which may have begun.
         self._n_rivals = 0
 
@@ -162,12 +165,14 @@ class Loop:
     def _look(
         self, begun: frozenset[int] = frozenset(), *, is_interrupt: bool = False
     ) -> Snapshot:
-        """Read the study, and end the trials of the dead."""
+        """Read the study, show what was told, and end the trials of the dead."""
         # The first trials also train the baseline, once for all of them.
         is_first = bool(self._objective.baseline_params) and not self._observer.tally.n_done
         n_threads = None if is_first else self._n_threads
         while True:
             snapshot = self._observer.look(self._open, begun, n_threads=n_threads)
+            while self._told:
+                self._after_tell(self._observer.tally, *self._told.pop(0))
             if not (abandoned := snapshot.abandoned):
                 return snapshot
             for trial in abandoned:
@@ -228,7 +233,7 @@ class Loop:
             return None
         if self._observer.tally.heartbeat_interval:
             self._storage.record_heartbeat(trial_id)
-        trial = optuna.Trial(self._study, trial_id)
+        trial = PatientTrial(self._study, trial_id)
         is_whole = waited is None and bool(trial.params)
         if not is_whole:
             self._objective.suggest(trial)
@@ -261,31 +266,28 @@ class Loop:
         All in one transaction: if the worker dies, nothing is left half done. Who owns a trial is
         told by its number, which it gets unless others create one at the same moment.
         """
-        observer, study_id = self._observer, self._study._study_id
-        if observer.places is None:
-            template = _owners.owned_template(observer.tally.reader.next_number)
+        reader, places = self._observer.tally.reader, self._observer.places
+        study_id = self._study._study_id
+        if places is None:
+            template: FrozenTrial | None = _owners.owned_template(reader.next_number)
         else:
-            made = observer.places.template(
-                self._study, observer.tally.reader, self._objective.distributions, self._n_rivals
-            )
-            if made is None:
-                return None, False
-            template = made
+            known = self._objective.distributions
+            template = places.template(self._study, reader, known, self._n_rivals)
+        if template is None:
+            return None, False
         trial_id: int = self._storage.create_new_trial(study_id, template)
         # A storage that has just created a trial knows it without reading.
         id_of = self._storage.get_trial_id_from_study_id_trial_number
         with contextlib.suppress(KeyError):
             if id_of(study_id, template.number) == trial_id:
                 template._trial_id = trial_id
-                observer.tally.reader.note(template)
+                reader.note(template)
                 return trial_id, True
         template.number = self._storage.get_trial(trial_id).number
-        owner = _owners.ownership(template)
+        name, value = OWNER, dict[str, Any](_owners.ownership(template))
         if (proposal := template.system_attrs.get(PROPOSAL)) is not None:
-            changed = {**proposal, "owner": owner}
-            self._storage.set_trial_system_attr(trial_id, PROPOSAL, changed)
-        else:
-            self._storage.set_trial_system_attr(trial_id, OWNER, owner)
+            name, value = PROPOSAL, {**proposal, "owner": value}
+        self._storage.set_trial_system_attr(trial_id, name, value)
         return trial_id, False
 
     def _give_back(self, trial: optuna.Trial, waits_again: bool) -> None:  # noqa: FBT001
@@ -328,8 +330,8 @@ class Loop:
                 outcome = Outcome("timeout")  # noqa: PLW2901
             with self._stoppable():
                 with_retry(self._tell_one, trial, outcome, time.monotonic() - began)
-                self._open.pop(trial._trial_id, None)
-                self._after_tell(trial, outcome)
+            self._open.pop(trial._trial_id, None)
+            self._told.append((trial, outcome))
 
     def _tell_one(self, trial: optuna.Trial, outcome: Outcome, elapsed: float) -> None:
         trial_id, state, value = trial._trial_id, outcome.state, outcome.value

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, StoredOutcome, Trained
-from adnn_optuna._checks import WrongTypeError, logger
+from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
 from adnn_optuna.engine.example_scores import Scored, collecting
 from adnn_optuna.engine.storages import StorageError, storage_errors, with_retry
 from adnn_optuna.networks.network import derived_seed
@@ -65,22 +65,24 @@ class Outcome:
             mark(trial, "interrupted" if self.status == "timeout" else "diverged")
 
 
-def best_trial(
-    study: optuna.Study, trials: Sequence[FrozenTrial] | None = None
-) -> FrozenTrial | None:
-    """Return the completed trial with the best value, the first of equals, if one is feasible.
-
-    It is one of ``trials``, of all that a study has if :obj:`None`.
-    """
-    trials = study.get_trials(deepcopy=False) if trials is None else trials
+def best_trial(trials: Iterable[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
+    """Return the completed trial with the best value, the first of equals, if one is feasible."""
     completed = (t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t))
-    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+    sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
     return min(completed, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 
 def mark(trial: optuna.Trial, ended: Ended) -> None:
     """Note why a trial has no value, before it is told."""
     trial.study._storage.set_trial_system_attr(trial._trial_id, stored.ENDED, ended)
+
+
+def checked_direction(direction: str | StudyDirection | None) -> StudyDirection | None:
+    """Return a direction that may be given by its name, as of Optuna; :obj:`None` stays."""
+    named = direction.name.lower() if isinstance(direction, StudyDirection) else direction
+    if named not in (None, "minimize", "maximize"):
+        raise WrongValueError(f"direction must be 'minimize' or 'maximize'; got {direction!r}.")
+    return None if named is None else StudyDirection[named.upper()]
 
 
 def checked_catch(catch: Catch) -> tuple[type[Exception], ...]:
@@ -142,17 +144,21 @@ def number(value: Any) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class FunctionObjective:
-    """Any Optuna objective, a function of a trial, or of that and the seed, in place of ours.
+    """Any Optuna objective, a function of a trial, or of that and a seed, in place of ours.
 
-    An error of ``catch`` ends its trial as one without a value. An ``executor`` runs trials side
-    by side.
+    All is keyed by seed and trial, so arms that ask the same see the same. An error of ``catch``
+    ends its trial as one without a value. An ``executor`` runs trials side by side. The best trial
+    is evaluated on ``confirm`` new seeds. Of the trials, a share of ``replicate`` are replicates.
     """
 
     function: Callable[..., Any]
     direction: StudyDirection
     seed: int
-    catch: tuple[type[Exception], ...] = dataclasses.field(default=(), kw_only=True)
-    executor: futures.Executor | None = dataclasses.field(default=None, kw_only=True)
+    _: dataclasses.KW_ONLY
+    catch: tuple[type[Exception], ...] = ()
+    executor: futures.Executor | None = None
+    confirm: int = 0
+    replicate: float | Literal["auto"] = 0.0
 
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
@@ -164,52 +170,9 @@ class FunctionObjective:
     def suggest(self, trial: optuna.Trial) -> None:
         """Do nothing: the function suggests by itself, as it runs."""
 
-    def seed_of(self, trial: optuna.Trial) -> int:  # noqa: ARG002
-        """Return the seed with which a trial is evaluated."""
-        return self.seed
-
     def attach(self, study: optuna.Study) -> None:
         """Check the direction: nothing is known of the function that a study could store."""
         check_direction(study, self.direction)
-
-    def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
-        """Run trials to their ends, whatever the limits: one after the other, or by executor.
-
-        One whose storage is locked or away meanwhile, as the function suggests, begins again.
-        """
-        if self.executor is None:
-            return [self._run(trial) for trial in trials]
-        elsewhere = dataclasses.replace(self, executor=None)
-        return [*self.executor.map(elsewhere._run, trials)]
-
-    def _run(self, trial: optuna.Trial) -> Outcome:
-        return with_retry(self._run_once, trial)
-
-    def _run_once(self, trial: optuna.Trial) -> Outcome:
-        returned: Any = math.nan
-        try:
-            with catching(self.catch, f"Trial {trial.number}"), collecting(trial) as logged:
-                returned = with_seed(self.function)[0](trial, self.seed_of(trial))
-        except TrialPruned:
-            return Outcome("pruned")
-        value = number(returned)
-        # As a penalty, it is for samplers to learn from, as in `Study.optimize`.
-        penalty = math.inf if self.direction == StudyDirection.MINIMIZE else -math.inf
-        if not math.isfinite(value) and value != penalty:
-            return Outcome("diverged")
-        return Outcome("complete", value, examples=logged[-1] if logged else None)
-
-
-@dataclasses.dataclass(frozen=True)
-class KeyedObjective(FunctionObjective):
-    """A function of which all is keyed by seed and trial, so arms that ask the same see the same.
-
-    Its best trial is evaluated on ``confirm`` new seeds. Of its trials, a share of ``replicate``
-    are replicates.
-    """
-
-    confirm: int = 0
-    replicate: float | Literal["auto"] = 0.0
 
     def n_searched(self, max_trial: int) -> int:
         """Return how many of the trials a sampler proposes; the others are replicates."""
@@ -222,7 +185,7 @@ class KeyedObjective(FunctionObjective):
         is_seeded = with_seed(self.function)[1]
         return _REPLICATES if is_seeded and max_trial >= _FEWEST_TO_REPLICATE else 0.0
 
-    def seed_of(self, trial: optuna.Trial) -> int:
+    def _seed_of(self, trial: optuna.Trial) -> int:
         """Return a seed of its own for each trial, which no death of a worker shifts."""
         attrs = trial.study._storage.get_trial_system_attrs(trial._trial_id)
         if (replicate := attrs.get(stored.REPLICATE)) is not None:
@@ -235,3 +198,25 @@ class KeyedObjective(FunctionObjective):
             return derived_seed(self.seed, 0, number)
         index = proposal["index"]  # None where it was enqueued, and is none of the sampler's.
         return derived_seed(self.seed, 0, 2**63 + number if index is None else index)
+
+    def train(self, trials: Sequence[optuna.Trial], **_: object) -> list[Outcome]:
+        """Run trials to their ends, whatever the limits: one after the other, or by executor."""
+        if self.executor is None:
+            return [self._run(trial) for trial in trials]
+        elsewhere = dataclasses.replace(self, executor=None)
+        return [*self.executor.map(elsewhere._run, trials)]
+
+    def _run(self, trial: optuna.Trial) -> Outcome:
+        returned: Any = math.nan
+        seed = with_retry(self._seed_of, trial)
+        try:
+            with catching(self.catch, f"Trial {trial.number}"), collecting(trial) as logged:
+                returned = with_seed(self.function)[0](trial, seed)
+        except TrialPruned:
+            return Outcome("pruned")
+        value = number(returned)
+        # As a penalty, it is for samplers to learn from, as in `Study.optimize`.
+        penalty = math.inf if self.direction == StudyDirection.MINIMIZE else -math.inf
+        if not math.isfinite(value) and value != penalty:
+            return Outcome("diverged")
+        return Outcome("complete", value, examples=logged[-1] if logged else None)

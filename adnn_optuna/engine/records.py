@@ -3,18 +3,19 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any, Self
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics, Planned, RunRecord, TestEvaluation
 from adnn_optuna._units import with_class
-from adnn_optuna.engine.arms import ARMS
+from adnn_optuna.engine.arms import ARMS, CONTROLS
 from adnn_optuna.engine.objectives import best_trial
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.engine.test_evaluations import (
@@ -75,6 +76,11 @@ class SearchRecord:
     def sampler(self) -> str:
         """The sampler, as the study stores it; empty if :func:`search` did not run it."""
         return str(self.settings.get("sampler", ""))
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is another use of the same compute, without a search over offsets."""
+        return self.sampler in CONTROLS
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -150,6 +156,8 @@ class SearchRecord:
         proposal = trial.system_attrs.get(stored.PROPOSAL)
         if self._is_added(trial):
             return "study.add_trial"
+        if self.is_control:  # Its sampler is called as another one.
+            return self.sampler
         if proposal is None:
             return self.sampler if stored.OWNER in trial.system_attrs else "study.optimize"
         kind = str(proposal["sampler"]).partition(":")[0]
@@ -318,27 +326,18 @@ class FunctionRecord(SearchRecord):
         return fmean(self.new_values) if self.new_values else self.best_value
 
 
-class ControlRecord(SearchRecord):
-    """A control: another use of the same compute, without a search over offsets."""
-
-    def proposer(self, trial: FrozenTrial) -> str:
-        """Return who proposed a trial; the sampler of a control is called as another one."""
-        return super().proposer(trial) if self._is_added(trial) else self.sampler
-
-
-def confirmation_trials(study: optuna.Study) -> tuple[FrozenTrial, ...]:
+def confirmation_trials(storage: BaseStorage, study_name: str) -> tuple[FrozenTrial, ...]:
     """Return the trials that confirm best trials of a study, if there are any."""
-    name = confirmation_name(study)
     try:
-        found = optuna.load_study(study_name=name, storage=study._storage)
+        found = optuna.load_study(study_name=confirmation_name(study_name), storage=storage)
     except KeyError:  # Its worker died just then, or somebody deleted it.
         return ()
     return tuple(stored.read_study(found)[1])
 
 
-def confirmation_name(study: optuna.Study) -> str:
+def confirmation_name(study_name: str) -> str:
     """Return the name of the study that confirms best trials of a study."""
-    return f"{study.study_name}/confirmation"
+    return f"{study_name}/confirmation"
 
 
 def read_record(
@@ -350,7 +349,7 @@ def read_record(
     """
     check_one_objective(study)
     attrs, trials = stored.read_study(study)
-    best, baseline = best_trial(study, trials), attrs.get(stored.BASELINE, math.nan)
+    best, baseline = best_trial(trials, study.direction), attrs.get(stored.BASELINE, math.nan)
     if best is not None and stored.CONFIG not in attrs:
         # Of another objective: as for MaxGainCallback, the first completed trial is the baseline.
         completed = (t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t))
@@ -359,13 +358,9 @@ def read_record(
         baseline = best.user_attrs.get(stored.BASELINE, baseline)
     if others is None:
         others = attributes_in(study._storage) if stored.CONFIG in attrs else {}
-    sampler = attrs.get(stored.SEARCH, {}).get("sampler")
     kind = SearchRecord
-    if sampler in ARMS and ARMS[sampler].is_control:
-        kind = ControlRecord
-    elif sampler is not None and stored.CONFIG not in attrs:
+    if stored.SEARCH in attrs and stored.CONFIG not in attrs:
         kind = FunctionRecord
-    if kind is FunctionRecord:
         leader = recommended(filter(is_done, trials), study.direction)
         best = leader.first if leader else best
     is_confirmed = any(name.startswith(f"{stored.CONFIRMED}/") for name in attrs)
@@ -376,12 +371,6 @@ def read_record(
         baseline,
         best,
         tuple(trials),
-        confirmation_trials(study) if is_confirmed else (),
+        confirmation_trials(study._storage, study.study_name) if is_confirmed else (),
         evaluations_elsewhere(study, attrs, others),
     )
-
-
-def records_now(studies: Sequence[optuna.Study]) -> list[SearchRecord]:
-    """Return the records of the searches of one storage's studies."""
-    others = with_retry(attributes_in, studies[0]._storage)
-    return [with_retry(read_record, study, others=others) for study in studies]

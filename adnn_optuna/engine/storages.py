@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import Study, StudyDirection
@@ -226,6 +227,32 @@ def with_retry(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) 
             f"The storage failed ({_reason(error)}); all that it stored before is kept: mend it, "
             "then resume the study."
         ) from None  # The cause may name a user.
+
+
+class PatientTrial(optuna.Trial):
+    """A trial whose own calls are repeated while its storage is locked or away.
+
+    So a function that suggests need not begin again.
+    """
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        return with_retry(super()._suggest, name, distribution)
+
+    def report(self, value: float, step: int) -> None:
+        """Report an intermediate value."""
+        with_retry(super().report, value, step)
+
+    def should_prune(self) -> bool:
+        """Return whether the trial is to be pruned."""
+        return with_retry(super().should_prune)
+
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Store a user attribute."""
+        with_retry(super().set_user_attr, key, value)
+
+    def set_constraint(self, key: str, value: float) -> None:
+        """Store the violation of a constraint."""
+        with_retry(super().set_constraint, key, value)
 
 
 def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool], url: str = "") -> _T:

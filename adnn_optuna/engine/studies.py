@@ -5,6 +5,7 @@ A comparison has a study for each arm and seed, and a head of its own name that 
 
 import contextlib
 import dataclasses
+import functools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -29,10 +30,10 @@ from adnn_optuna.engine.arms import Arm, ArmSpec, arm_of
 from adnn_optuna.engine.evaluations import run_jobs
 from adnn_optuna.engine.experiment import is_of_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.loop import Loop, Objective
-from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, Outcome
+from adnn_optuna.engine.loop import AfterTell, Loop, Objective
+from adnn_optuna.engine.objectives import FunctionObjective
 from adnn_optuna.engine.records import FunctionRecord, read_record
-from adnn_optuna.engine.signals import Bar, interruptible
+from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
 from adnn_optuna.engine.storages import check_study_name, open_storage, storage_url, with_retry
 from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.keras_files import model_from_config
@@ -43,6 +44,7 @@ from adnn_optuna.networks.training import n_cores
 from adnn_optuna.samplers import DeltaStepSampler
 from adnn_optuna.samplers._owners import end_trial
 from adnn_optuna.samplers._replicates import ReplicateSampler, replicate_of
+from adnn_optuna.samplers._tally import Tally
 from adnn_optuna.samplers._trials import check_one_objective, is_done
 
 
@@ -116,7 +118,7 @@ class StudySpec:
             "n_trials": self.limits["max_trial"],
             "batch_size": int(self.batch_size),
         }
-        if isinstance(self.objective, KeyedObjective):
+        if isinstance(self.objective, FunctionObjective):
             if (max_trial := self.limits["max_trial"]) is not None:
                 settings["n_trials"] = self.objective.n_searched(max_trial)
             settings["confirm"] = self.objective.confirm
@@ -195,14 +197,17 @@ def objective_from_study(
     return objective
 
 
-def resume_hint(study: optuna.Study, *, test: bool) -> str:
-    """Return the sentence that tells how to go on with an interrupted study."""
+def resume_hint(study: optuna.Study, further: str = "") -> str:
+    """Return the sentence that tells how to go on with an interrupted study.
+
+    The ``further`` arguments are those of ``resume`` behind storage and name.
+    """
     name, url = repr(study.study_name), storage_url(study._storage)
     if isinstance(study._storage, InMemoryStorage):
         return f"Interrupted; the study {name} is in memory and ends with this process."
     where = "storage" if url is None else repr(url)
-    where += f", {name}" if test else f", {name}, test=False"
-    return f"Interrupted; all trials are kept. Go on with adnn_optuna.resume({where})."
+    call = f"adnn_optuna.resume({where}, {name}{further})"
+    return f"Interrupted; all trials are kept. Go on with {call}."
 
 
 def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optuna.Study]:
@@ -273,7 +278,7 @@ def run_studies(
     opened: Sequence[optuna.Study],
     *,
     stop: threading.Event,
-    bar: Bar | None,
+    bar: Bar,
     executor: futures.Executor | None,
     storage: str | BaseStorage | None,
 ) -> None:
@@ -282,7 +287,7 @@ def run_studies(
     The ``bar`` counts the trials that are behind them, in the end all that they might have taken.
     """
     # A user's own function may be no matter of several threads.
-    is_own = any(isinstance(spec.objective, KeyedObjective) for spec in specs)
+    is_own = any(isinstance(spec.objective, FunctionObjective) for spec in specs)
     own = futures.ThreadPoolExecutor(1 if is_own else n_cores(), "run")
     with own if executor is None else contextlib.nullcontext(executor) as workers:
         is_here = isinstance(workers, futures.ThreadPoolExecutor)
@@ -292,7 +297,7 @@ def run_studies(
         else:
             runs = [workers.submit(_run_elsewhere, spec, storage) for spec in specs]
         try:
-            run_jobs(runs, (lambda _: None) if is_here or bar is None else bar.update)
+            run_jobs(runs, (lambda _: None) if is_here else bar.update)
         finally:
             if not all(run.done() for run in runs):
                 stop.set()
@@ -305,34 +310,30 @@ def run_studies(
 def _run_elsewhere(spec: StudySpec, storage: str | BaseStorage | None) -> int:
     [study] = open_studies([spec], open_storage(storage))
     with interruptible() as stop:
-        return _run_one(stop, None, spec, study)
+        return _run_one(stop, progress_bar(show=False), spec, study)
 
 
-def _run_one(stop: threading.Event, bar: Bar | None, spec: StudySpec, study: optuna.Study) -> int:
+def _run_one(stop: threading.Event, bar: Bar, spec: StudySpec, study: optuna.Study) -> int:
     """Run a study and return how many trials its budget was."""
-    count: Callable[[int], object] = (lambda _: None) if bar is None else bar.update
-    count(n_done(study))
-    n_run = run_trials(spec, study, stop, lambda _, __: _show_trial(bar, study))
+    bar.update(n_done(study))
+    n_run = run_trials(spec, study, stop, functools.partial(_show_trial, bar, spec))
     # Some end by themselves before.
     budget = max(n_run, spec.limits["max_trial"] or 0)
-    count(budget - n_run)
+    bar.update(budget - n_run)
     record = with_retry(read_record, study, others={})
     if isinstance(spec.objective, InitOffsetObjective):
         record = confirmation.evaluate_test_set(record, spec.objective, stop)
         confirmation.replicate_best_trial(record, spec.objective, stop)
-    elif isinstance(spec.objective, KeyedObjective) and isinstance(record, FunctionRecord):
+    elif isinstance(spec.objective, FunctionObjective) and isinstance(record, FunctionRecord):
         confirmation.evaluate_on_new_seeds(record, spec.objective, stop)
     return budget
 
 
-def _show_trial(bar: Bar | None, study: optuna.Study) -> None:
+def _show_trial(bar: Bar, spec: StudySpec, tally: Tally, *_: object) -> None:
     """Count a trial that was told, and show its arm and seed, and their best value so far."""
-    if bar is None:
-        return
-    record = with_retry(read_record, study, others={})
-    if record.best is not None:
-        run = "/".join(study.study_name.split("/")[-2:])
-        value = unit_of(record.metric).value(record.best_value)
+    if tally.best is not None:
+        run = "/".join(str(spec.name).split("/")[-2:])
+        value = unit_of(getattr(spec.objective, "metric", "value")).value(tally.best.values[0])
         bar.set_description_str(f"{printable(run)}: best {value}", refresh=False)
     bar.update(1)
 
@@ -341,7 +342,7 @@ def run_trials(
     spec: StudySpec,
     study: optuna.Study,
     stop: threading.Event,
-    after_tell: Callable[[optuna.Trial, Outcome], object],
+    after_tell: AfterTell,
     meanwhile: Callable[[float], object] | None = None,
 ) -> int:
     """Run the trials of a study, then its replicates, if any; return how many trials are done.
@@ -350,7 +351,7 @@ def run_trials(
     """
     objective, limits, max_trial = spec.objective, spec.limits, spec.limits["max_trial"] or 0
     share, until, n_to_search = 0.0, None, 0
-    if isinstance(objective, KeyedObjective) and max_trial:
+    if isinstance(objective, FunctionObjective) and max_trial:
         share, n_to_search = objective.share(max_trial), objective.n_searched(max_trial)
     if share:
         # Replicates of an earlier run with lower limits stay, beside all that is to be searched.

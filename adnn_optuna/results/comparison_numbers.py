@@ -12,7 +12,7 @@ from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import ACCURACY, PLAIN, Unit, unit_of
 from adnn_optuna.engine.arms import may_replicate
-from adnn_optuna.engine.records import ControlRecord, FunctionRecord, SearchRecord
+from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.results.declarations import Claim, claims_of, n_claims_of, planned, reference_of
 from adnn_optuna.results.differences import differences_frame
 from adnn_optuna.results.fields import RUN_FIELDS, Field, Units, numbers_of, seconds_under_way
@@ -69,20 +69,12 @@ class ComparisonNumbers:
     @property
     def samplers(self) -> dict[str, Sequence[SearchRecord]]:
         """The results of the samplers, including random restarts."""
-        return {
-            label: runs
-            for label, runs in self.results.items()
-            if not isinstance(runs[0], ControlRecord)
-        }
+        return {label: runs for label, runs in self.results.items() if not runs[0].is_control}
 
     @property
     def controls(self) -> dict[str, Sequence[SearchRecord]]:
         """The results of other uses of the same compute."""
-        return {
-            label: runs
-            for label, runs in self.results.items()
-            if isinstance(runs[0], ControlRecord)
-        }
+        return {label: runs for label, runs in self.results.items() if runs[0].is_control}
 
     @property
     def runs(self) -> list[SearchRecord]:

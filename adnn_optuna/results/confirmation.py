@@ -72,7 +72,7 @@ def read_runs(record: SearchRecord) -> ConfirmationRuns | None:
     values: dict[Evaluation, float] = {}
     for trial in filter(is_done, record.confirming):
         if (evaluation := evaluation_of(trial, NAMES)) in needed and evaluation not in made:
-            name, shapes = confirmation_name(record.study), [own.scores.shape]
+            name, shapes = confirmation_name(record.study.study_name), [own.scores.shape]
             of = f"trial {trial.number} of study {name!r}"
             [made[evaluation]] = from_attributes(trial.system_attrs, stored.SCORES, of, shapes)
             values[evaluation] = math.nan if trial.value is None else trial.value

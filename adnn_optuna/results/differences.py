@@ -5,10 +5,10 @@ Everywhere, ``per`` is the unit of the pairs; it is empty if they are not paired
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from adnn_optuna._units import Estimate, Unit
-from adnn_optuna.engine.evaluations import Findings
+from adnn_optuna.engine.evaluations import Evaluation
 from adnn_optuna.render.document import Figure, Line, Series, Table, shortened
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.proportions import unseen_share
@@ -201,6 +201,22 @@ def _reasons(rows: Sequence[PairedDifference]) -> list[str]:
 def sources_in_words(sources: Iterable[str]) -> list[str]:
     """Return the names of sources of randomness; seeds follow from their stored names."""
     return ["initialization" if name == "initialisation" else name for name in sources]
+
+
+class Findings(Protocol):
+    """The findings of the evaluations so far."""
+
+    @property
+    def used(self) -> Mapping[Evaluation, float]:
+        """The values that count, NaN if the evaluation failed."""
+
+    @property
+    def missing(self) -> Sequence[Evaluation]:
+        """The evaluations to make next, all independent of each other; none at the end."""
+
+    @property
+    def n_evaluations(self) -> int:
+        """How many there are to be in all, as far as is known."""
 
 
 def made_so_far(findings: Findings, made: str) -> str:

@@ -6,11 +6,11 @@ from typing import Any
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._units import Estimate, params_in_words
-from adnn_optuna.engine.records import ControlRecord, FunctionRecord, SearchRecord
+from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.render.document import Line, Table, Verdict
 from adnn_optuna.results.fields import units_of
 from adnn_optuna.results.recheck_numbers import mean_interval
-from adnn_optuna.results.search import ControlSearch, NetworkSearch, StudyResult, parts_of
+from adnn_optuna.results.search import NetworkSearch, StudyResult, parts_of
 from adnn_optuna.samplers._replicates import replicate_of
 
 _N_LISTED = 10  # Of the replicated configurations, the best ones.
@@ -130,8 +130,6 @@ def stored_result(record: SearchRecord) -> StudyResult:
     kind: type[StudyResult] = StudyResult
     if isinstance(record, FunctionRecord):
         kind = FunctionSearch
-    elif isinstance(record, ControlRecord):
-        kind = ControlSearch
     elif stored.CONFIG in record.attrs:
         kind = NetworkSearch
     return kind(**parts_of(record))

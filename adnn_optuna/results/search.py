@@ -16,7 +16,7 @@ from adnn_optuna._units import (
     score_in_words,
 )
 from adnn_optuna.engine.confirmation import SEEDS, n_training_runs, seconds_of
-from adnn_optuna.engine.records import ControlRecord, SearchRecord
+from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.render.document import (
     MAX_TITLE,
     Document,
@@ -285,10 +285,6 @@ class NetworkSearch(StudyResult):
             **({"pipeline_tag": task} if is_of_images else {}),
             "model-index": [{"name": printable(self.study.study_name), "results": [result]}],
         }
-
-
-class ControlSearch(NetworkSearch, ControlRecord):
-    """The result of a control."""
 
 
 def _verdict_on(replication: Estimate) -> tuple[Verdict, str]:

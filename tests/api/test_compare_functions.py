@@ -114,16 +114,16 @@ class TestArms:
 
 class TestScores:
     def test_the_best_trial_is_evaluated_afresh_by_other_seeds(self) -> None:
-        asked: list[tuple[Any, float, int]] = []
+        asked: list[tuple[bool, float, int]] = []
 
         def counted(trial: Any, seed: int) -> float:
             value = smooth(trial, seed)
-            asked.append((type(trial), value, seed))
+            asked.append((isinstance(trial, optuna.Trial), value, seed))
             return value
 
         found = compare(counted, samplers=("random",), max_trial=4, seeds=[3], confirm=2)
-        searched = [seed for kind, _, seed in asked if kind is optuna.Trial]
-        fresh = [(value, seed) for kind, value, seed in asked if kind is not optuna.Trial]
+        searched = [seed for is_searched, _, seed in asked if is_searched]
+        fresh = [(value, seed) for is_searched, value, seed in asked if not is_searched]
         assert (len(set(searched)), len(fresh), len({seed for _, seed in fresh})) == (4, 2, 2)
         assert not {seed for _, seed in fresh} & {*searched}
         assert found.any_record.test_value == pytest.approx(np.mean([v for v, _ in fresh]))

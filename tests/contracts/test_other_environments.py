@@ -30,6 +30,7 @@ import adnn_optuna as adnn
 from adnn_optuna.contracts.contract_file import BreachedError, claim_of
 from adnn_optuna.contracts.verification import _train_elsewhere
 from adnn_optuna.engine.confirmation import gains_of
+from adnn_optuna.engine.signals import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +58,8 @@ def test_does_not_hold_elsewhere_with_a_gain_that_was_added(
     gain: float, content: Any, result: SearchResult
 ) -> None:
     with pytest.raises(BreachedError, match="is not reproduced: in 8 runs from weights"):
-        _train_elsewhere(with_more_gain(content, gain), result.objective, None)
-    _train_elsewhere(content, result.objective, None)
+        _train_elsewhere(with_more_gain(content, gain), result.objective, progress_bar(show=False))
+    _train_elsewhere(content, result.objective, progress_bar(show=False))
 
 
 def test_does_not_hold_elsewhere_with_accuracies_that_were_added(
@@ -68,7 +69,7 @@ def test_does_not_hold_elsewhere_with_accuracies_that_were_added(
     for role, name in itertools.product(("baseline", "best"), names):
         content[role][name] += 0.01
     with pytest.raises(BreachedError) as caught:
-        _train_elsewhere(content, result.objective, None)
+        _train_elsewhere(content, result.objective, progress_bar(show=False))
     assert {reason.split()[0] for reason in caught.value.args} == {
         f"{role}.{name}" for role in ("baseline", "best") for name in names
     }

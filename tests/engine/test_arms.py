@@ -18,7 +18,7 @@ from adnn_optuna._checks import NotInstalledError, is_installed
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.arms import ARMS, CONTROLS, SAMPLERS, arm_of
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.records import ControlRecord, read_record
+from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import interruptible
 from adnn_optuna.engine.studies import StudySpec, open_studies
 from adnn_optuna.results.comparison import Comparison
@@ -44,7 +44,7 @@ def _search(name: str, storage: optuna.storages.BaseStorage, max_trial: int) -> 
 def test_each_is_run_and_begins_with_the_unmoved_network(name: str) -> None:
     record = _search(name, optuna.storages.InMemoryStorage(), max_trial=2)
     assert record.sampler == name
-    assert isinstance(record, ControlRecord) == ARMS[name].is_control
+    assert record.is_control == ARMS[name].is_control
     if name not in ("longer", "ensemble"):  # Whose one trial tells of each epoch, or network.
         assert record.done_trials[0].value == record.baseline
         assert len(record.done_trials) == 2

@@ -12,12 +12,11 @@ import pytest
 import sqlalchemy
 from optuna.distributions import IntDistribution
 from optuna.storages import InMemoryStorage, RDBStorage
-from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import OUTCOME, OWNER
 from adnn_optuna.callbacks import MaxTimeCallback
-from adnn_optuna.engine.evaluations import Wanted, make_evaluations, open_evaluations
+from adnn_optuna.engine.evaluations import make_evaluations, open_evaluations
 from adnn_optuna.engine.signals import without_warnings
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.samplers._owners import ownership
@@ -29,13 +28,13 @@ if TYPE_CHECKING:
     from adnn_optuna.engine.evaluations import Evaluation
 
 
-def of_numbers(made: Mapping[Evaluation, float]) -> Wanted:
-    """Return what is known of ten numbers."""
-    return Wanted(made, [(i,) for i in range(10)])
+def of_numbers(made: Mapping[Evaluation, float]) -> list[Evaluation]:
+    """Return which of ten numbers are missing."""
+    return [(i,) for i in range(10) if (i,) not in made]
 
 
 def test_what_was_begun_when_time_was_up_is_made() -> None:
-    study = open_evaluations(open_storage(None), "numbers", StudyDirection.MAXIMIZE, {})
+    study = open_evaluations(open_storage(None), "numbers", {})
     stop, both, is_first = threading.Event(), threading.Barrier(2), threading.Lock()
 
     def evaluate(number: int) -> float:
@@ -47,9 +46,9 @@ def test_what_was_begun_when_time_was_up_is_made() -> None:
     found = make_evaluations(
         of_numbers, study, ("number",), evaluate, stop=stop, n_jobs=2, max_time=1e-9
     )
-    assert len(found.evaluations) == 2
-    assert 100 <= max(found.evaluations.values()) < 110
-    assert found.missing
+    assert len(found) == 2
+    assert 100 <= max(found.values()) < 110
+    assert of_numbers(found)
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ def watched(tmp_path: Path) -> optuna.Study:
     storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     assert isinstance(storage, RDBStorage)
     storage.heartbeat_interval, storage.grace_period = 1, 2
-    return open_evaluations(storage, "numbers", StudyDirection.MAXIMIZE, {})
+    return open_evaluations(storage, "numbers", {})
 
 
 @pytest.mark.filterwarnings("error")
@@ -77,7 +76,7 @@ def test_what_a_worker_elsewhere_began_is_made_when_it_shows_no_life(
     storage.record_heartbeat(storage.create_new_trial(watched._study_id, begun))
 
     found = make_evaluations(of_numbers, watched, ("number",), float)
-    assert found.evaluations == {(i,): i for i in range(10)}
+    assert found == {(i,): i for i in range(10)}
     states = [trial.state for trial in watched.trials]
     assert states == [TrialState.FAIL] + 10 * [TrialState.COMPLETE]
 
@@ -97,7 +96,7 @@ def test_an_evaluation_that_takes_long_shows_life(watched: optuna.Study) -> None
 
 
 def test_each_tells_the_time_until_its_end_itself() -> None:
-    study = open_evaluations(open_storage(None), "numbers", StudyDirection.MAXIMIZE, {})
+    study = open_evaluations(open_storage(None), "numbers", {})
     began = time.monotonic()
     make_evaluations(of_numbers, study, ("number",), lambda n: time.sleep(0.01) or n, n_jobs=2)
     took = time.monotonic() - began
@@ -120,7 +119,7 @@ def test_what_was_begun_as_the_storage_failed_is_made(
         beat(trial_id)
 
     monkeypatch.setattr(storage, "record_heartbeat", fail_once)
-    found: list[Wanted] = []
+    found: list[Mapping[Evaluation, float]] = []
     work = threading.Thread(
         target=lambda: found.append(make_evaluations(of_numbers, watched, ("number",), float)),
         daemon=True,
@@ -128,14 +127,14 @@ def test_what_was_begun_as_the_storage_failed_is_made(
     work.start()
     work.join(timeout=60)
     assert not faults
-    assert [one.evaluations for one in found] == [{(i,): i for i in range(10)}]
+    assert found == [{(i,): i for i in range(10)}]
 
 
 def test_a_database_in_memory_is_of_all_threads() -> None:
     """Of SQLite itself, each thread would have one of its own."""
-    study = open_evaluations(open_storage("sqlite://"), "numbers", StudyDirection.MAXIMIZE, {})
+    study = open_evaluations(open_storage("sqlite://"), "numbers", {})
     found = make_evaluations(of_numbers, study, ("number",), float, n_jobs=2)
-    assert found.evaluations == {(i,): i for i in range(10)}
+    assert found == {(i,): i for i in range(10)}
 
 
 def test_others_may_take_all_that_is_left_as_this_worker_begins(
@@ -143,12 +142,12 @@ def test_others_may_take_all_that_is_left_as_this_worker_begins(
 ) -> None:
     """It had found four evaluations for its threads, and has begun the first one."""
     storage = open_storage(None)
-    study = open_evaluations(storage, "numbers", StudyDirection.MAXIMIZE, {})
+    study = open_evaluations(storage, "numbers", {})
     create, is_first = InMemoryStorage.create_new_trial, [True]
 
     def after_others(self: InMemoryStorage, *args: Any) -> int:
         if is_first and is_first.pop():
-            other = open_evaluations(storage, "numbers", StudyDirection.MAXIMIZE, {})
+            other = open_evaluations(storage, "numbers", {})
             worker = threading.Thread(
                 target=make_evaluations, args=(of_numbers, other, ("number",), float)
             )
@@ -158,6 +157,6 @@ def test_others_may_take_all_that_is_left_as_this_worker_begins(
 
     monkeypatch.setattr(InMemoryStorage, "create_new_trial", after_others)
     found = make_evaluations(of_numbers, study, ("number",), float, n_jobs=4)
-    assert found.evaluations == {(i,): i for i in range(10)}
+    assert found == {(i,): i for i in range(10)}
     states = [trial.state for trial in study.trials]
     assert states == 10 * [TrialState.COMPLETE] + [TrialState.FAIL]

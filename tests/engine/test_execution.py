@@ -21,6 +21,7 @@ from adnn_optuna.callbacks import checked_limits as limits_of
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.objectives import FunctionObjective
 from adnn_optuna.engine.records import read_record
+from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, open_studies, run_studies
 from adnn_optuna.samplers._owners import _host
@@ -50,7 +51,9 @@ def run(plan: StudySpec, storage: optuna.storages.BaseStorage | None = None) -> 
     storage = open_storage(None) if storage is None else storage
     [study] = open_studies([plan], storage)
     stop = threading.Event()
-    run_studies([plan], [study], stop=stop, bar=None, executor=None, storage=None)
+    run_studies(
+        [plan], [study], stop=stop, bar=progress_bar(show=False), executor=None, storage=None
+    )
     return read_record(study)
 
 
@@ -249,10 +252,12 @@ class TestFunctionObjective:
 
         storage = open_storage(None)
         record = run(self.control(mine), storage)
-        assert seeds == [3] * 5
+        assert len({*seeds}) == 5
         # Done is done; and the same seed proposes the same.
         assert len(run(self.control(mine), storage).study.trials) == 5
+        assert len(seeds) == 5
         again = run(self.control(mine))
+        assert seeds[5:] == seeds[:5]
         assert [t.params for t in again.study.trials] == [t.params for t in record.study.trials]
 
     def test_may_take_the_trial_alone_and_fail(self) -> None:

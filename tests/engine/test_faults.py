@@ -104,9 +104,10 @@ def test_a_lock_of_another_program_is_waited_for(
 
 @pytest.mark.usefixtures("impatience")
 def test_a_lock_as_a_function_suggests_is_waited_for(path: Path) -> None:
-    others = []
+    others, begun = [], []
 
     def locking(trial: optuna.Trial) -> float:
+        begun.append(trial.number)
         if not others:
             other = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             other.execute("BEGIN IMMEDIATE")
@@ -116,6 +117,27 @@ def test_a_lock_as_a_function_suggests_is_waited_for(path: Path) -> None:
 
     result = adnn.search(locking, storage=f"sqlite:///{path}", study_name="locked", max_trial=2)
     assert [trial.state for trial in result.study.trials] == [TrialState.COMPLETE] * 2
+    assert begun == [0, 1]
+
+
+def test_a_fault_of_a_users_own_database_is_not_repeated() -> None:
+    begun = []
+
+    def failing(trial: optuna.Trial) -> float:
+        begun.append(trial.number)
+        with sqlite3.connect("file:/none/own.db?mode=ro", uri=True) as own:
+            own.execute("SELECT 1")
+        return 0.0
+
+    def by_sqlalchemy(trial: optuna.Trial) -> float:
+        try:
+            return failing(trial)
+        except sqlite3.OperationalError as error:
+            raise sqlalchemy.exc.OperationalError("SELECT 1", {}, error) from None
+
+    with pytest.raises(sqlalchemy.exc.OperationalError):
+        adnn.search(by_sqlalchemy, max_trial=2)
+    assert begun == [0]
 
 
 @pytest.mark.usefixtures("impatience")

@@ -11,7 +11,7 @@ import pytest
 from optuna.study import StudyDirection
 
 from adnn_optuna.engine.confirmation import evaluate_on_new_seeds
-from adnn_optuna.engine.objectives import KeyedObjective
+from adnn_optuna.engine.objectives import FunctionObjective
 from adnn_optuna.engine.records import FunctionRecord, read_record
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def record(n_new_values: int) -> Any:
     return read_record(study)
 
 
-def objective(function: Any, seed: int = 0) -> KeyedObjective:
-    return KeyedObjective(function, StudyDirection.MINIMIZE, seed, confirm=3)
+def objective(function: Any, seed: int = 0) -> FunctionObjective:
+    return FunctionObjective(function, StudyDirection.MINIMIZE, seed, confirm=3)
 
 
 def values(found: SearchRecord) -> list[float | None]:

@@ -563,7 +563,7 @@ def test_what_is_replaced_is_as_if_it_was_given(objective: InitOffsetObjective) 
     [
         ({"metric": "val_acc"}, "Keras knows no metric 'acc'"),
         ({"metric": "test_accuracy"}, "metric is 'test_accuracy'"),
-        ({"direction": "down"}, "direction is 'down'"),
+        ({"direction": "down"}, "direction must be 'minimize' or 'maximize'; got 'down'"),
         ({"dataset": few_digits(val=0)}, "has no validation split.*train_accuracy"),
         ({"dataset": few_digits(val=0), "metric": "val_loss"}, "has no validation split"),
         ({"dataset": "digits"}, "dataset must be a Dataset, but is 'digits' of type str"),

@@ -24,7 +24,7 @@ from optuna.trial import TrialState
 from adnn_optuna._attributes import OWNER, PROPOSAL
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.loop import Loop
-from adnn_optuna.engine.objectives import FunctionObjective, KeyedObjective, Outcome
+from adnn_optuna.engine.objectives import FunctionObjective, Outcome
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, open_studies
@@ -493,7 +493,7 @@ def test_a_seed_stays_with_its_index_whoever_dies(tmp_path: Path) -> None:
             of(trial.number)
             return trial.suggest_float("x", -1, 1)
 
-        objective = KeyedObjective(function, StudyDirection.MINIMIZE, seed=3)
+        objective = FunctionObjective(function, StudyDirection.MINIMIZE, seed=3)
         run, study = loop_of(url, "random", objective)
         run.run()
         done = filter(is_done, study.trials)

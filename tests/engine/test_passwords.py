@@ -337,7 +337,7 @@ def test_a_secret_option_of_a_search(
         shown = [str(result), repr(result), result._repr_html_(), str(vars(result))]
         with pytest.raises(ValueError, match=r"no study 'none' in sqlite:///file:.*\?\*\*\*"):
             adnn.resume(storage, "none")
-    hint = studies.resume_hint(result.study, test=True)
+    hint = studies.resume_hint(result.study)
     assert f"resume('sqlite:///file:{path}?***', 's')" in hint
     result.report(tmp_path / "report.html")
     result.model_card(tmp_path / "README.md")

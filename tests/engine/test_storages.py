@@ -22,7 +22,8 @@ from optuna.trial import TrialState
 from storage_worker import STORAGES
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.storages import enqueue_again, open_storage, storage_url
+from adnn_optuna.engine import storages as storages_module
+from adnn_optuna.engine.storages import enqueue_again, open_storage, storage_url, with_retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +132,12 @@ def test_it_does_so_whoever_made_the_storages(kind: str, tmp_path: Path) -> None
         assert sorted(taken) == [False, True]
 
 
-def test_many_threads_take_each_waiting_trial_once(tmp_path: Path) -> None:
+def test_many_threads_take_each_waiting_trial_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # SQLite lets threads wait in no order, so one that begins may meet a lock for longer than any
+    # timeout. Here, it meets each lock at once.
+    monkeypatch.setattr(storages_module, "_SQLITE_TIMEOUT", 0.0)
     storages = [open_storage(f"sqlite:///{tmp_path / 'study.db'}") for _ in range(4)]
     study = optuna.create_study(storage=storages[0], study_name="s")
     for _ in range(30):
@@ -141,7 +147,8 @@ def test_many_threads_take_each_waiting_trial_once(tmp_path: Path) -> None:
 
     def take(storage: BaseStorage) -> list[int]:
         start.wait()
-        return [i for i in trial_ids if storage.set_trial_state_values(i, TrialState.RUNNING)]
+        begin = storage.set_trial_state_values
+        return [i for i in trial_ids if with_retry(begin, i, TrialState.RUNNING)]
 
     with ThreadPoolExecutor(len(storages)) as pool:
         taken = [trial_id for ids in pool.map(take, storages) for trial_id in ids]
