@@ -14,6 +14,15 @@ def pilot(n_pairs: int, sd: float = 0.01) -> list[float]:
     return (sd * (noise - noise.mean()) / noise.std(ddof=1)).tolist()
 
 
-def planned(differences: dict[str, list[float]], gain: float) -> Plan:
+def planned(
+    differences: dict[str, list[float]], gain: float, *, after_fixed: bool = False
+) -> Plan:
     """Return the plan of pilots by the claim, of half an hour a seed."""
-    return plan_seeds(differences, gain=gain, seconds_per_seed=1800, first_seed=9, unit=ACCURACY)
+    return plan_seeds(
+        differences,
+        gain=gain,
+        after_fixed=after_fixed,
+        seconds_per_seed=1800,
+        first_seed=9,
+        unit=ACCURACY,
+    )

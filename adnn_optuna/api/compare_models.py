@@ -223,6 +223,7 @@ def compare_models(
             labels=labels,
             declared_seeds=tuple(declaration["seeds"]),
             sequential=declaration["sequential"],
+            after_fixed=declaration["after_fixed"],
             margin=None if margin is None else float(margin),
             sources=tuple(sources),
             **of_data,

@@ -73,14 +73,16 @@ class Head:
     def scores(self, outputs: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the score of each example, of shape (n,); ``y`` has it, or (n, targets).
 
-        Of classes it is whether the network is right, bool. In a regression it is one minus the
-        squared error in units of the variance of ``y``, the mean over targets; their mean is R².
+        Of classes it is whether the network is right, bool. The scores of a regression have R² as
+        their mean, and the spread that R² has on other examples, whose targets vary otherwise.
         """
         if self.num_classes is not None:
             return np.asarray(self.predicted(outputs) == y)
         targets = y.reshape(len(y), -1).astype(np.float64)
-        errors = np.square(targets - outputs)
-        return np.asarray((1 - errors / targets.var(axis=0)).mean(axis=1))
+        errors, variances = np.square(targets - outputs), targets.var(axis=0)
+        lost = errors.mean(axis=0) / variances
+        deviations = np.square(targets - targets.mean(axis=0)) - variances
+        return np.asarray((1 - (errors - lost * deviations) / variances).mean(axis=1))
 
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
         """Return the number of each example's predicted class, int64 of shape (n,)."""

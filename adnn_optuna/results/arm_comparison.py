@@ -49,6 +49,7 @@ class ArmComparison(Printed):
     study_name: str = ""
     margin: float | None = None
     sequential: bool = False
+    after_fixed: bool = False
     resampled: Resampled | None = None
     score: str = VALUE
     maximize: bool = True
@@ -292,6 +293,8 @@ class ArmComparison(Printed):
     def _design(self) -> Design:
         if not self.is_paired:
             return "unpaired"
+        if self.after_fixed:
+            return "added"
         return "sequential" if self.sequential else "fixed"
 
     def _notes(self) -> list[str]:

@@ -225,6 +225,8 @@ class Comparison(ComparisonNumbers, Printed):
         if not self.paired_differences:
             return []
         design: Design = "sequential" if self.sequential else "fixed"
+        if self.declaration["after_fixed"]:
+            design = "added"
         return difference_notes(
             self.paired_differences,
             self.unit,

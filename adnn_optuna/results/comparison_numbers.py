@@ -257,6 +257,7 @@ class ComparisonNumbers:
             claims=claims,
             n_claims=n_claims,
             sequential=self.sequential,
+            after_fixed=self.declaration["after_fixed"],
             names=[f"seed {seed}" for seed in self.seeds],
             n_examples=tested["n_images"] if tested and self.unit is ACCURACY else 0,
         )
@@ -336,7 +337,12 @@ class ComparisonNumbers:
         seconds = self.seconds / len(self.seeds)
         first_seed = max(self.declaration["seeds"]) + 1
         return plan_seeds(
-            pairs, gain=gain, seconds_per_seed=seconds, first_seed=first_seed, unit=self.unit
+            pairs,
+            gain=gain,
+            after_fixed=self.declaration["after_fixed"] or not self.sequential,
+            seconds_per_seed=seconds,
+            first_seed=first_seed,
+            unit=self.unit,
         )
 
     @property

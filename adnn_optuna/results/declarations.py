@@ -43,7 +43,13 @@ def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
 
 def planned(seeds: Sequence[int]) -> Declaration:
     """Return the declaration of a fixed design with these seeds."""
-    return {"seeds": [*seeds], "sequential": False, "arms": {}, "arguments": {}}
+    return {
+        "seeds": [*seeds],
+        "sequential": False,
+        "after_fixed": False,
+        "arms": {},
+        "arguments": {},
+    }
 
 
 def reference_of(arms: Mapping[str, str]) -> str | None:
@@ -108,7 +114,7 @@ def declared(
         )
     has_more = bool(known) and (len(known) < len(seeds) or has_more_arms)
     sequential = sequential or before["sequential"] or has_more
-    if known and sequential and not before["sequential"]:
+    if is_raised := bool(known) and sequential and not before["sequential"]:
         logger.warning(
             "The comparison %r was planned with %d seeds. With more seeds or arms it is "
             "sequential from now on, with wider CIs: about half of the claims that were just "
@@ -116,8 +122,9 @@ def declared(
             study_name,
             len(known),
         )
+    after_fixed = before["after_fixed"] or is_raised
     for what, n in n_claims.items():
-        needed = fewest_pairs(n, sequential=sequential)
+        needed = fewest_pairs(n, sequential=sequential, after_fixed=after_fixed)
         if len(seeds) < needed:
             warnings.warn(
                 f"{len(seeds)} seed{'s' * (len(seeds) > 1)} can decide nothing about the {what}: "
@@ -127,6 +134,7 @@ def declared(
     return {
         "seeds": [*max(seeds, known, key=len)],
         "sequential": sequential,
+        "after_fixed": after_fixed,
         "arms": {**before["arms"], **arms},
         "arguments": cast("Arguments", dict(arguments)),
     }

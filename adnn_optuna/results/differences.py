@@ -16,7 +16,7 @@ from adnn_optuna.stats.proportions import unseen_share
 if TYPE_CHECKING:
     import pandas as pd
 
-Design = Literal["fixed", "sequential", "unpaired", "new data"]
+Design = Literal["fixed", "sequential", "added", "unpaired", "new data"]
 """The validity of the CIs of differences."""
 
 _VALIDITY: Mapping[Design, str] = {
@@ -27,6 +27,11 @@ _VALIDITY: Mapping[Design, str] = {
     "sequential": (
         "CIs come from an e-process and are valid after each {per}, however often you look. They "
         "assume differences symmetric about their center."
+    ),
+    "added": (
+        "Seeds or arms were added to a fixed design. To allow for it, CIs come from an e-process "
+        "at 99%; they are valid after each {per}, however often you look. They assume differences "
+        "symmetric about their center."
     ),
     "unpaired": (
         "CIs cover those of a studentized permutation test and Welch's, and are valid for the "
@@ -150,7 +155,8 @@ def difference_notes(
     of = f"{per}s" if per else "all pairs of values"
     notes.append(f"Win rate: share of {of} in which the first arm is better; ties count half.")
     if families := [f"the {n} claims on {what}" for what, n in n_claims.items() if n > 1]:
-        notes.append(f"CIs have a joint level of 95% for {' and for '.join(families)}.")
+        level = "99%" if design == "added" else "95%"
+        notes.append(f"CIs have a joint level of {level} for {' and for '.join(families)}.")
     notes.append(validity_note(design, per))
     if rows:
         notes.append(unseen_note(min(row.n_pairs for row in rows), per or "value"))

@@ -17,7 +17,7 @@ from adnn_optuna.networks.network import Head
 from adnn_optuna.render.document import Document, Figure, Line, Series, Verdict
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.differences import NEXT_STEP, made_so_far, test_set_note
-from adnn_optuna.stats.example_scores import difference_from_mean
+from adnn_optuna.stats.example_scores import difference_from_mean, gain_of_average
 
 _COMPARE = (
     "compare with one longer training run: adnn.compare(..., controls=('ensemble', 'longer'))"
@@ -117,10 +117,11 @@ class EnsembleScores(Printed):
             return UNKNOWN
         total, n_others = np.sum(self._predictions, axis=0), self.n_members - 1
         without = [self._scores([(total - of_one) / n_others]) for of_one in self._predictions]
-        return difference_from_mean(
+        estimate = gain_of_average if self.head.num_classes is None else difference_from_mean
+        return estimate(
             self._scores(self._predictions),
             self._member_scores,
-            self.dataset.test_groups,
+            groups=self.dataset.test_groups,
             without=np.stack(without),
         )
 

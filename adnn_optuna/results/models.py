@@ -31,6 +31,7 @@ class ModelComparison(ArmComparison):
         declared_seeds: The declared seeds, in their order.
         sequential: Whether seeds are added only until all is decided. CIs are wider to allow for
             that.
+        after_fixed: Whether seeds were added to a fixed design. CIs are then at 99%.
         margin: The difference up to which two models are as good as each other.
         sources: The random sources that each seed redraws.
         score: The name of the values: ``"test accuracy"``, ``"test R²"`` of a regression, or
@@ -75,6 +76,7 @@ class ModelComparison(ArmComparison):
             self.values,
             margin=self.margin,
             sequential=self.sequential,
+            after_fixed=self.after_fixed,
             names=self.value_names,
             n_examples=self.n_test if self.unit is ACCURACY else 0,
         )

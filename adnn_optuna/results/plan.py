@@ -28,7 +28,8 @@ class Plan(RequiredSeeds, Printed):
         seeds: How many new seeds a fixed design needs, on average over the standard deviations
             that the pilot leaves possible.
         seeds_low, seeds_high: How many at the ends of the 80% CI of ``sd``.
-        seeds_sequential: How many a sequential design needs, those of the pilot included;
+        seeds_sequential: How many a sequential design needs, those of the pilot included, with
+            CIs at 99% if that was a fixed design;
             :obj:`None` if neither 1000 nor ten times ``seeds`` suffice.
         hours: How long the new seeds of a fixed design take.
         hours_sequential: How long the further seeds of a sequential design take, or :obj:`None`.
@@ -150,12 +151,13 @@ def plan_seeds(
     differences: Mapping[str, Sequence[float]],
     *,
     gain: float,
+    after_fixed: bool,
     seconds_per_seed: float,
     first_seed: int,
     unit: Unit,
 ) -> Plan:
     """Return how many seeds show a gain, from the paired differences of each claim of a pilot."""
-    required = required_seeds(differences, gain)
+    required = required_seeds(differences, gain, after_fixed=after_fixed)
     return Plan(
         **vars(required), seconds_per_seed=seconds_per_seed, first_seed=first_seed, unit=unit
     )

@@ -22,7 +22,7 @@ from adnn_optuna.results.overtuning import Overtuning
 from adnn_optuna.stats.overtuning import on_new_seeds
 from adnn_optuna.stats.paired_differences import fewest_pairs, paired_differences
 from adnn_optuna.stats.proportions import student_half_width
-from adnn_optuna.stats.sequential import AFTER_FIXED, sequential_ends
+from adnn_optuna.stats.sequential import sequential_ends
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,18 +206,14 @@ class RecheckNumbers:
             for role, n in enumerate((self.trial.number, self.against.number))
         }
         [row] = paired_differences(
-            arms, margin=None, sequential=self.sequential, n_claims=self._n_claims
+            arms, margin=None, sequential=self.sequential, after_fixed=self.sequential
         )
         return row.estimate if row.n_pairs == self.confirm else UNKNOWN
 
     @property
-    def _n_claims(self) -> int:
-        return AFTER_FIXED if self.sequential else 1
-
-    @property
     def n_needed(self) -> int:
         """How many new seeds a CI of the gain needs."""
-        return fewest_pairs(self._n_claims, sequential=self.sequential)
+        return fewest_pairs(1, sequential=self.sequential, after_fixed=self.sequential)
 
     @property
     def reported_gain(self) -> float:

@@ -27,6 +27,7 @@ import scipy
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._units import Estimate
 from adnn_optuna.stats.sequential import (
+    AFTER_FIXED,
     ALPHA,
     DECIMALS,
     fewest_sequential_pairs,
@@ -99,6 +100,7 @@ def paired_differences(
     claims: Sequence[tuple[str, str]] | None = None,
     n_claims: int = 0,
     sequential: bool = False,
+    after_fixed: bool = False,
     names: Sequence[object] = (),
     n_examples: int = 0,
 ) -> list[PairedDifference]:
@@ -106,7 +108,8 @@ def paired_differences(
 
     Pairs count up to the first NaN: whether a value is missing may depend on it, so later pairs
     would be a selection. Claims are made of all pairs, or of ``claims``; if more were declared,
-    ``n_claims`` share the error rate. ``names`` say of what the values of an arm are. Values that
+    ``n_claims`` share the error rate. CIs are at 99% ``after_fixed``, a fixed design that was seen
+    before. ``names`` say of what the values of an arm are. Values that
     are shares of ``n_examples`` are compared as whole numbers, so that ties are exact.
     """
     arrays = {arm: np.asarray(of_arm, dtype=np.float64) for arm, of_arm in values.items()}
@@ -123,7 +126,8 @@ def paired_differences(
     }
     judged = {pair: of.rounded for pair, of in found.items() if frozenset(pair) in claimed}
     decimals = 0 if n_examples else DECIMALS
-    intervals = _intervals(judged, m, decimals, sequential=sequential)
+    n_shares = m * AFTER_FIXED if after_fixed else m
+    intervals = _intervals(judged, n_shares, decimals, sequential=sequential)
     rows = []
     for (arm, other), (d, size, win_rate) in found.items():
         n_pairs, n_all = len(d), len(arrays[arm])
@@ -131,7 +135,7 @@ def paired_differences(
         if (arm, other) in intervals:
             low, high = (size * end for end in intervals[arm, other])
             verdict = verdict_of(low, high, margin)
-            fewest = fewest_pairs(m, sequential=sequential)
+            fewest = fewest_pairs(m, sequential=sequential, after_fixed=after_fixed)
             if n_pairs < fewest:
                 of = f" for {m} claims" * (m > 1)
                 reasons.append(f"no CI yet: {fewest} pairs are needed{of}")
@@ -251,12 +255,12 @@ def check_margin(margin: Any, largest: float = 1.0) -> None:
         )
 
 
-def fewest_pairs(n_claims: int, *, sequential: bool = False) -> int:
+def fewest_pairs(n_claims: int, *, sequential: bool = False, after_fixed: bool = False) -> int:
     """Return how many pairs it takes before any verdict is possible; without claims none."""
     if n_claims == 0:
         return 0
     if sequential:
-        return fewest_sequential_pairs(n_claims)
+        return fewest_sequential_pairs(n_claims * AFTER_FIXED if after_fixed else n_claims)
     # At least one of the 2ⁿ sign flips must lie beyond each end: α/(2m)·2ⁿ ≥ 1.
     return math.ceil(math.log2(2 * n_claims / ALPHA))
 

@@ -11,7 +11,7 @@ import scipy
 
 from adnn_optuna._checks import WrongValueError, check_positive
 from adnn_optuna.stats import paired_differences as paired
-from adnn_optuna.stats.sequential import ALPHA, DECIMALS, e_process
+from adnn_optuna.stats.sequential import AFTER_FIXED, ALPHA, DECIMALS, e_process
 
 POWER = 0.8
 _N_QUANTILES = 200  # Of the standard deviation that a pilot leaves possible.
@@ -37,14 +37,17 @@ class RequiredSeeds:
     seeds_by_claim: dict[str, int] = dataclasses.field(repr=False)
 
 
-def required_seeds(differences: Mapping[str, Sequence[float]], gain: float) -> RequiredSeeds:
+def required_seeds(
+    differences: Mapping[str, Sequence[float]], gain: float, *, after_fixed: bool
+) -> RequiredSeeds:
     """Return how many seeds show each of several claims with a power of 80%.
 
     A pilot of k pairs with the standard deviation s leaves every σ = s·sqrt((k - 1) / χ²) with
     χ² of k - 1 degrees of freedom possible, so the power is its mean over the quantiles of χ².
     s is pooled over the claims, but as these share arms, it counts as no more certain than that
     of one claim. If the variances differ by Bartlett's test at 5%, each claim has its own s, and
-    the claim with the largest s decides.
+    the claim with the largest s decides. If seeds are added to the pilot ``after_fixed``, a fixed
+    design that was seen, the sequential one is at 99%.
     """
     check_positive("gain", gain)
     k, m = min(map(len, differences.values())), len(differences)
@@ -72,7 +75,8 @@ def required_seeds(differences: Mapping[str, Sequence[float]], gain: float) -> R
     needed = {
         v: _fewest_seeds(gain / _possible_sds(math.sqrt(v), k, shares), m) for v in {*variances}
     }
-    decided = _sequential_power(effects, min(10 * seeds, _MOST_LOOKS), m / ALPHA)
+    threshold = m * (AFTER_FIXED if after_fixed else 1) / ALPHA
+    decided = _sequential_power(effects, min(10 * seeds, _MOST_LOOKS), threshold)
     enough = np.flatnonzero(decided >= POWER)
     again = max(int(enough[0]) + 1, k) if len(enough) else None
     last = 2 * max(seeds, min(again or 0, 4 * seeds))

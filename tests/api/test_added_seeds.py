@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import re
 import signal
 import subprocess
@@ -135,6 +136,8 @@ class TestAddedSeeds:
             assert comparison.sequential
             notes = comparison.document().notes
             assert any("valid after each seed, however often you look" in note for note in notes)
+            assert any("at 99%" in note for note in notes)
+            assert math.isnan(comparison.differences()["low"].iloc[0])  # It needs 10 seeds.
 
     @pytest.mark.parametrize(
         "seeds", [SEEDS[:2], (SEEDS[1], SEEDS[0], SEEDS[2]), (90, 91, 92), (90, *SEEDS[:3])]

@@ -101,6 +101,7 @@ def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(tmp_path: Path) -
     assert first == compare()
     more = compare(storage=storage, seeds=range(8))
     assert more.sequential
+    assert "CIs come from an e-process at 99%" in str(more).replace("\n  ", " ")
     assert more.values["wide"][:6] == first.values["wide"]
     with pytest.raises(ValueError, match="must begin with the 8 declared seeds"):
         compare(storage=storage, seeds=[5, 3])

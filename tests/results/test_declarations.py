@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PLANNED: Declaration = planned([4, 2, 7])
 LOOKING: Declaration = {**PLANNED, "sequential": True}
+RAISED: Declaration = {**LOOKING, "after_fixed": True}
 NAMED: Any = {"study_name": "mine", "arms": {}, "arguments": {}}
 
 
@@ -68,20 +69,16 @@ class TestDeclared:
         assert after(PLANNED, (4, 2, 7), sequential=False) == PLANNED
         # One that looks again may be asked for fewer seeds than it has.
         assert after(LOOKING, (4, 2), sequential=False) == LOOKING
-        assert after(LOOKING, (4, 2, 7, 1), sequential=False) == {
-            **planned([4, 2, 7, 1]),
-            "sequential": True,
-        }
+        assert after(LOOKING, (4, 2, 7, 1), sequential=False) == {**LOOKING, "seeds": [4, 2, 7, 1]}
+        # A fixed design that was seen is never forgotten.
+        assert after(RAISED, (4, 2, 7, 1), sequential=True) == {**RAISED, "seeds": [4, 2, 7, 1]}
         assert not logs.records
 
     @pytest.mark.parametrize(("seeds", "sequential"), [((4, 2, 7, 1), False), ((4, 2, 7), True)])
     def test_with_further_seeds_pays_for_looks_and_says_so_first(
         self, seeds: tuple[int, ...], sequential: bool, logs: pytest.LogCaptureFixture
     ) -> None:
-        assert after(PLANNED, seeds, sequential=sequential) == {
-            **planned([*seeds]),
-            "sequential": True,
-        }
+        assert after(PLANNED, seeds, sequential=sequential) == {**RAISED, "seeds": [*seeds]}
         [record] = logs.records
         assert record.getMessage() == (
             "The comparison 'mine' was planned with 3 seeds. With more seeds or arms it is "
@@ -150,7 +147,7 @@ class TestDeclared:
         now: Any = {**NAMED, "arms": arms, "arguments": {"max_trial": 5}}
         found = declared(before, (4, 2, 7), sequential=False, **now, n_claims={})
         assert found == {
-            **LOOKING,  # As annealing came later.
+            **RAISED,  # As annealing came later.
             "arms": {**before["arms"], **arms},
             "arguments": {"max_trial": 5},
         }

@@ -127,6 +127,7 @@ class TestNotes:
         [
             ("fixed", "valid for the planned seeds"),
             ("sequential", "valid after each seed"),
+            ("added", "added to a fixed design"),
             ("unpaired", "Welch"),
             ("new data", "Nadeau and Bengio"),
         ],

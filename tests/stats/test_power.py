@@ -74,6 +74,11 @@ def test_sequential_takes_longer() -> None:
     assert plan.seeds_sequential is not None
     e_values = e_process(np.random.default_rng(5).normal(0.5, 1, (1000, plan.seeds_sequential)))
     assert np.mean(e_values.max(axis=1) >= 20) == pytest.approx(0.8, abs=0.06)
+    added = planned({"claim": pilot(40)}, 0.005, after_fixed=True)
+    assert added.seeds == plan.seeds
+    assert added.seeds_sequential is not None
+    e_values = e_process(np.random.default_rng(5).normal(0.5, 1, (1000, added.seeds_sequential)))
+    assert np.mean(e_values.max(axis=1) >= 100) == pytest.approx(0.8, abs=0.06)
     assert plan.hours == plan.seeds / 2
     assert plan.hours_sequential == (plan.seeds_sequential - 40) / 2
 
