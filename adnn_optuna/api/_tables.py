@@ -121,6 +121,8 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
             columns[label] = pd.Series(of_arm["test_score"]).rename_axis("fold")
         else:
             columns[label] = pd.Series(of_arm)
+    # Of arms with and without an index, pandas keeps no name.
+    named = [name for of in columns.values() for name in of.index.names if name is not None]
     if paired:
         if len({*map(len, columns.values())}) > 1:
             counts = ", ".join(f"{label!r} has {len(of)}" for label, of in columns.items())
@@ -128,10 +130,14 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
                 f"Arms must have the same number of values; got {counts}. Pass NaN for a missing "
                 "value, or paired=False if arms share no seeds."
             )
-        return pd.DataFrame(columns)
-    for label, column in columns.items():
-        _check_none_is_missing(label, numbers_of(label, column))
-    return pd.DataFrame({k: column.reset_index(drop=True) for k, column in columns.items()})
+    else:
+        for label, column in columns.items():
+            _check_none_is_missing(label, numbers_of(label, column))
+            columns[label] = column.reset_index(drop=True)
+    table = pd.DataFrame(columns)
+    if named and table.index.nlevels == 1:
+        table.index.name = named[0]
+    return table
 
 
 def _read_csv(file: Path) -> pd.DataFrame:
@@ -161,21 +167,22 @@ def _read_csv(file: Path) -> pd.DataFrame:
 
 
 def _with_named_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without its first columns, as many as name the rows, by these names."""
+    """Return a table without the columns that name its rows, by these names."""
     levels: dict[str, list[str]] = {}
+    arms = []
     for i, label in enumerate(table):
         # As pandas calls a column without a name.
         name = str(label).lower().replace(" ", "_").removeprefix("unnamed:_0")
         column = table.iloc[:, i]
         is_named = name.removesuffix("_id").removesuffix("s") in ("", *_NAMES_OF_ROWS.split())
-        is_named = is_named or is_of_splits(name)
         is_text = column.notna().any() and _as_numbers(column).isna().all()
-        if not is_named and (levels or not is_text):
-            break
-        levels[name] = [*map(str, column)]
+        if is_named or is_of_splits(str(label)) or (i == 0 and is_text):
+            levels[name] = [*map(str, column)]
+        else:
+            arms.append(i)
     if not levels:
         return table
-    rows = table.iloc[:, len(levels) :]
+    rows = table.iloc[:, arms]
     if len(levels) == 1:
         [(name, of_rows)] = levels.items()
         return rows.set_axis(pd.Index(of_rows, name=name or None))

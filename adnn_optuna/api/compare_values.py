@@ -53,8 +53,8 @@ def compare_values(
     Args:
         values: The values of two or more arms by their labels, in the same order of seeds, or
             with seeds as index or keys. Or a data frame, or a CSV file, whose columns are arms and
-            whose rows are seeds; a missing value is NaN or empty. A first column of words, or one
-            called ``seed`` or the like, names the rows; so do several, such as ``repeat`` and
+            whose rows are seeds; a missing value is NaN or empty. A first column of words, and any
+            called ``seed`` or the like, name the rows; so do several, such as ``repeat`` and
             ``fold``. An arm may also be the result of scikit-learn's ``cross_validate``.
         minimize: Whether lower values are better.
         margin: The difference, in the values' unit, up to which two arms are as good as each
@@ -102,6 +102,8 @@ def compare_values(
     if baseline_file is not None:
         baseline = str(table.columns[-1])
     levels = ["" if name is None else str(name) for name in table.index.names]
+    if levels == [""]:  # The labels of the rows may tell, such as "fold 1".
+        levels += [f"row {label}" for label in table.index]
     overlap = checked_resampling("values", levels, resampled, folds=folds, sequential=sequential)
     if folds and table.index.nlevels > 1:
         raise WrongValueError(

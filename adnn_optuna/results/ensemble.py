@@ -208,7 +208,9 @@ class EnsembleScores(Printed):
 
     def _notes(self) -> list[str]:
         notes = [
-            "The CI is for other test examples and other networks trained alike.",
+            "The CI is for other test examples and other networks trained alike."
+            if math.isfinite(self.gain.low)
+            else "No CI of the gain yet: three networks are needed.",
             "No network was selected.",
             self._disagreement_note(),
             f"Predicting costs {self.n_members} times as much as with one network.",

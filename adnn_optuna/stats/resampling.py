@@ -20,8 +20,9 @@ Resampled = tuple[int, int]
 
 def is_of_splits(name: str) -> bool:
     """Return whether rows or seeds of a name may be splits or folds of one data set."""
-    words = {word.removesuffix("s") for word in re.split(r"[\W_]+", name.lower())}
-    return bool(words & {"split", "fold", "cv"}) or words == {"data"}
+    words = {word.removesuffix("s") for word in re.split(r"[\W\d_]+", name.lower()) if word}
+    is_split = any(word.endswith(("split", "fold")) for word in words)  # Such as kfold.
+    return is_split or "cv" in words or words == {"data"}
 
 
 def checked_resampling(

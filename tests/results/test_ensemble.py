@@ -73,14 +73,19 @@ def test_numbers_are_those_of_the_predictions() -> None:
 
 def test_a_regression_is_told_in_its_own_terms() -> None:
     y = np.array([1.0, 2.0, 3.0, 4.0], np.float32)
-    above, below = (y[:, None] + d for d in (0.5, -0.5))
-    facts = facts_of([above, below], y, task="regression")
+    networks = [y[:, None] + d for d in (0.5, -0.5, 0.3)]
+    facts = facts_of(networks[:2], y, task="regression")
     assert facts.score == pytest.approx(1.0)
     assert facts.members == pytest.approx((0.8, 0.8))
     assert facts.disagreement == pytest.approx(0.8)
     assert "average 1.0000 test R²" in said(facts)
-    assert "gain +0.2000 (95% CI" in said(facts)
+    assert "gain +0.2000 average over mean network" in said(facts)
+    assert "No CI of the gain yet: three networks are needed." in said(facts)
     assert "disagreement 0.800 target variances" in said(facts)
+    three = facts_of(networks, y, task="regression")
+    assert "gain +0.1493 (95% CI" in said(three)
+    assert "is better than the mean single network" in said(three)
+    assert facts_of([networks[0]] * 3, y, task="regression").gain == (0, 0, 0)
 
 
 def test_a_network_that_diverged_is_omitted_and_counted() -> None:
