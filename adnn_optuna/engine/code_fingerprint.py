@@ -1,8 +1,8 @@
 """Fingerprints of users' functions, so that no stored value of an earlier code is reused unseen.
 
-Seen are code and constants, defaults, values of closures, and functions of the same module. Not
-seen are functions of other modules, data, and objects that may change, such as lists. A value that
-the code itself assigns, such as a counter, is state and no setting.
+Seen are code and constants, defaults, values of closures, numbers of the same module and its
+functions and classes. Not seen are functions of other modules, data, and objects that may change,
+such as lists. A value that the code itself assigns, such as a counter, is state and no setting.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Number
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
@@ -22,7 +23,7 @@ from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.samplers._trials import is_done
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, slice, type(...))
+_PLAIN = (type(None), Number, str, bytes, slice, type(...))
 _OF_SOURCE = ("__doc__", "__firstlineno__", "__qualname__", "__module__")  # Of a class in a code.
 _IN_CONSTRUCTION = ("__init__", "__post_init__", "__new__")
 
@@ -100,23 +101,34 @@ def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
 
 def _own_parts(value: Any, module: str) -> tuple[Any, ...]:
     """Return by what a value computes; nothing of functions and classes of other modules."""
-    kind, held, parts = type(value), getattr(value, "__dict__", {}), tuple[Any, ...]()
+    kind, held, parts = type(value), _attributes(value), tuple[Any, ...]()
     if isinstance(value, functools.partial):
         parts = value.func, value.args, _pairs(value.keywords)
     elif isinstance(value, MethodType):
         parts = value.__func__, value.__self__
     elif isinstance(value, FunctionType):
-        parts = _function_parts(value) if value.__module__ == module else ()
+        is_own = value.__module__ == module
+        parts = (*_function_parts(value), held.get("__wrapped__")) if is_own else ()
     elif isinstance(value, type):
         is_own = value.__module__ == module
-        parts = (*value.__bases__, _pairs(_methods(value))) if is_own else ()
+        parts = (*value.__bases__, _pairs(_members(value))) if is_own else ()
     elif "__wrapped__" in held:  # Such as of functools.cache.
         parts = (held["__wrapped__"],)
     elif kind.__module__ == module:
-        methods = [of for name, of in _methods(kind).items() if name not in _IN_CONSTRUCTION]
-        state = {name for of in methods for name in _assigned(of.__code__, "STORE_ATTR")}
+        methods = {name: of for cls in kind.__mro__ for name, of in _methods(cls).items()}
+        state = _state(methods) | {*methods}  # Of cached properties it has the values.
         parts = kind, _pairs({name: of for name, of in held.items() if name not in state})
     return parts
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """Return the attributes of an instance, also those in slots."""
+    held = dict(getattr(value, "__dict__", {}))
+    for cls in type(value).__mro__:
+        slots = vars(cls).get("__slots__", ())
+        names = [slots] if isinstance(slots, str) else slots
+        held |= {name: getattr(value, name) for name in names if hasattr(value, name)}
+    return held
 
 
 def _pairs(of: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -127,10 +139,26 @@ def _methods(cls: type) -> dict[str, FunctionType]:
     """Return the functions of a class itself, those of its properties and class methods, too."""
     found = {}
     for name, value in vars(cls).items():
-        function = getattr(value, "__func__", getattr(value, "fget", value))
-        if isinstance(function, FunctionType):
-            found[name] = function
+        # Of class methods, properties and cached properties.
+        inner = [getattr(value, name, None) for name in ("__func__", "fget", "func")]
+        for function in (value, *inner):
+            if isinstance(function, FunctionType):
+                found[name] = function
     return found
+
+
+def _members(cls: type) -> dict[str, Any]:
+    """Return the functions and plain attributes of a class that its functions do not assign."""
+    methods = _methods(cls)
+    left_out = _state(methods) | {*_OF_SOURCE}
+    plain = {name: of for name, of in vars(cls).items() if isinstance(of, _PLAIN)}
+    return methods | {name: of for name, of in plain.items() if name not in left_out}
+
+
+def _state(methods: Mapping[str, FunctionType]) -> set[str]:
+    """Return the attributes that methods assign after construction."""
+    codes = [of.__code__ for name, of in methods.items() if name not in _IN_CONSTRUCTION]
+    return {name for code in codes for name in _assigned(code, "STORE_ATTR")}
 
 
 def _function_parts(function: FunctionType) -> tuple[Any, ...]:
@@ -140,10 +168,16 @@ def _function_parts(function: FunctionType) -> tuple[Any, ...]:
         with contextlib.suppress(ValueError):  # The cell is still empty.
             if name not in state:
                 values[name] = cell.cell_contents
-    # Of globals only what can be called, which `_own_parts` follows within the module.
-    names = {name for one in _codes(code) for name in one.co_names}
-    known = function.__globals__
-    values |= {name: known[name] for name in names if callable(known.get(name))}
+    # Of globals only numbers and what can be called, which `_own_parts` follows in the module.
+    names, known = {name for one in _codes(code) for name in one.co_names}, function.__globals__
+    for other in (function, *known.values()):
+        if isinstance(other, FunctionType) and other.__globals__ is known:
+            names -= _assigned(other.__code__, "STORE_GLOBAL")
+    values |= {
+        name: known[name]
+        for name in names & known.keys()
+        if callable(known[name]) or isinstance(known[name], Number)
+    }
     return code, function.__defaults__, _pairs(function.__kwdefaults__ or {}), _pairs(values)
 
 
@@ -167,7 +201,7 @@ def _code_parts(code: CodeType) -> tuple[Any, ...]:
     counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
     instructions = [*dis.get_instructions(code)]
     steps = (
-        (one.opname, one.argval)
+        (one.opname, code.co_consts[one.arg or 0] if one.opname == "KW_NAMES" else one.argval)
         for one, after in itertools.zip_longest(instructions, instructions[1:])
         if not (after and after.opname == "STORE_NAME" and after.argval in _OF_SOURCE)
     )

@@ -50,7 +50,39 @@ def plain(seed, low=0, *, rate=0.1):
 def cached(seed):
     return helper(seed)
 
+SCALE = 3
+N_CALLS = 0
+
+class Slotted:
+    __slots__ = ("rate",)
+    offset = 5
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, seed):
+        return self.rate + self.offset
+
+class Shifted(Model):
+    @functools.cached_property
+    def shift(self):
+        return 7
+
+    def __call__(self, seed):
+        return super().__call__(seed) + self.shift
+
+def count():
+    global N_CALLS
+    N_CALLS += 1
+
+def scaled(seed):
+    count()
+    return dict(seed=SCALE * N_CALLS)
+
 FUNCTIONS = {
+    "slotted": Slotted(8),
+    "shifted": Shifted(9),
+    "scaled": scaled,
     "plain": plain,
     "partial": functools.partial(plain, rate=0.5),
     "instance": Model(2),
@@ -59,6 +91,9 @@ FUNCTIONS = {
     "cached": cached,
 }
 """
+
+
+EVERY = {*"slotted shifted scaled plain partial instance method closure cached".split()}
 
 
 def loaded(folder: Path, source: str) -> Any:
@@ -82,18 +117,23 @@ def test_lines_comments_and_docstrings_do_not_count(tmp_path: Path) -> None:
         "def helper(x):", 'def helper(x):\n    """Return more."""\n    # Why.'
     ).replace("rate=0.1):", 'rate=0.1):\n    """Return numbers."""')
     assert fingerprints(tmp_path, moved) == fingerprints(tmp_path)
-    assert len({*fingerprints(tmp_path).values()}) == 6
+    assert len({*fingerprints(tmp_path).values()}) == len(EVERY)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "changed"),
     [
-        ("x + 1", "x + 100", {"plain", "partial", "instance", "method", "closure", "cached"}),
+        ("x + 1", "x + 100", EVERY - {"slotted", "scaled"}),
         ("low=0", "low=1", {"plain", "partial"}),
         ("rate=0.5", "rate=0.6", {"partial"}),
         ("Model(2)", "Model(4)", {"instance"}),
         ("made(2)", "made(3)", {"closure"}),
         ('{"a", "b", "c"}', '{"a", "b"}', {"closure"}),
+        ("Slotted(8)", "Slotted(4)", {"slotted"}),
+        ("offset = 5", "offset = 6", {"slotted"}),
+        ("return 7", "return 8", {"shifted"}),
+        ("SCALE = 3", "SCALE = 4", {"scaled"}),
+        ("dict(seed=", "dict(seeds=", {"scaled"}),
     ],
 )
 def test_each_part_counts(tmp_path: Path, old: str, new: str, changed: set[str]) -> None:
