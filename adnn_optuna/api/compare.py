@@ -91,7 +91,7 @@ def compare(
             trials that are replicates, such as ``("annealing", 0.2)``.
         max_trial: The number of trials of each run.
         seeds: The seeds of the runs, in the order in which they count. A comparison that gets
-            further seeds or arms later is sequential, with wider CIs. If it is called with fewer
+            further seeds or arms later is sequential, with CIs at 99%. If it is called with fewer
             arms, it keeps the others.
         direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.
         confirm: For functions, on how many new seeds the best trial of a run is evaluated after

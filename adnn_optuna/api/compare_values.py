@@ -64,8 +64,8 @@ def compare_values(
         baseline_file: A CSV file with the baseline's values. Then ``values`` is such a file, too:
             each has one column of numbers. Arms are named after the files. Rows are paired by a
             column that names them, such as ``seed``, else by position.
-        sequential: Whether you evaluated fewer values before, or will add further ones. Then the
-            CIs are wider, and valid after each row.
+        sequential: Whether you will evaluate the values again with further rows; say so from the
+            first evaluation on. Then the CIs are wider, and valid after each row.
         order: The column that tells in which order the rows of a sequential design were measured;
             or ``"rows"``, if they are in that order.
         resampled: If rows are splits or folds of one data set, the numbers of training and test

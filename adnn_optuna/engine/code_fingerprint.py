@@ -1,7 +1,7 @@
 """Fingerprints of users' functions, so that no stored value of an earlier code is reused unseen.
 
-Seen are code and constants, defaults, values of closures, numbers of the same module and its
-functions and classes. Not seen are functions of other modules, data, and objects that may change,
+Seen are code and constants, defaults, values of closures, and of the same module functions,
+classes and numbers in capitals. Not seen are functions of other modules, data, and objects that may change,
 such as lists. A value that the code itself assigns, such as a counter, is state and no setting.
 """
 
@@ -168,7 +168,7 @@ def _function_parts(function: FunctionType) -> tuple[Any, ...]:
         with contextlib.suppress(ValueError):  # The cell is still empty.
             if name not in state:
                 values[name] = cell.cell_contents
-    # Of globals only numbers and what can be called, which `_own_parts` follows in the module.
+    # Of globals only constants and what can be called, which `_own_parts` follows in the module.
     names, known = {name for one in _codes(code) for name in one.co_names}, function.__globals__
     for other in (function, *known.values()):
         if isinstance(other, FunctionType) and other.__globals__ is known:
@@ -176,7 +176,7 @@ def _function_parts(function: FunctionType) -> tuple[Any, ...]:
     values |= {
         name: known[name]
         for name in names & known.keys()
-        if callable(known[name]) or isinstance(known[name], Number)
+        if callable(known[name]) or (name.isupper() and isinstance(known[name], Number))
     }
     return code, function.__defaults__, _pairs(function.__kwdefaults__ or {}), _pairs(values)
 

@@ -117,7 +117,7 @@ class Comparison(ComparisonNumbers, Printed):
             how = "for most seeds" if for_which == {"for most seeds"} else "on average"
             shown = f"Every sampler is worse than {reference} {how}"
         elif not verdicts & {*OPEN}:
-            shown = f"No sampler is better than {reference}"
+            shown = f"No sampler is better than {reference} by more than the margin"
         is_close = best.verdict in ("equivalent", "not worse")
         return f"{shown}; {best.arm} {f'is {best.verdict}' if is_close else 'is closest'}."
 

@@ -20,7 +20,12 @@ def test_every_surface() -> None:
 )
 def test_durations_have_the_unit_that_one_would_take(seconds: float, said: str) -> None:
     plan = plan_seeds(
-        {"claim": pilot(6)}, gain=0.01, seconds_per_seed=seconds, first_seed=9, unit=ACCURACY
+        {"claim": pilot(6)},
+        gain=0.01,
+        after_fixed=True,
+        seconds_per_seed=seconds,
+        first_seed=9,
+        unit=ACCURACY,
     )
     line = plan.document().estimates[0]
     assert (line.label, line.value, line.remark) == ("fixed design", "14", f"new seeds, {said}")
