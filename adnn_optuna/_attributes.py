@@ -228,8 +228,9 @@ class Arguments(TypedDict, total=False):
 class Declaration(TypedDict):
     """The declaration of a comparison: its seeds in their order, and whether it is sequential.
 
-    It stays sequential if it stops once all is decided, or got further seeds or arms later: these
-    come ``after_fixed``, a fixed design that was seen before. ``arms`` are the names of all arms that it ever compared, by their labels.
+    It stays sequential if it stops once all is decided, or got further seeds or arms later: then
+    these came ``after_fixed``, a fixed design that was seen. ``arms`` are the names of all arms
+    that it ever compared, by their labels.
     """
 
     seeds: list[Seed]

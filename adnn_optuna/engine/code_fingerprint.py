@@ -1,8 +1,9 @@
 """Fingerprints of users' functions, so that no stored value of an earlier code is reused unseen.
 
 Seen are code and constants, defaults, values of closures, and of the same module functions,
-classes and numbers in capitals. Not seen are functions of other modules, data, and objects that may change,
-such as lists. A value that the code itself assigns, such as a counter, is state and no setting.
+classes and numbers in capitals. Not seen are functions of other modules, data, and objects that
+may change, such as lists. A value that the code itself assigns, such as a counter, is state and no
+setting.
 """
 
 import contextlib

@@ -369,7 +369,20 @@ class TestSplitsAndFolds:
         expected = adnn.compare_values({"linear": linear, "tree": tree})
         assert found.paired_differences == expected.paired_differences
 
-    @pytest.mark.parametrize("name", ["split", "Fold", "cv", "data", "fold_id", "splits"])
+    def test_are_found_wherever_they_are_named(self) -> None:
+        table = self.table(1, 8)[["a", "b", "fold"]]
+        in_text = {arm: {f"fold {i}": of for i, of in enumerate(table[arm])} for arm in "ab"}
+        of_folds = table.set_index("fold")["a"]
+        for values in (table, in_text, {"a": of_folds, "b": table["b"].tolist()}):
+            with pytest.raises(ValueError, match="must be of independent seeds"):
+                adnn.compare_values(values)
+        assert adnn.compare_values(table, folds=True).ranked in (["a", "b"], ["b", "a"])
+        with pytest.raises(ValueError, match="must be of independent seeds"):
+            adnn.compare_values({"a": of_folds, "b": of_folds[:6]}, paired=False)
+
+    @pytest.mark.parametrize(
+        "name", ["split", "Fold", "cv", "data", "fold_id", "splits", "KFold", "split1"]
+    )
     def test_are_refused_where_nothing_is_said_of_them(self, name: str) -> None:
         ways_out = r"resampled=\(n_train, n_test\), or folds=True .*, or rename it"
         for table in (

@@ -93,7 +93,10 @@ FUNCTIONS = {
 """
 
 
-EVERY = {*"slotted shifted scaled plain partial instance method closure cached".split()}
+EVERY = {
+    *("slotted", "shifted", "scaled", "plain", "partial"),
+    *("instance", "method", "closure", "cached"),
+}
 
 
 def loaded(folder: Path, source: str) -> Any:

@@ -66,8 +66,10 @@ class TestVerdict:
             (
                 {"a": NOISE[2], "b": NOISE[2] - 0.01},
                 "equivalent",
-                "No sampler is better than random restarts by more than the margin; a is "
-                "equivalent.",
+                (
+                    "No sampler is better than random restarts by more than the margin; a is "
+                    "equivalent."
+                ),
             ),
             ({"a": NOISE[0]}, "inconclusive", f"{NO_SAMPLER}; a is closest."),
             # A sampler that is better comes first, whatever the mean of one that may not be.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,6 +12,10 @@ from snapshots import assert_surfaces
 import adnn_optuna as adnn
 from adnn_optuna.networks.network import Head
 from adnn_optuna.results.ensemble import EnsembleScores
+from adnn_optuna.stats.example_scores import gain_of_average
+
+if TYPE_CHECKING:
+    from adnn_optuna._units import Estimate
 
 
 def facts_of(predicted: list[np.ndarray], y: Any, **options: Any) -> EnsembleScores:
@@ -113,3 +117,43 @@ def test_surfaces() -> None:
     y = np.tile([0, 1], 50)
     chances = rng.uniform(0, 1, (3, 100)) * 0.5 + 0.4 * y
     assert_surfaces("ensemble", facts_of([np.stack([1 - p, p], 1) for p in chances], y))
+
+
+class TestAverageOfNumbers:
+    """Networks of a regression that differ in a few directions, or at each example."""
+
+    HEAD = Head(None, 1)
+
+    def gain(self, rng: np.random.Generator, n_networks: int, n: int, world: str) -> Estimate:
+        x = rng.normal(size=(n, 5))
+        truth = x[:, 0] + np.sin(2 * x[:, 1])
+        if world == "few directions":
+            directions = np.stack([x[:, 2], np.cos(x[:, 3]), x[:, 4] ** 2 - 1, np.ones(n)])
+            apart = rng.normal(size=(n_networks, 4)) * [0.4, 0.3, 0.2, 0.1] @ directions
+        else:
+            apart = 0.4 * rng.normal(size=(n_networks, n))
+        if world == "skewed targets":
+            truth, apart = np.exp(truth / 1.5), apart * np.exp(truth / 3)
+        y = truth + 0.5 * rng.normal(size=n)
+        p = (truth + apart)[:, :, np.newaxis]
+        without = [self.HEAD.scores((p.sum(axis=0) - of) / (n_networks - 1), y) for of in p]
+        alone = np.stack([self.HEAD.scores(of, y) for of in p])
+        return gain_of_average(self.HEAD.scores(p.mean(axis=0), y), alone, np.stack(without))
+
+    def test_is_known_from_three_networks_that_differ(self) -> None:
+        gains = [self.gain(np.random.default_rng(0), k, 100, "independent") for k in (2, 3)]
+        assert [math.isnan(low) for _, low, _ in gains] == [True, False]
+        two_equal = np.array([[0.5, 0.6], [0.5, 0.6], [0.1, 0.2]])
+        without = np.array([[0.45, 0.5], [0.45, 0.5], [0.5, 0.6]])
+        found = gain_of_average(np.array([0.5, 0.55]), two_equal, without)
+        assert (found.low, found.high) == (0, math.inf)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("world", ["few directions", "independent", "skewed targets"])
+    @pytest.mark.parametrize(("n_networks", "n"), [(3, 300), (5, 100), (5, 1000), (20, 300)])
+    def test_is_covered(self, n_networks: int, n: int, world: str) -> None:
+        rng = np.random.default_rng(n)
+        found = np.array([self.gain(rng, n_networks, n, world) for _ in range(1000)])
+        truth = found[:, 0].mean()
+        # Of difference_from_mean, it was 0.65 to 0.97.
+        assert ((found[:, 1] <= truth) & (truth <= found[:, 2])).mean() >= 0.93
