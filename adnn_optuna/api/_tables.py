@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Mapping
@@ -231,12 +232,18 @@ def rows_in_words(index: pd.Index[Any]) -> tuple[str, list[str]]:
 
 
 def check_is_unsorted(arms: Mapping[str, np.ndarray]) -> None:
-    """Refuse rows that seem sorted by an arm, in which a sequential design sees an effect."""
-    for label, array in arms.items():
+    """Refuse rows that seem sorted by an arm, or by a difference of arms.
+
+    In such rows, a sequential design sees an effect.
+    """
+    pairs = [*itertools.combinations(arms, 2)]
+    columns = [(label, array, _P_OF_SORTED) for label, array in arms.items()]
+    columns += [(f"{a} - {b}", arms[a] - arms[b], _P_OF_SORTED / len(pairs)) for a, b in pairs]
+    for label, array, limit in columns:
         known = array[np.isfinite(array)]
         if len(known) < _FEWEST_FOR_ORDER or not np.ptp(known):
             continue
-        if scipy.stats.spearmanr(np.arange(len(known)), known).pvalue < _P_OF_SORTED:
+        if scipy.stats.spearmanr(np.arange(len(known)), known).pvalue < limit:
             raise WrongValueError(
                 "The rows of a sequential design must be in the order in which they were "
                 f"measured; got rows that seem sorted by {label!r}. Pass order='COLUMN', or "

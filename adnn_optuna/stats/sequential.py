@@ -89,9 +89,7 @@ def sequential_ends(values: Sequence[float], half: float) -> tuple[float, float]
     return min(size * low, mean - half), max(size * high, mean + half)
 
 
-def _hull(
-    d: np.ndarray, centres: np.ndarray, threshold: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _hull(d: np.ndarray, centres: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the last two possible centres that were tried, and the next ones outwards."""
 
     def is_possible(centres: np.ndarray) -> np.ndarray:

@@ -437,6 +437,10 @@ class TestOrder:
         table = self.VALUES.sort_values("a").assign(time=range(20, 0, -1))
         with pytest.raises(ValueError, match="seem sorted by 'a'"):
             adnn.compare_values(table[["a", "c"]], sequential=True)
+        shared = np.random.default_rng(0).normal(0, 9, 20)
+        by_difference = {"a": shared + np.arange(20), "b": shared}
+        with pytest.raises(ValueError, match="seem sorted by 'a - b'"):
+            adnn.compare_values(by_difference, sequential=True)
         adnn.compare_values(table[["a", "c"]])  # In a fixed design it does not matter.
         as_they_are = adnn.compare_values(table[["a", "c"]], sequential=True, order="rows")
         ordered = adnn.compare_values(table, sequential=True, order="time")
