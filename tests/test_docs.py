@@ -48,7 +48,7 @@ def test_the_guide_to_search_and_compare_anything_prints_what_it_says(
 def test_the_example_replicates_for_as_many_seeds_as_the_readme_says() -> None:
     readme = (REFERENCE.parents[1] / "README.md").read_text(encoding="utf-8")
     [code, *_] = re.findall(r"```python\n(.*?)\nstorage, name = ", readme, re.DOTALL)
-    [said] = re.findall(r"Of the seeds 0 to 9, (\d) replicate\.", readme)
+    [said] = re.findall(r"The gain replicates for (\d) of 10 search seeds\.", readme)
     made: dict[str, Any] = {}
     exec(code, made)
     results = [

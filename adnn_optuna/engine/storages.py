@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import Study, StudyDirection
@@ -235,8 +234,17 @@ class PatientTrial(optuna.Trial):
     So a function that suggests need not begin again.
     """
 
-    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        return with_retry(super()._suggest, name, distribution)
+    def suggest_float(self, *args: Any, **options: Any) -> float:
+        """Suggest a float."""
+        return with_retry(super().suggest_float, *args, **options)
+
+    def suggest_int(self, *args: Any, **options: Any) -> int:
+        """Suggest an integer."""
+        return with_retry(super().suggest_int, *args, **options)
+
+    def suggest_categorical(self, *args: Any, **options: Any) -> Any:
+        """Suggest a choice."""
+        return with_retry(super().suggest_categorical, *args, **options)
 
     def report(self, value: float, step: int) -> None:
         """Report an intermediate value."""
