@@ -164,7 +164,7 @@ class Variance(Printed):
 
     @property
     def minimum_detectable_difference(self) -> float:
-        """The threshold for the difference of two single runs; noise exceeds it in 5% of cases."""
+        """The difference of two runs that noise exceeds in 5% of cases, for normal scores."""
         if (n := len(self.values)) < FEWEST:
             return math.nan
         return float(scipy.stats.t.ppf(0.975, n - 1)) * math.sqrt(2) * self.sd.value
@@ -286,7 +286,7 @@ class Variance(Printed):
 
     def _notes(self) -> list[str]:
         notes = [
-            "Minimum detectable difference: noise of two runs exceeds it in 5% of cases.",
+            "Minimum detectable difference: noise exceeds it in 5% of pairs, for normal scores.",
             f"All runs redraw {in_list(sources_in_words(self.sources))}.",
         ]
         if self.not_redrawn:
