@@ -101,7 +101,7 @@ def recheck(url: str) -> Any:
         confirm=3,
         against=0,
     )
-    return found.evaluations, found.value, found.gain
+    return found.evaluations, found.value, found.gain.value
 
 
 def measure_variance(url: str) -> Any:
