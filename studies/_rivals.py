@@ -221,7 +221,7 @@ class SMACSampler(Rival):
 
 
 class ConfOptSampler(Rival):
-    """ConfOpt 2 with its default searcher; it knows no conditions.
+    """ConfOpt 2 as by default; it knows no conditions.
 
     It has no way to ask and tell: this takes the steps of its ``ConformalTuner.tune``.
     """
@@ -245,7 +245,7 @@ class ConfOptSampler(Rival):
         return tuner
 
     @functools.cached_property
-    def _searcher(self) -> Any:
+    def _proposer(self) -> Any:
         from confopt.selection.acquisition import QuantileConformalSearcher
         from confopt.selection.sampling.thompson_samplers import ThompsonSampler
 
@@ -271,15 +271,15 @@ class ConfOptSampler(Rival):
             return dict(candidates[np.random.choice(len(candidates))])  # noqa: NPY002
         told = known.tabularize_configs(known.searched_configs)
         values = np.array(known.searched_performances)
-        self._tuner.retrain_searcher(self._searcher, told, values, 0)
+        self._tuner.retrain_searcher(self._proposer, told, values, 0)
         places = known.tabularize_configs(candidates)
-        return dict(self._tuner.select_next_configuration(self._searcher, candidates, places))
+        return dict(self._tuner.select_next_configuration(self._proposer, candidates, places))
 
     def tell(self, places: Places, value: float) -> None:
         """Learn a value."""
         known = self._tuner.config_manager
         if len(known.searched_configs) >= self.n_random:
-            self._searcher.update(X=known.tabularize_configs([places]).flatten(), y_true=value)
+            self._proposer.update(X=known.tabularize_configs([places]).flatten(), y_true=value)
         known.mark_as_searched(places, value)
 
 
