@@ -190,10 +190,11 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _assigned(code: CodeType, how: str) -> set[str]:
+@functools.cache  # Of each function of a module, the codes of all others are asked for.
+def _assigned(code: CodeType, how: str) -> frozenset[str]:
     """Return the names that a code assigns, in the functions in it, too."""
     found = (each for one in _codes(code) for each in dis.get_instructions(one))
-    return {str(each.argval) for each in found if each.opname == how}
+    return frozenset(str(each.argval) for each in found if each.opname == how)
 
 
 def _code_parts(code: CodeType) -> tuple[Any, ...]:

@@ -101,14 +101,22 @@ class Bar(_Tqdm):
             bar.max, bar.bar_style, bar.layout.width = value, "", None
 
 
+class _HiddenBar(Bar):
+    """A bar that nobody sees."""
+
+
+_HiddenBar.set_lock(threading.RLock())  # Its own: it neither waits for others nor disturbs them.
+
+
 def progress_bar(total: int | None = None, *, show: bool, **options: Any) -> Bar:
     """Return a bar; it is disabled unless it is to be shown, on a terminal or in a notebook."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     # As tqdm finds out, without importing it.
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     is_notebook = shell is not None and "IPKernelApp" in shell.config
+    if not show or not (is_terminal or is_notebook):
+        return _HiddenBar(disable=True)
     # An interrupt while it is drawn leaves its lock locked, which else is that of all bars.
     Bar.set_lock(threading.RLock())
     options["desc"] = printable(options.get("desc") or "")
-    is_shown = show and (is_terminal or is_notebook)
-    return Bar(total=total, disable=not is_shown, **options)
+    return Bar(total=total, **options)
