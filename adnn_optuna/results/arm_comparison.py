@@ -25,6 +25,7 @@ from adnn_optuna.results.differences import (
     interval_figure,
     other_comparisons_note,
     pair,
+    paired_design,
     relation,
     sources_in_words,
     validity_note,
@@ -293,9 +294,7 @@ class ArmComparison(Printed):
     def _design(self) -> Design:
         if not self.is_paired:
             return "unpaired"
-        if self.after_fixed:
-            return "added"
-        return "sequential" if self.sequential else "fixed"
+        return paired_design(sequential=self.sequential, after_fixed=self.after_fixed)
 
     def _notes(self) -> list[str]:
         notes = difference_notes(

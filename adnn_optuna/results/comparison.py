@@ -15,12 +15,12 @@ from adnn_optuna.results.comparison_figures import figures_of
 from adnn_optuna.results.comparison_numbers import ComparisonNumbers
 from adnn_optuna.results.differences import (
     LABEL_WIDTH,
-    Design,
     difference_line,
     difference_notes,
     differences_table,
     for_most,
     other_comparisons_note,
+    paired_design,
     relation,
 )
 from adnn_optuna.results.fields import Field
@@ -224,9 +224,8 @@ class Comparison(ComparisonNumbers, Printed):
     def _notes_on_differences(self) -> list[str]:
         if not self.paired_differences:
             return []
-        design: Design = "sequential" if self.sequential else "fixed"
-        if self.declaration["after_fixed"]:
-            design = "added"
+        after_fixed = self.declaration["after_fixed"]
+        design = paired_design(sequential=self.sequential, after_fixed=after_fixed)
         return difference_notes(
             self.paired_differences,
             self.unit,

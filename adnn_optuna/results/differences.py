@@ -163,6 +163,13 @@ def difference_notes(
     return notes + _reasons(rows)
 
 
+def paired_design(*, sequential: bool, after_fixed: bool) -> Design:
+    """Return the design of pairs."""
+    if after_fixed:
+        return "added"
+    return "sequential" if sequential else "fixed"
+
+
 def validity_note(design: Design, per: str = "seed") -> str:
     """Return the validity of the CIs of a design, and their assumptions."""
     return _VALIDITY[design].format(per=per or "value")
