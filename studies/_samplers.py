@@ -18,7 +18,6 @@ import pathlib
 import warnings
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 import numpy as np
 import optuna
@@ -87,14 +86,12 @@ class Method:
         needs: The package that it needs.
         takes: Whether it is run on a case: some take long, some know no conditions.
         batch_size: How many trials are proposed before any of them is told.
-        patch: What the package has otherwise meanwhile: an owner, an attribute, and its value.
     """
 
     sampler: Callable[[Case], SamplerSpec]
     needs: str = "optuna"
     takes: Callable[[Case], bool] = lambda _: True
     batch_size: int = 1
-    patch: tuple[Any, str, Any] | None = None
 
 
 def seeded(kind: Callable[..., BaseSampler], **options: Any) -> Callable[[Case], SamplerSpec]:
@@ -150,7 +147,7 @@ def run(path: pathlib.Path, cases: Sequence[Case], methods: Mapping[str, Method]
                 for name, method in methods.items()
                 if method.takes(case) and tuple(case.key(name).values()) not in made
             ]
-            alone = [name for name in todo if methods[name].patch or methods[name].batch_size > 1]
+            alone = [name for name in todo if methods[name].batch_size > 1]
             for names in ([n for n in todo if n not in alone], *([name] for name in alone)):
                 for cell in _compared(case, {name: methods[name] for name in names}):
                     file.write(json.dumps(cell) + "\n")
@@ -168,10 +165,7 @@ def _compared(case: Case, arms: Mapping[str, Method]) -> Iterator[dict[str, Any]
     for label in {*labels.values(), RANDOM} if case.start else ():
         name = f"compare/{label}/seed={case.seed}"
         optuna.create_study(storage=storage, study_name=name).enqueue_trial(dict(case.start or {}))
-    with (
-        mock.patch.object(*method.patch) if method.patch else contextlib.nullcontext(),
-        warnings.catch_warnings(),
-    ):
+    with warnings.catch_warnings():
         # One seed decides nothing, and some samplers are experimental.
         warnings.simplefilter("ignore")
         comparison = adnn.compare(

@@ -7,17 +7,14 @@ hours, and less with ``--seeds`` or ``--budgets``.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from _common import Results, Study
 from _sampler_figures import rank_figures
 from _samplers import (
     METHODS,
-    OURS,
     Case,
     Method,
     main,
@@ -29,8 +26,6 @@ from _samplers import (
 from optuna.samplers import TPESampler
 from optuna.trial import Trial
 from sampler_quality_mixed_problems import CONDITIONAL, PROBLEMS
-
-from adnn_optuna.samplers import _asa, _local_model, _mixed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,37 +39,6 @@ def methods() -> dict[str, Method]:
     return METHODS | {
         "TPE, univariate": Method(seeded(TPESampler, multivariate=False)),
         "TPE, grouped": Method(seeded(TPESampler, multivariate=True, group=True)),
-    }
-
-
-def ablations() -> dict[str, Method]:
-    """Return the annealing, and without each of its parts for mixed spaces."""
-    annealing, pool = _asa.AdaptiveSimulatedAnnealing, _local_model.PointPool
-    temperatures, move, draw_branch = annealing.temperatures, _asa.move, _asa.draw_branch
-    parts: dict[str, tuple[Any, str, Any]] = {
-        "conditions": (_asa.Conditions, "of", lambda *_: _asa.Conditions()),
-        "ranks of branches": (_asa, "draw_branch", lambda *args: draw_branch(*args[:3], 0.0)),
-        "models of branches": (_asa, "model_of", lambda *_: None),
-        "D of branches": (
-            annealing,
-            "temperatures",
-            lambda self, index, _=None, *rest: temperatures(self, index, None, *rest),
-        ),
-        "moves of choices": (_asa, "move", lambda *args: move(*args[:3], 0 * args[3])),
-        "rounding": (_asa, "rounded", lambda points, _: points),
-        "leaving out what was told": (_asa, "is_told", lambda x, *_: np.zeros(len(x), bool)),
-        "what never moved first": (_asa, "is_untried", lambda x, *_: np.zeros(x.shape, bool)),
-        "the first five from everywhere": (_asa, "_N_FIRST", 0),
-        "plateaus": (annealing, "_is_on_plateau", False),
-        "distances": (_mixed, "_DISTANCE_WEIGHT", 0.0),
-        "the latest points": (pool, "is_latest", lambda self, _: np.zeros(len(self), bool)),
-        "smoothing": (_local_model, "_SMOOTHINGS", (1e-6,)),
-        "80 points": (_asa, "N_NEAR", 40),
-    }
-    whole = METHODS[OURS]
-    return {
-        OURS: whole,
-        **{f"no {name}": dataclasses.replace(whole, patch=part) for name, part in parts.items()},
     }
 
 
@@ -122,10 +86,8 @@ if __name__ == "__main__":
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--budgets", type=int, nargs="*", default=BUDGETS, choices=BUDGETS)
     parser.add_argument("--problems", nargs="*", default=[*PROBLEMS], choices=PROBLEMS)
-    parser.add_argument("--ablate", action="store_true", help="the annealing without each part")
     args = parser.parse_args()
     if args.quick:
         args.seeds, args.problems, args.budgets = 1, [*PROBLEMS][:1], BUDGETS[:1]
     seeds = range(args.first_seed, args.first_seed + args.seeds)
-    found = ablations() if args.ablate else methods()
-    main(STUDY, args, found, cases(args.problems, seeds, args.budgets), summed_up)
+    main(STUDY, args, methods(), cases(args.problems, seeds, args.budgets), summed_up)
