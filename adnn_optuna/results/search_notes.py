@@ -30,11 +30,11 @@ _UNEVEN = 1.5
 
 def why_no_best_trial(record: SearchRecord) -> str:
     """Return why a search has no best trial, and how to get one."""
-    n_infeasible = sum(not is_feasible(trial) for trial in record.trials)
-    if n_infeasible:
+    n = sum(not is_feasible(trial) for trial in record.trials)
+    if n:
         return (
-            f"No trial is feasible: {n_infeasible} violate a constraint. Run more trials, or relax "
-            "the constraints."
+            f"No trial is feasible: {n} violate a constraint. Run more trials, or relax the "
+            "constraints."
         )
     trials = [trial for trial in record.trials if trial.state in _ENDED_WITHOUT_VALUE]
     if stored.CONFIG in record.attrs:
