@@ -54,5 +54,10 @@ def rank_figures(results: Results) -> dict[str, go.Figure]:
     ticks = {"tickvals": [*range(len(groups))], "ticktext": texts, "tickangle": 0}
     figure.update_xaxes(**ticks, showgrid=False, zeroline=False)
     figure.update_yaxes(title="mean rank (lower is better)")
-    figure.update_layout(width=900, height=420, margin={"t": 20, "b": 70})
+    figure.update_layout(
+        title="Mean rank among the samplers, with its 95% CI",
+        width=900,
+        height=450,
+        margin={"t": 50, "b": 70},
+    )
     return {"": figure}

@@ -96,6 +96,7 @@ def blocks() -> dict[str, str]:
     written |= headlines()
     written["sure"] = how_sure()
     written["advice"] = n_trainings.advice(n_trainings.EXPERIMENT.load())
+    written["rivals"] = sampler_tables.beside_rivals(sampler_tables.STUDY.load())
     written["speed"] = training_speed.times_table(training_speed.STUDY.load())
     written["overhead"] = trial_overhead.sentence(trial_overhead.STUDY.load())
     return written

@@ -210,8 +210,8 @@ def figures(results: Results) -> dict[str, go.Figure]:
     names = methods_of(results)
     found = {(row["group"], row["trials"]) for row in results["rows"]}
     groups = [f"{k}, {n}" for k, n in itertools.product(GROUPS, BUDGETS) if (k, n) in found]
-    regret = "How far the best of so many trials is from the lowest value, as a share of a "
-    regret += "middling point's distance (lower is better)"
+    regret = "Regret of the best trial: its distance from the optimum, as a share of that of a "
+    regret += "typical random point (lower is better)"
     reached = "How many of COCO's targets are reached on bbob<br>of 2 and 5 dimensions (higher is "
     titles = (regret, f"{reached}better)")
     figure = make_subplots(rows=2, cols=1, row_heights=[0.6, 0.4], subplot_titles=titles)

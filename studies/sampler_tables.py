@@ -25,6 +25,7 @@ from _common import TRIED, Results, Study, markdown_table
 from _sampler_figures import rank_figures
 from _samplers import (
     METHODS,
+    OURS,
     Case,
     differences,
     label_of,
@@ -34,6 +35,7 @@ from _samplers import (
     rank_tables,
     read,
     rows_of,
+    with_error,
 )
 from optuna.trial import Trial
 
@@ -159,6 +161,27 @@ def summary(results: Results) -> str:
     ]
     regrets = markdown_table(["mean regret", *names], lines)
     return "\n\n".join([regrets, *differences(results), rank_tables(results)])
+
+
+def beside_rivals(results: Results) -> str:
+    """Return regrets and differences on the final tables as a table, the best sampler first."""
+    of_final = {
+        (row["method"], row["trials"]): row for row in results["rows"] if row["group"] == "final"
+    }
+    longest = BUDGETS[-1]
+    names = sorted(methods_of(results), key=lambda name: of_final[name, longest]["regret"])
+    lines = []
+    for name in names:
+        cells = [f"{name} ({of_final[name, longest]['n_seeds']})"]
+        for trials in BUDGETS:
+            row = of_final[name, trials]
+            difference = "" if name == OURS else with_error(*row["ours_minus_it"])
+            cells += [f"{row['regret']:.3f}", difference]
+        lines.append([*cells, f"{of_final[name, longest]['seconds']:.2g}"])
+    header = ["sampler (seeds)"]
+    for trials in BUDGETS:
+        header += [f"regret after {trials}", f"{OURS} − it"]
+    return markdown_table([*header, f"seconds of proposing {longest}"], lines)
 
 
 STUDY = Study("sampler_tables", rank_figures, summary)
