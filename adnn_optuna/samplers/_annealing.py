@@ -162,7 +162,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         check_positive("initial_temperature", initial_temperature)
         if initial_temperature > 1:
             raise WrongValueError(
-                f"`initial_temperature` must be at most 1, but is {initial_temperature!r}."
+                f"`initial_temperature` must be at most 1; got {initial_temperature!r}."
             )
         check_positive("quench", quench)
         check_integer("n_candidates", n_candidates, low=1)

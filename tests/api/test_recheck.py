@@ -568,8 +568,8 @@ class TestCommandLine:
 
     def test_refuses_what_is_wrong(self, capsys: pytest.CaptureFixture[str]) -> None:
         for arguments, said in (
-            (["none.db", "study"], "There is no file 'none.db'"),
-            (["s.db", "other"], "There is no study 'other'"),
+            (["none.db", "study"], "File 'none.db' not found"),
+            (["s.db", "other"], "Study 'other' not found"),
             (["s.db", "study", "--evaluate", "evaluate"], "must be MODULE:FUNCTION"),
             (["s.db", "study", "--against", "x=1"], "--against must be a trial's number, or par"),
             (["s.db", "study", "--evaluate", "no_such:evaluate"], "cannot be loaded"),

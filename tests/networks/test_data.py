@@ -606,7 +606,7 @@ def test_any_damage_to_an_npz_file_is_refused_or_harmless(
 
 
 def test_a_missing_npz_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no file nope\.npz or .*nope\.npz\. Fix"):
+    with pytest.raises(FileNotFoundError, match=r"File 'nope\.npz' or '.*nope\.npz' not found"):
         load_dataset("nope.npz", tmp_path)
 
 
@@ -615,7 +615,7 @@ def test_a_missing_npz_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("home", ["~no-such-user"])
 def test_the_home_of_nobody_is_no_folder(home: str) -> None:
-    with pytest.raises(FileNotFoundError, match="There is no file"):
+    with pytest.raises(FileNotFoundError, match="not found"):
         load_dataset(f"{home}/mine.npz")
     with pytest.raises(FileNotFoundError, match=r"is not a folder. Fix or omit it"):
         load_dataset("digits", home)
