@@ -49,11 +49,10 @@ def _with_contract(result: NetworkSearch, path: File | None) -> Document:
     who = who_can_verify(contract, has_data="data" in contract["files"])
     not_shown = (
         "A contract cannot show how many trials were run, whether the baseline was trained well, "
-        "or whether data, metric, seed or moment were chosen after seeing results."
+        "or whether data, metric, seed or moment were chosen after seeing results. Its SHA-256 is "
+        f"{contract['sha256']}."
     )
-    digest = f"SHA-256 of the contract: {contract['sha256']}"
-    notes = [*document.notes, reproduced, who, not_shown, digest]
-    return dataclasses.replace(document, notes=notes)
+    return dataclasses.replace(document, notes=[*document.notes, reproduced, who, not_shown])
 
 
 def _check_is_contract_of(record: SearchRecord, contract: Mapping[str, Any]) -> None:

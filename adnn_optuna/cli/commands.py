@@ -137,8 +137,7 @@ def compare(
 
     Every sampler runs once for each seed, from the same initial weights and on
     the same batches. random_restart is always an arm, or random for functions:
-    its gain is selection bias. The verdict on a sampler is better, equivalent, not
-    worse, worse or inconclusive.
+    its gain is selection bias.
 
     \b
     Examples:

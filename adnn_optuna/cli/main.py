@@ -106,7 +106,7 @@ def _show_version(is_asked: bool) -> None:
 
 
 _VERSION = typer.Option(
-    "--version", callback=_show_version, is_eager=True, help="Show it and exit."
+    "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
 )
 
 
