@@ -288,7 +288,7 @@ class TestWeights:
         [
             ({"class_weight": {3: 1}}, "class_weight names 3, but the labels are 0, 1, 2"),
             ({"class_weight": {0: -1}}, "class_weight, of .* a finite number of at least 0"),
-            ({"class_weight": "equal"}, "class_weight must be .* but is 'equal'"),
+            ({"class_weight": "equal"}, "class_weight must be .* got 'equal'"),
             ({"sample_weight": [1.0]}, r"sample_weight, of .* the shape \(1,\)"),
             ({"sample_weight": np.full(N, np.nan)}, "a finite number of at least 0"),
         ],
