@@ -15,13 +15,12 @@ def to_markdown(document: Document, level: int = 2, *, details: bool = True) -> 
         rows = [(line.label, line.value, line.ends, line.remark) for line in document.estimates]
         parts.append(_table(Table(("", "estimate", document.interval_name, ""), rows)))
     parts.append(escaped(document.subject))
-    tables = [table for table in document.tables if details or not table.is_detail]
-    for table in tables:
-        if table.is_detail:
+    for table in document.tables:
+        if not table.is_detail:
+            parts += [escaped(table.title), _table(table)]
+        elif details:
             folded = f"<details>\n<summary>{escape(printable(table.title))}</summary>"
             parts += [folded, _table(table), "</details>"]
-        else:
-            parts += [escaped(table.title), _table(table)]
     parts.append("\n".join(f"- {escaped(note)}" for note in document.notes))
     if document.next_step:
         parts.append(f"Next: {escaped(document.next_step)}")
