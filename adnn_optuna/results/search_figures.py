@@ -43,15 +43,14 @@ def gain_figure(record: SearchRecord) -> Figure:
         best = [unit.scale * gain for gain in gains_so_far(record)]
         done = [trial.number for trial in record.done_trials]
         series.append(Series("best so far", done, best, "steps", color=1))
-    of_function = isinstance(record, FunctionRecord)
-    baseline = "first completed trial" if of_function else "baseline of one seed"
+    over = "first complete trial" if isinstance(record, FunctionRecord) else "baseline of one seed"
     return Figure(
         "gain",
         "Gain against trials",
         "Trial",
         unit.heading(f"Gain in {record.metric_label}", is_gain=True),
         series,
-        f"By the metric of the selection, over the {baseline}.",
+        f"By the metric of the selection, over the {over}.",
         if_empty="No trial was completed.",
     )
 
