@@ -281,14 +281,14 @@ class ArmComparison(Printed):
             headings.append(f"{self.per}s")
             counts = map(len, self.compared.values())
             rows = [(*row, str(n)) for row, n in zip(rows, counts, strict=True)]
+        title = "For new data of this kind" if self._shows_these_rows else ""
         tables = [
             Table(headings, rows),
-            differences_table(self._shown(self.paired_differences), unit, self._paired_by),
+            differences_table(self._shown(self.paired_differences), unit, self._paired_by, title),
         ]
         if self._shows_these_rows:
-            rows_alone = self._shown(self.on_these_rows)
-            title = "On these rows alone"
-            tables.append(differences_table(rows_alone, unit, self._paired_by, title))
+            shown = self._shown(self.on_these_rows)
+            tables.append(differences_table(shown, unit, self._paired_by, "On these rows alone"))
         return tables
 
     @property
