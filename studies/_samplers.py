@@ -301,6 +301,27 @@ def rank_tables(results: Results) -> str:
     return "\n\n".join([shown[0], *seconds_table(results), shown[1]])
 
 
+def differences(results: Results) -> list[str]:
+    """Return the differences of mean regrets from ours as a table; none without any."""
+    others = methods_of(results)[1:]
+    found = {
+        (label_of(row), row["method"]): row["ours_minus_it"]
+        for row in results["rows"]
+        if "ours_minus_it" in row
+    }
+    lines = []
+    for label in dict.fromkeys(label for label, _ in found):
+        texts = (found.get((label, name)) for name in others)
+        lines.append([label, *("" if of is None else with_error(*of) for of in texts)])
+    corner = f"regret of {OURS} − its (standard error)"
+    return [markdown_table([corner, *others], lines)] if lines else []
+
+
+def with_error(mean: float, error: float | None) -> str:
+    """Return a mean and its standard error as text."""
+    return f"{mean:+.3f}" if error is None else f"{mean:+.3f} ({error:.3f})"
+
+
 def seconds_table(results: Results) -> list[str]:
     """Return what proposing costs as a table; none if that was not measured."""
     names = methods_of(results)

@@ -25,6 +25,7 @@ import replicates
 import rq1_step_size
 import rq2_trials
 import rq3_time
+import sampler_constraints
 import sampler_quality
 import sampler_quality_many
 import sampler_quality_mixed
@@ -60,6 +61,7 @@ STUDIES: tuple[Study, ...] = (
     index_protocol.STUDY,
     overtuning.STUDY,
     replicates.STUDY,
+    sampler_constraints.STUDY,
     sampler_quality.STUDY,
     sampler_quality_many.STUDY,
     sampler_quality_mixed.STUDY,

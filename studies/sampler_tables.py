@@ -25,8 +25,8 @@ from _common import TRIED, Results, Study, markdown_table
 from _sampler_figures import rank_figures
 from _samplers import (
     METHODS,
-    OURS,
     Case,
+    differences,
     label_of,
     main,
     methods_of,
@@ -159,27 +159,6 @@ def summary(results: Results) -> str:
     ]
     regrets = markdown_table(["mean regret", *names], lines)
     return "\n\n".join([regrets, *differences(results), rank_tables(results)])
-
-
-def differences(results: Results) -> list[str]:
-    """Return the differences of mean regrets from ours as a table; none without any."""
-    others = methods_of(results)[1:]
-    found = {
-        (label_of(row), row["method"]): row["ours_minus_it"]
-        for row in results["rows"]
-        if "ours_minus_it" in row
-    }
-    lines = []
-    for label in dict.fromkeys(label for label, _ in found):
-        texts = (found.get((label, name)) for name in others)
-        lines.append([label, *("" if of is None else with_error(*of) for of in texts)])
-    corner = f"regret of {OURS} − its (standard error)"
-    return [markdown_table([corner, *others], lines)] if lines else []
-
-
-def with_error(mean: float, error: float | None) -> str:
-    """Return a mean and its standard error as text."""
-    return f"{mean:+.3f}" if error is None else f"{mean:+.3f} ({error:.3f})"
 
 
 STUDY = Study("sampler_tables", rank_figures, summary)

@@ -267,6 +267,29 @@ def test_offsets_and_controls_are_chosen_by_what_was_selected_by(figures: Any) -
     assert claim.verdict.startswith("in 1 of 1 settings")
 
 
+# As published: Gramacy et al. 2016, CEC 2006 (g04 to g24), and Coello and Mezura 2002.
+OPTIMA = {
+    "Gramacy": 0.5998,
+    "g04": -30665.539,
+    "g08": -0.095825,
+    "g09": 680.6301,
+    "g24": -5.508013,
+    "spring": 0.012665,
+    "beam": 1.724852,
+    "vessel": 6059.7143,
+}
+
+
+def test_functions_with_constraints_have_the_optima_that_are_published(figures: Any) -> None:
+    problems = figures.sampler_constraints.PROBLEMS
+    assert problems.keys() == OPTIMA.keys()
+    for name, problem in problems.items():
+        value, margins = problem.function(*problem.best)
+        assert value == pytest.approx(OPTIMA[name], rel=1e-4)
+        # Stresses and loads of the beam are in thousands.
+        assert max(margins) < 0.01
+
+
 def test_a_benchmark_of_samplers_goes_on_and_counts_the_truth(
     figures: Any, tmp_path: Path
 ) -> None:
@@ -394,7 +417,7 @@ def test_a_script_says_how_it_is_used() -> None:
 # Where JAX is installed, it is among the contenders.
 QUICK = ("sampler_quality", "sampler_quality_many", "sampler_quality_mixed", "sampler_tables")
 QUICK += ("training_speed", "trial_overhead", "motivation", "overtuning", "index_protocol")
-QUICK += ("replicates",)
+QUICK += ("replicates", "sampler_constraints")
 OF_IMAGES = ("baselines", "rq1_step_size", "rq2_trials", "rq3_time", "greedy_vs_annealing")
 OF_IMAGES += ("paper_size", "depth", "regimes", "regimes_controls", "n_trainings")
 

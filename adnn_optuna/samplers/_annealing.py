@@ -106,8 +106,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
         Constraints (``trial.set_constraint``) are honoured: a feasible point is never left for an
         infeasible one, and of infeasible ones, that with the smaller total violation is kept [3].
-        A Gaussian process learns where points are feasible; those that are not are in no model of
-        the objective.
+        A Gaussian process of each constraint learns where points are feasible [4]; those that are
+        not are in no model of the objective.
 
     References:
         [1] L. Ingber. Very fast simulated re-annealing. Mathematical and Computer Modelling
@@ -118,6 +118,9 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
 
         [3] K. Deb. An efficient constraint handling method for genetic algorithms. Computer
         Methods in Applied Mechanics and Engineering 186(2-4):311-338, 2000.
+
+        [4] J. R. Gardner, M. J. Kusner, Z. Xu, K. Q. Weinberger and J. P. Cunningham. Bayesian
+        optimization with inequality constraints. ICML 2014.
 
     Args:
         seed: Seed of the random numbers. If :obj:`None`, it follows from the study.

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from adnn_optuna.samplers._constraints import ConstraintPool, Feasibility, violation_of
 from adnn_optuna.samplers._gaussian_process import GaussianProcess
 from adnn_optuna.samplers._local_model import PointPool, sensitivities
 from adnn_optuna.samplers._mixed import (
@@ -78,8 +79,7 @@ class AdaptiveSimulatedAnnealing:
         self._levels: tuple[Levels, ...] = ()
         self._cost_samples: tuple[float, ...] = ()
         self._pool = PointPool()
-        self._margins = PointPool()  # The largest constraint of points, if these have any.
-        self._margin_process: GaussianProcess | None = None
+        self._constrained = ConstraintPool()
         self._k_offsets = np.empty(0)  # The annealing times k_i, less the index of the point.
         self._best_x = np.empty(0)
         self._best_f = math.inf
@@ -95,10 +95,10 @@ class AdaptiveSimulatedAnnealing:
         self._n_choices = np.append(self._n_choices, n_choices)
         # Points so far had no such coordinate, and did not count for it.
         self._k_offsets = np.append(
-            self._k_offsets, -float(max(len(self._pool), len(self._margins)))
+            self._k_offsets, -float(max(len(self._pool), len(self._constrained)))
         )
         self._pool = self._pool.with_coordinate()
-        self._margins = self._margins.with_coordinate()
+        self._constrained = self._constrained.with_coordinate()
         self.x = np.append(self.x, np.nan)
         self._best_x = np.append(self._best_x, np.nan)
 
@@ -113,9 +113,9 @@ class AdaptiveSimulatedAnnealing:
             return np.where(np.isnan(points), np.nan, rounded(points, self._levels))
 
         self.x, self._best_x = on_new_scale(self.x), on_new_scale(self._best_x)
-        self._pool, self._margins = (
-            dataclasses.replace(pool, points=on_new_scale(pool.points))
-            for pool in (self._pool, self._margins)
+        self._pool = dataclasses.replace(self._pool, points=on_new_scale(self._pool.points))
+        self._constrained = dataclasses.replace(
+            self._constrained, points=on_new_scale(self._constrained.points)
         )
 
     @property
@@ -179,8 +179,10 @@ class AdaptiveSimulatedAnnealing:
         )
         if self._is_on_plateau:
             x[:] = np.nan
-        if len(self._margins) and not len(self._pool):
-            return np.asarray(self._feasible(self._generate(x, T, key, size))[0])
+        feasibility = self._feasibility
+        if len(self._constrained) and not self._is_known:
+            moves = self._generate(x, T, key, size)
+            return np.asarray(moves[feasibility.is_likely(moves)][0])
         # Values are awaited that would have told much: then the model chooses three of four.
         looks_ahead = n_pending > 0 and len(self._pool) < _N_FEW_POINTS
         if self._is_modelled(index, looks_ahead=looks_ahead):
@@ -191,14 +193,15 @@ class AdaptiveSimulatedAnnealing:
                 x, self._pool, self._n_choices, self._n_latest(index), is_exact=is_double
             )
             if model is not None:
-                moves = self._feasible(self._generate(x, T, key, size))
+                moves = self._generate(x, T, key, size)
+                moves = moves[feasibility.is_likely(moves)]
                 best = moves[np.argmin(model.predict(moves))]
                 if is_double:
-                    refined = self._generate(best, T, key, size, REFINE)
-                    moves = self._feasible(np.vstack([best, refined]))
+                    moves = np.vstack([best, self._generate(best, T, key, size, REFINE)])
+                    moves = moves[feasibility.is_likely(moves)]
                     best = moves[np.argmin(model.predict(moves))]
                 return np.asarray(best)
-        elif self._is_known and len(self._margins):
+        elif self._is_known and len(self._constrained):
             process = process_near(x, self._pool, self._n_choices)
             near = self._generate(x, T, key, size)
             return self._search(process, Conditions(), near, key, n_pending=n_pending)
@@ -239,24 +242,9 @@ class AdaptiveSimulatedAnnealing:
             candidates[leaves] = conditions.led_to(candidates[leaves], x)
         filled = np.where(conditions.presence(candidates), candidates, 0.5)
         is_left = ~is_told(filled, without_nan(points), self._is_finite)
-        candidates = candidates[is_left] if is_left.any() else candidates
-        return np.asarray(candidates[0])
-
-    def _feasible(self, points: np.ndarray) -> np.ndarray:
-        """Return the points that are likely to be feasible, or else the one that is most so."""
-        likely = self._log_feasibility(points)
-        return np.asarray(points[likely >= min(likely.max(), math.log(0.5))])
-
-    def _log_feasibility(self, points: np.ndarray) -> np.ndarray:
-        """Return the logarithm of the probability that points violate no constraint."""
-        if len(self._margins) < len(self._names) + 2:
-            return np.zeros(len(points))
-        from scipy.special import log_ndtr
-
-        if self._margin_process is None:
-            self._margin_process = process_near(self.x, self._margins, self._n_choices)
-        margins, deviations = self._margin_process.predict(without_nan(points))
-        return np.asarray(log_ndtr((self._margin_process.zero - margins) / deviations))
+        if is_left.any():
+            candidates, filled = candidates[is_left], filled[is_left]
+        return np.asarray(candidates[self._feasibility.is_likely(filled)][0])
 
     def _search(
         self,
@@ -271,7 +259,7 @@ class AdaptiveSimulatedAnnealing:
         """Search for the point of most merit, near or anywhere, or in the branch of a point."""
         u = float(uniforms(self._seed, key, SEARCH, "", 1)[0])
         width = -math.log(1 - u) if n_pending else None
-        known = without_nan(self._pool.points)
+        known, feasibility = without_nan(self._pool.points), self._feasibility
 
         def placed(points: np.ndarray) -> np.ndarray:
             points = rounded(points, self._levels)
@@ -279,7 +267,7 @@ class AdaptiveSimulatedAnnealing:
 
         def merits(points: np.ndarray) -> np.ndarray:
             filled = np.where(conditions.presence(points), points, 0.5)
-            found = np.asarray(process.merits(filled, width) + self._log_feasibility(filled))
+            found = np.asarray(process.merits(filled, width) + feasibility.log_probability(filled))
             if not process.is_noisy:  # Then nothing is told twice.
                 found[is_told(filled, known, self._is_finite)] = -np.inf
             return found
@@ -292,6 +280,10 @@ class AdaptiveSimulatedAnnealing:
         )
         us = self._uniforms(key, SEARCH, N_SEARCH_UNIFORMS)
         return search(np.vstack([near, far]), placed, merits, us, self._n_choices)
+
+    @property
+    def _feasibility(self) -> Feasibility:
+        return Feasibility(self._constrained, self.x, self._n_choices)
 
     @property
     def _is_on_plateau(self) -> bool:
@@ -332,10 +324,9 @@ class AdaptiveSimulatedAnnealing:
         """
         if math.isnan(f):
             return False
-        violation = sum(max(margin, 0.0) for margin in constraints)
+        violation = violation_of(constraints)
         if constraints and all(map(math.isfinite, constraints)):
-            self._margins = self._margins.with_point(x, max(constraints))
-            self._margin_process = None
+            self._constrained = self._constrained.with_constraints(x, constraints)
         if math.isfinite(f):
             self._k_offsets = self._k_offsets - np.isnan(x)
         if math.isfinite(f) and violation <= 0:

@@ -37,10 +37,13 @@ def _blocks(matrix: np.ndarray) -> list[np.ndarray]:
 class GaussianProcess:
     """The Matern kernel 5/2 with a length for each coordinate, and a noise, of points in [0, 1].
 
-    The values are to be minimised. Two choices are as far from each other as 0 is from 1.
+    The values are to be minimised. Two choices are as far from each other as 0 is from 1. The best
+    of ``n_fits`` fits, up to two, is taken.
     """
 
-    def __init__(self, points: np.ndarray, values: np.ndarray, n_choices: np.ndarray) -> None:
+    def __init__(
+        self, points: np.ndarray, values: np.ndarray, n_choices: np.ndarray, n_fits: int = 2
+    ) -> None:
         from scipy.linalg import lapack  # It takes as long to import as all of Optuna.
         from scipy.optimize import minimize
 
@@ -57,7 +60,7 @@ class GaussianProcess:
                 method="BFGS",  # SciPy's L-BFGS-B waits for threads, too.
                 options={"maxiter": 40, "gtol": 1e-2},
             )
-            for log_inverse_square, log_noise in _STARTS
+            for log_inverse_square, log_noise in _STARTS[:n_fits]
         ]
         theta = min(fits, key=lambda fit: fit.fun).x
         self.parameters = np.exp(np.clip(theta, -_MAX_LOG, _MAX_LOG))

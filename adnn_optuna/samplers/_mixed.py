@@ -142,14 +142,18 @@ def is_told(candidates: np.ndarray, points: np.ndarray, is_finite: np.ndarray) -
 
 
 def process_near(
-    x: np.ndarray, pool: PointPool, n_choices: np.ndarray, rows: np.ndarray | None = None
+    x: np.ndarray,
+    pool: PointPool,
+    n_choices: np.ndarray,
+    rows: np.ndarray | None = None,
+    n_fits: int = 2,
 ) -> GaussianProcess:
     """Return a Gaussian process of the points nearest to ``x`` and the latest, or of some rows."""
     rows = np.arange(len(pool)) if rows is None else rows
     points, values = without_nan(pool.points)[rows], pool.values[rows]
     is_latest = pool.is_latest(N_LATEST)[rows]
     near = nearest(points, without_nan(x), n_choices, _N_PROCESS_POINTS, is_latest)
-    return GaussianProcess(points[near], values[near], n_choices)
+    return GaussianProcess(points[near], values[near], n_choices, n_fits)
 
 
 def model_near(

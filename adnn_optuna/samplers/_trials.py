@@ -200,11 +200,11 @@ def beginning(trial: FrozenTrial) -> str:
 
 
 def constraints_of(trial: FrozenTrial) -> list[float]:
-    """Return the violations of a trial's constraints, which Optuna 4 keeps elsewhere than 5."""
+    """Return a trial's constraints by the order of their names; Optuna 4 keeps them elsewhere."""
     constraints: dict[str, float] | None = getattr(trial, "constraints", None)
     if constraints is None:
         return list(trial.system_attrs.get("constraints") or ())
-    return list(constraints.values())
+    return [constraints[name] for name in sorted(constraints)]
 
 
 def is_done(trial: FrozenTrial) -> bool:

@@ -1,0 +1,79 @@
+"""Where points are feasible, by a Gaussian process of each constraint (Gardner et al. 2014)."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+
+from adnn_optuna.samplers._gaussian_process import GaussianProcess
+from adnn_optuna.samplers._local_model import PointPool
+from adnn_optuna.samplers._mixed import process_near, without_nan
+
+
+@dataclasses.dataclass(frozen=True)
+class ConstraintPool(PointPool):
+    """Points whose constraints are known, with their total violations as values."""
+
+    # Of all points that were ever in the pool, by their numbers. Those above 0 are violated.
+    constraints: tuple[tuple[float, ...], ...] = ()
+
+    def with_constraints(self, x: np.ndarray, constraints: Sequence[float]) -> Self:
+        """Return the pool with one more point."""
+        pool = self.with_point(x, violation_of(constraints))
+        return dataclasses.replace(pool, constraints=(*self.constraints, tuple(constraints)))
+
+
+def violation_of(constraints: Sequence[float]) -> float:
+    """Return by how much constraints are violated in total."""
+    return sum(max(constraint, 0.0) for constraint in constraints)
+
+
+class Feasibility:
+    """How likely points are feasible, as far as the known points tell.
+
+    Args:
+        known: The points whose constraints are known.
+        x: The point near which others are looked at.
+        n_choices: The number of choices of each coordinate, 0 of a numerical one.
+    """
+
+    def __init__(self, known: ConstraintPool, x: np.ndarray, n_choices: np.ndarray) -> None:
+        self._known = known
+        self._x = x
+        self._n_choices = n_choices
+
+    @functools.cached_property
+    def _processes(self) -> list[GaussianProcess]:
+        """The processes of the constraints that were violated at least once."""
+        if len(self._known) < len(self._x) + 2:
+            return []
+        rows = [self._known.constraints[number] for number in self._known.numbers]
+        found = []
+        for i in range(min(map(len, rows))):
+            constraint = np.array([row[i] for row in rows])
+            if constraint.max() <= 0:
+                continue
+            # Far from 0, only the order of magnitude matters.
+            sizes = np.abs(constraint)
+            typical_size = max(np.median(sizes), 1e-9 * sizes.max())
+            pool = dataclasses.replace(self._known, values=np.arcsinh(constraint / typical_size))
+            found.append(process_near(self._x, pool, self._n_choices, n_fits=1))
+        return found
+
+    def log_probability(self, points: np.ndarray) -> np.ndarray:
+        """Return the logarithm of the probability that points are feasible."""
+        from scipy.special import log_ndtr
+
+        total = np.zeros(len(points))
+        for process in self._processes:
+            means, deviations = process.predict(without_nan(points))
+            total += log_ndtr((process.zero - means) / deviations)
+        return total
+
+    def is_likely(self, points: np.ndarray) -> np.ndarray:
+        """Return which points are probably feasible, or else which one is most likely so."""
+        found = self.log_probability(points)
+        return np.asarray(found >= min(found.max(), math.log(0.5)))
