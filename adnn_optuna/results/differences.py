@@ -187,10 +187,8 @@ def _direction_note(per: str, *, maximize: bool) -> str:
 
 def unseen_note(n: int, per: str = "seed") -> str:
     """Return which effects so many seeds can miss."""
-    share = 100 * unseen_share(n)
-    return (
-        f"{n} {per}{'s' * (n != 1)}: effects on fewer than {share:.0f}% of {per}s can go unseen."
-    )
+    share = f"{100 * unseen_share(n):.0f}%"
+    return f"{n} {per}{'s' * (n != 1)} can miss effects on fewer than {share} of {per}s."
 
 
 def _reasons(rows: Sequence[PairedDifference]) -> list[str]:

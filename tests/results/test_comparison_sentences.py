@@ -337,7 +337,7 @@ class TestInference:
             gains = rng.normal(0, 1e-4, 10) - 0.05 * collapses
             document = with_gains({"a": gains, "random_restart": np.zeros(10)}, before).document()
             unseen += document.verdict == "equivalent"
-            rare = "10 seeds: effects on fewer than 26% of seeds can go unseen."
+            rare = "10 seeds can miss effects on fewer than 26% of seeds."
             assert rare in document.notes
             assert ("worst seed -" in document.estimates[0].remark.replace("-0.0", "")) == (
                 collapses.any()

@@ -186,7 +186,7 @@ class TestWhenItWouldBeFalse:
         """Ten seeds cannot see a rare effect: a note names its share."""
         for gains in (GAINS, [-gain for gain in GAINS]):
             notes = notes_of(document_of(confirmed(gains)))
-            assert "10 seeds: effects on fewer than 26% of seeds can go unseen." in notes
+            assert "10 seeds can miss effects on fewer than 26% of seeds." in notes
 
     def test_the_worst_baseline_of_all_replicates_nothing(self) -> None:
         """+7 pp over its own baseline, by other initial weights alone."""
