@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_no_verb_leaves_anything_behind_in_the_process(tmp_path: Path) -> None:
     worker = Path(__file__).with_name("process_worker.py")

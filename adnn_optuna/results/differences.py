@@ -158,8 +158,8 @@ def difference_notes(
         level = "99%" if design == "added" else "95%"
         notes.append(f"CIs have a joint level of {level} for {' and for '.join(families)}.")
     notes.append(validity_note(design, per))
-    if rows:
-        notes.append(unseen_note(min(row.n_pairs for row in rows), per or "value"))
+    if n_pairs := min((row.n_pairs for row in rows), default=0):
+        notes.append(unseen_note(n_pairs, per or "value"))
     return notes + _reasons(rows)
 
 

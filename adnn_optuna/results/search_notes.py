@@ -13,6 +13,7 @@ from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.results.differences import times, unseen_note
 from adnn_optuna.samplers._owners import owner_of
+from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.paired_differences import fewest_pairs
 from adnn_optuna.stats.proportions import n_counted
 
@@ -29,6 +30,12 @@ _UNEVEN = 1.5
 
 def why_no_best_trial(record: SearchRecord) -> str:
     """Return why a search has no best trial, and how to get one."""
+    n = sum(not is_feasible(trial) for trial in record.trials)
+    if n:
+        return (
+            f"No trial is feasible: {n} violate a constraint. Run more trials, or relax the "
+            "constraints."
+        )
     trials = [trial for trial in record.trials if trial.state in _ENDED_WITHOUT_VALUE]
     if stored.CONFIG in record.attrs:
         trials = record.done_trials

@@ -110,6 +110,7 @@ def test_contract_of_an_earlier_state_of_the_study_is_refused(tmp_path: Path) ->
     assert not (tmp_path / "README.md").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_contract_of_functions_of_the_trial_is_shown(tmp_path: Path) -> None:
     def training(trial: Any) -> adnn.Training:

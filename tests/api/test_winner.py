@@ -135,6 +135,7 @@ def test_averaged_weights_of_a_functional_model(tmp_path: Any) -> None:
         keras.models.load_model(tmp_path / "c.keras")
 
 
+@pytest.mark.slow
 def test_two_classes_by_one_sigmoid_and_a_compiled_model(tmp_path: Any) -> None:
     result = searched(sigmoid, TABLE, SUM > 0, metric="val_area")
     training = result.objective.trainer.training
@@ -245,6 +246,7 @@ def test_an_epoch_that_was_not_trained_costs_nothing() -> None:
     assert [*best_by_epochs(result)] == [epochs[0], sum(epochs)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_test_samples_that_are_there_ten_times_count_once(task: Any, tmp_path: Any) -> None:
     y = SUM if task == "regression" else np.digitize(SUM, (-1, 1))

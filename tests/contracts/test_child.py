@@ -147,6 +147,7 @@ def test_imports_nothing_from_the_folder_of_the_contract(
     assert is_exact(adnn.verify(path))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 def test_shows_a_bar_on_a_terminal(path: Path) -> None:
     import pty

@@ -183,6 +183,7 @@ def test_makes_no_loss_or_metric_that_could_do_harm(
     assert said in reason
 
 
+@pytest.mark.slow
 def test_takes_as_many_metrics_and_layers_as_can_be_trained(content: Any, path: Path) -> None:
     file = path.with_name("forged.json")
     content["objective"]["training"]["metrics"] = ["auc"] * 101

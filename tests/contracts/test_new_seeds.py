@@ -296,6 +296,7 @@ def test_seeds_of_an_earlier_verification_are_replayed(content: Any, path: Path)
         adnn.verify(path, seeds=range(19))
 
 
+@pytest.mark.slow
 def test_new_seeds_count_if_the_gain_varies_too_much_to_reproduce(tmp_path: Path) -> None:
     chaotic = objective_of(adnn.MLP((32, 32)), optimizer="adam", learning_rate=0.1, batch_size=10)
     path = tmp_path / "c.json"

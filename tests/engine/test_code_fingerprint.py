@@ -195,7 +195,7 @@ class TestVerbs:
             return adnn.measure_variance(of_seed, 5, **options)
         if verb == "search":
             return adnn.search(function, "random", max_trial=4, study_name="s", **options)
-        return adnn.compare(function, ("tpe",), max_trial=2, seeds=range(7), **options)
+        return adnn.compare(function, ("tpe",), max_trial=2, seeds=range(2), **options)
 
     @pytest.mark.parametrize(
         ("verb", "name", "n"),
@@ -204,7 +204,7 @@ class TestVerbs:
             ("models", r"models\['one'\]", 14),
             ("variance", "objective", 5),
             ("search", "objective", 4),
-            ("compare", "objective", 28),
+            ("compare", "objective", 8),
         ],
     )
     def test_refuses_a_change(self, tmp_path: Path, verb: str, name: str, n: int) -> None:

@@ -49,7 +49,7 @@ SAMPLERS: dict[str, Callable[[], BaseSampler]] = {
 }
 DELETED = [
     pytest.param([0], id="the first", marks=pytest.mark.slow),
-    pytest.param([2], id="one in the middle"),
+    pytest.param([2], id="one in the middle", marks=pytest.mark.slow),
     pytest.param([4], id="the last"),
     pytest.param([0, 1], id="the first two", marks=pytest.mark.slow),
     pytest.param([1, 3], id="two in the middle", marks=pytest.mark.slow),

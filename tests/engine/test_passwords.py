@@ -234,7 +234,9 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("url", HOSTILE)
+@pytest.mark.parametrize(
+    "url", [*HOSTILE[::4], *(pytest.param(url, marks=pytest.mark.slow) for url in HOSTILE)]
+)
 @pytest.mark.usefixtures("impatience")
 @pytest.mark.filterwarnings("ignore")
 def test_a_hostile_url_on_every_surface(

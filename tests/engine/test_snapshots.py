@@ -78,6 +78,7 @@ def test_telling_a_search_reads_no_database(tmp_path: Path) -> None:
     assert found == []
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_telling_what_else_was_found_reads_no_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"

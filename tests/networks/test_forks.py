@@ -46,6 +46,7 @@ print("here:", len(result.predict(before.dataset.x_test)))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork")
 def test_nothing_trains_in_a_fork_of_a_process_that_trained(tmp_path: Path) -> None:

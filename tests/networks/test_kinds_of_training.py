@@ -265,6 +265,7 @@ def test_early_stopping_is_that_of_keras(
         assert right.mean() == run.metrics["val_accuracy"]
 
 
+@pytest.mark.slow
 def test_a_metric_of_keras_is_that_of_keras() -> None:
     dataset = subset(classes=2)
     metrics = ("auc", keras.metrics.Precision(name="strict", thresholds=0.8))

@@ -64,6 +64,7 @@ def test_are_filled_in_and_merged_as_scikit_learn_does() -> None:
     np.testing.assert_allclose(data.x_test, expected.transform(plain(TEST)), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_winner_takes_what_is_missing_or_unknown(tmp_path: Path) -> None:
     table = WITH_GAPS.assign(buys=np.array(["no", "yes"])[Y])
     path = tmp_path / "people.csv"
@@ -90,6 +91,7 @@ def test_winner_takes_what_is_missing_or_unknown(tmp_path: Path) -> None:
         load_data({"dataset": str(path)})
 
 
+@pytest.mark.slow
 def test_network_of_redrawn_splits_predicts_tables() -> None:
     data = Dataset.from_arrays(WITH_GAPS, Y, missing="impute", rare="other").redrawn(1)
     # Nice, which was frequent, is rare now.

@@ -220,6 +220,7 @@ class TestReplication:
         assert note.endswith("Their 3 CIs have a joint level of 95%.")
         assert document.fields["replication"]["rates"].value == pytest.approx(0.0524, abs=1e-4)
 
+    @pytest.mark.slow
     def test_of_offsets_without_effect_is_seldom_shown(self) -> None:
         rng, n_runs, shown = np.random.default_rng(0), 150, 0
         comparison = store_comparison(dict.fromkeys(("a", "b", "random_restart"), [0.0] * 8))
@@ -311,6 +312,7 @@ def with_gains(gains: dict[str, np.ndarray], before: Comparison, **changes: Any)
 class TestInference:
     """Truth is known: how often a claim is false in the worst case that was tried."""
 
+    @pytest.mark.slow
     def test_comparing_again_with_the_best_arm_alone_claims_no_more(self) -> None:
         rng, n_runs = np.random.default_rng(0), 120
         labels = ("a", "b", "c", "d", "random_restart")
@@ -328,6 +330,7 @@ class TestInference:
         assert false["declared"] / n_runs <= 0.025 + 2 * np.sqrt(0.025 * 0.975 / n_runs)
         assert false["forgotten"] / n_runs > 0.06  # As it would be.
 
+    @pytest.mark.slow
     def test_rare_collapses_are_below_the_share_that_is_named(self) -> None:
         rng, n_runs, unseen = np.random.default_rng(1), 60, 0
         before = store_comparison({"a": [0.0] * 10, "random_restart": [0.0] * 10})

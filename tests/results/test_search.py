@@ -325,6 +325,17 @@ class TestWithoutBestTrial:
         assert wanted[state] in document.conclusion
         assert (document.estimates, document.next_step) == ((), "")
 
+    @pytest.mark.skipif(
+        not hasattr(optuna.Trial, "set_constraint"), reason="Optuna 4 has no Trial.set_constraint"
+    )
+    def test_of_a_function_says_that_no_trial_is_feasible(self) -> None:
+        def infeasible(trial: optuna.Trial) -> float:
+            trial.set_constraint("c", 1.0)
+            return trial.suggest_float("x", 0, 1)
+
+        document = adnn.search(infeasible, "random", max_trial=3).document()
+        assert document.conclusion.startswith("No trial is feasible: 3 violate a constraint.")
+
     def test_of_networks_says_what_diverged(self) -> None:
         document = document_of(store_study("failed", values=[math.nan] * 3))
         assert "0 were pruned, 3 failed or diverged." in document.conclusion

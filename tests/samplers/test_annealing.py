@@ -549,6 +549,7 @@ def choices(trial: optuna.Trial, rng: np.random.Generator) -> float:
     return float(value + (trial.suggest_float("x", 0, 1) - o) ** 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("objective", "ratio"), [(branches, 0.1), (layers, 0.1), (choices, 0.2)])
 def test_it_beats_random_search_with_conditions_and_choices(
     objective: Callable[[optuna.Trial, np.random.Generator], float], ratio: float
@@ -575,6 +576,7 @@ def test_the_model_survives_bounds_that_move() -> None:
         assert geometric_mean(lambda t, rng, b=bound: sphere(t, rng, b), 50) < 1e-3
 
 
+@pytest.mark.slow
 def test_integers_whose_bounds_move() -> None:
     def objective(trial: optuna.Trial, rng: np.random.Generator) -> float:
         best = rng.integers(0, 6, 3)

@@ -635,6 +635,7 @@ def test_trials_copied_from_another_study_are_adopted() -> None:
     assert abs(copied.trials[-1].params["x"] + 0.77) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make_sampler", [annealing, greedy, greedy_improving, random_restart])
 def test_a_trial_that_never_ends_makes_no_later_one_slow(
     make_sampler: Callable[[], BaseSampler],
@@ -667,6 +668,7 @@ long_samplers = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @long_samplers
 def test_a_trial_costs_the_same_in_a_long_study(make_sampler: Callable[[], BaseSampler]) -> None:
     study = optuna.create_study(sampler=make_sampler())

@@ -573,6 +573,7 @@ class TestIntervalsOfManyPairs:
             said.add(low <= 0 <= high)
         assert said == {True, False}
 
+    @pytest.mark.slow
     def test_of_100_000_pairs_are_found(self) -> None:
         # All centres of so many pairs, tried one by one, would take hours.
         low, high = sequential_interval(np.random.default_rng(0).normal(0.5, 1, 100_000), 1)
