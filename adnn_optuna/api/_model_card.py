@@ -49,8 +49,8 @@ def _with_contract(result: NetworkSearch, path: File | None) -> Document:
     who = who_can_verify(contract, has_data="data" in contract["files"])
     not_shown = (
         "A contract cannot show how many trials were run, whether the baseline was trained well, "
-        "or whether data, metric, seed or moment were chosen after seeing results. Its SHA-256 is "
-        f"{contract['sha256']}."
+        "or whether data, metric, seed or moment were chosen after seeing results. The SHA-256 "
+        f"of this one is {contract['sha256']}."
     )
     return dataclasses.replace(document, notes=[*document.notes, reproduced, who, not_shown])
 
