@@ -117,7 +117,7 @@ def check_integer(name: str, value: Any, low: int) -> None:
     """Raise unless the value is an integer that is not below ``low``."""
     check_type(f"`{name}`", value, Integral, f"an integer of at least {low}")
     if value < low:
-        raise WrongValueError(f"`{name}` must be at least {low}, but is {value!r}.")
+        raise WrongValueError(f"`{name}` must be at least {low}; got {value!r}.")
 
 
 def check_type(name: str, value: object, kind: type | UnionType, wanted: str) -> None:
@@ -126,7 +126,7 @@ def check_type(name: str, value: object, kind: type | UnionType, wanted: str) ->
     if is_no_number or not isinstance(value, kind):
         shown = without_passwords(repr(value))[:100]  # Half a URL hides none.
         raise WrongTypeError(
-            f"{name} must be {wanted}, but is {shown} of type {type(value).__name__}."
+            f"{name} must be {wanted}; got {shown} of type {type(value).__name__}."
         )
 
 
@@ -138,7 +138,7 @@ def check_number(name: str, value: Any) -> None:
     except OverflowError:
         is_finite = False
     if not is_finite:
-        raise WrongValueError(f"`{name}` must be a finite number, but is {value!r:.100}.")
+        raise WrongValueError(f"`{name}` must be a finite number; got {value!r:.100}.")
 
 
 def is_integer(value: object) -> bool:
@@ -150,14 +150,14 @@ def check_positive(name: str, value: Any) -> None:
     """Raise unless the value is a finite number above zero."""
     check_number(name, value)
     if value <= 0:
-        raise WrongValueError(f"`{name}` must be greater than 0, but is {value!r}.")
+        raise WrongValueError(f"`{name}` must be greater than 0; got {value!r}.")
 
 
 def as_integer(name: str, value: Any, low: int = 1) -> int:
     """Return a whole number of at least ``low`` as Python's, and refuse anything else."""
     if not is_integer(value) or value < low:
         raise WrongValueError(
-            f"{name} must be a whole number of at least {low}, but it is {value!r:.100}."
+            f"{name} must be a whole number of at least {low}; got {value!r:.100}."
         )
     check_number(name, value)
     return int(value)
@@ -283,9 +283,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 def check_output_file(what: str, path: Path, suffix: str = "") -> None:
     """Refuse a file that cannot be written, or lacks the suffix, before it is needed."""
     if suffix and path.suffix != suffix:
-        raise WrongValueError(
-            f"{what} must be the name of a {suffix} file, but it is {str(path)!r}."
-        )
+        raise WrongValueError(f"{what} must be the name of a {suffix} file; got {str(path)!r}.")
     refused, folder = f"{what} {str(path)!r} cannot be written", path.absolute().parent
     if not is_folder(folder):
         raise NoSuchFileError(

@@ -109,7 +109,7 @@ class MaxTimeCallback(Limit):
 
     reason = "max_time"
     unit = " s"
-    help = "Seconds that its trials may take; a training under way is then cut off."
+    help = "Seconds that all trials may take; a training run under way is then cut off."
 
     def __init__(self, max_time: float) -> None:
         super().__init__(max_time)
@@ -137,7 +137,7 @@ class MaxTrialCallback(Limit):
 
     reason = "max_trial"
     kind: ClassVar[type[float]] = int
-    help = "The number of its trials."
+    help = "The number of trials, over all runs and workers."
 
     def __init__(self, max_trial: int) -> None:
         super().__init__(max_trial)

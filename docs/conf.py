@@ -113,6 +113,7 @@ def _write_studies() -> None:
     text = (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
     text = re.sub(r"\]\(#([\w-]+)\)", r"](\1.md)", text)
     text = re.sub(r"\]\((\w+\.png)\)", r"](../../studies/\1)", text)
+    text = text.replace("](../docs/", "](../")
     # The page of results has the first section, on how sure the findings are.
     first, _, *parts = re.split(r"^## ", text, flags=re.MULTILINE)
     names = []

@@ -204,7 +204,8 @@ and epochs (one data set, one network)."""
     long = f"""\
 - **The paper's baselines are not shown to differ** from ours in {within} of 6 models: the mean
   accuracy of our {n_draws} draws is within one standard deviation of the authors' logs.
-- **Its gains, up to {published:.2f} pp, are luck.** The authors' code never applied the offsets.
+- **Its gains, up to {published:.2f} pp, are selection bias.** The authors' code never
+  applied the offsets.
   - Applied, the best of 50 trials of Algorithm 1 is {over} pp over the mean of {n_draws} random
     draws ({walked} in the paper's training, δ = {deltas}; {gain} pp over its one baseline).
   - The best of these draws, without offsets, is {luck} pp over their mean.

@@ -42,7 +42,7 @@ class Cluster(futures.Executor):
 
 
 def compare(**changes: Any) -> adnn.Comparison:
-    """Compare until all is decided: that the searchers differ by less than half of everything."""
+    """Compare until all is decided: that the samplers differ by less than half of everything."""
     settings: dict[str, Any] = {
         "samplers": ("greedy",),
         "max_trial": 3,

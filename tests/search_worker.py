@@ -1,6 +1,6 @@
 """A search in a process of its own, which can be killed.
 
-Arguments: storage URL, searcher, number of trials, batch size.
+Arguments: storage URL, sampler, number of trials, batch size.
 """
 
 from __future__ import annotations

@@ -345,7 +345,7 @@ def test_other_studies_of_the_storage_are_left_alone(database: Path, tmp_path: P
     record = read_record(optuna.load_study(study_name="s", storage=url))
     # Those of the ensemble.
     assert record.test_evaluations_elsewhere == {"ensemble": 2}
-    assert "once by one search, and 2 more by other" in stored_result(record).to_markdown()
+    assert "once by one search, and 2 times by other" in stored_result(record).to_markdown()
     assert "other" not in str(load_comparison(url, "c"))
 
 

@@ -112,9 +112,7 @@ class TestMaxTrial:
 
     @pytest.mark.parametrize("max_trial", [0, -1])
     def test_refuses_what_is_no_count(self, max_trial: int) -> None:
-        with pytest.raises(
-            ValueError, match=f"`max_trial` must be at least 1, but is {max_trial}"
-        ):
+        with pytest.raises(ValueError, match=f"`max_trial` must be at least 1; got {max_trial}"):
             MaxTrialCallback(max_trial)
 
     @pytest.mark.parametrize("max_trial", [True, 1.5, "10", None])
@@ -381,7 +379,7 @@ class TestMaxGain:
             MaxGainCallback(max_gain)
 
     def test_refuses_a_baseline_that_is_none(self) -> None:
-        with pytest.raises(ValueError, match="`baseline` must be a finite number, but is nan"):
+        with pytest.raises(ValueError, match="`baseline` must be a finite number; got nan"):
             MaxGainCallback(0.1, baseline=math.nan)
         with pytest.raises(TypeError, match="`baseline` must be a number"):
             MaxGainCallback(0.1, baseline="0.9")  # type: ignore[arg-type]

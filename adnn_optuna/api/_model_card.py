@@ -1,7 +1,6 @@
 """The model card of a search, which names its contract."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from adnn_optuna._units import as_argument
 from adnn_optuna.contracts.contract import who_can_verify
 from adnn_optuna.contracts.contract_file import read_contract
 from adnn_optuna.engine.records import SearchRecord
-from adnn_optuna.render.document import Document, Table
+from adnn_optuna.render.document import Document
 from adnn_optuna.render.model_card import to_model_card
 from adnn_optuna.results.search import NetworkSearch
 
@@ -50,14 +49,10 @@ def _with_contract(result: NetworkSearch, path: File | None) -> Document:
     who = who_can_verify(contract, has_data="data" in contract["files"])
     not_shown = (
         "A contract cannot show how many trials were run, whether the baseline was trained well, "
-        "or whether data, metric, seed or moment were chosen after seeing results."
+        "or whether data, metric, seed or moment were chosen after seeing results. The SHA-256 "
+        f"of this one is {contract['sha256']}."
     )
-    rows = [(key, json.dumps(value, ensure_ascii=False)) for key, value in contract.items()]
-    return dataclasses.replace(
-        document,
-        notes=[*document.notes, reproduced, who, not_shown],
-        tables=[*document.tables, Table(("field", "value"), rows, "Contract", is_detail=True)],
-    )
+    return dataclasses.replace(document, notes=[*document.notes, reproduced, who, not_shown])
 
 
 def _check_is_contract_of(record: SearchRecord, contract: Mapping[str, Any]) -> None:

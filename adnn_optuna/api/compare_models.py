@@ -96,7 +96,7 @@ def compare_models(
         study_name: The name of their study.
         reuse: For functions, whether stored values count although one of them changed since, as in
             :func:`~adnn_optuna.recheck`.
-        max_time: The seconds that they may take, over all calls. Then no more begin.
+        max_time: The seconds that training may take, over all calls. Then no run begins.
         executor: Runs functions, one job for each value, as in :func:`~adnn_optuna.compare`.
         margin: The difference of test accuracies, as a fraction, or of values, up to which two
             models are as good as each other. If :obj:`None`, 0.001 for Keras models. For functions

@@ -114,7 +114,7 @@ def ensemble(
         n: The number of networks, at least 2.
         storage: Where the training runs are stored, see :func:`~adnn_optuna.search`.
         study_name: The name of their study.
-        max_time: The seconds that they may take, over all calls. Then running ones are cut off.
+        max_time: The seconds that training may take, over all calls. Then it is cut off.
         show_progress_bar: Whether to show a progress bar.
 
     Raises:

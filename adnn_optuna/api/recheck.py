@@ -103,8 +103,8 @@ def recheck(
             data and new seeds.
         top: How many of the best trials are evaluated. With 1 the overstatement is the selection
             bias of the study's best trial.
-        seeds: With how many seeds the best of these is chosen.
-        confirm: With how many further seeds the chosen trial is evaluated, at least 2. The number
+        seeds: The number of new seeds that choose among these.
+        confirm: The number of further seeds that evaluate the chosen trial, at least 2. The number
             is declared by the first call. A larger one later makes the CIs sequential, which are
             wider; a smaller one changes nothing.
         against: The baseline of the gain: a trial's number, or all parameters of another

@@ -64,7 +64,7 @@ def resume(
         catch: Errors that end their own trial, as in search; no study stores them.
         data_dir: The folder to look in for the dataset first.
         test: Whether to evaluate the test set at the end, as in :func:`~adnn_optuna.search`.
-        confirm: The number of new seeds that confirm the best trial of a search, as there.
+        confirm: The number of new seeds that confirm the best trial, as in a search.
         reuse: Whether stored trials of a function count although it changed since, as in
             :func:`~adnn_optuna.recheck`.
         show_progress_bar: Whether to show a progress bar.

@@ -236,7 +236,7 @@ def search(
             test-set evaluation nothing is confirmed.
             A function's recommended parameters are evaluated on them, by default if it takes a
             seed and ``max_trial`` is at least 10.
-        n_jobs: For functions, how many trials run at once; 1 if :obj:`None`.
+        n_jobs: For functions, how many trials run at once; by default 1.
         executor: For functions, runs the trials, in place of threads: any
             ``concurrent.futures.Executor`` whose workers reach ``storage``.
         show_progress_bar: Whether to show a progress bar, instead of a log line for each trial.

@@ -87,8 +87,8 @@ def resume(
 ) -> out.Answer:
     """Continue a stored search or comparison, interrupted or with higher limits.
 
-    It knows its model, data, training, samplers and limits. Limits that you set
-    here replace the stored ones and apply to all runs together.
+    The study knows its model, data, training, samplers and limits. Limits that you
+    set here replace the stored ones and apply to all runs together.
 
     \b
     Examples:
@@ -136,9 +136,8 @@ def compare(
     """Compare samplers, on networks or any function, with paired seeds and equal budgets.
 
     Every sampler runs once for each seed, from the same initial weights and on
-    the same batches. random_restart is always compared, for functions random:
-    their gain is selection bias. A sampler is better, not worse, equivalent or
-    worse, or that is inconclusive.
+    the same batches. random_restart is always an arm, or random for functions:
+    its gain is selection bias.
 
     \b
     Examples:
@@ -166,7 +165,7 @@ def compare(
 def ensemble(*, network: dict[str, Any], **options: Any) -> out.Answer:
     """Train networks on new seeds, and average their predictions.
 
-    No network is selected. It shows the gain over a single network, and the cost.
+    No network is selected. The result is the gain over a single network, and the cost.
 
     \b
     Examples:
@@ -295,7 +294,7 @@ def verify(
       within_tolerance  0  reproduced in another environment (versions, processor,
                            threads), within the spread of eight training runs here
       breached          1  something is not reproduced, or the file was changed,
-                           or its gain does not replicate on new seeds
+                           or new seeds contradict the claimed gain
       cannot_check      2  file, data or model is missing, unreadable or another
                            one, training runs vary too much, or a limit was met
 

@@ -91,7 +91,7 @@ def luck(
         Path | None, "A CSV file with one column: observed runs, in place of --sd."
     ] = None,
     claimed: Annotated[float | None, "A gain that is claimed."] = None,
-    files: Annotated[int, "Of how many such searches the best is reported."] = 1,
+    files: Annotated[int, "The number of such searches of which the best is reported."] = 1,
 ) -> out.Answer:
     """Compute the gain of the best of equally good draws by selection alone.
 
@@ -138,8 +138,8 @@ def compare_models(
 ) -> out.Answer:
     """Compare models, with all randomness redrawn for each seed.
 
-    Nothing in a file is executed; a function is looked for here first. With
-    --require, the first of two models must be not worse than the second.
+    Nothing in a file is executed; a function is looked for in this folder first.
+    With --require, the first of two models must be not worse than the second.
 
     \b
     Examples:

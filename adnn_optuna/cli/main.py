@@ -106,19 +106,19 @@ def _show_version(is_asked: bool) -> None:
 
 
 _VERSION = typer.Option(
-    "--version", callback=_show_version, is_eager=True, help="Show it and exit."
+    "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
 )
 
 
 @app.callback()
 def _adnn(*, version: Annotated[bool, _VERSION] = False) -> None:
-    """Search for the initial weights from which a network trains best.
+    """Search over a network's initial weights, and check whether a gain is real.
 
-    Train a network twice and its accuracy differs, because its weights start
-    from random values. adnn searches over init offsets (values added to the
-    seeded initial weights and biases) within limits of time, trials and gain,
-    and shows the gain over the baseline network. Studies are Optuna's:
-    stop them, resume them, open them in optuna-dashboard.
+    A network trained twice has two accuracies, because it starts from random
+    weights. adnn searches over init offsets (values added to the seeded initial
+    weights and biases), and shows which gains replicate on new seeds. It also
+    rechecks any Optuna study. Studies are Optuna's: stop them, resume them, open
+    them in optuna-dashboard.
 
     \b
     Start here (digits needs no download):

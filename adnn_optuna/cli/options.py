@@ -24,12 +24,12 @@ from adnn_optuna.cli.parsing import integers, name_or_config, parse_confirm
 
 DEFAULT_STORAGE = "sqlite:///adnn.db"
 # Options that differ from the arguments of Python, or have none.
-_FUNCTION = "An Optuna objective as MODULE:FUNCTION, looked for here first; else a network."
+_FUNCTION = "An Optuna objective, MODULE:FUNCTION, from this folder first; omit it for a network."
 Function = Annotated[str | None, _FUNCTION]
 Direction = Literal["minimize", "maximize"] | None
 Storage = Annotated[str, "Database of the studies: any URL that Optuna takes."]
 StudyName = Annotated[str, "Name of the study or comparison, as it was shown."]
-_NEW_NAME = "New or continued; by default one with all settings that are not by default."
+_NEW_NAME = "A new or a stored study; its default name lists the settings that are not defaults."
 NewName = Annotated[str | None, _NEW_NAME]
 
 
@@ -57,7 +57,7 @@ Controls = Annotated[
 Seeds = Annotated[str, "The seeds of the runs: 10 (the seeds 0 to 9), 1,2,5 or 10-19."]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results only: no progress bar.")]
 Json = Annotated[bool, typer.Option(help="Show the result as JSON, and nothing else on stdout.")]
-_AT_ONCE = "Trials proposed before any is told; by default 8 or, to learn from each, 1."
+_AT_ONCE = "Trials proposed before any is reported; by default 8, or 1 to learn from each trial."
 AtOnce = Annotated[int | None, typer.Option(min=1, help=_AT_ONCE)]
 _DATASET = "digits, mnist, fashion_mnist, or a .csv[.gz] or .parquet table, or an .npz of x and y."
 Dataset = Annotated[str, typer.Option("--dataset", "--data", help=_DATASET)]

@@ -33,8 +33,8 @@ class File(NamedTuple):
 FILES = {
     "contract": File(
         ".json",
-        "Write the result as a contract (.json), which adnn verify checks, and beside it the "
-        "trained weights of the best network (.npz).",
+        "Write the result as a contract (.json), which adnn verify checks, and the trained "
+        "weights beside it (.npz).",
         "Check it",
     ),
     "save": File(".keras", "The .keras file for the average, one model of raw inputs.", "Load it"),

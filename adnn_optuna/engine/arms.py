@@ -365,7 +365,7 @@ def arm_of(sampler: ArmSpec) -> Arm:
         made: Any = sampler(seed, n_trials)
         if not isinstance(made, BaseSampler):
             raise WrongTypeError(
-                f"The factory {name} must return an Optuna sampler, but it returned {made!r}."
+                f"The factory {name} must return an Optuna sampler; got {made!r}."
             )
         is_counting = isinstance(made, COUNTING)
         return made if is_counting else KeyedIndexSampler(KeyedSampler(sampler, seed, n_trials))
@@ -377,7 +377,7 @@ def check_sampler(sampler: Any) -> None:
     """Refuse a value that is no sampler, no sampler's name and no factory of one."""
     if isinstance(sampler, str) and sampler not in SAMPLERS:
         raise WrongValueError(
-            f"sampler must be the name of one; got {sampler!r}. Pass an Optuna sampler, or one of "
+            f"sampler must be a sampler's name; got {sampler!r}. Pass an Optuna sampler or one of "
             f"{', '.join(SAMPLERS)}."
         )
     if isinstance(sampler, str | BaseSampler):
@@ -388,5 +388,5 @@ def check_sampler(sampler: Any) -> None:
             return
     raise WrongTypeError(
         "sampler must be a name, an Optuna sampler or a function, which must take (seed, "
-        f"n_trials) and return one, but it is {sampler!r:.100}."
+        f"n_trials) and return one; got {sampler!r:.100}."
     )

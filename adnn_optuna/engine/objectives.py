@@ -137,9 +137,7 @@ def number(value: Any) -> float:
     except OverflowError:
         return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError):
-        raise WrongTypeError(
-            f"An objective must return a number, but it returned {value!r:.100}."
-        ) from None
+        raise WrongTypeError(f"An objective must return a number; got {value!r:.100}.") from None
 
 
 @dataclasses.dataclass(frozen=True)

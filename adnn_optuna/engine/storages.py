@@ -96,7 +96,7 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
             _check_file(url, file, must_have_studies=must_exist)
         elif must_exist:
             raise NoSuchFileError(
-                f"There is no file {file!r} for the storage {shown!r}; check its path."
+                f"File {file!r} not found for the storage {shown!r}. Check its path."
             )
     try:
         return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening, storage)
@@ -358,7 +358,7 @@ def check_study_name(study_name: str) -> None:
         )
     if not 0 < len(study_name) <= _MAX_NAME_LENGTH:
         raise WrongValueError(
-            f"study_name must be text of 1 to {_MAX_NAME_LENGTH} characters, but it is "
+            f"study_name must be text of 1 to {_MAX_NAME_LENGTH} characters; got "
             f"{study_name[:50]!a} ({len(study_name)} characters)."
         )
 

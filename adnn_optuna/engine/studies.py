@@ -70,7 +70,7 @@ class StudySpec:
         if not callbacks_of(self.limits) and not self.arm.ends_by_itself:
             *names, last = (limit.reason for limit in LIMITS)
             raise WrongValueError(
-                f"The search would never end: give {', '.join(names)} or {last}."
+                f"Set {', '.join(names)} or {last}; otherwise the search never ends."
             )
         n_at_once, is_auto = 1, isinstance(self.batch_size, str) and self.batch_size == "auto"
         if not isinstance(self.objective, FunctionObjective):
@@ -147,7 +147,7 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
         shown = ", ".join([*names[:10], "…"] if len(names) > 10 else names) or "none"
         where = storage_url(storage) or "the storage"
         raise WrongValueError(
-            f"There is no study {study_name!r} in {where}; it has {shown}."
+            f"Study {study_name!r} not found in {where}. Available: {shown}."
         ) from None
     check_one_objective(study)
     attrs, _ = with_retry(stored.read_study, study)

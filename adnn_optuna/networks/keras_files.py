@@ -233,7 +233,7 @@ def model_from_file(path: Path) -> Callable[[], keras.Model]:
             # A larger one is cut off, so it is no JSON.
             config = json.loads(file.read(_MAX_CONFIG_BYTES))
     except FileNotFoundError:
-        raise NoSuchFileError(f"There is no file {str(path)!r}. Check its path.") from None
+        raise NoSuchFileError(f"File {str(path)!r} not found. Check its path.") from None
     # A broken archive can raise anything that zipfile, zlib and codecs know.
     except Exception:  # noqa: BLE001
         config = None

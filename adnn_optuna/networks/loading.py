@@ -82,17 +82,17 @@ def load_dataset(
         test_size: How much is held out for the test, likewise, if the data have no test set of
             their own, as ``mnist`` and ``fashion_mnist`` have; by default 0.2.
         seed: Seed of the draw of the splits, 0 or more.
-        target: Of a table, the column of the labels, or numbers to predict; by default the last.
+        target: The column of a table with the labels or numbers to predict; by default the last.
         task: Whether a file is for a ``"classification"`` or a ``"regression"``.
         class_weight: ``"balanced"`` weighs each class of a file, inverse to its number of samples.
         sample_weight: The column, or array in an ``.npz`` file, of the samples' weights.
         groups: The column, or array in an ``.npz`` file, of groups to keep together (patients).
         missing: ``"impute"`` replaces missing inputs of a file by medians, or by the most frequent
             category, of the training part; else they are refused.
-        rare: ``"other"`` makes one category of those that are rare in the training part, and of
-            unknown ones, which else are refused.
-        positive: Of two classes of a file, the label that AUC, F-scores, precision and recall are
-            of, such as ``"fraud"``; see :meth:`Dataset.from_arrays`.
+        rare: ``"other"`` merges categories that are rare in the training part, and unknown ones,
+            into one. Otherwise unknown ones are refused.
+        positive: The label, of two, that AUC, F-scores, precision and recall are computed for,
+            such as ``"fraud"``; see :meth:`Dataset.from_arrays`.
 
     Raises:
         TypeError: If the name or ``data_dir`` is no path.
@@ -121,8 +121,8 @@ def load_dataset(
     paths = [given] if folder is None else [given, folder / given, folder / given.name]
     path = next(filter(_checks.is_file, paths), None)
     if path is None:
-        tried = " or ".join(map(str, dict.fromkeys(paths)))
-        raise NoSuchFileError(f"There is no file {tried}. Fix the path, or pass data_dir.")
+        tried = " or ".join(repr(str(path)) for path in dict.fromkeys(paths))
+        raise NoSuchFileError(f"File {tried} not found. Fix the path, or pass data_dir.")
     read = _read_npz if suffix == ".npz" else _read_table
     arrays = read(path, {role: asked[role] for role in _ROLES if role in asked})
     settings = {key: value for key, value in asked.items() if key not in _ROLES}
@@ -151,7 +151,7 @@ def _load_known(name: str, folder: Path | None, splits: dict[str, Any]) -> Datas
         defaults = {"validation_size": DEFAULT_FRACTION, "test_size": DEFAULT_FRACTION}
     else:
         known = ", ".join(("digits", *MNIST_LIKE))
-        said = f"There is no data set {name!r}. Choose {known}"
+        said = f"Data set {name!r} not found. Choose {known}"
         raise WrongValueError(f"{said} or a file that ends in .npz, .csv or .parquet.")
     # Written out, as defaults may change.
     splits = {key: defaults.get(key) if v is None else v for key, v in splits.items()}

@@ -204,9 +204,9 @@ class Training:
             classes, recall, precision, AUC and F-scores are of the positive one, see ``Dataset``.
         patience: After how many epochs without a better validation loss, or value of ``monitor``,
             the training ends, as by :class:`keras.callbacks.EarlyStopping`. :obj:`None`: none.
-        restore_best_weights: Whether the network is then that of the best epoch; else of the last.
+        restore_best_weights: Whether to keep the weights of the best epoch; else of the last.
         monitor: A metric, such as ``"val_accuracy"``.
-        min_delta: By how much a value of it must be better to count as such.
+        min_delta: The smallest change of the monitored value that counts as better.
         mode: Whether lower (``"min"``) or higher (``"max"``) is better. ``"auto"``: by its name,
             or the direction of the objective with this training.
 

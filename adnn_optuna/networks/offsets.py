@@ -36,7 +36,7 @@ class OffsetSpace:
             them as ``"shared"``. The parameters of hidden layer i, from 0, are ``weight_offset_i``
             and ``bias_offset_i``, those of the output layer ``weight_offset_output`` and
             ``bias_offset_output``; if it is shared, one ``offset`` as in the paper.
-        include_output: Whether the output layer moves too.
+        include_output: Whether the output layer has offsets, too.
         unit: ``"absolute"``, or ``"stddev"``: in standard deviations of the variable's
             initializer, or of its layer's kernel's if that is constant (a bias of zeros).
 

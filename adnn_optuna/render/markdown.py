@@ -1,6 +1,7 @@
 """A document as Markdown."""
 
 import re
+from html import escape
 
 from adnn_optuna._units import printable
 from adnn_optuna.render.document import Document, Table
@@ -9,22 +10,21 @@ from adnn_optuna.render.document import Document, Table
 def to_markdown(document: Document, level: int = 2, *, details: bool = True) -> str:
     """Return a document as Markdown, below a heading of this level."""
     parts = [f"{'#' * level} {escaped(document.title)}"]
-    parts += [escaped(text) for text in (document.scope, document.conclusion) if text]
+    parts += [escaped(document.scope), escaped(document.conclusion)]
     if document.estimates:
         rows = [(line.label, line.value, line.ends, line.remark) for line in document.estimates]
         parts.append(_table(Table(("", "estimate", document.interval_name, ""), rows)))
-    if document.subject:
-        parts.append(escaped(document.subject))
-    tables = [table for table in document.tables if details or not table.is_detail]
-    for table in tables:
-        if table.title:
-            parts.append(escaped(table.title))
-        parts.append(_table(table))
-    if document.notes:
-        parts.append("\n".join(f"- {escaped(note)}" for note in document.notes))
+    parts.append(escaped(document.subject))
+    for table in document.tables:
+        if not table.is_detail:
+            parts += [escaped(table.title), _table(table)]
+        elif details:
+            folded = f"<details>\n<summary>{escape(printable(table.title))}</summary>"
+            parts += [folded, _table(table), "</details>"]
+    parts.append("\n".join(f"- {escaped(note)}" for note in document.notes))
     if document.next_step:
         parts.append(f"Next: {escaped(document.next_step)}")
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _table(table: Table) -> str:

@@ -219,6 +219,11 @@ class ArmComparison(Printed):
         rows = [row for row in self.paired_differences if best in {row.arm, row.other}]
         return [row if row.arm == best else row.turned() for row in rows]
 
+    def _shown(self, rows: Sequence[PairedDifference]) -> Sequence[PairedDifference]:
+        """Return differences whose first arm has the better mean, as in the conclusion."""
+        rank = self.ranked.index
+        return [row if rank(row.arm) < rank(row.other) else row.turned() for row in rows]
+
     def _verdict(self) -> Verdict:
         verdicts = {row.verdict for row in self._against_best}
         if len(verdicts) == 1 and (verdict := verdicts.pop()):
@@ -276,14 +281,14 @@ class ArmComparison(Printed):
             headings.append(f"{self.per}s")
             counts = map(len, self.compared.values())
             rows = [(*row, str(n)) for row, n in zip(rows, counts, strict=True)]
+        title = "For new data of this kind" if self._shows_these_rows else ""
         tables = [
             Table(headings, rows),
-            differences_table(self.paired_differences, unit, self._paired_by),
+            differences_table(self._shown(self.paired_differences), unit, self._paired_by, title),
         ]
         if self._shows_these_rows:
-            tables.append(
-                differences_table(self.on_these_rows, unit, self._paired_by, "On these rows alone")
-            )
+            shown = self._shown(self.on_these_rows)
+            tables.append(differences_table(shown, unit, self._paired_by, "On these rows alone"))
         return tables
 
     @property
@@ -298,7 +303,7 @@ class ArmComparison(Printed):
 
     def _notes(self) -> list[str]:
         notes = difference_notes(
-            self.paired_differences,
+            self._shown(self.paired_differences),
             self.unit,
             "new data" if self.is_of_new_data else self._design,
             per=self._paired_by,
@@ -345,7 +350,7 @@ class ArmComparison(Printed):
             "differences",
             "How much better the first arm is",
             unit.heading(f"difference in {self.score}", is_gain=True),
-            {pair(row): row.estimate for row in self.paired_differences},
+            {pair(row): row.estimate for row in self._shown(self.paired_differences)},
             unit,
             margin=self.margin or 0.0,
         )

@@ -284,9 +284,11 @@ class Comparison(ComparisonNumbers, Printed):
     def _next_step(self) -> str:
         if not self.is_complete:
             return "continue with adnn.compare, or with adnn.resume and the comparison's name."
-        if self.is_of_function or self.controls:
-            return ""
-        return 'compare other uses of the compute: controls=("longer", "learning_rate").'
+        if not self.is_of_function and not self.controls:
+            return 'compare other uses of the compute: controls=("longer", "learning_rate").'
+        if self._verdict() == "inconclusive" and len(self.seeds) > 1 and not self.resampled:
+            return "plan the seeds that show a gain: comparison.plan(gain=...), or adnn plan"
+        return ""
 
     def _fields(self) -> dict[str, Any]:
         record = self.any_record

@@ -187,10 +187,8 @@ def _direction_note(per: str, *, maximize: bool) -> str:
 
 def unseen_note(n: int, per: str = "seed") -> str:
     """Return which effects so many seeds can miss."""
-    share = 100 * unseen_share(n)
-    return (
-        f"{n} {per}{'s' * (n != 1)}: effects on fewer than {share:.0f}% of {per}s can go unseen."
-    )
+    share = f"{100 * unseen_share(n):.0f}%"
+    return f"{n} {per}{'s' * (n != 1)} can miss effects on fewer than {share} of {per}s."
 
 
 def _reasons(rows: Sequence[PairedDifference]) -> list[str]:
@@ -237,11 +235,15 @@ def test_set_note(n_elsewhere: int) -> str:
     """Return how often other studies evaluated the same test samples; empty if none did."""
     if not n_elsewhere:
         return ""
-    times = "once" if n_elsewhere == 1 else f"{n_elsewhere} times"
     return (
-        f"Other studies of this storage evaluated the test set {times}. Only the first evaluation "
-        "is on untouched test data."
+        f"Other studies of this storage evaluated the test set {times(n_elsewhere)}. Only the "
+        "first evaluation is on untouched test data."
     )
+
+
+def times(n: int) -> str:
+    """Return how often something was done."""
+    return "once" if n == 1 else f"{n} times"
 
 
 def other_comparisons_note(what: str, names: Sequence[str]) -> list[str]:
@@ -284,6 +286,7 @@ def interval_figure(
     ``margin`` is half the width of the grey band around 0; ``hollow`` arms are drawn as rings.
     """
     ci, series = f"{100 * level:.9g}% CI", list[Series]()
+    rings = " Rings: reference and controls." if {*hollow} & {*estimates} else ""
     has_bars = any(math.isfinite(found.low) for found in estimates.values())
     bars = f"Bars: their {ci}s." if has_bars else "No CI yet."
     for i, (label, found) in enumerate(estimates.items()):
@@ -311,7 +314,7 @@ def interval_figure(
         x_label,
         "",
         series,
-        caption=f"Points: mean differences. {bars}",
+        caption=f"Points: mean differences. {bars}{rings}",
         rows=[*estimates],
         margin=unit.scale * margin,
         if_empty=if_empty,

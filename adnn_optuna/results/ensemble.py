@@ -158,7 +158,7 @@ class EnsembleScores(Printed):
             title=f"Ensemble of {self.n_evaluations} networks",
             verdict=self._verdict(),
             conclusion=self._conclusion(),
-            scope=f"{self.n_members} network{'s' * (self.n_members != 1)}",
+            scope=f"{len(self.dataset.y_test)} test {self.dataset.unit}",
             estimates=self._estimates() if is_known else [],
             figures=[self._figure()],
             notes=self._notes() if is_known else [],

@@ -59,7 +59,7 @@ class Luck(Printed):
 
     def document(self) -> Document:
         """Return everything that the result says."""
-        draws = f"the best of {self.n} equally good draws" if self.n > 1 else "one draw"
+        draws = f"The best of {self.n} equally good draws" if self.n > 1 else "One draw"
         unit = PLAIN.fitted([], abs(self.expected))
         if self.values is None:
             scope = f"normal scores with a standard deviation of {self.sd:g}"
@@ -68,10 +68,7 @@ class Luck(Printed):
         return Document(
             title="Gain by luck alone",
             verdict="no claim",
-            conclusion=(
-                f"By luck alone, {draws} is expected to gain {unit.value(self.expected)} over "
-                "their mean."
-            ),
+            conclusion=f"{draws} is expected to gain {unit.value(self.expected)} over the mean.",
             scope=scope if len(scope) < 58 else "",
             tables=self._tables(),
             notes=[] if self.values is None else [_RESAMPLED],
@@ -82,10 +79,11 @@ class Luck(Printed):
         """Return how likely the claimed gain is, if any is claimed."""
         if self.claimed is None:
             return []
-        headings = [f"gain of {self.claimed:g} or more", "in one search"]
-        headings.append(f"in at least one of {self.files}")
+        of_numbers = {"in one search": self.chances}
+        if self.files > 1:
+            of_numbers[f"in at least one of {self.files}"] = self.chances_of_files
         rows = [
-            (over, f"{self.chances[baseline]:.2g}", f"{self.chances_of_files[baseline]:.2g}")
+            (over, *(f"{chances[baseline]:.2g}" for chances in of_numbers.values()))
             for baseline, over in _OVER.items()
         ]
-        return [Table(headings, rows)]
+        return [Table((f"chance of {self.claimed:g} or more", *of_numbers), rows)]

@@ -204,9 +204,8 @@ class Overtuning(Printed):
             title="Optimism by the number of trials",
             x_label="trials",
             y_label=self._unit.heading("optimism", is_gain=True),
-            series=[Series("optimism", [*curve], optimism)],
+            series=[Series("", [*curve], optimism)],
             caption="By how much the best value of the first trials is too good.",
-            log="x",
         )
 
     def _fields(self) -> dict[str, Any]:

@@ -200,19 +200,19 @@ class Recheck(RecheckNumbers, Printed):
                 "The CI of the value contains the variance of seeds, of examples, and of the "
                 "selection on these examples. The gain is that on the same examples."
             )
-        redrawn = "Only what depends on the seed was redrawn. The CI contains no other variance."
         if self.on_same_data:
-            redrawn = (
+            return (
                 "Only training randomness was redrawn; the validation data are the same. The CI "
                 "does not contain the variance of examples."
             )
-        return (
-            f"{redrawn} The value on new data needs the scores of single examples: return "
-            "adnn.log_scores(trial, scores)."
-        )
+        return "Only what depends on the seed was redrawn. The CI contains no other variance."
 
     def _next_step(self) -> str:
-        return NEXT_STEP if self.missing else ""
+        if self.missing:
+            return NEXT_STEP
+        if self.on_new_data or self.on_same_data or self.is_deterministic:
+            return ""
+        return "estimate the value on new data: return adnn.log_scores(trial, scores)"
 
     def _figure(self) -> Figure:
         """Return the stored values of the best trials beside those on new seeds."""

@@ -13,7 +13,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial
 
 from adnn_optuna._units import Estimate, Unit, params_in_words, score_in_words
-from adnn_optuna.engine.records import SearchRecord
+from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.render.document import Figure, Mark, Series
 from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.results.differences import interval_figure
@@ -43,13 +43,14 @@ def gain_figure(record: SearchRecord) -> Figure:
         best = [unit.scale * gain for gain in gains_so_far(record)]
         done = [trial.number for trial in record.done_trials]
         series.append(Series("best so far", done, best, "steps", color=1))
+    over = "first complete trial" if isinstance(record, FunctionRecord) else "baseline of one seed"
     return Figure(
         "gain",
         "Gain against trials",
         "Trial",
         unit.heading(f"Gain in {record.metric_label}", is_gain=True),
         series,
-        "By the metric of the selection, over the baseline of one seed.",
+        f"By the metric of the selection, over the {over}.",
         if_empty="No trial was completed.",
     )
 

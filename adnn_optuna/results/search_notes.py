@@ -11,7 +11,7 @@ from adnn_optuna._units import in_list, score_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.results.confirmation import Confirmation
-from adnn_optuna.results.differences import unseen_note
+from adnn_optuna.results.differences import times, unseen_note
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.paired_differences import fewest_pairs
@@ -177,9 +177,8 @@ def _uneven_note(look: TestEvaluation) -> str:
 def _several_evaluations_note(record: SearchRecord) -> str:
     """Return how often the test set was evaluated, and what that means."""
     n, n_others = len(record.test_evaluations), sum(record.test_evaluations_elsewhere.values())
-    counted = f"{n} times" if n > 1 else "once"
-    others = f", and {n_others} more by other studies of this storage" if n_others else ""
+    others = f", and {times(n_others)} by other studies of this storage" if n_others else ""
     return (
-        f"The test set was evaluated {counted} by one search{others}. Only the first evaluation "
+        f"The test set was evaluated {times(n)} by one search{others}. Only the first evaluation "
         "is on untouched test data."
     )

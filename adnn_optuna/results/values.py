@@ -64,5 +64,8 @@ class ValueComparison(ArmComparison):
         )
         return [row for row in rows if row.verdict is not None]
 
+    def _shown(self, rows: Sequence[PairedDifference]) -> Sequence[PairedDifference]:
+        return rows if self.baseline else super()._shown(rows)
+
     def _fields(self) -> dict[str, Any]:
         return self._attributes("names per baseline") | super()._fields()

@@ -10,8 +10,8 @@ from adnn_optuna.render.document import Document, Figure, Line, Table, shortened
 from adnn_optuna.render.document import Verdict as VerdictWord
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.confirmation import Confirmation
-from adnn_optuna.results.differences import interval_figure
-from adnn_optuna.stats.proportions import student_half_width, unseen_share
+from adnn_optuna.results.differences import interval_figure, unseen_note
+from adnn_optuna.stats.proportions import student_half_width
 
 Status = Literal["exact", "within_tolerance", "breached", "cannot_check"]
 
@@ -153,7 +153,7 @@ class Verdict(Printed):
             lines.append(self._line("vs new baselines", found.vs_baselines, seeds))
             lines += self._excess()
         if self.gain is not None:
-            lines.append(self._line("gain, trained again", self.gain, "other test examples"))
+            lines.append(self._line("gain, trained again", self.gain, "CI: other examples"))
         return lines
 
     def _excess(self) -> list[Line]:
@@ -213,10 +213,7 @@ class Verdict(Printed):
             )
         if self.new_seeds is not None:
             seeds = self.new_seeds.seeds
-            notes.append(
-                f"Effects on fewer than {100 * unseen_share(len(seeds)):.0f}% of seeds may not "
-                f"be seen with {len(seeds)} seeds."
-            )
+            notes.append(unseen_note(len(seeds)))
             replay = f"Replay it on the same seeds: --seeds {seeds[0]}-{seeds[-1]}"  # A range.
             chosen = "These seeds were passed, so they may have been chosen."
             notes.append(replay if self.are_drawn else chosen)

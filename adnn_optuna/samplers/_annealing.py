@@ -43,18 +43,18 @@ from adnn_optuna.samplers._unit_interval import (
 class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     """Sampler using Ingber's adaptive simulated annealing (ASA).
 
-    A point walks through the search space. Each trial moves all of its parameters at once, mostly
-    by little and now and then by a lot, less and less so as the annealing cools. A better point is
-    always kept and a worse one sometimes, ever more rarely. Parameters of every kind are moved on
-    the scale from 0 to 1, those with ``log=True`` in the logarithm.
+    Each trial changes all parameters of the current point at once. Most changes are small, some
+    are large, and all become smaller as the annealing cools. A better point is always accepted, a
+    worse one sometimes, and ever more rarely. Parameters of every kind are changed on the scale
+    from 0 to 1, and those with ``log=True`` in the logarithm.
 
-    With categories, integers or noise, a Gaussian process does most of the work: it is an
-    annealing whose moves a model chooses, and about half of whose points are the model's own.
+    With categories, integers or noise, a Gaussian process does most of the work: it chooses the
+    moves of the annealing, and proposes about half of the points by itself.
 
-    It is for tens to some hundreds of expensive evaluations with or without noise, above all from
-    a known point that is good already (``x0``), and for workers that come and go: the annealing is
-    kept in the study, so it goes on exactly where it was stopped or killed. With many thousands of
-    evaluations, use :class:`~optuna.samplers.CmaEsSampler`.
+    Use it for tens to some hundreds of expensive evaluations, with or without noise, above all
+    from a known good point (``x0``). Workers may come and go: the study holds the annealing, so it
+    continues exactly where it was stopped or killed. With many thousands of evaluations, use
+    :class:`~optuna.samplers.CmaEsSampler`.
 
     Example:
 
@@ -165,7 +165,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         check_positive("initial_temperature", initial_temperature)
         if initial_temperature > 1:
             raise WrongValueError(
-                f"`initial_temperature` must be at most 1, but is {initial_temperature!r}."
+                f"`initial_temperature` must be at most 1; got {initial_temperature!r}."
             )
         check_positive("quench", quench)
         check_integer("n_candidates", n_candidates, low=1)

@@ -105,7 +105,7 @@ class DeltaStepSampler(IndexedSampler):
     ) -> None:
         if isinstance(deltas, str) or not isinstance(deltas, Sequence):
             raise WrongTypeError(
-                f"`deltas` must be a sequence of numbers, one for each walk, but is {deltas!r}."
+                f"`deltas` must be a sequence of numbers, one for each walk; got {deltas!r}."
             )
         for delta in deltas:
             check_number("deltas", delta)
@@ -115,7 +115,7 @@ class DeltaStepSampler(IndexedSampler):
             )
         check_integer("max_steps", max_steps, low=1)
         if accept not in ("always", "improving"):
-            raise WrongValueError(f'`accept` must be "always" or "improving", but is {accept!r}.')
+            raise WrongValueError(f'`accept` must be "always" or "improving"; got {accept!r}.')
         self._origin = _Origin(origin)
         self._deltas = tuple(float(delta) for delta in deltas)
         self._max_steps = int(max_steps)

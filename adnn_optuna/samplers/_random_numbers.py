@@ -39,7 +39,7 @@ def check_seed(seed: Any) -> None:
     if seed is not None:
         check_integer("seed", seed, low=0)
         if seed >= 2**64:
-            raise WrongValueError(f"`seed` must be below 2**64, but is {seed!r}.")
+            raise WrongValueError(f"`seed` must be below 2**64; got {seed!r}.")
 
 
 def seed_of(study: Study, first_trial: FrozenTrial, seed: int | None) -> int:

@@ -388,7 +388,7 @@ def test_random_search_under_six_names(*, stop_when_decided: bool) -> None:
             {"samplers": {"random": "tpe"}},
             "Label 'random' must be of the sampler that is always compared",
         ),
-        ({"samplers": ("none",)}, "sampler must be the name of one"),
+        ({"samplers": ("none",)}, "sampler must be a sampler's name"),
         ({"samplers": ()}, "samplers must not be empty"),
         ({"controls": ("longer",)}, "controls must be omitted for a function"),
         ({"direction": "up"}, "direction must be"),
@@ -397,7 +397,7 @@ def test_random_search_under_six_names(*, stop_when_decided: bool) -> None:
         ({"pruner": 3}, "pruner must be"),
         ({"function": lambda: 1.0}, r"must take \(trial\)"),
         ({"function": 3}, "objective must be"),
-        ({"function": lambda trial: "x"}, "must return a number, but it returned 'x'"),
+        ({"function": lambda trial: "x"}, "must return a number; got 'x'"),
     ],
 )
 def test_refuses_what_is_wrong(wrong: dict[str, Any], said: str) -> None:

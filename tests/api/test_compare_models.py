@@ -207,8 +207,8 @@ def test_those_of_a_regression_are_compared_by_r2() -> None:
     with pytest.warns(UserWarning, match="can decide nothing"):
         of_models = adnn.compare_models(models, data, training=training, seeds=range(2))
     with pytest.warns(UserWarning, match="can decide nothing"):
-        of_searchers = adnn.compare(objective, ["greedy"], max_trial=2, seeds=range(2))
-    for said in map(str, (of_models, of_searchers)):
+        of_samplers = adnn.compare(objective, ["greedy"], max_trial=2, seeds=range(2))
+    for said in map(str, (of_models, of_samplers)):
         assert "test R²" in said
         assert "accuracy" not in said
     assert "12 test examples." in str(of_models)

@@ -138,7 +138,7 @@ class TestAsAsked:
             adnn.search(objective, "greedy", max_trial=2, confirm=confirm)
 
     def test_fewer_pairs_could_show_nothing(self, confirmed: SearchResult) -> None:
-        with pytest.raises(ValueError, match="`seeds` must be at least 6, but is 5"):
+        with pytest.raises(ValueError, match="`seeds` must be at least 6; got 5"):
             confirmed.confirm(seeds=5)
 
 

@@ -29,7 +29,9 @@ def test_loaded_comparison_is_the_same() -> None:
 
 def test_loading_refuses_what_is_not_there_or_has_nothing_to_show() -> None:
     storage = optuna.storages.InMemoryStorage()
-    with pytest.raises(ValueError, match=r"^There is no study 'c' in the storage; it has none\.$"):
+    with pytest.raises(
+        ValueError, match=r"^Study 'c' not found in the storage\. Available: none\.$"
+    ):
         load_comparison(storage, "c")
     store_head(storage, "c", declaration(range(3), *ARMS))
     for arm, ends in (("greedy", (True, True)), ("random_restart", (False, True))):

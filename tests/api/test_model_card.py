@@ -120,7 +120,8 @@ def test_contract_of_functions_of_the_trial_is_shown(tmp_path: Path) -> None:
     result = adnn.search(objective, "annealing", max_trial=2)
     result.contract().save(tmp_path / "c.json")
     result.model_card(tmp_path / "README.md", tmp_path / "c.json")
-    assert '"hyperparameters"' in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert read_contract(tmp_path / "c.json")["best"]["hyperparameters"]
+    assert "adnn verify c.json trains both" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.tensorflow

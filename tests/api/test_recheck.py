@@ -557,7 +557,7 @@ class TestCommandLine:
         assert shown.startswith("Recheck of study 'study'")
         assert "Recheck of study 'study'" in html.unescape(Path("report.html").read_text())
         assert run(["recheck", "sqlite:///s.db", *arguments[2:], "--quiet"]) == 0
-        again = f"{shown}Note: 18 stored evaluations reused, 0 new.\n"
+        again = shown.replace("Next:", "Note: 18 stored evaluations reused, 0 new.\nNext:")
         assert capsys.readouterr().out == again
         for against, over in (
             ("3", "trial 3"),
@@ -568,8 +568,8 @@ class TestCommandLine:
 
     def test_refuses_what_is_wrong(self, capsys: pytest.CaptureFixture[str]) -> None:
         for arguments, said in (
-            (["none.db", "study"], "There is no file 'none.db'"),
-            (["s.db", "other"], "There is no study 'other'"),
+            (["none.db", "study"], "File 'none.db' not found"),
+            (["s.db", "other"], "Study 'other' not found"),
             (["s.db", "study", "--evaluate", "evaluate"], "must be MODULE:FUNCTION"),
             (["s.db", "study", "--against", "x=1"], "--against must be a trial's number, or par"),
             (["s.db", "study", "--evaluate", "no_such:evaluate"], "cannot be loaded"),

@@ -451,7 +451,7 @@ class TestCompare:
         assert capsys.readouterr().out.startswith(f"{name}: ")
         assert name in (folder / "one.html").read_text()
         assert cli.run(["report", "--study-name", "comp"]) == 2
-        assert "no study 'comp'" in capsys.readouterr().err
+        assert "Study 'comp' not found" in capsys.readouterr().err
 
 
 TINY = ["--hidden", "16", "--epochs", "1", "--batch-size", "400", "--samplers", "greedy", "-q"]
@@ -659,7 +659,7 @@ WRONG = {
     "empty name": (["search", "--study-name", "", *LIMIT], "--study-name must"),
     "long name": (["search", "--study-name", "a" * 513, *LIMIT], "--study-name.*512"),
     "resume what": (["resume"], "--study-name"),
-    "resume from nowhere": (["resume", "--study-name", "a"], "no file 'adnn.db'"),
+    "resume from nowhere": (["resume", "--study-name", "a"], "File 'adnn.db' not found"),
     "compare how far": (["compare"], "--max-trial"),
     "compare what": (["compare", *LIMIT, "--samplers", "greedy,nope"], "'nope'"),
     "compare twice": (
@@ -698,7 +698,7 @@ WRONG = {
     "empty control": (["compare", *LIMIT, "--controls", ""], "not empty"),
     "plan for what": (["plan", "adnn.db", "c"], "--gain"),
     "half a plan": (["plan", "adnn.db", "--gain", "0.1"], "Missing argument 'name'"),
-    "plan from nowhere": (["plan", "no.db", "c", "--gain", "1"], "no file"),
+    "plan from nowhere": (["plan", "no.db", "c", "--gain", "1"], "not found"),
     "nothing to report": (["report", "--study-name", "mine"], "adnn.db"),
     "no page": (["compare", *LIMIT, "--plot", "figure.png"], "--plot.*html"),
     "no folder for it": (["compare", *LIMIT, "--plot", "no/figure.html"], "--plot.*folder"),
@@ -784,7 +784,7 @@ class TestWrongInput:
             ([*search, "--epochs", "5"], "training.epochs is 5, was 4"),
             ([*search, "--seed", "1"], "seed is 1, was 0"),
             ([*search, "--sampler", "greedy"], "was searched by annealing"),
-            (["resume", "--study-name", "yours"], "it has 'mine'"),
+            (["resume", "--study-name", "yours"], "Available: 'mine'"),
             (["resume", "--study-name", "mine", "--max-trial", "0"], "--max-trial must be"),
         ):
             assert said in self.refused(arguments, capsys)

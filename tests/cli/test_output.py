@@ -204,7 +204,7 @@ def test_an_error_leaves_stdout_empty(folder: Path, capsys: pytest.CaptureFixtur
     out, err = capsys.readouterr()
     assert not out
     # A comparison is named once, and not each of its studies.
-    assert err.startswith("adnn: There is no study 'nope' in sqlite:///adnn.db; it has ")
+    assert err.startswith("adnn: Study 'nope' not found in sqlite:///adnn.db. Available: ")
     assert "'c'" in err
     assert "seed=" not in err
 

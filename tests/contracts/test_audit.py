@@ -373,7 +373,7 @@ def test_warns_of_equal_seeds_only_where_shapes_are_equal() -> None:
 
 
 def test_refuses_what_is_no_model() -> None:
-    said = r"^model must be a keras\.Model \(build it first\), but is MLP\(.* of type MLP\.$"
+    said = r"^model must be a keras\.Model \(build it first\); got MLP\(.* of type MLP\.$"
     with pytest.raises(TypeError, match=said):
         adnn.audit_randomness(adnn.MLP())  # type: ignore[arg-type]
 

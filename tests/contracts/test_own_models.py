@@ -93,7 +93,7 @@ def test_data_from_arrays_are_given_again(dataset: adnn.Dataset, tmp_path: Path)
     verdict = adnn.verify(path, dataset=adnn.Dataset.from_arrays(x[1:], y[1:]))
     assert verdict.status == "cannot_check"
     assert "objective.dataset.fingerprint" in verdict.reasons[0]
-    with pytest.raises(TypeError, match=r"^dataset must be a Dataset, but is "):
+    with pytest.raises(TypeError, match=r"^dataset must be a Dataset; got "):
         adnn.verify(path, dataset=x)  # type: ignore[arg-type]
     # The model is rebuilt from its configuration.
     assert is_exact(adnn.verify(path, dataset=dataset))

@@ -136,7 +136,7 @@ def test_a_package_that_is_missing_is_named_before_anything_is_stored(
     assert not optuna.get_all_study_names(storage)
 
 
-def test_a_sampler_or_a_factory_stands_for_a_searcher() -> None:
+def test_a_sampler_or_a_factory_stands_for_a_name() -> None:
     sampler = optuna.samplers.RandomSampler(seed=3)
 
     def greedy(seed: int, n_trials: int | None) -> optuna.samplers.BaseSampler:

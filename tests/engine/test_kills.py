@@ -68,13 +68,13 @@ def tpe(seed: int, _: int | None) -> optuna.samplers.BaseSampler:
 
 def loop_of(
     storage: str | BaseStorage,
-    searcher: Any,
+    sampler: Any,
     objective: Any = None,
     batch_size: int = 1,
     max_trial: int = 4,
 ) -> tuple[Loop, optuna.Study]:
     objective = objective or Quick(quick, StudyDirection.MINIMIZE, seed=3)
-    plan = StudySpec(objective, "s", searcher, checked_limits(max_trial=max_trial), batch_size)
+    plan = StudySpec(objective, "s", sampler, checked_limits(max_trial=max_trial), batch_size)
     [study] = open_studies([plan], open_storage(storage))
     return Loop(
         study, plan.objective, plan.limits, threading.Event(), n_threads=plan.n_threads
@@ -82,10 +82,10 @@ def loop_of(
 
 
 def search(
-    storage: str | BaseStorage, searcher: Any, batch_size: int = 1, max_trial: int = 4
+    storage: str | BaseStorage, sampler: Any, batch_size: int = 1, max_trial: int = 4
 ) -> optuna.Study:
     """Search as `adnn_optuna.search` does, but for something that needs no TensorFlow."""
-    run, study = loop_of(storage, searcher, None, batch_size, max_trial)
+    run, study = loop_of(storage, sampler, None, batch_size, max_trial)
     run.run()
     return study
 
@@ -123,34 +123,34 @@ def is_finished(study: optuna.Study) -> bool:
     return all(trial.state.is_finished() for trial in study.trials)
 
 
-@pytest.mark.parametrize("searcher", [pytest.param(tpe, marks=pytest.mark.slow), "annealing"])
+@pytest.mark.parametrize("sampler", [pytest.param(tpe, marks=pytest.mark.slow), "annealing"])
 def test_a_trial_that_had_only_begun_is_done_by_the_next_worker(
-    searcher: Any, tmp_path: Path
+    sampler: Any, tmp_path: Path
 ) -> None:
     """With no word of its worker, it would be RUNNING for ever; an enqueued one never done."""
     url, whole = (f"sqlite:///{tmp_path / name}.db" for name in ("killed", "whole"))
     state, trial = "set_trial_state_values", "create_new_trial"
     # Also where the worker that finds it dies before and after it ends the trial.
     for write, after in ((state, 1), (trial, 1), (state, 1), (trial, 2)):
-        assert killed(url, lambda: search(url, searcher), write, after)
-    study = search(url, searcher)
-    assert done(study) == done(search(whole, searcher))
+        assert killed(url, lambda: search(url, sampler), write, after)
+    study = search(url, sampler)
+    assert done(study) == done(search(whole, sampler))
     assert is_finished(study)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("searcher", "batch_size"), [(tpe, 1), ("annealing", 2), ("greedy_improving", 1)]
+    ("sampler", "batch_size"), [(tpe, 1), ("annealing", 2), ("greedy_improving", 1)]
 )
 def test_a_kill_after_any_write_leaves_no_trace(
-    searcher: Any, batch_size: int, tmp_path: Path
+    sampler: Any, batch_size: int, tmp_path: Path
 ) -> None:
-    expected = done(search(f"sqlite:///{tmp_path / 'whole'}.db", searcher, batch_size))
+    expected = done(search(f"sqlite:///{tmp_path / 'whole'}.db", sampler, batch_size))
     for after in count(1):
         url = f"sqlite:///{tmp_path / str(after)}.db"
-        if not killed(url, lambda url=url: search(url, searcher, batch_size), "any write", after):
+        if not killed(url, lambda url=url: search(url, sampler, batch_size), "any write", after):
             break
-        study = search(url, searcher, batch_size)
+        study = search(url, sampler, batch_size)
         assert done(study) == expected, after
         assert is_finished(study), after
     assert after > 20
@@ -452,8 +452,8 @@ def begin(work: Callable[[], object]) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("searcher", ["random_restart", "annealing", "greedy_improving"])
-def test_each_index_is_done_once_and_none_is_missing(searcher: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sampler", ["random_restart", "annealing", "greedy_improving"])
+def test_each_index_is_done_once_and_none_is_missing(sampler: Any, tmp_path: Path) -> None:
     """Workers that Ctrl-C, kills and `SystemExit` end, others in their place, up to the limit."""
     chance, n_trials, statuses = random.Random(3), 12, set()
 
@@ -467,7 +467,7 @@ def test_each_index_is_done_once_and_none_is_missing(searcher: Any, tmp_path: Pa
 
         def work(url: str = url, objective: Any = objective) -> None:
             random.seed()
-            loop_of(url, searcher, objective, max_trial=n_trials)[0].run()
+            loop_of(url, sampler, objective, max_trial=n_trials)[0].run()
 
         workers = [begin(work) for _ in range(6)]
         for how in (signal.SIGINT, signal.SIGKILL, signal.SIGINT):
@@ -477,7 +477,7 @@ def test_each_index_is_done_once_and_none_is_missing(searcher: Any, tmp_path: Pa
             workers.append(begin(work))
         for worker in workers:
             os.waitpid(worker, 0)
-        study = search(url, searcher, max_trial=n_trials)
+        study = search(url, sampler, max_trial=n_trials)
         finished = filter(is_done, study.trials)
         assert sorted(map(index_of, finished)) == [*range(n_trials)], url
         assert is_finished(study)

@@ -95,7 +95,7 @@ def test_what_a_search_stores_logs_and_raises(
     for trial in study.trials:
         attrs += [trial.user_attrs, trial.system_attrs]
     assert_no_secret(json.dumps(attrs))
-    with pytest.raises(ValueError, match=r"no study 'none' in .*\*\*\*") as caught:
+    with pytest.raises(ValueError, match=r"Study 'none' not found in .*\*\*\*") as caught:
         adnn.resume(postgresql.url, "none")
     assert_no_secret("".join(traceback.format_exception(caught.value)))
 
@@ -337,7 +337,9 @@ def test_a_secret_option_of_a_search(
             make_objective(), "greedy", storage=storage, study_name="s", max_trial=2
         )
         shown = [str(result), repr(result), result._repr_html_(), str(vars(result))]
-        with pytest.raises(ValueError, match=r"no study 'none' in sqlite:///file:.*\?\*\*\*"):
+        with pytest.raises(
+            ValueError, match=r"Study 'none' not found in sqlite:///file:.*\?\*\*\*"
+        ):
             adnn.resume(storage, "none")
     hint = studies.resume_hint(result.study)
     assert f"resume('sqlite:///file:{path}?***', 's')" in hint

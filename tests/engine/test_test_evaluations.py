@@ -48,7 +48,7 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
     runs = [f"/{arm}/seed={seed}" for arm in ("greedy", "random_restart") for seed in range(2)]
     assert counts == {f"compare{run}": 1 for run in runs}
     second = adnn.search(other, "annealing", **{**options, "study_name": "second"})
-    assert "evaluated once by one search, and 14 more by other studies" in second.to_markdown()
+    assert "evaluated once by one search, and 14 times by other studies" in second.to_markdown()
     assert second.document().fields["n_test_evaluations"] == 15
     # The second search says it, and so do the other verbs: 15 + 2 of it, or of the ensemble.
     options = {"seeds": range(3), "storage": storage}

@@ -191,7 +191,7 @@ class TestLabels:
                 {"y": [0] * (N - 1) + [1], "validation_size": 0.5},
                 "training part has no sample of 1",
             ),
-            ({"y": ["one"] * N}, "num_classes must be .* it is 1"),
+            ({"y": ["one"] * N}, "num_classes must be .* got 1"),
             ({"y": X[:, 0]}, 'y has the dtype float64 .*task="regression"'),
             ({"y": X}, r"y has .* the shape \(60, 3\), .* one-hot rows"),
             ({"y": [None, "a"] * (N // 2)}, "only strings; got NoneType, str"),
@@ -288,7 +288,7 @@ class TestWeights:
         [
             ({"class_weight": {3: 1}}, "class_weight names 3, but the labels are 0, 1, 2"),
             ({"class_weight": {0: -1}}, "class_weight, of .* a finite number of at least 0"),
-            ({"class_weight": "equal"}, "class_weight must be .* but is 'equal'"),
+            ({"class_weight": "equal"}, "class_weight must be .* got 'equal'"),
             ({"sample_weight": [1.0]}, r"sample_weight, of .* the shape \(1,\)"),
             ({"sample_weight": np.full(N, np.nan)}, "a finite number of at least 0"),
         ],

@@ -23,7 +23,7 @@ NORMAL = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
     ("hidden", "error"),
     [
         ((), "hidden must have at least one layer"),
-        ((0,), "hidden layer 0 must be a whole number of at least 1, but it is 0"),
+        ((0,), "hidden layer 0 must be a whole number of at least 1; got 0"),
         ((8, -1), "hidden layer 1"),
         ((True,), "hidden layer 0"),
         ((8.0,), "hidden layer 0"),

@@ -177,6 +177,12 @@ class TestControls:
         assert "mine: prediction costs 3 times as much." in comparison.document().notes
         assert "averages-mine" in [figure.key for figure in comparison.document().figures]
 
+    def test_more_seeds_are_the_next_step_if_nothing_is_shown(self) -> None:
+        gains = {"greedy": NOISE[0], "random_restart": NOISE[2]}
+        comparison = with_control("longer", NOISE[3] + 0.05, **gains)
+        assert comparison.document().next_step.startswith("plan the seeds that show a gain")
+        assert comparison.plan(gain=0.01).seeds > 0
+
     def test_without_any_they_are_the_next_step(self) -> None:
         comparison = store_comparison({"greedy": [0.02], "random_restart": [0.0]})
         assert 'controls=("longer", "learning_rate")' in comparison.document().next_step
@@ -334,7 +340,7 @@ class TestInference:
             gains = rng.normal(0, 1e-4, 10) - 0.05 * collapses
             document = with_gains({"a": gains, "random_restart": np.zeros(10)}, before).document()
             unseen += document.verdict == "equivalent"
-            rare = "10 seeds: effects on fewer than 26% of seeds can go unseen."
+            rare = "10 seeds can miss effects on fewer than 26% of seeds."
             assert rare in document.notes
             assert ("worst seed -" in document.estimates[0].remark.replace("-0.0", "")) == (
                 collapses.any()

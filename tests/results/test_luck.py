@@ -16,8 +16,8 @@ def test_surfaces() -> None:
 
 
 def test_gain_is_that_of_the_best_draw_over_the_mean() -> None:
-    assert "the best of 20 equally good draws is expected to gain 1.867" in _line(Luck(20, 1.0))
-    assert "one draw is expected to gain 0.0000 over their mean" in _line(Luck(1, 0.5))
+    assert "The best of 20 equally good draws is expected to gain 1.867" in _line(Luck(20, 1.0))
+    assert "One draw is expected to gain 0.0000 over the mean" in _line(Luck(1, 0.5))
     assert "normal scores with a standard deviation of 0.5" in _line(Luck(1, 0.5))
     runs = np.linspace(0.8, 0.9, 40).tolist()
     assert "draws from 40 observed runs" in _line(Luck(10, None, values=runs))

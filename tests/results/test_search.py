@@ -186,7 +186,7 @@ class TestWhenItWouldBeFalse:
         """Ten seeds cannot see a rare effect: a note names its share."""
         for gains in (GAINS, [-gain for gain in GAINS]):
             notes = notes_of(document_of(confirmed(gains)))
-            assert "10 seeds: effects on fewer than 26% of seeds can go unseen." in notes
+            assert "10 seeds can miss effects on fewer than 26% of seeds." in notes
 
     def test_the_worst_baseline_of_all_replicates_nothing(self) -> None:
         """+7 pp over its own baseline, by other initial weights alone."""
@@ -237,7 +237,7 @@ class TestTestSet:
         wanted = {"s0": 1, "s1": 1, "c/annealing/seed=0": 1, "c/annealing/seed=1": 1}
         assert read_record(studies[2]).test_evaluations_elsewhere == wanted
         document = document_of(studies[2])
-        assert "once by one search, and 4 more by other studies" in notes_of(document)
+        assert "once by one search, and 4 times by other studies" in notes_of(document)
         assert ("test-set evaluations", "5") in document.tables[0].rows
         # The runs of a comparison evaluate it once, all together.
         assert [*read_record(runs[0]).test_evaluations_elsewhere] == ["s0", "s1", "s2"]

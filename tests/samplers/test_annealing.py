@@ -422,15 +422,15 @@ def test_pruner_that_hides_trials() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": -1}, "`seed` must be at least 0, but is -1"),
+        ({"seed": -1}, "`seed` must be at least 0; got -1"),
         ({"seed": 2**64}, "`seed` must be below 2..64"),
-        ({"n_trials": 0}, "`n_trials` must be at least 1, but is 0"),
-        ({"n_candidates": 0}, "`n_candidates` must be at least 1, but is 0"),
+        ({"n_trials": 0}, "`n_trials` must be at least 1; got 0"),
+        ({"n_candidates": 0}, "`n_candidates` must be at least 1; got 0"),
         ({"initial_temperature": 0.0}, "`initial_temperature` must be greater than 0"),
-        ({"initial_temperature": 1.5}, "`initial_temperature` must be at most 1, but is 1.5"),
-        ({"quench": math.nan}, "`quench` must be a finite number, but is nan"),
-        ({"x0": {"x": math.nan}}, "`x0.'x'.` must be a finite number, but is nan"),
-        ({"x0": {"x": 0.5, "y": -math.inf}}, "`x0.'y'.` must be a finite number, but is -inf"),
+        ({"initial_temperature": 1.5}, "`initial_temperature` must be at most 1; got 1.5"),
+        ({"quench": math.nan}, "`quench` must be a finite number; got nan"),
+        ({"x0": {"x": math.nan}}, "`x0.'x'.` must be a finite number; got nan"),
+        ({"x0": {"x": 0.5, "y": -math.inf}}, "`x0.'y'.` must be a finite number; got -inf"),
     ],
 )
 def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
@@ -445,11 +445,11 @@ def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
         ({"n_trials": True}, "`n_trials` must be an integer"),
         (
             {"x0": [0.5]},
-            "^`x0` must be a mapping from names to values, but is .0.5. of type list.$",
+            "^`x0` must be a mapping from names to values; got .0.5. of type list.$",
         ),
         ({"quench": "1"}, "`quench` must be a number"),
-        ({"reannealing": "no"}, "`reannealing` must be True or False, but is 'no' of type str.$"),
-        ({"ingber": 3}, "`ingber` must be True or False, but is 3 of type int"),
+        ({"reannealing": "no"}, "`reannealing` must be True or False; got 'no' of type str.$"),
+        ({"ingber": 3}, "`ingber` must be True or False; got 3 of type int"),
     ],
 )
 def test_refuses_wrong_types(arguments: dict[str, Any], message: str) -> None:

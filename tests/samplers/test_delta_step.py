@@ -238,16 +238,16 @@ def test_pickling_and_repr() -> None:
             {"deltas": (0.1, 0.0)},
             r"^`deltas` must have a step for each walk, none of which is 0: \(0.1, 0.0\).$",
         ),
-        ({"deltas": (math.nan,)}, "`deltas` must be a finite number, but is nan"),
-        ({"max_steps": 0}, "`max_steps` must be at least 1, but is 0"),
+        ({"deltas": (math.nan,)}, "`deltas` must be a finite number; got nan"),
+        ({"max_steps": 0}, "`max_steps` must be at least 1; got 0"),
         (
             {"accept": "never"},
-            '^`accept` must be "always" or "improving", but is \'never\'.$',
+            '^`accept` must be "always" or "improving"; got \'never\'.$',
         ),
-        ({"origin": math.inf}, "`origin` must be a finite number, but is inf"),
-        ({"origin": {"x": math.nan}}, "`origin.'x'.` must be a finite number, but is nan"),
-        ({"origin": {"x": np.float32("inf")}}, "`origin.'x'.` must be a finite number, but is"),
-        ({"origin": {"x": 10**400}}, "`origin.'x'.` must be a finite number, but is 10"),
+        ({"origin": math.inf}, "`origin` must be a finite number; got inf"),
+        ({"origin": {"x": math.nan}}, "`origin.'x'.` must be a finite number; got nan"),
+        ({"origin": {"x": np.float32("inf")}}, "`origin.'x'.` must be a finite number; got"),
+        ({"origin": {"x": 10**400}}, "`origin.'x'.` must be a finite number; got 10"),
     ],
 )
 def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
@@ -260,14 +260,14 @@ def test_refuses_wrong_values(arguments: dict[str, Any], message: str) -> None:
     [
         (
             {"deltas": 0.1},
-            "^`deltas` must be a sequence of numbers, one for each walk, but is 0.1.$",
+            "^`deltas` must be a sequence of numbers, one for each walk; got 0.1.$",
         ),
         ({"deltas": "0.1"}, "`deltas` must be a sequence of numbers"),
-        ({"deltas": ("0.1",)}, "`deltas` must be a number, but is '0.1' of type str"),
+        ({"deltas": ("0.1",)}, "`deltas` must be a number; got '0.1' of type str"),
         ({"max_steps": 2.0}, "`max_steps` must be an integer"),
         (
             {"origin": "0"},
-            "^`origin` must be a number or a mapping from names to values, but is '0' of type str",
+            "^`origin` must be a number or a mapping from names to values; got '0' of type str",
         ),
         ({"origin": None}, "`origin` must be a number or a mapping from names to values"),
         ({"origin": True}, "`origin` must be a number or a mapping from names to values"),
