@@ -24,6 +24,7 @@ import numpy as np
 import optuna
 from _common import (
     COLORS,
+    CONTROL_COLOR,
     Claim,
     Experiment,
     Results,
@@ -262,7 +263,10 @@ def figures(results: Results) -> dict[str, go.Figure]:
                 name=arm,
                 boxpoints="all",
                 boxmean=True,
-                marker={"color": COLORS[j], "size": 5},
+                marker={
+                    "color": CONTROL_COLOR if arm == "random_restart" else COLORS[j],
+                    "size": 5,
+                },
                 showlegend=False,
                 **panel_of(i, columns=2),
             )

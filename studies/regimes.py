@@ -300,7 +300,8 @@ def grid_figure(of_grid: list[Results]) -> go.Figure:
                 showlegend=i == 0,
                 **panel_of(i),
             )
-    n_seeds = len(of_grid[0]["test_baseline"])
+    counts = {len(cell["test_baseline"]) for cell in of_grid}
+    n_seeds = " or ".join(map(str, sorted(counts)))
     figure.update_xaxes(type="category")
     title = (
         f"Gain of the best of a search: mean and standard deviation of {n_seeds} seeds<br>"
