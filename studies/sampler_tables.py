@@ -184,6 +184,18 @@ def beside_rivals(results: Results) -> str:
     return markdown_table([*header, f"seconds of proposing {longest}"], lines)
 
 
+def headline(results: Results) -> str:
+    """Return the regrets of three samplers on the final tables, in a sentence."""
+    regrets = {
+        row["method"]: row["regret"]
+        for row in results["rows"]
+        if (row["group"], row["trials"]) == ("final", BUDGETS[-1])
+    }
+    texts = ", ".join(f"{name} {regrets[name]:.3f}" for name in (OURS, "GP", "TPE"))
+    n_tables, n_trials = len(TABLES["final"]), BUDGETS[-1]
+    return f"Mean regret on {n_tables} tables of training runs after {n_trials} trials: {texts}."
+
+
 STUDY = Study("sampler_tables", rank_figures, summary)
 
 if __name__ == "__main__":
