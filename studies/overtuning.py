@@ -198,7 +198,7 @@ def figures(results: Results) -> dict[str, go.Figure]:
         figure.add_trace(points.update(marker_color=color))
     figure.update_xaxes(title="validation examples", type="log", tickvals=[20, 50, 100, 200, 500])
     figure.add_hline(0, line_color="grey", line_width=1)
-    figure.update_yaxes(title="value minus value on held-out data [pp]")
+    figure.update_yaxes(title="value − held-out value [pp]")
     figure.update_layout(
         title="Bias of values of the best trial (nearer to 0 is better)", height=430
     )
