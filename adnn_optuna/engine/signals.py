@@ -102,7 +102,7 @@ class Bar(_Tqdm):
 
 
 class _HiddenBar(Bar):
-    """A bar that nobody sees."""
+    """A bar that is not shown."""
 
 
 _HiddenBar.set_lock(threading.RLock())  # Its own: it neither waits for others nor disturbs them.
