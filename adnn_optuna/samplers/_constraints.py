@@ -65,12 +65,9 @@ class Feasibility:
 
     def log_probability(self, points: np.ndarray) -> np.ndarray:
         """Return the logarithm of the probability that points are feasible."""
-        from scipy.special import log_ndtr
-
         total = np.zeros(len(points))
         for process in self._processes:
-            means, deviations = process.predict(without_nan(points))
-            total += log_ndtr((process.zero - means) / deviations)
+            total += process.log_probability_below_zero(without_nan(points))
         return total
 
     def is_likely(self, points: np.ndarray) -> np.ndarray:

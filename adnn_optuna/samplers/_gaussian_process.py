@@ -83,6 +83,13 @@ class GaussianProcess:
         means, deviations = np.concatenate([*map(predicted, _blocks(points))], axis=1)
         return means, deviations
 
+    def log_probability_below_zero(self, points: np.ndarray) -> np.ndarray:
+        """Return the logarithm of the probability that the values of points are below 0."""
+        from scipy.special import log_ndtr  # Only constraints need it.
+
+        means, deviations = self.predict(points)
+        return np.asarray(log_ndtr((self.zero - means) / deviations))
+
     def merits(self, points: np.ndarray, width: float | None = None) -> np.ndarray:
         """Return how much is expected of points: the logarithm of the expected improvement [2].
 
