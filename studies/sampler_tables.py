@@ -163,12 +163,15 @@ def summary(results: Results) -> str:
     return "\n\n".join([regrets, *differences(results), rank_tables(results)])
 
 
+def final_rows(results: Results) -> dict[tuple[str, int], dict[str, Any]]:
+    """Return the rows of the final tables, by sampler and number of trials."""
+    rows = (row for row in results["rows"] if row["group"] == "final")
+    return {(row["method"], row["trials"]): row for row in rows}
+
+
 def beside_rivals(results: Results) -> str:
     """Return regrets and differences on the final tables as a table, the best sampler first."""
-    of_final = {
-        (row["method"], row["trials"]): row for row in results["rows"] if row["group"] == "final"
-    }
-    longest = BUDGETS[-1]
+    of_final, longest = final_rows(results), BUDGETS[-1]
     names = sorted(methods_of(results), key=lambda name: of_final[name, longest]["regret"])
     lines = []
     for name in names:
@@ -186,13 +189,10 @@ def beside_rivals(results: Results) -> str:
 
 def headline(results: Results) -> str:
     """Return the regrets of three samplers on the final tables, in a sentence."""
-    regrets = {
-        row["method"]: row["regret"]
-        for row in results["rows"]
-        if (row["group"], row["trials"]) == ("final", BUDGETS[-1])
-    }
-    texts = ", ".join(f"{name} {regrets[name]:.3f}" for name in (OURS, "GP", "TPE"))
-    n_tables, n_trials = len(TABLES["final"]), BUDGETS[-1]
+    of_final, n_trials = final_rows(results), BUDGETS[-1]
+    regrets = ((name, of_final[name, n_trials]["regret"]) for name in (OURS, "GP", "TPE"))
+    texts = ", ".join(f"{name} {regret:.3f}" for name, regret in regrets)
+    n_tables = len(TABLES["final"])
     return f"Mean regret on {n_tables} tables of training runs after {n_trials} trials: {texts}."
 
 
