@@ -534,7 +534,7 @@ def summary(results: Results) -> str:
 def figures(results: Results) -> dict[str, go.Figure]:
     best = best_rows(results)
     names = [name for name in best if is_dense(results, name)]
-    labels = [name.replace(", ", "<br>") for name in names]
+    labels = [name.replace(",", "").replace(" ", "<br>") for name in names]
     bars = go.Figure()
     for contender, *_ in CONTENDERS:
         times = [best[name].get(contender, {}).get("seconds") for name in names]

@@ -45,7 +45,9 @@ def test_first_screen_is_short() -> None:
     assert len(TEXT.split()) <= 700
 
 
-def test_the_landing_page_quotes_the_same_result() -> None:
-    page = (README.parent / "docs" / "index.md").read_text(encoding="utf-8")
-    [(_, quoted), _] = examples()
-    assert f"```text\n{quoted}```" in page
+def test_pages_for_newcomers_quote_the_first_example() -> None:
+    docs = README.parent / "docs"
+    [(code, quoted), _] = examples()
+    output = f"```text\n{quoted}```"
+    assert output in (docs / "index.md").read_text(encoding="utf-8")
+    assert f"```python\n{code}```\n\n{output}" in (docs / "start.md").read_text(encoding="utf-8")
