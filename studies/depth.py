@@ -10,11 +10,12 @@ continues them, trial by trial. Two processes may share the work: one has ``--mo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
-from _common import Claim, Experiment, Results, main, markdown_table, mean_and_std
+import plotly.graph_objects as go
+from _common import COLORS, Claim, Experiment, Results, main, markdown_table, mean_and_std
 from _paper import PAPERS, TINY, TRIALS
 from paper_size import BASELINE, FIRST, Settings, of_units, run_units
 
@@ -23,8 +24,6 @@ from adnn_optuna.engine.storages import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import plotly.graph_objects as go
 
 DECLARATION = """\
 Declared on 2026-11-30, before the first training run.
@@ -87,19 +86,70 @@ def n_done(results: Results) -> int:
     return len(results["test"][LABELS["greedy"]])
 
 
+def difference(results: Results) -> dict[str, Any]:
+    """Return the difference of the claim with its CI and verdict."""
+    [row] = adnn.compare_values(results["test"]).differences().to_dict("records")
+    return row
+
+
 def finding(results: Results) -> str:
     """Return the verdict on the claim with its numbers, or how much is done."""
     planned = len(results["setting"]["seeds"])
     if not is_done(results):
         return f"open: {n_done(results)} of {planned} planned seeds are complete"
-    [row] = adnn.compare_values(results["test"]).differences().to_dict("records")
+    row = difference(results)
     low, high = 100 * row["low"], 100 * row["high"]
     numbers = f"{100 * row['difference']:+.2f} ({low:+.2f} to {high:+.2f})"
     return f"{row['verdict']}: {numbers} pp, {planned} seeds"
 
 
-def figures(_: Results) -> dict[str, go.Figure]:
-    return {}
+def gains(results: Results, name: str) -> dict[str, np.ndarray]:
+    """Return by how much the best network of each arm is better than the baseline, by seed."""
+    units = of_units(results, name)
+    return {
+        arm: np.array([unit[arm]["test"] - unit[BASELINE]["test"] for unit in units])
+        for arm in ARMS
+    }
+
+
+def figures(results: Results) -> dict[str, go.Figure]:
+    if not is_done(results):
+        return {}
+    pairs = {}
+    for name in FIRST:
+        of_arms = gains(results, name)
+        pairs[name] = of_arms["greedy"] - of_arms["random_restart"]
+    pairs["mean of both"] = np.mean([*pairs.values()], axis=0)
+    shown = go.Figure()
+    for label, found in pairs.items():
+        shown.add_scatter(
+            x=100 * found,
+            y=[label] * len(found),
+            mode="markers",
+            marker={"color": COLORS[0], "size": 9, "opacity": 0.7},
+            showlegend=False,
+        )
+    row = difference(results)
+    shown.add_scatter(
+        x=[100 * row["difference"]],
+        y=["the claim: their mean"],
+        error_x={
+            "array": [100 * (row["high"] - row["difference"])],
+            "arrayminus": [100 * (row["difference"] - row["low"])],
+            "symmetric": False,
+        },
+        marker={"color": "black", "symbol": "diamond", "size": 10},
+        name="mean with its 95% CI",
+    )
+    shown.add_vline(x=0, line={"color": "gray", "width": 1})
+    shown.update_layout(
+        title="Algorithm 1 against random restarts: each point is one seed",
+        xaxis_title="difference in test accuracy [pp] (higher is better)",
+        yaxis_autorange="reversed",
+        legend={"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"},
+        height=400,
+    )
+    return {"": shown}
 
 
 def summary(results: Results) -> str:
@@ -109,12 +159,11 @@ def summary(results: Results) -> str:
     rows = []
     for name in FIRST:
         units = of_units(results, name)
-        baseline = np.array([unit[BASELINE]["test"] for unit in units])
-        gains = {arm: np.array([unit[arm]["test"] for unit in units]) - baseline for arm in ARMS}
-        difference = gains["greedy"] - gains["random_restart"]
+        baseline = np.mean([unit[BASELINE]["test"] for unit in units])
+        of_arms = gains(results, name)
         replication = [unit["greedy"]["replication"] for unit in units]
-        shown = (gains["greedy"], gains["random_restart"], difference, replication)
-        rows.append([name, f"{100 * baseline.mean():.2f}", *map(mean_and_std, shown)])
+        shown = (*of_arms.values(), of_arms["greedy"] - of_arms["random_restart"], replication)
+        rows.append([name, f"{100 * baseline:.2f}", *map(mean_and_std, shown)])
     header = ["on test images [pp]", "baseline [%]", *LABELS.values(), "difference"]
     table = markdown_table([*header, "Algorithm 1 on a new seed"], rows)
     return f"{table}\n\n{said}"

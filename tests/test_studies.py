@@ -226,6 +226,20 @@ def test_the_paper_s_size_is_judged_as_anyone_can_by_compare_values(figures: Any
     assert replication["greedy", study.BASELINE].verdict == "inconclusive"
 
 
+def test_the_claim_on_depth_is_judged_once_all_planned_seeds_are_done(figures: Any) -> None:
+    study, planned = figures.depth, [*range(10, 18)]
+    for of_last_model, found, n_figures in (
+        (planned[:-1], "open: 7 of 8 planned seeds are complete", 0),
+        (planned, "worse: -2.35 (", 1),
+    ):
+        results = paper_size_of(figures, {"MNIST-4": planned, "FMNIST-4": of_last_model})
+        results["test"] = study.test_accuracies(results["models"])
+        assert study.finding(results).startswith(found)
+        assert len(shown := study.figures(results)) == n_figures
+    *_, mean = shown[""].data
+    assert mean.x == pytest.approx([-2.35])
+
+
 def test_offsets_and_controls_are_chosen_by_what_was_selected_by(figures: Any) -> None:
     study = figures.regimes_controls
     # By selection annealing is the best sampler and another learning rate the best control.
