@@ -235,7 +235,8 @@ def test_the_claim_on_depth_is_judged_once_all_planned_seeds_are_done(figures: A
         results = paper_size_of(figures, {"MNIST-4": planned, "FMNIST-4": of_last_model})
         results["test"] = study.test_accuracies(results["models"])
         assert study.finding(results).startswith(found)
-        assert len(shown := study.figures(results)) == n_figures
+        shown = study.figures(results)
+        assert len(shown) == n_figures
     *_, mean = shown[""].data
     assert mean.x == pytest.approx([-2.35])
 
