@@ -195,9 +195,9 @@ def headlines() -> dict[str, str]:
     planned = depth.difference(of_depth)
     short = f"""\
 - The paper's baselines are not shown to differ from ours in {within} of 6 models.
-- Its gains, up to {published:.2f} pp, are selection bias: the authors' code never applied the \
+- Its gains, up to {published:.2f} pp, are selection bias: the authors' code applied no \
 offsets.
-- Applied, Algorithm 1 against random restarts is {100 * short_gain.mean:+.2f} pp in short \
+- With offsets, Algorithm 1 against random restarts is {100 * short_gain.mean:+.2f} pp in short \
 training ({short_gain.verdict}), {100 * full_gain.mean:+.2f} pp in the paper's \
 ({full_gain.verdict}), {100 * planned["difference"]:+.2f} pp in a planned test of depth \
 ({planned["verdict"]}).
