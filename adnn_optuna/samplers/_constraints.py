@@ -10,7 +10,7 @@ import numpy as np
 
 from adnn_optuna.samplers._gaussian_process import GaussianProcess
 from adnn_optuna.samplers._local_model import PointPool
-from adnn_optuna.samplers._mixed import process_near, without_nan
+from adnn_optuna.samplers._mixed import process_near
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Feasibility:
         """Return the logarithm of the probability that points are feasible."""
         total = np.zeros(len(points))
         for process in self._processes:
-            total += process.log_probability_below_zero(without_nan(points))
+            total += process.log_probability_below_zero(points)
         return total
 
     def is_likely(self, points: np.ndarray) -> np.ndarray:
