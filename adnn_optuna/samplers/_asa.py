@@ -227,7 +227,9 @@ class AdaptiveSimulatedAnnealing:
         if is_early or self._is_modelled(index, looks_ahead=False):
             # A branch with points enough has a process of its own, and other branches have not.
             is_alone = len(rows) > has.sum() + 1
-            process = process_near(x, self._pool, self._n_choices, rows if is_alone else None)
+            # With constraints, the pool has only the feasible points, and each value counts.
+            pool = self._pool if len(self._constrained) else self._pool.without_outliers()
+            process = process_near(x, pool, self._n_choices, rows if is_alone else None)
             near = self._generate(x, T, key, self._options.n_candidates)
             within = x if is_alone else None
             return self._search(process, conditions, near, key, n_pending=n_pending, within=within)

@@ -8,6 +8,7 @@ import numpy as np
 
 # How much a value counts for less than its neighbours: not at all, or as noise does.
 _SMOOTHINGS = 1e-6, 1.0
+_N_SPREADS = 2.0  # So many times the distance from the least value to the median is far.
 _TAIL_RIDGE = 1e-9  # Keeps the linear part defined where the points lie in a plane.
 
 
@@ -40,6 +41,18 @@ class PointPool:
             points, values = np.vstack([self.points, x]), np.append(self.values, value)
             numbers = np.append(self.numbers, number)
         return dataclasses.replace(self, points=points, values=values, numbers=numbers)
+
+    def without_outliers(self) -> Self:
+        """Return the pool without values far above the median, by its distance from the least.
+
+        How bad a bad point is tells little of where the best one is, and would set the scale.
+        """
+        median = np.median(self.values)
+        with np.errstate(over="ignore"):  # Then nothing is far above.
+            highest = median + _N_SPREADS * (median - self.values.min())
+        if highest <= median:
+            return self
+        return dataclasses.replace(self, values=np.minimum(self.values, highest))
 
     def is_latest(self, count: int) -> np.ndarray:
         """Return which points are the latest, so many of them."""

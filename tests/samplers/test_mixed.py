@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
 
 from adnn_optuna.samplers._local_model import PointPool
 from adnn_optuna.samplers._mixed import (
@@ -79,6 +82,22 @@ class TestConditions:
         x, points = np.array([0.25, NAN, 0.3, 0.3, 0.3]), np.full((2, 5), 0.6)
         led = self.conditions.led_to(points, x)
         assert led.tolist() == [[0.25, 0.6, 0.6, 0.6, 0.6]] * 2
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.0, 1.0, 2.0, 3.0, 1000.0], [0.0, 1.0, 2.0, 3.0, 6.0]),
+        ([-3.0, 1.0, 1.0, 1.0, math.nextafter(9.0, 10.0)], [-3.0, 1.0, 1.0, 1.0, 9.0]),
+        ([1.0, 1.0, 1.0, 1.0, 2.0], [1.0, 1.0, 1.0, 1.0, 2.0]),  # A plateau has no scale.
+        ([-1e308, 1e308, 1e308], [-1e308, 1e308, 1e308]),
+    ],
+)
+def test_how_far_above_the_median_does_not_matter(
+    values: list[float], expected: list[float]
+) -> None:
+    pool = PointPool(points=np.zeros((len(values), 1)), values=np.array(values))
+    assert pool.without_outliers().values.tolist() == expected
 
 
 def test_branches_are_drawn_by_the_rank_of_their_best_value() -> None:
