@@ -366,7 +366,11 @@ def main(
         run(path, list(cases), {name: of for name, of in methods.items() if name in chosen})
     except KeyboardInterrupt:
         print(f"\nInterrupted; run it again to go on with {path}.")
-    results = summed_up(read(path))
+    cells = read(path)
+    if not cells:
+        print(f"There is no finished cell in {path}: nothing is written.")
+        return
+    results = summed_up(cells)
     packages = {methods[name].needs for name in chosen}
     results["settings"] |= {
         "versions": {name: version(name) for name in sorted({"numpy", "optuna", *packages})},
