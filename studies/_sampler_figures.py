@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 def markers_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return how each sampler is drawn: ours large, random search grey, and no two alike."""
-    colors = itertools.cycle(COLORS)
+    own = {OURS: COLORS[0], RANDOM: CONTROL_COLOR}
+    colors = itertools.cycle(COLORS[1:])
     symbols = itertools.cycle(("circle", "square", "diamond", "triangle-up", "cross", "x", "star"))
     return {
         name: {
-            "color": CONTROL_COLOR if name == RANDOM else next(colors),
+            "color": own.get(name) or next(colors),
             "symbol": next(symbols),
             "size": 11 if name == OURS else 8,
         }
