@@ -25,12 +25,7 @@ from adnn_optuna.engine.test_evaluations import (
 )
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.samplers._owners import owner_of
-from adnn_optuna.samplers._replicates import (
-    Configuration,
-    configurations_of,
-    ranked,
-    recommended,
-)
+from adnn_optuna.samplers._replicates import Configuration, replicated
 from adnn_optuna.samplers._trials import check_one_objective, is_done, is_feasible
 
 
@@ -278,9 +273,8 @@ class FunctionRecord(SearchRecord):
 
     @functools.cached_property
     def replicated(self) -> list[Configuration]:
-        """The configurations that have replicates, the one with the best mean first."""
-        found = configurations_of(self.done_trials).values()
-        return ranked((one for one in found if one.repetitions), self.study.direction)
+        """The configurations with two or more values, the one with the best mean first."""
+        return replicated(self.done_trials, self.study.direction)
 
     @property
     def is_restart(self) -> bool:
@@ -361,8 +355,8 @@ def read_record(
     kind = SearchRecord
     if stored.SEARCH in attrs and stored.CONFIG not in attrs:
         kind = FunctionRecord
-        leader = recommended(filter(is_done, trials), study.direction)
-        best = leader.first if leader else best
+        for leader in replicated(filter(is_done, trials), study.direction)[:1]:
+            best = leader.first
     is_confirmed = any(name.startswith(f"{stored.CONFIRMED}/") for name in attrs)
     return kind(
         study,

@@ -29,7 +29,10 @@ class FunctionSearch(StudyResult, FunctionRecord):
 
     @property
     def replicates(self) -> dict[int, list[float]]:
-        """All values of each replicated configuration, by the number of its first trial."""
+        """All values of each configuration with two or more, by the number of its first trial.
+
+        Empty without replicates.
+        """
         return {one.first.number: one.values for one in self.replicated}
 
     @property
@@ -53,7 +56,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
         return "no claim", f"{'value' if self.new_values else 'reported value'} {value}"
 
     def _further_scope(self) -> list[str]:
-        n_replicates = sum(len(one.repetitions) for one in self.replicated)
+        n_replicates = sum(replicate_of(trial) is not None for trial in self.done_trials)
         scope = []
         if n_replicates:
             scope.append(f"of which {n_replicates} replicates")
@@ -70,7 +73,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
         if self.new_values:
             lines.append(Line("value", self.value, unit, remark="new seeds"))
         if self.replicated and self.best is not None:
-            values = self.replicates.get(self.best.number, [self.best_value])
+            values = self.replicates[self.best.number]
             mean = Estimate(fmean(values))
             lines.append(
                 Line("mean in search", mean, unit, remark=f"{len(values)} values, selected")
@@ -94,10 +97,13 @@ class FunctionSearch(StudyResult, FunctionRecord):
             found.append(f"No CI of the value yet: {n_needed} new seeds are needed.")
         elif self.planned["sequential"]:
             found.append("Sequential: the number of new seeds was raised, so the CI is wider.")
-        number = None if self.best is None else self._best_reported()[0]
-        if self.best is not None and self.replicated and number != self.best.number:
-            params = params_in_words(next(t for t in self.trials if t.number == number).params)
-            found.insert(0, f"The best value alone would recommend trial {number}: {params}.")
+        if self.best is None or not self.replicated:
+            return found
+        number = self._best_reported()[0]
+        params = next(trial.params for trial in self.trials if trial.number == number)
+        if params != self.best.params:
+            words = params_in_words(params)
+            found.insert(0, f"The best value alone would recommend trial {number}: {words}.")
         return found
 
     def _number_table(self) -> Table:
@@ -108,7 +114,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
             (str(one.first.number), str(len(one.values)), unit.value(fmean(one.values)))
             for one in self.replicated[:_N_LISTED]
         ]
-        return Table(("trial", "values", "mean"), rows, "Replicated configurations")
+        return Table(("trial", "values", "mean"), rows, "Configurations with two or more values")
 
     def _next_step(self) -> str:
         if self.new_values:

@@ -82,12 +82,16 @@ def ranked(found: Iterable[Configuration], direction: StudyDirection) -> list[Co
     return sorted(found, key=_rank(direction))
 
 
-def recommended(trials: Iterable[FrozenTrial], direction: StudyDirection) -> Configuration | None:
-    """Return the configuration with the best mean of two or more values, if any was replicated."""
+def replicated(trials: Iterable[FrozenTrial], direction: StudyDirection) -> list[Configuration]:
+    """Return the configurations with two or more values, the recommended one first.
+
+    The sampler, too, may have proposed one again. Without replicates there are none: then values
+    of one configuration may be equal because their seed is.
+    """
     found = [*configurations_of(trials).values()]
     if not any(one.repetitions for one in found):
-        return None
-    return next(iter(ranked((one for one in found if one.values[1:]), direction)), None)
+        return []
+    return ranked((one for one in found if one.values[1:]), direction)
 
 
 def next_replicates(best: Sequence[Configuration], count: int) -> list[Place]:

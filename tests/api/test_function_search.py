@@ -75,7 +75,7 @@ class TestSearch:
         assert low < value < high
         assert result.new_values
         assert value == pytest.approx(np.mean(result.new_values))
-        assert f"{value:.3f}" in str(result)
+        assert f"{value:.3g}" in str(result)
 
     def test_its_value_is_unbiased_where_the_best_value_is_not(self) -> None:
         """All configurations are equal, so every gain is selection bias."""
@@ -90,6 +90,17 @@ class TestSearch:
         assert np.mean([result.study.best_value for result in results]) < -1.5
         covered = [result.value.low <= 0 <= result.value.high for result in results]
         assert sum(covered) >= 25
+
+    def test_what_the_sampler_itself_proposed_again_counts(self) -> None:
+        def coin(trial: Any, seed: int) -> float:
+            trial.suggest_categorical("kind", ["a"])
+            return float(np.random.default_rng(seed).normal())
+
+        result = search(coin, "random")
+        assert result.replicates == {0: [trial.value for trial in result.done_trials]}
+        # The best value has the same parameters as the recommended trial 0.
+        assert "30 values, selected" in str(result)
+        assert "would recommend" not in str(result)
 
     def test_no_seed_no_replicates(self) -> None:
         result = adnn.search(lambda trial: trial.suggest_float("x", 0, 1) ** 2, max_trial=60)

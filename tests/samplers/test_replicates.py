@@ -55,20 +55,16 @@ def test_equal_parameters_are_one_configuration() -> None:
 @pytest.mark.parametrize(("direction", "best"), [(MINIMIZE, 1), (MAXIMIZE, 0)])
 def test_only_two_values_recommend(direction: StudyDirection, best: int) -> None:
     searched = trials_of((0.1, 3, None), (0.2, 1, None), (0.3, 2.0, None))
-    assert replicates.recommended(searched, direction) is None
+    assert replicates.replicated(searched, direction) == []
     known = trials_of((0.1, 3, None), (0.2, 1, None), (0.3, 2.0, None), (0.1, 5, 0), (0.2, 1.5, 1))
-    found = replicates.recommended(known, direction)
-    assert found is not None
-    assert found.first.number == best
+    assert replicates.replicated(known, direction)[0].first.number == best
 
 
 def test_a_configuration_that_failed_comes_last() -> None:
     known = trials_of(
         (0.1, 1, None), (0.2, 2, None), (0.1, 1, 0), (0.1, None, 0), (0.2, 2, 1), (0.3, 3, None)
     )
-    found = replicates.recommended(known, MINIMIZE)
-    assert found is not None
-    assert found.first.number == 1
+    assert replicates.replicated(known, MINIMIZE)[0].first.number == 1
     assert next_of(known, 2, MINIMIZE) == [5, 1]
 
 
@@ -88,8 +84,7 @@ def test_replicates_find_better_configurations_than_the_best_value() -> None:
             more.number = number
             more.system_attrs[REPLICATE]["repetition"] = repetition
             trials.append(more)
-        chosen = replicates.recommended(trials, MINIMIZE)
-        assert chosen is not None
+        chosen = replicates.replicated(trials, MINIMIZE)[0]
         differences.append(truth[chosen.first.number] - alone)
     assert np.mean(differences) < -3 * np.std(differences) / np.sqrt(300)
 
