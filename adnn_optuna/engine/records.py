@@ -355,8 +355,9 @@ def read_record(
     kind = SearchRecord
     if stored.SEARCH in attrs and stored.CONFIG not in attrs:
         kind = FunctionRecord
-        for leader in replicated(filter(is_done, trials), study.direction)[:1]:
-            best = leader.first
+        leaders = replicated(filter(is_done, trials), study.direction)
+        if leaders:
+            best = leaders[0].first
     is_confirmed = any(name.startswith(f"{stored.CONFIRMED}/") for name in attrs)
     return kind(
         study,

@@ -91,10 +91,12 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
           of the 100 trials nearby.
         - With categories or integers, the first 5 trials come from everywhere, and the process
           takes the place of the other model: up to the 40th trial always, then for every other
-          one. Moves are rounded to values that parameters can have, and no point is told twice,
-          unless there is noise. Where parameters depend on others, the branch is drawn by the rank
-          of its best value, the best ever more often; each parameter cools as often as it was
-          there, and D is the number of those in the branch.
+          one. Without constraints, values that are worse than the median by more than twice the
+          distance of the best one count as no worse than that. Moves are rounded to values that
+          parameters can have, and no point is told twice, unless there is noise. Where parameters
+          depend on others, the branch is drawn by the rank of its best value, the best ever more
+          often; each parameter cools as often as it was there, and D is the number of those in
+          the branch.
         - With more than 8 parameters, it cools as with 4.
         - Re-annealing is optional and takes the sensitivities from the trials so far.
 

@@ -8,7 +8,6 @@ import numpy as np
 
 # How much a value counts for less than its neighbours: not at all, or as noise does.
 _SMOOTHINGS = 1e-6, 1.0
-_N_SPREADS = 2.0  # So many times the distance from the least value to the median is far.
 _TAIL_RIDGE = 1e-9  # Keeps the linear part defined where the points lie in a plane.
 
 
@@ -43,13 +42,14 @@ class PointPool:
         return dataclasses.replace(self, points=points, values=values, numbers=numbers)
 
     def without_outliers(self) -> Self:
-        """Return the pool without values far above the median, by its distance from the least.
+        """Return the pool, with values that are far above the median lowered.
 
-        How bad a bad point is tells little of where the best one is, and would set the scale.
+        Far is more than twice the distance of the least value. How bad a bad point is tells little
+        of where the best one is, but would set the scale.
         """
         median = np.median(self.values)
         with np.errstate(over="ignore"):  # Then nothing is far above.
-            highest = median + _N_SPREADS * (median - self.values.min())
+            highest = median + 2 * (median - self.values.min())
         if highest <= median:
             return self
         return dataclasses.replace(self, values=np.minimum(self.values, highest))
