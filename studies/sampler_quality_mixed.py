@@ -28,7 +28,7 @@ from optuna.trial import Trial
 from sampler_quality_mixed_problems import CONDITIONAL, PROBLEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 BUDGETS = (30, 100, 300)
 _DECIMALS = 6  # A difference that is less is none: all of these values are losses of about 1.
@@ -42,9 +42,10 @@ def methods() -> dict[str, Method]:
     }
 
 
-def cases(problems: list[str], seeds: range, budgets: list[int]) -> Iterator[Case]:
+def cases(problems: Sequence[str], n_seeds: int, budgets: Sequence[int]) -> Iterator[Case]:
     """Yield all cases, those first that say most."""
-    for seed, trials in sorted(itertools.product(seeds, budgets), key=lambda x: (x[1] > 100, x)):
+    pairs = itertools.product(range(n_seeds), budgets)
+    for seed, trials in sorted(pairs, key=lambda x: (x[1] > 100, x)):
         for problem in problems:
             is_conditional = problem in CONDITIONAL
             group = "conditional" if is_conditional else "unconditional"
@@ -83,11 +84,9 @@ STUDY = Study("sampler_quality_mixed", rank_figures, rank_tables)
 
 if __name__ == "__main__":
     parser = parser_of(__doc__, seeds=20)
-    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--budgets", type=int, nargs="*", default=BUDGETS, choices=BUDGETS)
-    parser.add_argument("--problems", nargs="*", default=[*PROBLEMS], choices=PROBLEMS)
     args = parser.parse_args()
+    problems = [*PROBLEMS]
     if args.quick:
-        args.seeds, args.problems, args.budgets = 1, [*PROBLEMS][:1], BUDGETS[:1]
-    seeds = range(args.first_seed, args.first_seed + args.seeds)
-    main(STUDY, args, methods(), cases(args.problems, seeds, args.budgets), summed_up)
+        args.seeds, problems, args.budgets = 1, problems[:1], BUDGETS[:1]
+    main(STUDY, args, methods(), cases(problems, args.seeds, args.budgets), summed_up)
