@@ -17,12 +17,15 @@ from adnn_optuna._units import ACCURACY, Unit, in_list, unit_of
 from adnn_optuna.render.document import Document, Figure, Line, Table, Verdict
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.differences import (
+    N_NAMED,
     Design,
     difference_line,
     difference_notes,
     differences_frame,
     differences_table,
+    first_gap,
     interval_figure,
+    named,
     other_comparisons_note,
     pair,
     paired_design,
@@ -40,7 +43,6 @@ if TYPE_CHECKING:
 
 VALUE = "value"  # The name of values of which nothing else is known.
 MOST_ARMS = 100  # The CIs of all pairs of more arms are too wide to show anything.
-_N_NAMED = 3  # So many arms are named in a sentence.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +82,13 @@ class ArmComparison(Printed):
         """The name of each pair, such as ``"seed 3"``; empty if values are not paired."""
 
     def nothing_known(self) -> str:
-        """Return the missing values in words, if no seed has values of all arms."""
+        """Return why no mean is known, if some arm lacks the first value."""
         first = self.value_names[0]
-        return f"No {self.per} has values of all {self.arm}s: measure each {self.arm} at {first}."
+        lacking = [label for label, of_arm in self.compared.items() if not len(of_arm)]
+        return (
+            f"No best mean is known: {first_gap(lacking, first, self.per)} Provide this value, or "
+            f"omit {first} if the reason for the gap does not depend on the value."
+        )
 
     @property
     def ranked(self) -> list[str]:
@@ -237,7 +243,7 @@ class ArmComparison(Printed):
         leaders = [label for label in self.ranked if unit.value(self._means[label]) == mean]
         have = "has" if len(leaders) == 1 else "have"
         over = f" over {self._size()}" if self._has_gaps else ""
-        best_mean = f"{_named(leaders)} {have} the best mean {self.score}, {mean}{over}."
+        best_mean = f"{named(leaders)} {have} the best mean {self.score}, {mean}{over}."
         groups = dict[str, list[PairedDifference]]()
         for row in self._against_best:
             groups.setdefault(relation(row, self._paired_by, ""), []).append(row)
@@ -249,7 +255,7 @@ class ArmComparison(Printed):
         """Return the same relation to one or several arms, and their collapses."""
         first = rows[0]
         others = [row.other for row in rows]
-        said = relation(first, self._paired_by, _named(others))
+        said = relation(first, self._paired_by, named(others))
         collapsed = [*filter(None, map(self._collapsed, [first.arm, *others]))]
         if collapsed and first.verdict != "inconclusive":
             said = f"{said}, with rare collapses ({'; '.join(collapsed)})"
@@ -257,7 +263,7 @@ class ArmComparison(Printed):
 
     def _estimates(self) -> list[Line]:
         """Return how much better the best arm is than the next ones."""
-        rows = self._against_best[:_N_NAMED]
+        rows = self._against_best[:N_NAMED]
         return [difference_line(row, self.unit, self._paired_by or VALUE) for row in rows]
 
     def _collapsed(self, label: str) -> str:
@@ -267,7 +273,7 @@ class ArmComparison(Printed):
             names[i] if names else f"value {i + 1}"
             for i in collapses(self.compared[label], maximize=self.maximize)
         ]
-        return f"{label}: {_named(found)}" if found else ""
+        return f"{label}: {named(found)}" if found else ""
 
     def _tables(self) -> list[Table]:
         unit = self.unit
@@ -359,13 +365,6 @@ class ArmComparison(Printed):
     def _fields(self) -> dict[str, Any]:
         shown = self._attributes("score maximize margin sequential is_paired values")
         return {**shown, "table": self.table(), "differences": self.differences()}
-
-
-def _named(labels: Sequence[str]) -> str:
-    """Return labels as a part of a sentence, of many the first ones."""
-    if len(labels) > _N_NAMED + 1:
-        return f"{', '.join(labels[:_N_NAMED])} and {len(labels) - _N_NAMED} others"
-    return in_list(labels)
 
 
 def _sd(value: float, unit: Unit) -> str:

@@ -18,6 +18,7 @@ from adnn_optuna.results.differences import (
     difference_line,
     difference_notes,
     differences_table,
+    first_gap,
     for_most,
     other_comparisons_note,
     paired_design,
@@ -26,7 +27,7 @@ from adnn_optuna.results.differences import (
 from adnn_optuna.results.fields import Field
 from adnn_optuna.results.search_notes import data_notes, why_no_best_trial
 from adnn_optuna.results.settings import settings_table
-from adnn_optuna.stats.paired_differences import OPEN, PairedDifference
+from adnn_optuna.stats.paired_differences import OPEN, PairedDifference, VerdictName
 from adnn_optuna.stats.proportions import n_counted
 
 _REPLICATION = {
@@ -89,12 +90,18 @@ class Comparison(ComparisonNumbers, Printed):
         rows = self.over_reference
         if not rows:
             return "not known"
-        best, verdicts = rows[0].verdict, {row.verdict for row in rows}
+        best, verdicts = rows[0].verdict, self._verdicts
         if best in ("better", "not worse"):
             return best
         if verdicts == {"worse"}:
             return "worse"
         return "inconclusive" if verdicts & {*OPEN} else "equivalent"
+
+    @property
+    def _verdicts(self) -> set[VerdictName | None]:
+        """The verdicts of all samplers against the reference, also of those without any pair."""
+        rows = self.rows_of(self.families["samplers"])
+        return {row.verdict for row in rows if row.other == self.reference}
 
     def _conclusion(self) -> str:
         return " ".join([self._about_samplers(), *self._about_rivals(), *self._about_control()])
@@ -105,10 +112,8 @@ class Comparison(ComparisonNumbers, Printed):
         if self.reference is None:
             return f"No {reference} were run, so no gain is distinguishable from selection bias."
         if not rows:
-            nothing = f"No sampler has results to compare with {reference}."
-            record = self.any_record
-            return nothing if record.best else f"{nothing} First run: {why_no_best_trial(record)}"
-        best, verdicts = rows[0], {row.verdict for row in rows}
+            return self._about_first_gap()
+        best, verdicts = rows[0], self._verdicts
         if best.verdict == "better":
             return f"{best.arm} is {relation(best, others=reference)}."
         shown = f"No sampler is shown to be better than {reference}"
@@ -120,6 +125,18 @@ class Comparison(ComparisonNumbers, Printed):
             shown = f"No sampler is better than {reference} by more than the margin"
         is_close = best.verdict in ("equivalent", "not worse")
         return f"{shown}; {best.arm} {f'is {best.verdict}' if is_close else 'is closest'}."
+
+    def _about_first_gap(self) -> str:
+        """Return which samplers lack the first value, if any was run, and why the first does."""
+        runs = {label: of_arm[0] for label, of_arm in self.samplers.items()}
+        lacking = [label for label, run in runs.items() if not math.isfinite(run.score)]
+        compared = f"No sampler was compared with {self._reference}"
+        if not lacking:
+            return f"{compared}."
+        why = "Set a larger max_trial, so that each run finds a finite value."
+        if (run := runs[lacking[0]]).best is None:
+            why = f"{lacking[0]}: {why_no_best_trial(run)}"
+        return f"{compared}: {first_gap(lacking, f'seed {self.seeds[0]}')} {why}"
 
     def _about_rivals(self) -> list[str]:
         """Return how the best sampler compares with controls that take no search."""

@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from adnn_optuna._units import Estimate, Unit
+from adnn_optuna._units import Estimate, Unit, in_list
 from adnn_optuna.engine.evaluations import Evaluation
 from adnn_optuna.render.document import Figure, Line, Series, Table, shortened
 from adnn_optuna.stats.paired_differences import PairedDifference
@@ -53,11 +53,28 @@ _RELATIONS = {
 NEXT_STEP = "make the same call again; it makes the rest."
 """The next step if evaluations are missing."""
 LABEL_WIDTH = 14  # Two labels, a difference, its CI and the verdict fit into 80 columns.
+N_NAMED = 3  # So many arms are named in a sentence.
 
 
 def pair(row: PairedDifference) -> str:
     """Return the names of two arms, as a difference."""
     return f"{shortened(row.arm, LABEL_WIDTH)} - {shortened(row.other, LABEL_WIDTH)}"
+
+
+def named(labels: Sequence[str]) -> str:
+    """Return labels as a part of a sentence, of many the first ones."""
+    if len(labels) > N_NAMED + 1:
+        return f"{', '.join(labels[:N_NAMED])} and {len(labels) - N_NAMED} others"
+    return in_list(labels)
+
+
+def first_gap(labels: Sequence[str], first: str, per: str = "seed") -> str:
+    """Return which arms lack the first value, so that no pair of theirs counts."""
+    have = "has" if len(labels) == 1 else "have"
+    return (
+        f"{named(labels)} {have} no finite value at {first}, and only {per}s before such a gap "
+        "count."
+    )
 
 
 def relation(row: PairedDifference, per: str = "seed", others: str | None = None) -> str:

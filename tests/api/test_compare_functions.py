@@ -218,7 +218,40 @@ class TestObjectives:
         found = compare(objective, max_trial=2, confirm=confirm)
         assert found.is_complete
         assert [*found.differences()["pairs"]] == [0]
-        assert "No sampler has results to compare with random search." in str(found)
+        assert found.document().conclusion.startswith(
+            "No sampler was compared with random search: annealing and random have no finite "
+            "value at seed 0, and only seeds before such a gap count."
+        )
+
+    def test_only_samplers_without_a_value_at_the_gap_are_named(self) -> None:
+        lost: list[float] = []
+
+        def objective(trial: Any) -> float:
+            x = trial.suggest_float("x", 0, 1)
+            return math.inf if x in lost else x
+
+        settings: Any = {"samplers": {"grid": optuna.samplers.GridSampler({"x": [0.1]})}}
+        first, *_ = compare(objective, **settings, max_trial=1).results["random"]
+        lost.append(first.best_value)
+        found = compare(objective, **settings, max_trial=1)
+        assert math.isfinite(found.table()["test_best"]["random"])
+        assert found.document().conclusion == (
+            "No sampler was compared with random search: random has no finite value at seed 0, "
+            "and only seeds before such a gap count. Set a larger max_trial, so that each run "
+            "finds a finite value."
+        )
+
+    def test_nothing_is_said_of_every_sampler_if_one_has_no_value(self) -> None:
+        def objective(trial: Any) -> float:
+            x = trial.suggest_float("x", 0, 3)
+            return math.inf if x == 3 else x
+
+        worse, lost = (optuna.samplers.GridSampler({"x": [x]}) for x in (2.99, 3))
+        settings: Any = {"max_trial": 1, "seeds": range(8)}
+        assert compare(objective, {"a": worse}, **settings).document().verdict == "worse"
+        document = compare(objective, {"a": worse, "b": lost}, **settings).document()
+        assert document.verdict == "inconclusive"
+        assert document.conclusion.startswith("No sampler is shown to be better than random")
 
     def test_an_error_ends_the_comparison_and_keeps_what_was_done(self, tmp_path: Path) -> None:
         has_failed: list[int] = []

@@ -109,7 +109,7 @@ class TestVerdict:
         )
         assert said_of(store_comparison({"random_restart": [0.01] * 2})) == (
             "not known",
-            "No sampler has results to compare with random restarts.",
+            "No sampler was compared with random restarts.",
         )
 
     def test_without_a_best_trial_says_how_the_trials_ended(self) -> None:
@@ -122,9 +122,11 @@ class TestVerdict:
         comparison = read_again(Comparison(arms, (0,)))
         verdict, conclusion = said_of(comparison)
         assert verdict == "not known"
-        assert conclusion.endswith(
-            "First run: No trial was completed: 0 were pruned, 3 failed or diverged. "
-            "Look at the log; if training runs diverge, lower the learning rate."
+        assert conclusion == (
+            "No sampler was compared with random restarts: greedy and random_restart have no "
+            "finite value at seed 0, and only seeds before such a gap count. greedy: No trial was "
+            "completed: 0 were pruned, 3 failed or diverged. Look at the log; if "
+            "training runs diverge, lower the learning rate."
         )
         assert "nan" not in str(comparison)
 

@@ -171,7 +171,9 @@ class TestConclusion:
         assert "make the same call again" in nothing.next_step
         lost = models(dict.fromkeys(KNOWN, math.nan)).document()
         assert lost.conclusion == (
-            "No seed has values of all models: measure each model at seed 0."
+            "No best mean is known: narrow, wide and deep have no finite value at seed 0, and "
+            "only seeds before such a gap count. Provide this value, or omit seed 0 if the reason "
+            "for the gap does not depend on the value."
         )
 
     def test_of_one_seed_has_no_spread_and_no_verdict(self) -> None:
