@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from typing import Any, ParamSpec, TypeVar
 
@@ -24,6 +24,11 @@ NO_EXECUTOR = (
     "executor must be None for Keras models, which train on all cores of this process; omit it, "
     "or make the same call on each machine with one storage URL."
 )
+
+
+def are_labels(labels: Iterable[object]) -> bool:
+    """Return whether labels of arms are texts, none of them empty."""
+    return all(isinstance(label, str) and label.strip() for label in labels)
 
 
 def check_executor(executor: object) -> None:

@@ -12,7 +12,7 @@ from optuna.study import StudyDirection
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer, check_positive, check_type, logger
 from adnn_optuna._units import unit_of
-from adnn_optuna.api._calls import check_for_networks
+from adnn_optuna.api._calls import are_labels, check_for_networks
 from adnn_optuna.api.function_search import check_replicate
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.arms import CONTROLS, ArmSpec, arm_of, check_sampler
@@ -138,7 +138,7 @@ def _by_label(argument: str, given: Any) -> dict[str, Any]:
     check_type(argument, given, Iterable, "names, or a mapping from labels")
     labels = [*given]
     # A slash separates the parts of a study's name.
-    are_names = all(isinstance(label, str) and label and "/" not in label for label in labels)
+    are_names = are_labels(labels) and "/" not in "".join(labels)
     if isinstance(given, str) or not are_names or len(set(labels)) < len(labels):
         raise WrongValueError(
             f"{argument} must be different names, or a mapping from labels that are not empty and "

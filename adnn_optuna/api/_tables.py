@@ -172,13 +172,14 @@ def _with_named_rows(table: pd.DataFrame) -> pd.DataFrame:
     levels: dict[str, list[str]] = {}
     arms = []
     for i, label in enumerate(table):
-        # As pandas calls a column without a name.
-        name = str(label).lower().replace(" ", "_").removeprefix("unnamed:_0")
+        name = str(label).lower().replace(" ", "_")
         column = table.iloc[:, i]
-        is_named = name.removesuffix("_id").removesuffix("s") in ("", *_NAMES_OF_ROWS.split())
+        # The first one is what pandas calls the first column of a file if it has no name.
+        names = ("unnamed:_0", *_NAMES_OF_ROWS.split())
+        is_named = name.removesuffix("_id").removesuffix("s") in names
         is_text = column.notna().any() and _as_numbers(column).isna().all()
         if is_named or is_of_splits(str(label)) or (i == 0 and is_text):
-            levels[name] = [*map(str, column)]
+            levels[name.removeprefix("unnamed:_0")] = [*map(str, column)]
         else:
             arms.append(i)
     if not levels:

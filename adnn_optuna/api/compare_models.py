@@ -15,6 +15,7 @@ from adnn_optuna._attributes import COMPARISON, EVALUATED
 from adnn_optuna._checks import WrongValueError, check_positive, check_type
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
+    are_labels,
     check_executor,
     found_by_evaluating,
     interrupted_where_called,
@@ -111,11 +112,7 @@ def compare_models(
             ``fold``, ``cv`` or ``data`` without ``resampled`` or ``folds``.
         KeyboardInterrupt: If the user interrupts; all finished training runs are stored.
     """
-    check_type("models", models, Mapping, "a mapping from labels to models")
-    if len(models) < 2:
-        raise WrongValueError(f"models must have at least two entries; got {len(models)}.")
-    if len(models) > MOST_ARMS:
-        raise WrongValueError(f"models must have at most {MOST_ARMS} entries; got {len(models)}.")
+    _check_models(models)
     checked_limits(max_time=max_time)
     check_executor(executor)
     seeds, labels = checked_seeds(seeds), tuple(models)
@@ -248,6 +245,20 @@ class _Functions:
         if len(names) == 1:
             return function(**{names[0]: seed})
         return function(**{name: derived_seed(seed, *name.encode()) for name in names})
+
+
+def _check_models(models: Any) -> None:
+    """Refuse too few or too many models, and labels that are empty or no texts."""
+    check_type("models", models, Mapping, "a mapping from labels to models")
+    if not are_labels(models):
+        raise WrongValueError(
+            f"models must have texts as labels, none of them empty; got {[*models]!r:.200}. Pass "
+            "models={'label': ..., ...}."
+        )
+    if len(models) < 2:
+        raise WrongValueError(f"models must have at least two entries; got {len(models)}.")
+    if len(models) > MOST_ARMS:
+        raise WrongValueError(f"models must have at most {MOST_ARMS} entries; got {len(models)}.")
 
 
 def _trainers(

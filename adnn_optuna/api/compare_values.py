@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adnn_optuna._checks import WrongValueError, check_positive
+from adnn_optuna.api._calls import are_labels
 from adnn_optuna.results.arm_comparison import MOST_ARMS
 from adnn_optuna.results.values import ValueComparison
 from adnn_optuna.stats.resampling import checked_resampling
@@ -139,9 +140,11 @@ def compare_values(
 
 def _check_arms(arms: Mapping[str, Any], table: pd.DataFrame, baseline: str | None) -> None:
     """Refuse too few or too many arms, and names of arms that do not tell them apart."""
-    if len(arms) < table.shape[1]:
-        labels = ", ".join(map(str, table))
-        raise WrongValueError(f"Arms must have different names; got {labels}. Rename one.")
+    if len(arms) < table.shape[1] or not are_labels(arms):
+        labels = ", ".join(repr(str(label)) for label in table)
+        raise WrongValueError(
+            f"Arms must have different names, none of them empty; got {labels}. Rename one."
+        )
     if len(arms) < 2 or not len(table):
         raise WrongValueError(
             "values must have at least two arms and one row; got "

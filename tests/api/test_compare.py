@@ -271,6 +271,7 @@ def test_wrong_arguments_are_refused_before_anything_is_stored(
             "must be of the sampler that is always compared",
         ),
         ({"samplers": {1: "greedy"}}, "samplers must be different names"),
+        ({"samplers": {" ": "greedy"}}, "samplers must be different names"),
         ({"samplers": {"": "greedy"}}, "not empty"),
         ({"samplers": {"own": lambda: None}}, r"must take \(seed, n_trials\)"),
         ({"seeds": [[1]]}, "seed must be"),

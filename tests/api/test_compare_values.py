@@ -109,6 +109,10 @@ class TestVerdicts:
             assert said in found.differences()["reason"].iloc[0]
             assert found.differences()["verdict"].iloc[0] == "inconclusive"
 
+    def test_an_arm_with_a_short_name_names_no_rows(self) -> None:
+        found = adnn.compare_values({"s": [1.0], "S": [2.0], "b": [3.0]})
+        assert found.ranked == ["b", "S", "s"]
+
     def test_an_arm_without_the_first_value_is_named(self) -> None:
         found = adnn.compare_values({**arms(), "d": [math.nan, *[1.0] * 9]})
         assert found.document().conclusion.startswith(
@@ -291,6 +295,8 @@ def test_a_value_that_is_not_finite_ends_the_evidence() -> None:
         ({"a": [math.inf], "b": [1.0]}, {"paired": False}, "infinite one in 'a'"),
         ({"a": [10**400], "b": [1.0]}, {"paired": False}, "infinite one in 'a'"),
         (pd.DataFrame([[1.0, 2.0]], columns=["a", "a"]), {}, "must have different names"),
+        ({"": [1.0], "b": [1.0], "c": [1.0]}, {}, "none of them empty; got '', 'b', 'c'"),
+        ({"b": [1.0], "c": [1.0], " ": [1.0]}, {}, "none of them empty; got 'b', 'c', ' '"),
         ({"a": [1.0], "b": [1.0]}, {"margin": 0}, "margin"),
         (
             {"a": [1.0], "b": [1.0]},
