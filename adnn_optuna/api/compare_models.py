@@ -23,7 +23,7 @@ from adnn_optuna.api._calls import (
 from adnn_optuna.api.comparisons import like_comparisons
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
-from adnn_optuna.engine.evaluations import Evaluation, open_evaluations
+from adnn_optuna.engine.evaluations import MAX_NUMBER, Evaluation, open_evaluations
 from adnn_optuna.engine.objectives import seeds_of
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.engine.test_evaluations import n_evaluations_elsewhere
@@ -115,7 +115,7 @@ def compare_models(
     _check_models(models)
     checked_limits(max_time=max_time)
     check_executor(executor)
-    seeds, labels = checked_seeds(seeds), tuple(models)
+    seeds, labels = checked_seeds(seeds, below=MAX_NUMBER + 1), tuple(models)
     named = {
         label: names
         for label, model in models.items()

@@ -33,7 +33,7 @@ from adnn_optuna.samplers._trials import is_done
 Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
 
-_NUMBERS = IntDistribution(0, 2**31 - 1)
+MAX_NUMBER = 2**31 - 1
 
 
 def new_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
@@ -196,7 +196,7 @@ class _EvaluationObjective(FunctionObjective):
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
         """The numbers of an evaluation."""
-        return dict.fromkeys(self.names, _NUMBERS)
+        return dict.fromkeys(self.names, IntDistribution(0, MAX_NUMBER))
 
     def _run(self, trial: optuna.Trial) -> Outcome:
         try:

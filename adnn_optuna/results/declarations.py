@@ -20,8 +20,11 @@ Claim = tuple[str, str]
 """The labels of two arms, of which the first may be better."""
 
 
-def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
-    """Return the seeds of a comparison as Python's integers."""
+def checked_seeds(seeds: Iterable[int], below: int = 2**32) -> tuple[int, ...]:
+    """Return the seeds of a comparison as Python's integers.
+
+    Samplers of Optuna take seeds below 2^32.
+    """
     if not isinstance(seeds, Iterable):
         raise WrongTypeError(
             f"seeds must be integers; got {seeds!r:.100}. Pass a range or a list."
@@ -32,6 +35,8 @@ def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
         raise WrongValueError(
             f"seeds must be at most {MAX_SEEDS:,}, as each is a study; got more. Pass fewer."
         )
+    if (largest := max(checked, default=0)) >= below:
+        raise WrongValueError(f"seeds must be below {below}; got {largest}. Pass smaller ones.")
     if not checked:
         raise WrongValueError("seeds must not be empty; got none. Pass at least one.")
     if len(set(checked)) < len(checked):

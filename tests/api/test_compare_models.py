@@ -273,6 +273,15 @@ class TestFunctionsOfSeeds:
         assert found.values["network"] == compare().values["small"]
         assert "own" in str(found)
 
+    def test_seeds_that_cannot_be_stored_are_refused_before_anything_is(self) -> None:
+        storage = optuna.storages.InMemoryStorage()
+        models = {"a": small, "b": wide}
+        with pytest.raises(ValueError, match=r"seeds must be below 2147483648; got 2147483648\."):
+            adnn.compare_models(models, seeds=[2**31, *range(6)], storage=storage)
+        assert not optuna.get_all_study_names(storage)
+        seeds = [2**31 - 1, *range(6)]
+        assert adnn.compare_models(models, seeds=seeds, storage=storage).seeds == (*seeds,)
+
     def test_data_are_of_networks(self) -> None:
         with pytest.raises(ValueError, match="must be omitted if all models are functions"):
             compare({"a": small, "b": wide})

@@ -254,6 +254,7 @@ class TestCompare:
         ({"sampler": "random_restart"}, ValueError, "sampler must be one for functions"),
         ({"direction": "up"}, ValueError, "direction must be 'minimize' or 'maximize'"),
         ({"seed": -1}, ValueError, "seed must be"),
+        ({"seed": 2**32, "sampler": "tpe"}, ValueError, "seed must be below 4294967296 for Opt"),
         ({"n_jobs": 0}, ValueError, "n_jobs must be"),
     ],
 )
