@@ -107,8 +107,9 @@ def compare(
             grid), ``"ensemble"`` (``max_trial`` networks without offsets, their predictions
             averaged). If :obj:`None`, the learning rate from 10 trials on, without ``max_gain``,
             which ends searches before their compute is spent.
-        stop_when_decided: Whether to add seeds only until every claim on samplers is decided.
-            ``max_time`` is then that of all runs, after which no seed is begun.
+        stop_when_decided: Whether to add seeds only until every claim on samplers is decided,
+            or lost by a missing value. ``max_time`` is then that of all runs, after which no seed
+            is begun.
         storage: Where the studies are, see :func:`~adnn_optuna.search`.
         study_name: The beginning of the studies' names.
         reuse: For functions, whether stored trials count although the function changed since, as
@@ -257,13 +258,13 @@ def _keep(storage: BaseStorage) -> None:
 
 
 def _is_over(comparison: Comparison, max_time: float | None, bar: Bar) -> bool:
-    """Return whether all claims are decided or no time is left, and log the progress."""
+    """Return whether no claim can be decided or no time is left, and log the progress."""
     n_claims = len(comparison.families["samplers"])
     n_decided = n_claims - comparison.n_inconclusive
     said = f"{len(comparison.seeds)} seeds, {n_decided} of {n_claims} claims decided"
     bar.set_postfix_str(said)
     logger.info("%s: %s.", comparison.study_name, said)
-    return n_decided == n_claims or comparison.seconds >= (max_time or math.inf)
+    return not comparison.may_decide_more or comparison.seconds >= (max_time or math.inf)
 
 
 def _check_confirm(study_name: str, before: Declaration | None, compared: Compared) -> None:

@@ -92,7 +92,7 @@ def compare_models(
         seeds: The seeds, in the order in which they count. If you add seeds to a comparison later,
             its design is sequential, and its CIs are wider to allow for that.
         stop_when_decided: Whether to train seed after seed only until every two models have a
-            verdict. If splits are redrawn, verdicts on these rows alone decide.
+            verdict, or lack a value. If splits are redrawn, verdicts on these rows alone decide.
         storage: Where the training runs are stored, see :func:`~adnn_optuna.search`.
         study_name: The name of their study.
         reuse: For functions, whether stored values count although one of them changed since, as in

@@ -130,8 +130,8 @@ class ComparisonNumbers:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all declared seeds are done, or sequential ones have decided all claims."""
-        is_decided = self.sequential and not self.n_inconclusive
+        """Whether all declared seeds are done, or further sequential ones would decide nothing."""
+        is_decided = self.sequential and not self.may_decide_more
         return is_decided or self.n_done == len(self.declaration["seeds"])
 
     @functools.cached_property
@@ -280,6 +280,12 @@ class ComparisonNumbers:
         """How many of the claims on samplers are not decided."""
         rows = self.rows_of(self.families["samplers"])
         return sum(row.verdict in paired.OPEN for row in rows)
+
+    @property
+    def may_decide_more(self) -> bool:
+        """Whether further seeds may decide a claim on samplers: none counts after a gap."""
+        rows = self.rows_of(self.families["samplers"])
+        return any(row.verdict in paired.OPEN and row.n_pairs >= self.n_done for row in rows)
 
     def rows_of(self, claims: Sequence[Claim]) -> list[PairedDifference]:
         """Return the differences behind some claims."""

@@ -83,8 +83,10 @@ class ModelComparison(ArmComparison):
 
     @functools.cached_property
     def _is_decided(self) -> bool:
-        """Whether a sequential design needs no further seed."""
-        return self.sequential and all(row.verdict not in OPEN for row in self._judged)
+        """Whether a sequential design needs no further seed: none counts after a gap."""
+        return self.sequential and not any(
+            row.verdict in OPEN and row.n_pairs == self._n_done for row in self._judged
+        )
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -138,7 +138,9 @@ def paired_differences(
             fewest = fewest_pairs(m, sequential=sequential, after_fixed=after_fixed)
             if n_pairs < fewest:
                 of = f" for {m} claims" * (m > 1)
-                reasons.append(f"no CI yet: {fewest} pairs are needed{of}")
+                # Further seeds add no pair after a gap.
+                no_ci = "no CI yet" if n_pairs == n_all else "no CI"
+                reasons.append(f"{no_ci}: {fewest} pairs are needed{of}")
             elif math.isnan(low):
                 reasons.append("the differences are not of one distribution")
             if is_skewed(d):

@@ -241,6 +241,15 @@ class TestObjectives:
             "finds a finite value."
         )
 
+    def test_no_seed_is_added_that_cannot_count(self) -> None:
+        def objective(trial: Any, seed: int) -> float:
+            return math.inf if trial.suggest_float("x", 0, 1) < 2 else seed
+
+        found = compare(objective, max_trial=1, seeds=range(20), stop_when_decided=True)
+        assert found.seeds == (0,)
+        assert found.is_complete
+        assert "no CI: 7 pairs are needed" in found.differences()["reason"].iloc[0]
+
     def test_nothing_is_said_of_every_sampler_if_one_has_no_value(self) -> None:
         def objective(trial: Any) -> float:
             x = trial.suggest_float("x", 0, 3)

@@ -111,6 +111,17 @@ def test_sequential_asks_for_one_seed_more_until_all_is_decided() -> None:
     assert (decided.missing, decided.seeds, decided.n_evaluations) == ([], tuple(range(8)), 16)
 
 
+def test_sequential_asks_for_no_seed_that_cannot_count() -> None:
+    lost: Any = {"known": {**KNOWN, (1, 4): math.nan}, "sequential": True}
+    lost |= {"declared_seeds": tuple(range(12)), "resampled": None}
+    two = models(**lost, labels=("narrow", "wide"))
+    assert (two.missing, len(two.seeds)) == ([], 8)
+    assert "only pairs before seed 4 count" in said(two)
+    assert "No CI: " in said(two)
+    # The first and the third model have values at all seeds.
+    assert models(**lost).missing == [(0, 8), (1, 8), (2, 8)]
+
+
 def test_nothing_yet_is_asked_for_seed_by_seed() -> None:
     nothing = models({})
     assert nothing.missing[:4] == [(0, 0), (1, 0), (2, 0), (0, 1)]

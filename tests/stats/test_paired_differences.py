@@ -242,7 +242,7 @@ class TestPairsThatCount:
         assert (difference.n_pairs, difference.mean) == (2, pytest.approx(0.2))
         assert difference.verdict == "inconclusive"
         assert (
-            "no CI yet: 6 pairs are needed; only pairs before pair 3 of 12 count, which"
+            "no CI: 6 pairs are needed; only pairs before pair 3 of 12 count, which"
             in difference.reason
         )
 
@@ -287,7 +287,7 @@ def test_reasons_are_told_word_for_word() -> None:
     values = {arm: [0.1 * i] * 6 + [math.nan, 0.0] for i, arm in enumerate("abc")}
     for row in compared(values):
         assert row.reason == (
-            "no CI yet: 7 pairs are needed for 3 claims; only pairs before pair 7 of 8 count, "
+            "no CI: 7 pairs are needed for 3 claims; only pairs before pair 7 of 8 count, "
             "which lacks a finite value"
         )
     skewed = only(np.random.default_rng(0).exponential(size=40).tolist())
