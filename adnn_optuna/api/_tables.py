@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +120,9 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
     columns = {}
     for label, of_arm in values.items():
         if isinstance(of_arm, Mapping) and "test_score" in of_arm:  # By scikit-learn.
-            columns[label] = pd.Series(of_arm["test_score"]).rename_axis("fold")
+            columns[label] = _column(label, of_arm["test_score"]).rename_axis("fold")
         else:
-            columns[label] = pd.Series(of_arm)
+            columns[label] = _column(label, of_arm)
     # Of arms with and without an index, pandas keeps no name.
     named = [name for of in columns.values() for name in of.index.names if name is not None]
     if paired:
@@ -139,6 +140,18 @@ def _frame(values: Mapping[str, Any], *, paired: bool) -> pd.DataFrame:
     if named and table.index.nlevels == 1:
         table.index.name = named[0]
     return table
+
+
+def _column(label: object, of_arm: Any) -> pd.Series[Any]:
+    """Return the values of an arm as a column; refuse what has no order or not one dimension."""
+    is_ordered = isinstance(of_arm, Iterable) and not isinstance(of_arm, AbstractSet)
+    if not is_ordered or getattr(of_arm, "ndim", 1) != 1:
+        of_shape = f" of shape {of_arm.shape}" if hasattr(of_arm, "shape") else ""
+        raise WrongTypeError(
+            f"values[{label!r}] must be a sequence of numbers; got {type(of_arm).__name__}"
+            f"{of_shape}. Pass a list with one number for each seed."
+        )
+    return pd.Series(of_arm)
 
 
 def _read_csv(file: Path) -> pd.DataFrame:

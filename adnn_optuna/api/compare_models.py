@@ -267,7 +267,9 @@ def _trainers(
     training: Training | Mapping[str, Training] | None,
 ) -> dict[str, Trainer]:
     """Return the trainer of each Keras model, by its label."""
-    check_type("dataset", dataset, Dataset, "a Dataset, as not all models are functions")
+    what = f"models[{next(iter(models))!r}] is no function with a seed"
+    wanted = f"a Dataset, as {what} (a parameter with a name and without a default)"
+    check_type("dataset", dataset, Dataset, wanted)
     data = cast("Dataset", dataset)
     trainings = training if isinstance(training, Mapping) else dict.fromkeys(models, training)
     if trainings.keys() != models.keys():

@@ -125,7 +125,9 @@ def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], flo
 
 def seeds_of(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return the parameters of a function that it must be given, each a source of randomness."""
-    parameters = inspect.signature(function).parameters.values()
+    parameters: Iterable[inspect.Parameter] = ()
+    with contextlib.suppress(ValueError):  # Some functions that are written in C tell none.
+        parameters = inspect.signature(function).parameters.values()
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return tuple(p.name for p in parameters if p.kind in named and p.default is p.empty)
 

@@ -287,8 +287,9 @@ class TestFunctionsOfSeeds:
             compare({"a": small, "b": wide})
         with pytest.raises(ValueError, match="training must be omitted"):
             adnn.compare_models({"a": small, "b": wide}, training=TRAINING)
-        with pytest.raises(TypeError, match="dataset must be a Dataset, as not all models"):
-            adnn.compare_models({"a": small, "b": adnn.MLP()})
+        for model in (adnn.MLP(), lambda seed=0: seed, abs, max, lambda: 1.0):
+            with pytest.raises(TypeError, match=r"must be a Dataset, as models\['b'\] is no func"):
+                adnn.compare_models({"a": small, "b": model})
         with pytest.raises(ValueError, match="margin"):
             adnn.compare_models({"a": small, "b": wide}, margin=-1)
 
