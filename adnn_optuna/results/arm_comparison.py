@@ -36,7 +36,7 @@ from adnn_optuna.results.differences import (
 )
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.resampling import Resampled, for_new_data
-from adnn_optuna.stats.spread import collapses, unit_of_values
+from adnn_optuna.stats.spread import collapses, known_sd, unit_of_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,7 +170,7 @@ class ArmComparison(Printed):
         columns = {
             f"{self.per}s": {label: arm.count() for label, arm in arms.items()},
             self.column: {label: arm.mean() for label, arm in arms.items()},
-            f"{self.column}_std": {label: arm.std() for label, arm in arms.items()},
+            f"{self.column}_std": {label: known_sd(arm.to_numpy()) for label, arm in arms.items()},
         }
         return pd.DataFrame(columns).rename_axis(index=self.arm)
 

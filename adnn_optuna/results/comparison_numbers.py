@@ -20,7 +20,7 @@ from adnn_optuna.results.plan import Plan, plan_seeds
 from adnn_optuna.stats import paired_differences as paired
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.resampling import Resampled, for_new_data
-from adnn_optuna.stats.spread import unit_of_values
+from adnn_optuna.stats.spread import known_sd, unit_of_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,7 +172,7 @@ class ComparisonNumbers:
         for field in self.fields:
             table[field.key] = arms[field.key].mean()
             if field.metric:
-                table[f"{field.key}_std"] = arms[field.key].std()
+                table[f"{field.key}_std"] = arms[field.key].agg(known_sd)
         return table
 
     def differences(self) -> "pd.DataFrame":

@@ -18,6 +18,7 @@ from adnn_optuna.render.document import Figure, Mark, Series
 from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.results.differences import interval_figure
 from adnn_optuna.results.fields import units_of
+from adnn_optuna.stats.spread import known_sd
 
 Curve = Mapping[int, float]
 """Values by a number, such as that of trials."""
@@ -187,7 +188,7 @@ def mean_series(
     mean = table.mean(axis=0).round(6)
     low, high = list[float](), list[float]()
     if len(curves) > 1:
-        sd = table.std(axis=0, ddof=1)
+        sd = np.array([known_sd(column) for column in table.T])
         low, high = (mean - sd).round(6).tolist(), (mean + sd).round(6).tolist()
     return Series(label, x, mean.tolist(), mark, low, high, color=color)
 

@@ -79,10 +79,14 @@ def unit_of_values(
     arrays = [np.where(np.abs(array) <= largest, array, math.nan) / size for array in arrays]
     if are_paired:  # What all arms have in common may spread far more than their differences.
         arrays += [one - two for one, two in itertools.combinations(arrays, 2)]
-    return PLAIN.fitted([size * _known_sd(array) for array in arrays], float(largest))
+    return PLAIN.fitted([size * known_sd(array) for array in arrays], float(largest))
 
 
-def _known_sd(values: np.ndarray) -> float:
-    """Return the standard deviation of the values that are known; 0 of less than two."""
-    known = values[~np.isnan(values)]
-    return float(known.std(ddof=1)) if len(known) > 1 else 0.0
+def known_sd(values: Sequence[float] | np.ndarray) -> float:
+    """Return the standard deviation of the values that are known; NaN of less than two."""
+    known = np.asarray(values, dtype=float)
+    known = known[~np.isnan(known)]
+    if len(known) < 2 or not np.isfinite(known).all():
+        return math.nan
+    size = size_of(known)  # Divided by this, squares neither overflow nor underflow.
+    return size * float((known / size).std(ddof=1))

@@ -241,6 +241,15 @@ class TestObjectives:
             "finds a finite value."
         )
 
+    @pytest.mark.filterwarnings("error")
+    def test_the_spread_of_huge_values_is_known(self) -> None:
+        def objective(trial: Any) -> float:
+            return 1e300 * float(trial.suggest_float("x", 0, 1))
+
+        settings: dict[str, Any] = {"max_trial": 1, "confirm": 0}
+        sds = compare(objective, **settings).table()["test_best_std"]
+        assert all(1e299 < sd < 1e300 for sd in sds)
+
     def test_no_seed_is_added_that_cannot_count(self) -> None:
         def objective(trial: Any, seed: int) -> float:
             return math.inf if trial.suggest_float("x", 0, 1) < 2 else seed

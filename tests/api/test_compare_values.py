@@ -109,6 +109,14 @@ class TestVerdicts:
             assert said in found.differences()["reason"].iloc[0]
             assert found.differences()["verdict"].iloc[0] == "inconclusive"
 
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("scale", [1e-300, 1e300])
+    def test_the_spread_of_tiny_and_huge_values_is_known(self, scale: float) -> None:
+        scaled = {label: [scale * value for value in of_arm] for label, of_arm in arms().items()}
+        found, usual = adnn.compare_values(scaled), adnn.compare_values(arms()).table()
+        assert [*found.table()["value_std"] / scale] == pytest.approx([*usual["value_std"]])
+        assert "inf" not in str(found)
+
     def test_an_arm_with_a_short_name_names_no_rows(self) -> None:
         found = adnn.compare_values({"s": [1.0], "S": [2.0], "b": [3.0]})
         assert found.ranked == ["b", "S", "s"]
