@@ -109,6 +109,11 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(ascii(c)[1:-1] if c in escaped else c for c in text)
 
 
+def columns(character: str) -> int:
+    """Return how many columns of a terminal a character takes; East Asian ones may take two."""
+    return 2 if unicodedata.east_asian_width(character) in ("F", "W") else 1
+
+
 def in_list(names: Sequence[str]) -> str:
     """Return names as a part of a sentence: one, one and another, or more."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

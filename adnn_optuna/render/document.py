@@ -1,11 +1,12 @@
 """A document: everything that a result says, as plain data that each surface renders."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from adnn_optuna._units import Estimate, Unit, printable
+from adnn_optuna._units import Estimate, Unit, columns, printable
 
 Verdict = Literal[
     "replicates",
@@ -49,7 +50,7 @@ Mark = Literal[
 """How a series is drawn. ``bars`` is a histogram of ``x``, ``box`` a box plot of ``x``."""
 
 MAX_TITLE = 60
-"""The most characters of a title."""
+"""The most columns of a title."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,9 +170,12 @@ class Document:
 
 
 def shortened(text: str, width: int) -> str:
-    """Return a text that has at most so many characters."""
+    """Return a text that takes at most so many columns."""
     text = printable(text)
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    ends = [*itertools.accumulate(map(columns, text))]
+    if not ends or ends[-1] <= width:
+        return text
+    return f"{text[: sum(end < width for end in ends)]}…"
 
 
 def _printable(value: Any, keep: str = "") -> Any:

@@ -5,12 +5,16 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
+from adnn_optuna._units import columns
 from adnn_optuna.render.document import Document, Table
 
 WIDTH = 80
 """The columns of text that no terminal shows."""
 _NARROWEST, _WIDEST = 60, 100
 _INDENT = 2
+# It is no character. While a text is laid out, it stands for the first column of a wide
+# character, so that the length of each text is its width.
+_FILLER = "\uffff"
 
 
 def width_of_output() -> int:
@@ -21,7 +25,7 @@ def width_of_output() -> int:
 
 
 def to_text(document: Document, width: int = WIDTH, *, details: bool = False) -> str:
-    """Return a document as lines of at most ``width`` characters."""
+    """Return a document as lines of at most ``width`` columns."""
     parts = [_title(document, width)]
     if document.conclusion:
         parts += wrapped(document.conclusion, width, indent=0)
@@ -37,22 +41,31 @@ def to_text(document: Document, width: int = WIDTH, *, details: bool = False) ->
         parts += wrapped(f"Next: {document.next_step}", width)
     # Between two tables stands one empty line, behind the last one none.
     kept = [line for line, before in zip(parts, ["", *parts], strict=False) if line or before]
-    return "\n".join(kept).rstrip("\n")
+    return "\n".join(kept).rstrip("\n").replace(_FILLER, "")
+
+
+def _filled(text: str) -> str:
+    """Return a text that is as long as it is wide."""
+    if text.isascii():
+        return text
+    return "".join(_FILLER * (columns(c) - 1) + c for c in text.replace(_FILLER, ""))
 
 
 def wrapped(text: str, width: int, indent: int = _INDENT) -> list[str]:
     """Return a text as lines that are at most so wide, all but the first of them indented."""
     lines = []
-    for paragraph in text.split("\n"):
+    for paragraph in _filled(text).split("\n"):
+        # A long word may be broken between a filler and its character.
+        room = width - (_FILLER in paragraph)
         lines += textwrap.wrap(
-            paragraph, width, subsequent_indent=" " * indent, break_on_hyphens=False
+            paragraph, room, subsequent_indent=" " * indent, break_on_hyphens=False
         )
     return lines
 
 
 def _title(document: Document, width: int) -> str:
     """Return the title, and at the right the basis of the result."""
-    title, scope = document.title, document.scope
+    title, scope = _filled(document.title), _filled(document.scope)
     if not scope:
         return title
     gap = width - len(title) - len(scope)
@@ -68,12 +81,12 @@ def _estimates(document: Document, width: int) -> list[str]:
     cells = []
     for i, line in enumerate(estimates):
         ends = line.ends and f"({f'{document.interval_name} ' * (i == first)}{line.ends})"
-        cells.append((line.label, line.value, ends))
+        cells.append((_filled(line.label), line.value, ends))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for row, line in zip(cells, estimates, strict=True):
         aligned = "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True))
-        shown = f"  {aligned}  {line.remark}".rstrip()
+        shown = f"  {aligned}  {_filled(line.remark)}".rstrip()
         if len(shown) <= width:
             lines.append(shown)
         else:
@@ -85,10 +98,10 @@ def _estimates(document: Document, width: int) -> list[str]:
 def _table(table: Table, width: int, *, details: bool) -> list[str]:
     """Return a table as lines; one that is too wide becomes a list of its cells."""
     n_shown = len(table.headings) if details else table.n_shown
-    headings = [heading.split("\n") for heading in table.headings[:n_shown]]
+    headings = [_filled(heading).split("\n") for heading in table.headings[:n_shown]]
     n_lines = max(map(len, headings), default=0)
     header = [[([""] * (n_lines - len(of)) + of)[i] for of in headings] for i in range(n_lines)]
-    body = [[*row[:n_shown]] for row in table.rows]
+    body = [[*map(_filled, row[:n_shown])] for row in table.rows]
     title = wrapped(table.title, width, indent=0) if table.title else []
     widths = [max(map(len, column)) for column in zip(*header, *body, strict=True)]
     if sum(widths) + 2 * (len(widths) - 1) > width:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from render_documents import LONG, document, documents
 
-from adnn_optuna.render.document import Document, Table
+from adnn_optuna._units import columns
+from adnn_optuna.render.document import Document, Table, shortened
 from adnn_optuna.render.text import to_text, width_of_output
 
 
@@ -20,7 +21,20 @@ from adnn_optuna.render.text import to_text, width_of_output
 def test_no_line_is_wider_than_asked(made: Document, width: int) -> None:
     for details in (False, True):
         lines = to_text(made, width, details=details).split("\n")
-        assert [line for line in lines if len(line) > width] == []
+        assert [line for line in lines if sum(map(columns, line)) > width] == []
+
+
+def test_wide_characters_take_two_columns() -> None:
+    table = Table(("arm", "n"), [("日本語", "1"), ("abc", "2")])
+    assert "日本語  1\nabc     2" in to_text(document(tables=[table]))
+    long = "日" * 90
+    made = document(conclusion=f"a{long}", label=long, tables=[Table(("arm",), [(long,)])])
+    lines = to_text(made).split("\n")
+    assert max(sum(map(columns, line)) for line in lines) in (79, 80)
+    assert f"a{long}" in "".join(lines)
+    assert all(map(str.strip, to_text(Document("a", "better", long * 9)).split("\n")))
+    assert shortened(long, 14) == f"{'日' * 6}…"
+    assert shortened(long[:7], 14) == long[:7]
 
 
 @given(made=documents)
