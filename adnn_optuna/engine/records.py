@@ -183,9 +183,9 @@ class SearchRecord:
 
     @functools.cached_property
     def valued(self) -> list[tuple[int, float]]:
-        """The completed trials with a finite value, by number, and these."""
+        """The feasible completed trials with a finite value, by number, and these."""
         completed = [t for t in self.done_trials if t.state == TrialState.COMPLETE]
-        values = [(trial.number, trial.value) for trial in completed]
+        values = [(trial.number, trial.value) for trial in completed if is_feasible(trial)]
         return [(n, value) for n, value in values if value is not None and math.isfinite(value)]
 
     @functools.cached_property

@@ -273,10 +273,7 @@ class RecheckNumbers:
 
     @functools.cached_property
     def _resolution(self) -> float:
-        """The smallest difference of values: of accuracies, one example or more."""
-        known = np.unique([*self.study_values, *self.used.values()])
-        gaps, sizes = np.diff(known), np.maximum(np.abs(known[1:]), np.abs(known[:-1]))
-        return float(min(gaps[gaps > _ROUNDING * sizes], default=0.0))
+        return resolution_of([*self.study_values, *self.used.values()])
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return one row for each evaluation.
@@ -306,6 +303,13 @@ def stored_value(trial: FrozenTrial) -> float:
     """Return the value of a completed trial."""
     assert trial.value is not None  # It was completed.
     return trial.value
+
+
+def resolution_of(values: Sequence[float]) -> float:
+    """Return the smallest difference of values: of accuracies, one example or more."""
+    known = np.unique(values)
+    gaps, sizes = np.diff(known), np.maximum(np.abs(known[1:]), np.abs(known[:-1]))
+    return float(min(gaps[gaps > _ROUNDING * sizes], default=0.0))
 
 
 def mean_interval(

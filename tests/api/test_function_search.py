@@ -142,6 +142,56 @@ class TestSearch:
         assert len(result.done_trials) == 30
         assert result.best_params["x"] >= 0.5
 
+    def test_an_infeasible_trial_has_no_best_value(self) -> None:
+        def constrained(trial: Any, seed: int) -> float:
+            x = trial.suggest_float("x", 0, 1)
+            trial.set_constraint("at least a half", 0.5 - x)
+            return float(x)
+
+        result = search(constrained, "random")
+        assert min(trial.value for trial in result.trials) < 0.5
+        assert min(result.values) >= 0.5
+        number = result.study.best_trial.number
+        [best] = [line for line in str(result).splitlines() if "best value" in line]
+        assert best.endswith(f"trial {number}: biased")
+
+    def test_new_seeds_that_failed_are_said_and_never_replaced(self) -> None:
+        def failing(share: float) -> Any:
+            def loss(trial: Any, seed: int) -> float:
+                value = noisy(trial, seed)
+                is_new = not isinstance(trial, optuna.Trial)
+                return (
+                    math.nan if is_new and np.random.default_rng(seed).random() < share else value
+                )
+
+            return search(loss, "random", max_trial=12)
+
+        result = failing(0.5)
+        n_failed = sum(map(math.isnan, result.new_values))
+        assert 0 < n_failed < 10
+        known = [value for value in result.new_values if not math.isnan(value)]
+        assert result.value.value == pytest.approx(np.mean(known))
+        assert f"{n_failed} of 10 evaluations on new seeds failed" in str(result)
+
+        result = failing(1.0)
+        assert math.isnan(result.value.value)
+        assert "value unknown" in str(result).splitlines()[0]
+        assert "All 10 evaluations on new seeds failed (NaN, infinite or pruned)." in str(result)
+
+    def test_equal_values_on_new_seeds_do_not_show_that_all_seeds_agree(self) -> None:
+        result = search(
+            lambda trial, seed: trial.suggest_int("n", 0, 10) / 10 + 0 * seed, "random"
+        )
+        assert result.value.high - result.value.low == pytest.approx(0.1)
+        note = "All 10 values on new seeds are equal, but up to 26% of seeds may differ."
+        assert note in str(result)
+
+    def test_infinite_values_alone_are_a_result_too(self) -> None:
+        def infinite(trial: Any, seed: int) -> float:
+            return math.inf * (1 + trial.suggest_float("x", 0, 1))
+
+        assert "value unknown" in str(search(infinite, "random", max_trial=12)).splitlines()[0]
+
 
 class TestResume:
     def test_a_higher_limit_searches_on_and_replicates_anew(self, tmp_path: Path) -> None:
@@ -277,6 +327,20 @@ def test_every_trial_has_a_seed_of_its_own() -> None:
     result = search(keep)
     assert len({*seeds}) == len(seeds) == 40
     assert all(t.state == TrialState.COMPLETE for t in result.study.trials)
+
+
+def test_no_ci_of_values_that_are_not_of_one_distribution(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+
+    def loss(shift: float) -> Any:
+        return lambda trial, seed: shift + 1e-3 * noisy(trial, seed)
+
+    options = {"storage": url, "study_name": "shifted", "max_trial": 12}
+    search(loss(0.0), "random", **options)
+    result = search(loss(1.0), "random", **options, confirm=40, reuse=True)
+    assert len(result.new_values) == 40
+    assert math.isnan(result.value.low)
+    assert "No CI of the value: the values are not of one distribution." in str(result)
 
 
 def test_more_new_seeds_are_sequential_for_good() -> None:
