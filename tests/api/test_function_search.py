@@ -186,6 +186,15 @@ class TestSearch:
         note = "All 10 values on new seeds are equal, but up to 26% of seeds may differ."
         assert note in str(result)
 
+    def test_a_function_that_always_fails_has_no_learning_rate(self) -> None:
+        def failing(trial: Any) -> float:
+            raise ZeroDivisionError
+
+        result = search(failing, "random", catch=ZeroDivisionError, max_trial=3, replicate=0)
+        assert result.best is None
+        assert "Look at the log." in str(result)
+        assert "learning rate" not in str(result)
+
     def test_infinite_values_alone_are_a_result_too(self) -> None:
         def infinite(trial: Any, seed: int) -> float:
             return math.inf * (1 + trial.suggest_float("x", 0, 1))
