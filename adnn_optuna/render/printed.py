@@ -75,7 +75,8 @@ class Printed(ABC):
         """Write a report: one HTML file, which needs no network.
 
         Raises:
-            ValueError: If the file cannot be written.
+            FileNotFoundError: If the file's folder does not exist.
+            ValueError: If the file cannot be written for another reason.
         """
         check_output_file("The report", Path(path))
         html = load("adnn_optuna.render.html")
