@@ -153,7 +153,9 @@ class SearchResult(NetworkSearch, Predicting):
             contract: The file of the search's contract, to be named in the card.
 
         Raises:
-            ValueError: If the contract cannot be read, or is of another result.
+            FileNotFoundError: If the folder of ``path`` does not exist.
+            ValueError: If ``path`` may not be written to, or the contract cannot be read or is of
+                another result.
         """
         write_model_card(self, path, contract)
 

@@ -76,7 +76,8 @@ class Printed(ABC):
 
         Raises:
             FileNotFoundError: If the file's folder does not exist.
-            ValueError: If the file cannot be written for another reason.
+            ValueError: If the path is a folder, or may not be written to.
+            OSError: If writing fails, such as on a full disk.
         """
         check_output_file("The report", Path(path))
         html = load("adnn_optuna.render.html")
