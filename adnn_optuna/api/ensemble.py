@@ -118,6 +118,7 @@ def ensemble(
         show_progress_bar: Whether to show a progress bar.
 
     Raises:
+        TypeError: If an argument has a wrong type.
         ValueError: If an argument is wrong, or the study has other training runs.
         KeyboardInterrupt: If the user interrupts; all finished training runs are stored.
     """

@@ -128,6 +128,8 @@ def recheck(
         The findings so far. The value is NaN until all evaluations are made.
 
     Raises:
+        TypeError: If an argument has a wrong type, or a value is no number.
+        FileNotFoundError: If the study's SQLite file does not exist.
         ValueError: If an argument is wrong, the study has several objectives, no trial of it was
             completed, or ``evaluate`` changed without ``reuse``.
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.

@@ -71,6 +71,8 @@ def resume(
         **limits: New limits, each by the name of its callback's argument.
 
     Raises:
+        TypeError: If an argument has a wrong type.
+        FileNotFoundError: If the SQLite file of ``storage`` does not exist.
         ValueError: If the study does not exist, cannot be rebuilt without help, or has another
             objective or sampler than you pass.
     """

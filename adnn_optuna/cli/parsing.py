@@ -91,6 +91,11 @@ def parse_share(text: str) -> Any:
     return float(text) if re.fullmatch(r"\d*\.?\d+", text) else text
 
 
+def parse_resampled(text: str | None) -> tuple[int, ...] | None:
+    """Return the numbers of training and test examples, if they are given."""
+    return None if text is None else integers("--resampled", text)
+
+
 def parse_seeds(text: str) -> Sequence[int]:
     """Return the seeds of a count, a list or a range with both its ends."""
     if ends := re.fullmatch(r"(\d+)-(\d+)", text):

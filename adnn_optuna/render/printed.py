@@ -75,7 +75,9 @@ class Printed(ABC):
         """Write a report: one HTML file, which needs no network.
 
         Raises:
-            ValueError: If the file cannot be written.
+            FileNotFoundError: If the file's folder does not exist.
+            ValueError: If the path is a folder, or may not be written to.
+            OSError: If writing fails, such as on a full disk.
         """
         check_output_file("The report", Path(path))
         html = load("adnn_optuna.render.html")
