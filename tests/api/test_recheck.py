@@ -187,6 +187,17 @@ def test_seeds_are_the_same_for_all_and_none_chooses_and_confirms() -> None:
     assert len(confirming) == 5
 
 
+def test_a_parity_of_the_seed_is_seen_by_choosing_and_by_confirming() -> None:
+    found = adnn.recheck(
+        stored_study([0.9]), lambda _, seed: float(seed % 2), seeds=20, confirm=20
+    )
+    for role, rows in found.to_dataframe().groupby("role"):
+        assert {*rows["value"]} == {0.0, 1.0}, role
+    assert found.low < 0.5 < found.high
+    varies = adnn.measure_variance(lambda split: float(split % 2), n=50)
+    assert varies.sd.low < 0.5 < varies.sd.high
+
+
 def test_no_value_is_left_out_and_told() -> None:
     def again(trial: Any, seed: int) -> float:
         if trial.number == 1 and seed % 4 < 2:
@@ -468,7 +479,7 @@ class TestCatch:
 
         def fails(trial: Any, seed: int) -> float:
             calls.append((trial.number, seed))
-            if seed % 2:  # Those to confirm by.
+            if seed >= 2**30:  # Those to confirm by.
                 raise ZeroDivisionError
             return evaluate(trial, seed)
 
