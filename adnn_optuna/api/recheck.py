@@ -6,7 +6,6 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
-from copy import deepcopy
 from numbers import Real
 from typing import Any
 
@@ -23,7 +22,12 @@ from adnn_optuna.api._calls import check_executor, found_by_evaluating, interrup
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.confirmation import experiment_fingerprint
-from adnn_optuna.engine.evaluations import evaluation_of, open_evaluations, plan_seeds
+from adnn_optuna.engine.evaluations import (
+    evaluation_of,
+    open_evaluations,
+    plan_seeds,
+    trial_for_new_seed,
+)
 from adnn_optuna.engine.example_scores import (
     collecting,
     from_attributes,
@@ -164,6 +168,7 @@ def recheck(
     planned: Planned = {"seeds": confirm, "sequential": False}
     if not deterministic:
         planned = plan_seeds(opened, PLANNED, confirm)
+    own = with_retry(optuna.load_study, study_name=study.study_name, storage=study._storage)
     known = functools.partial(
         Recheck,
         study_name=study.study_name,
@@ -184,7 +189,7 @@ def recheck(
         known,
         opened,
         ("trial", "seed"),
-        _OfTrials(function, evaluated, caught),
+        _OfTrials(function, evaluated, caught, own),
         n_jobs=n_jobs,
         max_time=max_time,
         executor=executor,
@@ -209,9 +214,10 @@ class _OfTrials:
     function: InitOffsetObjective | Callable[..., Any]
     trials: Mapping[int, FrozenTrial]
     catch: tuple[type[Exception], ...]
+    study: optuna.Study
 
     def __call__(self, trial_number: int, seed: int) -> Outcome:
-        trial = deepcopy(self.trials[trial_number])
+        trial = trial_for_new_seed(self.trials[trial_number], self.study)
         value: Any = math.nan
         what = f"The evaluation of trial {trial_number} with seed {seed}"
         with catching(self.catch, what), collecting(trial) as logged:

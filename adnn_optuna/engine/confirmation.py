@@ -1,7 +1,6 @@
 """The best trial of a search judged: on the test set, and on new seeds, beside its study."""
 
 import contextlib
-import copy
 import dataclasses
 import itertools
 import json
@@ -13,6 +12,7 @@ from statistics import fmean
 from threading import Event
 from typing import Any, TypeVar
 
+import optuna
 from optuna.exceptions import TrialPruned
 from optuna.trial import FrozenTrial
 
@@ -310,9 +310,10 @@ def evaluate_on_new_seeds(
     """
     if record.best is None or not objective.confirm:
         return
-    evaluate = with_seed(objective.function)[0]
+    evaluate, study = with_seed(objective.function)[0], record.study
     name = f"{stored.PLANNED}/{record.best.number}"
-    planned = evaluations.plan_seeds(record.study, name, objective.confirm)
+    planned = evaluations.plan_seeds(study, name, objective.confirm)
+    own = with_retry(optuna.load_study, study_name=study.study_name, storage=study._storage)
     for place in range(len(record.new_values), planned["seeds"]):
         if stop.is_set():
             raise KeyboardInterrupt
@@ -321,5 +322,5 @@ def evaluate_on_new_seeds(
         evaluation = f"The evaluation of the best trial as {name!r}"
         with contextlib.suppress(TrialPruned), catching(objective.catch, evaluation):
             seed = derived_seed(objective.seed, 1, place)
-            value = number(evaluate(copy.deepcopy(record.best), seed))
+            value = number(evaluate(evaluations.trial_for_new_seed(record.best, own), seed))
         record._with_stored({name: value if math.isfinite(value) else None})

@@ -1,6 +1,7 @@
 """Evaluations that findings ask for, each made once by whichever worker, as trials of a study."""
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import hashlib
@@ -86,6 +87,18 @@ def plan_seeds(study: optuna.Study, name: str, count: int) -> Planned:
         )
     with_retry(study.set_user_attr, name, planned)
     return planned
+
+
+def trial_for_new_seed(trial: FrozenTrial, study: optuna.Study) -> FrozenTrial:
+    """Return a copy of a trial that a function evaluates as if its study had just asked for it.
+
+    It has no constraints yet, and ``study``, which it may stop: so this is an object of its own.
+    """
+    asked = copy.deepcopy(trial)
+    kept = {k: v for k, v in asked.system_attrs.items() if k.partition(":")[0] != "constraints"}
+    study._thread_local.in_optimize_loop = True
+    vars(asked).update(study=study, _system_attrs=kept)
+    return asked
 
 
 def open_evaluations(

@@ -106,6 +106,24 @@ def test_trial_has_its_user_attributes_and_constants() -> None:
     assert study.trials[0].user_attrs == {"fold": 2}
 
 
+def objective_of_study(trial: Any, seed: int) -> float:
+    """Use of a trial what a search offers: its study, constraints, and that it may stop it."""
+    x: float = trial.suggest_float("x", 0, 1)
+    trial.set_constraint("c", x - 0.9)
+    trial.report(x, step=0)
+    done = trial.study.get_trials(states=(TrialState.COMPLETE,))
+    if len(done) == 4 or trial.study.user_attrs["adnn:search"] is None:
+        trial.study.stop()
+    return x + seed % 7
+
+
+@pytest.mark.filterwarnings("error")
+def test_new_seeds_offer_the_study_and_constraints_as_a_search_does() -> None:
+    result = adnn.search(objective_of_study, "random", max_trial=20)
+    assert (len(result.study.trials), len(result.new_values)) == (5, 10)
+    assert adnn.recheck(result.study, objective_of_study, n_jobs=2).n_lost == 0
+
+
 def test_fewer_trials_than_top_and_those_without_a_value() -> None:
     study = stored_study([1.0, 2.0, math.inf])
     study.add_trial(create_trial(state=TrialState.FAIL))
