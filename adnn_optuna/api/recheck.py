@@ -17,7 +17,14 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import BASELINE, CONFIG, PLANNED, SCORES, Planned, read_study
-from adnn_optuna._checks import WrongValueError, as_integer, check_parameters, check_type
+from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
+    as_integer,
+    check_parameters,
+    check_type,
+    is_integer,
+)
 from adnn_optuna.api._calls import check_executor, found_by_evaluating, interrupted_where_called
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
@@ -164,7 +171,8 @@ def recheck(
         direction=study.direction,
     )
     if objective is None:
-        check_code([opened], {"evaluate": function}, reuse=reuse)
+        otherwise = f"delete the study {opened.study_name!r}"
+        check_code([opened], {"evaluate": function}, reuse=reuse, otherwise=otherwise)
     planned: Planned = {"seeds": confirm, "sequential": False}
     if not deterministic:
         planned = plan_seeds(opened, PLANNED, confirm)
@@ -280,10 +288,10 @@ def _against(
         other = _trial_of(dict(against), completed)
         return lambda _: other
     if against is not None:
-        if against not in by_number:
+        if not is_integer(against) or against not in by_number:
             raise WrongValueError(
                 "against must be the number of a completed trial with a finite value; got "
-                f"{against!r}. Pass another number, or all parameters."
+                f"{against!r:.100}. Pass another number, or all parameters."
             )
         return lambda _: by_number[against]
     if objective is None:
@@ -357,4 +365,8 @@ def _seeded(
         seed = study.user_attrs.get(CONFIG, {}).get("seed", objective.seed)
         objective.replace(seed=seed).check(study)
         return objective, True, objective
+    if not callable(evaluate):
+        raise WrongTypeError(
+            f"evaluate must be a function (trial, seed) or (trial); got {evaluate!r:.100}."
+        )
     return evaluate, with_seed(evaluate)[1], None

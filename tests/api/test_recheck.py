@@ -469,7 +469,10 @@ class TestAgainst:
             ({"y": 1}, "must have the parameters of a completed trial; got y"),
             ({"x": "7", "kind": "flat"}, r"against\['x'\] must be a number; got '7'"),
             ({"x": 10**400, "kind": "flat"}, r"against\['x'\]. must be a finite number"),
-            ("first", "against"),
+            ("first", "must be the number of a completed trial .*; got 'first'"),
+            ([1], r"must be the number of a completed trial .*; got \[1\]"),
+            (True, "must be the number of a completed trial .*; got True"),
+            (1.0, "must be the number of a completed trial .*; got 1.0"),
         ],
     )
     def test_what_the_study_cannot_have_is_refused(self, against: Any, said: str) -> None:
@@ -526,7 +529,10 @@ class TestWrongInput:
     def test_is_refused(self) -> None:
         study = make_study()
         for wrong, said in [
-            ({"evaluate": 3}, "is not a callable object"),
+            (
+                {"evaluate": 3},
+                r"^evaluate must be a function \(trial, seed\) or \(trial\); got 3.$",
+            ),
             ({"evaluate": None}, "give evaluate"),
             ({"top": 0}, "top must be a whole number"),
             ({"confirm": 1}, "confirm must be a whole number of at least 2"),
@@ -594,6 +600,10 @@ class TestCommandLine:
         ):
             assert run([*arguments, "--against", against]) == 0
             assert f"over {over}, paired" in " ".join(capsys.readouterr().out.split())
+        Path("changed.py").write_text("def evaluate(trial, seed):\n    return 1.0\n")
+        assert run([*arguments, "--evaluate", "changed:evaluate"]) == 2
+        fix = "Pass --reuse to keep them, or delete the study 'study/recheck'."
+        assert fix in " ".join(capsys.readouterr().err.split())
 
     def test_refuses_what_is_wrong(self, capsys: pytest.CaptureFixture[str]) -> None:
         for arguments, said in (
