@@ -61,7 +61,8 @@ class FunctionSearch(StudyResult, FunctionRecord):
         if n_replicates:
             scope.append(f"of which {n_replicates} replicates")
         if self.new_values:
-            scope.append(f"{len(self.new_values)} new seeds")
+            n_new = len(self.new_values)
+            scope.append(f"{n_new} new seed{'s' * (n_new > 1)}")
         return scope
 
     def _subject(self) -> str:

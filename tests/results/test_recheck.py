@@ -392,6 +392,18 @@ class TestSentences:
         same = dataclasses.replace(report, on_same_data=True)
         assert "the validation data are the same." in said(same)
 
+    def test_call_the_level_of_raised_seeds_by_its_name(self) -> None:
+        report = compared([*TestGain.GAINS] * 2, trial(0, 0.888))
+        assert "(95% CI " in said(report)
+        raised = dataclasses.replace(report, sequential=True)
+        assert "(99% CI " in said(raised)
+        assert "95% CI" not in said(raised)
+        assert "CIs are at 99%" in said(raised)
+
+    def test_of_a_deterministic_evaluation_count_no_seeds(self) -> None:
+        told = dataclasses.replace(of_equals([]), is_deterministic=True)
+        assert told.document().scope == "1 trial"
+
     def test_do_not_write_tiny_values_as_zeros(self) -> None:
         tiny = recheck(17, [0.904e-3, 0.905e-3, 0.906e-3])
         assert "0.0009050 (95% CI 0.0009025 to 0.0009075)" in said(tiny)
@@ -403,6 +415,8 @@ class TestSentences:
             "that of the evaluations that succeed." in said(report)
         )
         assert "The evaluation takes no seed, so it cannot be repeated exactly." in said(report)
+        means = "Values are means of 1 new seed, which selected nothing. Another one chose"
+        assert f"{means} the trial." in said(report)
         [value, *_] = report.document().estimates
         assert value.ends == ""  # One value has no CI.
         failed = dict.fromkeys([(1, seed) for seed in confirming(2)], math.nan)
