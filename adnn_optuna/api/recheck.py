@@ -16,7 +16,15 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import BASELINE, CONFIG, PLANNED, SCORES, Planned, read_study
+from adnn_optuna._attributes import (
+    BASELINE,
+    CONFIG,
+    PLANNED,
+    SCORES,
+    VIOLATED,
+    Planned,
+    read_study,
+)
 from adnn_optuna._checks import (
     WrongTypeError,
     WrongValueError,
@@ -203,12 +211,15 @@ def recheck(
         executor=executor,
         show_progress_bar=show_progress_bar,
     )
-    scores: dict[tuple[int, ...], np.ndarray] = {}
+    scores, violated = dict[tuple[int, ...], np.ndarray](), set[tuple[int, ...]]()
     for trial in filter(is_done, with_retry(opened.get_trials, deepcopy=False)):
+        if VIOLATED in trial.system_attrs:
+            violated.add(evaluation_of(trial, ("trial", "seed")))
         if f"{SCORES}/0" in trial.system_attrs:
             of = f"trial {trial.number} of study {opened.study_name!r}"
             [array] = from_attributes(trial.system_attrs, SCORES, of)
             scores.setdefault(evaluation_of(trial, ("trial", "seed")), array)
+    found = dataclasses.replace(found, violated=frozenset(violated))
     if not scores:
         return found
     overtuned = overtuning_of(study, *with_retry(read_study, study))
@@ -235,7 +246,9 @@ class _OfTrials:
                 value = with_seed(self.function)[0](trial, seed)
             if np.ndim(value):
                 value = log_scores(trial, value)
-        attrs = scores_as_attributes(SCORES, logged[-1].scores) if logged else {}
+        attrs: dict[str, Any] = {} if is_feasible(trial) else {VIOLATED: True}
+        if logged:
+            attrs |= scores_as_attributes(SCORES, logged[-1].scores)
         return Outcome("complete", number(value), system_attrs=attrs)
 
 

@@ -35,7 +35,7 @@ from adnn_optuna.networks import retraining
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import n_cores
-from adnn_optuna.samplers._trials import is_done
+from adnn_optuna.samplers._trials import is_done, is_feasible
 
 Record = TypeVar("Record", bound=SearchRecord)
 
@@ -317,10 +317,14 @@ def evaluate_on_new_seeds(
     for place in range(len(record.new_values), planned["seeds"]):
         if stop.is_set():
             raise KeyboardInterrupt
-        name = f"{stored.NEW_SEED}/{record.best.number}/{place}"
-        value = math.nan
+        of_place, value = f"{record.best.number}/{place}", math.nan
+        name = f"{stored.NEW_SEED}/{of_place}"
+        asked = evaluations.trial_for_new_seed(record.best, own)
         evaluation = f"The evaluation of the best trial as {name!r}"
         with contextlib.suppress(TrialPruned), catching(objective.catch, evaluation):
             seed = derived_seed(objective.seed, 1, place)
-            value = number(evaluate(evaluations.trial_for_new_seed(record.best, own), seed))
-        record._with_stored({name: value if math.isfinite(value) else None})
+            value = number(evaluate(asked, seed))
+        known: dict[str, Any] = {name: value if math.isfinite(value) else None}
+        if math.isfinite(value) and not is_feasible(asked):
+            known = {f"{stored.VIOLATED}/{of_place}": True, **known}
+        record._with_stored(known)

@@ -9,7 +9,7 @@ from adnn_optuna._units import Estimate, params_in_words
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.render.document import Line, Table, Verdict
 from adnn_optuna.results.fields import units_of
-from adnn_optuna.results.recheck_numbers import mean_interval
+from adnn_optuna.results.recheck_numbers import mean_interval, violated_note
 from adnn_optuna.results.search import NetworkSearch, StudyResult, parts_of
 from adnn_optuna.samplers._replicates import replicate_of
 
@@ -98,6 +98,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
             found.append(f"No CI of the value yet: {n_needed} new seeds are needed.")
         elif self.planned["sequential"]:
             found.append("Sequential: the number of new seeds was raised, so the CI is wider.")
+        found.append(violated_note(self.n_violated, len(self.new_values)))
         if self.best is None or not self.replicated:
             return found
         number = self._best_reported()[0]

@@ -14,6 +14,7 @@ from adnn_optuna.results.recheck_numbers import (
     RecheckNumbers,
     Role,
     stored_value,
+    violated_note,
 )
 from adnn_optuna.results.settings import trial_fields
 from adnn_optuna.stats.proportions import unseen_share
@@ -169,6 +170,8 @@ class Recheck(RecheckNumbers, Printed):
                 f"Values are means of {n} new seed{'s' * (n > 1)}, which selected nothing. "
                 f"Another {others} chose the trial."
             )
+            of_trial = {(self.trial.number, s) for s in self.by_seed(self.trial, "confirm")}
+            notes.append(violated_note(len(of_trial & self.violated), n))
             if not self.n_equal:
                 notes.append(unseen_note(n))
         if math.isnan(self.low) and not math.isnan(self.value):

@@ -67,6 +67,8 @@ class RecheckNumbers:
     scores: Mapping[Evaluation, np.ndarray] = field(
         default_factory=dict, repr=False, compare=False
     )
+    # Those in which a constraint is violated.
+    violated: frozenset[Evaluation] = field(default=frozenset(), repr=False, compare=False)
     # What the study's stored scores show; None without scores of both.
     overtuned: Overtuning | None = field(default=None, repr=False, compare=False)
     reused: str = field(default="", repr=False, compare=False, kw_only=True)
@@ -316,6 +318,12 @@ def stored_value(trial: FrozenTrial) -> float:
     """Return the value of a completed trial."""
     assert trial.value is not None  # It was completed.
     return trial.value
+
+
+def violated_note(n: int, n_seeds: int) -> str:
+    """Return on how many new seeds a constraint is violated; empty if on none."""
+    of = f"{n} of {n_seeds} new seed{'s' * (n_seeds != 1)}"
+    return f"A constraint is violated on {of}; these values count, too." if n else ""
 
 
 def mean_interval(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import random
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from adnn_optuna.cli.main import run
 from adnn_optuna.engine.confirmation import experiment_fingerprint
 from adnn_optuna.engine.evaluations import confirmation_seeds
 from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.networks.network import derived_seed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,6 +124,28 @@ def test_new_seeds_offer_the_study_and_constraints_as_a_search_does() -> None:
     result = adnn.search(objective_of_study, "random", max_trial=20)
     assert (len(result.study.trials), len(result.new_values)) == (5, 10)
     assert adnn.recheck(result.study, objective_of_study, n_jobs=2).n_lost == 0
+
+
+def test_violated_constraints_on_new_seeds_are_counted() -> None:
+    def uncertain(trial: Any, seed: int) -> float:
+        x: float = trial.suggest_float("x", 0, 1)
+        trial.set_constraint("c", 0.5 - random.Random(seed).random())
+        return x
+
+    def is_violated(seed: int) -> bool:
+        return random.Random(seed).random() < 0.5
+
+    result = adnn.search(uncertain, "random", max_trial=12)
+    n = sum(is_violated(derived_seed(0, 1, place)) for place in range(10))
+    assert 0 < n < 10
+    note = "A constraint is violated on {} of 10 new seeds; these values count, too."
+    assert note.format(n) in str(result)
+    report = adnn.recheck(result.study, uncertain, top=1)
+    table = report.to_dataframe()
+    n = sum(map(is_violated, table[table["role"] == "confirm"]["seed"]))
+    assert 0 < n < 10
+    assert note.format(n) in str(report)
+    assert str(adnn.recheck(result.study, uncertain, top=1)).count("violated") == 1
 
 
 def test_fewer_trials_than_top_and_those_without_a_value() -> None:
