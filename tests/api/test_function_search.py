@@ -279,6 +279,12 @@ def test_every_trial_has_a_seed_of_its_own() -> None:
     assert all(t.state == TrialState.COMPLETE for t in result.study.trials)
 
 
+def test_one_new_seed_is_one_and_has_no_ci() -> None:
+    result = search(max_trial=20, confirm=1)
+    assert str(result).split("\n")[1].endswith(", 1 new seed")
+    assert "No CI of the value yet: 2 new seeds are needed." in str(result)
+
+
 def test_more_new_seeds_are_sequential_for_good() -> None:
     storage = open_storage("sqlite://")
     options: Any = {"storage": storage, "study_name": "s", "max_trial": 20}
