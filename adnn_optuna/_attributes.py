@@ -28,6 +28,8 @@ EVALUATED = "adnn:evaluated"  # The subject of the evaluations that its trials a
 CODE = "adnn:code"  # The fingerprints of the functions that its trials are of, and the Python.
 # A prefix, with the best trial's number and the seed's place: the value on a new seed, or null.
 NEW_SEED = "adnn:new_seed"
+# True where a constraint is violated: a prefix like that, and of a recheck's trials an attribute.
+VIOLATED = "adnn:violated"
 # A prefix, with the best trial's number, or of a recheck: how many new seeds are to confirm.
 PLANNED = "adnn:planned"
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
@@ -326,6 +328,7 @@ _TYPES: dict[str, Any] = {
     EVALUATED: dict[str, Any] | str,
     CODE: dict[str, str],
     NEW_SEED: float | None,
+    VIOLATED: bool,
     PLANNED: Planned,
     STOP_REASON: str | None,
     NOTE: str,

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from adnn_optuna._checks import WrongValueError, as_integer
+from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer
 from adnn_optuna._units import with_class
 from adnn_optuna.api._calls import (
     NO_EXECUTOR,
@@ -106,6 +106,11 @@ def measure_variance(
 
         evaluate = train
     else:
+        if not callable(objective):
+            raise WrongTypeError(
+                "objective must be an InitOffsetObjective, or a function whose parameters are "
+                f"seeds; got {objective!r:.100}."
+            )
         names = seeds_of(objective)
         evaluate = functools.partial(_with_seeds, objective, names)
         evaluated, direction = {"sources": [*names]}, StudyDirection.MAXIMIZE

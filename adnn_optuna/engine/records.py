@@ -304,6 +304,13 @@ class FunctionRecord(SearchRecord):
         return found
 
     @property
+    def n_violated(self) -> int:
+        """On how many new seeds the best trial violates a constraint."""
+        number = None if self.best is None else self.best.number
+        places = range(len(self.new_values))
+        return sum(f"{stored.VIOLATED}/{number}/{place}" in self.attrs for place in places)
+
+    @property
     def _is_tested(self) -> bool:
         return self.best is None or len(self.new_values) >= self.n_new_seeds
 

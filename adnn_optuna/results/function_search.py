@@ -9,7 +9,7 @@ from adnn_optuna._units import Estimate, params_in_words
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.render.document import Line, Table, Verdict
 from adnn_optuna.results.fields import units_of
-from adnn_optuna.results.recheck_numbers import mean_interval, resolution_of
+from adnn_optuna.results.recheck_numbers import mean_interval, resolution_of, violated_note
 from adnn_optuna.results.search import NetworkSearch, StudyResult, parts_of
 from adnn_optuna.samplers._replicates import replicate_of
 from adnn_optuna.stats.proportions import unseen_share
@@ -69,7 +69,8 @@ class FunctionSearch(StudyResult, FunctionRecord):
         if n_replicates:
             scope.append(f"of which {n_replicates} replicates")
         if self.new_values:
-            scope.append(f"{len(self.new_values)} new seeds")
+            n_new = len(self.new_values)
+            scope.append(f"{n_new} new seed{'s' * (n_new > 1)}")
         return scope
 
     def _subject(self) -> str:
@@ -107,6 +108,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
             found += self._about_new_seeds()
         if self.planned["sequential"]:
             found.append("Sequential: the number of new seeds was raised, so the CI is wider.")
+        found.append(violated_note(self.n_violated, len(self.new_values)))
         reported = self._best_reported()
         if self.best is None or not self.replicated or reported is None:
             return found
