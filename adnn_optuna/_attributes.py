@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from adnn_optuna._checks import Fault, Finder, WrongValueError, finder, finder_of
+from adnn_optuna._checks import TOO_LARGE, Fault, Finder, WrongValueError, finder, finder_of
 
 # User attributes of a study.
 CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
@@ -71,14 +71,15 @@ def _within(numbers: range) -> Finder:
     return finder(rule, numbers.__contains__)
 
 
+TOO_MANY = 10**6  # New seeds, or trials at once: arguments are below this.
 # Whole numbers: those of trials and processes, seeds, and how often something is done. The trials,
 # arms and seeds of evaluations are parameters of trials, which are below 2^31.
 Number = Annotated[int, _within(range(2**63))]
 Seed = Annotated[int, _within(range(2**256))]
-Count = Annotated[int, _within(range(10**6))]
-Size = Annotated[int, _within(range(1, 2**63))]
+Count = Annotated[int, _within(range(TOO_MANY))]
+Size = Annotated[int, _within(range(1, TOO_LARGE))]
 Parameter = Annotated[int, _within(range(2**31))]
-BatchSize = Annotated[int, _within(range(1, 10**6))]
+BatchSize = Annotated[int, _within(range(1, TOO_MANY))]
 
 Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""

@@ -84,11 +84,8 @@ class StudySpec:
             self.objective = objective = self.arm.objective(objective, self.limits["max_trial"])
             if is_auto and self.arm.is_batched and not objective.is_of_trial:
                 n_at_once = objective.trainer.n_at_once()
-        self.batch_size = as_integer("batch_size", n_at_once if is_auto else self.batch_size)
-        if self.batch_size >= 10**6:
-            raise WrongValueError(
-                f"batch_size must be below 1,000,000; got {self.batch_size}. Choose a smaller one."
-            )
+        given = n_at_once if is_auto else self.batch_size
+        self.batch_size = as_integer("batch_size", given, below=stored.TOO_MANY)
 
     @property
     def arm(self) -> Arm:

@@ -206,7 +206,8 @@ class TestResume:
     def test_a_higher_limit_searches_on_and_replicates_anew(self, tmp_path: Path) -> None:
         url = f"sqlite:///{tmp_path / 'a.db'}"
         search(storage=url, study_name="s", confirm=0)
-        result = adnn.resume(url, "s", objective=noisy, max_trial=60)
+        result = adnn.resume(url, "s", objective=noisy, max_trial=60, confirm=3)
+        assert len(result.new_values) == 3
         n_replicates = sum(REPLICATE in t.system_attrs for t in result.study.trials)
         assert (len(result.done_trials), n_replicates) == (60, 12)
 
@@ -313,12 +314,34 @@ class TestCompare:
         ({"sampler": "random_restart"}, ValueError, "sampler must be one for functions"),
         ({"direction": "up"}, ValueError, "direction must be 'minimize' or 'maximize'"),
         ({"seed": -1}, ValueError, "seed must be"),
+        ({"seed": 2**64}, ValueError, "seed must be below"),
+        ({"max_trial": 2**64}, ValueError, "max_trial. must be below"),
+        ({"confirm": -1}, ValueError, "confirm must be a whole number of at least 0; got -1"),
+        ({"confirm": 10**6}, ValueError, "confirm must be below 1,000,000; got 1000000"),
+        ({"confirm": 2.9}, ValueError, "confirm must be a whole number"),
+        ({"confirm": True}, ValueError, "confirm must be a whole number"),
+        ({"confirm": "x"}, ValueError, "confirm must be a whole number"),
+        ({"batch_size": 10**6}, ValueError, "batch_size must be below 1,000,000"),
         ({"n_jobs": 0}, ValueError, "n_jobs must be"),
     ],
 )
-def test_wrong_input(options: dict[str, Any], error: type[Exception], said: str) -> None:
+def test_wrong_input_leaves_no_study(
+    options: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    storage = open_storage("sqlite://")
     with pytest.raises(error, match=said):
-        search(**options)
+        search(storage=storage, study_name="s", **options)
+    assert not optuna.get_all_study_names(storage)
+
+
+def test_a_share_of_replicates_may_be_a_number_of_numpy() -> None:
+    share = np.float32(0.25)
+    result = search(replicate=share, max_trial=8, confirm=0)
+    assert sum(REPLICATE in t.system_attrs for t in result.study.trials) == 2
+    samplers = {"a": ("random", share)}
+    comparison = adnn.compare(noisy, samplers, max_trial=8, seeds=range(1), confirm=0)
+    [record] = comparison.results["a"]
+    assert sum(REPLICATE in t.system_attrs for t in record.trials) == 2
 
 
 def test_replicates_need_a_seed() -> None:

@@ -177,7 +177,7 @@ def test_objective(arguments: dict[str, Any]) -> None:
 def test_a_comparison_that_is_refused_late_leaves_no_study(objective: InitOffsetObjective) -> None:
     storage = optuna.storages.InMemoryStorage()
     compare = functools.partial(adnn.compare, objective, storage=storage, max_trial=2)
-    with pytest.raises(ValueError, match=r"`seed` must be below 2\*\*64"):
+    with pytest.raises(ValueError, match="seed must be below 18,446"):
         compare(seeds=[0, 2**64])
     with pytest.raises(TypeError, match="must return an Optuna sampler"):
         compare({"greedy": "greedy", "own": lambda seed, _: seed}, seeds=[0])

@@ -604,6 +604,10 @@ WRONG = {
     "no limit": (["search"], "--max-time, --max-trial, --max-gain or --max-stale"),
     "sampler": (["search", "--sampler", "nope", *LIMIT], "got 'nope'.*greedy_improving"),
     "confirm": (["search", "--confirm", "3", *LIMIT], "confirm must be .*at least 6"),
+    "confirm of a function": (
+        ["search", "executor_worker:noisy", "--confirm", "x", *LIMIT],
+        "--confirm must be a whole number of at least 0; got 'x'",
+    ),
     "dataset": (["search", "--dataset", "nope", *LIMIT], "'nope'.*fashion_mnist"),
     "no file": (["search", "--dataset", "no.npz", *LIMIT], "no.npz.*--data-dir"),
     "data dir": (["search", "--data-dir", "no", *LIMIT], "--data-dir 'no'"),
