@@ -39,6 +39,7 @@ from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.keras_files import model_from_config
 from adnn_optuna.networks.loading import dataset_from_config
 from adnn_optuna.networks.models import Training
+from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.offsets import space_from_config
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.samplers import DeltaStepSampler
@@ -245,7 +246,10 @@ def _sampler(spec: StudySpec, study: optuna.Study | None) -> BaseSampler:
         )
     if study is not None:
         objective.attach(study)
-    return spec.arm.sampler(objective.seed, objective.distributions, known["n_trials"])
+    seed = objective.seed
+    if seed >= 2**32:  # Optuna's samplers refuse it.
+        seed = derived_seed(seed)
+    return spec.arm.sampler(seed, objective.distributions, known["n_trials"])
 
 
 def _prepare(spec: StudySpec, study: optuna.Study) -> None:

@@ -349,6 +349,14 @@ def test_replicates_need_a_seed() -> None:
         search(lambda trial: trial.suggest_float("x", 0, 1))
 
 
+@pytest.mark.parametrize("sampler", ["random", "tpe", "qmc", "cmaes", "annealing"])
+def test_all_samplers_take_the_same_seeds(sampler: str) -> None:
+    seeds = 2**32, 2**64 - 1
+    found = [search(sampler=sampler, seed=seed, max_trial=4, confirm=0) for seed in seeds]
+    one, other = ([trial.params for trial in result.done_trials] for result in found)
+    assert one != other
+
+
 def test_every_trial_has_a_seed_of_its_own() -> None:
     seeds = list[int]()
 
