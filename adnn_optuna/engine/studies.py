@@ -162,6 +162,12 @@ def objective_from_study(
 ) -> InitOffsetObjective:
     """Rebuild the objective that a study stores, with its dataset out of ``data_dir``."""
     config: dict[str, Any] | None = study.user_attrs.get(stored.CONFIG)
+    if "seed" in study.user_attrs.get(stored.SEARCH, {}):
+        raise WrongValueError(
+            f"Study {study.study_name!r} does not store its function. To continue it, pass the "
+            "function as objective, or as the first argument of adnn resume; to recheck it, pass "
+            "the function as evaluate."
+        )
     if config is None:
         raise WrongValueError(
             f"The study {study.study_name!r} is not one of an InitOffsetObjective; to continue "

@@ -211,6 +211,15 @@ class TestResume:
         n_replicates = sum(REPLICATE in t.system_attrs for t in result.study.trials)
         assert (len(result.done_trials), n_replicates) == (60, 12)
 
+    def test_without_its_function_says_where_to_pass_it(self) -> None:
+        storage = open_storage("sqlite://")
+        search(storage=storage, study_name="s", max_trial=2, confirm=0)
+        with pytest.raises(ValueError, match=r"'s' does not store its function\. .* as objective"):
+            adnn.resume(storage, "s")
+        optuna.create_study(storage=storage, study_name="own").optimize(lambda _: 1.0, n_trials=1)
+        with pytest.raises(ValueError, match=r"to continue it, use study\.optimize"):
+            adnn.resume(storage, "own", sampler="random")
+
     @pytest.mark.parametrize("replicate", [0, 0.2])
     def test_earlier_replicates_never_lead_beyond_max_trial(
         self, replicate: float, tmp_path: Path

@@ -1074,6 +1074,24 @@ class TestSearchOfAFunction:
         assert cli.run([*command, "--max-trial", "14", "-q"]) == 0
         assert "14 trials, of which 7 replicates" in capsys.readouterr().out
 
+    def test_is_resumed_by_the_command_that_is_shown(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command = ["search", "executor_worker:noisy", "--study-name", "s", "--confirm", "0"]
+        changes = ["--direction", "maximize", "--seed", "3", "--storage", "sqlite:///b.db"]
+        changes += ["--sampler", "random", "--replicate", "0.5"]
+        assert cli.run([*command, *changes, "--max-trial", "2", "--json"]) == 0
+        shown = json.loads(capsys.readouterr().out)["next"]["go_on"].removeprefix("adnn ")
+        without = shown.replace("executor_worker:noisy ", "")
+        assert cli.run(shlex.split(without)) == 2
+        assert "function as objective, or as the first argument of adnn resume" in (
+            capsys.readouterr().err
+        )
+        assert cli.run([*shlex.split(shown), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["n_trials"] == 4
+        assert found["next"]["go_on"] == f"adnn {shown[:-1]}8"
+
     @pytest.mark.parametrize("option", [("--contract", "a.json"), ("--model-card", "a.md")])
     def test_has_no_files_of_networks(
         self, option: tuple[str, str], capsys: pytest.CaptureFixture[str]
