@@ -290,8 +290,10 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
-def check_output_file(what: str, path: Path, suffix: str = "") -> None:
+def check_output_file(what: str, path: str | os.PathLike[str], suffix: str = "") -> None:
     """Refuse a file that cannot be written, or lacks the suffix, before it is needed."""
+    check_type(what, path, str | os.PathLike, "the name of a file")
+    path = Path(path)
     if suffix and path.suffix != suffix:
         raise WrongValueError(f"{what} must be the name of a {suffix} file; got {str(path)!r}.")
     refused, folder = f"{what} {str(path)!r} cannot be written", path.absolute().parent

@@ -122,7 +122,7 @@ def ensemble(
         ValueError: If an argument is wrong, or the study has other training runs.
         KeyboardInterrupt: If the user interrupts; all finished training runs are stored.
     """
-    trainer = studies.check_objective(objective).trainer
+    trainer = studies.check_objective(objective, "an InitOffsetObjective").trainer
     n = as_integer("n", n, low=2)
     checked_limits(max_time=max_time)
     data, head = trainer.dataset, trainer.architecture.head

@@ -42,7 +42,7 @@ def search(
     """
     seed = None
     if function is not None:
-        seed = objective.pop("seed")
+        seed = objective.pop("seed") or None  # The default, which needs no word.
         opt.check_no_network(objective, "a function")
     first = f"{function or Path(objective['dataset']).stem}-{sampler}"
     names = {key: value for key, value in objective.items() if key != "dataset"}

@@ -35,6 +35,10 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
     except Exception as error:  # Whatever a user's own module raises.
         why = f"{type(error).__name__}: {error}"
         raise WrongValueError(f"{option} {text!r} cannot be loaded ({why}).") from error
+    if not callable(function):
+        raise WrongValueError(
+            f"{option} must be a function; got {text!r}, of type {type(function).__name__}."
+        )
     return function
 
 

@@ -125,9 +125,11 @@ class StudySpec:
         return settings
 
 
-def check_objective(objective: object) -> InitOffsetObjective:
+def check_objective(
+    objective: object,
+    wanted: str = "an InitOffsetObjective, or a function (trial) or (trial, seed)",
+) -> InitOffsetObjective:
     """Return an objective of ours; refuse others, and those that cannot be trained here."""
-    wanted = "an InitOffsetObjective, made of a model and a dataset"
     check_type("objective", objective, InitOffsetObjective, wanted)
     check_not_forked()
     return cast("InitOffsetObjective", objective)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adnn_optuna._checks import WrongValueError, check_output_file, load
@@ -79,6 +78,6 @@ class Printed(ABC):
             ValueError: If the path is a folder, or may not be written to.
             OSError: If writing fails, such as on a full disk.
         """
-        check_output_file("The report", Path(path))
+        check_output_file("The report", path)
         html = load("adnn_optuna.render.html")
         write_text(path, html.to_page(self.document()))

@@ -343,6 +343,20 @@ def test_wrong_input_leaves_no_study(
     assert not optuna.get_all_study_names(storage)
 
 
+@pytest.mark.parametrize("path", [3, None])
+def test_a_report_needs_the_name_of_a_file(path: Any) -> None:
+    result = search(max_trial=2, confirm=0)
+    with pytest.raises(TypeError, match="The report must be the name of a file; got"):
+        result.report(path)
+
+
+def test_what_is_no_objective_is_refused() -> None:
+    said = r"objective must be an InitOffsetObjective, or a function \(trial\) or \(trial, seed\)"
+    for verb in (adnn.search, adnn.compare):
+        with pytest.raises(TypeError, match=said):
+            verb(3, max_trial=2)  # type: ignore[operator]
+
+
 def test_a_share_of_replicates_may_be_a_number_of_numpy() -> None:
     share = np.float32(0.25)
     result = search(replicate=share, max_trial=8, confirm=0)

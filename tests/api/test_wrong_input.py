@@ -301,9 +301,8 @@ def test_resume(
 @given(thing=ODD)
 def test_files_and_models(thing: Any) -> None:
     outcome(lambda: adnn.audit_randomness(thing))
-    if isinstance(thing, str):
-        verdict = outcome(lambda: adnn.verify(thing))
-        assert verdict is WrongInputError or verdict.status == "cannot_check"
+    verdict = outcome(lambda: adnn.verify(thing))
+    assert verdict is WrongInputError or verdict.status == "cannot_check"
 
 
 def option(name: str, value: st.SearchStrategy[Any]) -> st.SearchStrategy[list[str]]:

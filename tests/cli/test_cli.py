@@ -832,6 +832,10 @@ class TestWrongInput:
             assert re.search(f"'{name}:f' cannot be loaded .*{said}", error)
         # As a shell completes it.
         assert load_function("FUNCTION", "own_path.py:f").__name__ == "f"
+        refused = self.refused(["search", "executor_worker:__name__", *LIMIT], capsys)
+        assert (
+            "FUNCTION must be a function; got 'executor_worker:__name__', of type str." in refused
+        )
 
 
 class TestTrouble:
