@@ -67,6 +67,11 @@ def search_function(
     check_executor(executor)
     if replicate != "auto":
         replicate = checked_share("replicate", replicate, is_seeded=is_seeded)
+        if replicate and limits["max_trial"] is None:
+            raise WrongValueError(
+                f"replicate must be omitted without max_trial, of which it is a share; got "
+                f"{replicate!r}. Set max_trial, too."
+            )
     if confirm == "auto":
         max_trial = limits["max_trial"]
         confirm = SEEDS if is_seeded and (max_trial is None or max_trial >= SEEDS) else 0

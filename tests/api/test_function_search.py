@@ -367,6 +367,24 @@ def test_a_share_of_replicates_may_be_a_number_of_numpy() -> None:
     assert sum(REPLICATE in t.system_attrs for t in record.trials) == 2
 
 
+def test_replicates_are_a_share_of_max_trial() -> None:
+    with pytest.raises(ValueError, match=r"replicate must be omitted without max_trial.*got 0\.5"):
+        adnn.search(noisy, max_stale=2, replicate=0.5)
+    for replicate in ("auto", 0):
+        result = adnn.search(noisy, max_stale=2, replicate=replicate, confirm=0)
+        assert result.stop_reason == "max_stale"
+
+
+def test_a_study_has_one_seed() -> None:
+    storage = open_storage("sqlite://")
+    options: Any = {"storage": storage, "study_name": "s", "confirm": 0}
+    search(**options, max_trial=2, seed=3)
+    with pytest.raises(ValueError, match="seed must be 3, as in study 's'; got 5"):
+        search(**options, max_trial=4, seed=5)
+    assert len(search(**options, max_trial=4, seed=3).done_trials) == 4
+    assert len(adnn.resume(storage, "s", objective=noisy, max_trial=5).done_trials) == 5
+
+
 def test_replicates_need_a_seed() -> None:
     with pytest.raises(ValueError, match="replicate must be 0 unless"):
         search(lambda trial: trial.suggest_float("x", 0, 1))
