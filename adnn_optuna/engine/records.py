@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping
-from statistics import fmean
+from statistics import mean
 from typing import Any, Self
 
 import optuna
@@ -324,7 +324,7 @@ class FunctionRecord(SearchRecord):
         """The mean of the values on new seeds; without any, the best value that was reported."""
         if len(self.new_values) < self.n_new_seeds:
             return math.nan
-        return fmean(self.new_values) if self.new_values else self.best_value
+        return mean(self.new_values) if self.new_values else self.best_value
 
 
 def confirmation_trials(storage: BaseStorage, study_name: str) -> tuple[FrozenTrial, ...]:

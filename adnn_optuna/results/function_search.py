@@ -1,7 +1,7 @@
 """The result of the search of a function, and of any search by its record alone."""
 
 import math
-from statistics import fmean
+from statistics import mean
 from typing import Any
 
 from adnn_optuna import _attributes as stored
@@ -45,7 +45,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
         """
         if not self.new_values:
             number = -1 if self.best is None else self.best.number
-            return Estimate(fmean(self.replicates.get(number, [self.best_value])))
+            return Estimate(mean(self.replicates.get(number, [self.best_value])))
         values = self._succeeded
         resolution = resolution_of([*self.values, *values])
         estimate = mean_interval(values, resolution, sequential=self.planned["sequential"])
@@ -83,9 +83,9 @@ class FunctionSearch(StudyResult, FunctionRecord):
             lines.append(Line("value", self.value, unit, remark="new seeds"))
         if self.replicated and self.best is not None:
             values = self.replicates[self.best.number]
-            mean = Estimate(fmean(values))
+            selected = Estimate(mean(values))
             lines.append(
-                Line("mean in search", mean, unit, remark=f"{len(values)} values, selected")
+                Line("mean in search", selected, unit, remark=f"{len(values)} values, selected")
             )
         if reported is not None:
             best = Estimate(reported[1])
@@ -149,7 +149,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
             return super()._number_table()
         unit = units_of(self).selection
         rows = [
-            (str(one.first.number), str(len(one.values)), unit.value(fmean(one.values)))
+            (str(one.first.number), str(len(one.values)), unit.value(mean(one.values)))
             for one in self.replicated[:_N_LISTED]
         ]
         return Table(("trial", "values", "mean"), rows, "Configurations with two or more values")

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import mean
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -104,7 +104,7 @@ class RecheckNumbers:
     def _rank(self, trial: FrozenTrial) -> tuple[int, float]:
         """Return first how many values a trial has, then their mean, the stored one included."""
         values = [stored_value(trial), *self.values(trial, "choose")]
-        return len(values), fmean(values) * self._sign
+        return len(values), mean(values) * self._sign
 
     @property
     def _confirmed(self) -> list[int]:
@@ -336,10 +336,10 @@ def mean_interval(
     """Return the mean with its 95% CI, Student's or sequential; NaN for one value."""
     if len(values) < 2:
         return Estimate(*values) if values else UNKNOWN
-    mean, half = fmean(values), student_half_width(values, 0.0, 0.95)
+    center, half = mean(values), student_half_width(values, 0.0, 0.95)
     if sequential and max(values) - min(values) >= resolution:
-        return Estimate(mean, *sequential_ends(values, half))
+        return Estimate(center, *sequential_ends(values, half))
     # The CI of equal values, except for rounding, is as wide as their smallest difference.
     if max(values) - min(values) < resolution or not half:
         half = resolution / 2
-    return Estimate(mean, mean - half, mean + half)
+    return Estimate(center, center - half, center + half)

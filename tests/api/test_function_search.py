@@ -131,6 +131,15 @@ class TestSearch:
         values = [t.value for t in result.done_trials if REPLICATE not in t.system_attrs]
         assert min(values[:-10]) <= min(values[-10:])
 
+    def test_means_of_the_largest_values_do_not_overflow(self) -> None:
+        def huge(trial: Any, seed: int) -> float:
+            return float((trial.suggest_float("x", 0, 1) + seed % 2) * 8e307)
+
+        result = search(huge, "random", max_trial=20, replicate=0.5)
+        assert any(len(values) > 2 for values in result.replicates.values())
+        assert 0 < result.value.value < 1.6e308
+        assert "mean in search" in str(result)
+
     def test_failed_and_pruned_trials_count_and_are_not_recommended(self) -> None:
         def often_fails(trial: Any, seed: int) -> float:
             value = noisy(trial, seed)
