@@ -249,8 +249,8 @@ def search(
 
     Raises:
         TypeError: If an argument has a wrong type, or a function's value is no number.
-        ValueError: If an argument is wrong, or a study of another objective or sampler exists,
-            or of a function that changed, without ``reuse``.
+        ValueError: If an argument is wrong, or a study of another objective, sampler or seed
+            exists, or of a function that changed, without ``reuse``.
     """
     check_sampler(sampler)
     limits = checked_limits(**limits)
