@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from adnn_optuna._checks import Fault, Finder, WrongValueError, finder, finder_of
+from adnn_optuna._checks import TOO_LARGE, Fault, Finder, WrongValueError, finder, finder_of
 
 # User attributes of a study.
 CONFIG = "adnn:config"  # The whole objective: model, dataset, training, space, metric, seed.
@@ -28,6 +28,8 @@ EVALUATED = "adnn:evaluated"  # The subject of the evaluations that its trials a
 CODE = "adnn:code"  # The fingerprints of the functions that its trials are of, and the Python.
 # A prefix, with the best trial's number and the seed's place: the value on a new seed, or null.
 NEW_SEED = "adnn:new_seed"
+# True where a constraint is violated: a prefix like that, and of a recheck's trials an attribute.
+VIOLATED = "adnn:violated"
 # A prefix, with the best trial's number, or of a recheck: how many new seeds are to confirm.
 PLANNED = "adnn:planned"
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
@@ -69,14 +71,15 @@ def _within(numbers: range) -> Finder:
     return finder(rule, numbers.__contains__)
 
 
+TOO_MANY = 10**6  # New seeds, or trials at once: arguments are below this.
 # Whole numbers: those of trials and processes, seeds, and how often something is done. The trials,
 # arms and seeds of evaluations are parameters of trials, which are below 2^31.
 Number = Annotated[int, _within(range(2**63))]
 Seed = Annotated[int, _within(range(2**256))]
-Count = Annotated[int, _within(range(10**6))]
-Size = Annotated[int, _within(range(1, 2**63))]
+Count = Annotated[int, _within(range(TOO_MANY))]
+Size = Annotated[int, _within(range(1, TOO_LARGE))]
 Parameter = Annotated[int, _within(range(2**31))]
-BatchSize = Annotated[int, _within(range(1, 10**6))]
+BatchSize = Annotated[int, _within(range(1, TOO_MANY))]
 
 Metrics = dict[str, float]
 """``train_accuracy``, ``train_loss``, ``val_accuracy`` and ``val_loss`` after an epoch."""
@@ -326,6 +329,7 @@ _TYPES: dict[str, Any] = {
     EVALUATED: dict[str, Any] | str,
     CODE: dict[str, str],
     NEW_SEED: float | None,
+    VIOLATED: bool,
     PLANNED: Planned,
     STOP_REASON: str | None,
     NOTE: str,

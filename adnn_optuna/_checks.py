@@ -113,11 +113,20 @@ def importing() -> Iterator[None]:
                 sqlalchemy.setLevel(level)
 
 
+TOO_LARGE = 2**64  # For sizes and seeds: studies store none from there on.
+
+
 def check_integer(name: str, value: Any, low: int) -> None:
-    """Raise unless the value is an integer that is not below ``low``."""
+    """Raise unless the value is an integer of at least ``low`` that a study can store."""
     check_type(f"`{name}`", value, Integral, f"an integer of at least {low}")
     if value < low:
         raise WrongValueError(f"`{name}` must be at least {low}; got {value!r}.")
+    _check_below(f"`{name}`", value, TOO_LARGE)
+
+
+def _check_below(name: str, value: Any, limit: float) -> None:
+    if value >= limit:
+        raise WrongValueError(f"{name} must be below {limit:,}; got {value!r:.100}.")
 
 
 def check_type(name: str, value: object, kind: type | UnionType, wanted: str) -> None:
@@ -153,13 +162,14 @@ def check_positive(name: str, value: Any) -> None:
         raise WrongValueError(f"`{name}` must be greater than 0; got {value!r}.")
 
 
-def as_integer(name: str, value: Any, low: int = 1) -> int:
-    """Return a whole number of at least ``low`` as Python's, and refuse anything else."""
+def as_integer(name: str, value: Any, low: int = 1, below: float = TOO_LARGE) -> int:
+    """Return a whole number from ``low`` on as Python's, and refuse anything else."""
     if not is_integer(value) or value < low:
         raise WrongValueError(
             f"{name} must be a whole number of at least {low}; got {value!r:.100}."
         )
     check_number(name, value)
+    _check_below(name, value, below)
     return int(value)
 
 
@@ -280,8 +290,10 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
-def check_output_file(what: str, path: Path, suffix: str = "") -> None:
+def check_output_file(what: str, path: str | os.PathLike[str], suffix: str = "") -> None:
     """Refuse a file that cannot be written, or lacks the suffix, before it is needed."""
+    check_type(what, path, str | os.PathLike, "the name of a file")
+    path = Path(path)
     if suffix and path.suffix != suffix:
         raise WrongValueError(f"{what} must be the name of a {suffix} file; got {str(path)!r}.")
     refused, folder = f"{what} {str(path)!r} cannot be written", path.absolute().parent

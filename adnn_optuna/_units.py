@@ -17,6 +17,7 @@ class Estimate(NamedTuple):
 
 
 UNKNOWN = Estimate(math.nan)
+_LONGEST = 20  # Longer values, and those that would be rounded to 0, are written with exponents.
 
 
 class Unit(NamedTuple):
@@ -55,7 +56,10 @@ class Unit(NamedTuple):
         """Return a value as text."""
         if math.isnan(value):
             return "unknown"
-        return f"{self.scale * value:.{self.digits}f}{self.of_values}"
+        shown = f"{self.scale * value:.{self.digits}f}"
+        if (value and not float(shown)) or len(shown) > _LONGEST:
+            shown = f"{self.scale * value:.3g}"
+        return f"{shown}{self.of_values}"
 
     def gain(self, gain: float, half_width: float = 0.0) -> str:
         """Return a difference with its sign, and with how far it may be off."""

@@ -95,11 +95,11 @@ class MaxTimeCallback(Limit):
     """End a study once its trials took a given time.
 
     The limit counts the time of trials that have ended, in this or any other process, now
-    or in an earlier run; if several ran at once, the longest row of trials that followed each
-    other. Neither time in which nothing ran counts, nor the trial of a worker that died. If
-    the objective is not ours, the dates that Optuna stores tell how long a trial took; workers
-    whose clocks are apart may then seem to have run side by side. The trial that runs when the
-    limit is reached is completed first.
+    or in an earlier run. If trials ran in parallel, the time is that of the longest chain of
+    consecutive trials. Idle time and trials of dead workers do not count. If the objective is not
+    ours, the dates that Optuna stores tell how long a trial took. Workers whose clocks differ may
+    then seem to have run in parallel. The trial that runs when the limit is reached is completed
+    first.
 
     Example: ``study.optimize(objective, callbacks=[MaxTimeCallback(600)])``
 
@@ -124,12 +124,15 @@ class MaxTimeCallback(Limit):
 class MaxTrialCallback(Limit):
     """End a study once a given number of trials is done.
 
-    Completed and pruned trials count, also those of ``study.add_trial``, and failed ones whose
-    training diverged or whose error was caught. Those that were interrupted, or whose worker died,
-    do not: they are done again. Unlike :class:`optuna.study.MaxTrialsCallback`, it tells before
-    the first trial whether there is anything to do.
+    Completed and pruned trials count, also those of ``study.add_trial``. A failed trial counts if
+    the training of an :class:`~adnn_optuna.InitOffsetObjective` diverged. In
+    :func:`~adnn_optuna.search` it also counts if the objective returned NaN or its error was
+    caught. In ``study.optimize`` these two do not count: pass ``n_trials``, too, so that the study
+    ends if all trials fail. Trials that were interrupted, or whose worker died, never count: they
+    are done again. Unlike :class:`optuna.study.MaxTrialsCallback`, it tells before the first trial
+    whether there is anything to do.
 
-    Example: ``study.optimize(objective, callbacks=[MaxTrialCallback(50)])``
+    Example: ``study.optimize(objective, n_trials=100, callbacks=[MaxTrialCallback(50)])``
 
     Args:
         max_trial: The number of trials.

@@ -200,6 +200,7 @@ WRONG: dict[str, Any] = {
     },
     stored.EVALUATED: 3,
     stored.NEW_SEED: "text",
+    stored.VIOLATED: 1,
     stored.PLANNED: {"seeds": -1, "sequential": False},
     stored.CODE: [],
     stored.REPLICATE: {"trial": 0, "index": 0, "repetition": 0},
@@ -357,6 +358,7 @@ NAMES = sorted(
         stored.REPLICATE,
         stored.GROUPS,
         stored.UNSEEDED,
+        stored.VIOLATED,
         stored.MADE,
     }
     - {stored.EXAMPLE_GROUPS, stored.EXAMPLES, stored.EXAMPLE_PARTS}

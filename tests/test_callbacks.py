@@ -101,6 +101,15 @@ class TestMaxTrial:
         add_trial(study)
         assert limit.reached(study)
 
+    def test_errors_that_optuna_catches_do_not_count(self) -> None:
+        def failing(_: optuna.Trial) -> float:
+            raise ValueError
+
+        study, limit = optuna.create_study(), MaxTrialCallback(3)
+        study.optimize(failing, n_trials=5, callbacks=[limit], catch=ValueError)
+        assert len(study.trials) == 5
+        assert limit.used(study) == 0
+
     def test_sees_trials_that_finish_late(self) -> None:
         study = optuna.create_study()
         limit = MaxTrialCallback(3)

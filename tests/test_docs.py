@@ -78,6 +78,14 @@ def test_calls_and_commands_in_the_text_are_those_that_the_package_takes() -> No
     assert rates[0] == rates[1]  # The same search without Python.
 
 
+def test_a_comparison_in_the_text_has_the_limit_that_it_needs() -> None:
+    pages = [page.read_text(encoding="utf-8") for page in REFERENCE.parent.glob("**/*.md")]
+    commands = re.findall(r"(?:^|`)adnn compare (.*?)(?:`|$)", "\n".join(pages), re.MULTILINE)
+    assert len(commands) >= 2
+    for command in commands:
+        assert "--max-trial" in command, command
+
+
 def test_a_search_in_the_text_has_the_name_by_which_it_is_gone_on_with() -> None:
     root, gone_on_with = REFERENCE.parents[1], []
     notebooks = [json.loads(file.read_text("utf-8")) for file in root.glob("notebooks/*.ipynb")]

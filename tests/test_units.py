@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adnn_optuna._units import in_list, params_in_words
+from adnn_optuna._units import PLAIN, in_list, params_in_words
 
 
 def test_parameters_that_are_whole_or_no_numbers_are_written_as_they_are() -> None:
@@ -12,3 +12,13 @@ def test_parameters_that_are_whole_or_no_numbers_are_written_as_they_are() -> No
 
 def test_names_are_a_list_in_a_sentence() -> None:
     assert [in_list("abc"[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_neither_is_a_small_value_0_nor_does_a_huge_one_fill_a_line() -> None:
+    assert PLAIN.value(1.6e-5) == "1.6e-05"
+    assert PLAIN.value(-2e300) == "-2e+300"
+    assert [PLAIN.value(value) for value in (0.0, 0.00016, 1e6)] == [
+        "0.0000",
+        "0.0002",
+        "1000000.0000",
+    ]

@@ -13,7 +13,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer, check_positive, check_type, logger
 from adnn_optuna._units import unit_of
 from adnn_optuna.api._calls import are_labels, check_for_networks
-from adnn_optuna.api.function_search import check_replicate
+from adnn_optuna.api.function_search import checked_share
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.arms import CONTROLS, ArmSpec, arm_of, check_sampler
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
@@ -110,7 +110,7 @@ def of_function(
     if margin is not None:
         check_positive("margin", margin)
         margin = float(margin)
-    times = as_integer("confirm", _CONFIRM if confirm is None else confirm, 0)
+    times = as_integer("confirm", _CONFIRM if confirm is None else confirm, 0, stored.TOO_MANY)
     default = ("tpe", stored.ANNEALING)
     chosen = _checked_samplers(
         default if samplers is None else samplers, is_seeded=with_seed(function)[1]
@@ -166,8 +166,9 @@ def _checked_samplers(
         raise WrongValueError("samplers must not be empty; got none. Pass at least one.")
     for label, sampler in samplers.items():
         if isinstance(sampler, tuple) and len(sampler) == 2:
-            check_replicate(f"samplers[{label!r}][1]", sampler[1], is_seeded=is_seeded)
+            share = checked_share(f"samplers[{label!r}][1]", sampler[1], is_seeded=is_seeded)
             check_sampler(sampler[0])
+            samplers[label] = sampler[0], share
         else:
             check_sampler(sampler)
         if isinstance(sampler, BaseSampler) and not arm_of(sampler).ends_by_itself:

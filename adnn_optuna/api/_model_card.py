@@ -25,7 +25,7 @@ File = str | os.PathLike[str]
 
 def write_model_card(result: NetworkSearch, path: File, contract: File | None = None) -> None:
     """Write the model card of a search's best network."""
-    check_output_file("The model card", Path(path))
+    check_output_file("The model card", path)
     document = _with_contract(result, contract)
     if result.best is None:
         raise WrongValueError(f"There is no model to write a card of. {document.conclusion}")

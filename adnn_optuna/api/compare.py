@@ -130,6 +130,7 @@ def compare(
         **limits: Other limits of each run, each by the name of its callback's argument.
 
     Raises:
+        TypeError: If an argument has a wrong type, or a function's value is no number.
         ValueError: If an argument is wrong, a study of another objective or sampler exists, or a
             function changed without ``reuse``.
         KeyboardInterrupt: If you interrupt it. All results are stored; without a ``storage`` in a

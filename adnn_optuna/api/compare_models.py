@@ -107,6 +107,7 @@ def compare_models(
         show_progress_bar: Whether to show a progress bar.
 
     Raises:
+        TypeError: If an argument has a wrong type, or a function's value is no number.
         ValueError: If an argument is wrong, nothing is random, the study has other models, or a
             function changed without ``reuse``. Also if a function has a seed called ``split``,
             ``fold``, ``cv`` or ``data`` without ``resampled`` or ``folds``.

@@ -92,6 +92,7 @@ def verify(
         TypeError: If an argument is of the wrong type.
         ValueError: If there are fewer than 20 seeds, or arguments exclude each other.
     """
+    check_type("path", path, str | os.PathLike, "the name of a file")
     check_type("dataset", dataset, Dataset | None, "a Dataset")
     if new_seeds is not None:
         check_integer("new_seeds", new_seeds, low=FEWEST_PAIRS)

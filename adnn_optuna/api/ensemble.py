@@ -118,10 +118,11 @@ def ensemble(
         show_progress_bar: Whether to show a progress bar.
 
     Raises:
+        TypeError: If an argument has a wrong type.
         ValueError: If an argument is wrong, or the study has other training runs.
         KeyboardInterrupt: If the user interrupts; all finished training runs are stored.
     """
-    trainer = studies.check_objective(objective).trainer
+    trainer = studies.check_objective(objective, "an InitOffsetObjective").trainer
     n = as_integer("n", n, low=2)
     checked_limits(max_time=max_time)
     data, head = trainer.dataset, trainer.architecture.head

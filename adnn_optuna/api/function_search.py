@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 from concurrent import futures
+from numbers import Real
 from typing import Any, Literal
 
 import optuna
@@ -12,12 +13,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._checks import (
-    WrongTypeError,
-    WrongValueError,
-    as_integer,
-    logger,
-)
+from adnn_optuna._checks import WrongValueError, as_integer, check_type, logger
 from adnn_optuna.api._calls import check_executor
 from adnn_optuna.api._progress import SearchProgress, log_trial
 from adnn_optuna.callbacks import LimitValues
@@ -67,15 +63,18 @@ def search_function(
             f"sampler must be one for functions; got {sampler!r}, which draws new initial "
             f"weights. Choose {stored.RANDOM!r}."
         )
-    is_seeded, n_jobs = with_seed(function)[1], as_integer("n_jobs", n_jobs)
+    is_seeded, n_jobs = with_seed(function)[1], as_integer("n_jobs", n_jobs, 1, stored.TOO_MANY)
     check_executor(executor)
     if replicate != "auto":
-        check_replicate("replicate", replicate, is_seeded=is_seeded)
+        replicate = checked_share("replicate", replicate, is_seeded=is_seeded)
+        if replicate and limits["max_trial"] is None:
+            raise WrongValueError(
+                f"replicate must be omitted without max_trial, of which it is a share; got "
+                f"{replicate!r}. Set max_trial, too."
+            )
     if confirm == "auto":
         max_trial = limits["max_trial"]
         confirm = SEEDS if is_seeded and (max_trial is None or max_trial >= SEEDS) else 0
-    opened = open_storage(storage)
-    check_is_reached(opened, executor)
     own = executor is None and n_jobs > 1
     threads: Any = futures.ThreadPoolExecutor(n_jobs, "trials") if own else None
     with interruptible() as stop, threads or contextlib.nullcontext():
@@ -83,13 +82,15 @@ def search_function(
             function,
             checked_direction(direction) or StudyDirection.MINIMIZE,
             as_integer("seed", seed, 0),
-            confirm=int(confirm),
+            confirm=as_integer("confirm", confirm, 0, stored.TOO_MANY),
             replicate=replicate,
             catch=checked_catch(catch),
             executor=executor or threads,
         )
         at_once = n_jobs if batch_size == "auto" else batch_size
         spec = StudySpec(objective, study_name, sampler, limits, at_once, pruner)
+        opened = open_storage(storage)
+        check_is_reached(opened, executor)
         [study] = open_studies([spec], opened)
         check_code([study], {"objective": function}, reuse=reuse)
         n_before = n_done(study)
@@ -151,15 +152,17 @@ def resumed_function(
     )
 
 
-def check_replicate(name: str, share: object, *, is_seeded: bool) -> None:
-    """Refuse a value that is no share of replicates, and a search that cannot have any."""
-    fix = "Pass 0.2 for a fifth of the trials."
-    if isinstance(share, bool) or not isinstance(share, int | float):
-        raise WrongTypeError(f"{name} must be a number; got {share!r:.100}. {fix}")
+def checked_share(name: str, share: Any, *, is_seeded: bool) -> float:
+    """Return a share of replicates as Python's number; refuse one that the search cannot have."""
+    check_type(name, share, Real, "a number")
     if not 0 <= share < 1:
-        raise WrongValueError(f"{name} must be at least 0 and below 1; got {share!r}. {fix}")
+        raise WrongValueError(
+            f"{name} must be at least 0 and below 1; got {share!r:.100}. Pass 0.2 for a fifth of "
+            "the trials."
+        )
     if share and not is_seeded:
         raise WrongValueError(
             f"{name} must be 0 unless the objective is a function (trial, seed); got {share!r}. "
             "Let it take a seed."
         )
+    return float(share)

@@ -54,6 +54,8 @@ def overtuning(
         show_progress_bar: Whether to show a progress bar beyond a second.
 
     Raises:
+        TypeError: If an argument has a wrong type.
+        FileNotFoundError: If the study's SQLite file does not exist.
         ValueError: If the study has no scores, or an argument is wrong.
     """
     if isinstance(study, tuple) and len(study) == 2:

@@ -2,7 +2,6 @@
 
 import abc
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,7 +62,7 @@ class Predicting(abc.ABC):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`model` to a ``.keras`` file."""
-        check_output_file("path", Path(path), ".keras")
+        check_output_file("path", path, ".keras")
         model = self.model()
         with replacing(path) as temporary:
             model.save(temporary)

@@ -6,7 +6,6 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
-from copy import deepcopy
 from numbers import Real
 from typing import Any
 
@@ -17,13 +16,33 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adnn_optuna._attributes import BASELINE, CONFIG, PLANNED, SCORES, Planned, read_study
-from adnn_optuna._checks import WrongValueError, as_integer, check_parameters, check_type
+from adnn_optuna._attributes import (
+    BASELINE,
+    CONFIG,
+    PLANNED,
+    SCORES,
+    VIOLATED,
+    Planned,
+    read_study,
+)
+from adnn_optuna._checks import (
+    WrongTypeError,
+    WrongValueError,
+    as_integer,
+    check_parameters,
+    check_type,
+    is_integer,
+)
 from adnn_optuna.api._calls import check_executor, found_by_evaluating, interrupted_where_called
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.confirmation import experiment_fingerprint
-from adnn_optuna.engine.evaluations import evaluation_of, open_evaluations, plan_seeds
+from adnn_optuna.engine.evaluations import (
+    evaluation_of,
+    open_evaluations,
+    plan_seeds,
+    trial_for_new_seed,
+)
 from adnn_optuna.engine.example_scores import (
     collecting,
     from_attributes,
@@ -128,6 +147,8 @@ def recheck(
         The findings so far. The value is NaN until all evaluations are made.
 
     Raises:
+        TypeError: If an argument has a wrong type, or a value is no number.
+        FileNotFoundError: If the study's SQLite file does not exist.
         ValueError: If an argument is wrong, the study has several objectives, no trial of it was
             completed, or ``evaluate`` changed without ``reuse``.
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
@@ -160,10 +181,12 @@ def recheck(
         direction=study.direction,
     )
     if objective is None:
-        check_code([opened], {"evaluate": function}, reuse=reuse)
+        otherwise = f"delete the study {opened.study_name!r}"
+        check_code([opened], {"evaluate": function}, reuse=reuse, otherwise=otherwise)
     planned: Planned = {"seeds": confirm, "sequential": False}
     if not deterministic:
         planned = plan_seeds(opened, PLANNED, confirm)
+    own = with_retry(optuna.load_study, study_name=study.study_name, storage=study._storage)
     known = functools.partial(
         Recheck,
         study_name=study.study_name,
@@ -184,18 +207,21 @@ def recheck(
         known,
         opened,
         ("trial", "seed"),
-        _OfTrials(function, evaluated, caught),
+        _OfTrials(function, evaluated, caught, own),
         n_jobs=n_jobs,
         max_time=max_time,
         executor=executor,
         show_progress_bar=show_progress_bar,
     )
-    scores: dict[tuple[int, ...], np.ndarray] = {}
+    scores, violated = dict[tuple[int, ...], np.ndarray](), set[tuple[int, ...]]()
     for trial in filter(is_done, with_retry(opened.get_trials, deepcopy=False)):
+        if VIOLATED in trial.system_attrs:
+            violated.add(evaluation_of(trial, ("trial", "seed")))
         if f"{SCORES}/0" in trial.system_attrs:
             of = f"trial {trial.number} of study {opened.study_name!r}"
             [array] = from_attributes(trial.system_attrs, SCORES, of)
             scores.setdefault(evaluation_of(trial, ("trial", "seed")), array)
+    found = dataclasses.replace(found, violated=frozenset(violated))
     if not scores:
         return found
     overtuned = overtuning_of(study, *with_retry(read_study, study))
@@ -209,9 +235,10 @@ class _OfTrials:
     function: InitOffsetObjective | Callable[..., Any]
     trials: Mapping[int, FrozenTrial]
     catch: tuple[type[Exception], ...]
+    study: optuna.Study
 
     def __call__(self, trial_number: int, seed: int) -> Outcome:
-        trial = deepcopy(self.trials[trial_number])
+        trial = trial_for_new_seed(self.trials[trial_number], self.study)
         value: Any = math.nan
         what = f"The evaluation of trial {trial_number} with seed {seed}"
         with catching(self.catch, what), collecting(trial) as logged:
@@ -221,7 +248,9 @@ class _OfTrials:
                 value = with_seed(self.function)[0](trial, seed)
             if np.ndim(value):
                 value = log_scores(trial, value)
-        attrs = scores_as_attributes(SCORES, logged[-1].scores) if logged else {}
+        attrs: dict[str, Any] = {} if is_feasible(trial) else {VIOLATED: True}
+        if logged:
+            attrs |= scores_as_attributes(SCORES, logged[-1].scores)
         return Outcome("complete", number(value), system_attrs=attrs)
 
 
@@ -274,10 +303,10 @@ def _against(
         other = _trial_of(dict(against), completed)
         return lambda _: other
     if against is not None:
-        if against not in by_number:
+        if not is_integer(against) or against not in by_number:
             raise WrongValueError(
                 "against must be the number of a completed trial with a finite value; got "
-                f"{against!r}. Pass another number, or all parameters."
+                f"{against!r:.100}. Pass another number, or all parameters."
             )
         return lambda _: by_number[against]
     if objective is None:
@@ -351,4 +380,8 @@ def _seeded(
         seed = study.user_attrs.get(CONFIG, {}).get("seed", objective.seed)
         objective.replace(seed=seed).check(study)
         return objective, True, objective
+    if not callable(evaluate):
+        raise WrongTypeError(
+            f"evaluate must be a function (trial, seed) or (trial); got {evaluate!r:.100}."
+        )
     return evaluate, with_seed(evaluate)[1], None

@@ -71,10 +71,11 @@ def resume(
         **limits: New limits, each by the name of its callback's argument.
 
     Raises:
+        TypeError: If an argument has a wrong type.
+        FileNotFoundError: If the SQLite file of ``storage`` does not exist.
         ValueError: If the study does not exist, cannot be rebuilt without help, or has another
             objective or sampler than you pass.
     """
-    check_confirm(confirm)
     checked = checked_limits(**limits)
     given: Any = {name: value for name, value in checked.items() if value is not None}
     opened = open_storage(storage, must_exist=True)
@@ -93,6 +94,7 @@ def resume(
                 catch=catch,
                 show_progress_bar=show_progress_bar,
             )
+        check_confirm(confirm)
         sampler = _stored_sampler(study) if sampler is None else sampler
         check_sampler(sampler)
         if objective is None:

@@ -153,7 +153,9 @@ class SearchResult(NetworkSearch, Predicting):
             contract: The file of the search's contract, to be named in the card.
 
         Raises:
-            ValueError: If the contract cannot be read, or is of another result.
+            FileNotFoundError: If the folder of ``path`` does not exist.
+            ValueError: If ``path`` may not be written to, or the contract cannot be read or is of
+                another result.
         """
         write_model_card(self, path, contract)
 
@@ -201,17 +203,17 @@ def search(
 
     The best of many noisy values is too good to be true. So a search of a function that takes a
     seed spends a part of its trials on *replicates*: evaluations of its leading configurations
-    with new seeds, always of that of the two with the best means which has fewer values. It
-    recommends the best mean of at least two values. Its value is estimated on ``confirm`` further
-    seeds, which selected nothing.
+    with new seeds. Each replicate evaluates one of the two configurations with the best means: the
+    one with fewer values so far. The search recommends the configuration with the best mean of at
+    least two values. Its value is estimated on ``confirm`` further seeds, which selected nothing.
 
     Args:
         objective: The objective to search: init offsets, or any Optuna objective ``(trial)`` or
             ``(trial, seed)``, each of whose trials gets a seed of its own.
         sampler: ``"greedy"`` (the paper's Algorithm 1), ``"greedy_improving"`` (keeps only steps
             that improve), ``"annealing"`` or ``"random_restart"`` (new random initializations
-            instead of offsets: the control). Optuna's by name: ``"random"``, ``"qmc"``,
-            ``"tpe"``, ``"cmaes"``, ``"gp"``. Or an Optuna sampler, or a factory
+            instead of offsets: their gain is selection bias). Optuna's by name: ``"random"``,
+            ``"qmc"``, ``"tpe"``, ``"cmaes"``, ``"gp"``. Or an Optuna sampler, or a factory
             ``(seed, n_trials) -> sampler``.
         direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.
         seed: For functions, the seed of sampler and trials; 0 if :obj:`None`.
@@ -246,8 +248,9 @@ def search(
         The result; a :exc:`KeyboardInterrupt` leaves everything stored.
 
     Raises:
-        ValueError: If an argument is wrong, or a study of another objective or sampler exists,
-            or of a function that changed, without ``reuse``.
+        TypeError: If an argument has a wrong type, or a function's value is no number.
+        ValueError: If an argument is wrong, or a study of another objective, sampler or seed
+            exists, or of a function that changed, without ``reuse``.
     """
     check_sampler(sampler)
     limits = checked_limits(**limits)

@@ -42,7 +42,7 @@ def search(
     """
     seed = None
     if function is not None:
-        seed = objective.pop("seed")
+        seed = objective.pop("seed") or None  # The default, which needs no word.
         opt.check_no_network(objective, "a function")
     first = f"{function or Path(objective['dataset']).stem}-{sampler}"
     names = {key: value for key, value in objective.items() if key != "dataset"}
@@ -58,23 +58,26 @@ def search(
         **options,
         **limits,
     )
-    return out.Answer(result, _resumption(result, options["storage"]))
+    return out.Answer(result, _resumption(result, options["storage"], function))
 
 
-def _resumption(result: Any, storage: str) -> dict[str, str]:
+def _resumption(result: Any, storage: str, function: str | None) -> dict[str, str]:
     """Return the command that continues a search with twice the limit that ended it."""
     from adnn_optuna.engine.storages import is_in_memory
 
     limit = result.budget.get(result.stop_reason)
     if limit is None or is_in_memory(storage):
         return {}
-    command = ["adnn", "resume", "--study-name", result.study.study_name]
+    command = ["adnn", "resume", *([function] if function else [])]
+    command += ["--study-name", result.study.study_name]
     if storage != opt.DEFAULT_STORAGE:
         command += ["--storage", masked(storage)]
-    return {"Go on": shlex.join([*command, opt.as_option(result.stop_reason), f"{2 * limit:g}"])}
+    command += [opt.as_option(result.stop_reason), f"{2 * limit:.15g}"]
+    return {"Go on": shlex.join(command)}
 
 
 def resume(
+    function: opt.Function = None,
     *,
     study_name: opt.StudyName,
     limits: dict[str, Any],
@@ -87,17 +90,21 @@ def resume(
 ) -> out.Answer:
     """Continue a stored search or comparison, interrupted or with higher limits.
 
-    The study knows its model, data, training, samplers and limits. Limits that you
-    set here replace the stored ones and apply to all runs together.
+    The study knows its model, data, training, samplers and limits, but not a
+    function. Limits that you set here replace the stored ones and apply to all runs
+    together.
 
     \b
     Examples:
       adnn resume --study-name digits-annealing
       adnn resume --storage sqlite:///other.db --study-name mine --max-time 3600
+      adnn resume module:objective --study-name module:objective-annealing
     """
     from adnn_optuna.engine import storages, studies
 
-    out.load_libraries()
+    objective = parsing.load_function("FUNCTION", function) if function else None
+    if objective is None:
+        out.load_libraries()
     opened = storages.open_storage(storage, must_exist=True)
     is_comparison = studies.is_comparison(studies.load_study(opened, study_name))
     if (contract or model_card) and is_comparison:
@@ -108,12 +115,13 @@ def resume(
     result = adnn.resume(
         opened,
         study_name,
+        objective=objective,
         data_dir=data_dir,
         confirm=parsing.parse_confirm(confirm),
         **options,
         **limits,
     )
-    return out.Answer(result, {} if is_comparison else _resumption(result, storage))
+    return out.Answer(result, {} if is_comparison else _resumption(result, storage, function))
 
 
 def compare(
@@ -127,6 +135,7 @@ def compare(
     direction: opt.Direction = None,
     seeds: opt.Seeds = "10",
     controls: opt.Controls = None,
+    resampled: opt.Resampled = None,
     max_trial: int,
     limits: dict[str, Any],
     trials_at_once: opt.AtOnce = None,
@@ -155,6 +164,7 @@ def compare(
         direction=direction,
         seeds=parsing.parse_seeds(seeds),
         controls=parsing.parse_controls(controls),
+        resampled=parsing.parse_resampled(resampled),
         batch_size=trials_at_once or "auto",
         **opt.named(options, first, objective),
         **limits,

@@ -22,10 +22,6 @@ _AGAINST = (
     "The baseline of the gain: a trial's number, or all parameters as JSON; by default the "
     "baseline network, or trial 0 if it was enqueued."
 )
-Resampled = Annotated[
-    str | None,
-    "Rows are splits of one data set, with so many training and test examples: 800,200.",
-]
 Require = Annotated[
     Literal["not-worse"] | None,
     "End with exit code 1 unless the verdict is equivalent, better or not worse.",
@@ -131,7 +127,7 @@ def compare_models(
     ],
     *,
     seeds: opt.Seeds = "20",
-    resampled: Resampled = None,
+    resampled: opt.Resampled = None,
     require: Require = None,
     training: dict[str, Any],
     **options: Any,
@@ -158,7 +154,7 @@ def compare_models(
         data, settings = opt.make_training(training)
     options = opt.named(options, "models", training)
     of_seeds = parsing.parse_seeds(seeds)
-    options["resampled"] = parsing.integers("--resampled", resampled) if resampled else None
+    options["resampled"] = parsing.parse_resampled(resampled)
     found = adnn.compare_models(loaded, data, training=settings, seeds=of_seeds, **options)
     return out.Answer(found, code=_code(found, require))
 
@@ -169,7 +165,7 @@ def compare_values(
     baseline: str | None = None,
     baseline_file: Path | None = None,
     order: str | None = None,
-    resampled: Resampled = None,
+    resampled: opt.Resampled = None,
     require: Require = None,
     **options: Any,
 ) -> out.Answer:
@@ -192,7 +188,7 @@ def compare_values(
         baseline=baseline,
         baseline_file=baseline_file,
         order=order,
-        resampled=parsing.integers("--resampled", resampled) if resampled else None,
+        resampled=parsing.parse_resampled(resampled),
         **options,
     )
     return out.Answer(found, code=_code(found, require))

@@ -228,6 +228,8 @@ def _with_options(sentence: str, name: str) -> str:
         )
         # Words of a sentence may be called like an argument.
         sentence = re.sub(rf"`{argument}`|^{argument}(?= must )", option, sentence)
+        if getattr(parameter, "is_flag", False):
+            sentence = re.sub(rf"\b{argument}=True\b", option, sentence)
         sentence = re.sub(rf"\b{argument}=(?=\w)", f"{option} ", sentence)
         if "_" in argument:
             sentence = re.sub(rf"(?<![\w.'\"]){argument}(?![\w=])", option, sentence)

@@ -35,6 +35,10 @@ def load_function(option: str, text: str) -> Callable[..., Any]:
     except Exception as error:  # Whatever a user's own module raises.
         why = f"{type(error).__name__}: {error}"
         raise WrongValueError(f"{option} {text!r} cannot be loaded ({why}).") from error
+    if not callable(function):
+        raise WrongValueError(
+            f"{option} must be a function; got {text!r}, of type {type(function).__name__}."
+        )
     return function
 
 
@@ -89,6 +93,11 @@ def parse_confirm(text: str) -> Any:
 def parse_share(text: str) -> Any:
     """Return a share, or the text that is to be refused."""
     return float(text) if re.fullmatch(r"\d*\.?\d+", text) else text
+
+
+def parse_resampled(text: str | None) -> tuple[int, ...] | None:
+    """Return the numbers of training and test examples, if they are given."""
+    return None if text is None else integers("--resampled", text)
 
 
 def parse_seeds(text: str) -> Sequence[int]:

@@ -130,8 +130,8 @@ class Contract(Printed):
             FileNotFoundError: If the folder does not exist.
             OSError: If one of the files cannot be written; the previous contract stays.
         """
-        path = Path(path)
         _checks.check_output_file("path", path, ".json")
+        path = Path(path)
         named, files = dict[str, dict[str, str]](), dict[Path, bytes]()
         for kind, arrays, middle in (("weights", self.weights, ""), ("data", self.data, ".data")):
             if arrays:

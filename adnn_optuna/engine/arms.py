@@ -191,11 +191,6 @@ def _keyed(
     def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
         if package is not None:
             check_installed(package, f"Optuna's {kind.__name__}")
-        if seed >= 2**32:  # NumPy's limit.
-            raise WrongValueError(
-                f"seed must be below {2**32} for Optuna's {kind.__name__}; got {seed}. Pass a "
-                "smaller one."
-            )
         return KeyedIndexSampler(KeyedSampler(made, seed, n_trials))
 
     return sampler

@@ -30,11 +30,16 @@ _IN_CONSTRUCTION = ("__init__", "__post_init__", "__new__")
 
 
 def check_code(
-    studies: Sequence[optuna.Study], functions: Mapping[str, Callable[..., Any]], *, reuse: bool
+    studies: Sequence[optuna.Study],
+    functions: Mapping[str, Callable[..., Any]],
+    *,
+    reuse: bool,
+    otherwise: str = "begin again with another study_name",
 ) -> None:
     """Refuse functions that changed since the trials of studies were made; store what they are.
 
-    ``functions`` are given by what a user calls them. If ``reuse``, the trials count for them.
+    ``functions`` are given by what a user calls them. If ``reuse``, the trials count for them;
+    ``otherwise`` tells what to do to evaluate again.
     """
     if not functions:
         return
@@ -57,8 +62,8 @@ def check_code(
     if n_changed and not reuse:
         made = f"{n_changed} stored evaluation{'s were' if n_changed > 1 else ' was'} made"
         raise WrongValueError(
-            f"{', '.join(names)} changed since {made}. Pass reuse=True to keep them, or another "
-            "study_name."
+            f"{', '.join(names)} changed since {made}. Pass reuse=True to keep them, or "
+            f"{otherwise}."
         )
     if n_elsewhere:
         logger.warning(

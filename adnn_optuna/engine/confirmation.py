@@ -1,7 +1,6 @@
 """The best trial of a search judged: on the test set, and on new seeds, beside its study."""
 
 import contextlib
-import copy
 import dataclasses
 import itertools
 import json
@@ -13,6 +12,7 @@ from statistics import fmean
 from threading import Event
 from typing import Any, TypeVar
 
+import optuna
 from optuna.exceptions import TrialPruned
 from optuna.trial import FrozenTrial
 
@@ -35,7 +35,7 @@ from adnn_optuna.networks import retraining
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import n_cores
-from adnn_optuna.samplers._trials import is_done
+from adnn_optuna.samplers._trials import is_done, is_feasible
 
 Record = TypeVar("Record", bound=SearchRecord)
 
@@ -310,16 +310,21 @@ def evaluate_on_new_seeds(
     """
     if record.best is None or not objective.confirm:
         return
-    evaluate = with_seed(objective.function)[0]
+    evaluate, study = with_seed(objective.function)[0], record.study
     name = f"{stored.PLANNED}/{record.best.number}"
-    planned = evaluations.plan_seeds(record.study, name, objective.confirm)
+    planned = evaluations.plan_seeds(study, name, objective.confirm)
+    own = with_retry(optuna.load_study, study_name=study.study_name, storage=study._storage)
     for place in range(len(record.new_values), planned["seeds"]):
         if stop.is_set():
             raise KeyboardInterrupt
-        name = f"{stored.NEW_SEED}/{record.best.number}/{place}"
-        value = math.nan
+        of_place, value = f"{record.best.number}/{place}", math.nan
+        name = f"{stored.NEW_SEED}/{of_place}"
+        asked = evaluations.trial_for_new_seed(record.best, own)
         evaluation = f"The evaluation of the best trial as {name!r}"
         with contextlib.suppress(TrialPruned), catching(objective.catch, evaluation):
             seed = derived_seed(objective.seed, 1, place)
-            value = number(evaluate(copy.deepcopy(record.best), seed))
-        record._with_stored({name: value if math.isfinite(value) else None})
+            value = number(evaluate(asked, seed))
+        known: dict[str, Any] = {name: value if math.isfinite(value) else None}
+        if math.isfinite(value) and not is_feasible(asked):
+            known = {f"{stored.VIOLATED}/{of_place}": True, **known}
+        record._with_stored(known)

@@ -1,6 +1,7 @@
 """Evaluations that findings ask for, each made once by whichever worker, as trials of a study."""
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import hashlib
@@ -34,23 +35,38 @@ Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
 
 MAX_NUMBER = 2**31 - 1
+_FIRST_TO_CONFIRM = 2**30  # Of the seeds of functions.
 
 
-def new_seeds(of: str, role: str, count: int) -> tuple[int, ...]:
+def new_seeds(of: str, role: str, count: int, *, of_function: bool) -> tuple[int, ...]:
     """Return seeds below 2^31, by which nothing was chosen; a larger count only adds some.
 
-    They follow from a text, so they are none of the small ones that people use. Those to choose
-    by are even and those to confirm by odd, so no seed does both.
+    They follow from a text, so they are none of the small ones that people use. No seed both
+    chooses and confirms, see :func:`confirms`.
     """
     data = f"{of} {role}".encode()
-    words = np.frombuffer(hashlib.shake_128(data).digest(4 * count), dtype="<u4")
-    return tuple(int(word) // 4 * 2 + (role == "confirm") for word in words)
+    words = np.frombuffer(hashlib.shake_128(data).digest(4 * count), dtype="<u4") // 4
+    is_to_confirm = role == "confirm"
+    if of_function:
+        return tuple(int(word) + _FIRST_TO_CONFIRM * is_to_confirm for word in words)
+    return tuple(int(word) * 2 + is_to_confirm for word in words)
 
 
-def confirmation_seeds(experiment: Any, params: Mapping[str, Any], count: int) -> tuple[int, ...]:
+def confirms(seed: int, *, of_function: bool) -> bool:
+    """Return whether a new seed is one that confirms: of networks, these are the odd ones.
+
+    A function may use a remainder of its seed, such as ``folds[seed % 10]``. So its seeds that
+    choose and those that confirm have all remainders, and differ by their size.
+    """
+    return seed >= _FIRST_TO_CONFIRM if of_function else seed % 2 == 1
+
+
+def confirmation_seeds(
+    experiment: Any, params: Mapping[str, Any], count: int, *, of_function: bool = False
+) -> tuple[int, ...]:
     """Return the new seeds that confirm parameters of an experiment, given as JSON holds it."""
     of = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
-    return new_seeds(of, "confirm", count)
+    return new_seeds(of, "confirm", count, of_function=of_function)
 
 
 def plan_seeds(study: optuna.Study, name: str, count: int) -> Planned:
@@ -71,6 +87,18 @@ def plan_seeds(study: optuna.Study, name: str, count: int) -> Planned:
         )
     with_retry(study.set_user_attr, name, planned)
     return planned
+
+
+def trial_for_new_seed(trial: FrozenTrial, study: optuna.Study) -> FrozenTrial:
+    """Return a copy of a trial that a function evaluates as if its study had just asked for it.
+
+    It has no constraints yet, and ``study``, which it may stop: so this is an object of its own.
+    """
+    asked = copy.deepcopy(trial)
+    kept = {k: v for k, v in asked.system_attrs.items() if k.partition(":")[0] != "constraints"}
+    study._thread_local.in_optimize_loop = True
+    vars(asked).update(study=study, _system_attrs=kept)
+    return asked
 
 
 def open_evaluations(

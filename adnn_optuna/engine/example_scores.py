@@ -122,8 +122,9 @@ def log_scores(trial: BaseTrial, scores: Any, *, groups: Any = None) -> float:
         n_wrong = int(np.count_nonzero(~np.isfinite(array.astype(np.float32))))
     if n_wrong:
         raise WrongValueError(
-            f"scores must be finite; got {n_wrong} of {len(array)} that are NaN or infinite. "
-            "Prune the trial, or score these examples by a number."
+            f"scores must be finite and at most {np.finfo(np.float32).max:.2g} in size; got "
+            f"{n_wrong} of {len(array)} that are not. Prune the trial, or score these examples by "
+            "such a number."
         )
     is_right = np.isin(array, (0, 1)).all()
     scored = Scored(array.astype(bool) if is_right else array, _numbered(groups, len(array)))

@@ -171,8 +171,14 @@ class FunctionObjective:
         """Do nothing: the function suggests by itself, as it runs."""
 
     def attach(self, study: optuna.Study) -> None:
-        """Check the direction: nothing is known of the function that a study could store."""
+        """Check direction and seed: nothing is known of the function that a study could store."""
         check_direction(study, self.direction)
+        seed = study.user_attrs.get(stored.SEARCH, {}).get("seed", self.seed)
+        if seed != self.seed:
+            raise WrongValueError(
+                f"seed must be {seed}, as in study {study.study_name!r}; got {self.seed}. Use "
+                "another study name."
+            )
 
     def n_searched(self, max_trial: int) -> int:
         """Return how many of the trials a sampler proposes; the others are replicates."""

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping
-from statistics import fmean
+from statistics import mean
 from typing import Any, Self
 
 import optuna
@@ -183,9 +183,9 @@ class SearchRecord:
 
     @functools.cached_property
     def valued(self) -> list[tuple[int, float]]:
-        """The completed trials with a finite value, by number, and these."""
+        """The feasible completed trials with a finite value, by number, and these."""
         completed = [t for t in self.done_trials if t.state == TrialState.COMPLETE]
-        values = [(trial.number, trial.value) for trial in completed]
+        values = [(trial.number, trial.value) for trial in completed if is_feasible(trial)]
         return [(n, value) for n, value in values if value is not None and math.isfinite(value)]
 
     @functools.cached_property
@@ -304,6 +304,13 @@ class FunctionRecord(SearchRecord):
         return found
 
     @property
+    def n_violated(self) -> int:
+        """On how many new seeds the best trial violates a constraint."""
+        number = None if self.best is None else self.best.number
+        places = range(len(self.new_values))
+        return sum(f"{stored.VIOLATED}/{number}/{place}" in self.attrs for place in places)
+
+    @property
     def _is_tested(self) -> bool:
         return self.best is None or len(self.new_values) >= self.n_new_seeds
 
@@ -317,7 +324,7 @@ class FunctionRecord(SearchRecord):
         """The mean of the values on new seeds; without any, the best value that was reported."""
         if len(self.new_values) < self.n_new_seeds:
             return math.nan
-        return fmean(self.new_values) if self.new_values else self.best_value
+        return mean(self.new_values) if self.new_values else self.best_value
 
 
 def confirmation_trials(storage: BaseStorage, study_name: str) -> tuple[FrozenTrial, ...]:

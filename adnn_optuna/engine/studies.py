@@ -39,6 +39,7 @@ from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.keras_files import model_from_config
 from adnn_optuna.networks.loading import dataset_from_config
 from adnn_optuna.networks.models import Training
+from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.offsets import space_from_config
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.samplers import DeltaStepSampler
@@ -84,11 +85,8 @@ class StudySpec:
             self.objective = objective = self.arm.objective(objective, self.limits["max_trial"])
             if is_auto and self.arm.is_batched and not objective.is_of_trial:
                 n_at_once = objective.trainer.n_at_once()
-        self.batch_size = as_integer("batch_size", n_at_once if is_auto else self.batch_size)
-        if self.batch_size >= 10**6:
-            raise WrongValueError(
-                f"batch_size must be below 1,000,000; got {self.batch_size}. Choose a smaller one."
-            )
+        given = n_at_once if is_auto else self.batch_size
+        self.batch_size = as_integer("batch_size", given, below=stored.TOO_MANY)
 
     @property
     def arm(self) -> Arm:
@@ -127,9 +125,11 @@ class StudySpec:
         return settings
 
 
-def check_objective(objective: object) -> InitOffsetObjective:
+def check_objective(
+    objective: object,
+    wanted: str = "an InitOffsetObjective, or a function (trial) or (trial, seed)",
+) -> InitOffsetObjective:
     """Return an objective of ours; refuse others, and those that cannot be trained here."""
-    wanted = "an InitOffsetObjective, made of a model and a dataset"
     check_type("objective", objective, InitOffsetObjective, wanted)
     check_not_forked()
     return cast("InitOffsetObjective", objective)
@@ -164,6 +164,12 @@ def objective_from_study(
 ) -> InitOffsetObjective:
     """Rebuild the objective that a study stores, with its dataset out of ``data_dir``."""
     config: dict[str, Any] | None = study.user_attrs.get(stored.CONFIG)
+    if "seed" in study.user_attrs.get(stored.SEARCH, {}):
+        raise WrongValueError(
+            f"Study {study.study_name!r} does not store its function. To continue it, pass the "
+            "function as objective, or as the first argument of adnn resume; to recheck it, pass "
+            "the function as evaluate."
+        )
     if config is None:
         raise WrongValueError(
             f"The study {study.study_name!r} is not one of an InitOffsetObjective; to continue "
@@ -248,7 +254,10 @@ def _sampler(spec: StudySpec, study: optuna.Study | None) -> BaseSampler:
         )
     if study is not None:
         objective.attach(study)
-    return spec.arm.sampler(objective.seed, objective.distributions, known["n_trials"])
+    seed = objective.seed
+    if seed >= 2**32:  # Optuna's samplers refuse it.
+        seed = derived_seed(seed)
+    return spec.arm.sampler(seed, objective.distributions, known["n_trials"])
 
 
 def _prepare(spec: StudySpec, study: optuna.Study) -> None:

@@ -77,8 +77,9 @@ def load_dataset(
         name: Name of the data set, or path of the file.
         data_dir: Folder to look in, before ``$ADNN_DATA_DIR`` and ``/usr/share/datasets``.
         validation_size: How much is held out to select on: a number of samples, or a fraction of
-            those that are no test set; by default 10,000 of ``mnist`` and ``fashion_mnist``, else
-            0.2. With 0 a search must select on the training split.
+            all samples (of all others, if the data have a test set of their own); by default
+            10,000 of ``mnist`` and ``fashion_mnist``, else 0.2. With 0 a search must select on the
+            training split.
         test_size: How much is held out for the test, likewise, if the data have no test set of
             their own, as ``mnist`` and ``fashion_mnist`` have; by default 0.2.
         seed: Seed of the draw of the splits, 0 or more.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adnn_optuna._checks import WrongValueError, check_output_file, load
@@ -75,8 +74,10 @@ class Printed(ABC):
         """Write a report: one HTML file, which needs no network.
 
         Raises:
-            ValueError: If the file cannot be written.
+            FileNotFoundError: If the file's folder does not exist.
+            ValueError: If the path is a folder, or may not be written to.
+            OSError: If writing fails, such as on a full disk.
         """
-        check_output_file("The report", Path(path))
+        check_output_file("The report", path)
         html = load("adnn_optuna.render.html")
         write_text(path, html.to_page(self.document()))

@@ -5,7 +5,7 @@ import functools
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from statistics import mean
 from typing import TYPE_CHECKING
 
 from adnn_optuna._attributes import Declaration
@@ -304,9 +304,9 @@ class ComparisonNumbers:
         """The control with the best selection metric; the best on the test set would be biased."""
 
         def rank(label: str) -> tuple[bool, float]:
-            mean = fmean(run.best_value for run in self.results[label])
+            best = mean(run.best_value for run in self.results[label])
             # An unknown mean ranks below all others.
-            return math.isfinite(mean), self.any_record.improvement(mean, 0.0)
+            return math.isfinite(best), self.any_record.improvement(best, 0.0)
 
         return max(self.controls, key=rank, default=None)
 

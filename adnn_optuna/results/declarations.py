@@ -9,7 +9,7 @@ import optuna
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Arguments, Declaration
-from adnn_optuna._checks import WrongTypeError, WrongValueError, as_integer, logger
+from adnn_optuna._checks import TOO_LARGE, WrongTypeError, WrongValueError, as_integer, logger
 from adnn_optuna.engine.arms import ARMS
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.stats.paired_differences import fewest_pairs
@@ -20,23 +20,18 @@ Claim = tuple[str, str]
 """The labels of two arms, of which the first may be better."""
 
 
-def checked_seeds(seeds: Iterable[int], below: int = 2**32) -> tuple[int, ...]:
-    """Return the seeds of a comparison as Python's integers.
-
-    Samplers of Optuna take seeds below 2^32.
-    """
+def checked_seeds(seeds: Iterable[int], below: int = TOO_LARGE) -> tuple[int, ...]:
+    """Return the seeds of a comparison as Python's integers."""
     if not isinstance(seeds, Iterable):
         raise WrongTypeError(
             f"seeds must be integers; got {seeds!r:.100}. Pass a range or a list."
         )
     first = itertools.islice(seeds, MAX_SEEDS + 1)
-    checked = tuple(as_integer("seed", seed, low=0) for seed in first)
+    checked = tuple(as_integer("seed", seed, 0, below) for seed in first)
     if len(checked) > MAX_SEEDS:
         raise WrongValueError(
             f"seeds must be at most {MAX_SEEDS:,}, as each is a study; got more. Pass fewer."
         )
-    if (largest := max(checked, default=0)) >= below:
-        raise WrongValueError(f"seeds must be below {below}; got {largest}. Pass smaller ones.")
     if not checked:
         raise WrongValueError("seeds must not be empty; got none. Pass at least one.")
     if len(set(checked)) < len(checked):

@@ -6,7 +6,7 @@ one of :data:`RUN_FIELDS`.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from statistics import fmean
+from statistics import mean
 from typing import Literal, NamedTuple
 
 from optuna.trial import FrozenTrial
@@ -118,7 +118,7 @@ def numbers_of(runs: Sequence[SearchRecord], fields: Sequence[Field]) -> list[di
 
 def _mean_of_known(values: Sequence[float]) -> float:
     known = [value for value in values if math.isfinite(value)]
-    return fmean(known) if known else math.nan
+    return mean(known) if known else math.nan
 
 
 def units_of(record: SearchRecord) -> Units:

@@ -1,7 +1,7 @@
 """The result of the search of a function, and of any search by its record alone."""
 
 import math
-from statistics import fmean
+from statistics import mean
 from typing import Any
 
 from adnn_optuna import _attributes as stored
@@ -9,9 +9,11 @@ from adnn_optuna._units import Estimate, params_in_words
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.render.document import Line, Table, Verdict
 from adnn_optuna.results.fields import units_of
-from adnn_optuna.results.recheck_numbers import mean_interval
+from adnn_optuna.results.recheck_numbers import mean_interval, resolution_of, violated_note
 from adnn_optuna.results.search import NetworkSearch, StudyResult, parts_of
 from adnn_optuna.samplers._replicates import replicate_of
+from adnn_optuna.stats.proportions import unseen_share
+from adnn_optuna.stats.sequential import AFTER_FIXED, fewest_sequential_pairs
 
 _N_LISTED = 10  # Of the replicated configurations, the best ones.
 
@@ -41,13 +43,19 @@ class FunctionSearch(StudyResult, FunctionRecord):
 
         Without new seeds it is the mean of their values, which is biased, with ends that are NaN.
         """
-        values = [value for value in self.new_values if math.isfinite(value)]
-        if not values:
+        if not self.new_values:
             number = -1 if self.best is None else self.best.number
-            return Estimate(fmean(self.replicates.get(number, [self.best_value])))
-        if len(self.new_values) < self.planned["seeds"]:
-            return Estimate(fmean(values))
-        return mean_interval(values, 0.0, sequential=self.planned["sequential"])
+            return Estimate(mean(self.replicates.get(number, [self.best_value])))
+        values = self._succeeded
+        resolution = resolution_of([*self.values, *values])
+        estimate = mean_interval(values, resolution, sequential=self.planned["sequential"])
+        is_complete = len(self.new_values) >= self.planned["seeds"]
+        return estimate if is_complete else Estimate(estimate.value)
+
+    @property
+    def _succeeded(self) -> list[float]:
+        """The values of the evaluations on new seeds that did not fail."""
+        return [value for value in self.new_values if math.isfinite(value)]
 
     def _verdict(self) -> tuple[Verdict, str]:
         if self.best is None:
@@ -61,7 +69,8 @@ class FunctionSearch(StudyResult, FunctionRecord):
         if n_replicates:
             scope.append(f"of which {n_replicates} replicates")
         if self.new_values:
-            scope.append(f"{len(self.new_values)} new seeds")
+            n_new = len(self.new_values)
+            scope.append(f"{n_new} new seed{'s' * (n_new > 1)}")
         return scope
 
     def _subject(self) -> str:
@@ -70,40 +79,69 @@ class FunctionSearch(StudyResult, FunctionRecord):
     def _estimates(self) -> list[Line]:
         unit, reported = units_of(self).selection, self._best_reported()
         lines = []
-        if self.new_values:
+        if self._succeeded:
             lines.append(Line("value", self.value, unit, remark="new seeds"))
         if self.replicated and self.best is not None:
             values = self.replicates[self.best.number]
-            mean = Estimate(fmean(values))
+            selected = Estimate(mean(values))
             lines.append(
-                Line("mean in search", mean, unit, remark=f"{len(values)} values, selected")
+                Line("mean in search", selected, unit, remark=f"{len(values)} values, selected")
             )
-        best = Estimate(reported[1])
-        lines.append(Line("best value", best, unit, remark=f"trial {reported[0]}: biased"))
+        if reported is not None:
+            best = Estimate(reported[1])
+            lines.append(Line("best value", best, unit, remark=f"trial {reported[0]}: biased"))
         return lines + self._on_new_data
 
-    def _best_reported(self) -> tuple[int, float]:
-        """Return the trial of the search with the best value, and this."""
+    def _best_reported(self) -> tuple[int, float] | None:
+        """Return the trial of the search with the best value, and this, if any is finite."""
         searched = {t.number for t in self.done_trials if replicate_of(t) is None}
         sign = 1 if self.is_minimized else -1
         values = [(sign * value, number) for number, value in self.valued if number in searched]
+        if not values:
+            return None
         value, number = min(values)
         return number, sign * value
 
     def _notes(self) -> list[str]:
         found = super()._notes()
-        if self.new_values and math.isnan(self.value.low):
-            n_needed = max(self.planned["seeds"], 2)
-            found.append(f"No CI of the value yet: {n_needed} new seeds are needed.")
-        elif self.planned["sequential"]:
+        if self.new_values:
+            found += self._about_new_seeds()
+        if self.planned["sequential"]:
             found.append("Sequential: the number of new seeds was raised, so the CI is wider.")
-        if self.best is None or not self.replicated:
+        found.append(violated_note(self.n_violated, len(self.new_values)))
+        reported = self._best_reported()
+        if self.best is None or not self.replicated or reported is None:
             return found
-        number = self._best_reported()[0]
+        number = reported[0]
         params = next(trial.params for trial in self.trials if trial.number == number)
         if params != self.best.params:
             words = params_in_words(params)
             found.insert(0, f"The best value alone would recommend trial {number}: {words}.")
+        return found
+
+    def _about_new_seeds(self) -> list[str]:
+        """Return which evaluations on new seeds failed, and what the CI cannot show."""
+        values, n = self._succeeded, len(self.new_values)
+        found = []
+        if not values:
+            return [f"All {n} evaluations on new seeds failed (NaN, infinite or pruned)."]
+        if len(values) < n:
+            found.append(
+                f"{n - len(values)} of {n} evaluations on new seeds failed (NaN, infinite or "
+                "pruned) and are omitted: the value is that of the evaluations that succeed."
+            )
+        is_sequential = self.planned["sequential"]
+        n_needed = fewest_sequential_pairs(AFTER_FIXED) if is_sequential else 2
+        n_needed = max(self.planned["seeds"], n_needed)
+        if n < n_needed:
+            found.append(f"No CI of the value yet: {n_needed} new seeds are needed.")
+        elif math.isnan(self.value.low) and len(values) > 1:
+            found.append("No CI of the value: the values are not of one distribution.")
+        elif len(values) > len({*values}) == 1:
+            found.append(
+                f"All {len(values)} values on new seeds are equal, but up to "
+                f"{100 * unseen_share(len(values)):.0f}% of seeds may differ."
+            )
         return found
 
     def _number_table(self) -> Table:
@@ -111,7 +149,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
             return super()._number_table()
         unit = units_of(self).selection
         rows = [
-            (str(one.first.number), str(len(one.values)), unit.value(fmean(one.values)))
+            (str(one.first.number), str(len(one.values)), unit.value(mean(one.values)))
             for one in self.replicated[:_N_LISTED]
         ]
         return Table(("trial", "values", "mean"), rows, "Configurations with two or more values")

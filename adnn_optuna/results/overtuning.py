@@ -93,7 +93,7 @@ class Overtuning(Printed):
             title=f"Study {self.study_name!r} on new data",
             verdict=verdict if is_known else "not known",
             conclusion=self._conclusion(),
-            scope=f"{n} trial{'s' * (n != 1)}, {self.n_examples} examples",
+            scope=f"{n} trial{'s' * (n != 1)}, {self._examples_in_words}",
             estimates=self._estimates() if is_known else [],
             tables=[self._trial_table()] if is_known else [],
             figures=[self._trial_figure(), self._curve_figure()] if is_known else [],
@@ -101,6 +101,10 @@ class Overtuning(Printed):
             next_step="measure the seed variance, too: adnn.recheck(study, evaluate)",
             fields=self._fields(),
         )
+
+    @property
+    def _examples_in_words(self) -> str:
+        return f"{self.n_examples} example{'s' * (self.n_examples != 1)}"
 
     @functools.cached_property
     def _unit(self) -> Unit:
@@ -112,7 +116,7 @@ class Overtuning(Printed):
 
     def _conclusion(self) -> str:
         unit, n = self._unit, len(self.trials)
-        reaches = f"reaches {unit.value(self.reported)} on the {self.n_examples} examples"
+        reaches = f"reaches {unit.value(self.reported)} on the {self._examples_in_words}"
         reported = f"The best of {n} trials {reaches} that also selected it."
         if n == 1:
             reported = f"The trial {reaches}."
@@ -128,7 +132,8 @@ class Overtuning(Printed):
         return f"{said} Overstatement is not shown."
 
     def _estimates(self) -> list[Line]:
-        unit, of_best = self._unit, f"trial {self.best.number}, selected"
+        unit, of_best = self._unit, f"trial {self.best.number}"
+        of_best += ", selected" * (len(self.trials) > 1)
         return [
             Line("new data", self.new_data, unit, remark="on examples that did not select"),
             Line("reported", Estimate(self.reported), unit, remark=of_best),
@@ -230,9 +235,10 @@ def overtuning_of(
     after_split: Callable[[], object] = lambda: None,
 ) -> Overtuning | None:
     """Return the estimate for a study's best trial on new data; None without stored scores."""
-    completed = [t for t in trials if t.state == TrialState.COMPLETE and is_feasible(t)]
+    completed = [t for t in trials if t.state == TrialState.COMPLETE]
     valued = [trial for trial in completed if math.isfinite(trial.values[0])]
-    examples = read_examples(study.study_name, attrs, valued)
+    feasible = [trial for trial in valued if is_feasible(trial)]
+    examples = read_examples(study.study_name, attrs, feasible)
     if examples is None:
         return None
     measure = measure_of(examples)
@@ -240,7 +246,8 @@ def overtuning_of(
     n_finished = sum(trial.state.is_finished() for trial in trials)
     omitted = {
         "pruned, failed or without a finite value": n_finished - len(valued),
-        "without scores of single examples": len(valued) - len(examples.trials),
+        "infeasible": len(valued) - len(feasible),
+        "without scores of single examples": len(feasible) - len(examples.trials),
     }
     return Overtuning(
         study_name=study.study_name,

@@ -14,9 +14,11 @@ from adnn_optuna.results.recheck_numbers import (
     RecheckNumbers,
     Role,
     stored_value,
+    violated_note,
 )
 from adnn_optuna.results.settings import trial_fields
 from adnn_optuna.stats.proportions import unseen_share
+from adnn_optuna.stats.sequential import AFTER_FIXED, ALPHA
 from adnn_optuna.stats.spread import collapses
 
 
@@ -33,7 +35,8 @@ class Recheck(RecheckNumbers, Printed):
             best mean, in which its stored value counts once.
         against: The trial that it is compared with, if any.
         value, low, high: The chosen trial's mean on the further seeds and the ends of its 95% CI;
-            on new data, too, if study and evaluations have the scores of single examples.
+            on new data, too, if study and evaluations have the scores of single examples. If
+            the number of further seeds was raised, all CIs but that of ``next_run`` are at 99%.
         gain: Its mean paired gain over ``against`` on these, an estimate with its 95% CI.
         reported_gain: The same gain by the study's own values.
         overstatement: How much better the study's best value is than ``value``.
@@ -45,13 +48,16 @@ class Recheck(RecheckNumbers, Printed):
 
     def document(self) -> Document:
         """Return everything that the result says."""
-        best_row = f"{len(self.candidates)} trial{'s' * (len(self.candidates) > 1)}"
+        scope = f"{len(self.candidates)} trial{'s' * (len(self.candidates) > 1)}"
+        if not self.is_deterministic:
+            scope += f", {self.seeds} + {self.confirm} new seeds"
         return Document(
             title=f"Recheck of study {self.study_name!r}",
             verdict=self._verdict(),
             conclusion=self._conclusion(),
-            scope=f"{best_row}, {self.seeds} + {self.confirm} new seeds",
+            scope=scope,
             estimates=self._estimates(),
+            level=self._level("confirm"),
             figures=[self._figure()],
             notes=self._notes(),
             next_step=self._next_step(),
@@ -130,6 +136,10 @@ class Recheck(RecheckNumbers, Printed):
         said = f"Trial {self.trial.number} reaches its value on average, with rare collapses"
         return f"{said} (seed{'s' * (len(found) > 1)} {which})."
 
+    def _level(self, role: Role) -> float:
+        """Return the level of the CIs of values with the seeds of a role."""
+        return 1 - (ALPHA / AFTER_FIXED if self.sequential and role == "confirm" else ALPHA)
+
     @property
     def _unit(self) -> Unit:
         return unit_of(self.metric).rounded_to((self.high - self.low) / 2)
@@ -153,13 +163,17 @@ class Recheck(RecheckNumbers, Printed):
         if self.is_deterministic:
             return ["No seed can tell whether the value is the same on other data."]
         notes = []
-        if not math.isnan(self.value):
+        if self.trial is not None and not math.isnan(self.value):
+            n = len(self.values(self.trial, "confirm"))
+            others = self.seeds if self.seeds > 1 else "one"
             notes.append(
-                f"Values are means of {self.confirm} new seeds, which selected nothing. Another "
-                f"{self.seeds} chose the trial."
+                f"Values are means of {n} new seed{'s' * (n > 1)}, which selected nothing. "
+                f"Another {others} chose the trial."
             )
-            if self.trial is not None and not self.n_equal:
-                notes.append(unseen_note(len(self.values(self.trial, "confirm"))))
+            of_trial = {(self.trial.number, s) for s in self.by_seed(self.trial, "confirm")}
+            notes.append(violated_note(len(of_trial & self.violated), n))
+            if not self.n_equal:
+                notes.append(unseen_note(n))
         if math.isnan(self.low) and not math.isnan(self.value):
             notes.append("No CI of the value: 2 values on new seeds are needed.")
         if math.isnan(self.gain.low) and not math.isnan(self.gain.value):
@@ -231,7 +245,8 @@ class Recheck(RecheckNumbers, Printed):
             if points:
                 x, y, hover = zip(*points, strict=True)
                 series.append(Series(label, x, y, "points", hover=hover, color=color))
-                series.append(self._means(role, f"{label}: mean, 95% CI", shift + 0.07, color))
+                means = f"{label}: mean, {100 * self._level(role):.0f}% CI"
+                series.append(self._means(role, means, shift + 0.07, color))
         stored = [unit.scale * stored_value(trial) for trial in self.candidates]
         rows = range(len(stored))
         series.append(Series("value in the study", stored, rows, "diamonds", color=1))
@@ -241,7 +256,7 @@ class Recheck(RecheckNumbers, Printed):
             x_label=unit.heading(self.metric),
             y_label="",
             series=series,
-            caption="Diamonds: stored values. Squares: means on new seeds with their 95% CI.",
+            caption="Diamonds: stored values. Squares: means on new seeds with their CI.",
             lower_is_better=self._sign < 0,
             rows=[
                 f"trial {trial.number}{', chosen' * (trial is self.trial)}"

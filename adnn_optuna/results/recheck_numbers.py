@@ -10,14 +10,14 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import mean
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._units import UNKNOWN, Estimate, with_class
-from adnn_optuna.engine.evaluations import Evaluation, confirmation_seeds, new_seeds
+from adnn_optuna.engine.evaluations import Evaluation, confirmation_seeds, confirms, new_seeds
 from adnn_optuna.results.overtuning import Overtuning
 from adnn_optuna.stats.overtuning import on_new_seeds
 from adnn_optuna.stats.paired_differences import fewest_pairs, paired_differences
@@ -67,6 +67,8 @@ class RecheckNumbers:
     scores: Mapping[Evaluation, np.ndarray] = field(
         default_factory=dict, repr=False, compare=False
     )
+    # Those in which a constraint is violated.
+    violated: frozenset[Evaluation] = field(default=frozenset(), repr=False, compare=False)
     # What the study's stored scores show; None without scores of both.
     overtuned: Overtuning | None = field(default=None, repr=False, compare=False)
     reused: str = field(default="", repr=False, compare=False, kw_only=True)
@@ -102,7 +104,7 @@ class RecheckNumbers:
     def _rank(self, trial: FrozenTrial) -> tuple[int, float]:
         """Return first how many values a trial has, then their mean, the stored one included."""
         values = [stored_value(trial), *self.values(trial, "choose")]
-        return len(values), fmean(values) * self._sign
+        return len(values), mean(values) * self._sign
 
     @property
     def _confirmed(self) -> list[int]:
@@ -112,13 +114,19 @@ class RecheckNumbers:
     def _wanted(self, numbers: Sequence[int], role: Role) -> list[Evaluation]:
         return [(number, seed) for number in numbers for seed in self._seeds_of(role)]
 
+    @property
+    def _of_function(self) -> dict[str, bool]:
+        # Networks are confirmed by the seeds by which their search is.
+        return {"of_function": not self.on_same_data}
+
     def _seeds_of(self, role: Role) -> tuple[int, ...]:
         if role == "choose":
             of = json.dumps(self.experiment, sort_keys=True, default=str)
-            return new_seeds(of, "choose", self.seeds)
+            return new_seeds(of, "choose", self.seeds, **self._of_function)
         if self._chosen is None:
             return ()
-        return confirmation_seeds(self.experiment, self._chosen.params, self.confirm)
+        params = self._chosen.params
+        return confirmation_seeds(self.experiment, params, self.confirm, **self._of_function)
 
     @property
     def _sign(self) -> int:
@@ -273,10 +281,7 @@ class RecheckNumbers:
 
     @functools.cached_property
     def _resolution(self) -> float:
-        """The smallest difference of values: of accuracies, one example or more."""
-        known = np.unique([*self.study_values, *self.used.values()])
-        gaps, sizes = np.diff(known), np.maximum(np.abs(known[1:]), np.abs(known[:-1]))
-        return float(min(gaps[gaps > _ROUNDING * sizes], default=0.0))
+        return resolution_of([*self.study_values, *self.used.values()])
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return one row for each evaluation.
@@ -292,10 +297,14 @@ class RecheckNumbers:
     def rows(self) -> list[Row]:
         """Return one row for each evaluation, by the trials and the seeds."""
         trials = {trial.number: trial for trial in (*self.candidates, self.against) if trial}
-        # Seeds to choose by are even, and come first.
-        ordered = sorted(self.used.items(), key=lambda item: (item[0][1] % 2, item[0][1]))
+        roles: dict[int, Role] = {
+            seed: "confirm" if confirms(seed, **self._of_function) else "choose"
+            for _, seed in self.used
+        }
+        # Seeds to choose by come first.
+        ordered = sorted(self.used.items(), key=lambda item: (roles[item[0][1]], item[0][1]))
         return [
-            Row(number, trial.value, "confirm" if seed % 2 else "choose", seed, value)
+            Row(number, trial.value, roles[seed], seed, value)
             for number, trial in trials.items()
             for (of, seed), value in ordered
             if of == number
@@ -308,16 +317,29 @@ def stored_value(trial: FrozenTrial) -> float:
     return trial.value
 
 
+def resolution_of(values: Sequence[float]) -> float:
+    """Return the smallest difference of values: of accuracies, one example or more."""
+    known = np.unique(values)
+    gaps, sizes = np.diff(known), np.maximum(np.abs(known[1:]), np.abs(known[:-1]))
+    return float(min(gaps[gaps > _ROUNDING * sizes], default=0.0))
+
+
+def violated_note(n: int, n_seeds: int) -> str:
+    """Return on how many new seeds a constraint is violated; empty if on none."""
+    of = f"{n} of {n_seeds} new seed{'s' * (n_seeds != 1)}"
+    return f"A constraint is violated on {of}; these values count, too." if n else ""
+
+
 def mean_interval(
     values: Sequence[float], resolution: float, *, sequential: bool = False
 ) -> Estimate:
     """Return the mean with its 95% CI, Student's or sequential; NaN for one value."""
     if len(values) < 2:
         return Estimate(*values) if values else UNKNOWN
-    mean, half = fmean(values), student_half_width(values, 0.0, 0.95)
+    center, half = mean(values), student_half_width(values, 0.0, 0.95)
     if sequential and max(values) - min(values) >= resolution:
-        return Estimate(mean, *sequential_ends(values, half))
+        return Estimate(center, *sequential_ends(values, half))
     # The CI of equal values, except for rounding, is as wide as their smallest difference.
     if max(values) - min(values) < resolution or not half:
         half = resolution / 2
-    return Estimate(mean, mean - half, mean + half)
+    return Estimate(center, center - half, center + half)

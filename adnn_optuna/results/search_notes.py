@@ -37,8 +37,10 @@ def why_no_best_trial(record: SearchRecord) -> str:
             "constraints."
         )
     trials = [trial for trial in record.trials if trial.state in _ENDED_WITHOUT_VALUE]
+    fix = "Look at the log."
     if stored.CONFIG in record.attrs:
         trials = record.done_trials
+        fix = "Look at the log; if training runs diverge, lower the learning rate."
     if not trials:
         return (
             "No trial is finished yet. Continue the search, with a longer max_time if it is set."
@@ -46,7 +48,7 @@ def why_no_best_trial(record: SearchRecord) -> str:
     n_failed = sum(trial.state == TrialState.FAIL for trial in trials)
     return (
         f"No trial was completed: {len(trials) - n_failed} were pruned, {n_failed} failed or "
-        "diverged. Look at the log; if training runs diverge, lower the learning rate."
+        f"diverged. {fix}"
     )
 
 

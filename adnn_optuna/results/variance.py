@@ -47,7 +47,7 @@ class Variance(Printed):
         value_name: The name of the values.
         sources: The sources of randomness that are redrawn.
         n: In how many runs all sources are redrawn.
-        seed: The seed in use; :obj:`None` without any. Its run is none of the n.
+        seed: The seed in use; :obj:`None` for a function. Its run is none of the n.
         maximize: Whether higher values are better.
         not_redrawn: Possible random sources that are the same in all runs, in words.
     """
@@ -72,7 +72,10 @@ class Variance(Printed):
         """The evaluations of each run: all sources redrawn, then each source redrawn once more."""
         n_alone = len(self._redrawn_alone)
         drawn, again = (
-            [new_seeds(self.study_name, source + suffix, self.n) for source in self.sources]
+            [
+                new_seeds(self.study_name, source + suffix, self.n, of_function=self.seed is None)
+                for source in self.sources
+            ]
             for suffix in ("", " again")
         )
         runs = []

@@ -48,8 +48,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     worse one sometimes, and ever more rarely. Parameters of every kind are changed on the scale
     from 0 to 1, and those with ``log=True`` in the logarithm.
 
-    With categories, integers or noise, a Gaussian process does most of the work: it chooses the
-    moves of the annealing, and proposes about half of the points by itself.
+    With categories or integers, a Gaussian process proposes half of the points or more. With
+    constraints alone, it proposes a little less than half of them. See the note for details.
 
     Use it for tens to some hundreds of expensive evaluations, with or without noise, above all
     from a known good point (``x0``). Workers may come and go: the study holds the annealing, so it
@@ -101,10 +101,13 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         - Re-annealing is optional and takes the sensitivities from the trials so far.
 
     Note:
-        Any number of threads and processes can share a study, with the same arguments for each;
-        with four, the regret is about 1.15 times that of one. A trial that failed or was pruned
-        counts as a rejected move (so does one that Ctrl-C interrupted in ``study.optimize``, where
-        the objective is not ours), and one that others proposed is adopted if it is better.
+        Any number of threads and processes can share a study, with the same arguments for each.
+        With four workers, the regret is not shown to differ from the regret with one worker (1.09
+        times on average after 200 trials; in five groups of functions 0.67 to 1.50 times).
+
+        A trial that failed or was pruned counts as a rejected move (so does one that Ctrl-C
+        interrupted in ``study.optimize``, where the objective is not ours), and one that others
+        proposed is adopted if it is better.
 
         Constraints (``trial.set_constraint``) are honoured: a feasible point is never left for an
         infeasible one, and of infeasible ones, that with the smaller total violation is kept [3].
@@ -127,7 +130,8 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
     Args:
         seed: Seed of the random numbers. If :obj:`None`, it follows from the study.
         n_trials: The number of trials that the cooling is made for. If :obj:`None`, it is 100, and
-            grows with the study. Who goes on after it finds the annealing about as cold as it was.
+            grows with the study. If the study continues beyond it, the temperature stays about
+            the same.
         x0: The parameters of the first trial, by their names; those that it lacks start at random.
             A value out of range is clipped, with a warning; a name that no trial asks for is an
             error of the second trial.

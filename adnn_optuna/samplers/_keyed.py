@@ -62,7 +62,7 @@ class KeyedSampler(BaseSampler):
         check_seed(seed)
         self._factory, self._seed, self._n_trials = factory, seed, n_trials
         self._samplers: dict[int, BaseSampler] = {}  # Of the trials under way, by their ids.
-        made: object = factory(seed, n_trials)
+        made: object = self.of_key(0)
         if not isinstance(made, BaseSampler) or isinstance(made, COUNTING):
             raise WrongTypeError(
                 "The factory of a `KeyedSampler` must make an Optuna sampler that draws at random "
@@ -70,7 +70,7 @@ class KeyedSampler(BaseSampler):
             )
 
     def __str__(self) -> str:
-        return f"KeyedSampler({type(self._factory(self._seed, self._n_trials)).__name__})"
+        return f"KeyedSampler({type(self.of_key(0)).__name__})"
 
     def of_key(self, key: int) -> BaseSampler:
         """Make the sampler of the trials with a key."""

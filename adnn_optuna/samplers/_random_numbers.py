@@ -8,7 +8,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import Proposal
-from adnn_optuna._checks import WrongValueError, check_integer
+from adnn_optuna._checks import check_integer
 from adnn_optuna.samplers._trials import beginning
 
 # The purposes of random numbers. Numbers for different purposes are independent.
@@ -38,8 +38,6 @@ def check_seed(seed: Any) -> None:
     """Raise unless the seed is :obj:`None` or an integer of 64 bits."""
     if seed is not None:
         check_integer("seed", seed, low=0)
-        if seed >= 2**64:
-            raise WrongValueError(f"`seed` must be below 2**64; got {seed!r}.")
 
 
 def seed_of(study: Study, first_trial: FrozenTrial, seed: int | None) -> int:

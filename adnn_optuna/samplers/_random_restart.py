@@ -18,8 +18,8 @@ class RandomRestartSampler(IndexedSampler):
     """Sampler that counts: the integer parameter ``restart`` is 0, 1, 2, ….
 
     It is for objectives with a random start of which ``restart`` is the seed. The best of n
-    such trials gains by selection alone. So it is the control that any search over initial
-    weights has to beat with as many trials. Other parameters are sampled at random, each uniformly
+    such trials gains by selection alone. So any search over initial weights has to beat it with
+    as many trials. Other parameters are sampled at random, each uniformly
     (in the logarithm with ``log=True``).
 
     Don't use it to search: it learns nothing from the values. Nor is it needed where the start is

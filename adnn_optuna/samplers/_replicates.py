@@ -11,7 +11,7 @@ import dataclasses
 import math
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import fmean
+from statistics import mean
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import RandomSampler
@@ -72,7 +72,7 @@ def _rank(direction: StudyDirection) -> Callable[[Configuration], tuple[float, i
     sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
 
     def rank(one: Configuration) -> tuple[float, int]:
-        return math.inf if one.has_failed else sign * fmean(one.values), one.first.number
+        return math.inf if one.has_failed else sign * mean(one.values), one.first.number
 
     return rank
 

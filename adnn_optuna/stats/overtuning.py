@@ -112,6 +112,7 @@ def random_splits(
         values[split] = measure.on(1 - selects, chosen[split])
         after_split()
     means = np.nanmean(values, axis=0)
+    means[0] = measure.values[0]  # Of the first trial alone: nothing was selected.
     of_all, selected = values[:, -1], np.bincount(chosen[:, -1], minlength=n_trials)
     # Given all n examples, a mean over k others than the selecting m = n - k varies m / k times as
     # much as the mean of all examples does.

@@ -42,7 +42,7 @@ def expected_luck(
         ValueError: If ``n`` is not a whole number of at least 1, ``sd`` not above 0, or not one of
             ``sd`` and ``values`` is set.
     """
-    n = as_integer("n", n)
+    n = as_integer("n", n, below=math.inf)
     if (sd is None) == (values is None):
         raise WrongValueError("Set either sd, for normal scores, or values, of observed runs.")
     if sd is None:

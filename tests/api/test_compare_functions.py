@@ -491,6 +491,25 @@ def test_seeds_that_redraw_splits_must_be_told() -> None:
     assert any("for new data of this kind" in note for note in found.document().notes)
 
 
+def of_split(trial: Any, split: int) -> float:
+    return float(trial.suggest_float("x", 0, 1) + split % 10 / 100)
+
+
+def test_splits_are_told_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [HERE, *sys.path])
+    arguments = ["compare", "test_compare_functions:of_split", "--samplers", "annealing"]
+    arguments += ["--max-trial", "2", "--seeds", "6", "--quiet"]
+    assert run(arguments) == 2
+    assert "got 'split', whose rows may share data" in " ".join(capsys.readouterr().err.split())
+    assert run([*arguments, "--resampled", "800,200"]) == 0
+    assert "for new data of this kind" in " ".join(capsys.readouterr().out.split())
+    assert run([*arguments, "--resampled", "0.2"]) == 2
+    assert "--resampled must be whole numbers" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.tensorflow
 def test_networks_have_no_folds() -> None:
     network = adnn.InitOffsetObjective(adnn.MLP((2,)), adnn.load_dataset("digits"))

@@ -131,6 +131,15 @@ class TestSearch:
         values = [t.value for t in result.done_trials if REPLICATE not in t.system_attrs]
         assert min(values[:-10]) <= min(values[-10:])
 
+    def test_means_of_the_largest_values_do_not_overflow(self) -> None:
+        def huge(trial: Any, seed: int) -> float:
+            return float((trial.suggest_float("x", 0, 1) + seed % 2) * 8e307)
+
+        result = search(huge, "random", max_trial=20, replicate=0.5)
+        assert any(len(values) > 2 for values in result.replicates.values())
+        assert 0 < result.value.value < 1.6e308
+        assert "mean in search" in str(result)
+
     def test_failed_and_pruned_trials_count_and_are_not_recommended(self) -> None:
         def often_fails(trial: Any, seed: int) -> float:
             value = noisy(trial, seed)
@@ -142,14 +151,83 @@ class TestSearch:
         assert len(result.done_trials) == 30
         assert result.best_params["x"] >= 0.5
 
+    def test_an_infeasible_trial_has_no_best_value(self) -> None:
+        def constrained(trial: Any, seed: int) -> float:
+            x = trial.suggest_float("x", 0, 1)
+            trial.set_constraint("at least a half", 0.5 - x)
+            return float(x)
+
+        result = search(constrained, "random")
+        assert min(trial.value for trial in result.trials) < 0.5
+        assert min(result.values) >= 0.5
+        number = result.study.best_trial.number
+        [best] = [line for line in str(result).splitlines() if "best value" in line]
+        assert best.endswith(f"trial {number}: biased")
+
+    def test_new_seeds_that_failed_are_said_and_never_replaced(self) -> None:
+        def failing(share: float) -> Any:
+            def loss(trial: Any, seed: int) -> float:
+                value = noisy(trial, seed)
+                is_new = not isinstance(trial, optuna.Trial)
+                return (
+                    math.nan if is_new and np.random.default_rng(seed).random() < share else value
+                )
+
+            return search(loss, "random", max_trial=12)
+
+        result = failing(0.5)
+        n_failed = sum(map(math.isnan, result.new_values))
+        assert 0 < n_failed < 10
+        known = [value for value in result.new_values if not math.isnan(value)]
+        assert result.value.value == pytest.approx(np.mean(known))
+        assert f"{n_failed} of 10 evaluations on new seeds failed" in str(result)
+
+        result = failing(1.0)
+        assert math.isnan(result.value.value)
+        assert "value unknown" in str(result).splitlines()[0]
+        assert "All 10 evaluations on new seeds failed (NaN, infinite or pruned)." in str(result)
+
+    def test_equal_values_on_new_seeds_do_not_show_that_all_seeds_agree(self) -> None:
+        result = search(
+            lambda trial, seed: trial.suggest_int("n", 0, 10) / 10 + 0 * seed, "random"
+        )
+        assert result.value.high - result.value.low == pytest.approx(0.1)
+        note = "All 10 values on new seeds are equal, but up to 26% of seeds may differ."
+        assert note in str(result)
+
+    def test_a_function_that_always_fails_has_no_learning_rate(self) -> None:
+        def failing(trial: Any) -> float:
+            raise ZeroDivisionError
+
+        result = search(failing, "random", catch=ZeroDivisionError, max_trial=3, replicate=0)
+        assert result.best is None
+        assert "Look at the log." in str(result)
+        assert "learning rate" not in str(result)
+
+    def test_infinite_values_alone_are_a_result_too(self) -> None:
+        def infinite(trial: Any, seed: int) -> float:
+            return math.inf * (1 + trial.suggest_float("x", 0, 1))
+
+        assert "value unknown" in str(search(infinite, "random", max_trial=12)).splitlines()[0]
+
 
 class TestResume:
     def test_a_higher_limit_searches_on_and_replicates_anew(self, tmp_path: Path) -> None:
         url = f"sqlite:///{tmp_path / 'a.db'}"
         search(storage=url, study_name="s", confirm=0)
-        result = adnn.resume(url, "s", objective=noisy, max_trial=60)
+        result = adnn.resume(url, "s", objective=noisy, max_trial=60, confirm=3)
+        assert len(result.new_values) == 3
         n_replicates = sum(REPLICATE in t.system_attrs for t in result.study.trials)
         assert (len(result.done_trials), n_replicates) == (60, 12)
+
+    def test_without_its_function_says_where_to_pass_it(self) -> None:
+        storage = open_storage("sqlite://")
+        search(storage=storage, study_name="s", max_trial=2, confirm=0)
+        with pytest.raises(ValueError, match=r"'s' does not store its function\. .* as objective"):
+            adnn.resume(storage, "s")
+        optuna.create_study(storage=storage, study_name="own").optimize(lambda _: 1.0, n_trials=1)
+        with pytest.raises(ValueError, match=r"to continue it, use study\.optimize"):
+            adnn.resume(storage, "own", sampler="random")
 
     @pytest.mark.parametrize("replicate", [0, 0.2])
     def test_earlier_replicates_never_lead_beyond_max_trial(
@@ -254,18 +332,79 @@ class TestCompare:
         ({"sampler": "random_restart"}, ValueError, "sampler must be one for functions"),
         ({"direction": "up"}, ValueError, "direction must be 'minimize' or 'maximize'"),
         ({"seed": -1}, ValueError, "seed must be"),
-        ({"seed": 2**32, "sampler": "tpe"}, ValueError, "seed must be below 4294967296 for Opt"),
+        ({"seed": 2**64}, ValueError, "seed must be below"),
+        ({"max_trial": 2**64}, ValueError, "max_trial. must be below"),
+        ({"confirm": -1}, ValueError, "confirm must be a whole number of at least 0; got -1"),
+        ({"confirm": 10**6}, ValueError, "confirm must be below 1,000,000; got 1000000"),
+        ({"confirm": 2.9}, ValueError, "confirm must be a whole number"),
+        ({"confirm": True}, ValueError, "confirm must be a whole number"),
+        ({"confirm": "x"}, ValueError, "confirm must be a whole number"),
+        ({"batch_size": 10**6}, ValueError, "batch_size must be below 1,000,000"),
         ({"n_jobs": 0}, ValueError, "n_jobs must be"),
     ],
 )
-def test_wrong_input(options: dict[str, Any], error: type[Exception], said: str) -> None:
+def test_wrong_input_leaves_no_study(
+    options: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    storage = open_storage("sqlite://")
     with pytest.raises(error, match=said):
-        search(**options)
+        search(storage=storage, study_name="s", **options)
+    assert not optuna.get_all_study_names(storage)
+
+
+@pytest.mark.parametrize("path", [3, None])
+def test_a_report_needs_the_name_of_a_file(path: Any) -> None:
+    result = search(max_trial=2, confirm=0)
+    with pytest.raises(TypeError, match="The report must be the name of a file; got"):
+        result.report(path)
+
+
+def test_what_is_no_objective_is_refused() -> None:
+    said = r"objective must be an InitOffsetObjective, or a function \(trial\) or \(trial, seed\)"
+    for verb in (adnn.search, adnn.compare):
+        with pytest.raises(TypeError, match=said):
+            verb(3, max_trial=2)  # type: ignore[operator]
+
+
+def test_a_share_of_replicates_may_be_a_number_of_numpy() -> None:
+    share = np.float32(0.25)
+    result = search(replicate=share, max_trial=8, confirm=0)
+    assert sum(REPLICATE in t.system_attrs for t in result.study.trials) == 2
+    samplers = {"a": ("random", share)}
+    comparison = adnn.compare(noisy, samplers, max_trial=8, seeds=range(1), confirm=0)
+    [record] = comparison.results["a"]
+    assert sum(REPLICATE in t.system_attrs for t in record.trials) == 2
+
+
+def test_replicates_are_a_share_of_max_trial() -> None:
+    with pytest.raises(ValueError, match=r"replicate must be omitted without max_trial.*got 0\.5"):
+        adnn.search(noisy, max_stale=2, replicate=0.5)
+    for replicate in ("auto", 0):
+        result = adnn.search(noisy, max_stale=2, replicate=replicate, confirm=0)
+        assert result.stop_reason == "max_stale"
+
+
+def test_a_study_has_one_seed() -> None:
+    storage = open_storage("sqlite://")
+    options: Any = {"storage": storage, "study_name": "s", "confirm": 0}
+    search(**options, max_trial=2, seed=3)
+    with pytest.raises(ValueError, match="seed must be 3, as in study 's'; got 5"):
+        search(**options, max_trial=4, seed=5)
+    assert len(search(**options, max_trial=4, seed=3).done_trials) == 4
+    assert len(adnn.resume(storage, "s", objective=noisy, max_trial=5).done_trials) == 5
 
 
 def test_replicates_need_a_seed() -> None:
     with pytest.raises(ValueError, match="replicate must be 0 unless"):
         search(lambda trial: trial.suggest_float("x", 0, 1))
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "qmc", "cmaes", "annealing"])
+def test_all_samplers_take_the_same_seeds(sampler: str) -> None:
+    seeds = 2**32, 2**64 - 1
+    found = [search(sampler=sampler, seed=seed, max_trial=4, confirm=0) for seed in seeds]
+    one, other = ([trial.params for trial in result.done_trials] for result in found)
+    assert one != other
 
 
 def test_every_trial_has_a_seed_of_its_own() -> None:
@@ -278,6 +417,26 @@ def test_every_trial_has_a_seed_of_its_own() -> None:
     result = search(keep)
     assert len({*seeds}) == len(seeds) == 40
     assert all(t.state == TrialState.COMPLETE for t in result.study.trials)
+
+
+def test_no_ci_of_values_that_are_not_of_one_distribution(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+
+    def loss(shift: float) -> Any:
+        return lambda trial, seed: shift + 1e-3 * noisy(trial, seed)
+
+    options = {"storage": url, "study_name": "shifted", "max_trial": 12}
+    search(loss(0.0), "random", **options)
+    result = search(loss(1.0), "random", **options, confirm=40, reuse=True)
+    assert len(result.new_values) == 40
+    assert math.isnan(result.value.low)
+    assert "No CI of the value: the values are not of one distribution." in str(result)
+
+
+def test_one_new_seed_is_one_and_has_no_ci() -> None:
+    result = search(max_trial=20, confirm=1)
+    assert str(result).split("\n")[1].endswith(", 1 new seed")
+    assert "No CI of the value yet: 2 new seeds are needed." in str(result)
 
 
 def test_more_new_seeds_are_sequential_for_good() -> None:

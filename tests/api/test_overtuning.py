@@ -46,6 +46,9 @@ def study(tmp_path: Path) -> optuna.Study:
     return made
 
 
+VIOLATED = {"constraints:c": 1.0, "constraints": [1.0]}  # Of Optuna 5, and of Optuna 4.
+
+
 class TestOvertuning:
     def test_it_says_what_the_best_trial_is_worth(self, study: optuna.Study) -> None:
         found = adnn.overtuning(study)
@@ -59,6 +62,28 @@ class TestOvertuning:
         assert f"Expect {100 * value:.1f}% on new examples (95% CI {100 * low:.1f}" in said
         assert "1 trial omitted: pruned, failed" in said
         assert "1 trial omitted: without scores" in said
+
+    def test_infeasible_trials_are_omitted_for_that(self, study: optuna.Study) -> None:
+        study.add_trial(optuna.create_trial(value=1.0, system_attrs=VIOLATED))
+        said = str(adnn.overtuning(study))
+        assert "1 trial omitted: infeasible." in said
+        assert "1 trial omitted: pruned, failed" in said
+
+    def test_a_single_trial_was_not_selected(self) -> None:
+        study = optuna.create_study(direction="maximize")
+        study.optimize(lambda t: adnn.log_scores(t, latent(t, 0) > 0), n_trials=1)
+        found = adnn.overtuning(study)
+        assert found.new_data.low < found.new_data.value < found.new_data.high
+        assert found.optimism.value == pytest.approx(0, abs=1e-7)
+        assert "optimism +0.0 pp" in " ".join(str(found).split())
+        assert "selected" not in str(found).split("Note:")[0]
+
+    def test_a_single_example_is_one(self) -> None:
+        study = optuna.create_study()
+        study.optimize(lambda t: adnn.log_scores(t, [t.number]), n_trials=1)
+        said = str(adnn.overtuning(study))
+        assert "1 trial, 1 example\n" in said
+        assert "on the 1 example." in said
 
     def test_a_study_that_was_killed_goes_on(self, study: optuna.Study) -> None:
         [url] = {str(study._storage._backend.url)}  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import random
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from adnn_optuna.cli.main import run
 from adnn_optuna.engine.confirmation import experiment_fingerprint
 from adnn_optuna.engine.evaluations import confirmation_seeds
 from adnn_optuna.engine.storages import open_storage
+from adnn_optuna.networks.network import derived_seed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,6 +108,53 @@ def test_trial_has_its_user_attributes_and_constants() -> None:
     assert study.trials[0].user_attrs == {"fold": 2}
 
 
+def objective_of_study(trial: Any, seed: int) -> float:
+    """Use of a trial what a search offers: its study, constraints, and that it may stop it."""
+    x: float = trial.suggest_float("x", 0, 1)
+    trial.set_constraint("c", x - 0.9)
+    trial.report(x, step=0)
+    done = trial.study.get_trials(states=(TrialState.COMPLETE,))
+    if len(done) == 4 or trial.study.user_attrs["adnn:search"] is None:
+        trial.study.stop()
+    return x + seed % 7
+
+
+has_constraints = pytest.mark.skipif(
+    not hasattr(optuna.Trial, "set_constraint"), reason="Optuna 4 has no Trial.set_constraint"
+)
+
+
+@has_constraints
+@pytest.mark.filterwarnings("error")
+def test_new_seeds_offer_the_study_and_constraints_as_a_search_does() -> None:
+    result = adnn.search(objective_of_study, "random", max_trial=20)
+    assert (len(result.study.trials), len(result.new_values)) == (5, 10)
+    assert adnn.recheck(result.study, objective_of_study, n_jobs=2).n_lost == 0
+
+
+@has_constraints
+def test_violated_constraints_on_new_seeds_are_counted() -> None:
+    def uncertain(trial: Any, seed: int) -> float:
+        x: float = trial.suggest_float("x", 0, 1)
+        trial.set_constraint("c", 0.5 - random.Random(seed).random())
+        return x
+
+    def is_violated(seed: int) -> bool:
+        return random.Random(seed).random() < 0.5
+
+    result = adnn.search(uncertain, "random", max_trial=12)
+    n = sum(is_violated(derived_seed(0, 1, place)) for place in range(10))
+    assert 0 < n < 10
+    note = "A constraint is violated on {} of 10 new seeds; these values count, too."
+    assert note.format(n) in str(result)
+    report = adnn.recheck(result.study, uncertain, top=1)
+    table = report.to_dataframe()
+    n = sum(map(is_violated, table[table["role"] == "confirm"]["seed"]))
+    assert 0 < n < 10
+    assert note.format(n) in str(report)
+    assert str(adnn.recheck(result.study, uncertain, top=1)).count("violated") == 1
+
+
 def test_fewer_trials_than_top_and_those_without_a_value() -> None:
     study = stored_study([1.0, 2.0, math.inf])
     study.add_trial(create_trial(state=TrialState.FAIL))
@@ -185,6 +234,17 @@ def test_seeds_are_the_same_for_all_and_none_chooses_and_confirms() -> None:
     confirming = {*table[table["role"] == "confirm"]["seed"]}
     assert not confirming & choosing.iloc[0]
     assert len(confirming) == 5
+
+
+def test_a_parity_of_the_seed_is_seen_by_choosing_and_by_confirming() -> None:
+    found = adnn.recheck(
+        stored_study([0.9]), lambda _, seed: float(seed % 2), seeds=20, confirm=20
+    )
+    for role, rows in found.to_dataframe().groupby("role"):
+        assert {*rows["value"]} == {0.0, 1.0}, role
+    assert found.low < 0.5 < found.high
+    varies = adnn.measure_variance(lambda split: float(split % 2), n=50)
+    assert varies.sd.low < 0.5 < varies.sd.high
 
 
 def test_no_value_is_left_out_and_told() -> None:
@@ -440,7 +500,10 @@ class TestAgainst:
             ({"y": 1}, "must have the parameters of a completed trial; got y"),
             ({"x": "7", "kind": "flat"}, r"against\['x'\] must be a number; got '7'"),
             ({"x": 10**400, "kind": "flat"}, r"against\['x'\]. must be a finite number"),
-            ("first", "against"),
+            ("first", "must be the number of a completed trial .*; got 'first'"),
+            ([1], r"must be the number of a completed trial .*; got \[1\]"),
+            (True, "must be the number of a completed trial .*; got True"),
+            (1.0, "must be the number of a completed trial .*; got 1.0"),
         ],
     )
     def test_what_the_study_cannot_have_is_refused(self, against: Any, said: str) -> None:
@@ -468,7 +531,7 @@ class TestCatch:
 
         def fails(trial: Any, seed: int) -> float:
             calls.append((trial.number, seed))
-            if seed % 2:  # Those to confirm by.
+            if seed >= 2**30:  # Those to confirm by.
                 raise ZeroDivisionError
             return evaluate(trial, seed)
 
@@ -497,7 +560,10 @@ class TestWrongInput:
     def test_is_refused(self) -> None:
         study = make_study()
         for wrong, said in [
-            ({"evaluate": 3}, "is not a callable object"),
+            (
+                {"evaluate": 3},
+                r"^evaluate must be a function \(trial, seed\) or \(trial\); got 3.$",
+            ),
             ({"evaluate": None}, "give evaluate"),
             ({"top": 0}, "top must be a whole number"),
             ({"confirm": 1}, "confirm must be a whole number of at least 2"),
@@ -565,6 +631,10 @@ class TestCommandLine:
         ):
             assert run([*arguments, "--against", against]) == 0
             assert f"over {over}, paired" in " ".join(capsys.readouterr().out.split())
+        Path("changed.py").write_text("def evaluate(trial, seed):\n    return 1.0\n")
+        assert run([*arguments, "--evaluate", "changed:evaluate"]) == 2
+        fix = "Pass --reuse to keep them, or delete the study 'study/recheck'."
+        assert fix in " ".join(capsys.readouterr().err.split())
 
     def test_refuses_what_is_wrong(self, capsys: pytest.CaptureFixture[str]) -> None:
         for arguments, said in (

@@ -99,7 +99,7 @@ def test_limit_of_time_ends_it_and_says_what_is_known() -> None:
     ("wrong", "said"),
     [
         ({"n": 4}, "n must be a whole number of at least 5"),
-        ({"objective": 3}, "is not a callable object"),
+        ({"objective": 3}, "^objective must be an InitOffsetObjective, or a function .*; got 3.$"),
         ({"objective": lambda: 1.0}, "takes no seed"),
         ({"objective": lambda seed: "much"}, "must return a number"),
         ({"n_jobs": 0}, "n_jobs"),

@@ -604,6 +604,10 @@ WRONG = {
     "no limit": (["search"], "--max-time, --max-trial, --max-gain or --max-stale"),
     "sampler": (["search", "--sampler", "nope", *LIMIT], "got 'nope'.*greedy_improving"),
     "confirm": (["search", "--confirm", "3", *LIMIT], "confirm must be .*at least 6"),
+    "confirm of a function": (
+        ["search", "executor_worker:noisy", "--confirm", "x", *LIMIT],
+        "--confirm must be a whole number of at least 0; got 'x'",
+    ),
     "dataset": (["search", "--dataset", "nope", *LIMIT], "'nope'.*fashion_mnist"),
     "no file": (["search", "--dataset", "no.npz", *LIMIT], "no.npz.*--data-dir"),
     "data dir": (["search", "--data-dir", "no", *LIMIT], "--data-dir 'no'"),
@@ -828,6 +832,10 @@ class TestWrongInput:
             assert re.search(f"'{name}:f' cannot be loaded .*{said}", error)
         # As a shell completes it.
         assert load_function("FUNCTION", "own_path.py:f").__name__ == "f"
+        refused = self.refused(["search", "executor_worker:__name__", *LIMIT], capsys)
+        assert (
+            "FUNCTION must be a function; got 'executor_worker:__name__', of type str." in refused
+        )
 
 
 class TestTrouble:
@@ -1069,6 +1077,24 @@ class TestSearchOfAFunction:
         assert str(found["best"]["number"]) in found["replicates"]
         assert cli.run([*command, "--max-trial", "14", "-q"]) == 0
         assert "14 trials, of which 7 replicates" in capsys.readouterr().out
+
+    def test_is_resumed_by_the_command_that_is_shown(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command = ["search", "executor_worker:noisy", "--study-name", "s", "--confirm", "0"]
+        changes = ["--direction", "maximize", "--seed", "3", "--storage", "sqlite:///b.db"]
+        changes += ["--sampler", "random", "--replicate", "0.5"]
+        assert cli.run([*command, *changes, "--max-trial", "2", "--json"]) == 0
+        shown = json.loads(capsys.readouterr().out)["next"]["go_on"].removeprefix("adnn ")
+        without = shown.replace("executor_worker:noisy ", "")
+        assert cli.run(shlex.split(without)) == 2
+        assert "function as objective, or as the first argument of adnn resume" in (
+            capsys.readouterr().err
+        )
+        assert cli.run([*shlex.split(shown), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["n_trials"] == 4
+        assert found["next"]["go_on"] == f"adnn {shown[:-1]}8"
 
     @pytest.mark.parametrize("option", [("--contract", "a.json"), ("--model-card", "a.md")])
     def test_has_no_files_of_networks(

@@ -215,9 +215,12 @@ class TestVerbs:
         again = self.of_verb(verb, storage, 0.0)
         what = "trials" if verb in ("search", "compare") else "evaluations"
         assert f"{n} stored {what} reused, 0 new" in " ".join(str(again).split())
+        begin = "delete the study 'mine/recheck'"
+        if verb != "recheck":  # It has no study_name.
+            begin = "begin again with another study_name"
         wanted = (
             f"^`{name}` changed since {n} stored evaluations were made. Pass reuse=True to keep "
-            "them, or another study_name.$"
+            f"them, or {begin}.$"
         )
         with pytest.raises(ValueError, match=wanted):
             self.of_verb(verb, storage, 100.0)

@@ -40,7 +40,7 @@ def after(before: Declaration | None, seeds: Sequence[int], *, sequential: bool)
     [
         (3, "seeds must be integers; got 3. Pass a range or a list."),
         ([], "seeds must not be empty; got none. Pass at least one."),
-        ([0, 2**32], "seeds must be below 4294967296; got 4294967296. Pass smaller ones."),
+        ([0, 2**64], f"seed must be below {2**64:,}; got {2**64}."),
         (
             [2, 1, 2],
             "seeds must be different from each other; got [2, 1, 2]. Remove duplicates.",
@@ -57,7 +57,7 @@ def test_what_is_no_seeds_is_refused(seeds: Any, said: str) -> None:
 
 
 def test_seeds_below_the_limit_are_taken() -> None:
-    assert checked_seeds([0, 2**32 - 1]) == (0, 2**32 - 1)
+    assert checked_seeds([0, 2**64 - 1]) == (0, 2**64 - 1)
 
 
 def test_as_many_seeds_as_a_storage_bears_are_taken() -> None:

@@ -14,7 +14,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from snapshots import assert_surfaces
 
-from adnn_optuna.engine.evaluations import confirmation_seeds, new_seeds
+from adnn_optuna.engine.evaluations import confirmation_seeds, confirms, new_seeds
 from adnn_optuna.results.recheck import Recheck
 from adnn_optuna.results.recheck_numbers import BASELINE_NETWORK, FIRST_OF_PARAMS, mean_interval
 from adnn_optuna.stats.paired_differences import planned_interval
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 def choosing(count: int) -> tuple[int, ...]:
     """Return the seeds that choose."""
-    return new_seeds("null", "choose", count)
+    return new_seeds("null", "choose", count, of_function=True)
 
 
 def confirming(count: int) -> tuple[int, ...]:
     """Return the further seeds of a trial without parameters."""
-    return confirmation_seeds(None, {}, count)
+    return confirmation_seeds(None, {}, count, of_function=True)
 
 
 def trial(number: int, value: float) -> FrozenTrial:
@@ -118,11 +118,12 @@ def test_asks_stage_by_stage_for_what_it_needs() -> None:
     while missing := changed(whole, known).missing:
         report = changed(whole, known)
         assert math.isnan(report.value)
-        asked.append([(number, "odd" if seed % 2 else "even") for number, seed in missing])
+        roles = [(n, confirms(seed, of_function=True)) for n, seed in missing]
+        asked.append([(number, "confirm" if further else "choose") for number, further in roles])
         known |= {e: whole.evaluations[e] for e in missing}
     assert asked == [
-        [(31, "even"), (17, "even")],  # Which one is the best,
-        [(17, "odd")] * 3,  # and what it is worth.
+        [(31, "choose"), (17, "choose")],  # Which one is the best,
+        [(17, "confirm")] * 3,  # and what it is worth.
     ]
     # Evaluations of another trial by an earlier recheck do not count.
     assert changed(whole, known | {(5, 3): math.nan}).used == known
@@ -132,7 +133,7 @@ def test_five_equal_values_do_not_show_that_nothing_is_random() -> None:
     assert len(of_equals([]).missing) == 5
     report = of_equals([0.5] * 5)
     assert not report.is_deterministic
-    assert {seed % 2 for _, seed in report.missing} == {1}  # It goes on.
+    assert {*report.missing} == {(3, seed) for seed in confirming(2)}  # It goes on.
     told = dataclasses.replace(report, is_deterministic=True)
     assert (told.trial, told.missing, told.n_evaluations) == (told.best, [], 0)
     assert (told.value, told.low, told.high) == (0.5, 0.5, 0.5)
@@ -156,14 +157,30 @@ def test_lower_values_are_better_where_it_minimizes() -> None:
     assert report.overstatement == pytest.approx((4.9, 4.9 - half, 4.9 + half))
 
 
-def test_seeds_follow_from_the_names_and_more_of_them_begin_alike() -> None:
-    even, odd = (new_seeds("study", role, 200) for role in ("choose", "confirm"))
-    assert new_seeds("study", "choose", 3) == even[:3] == (2013144564, *even[1:3])
-    assert {seed % 2 for seed in even} == {0}
-    assert {seed % 2 for seed in odd} == {1}
-    everything = {*even, *odd, *new_seeds("another", "choose", 200)}
+@pytest.mark.parametrize("of_function", [False, True])
+def test_seeds_follow_from_the_names_and_none_chooses_and_confirms(of_function: bool) -> None:
+    choose, confirm = (
+        new_seeds("study", role, 200, of_function=of_function) for role in ("choose", "confirm")
+    )
+    first = 2013144564 if not of_function else 2013144564 // 2
+    few = new_seeds("study", "choose", 3, of_function=of_function)
+    assert few == choose[:3] == (first, *choose[1:3])
+    assert {confirms(seed, of_function=of_function) for seed in choose} == {False}
+    assert {confirms(seed, of_function=of_function) for seed in confirm} == {True}
+    everything = {*choose, *confirm, *new_seeds("another", "choose", 200, of_function=of_function)}
     assert len(everything) == 600
     assert 0 <= min(everything) < 2**28 < 2**31 - 2**28 < max(everything) < 2**31
+
+
+@pytest.mark.parametrize("n_cases", [2, 3, 4, 5, 7, 10])
+def test_functions_that_use_a_remainder_of_their_seed_see_all_cases_in_each_role(
+    n_cases: int,
+) -> None:
+    for role in ("choose", "confirm", "split", "split again"):
+        seeds = np.array(new_seeds("study", role, 3000, of_function=True))
+        counts = np.bincount(seeds % n_cases, minlength=n_cases)
+        # Of a binomial distribution, five standard deviations.
+        assert abs(counts - 3000 / n_cases).max() < 5 * math.sqrt(3000 / n_cases)
 
 
 def test_tied_values_have_an_interval_of_one_image() -> None:
@@ -375,6 +392,18 @@ class TestSentences:
         same = dataclasses.replace(report, on_same_data=True)
         assert "the validation data are the same." in said(same)
 
+    def test_call_the_level_of_raised_seeds_by_its_name(self) -> None:
+        report = compared([*TestGain.GAINS] * 2, trial(0, 0.888))
+        assert "(95% CI " in said(report)
+        raised = dataclasses.replace(report, sequential=True)
+        assert "(99% CI " in said(raised)
+        assert "95% CI" not in said(raised)
+        assert "CIs are at 99%" in said(raised)
+
+    def test_of_a_deterministic_evaluation_count_no_seeds(self) -> None:
+        told = dataclasses.replace(of_equals([]), is_deterministic=True)
+        assert told.document().scope == "1 trial"
+
     def test_do_not_write_tiny_values_as_zeros(self) -> None:
         tiny = recheck(17, [0.904e-3, 0.905e-3, 0.906e-3])
         assert "0.0009050 (95% CI 0.0009025 to 0.0009075)" in said(tiny)
@@ -386,11 +415,12 @@ class TestSentences:
             "that of the evaluations that succeed." in said(report)
         )
         assert "The evaluation takes no seed, so it cannot be repeated exactly." in said(report)
+        means = "Values are means of 1 new seed, which selected nothing. Another one chose"
+        assert f"{means} the trial." in said(report)
         [value, *_] = report.document().estimates
         assert value.ends == ""  # One value has no CI.
-        lost = changed(
-            report, {e: math.nan if e[1] % 2 else v for e, v in report.evaluations.items()}
-        )
+        failed = dict.fromkeys([(1, seed) for seed in confirming(2)], math.nan)
+        lost = changed(report, {**report.evaluations, **failed})
         assert lost.document().verdict == "not known"
         assert "On new seeds, no evaluation of trial 1 succeeded." in said(lost)
 

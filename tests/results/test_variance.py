@@ -201,7 +201,7 @@ class TestSentences:
         assert "can miss" not in said(measured(lambda *_: 0.5))
 
     def test_count_runs_that_failed(self) -> None:
-        lost = measured(lambda *e: math.nan if e[0] % 4 else draw(sum(e), 0), n=30)
+        lost = measured(lambda *e: math.nan if e[0] % 2 else draw(sum(e), 0), n=30)
         n_lost = sum(map(math.isnan, lost.evaluations.values()))
         assert f"{n_lost} of 120 runs failed and are omitted" in said(lost)
 

@@ -423,7 +423,7 @@ def test_pruner_that_hides_trials() -> None:
     ("arguments", "message"),
     [
         ({"seed": -1}, "`seed` must be at least 0; got -1"),
-        ({"seed": 2**64}, "`seed` must be below 2..64"),
+        ({"seed": 2**64}, "`seed` must be below 18,446"),
         ({"n_trials": 0}, "`n_trials` must be at least 1; got 0"),
         ({"n_candidates": 0}, "`n_candidates` must be at least 1; got 0"),
         ({"initial_temperature": 0.0}, "`initial_temperature` must be greater than 0"),

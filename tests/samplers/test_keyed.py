@@ -46,6 +46,12 @@ def test_a_study_that_goes_on_is_as_one_that_never_stopped(
     assert other.trials[0].params != whole.trials[0].params
 
 
+def test_takes_seeds_that_the_inner_sampler_refuses() -> None:
+    study = optuna.create_study(sampler=KeyedSampler(tpe, seed=2**64 - 1))
+    study.optimize(objective, n_trials=2)
+    assert str(study.sampler) == "KeyedSampler(TPESampler)"
+
+
 def test_workers_with_one_seed_repeat_nothing() -> None:
     study = optuna.create_study()
     trials = []
