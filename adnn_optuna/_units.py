@@ -17,7 +17,7 @@ class Estimate(NamedTuple):
 
 
 UNKNOWN = Estimate(math.nan)
-_LONGEST = 20  # Longer values, and those that would be rounded to 0, are written with exponents.
+_LONGEST = 20  # Longer numbers, and values that would be rounded to 0, are written with exponents.
 
 
 class Unit(NamedTuple):
@@ -56,23 +56,27 @@ class Unit(NamedTuple):
         """Return a value as text."""
         if math.isnan(value):
             return "unknown"
-        shown = f"{self.scale * value:.{self.digits}f}"
-        if (value and not float(shown)) or len(shown) > _LONGEST:
+        shown = self._number(value)
+        if value and not float(shown):
             shown = f"{self.scale * value:.3g}"
         return f"{shown}{self.of_values}"
+
+    def _number(self, value: float, sign: str = "") -> str:
+        shown = f"{self.scale * value:{sign}.{self.digits}f}"
+        return shown if len(shown) <= _LONGEST else f"{self.scale * value:{sign}.3g}"
 
     def gain(self, gain: float, half_width: float = 0.0) -> str:
         """Return a difference with its sign, and with how far it may be off."""
         if math.isnan(gain):
             return "unknown"
-        spread = f" ± {self.scale * half_width:.{self.digits}f}" if half_width else ""
-        return f"{self.scale * gain:+z.{self.digits}f}{spread}{self.of_gains}"
+        spread = f" ± {self._number(half_width)}" if half_width else ""
+        return f"{self._number(gain, '+z')}{spread}{self.of_gains}"
 
     def interval(self, low: float, high: float) -> str:
         """Return the interval of a difference, cut to possible values."""
         # Of a turned difference an end may be -0.0, which is 0; -0.00 says that it is below.
         bounded = (math.copysign(min(abs(end), self.largest), end) + 0.0 for end in (low, high))
-        ends = (f"{self.scale * end:+.{self.digits}f}" for end in bounded)
+        ends = (self._number(end, "+") for end in bounded)
         return f"{' to '.join(ends)}{self.of_gains}"
 
     def margin(self, margin: float) -> str:

@@ -116,6 +116,7 @@ class TestVerdicts:
         found, usual = adnn.compare_values(scaled), adnn.compare_values(arms()).table()
         assert [*found.table()["value_std"] / scale] == pytest.approx([*usual["value_std"]])
         assert "inf" not in str(found)
+        assert max(map(len, str(found).split())) <= 80
 
     def test_an_arm_with_a_short_name_names_no_rows(self) -> None:
         found = adnn.compare_values({"s": [1.0], "S": [2.0], "b": [3.0]})
