@@ -130,12 +130,13 @@ class FunctionSearch(StudyResult, FunctionRecord):
                 f"{n - len(values)} of {n} evaluations on new seeds failed (NaN, infinite or "
                 "pruned) and are omitted: the value is that of the evaluations that succeed."
             )
-        is_sequential = self.planned["sequential"]
-        n_needed = fewest_sequential_pairs(AFTER_FIXED) if is_sequential else 2
-        n_needed = max(self.planned["seeds"], n_needed)
-        if n < n_needed:
-            found.append(f"No CI of the value yet: {n_needed} new seeds are needed.")
-        elif math.isnan(self.value.low) and len(values) > 1:
+        planned = self.planned
+        fewest = fewest_sequential_pairs(AFTER_FIXED) if planned["sequential"] else 2
+        if n < planned["seeds"]:
+            found.append(f"No CI of the value yet: {planned['seeds']} new seeds are needed.")
+        elif len(values) < fewest:
+            found.append(f"No CI of the value: {fewest} values on new seeds are needed.")
+        elif math.isnan(self.value.low):
             found.append("No CI of the value: the values are not of one distribution.")
         elif len(values) > len({*values}) == 1:
             found.append(

@@ -436,7 +436,7 @@ def test_no_ci_of_values_that_are_not_of_one_distribution(tmp_path: Path) -> Non
 def test_one_new_seed_is_one_and_has_no_ci() -> None:
     result = search(max_trial=20, confirm=1)
     assert str(result).split("\n")[1].endswith(", 1 new seed")
-    assert "No CI of the value yet: 2 new seeds are needed." in str(result)
+    assert "No CI of the value: 2 values on new seeds are needed." in str(result)
 
 
 def test_more_new_seeds_are_sequential_for_good() -> None:
