@@ -25,6 +25,7 @@ from adnn_optuna.results.differences import (
     differences_table,
     first_gap,
     interval_figure,
+    level_of,
     named,
     other_comparisons_note,
     pair,
@@ -192,6 +193,7 @@ class ArmComparison(Printed):
             conclusion=self._conclusion() if is_known else self.nothing_known(),
             scope=self._size(),
             estimates=self._estimates() if is_known else [],
+            level=level_of(self._design),
             tables=self._tables() if is_known else [],
             figures=self._figures(),
             notes=self._notes() if is_known else [],
@@ -290,19 +292,28 @@ class ArmComparison(Printed):
         title = "For new data of this kind" if self._shows_these_rows else ""
         tables = [
             Table(headings, rows),
-            differences_table(self._shown(self.paired_differences), unit, self._paired_by, title),
+            self._differences(self.paired_differences, self._design, title),
         ]
         if self._shows_these_rows:
-            shown = self._shown(self.on_these_rows)
-            tables.append(differences_table(shown, unit, self._paired_by, "On these rows alone"))
+            title = "On these rows alone"
+            tables.append(self._differences(self.on_these_rows, self._design_on_these_rows, title))
         return tables
 
     @property
     def _shows_these_rows(self) -> bool:
         return self.is_of_new_data and self.n_test > 0
 
+    def _differences(self, rows: Sequence[PairedDifference], design: Design, title: str) -> Table:
+        return differences_table(
+            self._shown(rows), self.unit, design, per=self._paired_by, title=title
+        )
+
     @property
     def _design(self) -> Design:
+        return "new data" if self.is_of_new_data else self._design_on_these_rows
+
+    @property
+    def _design_on_these_rows(self) -> Design:
         if not self.is_paired:
             return "unpaired"
         return paired_design(sequential=self.sequential, after_fixed=self.after_fixed)
@@ -311,13 +322,14 @@ class ArmComparison(Printed):
         notes = difference_notes(
             self._shown(self.paired_differences),
             self.unit,
-            "new data" if self.is_of_new_data else self._design,
+            self._design,
             per=self._paired_by,
             n_claims={f"{self.arm}s": len(self.paired_differences)},
             maximize=self.maximize,
         )
         if self._shows_these_rows:
-            notes.append(f"On these rows alone: {validity_note(self._design, self._paired_by)}")
+            validity = validity_note(self._design_on_these_rows, self._paired_by)
+            notes.append(f"On these rows alone: {validity}")
         if self.n_test:
             share = f"{100 / self.n_test:.2g} pp"
             each = f": one is {share}" if self.unit is ACCURACY else ""

@@ -15,11 +15,13 @@ from adnn_optuna.results.comparison_figures import figures_of
 from adnn_optuna.results.comparison_numbers import ComparisonNumbers
 from adnn_optuna.results.differences import (
     LABEL_WIDTH,
+    Design,
     difference_line,
     difference_notes,
     differences_table,
     first_gap,
     for_most,
+    level_of,
     other_comparisons_note,
     paired_design,
     relation,
@@ -75,6 +77,7 @@ class Comparison(ComparisonNumbers, Printed):
             conclusion=self._conclusion(),
             scope=f"{len(self.results)} arms, {n_seeds} seed{'s' * (n_seeds > 1)}",
             estimates=self._estimates(),
+            level=level_of(self._design),
             tables=self._tables(),
             figures=figures_of(self, self._reference),
             notes=self._notes(),
@@ -183,7 +186,8 @@ class Comparison(ComparisonNumbers, Printed):
         tables = [self._means(), settings_table([*self.results.values()])]
         if rows := self.paired_differences:
             score = self._score[:1].upper() + self._score[1:]
-            tables.insert(0, differences_table(rows, self.unit, title=f"{score}, paired by seed"))
+            title = f"{score}, paired by seed"
+            tables.insert(0, differences_table(rows, self.unit, self._design, title=title))
         return tables
 
     @property
@@ -238,15 +242,20 @@ class Comparison(ComparisonNumbers, Printed):
             return [*notes, _ABOUT_BUDGETS, "All results are for this objective."]
         return [*notes, "All results are for this data set and this training."]
 
+    @property
+    def _design(self) -> Design:
+        if self.resampled:
+            return "new data"
+        after_fixed = self.declaration["after_fixed"]
+        return paired_design(sequential=self.sequential, after_fixed=after_fixed)
+
     def _notes_on_differences(self) -> list[str]:
         if not self.paired_differences:
             return []
-        after_fixed = self.declaration["after_fixed"]
-        design = paired_design(sequential=self.sequential, after_fixed=after_fixed)
         return difference_notes(
             self.paired_differences,
             self.unit,
-            "new data" if self.resampled else design,
+            self._design,
             # A family without any claim left promises nothing; others count as declared.
             n_claims={what: n for what, n in self.n_claims.items() if self.families[what]},
             maximize=self.any_record.study.direction == StudyDirection.MAXIMIZE,

@@ -12,6 +12,7 @@ from adnn_optuna.engine.evaluations import Evaluation
 from adnn_optuna.render.document import Figure, Line, Series, Table, shortened
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.proportions import unseen_share
+from adnn_optuna.stats.sequential import AFTER_FIXED, ALPHA
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +115,12 @@ def difference_line(row: PairedDifference, unit: Unit, per: str = "seed") -> Lin
 
 
 def differences_table(
-    rows: Sequence[PairedDifference], unit: Unit, per: str = "seed", title: str = ""
+    rows: Sequence[PairedDifference],
+    unit: Unit,
+    design: Design,
+    *,
+    per: str = "seed",
+    title: str = "",
 ) -> Table:
     """Return one row for each difference, with its CI, win rate and verdict."""
     in_unit = f"\n{unit.heading('', is_gain=True)}".rstrip()
@@ -134,7 +140,8 @@ def differences_table(
             )
         )
     difference, worst = f"difference{in_unit}", f"worst\n{per}"
-    headings = ["", difference, f"95% CI{in_unit}", "win\nrate", "verdict", worst]
+    interval = f"{100 * level_of(design):.0f}% CI{in_unit}"
+    headings = ["", difference, interval, "win\nrate", "verdict", worst]
     headings += ["win rate\n95% CI", f"{per or 'value'}s"]
     return Table(headings, body, title)
 
@@ -172,8 +179,8 @@ def difference_notes(
     of = f"{per}s" if per else "all pairs of values"
     notes.append(f"Win rate: share of {of} in which the first arm is better; ties count half.")
     if families := [f"the {n} claims on {what}" for what, n in n_claims.items() if n > 1]:
-        level = "99%" if design == "added" else "95%"
-        notes.append(f"CIs have a joint level of {level} for {' and for '.join(families)}.")
+        level = 100 * level_of(design)
+        notes.append(f"CIs have a joint level of {level:.0f}% for {' and for '.join(families)}.")
     notes.append(validity_note(design, per))
     if n_pairs := min((row.n_pairs for row in rows), default=0):
         notes.append(unseen_note(n_pairs, per or "value"))
@@ -185,6 +192,11 @@ def paired_design(*, sequential: bool, after_fixed: bool) -> Design:
     if after_fixed:
         return "added"
     return "sequential" if sequential else "fixed"
+
+
+def level_of(design: Design) -> float:
+    """Return the level of the CIs of a design, joint for its claims."""
+    return 1 - ALPHA / (AFTER_FIXED if design == "added" else 1)
 
 
 def validity_note(design: Design, per: str = "seed") -> str:

@@ -137,6 +137,7 @@ class TestAddedSeeds:
             notes = comparison.document().notes
             assert any("valid after each seed, however often you look" in note for note in notes)
             assert any("at 99%" in note for note in notes)
+            assert "99% CI" in str(comparison)
             assert math.isnan(comparison.differences()["low"].iloc[0])  # It needs 10 seeds.
 
     @pytest.mark.parametrize(

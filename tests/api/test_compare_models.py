@@ -102,6 +102,7 @@ def test_goes_on_where_it_ended_and_further_seeds_are_paid_for(tmp_path: Path) -
     more = compare(storage=storage, seeds=range(8))
     assert more.sequential
     assert "CIs come from an e-process at 99%" in str(more).replace("\n  ", " ")
+    assert "99% CI" in str(more)
     assert more.values["wide"][:6] == first.values["wide"]
     with pytest.raises(ValueError, match="must begin with the 8 declared seeds"):
         compare(storage=storage, seeds=[5, 3])

@@ -81,14 +81,14 @@ class TestWords:
 class TestTable:
     def test_fits_into_80_columns_with_long_names(self) -> None:
         rows = [difference(arm="random_restart_0", other="greedy_improving"), UNKNOWN]
-        table = differences_table(rows, ACCURACY)
+        table = differences_table(rows, ACCURACY, "fixed")
         text = to_text(Document("t", "no claim", tables=[table]))
         assert max(map(len, text.splitlines())) <= 80
         assert "random_restar… - greedy_improv…" in text
         assert "no claim" in text
 
     def test_has_everything_in_its_columns(self) -> None:
-        table = differences_table([difference(), UNKNOWN], ACCURACY, "fold", "title")
+        table = differences_table([difference(), UNKNOWN], ACCURACY, "added", per="fold")
         first, second = table.rows
         assert first == (
             "a - b",
@@ -101,6 +101,7 @@ class TestTable:
             "8",
         )
         assert second[1:6] == ("unknown", "none", "62%", "no claim", "unknown")
+        assert table.headings[2] == "99% CI\n[pp]"
         assert table.headings[5] == "worst\nfold"
         assert [row[table.headings.index("verdict")] for row in table.rows] == [
             "inconclusive",
