@@ -128,7 +128,7 @@ class Experiment:
             model = Network(model, dataset)
         parts = vars(self)
         parts.update(model=model, dataset=dataset, training=training, space=space, metric=metric)
-        parts.update(seed=as_integer("seed", seed, low=0), catch=checked_catch(catch))
+        parts.update(seed=as_integer("seed", seed, 0, math.inf), catch=checked_catch(catch))
         parts["store_scores"] = store_scores
         parts["direction"] = self._told_direction if direction is None else direction
         if self.is_of_trial:

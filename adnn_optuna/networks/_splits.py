@@ -1,5 +1,6 @@
 """Which rows of a data set are drawn for which split."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ def drawn_rows(
     if sum(sizes) >= n:
         said = f"Of {n} samples, {sizes[1]} for validation and {sizes[0]} for the test"
         raise WrongValueError(f"{said} leave none for training. Pass smaller sizes.")
-    seed = as_integer("seed", seed, low=0)
+    seed = as_integer("seed", seed, 0, math.inf)
     if group is None:
         parts = np.split(stratified_order(y, seed), np.cumsum(sizes))
     else:
