@@ -126,7 +126,9 @@ def check_integer(name: str, value: Any, low: int) -> None:
 
 def _check_below(name: str, value: Any, limit: float) -> None:
     if value >= limit:
-        raise WrongValueError(f"{name} must be below {limit:,}; got {value!r:.100}. Pass less.")
+        raise WrongValueError(
+            f"{name} must be below {limit:,}; got {value!r:.100}. Pass a smaller number."
+        )
 
 
 def check_type(name: str, value: object, kind: type | UnionType, wanted: str) -> None:

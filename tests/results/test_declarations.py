@@ -40,7 +40,7 @@ def after(before: Declaration | None, seeds: Sequence[int], *, sequential: bool)
     [
         (3, "seeds must be integers; got 3. Pass a range or a list."),
         ([], "seeds must not be empty; got none. Pass at least one."),
-        ([0, 2**64], f"seed must be below {2**64:,}; got {2**64}."),
+        ([0, 2**64], f"seed must be below {2**64:,}; got {2**64}. Pass a smaller number."),
         (
             [2, 1, 2],
             "seeds must be different from each other; got [2, 1, 2]. Remove duplicates.",
