@@ -203,7 +203,7 @@ class SearchSettings(TypedDict):
     """How a study is searched; the sampler's schedule was made for ``n_trials``.
 
     Of a function, ``confirm`` is on how many new seeds its best trial is evaluated, ``replicate``
-    which share of its trials are replicates, and ``seed`` its seed.
+    which share of its trials are replicates, ``seed`` its seed, and ``n_jobs`` its threads.
     """
 
     sampler: str
@@ -212,6 +212,7 @@ class SearchSettings(TypedDict):
     confirm: NotRequired[Count]
     replicate: NotRequired[float | Literal["auto"]]
     seed: NotRequired[Seed]
+    n_jobs: NotRequired[BatchSize]
 
 
 class Arguments(TypedDict, total=False):

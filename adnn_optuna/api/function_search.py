@@ -86,6 +86,7 @@ def search_function(
             replicate=replicate,
             catch=checked_catch(catch),
             executor=executor or threads,
+            n_jobs=n_jobs,
         )
         at_once = n_jobs if batch_size == "auto" else batch_size
         spec = StudySpec(objective, study_name, sampler, limits, at_once, pruner)
@@ -146,7 +147,7 @@ def resumed_function(
         replicate=settings["replicate"],
         confirm=settings["confirm"] if confirm == "auto" else confirm,
         batch_size=settings["batch_size"],
-        n_jobs=settings["batch_size"],
+        n_jobs=settings["n_jobs"],
         executor=None,
         **options,
     )

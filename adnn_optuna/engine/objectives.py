@@ -147,8 +147,9 @@ class FunctionObjective:
     """Any Optuna objective, a function of a trial, or of that and a seed, in place of ours.
 
     All is keyed by seed and trial, so arms that ask the same see the same. An error of ``catch``
-    ends its trial as one without a value. An ``executor`` runs trials side by side. The best trial
-    is evaluated on ``confirm`` new seeds. Of the trials, a share of ``replicate`` are replicates.
+    ends its trial as one without a value. An ``executor`` runs trials side by side: that of the
+    user, or one of ``n_jobs`` threads. The best trial is evaluated on ``confirm`` new seeds. Of
+    the trials, a share of ``replicate`` are replicates.
     """
 
     function: Callable[..., Any]
@@ -157,6 +158,7 @@ class FunctionObjective:
     _: dataclasses.KW_ONLY
     catch: tuple[type[Exception], ...] = ()
     executor: futures.Executor | None = None
+    n_jobs: int = 1
     confirm: int = 0
     replicate: float | Literal["auto"] = 0.0
 

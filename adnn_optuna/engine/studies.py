@@ -122,6 +122,7 @@ class StudySpec:
             settings["confirm"] = self.objective.confirm
             settings["replicate"] = self.objective.replicate
             settings["seed"] = self.objective.seed
+            settings["n_jobs"] = self.objective.n_jobs
         return settings
 
 

@@ -8,6 +8,7 @@ import multiprocessing
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent import futures
 from pathlib import Path
@@ -219,6 +220,22 @@ class TestResume:
         assert len(result.new_values) == 3
         n_replicates = sum(REPLICATE in t.system_attrs for t in result.study.trials)
         assert (len(result.done_trials), n_replicates) == (60, 12)
+
+    @pytest.mark.parametrize("n_jobs", [1, 2])
+    def test_runs_in_as_many_threads_as_the_search_did(self, n_jobs: int) -> None:
+        threads = set[str]()
+
+        def counted(trial: Any, seed: int) -> float:
+            threads.add(threading.current_thread().name)
+            time.sleep(0.01)
+            return noisy(trial, seed)
+
+        storage = open_storage("sqlite://")
+        options: Any = {"storage": storage, "study_name": "s", "batch_size": 4, "confirm": 0}
+        search(counted, "random", **options, n_jobs=n_jobs, max_trial=4, replicate=0)
+        threads.clear()
+        adnn.resume(storage, "s", objective=counted, max_trial=12)
+        assert len(threads) == n_jobs
 
     def test_without_its_function_says_where_to_pass_it(self) -> None:
         storage = open_storage("sqlite://")
