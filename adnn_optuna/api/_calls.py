@@ -14,7 +14,7 @@ from adnn_optuna.engine.objectives import Outcome
 from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks._tensorflow import FORKED
-from adnn_optuna.results.differences import Findings, reused_note
+from adnn_optuna.results.findings import Findings, reused_note
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -34,7 +34,7 @@ from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.engine.test_evaluations import attributes_in
 from adnn_optuna.results import declarations
 from adnn_optuna.results.comparison import Comparison
-from adnn_optuna.results.differences import reused_note
+from adnn_optuna.results.findings import reused_note
 
 
 @interrupted_where_called

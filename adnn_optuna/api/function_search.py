@@ -32,7 +32,7 @@ from adnn_optuna.engine.records import FunctionRecord, read_record
 from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, resume_hint, run_trials
-from adnn_optuna.results.differences import reused_note
+from adnn_optuna.results.findings import reused_note
 from adnn_optuna.results.function_search import FunctionSearch, stored_result
 
 Replicate = float | Literal["auto"]

@@ -45,7 +45,7 @@ from adnn_optuna.engine.records import SearchRecord, read_record
 from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.networks.predictors import Predictor
-from adnn_optuna.results.differences import reused_note
+from adnn_optuna.results.findings import reused_note
 from adnn_optuna.results.function_search import FunctionSearch
 from adnn_optuna.results.search import NetworkSearch, parts_of
 from adnn_optuna.results.search_notes import unowned_notes, why_no_best_trial

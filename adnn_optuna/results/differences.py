@@ -5,10 +5,9 @@ Everywhere, ``per`` is the unit of the pairs; it is empty if they are not paired
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from adnn_optuna._units import Estimate, Unit, in_list
-from adnn_optuna.engine.evaluations import Evaluation
 from adnn_optuna.render.document import Figure, Line, Series, Table, shortened
 from adnn_optuna.stats.paired_differences import PairedDifference
 from adnn_optuna.stats.proportions import unseen_share
@@ -51,8 +50,6 @@ _RELATIONS = {
     "inconclusive": "not shown to differ from",
     None: "not compared with",
 }
-NEXT_STEP = "make the same call again; it makes the rest."
-"""The next step if evaluations are missing."""
 LABEL_WIDTH = 14  # Two labels, a difference, its CI and the verdict fit into 80 columns.
 N_NAMED = 3  # So many arms are named in a sentence.
 
@@ -237,29 +234,6 @@ def sources_in_words(sources: Iterable[str]) -> list[str]:
     return ["initialization" if name == "initialisation" else name for name in sources]
 
 
-class Findings(Protocol):
-    """The findings of the evaluations so far."""
-
-    @property
-    def used(self) -> Mapping[Evaluation, float]:
-        """The values that count, NaN if the evaluation failed."""
-
-    @property
-    def missing(self) -> Sequence[Evaluation]:
-        """The evaluations to make next, all independent of each other; none at the end."""
-
-    @property
-    def n_evaluations(self) -> int:
-        """How many there are to be in all, as far as is known."""
-
-
-def made_so_far(findings: Findings, made: str) -> str:
-    """Return how many evaluations were made, by what they are called."""
-    n, of = len(findings.used), findings.n_evaluations
-    few = "" if findings.missing else ", too few of which succeeded"
-    return f"{n} of {of} {made} are made{few}"
-
-
 def test_set_note(n_elsewhere: int) -> str:
     """Return how often other studies evaluated the same test samples; empty if none did."""
     if not n_elsewhere:
@@ -404,11 +378,3 @@ def values_figure(
         rows=[*values],
         lower_is_better=lower_is_better,
     )
-
-
-def reused_note(what: str, n_before: int, n_now: int) -> str:
-    """Return how many evaluations or trials of a call were stored before; empty if none was."""
-    if not n_before:
-        return ""
-    plural = "s" * (n_before != 1)
-    return f"{n_before} stored {what}{plural} reused, {n_now - n_before} new."

@@ -8,7 +8,8 @@ from typing import Any
 from adnn_optuna._units import ACCURACY
 from adnn_optuna.engine.evaluations import Evaluation
 from adnn_optuna.results.arm_comparison import ArmComparison
-from adnn_optuna.results.differences import NEXT_STEP, made_so_far, test_set_note
+from adnn_optuna.results.differences import test_set_note
+from adnn_optuna.results.findings import NEXT_STEP, made_so_far
 from adnn_optuna.stats.paired_differences import (
     OPEN,
     PairedDifference,

@@ -7,7 +7,8 @@ from typing import Any
 from adnn_optuna._units import Unit, in_list, params_in_words, unit_of
 from adnn_optuna.render.document import Document, Figure, Line, Series, Verdict
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.differences import NEXT_STEP, unseen_note
+from adnn_optuna.results.differences import unseen_note
+from adnn_optuna.results.findings import NEXT_STEP
 from adnn_optuna.results.recheck_numbers import (
     BASELINE_NETWORK,
     FIRST_OF_PARAMS,

@@ -1,0 +1,40 @@
+"""How many of the evaluations that findings ask for are made, reused and missing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from adnn_optuna.engine.evaluations import Evaluation
+
+NEXT_STEP = "make the same call again; it makes the rest."
+"""The next step if evaluations are missing."""
+
+
+class Findings(Protocol):
+    """The findings of the evaluations so far."""
+
+    @property
+    def used(self) -> Mapping[Evaluation, float]:
+        """The values that count, NaN if the evaluation failed."""
+
+    @property
+    def missing(self) -> Sequence[Evaluation]:
+        """The evaluations to make next, all independent of each other; none at the end."""
+
+    @property
+    def n_evaluations(self) -> int:
+        """How many there are to be in all, as far as is known."""
+
+
+def made_so_far(findings: Findings, made: str) -> str:
+    """Return how many evaluations were made, by what they are called."""
+    n, of = len(findings.used), findings.n_evaluations
+    few = "" if findings.missing else ", too few of which succeeded"
+    return f"{n} of {of} {made} are made{few}"
+
+
+def reused_note(what: str, n_before: int, n_now: int) -> str:
+    """Return how many evaluations or trials of a call were stored before; empty if none was."""
+    if not n_before:
+        return ""
+    plural = "s" * (n_before != 1)
+    return f"{n_before} stored {what}{plural} reused, {n_now - n_before} new."
