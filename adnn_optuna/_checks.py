@@ -292,28 +292,6 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
-def check_output_file(what: str, path: str | os.PathLike[str], suffix: str = "") -> None:
-    """Refuse a file that cannot be written, or lacks the suffix, before it is needed."""
-    check_type(what, path, str | os.PathLike, "the name of a file")
-    path = Path(path)
-    if suffix and path.suffix != suffix:
-        raise WrongValueError(f"{what} must be the name of a {suffix} file; got {str(path)!r}.")
-    refused, folder = f"{what} {str(path)!r} cannot be written", path.absolute().parent
-    if not is_folder(folder):
-        raise NoSuchFileError(
-            f"{refused}: there is no folder {str(folder)!r}. Create it, or name another file."
-        )
-    faults = {
-        "it is a folder": is_folder(path),
-        "it is a device or a pipe": exists(path) and not is_file(path),
-        "it is read-only": is_file(path) and not os.access(path, os.W_OK),
-        f"you may not write to the folder {str(folder)!r}": not os.access(folder, os.W_OK),
-    }
-    for fault, is_so in faults.items():
-        if is_so:
-            raise WrongValueError(f"{refused}: {fault}. Name another file.")
-
-
 class Fault(NamedTuple):
     """The rule that a stored value breaks, its type, and the part of it that is at fault."""
 

@@ -1,4 +1,4 @@
-"""How a file is replaced: at once or not at all, also if the process is killed meanwhile."""
+"""How a file is checked, and replaced: at once or not at all, also if the process is killed."""
 
 import contextlib
 import os
@@ -8,6 +8,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from adnn_optuna._checks import (
+    NoSuchFileError,
+    WrongValueError,
+    check_type,
+    exists,
+    is_file,
+    is_folder,
+)
 
 fcntl: Any = None
 with contextlib.suppress(ImportError):  # Windows does not have it.
@@ -19,6 +28,28 @@ _TEMPORARY = re.compile(r"\.adnn-[0-9a-f]{16}(\.[^.]*)?")
 
 class NotWrittenError(OSError):
     """A file could not be written; its previous content is unchanged."""
+
+
+def check_output_file(what: str, path: str | os.PathLike[str], suffix: str = "") -> None:
+    """Refuse a file that cannot be written, or lacks the suffix, before it is needed."""
+    check_type(what, path, str | os.PathLike, "the name of a file")
+    path = Path(path)
+    if suffix and path.suffix != suffix:
+        raise WrongValueError(f"{what} must be the name of a {suffix} file; got {str(path)!r}.")
+    refused, folder = f"{what} {str(path)!r} cannot be written", path.absolute().parent
+    if not is_folder(folder):
+        raise NoSuchFileError(
+            f"{refused}: there is no folder {str(folder)!r}. Create it, or name another file."
+        )
+    faults = {
+        "it is a folder": is_folder(path),
+        "it is a device or a pipe": exists(path) and not is_file(path),
+        "it is read-only": is_file(path) and not os.access(path, os.W_OK),
+        f"you may not write to the folder {str(folder)!r}": not os.access(folder, os.W_OK),
+    }
+    for fault, is_so in faults.items():
+        if is_so:
+            raise WrongValueError(f"{refused}: {fault}. Name another file.")
 
 
 @contextlib.contextmanager

@@ -16,8 +16,7 @@ from search_worker import make_objective
 
 import adnn_optuna as adnn
 from adnn_optuna import Contract
-from adnn_optuna._checks import check_output_file
-from adnn_optuna._files import NotWrittenError, replacing, write_text
+from adnn_optuna._files import NotWrittenError, check_output_file, replacing, write_text
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli import output
 

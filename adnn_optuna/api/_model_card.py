@@ -9,9 +9,9 @@ from typing import Any
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import CONFIG
-from adnn_optuna._checks import WrongValueError, check_output_file
+from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna._files import write_text
+from adnn_optuna._files import check_output_file, write_text
 from adnn_optuna._units import as_argument
 from adnn_optuna.contracts.contract import who_can_verify
 from adnn_optuna.contracts.contract_file import read_contract

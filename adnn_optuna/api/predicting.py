@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adnn_optuna._checks import check_output_file
-from adnn_optuna._files import replacing
+from adnn_optuna._files import check_output_file, replacing
 from adnn_optuna.networks.predictors import Predictor
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import adnn_optuna as adnn
-from adnn_optuna._checks import WrongValueError, check_output_file, masked
+from adnn_optuna._checks import WrongValueError, masked
+from adnn_optuna._files import check_output_file
 from adnn_optuna._units import as_argument
 from adnn_optuna.cli import options as opt
 from adnn_optuna.cli import output as out

@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 import adnn_optuna as adnn
-from adnn_optuna._checks import WrongValueError, check_output_file
+from adnn_optuna._checks import WrongValueError
+from adnn_optuna._files import check_output_file
 from adnn_optuna.cli import docstrings
 from adnn_optuna.cli.output import FILES, Answer, finish, load_libraries
 from adnn_optuna.cli.parsing import integers, name_or_config, parse_confirm

@@ -16,10 +16,9 @@ from typing import Any, Self
 import numpy as np
 from optuna.trial import TrialState
 
-from adnn_optuna import _checks
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import BEHAVIOUR
-from adnn_optuna._files import replacing
+from adnn_optuna._files import check_output_file, replacing
 from adnn_optuna._units import ACCURACY, params_in_words
 from adnn_optuna.contracts.contract_file import FORMAT, ROLES, SPLITS, claim_of, contract_sha256
 from adnn_optuna.contracts.environment import describe_environment
@@ -130,7 +129,7 @@ class Contract(Printed):
             FileNotFoundError: If the folder does not exist.
             OSError: If one of the files cannot be written; the previous contract stays.
         """
-        _checks.check_output_file("path", path, ".json")
+        check_output_file("path", path, ".json")
         path = Path(path)
         named, files = dict[str, dict[str, str]](), dict[Path, bytes]()
         for kind, arrays, middle in (("weights", self.weights, ""), ("data", self.data, ".data")):

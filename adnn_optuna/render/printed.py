@@ -6,8 +6,8 @@ import os
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from adnn_optuna._checks import WrongValueError, check_output_file, load
-from adnn_optuna._files import write_text
+from adnn_optuna._checks import WrongValueError, load
+from adnn_optuna._files import check_output_file, write_text
 from adnn_optuna.render.document import Document
 from adnn_optuna.render.markdown import to_markdown
 from adnn_optuna.render.text import to_text, width_of_output
