@@ -18,8 +18,7 @@ TEST_ROWS = "adnn:test_rows"  # The fingerprint of the test samples alone, if th
 SCORES = "adnn:scores"
 GROUPS = "adnn:groups"
 EXAMPLE_GROUPS = "adnn:example_groups"  # A prefix: the groups of the validation examples.
-# A prefix, in a comparison: the best trial's gain over its baseline network on one new seed.
-REPLICATED = "adnn:replicated"
+REPLICATED = "adnn:replicated"  # A prefix: the gain over the baseline network on a new seed.
 UNSEEDED = "adnn:unseeded"  # A prefix: true for a best trial that no seed changes.
 CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed` for each confirmed best trial.
 WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
@@ -28,13 +27,10 @@ EVALUATED = "adnn:evaluated"  # The subject of the evaluations that its trials a
 CODE = "adnn:code"  # The fingerprints of the functions that its trials are of, and the Python.
 # A prefix, with the best trial's number and the seed's place: the value on a new seed, or null.
 NEW_SEED = "adnn:new_seed"
-# True where a constraint is violated: a prefix like that, and of a recheck's trials an attribute.
-VIOLATED = "adnn:violated"
-# A prefix, with the best trial's number, or of a recheck: how many new seeds are to confirm.
-PLANNED = "adnn:planned"
+VIOLATED = "adnn:violated"  # Like NEW_SEED, or of a recheck's trial: true if it is infeasible.
+PLANNED = "adnn:planned"  # How many new seeds are to confirm: a prefix, or of a recheck.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
-# The SHA-256 of the note for optuna-dashboard that was saved, to tell a user's own from it.
-NOTE = "adnn:note"
+NOTE = "adnn:note"  # The SHA-256 of the dashboard's note, to tell a user's own from it.
 
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Proposal`.
