@@ -7,7 +7,7 @@ from typing import Any
 from adnn_optuna._units import Unit, in_list, params_in_words, unit_of
 from adnn_optuna.render.document import Document, Figure, Line, Series, Verdict
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.differences import unseen_note
+from adnn_optuna.results.differences import level_of, unseen_note
 from adnn_optuna.results.findings import NEXT_STEP
 from adnn_optuna.results.recheck_numbers import (
     BASELINE_NETWORK,
@@ -19,7 +19,6 @@ from adnn_optuna.results.recheck_numbers import (
 )
 from adnn_optuna.results.settings import trial_fields
 from adnn_optuna.stats.proportions import unseen_share
-from adnn_optuna.stats.sequential import AFTER_FIXED, ALPHA
 from adnn_optuna.stats.spread import collapses
 
 
@@ -139,7 +138,7 @@ class Recheck(RecheckNumbers, Printed):
 
     def _level(self, role: Role) -> float:
         """Return the level of the CIs of values with the seeds of a role."""
-        return 1 - (ALPHA / AFTER_FIXED if self.sequential and role == "confirm" else ALPHA)
+        return level_of("added" if self.sequential and role == "confirm" else "fixed")
 
     @property
     def _unit(self) -> Unit:
