@@ -263,6 +263,7 @@ def _train_here(
     starts = (objective.starts({}), objective.starts(contract["best"]["params"]))
     runs = [*retrain(objective.trainer, starts, bar=bar)]
     others, breaches = list[str](), list[str]()
+    weights = "trained_weights_sha256"
     for role, of_role, run in zip(ROLES, starts, runs, strict=True):
         found, claimed = outcome(objective, of_role, run), contract[role]
         for name in {**found, **claimed}:
@@ -270,10 +271,11 @@ def _train_here(
             if name in {"params", "hyperparameters"} or pair[0] == pair[1]:
                 continue
             others.append("{}.{} is {}, but trained again {}".format(role, name, *pair))
-            # No environment changes the bits of these.
-            if name == "initial_weights_sha256":
+            if name == "initial_weights_sha256":  # No environment changes their bits.
                 why = "from objective.model, objective.seed and best.params"
                 breaches.append(f"{others[-1]} ({why}).")
+            elif found[weights] == claimed[weights]:
+                breaches.append(f"{others[-1]}, with the same trained weights.")
     if breaches:
         raise BreachedError(*breaches)
     why = (

@@ -14,6 +14,7 @@ import pytest
 from contract_files import (
     CONTRACT,
     DATA,
+    elsewhere,
     forged,
     is_exact,
     put,
@@ -136,33 +137,50 @@ def test_finds_all_forged_results_by_training(content: Any, path: Path) -> None:
         "(from objective.model, objective.seed and best.params)."
     )
     assert verify_here(forged(content, file)) == adnn.Verdict("breached", (said,))
-    content = copy.deepcopy(before)
-    content["baseline"] |= {"val_accuracy": 0.975, "trained_weights_sha256": "0" * 64}
+    content = elsewhere(before)
+    content["baseline"]["val_accuracy"] = 0.975
     content["best"]["test_accuracy"] = 1.0
     verdict = verify_here(forged(content, file))
     assert verdict.status == "breached"
-    *reasons, bits = verdict.reasons
     named = (
         "The claimed gain of",
         "baseline.val_accuracy is 0.975,",
         "best.test_accuracy is 1.0,",
     )
-    for begins, reason in zip(named, reasons, strict=True):
+    for begins, reason in zip(named, verdict.reasons, strict=True):
         assert reason.startswith(begins)
         assert "not reproduced: " in reason
-    assert f"baseline.trained_weights_sha256 is {'0' * 64}, but trained again" in bits
+
+
+@pytest.mark.parametrize(
+    ("role", "metric", "by"),
+    [
+        ("best", "test_accuracy", 1 / 210),
+        ("baseline", "test_accuracy", -1 / 210),
+        ("best", "train_loss", -1e-9),
+    ],
+)
+def test_tolerates_nothing_if_the_trained_weights_are_equal(
+    role: str, metric: str, by: float, content: Any, path: Path
+) -> None:
+    before = content[role][metric]
+    content[role][metric] = raised = before + by
+    verdict = verify_here(forged(content, path.with_name("forged.json")))
+    differs = f"{role}.{metric} is {raised}, but trained again {before}"
+    said = f"{differs}, with the same trained weights."
+    assert verdict == adnn.Verdict("breached", (said,))
 
 
 def test_of_other_bits_in_the_same_environment_it_says_which(content: Any, path: Path) -> None:
-    loss = content["best"]["train_loss"]
-    content["best"]["train_loss"] = other = loss * (1 - 1e-9)
+    bits = content["baseline"]["trained_weights_sha256"]
+    content["baseline"]["trained_weights_sha256"] = other = "0" * 64
     verdict = verify_here(forged(content, path.with_name("forged.json")))
     assert verdict.status == "within_tolerance"
     [reason] = verdict.reasons
     assert reason == (
         "objective.training: other bits come out in an environment that seems the same. Either "
         "the file was changed, or something that is not recorded differs "
-        f"(best.train_loss is {other}, but trained again {loss})."
+        f"(baseline.trained_weights_sha256 is {other}, but trained again {bits})."
     )
     said = "environment: that all bits, losses and other metrics came out there"
     assert said in verdict.stated
