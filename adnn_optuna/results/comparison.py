@@ -123,11 +123,12 @@ class Comparison(ComparisonNumbers, Printed):
         if verdicts == {"worse"}:
             for_which = {*map(for_most, rows)}
             how = "for most seeds" if for_which == {"for most seeds"} else "on average"
-            shown = f"Every sampler is worse than {reference} {how}"
-        elif not verdicts & {*OPEN}:
+            return f"Every sampler is worse than {reference} {how}."
+        if not verdicts & {*OPEN}:
             shown = f"No sampler is better than {reference} by more than the margin"
-        is_close = best.verdict in ("equivalent", "not worse")
-        return f"{shown}; {best.arm} {f'is {best.verdict}' if is_close else 'is closest'}."
+        if best.verdict in ("equivalent", "not worse"):
+            return f"{shown}; {best.arm} is {best.verdict}."
+        return f"{shown}; best mean: {best.arm if best.mean > 0 else reference}."
 
     def _about_first_gap(self) -> str:
         """Return which samplers lack the first value, if any was run, and why the first does."""

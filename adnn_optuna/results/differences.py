@@ -212,9 +212,10 @@ def _direction_note(per: str, *, maximize: bool) -> str:
 
 
 def unseen_note(n: int, per: str = "seed") -> str:
-    """Return which effects so many seeds can miss."""
+    """Return the share of seeds whose effect is missing from so many seeds in 5% of cases."""
     share = f"{100 * unseen_share(n):.0f}%"
-    return f"{n} {per}{'s' * (n != 1)} can miss effects on fewer than {share} of {per}s."
+    seeds = f"{n} {per}{'s' * (n != 1)}"
+    return f"An effect on {share} of {per}s is missing from {seeds} in 5% of cases."
 
 
 def _reasons(rows: Sequence[PairedDifference]) -> list[str]:

@@ -57,10 +57,13 @@ def confirmation_notes(record: SearchRecord, confirmation: Confirmation) -> list
     score = score_in_words(record.test_metric, record.positive)
     versus, replication, notes = confirmation.vs_baselines, confirmation.replication, []
     if versus.low > 0:
-        cause = "Without offsets, the cause is seed variance."
-        if confirmation.gains:
-            cause = "Offsets may be the cause, or seed variance; only replication tells."
-        notes.append(f"The {score} is better than the baseline mean. {cause}")
+        better = f"The {score} is better than the baseline mean."
+        if not confirmation.gains:
+            notes.append(f"{better} Without offsets, the cause is seed variance.")
+        elif not replication.low > 0:
+            notes.append(
+                f"{better} Seed variance may be the cause: the gain is not shown to replicate."
+            )
     elif versus.high < 0:
         notes.append(f"The {score} is worse than the baseline mean.")
     elif not math.isnan(versus.value):

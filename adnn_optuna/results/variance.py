@@ -162,7 +162,7 @@ class Variance(Printed):
         }
 
     @property
-    def minimum_detectable_difference(self) -> float:
+    def critical_difference(self) -> float:
         """The difference of two runs that noise exceeds in 5% of cases, for normal scores."""
         if (n := len(self.values)) < FEWEST:
             return math.nan
@@ -229,9 +229,9 @@ class Variance(Printed):
         if self.sd.value == 0:
             share = f"{100 * unseen_share(n):.0f}% of runs"
             return f"All {n} runs reached the same {name}, but up to {share} may differ."
-        detectable = self._sd_unit(self.sd).value(self.minimum_detectable_difference)
+        critical = self._sd_unit(self.sd).value(self.critical_difference)
         said = (
-            f"Two single runs that differ by less than {detectable} are not distinguishable from "
+            f"Two single runs that differ by less than {critical} are not distinguishable from "
             "each other."
         )
         if self._collapsed:
@@ -251,10 +251,10 @@ class Variance(Printed):
 
     def _estimates(self) -> list[Line]:
         unit, of_values = self._sd_unit(self.sd), unit_of(self.value_name)
-        detectable = Estimate(self.minimum_detectable_difference)
+        critical = Estimate(self.critical_difference)
         lines = [
             Line("standard deviation", self.sd, unit),
-            Line("minimum detectable difference", detectable, unit),
+            Line("critical difference", critical, unit),
             Line("mean", Estimate(self.mean), of_values),
         ]
         if not math.isnan(self.seed_value):
@@ -285,7 +285,7 @@ class Variance(Printed):
 
     def _notes(self) -> list[str]:
         notes = [
-            "Minimum detectable difference: noise exceeds it in 5% of pairs, for normal scores.",
+            "Critical difference: noise exceeds it in 5% of pairs, for normal scores.",
             f"All runs redraw {in_list(sources_in_words(self.sources))}.",
         ]
         if self.not_redrawn:
@@ -365,5 +365,5 @@ class Variance(Printed):
     def _fields(self) -> dict[str, Any]:
         return self._attributes(
             "study_name value_name sources not_redrawn n seed values mean sd sd_by_source "
-            "minimum_detectable_difference seed_value seed_z_score n_lost"
+            "critical_difference seed_value seed_z_score n_lost"
         )

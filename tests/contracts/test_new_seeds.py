@@ -346,13 +346,18 @@ def claimed_of(gains: np.ndarray) -> dict[str, Any]:
     return {"confirmation": said, **scores, **data}
 
 
-@pytest.mark.parametrize(("n", "most"), [(10, 0.97), (100, 0.45), (1000, 0.35)])
-def test_more_declared_seeds_hide_less(n: int, most: float) -> None:
+@pytest.mark.parametrize(
+    ("n", "overstated", "share"), [(10, 1.3, 0.94), (100, 1.3, 0.35), (100, 2.0, 0.003)]
+)
+def test_a_forged_mean_passes_as_often_as_the_guide_says(
+    n: int, overstated: float, share: float
+) -> None:
     rng, n_passed, times = np.random.default_rng(n), 0, 400
     for _ in range(times):
-        fresh, claimed = pairs(rng.standard_normal(20)), rng.standard_normal(n) + 1.3
-        n_passed += not not_replicated(claimed_of(claimed), fresh)
-    assert n_passed <= most * times
+        fresh = pairs(rng.standard_normal(20))
+        # A forger writes the mean itself, without noise.
+        n_passed += not not_replicated(claimed_of(np.full(n, overstated)), fresh)
+    assert n_passed / times == pytest.approx(share, abs=0.005 + 3 * (share / times) ** 0.5)
 
 
 @pytest.mark.parametrize("n", [10, 20, 100])

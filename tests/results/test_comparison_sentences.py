@@ -61,7 +61,7 @@ class TestVerdict:
             (
                 {"a": NOISE[0] - 0.02, "b": NOISE[1] - 0.03},
                 "worse",
-                "Every sampler is worse than random restarts for most seeds; a is closest.",
+                "Every sampler is worse than random restarts for most seeds.",
             ),
             (
                 {"a": NOISE[2], "b": NOISE[2] - 0.01},
@@ -71,7 +71,7 @@ class TestVerdict:
                     "equivalent."
                 ),
             ),
-            ({"a": NOISE[0]}, "inconclusive", f"{NO_SAMPLER}; a is closest."),
+            ({"a": NOISE[0]}, "inconclusive", f"{NO_SAMPLER}; best mean: a."),
             # A sampler that is better comes first, whatever the mean of one that may not be.
             (
                 {"steady": NOISE[0] + 0.008, "noisy": 30 * NOISE[1] + 0.05},
@@ -82,7 +82,7 @@ class TestVerdict:
             (
                 {"worse": NOISE[0] - 0.01, "noisy": 30 * NOISE[1] - 0.03},
                 "inconclusive",
-                f"{NO_SAMPLER}; worse is closest.",
+                f"{NO_SAMPLER}; best mean: random restarts.",
             ),
         ],
     )
@@ -99,7 +99,7 @@ class TestVerdict:
         for n in (1, 3):
             gains = {"greedy": NOISE[0][:n] + 0.02, "random_restart": NOISE[1][:n]}
             comparison = store_comparison(gains)
-            assert said_of(comparison) == ("inconclusive", f"{NO_SAMPLER}; greedy is closest.")
+            assert said_of(comparison) == ("inconclusive", f"{NO_SAMPLER}; best mean: greedy.")
             assert comparison.document().estimates[0].ends == ""
 
     def test_is_not_known_without_a_reference_or_a_sampler(self) -> None:
@@ -342,7 +342,7 @@ class TestInference:
             gains = rng.normal(0, 1e-4, 10) - 0.05 * collapses
             document = with_gains({"a": gains, "random_restart": np.zeros(10)}, before).document()
             unseen += document.verdict == "equivalent"
-            rare = "10 seeds can miss effects on fewer than 26% of seeds."
+            rare = "An effect on 26% of seeds is missing from 10 seeds in 5% of cases."
             assert rare in document.notes
             assert ("worst seed -" in document.estimates[0].remark.replace("-0.0", "")) == (
                 collapses.any()

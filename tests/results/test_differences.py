@@ -147,7 +147,7 @@ class TestNotes:
         assert len(set(notes)) == len(notes)
         assert "Equivalent: the whole CI is within ±0.5 pp." in notes
         assert "Not worse: the whole CI is above -0.5 pp." in notes
-        assert "3 seeds can miss effects on fewer than 63% of seeds." in notes
+        assert "An effect on 63% of seeds is missing from 3 seeds in 5% of cases." in notes
         assert (
             "CIs have a joint level of 95% for the 3 claims on samplers and for the 2 claims on "
             "controls." in notes

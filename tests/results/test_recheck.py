@@ -379,7 +379,7 @@ class TestSentences:
         seed = confirming(10)[-1]
         claim = "Trial 23 reaches its value on average, with rare collapses"
         assert f"{claim} (seed {seed})." in said
-        assert "10 seeds can miss effects on fewer than 26% of seeds." in said
+        assert "An effect on 26% of seeds is missing from 10 seeds in 5% of cases." in said
         assert claim not in str(compared(gains[:9], trial(0, 0.888)))
 
     def test_call_what_is_too_low_overstated_if_lower_is_better(self) -> None:

@@ -86,15 +86,13 @@ def test_numbers_of_two_of_three_sources() -> None:
     assert table.loc["order", ["share", "share_low", "share_high"]].tolist() == pytest.approx(
         [share, share * math.exp(-width), share * math.exp(width)]
     )
-    assert found.minimum_detectable_difference == pytest.approx(
-        2.093024 * math.sqrt(2) * found.sd.value
-    )
+    assert found.critical_difference == pytest.approx(2.093024 * math.sqrt(2) * found.sd.value)
 
 
 def test_two_runs_differ_by_more_than_said_in_a_twentieth_of_cases() -> None:
     rng = np.random.default_rng(1)
     limits = [
-        measured(lambda a, b, c: draw(a, 0), n=10, name=f"{i}").minimum_detectable_difference
+        measured(lambda a, b, c: draw(a, 0), n=10, name=f"{i}").critical_difference
         for i in range(200)
     ]
     pairs = np.abs(np.subtract(*rng.standard_normal((2, 200, 50))))
@@ -194,11 +192,12 @@ class TestSentences:
 
     def test_name_once_the_share_of_runs_that_so_many_can_miss(self) -> None:
         rng, share = np.random.default_rng(0), 0.139
-        assert "20 runs can miss effects on fewer than 14% of runs." in said(of_accuracies())
+        rare = "An effect on 14% of runs is missing from 20 runs in 5% of cases."
+        assert rare in said(of_accuracies())
         # Of collapses in so many runs, one in twenty measurements sees none.
         missed = np.mean((rng.random((4000, 20)) < share).sum(axis=1) == 0)
         assert missed == pytest.approx(0.05, abs=0.015)
-        assert "can miss" not in said(measured(lambda *_: 0.5))
+        assert "is missing from" not in said(measured(lambda *_: 0.5))
 
     def test_count_runs_that_failed(self) -> None:
         lost = measured(lambda *e: math.nan if e[0] % 2 else draw(sum(e), 0), n=30)
