@@ -35,12 +35,15 @@ def name_or_config(name: str, value: Any, *, keep_name: bool = False) -> str | d
         value = getattr(value, "inner_optimizer", value)
         kind = type(value) if is_object else value
         # By its module, since a class of the user's may have the name of one of Keras's.
-        if str(kind.__module__).startswith("keras."):
+        is_of_keras = str(kind.__module__).startswith("keras.")
+        if is_of_keras:
             _check_is_all_in_config(name, value)
         else:
             own = keras.saving.get_registered_name(kind)
             _check_is_registered(name, own)
-        value = keras.saving.serialize_keras_object(value)
+        # A function of the user's is stored by its name. Keras would store a lambda as bytes.
+        is_stored_by_name = not is_object and not is_of_keras
+        value = own if is_stored_by_name else keras.saving.serialize_keras_object(value)
     if isinstance(value, dict) and value.get("class_name") == "function":
         value = value.get("config")
     elif isinstance(value, dict) and (own := value.get("registered_name")):
@@ -79,7 +82,14 @@ def _check_is_all_in_config(what: str, value: Any) -> None:
     """Refuse an object of Keras's with a setting that its configuration does not have."""
     if not hasattr(value, "get_config") or "seed" in vars(value):
         return  # Another initializer would draw its seed from Python's global source.
-    again = vars(type(value).from_config(value.get_config()))
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Of lambdas.
+            again = vars(type(value).from_config(value.get_config()))
+    except (TypeError, ValueError):
+        raise WrongTypeError(
+            f"{what} {type(value).__name__!r} must have registered functions only, and no lambda. "
+            "Decorate each function by keras.saving.register_keras_serializable."
+        ) from None
     for name, found in vars(value).items():
         is_setting = name not in _NO_SETTINGS and not name.startswith("_self_")
         is_set = is_setting and isinstance(found, _PLAIN) and bool(found)

@@ -42,6 +42,7 @@ class Head:
     size: int  # The number of outputs; a single one is the second of two classes.
     are_probabilities: bool = False  # Of classes; else they are logits.
     positive: int | None = None  # The class, of two, that metrics of one class are of.
+    ends_in_logits: bool = False  # Whether a model of the user's returns logits of classes.
 
     @property
     def of_predictions(self) -> Head:
@@ -257,7 +258,12 @@ def _keras_architecture(
     if head.num_classes is not None:
         numbers = np.asarray(outputs, np.float32)
         are_probabilities = inspection.are_probabilities(model, draws, numbers)
-        head = dataclasses.replace(head, size=shape[1], are_probabilities=are_probabilities)
+        head = dataclasses.replace(
+            head,
+            size=shape[1],
+            are_probabilities=are_probabilities,
+            ends_in_logits=not are_probabilities,
+        )
 
     def build(seed: int, restart: int) -> keras.Model:
         made = build_now(seed, restart)

@@ -143,7 +143,8 @@ class Predictor:
         """
         import keras
 
-        from adnn_optuna.networks._scores import made
+        from adnn_optuna.networks._losses import made
+        from adnn_optuna.networks._metrics import is_own
 
         models = [self._model(weights) for weights in self.weights]
         model = models[0] if len(models) == 1 else self._average(models)
@@ -154,7 +155,10 @@ class Predictor:
         for settings in training.metrics:
             metric, name = made(keras.metrics, settings, head)
             # Keras gives it the labels of the loss: numbers, or rows of one column each.
-            if head.size == 1 or ("sparse" in name.lower()) == takes_integers:
+            takes_labels = head.size == 1 or ("sparse" in name.lower()) == takes_integers
+            if is_own(settings):  # One of logits has no use for probabilities.
+                takes_labels = not head.ends_in_logits
+            if takes_labels:
                 metrics.append(metric)
         model.compile(training.build_optimizer(), loss, metrics=metrics)
         # Else Keras warns of a file's optimizer whenever it loads the file.

@@ -13,7 +13,8 @@ from search_worker import quick_training
 
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.networks._scores import Scores, loss_function
+from adnn_optuna.networks._losses import loss_function
+from adnn_optuna.networks._scores import Scores
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import Head, build_architecture

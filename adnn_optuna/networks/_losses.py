@@ -1,0 +1,108 @@
+"""A Keras loss as a function of each example; loads TensorFlow."""
+
+import contextlib
+import copy
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from adnn_optuna._checks import WrongValueError, first_line
+from adnn_optuna.networks.network import Head
+
+Settings = str | dict[str, Any]
+
+PerRow = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+# Errors of losses and metrics that are tried on arguments of a wrong kind.
+REFUSALS = TypeError, ValueError, NotImplementedError, tf.errors.OpError
+
+
+def made(kind: Any, settings: Settings, head: Head) -> tuple[Any, str]:
+    """Return a loss or metric of a head and its name; ``kind`` is Keras's module of such."""
+    name = settings if isinstance(settings, str) else str(settings["class_name"])
+    what = "loss" if kind is keras.losses else "metric"
+    settings = copy.deepcopy(settings)  # Keras fills it in.
+    if head.num_classes and isinstance(settings, dict) and "from_logits" in settings["config"]:
+        settings["config"]["from_logits"] = not head.are_probabilities
+    own = keras.saving.get_registered_object(settings) if isinstance(settings, str) else None
+    try:
+        part = own or kind.get("f1_score" if settings == "f1" else settings)
+        return part() if isinstance(part, type) else part, name.partition(">")[2] or name
+    except (TypeError, ValueError) as error:  # A class that needs arguments has a name, too.
+        raise WrongValueError(
+            f"Keras knows no {what} {name!r} with these arguments ({first_line(error):.200}); see "
+            f"keras.{kind.__name__.rpartition('.')[2]}. If it is your own, it is not registered: "
+            "decorate it by keras.saving.register_keras_serializable."
+        ) from None
+
+
+def loss_function(settings: Settings, head: Head) -> tuple[PerRow, bool]:
+    """Return a Keras loss as a function of integer labels and outputs, one value per example.
+
+    Also whether the loss itself takes integers, and no one-hot rows.
+    """
+    loss, name = made(keras.losses, settings, head)
+    known = {"reduction": ("mean", "sum_over_batch_size", "auto"), "ignore_class": (None,)}
+    for option, values in known.items():
+        value = getattr(loss, option, values[0])
+        if isinstance(settings, dict) and value not in values:
+            raise WrongValueError(
+                f"loss {name!r} has {option}={value!r}, but the mean over all of a batch is "
+                f"minimized. Omit the {option}."
+            )
+    if isinstance(loss, keras.losses.Loss):
+        loss = getattr(loss, "fn", loss.call) if isinstance(settings, str) else loss.call
+    takes_logits = head.num_classes and "from_logits" in inspect.signature(loss).parameters
+    options = {"from_logits": not head.are_probabilities} if takes_logits else {}
+
+    def per_row(labels: tf.Tensor, outputs: tf.Tensor, *, takes_integers: bool) -> tf.Tensor:
+        # Targets and outputs in the user's units are float64, as float32 may merge them. Some
+        # losses of users do not take it.
+        is_double = takes_double and labels.dtype == outputs.dtype == tf.float64
+        dtype = tf.float64 if is_double else tf.float32
+        targets = labels if takes_integers else targets_of(head, labels, dtype)
+        losses = loss(targets, tf.cast(outputs, dtype), **options)
+        if losses.shape.rank == 0:  # As in Keras, that of a whole batch is that of each example.
+            losses = tf.broadcast_to(losses, tf.shape(outputs)[:1])
+        for _ in losses.shape[1:]:  # As in Keras, of each output.
+            losses = tf.reduce_mean(losses, -1)
+        return losses
+
+    labels, outputs = example(head)
+    takes_double = head.num_classes is None
+    if takes_double:
+        try:
+            doubles = (tf.cast(tensor, tf.float64) for tensor in (labels, outputs))
+            per_row(*doubles, takes_integers=False)
+        except REFUSALS:
+            takes_double = False
+    is_own = ">" in (settings if isinstance(settings, str) else settings["class_name"])
+    are_integers = [True, False] if is_own else ["sparse" in name.lower()]
+    for takes_integers in are_integers if head.num_classes and head.size > 1 else [False]:
+        function = functools.partial(per_row, takes_integers=takes_integers)
+        with contextlib.suppress(Exception):  # Code of the user's may raise anything.
+            if function(labels, outputs).shape == labels.shape[:1]:
+                return function, takes_integers
+    kind = "regression" if head.num_classes is None else "classifier"
+    raise WrongValueError(
+        f"The loss {name!r} must return one value per example of a {kind} with {head.size} "
+        f"outputs. Pass one that does, such as {head.default_loss!r}."
+    )
+
+
+def targets_of(head: Head, labels: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """Return labels as targets of the shape of the outputs."""
+    if head.num_classes is not None and head.size > 1:
+        return tf.one_hot(labels, head.size)
+    return tf.reshape(tf.cast(labels, dtype), (-1, head.size))
+
+
+def example(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return labels and outputs of a batch, to try a loss or metric on."""
+    n = head.size + 2  # Other than the number of outputs, so that no wrong axes fit.
+    labels = tf.zeros((n, head.size)) if head.num_classes is None else tf.range(n) % 2
+    return labels, tf.fill((n, head.size), 0.5)

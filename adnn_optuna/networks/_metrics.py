@@ -1,0 +1,255 @@
+"""Keras metrics and the arguments that they get; loads TensorFlow."""
+
+import contextlib
+import dataclasses
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from adnn_optuna._checks import WrongValueError, first_line
+from adnn_optuna.networks._losses import REFUSALS, Settings, example, made, targets_of
+from adnn_optuna.networks.network import Head
+
+# Makes the arguments of a metric of labels and outputs.
+Adapt = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+KerasMetric = tuple[keras.metrics.Metric, Adapt]
+
+# Metrics of one class among others: of two classes, of the positive one.
+_OF_ONE_CLASS = (
+    *("AUC", "Precision", "Recall", "FBetaScore", "BinaryIoU", "TruePositives", "TrueNegatives"),
+    *("FalsePositives", "FalseNegatives", "PrecisionAtRecall", "RecallAtPrecision"),
+    *("SensitivityAtSpecificity", "SpecificityAtSensitivity"),
+)
+
+
+def is_own(settings: Settings) -> bool:
+    """Return whether a metric computes by code of the user's."""
+    name = settings if isinstance(settings, str) else settings["class_name"]
+    is_registered = keras.saving.get_registered_object(name) is not None
+    return is_registered or name == "MeanMetricWrapper"
+
+
+def is_of_one_class(metric: keras.metrics.Metric) -> bool:
+    """Return whether a metric of Keras's is of one class among others."""
+    if not type(metric).__module__.startswith("keras."):
+        return False
+    kinds = tuple(getattr(keras.metrics, name) for name in _OF_ONE_CLASS)
+    is_of_several = getattr(metric, "average", None) or getattr(metric, "multi_label", False)
+    return isinstance(metric, kinds) and not is_of_several
+
+
+def is_of_positive(metric: keras.metrics.Metric, head: Head) -> bool:
+    """Return whether a metric is of the positive one of two classes."""
+    # Else it is of the class with the number that it was given.
+    is_free = getattr(metric, "class_id", None) is None
+    return head.num_classes == 2 and is_free and is_of_one_class(metric)
+
+
+def keras_metric(settings: Settings, head: Head, *, takes_integers: bool) -> KerasMetric:
+    """Return a Keras metric, and the function that makes its arguments.
+
+    The loss of the network ``takes_integers``, or one-hot rows.
+    """
+    is_users = is_own(settings)
+    of_metric = head.of_predictions
+    if is_users and head.ends_in_logits:
+        of_metric = dataclasses.replace(head, are_probabilities=False)
+    metric, name = made(keras.metrics, settings, of_metric)
+    # Several labels of an example are a regression on 0 and 1, with an accuracy of each.
+    is_of_all = not is_users and "accuracy" in name.lower() and "binary" not in name.lower()
+    if head.num_classes is None and (is_of_all or is_of_one_class(metric)):
+        said = f"The metric {name!r} is of classes, which a regression has none of"
+        raise WrongValueError(f"{said}. Choose r2, rmse, mae or another metric of numbers.")
+    if not isinstance(metric, keras.metrics.Metric):
+        metric = keras.metrics.MeanMetricWrapper(metric, name=name)
+    elif isinstance(settings, str):
+        # As in Keras, but for the numbers of names.
+        own_name = name if settings.islower() else re.sub(r"_\d+$", "", metric.name)
+        metric = type(metric)(name=own_name)
+    if head.num_classes is None:
+        # Float32 would merge values around 1e9. A metric of the user's may take no dtype.
+        with contextlib.suppress(*REFUSALS):
+            metric = type(metric).from_config(metric.get_config() | {"dtype": "float64"})
+    if is_users:
+        return metric, _arguments_of_own(metric, name, head, takes_integers=takes_integers)
+    adapt = _arguments_of_keras(metric, head, is_sparse="sparse" in name.lower())
+    try:
+        # Some make their variables by the first examples.
+        _result_of(metric, [adapt(*example(head))])
+    except Exception as error:  # noqa: BLE001 - the metric's own code may raise anything
+        raise _refused(name, head, error) from None
+    return metric, adapt
+
+
+def _arguments_of_keras(metric: keras.metrics.Metric, head: Head, *, is_sparse: bool) -> Adapt:
+    """Return the maker of the arguments that a metric of Keras's is defined for."""
+    is_of_two, column = is_of_positive(metric, head), head.positive or 0
+    is_f_score = isinstance(metric, keras.metrics.FBetaScore)
+    if is_f_score and is_of_two and metric.threshold is None:
+        # Else it is the largest output of a row, which a single one always is.
+        metric.threshold = 0.5
+
+    def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        dtype = tf.float64 if metric.dtype == "float64" else tf.float32
+        targets = labels if is_sparse else targets_of(head, labels, dtype)
+        outputs = _predictions(head, tf.cast(outputs, dtype))
+        if head.size == 1 and (is_of_two or is_f_score):  # An F-score averages both classes.
+            targets, outputs = (tf.concat([1 - of, of], 1) for of in (targets, outputs))
+        if is_of_two:
+            targets, outputs = (of[:, column : column + 1] for of in (targets, outputs))
+        return targets, outputs
+
+    return adapt
+
+
+def _arguments_of_own(
+    metric: keras.metrics.Metric, name: str, head: Head, *, takes_integers: bool
+) -> Adapt:
+    """Return the maker of the arguments that Keras passes to a metric of the user's.
+
+    Keras passes the labels of the loss as they were passed to ``fit``: of a single output, with or
+    without an axis of outputs, and as whole numbers or floats. Taken is the first of these that
+    gives all examples of a batch the value that they have one by one. In another one, labels and
+    outputs may broadcast to a table of all pairs.
+    """
+    labels, outputs = _varied_example(head)
+    batch = [(labels, outputs)]
+    one_by_one = [(labels[i : i + 1], outputs[i : i + 1]) for i in range(len(labels))]
+    accepted: list[Adapt] = []
+    errors: list[Exception] = []
+    for adapt in _forms(metric, head, takes_integers=takes_integers):
+        try:
+            value = _result_of(metric, [adapt(*rows) for rows in batch])
+            _check_is_in_variables(metric, adapt(labels, outputs), value)
+            accepted.append(adapt)
+            if np.isclose(value, _result_of(metric, [adapt(*rows) for rows in one_by_one])):
+                return adapt
+        except Exception as error:  # noqa: BLE001 - code of the user's may raise anything
+            errors.append(error)
+    if not accepted:
+        raise _refused(name, head, errors[0])
+    return accepted[0]
+
+
+def _forms(metric: keras.metrics.Metric, head: Head, *, takes_integers: bool) -> Iterator[Adapt]:
+    """Yield makers of arguments, in each form in which Keras may pass labels for a loss."""
+    shapes = [[-1, head.size]]
+    dtypes = [tf.float32]
+    is_one_hot = head.num_classes is not None and head.size > 1 and not takes_integers
+    if head.size == 1:
+        shapes = [[-1], [-1, 1]]
+    elif takes_integers:
+        shapes = [[-1]]
+    if head.num_classes is not None and not is_one_hot:
+        dtypes = [tf.int32, tf.float32]
+    elif metric.dtype == "float64":
+        dtypes = [tf.float64, tf.float32]
+
+    def form(shape: list[int], dtype: tf.DType) -> Adapt:
+        def adapt(labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            targets = targets_of(head, labels) if is_one_hot else labels
+            of_outputs = dtype if dtype.is_floating else tf.float32
+            outputs = _outputs_of_model(head, tf.cast(outputs, of_outputs))
+            return tf.reshape(tf.cast(targets, dtype), shape), outputs
+
+        return adapt
+
+    for shape, dtype in itertools.product(shapes, dtypes):
+        yield form(shape, dtype)
+
+
+def _predictions(head: Head, outputs: tf.Tensor) -> tf.Tensor:
+    """Return probabilities of classes, or the numbers of a regression."""
+    if head.num_classes is None or head.are_probabilities:
+        return outputs
+    return tf.sigmoid(outputs) if head.size == 1 else tf.nn.softmax(outputs)
+
+
+def _outputs_of_model(head: Head, outputs: tf.Tensor) -> tf.Tensor:
+    """Return what the user's model returns, or the handed out model of an MLP."""
+    if not head.ends_in_logits:
+        return _predictions(head, outputs)
+    if not head.are_probabilities:
+        return outputs
+    # An average of probabilities.
+    epsilon = keras.config.epsilon()
+    chances = tf.clip_by_value(outputs, epsilon, 1 - epsilon)
+    logits = tf.math.log(chances)
+    return logits - tf.math.log1p(-chances) if head.size == 1 else logits
+
+
+def _varied_example(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return labels and outputs of a batch, no two of which are alike."""
+    labels, outputs = example(head)
+    n, rng = len(labels), np.random.default_rng(0)
+    outputs = tf.constant(rng.random((n, head.size)), tf.float32)
+    if head.size > 1 and head.are_probabilities:
+        outputs /= tf.reduce_sum(outputs, axis=1, keepdims=True)
+    if head.num_classes is None:
+        labels = tf.constant(rng.normal(size=(n, head.size)), tf.float32)
+    return labels, outputs
+
+
+def _result_of(
+    metric: keras.metrics.Metric, batches: Sequence[tuple[tf.Tensor, tf.Tensor]]
+) -> float:
+    """Return a metric's number for some batches of arguments; raise if it is no number."""
+    try:
+        for arguments in batches:
+            metric.update_state(*arguments, sample_weight=None)
+        result = metric.result()
+        if isinstance(result, dict) or np.size(result) != 1:
+            raise _NoNumberError
+        return float(np.asarray(result).item())
+    finally:
+        metric.reset_state()
+
+
+class _NoNumberError(Exception):
+    """A metric is several numbers."""
+
+
+def _check_is_in_variables(
+    metric: keras.metrics.Metric, arguments: tuple[tf.Tensor, tf.Tensor], value: float
+) -> None:
+    """Raise unless the variables that a graph returns hold the value of a batch."""
+    nothing = [tf.convert_to_tensor(variable.value) for variable in metric.variables]
+
+    def update(*arguments: tf.Tensor) -> Sequence[tf.Tensor]:
+        updated: Sequence[tf.Tensor] = metric.stateless_update_state(
+            nothing, *arguments, sample_weight=None
+        )
+        return updated
+
+    # Called by itself, TensorFlow warns of many functions.
+    graph = tf.function(update, autograph=False).get_concrete_function(*arguments)
+    state = graph(*arguments)
+    of_state = np.asarray(result_of_state(metric, state)).item()
+    if not np.isclose(of_state, value, equal_nan=True):
+        raise TypeError("its variables do not hold its value: make them by add_weight")
+
+
+def result_of_state(metric: keras.metrics.Metric, state: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Return a metric's result by the values of its variables."""
+    # Not by `stateless_result`, which hands out a variable itself without its value.
+    with keras.StatelessScope(zip(metric.variables, state, strict=True)):
+        result = metric.result()
+        return result.value if isinstance(result, keras.Variable) else result
+
+
+def _refused(name: str, head: Head, error: Exception) -> WrongValueError:
+    """Return the error for a metric that an example shows to be of no use."""
+    if isinstance(error, _NoNumberError):
+        return WrongValueError(
+            f"The metric {name!r} must be one number for a split and {head.size} outputs. Pass an "
+            "average, such as average='macro', or omit it."
+        )
+    return WrongValueError(
+        f"The metric {name!r} must take what Keras passes it for this loss and {head.size} "
+        f"outputs; got {type(error).__name__} ({first_line(error):.200}). Correct it, pass "
+        "another loss, or omit it."
+    )
