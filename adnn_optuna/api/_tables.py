@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
@@ -27,21 +27,27 @@ from adnn_optuna.stats.resampling import is_of_splits
 # A first column of numbers with one of these names holds the names of rows, and is no arm.
 _NAMES_OF_ROWS = (
     "seed random_state run trial repeat repetition replicate replication rep iteration epoch unit "
-    "dataset data_set task problem instance index id name #"
+    "dataset data_set task problem instance index id name item question example #"
 )
+_GROUP = "group"  # What groups are called whose labels are no column.
 _FEWEST_FOR_ORDER = 7  # Fewer rows are in order by chance too often.
 _P_OF_SORTED = 0.001
 
 
 def table_of(
-    values: Any, baseline_file: str | os.PathLike[str] | None, order: str | None, *, paired: bool
+    values: Any,
+    baseline_file: str | os.PathLike[str] | None,
+    order: str | None,
+    groups: str | Sequence[object] | None,
+    *,
+    paired: bool,
 ) -> pd.DataFrame:
-    """Return a table whose columns are arms and whose index names the rows.
+    """Return a table whose columns are arms and whose index names the rows and their groups.
 
     A ``baseline_file`` is the last arm.
     """
     if baseline_file is not None:
-        return _in_order(_of_two_files(values, baseline_file), order)
+        return _in_order(_of_two_files(values, baseline_file, groups), order)
     if isinstance(values, str | os.PathLike):
         table = _read_csv(Path(values))
     elif isinstance(values, Mapping):
@@ -50,7 +56,42 @@ def table_of(
         wanted = "a mapping, a data frame or the name of a CSV file"
         check_type("values", values, pd.DataFrame, wanted)
         table = values
-    return _with_named_rows(_in_order(table, order))
+    table, column = _with_groups(table, groups)
+    return _with_named_rows(_in_order(table, order), column)
+
+
+def _with_groups(
+    table: pd.DataFrame, groups: str | Sequence[object] | None
+) -> tuple[pd.DataFrame, str | None]:
+    """Return a table with the groups of its rows, and the name of their column or index level."""
+    if groups is None:
+        return table, None
+    if isinstance(groups, str):
+        names = [name for name in (*table.index.names, *table) if name is not None]
+        if groups not in names:
+            raise WrongValueError(
+                f"groups must be a column, or one label a row; got {groups!r:.100}. Available: "
+                f"{', '.join(map(str, names))}."
+            )
+        return table, groups
+    labels = [*groups]
+    if len(labels) != len(table) or _GROUP in table:
+        raise WrongValueError(
+            f"groups must be one label for each of the {len(table)} rows, or the name of a "
+            f"column; got {len(labels)} labels."
+        )
+    return table.assign(**{_GROUP: pd.Series(labels, index=table.index)}), _GROUP
+
+
+def means_of_groups(
+    arms: Mapping[str, np.ndarray], index: pd.Index[Any], groups: str | Sequence[object]
+) -> tuple[dict[str, np.ndarray], pd.Index[Any]]:
+    """Return the mean of each arm over each group, NaN if a value is missing, and the groups."""
+    level = _row_name(groups if isinstance(groups, str) else _GROUP)
+    numbers, labels = pd.factorize(index.get_level_values(level))
+    sizes = np.bincount(numbers)
+    means = {label: np.bincount(numbers, array) / sizes for label, array in arms.items()}
+    return means, pd.Index(labels, name=level)
 
 
 def _as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -82,14 +123,21 @@ def _in_order(table: pd.DataFrame, order: str | None) -> pd.DataFrame:
     return ordered.drop(columns=order, errors="ignore")
 
 
-def _of_two_files(values: Any, baseline_file: str | os.PathLike[str]) -> pd.DataFrame:
+def _of_two_files(
+    values: Any, baseline_file: str | os.PathLike[str], groups: str | Sequence[object] | None
+) -> pd.DataFrame:
     """Return the table of two files with one column of numbers each."""
     check_type("values", values, (str | os.PathLike), "a CSV file, as baseline_file is set")
     files = Path(values), Path(baseline_file)
     labels = [file.stem for file in files]
     if labels[0] == labels[1]:
         labels = [str(file) for file in files]
-    columns = {label: _column_of(file) for label, file in zip(labels, files, strict=True)}
+    if not (groups is None or isinstance(groups, str)):
+        raise WrongValueError(
+            "groups must be the name of a column of both files if baseline_file is set; got "
+            f"{type(groups).__name__}."
+        )
+    columns = {label: _column_of(file, groups) for label, file in zip(labels, files, strict=True)}
     sizes = [len(column) for column in columns.values()]
     if sizes[0] != sizes[1]:
         raise WrongValueError(
@@ -99,13 +147,19 @@ def _of_two_files(values: Any, baseline_file: str | os.PathLike[str]) -> pd.Data
     return pd.DataFrame(columns)
 
 
-def _column_of(file: Path) -> pd.Series[Any]:
-    """Return the one column of numbers of a file."""
-    table = _with_named_rows(_read_csv(file))
+def _column_of(file: Path, groups: str | None = None) -> pd.Series[Any]:
+    """Return the one column of numbers of a file, with the names and groups of its rows."""
+    table = _with_named_rows(*_with_groups(_read_csv(file), groups))
     if table.shape[1] != 1:
         raise WrongValueError(
             f"{str(file)!r} must have one column of numbers; got {table.shape[1]}. Remove others, "
             "or pass one table with all arms."
+        )
+    if not table.index.is_unique:
+        twice = table.index[table.index.duplicated()][0]
+        raise WrongValueError(
+            f"{str(file)!r} must name each row once; got {twice!r:.100} twice. Rename one, or add "
+            "a column such as item."
         )
     return table.iloc[:, 0]
 
@@ -180,16 +234,29 @@ def _read_csv(file: Path) -> pd.DataFrame:
     return table.dropna(axis=1, how="all")
 
 
-def _with_named_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without the columns that name its rows, by these names."""
+def _row_name(label: object) -> str:
+    return str(label).lower().replace(" ", "_")
+
+
+def _with_named_rows(table: pd.DataFrame, groups: str | None = None) -> pd.DataFrame:
+    """Return a table without the columns that name its rows or their groups, by these names."""
+    in_index = list[object]()
+    if groups is not None and groups in table.index.names:
+        in_index = [*table.index.names]
+        table = table.reset_index()
     levels: dict[str, list[str]] = {}
     arms = []
     for i, label in enumerate(table):
-        name = str(label).lower().replace(" ", "_")
+        name = _row_name(label)
         column = table.iloc[:, i]
         # The first one is what pandas calls the first column of a file if it has no name.
         names = ("unnamed:_0", *_NAMES_OF_ROWS.split())
         is_named = name.removesuffix("_id").removesuffix("s") in names
+        is_named = is_named or label == groups or label in in_index
+        if label == groups and column.isna().any():
+            raise WrongValueError(
+                f"groups must label each row; got gaps in {groups!r}. Fill them."
+            )
         is_text = column.notna().any() and _as_numbers(column).isna().all()
         if is_named or is_of_splits(str(label)) or (i == 0 and is_text):
             levels[name.removeprefix("unnamed:_0")] = [*map(str, column)]
@@ -237,7 +304,7 @@ def rows_in_words(index: pd.Index[Any]) -> tuple[str, list[str]]:
     """Return the name of the index, and the name of each row with all levels."""
     *others, last = ["" if name is None else str(name) for name in index.names]
     if not others:
-        return last or "seed", [str(name) for name in index]
+        return last or "row", [str(name) for name in index]
     names = []
     for *of_others, of_last in index:
         of = ", ".join(f"{level} {name}" for level, name in zip(others, of_others, strict=True))

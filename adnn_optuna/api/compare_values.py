@@ -29,6 +29,7 @@ def compare_values(
     resampled: Sequence[int] | None = None,
     folds: bool = False,
     paired: bool = True,
+    groups: str | Sequence[object] | None = None,
 ) -> ValueComparison:
     """Compare arms by values that were measured elsewhere.
 
@@ -76,6 +77,9 @@ def compare_values(
         paired: Whether the values in a row belong together. If not, arms may have different
             numbers of values, which must be planned before any is seen. With fewer than 20 values
             an arm, verdicts assume that arms differ in their means only.
+        groups: The group of each row, such as the patient or the passage that several rows are
+            of: the name of a column, or one label a row. Rows of one group are not independent,
+            so the means of the groups are compared.
 
     Raises:
         TypeError: If a value is no number, or an argument is of the wrong type.
@@ -86,11 +90,23 @@ def compare_values(
     """
     if margin is not None:
         check_positive("margin", margin)
-    designs = {"sequential": sequential, "folds": folds, "resampled": resampled is not None}
-    if not paired and (given := [name for name, is_given in designs.items() if is_given]):
+    designs = {
+        "sequential": sequential,
+        "folds": folds,
+        "resampled": resampled is not None,
+        "groups": groups is not None,
+    }
+    chosen = [name for name, is_chosen in designs.items() if is_chosen]
+    if not paired and chosen:
         raise WrongValueError(
-            f"{given[0]} must be omitted if paired is False; got both. Pair the values: intervals "
-            "of unpaired values are valid for planned numbers of independent values only."
+            f"{chosen[0]} must be omitted if paired is False; got both. Pair the values: "
+            "intervals of unpaired values are valid for planned numbers of independent values "
+            "only."
+        )
+    if groups is not None and (folds or resampled is not None):
+        raise WrongValueError(
+            f"groups must be omitted if {chosen[0]} is set; got both. Pass groups for rows that "
+            "are not splits of one data set."
         )
     if order is not None and not sequential:
         raise WrongValueError(
@@ -99,7 +115,7 @@ def compare_values(
         )
     from adnn_optuna.api import _tables  # It imports pandas, which takes as long as Optuna.
 
-    table = _tables.table_of(values, baseline_file, order, paired=paired)
+    table = _tables.table_of(values, baseline_file, order, groups, paired=paired)
     if baseline_file is not None:
         baseline = str(table.columns[-1])
     levels = ["" if name is None else str(name) for name in table.index.names]
@@ -115,7 +131,10 @@ def compare_values(
         str(label): _tables.numbers_of(label, table.iloc[:, i]) for i, label in enumerate(table)
     }
     _check_arms(arms, table, baseline)
-    per, names = _tables.rows_in_words(table.index)
+    index = table.index
+    if groups is not None:
+        arms, index = _tables.means_of_groups(arms, index, groups)
+    per, names = _tables.rows_in_words(index)
     if twice := [name for name, n in Counter(names).items() if n > 1]:
         raise WrongValueError(
             f"values must have each {per} once; got {per} {twice[0]} twice. Omit one, or rename "
@@ -135,6 +154,7 @@ def compare_values(
         is_paired=paired,
         baseline=baseline,
         resampled=overlap,
+        n_rows=0 if groups is None else len(table),
     )
 
 

@@ -22,6 +22,7 @@ _AGAINST = (
     "The baseline of the gain: a trial's number, or all parameters as JSON; by default the "
     "baseline network, or trial 0 if it was enqueued."
 )
+_GROUPS = "The column with the group of each row, whose rows are not independent."
 Require = Annotated[
     Literal["not-worse"] | None,
     "End with exit code 1 unless the verdict is equivalent, better or not worse.",
@@ -165,6 +166,7 @@ def compare_values(
     baseline: str | None = None,
     baseline_file: Path | None = None,
     order: str | None = None,
+    groups: Annotated[str | None, _GROUPS] = None,
     resampled: opt.Resampled = None,
     require: Require = None,
     **options: Any,
@@ -188,6 +190,7 @@ def compare_values(
         baseline=baseline,
         baseline_file=baseline_file,
         order=order,
+        groups=groups,
         resampled=parsing.parse_resampled(resampled),
         **options,
     )

@@ -361,7 +361,7 @@ class ArmComparison(Printed):
             {label: self.values[label] for label in self.ranked},
             unit,
             names=self.value_names,
-            is_paired=self.is_paired,
+            per=per,
             lower_is_better=not self.maximize,
         )
         differences = interval_figure(

@@ -334,10 +334,10 @@ def values_figure(
     *,
     names: Sequence[str] = (),
     controls: Collection[str] = (),
-    is_paired: bool = True,
+    per: str = "seed",
     lower_is_better: bool,
 ) -> Figure:
-    """Return the values of each arm in a row, with a line for each seed; ``controls`` are grey."""
+    """Return the values of each arm in a row, with a line for each pair; ``controls`` are grey."""
     rows = [
         [unit.scale * value if math.isfinite(value) else None for value in of_arm]
         for of_arm in values.values()
@@ -345,7 +345,7 @@ def values_figure(
     if not any(value is not None for row in rows for value in row):
         return Figure(key, title, x_label, "", [])
     series = []
-    if is_paired:
+    if per:
         x, y = list[float | None](), list[int | None]()
         for of_seed in zip(*rows, strict=True):
             x += [*of_seed, None]  # A gap between two seeds.
@@ -367,8 +367,8 @@ def values_figure(
             )
         )
     caption = "Each box has its mean as a dashed line."
-    if is_paired:
-        caption = f"{caption} A thin line joins the values of one seed."
+    if per:
+        caption = f"{caption} A thin line joins the values of one {per}."
     return Figure(
         key,
         title,

@@ -27,11 +27,13 @@ class ValueComparison(ArmComparison):
         is_paired: Whether values of the same name belong together.
         baseline: The arm that alone is compared with each other arm, if any.
         resampled: The numbers of training and test examples, if rows are splits of one data set.
+        n_rows: The number of rows, if the values are the means of groups of rows; else 0.
     """
 
     values: Mapping[str, Sequence[float]] = field(repr=False)
     names: tuple[str, ...]
     baseline: str | None = None
+    n_rows: int = 0
 
     @property
     def value_names(self) -> list[str]:
@@ -67,5 +69,9 @@ class ValueComparison(ArmComparison):
     def _shown(self, rows: Sequence[PairedDifference]) -> Sequence[PairedDifference]:
         return rows if self.baseline else super()._shown(rows)
 
+    def _size(self) -> str:
+        means = f" (means of {self.n_rows} rows)" if self.n_rows else ""
+        return f"{super()._size()}{means}"
+
     def _fields(self) -> dict[str, Any]:
-        return self._attributes("names per baseline") | super()._fields()
+        return self._attributes("names per baseline n_rows") | super()._fields()

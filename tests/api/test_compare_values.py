@@ -65,7 +65,7 @@ class TestVerdicts:
         )
         assert [*found.differences()["verdict"]][::2] == ["better", "worse"]
         said = " ".join(str(found).split())
-        assert re.search(r"10 seeds (a|c) has the best mean value, ", said)
+        assert re.search(r"10 rows (a|c) has the best mean value, ", said)
         assert "Lower values are better." in said
 
     def test_sequential_is_paid_for(self) -> None:
@@ -125,7 +125,7 @@ class TestVerdicts:
     def test_an_arm_without_the_first_value_is_named(self) -> None:
         found = adnn.compare_values({**arms(), "d": [math.nan, *[1.0] * 9]})
         assert found.document().conclusion.startswith(
-            "No best mean is known: d has no finite value at seed 0, and only seeds before such a "
+            "No best mean is known: d has no finite value at row 0, and only rows before such a "
             "gap count."
         )
         assert found.differences()["verdict"]["a", "b"] == "worse"
@@ -140,7 +140,7 @@ class TestVerdicts:
         assert [*table["reason"]] == ["", said, said]
         assert [*found.table()["datasets"]] == [10, 10, 8]
         nothing = adnn.compare_values({"a": [math.nan, 1.0], "b": [2.0, 1.0]})
-        assert "a has no finite value at seed 0" in str(nothing)
+        assert "a has no finite value at row 0" in str(nothing)
         told = " ".join(str(found).split())
         assert f"c - a, b - c: {said}" in told
         assert re.search(r"8 datasets b has the best mean value, \S+ over 8 datasets\.", told)
@@ -210,8 +210,8 @@ class TestTables:
     @pytest.mark.parametrize(
         ("frame", "options", "named"),
         [
-            (FRAME, {"index": False}, ("seed", "3")),
-            (FRAME, {}, ("seed", "3")),
+            (FRAME, {"index": False}, ("row", "3")),
+            (FRAME, {}, ("row", "3")),
             (FRAME.rename_axis("seed"), {}, ("seed", "3")),
             (FRAME.set_axis([*"klmnopqrst"]).rename_axis("data set"), {}, ("data_set", "n")),
             (FRAME.set_axis([*"klmnopqrst"]).rename_axis("what"), {}, ("what", "n")),
@@ -260,7 +260,7 @@ class TestTables:
     def test_columns_of_unpaired_arms_may_end_early(self, tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text("a,b\n1,3\n2,4\n3,\n")
         found = adnn.compare_values(tmp_path / "r.csv", paired=False)
-        assert [*found.table()["seeds"]] == [3, 2]
+        assert [*found.table()["rows"]] == [3, 2]
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -452,6 +452,92 @@ class TestSplitsAndFolds:
         assert false["as seeds"] >= 20
 
 
+class TestGroups:
+    """Rows that belong together, such as questions of one passage."""
+
+    TABLE = pd.DataFrame(
+        {
+            "passage": [f"p{i % 8}" for i in range(24)],
+            "question": range(24),
+            "a": np.random.default_rng(0).integers(0, 2, 24),
+            "b": np.random.default_rng(1).integers(0, 2, 24),
+        }
+    )
+
+    def test_are_compared_by_their_means_however_they_are_named(self, tmp_path: Path) -> None:
+        table = self.TABLE
+        means = {arm: [table[arm][i::8].mean() for i in range(8)] for arm in "ab"}
+        expected = adnn.compare_values(means).differences()
+        table.to_csv(tmp_path / "items.csv", index=False)
+        for values, groups in (
+            (tmp_path / "items.csv", "passage"),
+            (table, "passage"),
+            (table.set_index(["passage", "question"]), "passage"),
+            (table[["a", "b"]], table["passage"]),
+            ({arm: table[arm].tolist() for arm in "ab"}, table["passage"].tolist()),
+            ({arm: table[arm].tolist() for arm in ("passage", "a", "b")}, "passage"),
+        ):
+            found = adnn.compare_values(values, groups=groups)
+            pd.testing.assert_frame_equal(found.differences(), expected)
+            assert found.names[3] == "p3"
+            assert f"8 {found.per}s (means of 24 rows)" in str(found)
+        assert adnn.compare_values(table, groups="passage").per == "passage"
+
+    def test_of_unequal_sizes_count_once_each_and_end_where_a_value_is_missing(self) -> None:
+        values = {"a": [1.0, 2.0, 3.0, 4.0], "b": [0.0, 0.0, 0.0, math.nan]}
+        [row] = adnn.compare_values(values, groups=[*"xxyz"]).paired_differences
+        assert (row.n_pairs, row.mean) == (2, (1.5 + 3.0) / 2)
+        assert "before group z count" in row.reason
+
+    def test_of_two_files_are_paired_by_their_rows(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        for arm, rows in (("a", self.TABLE), ("b", self.TABLE.iloc[::-1])):
+            rows[["passage", "question", arm]].to_csv(f"{arm}.csv", index=False)
+        gate = ["compare-values", "a.csv", "--baseline-file", "b.csv", "--groups"]
+        assert run([*gate, "passage"]) == 0
+        shown = capsys.readouterr().out.rstrip("\n")
+        assert shown == str(adnn.compare_values(self.TABLE, groups="passage", baseline="b"))
+        assert run([*gate, "patient"]) == 2
+        assert "Available: passage, question, a" in capsys.readouterr().err
+        self.TABLE[["passage", "a"]].to_csv("a.csv", index=False)
+        assert run([*gate, "passage"]) == 2
+        assert "must name each row once; got 'p0' twice" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"groups": [1, 2]}, "one label for each of the 24 rows.*; got 2 labels"),
+            ({"groups": "patient"}, "Available: passage, question, a, b"),
+            ({"groups": "passage", "paired": False}, "groups must be omitted if paired is False"),
+            ({"groups": "passage", "folds": True}, "groups must be omitted if folds is set"),
+            ({"groups": ["p"] * 23 + [math.nan]}, "must label each row; got gaps in 'group'"),
+        ],
+    )
+    def test_that_are_wrong_are_refused(self, options: dict[str, Any], said: str) -> None:
+        with pytest.raises(ValueError, match=said):
+            adnn.compare_values(self.TABLE, **options)
+
+    def test_do_not_hide_that_rows_are_folds(self) -> None:
+        table = self.TABLE.rename(columns={"question": "fold"})
+        with pytest.raises(ValueError, match="must be of independent seeds; got 'fold'"):
+            adnn.compare_values(table, groups="passage")
+
+    def test_of_equal_arms_seldom_differ(self) -> None:
+        rng, n_worlds, claims = np.random.default_rng(5), 150, {"rows": 0, "groups": 0}
+        groups = np.repeat(np.arange(20), 5)
+        for _ in range(n_worlds):
+            of_passage = rng.normal(0, 1, (2, 20))[:, groups]
+            right = of_passage + rng.normal(size=(2, 100)) > 0
+            values = dict(zip("ab", right.astype(float), strict=True))
+            for name, options in (("rows", {}), ("groups", {"groups": groups})):
+                [row] = adnn.compare_values(values, **options).paired_differences
+                claims[name] += row.verdict != "inconclusive"
+        assert claims["groups"] <= 0.09 * n_worlds
+        assert claims["rows"] >= 0.13 * n_worlds
+
+
 class TestOrder:
     VALUES = pd.DataFrame(arms(20, seed=3))[["a", "c"]]
 
@@ -565,7 +651,7 @@ def test_better_is_for_most_seeds_only_if_it_wins_in_most() -> None:
     steady = other - np.abs(rng.normal(0.004, 0.002, 50))
     other[::5] = 0.5  # It collapses in a fifth of the seeds, and is better in all others.
     said = " ".join(str(adnn.compare_values({"steady": steady, "other": other})).split())
-    assert "steady is better than other on average, although it wins in only 20% of seeds." in said
-    assert "for most seeds" not in said
+    assert "steady is better than other on average, although it wins in only 20% of rows." in said
+    assert "for most rows" not in said
     clear = " ".join(str(adnn.compare_values({"a": other + 0.1, "b": other})).split())
-    assert "a is better than b for most seeds" in clear
+    assert "a is better than b for most rows" in clear

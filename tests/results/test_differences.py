@@ -195,9 +195,7 @@ class TestFigures:
         assert [*line.x] == [0.1, 0.3, None, 0.2, 0.1, None, None, 0.5, None]
         assert [*first.hover][:2] == ["a, seed 3: 0.1000", "a, seed 4: 0.2000"]
         assert (first.color, second.color) == (0, 1)
-        unpaired = values_figure(
-            "v", "V", "", values, PLAIN, is_paired=False, lower_is_better=False
-        )
+        unpaired = values_figure("v", "V", "", values, PLAIN, per="", lower_is_better=False)
         assert len(unpaired.series) == 2
         nothing = values_figure("v", "V", "", {"a": [math.nan]}, PLAIN, lower_is_better=False)
         assert not nothing.series
