@@ -18,16 +18,12 @@ TEST_ROWS = "adnn:test_rows"  # The fingerprint of the test samples alone, if th
 SCORES = "adnn:scores"
 GROUPS = "adnn:groups"
 EXAMPLE_GROUPS = "adnn:example_groups"  # A prefix: the groups of the validation examples.
-REPLICATED = "adnn:replicated"  # A prefix: the gain over the baseline network on a new seed.
 UNSEEDED = "adnn:unseeded"  # A prefix: true for a best trial that no seed changes.
 CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed` for each confirmed best trial.
 WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison: `Declaration`.
 EVALUATED = "adnn:evaluated"  # The subject of the evaluations that its trials are, any JSON.
 CODE = "adnn:code"  # The fingerprints of the functions that its trials are of, and the Python.
-# A prefix, with the best trial's number and the seed's place: the value on a new seed, or null.
-NEW_SEED = "adnn:new_seed"
-VIOLATED = "adnn:violated"  # Like NEW_SEED, or of a recheck's trial: true if it is infeasible.
 PLANNED = "adnn:planned"  # How many new seeds are to confirm: a prefix, or of a recheck.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 NOTE = "adnn:note"  # The SHA-256 of the dashboard's note, to tell a user's own from it.
@@ -37,6 +33,7 @@ PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Pr
 OWNER = "adnn:owner"  # The process that runs it, if its sampler does not store that: `Owner`.
 CLAIM = "adnn:claim"  # A prefix, with the run: the process that is to begin it: `Owner`.
 REPLICATE = "adnn:replicate"  # Which replicate it is, if it is one: `Replicate`.
+VIOLATED = "adnn:violated"  # Of an evaluation on a new seed: true if it violates a constraint.
 ENDED = "adnn:ended"  # Why it has no value: `Ended`. If it failed without one, its worker died.
 
 # User attributes of a trial. If model or training are functions of the trial, it also has BASELINE
@@ -314,7 +311,6 @@ _TYPES: dict[str, Any] = {
     ],
     TEST_ROWS: str,
     SCORES: str,
-    REPLICATED: float,
     GROUPS: str,
     EXAMPLE_GROUPS: str,
     EXAMPLES: ExampleScores,
@@ -325,7 +321,6 @@ _TYPES: dict[str, Any] = {
     COMPARISON: Declaration,
     EVALUATED: dict[str, Any] | str,
     CODE: dict[str, str],
-    NEW_SEED: float | None,
     VIOLATED: bool,
     PLANNED: Planned,
     STOP_REASON: str | None,

@@ -12,9 +12,10 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import COMPARISON
+from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
 from adnn_optuna.engine.arms import arm_of
 from adnn_optuna.engine.example_scores import as_attributes
-from adnn_optuna.engine.records import read_record
+from adnn_optuna.engine.records import BASELINE, BEST, read_record
 from adnn_optuna.networks.offsets import RESTARTS
 from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.results.confirmation import ConfirmationRuns, OwnScores
@@ -185,22 +186,36 @@ def store_confirmation(
         began = f"2026-11-25T14:{i:02}:00+00:00"
         declared = {"began": began, "trial": trial, "seeds": seeds, "arms": [*accuracies]}
         study.set_user_attr(f"adnn:confirmed/{trial}", declared)
-    beside = optuna.create_study(
-        storage=study._storage, study_name=f"{study.study_name}/confirmation", direction="maximize"
-    )
-    numbers = IntDistribution(0, 2**31 - 1)
     for arm, values in accuracies.items():
         for seed, value in zip(seeds, values, strict=True):
             scores = scores_of(name, value)
-            beside.add_trial(
-                optuna.create_trial(
-                    value=float(scores.mean()),
-                    params={"trial": number, "arm": arm, "seed": seed},
-                    distributions=dict.fromkeys(("trial", "arm", "seed"), numbers),
-                    system_attrs=as_attributes("adnn:scores", scores),
-                )
-            )
+            system_attrs = as_attributes("adnn:scores", scores)
+            store_evaluation(study, arm, seed, float(scores.mean()), system_attrs)
     return read_record(study)
+
+
+def store_evaluation(
+    study: optuna.Study,
+    arm: int,
+    seed: int,
+    value: float,
+    system_attrs: Mapping[str, Any] | None = None,
+) -> None:
+    """Store the value of a network of an arm, as the best trial's study stores it beside it."""
+    beside = optuna.create_study(
+        storage=study._storage,
+        study_name=f"{study.study_name}/confirmation",
+        direction="maximize",
+        load_if_exists=True,
+    )
+    beside.set_user_attr("adnn:evaluated", "best and baseline networks on new seeds")
+    params = {"trial": study.best_trial.number, "arm": arm, "seed": seed}
+    distributions = dict.fromkeys(params, IntDistribution(0, 2**31 - 1))
+    beside.add_trial(
+        optuna.create_trial(
+            value=value, params=params, distributions=distributions, system_attrs=system_attrs
+        )
+    )
 
 
 def store_classes(study: optuna.Study, sizes: Sequence[int]) -> None:
@@ -238,8 +253,11 @@ def with_replication(comparison: Comparison, gains: Mapping[str, Sequence[float]
     """Return a comparison whose arms' best networks gain so much on one new seed each."""
     for label, of_arm in gains.items():
         for run, gain in zip(comparison.results[label], of_arm, strict=True):
-            name = f"adnn:replicated/{run.study.best_trial.number}"
-            run.study.set_user_attr(name, float(gain))
+            experiment = experiment_fingerprint(run.attrs["adnn:config"])
+            [seed] = confirmation_seeds(experiment, run.study.best_trial.params, 1)
+            store_evaluation(run.study, BASELINE, seed, 0.0)
+            value = run.improvement(gain, 0.0)
+            store_evaluation(run.study, BEST, seed, value)
     return read_again(comparison)
 
 

@@ -182,7 +182,6 @@ WRONG: dict[str, Any] = {
     stored.TEST: {"looked": "now"},
     stored.TEST_ROWS: None,
     stored.SCORES: 3,
-    stored.REPLICATED: None,
     stored.REPLICATE: {"trial": 0, "index": None},
     stored.GROUPS: {},
     stored.EXAMPLE_GROUPS: 3,
@@ -199,7 +198,6 @@ WRONG: dict[str, Any] = {
         "arguments": {},
     },
     stored.EVALUATED: 3,
-    stored.NEW_SEED: "text",
     stored.VIOLATED: 1,
     stored.PLANNED: {"seeds": -1, "sequential": False},
     stored.CODE: [],
@@ -354,7 +352,6 @@ NAMES = sorted(
     {*WRONG}
     - {
         stored.CLAIM,
-        stored.REPLICATED,
         stored.REPLICATE,
         stored.GROUPS,
         stored.UNSEEDED,

@@ -9,12 +9,13 @@ from typing import Any, ParamSpec, TypeVar
 import optuna
 
 from adnn_optuna._checks import WrongValueError, check_type, logger
-from adnn_optuna.engine.evaluations import Evaluation, made_evaluations, make_evaluations
+from adnn_optuna.engine.evaluations import make_evaluations
 from adnn_optuna.engine.objectives import Outcome
 from adnn_optuna.engine.signals import progress_bar
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks._tensorflow import FORKED
 from adnn_optuna.results.findings import Findings, reused_note
+from adnn_optuna.samplers._evaluations import Evaluation, made_evaluations
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

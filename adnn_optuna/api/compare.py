@@ -65,9 +65,10 @@ def compare(
     """Compare samplers on a network or on any Optuna objective, with paired seeds.
 
     All runs of one seed have the same initial weights, batches and budget. Each run is a study
-    ``<study_name>/<sampler>/seed=<seed>``; the study ``<study_name>`` declares the comparison.
-    Stored runs are continued. Random restarts are always compared: their gain is selection bias.
-    Controls spend the same compute in other ways.
+    ``<study_name>/<sampler>/seed=<seed>``; its best trial's evaluations on new seeds are the study
+    ``<study_name>/<sampler>/seed=<seed>/confirmation``. The study ``<study_name>`` declares the
+    comparison. Stored runs are continued. Random restarts are always compared: their gain is
+    selection bias. Controls spend the same compute in other ways.
 
     For any other objective, the arm that is always compared is random search, as ``random``. All
     random numbers are keyed by seed and trial, so the arms of a seed see the same noise if they
@@ -96,8 +97,9 @@ def compare(
             arms, it keeps the others.
         direction: For functions, ``"minimize"`` (the default) or ``"maximize"``.
         confirm: For functions, on how many new seeds the best trial of a run is evaluated after
-            its selection; 5 by default. With 0, arms are compared by their best reported values,
-            which favors samplers that repeat similar trials.
+            its selection; 5 by default. ``max_time`` leaves time for them. With 0, arms are
+            compared by their best reported values, which favors samplers that repeat similar
+            trials.
         pruner: For functions, the pruner of each run; by default Optuna's.
         catch: Errors that end their own trial and not the comparison, as in
             :meth:`optuna.study.Study.optimize`. Such a trial counts, but has no value.

@@ -23,7 +23,7 @@ from adnn_optuna.api._calls import (
 from adnn_optuna.api.comparisons import like_comparisons
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
-from adnn_optuna.engine.evaluations import MAX_NUMBER, Evaluation, open_evaluations
+from adnn_optuna.engine.evaluations import MAX_NUMBER, open_evaluations
 from adnn_optuna.engine.objectives import seeds_of
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.engine.test_evaluations import n_evaluations_elsewhere
@@ -36,6 +36,7 @@ from adnn_optuna.networks.training import Trainer, n_cores
 from adnn_optuna.results.arm_comparison import MOST_ARMS, VALUE
 from adnn_optuna.results.declarations import checked_seeds, declared, store_declaration
 from adnn_optuna.results.models import ModelComparison
+from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin
 from adnn_optuna.stats.resampling import checked_resampling
 

@@ -19,7 +19,7 @@ from adnn_optuna.callbacks import MaxTimeCallback, checked_limits
 from adnn_optuna.contracts.contract import Contract
 from adnn_optuna.engine import studies
 from adnn_optuna.engine.arms import seeds_of_members
-from adnn_optuna.engine.evaluations import evaluation_of, open_evaluations
+from adnn_optuna.engine.evaluations import open_evaluations
 from adnn_optuna.engine.example_scores import as_attributes, from_attributes
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import Outcome
@@ -29,6 +29,7 @@ from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.predictors import Predictor, predictions
 from adnn_optuna.networks.training import is_finite, n_cores
 from adnn_optuna.results.ensemble import EnsembleScores
+from adnn_optuna.samplers._evaluations import evaluation_of
 from adnn_optuna.samplers._trials import is_done
 
 _NAMES = ("seed",)

@@ -19,8 +19,9 @@ from adnn_optuna.api._progress import SearchProgress, log_trial
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import SAMPLERS, SamplerSpec
 from adnn_optuna.engine.code_fingerprint import check_code
-from adnn_optuna.engine.confirmation import SEEDS, evaluate_on_new_seeds
+from adnn_optuna.engine.confirmation import SEEDS
 from adnn_optuna.engine.evaluations import check_is_reached
+from adnn_optuna.engine.new_seeds import evaluate_best_trial
 from adnn_optuna.engine.objectives import (
     Catch,
     FunctionObjective,
@@ -104,7 +105,15 @@ def search_function(
                 run_trials(spec, study, stop, after_tell)
             record = with_retry(read_record, study)
             if isinstance(record, FunctionRecord):
-                evaluate_on_new_seeds(record, objective, stop)
+                evaluate_best_trial(
+                    record,
+                    objective,
+                    stop,
+                    max_time=limits["max_time"],
+                    n_jobs=n_jobs,
+                    executor=executor,
+                    show_progress_bar=show_progress_bar,
+                )
         except KeyboardInterrupt:
             logger.info(resume_hint(study, ", objective=..."))
             raise

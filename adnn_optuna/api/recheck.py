@@ -33,37 +33,23 @@ from adnn_optuna._checks import (
     check_type,
     is_integer,
 )
+from adnn_optuna._seeds import experiment_fingerprint
 from adnn_optuna.api._calls import check_executor, found_by_evaluating, interrupted_where_called
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
-from adnn_optuna.engine.confirmation import experiment_fingerprint
-from adnn_optuna.engine.evaluations import (
-    evaluation_of,
-    open_evaluations,
-    plan_seeds,
-    trial_for_new_seed,
-)
-from adnn_optuna.engine.example_scores import (
-    collecting,
-    from_attributes,
-    log_scores,
-    scores_as_attributes,
-)
+from adnn_optuna.engine.evaluations import open_evaluations, plan_seeds
+from adnn_optuna.engine.example_scores import from_attributes
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import (
-    Catch,
-    Outcome,
-    catching,
-    checked_catch,
-    number,
-    with_seed,
-)
+from adnn_optuna.engine.new_seeds import TrialEvaluation, beginning_of
+from adnn_optuna.engine.objectives import Catch, checked_catch, with_seed
+from adnn_optuna.engine.records import NEW_SEED_NAMES
 from adnn_optuna.engine.storages import open_storage, with_retry
 from adnn_optuna.engine.studies import load_study, objective_from_study
 from adnn_optuna.results.overtuning import overtuning_of
 from adnn_optuna.results.recheck import Recheck
 from adnn_optuna.results.recheck_numbers import BASELINE_NETWORK, FIRST_OF_PARAMS
-from adnn_optuna.samplers._trials import beginning, check_one_objective, is_done, is_feasible
+from adnn_optuna.samplers._evaluations import evaluation_trials
+from adnn_optuna.samplers._trials import check_one_objective, is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 
 # Annealing ends with moves of about a thousandth of the range; steps of the paper are longer.
@@ -177,7 +163,7 @@ def recheck(
         study._storage if storage is None else storage,
         f"{study.study_name}/recheck",
         # An earlier study of the name had other trials.
-        {"study that began": beginning(first)},
+        beginning_of(study),
         direction=study.direction,
     )
     if objective is None:
@@ -206,52 +192,26 @@ def recheck(
     found = found_by_evaluating(
         known,
         opened,
-        ("trial", "seed"),
-        _OfTrials(function, evaluated, caught, own),
+        NEW_SEED_NAMES,
+        TrialEvaluation(function, evaluated, caught, own),
         n_jobs=n_jobs,
         max_time=max_time,
         executor=executor,
         show_progress_bar=show_progress_bar,
     )
     scores, violated = dict[tuple[int, ...], np.ndarray](), set[tuple[int, ...]]()
-    for trial in filter(is_done, with_retry(opened.get_trials, deepcopy=False)):
+    trials = with_retry(opened.get_trials, deepcopy=False)
+    for evaluation, trial in evaluation_trials(trials, NEW_SEED_NAMES).items():
         if VIOLATED in trial.system_attrs:
-            violated.add(evaluation_of(trial, ("trial", "seed")))
+            violated.add(evaluation)
         if f"{SCORES}/0" in trial.system_attrs:
             of = f"trial {trial.number} of study {opened.study_name!r}"
-            [array] = from_attributes(trial.system_attrs, SCORES, of)
-            scores.setdefault(evaluation_of(trial, ("trial", "seed")), array)
+            [scores[evaluation]] = from_attributes(trial.system_attrs, SCORES, of)
     found = dataclasses.replace(found, violated=frozenset(violated))
     if not scores:
         return found
     overtuned = overtuning_of(study, *with_retry(read_study, study))
     return dataclasses.replace(found, scores=scores, overtuned=overtuned)
-
-
-@dataclasses.dataclass(frozen=True)
-class _OfTrials:
-    """A function of trial and seed, of the trials by their numbers; any process can call it."""
-
-    function: InitOffsetObjective | Callable[..., Any]
-    trials: Mapping[int, FrozenTrial]
-    catch: tuple[type[Exception], ...]
-    study: optuna.Study
-
-    def __call__(self, trial_number: int, seed: int) -> Outcome:
-        trial = trial_for_new_seed(self.trials[trial_number], self.study)
-        value: Any = math.nan
-        what = f"The evaluation of trial {trial_number} with seed {seed}"
-        with catching(self.catch, what), collecting(trial) as logged:
-            if isinstance(self.function, InitOffsetObjective):
-                value = self.function.replace(seed=seed)(trial)
-            else:
-                value = with_seed(self.function)[0](trial, seed)
-            if np.ndim(value):
-                value = log_scores(trial, value)
-        attrs: dict[str, Any] = {} if is_feasible(trial) else {VIOLATED: True}
-        if logged:
-            attrs |= scores_as_attributes(SCORES, logged[-1].scores)
-        return Outcome("complete", number(value), system_attrs=attrs)
 
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:

@@ -237,7 +237,8 @@ def search(
             than the trials and fit in the rest of max_time. They count for no limit. Without a
             test-set evaluation nothing is confirmed.
             A function's recommended parameters are evaluated on them, by default if it takes a
-            seed and ``max_trial`` is at least 10.
+            seed and ``max_trial`` is at least 10. ``max_time`` is then that of trials and these
+            evaluations: at least half of it is for trials.
         n_jobs: For functions, how many trials run at once; by default 1.
         executor: For functions, runs the trials, in place of threads: any
             ``concurrent.futures.Executor`` whose workers reach ``storage``.

@@ -17,8 +17,9 @@ from adnn_optuna.contracts.contract_file import (
     CannotCheckError,
     claim_of,
 )
-from adnn_optuna.engine.confirmation import BASELINE, BEST, is_random
+from adnn_optuna.engine.confirmation import is_random
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.records import BASELINE, BEST
 from adnn_optuna.engine.signals import Bar
 from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.results.confirmation import (

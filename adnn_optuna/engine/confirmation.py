@@ -1,6 +1,5 @@
 """The best trial of a search judged: on the test set, and on new seeds, beside its study."""
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -13,40 +12,34 @@ from threading import Event
 from typing import Any, TypeVar
 
 import optuna
-from optuna.exceptions import TrialPruned
 from optuna.trial import FrozenTrial
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Confirmed
 from adnn_optuna._checks import Fault, WrongValueError, logger
+from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
 from adnn_optuna.callbacks import MaxTimeCallback
-from adnn_optuna.engine import evaluations, records
+from adnn_optuna.engine import records
 from adnn_optuna.engine.arms import EnsembleObjective, may_replicate
-from adnn_optuna.engine.evaluations import Evaluation, make_evaluations
+from adnn_optuna.engine.evaluations import make_needed, open_evaluations
 from adnn_optuna.engine.example_scores import as_attributes, scores_as_attributes
 from adnn_optuna.engine.experiment import is_of_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import FunctionObjective, Outcome, catching, number, with_seed
-from adnn_optuna.engine.records import FunctionRecord, SearchRecord
-from adnn_optuna.engine.signals import progress_bar
+from adnn_optuna.engine.objectives import Outcome
+from adnn_optuna.engine.records import BASELINE, BEST, CONFIRMATION_NAMES, FIRST, SearchRecord
 from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.engine.test_evaluations import attributes_in
 from adnn_optuna.networks import retraining
-from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.offsets import Start
 from adnn_optuna.networks.training import n_cores
-from adnn_optuna.samplers._trials import is_done, is_feasible
+from adnn_optuna.samplers._evaluations import Evaluation, evaluation_of
+from adnn_optuna.samplers._trials import is_done
 
 Record = TypeVar("Record", bound=SearchRecord)
 
 SEEDS = 10
 """How many new seeds confirm a best trial by default."""
 FEWEST_SEEDS = 6  # Of fewer pairs, no interval by sign flips is finite.
-
-# The arms: the baseline network, with the best trial's hyperparameters; the best network; and the
-# baseline network with the first trial's, if hyperparameters were searched, too.
-BASELINE, BEST, FIRST = range(3)
-NAMES = ("trial", "arm", "seed")
 
 
 def evaluate_test_set(record: Record, objective: InitOffsetObjective, stop: Event) -> Record:
@@ -124,11 +117,6 @@ def note_randomness(record: Record, objective: InitOffsetObjective) -> Record:
     return record
 
 
-def experiment_fingerprint(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an experiment's fingerprint: its configuration, whatever its data are called."""
-    return {**config, "dataset": config["dataset"]["fingerprint"]}
-
-
 def confirm_best_trial(
     record: Record,
     objective: InitOffsetObjective,
@@ -156,7 +144,7 @@ def confirm_best_trial(
         declared: Confirmed = {
             "began": datetime.now(UTC).isoformat(),
             "trial": best.number,
-            "seeds": [*evaluations.confirmation_seeds(experiment, best.params, n_seeds)],
+            "seeds": [*confirmation_seeds(experiment, best.params, n_seeds)],
             "arms": [*arms],
         }
         if others := _earlier(record, declared["seeds"]):
@@ -169,35 +157,48 @@ def confirm_best_trial(
     if (confirmed["trial"], confirmed["arms"]) != (best.number, [*arms]):
         fault = Fault(f"of trial {best.number} and its arms {[*arms]}", "others")
         raise stored.malformed(name, f"study {record.study.study_name!r}", fault)
-    # Of whatever study had the name before, as the seeds are of the experiment.
-    what = "best and baseline networks on new seeds"
-    name = records.confirmation_name(record.study.study_name)
-    study = evaluations.open_evaluations(record.study._storage, name, what)
-    earlier = with_retry(_earlier_runs, record, confirmed)
+    evaluate = _NetworkEvaluation(arms, stop, with_retry(_earlier_runs, record, confirmed))
+    n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
+    make_needed(
+        needed_evaluations(confirmed),
+        _open(record),
+        CONFIRMATION_NAMES,
+        evaluate,
+        n_jobs=n_at_once,
+        stop=stop,
+        show_progress_bar=show_progress_bar,
+    )
+    made = with_retry(records.confirmation_trials, record.study._storage, record.study.study_name)
+    return dataclasses.replace(record, confirming=made)
 
-    def evaluate(_: int, arm: int, seed: int) -> Outcome:
-        if (known := earlier.get((arm, seed))) is not None:
+
+def _open(record: SearchRecord) -> optuna.Study:
+    """Return the study of the evaluations, of whatever study had the name before.
+
+    Their seeds are of the experiment.
+    """
+    name = records.confirmation_name(record.study.study_name)
+    what = "best and baseline networks on new seeds"
+    return open_evaluations(record.study._storage, name, what)
+
+
+@dataclasses.dataclass(frozen=True)
+class _NetworkEvaluation:
+    """Trains the network of an arm from a new seed, unless an earlier confirmation did."""
+
+    arms: Mapping[int, tuple[InitOffsetObjective, dict[str, Any]]]
+    stop: Event | None
+    earlier: Mapping[tuple[int, int], Outcome] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, _: int, arm: int, seed: int) -> Outcome:
+        if (known := self.earlier.get((arm, seed))) is not None:
             return known
-        experiment, params = arms[arm]
+        experiment, params = self.arms[arm]
         starts = experiment.replace(seed=seed).starts(params)
-        [run] = retraining.retrain(experiment.trainer, [starts], stop)
+        [run] = retraining.retrain(experiment.trainer, [starts], self.stop)
         # Also of a run that diverged: these settings lead to such networks.
         scores = scores_as_attributes(stored.SCORES, run.scores)
         return Outcome("complete", run.score, system_attrs=scores)
-
-    needed = needed_evaluations(confirmed)
-    n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
-    bar_of = {"unit": "evaluation", "desc": study.study_name}
-    with progress_bar(len(needed), show=show_progress_bar, **bar_of) as bar:
-
-        def missing(made: Mapping[Evaluation, float]) -> list[Evaluation]:
-            left = [evaluation for evaluation in needed if evaluation not in made]
-            bar.update(len(needed) - len(left) - bar.n)
-            return left
-
-        make_evaluations(missing, study, NAMES, evaluate, n_jobs=n_at_once, stop=stop)
-    made = with_retry(records.confirmation_trials, study._storage, record.study.study_name)
-    return dataclasses.replace(record, confirming=made)
 
 
 def _earlier(record: SearchRecord, seeds: list[int]) -> list[tuple[str, Confirmed]]:
@@ -222,7 +223,7 @@ def _earlier_runs(record: SearchRecord, confirmed: Confirmed) -> dict[tuple[int,
     others = _earlier(record, confirmed["seeds"]) if "earlier" in confirmed else []
     for name, earlier in others[:1]:
         for trial in filter(is_done, records.confirmation_trials(record.study._storage, name)):
-            of, arm, seed = evaluations.evaluation_of(trial, NAMES)
+            of, arm, seed = evaluation_of(trial, CONFIRMATION_NAMES)
             # The first trial's hyperparameters may be others.
             if of == earlier["trial"] and arm != FIRST:
                 value = math.nan if trial.value is None else trial.value
@@ -240,24 +241,27 @@ def needed_evaluations(confirmed: Confirmed) -> list[Evaluation]:
 def replicate_best_trial(
     record: SearchRecord, objective: InitOffsetObjective, stop: Event
 ) -> None:
-    """Store what a best trial gains over its baseline network on one new seed.
+    """Train a best trial's network and its baseline network from one new seed.
 
     Only offsets and a learning rate can be trained from another seed.
     """
-    best, is_known = record.best, not math.isnan(record.repeated)
-    if best is None or is_known or record.is_restart or not may_replicate(record.sampler):
+    best = record.best
+    if best is None or record.is_restart or not may_replicate(record.sampler):
         return
     experiment = objective.as_trained(best)
     if not is_random(experiment):
         return
+    arms = {BASELINE: (experiment, dict[str, Any]()), BEST: (experiment, best.params)}
     fingerprint = experiment_fingerprint(record.attrs[stored.CONFIG])
-    [seed] = evaluations.confirmation_seeds(fingerprint, best.params, 1)
-    experiment = experiment.replace(seed=seed)
-    starts = [experiment.baseline_start, experiment.start(best.params)]
-    gain = 0.0
-    if starts[0] != starts[1]:
-        [gain] = gains_of(experiment, [*retraining.retrain(experiment.trainer, starts, stop)])
-    record._with_stored({f"{stored.REPLICATED}/{best.number}": gain})
+    [seed] = confirmation_seeds(fingerprint, best.params, 1)
+    make_needed(
+        [(best.number, arm, seed) for arm in arms],
+        _open(record),
+        CONFIRMATION_NAMES,
+        _NetworkEvaluation(arms, stop),
+        stop=stop,
+        show_progress_bar=False,
+    )
 
 
 def _arms(
@@ -298,33 +302,3 @@ def is_affordable(
         return False
     left = math.inf if max_time is None else MaxTimeCallback(max_time).seconds_left(record.study)
     return seconds_of(record, count) <= left
-
-
-def evaluate_on_new_seeds(
-    record: FunctionRecord, objective: FunctionObjective, stop: Event
-) -> None:
-    """Evaluate the best trial of a study as often as its objective says, and store the values.
-
-    Their seeds follow from the unit's, so all arms of a unit have the same ones. One that comes to
-    no value (NaN, infinite or pruned) is stored as none.
-    """
-    if record.best is None or not objective.confirm:
-        return
-    evaluate, study = with_seed(objective.function)[0], record.study
-    name = f"{stored.PLANNED}/{record.best.number}"
-    planned = evaluations.plan_seeds(study, name, objective.confirm)
-    own = with_retry(optuna.load_study, study_name=study.study_name, storage=study._storage)
-    for place in range(len(record.new_values), planned["seeds"]):
-        if stop.is_set():
-            raise KeyboardInterrupt
-        of_place, value = f"{record.best.number}/{place}", math.nan
-        name = f"{stored.NEW_SEED}/{of_place}"
-        asked = evaluations.trial_for_new_seed(record.best, own)
-        evaluation = f"The evaluation of the best trial as {name!r}"
-        with contextlib.suppress(TrialPruned), catching(objective.catch, evaluation):
-            seed = derived_seed(objective.seed, 1, place)
-            value = number(evaluate(asked, seed))
-        known: dict[str, Any] = {name: value if math.isfinite(value) else None}
-        if math.isfinite(value) and not is_feasible(asked):
-            known = {f"{stored.VIOLATED}/{of_place}": True, **known}
-        record._with_stored(known)

@@ -1,24 +1,19 @@
 """Evaluations that findings ask for, each made once by whichever worker, as trials of a study."""
 
 import contextlib
-import copy
 import dataclasses
 import functools
-import hashlib
-import json
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.exceptions import TrialPruned
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
 
 from adnn_optuna._attributes import EVALUATED, TEST_ROWS, Planned, read_study
 from adnn_optuna._checks import WrongValueError, logger
@@ -26,47 +21,16 @@ from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import FunctionObjective, Outcome, number
-from adnn_optuna.engine.signals import interruptible
+from adnn_optuna.engine.signals import interruptible, progress_bar
 from adnn_optuna.engine.storages import check_study_name, open_declared, open_storage, with_retry
-from adnn_optuna.samplers._evaluations import EvaluationSampler
-from adnn_optuna.samplers._trials import is_done
-
-Evaluation = tuple[int, ...]
-"""What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
+from adnn_optuna.samplers._evaluations import (
+    Evaluation,
+    EvaluationSampler,
+    evaluation_of,
+    made_evaluations,
+)
 
 MAX_NUMBER = 2**31 - 1
-_FIRST_TO_CONFIRM = 2**30  # Of the seeds of functions.
-
-
-def new_seeds(of: str, role: str, count: int, *, of_function: bool) -> tuple[int, ...]:
-    """Return seeds below 2^31, by which nothing was chosen; a larger count only adds some.
-
-    They follow from a text, so they are none of the small ones that people use. No seed both
-    chooses and confirms, see :func:`confirms`.
-    """
-    data = f"{of} {role}".encode()
-    words = np.frombuffer(hashlib.shake_128(data).digest(4 * count), dtype="<u4") // 4
-    is_to_confirm = role == "confirm"
-    if of_function:
-        return tuple(int(word) + _FIRST_TO_CONFIRM * is_to_confirm for word in words)
-    return tuple(int(word) * 2 + is_to_confirm for word in words)
-
-
-def confirms(seed: int, *, of_function: bool) -> bool:
-    """Return whether a new seed is one that confirms: of networks, these are the odd ones.
-
-    A function may use a remainder of its seed, such as ``folds[seed % 10]``. So its seeds that
-    choose and those that confirm have all remainders, and differ by their size.
-    """
-    return seed >= _FIRST_TO_CONFIRM if of_function else seed % 2 == 1
-
-
-def confirmation_seeds(
-    experiment: Any, params: Mapping[str, Any], count: int, *, of_function: bool = False
-) -> tuple[int, ...]:
-    """Return the new seeds that confirm parameters of an experiment, given as JSON holds it."""
-    of = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
-    return new_seeds(of, "confirm", count, of_function=of_function)
 
 
 def plan_seeds(study: optuna.Study, name: str, count: int) -> Planned:
@@ -87,18 +51,6 @@ def plan_seeds(study: optuna.Study, name: str, count: int) -> Planned:
         )
     with_retry(study.set_user_attr, name, planned)
     return planned
-
-
-def trial_for_new_seed(trial: FrozenTrial, study: optuna.Study) -> FrozenTrial:
-    """Return a copy of a trial that a function evaluates as if its study had just asked for it.
-
-    It has no constraints yet, and ``study``, which it may stop: so this is an object of its own.
-    """
-    asked = copy.deepcopy(trial)
-    kept = {k: v for k, v in asked.system_attrs.items() if k.partition(":")[0] != "constraints"}
-    study._thread_local.in_optimize_loop = True
-    vars(asked).update(study=study, _system_attrs=kept)
-    return asked
 
 
 def open_evaluations(
@@ -156,12 +108,18 @@ def make_evaluations(
         if executor is not None:
             settings = {"names": tuple(names), "evaluate": evaluate, "max_time": max_time}
             make = functools.partial(_make_one, study._storage, study.study_name, settings)
+
+            def after_job(_: object) -> None:
+                if stop is not None and stop.is_set():
+                    raise KeyboardInterrupt
+                missing_of(made())
+
             tried = set[Evaluation]()
             # What was tried and is missing had no time left.
             while missing := [one for one in missing_of(made()) if one not in tried]:
                 tried.update(missing)
                 jobs = [executor.submit(make, evaluation) for evaluation in missing]
-                run_jobs(jobs, lambda _: missing_of(made()))
+                run_jobs(jobs, after_job)
             return made()
         study.sampler = EvaluationSampler(
             names, lambda trials: missing_of(made_evaluations(trials, names))
@@ -170,6 +128,27 @@ def make_evaluations(
         limits = checked_limits(max_time=max_time)
         Loop(study, objective, limits, stop or threading.Event(), n_threads=n_jobs).run()
         return made()
+
+
+def make_needed(
+    needed: Sequence[Evaluation],
+    study: optuna.Study,
+    names: Sequence[str],
+    evaluate: Callable[..., float | Outcome],
+    *,
+    show_progress_bar: bool,
+    **options: Any,
+) -> None:
+    """Make those of some evaluations that are missing, see :func:`make_evaluations`."""
+    shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
+    with progress_bar(len(needed), **shown) as bar:
+
+        def missing(made: Mapping[Evaluation, float]) -> list[Evaluation]:
+            missing = [evaluation for evaluation in needed if evaluation not in made]
+            bar.update(len(needed) - len(missing) - bar.n)
+            return missing
+
+        make_evaluations(missing, study, names, evaluate, **options)
 
 
 def _make_one(
@@ -197,22 +176,6 @@ def run_jobs(jobs: Sequence[futures.Future[Any]], after_job: Callable[[Any], obj
     finally:
         for job in jobs:
             job.cancel()
-
-
-def made_evaluations(
-    trials: Iterable[FrozenTrial], names: Sequence[str]
-) -> dict[Evaluation, float]:
-    """Return the values of the evaluations made; of two of one evaluation, the first counts."""
-    values: dict[Evaluation, float] = {}
-    for trial in filter(is_done, trials):
-        value = math.nan if trial.value is None else trial.value
-        values.setdefault(evaluation_of(trial, names), value)
-    return values
-
-
-def evaluation_of(trial: FrozenTrial | optuna.Trial, names: Sequence[str]) -> Evaluation:
-    """Return which evaluation a trial is of."""
-    return tuple(trial.params[name] for name in names)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import OWNER, PROPOSAL, RUNS, SEARCH, STOP_REASON, RunRecord
 from adnn_optuna._checks import logger
-from adnn_optuna.callbacks import LimitValues, callbacks_of, checked_limits
+from adnn_optuna.callbacks import Limit, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.decisions import Begin, End, Observer, Snapshot, Wait, after, before
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
@@ -63,8 +63,8 @@ class Loop:
 
     Other workers may do so, too. ``n_threads`` trials run at once if no proposal learns from
     values. ``after_tell`` gets each trial once the read after it was told has tallied it; for
-    ``meanwhile`` see :meth:`Trainer.train`. ``until`` is a number of trials below that of the
-    limits. What is no run of its own (``is_run``) stores neither its limits nor why it ended.
+    ``meanwhile`` see :meth:`Trainer.train`. ``ends`` are stricter limits that end this part of a
+    run. What is no run of its own (``is_run``) stores neither its limits nor why it ended.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Loop:
         stop: threading.Event,
         *,
         n_threads: int | None = None,
-        until: int | None = None,
+        ends: list[Limit] | None = None,
         is_run: bool = True,
         after_tell: AfterTell = lambda *_: None,
         meanwhile: Callable[[float], object] | None = None,
@@ -89,7 +89,7 @@ class Loop:
         self._sampler: str | None = settings["sampler"] if settings and is_run else None
         self._began = datetime.now(UTC).isoformat()
         self._n_done_before: int | None = None  # None until there was something to do.
-        self._limits = callbacks_of({**limits, "max_trial": until} if until else limits)
+        self._limits = callbacks_of(limits) if ends is None else ends
         self._observer = Observer(study, self._limits, settings["batch_size"] if settings else 1)
         # The trials under way here, by their ids: whether they were created with all parameters.
         self._open: dict[int, bool] = {}

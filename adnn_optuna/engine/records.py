@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Metrics, Planned, RunRecord, TestEvaluation
+from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
 from adnn_optuna._units import with_class
 from adnn_optuna.engine.arms import ARMS, CONTROLS
 from adnn_optuna.engine.objectives import best_trial
@@ -23,10 +24,19 @@ from adnn_optuna.engine.test_evaluations import (
     evaluations_elsewhere,
     test_evaluations_of,
 )
+from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.offsets import RESTARTS
+from adnn_optuna.samplers._evaluations import evaluation_trials, made_evaluations
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._replicates import Configuration, replicated
 from adnn_optuna.samplers._trials import check_one_objective, is_done, is_feasible
+
+# The numbers of an evaluation on new seeds: of a function's trial, and of an arm of a network's.
+# The arms are the baseline network, with the best trial's hyperparameters; the best network; and
+# the baseline network with the first trial's, if hyperparameters were searched, too.
+NEW_SEED_NAMES = ("trial", "seed")
+CONFIRMATION_NAMES = ("trial", "arm", "seed")
+BASELINE, BEST, FIRST = range(3)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -39,7 +49,7 @@ class SearchRecord:
     baseline: float  # NaN if its training was cut off. Of functions of the trial the best one's.
     best: FrozenTrial | None
     trials: tuple[FrozenTrial, ...]
-    confirming: tuple[FrozenTrial, ...]  # The trials that confirm the best one.
+    confirming: tuple[FrozenTrial, ...]  # The evaluations of best trials on new seeds.
     # How many evaluations of the same test set other studies of the storage had, by their names; a
     # comparison's studies count as one.
     test_evaluations_elsewhere: Mapping[str, int]
@@ -260,7 +270,14 @@ class SearchRecord:
     @property
     def repeated(self) -> float:
         """The best trial's gain over its baseline network on a new seed; NaN if untried."""
-        return float(self._of_best(stored.REPLICATED, default=math.nan))
+        if self.best is None or stored.CONFIG not in self.attrs:
+            return math.nan
+        made = made_evaluations(self.confirming, CONFIRMATION_NAMES)
+        experiment = experiment_fingerprint(self.attrs[stored.CONFIG])
+        [seed] = confirmation_seeds(experiment, self.best.params, 1)
+        baseline = made.get((self.best.number, BASELINE, seed), math.nan)
+        best = made.get((self.best.number, BEST, seed), math.nan)
+        return self.improvement(best, baseline)
 
 
 def test_metric(metric: str) -> str:
@@ -294,21 +311,30 @@ class FunctionRecord(SearchRecord):
         return planned
 
     @property
+    def new_seeds(self) -> list[int]:
+        """The declared new seeds of the best trial; all arms of a unit have the same."""
+        if self.best is None or f"{stored.PLANNED}/{self.best.number}" not in self.attrs:
+            return []
+        seed = self.settings.get("seed", 0)
+        return [derived_seed(seed, 1, place) for place in range(self.planned["seeds"])]
+
+    @functools.cached_property
+    def _on_new_seeds(self) -> list[FrozenTrial]:
+        """The evaluations of the best trial on new seeds, by these."""
+        made = evaluation_trials(self.confirming, NEW_SEED_NAMES)
+        number = -1 if self.best is None else self.best.number
+        return [made[number, seed] for seed in self.new_seeds if (number, seed) in made]
+
+    @property
     def new_values(self) -> list[float]:
         """The best trial's values on new seeds, by these; NaN of one that failed."""
-        number = None if self.best is None else self.best.number
-        found: list[float] = []
-        while (name := f"{stored.NEW_SEED}/{number}/{len(found)}") in self.attrs:
-            value = self.attrs[name]
-            found.append(math.nan if value is None else value)
-        return found
+        values = (trial.value for trial in self._on_new_seeds)
+        return [math.nan if value is None else value for value in values]
 
     @property
     def n_violated(self) -> int:
         """On how many new seeds the best trial violates a constraint."""
-        number = None if self.best is None else self.best.number
-        places = range(len(self.new_values))
-        return sum(f"{stored.VIOLATED}/{number}/{place}" in self.attrs for place in places)
+        return sum(stored.VIOLATED in trial.system_attrs for trial in self._on_new_seeds)
 
     @property
     def _is_tested(self) -> bool:
@@ -328,16 +354,17 @@ class FunctionRecord(SearchRecord):
 
 
 def confirmation_trials(storage: BaseStorage, study_name: str) -> tuple[FrozenTrial, ...]:
-    """Return the trials that confirm best trials of a study, if there are any."""
+    """Return the evaluations of a study's best trials on new seeds, if there are any."""
     try:
-        found = optuna.load_study(study_name=confirmation_name(study_name), storage=storage)
-    except KeyError:  # Its worker died just then, or somebody deleted it.
+        study = optuna.load_study(study_name=confirmation_name(study_name), storage=storage)
+    except KeyError:
         return ()
-    return tuple(stored.read_study(found)[1])
+    attrs, trials = stored.read_study(study)
+    return tuple(trials) if stored.EVALUATED in attrs else ()
 
 
 def confirmation_name(study_name: str) -> str:
-    """Return the name of the study that confirms best trials of a study."""
+    """Return the name of the study of best trials' evaluations on new seeds."""
     return f"{study_name}/confirmation"
 
 
@@ -365,7 +392,7 @@ def read_record(
         leaders = replicated(filter(is_done, trials), study.direction)
         if leaders:
             best = leaders[0].first
-    is_confirmed = any(name.startswith(f"{stored.CONFIRMED}/") for name in attrs)
+    is_search = stored.CONFIG in attrs or stored.SEARCH in attrs
     return kind(
         study,
         attrs,
@@ -373,6 +400,6 @@ def read_record(
         baseline,
         best,
         tuple(trials),
-        confirmation_trials(study._storage, study.study_name) if is_confirmed else (),
+        confirmation_trials(study._storage, study.study_name) if is_search else (),
         evaluations_elsewhere(study, attrs, others),
     )

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent import futures
 from typing import Any, Literal, cast
 
@@ -31,8 +31,9 @@ from adnn_optuna.engine.evaluations import run_jobs
 from adnn_optuna.engine.experiment import is_of_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import AfterTell, Loop, Objective
+from adnn_optuna.engine.new_seeds import ends_before_new_seeds, evaluate_best_trial
 from adnn_optuna.engine.objectives import FunctionObjective
-from adnn_optuna.engine.records import FunctionRecord, read_record
+from adnn_optuna.engine.records import FunctionRecord, confirmation_name, read_record
 from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
 from adnn_optuna.engine.storages import check_study_name, open_storage, storage_url, with_retry
 from adnn_optuna.networks._tensorflow import check_not_forked
@@ -221,6 +222,8 @@ def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optun
     """Create or load a study for each spec; none is created if one of them is refused."""
     names = set(with_retry(optuna.get_all_study_names, storage))
     found = [load_study(storage, p.name) if p.name in names else None for p in specs]
+    for spec in specs:
+        _check_no_evaluations(spec, names)
     # Whatever may be refused comes before the first study is created.
     samplers = [with_retry(_sampler, p, study) for p, study in zip(specs, found, strict=True)]
     studies = []
@@ -238,6 +241,17 @@ def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optun
         with_retry(_prepare, spec, study)
         studies.append(study)
     return studies
+
+
+def _check_no_evaluations(spec: StudySpec, names: Collection[str]) -> None:
+    """Refuse a new study of a function if evaluations of an earlier one of its name are left."""
+    evaluations = confirmation_name(str(spec.name))
+    is_of_function = isinstance(spec.objective, FunctionObjective)
+    if is_of_function and spec.name not in names and evaluations in names:
+        raise WrongValueError(
+            f"Study {evaluations!r} must be of study {spec.name!r}; got one of an earlier study. "
+            "Delete it, or use another study name."
+        )
 
 
 def _sampler(spec: StudySpec, study: optuna.Study | None) -> BaseSampler:
@@ -335,7 +349,7 @@ def _run_one(stop: threading.Event, bar: Bar, spec: StudySpec, study: optuna.Stu
         record = confirmation.evaluate_test_set(record, spec.objective, stop)
         confirmation.replicate_best_trial(record, spec.objective, stop)
     elif isinstance(spec.objective, FunctionObjective) and isinstance(record, FunctionRecord):
-        confirmation.evaluate_on_new_seeds(record, spec.objective, stop)
+        evaluate_best_trial(record, spec.objective, stop)
     return budget
 
 
@@ -360,14 +374,17 @@ def run_trials(
     The last two arguments are those of :class:`Loop`.
     """
     objective, limits, max_trial = spec.objective, spec.limits, spec.limits["max_trial"] or 0
-    share, until, n_to_search = 0.0, None, 0
-    if isinstance(objective, FunctionObjective) and max_trial:
-        share, n_to_search = objective.share(max_trial), objective.n_searched(max_trial)
+    share, until, n_to_search, n_new_seeds = 0.0, limits["max_trial"], 0, 0
+    if isinstance(objective, FunctionObjective):
+        n_new_seeds = objective.confirm
+        if max_trial:
+            share, n_to_search = objective.share(max_trial), objective.n_searched(max_trial)
     if share:
         # Replicates of an earlier run with lower limits stay, beside all that is to be searched.
         until = min(n_to_search + _counts(study)[0], max_trial)
     shown: Any = {"after_tell": after_tell, "meanwhile": meanwhile}
-    search = Loop(study, objective, limits, stop, n_threads=spec.n_threads, until=until, **shown)
+    ends = ends_before_new_seeds({**limits, "max_trial": until}, n_new_seeds)
+    search = Loop(study, objective, limits, stop, n_threads=spec.n_threads, ends=ends, **shown)
     n_ended = search.run()
     if not share:
         return n_ended
@@ -376,7 +393,8 @@ def run_trials(
     n_wanted = max_trial if n_searched >= n_to_search else round(n_searched / (1 - share))
     study.sampler = ReplicateSampler()
     of_replicates = checked_limits(max_trial=n_wanted, max_time=limits["max_time"])
-    return Loop(study, objective, of_replicates, stop, is_run=False, **shown).run()
+    ends = ends_before_new_seeds(of_replicates, n_new_seeds)
+    return Loop(study, objective, of_replicates, stop, is_run=False, ends=ends, **shown).run()
 
 
 def n_done(study: optuna.Study) -> int:

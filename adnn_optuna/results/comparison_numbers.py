@@ -345,5 +345,6 @@ class ComparisonNumbers:
 
     @property
     def seconds(self) -> float:
-        """The seconds in which any trial ran."""
-        return seconds_under_way(trial for run in self.runs for trial in run.done_trials)
+        """The seconds in which any trial ran, or its evaluation on a new seed."""
+        trials = (trial for run in self.runs for trial in (*run.done_trials, *run.confirming))
+        return seconds_under_way(trials)

@@ -16,10 +16,17 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Confirmed, TestEvaluation
 from adnn_optuna._checks import Fault
 from adnn_optuna._units import Estimate, unit_of
-from adnn_optuna.engine.confirmation import BASELINE, BEST, FIRST, NAMES, needed_evaluations
-from adnn_optuna.engine.evaluations import Evaluation, evaluation_of
+from adnn_optuna.engine.confirmation import needed_evaluations
 from adnn_optuna.engine.example_scores import from_attributes
-from adnn_optuna.engine.records import SearchRecord, confirmation_name
+from adnn_optuna.engine.records import (
+    BASELINE,
+    BEST,
+    CONFIRMATION_NAMES,
+    FIRST,
+    SearchRecord,
+    confirmation_name,
+)
+from adnn_optuna.samplers._evaluations import Evaluation, evaluation_of
 from adnn_optuna.samplers._trials import is_done
 from adnn_optuna.stats.example_scores import difference_from_mean, mean_gain, score_estimate
 from adnn_optuna.stats.sequential import ALPHA
@@ -71,7 +78,8 @@ def read_runs(record: SearchRecord) -> ConfirmationRuns | None:
     needed, made = needed_evaluations(confirmed), dict[Evaluation, np.ndarray]()
     values: dict[Evaluation, float] = {}
     for trial in filter(is_done, record.confirming):
-        if (evaluation := evaluation_of(trial, NAMES)) in needed and evaluation not in made:
+        evaluation = evaluation_of(trial, CONFIRMATION_NAMES)
+        if evaluation in needed and evaluation not in made:
             name, shapes = confirmation_name(record.study.study_name), [own.scores.shape]
             of = f"trial {trial.number} of study {name!r}"
             [made[evaluation]] = from_attributes(trial.system_attrs, stored.SCORES, of, shapes)

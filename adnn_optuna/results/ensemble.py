@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from adnn_optuna._units import UNKNOWN, Estimate, Unit, score_in_words, unit_of
-from adnn_optuna.engine.evaluations import Evaluation
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.network import Head
 from adnn_optuna.render.document import Document, Figure, Line, Series, Verdict
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.differences import test_set_note
 from adnn_optuna.results.findings import NEXT_STEP, made_so_far
+from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.example_scores import difference_from_mean, gain_of_average
 
 _COMPARE = (

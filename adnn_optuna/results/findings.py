@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from adnn_optuna.engine.evaluations import Evaluation
+from adnn_optuna.samplers._evaluations import Evaluation
 
 NEXT_STEP = "make the same call again; it makes the rest."
 """The next step if evaluations are missing."""

@@ -104,7 +104,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
 
     def _notes(self) -> list[str]:
         found = super()._notes()
-        if self.new_values:
+        if self.best is not None and self.planned["seeds"]:
             found += self._about_new_seeds()
         if self.planned["sequential"]:
             found.append("Sequential: the number of new seeds was raised, so the CI is wider.")
@@ -123,7 +123,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
         """Return which evaluations on new seeds failed, and what the CI cannot show."""
         values, n = self._succeeded, len(self.new_values)
         found = []
-        if not values:
+        if n and not values:
             return [f"All {n} evaluations on new seeds failed (NaN, infinite or pruned)."]
         if len(values) < n:
             found.append(
@@ -133,7 +133,10 @@ class FunctionSearch(StudyResult, FunctionRecord):
         planned = self.planned
         fewest = fewest_sequential_pairs(AFTER_FIXED) if planned["sequential"] else 2
         if n < planned["seeds"]:
-            found.append(f"No CI of the value yet: {planned['seeds']} new seeds are needed.")
+            found.append(
+                f"No CI of the value yet: {n} of {planned['seeds']} new seeds are evaluated. "
+                "Resume, with a larger max_time if you set one."
+            )
         elif len(values) < fewest:
             found.append(f"No CI of the value: {fewest} values on new seeds are needed.")
         elif math.isnan(self.value.low):
@@ -145,15 +148,20 @@ class FunctionSearch(StudyResult, FunctionRecord):
             )
         return found
 
-    def _number_table(self) -> Table:
+    def _tables(self) -> list[Table]:
+        return [*self._replicated_tables(), *super()._tables()]
+
+    def _replicated_tables(self) -> list[Table]:
+        """Return the table of the best replicated configurations, if there are any."""
         if not self.replicated:
-            return super()._number_table()
+            return []
         unit = units_of(self).selection
         rows = [
             (str(one.first.number), str(len(one.values)), unit.value(mean(one.values)))
             for one in self.replicated[:_N_LISTED]
         ]
-        return Table(("trial", "values", "mean"), rows, "Configurations with two or more values")
+        title = "Configurations with two or more values"
+        return [Table(("trial", "values", "mean"), rows, title)]
 
     def _next_step(self) -> str:
         if self.new_values:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adnn_optuna._units import ACCURACY
-from adnn_optuna.engine.evaluations import Evaluation
 from adnn_optuna.results.arm_comparison import ArmComparison
 from adnn_optuna.results.differences import test_set_note
 from adnn_optuna.results.findings import NEXT_STEP, made_so_far
+from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.paired_differences import (
     OPEN,
     PairedDifference,

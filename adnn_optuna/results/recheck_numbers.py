@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
+from adnn_optuna._seeds import confirmation_seeds, confirms, new_seeds
 from adnn_optuna._units import UNKNOWN, Estimate, with_class
-from adnn_optuna.engine.evaluations import Evaluation, confirmation_seeds, confirms, new_seeds
 from adnn_optuna.results.overtuning import Overtuning
+from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.overtuning import on_new_seeds
 from adnn_optuna.stats.paired_differences import fewest_pairs, paired_differences
 from adnn_optuna.stats.proportions import student_half_width

@@ -68,7 +68,7 @@ class StudyResult(Printed, SearchRecord):
             estimates=[] if self.best is None else self._estimates(),
             level=1 - ALPHA if confirmation is None else confirmation.level,
             subject=self._subject(),
-            tables=[self._number_table(), settings_table([[self]])],
+            tables=self._tables(),
             draw=self._figures,
             notes=self._notes(),
             next_step="" if self.best is None else self._next_step(),
@@ -113,6 +113,9 @@ class StudyResult(Printed, SearchRecord):
     def _numbers(self) -> dict[str, float]:
         [numbers] = numbers_of([self], FIELDS)
         return numbers
+
+    def _tables(self) -> list[Table]:
+        return [self._number_table(), settings_table([[self]])]
 
     def _number_table(self) -> Table:
         """Return the numbers that are known; others may have no metric on a test set."""

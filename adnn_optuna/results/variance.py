@@ -16,12 +16,13 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from adnn_optuna._seeds import new_seeds
 from adnn_optuna._units import Estimate, Unit, in_list, unit_of
-from adnn_optuna.engine.evaluations import Evaluation, new_seeds
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.differences import sources_in_words, unseen_note
 from adnn_optuna.results.findings import NEXT_STEP, made_so_far
+from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.proportions import unseen_share
 from adnn_optuna.stats.spread import FEWEST, collapses, standard_deviation
 

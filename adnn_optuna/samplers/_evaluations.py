@@ -1,18 +1,42 @@
 """Proposes evaluations, each of them once, whatever number of workers makes them."""
 
+import math
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import RandomSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, Trial
 
 from adnn_optuna.samplers._owners import owned_template
-from adnn_optuna.samplers._trials import TrialReader
+from adnn_optuna.samplers._trials import TrialReader, is_done
 
-_Evaluation = tuple[int, ...]
+Evaluation = tuple[int, ...]
 """What is evaluated: numbers below 2^31, such as those of a trial and a seed."""
+
+
+def evaluation_of(trial: FrozenTrial | Trial, names: Sequence[str]) -> Evaluation:
+    """Return which evaluation a trial is of."""
+    return tuple(trial.params[name] for name in names)
+
+
+def evaluation_trials(
+    trials: Iterable[FrozenTrial], names: Sequence[str]
+) -> dict[Evaluation, FrozenTrial]:
+    """Return the trials of the evaluations made; of two of one evaluation, the first counts."""
+    first: dict[Evaluation, FrozenTrial] = {}
+    for trial in filter(is_done, trials):
+        first.setdefault(evaluation_of(trial, names), trial)
+    return first
+
+
+def made_evaluations(
+    trials: Iterable[FrozenTrial], names: Sequence[str]
+) -> dict[Evaluation, float]:
+    """Return the values of the evaluations made, NaN of those that came to none."""
+    made = evaluation_trials(trials, names).items()
+    return {e: math.nan if trial.value is None else trial.value for e, trial in made}
 
 
 class EvaluationSampler(RandomSampler):
@@ -26,11 +50,11 @@ class EvaluationSampler(RandomSampler):
     def __init__(
         self,
         names: Sequence[str],
-        missing_of: Callable[[Iterable[FrozenTrial]], Sequence[_Evaluation]],
+        missing_of: Callable[[Iterable[FrozenTrial]], Sequence[Evaluation]],
     ) -> None:
         super().__init__()
         self._names, self._missing_of = tuple(names), missing_of
-        self._missing: Sequence[_Evaluation] = ()  # As of the last read.
+        self._missing: Sequence[Evaluation] = ()  # As of the last read.
 
     @property
     def n_wanted(self) -> int:
@@ -48,9 +72,9 @@ class EvaluationSampler(RandomSampler):
         """Return whether the evaluation is no longer missing; they have no order."""
         return self.place_of(trial) not in self._missing, None
 
-    def place_of(self, trial: FrozenTrial) -> _Evaluation:
+    def place_of(self, trial: FrozenTrial) -> Evaluation:
         """Return which evaluation a trial is."""
-        return tuple(trial.params[name] for name in self._names)
+        return evaluation_of(trial, self._names)
 
     def template(
         self,
@@ -67,6 +91,6 @@ class EvaluationSampler(RandomSampler):
         params = dict(zip(self._names, evaluation, strict=True))
         return owned_template(known.next_number, params=params, distributions=dict(distributions))
 
-    def _free(self, known: TrialReader) -> list[_Evaluation]:
+    def _free(self, known: TrialReader) -> list[Evaluation]:
         held = {self.place_of(trial) for trial in known.unfinished.values()}
         return [evaluation for evaluation in self._missing if evaluation not in held]

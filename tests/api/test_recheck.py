@@ -21,9 +21,8 @@ from recheck_worker import NOISE, evaluate, make_recheck, make_study, truth
 from search_worker import quick_training
 
 import adnn_optuna as adnn
+from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
 from adnn_optuna.cli.main import run
-from adnn_optuna.engine.confirmation import experiment_fingerprint
-from adnn_optuna.engine.evaluations import confirmation_seeds
 from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.networks.network import derived_seed
 

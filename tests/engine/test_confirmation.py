@@ -12,17 +12,10 @@ from search_worker import make_objective, quick_training
 from stored_studies import store_study
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.confirmation import (
-    BASELINE,
-    BEST,
-    FIRST,
-    confirm_best_trial,
-    experiment_fingerprint,
-    replicate_best_trial,
-)
-from adnn_optuna.engine.evaluations import confirmation_seeds
+from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
+from adnn_optuna.engine.confirmation import confirm_best_trial, replicate_best_trial
 from adnn_optuna.engine.example_scores import as_attributes
-from adnn_optuna.engine.records import read_record
+from adnn_optuna.engine.records import BASELINE, BEST, FIRST, read_record
 from adnn_optuna.networks.retraining import retrain
 from adnn_optuna.results.confirmation import own_scores, read_runs
 

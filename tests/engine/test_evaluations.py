@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from adnn_optuna.engine.evaluations import Evaluation
+    from adnn_optuna.samplers._evaluations import Evaluation
 
 
 def of_numbers(made: Mapping[Evaluation, float]) -> list[Evaluation]:

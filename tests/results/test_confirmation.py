@@ -11,7 +11,7 @@ from scipy import stats
 from stored_studies import confirmation
 
 from adnn_optuna._units import Estimate
-from adnn_optuna.engine.confirmation import BASELINE, BEST, FIRST
+from adnn_optuna.engine.records import BASELINE, BEST, FIRST
 from adnn_optuna.results.confirmation import Confirmation, confirmation_of
 
 _SPREAD = 0.25  # Of networks' abilities.

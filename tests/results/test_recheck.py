@@ -14,7 +14,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from snapshots import assert_surfaces
 
-from adnn_optuna.engine.evaluations import confirmation_seeds, confirms, new_seeds
+from adnn_optuna._seeds import confirmation_seeds, confirms, new_seeds
 from adnn_optuna.results.recheck import Recheck
 from adnn_optuna.results.recheck_numbers import BASELINE_NETWORK, FIRST_OF_PARAMS, mean_interval
 from adnn_optuna.stats.paired_differences import planned_interval

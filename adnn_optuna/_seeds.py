@@ -1,0 +1,46 @@
+"""New seeds, by which nothing was chosen: each follows from what it evaluates."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+_FIRST_TO_CONFIRM = 2**30  # Of the seeds of functions.
+
+
+def new_seeds(of: str, role: str, count: int, *, of_function: bool) -> tuple[int, ...]:
+    """Return seeds below 2^31, by which nothing was chosen; a larger count only adds some.
+
+    They follow from a text, so they are none of the small ones that people use. No seed both
+    chooses and confirms, see :func:`confirms`.
+    """
+    data = f"{of} {role}".encode()
+    words = np.frombuffer(hashlib.shake_128(data).digest(4 * count), dtype="<u4") // 4
+    is_to_confirm = role == "confirm"
+    if of_function:
+        return tuple(int(word) + _FIRST_TO_CONFIRM * is_to_confirm for word in words)
+    return tuple(int(word) * 2 + is_to_confirm for word in words)
+
+
+def confirms(seed: int, *, of_function: bool) -> bool:
+    """Return whether a new seed is one that confirms: of networks, these are the odd ones.
+
+    A function may use a remainder of its seed, such as ``folds[seed % 10]``. So its seeds that
+    choose and those that confirm have all remainders, and differ by their size.
+    """
+    return seed >= _FIRST_TO_CONFIRM if of_function else seed % 2 == 1
+
+
+def confirmation_seeds(
+    experiment: Any, params: Mapping[str, Any], count: int, *, of_function: bool = False
+) -> tuple[int, ...]:
+    """Return the new seeds that confirm parameters of an experiment, given as JSON holds it."""
+    of = json.dumps([experiment, dict(params)], sort_keys=True, default=str)
+    return new_seeds(of, "confirm", count, of_function=of_function)
+
+
+def experiment_fingerprint(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an experiment's fingerprint: its configuration, whatever its data are called."""
+    return {**config, "dataset": config["dataset"]["fingerprint"]}

@@ -1,0 +1,136 @@
+"""Evaluations of a study's trials on new seeds, as trials of a study of their own."""
+
+import copy
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial
+
+from adnn_optuna._attributes import PLANNED, SCORES, VIOLATED
+from adnn_optuna.callbacks import Limit, LimitValues, MaxTimeCallback, callbacks_of
+from adnn_optuna.engine.evaluations import make_needed, open_evaluations, plan_seeds
+from adnn_optuna.engine.example_scores import collecting, log_scores, scores_as_attributes
+from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
+from adnn_optuna.engine.objectives import FunctionObjective, Outcome, catching, number, with_seed
+from adnn_optuna.engine.records import NEW_SEED_NAMES, FunctionRecord, confirmation_name
+from adnn_optuna.engine.storages import with_retry
+from adnn_optuna.samplers._tally import Tally
+from adnn_optuna.samplers._trials import beginning, is_feasible
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialEvaluation:
+    """A function of trial and seed, of the trials by their numbers; any process can call it."""
+
+    function: InitOffsetObjective | Callable[..., Any]
+    trials: Mapping[int, FrozenTrial]
+    catch: tuple[type[Exception], ...]
+    study: optuna.Study  # Which the function may stop, so this is an object of its own.
+
+    def __call__(self, trial_number: int, seed: int) -> Outcome:
+        """Evaluate a trial on a new seed."""
+        trial = _trial_for_new_seed(self.trials[trial_number], self.study)
+        value: Any = np.nan
+        what = f"The evaluation of trial {trial_number} with seed {seed}"
+        with catching(self.catch, what), collecting(trial) as logged:
+            if isinstance(self.function, InitOffsetObjective):
+                value = self.function.replace(seed=seed)(trial)
+            else:
+                value = with_seed(self.function)[0](trial, seed)
+            if np.ndim(value):
+                value = log_scores(trial, value)
+        attrs: dict[str, Any] = {} if is_feasible(trial) else {VIOLATED: True}
+        if logged:
+            attrs |= scores_as_attributes(SCORES, logged[-1].scores)
+        return Outcome("complete", number(value), system_attrs=attrs)
+
+
+def _trial_for_new_seed(trial: FrozenTrial, study: optuna.Study) -> FrozenTrial:
+    """Return a copy of a trial that a function evaluates as if its study had just asked for it.
+
+    It has no constraints yet.
+    """
+    asked = copy.deepcopy(trial)
+    kept = {k: v for k, v in asked.system_attrs.items() if k.partition(":")[0] != "constraints"}
+    study._thread_local.in_optimize_loop = True
+    vars(asked).update(study=study, _system_attrs=kept)
+    return asked
+
+
+def beginning_of(study: optuna.Study) -> dict[str, str]:
+    """Return what evaluations of a study are of: an earlier one of its name had other trials."""
+    first = with_retry(study.get_trials, deepcopy=False)[0]
+    return {"study that began": beginning(first)}
+
+
+class _SearchTimeCallback(MaxTimeCallback):
+    """Ends a search early enough that its best trial's evaluations end within the same time.
+
+    They are taken to be as long as its trials are on average. At least half of the time is for
+    trials.
+    """
+
+    def __init__(self, max_time: float, n_new_seeds: int) -> None:
+        super().__init__(max_time)
+        self._n_new_seeds = n_new_seeds
+
+    def _used(self, study: optuna.Study, tally: Tally) -> float:
+        seconds = super()._used(study, tally)
+        seconds_a_trial = seconds / max(tally.n_done, 1)
+        return seconds + min(self._n_new_seeds * seconds_a_trial, self.value / 2)
+
+
+def ends_before_new_seeds(limits: LimitValues, n_new_seeds: int) -> list[Limit]:
+    """Return the callbacks of limits that a search and its evaluations on new seeds share."""
+    ends = callbacks_of(limits)
+    for place, limit in enumerate(ends):
+        if isinstance(limit, MaxTimeCallback):
+            ends[place] = _SearchTimeCallback(limit.value, n_new_seeds)
+    return ends
+
+
+def evaluate_best_trial(
+    record: FunctionRecord,
+    objective: FunctionObjective,
+    stop: threading.Event,
+    *,
+    max_time: float | None = None,
+    show_progress_bar: bool = False,
+    **options: Any,
+) -> None:
+    """Evaluate the best trial of a function's search on as many new seeds as its objective says.
+
+    ``max_time`` is that of trials and evaluations together. ``options`` are those of
+    :func:`make_evaluations`.
+    """
+    best, study = record.best, record.study
+    if best is None or not objective.confirm:
+        return
+    opened = open_evaluations(
+        study._storage,
+        confirmation_name(study.study_name),
+        beginning_of(study),
+        direction=study.direction,
+    )
+    plan_seeds(study, f"{PLANNED}/{best.number}", objective.confirm)
+    record = record._refreshed(PLANNED)
+    if max_time is not None:
+        max_time = MaxTimeCallback(max_time).seconds_left(study)
+        if max_time <= 0:
+            return
+    own = with_retry(optuna.load_study, study_name=study.study_name, storage=study._storage)
+    evaluate = TrialEvaluation(objective.function, {best.number: best}, objective.catch, own)
+    make_needed(
+        [(best.number, seed) for seed in record.new_seeds],
+        opened,
+        NEW_SEED_NAMES,
+        evaluate,
+        stop=stop,
+        max_time=max_time,
+        show_progress_bar=show_progress_bar,
+        **options,
+    )

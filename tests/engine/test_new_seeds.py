@@ -1,0 +1,226 @@
+"""Best trials of functions, evaluated on new seeds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import multiprocessing
+import os
+import threading
+from concurrent import futures
+from typing import TYPE_CHECKING, Any
+
+import executor_worker
+import optuna
+import pytest
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+import adnn_optuna as adnn
+from adnn_optuna.callbacks import checked_limits
+from adnn_optuna.engine.new_seeds import ends_before_new_seeds, evaluate_best_trial
+from adnn_optuna.engine.objectives import FunctionObjective
+from adnn_optuna.engine.records import FunctionRecord, read_record
+from adnn_optuna.results.function_search import stored_result
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adnn_optuna.engine.records import SearchRecord
+
+
+def record(n_new_values: int, seed: int = 0) -> Any:
+    study = optuna.create_study()
+    settings = {"sampler": "tpe", "n_trials": 2, "batch_size": 1, "seed": seed}
+    study.set_user_attr("adnn:search", {**settings, "confirm": n_new_values})
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    return read_record(study)
+
+
+def objective(function: Any, seed: int = 0) -> FunctionObjective:
+    return FunctionObjective(function, StudyDirection.MINIMIZE, seed, confirm=3)
+
+
+def values(found: SearchRecord) -> list[float | None]:
+    evaluated = read_record(found.study)
+    assert isinstance(evaluated, FunctionRecord)
+    return [None if math.isnan(value) else value for value in evaluated.new_values]
+
+
+def test_each_is_made_once_and_follows_from_the_seed() -> None:
+    asked: list[int] = []
+
+    def function(trial: Any, seed: int) -> float:
+        asked.append(seed)
+        return float(seed)
+
+    found = record(3)
+    assert math.isnan(found.test_value)
+    evaluate_best_trial(found, objective(function), threading.Event())
+    evaluate_best_trial(read_record(found.study), objective(function), threading.Event())
+    assert len(asked) == len(set(asked)) == 3
+    assert values(found) == asked
+    assert read_record(found.study).test_value == pytest.approx(sum(asked) / 3)
+    other = record(3, seed=1)
+    evaluate_best_trial(other, objective(function, seed=1), threading.Event())
+    assert not {*values(other)} & {*values(found)}
+
+
+def test_one_without_a_value_leaves_none() -> None:
+    def function(trial: Any) -> float:
+        trial.report(1.0, 0)
+        if trial.should_prune():
+            raise AssertionError
+        raise optuna.TrialPruned
+
+    found = record(1)
+    evaluate_best_trial(found, objective(function), threading.Event())
+    assert values(found) == [None] * 3
+    assert math.isnan(read_record(found.study).test_value)
+
+
+def test_one_that_violates_a_constraint_is_not_the_best() -> None:
+    study = optuna.create_study()
+    for value, violation in ((0.0, 1.0), (0.5, 0.0), (0.2, -1.0), (0.1, math.nan)):
+        # What Optuna 5 and Optuna 4 store of it.
+        attrs: dict[str, Any] = {"constraints:c": violation, "constraints": [violation]}
+        study.add_trial(optuna.create_trial(value=value, system_attrs=attrs))
+    found = read_record(study)
+    assert found.best is not None
+    assert found.best.number == study.best_trial.number == 2
+    assert found.baseline == 0.5
+
+
+def test_ends_where_it_is_to_stop() -> None:
+    stop = threading.Event()
+
+    def function(trial: Any, seed: int) -> float:
+        stop.set()
+        return 1.0
+
+    found = record(3)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_best_trial(found, objective(function), stop)
+    assert values(found) == [1.0]
+    evaluate_best_trial(read_record(found.study), objective(function), threading.Event())
+    assert values(found) == [1.0, 1.0, 1.0]
+
+
+def test_without_a_best_trial_there_is_nothing_to_do() -> None:
+    study = optuna.create_study()
+    settings = {"sampler": "tpe", "n_trials": 1, "batch_size": 1, "confirm": 2}
+    study.set_user_attr("adnn:search", settings)
+    found = read_record(study)
+    evaluate_best_trial(found, objective(lambda trial: 1.0), threading.Event())
+    assert found.new_values == []
+    assert math.isnan(found.test_value)
+
+
+def evaluations(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    name = f"{study.study_name}/confirmation"
+    return optuna.load_study(study_name=name, storage=study._storage).trials
+
+
+def test_workers_share_them_and_none_is_made_twice() -> None:
+    calls, both = itertools.count(), threading.Barrier(2)
+
+    def function(trial: Any, seed: int) -> float:
+        number = next(calls)
+        if number < 2:  # Each worker makes one of them at least.
+            both.wait(timeout=60)
+        return float(number)
+
+    found = record(3)
+    workers = [
+        threading.Thread(
+            target=evaluate_best_trial, args=(found, objective(function), threading.Event())
+        )
+        for _ in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    completed = (t for t in evaluations(found.study) if t.state == TrialState.COMPLETE)
+    assert sorted(trial.values[0] for trial in completed) == [0, 1, 2]
+
+
+def test_as_many_at_once_as_there_are_jobs() -> None:
+    at_once = threading.Barrier(2)
+
+    def function(trial: Any, seed: int) -> float:
+        if not isinstance(trial, optuna.Trial):
+            at_once.wait(timeout=60)
+        return float(trial.suggest_float("x", 0, 1))
+
+    result = adnn.search(function, "random", max_trial=2, confirm=4, n_jobs=2)
+    assert len(result.new_values) == 4
+
+
+def test_an_executor_gets_them(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    options: Any = {"max_trial": 2, "confirm": 2, "study_name": "s"}
+    with futures.ProcessPoolExecutor(1, mp_context=spawn) as executor:
+        url = f"sqlite:///{tmp_path / 'a.db'}"
+        there = adnn.search(
+            executor_worker.noisy, "annealing", **options, storage=url, executor=executor
+        )
+    here = adnn.search(executor_worker.noisy, "annealing", **options)
+    assert there.new_values == here.new_values
+    owners = [trial.system_attrs["adnn:owner"]["process"] for trial in evaluations(there.study)]
+    assert os.getpid() not in owners
+
+
+def test_an_error_that_is_caught_counts_as_no_value() -> None:
+    def function(trial: Any, seed: int) -> float:
+        if not isinstance(trial, optuna.Trial):
+            raise ZeroDivisionError
+        return 1.0
+
+    with pytest.raises(ZeroDivisionError):
+        adnn.search(function, "random", max_trial=1, confirm=2)
+    result = adnn.search(function, "random", max_trial=1, confirm=2, catch=ZeroDivisionError)
+    assert [*map(math.isnan, result.new_values)] == [True, True]
+
+
+def test_a_search_leaves_them_time_but_at_least_half_is_for_trials() -> None:
+    found, limits = record(3), checked_limits(max_time=60, max_trial=100)
+
+    def is_over(seconds: float, n_new_seeds: int) -> bool:
+        study = optuna.create_study()
+        for elapsed in (seconds / 2, seconds):
+            trial = study.ask()
+            trial.set_user_attr("adnn:outcome", {"elapsed": elapsed})
+            study.tell(trial, 1.0)
+        ends = ends_before_new_seeds(limits, n_new_seeds)
+        assert [limit.value for limit in ends] == [100, 60]
+        return any(limit.reached(study) for limit in ends)
+
+    # With s seconds a trial, 2 s + s reach 60 seconds.
+    assert [is_over(2 * 19.9, 1), is_over(2 * 20.1, 1)] == [False, True]
+    assert [is_over(29, 50), is_over(31, 50)] == [False, True]
+    assert [is_over(59, 0), is_over(61, 0)] == [False, True]
+
+    trial = found.study.ask()
+    trial.set_user_attr("adnn:outcome", {"elapsed": 100.0})
+    found.study.tell(trial, 5.0)
+    function = objective(lambda trial: 1.0)
+    evaluate_best_trial(read_record(found.study), function, threading.Event(), max_time=60)
+    assert values(found) == []
+    shown = stored_result(read_record(found.study)).to_text(details=True)
+    assert "No CI of the value yet: 0 of 3 new seeds are evaluated." in " ".join(shown.split())
+    evaluate_best_trial(read_record(found.study), function, threading.Event(), max_time=101)
+    assert values(found) == [1.0, 1.0, 1.0]
+
+
+def test_evaluations_of_an_earlier_study_of_the_name_are_refused_before_any_trial() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    options: Any = {"storage": storage, "study_name": "s", "max_trial": 2, "confirm": 2}
+    adnn.search(lambda trial, seed: 1.0, "random", **options)
+    optuna.delete_study(study_name="s", storage=storage)
+    said = "Study 's/confirmation' must be of study 's'; got one of an earlier study"
+    with pytest.raises(ValueError, match=said):
+        adnn.search(lambda trial, seed: 1.0, "random", **options)
+    assert optuna.get_all_study_names(storage) == ["s/confirmation"]
+    optuna.delete_study(study_name="s/confirmation", storage=storage)
+    assert adnn.search(lambda trial, seed: 2.0, "random", **options).new_values == [2.0, 2.0]
