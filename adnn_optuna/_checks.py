@@ -135,7 +135,8 @@ def check_type(name: str, value: object, kind: type | UnionType, wanted: str) ->
     """Raise unless the value is of a kind; truth values are numbers to Python only."""
     is_no_number = isinstance(value, bool) and kind in (Integral, Real)
     if is_no_number or not isinstance(value, kind):
-        shown = without_passwords(repr(value))[:100]  # Half a URL hides none.
+        # In one line, and as a whole: half a URL hides none.
+        shown = without_passwords(" ".join(repr(value).split()))[:100]
         raise WrongTypeError(
             f"{name} must be {wanted}; got {shown} of type {type(value).__name__}."
         )

@@ -31,7 +31,7 @@ from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import build_architecture, derived_seed
 from adnn_optuna.networks.retraining import Redrawing, random_sources
-from adnn_optuna.networks.scaling import warn_of_large_inputs
+from adnn_optuna.networks.scaling import warn_of_large_numbers
 from adnn_optuna.networks.training import Trainer, n_cores
 from adnn_optuna.results.arm_comparison import MOST_ARMS, VALUE
 from adnn_optuna.results.declarations import checked_seeds, declared, store_declaration
@@ -287,7 +287,8 @@ def _trainers(
             *(model, data.x_train.shape[1:], data.num_classes, data.n_outputs),
             data.x_train.dtype.name,
         )
-        if not architecture.scales_inputs:
-            warn_of_large_inputs(data)
+        warn_of_large_numbers(
+            data, inputs=not architecture.scales_inputs, targets=not architecture.scales_outputs
+        )
         trainers[label] = Trainer(architecture, settings, data)
     return trainers

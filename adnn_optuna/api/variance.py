@@ -1,11 +1,13 @@
 """Measure how far a value varies from run to run, with all randomness redrawn."""
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import Any
 
+import numpy as np
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
@@ -25,6 +27,7 @@ from adnn_optuna.engine.objectives import seeds_of
 from adnn_optuna.networks.retraining import Redrawing, not_redrawn, random_sources
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.results.variance import AS_GIVEN, Variance
+from adnn_optuna.stats.proportions import chance_limit
 from adnn_optuna.stats.spread import FEWEST
 
 
@@ -97,6 +100,7 @@ def measure_variance(
         label = with_class(of_network.metric, of_network.positive)
         settings: dict[str, Any] = {"value_name": label, "seed": of_network.seed}
         settings["not_redrawn"] = not_redrawn(of_network.trainer)
+        settings["chance_limit"] = _chance_limit(of_network)
         n_jobs = n_cores() if n_jobs is None else n_jobs
 
         def train(*seeds: int) -> float:
@@ -138,6 +142,15 @@ def measure_variance(
         executor=executor,
         show_progress_bar=show_progress_bar,
     )
+
+
+def _chance_limit(objective: InitOffsetObjective) -> float:
+    """Return the accuracy that is not distinguishable from chance; NaN for other metrics."""
+    split, _, name = objective.metric.partition("_")
+    if name != "accuracy":
+        return math.nan
+    counts = np.bincount(getattr(objective.dataset, f"y_{split}"))
+    return chance_limit(counts.max(), counts.sum())
 
 
 def _with_seeds(function: Callable[..., float], names: Sequence[str], *seeds: int) -> float:

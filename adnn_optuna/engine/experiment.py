@@ -22,7 +22,7 @@ from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.models import MLP, Training
 from adnn_optuna.networks.network import Architecture, build_architecture
 from adnn_optuna.networks.offsets import RESTARTS, OffsetSpace, Space, Start
-from adnn_optuna.networks.scaling import warn_of_large_inputs
+from adnn_optuna.networks.scaling import warn_of_large_numbers
 from adnn_optuna.networks.training import Trainer, is_finite
 
 # How many networks are kept of one function of the trial, and trainers of one network.
@@ -53,8 +53,9 @@ class Network:
         made = build_architecture(
             self.model, x.shape[1:], classes, self.dataset.n_outputs, x.dtype.name
         )
-        if not made.scales_inputs:
-            warn_of_large_inputs(self.dataset)
+        warn_of_large_numbers(
+            self.dataset, inputs=not made.scales_inputs, targets=not made.scales_outputs
+        )
         return made
 
     def trainer(self, training: Training, metric: str) -> Trainer:
@@ -113,7 +114,7 @@ class Experiment:
     ) -> None:
         training = Training() if training is None else training
         space = OffsetSpace() if space is None else space
-        check_type("dataset", dataset, Dataset, "a Dataset")
+        check_type("dataset", dataset, Dataset, "a Dataset, such as Dataset.from_arrays(x, y)")
         if not takes_trial(training):
             wanted = "a Training, or a function of a trial that returns one"
             check_type("training", training, Training, wanted)

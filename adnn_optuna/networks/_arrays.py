@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -26,22 +27,91 @@ def named(values: Iterable[Any]) -> str:
     return ", ".join([*said[:_NAMED], "…"] if len(said) > _NAMED else said)
 
 
+def check_samples(suffix: str, x: Any, y: Any) -> None:
+    """Refuse inputs and labels unless each is one array, table or list, in the same order."""
+    names = f"x{suffix}", f"y{suffix}"
+    for name, values in zip(names, (x, y), strict=True):
+        if values is not None:
+            check_is_array(name, values)
+    if x is None or y is None:
+        raise WrongValueError(f"Pass both {names[0]} and {names[1]}, or neither.")
+    check_is_aligned(names[1], y, names[0], x)
+    for name, values, others in ((names[0], x, y), (names[1], y, x)):
+        if _are_arrays(values) and len(values) < _n_rows(values) == _n_rows(others):
+            raise WrongValueError(
+                f"{name} must be one array, as models must have one input and one output; got a "
+                f"{type(values).__name__} of {len(values)} arrays. Join their columns."
+            )
+
+
+def _are_arrays(values: Any) -> bool:
+    is_list = isinstance(values, list | tuple) and len(values) > 0
+    return is_list and all(getattr(part, "ndim", 0) > 0 for part in values)
+
+
+def _n_rows(values: Any) -> int:
+    """Return the number of rows of an array, or of the arrays in a list."""
+    first = values[0] if _are_arrays(values) else values
+    return int(next(iter(np.shape(first)), 0))
+
+
 def check_is_array(name: str, values: Any) -> None:
-    """Refuse anything but arrays, tables and lists: sparse matrices, tf.data, generators."""
-    if hasattr(values, "__array__") or isinstance(values, list | tuple):
+    """Refuse anything but arrays, tables of pandas and lists: other tables, sets, generators."""
+    is_other_table = hasattr(values, "to_pandas") and (
+        hasattr(values, "column_names") or hasattr(values, "columns")
+    )
+    if isinstance(values, list | tuple):
+        _as_array(name, values)
+        return
+    if hasattr(values, "__array__") and not is_other_table:
         return
     how = "Pass all its batches as arrays, x and y, each joined by np.concatenate"
     if hasattr(values, "toarray"):
         how = f"Pass {name}.toarray()"
-    kind = type(values).__name__
-    raise WrongTypeError(f"{name} must be an array or a table; got {kind}. {how}.")
+    elif is_other_table:
+        how = f"Pass {name}.to_pandas()"
+    elif hasattr(values, "collect"):
+        how = f"Pass {name}.collect().to_pandas()"
+    elif isinstance(values, Mapping):
+        how = "Pass one array, as models must have one input and one output"
+    package = type(values).__module__.partition(".")[0]
+    kind = f"{package}.{type(values).__name__}".removeprefix("builtins.")
+    raise WrongTypeError(f"{name} must be an array or a pandas table; got {kind}. {how}.")
+
+
+def _as_array(name: str, values: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError:
+        lengths = sorted({len(row) for row in values if hasattr(row, "__len__")})
+        got = "lists of several lengths within rows"
+        if len(lengths) > 1:
+            got = f"the lengths {named(lengths)}"
+        raise WrongValueError(
+            f"{name} must have rows of one shape; got {got}. Pad or cut them."
+        ) from None
+
+
+def check_is_aligned(name: str, values: Any, of: str, samples: Any) -> None:
+    """Refuse a column of pandas whose rows are those of the samples in another order."""
+    pd = sys.modules.get("pandas")  # Without its import, there is no column.
+    if pd is None or not isinstance(getattr(samples, "index", None), pd.Index):
+        return
+    index = getattr(values, "index", None)
+    if not isinstance(index, pd.Index) or index.equals(samples.index):
+        return
+    if len(index) == len(samples) and index.isin(samples.index).all():
+        raise WrongValueError(
+            f"{name} must have the rows of {of} in the same order; got another order in its "
+            f"index. Pass {name}.loc[{of}.index]."
+        )
 
 
 def plain(name: str, values: Any) -> NDArray[Any]:
     """Return data of pandas, TensorFlow or lists as an array of numbers or strings."""
     if np.ma.is_masked(values):
         values = np.ma.filled(values.astype(object), np.nan)  # Not the values below the mask.
-    array = np.asarray(values)
+    array = _as_array(name, values)
     if array.dtype.kind not in "OTUS":
         return array
     # NumPy makes "1" of a 1, and "nan" of a missing value, among strings.

@@ -312,11 +312,8 @@ class Dataset:
         inputs, labels = dict[str, Any](), dict[str, Any]()
         classes: Sequence[Any] = ()
         for s, (of_x, of_y) in given.items():
-            for key, value in ((f"x{s}", of_x), (f"y{s}", of_y)):
-                if value is not None:
-                    _arrays.check_is_array(key, value)
-            if (of_x is None) != (of_y is None):
-                raise WrongValueError(f"Pass both x{s} and y{s}, or neither.")
+            if of_x is not None or of_y is not None:
+                _arrays.check_samples(s, of_x, of_y)
             if of_x is not None or not s:
                 are_labels = task == "classification"
                 labels[s] = _arrays.read_targets(s, of_x, of_y, are_labels=are_labels)
@@ -328,6 +325,8 @@ class Dataset:
             _splits.split_size("test_size", test_size, n, is_given="_test" in labels),
             _splits.split_size("validation_size", validation_size, n, is_given="_val" in labels),
         ]
+        for key, values in (("groups", groups), ("sample_weight", sample_weight)):
+            _arrays.check_is_aligned(key, values, "x", x)
         group = None if groups is None else _splits.checked_groups(groups, n)
         weights = {"class_weight": class_weight, "sample_weight": sample_weight}
         impute, layout = missing == "impute", Preprocessing(others=() if rare == "other" else None)

@@ -43,6 +43,13 @@ def built(
 
 def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
     """Return a model's outputs for examples; refuse a model that does not take them."""
+    # A subclassed model has neither.
+    for kind in ("inputs", "outputs"):
+        if (n := len(getattr(model, kind, None) or ())) > 1:
+            raise WrongValueError(
+                f"The model must have one input and one output; got {n} {kind}. Concatenate them "
+                "within the model."
+            )
     try:
         return model(x, training=False)
     except (TypeError, ValueError, tf.errors.OpError) as error:
@@ -72,6 +79,16 @@ def scales_inputs(model: keras.Model) -> bool:
         is_scaling = isinstance(layer, _SCALING_LAYERS)
         if is_scaling or layer.trainable_variables:
             return is_scaling
+    return False
+
+
+def scales_outputs(model: keras.Model) -> bool:
+    """Return whether a layer behind the last weights scales outputs."""
+    for layer in reversed([*_innermost_layers(model)]):
+        if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
+            return True
+        if layer.trainable_variables:
+            return False
     return False
 
 

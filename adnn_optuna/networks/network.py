@@ -112,6 +112,7 @@ class Architecture:
     own_code: Callable[[], keras.Model] | None = None  # If its configuration is not all.
     scale: Scale = "none"  # How it scales inputs and targets, as a part of it.
     scales_inputs: bool = True  # Whether inputs may be of any size.
+    scales_outputs: bool = True  # Whether targets may be.
     input_dtype: str = "float32"
 
     @functools.cached_property
@@ -249,7 +250,7 @@ def _keras_architecture(
     shape = tuple(getattr(outputs, "shape", ()))
     shapes = [(3, head.size), *[(3, 1)] * (head.num_classes == 2)]
     if shape not in shapes:
-        found = f"shape {shape}" if shape else f"the type {type(outputs).__name__}"
+        found = f"shape {shape}" if shape else f"a {type(outputs).__name__} of several outputs"
         of = f"{head.num_classes} classes" if head.num_classes else f"{head.size} targets"
         raise WrongValueError(
             f"The model's output for 3 examples must have shape {' or '.join(map(str, shapes))} "
@@ -293,6 +294,7 @@ def _keras_architecture(
         scales_loss="float16" in dtypes,
         own_code=own_code,
         scales_inputs=inspection.scales_inputs(model),
+        scales_outputs=inspection.scales_outputs(model),
         input_dtype=input_dtype,
     )
 

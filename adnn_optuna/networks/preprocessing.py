@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adnn_optuna._checks import WrongValueError
-from adnn_optuna.networks._arrays import checked_inputs, named
+from adnn_optuna.networks._arrays import check_is_array, checked_inputs, named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +59,7 @@ class Preprocessing:
         For a table's columns, an array holds the numbers that were encoded before.
         """
         may_lack |= bool(self.fill)
+        check_is_array(name, raw)
         if self.columns is not None and not isinstance(raw, np.ndarray):
             raw = self._numbers(name, raw, may_lack=may_lack)
         return self.filled(checked_inputs(name, raw, may_lack=may_lack))
@@ -123,6 +124,11 @@ def columns_of(table: Any, train: NDArray[np.intp], layout: Preprocessing) -> Pr
     pd = sys.modules.get("pandas")  # Without its import, there is no table.
     if pd is None or not isinstance(table, pd.DataFrame):
         return Preprocessing()
+    if repeated := [name for name, n in Counter(map(str, table.columns)).items() if n > 1]:
+        raise WrongValueError(
+            f"x must have different names of columns; got {named(repeated)} more than once. "
+            "Rename or omit one."
+        )
     columns, others = list[tuple[str, tuple[str | None, ...] | None]](), list[str]()
     sizes = {name: len(known or ()) for name, known in layout.columns or ()}
     for name, values in table.infer_objects().set_axis(table.columns.map(str), axis=1).items():
@@ -131,6 +137,11 @@ def columns_of(table: Any, train: NDArray[np.intp], layout: Preprocessing) -> Pr
             categories = values.cat.categories.astype(str).tolist()
         elif pd.api.types.is_string_dtype(kind):
             categories = _categories(name, values)
+            if categories is not None and 1 < len(categories) == len(values):
+                raise WrongValueError(
+                    f"The column {name!r} must have texts that repeat; got another one in each of "
+                    f"{len(values)} rows. Omit it, or make numbers of it."
+                )
         elif not pd.api.types.is_numeric_dtype(kind):
             said = f"The column {name!r} must hold numbers or categories; got the dtype {kind}"
             raise WrongValueError(f"{said}. Convert or omit it.")

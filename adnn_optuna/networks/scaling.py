@@ -62,7 +62,7 @@ PIXELS = Scaling(factor=(1 / 255,), offset=(0.0,))
 # The fitted numbers and scaled arrays, as long as the data set is used.
 _fitted = weakref.WeakKeyDictionary[Dataset, dict[str, Scaling]]()
 _scaled = weakref.WeakKeyDictionary[Dataset, dict[tuple[str, Scaling], NDArray[Any]]]()
-_warned = weakref.WeakSet[Dataset]()
+_warned = weakref.WeakKeyDictionary[Dataset, set[str]]()
 
 
 def fitted(dataset: Dataset, scale: Scale) -> Scaling:
@@ -86,13 +86,22 @@ def scaled_inputs(dataset: Dataset, split: str, scaling: Scaling) -> NDArray[Any
     return known[split, scaling]
 
 
-def warn_of_large_inputs(dataset: Dataset) -> None:
-    """Warn once of inputs that are too large for a model that does not scale."""
+def warn_of_large_numbers(dataset: Dataset, *, inputs: bool, targets: bool) -> None:
+    """Warn once of inputs or targets that are too large for a model that does not scale them."""
+    warned = _warned.setdefault(dataset, set())
+    if inputs and "inputs" not in warned:
+        warned.add("inputs")
+        _warn_of_large_inputs(dataset)
+    if targets and dataset.task == "regression" and "targets" not in warned:
+        warned.add("targets")
+        _warn_of_large_targets(dataset)
+
+
+def _warn_of_large_inputs(dataset: Dataset) -> None:
     x = dataset.x_train
     # No standard deviation is more than half of the range.
-    if np.subtract(x.max(), x.min(), dtype=float) <= 2 * _LARGE_STD or dataset in _warned:
+    if np.subtract(x.max(), x.min(), dtype=float) <= 2 * _LARGE_STD:
         return
-    _warned.add(dataset)
     stds = 1 / np.asarray(fitted(dataset, "standard").factor)
     if stds.max() > _LARGE_STD:
         index = int(stds.argmax())
@@ -103,6 +112,20 @@ def warn_of_large_inputs(dataset: Dataset) -> None:
             "    normalization = keras.layers.Normalization()\n"
             "    normalization.adapt(dataset.x_train)",
             *(dataset.name, of, stds[index]),
+        )
+
+
+def _warn_of_large_targets(dataset: Dataset) -> None:
+    targets = dataset.y_train.reshape(len(dataset.y_train), -1)
+    stds = targets.std(axis=0)
+    sizes = np.maximum(stds, np.abs(targets.mean(axis=0)))
+    if sizes.max() > _LARGE_STD:
+        logger.warning(
+            "Dataset %r: the targets are of size %.3g, and the model does not scale its outputs. "
+            "In the function that builds the model, add this as its last layer:\n"
+            "    y = dataset.y_train\n"
+            "    keras.layers.Rescaling(y.std(axis=0), offset=y.mean(axis=0))",
+            *(dataset.name, sizes.max()),
         )
 
 

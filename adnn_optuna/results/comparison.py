@@ -27,7 +27,7 @@ from adnn_optuna.results.differences import (
     relation,
 )
 from adnn_optuna.results.fields import Field
-from adnn_optuna.results.search_notes import data_notes, why_no_best_trial
+from adnn_optuna.results.search_notes import chance_notes, data_notes, why_no_best_trial
 from adnn_optuna.results.settings import settings_table
 from adnn_optuna.stats.paired_differences import OPEN, PairedDifference, VerdictName
 from adnn_optuna.stats.proportions import n_counted
@@ -223,7 +223,7 @@ class Comparison(ComparisonNumbers, Printed):
         return "\n".join(unit.heading(" ".join(filter(None, words))).split(" ", 1))
 
     def _notes(self) -> list[str]:
-        notes = []
+        notes = chance_notes(self.runs)
         if not self.is_complete:
             n_declared = len(self.declaration["seeds"])
             notes.append(f"Not complete: {self.n_done} of {n_declared} declared seeds are done.")

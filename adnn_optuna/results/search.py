@@ -216,7 +216,7 @@ class NetworkSearch(StudyResult):
     def _notes(self) -> list[str]:
         if self.best is None:
             return super()._notes()
-        found = notes.test_set_notes(self)
+        found = [*notes.chance_notes([self]), *notes.test_set_notes(self)]
         if self.confirmation is not None:
             found += notes.confirmation_notes(self, self.confirmation)
         elif self.is_unseeded:

@@ -15,7 +15,7 @@ from adnn_optuna.results.differences import times, unseen_note
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.stats.paired_differences import fewest_pairs
-from adnn_optuna.stats.proportions import n_counted
+from adnn_optuna.stats.proportions import chance_limit, n_counted
 
 _ENDS = {
     "interrupted": "The search was interrupted.",
@@ -148,6 +148,35 @@ def unchanged_notes(record: SearchRecord) -> list[str]:
         (
             f"No offset changes {', '.join(names[:_N_NAMED])}{more}: only variables named kernel, "
             "embeddings or bias have offsets."
+        )
+    ]
+
+
+def chance_notes(runs: Sequence[SearchRecord]) -> list[str]:
+    """Return which networks of all runs are not shown to have learned anything."""
+    evaluations = [evaluation for run in runs if (evaluation := run.test_evaluation)]
+    # By other metrics than the accuracy, a network may have learned what it does not show.
+    evaluations = [e for e in evaluations if "won" in e and "n_largest" in e]
+    if not evaluations:
+        return []
+    accuracies = {
+        "baseline": [evaluation["baseline"] for evaluation in evaluations],
+        "best": [evaluation["best"] for evaluation in evaluations],
+    }
+    limits = [chance_limit(e["n_largest"], e["n_images"]) for e in evaluations]
+    at_chance = [
+        name
+        for name, values in accuracies.items()
+        if all(value <= limit for value, limit in zip(values, limits, strict=True))
+    ]
+    if not at_chance:
+        return []
+    share = f"{100 * evaluations[0]['n_largest'] / evaluations[0]['n_images']:.3g}%"
+    are = "networks are" if at_chance[1:] else "network is"
+    return [
+        (
+            f"The {in_list(at_chance)} {are} at chance: the test accuracy is not distinguishable "
+            f"from {share}, the share of class {evaluations[0]['largest_class']!r}."
         )
     ]
 

@@ -47,6 +47,8 @@ class Variance(Printed):
         seed: The seed in use; :obj:`None` for a function. Its run is none of the n.
         maximize: Whether higher values are better.
         not_redrawn: Possible random sources that are the same in all runs, in words.
+        chance_limit: The accuracy that is not distinguishable from always predicting the largest
+            class; NaN for other values.
     """
 
     evaluations: Mapping[Evaluation, float] = field(repr=False)
@@ -57,6 +59,7 @@ class Variance(Printed):
     seed: int | None
     maximize: bool
     not_redrawn: tuple[str, ...] = ()
+    chance_limit: float = field(default=math.nan, repr=False)
     reused: str = field(default="", repr=False, compare=False, kw_only=True)
 
     @property
@@ -285,7 +288,14 @@ class Variance(Printed):
         return Table(headings, rows, "Standard deviation by source")
 
     def _notes(self) -> list[str]:
-        notes = [
+        notes = []
+        if self.mean <= self.chance_limit:
+            limit = unit_of(self.value_name).value(self.chance_limit)
+            notes.append(
+                f"The network is at chance: accuracies up to {limit} are not distinguishable from "
+                "always predicting the largest class."
+            )
+        notes += [
             "Critical difference: noise exceeds it in 5% of pairs, for normal scores.",
             f"All runs redraw {in_list(sources_in_words(self.sources))}.",
         ]

@@ -39,6 +39,15 @@ def n_counted(look: TestEvaluation) -> float:
     return look.get("n_groups", look["n_images"])
 
 
+def chance_limit(n_largest: float, n: float) -> float:
+    """Return up to which accuracy always predicting the largest class is no worse by chance.
+
+    The largest class has ``n_largest`` of n examples.
+    """
+    share = n_largest / n
+    return share + Z * math.sqrt(share * (1 - share) / n)
+
+
 def unseen_share(n: int) -> float:
     """Return the share of seeds of which n drawn ones miss every one with a probability of 5%."""
     return 1 - 0.05 ** (1 / n) if n else 1.0

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 from hypothesis import assume, given, settings
@@ -771,13 +772,70 @@ def test_what_is_no_array_is_refused_with_what_to_pass() -> None:
 
     x, y = np.eye(10, 3), np.arange(10) % 2
     pipeline = tf.data.Dataset.from_tensor_slices((x, y)).batch(4)
+    rows = ((row, label) for row, label in zip(x, y, strict=True))
     cases: list[tuple[Any, Any, str]] = [
-        (pipeline, None, r"got _BatchDataset\. Pass all its batches as arrays, x and y"),
-        (((row, label) for row, label in zip(x, y, strict=True)), None, "got generator"),
-        (scipy.sparse.csr_matrix(x), y, r"got csr_matrix\. Pass x\.toarray\(\)\.$"),
-        (x, iter(y), "y must be an array or a table; got "),
+        (pipeline, None, r"got tensorflow\._BatchDataset\. Pass all its batches as arrays, x and"),
+        (rows, None, "got generator"),
+        (scipy.sparse.csr_matrix(x), y, r"got scipy\.csr_matrix\. Pass x\.toarray\(\)\.$"),
+        (x, iter(y), "y must be an array or a pandas table; got "),
+        ({"a": x, "b": x}, y, r"got dict\. Pass one array, as models must have one input"),
     ]
     for inputs, labels, message in cases:
         with pytest.raises(TypeError, match=message):
             Dataset.from_arrays(inputs, labels)
     assert Dataset.from_arrays(scipy.sparse.csr_matrix(x).toarray(), y).num_classes == 2
+
+
+class Table:
+    """As a table of polars or of Hugging Face's datasets looks."""
+
+    columns = ("a", "b")
+
+    def to_pandas(self) -> pd.DataFrame:
+        return pd.DataFrame(np.eye(10, 2), columns=list(self.columns))
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.eye(10, 2)
+
+
+class LazyTable:
+    columns = ("a", "b")
+
+    def collect(self) -> Table:
+        return Table()
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [(Table, r"Pass x\.to_pandas\(\)"), (LazyTable, r"Pass x\.collect\(\)\.to_pandas\(\)")],
+)
+def test_tables_of_other_packages_are_refused_with_what_to_pass(
+    kind: type, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kind, "__module__", "polars.dataframe.frame")
+    with pytest.raises(TypeError, match=rf"got polars\.{kind.__name__}\. {how}\.$"):
+        Dataset.from_arrays(kind(), np.arange(10) % 2)
+    Dataset.from_arrays(Table().to_pandas(), np.arange(10) % 2)
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_several_inputs_or_outputs_are_refused_as_such(kind: Any) -> None:
+    x, y = np.eye(10, 3), np.arange(10) % 2
+    message = rf"must be one array, .* got a {kind.__name__} of 2 arrays"
+    for arguments in ((kind([x, x]), y), (x, kind([y, y])), (kind([x, x]), kind([y, y]))):
+        with pytest.raises(ValueError, match=message):
+            Dataset.from_arrays(*arguments)
+    Dataset.from_arrays(kind(x), kind(y))
+
+
+@pytest.mark.parametrize(
+    ("x", "got"),
+    [
+        ([[1, 2], [3]], "the lengths 1, 2"),
+        ([[1, 2], 3], "lists of several lengths within rows"),
+        ([np.zeros((3, 2)), np.zeros((4, 2))], "the lengths 3, 4"),
+    ],
+)
+def test_ragged_inputs_are_refused(x: Any, got: str) -> None:
+    with pytest.raises(ValueError, match=f"^x must have rows of one shape; got {got}"):
+        Dataset.from_arrays(x, [0, 1])

@@ -399,13 +399,13 @@ class TestTables:
 
     def test_two_columns_of_one_name_are_refused(self) -> None:
         table = pd.DataFrame(np.zeros((N, 3)), columns=["a", "b", "a"])
-        with pytest.raises(ValueError, match=r"each once, but differs in 'a'. Rename"):
+        with pytest.raises(ValueError, match=r"different names .* got 'a' more than once"):
             Dataset.from_arrays(table, Y)
 
     def test_more_categories_than_a_network_can_use_are_refused(self) -> None:
-        table = pd.DataFrame({"name": [f"n{i}" for i in range(1001)]})
+        table = pd.DataFrame({"name": [f"n{i % 1001}" for i in range(1100)]})
         with pytest.raises(ValueError, match="'name' has 1001 categories, more than 1000"):
-            Dataset.from_arrays(table, np.arange(1001) % 2)
+            Dataset.from_arrays(table, np.arange(1100) % 2)
 
     def test_numeric_strings_are_numbers_where_all_of_a_column_are(self) -> None:
         table = pd.DataFrame({"a": [f"{v:.3f}" for v in X[:, 0]], "b": [*"xy"] * (N // 2)})
@@ -611,3 +611,30 @@ class TestRedrawn:
             else:
                 given[row][0] = 0
         assert data.redrawn(1).fingerprint == before
+
+
+class TestOrderOfRows:
+    @pytest.mark.parametrize("argument", ["y", "sample_weight", "groups"])
+    def test_columns_in_another_order_than_the_inputs_are_refused(self, argument: str) -> None:
+        # Groups of one row each leave every class in the training part.
+        columns = {argument: pd.Series(np.arange(N) + 1), "y": pd.Series(Y)}
+        Dataset.from_arrays(FRAME, **columns)
+        columns[argument] = columns[argument].sample(frac=1, random_state=0)
+        message = rf"{argument} must have the rows of x in the same order.*{argument}\.loc\["
+        with pytest.raises(ValueError, match=message):
+            Dataset.from_arrays(FRAME, **columns)
+        columns[argument] = columns[argument].loc[FRAME.index]
+        Dataset.from_arrays(FRAME, **columns)
+
+    def test_columns_with_other_names_of_rows_are_taken_by_position(self) -> None:
+        data = Dataset.from_arrays(FRAME.iloc[3:], pd.Series(Y[3:]), validation_size=0.5)
+        assert len(data.y_train) + len(data.y_val) + len(data.y_test) == N - 3
+
+
+@pytest.mark.parametrize("rare", ["refuse", "other"])
+def test_a_column_of_identifiers_is_refused_by_name(rare: Any) -> None:
+    table = FRAME.assign(patient=[f"p{i}" for i in range(N)])
+    with pytest.raises(ValueError, match=r"column 'patient' must have texts that repeat"):
+        Dataset.from_arrays(table, Y, rare=rare)
+    table["patient"] = [f"p{i // 2}" for i in range(N)]
+    Dataset.from_arrays(table, Y, rare=rare)

@@ -252,3 +252,19 @@ def test_outputs_are_what_the_loss_says_or_what_they_show(
         found = trained(build, data).run.metrics["val_accuracy"]  # type: ignore[attr-defined]
         assert found == pytest.approx(fitted(build, x, y), abs=0.05)
         assert found > 0.9
+
+
+def two_inputs() -> keras.Model:
+    inputs = [keras.Input((3,)), keras.Input((3,))]
+    return keras.Model(inputs, L.Dense(2)(L.Concatenate()(inputs)))
+
+
+def two_outputs() -> keras.Model:
+    x = keras.Input((3,))
+    return keras.Model(x, [L.Dense(2)(x), L.Dense(2)(x)])
+
+
+@pytest.mark.parametrize(("model", "got"), [(two_inputs, "2 inputs"), (two_outputs, "2 outputs")])
+def test_models_of_several_inputs_or_outputs_are_refused(model: Any, got: str) -> None:
+    with pytest.raises(ValueError, match=rf"one input and one output; got {got}\."):
+        build_architecture(model, (3,), 2)

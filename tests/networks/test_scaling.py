@@ -153,6 +153,27 @@ def test_inputs_that_ought_to_be_scaled_are_named_once(logs: pytest.LogCaptureFi
         assert large_inputs_said(logs, model, x) == []
 
 
+def test_raw_targets_get_a_hint_with_which_a_model_learns(logs: pytest.LogCaptureFixture) -> None:
+    def keras_model(*last: Any) -> Any:
+        return lambda: keras.Sequential([keras.Input((4,)), L.Dense(1), *(k() for k in last)])
+
+    def rescaling() -> Any:
+        return keras.layers.Rescaling(y.std(axis=0), offset=y.mean(axis=0))
+
+    r2 = []
+    for model, is_named in ((keras_model(), True), (keras_model(rescaling), False)):
+        data = Dataset.from_arrays(X, 1e6 + 1e5 * X[:, 0], task="regression")
+        y = data.y_train
+        logs.clear()
+        objective = adnn.InitOffsetObjective(model, data, training=quick_training(epochs=5))
+        said = [record.getMessage() for record in logs.records]
+        hint = "keras.layers.Rescaling(y.std(axis=0), offset=y.mean(axis=0))"
+        assert (len(said) == 1 and said[0].endswith(hint)) == is_named
+        r2.append(adnn.measure_variance(objective, n=5).mean)
+    assert r2[0] < -10
+    assert r2[1] > -10
+
+
 LOAD = """
 import sys, keras, numpy as np
 model = keras.models.load_model(sys.argv[1])

@@ -296,6 +296,21 @@ class TestTestSet:
         store_classes(study, sizes)
         assert ("always predicts it reaches" in notes_of(document_of(study))) == is_uneven
 
+    def test_networks_at_chance_are_named_as_such_in_all_but_few_cases(self) -> None:
+        study, rng = store_study("classes"), np.random.default_rng(0)
+        store_classes(study, [30, 40, 30])
+        n_named = {0.4: 0, 0.6: 0}
+        for chance in n_named:
+            for right in rng.binomial(100, chance, 50):
+                record = changed(read_record(study), "adnn:test/", best=right / 100, baseline=0.9)
+                notes = notes_of(document_of(record))
+                assert "baseline network is at chance" not in notes
+                n_named[chance] += "The best network is at chance" in notes
+        assert n_named[0.4] >= 45
+        assert n_named[0.6] <= 5
+        record = changed(read_record(study), "adnn:test/", best=0.41, baseline=0.39)
+        assert "The baseline and best networks are at chance" in notes_of(document_of(record))
+
     def test_the_share_of_the_largest_class_is_named(self) -> None:
         study = store_study("classes")
         store_classes(study, [3, 97])

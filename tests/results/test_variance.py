@@ -242,3 +242,9 @@ def test_figure_shows_deviations_and_the_seed_in_use() -> None:
     np.testing.assert_allclose(points[-1], 100 * (found.values - found.values.mean()))
     [own] = [series for series in figure.series if series.label == "the seed in use"]
     assert own.x == pytest.approx([100 * (0.92 - found.values.mean())])
+
+
+@pytest.mark.parametrize(("limit", "is_named"), [(0.95, True), (0.85, False), (math.nan, False)])
+def test_a_network_at_chance_is_named(limit: float, *, is_named: bool) -> None:
+    found = dataclasses.replace(of_accuracies(), chance_limit=limit)
+    assert ("at chance: accuracies up to 95" in str(found)) == is_named
