@@ -24,7 +24,7 @@ WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attri
 COMPARISON = "adnn:comparison"  # Of the head of a comparison: `Declaration`.
 EVALUATED = "adnn:evaluated"  # The subject of the evaluations that its trials are, any JSON.
 CODE = "adnn:code"  # The fingerprints of the functions that its trials are of, and the Python.
-PLANNED = "adnn:planned"  # How many new seeds are to confirm: a prefix, or of a recheck.
+PLANNED = "adnn:planned"  # A prefix: how many new seeds are to confirm a best trial: `Planned`.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 NOTE = "adnn:note"  # The SHA-256 of the dashboard's note, to tell a user's own from it.
 
@@ -285,10 +285,14 @@ class Confirmed(TypedDict):
 
 
 class Planned(TypedDict):
-    """How many new seeds confirm, and whether that was raised after some were evaluated."""
+    """How many new seeds confirm a best trial, and whether that was raised after some were made.
+
+    ``rank`` is its place among the study's best trials that were confirmed, from 1.
+    """
 
     seeds: Count
     sequential: bool
+    rank: Size
 
 
 def _counts_agree(test: TestEvaluation) -> bool:

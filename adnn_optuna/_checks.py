@@ -153,6 +153,14 @@ def check_number(name: str, value: Any) -> None:
         raise WrongValueError(f"`{name}` must be a finite number; got {value!r:.100}.")
 
 
+def checked_failed(failed: Any) -> float | None:
+    """Return the value that failed runs count as, as Python's number; refuse one that is none."""
+    if failed is None:
+        return None
+    check_number("failed", failed)
+    return float(failed)
+
+
 def is_integer(value: object) -> bool:
     """Return whether a value is an integer, and no truth value."""
     return isinstance(value, Integral) and not isinstance(value, bool)

@@ -19,7 +19,6 @@ from optuna.trial import FrozenTrial, TrialState
 from adnn_optuna._attributes import (
     BASELINE,
     CONFIG,
-    PLANNED,
     SCORES,
     VIOLATED,
     Planned,
@@ -31,6 +30,7 @@ from adnn_optuna._checks import (
     as_integer,
     check_parameters,
     check_type,
+    checked_failed,
     is_integer,
 )
 from adnn_optuna._seeds import experiment_fingerprint
@@ -67,6 +67,7 @@ def recheck(
     against: int | Mapping[str, Any] | None = None,
     deterministic: bool = False,
     catch: Catch = (),
+    failed: float | None = None,
     reuse: bool = False,
     storage: str | BaseStorage | None = None,
     n_jobs: int = 1,
@@ -78,9 +79,10 @@ def recheck(
 
     The ``top`` best trials are evaluated with ``seeds`` new seeds, the same for all. Of near
     copies, which differ by at most 0.5% of each parameter's range, only the best is evaluated. The
-    trial with the best mean is evaluated with ``confirm`` further seeds, which selected nothing:
-    their mean is its value. The parameters ``against`` are evaluated with the same seeds. The mean
-    of the paired differences is the gain; its CI inverts a sign-flip test.
+    trial with the best mean on these new seeds is chosen; its stored value does not count. It is
+    evaluated with ``confirm`` further seeds, which selected nothing: their mean is its value. The
+    parameters ``against`` are evaluated with the same seeds. The mean of the paired differences is
+    the gain; its CI inverts a sign-flip test.
 
     The evaluations are trials of the study ``<name>/recheck``; the study itself does not change.
     None is made twice: the same call resumes, and any number of processes may work together. If
@@ -111,15 +113,19 @@ def recheck(
         seeds: The number of new seeds that choose among these.
         confirm: The number of further seeds that evaluate the chosen trial, at least 2. The number
             is declared by the first call. A larger one later makes the CIs sequential, which are
-            wider; a smaller one changes nothing.
+            wider; a smaller one changes nothing. If a study that goes on is rechecked again, each
+            further chosen trial halves the error rate of its CIs.
         against: The baseline of the gain: a trial's number, or all parameters of another
             configuration, such as the current one. These may lie outside the search space. By
             default it is the baseline network of an :class:`~adnn_optuna.InitOffsetObjective`; in
             any other study, trial 0 if it was enqueued.
         deterministic: Whether nothing in the evaluation is random, so that it is not repeated.
             Equal values do not show that.
-        catch: Errors that end their own evaluation but not the recheck. Such an evaluation counts
-            as one without a value.
+        catch: Errors that end their own evaluation but not the recheck. Such an evaluation
+            failed, as one that returns NaN or infinity, or is pruned.
+        failed: The value that each failed evaluation counts as, such as 0.0 for an accuracy. If
+            :obj:`None`, a value some of whose evaluations failed has no CI, because those that
+            succeed are a selection.
         reuse: Whether stored evaluations count although ``evaluate`` changed since they were made.
             Changes are seen in its code and in functions of the same module, not in other modules
             or data.
@@ -144,7 +150,7 @@ def recheck(
     n_jobs, confirm = as_integer("n_jobs", n_jobs), as_integer("confirm", confirm, 2)
     checked_limits(max_time=max_time)
     check_executor(executor)
-    caught = checked_catch(catch)
+    caught, failed = checked_catch(catch), checked_failed(failed)
     if isinstance(study, tuple) and len(study) == 2:
         study = load_study(open_storage(study[0], must_exist=True), study[1])
     check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
@@ -169,9 +175,11 @@ def recheck(
     if objective is None:
         otherwise = f"delete the study {opened.study_name!r}"
         check_code([opened], {"evaluate": function}, reuse=reuse, otherwise=otherwise)
-    planned: Planned = {"seeds": confirm, "sequential": False}
-    if not deterministic:
-        planned = plan_seeds(opened, PLANNED, confirm)
+
+    @functools.cache
+    def plan_of(number: int) -> Planned:
+        return plan_seeds(opened, number, confirm)
+
     own = with_retry(optuna.load_study, study_name=study.study_name, storage=study._storage)
     known = functools.partial(
         Recheck,
@@ -180,8 +188,9 @@ def recheck(
         candidates=candidates,
         study_values=[trial.values[0] for trial in completed],
         seeds=seeds,
-        confirm=planned["seeds"],
-        sequential=planned["sequential"],
+        confirm=confirm,
+        failed=failed,
+        plan_of=plan_of,
         is_seeded=is_seeded,
         is_deterministic=deterministic,
         on_same_data=objective is not None,

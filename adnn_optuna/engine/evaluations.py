@@ -15,7 +15,7 @@ from optuna.exceptions import TrialPruned
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 
-from adnn_optuna._attributes import EVALUATED, TEST_ROWS, Planned, read_study
+from adnn_optuna._attributes import EVALUATED, PLANNED, TEST_ROWS, Planned, read_study
 from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits
@@ -33,15 +33,19 @@ from adnn_optuna.samplers._evaluations import (
 MAX_NUMBER = 2**31 - 1
 
 
-def plan_seeds(study: optuna.Study, name: str, count: int) -> Planned:
-    """Return how many new seeds confirm; it is stored before the first of them is evaluated.
+def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
+    """Return how many new seeds confirm a trial; it is stored before the first is evaluated.
 
     A larger number later makes the CI sequential for good; a smaller one changes nothing.
     """
-    before: Planned | None = with_retry(lambda: study.user_attrs).get(name)
+    name = f"{PLANNED}/{number}"
+    attrs = with_retry(lambda: study.user_attrs)
+    plans = {key: plan for key, plan in attrs.items() if key.startswith(f"{PLANNED}/")}
+    before: Planned | None = plans.get(name)
     if before is not None and count <= before["seeds"]:
         return before
-    planned: Planned = {"seeds": count, "sequential": before is not None}
+    rank = before["rank"] if before is not None else 1 + len(plans)
+    planned: Planned = {"seeds": count, "sequential": before is not None, "rank": rank}
     if before is not None:
         logger.warning(
             "%d new seeds were planned in study %r. With more, it is sequential from now on, with "

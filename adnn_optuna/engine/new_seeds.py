@@ -116,7 +116,7 @@ def evaluate_best_trial(
         beginning_of(study),
         direction=study.direction,
     )
-    plan_seeds(study, f"{PLANNED}/{best.number}", objective.confirm)
+    plan_seeds(study, best.number, objective.confirm)
     record = record._refreshed(PLANNED)
     if max_time is not None:
         max_time = MaxTimeCallback(max_time).seconds_left(study)

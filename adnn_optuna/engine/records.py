@@ -306,7 +306,7 @@ class FunctionRecord(SearchRecord):
     @property
     def planned(self) -> Planned:
         """How many new seeds were declared for the best trial, and whether that was raised."""
-        default: Planned = {"seeds": self.n_new_seeds, "sequential": False}
+        default: Planned = {"seeds": self.n_new_seeds, "sequential": False, "rank": 1}
         planned: Planned = self._of_best(stored.PLANNED, default)
         return planned
 

@@ -1,6 +1,7 @@
-"""How many of the evaluations that findings ask for are made, reused and missing."""
+"""How many of the evaluations that findings ask for are made, reused, missing and failed."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from adnn_optuna.samplers._evaluations import Evaluation
@@ -38,3 +39,23 @@ def reused_note(what: str, n_before: int, n_now: int) -> str:
         return ""
     plural = "s" * (n_before != 1)
     return f"{n_before} stored {what}{plural} reused, {n_now - n_before} new."
+
+
+def counted(value: float, failed: float | None) -> float:
+    """Return the value of a run; of one that failed the value that the user gives to failures."""
+    return failed if failed is not None and math.isnan(value) else value
+
+
+def counted_values(values: Iterable[float], failed: float | None) -> list[float]:
+    """Return the values of runs without those that failed, unless failures have a value."""
+    return [value for run in values if not math.isnan(value := counted(run, failed))]
+
+
+def failures_note(n_failed: int, n: int, runs: str, failed: float | None) -> str:
+    """Return how many runs failed, and what each of them counts as; empty if none failed."""
+    if not n_failed:
+        return ""
+    said = f"{n_failed} of {n} {runs} failed (NaN, infinite or pruned)"
+    if failed is not None:
+        return f"{said}; each counts as {failed:g}."
+    return f"{said} and are omitted. Pass failed=VALUE to count each of them as this value."

@@ -8,12 +8,10 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._units import Estimate, params_in_words
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.render.document import Line, Table, Verdict
+from adnn_optuna.results.confirmed_value import ConfirmedValue, resolution_of
 from adnn_optuna.results.fields import units_of
-from adnn_optuna.results.recheck_numbers import mean_interval, resolution_of, violated_note
 from adnn_optuna.results.search import NetworkSearch, StudyResult, parts_of
 from adnn_optuna.samplers._replicates import replicate_of
-from adnn_optuna.stats.proportions import unseen_share
-from adnn_optuna.stats.sequential import AFTER_FIXED, fewest_sequential_pairs
 
 _N_LISTED = 10  # Of the replicated configurations, the best ones.
 
@@ -46,16 +44,21 @@ class FunctionSearch(StudyResult, FunctionRecord):
         if not self.new_values:
             number = -1 if self.best is None else self.best.number
             return Estimate(mean(self.replicates.get(number, [self.best_value])))
-        values = self._succeeded
-        resolution = resolution_of([*self.values, *values])
-        estimate = mean_interval(values, resolution, sequential=self.planned["sequential"])
-        is_complete = len(self.new_values) >= self.planned["seeds"]
-        return estimate if is_complete else Estimate(estimate.value)
+        return self._confirmed.estimate
 
     @property
-    def _succeeded(self) -> list[float]:
-        """The values of the evaluations on new seeds that did not fail."""
-        return [value for value in self.new_values if math.isfinite(value)]
+    def _confirmed(self) -> ConfirmedValue:
+        """The runs of the recommended parameters on new seeds."""
+        finite = [value for value in self.new_values if math.isfinite(value)]
+        resolution = resolution_of([*self.values, *finite])
+        return ConfirmedValue(
+            self.new_values, self.planned, resolution, n_violated=self.n_violated
+        )
+
+    @property
+    def level(self) -> float:
+        """The level of the CI of the value."""
+        return self._confirmed.level
 
     def _verdict(self) -> tuple[Verdict, str]:
         if self.best is None:
@@ -79,7 +82,7 @@ class FunctionSearch(StudyResult, FunctionRecord):
     def _estimates(self) -> list[Line]:
         unit, reported = units_of(self).selection, self._best_reported()
         lines = []
-        if self._succeeded:
+        if self._confirmed.values:
             lines.append(Line("value", self.value, unit, remark="new seeds"))
         if self.replicated and self.best is not None:
             values = self.replicates[self.best.number]
@@ -105,10 +108,8 @@ class FunctionSearch(StudyResult, FunctionRecord):
     def _notes(self) -> list[str]:
         found = super()._notes()
         if self.best is not None and self.planned["seeds"]:
-            found += self._about_new_seeds()
-        if self.planned["sequential"]:
-            found.append("Sequential: the number of new seeds was raised, so the CI is wider.")
-        found.append(violated_note(self.n_violated, len(self.new_values)))
+            found.append(self._confirmed.why_no_interval())
+            found += self._confirmed.notes(self.best.number, units_of(self).selection)
         reported = self._best_reported()
         if self.best is None or not self.replicated or reported is None:
             return found
@@ -117,35 +118,6 @@ class FunctionSearch(StudyResult, FunctionRecord):
         if params != self.best.params:
             words = params_in_words(params)
             found.insert(0, f"The best value alone would recommend trial {number}: {words}.")
-        return found
-
-    def _about_new_seeds(self) -> list[str]:
-        """Return which evaluations on new seeds failed, and what the CI cannot show."""
-        values, n = self._succeeded, len(self.new_values)
-        found = []
-        if n and not values:
-            return [f"All {n} evaluations on new seeds failed (NaN, infinite or pruned)."]
-        if len(values) < n:
-            found.append(
-                f"{n - len(values)} of {n} evaluations on new seeds failed (NaN, infinite or "
-                "pruned) and are omitted: the value is that of the evaluations that succeed."
-            )
-        planned = self.planned
-        fewest = fewest_sequential_pairs(AFTER_FIXED) if planned["sequential"] else 2
-        if n < planned["seeds"]:
-            found.append(
-                f"No CI of the value yet: {n} of {planned['seeds']} new seeds are evaluated. "
-                "Resume, with a larger max_time if you set one."
-            )
-        elif len(values) < fewest:
-            found.append(f"No CI of the value: {fewest} values on new seeds are needed.")
-        elif math.isnan(self.value.low):
-            found.append("No CI of the value: the values are not of one distribution.")
-        elif len(values) > len({*values}) == 1:
-            found.append(
-                f"All {len(values)} values on new seeds are equal, but up to "
-                f"{100 * unseen_share(len(values)):.0f}% of seeds may differ."
-            )
         return found
 
     def _tables(self) -> list[Table]:

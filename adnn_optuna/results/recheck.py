@@ -7,18 +7,16 @@ from typing import Any
 from adnn_optuna._units import Unit, in_list, params_in_words, unit_of
 from adnn_optuna.render.document import Document, Figure, Line, Series, Verdict
 from adnn_optuna.render.printed import Printed
-from adnn_optuna.results.differences import level_of, unseen_note
-from adnn_optuna.results.findings import NEXT_STEP
+from adnn_optuna.results.findings import NEXT_STEP, failures_note
 from adnn_optuna.results.recheck_numbers import (
     BASELINE_NETWORK,
     FIRST_OF_PARAMS,
     RecheckNumbers,
     Role,
     stored_value,
-    violated_note,
 )
 from adnn_optuna.results.settings import trial_fields
-from adnn_optuna.stats.proportions import unseen_share
+from adnn_optuna.stats.sequential import ALPHA
 from adnn_optuna.stats.spread import collapses
 
 
@@ -32,11 +30,12 @@ class Recheck(RecheckNumbers, Printed):
         candidates: The study's best trials, the best first.
         best: The study's best trial.
         trial: The chosen trial, :obj:`None` until all values to choose by are known. It has the
-            best mean, in which its stored value counts once.
+            best mean on the new seeds that choose.
         against: The trial that it is compared with, if any.
         value, low, high: The chosen trial's mean on the further seeds and the ends of its 95% CI;
             on new data, too, if study and evaluations have the scores of single examples. If
             the number of further seeds was raised, all CIs but that of ``next_run`` are at 99%.
+            For each trial of the study that was chosen before, the error rate is halved.
         gain: Its mean paired gain over ``against`` on these, an estimate with its 95% CI.
         reported_gain: The same gain by the study's own values.
         overstatement: How much better the study's best value is than ``value``.
@@ -50,14 +49,14 @@ class Recheck(RecheckNumbers, Printed):
         """Return everything that the result says."""
         scope = f"{len(self.candidates)} trial{'s' * (len(self.candidates) > 1)}"
         if not self.is_deterministic:
-            scope += f", {self.seeds} + {self.confirm} new seeds"
+            scope += f", {self.seeds} + {self.planned['seeds']} {self.confirmed.where}"
         return Document(
             title=f"Recheck of study {self.study_name!r}",
             verdict=self._verdict(),
             conclusion=self._conclusion(),
             scope=scope,
             estimates=self._estimates(),
-            level=self._level("confirm"),
+            level=self.confirmed.level,
             figures=[self._figure()],
             notes=self._notes(),
             next_step=self._next_step(),
@@ -80,17 +79,25 @@ class Recheck(RecheckNumbers, Printed):
             return f"{best}. You declared the evaluation deterministic, so nothing was evaluated."
         if self.trial is None or self.missing:
             made = f"{len(self.used)} of {self.n_evaluations} evaluations are made"
-            return f"{best}. Its value on new seeds is not known yet: {made}."
+            return f"{best}. Its value on {self.confirmed.where} is not known yet: {made}."
+        why_no_interval = self.confirmed.why_no_interval()
         if math.isnan(self.value):
-            return f"{best}. On new seeds, no evaluation of trial {self.trial.number} succeeded."
-        said = (self._about_gain(), self._about_overstatement(), self._about_collapses())
-        return " ".join(filter(None, said))
+            return f"{best}. {why_no_interval}"
+        sentences = [
+            self._about_gain(),
+            why_no_interval or self._about_overstatement(),
+            self._about_collapses(),
+        ]
+        if not self.is_seeded:
+            sentences.append("The evaluation takes no seed: runs cannot be repeated exactly.")
+        return " ".join(filter(None, sentences))
 
     def _about_gain(self) -> str:
         """Return the findings on the gain; empty without anything to compare with."""
         if self.trial is None or self.against is None:
             return ""
         chosen, other = f"trial {self.trial.number}", self._other
+        where = self.confirmed.where
         if self.against.number == self.trial.number:
             return f"The chosen trial is {other} itself: nothing was gained."
         if math.isnan(self.gain.value):
@@ -99,10 +106,10 @@ class Recheck(RecheckNumbers, Printed):
         if self.reported_gain > 0:
             reported = f"; the study reported {self._unit.gain(self.reported_gain)}"
         if self.gain.low > 0:
-            return f"On new seeds {chosen} beats {other}{reported}."
+            return f"On {where} {chosen} beats {other}{reported}."
         if self.gain.high < 0:
-            return f"On new seeds {chosen} loses to {other}{reported}."
-        return f"On new seeds no gain of {chosen} over {other} is shown{reported}."
+            return f"On {where} {chosen} loses to {other}{reported}."
+        return f"On {where} no gain of {chosen} over {other} is shown{reported}."
 
     @property
     def _other(self) -> str:
@@ -136,10 +143,6 @@ class Recheck(RecheckNumbers, Printed):
         said = f"Trial {self.trial.number} reaches its value on average, with rare collapses"
         return f"{said} (seed{'s' * (len(found) > 1)} {which})."
 
-    def _level(self, role: Role) -> float:
-        """Return the level of the CIs of values with the seeds of a role."""
-        return level_of("added" if self.sequential and role == "confirm" else "fixed")
-
     @property
     def _unit(self) -> Unit:
         return unit_of(self.metric).rounded_to((self.high - self.low) / 2)
@@ -148,7 +151,7 @@ class Recheck(RecheckNumbers, Printed):
         if self.trial is None or self.missing or self.is_deterministic or math.isnan(self.value):
             return []
         unit, chosen = self._unit, f"trial {self.trial.number}"
-        where = "new seeds and data" if self.on_new_data else "new seeds"
+        where = f"{self.confirmed.where}{' and data' if self.on_new_data else ''}"
         lines = [Line("value", self.estimate, unit, remark=f"{chosen}, {where}")]
         if not math.isnan(self.gain.value):
             of_gain = unit.rounded_to((self.gain.high - self.gain.low) / 2)
@@ -162,53 +165,30 @@ class Recheck(RecheckNumbers, Printed):
     def _notes(self) -> list[str]:
         if self.is_deterministic:
             return ["No seed can tell whether the value is the same on other data."]
-        notes = []
-        if self.trial is not None and not math.isnan(self.value):
-            n = len(self.values(self.trial, "confirm"))
+        notes, confirmed = list[str](), self.confirmed
+        if self.trial is not None and confirmed.values:
+            n, where = len(confirmed.values), confirmed.where
             others = self.seeds if self.seeds > 1 else "one"
             notes.append(
-                f"Values are means of {n} new seed{'s' * (n > 1)}, which selected nothing. "
-                f"Another {others} chose the trial."
+                f"Values are means of {n} {where if n > 1 else where[:-1]}, which selected "
+                f"nothing. Another {others} chose the trial."
             )
-            of_trial = {(self.trial.number, s) for s in self.by_seed(self.trial, "confirm")}
-            notes.append(violated_note(len(of_trial & self.violated), n))
-            if not self.n_equal:
-                notes.append(unseen_note(n))
-        if math.isnan(self.low) and not math.isnan(self.value):
-            notes.append("No CI of the value: 2 values on new seeds are needed.")
+            notes += confirmed.notes(
+                self.trial.number,
+                self._unit,
+                self._about_data(),
+                on_same_examples=self.on_new_data is not None,
+            )
+            if confirmed.n_equal:
+                notes.append("If nothing is random, pass deterministic=True.")
         if math.isnan(self.gain.low) and not math.isnan(self.gain.value):
-            notes.append(f"No CI of the gain: {self.n_needed} new seeds are needed.")
-        if self.next_run.low < self.next_run.high and self.trial is not None:
-            ends = Line("", self.next_run, self._unit).ends.replace(" to ", " and ")
-            of_same = " on the same examples" if self.on_new_data else ""
-            notes.append(
-                f"One more run of trial {self.trial.number}{of_same} is expected between {ends}"
-                f"{self._unit.of_values} (95%)."
-            )
-        notes.append(self._about_data())
-        if n := self.n_equal:
-            notes.append(
-                f"All {n} values on the further seeds are equal, but up to "
-                f"{100 * unseen_share(n):.0f}% of seeds may differ. If nothing is random, pass "
-                "deterministic=True."
-            )
-        if self.n_lost:
-            notes.append(
-                f"{self.n_lost} of {len(self.used)} evaluations failed (NaN, infinite or pruned) "
-                "and are omitted: the value is that of the evaluations that succeed."
-            )
-        if self.sequential:
-            notes.append(
-                "Sequential: the number of new seeds was raised, so CIs are at 99% and wider, to "
-                "allow for the first ones and for each look."
-            )
-        notes.append(self.reused)
-        if not self.is_seeded:
-            notes.append("The evaluation takes no seed, so it cannot be repeated exactly.")
-        return notes
+            notes.append(f"No CI of the gain: {self.n_needed} {confirmed.where} are needed.")
+        if self.n_lost > confirmed.n_failed:
+            notes.append(failures_note(self.n_lost, len(self.used), "evaluations", self.failed))
+        return [*notes, self.reused]
 
     def _about_data(self) -> str:
-        """Return which variances the CI of the value contains."""
+        """Return which variances the CI of the value contains; empty if only those of runs."""
         if self.on_new_data:
             return (
                 "The CI of the value contains the variance of seeds, of examples, and of the "
@@ -219,7 +199,7 @@ class Recheck(RecheckNumbers, Printed):
                 "Only training randomness was redrawn; the validation data are the same. The CI "
                 "does not contain the variance of examples."
             )
-        return "Only what depends on the seed was redrawn. The CI contains no other variance."
+        return ""
 
     def _next_step(self) -> str:
         if self.missing:
@@ -245,7 +225,8 @@ class Recheck(RecheckNumbers, Printed):
             if points:
                 x, y, hover = zip(*points, strict=True)
                 series.append(Series(label, x, y, "points", hover=hover, color=color))
-                means = f"{label}: mean, {100 * self._level(role):.0f}% CI"
+                level = self.confirmed.level if role == "confirm" else 1 - ALPHA
+                means = f"{label}: mean, {100 * level:.9g}% CI"
                 series.append(self._means(role, means, shift + 0.07, color))
         stored = [unit.scale * stored_value(trial) for trial in self.candidates]
         rows = range(len(stored))
@@ -282,7 +263,7 @@ class Recheck(RecheckNumbers, Printed):
     def _fields(self) -> dict[str, Any]:
         fields = self._attributes(
             "study_name metric maximize best trial against value low high gain reported_gain "
-            "overstatement next_run is_deterministic sequential n_lost"
+            "overstatement next_run is_deterministic sequential failed n_lost"
         )
         for name in ("best", "trial", "against"):
             fields[name] = trial_fields(fields[name])

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
+from adnn_optuna._attributes import Planned
 from adnn_optuna._seeds import confirmation_seeds, confirms, new_seeds
 from adnn_optuna._units import UNKNOWN, Estimate, with_class
+from adnn_optuna.results.confirmed_value import ConfirmedValue, mean_interval, resolution_of
+from adnn_optuna.results.findings import counted
 from adnn_optuna.results.overtuning import Overtuning
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.overtuning import on_new_seeds
 from adnn_optuna.stats.paired_differences import fewest_pairs, paired_differences
-from adnn_optuna.stats.proportions import student_half_width
-from adnn_optuna.stats.sequential import sequential_ends
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ Role = Literal["choose", "confirm"]  # Seeds choose a trial, or estimate what it
 
 FIRST_OF_PARAMS = 2**30  # From here on numbers are of parameters that no trial of the study has.
 BASELINE_NETWORK = "baseline_network"  # The user attribute of the baseline network's trial.
-_ROUNDING = 1e-12  # Values of size 1 that differ by less are equal.
+_UNPLANNED: Planned = {"seeds": 0, "sequential": False, "rank": 1}
 
 
 class Row(NamedTuple):
@@ -55,9 +56,11 @@ class RecheckNumbers:
     candidates: Sequence[FrozenTrial] = field(repr=False)
     study_values: Sequence[float] = field(repr=False)  # Of all completed trials.
     seeds: int  # How many choose among the candidates.
-    confirm: int  # How many further ones evaluate the chosen trial.
+    confirm: int  # How many further ones are to evaluate the chosen trial, at least.
     is_seeded: bool  # Whether the evaluation takes the seed, so that it can be repeated.
-    sequential: bool = False  # Whether `confirm` was raised after some were evaluated.
+    failed: float | None = None  # The value that a failed evaluation counts as.
+    # Returns how many confirm a chosen trial, by its number; stored before the first of them.
+    plan_of: Callable[[int], Planned] | None = field(default=None, repr=False, compare=False)
     is_deterministic: bool = False  # The caller says that nothing in it is random.
     on_same_data: bool = False  # The seed does not change the validation data.
     experiment: Any = field(default=None, repr=False)  # What the seeds follow from.
@@ -88,7 +91,7 @@ class RecheckNumbers:
         if self.is_deterministic:
             return 0
         n_confirmed = len(self._confirmed) or 1
-        return len(self.candidates) * self.seeds + n_confirmed * self.confirm
+        return len(self.candidates) * self.seeds + n_confirmed * self.planned["seeds"]
 
     @property
     def _choosing(self) -> list[Evaluation]:
@@ -103,9 +106,24 @@ class RecheckNumbers:
         return max(self.candidates, key=self._rank)
 
     def _rank(self, trial: FrozenTrial) -> tuple[int, float]:
-        """Return first how many values a trial has, then their mean, the stored one included."""
-        values = [stored_value(trial), *self.values(trial, "choose")]
-        return len(values), mean(values) * self._sign
+        """Return how many values a trial has on the seeds that choose, then their mean.
+
+        The stored value was selected: it counts only if these are equal.
+        """
+        values = self.values(trial, "choose")
+        return len(values), self._sign * mean(values) if values else 0.0
+
+    @functools.cached_property
+    def planned(self) -> Planned:
+        """How many further seeds were declared for the chosen trial, and its rank."""
+        if self._chosen is None or self.plan_of is None:
+            return {**_UNPLANNED, "seeds": self.confirm}
+        return self.plan_of(self._chosen.number)
+
+    @property
+    def sequential(self) -> bool:
+        """Whether their number was raised after some were evaluated."""
+        return self.planned["sequential"]
 
     @property
     def _confirmed(self) -> list[int]:
@@ -126,8 +144,8 @@ class RecheckNumbers:
             return new_seeds(of, "choose", self.seeds, **self._of_function)
         if self._chosen is None:
             return ()
-        params = self._chosen.params
-        return confirmation_seeds(self.experiment, params, self.confirm, **self._of_function)
+        params, count = self._chosen.params, self.planned["seeds"]
+        return confirmation_seeds(self.experiment, params, count, **self._of_function)
 
     @property
     def _sign(self) -> int:
@@ -140,7 +158,7 @@ class RecheckNumbers:
 
     @property
     def trial(self) -> FrozenTrial | None:
-        """The trial with the best mean, its stored value included; None until all are known."""
+        """The trial with the best mean on the seeds that choose; None until all are known."""
         return self.best if self.is_deterministic else self._chosen
 
     @functools.cached_property
@@ -175,9 +193,9 @@ class RecheckNumbers:
         optimism = self._sign * overtuned.optimism.value
         estimate = on_new_seeds(np.array(runs), examples.scores, overtuned.splits, optimism)
         # Wider by as much as the CI on new seeds is.
-        fixed = mean_interval(self.values(self.trial, "confirm"), self._resolution)
-        half, wider = fixed.high - fixed.low, self.on_new_seeds
-        ratio = (wider.high - wider.low) / half if self.sequential and half else 1.0
+        fixed = mean_interval(self.confirmed.values, self._resolution)
+        width = fixed.high - fixed.low
+        ratio = (self.on_new_seeds.high - self.on_new_seeds.low) / width if width else 1.0
         value, *ends = estimate
         return Estimate(value, *(value + ratio * (end - value) for end in ends))
 
@@ -186,9 +204,22 @@ class RecheckNumbers:
         """Its value on new seeds and the same validation data."""
         if self.is_deterministic:
             return Estimate(*(stored_value(self.best),) * 3)
-        if self.trial is None or self.missing:
-            return UNKNOWN
-        return self.interval(self.trial, "confirm")
+        return self.confirmed.estimate
+
+    @functools.cached_property
+    def confirmed(self) -> ConfirmedValue:
+        """The chosen trial's runs on the further seeds; none until all evaluations are made."""
+        if self.trial is None or self.missing or self.is_deterministic:
+            return ConfirmedValue([], self.planned, 0.0, is_seeded=self.is_seeded)
+        runs = [(self.trial.number, seed) for seed in self._seeds_of("confirm")]
+        return ConfirmedValue(
+            [self.evaluations[run] for run in runs],
+            self.planned,
+            self._resolution,
+            self.failed,
+            is_seeded=self.is_seeded,
+            n_violated=len(self.violated.intersection(runs)),
+        )
 
     @property
     def value(self) -> float:
@@ -210,19 +241,25 @@ class RecheckNumbers:
         """The chosen trial's mean paired gain over the other one on the further seeds."""
         if self.trial is None or self.against is None or self.missing:
             return UNKNOWN
+        seeds = self._seeds_of("confirm")
         arms = {
-            str(role): [self._sign * self.evaluations[n, s] for s in self._seeds_of("confirm")]
-            for role, n in enumerate((self.trial.number, self.against.number))
+            str(role): [self._sign * self._counted(number, seed) for seed in seeds]
+            for role, number in enumerate((self.trial.number, self.against.number))
         }
         [row] = paired_differences(
-            arms, margin=None, sequential=self.sequential, after_fixed=self.sequential
+            arms,
+            margin=None,
+            n_claims=self.confirmed.n_claims,
+            sequential=self.sequential,
+            after_fixed=self.sequential,
         )
-        return row.estimate if row.n_pairs == self.confirm else UNKNOWN
+        return row.estimate if row.n_pairs == len(seeds) else UNKNOWN
 
     @property
     def n_needed(self) -> int:
         """How many new seeds a CI of the gain needs."""
-        return fewest_pairs(1, sequential=self.sequential, after_fixed=self.sequential)
+        n_claims, is_raised = self.confirmed.n_claims, self.sequential
+        return fewest_pairs(n_claims, sequential=is_raised, after_fixed=is_raised)
 
     @property
     def reported_gain(self) -> float:
@@ -240,21 +277,21 @@ class RecheckNumbers:
     @property
     def next_run(self) -> Estimate:
         """The chosen trial's value with the ends of a 95% prediction interval of one more run."""
-        values = self.values(self.trial, "confirm") if self.trial and not self.missing else []
-        value, low, high = mean_interval(values, self._resolution)
-        n = len(values)
-        # Student's t: the variance of a further value adds to that of the mean.
-        half = (high - low) / 2 * math.sqrt(1 + n)
-        return Estimate(value, value - half, value + half)
+        return self.confirmed.next_run
 
     def by_seed(self, trial: FrozenTrial, role: Role) -> dict[int, float]:
-        """Return a trial's values by the seeds of a role, without failed ones."""
-        known = self.evaluations
-        values = {seed: known.get((trial.number, seed), math.nan) for seed in self._seeds_of(role)}
+        """Return a trial's values by the seeds of a role; of failed ones only if they count."""
+        values = {seed: self._counted(trial.number, seed) for seed in self._seeds_of(role)}
         return {seed: value for seed, value in values.items() if not math.isnan(value)}
 
+    def _counted(self, number: int, seed: int) -> float:
+        """Return the value of an evaluation; NaN if it failed, and failures have no value."""
+        if (number, seed) not in self.evaluations:
+            return math.nan
+        return counted(self.evaluations[number, seed], self.failed)
+
     def values(self, trial: FrozenTrial, role: Role) -> list[float]:
-        """Return a trial's values with the seeds of a role, without failed ones."""
+        """Return a trial's values with the seeds of a role, see :meth:`by_seed`."""
         return [*self.by_seed(trial, role).values()]
 
     @functools.cached_property
@@ -269,16 +306,10 @@ class RecheckNumbers:
         """How many of the evaluations failed."""
         return sum(map(math.isnan, self.used.values()))
 
-    @property
-    def n_equal(self) -> int:
-        """How many values the further seeds gave, if all are equal; else 0."""
-        values = self.values(self.trial, "confirm") if self.trial else []
-        return len(values) if len(values) > len({*values}) == 1 else 0
-
     def interval(self, trial: FrozenTrial, role: Role) -> Estimate:
-        """Return the mean of a trial's values with its 95% CI."""
-        is_sequential = self.sequential and role == "confirm"
-        return mean_interval(self.values(trial, role), self._resolution, sequential=is_sequential)
+        """Return the mean of a trial's values with its CI."""
+        plan = self.planned if role == "confirm" else _UNPLANNED
+        return ConfirmedValue(self.values(trial, role), plan, self._resolution).estimate
 
     @functools.cached_property
     def _resolution(self) -> float:
@@ -316,31 +347,3 @@ def stored_value(trial: FrozenTrial) -> float:
     """Return the value of a completed trial."""
     assert trial.value is not None  # It was completed.
     return trial.value
-
-
-def resolution_of(values: Sequence[float]) -> float:
-    """Return the smallest difference of values: of accuracies, one example or more."""
-    known = np.unique(values)
-    gaps, sizes = np.diff(known), np.maximum(np.abs(known[1:]), np.abs(known[:-1]))
-    return float(min(gaps[gaps > _ROUNDING * sizes], default=0.0))
-
-
-def violated_note(n: int, n_seeds: int) -> str:
-    """Return on how many new seeds a constraint is violated; empty if on none."""
-    of = f"{n} of {n_seeds} new seed{'s' * (n_seeds != 1)}"
-    return f"A constraint is violated on {of}; these values count, too." if n else ""
-
-
-def mean_interval(
-    values: Sequence[float], resolution: float, *, sequential: bool = False
-) -> Estimate:
-    """Return the mean with its 95% CI, Student's or sequential; NaN for one value."""
-    if len(values) < 2:
-        return Estimate(*values) if values else UNKNOWN
-    center, half = mean(values), student_half_width(values, 0.0, 0.95)
-    if sequential and max(values) - min(values) >= resolution:
-        return Estimate(center, *sequential_ends(values, half))
-    # The CI of equal values, except for rounding, is as wide as their smallest difference.
-    if max(values) - min(values) < resolution or not half:
-        half = resolution / 2
-    return Estimate(center, center - half, center + half)

@@ -57,7 +57,7 @@ class StudyResult(Printed, SearchRecord):
 
     def document(self) -> Document:
         """Return everything that the result says."""
-        confirmation, n_trials = read_confirmation(self), len(self.done_trials)
+        n_trials = len(self.done_trials)
         verdict, shown = self._verdict()
         name = shortened(self.study.study_name, MAX_TITLE - len(shown) - 2)
         return Document(
@@ -66,7 +66,7 @@ class StudyResult(Printed, SearchRecord):
             conclusion=notes.why_no_best_trial(self) if self.best is None else "",
             scope=", ".join([f"{n_trials} trial{'s' * (n_trials != 1)}", *self._further_scope()]),
             estimates=[] if self.best is None else self._estimates(),
-            level=1 - ALPHA if confirmation is None else confirmation.level,
+            level=self.level,
             subject=self._subject(),
             tables=self._tables(),
             draw=self._figures,
@@ -74,6 +74,11 @@ class StudyResult(Printed, SearchRecord):
             next_step="" if self.best is None else self._next_step(),
             fields=self._fields(),
         )
+
+    @property
+    def level(self) -> float:
+        """The level of the CIs."""
+        return 1 - ALPHA
 
     def _verdict(self) -> tuple[Verdict, str]:
         """Return the conclusion, in a word and in a few."""
@@ -149,6 +154,11 @@ class NetworkSearch(StudyResult):
     def confirmation(self) -> Confirmation | None:
         """Findings of new seeds on the best trial; see :meth:`SearchResult.confirm`; or None."""
         return read_confirmation(self)
+
+    @property
+    def level(self) -> float:
+        """The level of the CIs."""
+        return super().level if self.confirmation is None else self.confirmation.level
 
     def _verdict(self) -> tuple[Verdict, str]:
         if self.best is None:
@@ -257,9 +267,8 @@ class NetworkSearch(StudyResult):
         score = self.test_metric.removeprefix("test_")
         is_of_images = evaluation is not None and evaluation["unit"] == "images"
         is_of_images &= "task" not in data
-        estimates, level = {score: ("test score", test_estimate(self))}, 1 - ALPHA
+        estimates, level = {score: ("test score", test_estimate(self))}, self.level
         if (confirmation := self.confirmation) is not None:
-            level = confirmation.level
             estimates[f"{score}_vs_baselines"] = "vs new baselines", confirmation.vs_baselines
             if confirmation.gains:
                 estimates[f"{score}_replication"] = "replication", confirmation.replication

@@ -11,6 +11,7 @@ from adnn_optuna._units import in_list, score_in_words
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.networks.duplicates import in_words
 from adnn_optuna.results.confirmation import Confirmation
+from adnn_optuna.results.confirmed_value import rank_notes
 from adnn_optuna.results.differences import times, unseen_note
 from adnn_optuna.samplers._owners import owner_of
 from adnn_optuna.samplers._trials import is_feasible
@@ -80,12 +81,7 @@ def confirmation_notes(record: SearchRecord, confirmation: Confirmation) -> list
             f"Confirmations on these data in this storage: {n_earlier + 1}. The training runs are "
             f"those of study {confirmation.earlier[0]!r}, with its number of seeds."
         )
-    if confirmation.rank > 1:
-        notes.append(
-            f"This is best trial number {confirmation.rank} of the study to be confirmed: each CI "
-            f"is at {100 * confirmation.level:.9g}% to allow for the earlier ones."
-        )
-    return notes
+    return notes + rank_notes(confirmation.rank, confirmation.level)
 
 
 def test_set_notes(record: SearchRecord) -> list[str]:

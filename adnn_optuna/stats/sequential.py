@@ -78,14 +78,14 @@ def sequential_interval(differences: np.ndarray, n_claims: int) -> tuple[float, 
     return float(ends[0]), float(ends[1])
 
 
-def sequential_ends(values: Sequence[float], half: float) -> tuple[float, float]:
+def sequential_ends(values: Sequence[float], half: float, n_claims: int) -> tuple[float, float]:
     """Return the ends of the interval of the mean of more values than were planned, in order.
 
     It contains the interval of a fixed design, whose half width is given: skewed values, such as
     with rare collapses, have another centre than their mean.
     """
     size, mean = float(np.abs(values).max()) or 1.0, float(np.mean(values))
-    low, high = sequential_interval(np.asarray(values) / size, AFTER_FIXED)
+    low, high = sequential_interval(np.asarray(values) / size, AFTER_FIXED * n_claims)
     return min(size * low, mean - half), max(size * high, mean + half)
 
 

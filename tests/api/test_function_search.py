@@ -181,12 +181,13 @@ class TestSearch:
         assert 0 < n_failed < 10
         known = [value for value in result.new_values if not math.isnan(value)]
         assert result.value.value == pytest.approx(np.mean(known))
-        assert f"{n_failed} of 10 evaluations on new seeds failed" in str(result)
+        assert math.isnan(result.value.low)
+        assert f"{n_failed} of 10 new seeds failed (NaN, infinite or pruned)" in str(result)
 
         result = failing(1.0)
         assert math.isnan(result.value.value)
         assert "value unknown" in str(result).splitlines()[0]
-        assert "All 10 evaluations on new seeds failed (NaN, infinite or pruned)." in str(result)
+        assert "No run succeeded: all 10 new seeds failed" in str(result)
 
     def test_equal_values_on_new_seeds_do_not_show_that_all_seeds_agree(self) -> None:
         result = search(

@@ -199,7 +199,8 @@ def test_equal_values_do_not_show_that_nothing_is_random(takes_seed: bool) -> No
     report = adnn.recheck(study, evaluate)
     assert sorted(calls) == [0] * 4 + [1] * 14 + [2] * 4
     said = " ".join(str(report).split())
-    assert "All 10 values on the further seeds are equal, but up to 26% of seeds may" in said
+    runs = "seeds" if takes_seed else "runs"
+    assert f"All 10 values on new {runs} are equal, but up to 26% of {runs} may" in said
     assert (report.value, report.overstatement.value) == (0.1, 0.0)
     # Only the user can say so, who then needs no evaluation.
     calls.clear()
@@ -262,7 +263,7 @@ def test_no_value_is_left_out_and_told() -> None:
     assert len(open_recheck(study).trials) == n_trials
     never = adnn.recheck(stored_study([1.0]), lambda trial, seed: math.nan)
     assert math.isnan(never.value)
-    assert "no evaluation of trial 0 succeeded" in " ".join(str(never).split())
+    assert "No run succeeded: all 10 new seeds failed" in " ".join(str(never).split())
 
 
 def open_recheck(study: optuna.Study) -> optuna.Study:
@@ -416,19 +417,73 @@ class TestMoreSeeds:
         assert more.high - more.low > at_once.high - at_once.low
         assert make_recheck(study, confirm=20).sequential
         fewer = make_recheck(study, confirm=10)
-        assert (fewer.confirm, fewer.value) == (20, more.value)
+        assert (fewer.planned["seeds"], fewer.value) == (20, more.value)
 
     def test_the_number_is_stored_before_the_first_seed(self) -> None:
         study = make_study()
 
         def fails(trial: Any, seed: int) -> float:
-            if seed % 2:
+            if seed >= 2**30:  # Those to confirm by.
                 raise RuntimeError
             return evaluate(trial, seed)
 
         with pytest.raises(RuntimeError):
-            adnn.recheck(study, fails)
+            adnn.recheck(study, fails, top=3, seeds=3)
         assert make_recheck(study, confirm=20, reuse=True).sequential
+
+
+class TestGoingOn:
+    """Each further trial that a study recommends halves the error rate of its CIs."""
+
+    def test_halves_the_error_rate_of_each_further_choice(self) -> None:
+        study = make_study()
+        assert "(95% CI" in str(make_recheck(study, top=1))
+        for level, stored in ((97.5, 1.0), (98.75, 2.0)):
+            study.enqueue_trial({"x": 1 / stored, "kind": "flat"})
+            study.optimize(lambda trial: truth(trial) + stored, n_trials=1)  # noqa: B023
+            report = make_recheck(study, top=1)
+            assert f"({level}% CI" in str(report)
+        alone = make_recheck(study, top=1, storage=open_storage(None))
+        assert "(95% CI" in str(alone)
+        assert (report.trial, report.value) == (alone.trial, alone.value)
+        assert report.low < alone.low < alone.high < report.high
+
+    def test_is_not_of_the_same_choice_again(self) -> None:
+        study = make_study()
+        first = make_recheck(study)
+        study.add_trial(optuna.trial.create_trial(value=-1.0))
+        assert make_recheck(study).estimate == first.estimate
+
+
+class TestFailed:
+    """A failed evaluation has the value that the user names, in this reading alone."""
+
+    def test_is_said_and_may_be_named_later(self) -> None:
+        study = make_study()
+
+        def fails(trial: Any, seed: int) -> float:
+            return math.nan if seed % 3 == 0 else evaluate(trial, seed)
+
+        options: Any = {"top": 1, "seeds": 1, "confirm": 10}
+        lost = adnn.recheck(study, fails, **options)
+        n = lost.confirmed.n_failed
+        assert 0 < n < 10
+        said = f"{n} of 10 new seeds failed (NaN, infinite or pruned), so the value has no CI"
+        assert said in " ".join(str(lost).split())
+        assert math.isnan(lost.low)
+        for failed in (0.0, -1):
+            report = adnn.recheck(study, fails, failed=failed, **options)
+            table = report.to_dataframe().query("role == 'confirm'")
+            assert table["value"].isna().sum() == n
+            assert report.value == pytest.approx(table["value"].fillna(failed).mean())
+            assert report.low < report.value < report.high
+            assert f"each counts as {failed:g}." in " ".join(str(report).split())
+        assert f"{n} of 10" in " ".join(str(adnn.recheck(study, fails, **options)).split())
+
+    @pytest.mark.parametrize("wrong", [math.nan, math.inf, "0", True])
+    def test_must_be_a_number(self, wrong: Any) -> None:
+        with pytest.raises((TypeError, ValueError), match=r"must be a (finite )?number"):
+            adnn.recheck(make_study(), evaluate, failed=wrong)
 
 
 class TestAgainst:

@@ -15,12 +15,15 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from snapshots import assert_surfaces
 
 from adnn_optuna._seeds import confirmation_seeds, confirms, new_seeds
+from adnn_optuna.results.confirmed_value import mean_interval
 from adnn_optuna.results.recheck import Recheck
-from adnn_optuna.results.recheck_numbers import BASELINE_NETWORK, FIRST_OF_PARAMS, mean_interval
+from adnn_optuna.results.recheck_numbers import BASELINE_NETWORK, FIRST_OF_PARAMS
 from adnn_optuna.stats.paired_differences import planned_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from adnn_optuna._attributes import Planned
 
 
 def choosing(count: int) -> tuple[int, ...]:
@@ -69,6 +72,11 @@ def compared(
 
 def changed(report: Recheck, known: dict[tuple[int, ...], float]) -> Recheck:
     return dataclasses.replace(report, evaluations=known)
+
+
+def planned(report: Recheck, count: int, *, sequential: bool = False, rank: int = 1) -> Recheck:
+    plan: Planned = {"seeds": count, "sequential": sequential, "rank": rank}
+    return dataclasses.replace(report, plan_of=lambda _: plan)
 
 
 def of_equals(values: list[float], *, confirm: int = 2) -> Recheck:
@@ -151,6 +159,16 @@ def test_first_of_equals_is_chosen_and_who_has_more_values_before_all() -> None:
         assert report.trial.number == chosen
 
 
+def test_a_stored_value_chooses_only_between_equals() -> None:
+    [seed] = choosing(1)
+    candidates = [trial(1, 0.99), trial(2, 0.5)]
+    for of_second, chosen in ((0.7, 1), (0.71, 2)):
+        values = {(1, seed): 0.7, (2, seed): of_second}
+        report = Recheck(values, "s", True, candidates, [0.99, 0.5], 1, 2, True)
+        assert report.trial is not None
+        assert report.trial.number == chosen
+
+
 def test_lower_values_are_better_where_it_minimizes() -> None:
     report = minimizing()
     half = 4.302653 / math.sqrt(3)
@@ -213,12 +231,45 @@ def test_interval_of_few_values() -> None:
     assert mean_interval([0.5, 0.5], 0.1) == (0.5, 0.45, 0.55)
 
 
-def test_lost_evaluations_are_counted_and_one_value_has_no_interval() -> None:
-    report = with_a_lost_one()
-    assert report.value == 0.2
-    assert np.isnan([report.low, report.high]).all()
-    assert "No CI of the value: 2 values on new seeds are needed." in said(report)
-    assert report.n_lost == 1
+class TestFailures:
+    def test_leave_a_value_without_interval(self) -> None:
+        report = with_a_lost_one()
+        assert report.value == 0.2
+        assert np.isnan([report.low, report.high, report.next_run.low]).all()
+        assert "1 of 2 new runs failed (NaN, infinite or pruned), so the value has no" in said(
+            report
+        )
+        assert "overstated" not in said(report)
+        assert report.n_lost == 1
+
+    def test_count_as_the_value_that_the_user_names(self) -> None:
+        report = dataclasses.replace(with_a_lost_one(), failed=0.0)
+        # Student's t of one degree of freedom, of 0.2 and 0: 12.7062 · 0.1414 / √2.
+        assert (report.value, report.low, report.high) == pytest.approx((0.1, -1.17062, 1.37062))
+        assert "1 of 2 new runs failed (NaN, infinite or pruned); each counts as 0." in said(
+            report
+        )
+        assert report.n_lost == 1
+
+    def test_count_in_the_choice_and_in_the_gain(self) -> None:
+        [seed] = choosing(1)
+        values = {(31, seed): math.nan, (17, seed): 0.85}
+        values |= {(17, seed): 0.9 for seed in confirming(3)}
+        report = changed(recheck(17, [0.9] * 3), values)
+        for failed, chosen in ((None, 17), (0.0, 17), (1.0, 31)):
+            found = dataclasses.replace(report, failed=failed).trial
+            assert found is not None
+            assert found.number == chosen
+        lost = compared(TestGain.GAINS, trial(0, 0.888))
+        last = (0, confirming(10)[9])
+        lost = changed(lost, {**lost.evaluations, last: math.nan})
+        assert math.isnan(lost.gain.value)
+        gains = [*TestGain.GAINS[:9], 0.896 - 0.1]
+        counted = dataclasses.replace(lost, failed=0.1)
+        assert counted.gain.value == pytest.approx(np.mean(gains))
+        assert "1 of 21 evaluations failed (NaN, infinite or pruned); each counts as 0.1." in said(
+            counted
+        )
 
 
 def test_repr_is_short() -> None:
@@ -369,7 +420,7 @@ class TestSentences:
             report = of_equals([0.5] * 5 + values.tolist(), confirm=5)
             is_equal = (values == values[0]).all()
             n_equal += is_equal
-            told = "All 5 values on the further seeds are equal, but up to 45% of seeds may differ"
+            told = "All 5 values on new seeds are equal, but up to 45% of seeds may differ"
             assert (told in said(report)) == is_equal
         assert 0.25 < n_equal / 300 < 0.41
 
@@ -390,15 +441,38 @@ class TestSentences:
         report = recheck(17, [0.904, 0.905, 0.906])
         assert "Only what depends on the seed was redrawn." in said(report)
         same = dataclasses.replace(report, on_same_data=True)
+        for n_asked in (2, 3):  # Networks have other new seeds than functions.
+            assert len(same.missing) == n_asked
+            same = changed(same, {**same.evaluations, **dict.fromkeys(same.missing, 0.9)})
         assert "the validation data are the same." in said(same)
 
     def test_call_the_level_of_raised_seeds_by_its_name(self) -> None:
         report = compared([*TestGain.GAINS] * 2, trial(0, 0.888))
         assert "(95% CI " in said(report)
-        raised = dataclasses.replace(report, sequential=True)
+        raised = planned(report, 20, sequential=True)
         assert "(99% CI " in said(raised)
         assert "95% CI" not in said(raised)
         assert "CIs are at 99%" in said(raised)
+
+    @pytest.mark.parametrize(
+        ("rank", "sequential", "level"), [(2, False, 97.5), (3, False, 98.75), (2, True, 99.5)]
+    )
+    def test_halve_the_error_rate_for_each_earlier_choice(
+        self, rank: int, sequential: bool, level: float
+    ) -> None:
+        first = compared([*TestGain.GAINS] * 3, trial(0, 0.888))
+        report = planned(first, 30, sequential=sequential, rank=rank)
+        assert f"(95% CI {first.low:.4f} to" in said(first)
+        assert f"({level}% CI {report.low:.4f} to" in said(report)
+        assert f"best trial number {rank} of the study to be confirmed" in said(report)
+        for one, other in ((first, report), (first.gain, report.gain)):
+            assert (one.value, one.low > other.low) == (other.value, True)
+
+    def test_without_a_seed_speak_of_runs(self) -> None:
+        report = dataclasses.replace(recheck(17, [0.904, 0.905, 0.906]), is_seeded=False)
+        assert "The evaluation takes no seed: runs cannot be repeated exactly." in said(report)
+        assert "means of 3 new runs, which selected nothing" in said(report)
+        assert "seed" not in said(report).replace("takes no seed", "")
 
     def test_of_a_deterministic_evaluation_count_no_seeds(self) -> None:
         told = dataclasses.replace(of_equals([]), is_deterministic=True)
@@ -408,21 +482,16 @@ class TestSentences:
         tiny = recheck(17, [0.904e-3, 0.905e-3, 0.906e-3])
         assert "0.0009050 (95% CI 0.0009025 to 0.0009075)" in said(tiny)
 
-    def test_of_lost_evaluations_and_of_those_without_a_seed(self) -> None:
+    def test_of_lost_evaluations(self) -> None:
         report = with_a_lost_one()
-        assert (
-            "1 of 3 evaluations failed (NaN, infinite or pruned) and are omitted: the value is "
-            "that of the evaluations that succeed." in said(report)
-        )
-        assert "The evaluation takes no seed, so it cannot be repeated exactly." in said(report)
-        means = "Values are means of 1 new seed, which selected nothing. Another one chose"
+        means = "Values are means of 1 new run, which selected nothing. Another one chose"
         assert f"{means} the trial." in said(report)
         [value, *_] = report.document().estimates
         assert value.ends == ""  # One value has no CI.
         failed = dict.fromkeys([(1, seed) for seed in confirming(2)], math.nan)
         lost = changed(report, {**report.evaluations, **failed})
         assert lost.document().verdict == "not known"
-        assert "On new seeds, no evaluation of trial 1 succeeded." in said(lost)
+        assert "No run succeeded: all 2 new runs failed" in said(lost)
 
     @pytest.mark.parametrize(
         ("sd", "shown"),

@@ -1,0 +1,213 @@
+"""The value of one configuration, by runs on new seeds that selected nothing.
+
+Rechecks and searches of functions print the same estimate and the same notes on it.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+import numpy as np
+
+from adnn_optuna._attributes import Planned
+from adnn_optuna._units import UNKNOWN, Estimate, Unit
+from adnn_optuna.render.document import Line
+from adnn_optuna.results.differences import unseen_note
+from adnn_optuna.results.findings import counted_values, failures_note
+from adnn_optuna.stats.proportions import student_half_width, unseen_share
+from adnn_optuna.stats.sequential import (
+    AFTER_FIXED,
+    ALPHA,
+    fewest_sequential_pairs,
+    sequential_ends,
+)
+
+_ROUNDING = 1e-12  # Values of size 1 that differ by less are equal.
+
+
+@dataclass(frozen=True)
+class ConfirmedValue:
+    """The mean of a configuration's runs on new seeds, with its CI.
+
+    The k-th configuration of a study that is confirmed has a CI at level 1 - 0.05 / 2^(k - 1). So
+    in at most 5% of studies, the CI of any of them is above its true value.
+
+    Attributes:
+        runs: The value of each run, NaN of one that failed.
+        planned: How many runs were declared, and the configuration's rank.
+        resolution: The smallest difference of values.
+        failed: The value that a failed run counts as; without one, a failure leaves no CI.
+        is_seeded: Whether the function takes a seed; if not, each run is random by itself.
+        n_violated: In how many runs a constraint is violated.
+    """
+
+    runs: Sequence[float]
+    planned: Planned
+    resolution: float
+    failed: float | None = None
+    is_seeded: bool = True
+    n_violated: int = 0
+
+    @functools.cached_property
+    def values(self) -> list[float]:
+        """The values that count."""
+        return counted_values(self.runs, self.failed)
+
+    @property
+    def n_failed(self) -> int:
+        """How many runs failed."""
+        return sum(map(math.isnan, self.runs))
+
+    @property
+    def n_claims(self) -> int:
+        """By how much the error rate is divided, to allow for earlier recommendations."""
+        return int(2 ** (self.planned["rank"] - 1))
+
+    @property
+    def level(self) -> float:
+        """The level of the CI."""
+        return 1 - ALPHA / (self.n_claims * (AFTER_FIXED if self.planned["sequential"] else 1))
+
+    @functools.cached_property
+    def estimate(self) -> Estimate:
+        """The mean with its CI, whose ends are NaN if there is none."""
+        estimate = mean_interval(
+            self.values,
+            self.resolution,
+            n_claims=self.n_claims,
+            sequential=self.planned["sequential"],
+        )
+        return estimate if self._is_complete else Estimate(estimate.value)
+
+    @property
+    def _is_complete(self) -> bool:
+        return len(self.values) == len(self.runs) >= self.planned["seeds"]
+
+    @property
+    def next_run(self) -> Estimate:
+        """The mean with the ends of a 95% prediction interval of one more run."""
+        value, low, high = mean_interval(self.values, self.resolution)
+        if not self._is_complete:
+            return Estimate(value)
+        # Student's t: the variance of a further value adds to that of the mean.
+        half = (high - low) / 2 * math.sqrt(1 + len(self.values))
+        return Estimate(value, value - half, value + half)
+
+    @property
+    def n_equal(self) -> int:
+        """How many values there are, if all are equal; else 0."""
+        return len(self.values) if len(self.values) > len({*self.values}) == 1 else 0
+
+    @property
+    def where(self) -> str:
+        """The kind of runs, such as ``"new seeds"``."""
+        return "new seeds" if self.is_seeded else "new runs"
+
+    def why_no_interval(self) -> str:
+        """Return why the value has no CI; empty if it has one."""
+        n, n_failed = len(self.runs), self.n_failed
+        if n and n_failed == n and self.failed is None:
+            return f"No run succeeded: all {n} {self.where} failed (NaN, infinite or pruned)."
+        if math.isfinite(self.estimate.low):
+            return ""
+        if n_failed and self.failed is None:
+            return (
+                f"{n_failed} of {n} {self.where} failed (NaN, infinite or pruned), so the value "
+                "has no CI: it is that of the runs that succeed. Pass failed=VALUE to count each "
+                "failure as this value."
+            )
+        if n < self.planned["seeds"]:
+            return (
+                f"No CI of the value yet: {n} of {self.planned['seeds']} {self.where} are "
+                "evaluated. Resume, with a larger max_time if you set one."
+            )
+        fewest = 2
+        if self.planned["sequential"]:
+            fewest = fewest_sequential_pairs(AFTER_FIXED * self.n_claims)
+        if n < fewest:
+            return f"No CI of the value: {fewest} values on {self.where} are needed."
+        return "No CI of the value: the values are not of one distribution."
+
+    def notes(
+        self, trial: int, unit: Unit, redrawn: str = "", *, on_same_examples: bool = False
+    ) -> list[str]:
+        """Return what the runs show beyond their mean, and what they cannot show.
+
+        ``redrawn`` says which variances the CI contains, if that is known.
+        """
+        if not self.values:
+            return []
+        n, notes = len(self.values), [_violated_note(self.n_violated, len(self.runs), self.where)]
+        if self.failed is not None:
+            notes.append(failures_note(self.n_failed, len(self.runs), self.where, self.failed))
+        if self.n_equal:
+            notes.append(
+                f"All {n} values on {self.where} are equal, but up to "
+                f"{100 * unseen_share(n):.0f}% of {self._runs} may differ."
+            )
+        else:
+            notes.append(unseen_note(n, self._runs[:-1]))
+        if self.next_run.low < self.next_run.high:
+            ends = Line("", self.next_run, unit).ends.replace(" to ", " and ")
+            of_same = " on the same examples" if on_same_examples else ""
+            notes.append(
+                f"One more run of trial {trial}{of_same} is expected between {ends}"
+                f"{unit.of_values} (95%)."
+            )
+        return [*notes, redrawn or self._redrawn, *self._level_notes()]
+
+    @property
+    def _runs(self) -> str:
+        return "seeds" if self.is_seeded else "runs"
+
+    @property
+    def _redrawn(self) -> str:
+        source = "depends on the seed" if self.is_seeded else "is random in the function"
+        return f"Only what {source} was redrawn. The CI contains no other variance."
+
+    def _level_notes(self) -> list[str]:
+        notes, level = list[str](), f"{100 * self.level:.9g}%"
+        if self.planned["sequential"]:
+            notes.append(
+                f"Sequential: the number of {self.where} was raised, so CIs are at {level} and "
+                "wider, to allow for the first ones and for each look."
+            )
+        return [*notes, *rank_notes(self.planned["rank"], self.level)]
+
+
+def rank_notes(rank: int, level: float) -> list[str]:
+    """Return that a study confirmed other best trials before this one; nothing if it did not."""
+    if rank == 1:
+        return []
+    said = f"This is best trial number {rank} of the study to be confirmed"
+    return [f"{said}: each CI is at {100 * level:.9g}% to allow for the earlier ones."]
+
+
+def resolution_of(values: Sequence[float]) -> float:
+    """Return the smallest difference of values: of accuracies, one example or more."""
+    known = np.unique(values)
+    gaps, sizes = np.diff(known), np.maximum(np.abs(known[1:]), np.abs(known[:-1]))
+    return float(min(gaps[gaps > _ROUNDING * sizes], default=0.0))
+
+
+def mean_interval(
+    values: Sequence[float], resolution: float, *, n_claims: int = 1, sequential: bool = False
+) -> Estimate:
+    """Return the mean with its CI, Student's or sequential; NaN for one value."""
+    if len(values) < 2:
+        return Estimate(*values) if values else UNKNOWN
+    center, half = mean(values), student_half_width(values, 0.0, 1 - ALPHA / n_claims)
+    if sequential and max(values) - min(values) >= resolution:
+        return Estimate(center, *sequential_ends(values, half, n_claims))
+    # The CI of equal values, except for rounding, is as wide as their smallest difference.
+    if max(values) - min(values) < resolution or not half:
+        half = resolution / 2
+    return Estimate(center, center - half, center + half)
+
+
+def _violated_note(n: int, n_runs: int, where: str) -> str:
+    """Return in how many runs a constraint is violated; empty if in none."""
+    of = f"{n} of {n_runs} {where if n_runs > 1 else where[:-1]}"
+    return f"A constraint is violated on {of}; these values count, too." if n else ""
