@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from adnn_optuna.api.compare_values import compare_values as compare_values
     from adnn_optuna.api.contracts import audit_randomness as audit_randomness
     from adnn_optuna.api.contracts import verify as verify
-    from adnn_optuna.api.ensemble import Ensemble as Ensemble
-    from adnn_optuna.api.ensemble import ensemble as ensemble
     from adnn_optuna.api.overtuning import overtuning as overtuning
     from adnn_optuna.api.recheck import recheck as recheck
     from adnn_optuna.api.resume import resume as resume
@@ -59,7 +57,6 @@ _NAMES = {
     "api.compare": "compare",
     "api.compare_models": "compare_models",
     "api.compare_values": "compare_values",
-    "api.ensemble": "Ensemble ensemble",
     "api.overtuning": "overtuning",
     "api.recheck": "recheck",
     "api.variance": "measure_variance",

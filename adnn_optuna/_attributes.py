@@ -20,13 +20,11 @@ GROUPS = "adnn:groups"
 EXAMPLE_GROUPS = "adnn:example_groups"  # A prefix: the groups of the validation examples.
 UNSEEDED = "adnn:unseeded"  # A prefix: true for a best trial that no seed changes.
 CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed` for each confirmed best trial.
-WEIGHTS = "adnn:weights"  # Of an ensemble's trials, the variables: system attributes, as `SCORES`.
 COMPARISON = "adnn:comparison"  # Of the head of a comparison: `Declaration`.
 EVALUATED = "adnn:evaluated"  # The subject of the evaluations that its trials are, any JSON.
 CODE = "adnn:code"  # The fingerprints of the functions that its trials are of, and the Python.
 PLANNED = "adnn:planned"  # A prefix: how many new seeds are to confirm a best trial: `Planned`.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
-NOTE = "adnn:note"  # The SHA-256 of the dashboard's note, to tell a user's own from it.
 
 # System attributes of a trial.
 PROPOSAL = "adnn:proposal"  # Which of which sampler it is, and who runs it: `Proposal`.
@@ -321,14 +319,12 @@ _TYPES: dict[str, Any] = {
     EXAMPLE_PARTS: str,
     UNSEEDED: bool,
     CONFIRMED: Confirmed,
-    WEIGHTS: str,
     COMPARISON: Declaration,
     EVALUATED: dict[str, Any] | str,
     CODE: dict[str, str],
     VIOLATED: bool,
     PLANNED: Planned,
     STOP_REASON: str | None,
-    NOTE: str,
     PROPOSAL: Proposal,
     REPLICATE: Replicate,
     OWNER: Owner,

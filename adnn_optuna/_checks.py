@@ -61,7 +61,6 @@ _EXTRAS = {
     "sklearn": "tensorflow",
     "tensorflow": "tensorflow",
     "psycopg": "postgresql",
-    "optuna_dashboard": "dashboard",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from adnn_optuna.contracts.audit import describe, in_words
+from adnn_optuna.contracts.audit import distribution_of, in_words
 
 PAGE = Path(__file__).parent / "reference" / "initializers.md"
 
@@ -17,7 +17,7 @@ _TEXT = """\
 
 For looking up the distribution of initial values. The table has the initializers of
 Keras {version} with their arguments and defaults. A truncated normal is cut off at two standard
-deviations. For other initializers, `adnn_optuna.audit_randomness` measures the distribution.
+deviations.
 """
 
 
@@ -28,9 +28,10 @@ def page() -> str:
     classes = {cls for cls in vars(keras.initializers).values() if isinstance(cls, type)}
     for cls in sorted(classes - {keras.Initializer}, key=lambda cls: cls.__name__):
         initializer, arguments = cls(), inspect.signature(cls).parameters
-        drawn = describe(initializer, (8, 8))
+        values = "random" if "seed" in arguments else "fixed"
+        distribution, _, _ = distribution_of(initializer, (8, 8)).partition("(")
         defaults = in_words({name: argument.default for name, argument in arguments.items()})
-        named = [cls.__name__, drawn.kind, drawn.name, f"`{defaults}`" * bool(defaults)]
+        named = [cls.__name__, values, distribution, f"`{defaults}`" * bool(defaults)]
         rows.append([*named, _formula(initializer)])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"{_TEXT.format(version=keras.__version__)}\n{table}\n"

@@ -23,7 +23,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from _samplers import Case
+    from _case import Case
     from optuna.trial import FrozenTrial, TrialState
 
 _N_DRAWS = 100  # Enough random trials to see all parameters and conditions of a problem.

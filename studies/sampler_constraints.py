@@ -14,12 +14,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from _case import Case
 from _common import Results, Study
 from _samplers import (
     METHODS,
     OURS,
     RANDOM,
-    Case,
     differences,
     main,
     parser_of,

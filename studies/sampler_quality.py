@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pandas as pd
+from _case import Case
 from _common import Results, Study, markdown_table
 from _sampler_figures import markers_of, side_by_side
 from _samplers import (
     METHODS,
     OURS,
-    Case,
     Method,
     annealing,
     main,

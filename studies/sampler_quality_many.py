@@ -8,8 +8,9 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from _case import Case
 from _common import Results, Study, markdown_table
-from _samplers import METHODS, OURS, Case, main, parser_of, rows_of, with_interval
+from _samplers import METHODS, OURS, main, parser_of, rows_of, with_interval
 from benchmark_problems import Problem
 
 if TYPE_CHECKING:

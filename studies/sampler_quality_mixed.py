@@ -11,11 +11,11 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
+from _case import Case
 from _common import Results, Study
 from _sampler_figures import rank_figures
 from _samplers import (
     METHODS,
-    Case,
     Method,
     main,
     parser_of,

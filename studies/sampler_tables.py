@@ -21,12 +21,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from _case import Case
 from _common import TRIED, Results, Study, markdown_table
 from _sampler_figures import rank_figures
 from _samplers import (
     METHODS,
     OURS,
-    Case,
     differences,
     label_of,
     main,

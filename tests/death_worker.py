@@ -37,7 +37,7 @@ WRITES = ("INSERT", "UPDATE", "DELETE", "BEGIN")
 
 # What the workers need is imported before they are forked.
 optuna.storages.RDBStorage("sqlite://")
-_IMPORTED = adnn.compare, adnn.compare_models, adnn.ensemble, adnn.measure_variance, adnn.recheck
+_IMPORTED = adnn.compare, adnn.compare_models, adnn.measure_variance, adnn.recheck
 
 
 def path_of(url: str) -> Path:
@@ -160,11 +160,6 @@ def compare_models(url: str) -> Any:
     return compared.evaluations, compared.differences().to_csv()
 
 
-def ensemble(url: str) -> Any:
-    found = adnn.ensemble(objective(), n=3, storage=url, study_name="e")
-    return found.members, found.score, found.gain
-
-
 def variance_of_networks(url: str) -> Any:
     found = adnn.measure_variance(objective(), n=5, storage=url, study_name="v", n_jobs=1)
     return found.evaluations, found.sd
@@ -182,7 +177,6 @@ OF_NETWORKS: tuple[Verb, ...] = (
     search_by_rounds,
     compare,
     compare_models,
-    ensemble,
     variance_of_networks,
 )
 # Their samplers see which trials run.

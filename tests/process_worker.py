@@ -103,12 +103,10 @@ def verbs(folder: Path) -> dict[str, Callable[[dict[str, Any]], Any]]:
         "report": lambda m: m["search"].report(folder / "report.html"),
         "model": lambda m: m["search"].model(),
         "save": lambda m: m["search"].save(folder / "m.keras"),
-        "card": lambda m: m["search"].model_card(folder / "README.md"),
         "contract": lambda m: m["search"].contract().save(folder / "c.json"),
         "verify": lambda _: adnn.verify(folder / "c.json").report(folder / "v.html"),
         "audit": lambda m: str(adnn.audit_randomness(m["model"])),
         "resume": lambda _: adnn.resume(storage, "s", max_trial=3),
-        "ensemble": lambda m: adnn.ensemble(m["objective"], n=2, storage=storage),
         "variance": lambda _: adnn.measure_variance(of_seed, n=5),
         "compare": lambda _: adnn.compare(
             function, ["annealing"], seeds=range(2), direction="maximize", **where

@@ -67,7 +67,6 @@ def figures(label: str = "arm") -> list[Figure]:
             series=[Series(row, x, [i] * 4, "box", color=i) for i, row in enumerate(rows)],
             rows=rows,
         ),
-        Figure("bars", "Distribution", "Value", "Runs", [Series(label, x, [], "bars")]),
         Figure("empty", "Nothing", "Value", "Runs", [Series(label, [], [])]),
     ]
 

@@ -19,25 +19,6 @@ if TYPE_CHECKING:
     from adnn_optuna.engine.records import SearchRecord
 
 
-SETTINGS = [
-    ("model.type", "MLP"),
-    ("model.hidden", "[16]"),
-    ("dataset.name", "digits"),
-    ("dataset.source", "built-in"),
-    ("dataset.fingerprint", "0" * 64),
-    ("training.optimizer", "sgd"),
-    ("training.epochs", "2"),
-    ("space.type", "OffsetSpace"),
-    ("space.low", "-0.2"),
-    ("space.high", "0.2"),
-    ("space.scope", "layer"),
-    ("metric", "val_accuracy"),
-]
-
-
-RUN = "2026-11-25 12:00 UTC, max_trial 12, from 0 to 12 trials, ended by max_trial"
-
-
 EVIL = "<script>alert(1)</script>"
 
 

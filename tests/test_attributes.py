@@ -75,7 +75,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     optuna.load_study(study_name="s", storage=url).add_trial(trial)
     compare(url)
     adnn.recheck((url, "s"), evaluate, top=1, seeds=1, confirm=2)
-    adnn.ensemble(OBJECTIVE, n=2, storage=url)
+    models: Any = {"a": adnn.MLP((2,)), "b": adnn.MLP((3,))}
+    training = OBJECTIVE.training
+    adnn.compare_models(models, OBJECTIVE.dataset, training=training, seeds=[0], storage=url)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path
@@ -163,13 +165,12 @@ def readers(url: str, folder: Path) -> dict[str, Callable[[], object]]:
         "compare": lambda: compare(url),
         "resume of a comparison": lambda: adnn.resume(url, "c", objective=quadratic),
         "adnn report of a comparison": command("report", "--study-name", "c", *to_file),
-        "ensemble": lambda: adnn.ensemble(OBJECTIVE, n=2, storage=url),
     }
 
 
 def reads(reader: str, study: str) -> bool:
     """Return whether a reader may read the attributes of a study."""
-    kinds = {"comparison": "c", "compare": "c", "ensemble": "ensemble"}
+    kinds = {"comparison": "c", "compare": "c"}
     return study.startswith(kinds.get(reader.rsplit(maxsplit=1)[-1], "s"))
 
 
@@ -189,7 +190,6 @@ WRONG: dict[str, Any] = {
     stored.EXAMPLE_PARTS: {},
     stored.UNSEEDED: 1,
     stored.CONFIRMED: {"began": "now", "trial": 0, "seeds": [-1], "arms": [0]},
-    stored.WEIGHTS: None,
     stored.COMPARISON: {
         "seeds": {},
         "sequential": False,
@@ -203,7 +203,6 @@ WRONG: dict[str, Any] = {
     stored.CODE: [],
     stored.REPLICATE: {"trial": 0, "index": 0, "repetition": 0},
     stored.STOP_REASON: 3,
-    stored.NOTE: 3,
     stored.PROPOSAL: {"sampler": "delta_step", "index": 0},
     stored.OWNER: {"trial": 0, "host": 1, "process": 2, "start": "", "run": ""},
     stored.CLAIM: "text",
@@ -342,8 +341,7 @@ def test_other_studies_of_the_storage_are_left_alone(database: Path, tmp_path: P
     for name in (stored.CONFIG, stored.TEST, stored.COMPARISON):
         other.set_user_attr(name, 3)
     record = read_record(optuna.load_study(study_name="s", storage=url))
-    # Those of the ensemble.
-    assert record.test_evaluations_elsewhere == {"ensemble": 2}
+    assert record.test_evaluations_elsewhere == {"models": 2}
     assert "once by one search, and 2 times by other" in stored_result(record).to_markdown()
     assert "other" not in str(load_comparison(url, "c"))
 

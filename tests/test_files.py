@@ -162,7 +162,6 @@ def test_no_file_of_a_result_is_written_by_half(tmp_path: Path) -> None:
     contract = Contract({"objective": {}}, {"kernel": np.zeros(1000)})
     writers: dict[str, Callable[[Path], None]] = {
         "report.html": result.report,
-        "README.md": result.model_card,
         "m.keras": result.save,
         "c.json": contract.save,
     }

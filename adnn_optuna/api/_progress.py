@@ -23,13 +23,12 @@ class SearchProgress:
         self, bar: Bar, study: optuna.Study, objective: Objective, limits: LimitValues
     ) -> None:
         self._bar, self._study, self._limits = bar, study, callbacks_of(limits)
-        self._max_trial, self._of = limits["max_trial"], ""
+        self._max_trial = limits["max_trial"]
         self._best, self._of_best, before = -1, "", Tally(study)
         with_retry(before.update, study)
         self.update(before)
         if not isinstance(objective, InitOffsetObjective) or objective.is_of_trial:
             return
-        self._of = f" of {objective.trainer.training.epochs}"
         if not objective.trainer.is_compiled:
             bar.set_description_str(f"{self._text}; compiling")
 
@@ -55,10 +54,6 @@ class SearchProgress:
                 text += f"; until {limit.reason} {limit.value:g}{limit.unit}"
         self._text, self._bar.n, self._bar.total = text, n_done, self._max_trial
         self._bar.set_description_str(text)
-
-    def show_epochs(self, epochs: float) -> None:
-        """Show how far a training is; any thread may call it."""
-        self._bar.set_description_str(f"{self._text}; epoch {epochs:.1f}{self._of}")
 
 
 def log_trial(tally: Tally, trial: optuna.Trial, outcome: Outcome) -> None:

@@ -19,9 +19,8 @@ from adnn_optuna._attributes import COMPARISON, Declaration
 from adnn_optuna._checks import WrongValueError, as_integer, logger
 from adnn_optuna.api._calls import check_executor, interrupted_where_called
 from adnn_optuna.api._compared import Compared, Controls, Samplers, of_function, of_networks
-from adnn_optuna.api._notes import save_notes
 from adnn_optuna.api.comparisons import declaration_of, like_comparisons, study_name_of
-from adnn_optuna.api.search import SearchResult, search_result
+from adnn_optuna.api.search import search_result
 from adnn_optuna.callbacks import LimitValues, OtherLimits, checked_limits, shows_limits
 from adnn_optuna.engine import storages, studies
 from adnn_optuna.engine.code_fingerprint import check_code
@@ -236,12 +235,10 @@ def _declared_head(
 
 
 def _noted(comparison: Comparison, head: optuna.Study, n_before: int) -> Comparison:
-    """Return a comparison with what is known of its storage, and save it for the dashboard."""
+    """Return a comparison with what is known of its storage."""
     runs = comparison.runs
     n_now = sum(len(run.done_trials) for run in runs)
     comparison = dataclasses.replace(comparison, like=like_comparisons(head))
-    searches: Any = {run.study: run for run in runs if isinstance(run, SearchResult)}
-    save_notes({**searches, head: comparison})
     return dataclasses.replace(comparison, reused=reused_note("trial", n_before, n_now))
 
 

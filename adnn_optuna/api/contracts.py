@@ -17,7 +17,7 @@ from adnn_optuna._checks import (
     expanded,
 )
 from adnn_optuna.api._calls import interrupted_where_called
-from adnn_optuna.contracts.audit import Audit, audited
+from adnn_optuna.contracts.audit import Audit, audit, audited
 from adnn_optuna.contracts.child import declared_limits, verified_apart
 from adnn_optuna.contracts.contract_file import RefusedError, read_contract
 from adnn_optuna.contracts.new_seeds import FEWEST_PAIRS
@@ -136,12 +136,11 @@ def verify(
 
 
 def audit_randomness(model: keras.Model) -> Audit:
-    """Find all that is random in a Keras model: initial values and layers.
+    """List the variables of a Keras model with their initial distributions, and its random layers.
 
-    Nothing of the model is changed, and no random number is drawn from it. It is made again from
-    its configuration, without values; only an initializer that is none of Keras's and has no seed
-    is called, twice, to compare the results. What the code of a layer draws without a
-    ``SeedGenerator`` of its own is not found.
+    The model is only read. A distribution is that of the layer's initializer (LSTM layers also set
+    the forget gate's bias to 1). A seed is known if a configuration has it. What the code of a
+    layer draws without a ``SeedGenerator`` is not found.
 
     Example:
 
@@ -151,7 +150,7 @@ def audit_randomness(model: keras.Model) -> Audit:
             print(adnn_optuna.audit_randomness(keras.Sequential(layers)))
 
     Args:
-        model: The model. The initial values of layers that are not built yet are not known.
+        model: The model; layers that are not built yet have no variables.
 
     Raises:
         TypeError: If it is not a ``keras.Model``.
@@ -160,9 +159,9 @@ def audit_randomness(model: keras.Model) -> Audit:
     import keras
 
     check_type("model", model, keras.Model, "a keras.Model (build it first)")
-    return audited(lambda: model)
+    return audit(model)
 
 
 def audit_file(path: str | os.PathLike[str]) -> Audit:
-    """Find all that is random in the model of a ``.keras`` file, of which nothing is executed."""
-    return audited(model_from_file(Path(path)), is_from_file=True)
+    """Return the audit of the model of a ``.keras`` file, of which nothing is executed."""
+    return audited(model_from_file(Path(path)))

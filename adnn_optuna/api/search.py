@@ -6,8 +6,9 @@ import dataclasses
 import os
 from collections.abc import Callable
 from concurrent import futures
-from typing import Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+import numpy as np
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -19,12 +20,10 @@ from adnn_optuna._checks import (
     is_integer,
     logger,
 )
+from adnn_optuna._files import check_output_file, replacing
 from adnn_optuna.api._calls import check_for_networks, interrupted_where_called
-from adnn_optuna.api._model_card import write_model_card
-from adnn_optuna.api._notes import save_notes
 from adnn_optuna.api._progress import SearchProgress, log_trial
 from adnn_optuna.api.function_search import Replicate, search_function
-from adnn_optuna.api.predicting import Predicting
 from adnn_optuna.callbacks import LimitValues, checked_limits, shows_limits
 from adnn_optuna.contracts.contract import Contract, embedded
 from adnn_optuna.contracts.new_seeds import confirmation_content
@@ -50,9 +49,12 @@ from adnn_optuna.results.function_search import FunctionSearch
 from adnn_optuna.results.search import NetworkSearch, parts_of
 from adnn_optuna.results.search_notes import unowned_notes, why_no_best_trial
 
+if TYPE_CHECKING:
+    import keras
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class SearchResult(NetworkSearch, Predicting):
+class SearchResult(NetworkSearch):
     """The result of a search, with its objective.
 
     Without a best trial, everything that needs the best network raises :exc:`ValueError`.
@@ -69,6 +71,52 @@ class SearchResult(NetworkSearch, Predicting):
         trainer, starts = objective.trainer, objective.starts(self.best.params)
         return Predictor(trainer, lambda: [r.weights or [] for r in trainer.train_in_turn(starts)])
 
+    def model(self) -> keras.Model:
+        """Return the best network, trained again, as a model; of ``"ensemble"``, the average.
+
+        It takes inputs as the dataset holds them, such as ``dataset.x_test``; for a new table
+        these are ``dataset.preprocessing.encoded(table)``. It returns probabilities, or the
+        numbers of a regression in your units. Its variables have the same bits as in a contract.
+        """
+        return self._predictor().model()
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Return the predictions of :meth:`model`.
+
+        Args:
+            x: n inputs as the dataset holds them, such as ``dataset.x_test``; or a table of the
+                same columns.
+
+        Returns:
+            The labels of the user's own, of shape (n,); of a regression numbers, (n,) or
+            (n, targets).
+
+        Raises:
+            ValueError: If the inputs are not such as the dataset's.
+        """
+        return self._predictor().predict(x)
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Return how probable each class is by :meth:`model`.
+
+        Args:
+            x: As for :meth:`predict`.
+
+        Returns:
+            Probabilities of shape (n, classes), in the order of ``dataset.classes``.
+
+        Raises:
+            ValueError: If it is a regression.
+        """
+        return self._predictor().predict_proba(x)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`model` to a ``.keras`` file."""
+        check_output_file("path", path, ".keras")
+        model = self.model()
+        with replacing(path) as temporary:
+            model.save(temporary)
+
     @interrupted_where_called
     def test(self) -> SearchResult:
         """Evaluate the test set, if it was not, and return a result with the test scores.
@@ -77,9 +125,7 @@ class SearchResult(NetworkSearch, Predicting):
         """
         self._predictor()  # Without a best trial, there is nothing to test.
         with interruptible() as stop:
-            tested = evaluate_test_set(self, self.objective, stop)
-        save_notes({tested.study: tested})
-        return tested
+            return evaluate_test_set(self, self.objective, stop)
 
     @interrupted_where_called
     def confirm(self, seeds: int = SEEDS, *, show_progress_bar: bool = False) -> SearchResult:
@@ -102,15 +148,13 @@ class SearchResult(NetworkSearch, Predicting):
         check_integer("seeds", seeds, low=FEWEST_SEEDS)
         tested = self.test()
         with interruptible() as stop:
-            confirmed = confirm_best_trial(
+            return confirm_best_trial(
                 tested,
                 self.objective,
                 int(seeds),
                 stop=stop,
                 show_progress_bar=show_progress_bar,
             )
-        save_notes({confirmed.study: confirmed})
-        return confirmed
 
     @interrupted_where_called
     def contract(self, *, data: Literal["embed"] | None = None) -> Contract:
@@ -139,25 +183,6 @@ class SearchResult(NetworkSearch, Predicting):
         found = self.test()
         assert found.best is not None, "It was tested."
         return found.confirm() if is_random(self.objective.of(found.best.params)) else found
-
-    def model_card(
-        self, path: str | os.PathLike[str], contract: str | os.PathLike[str] | None = None
-    ) -> None:
-        """Write a model card: Markdown, with the header that Hugging Face's Hub reads.
-
-        It holds the test score, the difference from new baselines and the replication, as far as
-        they are known, see :meth:`test` and :meth:`confirm`, and who can check them.
-
-        Args:
-            path: The file to write; the Hub expects ``README.md``.
-            contract: The file of the search's contract, to be named in the card.
-
-        Raises:
-            FileNotFoundError: If the folder of ``path`` does not exist.
-            ValueError: If ``path`` may not be written to, or the contract cannot be read or is of
-                another result.
-        """
-        write_model_card(self, path, contract)
 
 
 def search_result(record: SearchRecord, objective: InitOffsetObjective) -> SearchResult:
@@ -320,9 +345,8 @@ def run_search(
                 if not bar.disable:
                     shown = SearchProgress(bar, study, objective, plan.limits)
                 after_tell = log_trial if shown is None else shown.update
-                meanwhile = None if shown is None else shown.show_epochs
                 n_before = studies.n_done(study)
-                n_done = studies.run_trials(plan, study, stop, after_tell, meanwhile)
+                n_done = studies.run_trials(plan, study, stop, after_tell)
                 if n_before and n_done == n_before:
                     # Without a reason, a run that was killed came further than these limits.
                     reason = study.user_attrs.get(stored.STOP_REASON) or "these limits"
@@ -343,6 +367,5 @@ def run_search(
             hint = studies.resume_hint(study, "" if test else ", test=False")
             logger.info(" ".join([hint, *unowned]))
             raise
-        save_notes({study: result})
     said = reused_note("trial", n_before, len(result.done_trials))
     return dataclasses.replace(result, reused=said)

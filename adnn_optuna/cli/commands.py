@@ -86,7 +86,6 @@ def resume(
     data_dir: Path | None = None,
     confirm: str = "auto",
     contract: Path | None = None,
-    model_card: Path | None = None,
     **options: Any,
 ) -> out.Answer:
     """Continue a stored search or comparison, interrupted or with higher limits.
@@ -108,10 +107,9 @@ def resume(
         out.load_libraries()
     opened = storages.open_storage(storage, must_exist=True)
     is_comparison = studies.is_comparison(studies.load_study(opened, study_name))
-    if (contract or model_card) and is_comparison:
+    if contract and is_comparison:
         raise WrongValueError(
-            f"--study-name must be one study for --contract and --model-card; {study_name!r} is a "
-            "comparison."
+            f"--study-name must be one study for --contract; {study_name!r} is a comparison."
         )
     result = adnn.resume(
         opened,
@@ -171,20 +169,6 @@ def compare(
         **limits,
     )
     return out.Answer(comparison)
-
-
-def ensemble(*, network: dict[str, Any], **options: Any) -> out.Answer:
-    """Train networks on new seeds, and average their predictions.
-
-    No network is selected. The result is the gain over a single network, and the cost.
-
-    \b
-    Examples:
-      adnn ensemble --hidden 64,64 --save ensemble.keras
-      adnn ensemble --n 10 --dataset fashion_mnist --report ensemble.html
-    """
-    options = opt.named(options, "ensemble", network)
-    return out.Answer(adnn.ensemble(opt.make_network(network), **options))
 
 
 def plan(

@@ -151,9 +151,8 @@ _EXIT_CODES = [
 # The commands of each group, and the files that each command may write of its result.
 _VERBS: dict[str, dict[Callable[..., output.Answer], tuple[str, ...]]] = {
     "search": {
-        commands.search: ("contract", "report", "model_card"),
-        commands.resume: ("contract", "report", "model_card"),
-        commands.ensemble: ("save", "contract", "plot", "report"),
+        commands.search: ("contract", "report"),
+        commands.resume: ("contract", "report"),
     },
     "compare": {
         commands.compare: ("plot", "report"),

@@ -135,10 +135,9 @@ def with_options(verb: Callable[..., Answer], files: Sequence[str]) -> Callable[
         for name, file in asked.items():  # Before there is what to write.
             if file is not None:
                 check_output_file(as_option(name), file, FILES[name].suffix)
-        for name in ("contract", "model_card"):
-            if asked.get(name) and given.get("function"):
-                raise WrongValueError(f"{as_option(name)} must be omitted for a function.")
         if asked.get("contract"):
+            if given.get("function"):
+                raise WrongValueError("--contract must be omitted for a function.")
             _check_contract(given)
         arguments: dict[str, Any] = {name: given[name] for name in taken if name not in parts}
         for part, of_part in parts.items():

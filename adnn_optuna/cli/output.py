@@ -37,12 +37,8 @@ FILES = {
         "weights beside it (.npz).",
         "Check it",
     ),
-    "save": File(".keras", "The .keras file for the average, one model of raw inputs.", "Load it"),
     "plot": File(".html", "The .html file for the figure.", "See it"),
     "report": File(".html", "The .html file for a report, all figures included.", "Read it"),
-    "model_card": File(
-        ".md", "The .md file for a model card that Hugging Face reads.", "Publish it"
-    ),
 }
 
 
@@ -117,7 +113,7 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
     more = more | {FILES[what].use: str(file) for what, file in asked.items()}
     try:
         if contract := asked.get("contract"):
-            facts = facts.confirmed() if verb != "ensemble" else facts
+            facts = facts.confirmed()
             facts.contract().save(contract)
             more["Check it"] = f"adnn verify {as_argument(str(contract))}"
     finally:
@@ -131,12 +127,8 @@ def finish(verb: str, answer: Answer, *, in_json: bool, quiet: bool, **files: Pa
             show(str(facts))
         if "plot" in asked:
             write_text(asked["plot"], facts.plot().to_html(include_plotlyjs=True))
-        if "save" in asked:
-            facts.save(asked["save"])
         if "report" in asked:
             facts.report(asked["report"])
-    if "model_card" in asked:
-        facts.model_card(asked["model_card"], asked.get("contract"))
     if more and not quiet:
         say("\n" + "\n".join(f"{f'{what}:':11} {how}" for what, how in more.items()))
     if code:

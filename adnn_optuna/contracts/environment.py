@@ -46,23 +46,3 @@ def n_threads(configured: int, kind: str) -> int:
     wanted = os.environ.get(f"TF_NUM_{kind}_THREADS", "")
     by_shell = int(wanted) if wanted.isdigit() else 0
     return configured or by_shell or n_cores()
-
-
-def how_to_match(wanted: Any, found: dict[str, Any]) -> str:
-    """Return steps that make the environment like a contract's, as far as a user can."""
-    versions = wanted.get("versions", {})
-    steps = [
-        f"{name} {versions.get(name)!s:.20}"
-        for name, version in found["versions"].items()
-        if versions.get(name) != version
-    ]
-    steps = [f"install {', '.join(steps)}"] if steps else []
-    variables = {"intra_op_threads": "TF_NUM_INTRAOP_THREADS"}
-    variables |= {"inter_op_threads": "TF_NUM_INTEROP_THREADS", "onednn": "TF_ENABLE_ONEDNN_OPTS"}
-    for setting, variable in variables.items():
-        if wanted.get(setting) != found[setting]:
-            steps.append(f"set {variable}={int(wanted.get(setting) or 0)}")
-    for part in ("flags", "system", "processor", "devices"):
-        if wanted.get(part) != found[part]:
-            steps.append(f"use the {part} of the contract")
-    return "; ".join(steps)

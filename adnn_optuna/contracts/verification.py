@@ -28,7 +28,7 @@ from adnn_optuna.contracts.contract_file import (
     find_in,
     read_arrays,
 )
-from adnn_optuna.contracts.environment import describe_environment, how_to_match
+from adnn_optuna.contracts.environment import describe_environment
 from adnn_optuna.contracts.new_seeds import (
     check_confirmation,
     claimed_confirmation,
@@ -95,8 +95,7 @@ def verified(
                 pairs = new_pairs(contract, objective, own, seeds, bar)
         breach = "" if pairs is None else not_replicated(contract, pairs)
         if problem:
-            how = how_to_match(contract["environment"], found) or "use the machine that made it"
-            problem += f" With equal bits it can be checked: {how}. New seeds need no equal bits."
+            problem += " Verify it in the environment of the contract, or pass new seeds."
         status: Status = "within_tolerance" if others else "exact"
         if breach or problem:
             status = "breached" if breach else "cannot_check"

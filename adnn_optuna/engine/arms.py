@@ -8,7 +8,7 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Self, cast
+from typing import Any, Self, cast
 
 import optuna
 from optuna import samplers
@@ -171,12 +171,10 @@ class Arm:
     starts_at_baseline: bool = False  # Its first proposal is the baseline network.
     is_batched: bool = False  # Its proposals do not depend on results.
     spent: str = ""  # On what a control spends the compute, as a part of a sentence.
-    later: str = ""  # What its best network costs after the search, if it consists of {n}.
+    later: str = ""  # What its best network costs later, if it is an average of {n} networks.
     replicates: str = "offsets"  # What of its best trial can be used with other seeds, if any.
     rival: str = ""  # What a sampler must also beat, as it takes no search.
     n_startup: int = 0  # How many trials it draws at random before it learns from any.
-    # What its one trial reports a value for; empty if a trial is one training run.
-    reports_by: Literal["", "epoch", "network"] = ""
     replicate: float = 0.0  # Which share of its trials are replicates.
 
 
@@ -293,7 +291,6 @@ ARMS: dict[str, Arm] = {
             ends_by_itself=True,
             spent="one longer training run",
             replicates="",
-            reports_by="epoch",
         ),
         Arm(
             stored.LEARNING_RATE,
@@ -331,7 +328,6 @@ ARMS: dict[str, Arm] = {
             spent="networks that are averaged",
             later="prediction costs {n} times as much",
             replicates="",
-            reports_by="network",
         ),
     )
 }

@@ -159,8 +159,8 @@ class InitOffsetObjective(Experiment):
     ) -> list[Outcome]:
         """Train trials of one study side by side, and its baseline if that is missing.
 
-        Only baseline and intermediate values are stored. The ``limits`` are ``stop``, ``deadline``
-        and ``meanwhile`` of :meth:`Trainer.train`.
+        Only baseline and intermediate values are stored. The ``limits`` are ``stop`` and
+        ``deadline`` of :meth:`Trainer.train`.
         """
         # Each network of a function of the trial has its own graph.
         if len(trials) == 1 or not self.is_of_trial:

@@ -62,9 +62,9 @@ class Loop:
     """Runs one study, opened before, until it has reached a limit or ``stop`` is set.
 
     Other workers may do so, too. ``n_threads`` trials run at once if no proposal learns from
-    values. ``after_tell`` gets each trial once the read after it was told has tallied it; for
-    ``meanwhile`` see :meth:`Trainer.train`. ``ends`` are stricter limits that end this part of a
-    run. What is no run of its own (``is_run``) stores neither its limits nor why it ended.
+    values. ``after_tell`` gets each trial once the read after it was told has tallied it. ``ends``
+    are stricter limits that end this part of a run. What is no run of its own (``is_run``) stores
+    neither its limits nor why it ended.
     """
 
     def __init__(
@@ -78,12 +78,11 @@ class Loop:
         ends: list[Limit] | None = None,
         is_run: bool = True,
         after_tell: AfterTell = lambda *_: None,
-        meanwhile: Callable[[float], object] | None = None,
     ) -> None:
         self._study, self._objective, self._limit_values = study, objective, limits
         self._n_threads = n_threads
         self._storage: Any = study._storage
-        self._stop, self._after_tell, self._meanwhile = stop, after_tell, meanwhile
+        self._stop, self._after_tell = stop, after_tell
         # A search has settings, of its first run; evaluations have none.
         settings = with_retry(lambda: study.user_attrs).get(SEARCH)
         self._sampler: str | None = settings["sampler"] if settings and is_run else None
@@ -299,9 +298,8 @@ class Loop:
 
     def _train(self, trials: list[optuna.Trial], began: float) -> list[Outcome]:
         deadline = began + (self._limit_values["max_time"] or math.inf)
-        limits: Any = {"stop": self._stop, "deadline": deadline, "meanwhile": self._meanwhile}
         with self._stoppable():
-            return self._objective.train(trials, **limits)
+            return self._objective.train(trials, stop=self._stop, deadline=deadline)
 
     @contextlib.contextmanager
     def _stoppable(self) -> Iterator[None]:

@@ -102,7 +102,7 @@ class SearchRecord:
     def n_networks(self) -> int:
         """How many networks predict together as the best trial: those of an ensemble."""
         arm = ARMS.get(self.sampler)
-        if self.best is None or arm is None or arm.reports_by != "network":
+        if self.best is None or arm is None or not arm.later:
             return 1
         return max(self.best.intermediate_values, default=1)
 

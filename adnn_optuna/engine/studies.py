@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import os
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from concurrent import futures
 from typing import Any, Literal, cast
 
@@ -367,11 +367,10 @@ def run_trials(
     study: optuna.Study,
     stop: threading.Event,
     after_tell: AfterTell,
-    meanwhile: Callable[[float], object] | None = None,
 ) -> int:
     """Run the trials of a study, then its replicates, if any; return how many trials are done.
 
-    The last two arguments are those of :class:`Loop`.
+    ``after_tell`` is as for :class:`Loop`.
     """
     objective, limits, max_trial = spec.objective, spec.limits, spec.limits["max_trial"] or 0
     share, until, n_to_search, n_new_seeds = 0.0, limits["max_trial"], 0, 0
@@ -382,9 +381,16 @@ def run_trials(
     if share:
         # Replicates of an earlier run with lower limits stay, beside all that is to be searched.
         until = min(n_to_search + _counts(study)[0], max_trial)
-    shown: Any = {"after_tell": after_tell, "meanwhile": meanwhile}
     ends = ends_before_new_seeds({**limits, "max_trial": until}, n_new_seeds)
-    search = Loop(study, objective, limits, stop, n_threads=spec.n_threads, ends=ends, **shown)
+    search = Loop(
+        study,
+        objective,
+        limits,
+        stop,
+        n_threads=spec.n_threads,
+        ends=ends,
+        after_tell=after_tell,
+    )
     n_ended = search.run()
     if not share:
         return n_ended
@@ -394,7 +400,10 @@ def run_trials(
     study.sampler = ReplicateSampler()
     of_replicates = checked_limits(max_trial=n_wanted, max_time=limits["max_time"])
     ends = ends_before_new_seeds(of_replicates, n_new_seeds)
-    return Loop(study, objective, of_replicates, stop, is_run=False, ends=ends, **shown).run()
+    replicates = Loop(
+        study, objective, of_replicates, stop, is_run=False, ends=ends, after_tell=after_tell
+    )
+    return replicates.run()
 
 
 def n_done(study: optuna.Study) -> int:

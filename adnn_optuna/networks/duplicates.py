@@ -6,14 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adnn_optuna.networks.near_copies import count_near_copies
-
 # Each kind in words: samples of the one split that are in the other, too.
 DUPLICATES = {
     "val-train": "{} validation samples with the inputs of a training sample",
     "test-train": "{} test samples with the inputs of a training sample",
     "test-val": "{} test samples with the inputs of a validation sample",
-    "test-near-val": "about {} test samples that nearly equal a validation sample",
     "test-test": "{} test samples that repeat another one, inputs and label",
 }
 
@@ -29,7 +26,6 @@ def counted(x: Mapping[str, NDArray[Any]], y_test: NDArray[Any]) -> dict[str, in
         split, _, other = key.partition("-")
         seen = {*rows[other]}
         found[key] = sum(row in seen for row in rows[split])
-    found["test-near-val"] = count_near_copies(x["val"], x["test"])
     return {key: found[key] for key in DUPLICATES if found[key]}
 
 

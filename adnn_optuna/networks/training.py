@@ -194,7 +194,6 @@ class Trainer:
         *,
         stop: threading.Event | None = None,
         deadline: float = math.inf,
-        meanwhile: Callable[[float], object] | None = None,
         after_epoch: Callable[[int, int, Metrics], bool] | None = None,
         evaluate_each_epoch: bool = False,
         keep_weights: bool = True,
@@ -203,8 +202,7 @@ class Trainer:
 
         Only some train at a time, to save memory; while the caller looks at one, others go on.
         After ``stop`` is set, or at the ``deadline`` of :func:`time.monotonic`, they end within
-        about half a second. ``meanwhile`` is called about twice a second, by any thread, with the
-        number of epochs so far. ``after_epoch`` is called with (index in ``starts``, epoch from 0,
+        about half a second. ``after_epoch`` is called with (index in ``starts``, epoch from 0,
         metrics) for all runs before any goes on; if it returns :obj:`True`, the run is pruned.
         """
         check_not_forked()
@@ -218,7 +216,7 @@ class Trainer:
         epochs = max((state.last_epoch for state in states.values()), default=0)
         abandoned, futures = threading.Event(), list[Future[None]]()
         stops = [abandoned] if stop is None else [abandoned, stop]
-        go_on = functools.partial(self._go_on, stops, deadline, meanwhile)
+        go_on = functools.partial(self._go_on, stops, deadline)
         try:
             for look in (epochs,) if after_epoch is None else range(1, epochs + 1):
                 futures = []
@@ -247,7 +245,6 @@ class Trainer:
         self,
         stops: Sequence[threading.Event],
         deadline: float,
-        meanwhile: Callable[[float], object] | None,
         training: TrainingState,
         epochs: int,
     ) -> None:
@@ -260,8 +257,6 @@ class Trainer:
                 run.status = "timeout"
             else:
                 self._advance(training, min(_SECONDS_BETWEEN_LOOKS, left))
-                if meanwhile is not None and training.step:
-                    meanwhile(run.epochs + min(training.step / self._n_batches, 1))
         run.seconds += time.monotonic() - began
         if run.status != "running" and training.state:
             if training.keeps_weights:

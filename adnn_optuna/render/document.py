@@ -45,9 +45,8 @@ Mark = Literal[
     "diamonds",
     "rings",
     "box",
-    "bars",
 ]
-"""How a series is drawn. ``bars`` is a histogram of ``x``, ``box`` a box plot of ``x``."""
+"""How a series is drawn. ``box`` is a box plot of ``x``."""
 
 MAX_TITLE = 60
 """The most columns of a title."""

@@ -94,8 +94,6 @@ def to_plotly(figure: Figure) -> go.Figure:
 def _drawer(mark: Mark) -> Callable[[Series, Figure], list[Any]]:
     if mark == "box":
         return _box
-    if mark == "bars":
-        return _bars
     return _line if mark in _LINES else _points
 
 
@@ -173,12 +171,6 @@ def _box(series: Series, _: Figure) -> list[Any]:
         hoveron="points",
     )
     return [_with_hover(box, series)]
-
-
-def _bars(series: Series, _: Figure) -> list[Any]:
-    n_bins = max(5, round(2 * len(series.x) ** 0.5))
-    bars = go.Histogram(x=[*series.x], nbinsx=n_bins, marker_color=_color(series), opacity=0.75)
-    return [bars.update(name=_in_lines(series.label))]
 
 
 def _color(series: Series) -> str:

@@ -28,7 +28,7 @@ from adnn_optuna.results.differences import (
 )
 from adnn_optuna.results.fields import Field
 from adnn_optuna.results.search_notes import chance_notes, data_notes, why_no_best_trial
-from adnn_optuna.results.settings import settings_table
+from adnn_optuna.results.settings import settings_fields
 from adnn_optuna.stats.paired_differences import OPEN, PairedDifference, VerdictName
 from adnn_optuna.stats.proportions import n_counted
 
@@ -184,7 +184,7 @@ class Comparison(ComparisonNumbers, Printed):
         return ARMS[name].replicates if name in ARMS else "offsets"
 
     def _tables(self) -> list[Table]:
-        tables = [self._means(), settings_table([*self.results.values()])]
+        tables = [self._means()]
         if rows := self.paired_differences:
             score = self._score[:1].upper() + self._score[1:]
             title = f"{score}, paired by seed"
@@ -338,4 +338,5 @@ class Comparison(ComparisonNumbers, Printed):
             "differences": self.differences(),
             "replication": {row.arm: row.estimate for row in self.replication},
             "results": results,
+            "settings": {label: settings_fields(runs[0]) for label, runs in self.results.items()},
         }

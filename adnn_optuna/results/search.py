@@ -12,7 +12,6 @@ from adnn_optuna._units import (
     Unit,
     duration,
     params_in_words,
-    printable,
     score_in_words,
 )
 from adnn_optuna.engine.confirmation import SEEDS, n_training_runs, seconds_of
@@ -37,7 +36,7 @@ from adnn_optuna.results.confirmation import (
 )
 from adnn_optuna.results.fields import FIELDS, numbers_of, units_of
 from adnn_optuna.results.overtuning import overtuning_of
-from adnn_optuna.results.settings import settings_table, trial_fields
+from adnn_optuna.results.settings import settings_fields, trial_fields
 from adnn_optuna.stats.sequential import ALPHA
 
 _ONE_SEED = "one seed: biased upward"
@@ -120,7 +119,7 @@ class StudyResult(Printed, SearchRecord):
         return numbers
 
     def _tables(self) -> list[Table]:
-        return [self._number_table(), settings_table([[self]])]
+        return [self._number_table()]
 
     def _number_table(self) -> Table:
         """Return the numbers that are known; others may have no metric on a test set."""
@@ -144,6 +143,7 @@ class StudyResult(Printed, SearchRecord):
             "test_metrics": self.test_metrics,
             "confirmation": read_confirmation(self),
             "values": self.values,
+            "settings": settings_fields(self),
         }
 
 
@@ -257,46 +257,8 @@ class NetworkSearch(StudyResult):
 
     def _figures(self) -> list[Figure]:
         drawn = [figures.gain_figure(self), figures.evidence_figure(self, self.confirmation)]
-        if self.is_restart:
-            return [*drawn, *figures.restart_figures(self)]
-        return [*drawn, *figures.places_figure(self)]
-
-    def card_metadata(self) -> dict[str, Any]:
-        """Return a model card's metadata for Hugging Face's Hub: each estimate, with its CI."""
-        data, evaluation = self.attrs[stored.CONFIG]["dataset"], self.test_evaluation
-        score = self.test_metric.removeprefix("test_")
-        is_of_images = evaluation is not None and evaluation["unit"] == "images"
-        is_of_images &= "task" not in data
-        estimates, level = {score: ("test score", test_estimate(self))}, self.level
-        if (confirmation := self.confirmation) is not None:
-            estimates[f"{score}_vs_baselines"] = "vs new baselines", confirmation.vs_baselines
-            if confirmation.gains:
-                estimates[f"{score}_replication"] = "replication", confirmation.replication
-        metrics = [
-            {
-                "type": kind,
-                "name": label,
-                "value": estimate.value,
-                "args": {**estimate._asdict(), "level": level},
-            }
-            for kind, (label, estimate) in estimates.items()
-            if estimate is not None and all(map(math.isfinite, estimate))
-        ]
-        if score != "accuracy" and "accuracy" in self.test_metrics:
-            metrics.append({"type": "accuracy", "value": self.test_metrics["accuracy"]})
-        name = printable(data["name"])
-        task = "image-classification" if is_of_images else "other"
-        result = {
-            "task": {"type": task},
-            "dataset": {"type": name, "name": name, "split": "test"},
-            "metrics": metrics,
-        }
-        return {
-            "library_name": "keras",
-            "tags": ["adnn_optuna"],
-            **({"pipeline_tag": task} if is_of_images else {}),
-            "model-index": [{"name": printable(self.study.study_name), "results": [result]}],
-        }
+        # The seeds of random restarts have no order.
+        return drawn if self.is_restart else [*drawn, *figures.places_figure(self)]
 
 
 def _verdict_on(replication: Estimate) -> tuple[Verdict, str]:

@@ -1,27 +1,22 @@
-"""The figures of a search, as plain data, and the curves that those of comparisons share."""
+"""The figures of a search, as plain data."""
 
 import logging
 import math
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
 
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial
 
-from adnn_optuna._units import Estimate, Unit, params_in_words, score_in_words
+from adnn_optuna._units import Estimate, params_in_words, score_in_words
 from adnn_optuna.engine.records import FunctionRecord, SearchRecord
 from adnn_optuna.render.document import Figure, Mark, Series
 from adnn_optuna.results.confirmation import Confirmation
 from adnn_optuna.results.differences import interval_figure
 from adnn_optuna.results.fields import units_of
-from adnn_optuna.stats.spread import known_sd
-
-Curve = Mapping[int, float]
-"""Values by a number, such as that of trials."""
 
 _FEWEST_TRIALS = 10  # Of fewer, nothing tells which parameters matter.
 
@@ -134,65 +129,6 @@ def places_figure(record: SearchRecord) -> list[Figure]:
     ]
 
 
-def restart_figures(record: SearchRecord) -> list[Figure]:
-    """Return how random initializations vary, and the expected gain of the best of n."""
-    unit = units_of(record).selection
-    draws = [unit.scale * value for value in record.values]
-    bars = list[Series]()
-    if draws:
-        sd = stdev(draws) if len(draws) > 1 else 0.0
-        numbers = (f"{value:.{unit.digits}f}" for value in (fmean(draws), sd))
-        label = f"{len(draws)} initializations: {' ± '.join(numbers)} (standard deviation)"
-        bars = [Series(label, draws, [], "bars", color=None)]
-    if draws and math.isfinite(record.baseline):
-        bars.append(Series("baseline", [unit.scale * record.baseline], [0], "diamonds"))
-    distribution = Figure(
-        "distribution",
-        "Random initializations of one network",
-        unit.heading(record.metric_label),
-        "Initializations",
-        bars,
-        "How far the seed alone changes the metric of the selection.",
-        lower_is_better=record.is_minimized,
-        if_empty="No network was trained.",
-    )
-    caption = "Expected over all ways to draw n of these restarts."
-    return [distribution, best_of_n_figure([record], unit, [], caption)]
-
-
-def best_of_n_figure(
-    restarts: Sequence[SearchRecord], unit: Unit, more: Sequence[Series], caption: str
-) -> Figure:
-    """Return the expected gain of the best of n random restarts, beside ``more``."""
-    curve = mean_series("best of n random restarts", price_of_luck(restarts), unit, color=None)
-    return Figure(
-        "best-of-n",
-        "Selection bias: the best of n random restarts",
-        "Number of random restarts n",
-        unit.heading("Gain over the mean restart", is_gain=True),
-        [curve, *more],
-        caption,
-        if_empty="There are no random restarts.",
-    )
-
-
-def mean_series(
-    label: str, curves: Sequence[Curve], unit: Unit, mark: Mark = "line", color: int | None = 0
-) -> Series:
-    """Return the mean of curves at the places of all, with a band of one standard deviation."""
-    x = sorted(set.intersection(*map(set, curves))) if curves else []
-    if not x:
-        return Series(label, [], [])
-    table = unit.scale * np.array([[curve[n] for n in x] for curve in curves])
-    # Pages of many figures are heavy with more digits than anyone sees.
-    mean = table.mean(axis=0).round(6)
-    low, high = list[float](), list[float]()
-    if len(curves) > 1:
-        sd = np.array([known_sd(column) for column in table.T])
-        low, high = (mean - sd).round(6).tolist(), (mean + sd).round(6).tolist()
-    return Series(label, x, mean.tolist(), mark, low, high, color=color)
-
-
 def gains_so_far(record: SearchRecord) -> list[float]:
     """Return the best gain after each trial that was run to an end; 0 while there is none."""
     gains = (record.improvement(best, record.baseline) for best in bests_so_far(record))
@@ -208,28 +144,6 @@ def bests_so_far(record: SearchRecord) -> list[float]:
             best = value
         bests.append(best)
     return bests
-
-
-def expected_best_of_n(values: Sequence[float]) -> np.ndarray:
-    """Return the mean of the best of n of the values, over all subsets, for each n."""
-    # All n are among the i smallest of N values in C(i, n) of C(N, n) subsets, which is i / N
-    # times (i - 1) / (N - 1) and so on, n times.
-    i, ordered = np.arange(len(values) + 1), np.sort(values)
-    share, means = np.ones(len(i)), np.empty(len(values))
-    for drawn in range(len(values)):  # One after the other, to spare memory.
-        share *= np.maximum(i - drawn, 0) / (len(values) - drawn)
-        means[drawn] = np.diff(share) @ ordered
-    return means
-
-
-def price_of_luck(control: Sequence[SearchRecord]) -> list[Curve]:
-    """Return the expected gain of the best of n random restarts over one, by n."""
-    bests = [
-        expected_best_of_n([record.improvement(value, 0.0) for value in record.values])
-        for record in control
-        if record.values
-    ]
-    return [dict(enumerate((best - best[0]).tolist(), start=1)) for best in bests]
 
 
 def places_of(record: SearchRecord) -> tuple[list[str], list[FrozenTrial]]:

@@ -11,8 +11,6 @@ from adnn_optuna.stats.paired_differences import planned_interval, share_interva
 from adnn_optuna.stats.sequential import ALPHA
 
 _NOTHING = 1e-10  # Variances of scores below it, relative to their square, are rounding.
-_FEWEST_FOR_GAIN = 3  # Without one of two networks, nothing is averaged.
-_FEWEST_FOR_JACKKNIFE = 5  # With fewer networks that differ, its CI covers as little as 88%.
 
 
 def score_estimate(
@@ -54,7 +52,6 @@ def difference_from_mean(
     groups: np.ndarray | None = None,
     n_rare: int | None = None,
     *,
-    without: np.ndarray | None = None,
     level: float = 1 - ALPHA,
 ) -> Estimate:
     """Return how much higher one network's mean score is than the mean of K other networks.
@@ -62,22 +59,12 @@ def difference_from_mean(
     Both other test examples and other networks may give another difference: their variances add
     up, and Student's t has the degrees of freedom of Welch (1947) and Satterthwaite (1946). If no
     answers differ, it is the CI of Bonett and Price (2012).
-
-    If ``scores`` are of the average of all K networks, ``without`` are those of the averages of
-    all but one, of shape (K, n). The average depends on the networks: for right and wrong answers
-    of at least five that have more than half of the variance, their part is the jackknife's
-    (Tukey 1958, Annals of Mathematical Statistics 29:614).
     """
     differences = scores.astype(np.float64) - others.mean(axis=0, dtype=np.float64)
     is_right = scores.dtype == bool
     of_examples, n_groups = _variance_of_mean(differences, groups, are_alike=is_right)
     k, mean = len(others), float(differences.mean())
-    means = others.mean(axis=1, dtype=np.float64)
-    of_networks = float(means.var(ddof=1)) / k
-    differ = is_right and k >= _FEWEST_FOR_JACKKNIFE and of_networks > of_examples
-    if without is not None and differ:
-        gains = without.mean(axis=1, dtype=np.float64) - (means.sum() - means) / (k - 1)
-        of_networks = float(gains.var(ddof=1)) * (k - 1) ** 2 / k
+    of_networks = float(others.mean(axis=1, dtype=np.float64).var(ddof=1)) / k
     total = of_examples + of_networks
     half = total  # 0, or NaN if a training run has no finite metric.
     if total * len(scores) > _NOTHING * float(np.abs(scores).max()) ** 2:
@@ -86,37 +73,6 @@ def difference_from_mean(
     elif is_right or (n_rare and total >= 0):  # Some of other examples may differ.
         half = _quantile(level, math.inf) * math.sqrt(2) / ((n_rare or n_groups) + 2)
     return Estimate(mean, mean - half, mean + half)
-
-
-def gain_of_average(
-    scores: np.ndarray,
-    members: np.ndarray,
-    without: np.ndarray,
-    groups: np.ndarray | None = None,
-) -> Estimate:
-    """Return how much higher the R² of the average of K networks is than their mean R².
-
-    Arrays are as in :func:`difference_from_mean`. The gain is the networks' mean squared deviation
-    from their average. It is never below 0 and skewed, so its CI is symmetric on a logarithmic
-    scale. There, the part of the networks is the jackknife's; it needs three of them.
-    """
-    differences, k = scores - members.mean(axis=0), len(members)
-    gain, means = float(differences.mean()), members.mean(axis=1)
-    of_examples, n_groups = _variance_of_mean(differences, groups, are_alike=False)
-    others = without.mean(axis=1) - (means.sum() - means) / (k - 1)
-    if gain <= _NOTHING:
-        return Estimate(gain, gain, gain)
-    if k < _FEWEST_FOR_GAIN:
-        return Estimate(gain, math.nan, math.nan)
-    if others.min() <= _NOTHING:  # Two of three networks are equal.
-        return Estimate(gain, 0.0, math.inf)
-    of_examples /= gain**2
-    of_networks = float(np.log(others).var(ddof=1)) * (k - 1) ** 2 / k
-    total = of_examples + of_networks
-    freedom = total**2 / (of_examples**2 / (n_groups - 1) + of_networks**2 / (k - 1))
-    with np.errstate(over="ignore"):
-        ratio = float(np.exp(_quantile(1 - ALPHA, freedom) * math.sqrt(total)))
-    return Estimate(gain, gain / ratio, gain * ratio)
 
 
 def mean_gain(

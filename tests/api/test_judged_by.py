@@ -67,10 +67,9 @@ def test_what_is_printed_names_it_and_its_class_and_no_percentage_points(
     result: adnn.SearchResult, tmp_path: Any
 ) -> None:
     score = "test AUC of class 'fraud'" if result.metric == "val_auc" else "test loss"
-    report, card = tmp_path / "report.html", tmp_path / "README.md"
+    report = tmp_path / "report.html"
     result.report(report)
-    result.model_card(card)
-    for text in (str(result), report.read_text(), card.read_text()):
+    for text in (str(result), report.read_text()):
         plain = text.replace("&#39;", "'").replace("\\_", "_")
         for shown in (score, f"{result.test_value:.4f}", "6 new seeds", "test accuracy"):
             assert shown in plain

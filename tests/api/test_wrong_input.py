@@ -196,12 +196,11 @@ def test_evaluations_that_are_refused_leave_no_study(
     verbs: list[Callable[..., Any]] = [
         functools.partial(adnn.measure_variance, one),
         functools.partial(adnn.compare_models, models, seeds=range(50)),
-        functools.partial(adnn.ensemble, objective),
         functools.partial(adnn.recheck, study, lambda trial, seed: 1.0),
     ]
     wrong: list[dict[str, Any]] = [{"max_time": -1}, {"study_name": ""}]
-    calls = [functools.partial(verb, **of) for verb in verbs[:3] for of in wrong]
-    calls += [functools.partial(verbs[0], n_jobs=0), functools.partial(verbs[3], max_time=0)]
+    calls = [functools.partial(verb, **of) for verb in verbs[:2] for of in wrong]
+    calls += [functools.partial(verbs[0], n_jobs=0), functools.partial(verbs[2], max_time=0)]
     for call in calls:
         assert outcome(lambda: call(storage=f"sqlite:///{tmp_path}/e.db")) is WrongInputError  # noqa: B023
     assert not [*tmp_path.iterdir()]

@@ -139,9 +139,7 @@ class TestHelp:
             assert (folder / file).is_file()
             assert file in shown
 
-    @pytest.mark.parametrize(
-        "command", ["search", "resume", "compare", "ensemble", "plan", "report"]
-    )
+    @pytest.mark.parametrize("command", ["search", "resume", "compare", "plan", "report"])
     def test_explains_every_option_and_shows_examples(
         self,
         command: str,
@@ -281,11 +279,8 @@ class TestSearch:
         for command in (search, ["resume", "--study-name", name]):
             assert cli.run([*command, "--confirm", "0"]) == 0
             assert "adnn resume --confirm 10" in capsys.readouterr().out
-        card = ["--model-card", "README.md"]
-        assert cli.run(["resume", "--study-name", name, "--confirm", "6", *card]) == 0
-        said = "6 new seeds"
-        assert said in capsys.readouterr().out
-        assert said in (folder / "README.md").read_text(encoding="utf-8")
+        assert cli.run(["resume", "--study-name", name, "--confirm", "6"]) == 0
+        assert "6 new seeds" in capsys.readouterr().out
 
     def test_of_other_settings_is_another_study(self, capsys: pytest.CaptureFixture[str]) -> None:
         for changes in ([], ["--low", "-0.1"], ["--seed", "1"], []):
@@ -496,25 +491,6 @@ class TestControlsAndPlans:
         assert parse_controls("longer,learning_rate") == ["longer", "learning_rate"]
 
 
-class TestEnsemble:
-    def test_is_saved_and_trains_nothing_twice(
-        self, folder: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        arguments = ["ensemble", *NETWORK[:2], "--n", "2", "--save", "a.keras"]
-        assert cli.run(arguments) == 0
-        shown = capsys.readouterr().out
-        assert "\nThe average of 2 networks is " in shown
-        assert (folder / "a.keras").is_file()
-        [name] = optuna.get_all_study_names("sqlite:///adnn.db")
-        assert name.startswith("ensemble-")
-        assert "hidden=16" in name
-        assert cli.run([*arguments, "--report", "a.html"]) == 0
-        assert without_reuse(capsys.readouterr().out) == shown.strip()
-        assert len(completed(study_name=name)) == 2
-        assert cli.run(["ensemble", "--save", "model.h5"]) == 2
-        assert "--save must be the name of a .keras file" in capsys.readouterr().err
-
-
 class TestReport:
     def test_of_an_interrupted_comparison_says_so_and_resume_goes_on(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -532,12 +508,11 @@ class TestReport:
         assert "'c' is not one of an InitOffsetObjective" in capsys.readouterr().err
         assert not (folder / "report.html").exists()
         resume = ["resume", "--study-name", "c", "--max-trial", "2", "--report", "r.html"]
-        for of_one in (["--contract", "c.json"], ["--model-card", "c.md"]):
-            assert cli.run([*resume, *of_one]) == 2
-            out, err = capsys.readouterr()
-            assert not out
-            assert err.endswith("; 'c' is a comparison.\n")
-            assert len(completed(study_name="c/greedy/seed=0")) == 1
+        assert cli.run([*resume, "--contract", "c.json"]) == 2
+        out, err = capsys.readouterr()
+        assert not out
+        assert err.endswith("; 'c' is a comparison.\n")
+        assert len(completed(study_name="c/greedy/seed=0")) == 1
         assert cli.run(resume) == 0
         assert capsys.readouterr().out.startswith("Comparison 'c'")
         assert (folder / "r.html").is_file()
@@ -568,7 +543,6 @@ class TestReport:
         ["contract", "--study-name", "two"],
         ["search", *NETWORK, *LIMIT, "--study-name", "two"],
         ["compare", *NETWORK, *LIMIT, "--study-name", "two"],
-        ["ensemble", *NETWORK, "--study-name", "two"],
         ["variance", *NETWORK, "--study-name", "two"],
         ["recheck", "adnn.db", "two"],
         ["plan", "adnn.db", "two", "--gain", "0.01"],
@@ -648,7 +622,6 @@ WRONG = {
     },
     "no fraction": (["search", "--max-gain", "2"], "--max-gain is 2.* points give 0.02"),
     "no page of a search": (["search", *LIMIT, "--report", "a.pdf"], "--report.*html"),
-    "no model card": (["search", *LIMIT, "--model-card", "a.html"], "--model-card.*md"),
     "storage": (["search", "--storage", "adnn.db", *LIMIT], "'adnn.db' is not a database URL"),
     "two slashes": (["search", "--storage", "sqlite://a.db", *LIMIT], "Invalid SQLite URL"),
     "no folder": (
@@ -1096,9 +1069,7 @@ class TestSearchOfAFunction:
         assert found["n_trials"] == 4
         assert found["next"]["go_on"] == f"adnn {shown[:-1]}8"
 
-    @pytest.mark.parametrize("option", [("--contract", "a.json"), ("--model-card", "a.md")])
-    def test_has_no_files_of_networks(
-        self, option: tuple[str, str], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert cli.run(["search", "own_search:f", "--max-trial", "2", *option]) == 2
+    def test_has_no_contract(self, capsys: pytest.CaptureFixture[str]) -> None:
+        search = ["search", "own_search:f", "--max-trial", "2", "--contract", "a.json"]
+        assert cli.run(search) == 2
         assert "must be omitted for a function" in capsys.readouterr().err

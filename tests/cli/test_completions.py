@@ -30,7 +30,7 @@ def completed(words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("adnn compare --controls longer,no", ["longer,none"]),
         ("adnn search --dataset m", ["mnist"]),
         ("adnn search --optimizer adam", ["adam", "adamw"]),
-        ("adnn ensemble --activation s", ["sigmoid", "selu", "silu"]),
+        ("adnn variance --activation s", ["sigmoid", "selu", "silu"]),
         ("adnn compare --metric train", ["train_accuracy", "train_loss"]),
         ("adnn search --metric val_r", ["val_r2", "val_rmse"]),
         ("adnn search --scope ", ["layer", "shared"]),

@@ -31,7 +31,7 @@ def test_options_stand_in_groups(
     for group, option in (
         *(("Options", "--sampler"), ("Options", "--help"), ("Limits", "--max-gain")),
         *(("Data", "--data-dir"), ("Network", "--hidden"), ("Training", "--epochs")),
-        *(("Offsets", "--low"), ("Output", "--json"), ("Output", "--model-card")),
+        *(("Offsets", "--low"), ("Output", "--json"), ("Output", "--report")),
     ):
         assert f"  {option}" in of_group[group] or f", {option}" in of_group[group]
 

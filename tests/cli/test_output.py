@@ -76,10 +76,6 @@ VERBS: dict[str, tuple[list[str], dict[str, Any]]] = {
         ["values.csv", "--minimize"],
         {"values": {"a": [1.0, 2.0, 4.0], "b": [2.0, 4.0, 3.0]}},
     ),
-    "ensemble": (
-        ["--n", "2", *NETWORK],
-        {"score_name": "test_accuracy", "n_diverged": 0},
-    ),
     "luck": (
         ["--n", "1", "--sd", "2", "--claimed", "0"],
         {"expected": 0.0, "chances": {"mean": 0.5, "one": 0.5}},
@@ -90,7 +86,7 @@ VERBS: dict[str, tuple[list[str], dict[str, Any]]] = {
         {"next": {"check_it": "adnn verify mine.json"}},
     ),
     "verify": (["first.json"], {"status": "exact", "new_seeds": None}),
-    "audit": (["model.keras"], {"not_moved": []}),
+    "audit": (["model.keras"], {"layers": []}),
 }
 
 

@@ -344,12 +344,11 @@ def test_a_secret_option_of_a_search(
     hint = studies.resume_hint(result.study)
     assert f"resume('sqlite:///file:{path}?***', 's')" in hint
     result.report(tmp_path / "report.html")
-    result.model_card(tmp_path / "README.md")
     result.contract().save(tmp_path / "s.contract.json")
     attrs = result.study._storage.get_study_user_attrs(result.study._study_id)
     for text in (*shown, hint, logs.text, json.dumps([attrs, *map(str, result.study.trials)])):
         assert_no_secret(text)
-    for written in (tmp_path / name for name in ("report.html", "README.md", "s.contract.json")):
+    for written in (tmp_path / name for name in ("report.html", "s.contract.json")):
         assert_no_secret(written.read_text())
     for command in commands:
         for option in ((), ("--json",)):

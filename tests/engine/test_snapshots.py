@@ -72,7 +72,6 @@ def test_telling_a_search_reads_no_database(tmp_path: Path) -> None:
             tell(told, tmp_path)
             told.confirmation  # noqa: B018
         result.plot()
-        result.model_card(tmp_path / "README.md")
         result.model()
         result.report(tmp_path / "report.html")
     assert found == []
@@ -94,7 +93,6 @@ def test_telling_what_else_was_found_reads_no_database(tmp_path: Path) -> None:
         adnn.compare_models(
             {"a": lambda seed: seed % 7, "b": lambda seed: seed % 5}, seeds=range(6), storage=url
         ),
-        adnn.ensemble(OBJECTIVE, n=2, storage=url),
         stored_result(read_record(study)),
     ]
     with statements() as found:

@@ -32,7 +32,6 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
     # Other validation rows, so other data.
     other = objective_of(validation_size=0.4)
     adnn.compare_models(MODELS, other.dataset, training=TRAINING, seeds=range(3), storage=storage)
-    adnn.ensemble(other, 3, storage=storage)
     adnn.compare(other, ["greedy", "random_restart"], seeds=range(2), max_trial=2, storage=storage)
     untested: Any = {"max_trial": 2, "storage": storage, "test": False}
     adnn.search(other, "greedy", study_name="untested", **untested)
@@ -41,23 +40,18 @@ def test_all_verbs_count_on_the_same_test_samples() -> None:
     adnn.measure_variance(other, 5, storage=storage)
     # Other test rows.
     adnn.search(objective_of(seed=1), "greedy", **{**options, "study_name": "others"})
-    adnn.ensemble(objective_of(seed=1), 2, storage=storage, study_name="ensemble of others")
 
     counts = dict(read_record(first.study).test_evaluations_elsewhere)
-    assert (counts.pop("models"), counts.pop("ensemble")) == (6, 3)
+    assert counts.pop("models") == 6
     runs = [f"/{arm}/seed={seed}" for arm in ("greedy", "random_restart") for seed in range(2)]
     assert counts == {f"compare{run}": 1 for run in runs}
     second = adnn.search(other, "annealing", **{**options, "study_name": "second"})
-    assert "evaluated once by one search, and 14 times by other studies" in second.to_markdown()
-    assert second.document().fields["n_test_evaluations"] == 15
-    # The second search says it, and so do the other verbs: 15 + 2 of it, or of the ensemble.
+    assert "evaluated once by one search, and 11 times by other studies" in second.to_markdown()
+    assert second.document().fields["n_test_evaluations"] == 12
+    # The second search says it, and so does the other verb.
     options = {"seeds": range(3), "storage": storage}
     again = adnn.compare_models(MODELS, other.dataset, training=TRAINING, **options)
-    assert "evaluated the test set 9 times." in again.to_markdown()
-    assert (
-        "evaluated the test set 12 times."
-        in adnn.ensemble(other, 3, storage=storage).to_markdown()
-    )
+    assert "evaluated the test set 6 times." in again.to_markdown()
 
 
 def test_functions_in_a_comparison_with_networks_do_not_count() -> None:
@@ -73,6 +67,7 @@ def test_functions_in_a_comparison_with_networks_do_not_count() -> None:
 def test_a_network_that_was_not_tested_does_not_count() -> None:
     storage = optuna.storages.InMemoryStorage()
     diverging = objective_of().replace(training=quick_training(learning_rate=1e30, epochs=1))
-    assert adnn.ensemble(diverging, 2, storage=storage).n_diverged == 2
+    options: Any = {"training": diverging.training, "seeds": range(2), "storage": storage}
+    adnn.compare_models(MODELS, diverging.dataset, **options)
     found = adnn.search(objective_of(), "greedy", max_trial=1, storage=storage)
     assert found.test_evaluations_elsewhere == {}

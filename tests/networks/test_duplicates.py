@@ -9,10 +9,8 @@ import pytest
 
 from adnn_optuna.networks import duplicates
 from adnn_optuna.networks.data import Dataset
-from adnn_optuna.networks.near_copies import count_near_copies
 
-RNG = np.random.default_rng(0)
-X = RNG.random((60, 3))
+X = np.random.default_rng(0).random((60, 3))
 Y = np.arange(60) % 3
 
 
@@ -67,44 +65,6 @@ def test_are_found_between_all_splits_and_told(
     told = [r.getMessage() for r in logs.records if "drop duplicates" in r.getMessage()]
     assert len(told) == bool(found)
     assert said in "".join(told)
-
-
-def noisy(x: np.ndarray, noise: float = 0.01) -> np.ndarray:
-    return x + noise * x.std(axis=0 if x.ndim == 2 else None) * RNG.standard_normal(x.shape)
-
-
-SAMPLES = {
-    "rows": RNG.standard_normal((200, 5)),
-    "one feature in another unit": RNG.standard_normal((200, 5)) * [1e9, 1, 1, 1e-9, 1],
-    "a constant and categories": np.c_[
-        np.ones(200), RNG.integers(0, 2, (200, 4)), RNG.standard_normal((200, 3))
-    ],
-    "images": RNG.random((200, 8, 8)),
-    "each thrice": np.repeat(RNG.standard_normal((70, 5)), 3, axis=0)[:200],
-    "nearly each thrice": noisy(np.repeat(RNG.standard_normal((70, 5)), 3, axis=0)[:200], 1e-4),
-}
-
-
-@pytest.mark.parametrize("kind", SAMPLES)
-def test_near_copies_are_told_if_they_are_between_the_splits_and_not_everywhere(kind: str) -> None:
-    x = RNG.permutation(SAMPLES[kind]).astype(np.float32)
-    assert count_near_copies(x[:100], x[100:]) == 0
-    assert count_near_copies(x[:0], x) == count_near_copies(x[:1], x[1:2]) == 0
-    assert count_near_copies(x[:100], x[:100]) == 0  # These are copies.
-    if "thrice" not in kind:
-        assert count_near_copies(RNG.permutation(noisy(x[:100])), x[:100]) >= 90
-        half = np.concatenate([noisy(x[:50]), x[100:150]])
-        assert 45 <= count_near_copies(half, x[:100]) <= 55
-
-
-def test_near_copies_in_large_splits_are_together_and_named() -> None:
-    test = RNG.standard_normal((20_000, 5))
-    val = RNG.permutation(noisy(test, 1e-4))
-    y = np.arange(20_000) % 2
-    data = Dataset.from_arrays(test + 9, y, x_val=val, y_val=y, x_test=test, y_test=y)
-    assert 18_000 < data.duplicates["test-near-val"] <= 20_000
-    said = duplicates.in_words(data.duplicates)
-    assert said.endswith("test samples that nearly equal a validation sample")
 
 
 def test_zeros_of_either_sign_are_the_same_and_other_labels_are_not() -> None:

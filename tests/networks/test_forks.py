@@ -28,7 +28,6 @@ verbs = {
     "search": lambda: search(before, f"sqlite:///{sys.argv[1]}/a.db"),
     "new objective": lambda: search(objective()),
     "optimize": lambda: result.study.optimize(before, n_trials=1),
-    "ensemble": lambda: adnn.ensemble(before),
     "predict": lambda: result.predict(before.dataset.x_test),
     "model": result.model,
     "contract": result.contract,
@@ -54,7 +53,7 @@ def test_nothing_trains_in_a_fork_of_a_process_that_trained(tmp_path: Path) -> N
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     *refusals, here = said.splitlines()
     assert [refusal.partition(":")[0] for refusal in refusals] == [
-        *("search", "new objective", "optimize", "ensemble"),
+        *("search", "new objective", "optimize"),
         *("predict", "model", "contract"),
     ]
     for refusal in refusals:

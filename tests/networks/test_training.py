@@ -753,17 +753,13 @@ class TestPartsOfEpochs:
     def test_end_where_a_training_is_to_stop(self, monkeypatch: pytest.MonkeyPatch) -> None:
         trainer = trainer_of(MLP((8,)), few_digits(1000), batch_size=100, jit_compile=False)
         monkeypatch.setattr(training_module, "_SECONDS_BETWEEN_LOOKS", 1e-9)
-        stop, seen = threading.Event(), []
-
-        def meanwhile(epochs: float) -> None:
-            seen.append(epochs)
-            if len(seen) == 3:
-                stop.set()
-
-        [run] = trainer.train([start(trainer)], stop=stop, meanwhile=meanwhile)
+        stop = threading.Event()
+        timer = threading.Timer(0.2, stop.set)
+        timer.start()
+        training = start(trainer)
+        [run] = trainer.train([dataclasses.replace(training, epochs=10**6)], stop=stop)
         assert run.status == "stopped"
-        assert seen == pytest.approx([0.1, 0.2, 0.3])
-        assert not run.history
+        assert run.epochs < 10**6
 
 
 def same_weights(some: list[TrainingRun], others: list[TrainingRun]) -> bool:

@@ -8,25 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import optuna
 import pytest
-from stored_studies import N_TRIALS, changed, read_again, store_comparison, store_study
+from stored_studies import changed, read_again, store_comparison, store_study
 
 from adnn_optuna._units import PLAIN
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.render.figures import to_plotly
 from adnn_optuna.results import comparison_figures as curves
 from adnn_optuna.results.comparison import Comparison
-from adnn_optuna.results.search_figures import (
-    gain_figure,
-    gains_so_far,
-    mean_series,
-    restart_figures,
-)
+from adnn_optuna.results.search_figures import gains_so_far
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from adnn_optuna.engine.records import SearchRecord
     from adnn_optuna.render.document import Figure, Series
-    from adnn_optuna.results.search_figures import Curve
 
 
 def figure_of(comparison: Comparison, key: str) -> Figure:
@@ -39,8 +33,8 @@ def series_of(figure: Figure, label: str) -> Series:
     return series
 
 
-def mean_of(drawn: Sequence[Curve]) -> Series:
-    return mean_series("", drawn, PLAIN)
+def mean_of(runs: Sequence[SearchRecord]) -> Series:
+    return curves.mean_series("", curves.best_against_trials(runs), PLAIN, color=0)
 
 
 def test_gains_are_over_the_reference_and_those_of_controls_are_hollow() -> None:
@@ -81,30 +75,6 @@ def test_scores_are_by_seed_beside_those_of_the_baseline() -> None:
     assert len(comparison.plot("scores").data) == 4
 
 
-@pytest.mark.parametrize(("metric", "said"), [("val_accuracy", False), ("val_loss", True)])
-def test_titles_say_if_lower_values_are_better(metric: str, said: bool) -> None:
-    record = read_record(store_study("a", values=[0.9, 0.8], metric=metric))
-    for figure in (*restart_figures(record), gain_figure(record)):
-        is_of_values = figure.key == "distribution"  # Gains are positive for losses, too.
-        title = to_plotly(figure).layout.title.text
-        assert title.endswith(" (lower is better)") == (said and is_of_values)
-
-
-def test_best_of_n_shows_the_samplers_beside_the_restarts() -> None:
-    comparison = store_comparison({"greedy": [0.0] * 2, "random_restart": [0.0] * 2})
-    figure = figure_of(comparison, "best-of-n")
-    restarts = series_of(figure, "best of n random restarts")
-    assert restarts.y[0] == 0
-    assert (np.diff(restarts.y) > 0).all()
-    gains = [
-        100 * (best.best_value - np.mean(draws.values))
-        for best, draws in zip(*comparison.results.values(), strict=True)
-    ]
-    greedy = series_of(figure, "greedy, mean of best")
-    assert greedy.y[0] == pytest.approx(np.mean(gains))
-    assert max(greedy.x) == N_TRIALS
-
-
 def test_trials_show_the_mean_of_the_best_so_far() -> None:
     comparison = store_comparison({"greedy": [0.0] * 3, "random_restart": [0.0] * 3})
     figure = figure_of(comparison, "trials")
@@ -119,52 +89,8 @@ def test_a_run_that_ended_early_keeps_its_last_gain() -> None:
     runs.append(read_record(store_study("b", values=[0.9] * 4)))
     for run in runs:
         run.study.set_user_attr("adnn:baseline", 0.9)
-    drawn = mean_of(curves.best_against_trials([read_record(run.study) for run in runs]))
+    drawn = mean_of([read_record(run.study) for run in runs])
     assert drawn.y == pytest.approx([0, 0.01, 0.01, 0.01])
-
-
-def test_compute_is_counted_in_epochs() -> None:
-    searches = [
-        read_record(store_study("a", values=[0.9, 0.88, 0.92])),
-        read_record(store_study("b", values=[0.8, 0.9, 0.7])),
-    ]
-    # Two epochs each; the longer training run reports a value for each of its six.
-    longer = optuna.create_study(direction="maximize")
-    longer.set_user_attr("adnn:config", searches[0].attrs["adnn:config"])
-    longer.set_user_attr("adnn:search", {"sampler": "longer", "n_trials": 3, "batch_size": 1})
-    reported = dict(enumerate([0.6, 0.8, 0.7, 0.85, 0.95, 0.9]))
-    longer.add_trial(optuna.trial.create_trial(value=0.95, intermediate_values=reported))
-    walk = mean_of(curves.best_against_compute(searches))
-    control = mean_of(curves.best_against_compute([read_record(longer)]))
-    assert walk.x == [2, 4, 6]
-    assert walk.y == pytest.approx([0.85, 0.90, 0.91])
-    assert control.x == [1, 2, 3, 4, 5, 6]
-    assert control.y == pytest.approx([0.60, 0.80, 0.80, 0.85, 0.95, 0.95])
-
-
-def test_an_average_is_shown_network_by_network_and_may_become_worse() -> None:
-    ensembles, settings = [], store_study("a").user_attrs
-    for baseline, others in ((0.6, (0.8, 0.7)), (0.5, (0.6, 0.8, 0.9))):
-        study = optuna.create_study(direction="maximize")
-        study.set_user_attr("adnn:search", {**settings["adnn:search"], "sampler": "ensemble"})
-        study.set_user_attr("adnn:config", settings["adnn:config"])
-        study.set_user_attr("adnn:baseline", baseline)
-        reported = dict(enumerate((baseline, *others), start=1))
-        trained = {"seconds": 1.0, "epochs": 2 * len(reported)}
-        study.add_trial(
-            optuna.trial.create_trial(
-                value=others[-1],
-                intermediate_values=reported,
-                user_attrs={"adnn:outcome": {"elapsed": 1.0, "trained": trained}},
-            )
-        )
-        ensembles.append(read_record(study))
-    averages = mean_of(curves.gains_of_averages(ensembles))
-    assert averages.x == [1, 2, 3]
-    assert averages.y == pytest.approx([0, 0.15, 0.20])
-    compute = mean_of(curves.best_against_compute(ensembles[:1]))
-    assert compute.x == [2, 4, 6]
-    assert compute.y == pytest.approx([0.60, 0.80, 0.70])
 
 
 def test_any_state_has_all_figures() -> None:
@@ -189,6 +115,6 @@ def test_a_figure_that_is_not_there_is_refused_with_those_that_are() -> None:
 
 def test_of_a_single_run_have_no_spread_and_of_none_no_place() -> None:
     one = read_record(store_study("one", values=[0.9, 0.92, 0.91]))
-    assert mean_of(curves.best_against_trials([one])).low == []
-    assert mean_of(curves.best_against_trials([one, one])).low
-    assert mean_of(curves.best_against_trials([])).x == []
+    assert mean_of([one]).low == []
+    assert mean_of([one, one]).low
+    assert mean_of([]).x == []

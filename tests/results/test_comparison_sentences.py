@@ -177,7 +177,6 @@ class TestControls:
         study = store_study("mine/seed=0", sampler="ensemble", gain=0.07, steps=(1, 2, 3))
         comparison = Comparison({**results, "mine": [read_record(study)]}, (0,))
         assert "mine: prediction costs 3 times as much." in comparison.document().notes
-        assert "averages-mine" in [figure.key for figure in comparison.document().figures]
 
     def test_more_seeds_are_the_next_step_if_nothing_is_shown(self) -> None:
         gains = {"greedy": NOISE[0], "random_restart": NOISE[2]}

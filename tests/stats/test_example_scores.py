@@ -117,48 +117,6 @@ class TestDifference:
         assert n_held >= 190
 
 
-class TestAverage:
-    """Five classes; networks differ by skill and sharpness."""
-
-    def gains(
-        self, n_networks: int, n: int, skill: float, *, n_worlds: int, seed: int = 0
-    ) -> np.ndarray:
-        """Return estimates with both CIs, with and without the averages of all but one."""
-        rng, found = np.random.default_rng(seed), []
-        for _ in range(n_worlds):
-            logits = rng.normal(size=(n, 5)) + 0.8 * rng.normal(size=(n_networks, n, 5))
-            logits[:, :, 0] += 1.5 + rng.normal(0, skill, (n_networks, 1))
-            p = np.exp(logits * np.exp(rng.normal(0, skill / 2, (n_networks, 1, 1))))
-            p /= p.sum(axis=-1, keepdims=True)
-            own, alone = (of.argmax(axis=-1) == 0 for of in (p.mean(axis=0), p))
-            without = ((p.sum(axis=0) - p) / (n_networks - 1)).argmax(axis=-1) == 0
-            found.append(
-                [
-                    *difference_from_mean(own, alone, without=without),
-                    *difference_from_mean(own, alone),
-                ]
-            )
-        return np.array(found)
-
-    def test_of_few_or_alike_networks_is_independent_of_them(self) -> None:
-        for n_networks, n, skill in ((3, 500, 0.5), (20, 200, 0.0)):
-            found = self.gains(n_networks, n, skill, n_worlds=3)
-            np.testing.assert_array_equal(found[:, :3], found[:, 3:])
-
-    def test_of_networks_that_differ_is_shown_more_often(self) -> None:
-        found = self.gains(5, 500, 0.3, n_worlds=150)
-        shown, shown_before = (found[:, [1, 4]] > 0).mean(axis=0)
-        assert shown > shown_before + 0.3
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize("skill", [0.0, 0.1, 0.3, 0.8])
-    @pytest.mark.parametrize(("n_networks", "n"), [(3, 300), (5, 300), (5, 2000), (10, 1000)])
-    def test_is_covered(self, n_networks: int, n: int, skill: float) -> None:
-        found = self.gains(n_networks, n, skill, n_worlds=400, seed=n)
-        truth = found[:, 0].mean()
-        assert ((found[:, 1] <= truth) & (truth <= found[:, 2])).mean() >= 0.935
-
-
 class TestMeanGain:
     def test_gains_of_equal_sign_in_all_ten_pairs(self) -> None:
         gains = np.linspace(0.01, 0.02, 10)
