@@ -206,13 +206,16 @@ class SearchSettings(TypedDict):
     n_jobs: NotRequired[BatchSize]
 
 
+Limits = Annotated[
+    dict[str, float | None], finder("max_trial", lambda limits: "max_trial" in limits)
+]
+"""The limits of a study, by the names of the arguments of their callbacks."""
+
+
 class Arguments(TypedDict, total=False):
     """The arguments of the last call of :func:`compare`, except seeds and arms."""
 
-    max_trial: Size
-    max_time: float | None
-    max_gain: float | None
-    max_stale: Size | None
+    limits: Limits
     batch_size: Size | Literal["auto"]
     stop_when_decided: bool
     margin: float | None
@@ -240,7 +243,7 @@ class RunRecord(TypedDict):
 
     began: str
     sampler: str
-    limits: Annotated[dict[str, float | None], finder("max_trial", lambda of: "max_trial" in of)]
+    limits: Limits
     n_trials_before: Number
     stop_reason: str | None
     n_trials: Number | None

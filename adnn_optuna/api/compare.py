@@ -184,7 +184,7 @@ def compare(
             n_claims=declarations.n_claims_of({**(before["arms"] if before else {}), **names}),
             arms=names,
             arguments={
-                **given,
+                "limits": given,
                 "batch_size": batch_size if isinstance(batch_size, str) else int(batch_size),
                 "stop_when_decided": bool(stop_when_decided),
                 "margin": compared.margin,

@@ -173,10 +173,23 @@ class SearchResult(NetworkSearch):
         """
         if data not in (None, "embed"):
             raise WrongValueError(f"data must be 'embed' or None; got {data!r:.100}.")
+        self._check_contract()
         arrays = embedded(self.objective.dataset) if data else {}
         found = self.confirmed()
         content = confirmation_content(found.confirmation)
         return Contract.from_search(found, self.objective, content, arrays)
+
+    def _check_contract(self) -> None:
+        """Refuse a control whose baseline network is trained otherwise than its best network."""
+        if self.best is None:
+            return
+        objective = self.objective.as_trained(self.best)
+        if objective.unsearched is not objective:
+            raise WrongValueError(
+                "A contract must be of a network that is trained as its baseline network; got "
+                f"the control {self.sampler!r}, which changes the training. Make the contract of "
+                "a search that is trained in this way."
+            )
 
     def confirmed(self) -> SearchResult:
         """Return a result that a contract can be made of: tested, and confirmed if that can be."""

@@ -79,12 +79,16 @@ def retrain_best_trial(
     """
     assert record.best is not None, "There is a best trial."
     objective, params = objective.as_trained(record.best), record.best.params
-    starts, trainer = [objective.starts({}), objective.starts(params)], objective.trainer
+    unsearched, trainer = objective.unsearched, objective.trainer
+    starts = [unsearched.starts({}), objective.starts(params)]
     known = objective.take_tested(params) if isinstance(objective, EnsembleObjective) else None
     if known is not None:
         runs = [retraining.tested(trainer, one) for one in known]
-    else:
+    elif unsearched is objective:
         runs = [*retraining.retrain(trainer, starts, stop)]
+    else:
+        runs = [*retraining.retrain(unsearched.trainer, starts[:1], stop)]
+        runs += retraining.retrain(trainer, starts[1:], stop)
     attrs = record.best.user_attrs
     of_baseline = {**record.attrs, **attrs}.get(stored.BASELINE_METRICS, {})
     of_best = stored.outcome_of(attrs).get("metrics", {})
@@ -269,9 +273,12 @@ def _arms(
 ) -> dict[int, tuple[InitOffsetObjective, dict[str, Any]]]:
     """Return the experiment of each arm and its offsets; no arm is trained that is another one."""
     of_best, first = objective.as_trained(best), record.done_trials[0]
-    arms: dict[int, tuple[InitOffsetObjective, dict[str, Any]]] = {BASELINE: (of_best, {})}
-    if of_best.moves(best.params):
+    unsearched = of_best.unsearched
+    arms: dict[int, tuple[InitOffsetObjective, dict[str, Any]]] = {BASELINE: (unsearched, {})}
+    if of_best.moves(best.params) or unsearched is not of_best:
         arms[BEST] = (of_best, best.params)
+    if objective.compared is not None:
+        return arms
     others, of_first = (
         {k: v for k, v in trial.params.items() if k not in of_best.distributions}
         for trial in (best, first)

@@ -86,7 +86,11 @@ class Network:
 class Experiment:
     """A network whose initial values move in a space, and the metric that tells how good it is.
 
-    The arguments are those of :class:`~adnn_optuna.InitOffsetObjective`, its Optuna side.
+    The arguments are those of :class:`~adnn_optuna.InitOffsetObjective`, its Optuna side, and:
+
+    Args:
+        compared: The experiment that a control is compared with, whose baseline network is also
+            the control's; :obj:`None` if it is no control.
     """
 
     model: Network
@@ -98,6 +102,7 @@ class Experiment:
     seed: int
     catch: tuple[type[Exception], ...]
     store_scores: bool
+    compared: Self | None
 
     def __init__(
         self,
@@ -111,6 +116,7 @@ class Experiment:
         seed: int = 0,
         catch: Catch = (),
         store_scores: bool = True,
+        compared: Self | None = None,
     ) -> None:
         training = Training() if training is None else training
         space = OffsetSpace() if space is None else space
@@ -130,7 +136,7 @@ class Experiment:
         parts = vars(self)
         parts.update(model=model, dataset=dataset, training=training, space=space, metric=metric)
         parts.update(seed=as_integer("seed", seed, 0, math.inf), catch=checked_catch(catch))
-        parts["store_scores"] = store_scores
+        parts.update(store_scores=store_scores, compared=compared)
         parts["direction"] = self._told_direction if direction is None else direction
         if self.is_of_trial:
             return
@@ -261,6 +267,12 @@ class Experiment:
             described = json.dumps(made["model"]["model"], sort_keys=True).encode()
             made["model"]["model"] = {"sha256": hashlib.sha256(described).hexdigest()}
         return cast("Made", made)
+
+    @property
+    def unsearched(self) -> Self:
+        """The experiment of the baseline network: of a control that trains otherwise, another."""
+        other = self.compared
+        return self if other is None or other.trainer is self.trainer else other
 
     @property
     def baseline_start(self) -> Start:

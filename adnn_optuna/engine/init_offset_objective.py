@@ -225,7 +225,8 @@ class InitOffsetObjective(Experiment):
         if self.is_of_trial:
             with_retry(trials[0].set_user_attr, stored.MADE, objective.made)
         starts = [objective.start(trial.params) for trial in trials]
-        baseline_start = objective.baseline_start
+        unsearched = objective.unsearched
+        baseline_start = unsearched.baseline_start
         is_first = not with_retry(_has_baseline, study)
         pruned: dict[int, int] = {}  # After how many epochs.
 
@@ -248,13 +249,14 @@ class InitOffsetObjective(Experiment):
                 examples = objective._examples(trials[i], run.weights)
                 outcome = dataclasses.replace(outcome, examples=examples)
             outcomes.append(outcome)
-        is_best = self.is_of_trial and with_retry(self._is_best, trials[0], outcomes[0].value)
+        has_own_baseline = self.is_of_trial and self.compared is None
+        is_best = has_own_baseline and with_retry(self._is_best, trials[0], outcomes[0].value)
         if not (is_first or is_best):
             return outcomes
-        if baseline_start not in starts:
-            starts.append(baseline_start)
-            runs += objective.trainer.train([baseline_start], **options)
-        baseline = runs[starts.index(baseline_start)]
+        if unsearched is objective and baseline_start in starts:
+            baseline = runs[starts.index(baseline_start)]
+        else:
+            [baseline] = unsearched.trainer.train([baseline_start], **options)
         if baseline.status not in ("complete", "diverged"):
             return [objective._outcome(baseline, is_pruned=False)] if is_best else outcomes
         if is_first:

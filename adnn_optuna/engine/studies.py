@@ -83,7 +83,11 @@ class StudySpec:
                     f"max_gain is {gain:g}, but {objective.metric} is a fraction, which "
                     f"cannot gain that: for {gain:g} percentage points give {gain / 100:g}."
                 )
-            self.objective = objective = self.arm.objective(objective, self.limits["max_trial"])
+            compared = objective
+            objective = self.arm.objective(compared, self.limits["max_trial"])
+            if self.arm.is_control and not compared.is_of_trial:
+                objective = objective.replace(compared=compared)
+            self.objective = objective
             if is_auto and self.arm.is_batched and not objective.is_of_trial:
                 n_at_once = objective.trainer.n_at_once()
         given = n_at_once if is_auto else self.batch_size

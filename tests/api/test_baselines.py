@@ -1,0 +1,95 @@
+"""The baseline of a comparison's arms: one network for each seed, whatever an arm changes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from search_worker import make_objective
+
+import adnn_optuna as adnn
+from adnn_optuna.engine import arms
+from adnn_optuna.engine.arms import ARMS, CONTROLS, SAMPLERS, Arm
+from adnn_optuna.samplers._controls import OneTrialSampler
+
+if TYPE_CHECKING:
+    from adnn_optuna import InitOffsetObjective
+
+pytestmark = pytest.mark.tensorflow
+
+
+def with_batches(objective: InitOffsetObjective, size: int) -> InitOffsetObjective:
+    training: Any = objective.training
+    return objective.replace(training=dataclasses.replace(training, batch_size=size))
+
+
+def over_batches(objective: InitOffsetObjective, _: int | None) -> InitOffsetObjective:
+    def training(trial: Any) -> adnn.Training:
+        size = trial.suggest_categorical("batch_size", [20, 50])
+        made: Any = with_batches(objective, size).training
+        return made
+
+    return objective.replace(training=training)
+
+
+# Controls of the training, as others may add them.
+TRAINED_OTHERWISE = [
+    Arm(
+        "small_batches",
+        lambda *_: OneTrialSampler(),
+        objective=lambda objective, _: with_batches(objective, 20),
+        is_control=True,
+        ends_by_itself=True,
+        spent="smaller batches",
+        replicates="batch size",
+    ),
+    Arm(
+        "batch_size",
+        ARMS["random"].sampler,
+        objective=over_batches,
+        is_control=True,
+        spent="the batch size",
+        replicates="batch size",
+    ),
+]
+
+
+@pytest.fixture
+def controls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of all controls, with those that train otherwise."""
+    for arm in TRAINED_OTHERWISE:
+        monkeypatch.setitem(ARMS, arm.name, arm)
+    names = [*CONTROLS, *(arm.name for arm in TRAINED_OTHERWISE)]
+    monkeypatch.setattr(arms, "CONTROLS", tuple(names))
+    monkeypatch.setattr("adnn_optuna.api._compared.CONTROLS", tuple(names))
+    return names
+
+
+def test_is_the_same_for_all_samplers_and_controls(controls: list[str]) -> None:
+    samplers = [name for name in SAMPLERS if name not in ("gp", "cmaes")]
+    objective = make_objective()
+    comparison = adnn.compare(objective, samplers, controls=controls, max_trial=3, seeds=[1])
+    plain = adnn.search(objective.replace(seed=1), "random", max_trial=1, confirm=0)
+    for name, [run] in comparison.results.items():
+        found = (run.baseline, run.test_baseline)
+        assert found == (plain.baseline, plain.test_baseline), name
+        assert run.test_gain == pytest.approx(run.test_value - plain.test_baseline), name
+    # They are no copies of the baseline.
+    for arm in TRAINED_OTHERWISE:
+        [run] = comparison.results[arm.name]
+        assert run.test_gain != 0
+
+
+def test_of_a_control_that_trains_otherwise_is_confirmed_as_such(controls: list[str]) -> None:
+    options: Any = {"max_trial": 2, "seeds": [1]}
+    comparison = adnn.compare(make_objective(), ["greedy"], controls=["small_batches"], **options)
+    [run] = comparison.results["small_batches"]
+    assert isinstance(run, adnn.SearchResult)
+    confirmation = run.confirm(6).confirmation
+    assert confirmation is not None
+    assert len(confirmation.gains) == 6
+    assert any(confirmation.gains)
+    # Others train the baseline network by what the contract says of the best one.
+    with pytest.raises(ValueError, match="trained as its baseline"):
+        run.contract()
