@@ -255,7 +255,7 @@ def replicate_best_trial(
     experiment = objective.as_trained(best)
     if not is_random(experiment):
         return
-    arms = {BASELINE: (experiment, dict[str, Any]()), BEST: (experiment, best.params)}
+    arms = {BASELINE: (experiment.unsearched, dict[str, Any]()), BEST: (experiment, best.params)}
     fingerprint = experiment_fingerprint(record.attrs[stored.CONFIG])
     [seed] = confirmation_seeds(fingerprint, best.params, 1)
     make_needed(

@@ -75,10 +75,12 @@ def test_is_the_same_for_all_samplers_and_controls(controls: list[str]) -> None:
         found = (run.baseline, run.test_baseline)
         assert found == (plain.baseline, plain.test_baseline), name
         assert run.test_gain == pytest.approx(run.test_value - plain.test_baseline), name
-    # They are no copies of the baseline.
+    # They are no copies of the baseline, on new seeds neither.
+    replicated = {row.arm: row.estimate.value for row in comparison.replication}
     for arm in TRAINED_OTHERWISE:
         [run] = comparison.results[arm.name]
         assert run.test_gain != 0
+        assert replicated[arm.name] != 0
 
 
 def test_of_a_control_that_trains_otherwise_is_confirmed_as_such(controls: list[str]) -> None:
