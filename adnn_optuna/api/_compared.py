@@ -1,7 +1,6 @@
 """The arms of comparisons, of networks or of a function, and the objectives of their runs."""
 
 import copy
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,17 +12,23 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer, check_positive, check_type, logger
 from adnn_optuna._units import unit_of
 from adnn_optuna.api._calls import are_labels, check_for_networks
+from adnn_optuna.api._resampling import check_splits
 from adnn_optuna.api.function_search import checked_share
 from adnn_optuna.callbacks import LimitValues, callbacks_of
 from adnn_optuna.engine.arms import CONTROLS, ArmSpec, arm_of, check_sampler
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.loop import Objective
-from adnn_optuna.engine.objectives import FunctionObjective, checked_direction, with_seed
+from adnn_optuna.engine.objectives import (
+    FunctionObjective,
+    checked_direction,
+    seeds_of_trials,
+    with_seed,
+)
 from adnn_optuna.engine.records import test_metric
 from adnn_optuna.engine.studies import check_objective
 from adnn_optuna.networks.training import n_cores
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin
-from adnn_optuna.stats.resampling import checked_resampling
+from adnn_optuna.stats.resampling import ResampledArgument
 
 Samplers = Iterable[str] | Mapping[str, ArmSpec] | None
 Controls = Iterable[str] | None
@@ -92,15 +97,17 @@ def of_function(
     direction: str | StudyDirection | None,
     confirm: int | None,
     pruner: BasePruner | None,
-    resampled: Sequence[int] | None,
+    resampled: ResampledArgument,
     folds: bool | None,
     sequential: bool,
 ) -> Compared:
     """Return the arms of a comparison of searches of any Optuna objective."""
-    with_seed(function)
-    _, *seeds = inspect.signature(function).parameters
-    overlap = checked_resampling(
-        "The seed of objective", seeds, resampled, folds=bool(folds), sequential=sequential
+    overlap = check_splits(
+        {"objective": function},
+        {"objective": seeds_of_trials(function)},
+        resampled,
+        folds=bool(folds),
+        sequential=sequential,
     )
     if controls:
         raise WrongValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent import futures
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -34,6 +34,7 @@ from adnn_optuna.engine.test_evaluations import attributes_in
 from adnn_optuna.results import declarations
 from adnn_optuna.results.comparison import Comparison
 from adnn_optuna.results.findings import reused_note
+from adnn_optuna.stats.resampling import ResampledArgument
 
 
 @interrupted_where_called
@@ -56,7 +57,7 @@ def compare(
     batch_size: int | Literal["auto"] = "auto",
     executor: futures.Executor | None = None,
     margin: float | None = None,
-    resampled: Sequence[int] | None = None,
+    resampled: ResampledArgument = None,
     folds: bool = False,
     show_progress_bar: bool = False,
     **limits: Unpack[OtherLimits],
@@ -125,7 +126,8 @@ def compare(
             default 0.001 for metrics that are maximized; for losses, errors and functions there
             is none, and no verdict is *equivalent*.
         resampled: For functions whose seeds redraw splits of one data set, the numbers of training
-            and test examples of a split. Splits overlap, so the CIs are wider.
+            and test examples of a split. Splits overlap, so the CIs are wider. If the code seems
+            to redraw a split, you are asked: pass False if each seed has independent data.
         folds: Whether the seeds of a function are the folds of a single k-fold cross-validation.
         show_progress_bar: Whether to show a progress bar.
         **limits: Other limits of each run, each by the name of its callback's argument.

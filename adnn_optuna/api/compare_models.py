@@ -20,6 +20,7 @@ from adnn_optuna.api._calls import (
     found_by_evaluating,
     interrupted_where_called,
 )
+from adnn_optuna.api._resampling import check_splits
 from adnn_optuna.api.comparisons import like_comparisons
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
@@ -38,7 +39,7 @@ from adnn_optuna.results.declarations import checked_seeds, declared, store_decl
 from adnn_optuna.results.models import ModelComparison
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.paired_differences import MARGIN, check_margin
-from adnn_optuna.stats.resampling import checked_resampling
+from adnn_optuna.stats.resampling import ResampledArgument
 
 if TYPE_CHECKING:
     import keras
@@ -58,7 +59,7 @@ def compare_models(
     max_time: float | None = None,
     executor: futures.Executor | None = None,
     margin: float | None = None,
-    resampled: Sequence[int] | None = None,
+    resampled: ResampledArgument = None,
     folds: bool = False,
     show_progress_bar: bool = False,
 ) -> ModelComparison:
@@ -111,7 +112,8 @@ def compare_models(
         TypeError: If an argument has a wrong type, or a function's value is no number.
         ValueError: If an argument is wrong, nothing is random, the study has other models, or a
             function changed without ``reuse``. Also if a function has a seed called ``split``,
-            ``fold``, ``cv`` or ``data`` without ``resampled`` or ``folds``.
+            ``fold``, ``cv`` or ``data``, or redraws a split of its data, without ``resampled`` or
+            ``folds``.
         KeyboardInterrupt: If the user interrupts; all finished training runs are stored.
     """
     _check_models(models)
@@ -134,9 +136,10 @@ def compare_models(
         raise WrongValueError(
             "resampled and folds must be omitted for Keras models; the dataset tells its splits."
         )
-    of_functions = checked_resampling(
-        "The seeds of models",
-        [name for names in named.values() for name in names],
+    own: Any = {f"models[{label!r}]": models[label] for label in named}
+    of_functions = check_splits(
+        own,
+        dict(zip(own, named.values(), strict=True)),
         resampled,
         folds=folds,
         sequential=stop_when_decided,
@@ -176,7 +179,6 @@ def compare_models(
     study = open_evaluations(storage, study_name, evaluated, test_rows=test_rows)
     # Evaluations are of numbers of models: those in the order of the first call.
     labels = tuple(with_retry(lambda: study.user_attrs)[EVALUATED]["models"])
-    own: Any = {f"models[{label!r}]": models[label] for label in named}
     check_code([study], own, reuse=reuse)
     declaration = declared(
         with_retry(lambda: study.user_attrs).get(COMPARISON),

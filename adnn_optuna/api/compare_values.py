@@ -11,7 +11,7 @@ from adnn_optuna._checks import WrongValueError, check_positive
 from adnn_optuna.api._calls import are_labels
 from adnn_optuna.results.arm_comparison import MOST_ARMS
 from adnn_optuna.results.values import ValueComparison
-from adnn_optuna.stats.resampling import checked_resampling
+from adnn_optuna.stats.resampling import ResampledArgument, checked_resampling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ def compare_values(
     baseline_file: str | os.PathLike[str] | None = None,
     sequential: bool = False,
     order: str | None = None,
-    resampled: Sequence[int] | None = None,
+    resampled: ResampledArgument = None,
     folds: bool = False,
     paired: bool = True,
     groups: str | Sequence[object] | None = None,
@@ -71,7 +71,8 @@ def compare_values(
         order: The column that tells in which order the rows of a sequential design were measured;
             or ``"rows"``, if they are in that order.
         resampled: If rows are splits or folds of one data set, the numbers of training and test
-            examples of each, as ``(n_train, n_test)``. Splits overlap, so CIs are wider.
+            examples of each, as ``(n_train, n_test)``. Splits overlap, so CIs are wider. False if
+            rows that are called so are independent data sets.
         folds: Whether rows are the folds of a single k-fold cross-validation, in which each
             example is tested once.
         paired: Whether the values in a row belong together. If not, arms may have different
@@ -93,7 +94,7 @@ def compare_values(
     designs = {
         "sequential": sequential,
         "folds": folds,
-        "resampled": resampled is not None,
+        "resampled": bool(resampled),
         "groups": groups is not None,
     }
     chosen = [name for name, is_chosen in designs.items() if is_chosen]
@@ -103,7 +104,7 @@ def compare_values(
             "intervals of unpaired values are valid for planned numbers of independent values "
             "only."
         )
-    if groups is not None and (folds or resampled is not None):
+    if groups is not None and (folds or resampled):
         raise WrongValueError(
             f"groups must be omitted if {chosen[0]} is set; got both. Pass groups for rows that "
             "are not splits of one data set."

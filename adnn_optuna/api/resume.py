@@ -155,6 +155,7 @@ def _arguments(
             raise WrongValueError(
                 f"{name} does not store its function. Pass it as objective, or call compare again."
             )
+        known["resampled"] = known["resampled"] or False  # The comparison has asked before.
         return {**known, "objective": objective, "samplers": arms, "direction": head.direction}
     if objective is None:
         arms_by_seed = records_of_comparison(head).values()

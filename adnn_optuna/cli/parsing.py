@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from adnn_optuna._checks import WrongValueError, masked
 
@@ -95,8 +95,10 @@ def parse_share(text: str) -> Any:
     return float(text) if re.fullmatch(r"\d*\.?\d+", text) else text
 
 
-def parse_resampled(text: str | None) -> tuple[int, ...] | None:
-    """Return the numbers of training and test examples, if they are given."""
+def parse_resampled(text: str | None) -> tuple[int, ...] | Literal[False] | None:
+    """Return the numbers of training and test examples, if they are given; False for `no`."""
+    if text == "no":
+        return False
     return None if text is None else integers("--resampled", text)
 
 

@@ -123,6 +123,14 @@ def with_seed(objective: Callable[..., float]) -> tuple[Callable[[Any, int], flo
     )
 
 
+def seeds_of_trials(objective: Callable[..., float]) -> tuple[str, ...]:
+    """Return the parameters of an objective that are seeds: the one besides the trial, if any."""
+    if not with_seed(objective)[1]:
+        return ()
+    names = [*inspect.signature(objective).parameters]
+    return ("seed",) if "seed" in names else tuple(names[1:2])
+
+
 def seeds_of(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return the parameters of a function that it must be given, each a source of randomness."""
     parameters: Iterable[inspect.Parameter] = ()

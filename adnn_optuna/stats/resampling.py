@@ -6,7 +6,7 @@ import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import stdev
-from typing import Any
+from typing import Any, Literal
 
 import scipy
 
@@ -16,6 +16,9 @@ from adnn_optuna.stats.sequential import ALPHA
 
 Resampled = tuple[int, int]
 """The numbers of training and test examples of each split."""
+
+ResampledArgument = Sequence[int] | Literal[False] | None
+"""These numbers; False if rows or seeds are no splits of one data set."""
 
 
 def is_of_splits(name: str) -> bool:
@@ -29,21 +32,22 @@ def checked_resampling(
     what: str, names: Iterable[object], resampled: Any, *, folds: bool, sequential: bool
 ) -> Resampled | None:
     """Return how many examples splits have; refuse rows that may overlap if nothing is said."""
-    if resampled is None and not folds:
+    if resampled is False:
+        resampled = None
+    elif resampled is None and not folds:
         for name in map(str, names):
             if is_of_splits(name):
                 raise WrongValueError(
                     f"{what} must be of independent seeds; got {name!r}, whose rows may share "
-                    "data. Pass resampled=(n_train, n_test), or folds=True for a single k-fold "
-                    "cross-validation, or rename it if the rows are independent data sets."
+                    "data. Pass resampled=(n_train, n_test), folds=True for a single k-fold "
+                    "cross-validation, or resampled=False if the rows are independent data sets."
                 )
-        return None
     if resampled is not None and folds:
         raise WrongValueError(
             "folds must be omitted if resampled is set; got both. Pass folds=True for a single "
             "k-fold cross-validation only."
         )
-    if sequential:
+    if sequential and (folds or resampled is not None):
         raise WrongValueError(
             f"{'folds' if folds else 'resampled'} must be omitted in a sequential design; got "
             "both. Plan the number of rows: read after each row, equal arms seem to differ in 14 "

@@ -481,7 +481,7 @@ def test_seeds_that_redraw_splits_must_be_told() -> None:
         return float(trial.suggest_float("x", 0, 1) ** 2 + noise)
 
     options: Any = {"samplers": ["annealing"], "max_trial": 4, "confirm": 1, "seeds": range(8)}
-    with pytest.raises(ValueError, match=r"got 'split'.*resampled=.*folds=True.*rename"):
+    with pytest.raises(ValueError, match=r"got 'split'.*resampled=.*folds=True.*resampled=False"):
         adnn.compare(objective, **options)
     [alone] = adnn.compare(objective, folds=True, **options).paired_differences
     found = adnn.compare(objective, resampled=(50, 50), **options)
@@ -506,6 +506,8 @@ def test_splits_are_told_on_the_command_line(
     assert "got 'split', whose rows may share data" in " ".join(capsys.readouterr().err.split())
     assert run([*arguments, "--resampled", "800,200"]) == 0
     assert "for new data of this kind" in " ".join(capsys.readouterr().out.split())
+    assert run([*arguments, "--resampled", "no"]) == 0
+    assert "for new data of this kind" not in " ".join(capsys.readouterr().out.split())
     assert run([*arguments, "--resampled", "0.2"]) == 2
     assert "--resampled must be whole numbers" in " ".join(capsys.readouterr().err.split())
 

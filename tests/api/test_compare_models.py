@@ -315,7 +315,9 @@ class TestSplits:
         return {"a": scored, "b": lambda split, start: scored(split, start + 1)}
 
     def test_that_are_redrawn_must_be_told(self) -> None:
-        with pytest.raises(ValueError, match=r"got 'split'.*resampled=.*folds=True.*rename"):
+        with pytest.raises(
+            ValueError, match=r"got 'split'.*resampled=.*folds=True.*resampled=False"
+        ):
             adnn.compare_models(self.models(), seeds=range(8))
         for options in ({"folds": True}, {"resampled": (80, 20)}):
             with pytest.raises(ValueError, match="must be omitted in a sequential design"):

@@ -406,7 +406,7 @@ class TestSplitsAndFolds:
         "name", ["split", "Fold", "cv", "data", "fold_id", "splits", "KFold", "split1"]
     )
     def test_are_refused_where_nothing_is_said_of_them(self, name: str) -> None:
-        ways_out = r"resampled=\(n_train, n_test\), or folds=True .*, or rename it"
+        ways_out = r"resampled=\(n_train, n_test\), folds=True .*, or resampled=False"
         for table in (
             pd.DataFrame({name: range(10), **arms()}),
             pd.DataFrame(arms(), index=pd.Index(range(10), name=name)),

@@ -1,0 +1,96 @@
+"""Functions that redraw a split are told from those that keep it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import kept_splits
+import numpy as np
+import pytest
+import redrawn_splits
+from sklearn.model_selection import train_test_split
+
+import adnn_optuna as adnn
+from adnn_optuna.engine.redrawn_splits import redrawn_split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+X, Y = np.arange(40).reshape(20, 2), np.arange(20) % 2
+ASKED = r"must not redraw the split .*; got train_test_split in line \d+\. Pass resampled="
+
+
+def redrawn(function: Callable[..., float]) -> str:
+    seeds = [name for name in inspect.signature(function).parameters if "seed" in name]
+    return redrawn_split(function, seeds)
+
+
+@pytest.mark.parametrize("name", redrawn_splits.CASES)
+def test_a_redrawn_split_is_recognized(name: str) -> None:
+    assert redrawn(getattr(redrawn_splits, name))
+
+
+@pytest.mark.parametrize("name", kept_splits.CASES)
+def test_a_kept_split_is_recognized(name: str) -> None:
+    assert not redrawn(getattr(kept_splits, name))
+
+
+def value(seed: int) -> float:
+    return float(np.mean(train_test_split(Y, random_state=seed)[1]))
+
+
+def value_of_trial(trial: Any, seed: int) -> float:
+    return trial.suggest_float("x", 0, 1) + value(seed)
+
+
+def kept(seed: int) -> float:
+    return float(np.random.default_rng(seed).normal())
+
+
+def without_source(text: str) -> Any:
+    names: dict[str, Any] = {"np": np, "train_test_split": train_test_split, "X": X}
+    exec(text, names)
+    return names["f"]
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("def f(seed): return train_test_split(X, random_state=seed)[1].mean()", True),
+        (
+            """
+def g(s):
+    return np.random.default_rng(s).permutation(X)
+def f(seed):
+    return g(seed)
+""",
+            True,
+        ),
+        ("def f(seed): return np.random.default_rng(seed).normal()", False),
+    ],
+)
+def test_without_source_the_names_in_the_code_decide(text: str, asks: bool) -> None:
+    assert bool(redrawn(without_source(text))) is asks
+
+
+class TestIsAskedBeforeAnythingIsEvaluated:
+    def test_in_comparisons_of_models(self) -> None:
+        models = {"kept": kept, "redrawn": value}
+        with pytest.raises(ValueError, match=r"models\['redrawn'\] " + ASKED):
+            adnn.compare_models(models, seeds=range(8))
+        rows = adnn.compare_models(models, seeds=range(8), resampled=False).paired_differences
+        corrected = adnn.compare_models(models, seeds=range(8), resampled=(15, 5))
+        assert rows[0].high - rows[0].low < (
+            corrected.paired_differences[0].high - corrected.paired_differences[0].low
+        )
+
+    def test_in_comparisons_of_samplers(self, tmp_path: Path) -> None:
+        options: Any = {"max_trial": 2, "seeds": range(2), "confirm": 1}
+        with pytest.raises(ValueError, match="objective " + ASKED):
+            adnn.compare(value_of_trial, ["annealing"], **options)
+        storage = f"sqlite:///{tmp_path}/compare.db"
+        adnn.compare(value_of_trial, ["annealing"], **options, resampled=False, storage=storage)
+        # A comparison that was asked once is resumed without a further question.
+        adnn.resume(storage, "compare", objective=value_of_trial, max_trial=3)

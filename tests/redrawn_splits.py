@@ -1,0 +1,505 @@
+"""Functions of a seed that redraw a split of one data set, as people write them."""
+
+# mypy: ignore-errors
+
+import functools
+import inspect
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import sklearn.model_selection
+from numpy.random import RandomState, default_rng
+from sklearn import model_selection as ms
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupShuffleSplit,
+    KFold,
+    RepeatedKFold,
+    RepeatedStratifiedKFold,
+    ShuffleSplit,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+    cross_val_predict,
+    cross_val_score,
+    cross_validate,
+    train_test_split,
+)
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import shuffle
+
+try:
+    import torch
+    from torch.utils.data import DataLoader, Subset, TensorDataset, random_split
+except ImportError:
+    torch = None
+
+X, y = load_digits(return_X_y=True)
+groups = np.arange(len(X)) // 10
+df = pd.DataFrame(X).assign(label=y)
+N = len(X)
+rows = [*zip(X.tolist(), y.tolist())]
+
+
+def plain(seed):
+    X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, random_state=seed)
+    return RandomForestClassifier().fit(X_train, y_train).score(X_test, y_test)
+
+
+def one_expression(seed):
+    a, b, c, d = ms.train_test_split(X, y, stratify=y, random_state=seed + 1)
+    return f1_score(d, LogisticRegression().fit(a, c).predict(b), average="macro")
+
+
+def through_a_variable(seed):
+    rs = int(seed) % (2**32)
+    options = {"test_size": 0.3, "random_state": rs}
+    parts = sklearn.model_selection.train_test_split(X, y, **options)
+    model = LogisticRegression(max_iter=500)
+    model.fit(parts[0], parts[2])
+    return model.score(parts[1], parts[3])
+
+
+def folds(seed):
+    cv = KFold(n_splits=5, shuffle=True, random_state=seed)
+    return cross_val_score(LogisticRegression(), X, y, cv=cv).mean()
+
+
+def folds_in_a_loop(seed):
+    scores = []
+    model = KNeighborsClassifier()
+    for train, test in StratifiedKFold(10, shuffle=True, random_state=seed).split(X, y):
+        fitted = clone(model).fit(X[train], y[train])
+        scores.append(accuracy_score(y[test], fitted.predict(X[test])))
+    return np.mean(scores)
+
+
+def shuffle_split(seed):
+    train, test = next(ShuffleSplit(n_splits=1, test_size=0.2, random_state=seed).split(X))
+    return LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
+
+
+def group_shuffle_split(seed):
+    splitter = GroupShuffleSplit(n_splits=1, train_size=0.7, random_state=RandomState(seed))
+    for tr, te in splitter.split(X, y, groups=groups):
+        clf = RandomForestClassifier(n_jobs=2)
+        clf.fit(X[tr], y[tr])
+        return clf.score(X[te], y[te])
+
+
+def repeated(seed):
+    cv = RepeatedStratifiedKFold(n_splits=5, n_repeats=2, random_state=seed)
+    result = cross_validate(RandomForestClassifier(), X, y, cv=cv, scoring="accuracy")
+    return float(np.median(result["test_score"]))
+
+
+def predicted_by_folds(seed):
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    guess = cross_val_predict(pipeline, X, y, cv=RepeatedKFold(random_state=seed))
+    return (guess == y).mean()
+
+
+def tuned_by_folds(seed):
+    grid = {"C": [0.1, 1, 10]}
+    inner = StratifiedKFold(5, shuffle=True, random_state=seed)
+    search = GridSearchCV(LogisticRegression(), grid, cv=inner)
+    search.fit(X, y)
+    return search.best_score_
+
+
+def permuted(seed):
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(X))
+    cut = int(0.8 * len(X))
+    train, test = order[:cut], order[cut:]
+    model = LogisticRegression().fit(X[train], y[train])
+    return model.score(X[test], y[test])
+
+
+def legacy_permuted(seed):
+    np.random.seed(seed)
+    idx = np.random.permutation(N)
+    n = N // 2
+    clf = KNeighborsClassifier(3)
+    clf.fit(X[idx[:n]], y[idx[:n]])
+    return np.mean(clf.predict(X[idx[n:]]) == y[idx[n:]])
+
+
+def shuffled_indices(seed):
+    indices = list(range(N))
+    random.seed(seed)
+    random.shuffle(indices)
+    held_out = indices[:300]
+    rest = indices[300:]
+    clf = RandomForestClassifier(random_state=0).fit(X[rest], y[rest])
+    return accuracy_score(y[held_out], clf.predict(X[held_out]))
+
+
+def shuffled_rows(seed):
+    data = rows[:]
+    random.Random(seed).shuffle(data)
+    train, test = data[: len(data) // 2], data[len(data) // 2 :]
+    model = KNeighborsClassifier().fit([x for x, _ in train], [label for _, label in train])
+    hits = 0
+    for x, label in test:
+        if model.predict([x])[0] == label:
+            hits += 1
+    return hits / len(test)
+
+
+def shuffled_together(seed):
+    xs, ys = shuffle(X, y, random_state=seed)
+    xs = xs / 16.0
+    m = LogisticRegression().fit(xs[:-400], ys[:-400])
+    return m.score(xs[-400:], ys[-400:])
+
+
+def sampled_frame(seed):
+    train = df.sample(frac=0.8, random_state=seed)
+    test = df.drop(train.index)
+    model = RandomForestClassifier().fit(train.drop(columns="label"), train["label"])
+    return model.score(test.drop(columns="label"), test["label"])
+
+
+def shuffled_frame(seed):
+    mixed = df.sample(frac=1, random_state=np.random.RandomState(seed)).reset_index(drop=True)
+    train, test = mixed.iloc[:1200], mixed.iloc[1200:]
+    model = LogisticRegression().fit(train.iloc[:, :-1], train.label)
+    return model.score(test.iloc[:, :-1], test.label)
+
+
+def split_frame(seed):
+    train, validate, test = np.split(
+        df.sample(frac=1, random_state=seed), [int(0.6 * len(df)), int(0.8 * len(df))]
+    )
+    model = KNeighborsClassifier().fit(train.drop("label", axis=1), train["label"])
+    return model.score(test.drop("label", axis=1), test["label"])
+
+
+def masked(seed):
+    rng = np.random.RandomState(seed + 1)
+    mask = rng.rand(len(X)) < 0.8
+    clf = LogisticRegression().fit(X[mask], y[mask])
+    return clf.score(X[~mask], y[~mask])
+
+
+def masked_twice(seed):
+    u = default_rng(seed).random(N)
+    train, test = u < 0.7, u >= 0.7
+    clf = LogisticRegression().fit(X[train], y[train])
+    return clf.score(X[test], y[test])
+
+
+def chosen(seed):
+    rng = default_rng([seed, 1])
+    train = rng.choice(N, size=1000, replace=False)
+    test = np.setdiff1d(np.arange(N), train)
+    return RandomForestClassifier().fit(X[train], y[train]).score(X[test], y[test])
+
+
+def chosen_sets(seed):
+    train = set(random.Random(seed).sample(range(N), 1000))
+    test = sorted(set(range(N)) - train)
+    train = sorted(train)
+    return KNeighborsClassifier().fit(X[train], y[train]).score(X[test], y[test])
+
+
+def out_of_bag(seed):
+    rng = np.random.default_rng(seed)
+    bag = rng.integers(0, N, N)
+    out = np.ones(N, dtype=bool)
+    out[bag] = False
+    return RandomForestClassifier().fit(X[bag], y[bag]).score(X[out], y[out])
+
+
+def by_hand(seed):
+    """Logistic regression by gradient descent on a redrawn half."""
+    rng = np.random.default_rng(seed)
+    p = rng.permutation(N)
+    xs, t = X[p] / 16, (y[p] > 4) * 1.0
+    a, b = xs[:900], xs[900:]
+    w = np.zeros(xs.shape[1])
+    for _ in range(100):
+        z = 1 / (1 + np.exp(-a @ w))
+        w -= 0.1 * a.T @ (z - t[:900]) / len(a)
+    return np.mean((b @ w > 0) == (t[900:] > 0.5))
+
+
+def helper_split(data, target, random_state):
+    order = np.random.RandomState(random_state).permutation(len(data))
+    half = len(order) // 2
+    return data[order[:half]], data[order[half:]], target[order[:half]], target[order[half:]]
+
+
+def with_a_helper(seed):
+    x1, x2, y1, y2 = helper_split(X, y, seed)
+    return LogisticRegression().fit(x1, y1).score(x2, y2)
+
+
+def load(seed=0):
+    return train_test_split(X, y, random_state=seed)
+
+
+def evaluate(model, x_train, x_test, y_train, y_test):
+    return model.fit(x_train, y_train).score(x_test, y_test)
+
+
+def with_two_helpers(seed):
+    return evaluate(RandomForestClassifier(), *load(seed))
+
+
+def set_seed(s):
+    random.seed(s)
+    np.random.seed(s)
+
+
+def seeded_globally(seed):
+    set_seed(seed)
+    x_train, x_test, y_train, y_test = train_test_split(X, y)
+    return LogisticRegression().fit(x_train, y_train).score(x_test, y_test)
+
+
+class Experiment:
+    def __init__(self, seed, model=None):
+        self.rng = np.random.default_rng(seed)
+        self.model = model or LogisticRegression()
+
+    def split(self):
+        order = self.rng.permutation(N)
+        return order[:1000], order[1000:]
+
+    def run(self):
+        train, test = self.split()
+        self.model.fit(X[train], y[train])
+        return self.model.score(X[test], y[test])
+
+
+def with_a_class(seed):
+    return Experiment(seed).run()
+
+
+class Score:
+    def __init__(self, model, data, target):
+        self.model, self.data, self.target = model, data, target
+
+    def parts(self, seed):
+        return train_test_split(self.data, self.target, random_state=seed, test_size=0.5)
+
+    def __call__(self, seed):
+        a, b, c, d = self.parts(seed)
+        return clone(self.model).fit(a, c).score(b, d)
+
+    def of_seed(self, seed):
+        return self(seed)
+
+
+callable_object = Score(LogisticRegression(), X, y)
+bound_method = Score(KNeighborsClassifier(), X, y).of_seed
+
+
+@dataclass
+class Config:
+    seed: int
+    test_size: float = 0.2
+
+
+def with_a_dataclass(seed):
+    config = Config(seed=seed)
+    a, b, c, d = train_test_split(X, y, test_size=config.test_size, random_state=config.seed)
+    return LogisticRegression().fit(a, c).score(b, d)
+
+
+def of_model(model):
+    def score(seed):
+        cv = StratifiedShuffleSplit(n_splits=3, random_state=seed)
+        return cross_val_score(model, X, y, cv=cv).mean()
+
+    return score
+
+
+closure = of_model(LogisticRegression())
+
+
+def general(model, n_splits, seed):
+    kf = KFold(n_splits, shuffle=True, random_state=seed)
+    total = 0.0
+    for train_index, test_index in kf.split(X):
+        model.fit(X[train_index], y[train_index])
+        total += model.score(X[test_index], y[test_index])
+    return total / n_splits
+
+
+partial_function = functools.partial(general, LogisticRegression(), 5)
+lambda_function = lambda seed: general(KNeighborsClassifier(), 3, seed)
+nested_lambda = lambda seed: cross_val_score(
+    LogisticRegression(), X, y, cv=KFold(4, shuffle=True, random_state=seed)
+).mean()
+
+
+def tune(trial, seed):
+    depth = trial.suggest_int("depth", 2, 20)
+    model = RandomForestClassifier(max_depth=depth, random_state=seed)
+    parts = train_test_split(X, y, random_state=seed)
+    return model.fit(parts[0], parts[2]).score(parts[1], parts[3])
+
+
+def torch_random_split(seed):
+    torch.manual_seed(0)
+    dataset = TensorDataset(torch.tensor(X).float(), torch.tensor(y))
+    generator = torch.Generator().manual_seed(seed)
+    train_set, test_set = random_split(dataset, [1400, 397], generator=generator)
+    model = torch.nn.Linear(64, 10)
+    optimizer = torch.optim.Adam(model.parameters())
+    for epoch in range(5):
+        for xb, yb in DataLoader(train_set, batch_size=32, shuffle=True):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(xb), yb).backward()
+            optimizer.step()
+    correct = 0
+    with torch.no_grad():
+        for xb, yb in DataLoader(test_set, batch_size=256):
+            correct += (model(xb).argmax(1) == yb).sum().item()
+    return correct / len(test_set)
+
+
+def torch_randperm(seed):
+    torch.manual_seed(seed)
+    perm = torch.randperm(N)
+    train, test = Subset(DATASET, perm[:1500]), Subset(DATASET, perm[1500:])
+    model = make_network()
+    fit_network(model, DataLoader(train, batch_size=64))
+    return test_network(model, DataLoader(test, batch_size=64))
+
+
+DATASET, make_network, fit_network, test_network = None, None, None, None
+
+
+def own_shuffle(seed):
+    """Fisher and Yates, with a linear congruential generator."""
+    idx, state = list(range(N)), seed
+    for i in range(N - 1, 0, -1):
+        state = (1103515245 * state + 12345) % 2**31
+        j = state % (i + 1)
+        idx[i], idx[j] = idx[j], idx[i]
+    train, test = idx[:1200], idx[1200:]
+    return LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
+
+
+def one_by_one(seed):
+    r = random.Random(seed)
+    train, test = [], []
+    for row in rows:
+        if r.random() < 0.75:
+            train.append(row)
+        else:
+            test.append(row)
+    clf = KNeighborsClassifier(1).fit([a for a, _ in train], [b for _, b in train])
+    return clf.score([a for a, _ in test], [b for _, b in test])
+
+
+def sorted_by_chance(seed):
+    rng = default_rng(seed)
+    ranks = np.argsort(rng.random(N))
+    train, test = ranks[: N // 3], ranks[N // 3 :]
+    p = LogisticRegression().fit(X[train], y[train] > 4).predict_proba(X[test])[:, 1]
+    return roc_auc_score(y[test] > 4, p)
+
+
+def own_folds(seed):
+    parts = np.array_split(default_rng(seed).permutation(N), 5)
+    scores = []
+    for i in range(5):
+        train = np.concatenate([part for j, part in enumerate(parts) if j != i])
+        m = LogisticRegression().fit(X[train], y[train])
+        scores.append(m.score(X[parts[i]], y[parts[i]]))
+    return sum(scores) / 5
+
+
+def fold_labels(seed):
+    fold = np.random.default_rng(seed).integers(0, 5, size=N)
+    return np.mean(
+        [
+            LogisticRegression().fit(X[fold != k], y[fold != k]).score(X[fold == k], y[fold == k])
+            for k in range(5)
+        ]
+    )
+
+
+def by_group(seed):
+    rng = np.random.default_rng(seed)
+    held_out = rng.choice(np.unique(groups), 40, replace=False)
+    is_test = np.isin(groups, held_out)
+    model = RandomForestClassifier(random_state=seed).fit(X[~is_test], y[~is_test])
+    return model.score(X[is_test], y[is_test])
+
+
+def keras_validation_split(seed):
+    import keras
+
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(N)
+    model = keras.Sequential([keras.layers.Dense(10, activation="softmax")])
+    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(X[order], y[order], validation_split=0.2, epochs=3, verbose=0)
+    return history.history["val_accuracy"][-1]
+
+
+def tensorflow_dataset(seed):
+    import tensorflow as tf
+
+    ds = tf.data.Dataset.from_tensor_slices((X, y)).shuffle(
+        N, seed=seed, reshuffle_each_iteration=False
+    )
+    train, test = ds.take(1400).batch(32), ds.skip(1400).batch(32)
+    model = build_keras()
+    model.fit(train, epochs=2)
+    return model.evaluate(test, return_dict=True)["accuracy"]
+
+
+def build_keras():
+    import keras
+
+    model = keras.Sequential([keras.layers.Dense(10)])
+    model.compile(loss="mse", metrics=["accuracy"])
+    return model
+
+
+def fold_of_seed(seed):
+    train, test = list(KFold(10).split(X))[seed % 10]
+    return LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
+
+
+def shuffled_then_fixed(seed):
+    order = np.arange(N)
+    default_rng(seed).shuffle(order)
+    return cross_val_score(LogisticRegression(), X[order], y[order], cv=5).mean()
+
+
+def unseeded(seed):
+    a, b, c, d = train_test_split(X, y)
+    return RandomForestClassifier(random_state=seed).fit(a, c).score(b, d)
+
+
+def dictionary_of_parts(seed):
+    parts = dict(zip(("x_train", "x_test", "y_train", "y_test"), load(seed)))
+    model = LogisticRegression().fit(parts["x_train"], parts["y_train"])
+    return model.score(parts["x_test"], parts["y_test"])
+
+
+CASES = [
+    name
+    for name, value in list(globals().items())
+    if callable(value)
+    and not isinstance(value, type)
+    and getattr(value, "__module__", __name__) in (__name__, "functools")
+    and [*inspect.signature(value).parameters][-1:] == ["seed"]
+    and name not in ("evaluate", "general", "load")
+]
