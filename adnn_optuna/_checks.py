@@ -29,14 +29,19 @@ from typing import (
 )
 from urllib.parse import unquote
 
+from adnn_optuna._printable import printable
+
 logger: logging.Logger = logging.getLogger("optuna.adnn_optuna")
 
 
 class WrongInputError(Exception):
-    """Wrong input: the message names it, says how to fix it, and shows no password."""
+    """Wrong input: the message names it, says how to fix it, and shows no password.
+
+    Names in it are those of users and files, whose characters no terminal is to obey.
+    """
 
     def __init__(self, *messages: str) -> None:
-        super().__init__(*map(without_passwords, messages))
+        super().__init__(*(printable(without_passwords(said), keep="\n") for said in messages))
 
 
 class WrongValueError(WrongInputError, ValueError):

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
+from adnn_optuna._printable import printable
+
 
 class Estimate(NamedTuple):
     """A value with the ends of its confidence interval; NaN if they are not known."""
@@ -100,21 +102,6 @@ SECONDS = Unit(1, 2, "", "")
 # Metrics of classes that are within [0, 1], but no share of the examples.
 _SHARES = re.compile(r"(^|_)(auc|f1|f_?beta|precision|recall|sensitivity|specificity|iou)(_| |$)")
 _SHORT = {name: name.upper() for name in ("auc", "f1", "rmse", "mae", "mse")} | {"r2": "R²"}
-
-# Unicode's categories of characters that a terminal obeys, or that hide or reorder text,
-# halves of characters, and ends of lines and paragraphs.
-_ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-
-
-def printable(text: str, keep: str = "") -> str:
-    """Return another person's text with its control and format characters escaped.
-
-    No format character is kept, so an emoji that is joined by U+200D is shown as its parts.
-    """
-    if text.isprintable():  # Most texts are, and no character that is escaped is.
-        return text
-    escaped = {c for c in text if unicodedata.category(c) in _ESCAPED} - set(keep)
-    return "".join(ascii(c)[1:-1] if c in escaped else c for c in text)
 
 
 def columns(character: str) -> int:

@@ -19,9 +19,10 @@ from adnn_optuna._checks import (
     WrongTypeError,
     WrongValueError,
     check_type,
-    first_line,
     is_file,
 )
+from adnn_optuna._csv_files import read_csv
+from adnn_optuna.results.arm_comparison import MOST_ARMS
 from adnn_optuna.stats.resampling import is_of_splits
 
 # A first column of numbers with one of these names holds the names of rows, and is no arm.
@@ -56,6 +57,11 @@ def table_of(
         wanted = "a mapping, a data frame or the name of a CSV file"
         check_type("values", values, pd.DataFrame, wanted)
         table = values
+        if table.shape[1] > 2 * MOST_ARMS:  # Some may name the rows.
+            raise WrongValueError(
+                f"values must have at most {2 * MOST_ARMS} columns; got {table.shape[1]}. Compare "
+                "fewer: the more claims, the wider each interval."
+            )
     table, column = _with_groups(table, groups)
     return _with_named_rows(_in_order(table, order), column)
 
@@ -130,6 +136,11 @@ def _of_two_files(
     check_type("values", values, (str | os.PathLike), "a CSV file, as baseline_file is set")
     files = Path(values), Path(baseline_file)
     labels = [file.stem for file in files]
+    if all(map(is_file, files)) and files[0].samefile(files[1]):
+        raise WrongValueError(
+            f"baseline_file must be another file than values; got {str(files[0])!r} twice. Pass "
+            "the file with the baseline's values."
+        )
     if labels[0] == labels[1]:
         labels = [str(file) for file in files]
     if not (groups is None or isinstance(groups, str)):
@@ -212,19 +223,9 @@ def _read_csv(file: Path) -> pd.DataFrame:
     """Return the table of a CSV file, whose first column may name its rows."""
     if not is_file(file):
         raise NoSuchFileError(f"File {str(file)!r} not found. Pass a CSV file.")
-    table = pd.DataFrame()
-    try:
-        for separator in ",;\t":
-            # As text, because names of rows such as 007 are not numbers.
-            table = pd.read_csv(
-                file, sep=separator, encoding="utf-8-sig", dtype=str, skipinitialspace=True
-            )
-            if table.shape[1] > 1:
-                break
-    except Exception as error:  # noqa: BLE001 - of whatever unpacks a file that is packed
-        raise WrongValueError(
-            f"{str(file)!r} is not a valid CSV file ({first_line(error)})."
-        ) from None
+    # As text, because names of rows such as 007 are not numbers.
+    options = {"encoding": "utf-8-sig", "dtype": str, "skipinitialspace": True}
+    table = read_csv(file, ",;\t", most_columns=2 * MOST_ARMS, **options)
     is_number = _as_numbers(pd.Series(table.columns)).notna()
     # If rows have more cells than the header, pandas takes the first ones for an index.
     if is_number.all() or not isinstance(table.index, pd.RangeIndex):

@@ -14,7 +14,8 @@ import typer
 
 from adnn_optuna._checks import is_installed, without_passwords
 from adnn_optuna._files import write_text
-from adnn_optuna._units import as_argument, printable
+from adnn_optuna._printable import printable
+from adnn_optuna._units import as_argument
 from adnn_optuna.render.document import TONES
 from adnn_optuna.render.json import to_json
 from adnn_optuna.render.printed import Printed

@@ -13,7 +13,8 @@ import numpy as np
 
 from adnn_optuna import _checks
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna._units import Estimate, printable
+from adnn_optuna._printable import printable
+from adnn_optuna._units import Estimate
 from adnn_optuna.contracts.contract import (
     EMBEDDED_NUMBERS,
     MAX_EMBEDDED,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import ExperimentalWarning
 from tqdm.auto import tqdm
 
-from adnn_optuna._units import printable
+from adnn_optuna._printable import printable
 
 if TYPE_CHECKING:
     _Tqdm = tqdm[Any]

@@ -23,7 +23,8 @@ from adnn_optuna import _checks
 from adnn_optuna._attributes import SearchSettings
 from adnn_optuna._checks import Fault, WrongValueError, as_integer, check_type, first_line
 from adnn_optuna._differences import config_differences, in_words
-from adnn_optuna._units import printable, unit_of
+from adnn_optuna._printable import printable
+from adnn_optuna._units import unit_of
 from adnn_optuna.callbacks import LIMITS, LimitValues, callbacks_of, checked_limits
 from adnn_optuna.engine import confirmation
 from adnn_optuna.engine.arms import Arm, ArmSpec, arm_of

@@ -8,18 +8,22 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adnn_optuna import _checks
 from adnn_optuna._checks import NoSuchFileError, WrongValueError
+from adnn_optuna._csv_files import read_csv
 from adnn_optuna.networks._arrays import named
 from adnn_optuna.networks._splits import DEFAULT_FRACTION
 from adnn_optuna.networks._tensorflow import load_tensorflow
 from adnn_optuna.networks.data import Dataset, Missing, Rare, Task
 from adnn_optuna.networks.scaling import PIXELS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The folder of each data set's IDX files, as Debian's packages name them.
 MNIST_LIKE = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}
@@ -261,14 +265,7 @@ def _read_table(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
     import pandas as pd
 
     is_parquet = path.suffix.lower() == ".parquet"
-    if is_parquet:
-        _checks.check_installed("pyarrow", "A .parquet file")
-    try:
-        table: pd.DataFrame = pd.read_parquet(path) if is_parquet else pd.read_csv(path)
-    # Readers of files raise anything.
-    except Exception as error:
-        said = f"{path} is not a valid {path.suffix} file ({_checks.first_line(error)})"
-        raise WrongValueError(f"{said}. Write it again.") from error
+    table = _read_parquet(path) if is_parquet else read_csv(path)
     # The name that pandas gives row numbers that it wrote itself.
     if table.columns[0] == "Unnamed: 0" and table.iloc[:, 0].equals(pd.Series(range(len(table)))):
         table = table.iloc[:, 1:]
@@ -281,6 +278,18 @@ def _read_table(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
         said = f"{path} has no inputs beside {named(table.columns)}"
         raise WrongValueError(f"{said}. Add columns, or separate them by commas.")
     return {"x": x, "y": table[columns.pop("target")], **{r: table[c] for r, c in columns.items()}}
+
+
+def _read_parquet(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    _checks.check_installed("pyarrow", "A .parquet file")
+    try:
+        return pd.read_parquet(path)
+    # Readers of files raise anything.
+    except Exception as error:
+        said = f"{path} is not a valid .parquet file ({_checks.first_line(error)})"
+        raise WrongValueError(f"{said}. Write it again.") from error
 
 
 def _check_roles(said: str, roles: Mapping[str, Any], found: Iterable[Any]) -> None:

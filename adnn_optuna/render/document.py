@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from adnn_optuna._units import Estimate, Unit, columns, printable
+from adnn_optuna._printable import printable
+from adnn_optuna._units import Estimate, Unit, columns
 
 Verdict = Literal[
     "replicates",

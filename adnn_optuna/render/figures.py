@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from adnn_optuna._units import printable
+from adnn_optuna._printable import printable
 from adnn_optuna.render.document import Figure, Mark, Series
 
 COLORS = ("#2f80ed", "#e8690b", "#2fa15a", "#b04fb0", "#a30131", "#8a6508")

@@ -269,18 +269,44 @@ class TestTables:
             ("a,b\n1,x\n", "got 'x' in 'b'"),
             ("1,2\n1,2\n", "must have a header"),
             ("a,b\n1,2,3\n", "must have a header"),
-            ("", "not a valid CSV file"),
+            ("", "must be a valid CSV file; got No columns"),
             ("a,b\n", "0 rows"),
             ("seed,a\n1,2\n", "1 arms"),
+            ("a,b,a\n1,2,3\n", "got 'a' more than once"),
+            (",".join(map(str, range(201))), "at most 200 columns; got 201"),
         ],
     )
     def test_that_are_wrong_are_refused(self, text: str, said: str, tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text(text)
         (tmp_path / "r.csv.gz").write_bytes(gzip.compress(text.encode())[:12])
-        with pytest.raises(ValueError, match="not a valid CSV file"):
+        with pytest.raises(ValueError, match="must be a valid CSV file"):
             adnn.compare_values(tmp_path / "r.csv.gz")
         with pytest.raises((ValueError, TypeError), match=said):
             adnn.compare_values(tmp_path / "r.csv")
+
+    def test_a_file_is_not_compared_with_itself(self, tmp_path: Path) -> None:
+        (tmp_path / "r.csv").write_text("a\n1\n2\n")
+        (tmp_path / "same.csv").hardlink_to(tmp_path / "r.csv")
+        for other in ("r.csv", "same.csv"):
+            with pytest.raises(ValueError, match="baseline_file must be another file than values"):
+                adnn.compare_values(tmp_path / "r.csv", baseline_file=tmp_path / other)
+
+    def test_packed_files_are_read_unless_they_are_unusually_large(self, tmp_path: Path) -> None:
+        file = tmp_path / "r.csv.gz"
+        file.write_bytes(gzip.compress(b"a,b\n1,3\n2,4\n"))
+        assert adnn.compare_values(file).names == ("0", "1")
+        file.write_bytes(gzip.compress(b"a,b\n1,3\n" + b" " * 2**26))
+        with pytest.raises(ValueError, match=r"must unpack to at most 67,108,864 bytes"):
+            adnn.compare_values(file)
+
+
+@pytest.mark.parametrize("character", ["\x1b[31m", "\u202e", "\udc80"])
+def test_names_in_messages_change_no_terminal(character: str) -> None:
+    table = pd.DataFrame({f"a{character}b": [1.0], "c": [2.0]})
+    with pytest.raises(ValueError, match="Available: a") as raised:
+        adnn.compare_values(table, sequential=True, order="day")
+    assert str(raised.value).isprintable()
+    assert f"Available: a{ascii(character)[1:-1]}b, c." in str(raised.value)
 
 
 def test_a_value_that_is_not_finite_ends_the_evidence() -> None:

@@ -498,7 +498,7 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("", r"not a valid \.csv file"),
+            ("", r"must be a valid CSV file"),
             ("a,b\n", "Of 0 samples"),
             ("a;b\n1;2\n3;4\n", "no inputs beside 'a;b'"),
             ("a,b\n1,x\n,y\n2,\n", "y must .* Replace missing values"),

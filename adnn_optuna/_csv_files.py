@@ -1,0 +1,84 @@
+"""CSV files, packed by gzip or not: their tables, and which files are refused."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+from collections import Counter
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from adnn_optuna._checks import WrongInputError, WrongValueError, first_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# How many bytes a file may unpack to, or how many times as many as it has: tables need less.
+_MOST_UNPACKED, _MOST_TIMES = 2**26, 100
+
+
+def read_csv(
+    file: Path, separators: str = ",", *, most_columns: float = math.inf, **options: Any
+) -> pd.DataFrame:
+    """Return the table of a CSV file; its separator is the first that separates columns.
+
+    The ``options`` are those of :func:`pandas.read_csv`.
+    """
+    import pandas as pd
+
+    try:
+        content = _content(file)
+        separator, names = _header(content, separators)
+        _check_names(file, names, most_columns)
+        table: pd.DataFrame = pd.read_csv(content, sep=separator, **options)
+    except WrongInputError:
+        raise
+    # Whatever unpacks and reads a file raises anything.
+    except Exception as error:
+        raise WrongValueError(
+            f"{str(file)!r} must be a valid CSV file; got {first_line(error)}. Write it again."
+        ) from error
+    return table
+
+
+def _content(file: Path) -> IO[bytes]:
+    if file.suffix.lower() != ".gz":
+        return io.BytesIO(file.read_bytes())
+    most = max(_MOST_UNPACKED, _MOST_TIMES * file.stat().st_size)
+    with gzip.open(file) as packed:
+        content = packed.read(most + 1)
+    if len(content) > most:
+        raise WrongValueError(
+            f"{str(file)!r} must unpack to at most {most:,} bytes; got more. Unpack it, and pass "
+            "the .csv file."
+        )
+    return io.BytesIO(content)
+
+
+def _header(content: IO[bytes], separators: str) -> tuple[str, list[str]]:
+    """Return the separator and the names as they stand there: pandas numbers those that repeat."""
+    text = io.TextIOWrapper(content, "utf-8-sig", newline="")
+    separator, names = separators[0], list[str]()
+    for separator in separators:
+        rows = csv.reader(text, delimiter=separator, skipinitialspace=True)
+        names = next(filter(None, rows), [])
+        text.seek(0)
+        if len(names) > 1:
+            break
+    text.detach()
+    return separator, names
+
+
+def _check_names(file: Path, names: list[str], most: float) -> None:
+    if len(names) > most:
+        raise WrongValueError(
+            f"{str(file)!r} must have at most {most} columns; got {len(names)}. Omit some."
+        )
+    repeated = [name for name, n in Counter(names).items() if n > 1 and name]
+    if repeated:
+        raise WrongValueError(
+            f"{str(file)!r} must have different names of columns; got {repeated[0]!r:.100} more "
+            "than once. Rename or omit one."
+        )
