@@ -23,7 +23,8 @@ CONFIRMED = "adnn:confirmed"  # A prefix: `Confirmed` for each confirmed best tr
 COMPARISON = "adnn:comparison"  # Of the head of a comparison: `Declaration`.
 EVALUATED = "adnn:evaluated"  # The subject of the evaluations that its trials are, any JSON.
 CODE = "adnn:code"  # The fingerprints of the functions that its trials are of, and the Python.
-PLANNED = "adnn:planned"  # A prefix: how many new seeds are to confirm a best trial: `Planned`.
+# A prefix, with the trial and its new seeds, by numbers: how many confirm it, `Planned`.
+PLANNED = "adnn:planned"
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 
 # System attributes of a trial.
@@ -294,6 +295,23 @@ class Planned(TypedDict):
     seeds: Count
     sequential: bool
     rank: Size
+
+
+def planned_of(attrs: Mapping[str, Any], number: int) -> Planned | None:
+    """Return how many new seeds a study plans for a trial by its number; None if not planned.
+
+    A number that is raised is added, and changes none: workers that plan at once lose nothing.
+    """
+    plans: list[Planned] = [
+        plan for name, plan in attrs.items() if name.startswith(f"{PLANNED}/{number}/")
+    ]
+    if not plans:
+        return None
+    return {
+        "seeds": max(plan["seeds"] for plan in plans),
+        "sequential": len(plans) > 1,
+        "rank": min(plan["rank"] for plan in plans),
+    }
 
 
 def _counts_agree(test: TestEvaluation) -> bool:

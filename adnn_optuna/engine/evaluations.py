@@ -15,7 +15,14 @@ from optuna.exceptions import TrialPruned
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 
-from adnn_optuna._attributes import EVALUATED, PLANNED, TEST_ROWS, Planned, read_study
+from adnn_optuna._attributes import (
+    EVALUATED,
+    PLANNED,
+    TEST_ROWS,
+    Planned,
+    planned_of,
+    read_study,
+)
 from adnn_optuna._checks import WrongValueError, logger
 from adnn_optuna._differences import config_differences, in_words
 from adnn_optuna.callbacks import checked_limits
@@ -38,13 +45,12 @@ def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
 
     A larger number later makes the CI sequential for good; a smaller one changes nothing.
     """
-    name = f"{PLANNED}/{number}"
     attrs = with_retry(lambda: study.user_attrs)
-    plans = {key: plan for key, plan in attrs.items() if key.startswith(f"{PLANNED}/")}
-    before: Planned | None = plans.get(name)
+    before = planned_of(attrs, number)
     if before is not None and count <= before["seeds"]:
         return before
-    rank = before["rank"] if before is not None else 1 + len(plans)
+    numbers = {name.split("/")[1] for name in attrs if name.startswith(f"{PLANNED}/")}
+    rank = before["rank"] if before is not None else 1 + len(numbers)
     planned: Planned = {"seeds": count, "sequential": before is not None, "rank": rank}
     if before is not None:
         logger.warning(
@@ -53,7 +59,7 @@ def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
             before["seeds"],
             study.study_name,
         )
-    with_retry(study.set_user_attr, name, planned)
+    with_retry(study.set_user_attr, f"{PLANNED}/{number}/{count}", planned)
     return planned
 
 

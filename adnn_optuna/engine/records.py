@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Metrics, Planned, RunRecord, TestEvaluation
+from adnn_optuna._attributes import Metrics, Planned, RunRecord, TestEvaluation, planned_of
 from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
 from adnn_optuna._units import with_class
 from adnn_optuna.engine.arms import ARMS, CONTROLS
@@ -307,13 +307,16 @@ class FunctionRecord(SearchRecord):
     def planned(self) -> Planned:
         """How many new seeds were declared for the best trial, and whether that was raised."""
         default: Planned = {"seeds": self.n_new_seeds, "sequential": False, "rank": 1}
-        planned: Planned = self._of_best(stored.PLANNED, default)
-        return planned
+        return self._declared or default
+
+    @property
+    def _declared(self) -> Planned | None:
+        return None if self.best is None else planned_of(self.attrs, self.best.number)
 
     @property
     def new_seeds(self) -> list[int]:
         """The declared new seeds of the best trial; all arms of a unit have the same."""
-        if self.best is None or f"{stored.PLANNED}/{self.best.number}" not in self.attrs:
+        if self._declared is None:
             return []
         seed = self.settings.get("seed", 0)
         return [derived_seed(seed, 1, place) for place in range(self.planned["seeds"])]
