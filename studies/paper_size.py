@@ -41,7 +41,7 @@ from _common import (
 from _paper import CHOSEN_DELTAS, PAPERS, PUBLISHED, TINY, TRIALS, Size, paper_objective
 
 import adnn_optuna as adnn
-from adnn_optuna.engine.storages import open_storage, with_retry
+from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.samplers import DeltaStepSampler
 
 if TYPE_CHECKING:
@@ -137,15 +137,15 @@ def run_units(
         if str(seed) not in done(opened, prefix, known)["models"].get(name, {}):
             study_name = f"{prefix}{name}/{seed}"
             found = compared(arms, settings, name, seed, storage=opened, study_name=study_name)
-            head = with_retry(optuna.load_study, study_name=study_name, storage=opened)
-            with_retry(head.set_user_attr, "unit", {"model": name, "seed": seed, "found": found})
+            head = optuna.load_study(study_name=study_name, storage=opened)
+            head.set_user_attr("unit", {"model": name, "seed": seed, "found": found})
         yield done(opened, prefix, known)
 
 
 def done(storage: BaseStorage, prefix: str, known: Results) -> Results:
     """Return the units that are done, those of other processes among them."""
     models: Results = {name: dict(known["models"].get(name, {})) for name in MODELS}
-    for study in with_retry(storage.get_all_studies):
+    for study in storage.get_all_studies():
         if "unit" in study.user_attrs and study.study_name.startswith(prefix):
             unit = study.user_attrs["unit"]
             models[unit["model"]][str(unit["seed"])] = unit["found"]

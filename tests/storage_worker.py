@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import adnn_optuna as adnn
@@ -31,9 +31,8 @@ def grpc(address: str) -> GrpcStorageProxy:
 
 def watched(url: str) -> BaseStorage:
     """Open a database in which a worker without signs of life is missed after 15 seconds."""
-    storage = open_storage(url)
-    assert isinstance(storage, RDBStorage)
-    storage.heartbeat_interval, storage.grace_period = 1, 15
+    storage: Any = open_storage(url)
+    storage._backend.heartbeat_interval, storage._backend.grace_period = 1, 15
     return storage
 
 

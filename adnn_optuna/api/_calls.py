@@ -12,7 +12,6 @@ from adnn_optuna._checks import WrongValueError, check_type, logger
 from adnn_optuna.engine.evaluations import make_evaluations
 from adnn_optuna.engine.objectives import Outcome
 from adnn_optuna.engine.signals import progress_bar
-from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks._tensorflow import FORKED
 from adnn_optuna.results.findings import Findings, reused_note
 from adnn_optuna.samplers._evaluations import Evaluation, made_evaluations
@@ -82,7 +81,7 @@ def found_by_evaluating(
 
     What is found says how many of them were stored before.
     """
-    before = known(made_evaluations(with_retry(study.get_trials, deepcopy=False), names))
+    before = known(made_evaluations(study.get_trials(deepcopy=False), names))
     shown: Any = {"show": show_progress_bar, "unit": "evaluation", "desc": study.study_name}
     try:
         with progress_bar(**shown) as bar:

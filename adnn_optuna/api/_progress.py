@@ -12,7 +12,6 @@ from adnn_optuna.engine.loop import Objective
 from adnn_optuna.engine.objectives import Outcome
 from adnn_optuna.engine.records import read_record
 from adnn_optuna.engine.signals import Bar
-from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.samplers._tally import Tally
 
 
@@ -25,7 +24,7 @@ class SearchProgress:
         self._bar, self._study, self._limits = bar, study, callbacks_of(limits)
         self._max_trial = limits["max_trial"]
         self._best, self._of_best, before = -1, "", Tally(study)
-        with_retry(before.update, study)
+        before.update(study)
         self.update(before)
         if not isinstance(objective, InitOffsetObjective) or objective.is_of_trial:
             return
@@ -37,7 +36,7 @@ class SearchProgress:
         n_done, best = tally.n_done, tally.best
         if best is not None and best.number != self._best:
             # All trials are read only for a new best one, so that a trial's time stays flat.
-            record, self._best = with_retry(read_record, self._study), best.number
+            record, self._best = read_record(self._study), best.number
             unit = unit_of(record.metric)
             self._of_best = (
                 f": best {unit.value(record.best_value)}, gain {unit.gain(record.gain)}"

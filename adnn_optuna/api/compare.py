@@ -29,7 +29,7 @@ from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import Catch, checked_catch
 from adnn_optuna.engine.records import SearchRecord, read_record
 from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
-from adnn_optuna.engine.storages import open_storage, with_retry
+from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.test_evaluations import attributes_in
 from adnn_optuna.results import declarations
 from adnn_optuna.results.comparison import Comparison
@@ -176,7 +176,7 @@ def compare(
     ):
         opened = open_storage(storage)
         check_is_reached(opened, executor)
-        before = with_retry(declaration_of, opened, study_name)
+        before = declaration_of(opened, study_name)
         _check_confirm(study_name, before, compared)
         declaration = declarations.declared(
             before,
@@ -214,9 +214,9 @@ def compare(
             except KeyboardInterrupt:
                 _keep(opened)
                 raise
-            others = with_retry(attributes_in, opened)
+            others = attributes_in(opened)
             for label, planned, study in zip(labels, plans, found, strict=True):
-                record = with_retry(read_record, study, others=others)
+                record = read_record(study, others=others)
                 of: Any = planned.objective
                 results[label].append(search_result(record, of) if is_of_network else record)
             comparison = Comparison(results, seeds[:end], compared.margin, declaration)
@@ -231,7 +231,7 @@ def _declared_head(
 ) -> optuna.Study:
     """Return the study that holds the declaration of a comparison."""
     where = storage, name, plan.objective.direction, COMPARISON
-    head = with_retry(storages.open_declared, *where, declaration)
+    head = storages.open_declared(*where, declaration)
     declarations.store_declaration(head, declaration)
     return head
 

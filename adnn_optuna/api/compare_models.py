@@ -26,7 +26,6 @@ from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import MAX_NUMBER, open_evaluations
 from adnn_optuna.engine.objectives import seeds_of
-from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.engine.test_evaluations import n_evaluations_elsewhere
 from adnn_optuna.networks.data import Dataset
 from adnn_optuna.networks.models import MLP, Training
@@ -178,10 +177,10 @@ def compare_models(
         check_positive("margin", margin)
     study = open_evaluations(storage, study_name, evaluated, test_rows=test_rows)
     # Evaluations are of numbers of models: those in the order of the first call.
-    labels = tuple(with_retry(lambda: study.user_attrs)[EVALUATED]["models"])
+    labels = tuple(study.user_attrs[EVALUATED]["models"])
     check_code([study], own, reuse=reuse)
     declaration = declared(
-        with_retry(lambda: study.user_attrs).get(COMPARISON),
+        study.user_attrs.get(COMPARISON),
         seeds,
         study_name=study_name,
         sequential=stop_when_decided,
@@ -206,8 +205,8 @@ def compare_models(
         split = seed if trainer.dataset.drawn else None
         return redrawing.train(trainer, seed, split=split, stop=stop).score
 
-    like = with_retry(like_comparisons, study) if trainers else ()
-    n_elsewhere = with_retry(n_evaluations_elsewhere, study)
+    like = like_comparisons(study) if trainers else ()
+    n_elsewhere = n_evaluations_elsewhere(study)
 
     def known(evaluations: Mapping[Evaluation, float]) -> ModelComparison:
         return ModelComparison(

@@ -11,7 +11,7 @@ from adnn_optuna._attributes import Declaration
 from adnn_optuna._checks import WrongValueError
 from adnn_optuna._differences import config_differences
 from adnn_optuna.engine.records import SearchRecord, read_record
-from adnn_optuna.engine.storages import is_undeclared, open_storage, with_retry
+from adnn_optuna.engine.storages import is_undeclared, open_storage
 from adnn_optuna.engine.studies import is_comparison, load_study
 from adnn_optuna.engine.test_evaluations import attributes_in
 from adnn_optuna.results.comparison import Comparison
@@ -46,9 +46,9 @@ def load_comparison(storage: str | BaseStorage, study_name: str) -> Comparison:
 
 def declaration_of(storage: BaseStorage, name: str) -> Declaration | None:
     """Return the declaration of a stored comparison; :obj:`None` if there is none."""
-    if name not in with_retry(optuna.get_all_study_names, storage):
+    if name not in optuna.get_all_study_names(storage):
         return None
-    if with_retry(is_undeclared, load_study(storage, name)):
+    if is_undeclared(load_study(storage, name)):
         return None
     declaration: Declaration = load_head(storage, name).user_attrs[stored.COMPARISON]
     return declaration
@@ -73,7 +73,7 @@ def load_head(storage: BaseStorage, name: str) -> optuna.Study:
 
 def like_comparisons(head: optuna.Study) -> tuple[str, ...]:
     """Return the names of the other comparisons of the same objective in a storage."""
-    attrs = with_retry(attributes_in, head._storage)
+    attrs = attributes_in(head._storage)
 
     def objective_of(name: str) -> Any:
         """Return the configuration that all runs of a comparison share; of models, their data."""
@@ -99,12 +99,12 @@ def records_of_comparison(head: optuna.Study) -> dict[str, dict[int, SearchRecor
     """Return the records of a comparison's stored studies, by arm and seed."""
     declaration: Declaration = head.user_attrs[stored.COMPARISON]
     storage = head._storage
-    known = set(with_retry(optuna.get_all_study_names, storage))
+    known = set(optuna.get_all_study_names(storage))
     arms: dict[str, dict[int, SearchRecord]] = {label: {} for label in declaration["arms"]}
-    others = with_retry(attributes_in, storage)
+    others = attributes_in(storage)
     for label, seed in itertools.product(declaration["arms"], declaration["seeds"]):
         name = study_name_of(head.study_name, label, seed)
         if name in known:
-            study = with_retry(optuna.load_study, study_name=name, storage=storage)
-            arms[label][seed] = with_retry(read_record, study, others=others)
+            study = optuna.load_study(study_name=name, storage=storage)
+            arms[label][seed] = read_record(study, others=others)
     return arms

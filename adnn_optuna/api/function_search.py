@@ -31,7 +31,7 @@ from adnn_optuna.engine.objectives import (
 )
 from adnn_optuna.engine.records import FunctionRecord, read_record
 from adnn_optuna.engine.signals import interruptible, progress_bar
-from adnn_optuna.engine.storages import open_storage, with_retry
+from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, resume_hint, run_trials
 from adnn_optuna.results.findings import reused_note
 from adnn_optuna.results.function_search import FunctionSearch, stored_result
@@ -103,7 +103,7 @@ def search_function(
                     shown = SearchProgress(bar, study, objective, limits)
                 after_tell = log_trial if shown is None else shown.update
                 run_trials(spec, study, stop, after_tell)
-            record = with_retry(read_record, study)
+            record = read_record(study)
             if isinstance(record, FunctionRecord):
                 evaluate_best_trial(
                     record,
@@ -117,7 +117,7 @@ def search_function(
         except KeyboardInterrupt:
             logger.info(resume_hint(study, ", objective=..."))
             raise
-    found = stored_result(with_retry(read_record, study))
+    found = stored_result(read_record(study))
     assert isinstance(found, FunctionSearch), "It has settings, and no configuration of networks."
     return dataclasses.replace(
         found, reused=reused_note("trial", n_before, len(found.done_trials))

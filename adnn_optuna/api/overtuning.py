@@ -11,13 +11,11 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adnn_optuna._attributes import CONFIG, read_study
-from adnn_optuna._checks import WrongValueError, check_installed, check_type
+from adnn_optuna._checks import WrongValueError, check_installed
 from adnn_optuna.engine.example_scores import Examples
 from adnn_optuna.engine.signals import progress_bar
-from adnn_optuna.engine.storages import open_storage, with_retry
-from adnn_optuna.engine.studies import load_study
+from adnn_optuna.engine.studies import opened_study
 from adnn_optuna.results.overtuning import Overtuning, overtuning_of
-from adnn_optuna.samplers._trials import check_one_objective
 from adnn_optuna.stats.overtuning import Means, Metric
 
 _TOLERANCE = 0.05  # Of reported values: means over folds differ from a value of all examples.
@@ -58,13 +56,10 @@ def overtuning(
         FileNotFoundError: If the study's SQLite file does not exist.
         ValueError: If the study has no scores, or an argument is wrong.
     """
-    if isinstance(study, tuple) and len(study) == 2:
-        study = load_study(open_storage(study[0], must_exist=True), study[1])
-    check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
-    check_one_objective(study)
+    study = opened_study(study)
     if (metric is None) != (y_true is None):
         raise WrongValueError("Pass both metric and y_true, or neither for means of scores.")
-    attrs, trials = with_retry(read_study, study)
+    attrs, trials = read_study(study)
     options: dict[str, Any] = {"metric": str(attrs.get(CONFIG, {}).get("metric", ""))}
     n_splits = Means.n_splits
     if metric is not None:

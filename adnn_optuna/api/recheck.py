@@ -29,7 +29,6 @@ from adnn_optuna._checks import (
     WrongValueError,
     as_integer,
     check_parameters,
-    check_type,
     checked_failed,
     is_integer,
 )
@@ -43,13 +42,12 @@ from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.new_seeds import TrialEvaluation, beginning_of
 from adnn_optuna.engine.objectives import Catch, checked_catch, with_seed
 from adnn_optuna.engine.records import NEW_SEED_NAMES
-from adnn_optuna.engine.storages import open_storage, with_retry
-from adnn_optuna.engine.studies import load_study, objective_from_study
+from adnn_optuna.engine.studies import objective_from_study, opened_study
 from adnn_optuna.results.overtuning import overtuning_of
 from adnn_optuna.results.recheck import Recheck
 from adnn_optuna.results.recheck_numbers import BASELINE_NETWORK, FIRST_OF_PARAMS
 from adnn_optuna.samplers._evaluations import evaluation_trials
-from adnn_optuna.samplers._trials import check_one_objective, is_feasible
+from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
 
 # Annealing ends with moves of about a thousandth of the range; steps of the paper are longer.
@@ -151,12 +149,9 @@ def recheck(
     checked_limits(max_time=max_time)
     check_executor(executor)
     caught, failed = checked_catch(catch), checked_failed(failed)
-    if isinstance(study, tuple) and len(study) == 2:
-        study = load_study(open_storage(study[0], must_exist=True), study[1])
-    check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
-    check_one_objective(study)
-    with_retry(read_study, study)
-    completed = with_retry(_completed, study)
+    study = opened_study(study)
+    read_study(study)
+    completed = _completed(study)
     function, is_seeded, objective = _seeded(study, evaluate)
     candidates = _best_of_places(completed, top)
     against_of = _against(study, objective, completed, against)
@@ -180,7 +175,6 @@ def recheck(
     def plan_of(number: int) -> Planned:
         return plan_seeds(opened, number, confirm)
 
-    own = with_retry(optuna.load_study, study_name=study.study_name, storage=study._storage)
     known = functools.partial(
         Recheck,
         study_name=study.study_name,
@@ -202,14 +196,14 @@ def recheck(
         known,
         opened,
         NEW_SEED_NAMES,
-        TrialEvaluation(function, evaluated, caught, own),
+        TrialEvaluation(function, evaluated, caught, study),
         n_jobs=n_jobs,
         max_time=max_time,
         executor=executor,
         show_progress_bar=show_progress_bar,
     )
     scores, violated = dict[tuple[int, ...], np.ndarray](), set[tuple[int, ...]]()
-    trials = with_retry(opened.get_trials, deepcopy=False)
+    trials = opened.get_trials(deepcopy=False)
     for evaluation, trial in evaluation_trials(trials, NEW_SEED_NAMES).items():
         if VIOLATED in trial.system_attrs:
             violated.add(evaluation)
@@ -219,7 +213,7 @@ def recheck(
     found = dataclasses.replace(found, violated=frozenset(violated))
     if not scores:
         return found
-    overtuned = overtuning_of(study, *with_retry(read_study, study))
+    overtuned = overtuning_of(study, *read_study(study))
     return dataclasses.replace(found, scores=scores, overtuned=overtuned)
 
 

@@ -42,7 +42,7 @@ from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import Catch
 from adnn_optuna.engine.records import SearchRecord, read_record
 from adnn_optuna.engine.signals import interruptible, progress_bar
-from adnn_optuna.engine.storages import open_storage, with_retry
+from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.networks.predictors import Predictor
 from adnn_optuna.results.findings import reused_note
 from adnn_optuna.results.function_search import FunctionSearch
@@ -365,7 +365,7 @@ def run_search(
                     reason = study.user_attrs.get(stored.STOP_REASON) or "these limits"
                     said = "Nothing was left to do in study %r: it had ended by %s already."
                     logger.info(said, study.study_name, reason)
-                result = search_result(with_retry(read_record, study), objective)
+                result = search_result(read_record(study), objective)
                 result = note_randomness(result, objective)
                 if test:
                     result = evaluate_test_set(result, objective, stop)
@@ -376,7 +376,7 @@ def run_search(
                     result, objective, confirm, stop=stop, show_progress_bar=show_progress_bar
                 )
         except KeyboardInterrupt:
-            unowned = unowned_notes(with_retry(read_record, study, others={}))
+            unowned = unowned_notes(read_record(study, others={}))
             hint = studies.resume_hint(study, "" if test else ", test=False")
             logger.info(" ".join([hint, *unowned]))
             raise

@@ -200,7 +200,7 @@ def command_with_options(name: str) -> Any:
 
 def _in_a_sentence(error: Exception) -> tuple[str, int]:
     """Return an error in one sentence, and its exit code."""
-    from adnn_optuna.engine.storages import StorageError, storage_errors
+    from adnn_optuna.engine.repeating import StorageError, storage_errors
 
     said = " ".join(str(error).split())
     where = "ADNN_DEBUG=1 in the environment shows where"

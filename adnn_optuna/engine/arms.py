@@ -20,7 +20,6 @@ from adnn_optuna._attributes import Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError, check_installed
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import Outcome
-from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.offsets import RESTARTS, SHARED, ControlSpace, OffsetSpace, Start
 from adnn_optuna.networks.predictors import Average
@@ -55,7 +54,7 @@ class OneTrialObjective(InitOffsetObjective):
         """Store the parameter that was found."""
         [(name, distribution)] = self.distributions.items()
         arguments = trial._trial_id, name, float(value), distribution
-        with_retry(trial.study._storage.set_trial_param, *arguments)
+        trial.study._storage.set_trial_param(*arguments)
 
 
 class LongerObjective(OneTrialObjective):
@@ -77,7 +76,7 @@ class LongerObjective(OneTrialObjective):
             return [Outcome(run.status)]
         # One that ended earlier by itself is whole, one that was cut off is none.
         if run.status != "timeout" or len(run.history) >= n_of_baseline:
-            with_retry(self.set_baseline, trial.study, run.history[:n_of_baseline][-1])
+            self.set_baseline(trial.study, run.history[:n_of_baseline][-1])
         trained: Trained = {"seconds": run.seconds, "epochs": run.epochs}
         values = [self.value(metrics) for metrics in run.history]
         if math.isnan(values[0]):
@@ -86,7 +85,7 @@ class LongerObjective(OneTrialObjective):
         for epoch, value in enumerate(values):
             if epoch == 0 or self.improvement(value, values[best]) > 0:
                 best = epoch
-                with_retry(trial.report, value, epoch)
+                trial.report(value, epoch)
         self.store_found(trial, best + 1)
         return [Outcome("complete", values[best], run.history[best], trained)]
 
@@ -126,10 +125,10 @@ class EnsembleObjective(OneTrialObjective):
                 break
             ended.append(run)
             if len(ended) == 1:
-                with_retry(self.set_baseline, trial.study, run.metrics)
+                self.set_baseline(trial.study, run.metrics)
             if is_finite(run.metrics):
                 average.add(run.weights or [])
-                with_retry(trial.report, average.metrics[self.metric], average.n)
+                trial.report(average.metrics[self.metric], average.n)
         if run.status == "stopped" or not average.n:
             is_over = run.status in ("complete", "diverged")
             return [Outcome("diverged" if is_over else run.status, trained=trained)]

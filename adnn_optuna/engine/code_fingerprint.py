@@ -21,7 +21,6 @@ import optuna
 
 from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, logger
-from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.samplers._trials import is_done
 
 _PLAIN = (type(None), Number, str, bytes, slice, type(...))
@@ -47,7 +46,7 @@ def check_code(
     current["python"] = str(sys.implementation.cache_tag)
     names, n_changed, n_elsewhere, outdated = list[str](), 0, 0, []
     for study in studies:
-        attrs, trials = with_retry(stored.read_study, study)
+        attrs, trials = stored.read_study(study)
         if (before := attrs.get(stored.CODE)) == current:
             continue
         outdated.append(study)
@@ -73,7 +72,7 @@ def check_code(
             ", ".join(functions),
         )
     for study in outdated:
-        with_retry(study.set_user_attr, stored.CODE, current)
+        study.set_user_attr(stored.CODE, current)
 
 
 def code_fingerprint(function: Callable[..., Any]) -> str:

@@ -27,7 +27,6 @@ from adnn_optuna.engine.experiment import is_of_trial
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import Outcome
 from adnn_optuna.engine.records import BASELINE, BEST, CONFIRMATION_NAMES, FIRST, SearchRecord
-from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.engine.test_evaluations import attributes_in
 from adnn_optuna.networks import retraining
 from adnn_optuna.networks.offsets import Start
@@ -143,7 +142,7 @@ def confirm_best_trial(
             "can confirm the best trial. Pass confirm=0."
         )
     name = f"{stored.CONFIRMED}/{best.number}"
-    if name not in with_retry(lambda: record.study.user_attrs):
+    if name not in record.study.user_attrs:
         experiment = experiment_fingerprint(record.attrs[stored.CONFIG])
         declared: Confirmed = {
             "began": datetime.now(UTC).isoformat(),
@@ -161,7 +160,7 @@ def confirm_best_trial(
     if (confirmed["trial"], confirmed["arms"]) != (best.number, [*arms]):
         fault = Fault(f"of trial {best.number} and its arms {[*arms]}", "others")
         raise stored.malformed(name, f"study {record.study.study_name!r}", fault)
-    evaluate = _NetworkEvaluation(arms, stop, with_retry(_earlier_runs, record, confirmed))
+    evaluate = _NetworkEvaluation(arms, stop, _earlier_runs(record, confirmed))
     n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
     make_needed(
         needed_evaluations(confirmed),
@@ -172,7 +171,7 @@ def confirm_best_trial(
         stop=stop,
         show_progress_bar=show_progress_bar,
     )
-    made = with_retry(records.confirmation_trials, record.study._storage, record.study.study_name)
+    made = records.confirmation_trials(record.study._storage, record.study.study_name)
     return dataclasses.replace(record, confirming=made)
 
 
@@ -211,7 +210,7 @@ def _earlier(record: SearchRecord, seeds: list[int]) -> list[tuple[str, Confirme
     The seeds follow from both, and those of a smaller number are the first of a larger one.
     """
     found: list[tuple[str, Confirmed]] = []
-    for name, attrs in with_retry(attributes_in, record.study._storage).items():
+    for name, attrs in attributes_in(record.study._storage).items():
         for attribute, confirmed in attrs.items():
             is_other = (
                 attribute.startswith(f"{stored.CONFIRMED}/") and name != record.study.study_name

@@ -29,7 +29,7 @@ from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.loop import Loop
 from adnn_optuna.engine.objectives import FunctionObjective, Outcome, number
 from adnn_optuna.engine.signals import interruptible, progress_bar
-from adnn_optuna.engine.storages import check_study_name, open_declared, open_storage, with_retry
+from adnn_optuna.engine.storages import check_study_name, open_declared, open_storage
 from adnn_optuna.samplers._evaluations import (
     Evaluation,
     EvaluationSampler,
@@ -45,7 +45,7 @@ def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
 
     A larger number later makes the CI sequential for good; a smaller one changes nothing.
     """
-    attrs = with_retry(lambda: study.user_attrs)
+    attrs = study.user_attrs
     before = planned_of(attrs, number)
     if before is not None and count <= before["seeds"]:
         return before
@@ -59,7 +59,7 @@ def plan_seeds(study: optuna.Study, number: int, count: int) -> Planned:
             before["seeds"],
             study.study_name,
         )
-    with_retry(study.set_user_attr, f"{PLANNED}/{number}/{count}", planned)
+    study.set_user_attr(f"{PLANNED}/{number}/{count}", planned)
     return planned
 
 
@@ -77,15 +77,15 @@ def open_evaluations(
     """
     check_study_name(name)
     opened = open_storage(storage)
-    study = with_retry(open_declared, opened, name, direction, EVALUATED, evaluated)
-    known = {"evaluated": with_retry(read_study, study)[0].get(EVALUATED)}
+    study = open_declared(opened, name, direction, EVALUATED, evaluated)
+    known = {"evaluated": read_study(study)[0].get(EVALUATED)}
     if differences := config_differences(known, {"evaluated": evaluated}):
         raise WrongValueError(
             f"The study {name!r} is a search or a comparison, or holds evaluations of something "
             f"else ({in_words(differences)}); delete it, or give another name or storage."
         )
     if test_rows is not None:
-        with_retry(study.set_user_attr, TEST_ROWS, test_rows)
+        study.set_user_attr(TEST_ROWS, test_rows)
     return study
 
 
@@ -110,7 +110,7 @@ def make_evaluations(
     """
 
     def made() -> dict[Evaluation, float]:
-        return made_evaluations(with_retry(study.get_trials, deepcopy=False), names)
+        return made_evaluations(study.get_trials(deepcopy=False), names)
 
     # An evaluation that heeds no event is interrupted wherever it is.
     with contextlib.nullcontext() if stop is None else interruptible(stop):
@@ -165,7 +165,7 @@ def _make_one(
     storage: BaseStorage, name: str, settings: dict[str, Any], evaluation: Evaluation
 ) -> None:
     """Make an evaluation, in whatever process, unless somebody else makes it or time is up."""
-    study = with_retry(optuna.load_study, study_name=name, storage=open_storage(storage))
+    study = optuna.load_study(study_name=name, storage=open_storage(storage))
     make_evaluations(lambda made: [] if evaluation in made else [evaluation], study, **settings)
 
 

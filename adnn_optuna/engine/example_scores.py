@@ -16,7 +16,6 @@ from optuna.trial import BaseTrial, FrozenTrial, TrialState
 from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import ExampleScores, examples_of
 from adnn_optuna._checks import Fault, WrongTypeError, WrongValueError
-from adnn_optuna.engine.storages import with_retry
 
 # Some databases hold no more than 65,535 characters in an attribute.
 _LONGEST = 55_000
@@ -180,7 +179,7 @@ def _check_first(trial: optuna.Trial, scored: Scored) -> None:
     """Refuse scores of other examples than the first trial's; store the groups of the first."""
     study = trial.study
     if study not in _FIRST:
-        completed = with_retry(study.get_trials, deepcopy=False, states=(TrialState.COMPLETE,))
+        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         for other in completed:
             if (examples := examples_of(other.user_attrs)) is not None:
                 _FIRST[study] = other.number, examples
@@ -190,7 +189,7 @@ def _check_first(trial: optuna.Trial, scored: Scored) -> None:
     elif scored.groups is not None:  # Whichever trial becomes the first, its groups are stored.
         groups = as_attributes(stored.EXAMPLE_GROUPS, scored.groups.astype("<i4"))
         for name, text in groups.items():
-            with_retry(study.set_user_attr, name, text)
+            study.set_user_attr(name, text)
 
 
 def _check_alike(first: int, of_first: ExampleScores, number: int, of: ExampleScores) -> None:

@@ -24,7 +24,6 @@ from adnn_optuna.callbacks import MaxTimeCallback
 from adnn_optuna.engine.example_scores import Scored, collecting, log_scores
 from adnn_optuna.engine.experiment import Experiment, takes_trial
 from adnn_optuna.engine.objectives import Outcome, best_trial, catching, mark
-from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.networks.keras_files import undisturbed
 from adnn_optuna.networks.training import Status, TrainingRun, is_finite
 from adnn_optuna.samplers._trials import check_direction
@@ -165,9 +164,9 @@ class InitOffsetObjective(Experiment):
         # Each network of a function of the trial has its own graph.
         if len(trials) == 1 or not self.is_of_trial:
             with catching(self.catch, f"Training of {[trial.number for trial in trials]}"):
-                read, first = trials[0].study._storage.get_trial_system_attrs, trials[0]._trial_id
+                attrs = trials[0].study._storage.get_trial_system_attrs(trials[0]._trial_id)
                 # No network was made of its parameters.
-                if self.catch and with_retry(read, first).get(stored.ENDED) == "diverged":
+                if self.catch and attrs.get(stored.ENDED) == "diverged":
                     return [Outcome("diverged")]
                 try:
                     return self._train(trials, limits, may_prune=may_prune)
@@ -223,11 +222,11 @@ class InitOffsetObjective(Experiment):
     ) -> list[Outcome]:
         study, objective = trials[0].study, self.of(trials[0].params)
         if self.is_of_trial:
-            with_retry(trials[0].set_user_attr, stored.MADE, objective.made)
+            trials[0].set_user_attr(stored.MADE, objective.made)
         starts = [objective.start(trial.params) for trial in trials]
         unsearched = objective.unsearched
         baseline_start = unsearched.baseline_start
-        is_first = not with_retry(_has_baseline, study)
+        is_first = not _has_baseline(study)
         pruned: dict[int, int] = {}  # After how many epochs.
 
         def after_epoch(run: int, epoch: int, metrics: Metrics) -> bool:
@@ -250,7 +249,7 @@ class InitOffsetObjective(Experiment):
                 outcome = dataclasses.replace(outcome, examples=examples)
             outcomes.append(outcome)
         has_own_baseline = self.is_of_trial and self.compared is None
-        is_best = has_own_baseline and with_retry(self._is_best, trials[0], outcomes[0].value)
+        is_best = has_own_baseline and self._is_best(trials[0], outcomes[0].value)
         if not (is_first or is_best):
             return outcomes
         if unsearched is objective and baseline_start in starts:
@@ -260,9 +259,9 @@ class InitOffsetObjective(Experiment):
         if baseline.status not in ("complete", "diverged"):
             return [objective._outcome(baseline, is_pruned=False)] if is_best else outcomes
         if is_first:
-            with_retry(objective.set_baseline, study, baseline.metrics)
+            objective.set_baseline(study, baseline.metrics)
         if is_best:
-            with_retry(objective.set_baseline, trials[0], baseline.metrics)
+            objective.set_baseline(trials[0], baseline.metrics)
         return outcomes
 
     @property
@@ -310,8 +309,8 @@ def _has_baseline(study: optuna.Study) -> bool:
 def _is_to_end(trial: optuna.Trial, value: float, epoch: int) -> bool:
     """Report a value and return whether the training is to end after this epoch."""
     try:
-        with_retry(trial.report, value, epoch)
-        return with_retry(trial.should_prune)
+        trial.report(value, epoch)
+        return trial.should_prune()
     except (UpdateFinishedTrialError, KeyError):
         # Another worker took this one for dead, or a user deleted the trial; the next worker will
         # see that, too.

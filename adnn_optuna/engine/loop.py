@@ -31,7 +31,8 @@ from adnn_optuna.engine.decisions import Begin, End, Observer, Snapshot, Wait, a
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import FunctionObjective, Outcome, mark
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.engine.storages import PatientTrial, StorageError, enqueue_again, with_retry
+from adnn_optuna.engine.repeating import StorageError
+from adnn_optuna.engine.storages import enqueue_again
 from adnn_optuna.networks.keras_files import policy_of_caller
 from adnn_optuna.samplers import _owners
 from adnn_optuna.samplers._tally import Tally
@@ -84,7 +85,7 @@ class Loop:
         self._storage: Any = study._storage
         self._stop, self._after_tell = stop, after_tell
         # A search has settings, of its first run; evaluations have none.
-        settings = with_retry(lambda: study.user_attrs).get(SEARCH)
+        settings = study.user_attrs.get(SEARCH)
         self._sampler: str | None = settings["sampler"] if settings and is_run else None
         self._began = datetime.now(UTC).isoformat()
         self._n_done_before: int | None = None  # None until there was something to do.
@@ -95,7 +96,6 @@ class Loop:
         # What runs in threads: its trial, and the study's working time when that began.
         self._jobs: dict[futures.Future[list[Outcome]], tuple[optuna.Trial, float]] = {}
         self._told: list[tuple[optuna.Trial, Outcome]] = []  # Since the last read.
-        self._has_failed = False  # To begin a trial, which may have begun.
         self._n_rivals = 0
 
     def run(self) -> int:
@@ -103,10 +103,10 @@ class Loop:
 
         If that is interrupted, the trials under way end as failed.
         """
-        self._study._stop_flag = with_retry(was_exhausted, self._study)
+        self._study._stop_flag = was_exhausted(self._study)
         # Before this run begins, a trial that this thread asked for and did not tell looks like
         # its own, and ends.
-        with_retry(self._look)
+        self._look()
         interval = self._observer.tally.heartbeat_interval
         lives = signals.heartbeats(self._storage, interval, self._open)
         n_threads, like_this = self._n_threads or 1, policy_of_caller()
@@ -121,7 +121,7 @@ class Loop:
                         self._stop.set()  # As their end is waited for.
                     raise
             n_done = self._observer.tally.n_done
-            with_retry(self._end_run, reason, n_done)
+            self._end_run(reason, n_done)
         except BaseException as error:
             # One that does not answer was waited for long enough.
             if not isinstance(error, StorageError):
@@ -134,7 +134,7 @@ class Loop:
         """Read, decide and act; return why the study has ended, if so."""
         if self._stop.is_set():
             raise KeyboardInterrupt
-        snapshot = with_retry(self._look)
+        snapshot = self._look()
         decision = before(snapshot)
         if isinstance(decision, End) and not self._jobs:
             return decision.reason
@@ -143,7 +143,7 @@ class Loop:
             began = time.monotonic() - self._observer.tally.elapsed
             if self._n_done_before is None:
                 # If it is killed, nothing has ended it: not what ended an earlier run either.
-                with_retry(self._store_run, snapshot.n_done, None, None)
+                self._store_run(snapshot.n_done, None, None)
                 self._n_done_before = snapshot.n_done
             trials = self._begin(decision.count, snapshot)
             if snapshot.is_refilled and snapshot.batch_size > 1:
@@ -192,25 +192,28 @@ class Loop:
         may_collide = bool(others or self._n_rivals)
         begun: dict[int, optuna.Trial] = {}
         for _ in range(count):
-            # Another worker, which sees no sign of life of this one, may end the trial.
-            with contextlib.suppress(UpdateFinishedTrialError):
-                one = with_retry(self._begin_one)
-                if one is None:  # Others took what was left.
-                    break
-                trial, is_expected = one
-                begun[trial._trial_id] = trial
-                if not is_expected:
-                    may_collide = True
-                    with_retry(self._look)
+            try:
+                one = self._begin_one()
+            except UpdateFinishedTrialError:
+                # Another worker, which sees no sign of life of this one, ended the trial.
+                self._look()
+                continue
+            if one is None:  # Others took what was left.
+                break
+            trial, is_expected = one
+            begun[trial._trial_id] = trial
+            if not is_expected:
+                may_collide = True
+                self._look()
         # Alone until they were created, no other worker can have chosen the same: later ones
         # find them.
         self._n_rivals = 0
         if may_collide:
-            snapshot = with_retry(self._look, frozenset(begun))
+            snapshot = self._look(frozenset(begun))
             given_back = after(snapshot, frozenset(begun)).ids
             for surplus in (t for t in snapshot.unfinished if t.trial_id in given_back):
                 # One that is enqueued waits again, unless somebody else runs the same.
-                with_retry(self._give_back, begun.pop(surplus.trial_id), not surplus.repeats_retry)
+                self._give_back(begun.pop(surplus.trial_id), not surplus.repeats_retry)
                 self._n_rivals = len(snapshot.live)
         return [*begun.values()]
 
@@ -219,24 +222,20 @@ class Loop:
 
         Return also whether no other worker came in between.
         """
-        if self._has_failed:  # Trials begun in vain have the next proposals.
-            self._look()
-        self._has_failed = True
         self._study._thread_local.cached_all_trials = None  # Samplers are to see what is new.
         waited, is_expected = self._take_waiting(), False
         trial_id = waited
         if trial_id is None:
             trial_id, is_expected = self._create()
         if trial_id is None:
-            self._has_failed = False
             return None
         if self._observer.tally.heartbeat_interval:
             self._storage.record_heartbeat(trial_id)
-        trial = PatientTrial(self._study, trial_id)
+        trial = optuna.Trial(self._study, trial_id)
         is_whole = waited is None and bool(trial.params)
         if not is_whole:
             self._objective.suggest(trial)
-        self._open[trial_id], self._has_failed = is_whole, False
+        self._open[trial_id] = is_whole
         return trial, is_expected
 
     def _take_waiting(self) -> int | None:
@@ -324,10 +323,10 @@ class Loop:
         for position, (trial, outcome) in enumerate(zip(trials, outcomes, strict=True)):
             if outcome.status == "stopped":
                 continue
-            if position and any(with_retry(limit.reached, self._study) for limit in early):
+            if position and any(limit.reached(self._study) for limit in early):
                 outcome = Outcome("timeout")  # noqa: PLW2901
             with self._stoppable():
-                with_retry(self._tell_one, trial, outcome, time.monotonic() - began)
+                self._tell_one(trial, outcome, time.monotonic() - began)
             self._open.pop(trial._trial_id, None)
             self._told.append((trial, outcome))
 
@@ -345,7 +344,6 @@ class Loop:
             else:
                 self._study.tell(trial, value, state, skip_if_finished=True)
         except UpdateFinishedTrialError:
-            # Or a server was restarted, to which it had been told.
             said = "Trial %d had been ended, as by a worker that saw no sign of life of this one."
             logger.warning(said, trial.number)
         except KeyError:

@@ -17,7 +17,6 @@ from adnn_optuna.engine.example_scores import collecting, log_scores, scores_as_
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.objectives import FunctionObjective, Outcome, catching, number, with_seed
 from adnn_optuna.engine.records import NEW_SEED_NAMES, FunctionRecord, confirmation_name
-from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.samplers._tally import Tally
 from adnn_optuna.samplers._trials import beginning, is_feasible
 
@@ -63,7 +62,7 @@ def _trial_for_new_seed(trial: FrozenTrial, study: optuna.Study) -> FrozenTrial:
 
 def beginning_of(study: optuna.Study) -> dict[str, str]:
     """Return what evaluations of a study are of: an earlier one of its name had other trials."""
-    first = with_retry(study.get_trials, deepcopy=False)[0]
+    first = study.get_trials(deepcopy=False)[0]
     return {"study that began": beginning(first)}
 
 
@@ -122,7 +121,7 @@ def evaluate_best_trial(
         max_time = MaxTimeCallback(max_time).seconds_left(study)
         if max_time <= 0:
             return
-    own = with_retry(optuna.load_study, study_name=study.study_name, storage=study._storage)
+    own = optuna.load_study(study_name=study.study_name, storage=study._storage)
     evaluate = TrialEvaluation(objective.function, {best.number: best}, objective.catch, own)
     make_needed(
         [(best.number, seed) for seed in record.new_seeds],

@@ -18,7 +18,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Ended, Metrics, StoredOutcome, Trained
 from adnn_optuna._checks import WrongTypeError, WrongValueError, logger
 from adnn_optuna.engine.example_scores import Scored, collecting
-from adnn_optuna.engine.storages import StorageError, storage_errors, with_retry
+from adnn_optuna.engine.repeating import StorageError
 from adnn_optuna.networks.network import derived_seed
 from adnn_optuna.networks.training import Status
 from adnn_optuna.samplers._trials import check_direction, is_feasible
@@ -102,7 +102,7 @@ def catching(catch: tuple[type[Exception], ...], what: str) -> Iterator[None]:
     """Log an error that is to be caught and go on; a fault of the storage is always raised."""
     try:
         yield
-    except (OptunaError, StorageError, *storage_errors()):
+    except (OptunaError, StorageError):
         raise
     except catch as error:
         logger.warning("%s failed, which counts as no value: %r", what, error)
@@ -224,7 +224,7 @@ class FunctionObjective:
 
     def _run(self, trial: optuna.Trial) -> Outcome:
         returned: Any = math.nan
-        seed = with_retry(self._seed_of, trial)
+        seed = self._seed_of(trial)
         try:
             with catching(self.catch, f"Trial {trial.number}"), collecting(trial) as logged:
                 returned = with_seed(self.function)[0](trial, seed)

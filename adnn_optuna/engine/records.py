@@ -18,7 +18,6 @@ from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
 from adnn_optuna._units import with_class
 from adnn_optuna.engine.arms import ARMS, CONTROLS
 from adnn_optuna.engine.objectives import best_trial
-from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.engine.test_evaluations import (
     attributes_in,
     evaluations_elsewhere,
@@ -64,12 +63,12 @@ class SearchRecord:
     def _with_stored(self, values: Mapping[str, Any]) -> Self:
         """Store attributes in the study, and return the record with them."""
         for name, value in values.items():
-            with_retry(self.study.set_user_attr, name, value)
+            self.study.set_user_attr(name, value)
         return dataclasses.replace(self, attrs={**self.attrs, **values})
 
     def _refreshed(self, *kinds: str) -> Self:
         """Return the record with the study's present attributes of these kinds."""
-        attrs, _ = with_retry(stored.read_study, self.study)
+        attrs, _ = stored.read_study(self.study)
         news = {name: value for name, value in attrs.items() if name.partition("/")[0] in kinds}
         return dataclasses.replace(self, attrs={**self.attrs, **news})
 

@@ -1,24 +1,28 @@
-"""Optuna storages by URL, for many workers, and patience with databases that are away."""
+"""Opening Optuna storages by URL, for many workers."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import re
 import sqlite3
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
-from adnn_optuna._checks import NoSuchFileError, WrongValueError, load, logger
+from adnn_optuna._checks import NoSuchFileError, WrongValueError, load
+from adnn_optuna.engine.repeating import (
+    StorageError,
+    causes,
+    reason,
+    repeated,
+    repeating,
+    sqlite_code,
+)
 from adnn_optuna.samplers._trials import check_direction, is_done
 
 # SQLAlchemy takes longer to import than Optuna, and no help needs it.
@@ -26,21 +30,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-# For how long a database that is locked or away is waited for, in seconds: a server is restarted
-# in a minute. What is over in a moment is not worth a warning.
-_PATIENCE = 300.0
-_SECONDS_BEFORE_WARNING = 5.0
-_SECONDS_BETWEEN_ATTEMPTS = 0.1
-
 # How long SQLite itself waits for another process's transaction, in seconds. Not longer, because
 # nothing interrupts it meanwhile.
 _SQLITE_TIMEOUT = 5.0
-# Its result codes for what passes by itself: SQLITE_BUSY, SQLITE_LOCKED, and SQLITE_CANTOPEN of a
-# folder that is away.
-_SQLITE_PASSING = (5, 6, 14)
 _SQLITE_DAMAGED = (11, 26)  # SQLITE_CORRUPT and SQLITE_NOTADB.
 
 # Errors on opening a database that waiting does not fix.
@@ -50,15 +42,7 @@ _REFUSED_AT_OPENING = re.compile(
     re.IGNORECASE,
 )
 
-# Servers quote users, among others.
-_QUOTED = re.compile(r"""(["'])[^"'\s]+\1""")
-
-
 _MAX_NAME_LENGTH = 512  # The width of Optuna's database column.
-
-
-class StorageError(RuntimeError):
-    """A storage could not be read or written; what was stored before is kept."""
 
 
 def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False) -> BaseStorage:
@@ -69,8 +53,7 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
     if storage is None:
         return InMemoryStorage()
     if isinstance(storage, BaseStorage):
-        _let_lock(storage)
-        return storage
+        return repeating(storage)
     wanted = "a database URL such as 'sqlite:///name.db', an Optuna storage or None"
     _checks.check_type("storage", storage, str, wanted)
     shown = _checks.masked(storage)
@@ -99,14 +82,15 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
                 f"File {file!r} not found for the storage {shown!r}. Check its path."
             )
     try:
-        return _repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening, storage)
+        opened = repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening, storage)
     except Exception as error:  # noqa: BLE001 - Optuna, SQLAlchemy and drivers have any.
         refusal = StorageError if _passes_at_opening(error) else WrongValueError
         # Without the cause, which may tell a password.
         raise refusal(
-            f"The storage {shown!r} cannot be opened ({_reason(error, storage)}); check that it "
+            f"The storage {shown!r} cannot be opened ({reason(error, storage)}); check that it "
             "is an Optuna database whose folder can be written to, or whose server answers."
         ) from None
+    return repeating(opened)
 
 
 def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:
@@ -117,9 +101,9 @@ def _check_file(url: URL, file: str, *, must_have_studies: bool) -> None:
             found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar().split("\n")[-1]
             has_studies = sqlalchemy.inspect(connection).has_table("studies")
     except sqlalchemy.exc.DatabaseError as error:
-        if _sqlite_code(error.orig) not in _SQLITE_DAMAGED:
+        if sqlite_code(error.orig) not in _SQLITE_DAMAGED:
             return  # What cannot be read now is refused when it is opened.
-        found = _reason(error)
+        found = reason(error)
     except UnicodeDecodeError as error:  # The damage is in what SQLite quotes.
         found = str(error)
     if found != "ok":
@@ -150,7 +134,6 @@ def _open(url: str, *, is_sqlite: bool) -> BaseStorage:
         alembic.setLevel(level)  # Optuna sets it, also for migrations of other databases.
     # In seconds. As attributes, because the arguments warn that they are experimental.
     storage.heartbeat_interval, storage.grace_period = 30, 120
-    _let_lock(storage)
     return storage
 
 
@@ -161,31 +144,6 @@ def _configure_sqlite(connection: DBAPIConnection, _: Any) -> None:
         with contextlib.suppress(sqlite3.OperationalError):
             cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
-
-
-def _let_lock(storage: BaseStorage) -> None:
-    """Let a storage lock SQLite; a copy in another process has forgotten it."""
-    backend: Any = getattr(storage, "_backend", storage)
-    if isinstance(backend, RDBStorage) and backend.engine.name == "sqlite":
-        event = backend.scoped_session, "do_orm_execute", _lock_for_update
-        sqlalchemy = load("sqlalchemy")
-        if not sqlalchemy.event.contains(*event):
-            sqlalchemy.event.listen(*event)
-
-
-def _lock_for_update(state: Any) -> None:
-    """Lock SQLite for SELECT … FOR UPDATE, which it ignores, so that one takes a waiting trial.
-
-    With write-ahead logging, an exclusive transaction still lets others read.
-    """
-    sqlalchemy = load("sqlalchemy")
-    is_select = isinstance(state.statement, sqlalchemy.Select)
-    parts = state.statement.get_children() if is_select else ()
-    if any(isinstance(part, sqlalchemy.sql.selectable.ForUpdateArg) for part in parts):
-        connection = state.session.connection()
-        driver: Any = connection.connection.driver_connection
-        if not driver.in_transaction:
-            connection.exec_driver_sql("BEGIN EXCLUSIVE")
 
 
 def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = False) -> None:
@@ -211,124 +169,9 @@ def enqueue_again(study: Study, trial: FrozenTrial, *, is_interrupt: bool = Fals
     study.add_trial(again)
 
 
-def with_retry(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Call a function, and again for up to five minutes if the database is locked or away.
-
-    If the fault stays, it is a :class:`StorageError`. What is called again may have done a part of
-    its work: an ``ask`` leaves a running trial, and a ``tell`` may find that it had told.
-    """
-    try:
-        return _repeated(lambda: function(*args, **kwargs), _passes)
-    except storage_errors() as error:
-        if not _is_fault(error):
-            raise
-        raise StorageError(
-            f"The storage failed ({_reason(error)}); all that it stored before is kept: mend it, "
-            "then resume the study."
-        ) from None  # The cause may name a user.
-
-
-class PatientTrial(optuna.Trial):
-    """A trial whose own calls are repeated while its storage is locked or away.
-
-    So a function that suggests need not begin again.
-    """
-
-    def suggest_float(self, *args: Any, **options: Any) -> float:
-        """Suggest a float."""
-        return with_retry(super().suggest_float, *args, **options)
-
-    def suggest_int(self, *args: Any, **options: Any) -> int:
-        """Suggest an integer."""
-        return with_retry(super().suggest_int, *args, **options)
-
-    def suggest_categorical(self, *args: Any, **options: Any) -> Any:
-        """Suggest a choice."""
-        return with_retry(super().suggest_categorical, *args, **options)
-
-    def report(self, value: float, step: int) -> None:
-        """Report an intermediate value."""
-        with_retry(super().report, value, step)
-
-    def should_prune(self) -> bool:
-        """Return whether the trial is to be pruned."""
-        return with_retry(super().should_prune)
-
-    def set_user_attr(self, key: str, value: Any) -> None:
-        """Store a user attribute."""
-        with_retry(super().set_user_attr, key, value)
-
-    def set_constraint(self, key: str, value: float) -> None:
-        """Store the violation of a constraint."""
-        with_retry(super().set_constraint, key, value)
-
-
-def _repeated(call: Callable[[], _T], passes: Callable[[Exception], bool], url: str = "") -> _T:
-    """Call again while it raises what passes, as long as the patience lasts.
-
-    Warnings show nothing of ``url`` that is not shown otherwise.
-    """
-    began, has_warned = time.monotonic(), False
-    while True:
-        try:
-            return call()
-        except (*storage_errors(), AssertionError) as error:
-            waited = time.monotonic() - began
-            if waited >= _PATIENCE or not passes(error):
-                raise
-            # That others create tables at the same moment is no fault.
-            if waited >= _SECONDS_BEFORE_WARNING and not has_warned and _is_fault(error):
-                has_warned = True
-                said = "The storage does not answer (%s); trying again for %g s."
-                logger.warning(said, _reason(error, url), _PATIENCE)
-        time.sleep(_SECONDS_BETWEEN_ATTEMPTS * random.uniform(0.5, 1.5))  # noqa: S311
-
-
-def storage_errors() -> tuple[type[Exception], type[Exception]]:
-    """Return Optuna's errors for a storage that fails or refuses a request."""
-    return load("sqlalchemy").exc.SQLAlchemyError, StorageInternalError
-
-
-def _causes(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """Return SQLAlchemy's error, which Optuna's hides, and the driver's, if there is one."""
-    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    return cause, getattr(cause, "orig", None)
-
-
-def _reason(error: BaseException, url: str = "") -> str:
-    """Return what a driver says, without anything of the URL that is not shown."""
-    cause, driver_error = _causes(error)
-    said = _checks.first_line(driver_error or cause)
-    if driver_error is not None and not isinstance(driver_error, sqlite3.Error):
-        said = _QUOTED.sub("***", said)
-    return _checks.without_secrets(url, said)
-
-
-def _is_fault(error: BaseException) -> bool:
-    """Return whether the database failed, not the request."""
-    exc: Any = load("sqlalchemy").exc
-    cause, _ = _causes(error)
-    # Optuna tries a query that failed in another form, which a broken connection answers by a
-    # PendingRollbackError. SQLite reports a corrupt file by the class of all errors.
-    kinds = exc.OperationalError | exc.InterfaceError | exc.PendingRollbackError
-    return isinstance(cause, kinds) or type(cause) is exc.DatabaseError
-
-
-def _sqlite_code(error: BaseException | None) -> int:
-    """Return SQLite's result code: the lower byte, the others say more about it."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-
-
-def _passes(error: BaseException) -> bool:
-    _, driver_error = _causes(error)
-    if isinstance(driver_error, sqlite3.Error):
-        return _sqlite_code(driver_error) in _SQLITE_PASSING
-    return _is_fault(error)
-
-
 def _passes_at_opening(error: BaseException) -> bool:
     exc: Any = load("sqlalchemy").exc
-    cause, driver_error = _causes(error)
+    cause, driver_error = causes(error)
     # Only one of several workers that open a new database at the same moment can create its
     # tables, and Optuna asserts that the version was written, which may be another's next step.
     kinds = exc.OperationalError | exc.InterfaceError | exc.IntegrityError | exc.ProgrammingError

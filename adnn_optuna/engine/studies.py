@@ -36,7 +36,7 @@ from adnn_optuna.engine.new_seeds import ends_before_new_seeds, evaluate_best_tr
 from adnn_optuna.engine.objectives import FunctionObjective
 from adnn_optuna.engine.records import FunctionRecord, confirmation_name, read_record
 from adnn_optuna.engine.signals import Bar, interruptible, progress_bar
-from adnn_optuna.engine.storages import check_study_name, open_storage, storage_url, with_retry
+from adnn_optuna.engine.storages import check_study_name, open_storage, storage_url
 from adnn_optuna.networks._tensorflow import check_not_forked
 from adnn_optuna.networks.keras_files import model_from_config
 from adnn_optuna.networks.loading import dataset_from_config
@@ -146,9 +146,9 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
     """Return a stored study, or refuse its name and list those that there are."""
     check_study_name(study_name)
     try:
-        study = with_retry(optuna.load_study, study_name=study_name, storage=storage)
+        study = optuna.load_study(study_name=study_name, storage=storage)
     except KeyError:
-        known = with_retry(optuna.get_all_study_names, storage)
+        known = optuna.get_all_study_names(storage)
         parts = tuple(f"{name}/" for name in known)  # Of a comparison, which is named itself.
         names = [repr(name) for name in known if not name.startswith(parts)]
         shown = ", ".join([*names[:10], "…"] if len(names) > 10 else names) or "none"
@@ -157,13 +157,22 @@ def load_study(storage: BaseStorage, study_name: str) -> optuna.Study:
             f"Study {study_name!r} not found in {where}. Available: {shown}."
         ) from None
     check_one_objective(study)
-    attrs, _ = with_retry(stored.read_study, study)
+    attrs, _ = stored.read_study(study)
     if stored.EVALUATED in attrs:
         raise WrongValueError(
             f"The study {study_name!r} is no search, but holds evaluations, such as of a recheck "
             "or of models: make the call again that began it, or use another study name."
         )
     return study
+
+
+def opened_study(study: optuna.Study | tuple[str | BaseStorage, str]) -> optuna.Study:
+    """Return a user's study, or the study of a storage and a name, in a storage of ours."""
+    if isinstance(study, tuple) and len(study) == 2:
+        return load_study(open_storage(study[0], must_exist=True), study[1])
+    check_type("study", study, optuna.Study, "an Optuna study, or its storage and its name")
+    check_one_objective(study)
+    return optuna.load_study(study_name=study.study_name, storage=open_storage(study._storage))
 
 
 def objective_from_study(
@@ -225,16 +234,15 @@ def resume_hint(study: optuna.Study, further: str = "") -> str:
 
 def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optuna.Study]:
     """Create or load a study for each spec; none is created if one of them is refused."""
-    names = set(with_retry(optuna.get_all_study_names, storage))
+    names = set(optuna.get_all_study_names(storage))
     found = [load_study(storage, p.name) if p.name in names else None for p in specs]
     for spec in specs:
         _check_no_evaluations(spec, names)
     # Whatever may be refused comes before the first study is created.
-    samplers = [with_retry(_sampler, p, study) for p, study in zip(specs, found, strict=True)]
+    samplers = [_sampler(p, study) for p, study in zip(specs, found, strict=True)]
     studies = []
     for spec, existing, sampler in zip(specs, found, samplers, strict=True):
-        study = existing or with_retry(
-            optuna.create_study,
+        study = existing or optuna.create_study(
             storage=storage,
             study_name=spec.name,
             direction=spec.objective.direction,
@@ -243,7 +251,7 @@ def open_studies(specs: Sequence[StudySpec], storage: BaseStorage) -> list[optun
         )
         study.pruner = NopPruner() if spec.pruner is None else spec.pruner
         study.sampler = sampler
-        with_retry(_prepare, spec, study)
+        _prepare(spec, study)
         studies.append(study)
     return studies
 
@@ -349,7 +357,7 @@ def _run_one(stop: threading.Event, bar: Bar, spec: StudySpec, study: optuna.Stu
     # Some end by themselves before.
     budget = max(n_run, spec.limits["max_trial"] or 0)
     bar.update(budget - n_run)
-    record = with_retry(read_record, study, others={})
+    record = read_record(study, others={})
     if isinstance(spec.objective, InitOffsetObjective):
         record = confirmation.evaluate_test_set(record, spec.objective, stop)
         confirmation.replicate_best_trial(record, spec.objective, stop)
@@ -418,6 +426,6 @@ def n_done(study: optuna.Study) -> int:
 
 def _counts(study: optuna.Study) -> tuple[int, int]:
     """Return how many replicates are done, and how many other trials."""
-    done = [t for t in with_retry(study.get_trials, deepcopy=False) if is_done(t)]
+    done = [t for t in study.get_trials(deepcopy=False) if is_done(t)]
     n_replicates = sum(replicate_of(trial) is not None for trial in done)
     return n_replicates, len(done) - n_replicates

@@ -11,7 +11,6 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._attributes import Arguments, Declaration
 from adnn_optuna._checks import TOO_LARGE, WrongTypeError, WrongValueError, as_integer, logger
 from adnn_optuna.engine.arms import ARMS
-from adnn_optuna.engine.storages import with_retry
 from adnn_optuna.stats.paired_differences import fewest_pairs
 
 MAX_SEEDS = 10_000  # A mistyped range would fill the storage.
@@ -142,5 +141,5 @@ def declared(
 
 def store_declaration(head: optuna.Study, declaration: Declaration) -> None:
     """Store the declaration of a comparison in its study."""
-    if with_retry(lambda: head.user_attrs).get(stored.COMPARISON) != declaration:
-        with_retry(head.set_user_attr, stored.COMPARISON, declaration)
+    if head.user_attrs.get(stored.COMPARISON) != declaration:
+        head.set_user_attr(stored.COMPARISON, declaration)

@@ -11,7 +11,7 @@ import optuna
 import pytest
 import sqlalchemy
 from optuna.distributions import IntDistribution
-from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from adnn_optuna._attributes import OUTCOME, OWNER
@@ -54,9 +54,8 @@ def test_what_was_begun_when_time_was_up_is_made() -> None:
 @pytest.fixture
 def watched(tmp_path: Path) -> optuna.Study:
     """A study whose workers are taken for dead after two seconds without a sign of life."""
-    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
-    assert isinstance(storage, RDBStorage)
-    storage.heartbeat_interval, storage.grace_period = 1, 2
+    storage: Any = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    storage._backend.heartbeat_interval, storage._backend.grace_period = 1, 2
     return open_evaluations(storage, "numbers", {})
 
 
@@ -108,8 +107,8 @@ def test_each_tells_the_time_until_its_end_itself() -> None:
 def test_what_was_begun_as_the_storage_failed_is_made(
     watched: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage, faults = watched._storage, [1]
-    beat: Any = storage.record_heartbeat  # type: ignore[attr-defined]
+    storage, faults = watched._storage._backend, [1]  # type: ignore[attr-defined]
+    beat = storage.record_heartbeat
 
     def fail_once(trial_id: int) -> None:
         if faults and faults.pop():

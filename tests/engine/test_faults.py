@@ -24,8 +24,9 @@ from optuna.trial import TrialState
 from search_worker import make_objective, quick_training
 
 import adnn_optuna as adnn
-from adnn_optuna.engine import storages
-from adnn_optuna.engine.storages import StorageError, open_storage, with_retry
+from adnn_optuna.engine import repeating, storages
+from adnn_optuna.engine.repeating import StorageError
+from adnn_optuna.engine.storages import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ def path(tmp_path: Path) -> Path:
     storage = open_storage(f"sqlite:///{path}")
     study = optuna.create_study(study_name="s", storage=storage)
     study.optimize(objective, n_trials=1)
-    storage.engine.dispose()
+    storage._backend.engine.dispose()
     return path
 
 
@@ -57,7 +58,7 @@ def path(tmp_path: Path) -> Path:
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make SQLite return at once, and warnings come soon."""
     monkeypatch.setattr(storages, "_SQLITE_TIMEOUT", 0.05)
-    monkeypatch.setattr(storages, "_SECONDS_BEFORE_WARNING", 0.2)
+    monkeypatch.setattr(repeating, "_SECONDS_BEFORE_WARNING", 0.2)
 
 
 @pytest.fixture
@@ -80,8 +81,8 @@ def load(url: str) -> optuna.Study:
 
 def run_patiently(study: optuna.Study, n_trials: int) -> None:
     for _ in range(n_trials):
-        trial = with_retry(study.ask, SPACE)
-        with_retry(study.tell, trial, trial.params["x"] ** 2, skip_if_finished=True)
+        trial = study.ask(SPACE)
+        study.tell(trial, trial.params["x"] ** 2, skip_if_finished=True)
 
 
 def n_warnings(logs: pytest.LogCaptureFixture, reason: str) -> int:
@@ -96,7 +97,7 @@ def test_a_lock_of_another_program_is_waited_for(
     study = load(f"sqlite:///{path}")
     unlock = threading.Timer(1.0, lock.close)
     unlock.start()
-    with_retry(study.set_user_attr, "a", 1)
+    study.set_user_attr("a", 1)
     unlock.join()
     assert study.user_attrs == {"a": 1}
     assert n_warnings(logs, "database is locked") == 1
@@ -144,10 +145,10 @@ def test_a_fault_of_a_users_own_database_is_not_repeated() -> None:
 def test_a_lock_that_stays_ends_in_one_sentence(
     path: Path, lock: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storages, "_PATIENCE", 0.5)
+    monkeypatch.setattr(repeating, "_PATIENCE", 0.5)
     study = load(f"sqlite:///{path}")
     with pytest.raises(StorageError, match=r"^The storage failed \(.*locked\); .*\.$"):
-        with_retry(study.set_user_attr, "a", 1)
+        study.set_user_attr("a", 1)
     lock.close()
     study.set_user_attr("a", 1)
     assert study.user_attrs == {"a": 1}
@@ -161,7 +162,7 @@ def test_waiting_can_be_interrupted(path: Path) -> None:
     interrupt.start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            with_retry(study.set_user_attr, "a", 1)
+            study.set_user_attr("a", 1)
     finally:
         interrupt.cancel()
     assert time.monotonic() - began < 5
@@ -187,7 +188,7 @@ def test_a_server_that_is_restarted_is_waited_for(postgresql: Server) -> None:
 def test_a_server_that_is_away_is_waited_for_when_a_worker_starts(
     postgresql: Server, monkeypatch: pytest.MonkeyPatch, logs: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(storages, "_SECONDS_BEFORE_WARNING", 0.2)
+    monkeypatch.setattr(repeating, "_SECONDS_BEFORE_WARNING", 0.2)
     study = optuna.create_study(study_name="away", storage=open_storage(postgresql.url))
     run_patiently(study, 1)
     postgresql.stop()
@@ -200,7 +201,7 @@ def test_a_server_that_is_away_is_waited_for_when_a_worker_starts(
 
 
 def test_a_server_that_stays_away_ends_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storages, "_PATIENCE", 0.5)
+    monkeypatch.setattr(repeating, "_PATIENCE", 0.5)
     with pytest.raises(StorageError, match=r"^The storage .*\*\*\*.* cannot be opened \(.*\.$"):
         open_storage("postgresql+psycopg://me:secret@127.0.0.1:1/db")
 
@@ -237,21 +238,21 @@ def test_what_passes_when_a_database_is_opened(said: str) -> None:
 def test_what_is_no_fault_of_the_database_is_not_waited_for(postgresql: Server) -> None:
     study = optuna.create_study(storage=open_storage(postgresql.url))
     with pytest.raises(StorageInternalError) as caught:
-        with_retry(study.set_user_attr, "too long " * 100, 1)
+        study.set_user_attr("too long " * 100, 1)
     assert isinstance(caught.value.__cause__, sqlalchemy.exc.DataError)
     with pytest.raises(KeyError):
-        with_retry(study._storage.get_trial, 10**6)
+        study._storage.get_trial(10**6)
 
 
 @pytest.mark.slow
 def test_a_full_disk_ends_in_one_sentence_and_loses_nothing(path: Path) -> None:
     program = f"""
 import optuna, resource
-from adnn_optuna.engine.storages import open_storage, with_retry
+from adnn_optuna.engine.storages import open_storage
 from test_faults import objective
 study = optuna.load_study(study_name="s", storage=open_storage("sqlite:///{path}"))
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
-with_retry(study.optimize, objective, n_trials=1000)
+study.optimize(objective, n_trials=1000)
 """
     run = subprocess.run(
         [sys.executable, "-c", program],
@@ -263,7 +264,7 @@ with_retry(study.optimize, objective, n_trials=1000)
     )
     assert run.returncode == 1
     *_, last = run.stderr.splitlines()
-    assert last.startswith("adnn_optuna.engine.storages.StorageError: The storage failed (")
+    assert last.startswith("adnn_optuna.engine.repeating.StorageError: The storage failed (")
     study = load(f"sqlite:///{path}")
     n_kept = len(study.trials)
     assert 1 < n_kept < 1000
@@ -275,7 +276,7 @@ with_retry(study.optimize, objective, n_trials=1000)
 @pytest.mark.slow
 def test_a_database_that_cannot_be_written_to_is_refused(path: Path) -> None:
     with pytest.raises((ValueError, StorageError), match=r"^The storage .*readonly.*\.$"):
-        with_retry(load(f"sqlite:///file:{path}?mode=ro&uri=true").optimize, objective, n_trials=1)
+        load(f"sqlite:///file:{path}?mode=ro&uri=true").optimize(objective, n_trials=1)
     assert len(load(f"sqlite:///{path}").trials) == 1
 
 
@@ -298,13 +299,13 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
 def test_a_database_that_breaks_in_the_middle_ends_in_one_sentence(path: Path) -> None:
     storage = open_storage(f"sqlite:///{path}")
     study = optuna.load_study(study_name="s", storage=storage)
-    storage.engine.dispose()
+    storage._backend.engine.dispose()
     content = bytearray(path.read_bytes())
     for page in range(4096, len(content), 4096):
         content[page : page + 100] = b"\xff" * 100
     path.write_bytes(content)
     with pytest.raises(StorageError, match=r"^The storage failed \(.*malformed\); .*\.$"):
-        with_retry(study.optimize, objective, n_trials=1)
+        study.optimize(objective, n_trials=1)
 
 
 def test_a_folder_that_vanishes_is_waited_for(path: Path) -> None:
@@ -346,7 +347,7 @@ for name in ("there.db", "new.db"):
         url = f"sqlite:///{folder}/there.db"
         storage = open_storage(url)
         optuna.create_study(study_name="s", storage=storage).optimize(objective, n_trials=2)
-        storage.engine.dispose()
+        storage._backend.engine.dispose()
         run = subprocess.run(
             [sys.executable, "-c", program, folder], capture_output=True, text=True, check=True
         )
@@ -362,7 +363,7 @@ for name in ("there.db", "new.db"):
 def test_a_search_whose_storage_failed_goes_on_in_the_same_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(storages, "_PATIENCE", 0.5)
+    monkeypatch.setattr(repeating, "_PATIENCE", 0.5)
     path = tmp_path / "study.db"
     other = sqlite3.connect(path, isolation_level=None)
 

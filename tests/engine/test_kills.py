@@ -7,7 +7,6 @@ import copy
 import os
 import random
 import signal
-import sqlite3
 import threading
 import time
 from itertools import count
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
-import sqlalchemy
 from optuna.distributions import FloatDistribution
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
@@ -102,11 +100,12 @@ def _killing(function: Callable[..., Any], calls: Iterator[int], after: int) -> 
 
 def killed(url: str, work: Callable[[], object], call: str, after: int) -> bool:
     """Return whether a process that works was killed right after so many calls of a storage."""
-    storage: Any = type(optuna.storages.get_storage(open_storage(url)))
+    storages: Any = type(open_storage(url)), type(optuna.storages.get_storage(url))
     if (process := os.fork()) == 0:
         calls = count(1)
         for name in WRITES if call == "any write" else [call]:
-            setattr(storage, name, _killing(getattr(storage, name), calls, after))
+            for storage in storages:
+                setattr(storage, name, _killing(getattr(storage, name), calls, after))
         try:
             work()
         finally:
@@ -384,22 +383,6 @@ def test_what_was_retried_in_another_study_is_done() -> None:
     study.add_trial(copied)
     run.run()
     assert 0.5 in [x for x, _ in done(study)]
-
-
-def test_a_lock_as_a_run_begins_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    run, study = loop_of(InMemoryStorage(), "random", max_trial=1)
-    faults, read = [1], InMemoryStorage.get_study_user_attrs
-
-    def locked_once(self: InMemoryStorage, study_id: int) -> Any:
-        if faults and faults.pop():
-            cause = sqlite3.OperationalError("database is locked")
-            cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
-            raise sqlalchemy.exc.OperationalError("SELECT", {}, cause)
-        return read(self, study_id)
-
-    monkeypatch.setattr(InMemoryStorage, "get_study_user_attrs", locked_once)
-    run.run()
-    assert len(done(study)) == 1
 
 
 def test_an_error_of_a_sampler_that_is_told_is_raised() -> None:

@@ -15,8 +15,9 @@ from search_worker import make_objective, quick_training
 import adnn_optuna as adnn
 from adnn_optuna import InitOffsetObjective
 from adnn_optuna._attributes import ENDED, OUTCOME, OWNER
-from adnn_optuna.engine import decisions, storages
-from adnn_optuna.engine.storages import StorageError, open_storage
+from adnn_optuna.engine import decisions, repeating
+from adnn_optuna.engine.repeating import StorageError
+from adnn_optuna.engine.storages import open_storage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,8 +116,8 @@ def test_nobody_waits_for_ever(
 
 
 def locked(*_: Any, **__: Any) -> Any:
-    cause = storages.sqlite3.OperationalError("database is locked")
-    cause.sqlite_errorcode = storages.sqlite3.SQLITE_BUSY
+    cause = repeating.sqlite3.OperationalError("database is locked")
+    cause.sqlite_errorcode = repeating.sqlite3.SQLITE_BUSY
     raise sqlalchemy.exc.OperationalError("UPDATE", {}, cause)
 
 
@@ -148,7 +149,7 @@ def test_what_a_storage_left_running_is_done_by_the_next_run(
     search: dict[str, Any] = {"max_trial": 6, "storage": storage, "study_name": "s"}
     for name in ("set_trial_state_values", "record_heartbeat"):
         with monkeypatch.context() as patch:
-            patch.setattr(storages, "_PATIENCE", 0.1)
+            patch.setattr(repeating, "_PATIENCE", 0.1)
             calls, function = [2], getattr(RDBStorage, name)
 
             def fail(

@@ -19,8 +19,9 @@ import adnn_optuna as adnn
 from adnn_optuna._checks import masked, without_passwords
 from adnn_optuna.cli import main as cli
 from adnn_optuna.cli import output
-from adnn_optuna.engine import storages, studies
-from adnn_optuna.engine.storages import StorageError, open_storage, storage_url
+from adnn_optuna.engine import repeating, studies
+from adnn_optuna.engine.repeating import StorageError
+from adnn_optuna.engine.storages import open_storage, storage_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,8 +104,8 @@ def test_what_a_search_stores_logs_and_raises(
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait a moment only for servers that are away."""
-    monkeypatch.setattr(storages, "_PATIENCE", 0.2)
-    monkeypatch.setattr(storages, "_SECONDS_BEFORE_WARNING", 0.0)
+    monkeypatch.setattr(repeating, "_PATIENCE", 0.2)
+    monkeypatch.setattr(repeating, "_SECONDS_BEFORE_WARNING", 0.0)
 
 
 @pytest.mark.usefixtures("impatience")
@@ -245,7 +246,7 @@ def test_a_hostile_url_on_every_surface(
     logs: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(storages, "_PATIENCE", 0.0)
+    monkeypatch.setattr(repeating, "_PATIENCE", 0.0)
     objective, storage = make_objective(), optuna.storages.InMemoryStorage()
 
     def quadratic(trial: optuna.Trial, seed: int = 0) -> float:
@@ -360,7 +361,7 @@ def test_a_secret_option_of_a_search(
 def test_any_character_in_any_part(
     character: str, logs: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storages, "_PATIENCE", 0.0)
+    monkeypatch.setattr(repeating, "_PATIENCE", 0.0)
     c = character
     for url in (
         f"postgre{c}sql+psycopg://user:geheim@127.0.0.1:1/db",

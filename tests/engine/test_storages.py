@@ -23,7 +23,8 @@ from storage_worker import STORAGES
 
 import adnn_optuna as adnn
 from adnn_optuna.engine import storages as storages_module
-from adnn_optuna.engine.storages import enqueue_again, open_storage, storage_url, with_retry
+from adnn_optuna.engine.repeating import StorageError
+from adnn_optuna.engine.storages import enqueue_again, open_storage, storage_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,7 @@ def test_it_does_so_whoever_made_the_storages(kind: str, tmp_path: Path) -> None
         return read()
 
     for storage in storages:
-        session = storage.scoped_session  # type: ignore[attr-defined]
+        session = storage._backend.scoped_session  # type: ignore[attr-defined]
         sqlalchemy.event.listen(session, "do_orm_execute", read_before_either_writes)
     with ThreadPoolExecutor(2) as pool:
         states = [TrialState.RUNNING] * 2
@@ -148,7 +149,7 @@ def test_many_threads_take_each_waiting_trial_once(
     def take(storage: BaseStorage) -> list[int]:
         start.wait()
         begin = storage.set_trial_state_values
-        return [i for i in trial_ids if with_retry(begin, i, TrialState.RUNNING)]
+        return [i for i in trial_ids if begin(i, TrialState.RUNNING)]
 
     with ThreadPoolExecutor(len(storages)) as pool:
         taken = [trial_id for ids in pool.map(take, storages) for trial_id in ids]
@@ -165,13 +166,12 @@ def test_what_another_worker_did_to_a_created_trial_is_seen(tmp_path: Path) -> N
 
 
 def test_a_storage_can_be_sent_to_another_process(tmp_path: Path) -> None:
-    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    storage: Any = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     study = optuna.create_study(storage=storage, study_name="s")
     study.add_trial(optuna.create_trial(value=1.0))
     for either in (storage, pickle.loads(pickle.dumps(storage))):
-        assert type(either) is RDBStorage
         assert len(optuna.load_study(study_name="s", storage=either).trials) == 1
-        with either.engine.connect() as connection:
+        with either._backend.engine.connect() as connection:
             answers = [
                 connection.exec_driver_sql(f"PRAGMA {name}").scalar()
                 for name in ("journal_mode", "synchronous", "busy_timeout")
@@ -191,17 +191,16 @@ def test_an_uri_of_sqlite_can_be_opened_again(
 
 @pytest.mark.filterwarnings("error::optuna.exceptions.ExperimentalWarning")
 def test_trials_have_heartbeats(tmp_path: Path) -> None:
-    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
-    assert isinstance(storage, RDBStorage)
+    storage: Any = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    assert optuna.storages.get_storage(storage) is storage
     assert storage.get_heartbeat_interval() == 30
 
 
 @pytest.fixture
 def dead_worker(tmp_path: Path) -> Callable[..., optuna.Study]:
     """Return a function that returns a study one of whose trials shows no sign of life."""
-    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
-    assert isinstance(storage, RDBStorage)
-    storage.grace_period = 1
+    storage: Any = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    storage._backend.grace_period = 1
 
     def study_of(sampler: optuna.samplers.BaseSampler, *suggested: str) -> optuna.Study:
         study = optuna.create_study(storage=storage, sampler=sampler)
@@ -212,7 +211,7 @@ def dead_worker(tmp_path: Path) -> Callable[..., optuna.Study]:
                 trial.suggest_float(parameter, 0, 1)
             trial.set_user_attr("adnn:outcome", {"elapsed": 1.0})
             storage.record_heartbeat(trial._trial_id)
-        with storage.engine.begin() as connection:  # As if an hour had passed.
+        with storage._backend.engine.begin() as connection:  # As if an hour had passed.
             connection.exec_driver_sql(
                 "UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-1 hour')"
             )
@@ -290,5 +289,5 @@ def test_a_file_that_can_only_be_read_is_read(tmp_path: Path) -> None:
     optuna.create_study(storage=f"sqlite:///{tmp_path}/plain.db", study_name="theirs")
     opened = open_storage(f"sqlite:///file:{tmp_path}/plain.db?mode=ro&uri=true", must_exist=True)
     assert optuna.get_all_study_names(opened) == ["theirs"]
-    with pytest.raises(optuna.exceptions.StorageInternalError):
+    with pytest.raises(StorageError):
         optuna.create_study(storage=opened, study_name="ours")

@@ -103,8 +103,8 @@ def test_a_worker_of_another_host_shows_no_sign_of_life(
     running = study.trials[-1]
     assert running.system_attrs[OWNER]["host"].startswith("elsewhere#")
     assert is_alive(running) is None
-    storage.grace_period = 1
-    with storage.engine.begin() as connection:  # As if an hour had passed.
+    storage._backend.grace_period = 1
+    with storage._backend.engine.begin() as connection:  # As if an hour had passed.
         connection.exec_driver_sql(
             "UPDATE trial_heartbeats SET heartbeat = heartbeat - INTERVAL '1 hour'"
         )

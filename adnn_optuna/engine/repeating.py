@@ -1,0 +1,310 @@
+"""Storages that repeat by themselves what a database that is locked or away did not answer.
+
+All statements on a study go through such a storage, so none can be forgotten.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import pickle
+import random
+import re
+import sqlite3
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from adnn_optuna import _checks
+from adnn_optuna._checks import load
+from adnn_optuna.samplers import _owners
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_T = TypeVar("_T")
+
+# For how long a database that is locked or away is waited for, in seconds: a server is restarted
+# in a minute. What is over in a moment is not worth a warning.
+_PATIENCE = 300.0
+_SECONDS_BEFORE_WARNING = 5.0
+_SECONDS_BETWEEN_ATTEMPTS = 0.1
+
+# SQLite's result codes for what passes by itself: SQLITE_BUSY, SQLITE_LOCKED, and SQLITE_CANTOPEN
+# of a folder that is away.
+_SQLITE_PASSING = (5, 6, 14)
+
+# Servers quote users, among others.
+_QUOTED = re.compile(r"""(["'])[^"'\s]+\1""")
+
+
+# Whether a call of a storage of ours is under way in this thread.
+_is_patient: ContextVar[bool] = ContextVar("_is_patient", default=False)
+
+
+class StorageError(RuntimeError):
+    """A storage could not be read or written; what was stored before is kept."""
+
+
+def repeating(storage: BaseStorage) -> BaseStorage:
+    """Return a view of a storage whose calls are repeated while the database is locked or away.
+
+    The class of the view derives from the storage's class, and both have the same attributes. If
+    the fault lasts for five minutes, it is a :class:`StorageError`. One in memory has no faults.
+    """
+    if isinstance(storage, InMemoryStorage | _Repeating):
+        return storage
+    # Optuna adds a cache to those that need one; the view is above it.
+    storage = optuna.storages.get_storage(storage)
+    _listen(storage)
+    view: BaseStorage = _view(_repeating_class(type(storage)), storage)
+    return view
+
+
+class _Repeating:
+    """What a repeating storage adds to the class that it derives from."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return a copy for another process, which reads the database as it is unpickled."""
+        plain = _view(type(self).__bases__[1], self)
+        return _unpickled, (pickle.dumps(plain),)
+
+
+def _view(kind: type, storage: object) -> Any:
+    """Return an object of another class that has the same attributes, also later."""
+    view: Any = object.__new__(kind)
+    view.__dict__ = vars(storage)
+    return view
+
+
+def _unpickled(data: bytes) -> BaseStorage:
+    return repeating(_patiently(lambda: pickle.loads(data)))  # noqa: S301 - as it was pickled.
+
+
+def _listen(storage: BaseStorage) -> None:
+    """Let a database tell its faults, and lock SQLite; a copy in another process forgot both."""
+    backend: Any = getattr(storage, "_backend", storage)
+    if not isinstance(backend, RDBStorage):
+        return
+    events: list[tuple[Any, ...]] = [(backend.engine, "handle_error", _hand_on)]
+    if backend.engine.name == "sqlite":
+        events.append((backend.scoped_session, "do_orm_execute", _lock_for_update))
+    event = load("sqlalchemy").event
+    for one in events:
+        if not event.contains(*one):
+            event.listen(*one)
+
+
+class _FaultError(Exception):
+    """A fault of the database, from SQLAlchemy's error."""
+
+
+def _hand_on(context: Any) -> None:
+    """Keep Optuna from seeing a fault: it would create a trial again that may have arrived."""
+    error = context.sqlalchemy_exception
+    if _is_patient.get() and not context.is_pre_ping and error is not None and is_fault(error):
+        raise _FaultError(error)
+
+
+def _lock_for_update(state: Any) -> None:
+    """Lock SQLite for SELECT … FOR UPDATE, which it ignores, so that one takes a waiting trial.
+
+    With write-ahead logging, an exclusive transaction still lets others read.
+    """
+    sqlalchemy = load("sqlalchemy")
+    is_select = isinstance(state.statement, sqlalchemy.Select)
+    parts = state.statement.get_children() if is_select else ()
+    if any(isinstance(part, sqlalchemy.sql.selectable.ForUpdateArg) for part in parts):
+        connection = state.session.connection()
+        driver: Any = connection.connection.driver_connection
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN EXCLUSIVE")
+
+
+@functools.cache
+def _repeating_class(base: type[BaseStorage]) -> Any:
+    # Beside the methods of all storages, those that Optuna calls for heartbeats.
+    names = {name for name, member in vars(BaseStorage).items() if inspect.isfunction(member)}
+    names.update(*(getattr(kind, "__abstractmethods__", ()) for kind in base.__mro__))
+    methods = {name: _repeating_method(getattr(base, name)) for name in names}
+    methods["create_new_trial"] = _creating_method(base.create_new_trial)
+    return type(f"Repeating{base.__name__}", (_Repeating, base), methods)
+
+
+def _repeating_method(function: Callable[..., Any]) -> Callable[..., Any]:
+    name = function.__name__
+    find: Callable[..., Any] = _FINDS.get(name, lambda *_: None)
+    if name.startswith("set_"):
+        find = _FINDS.get(name, functools.partial(_has_attribute, f"get_{name[4:]}s"))
+
+    @functools.wraps(function)
+    def method(*args: Any, **options: Any) -> Any:
+        def find_written() -> Any:
+            return find(*inspect.signature(function).bind(*args, **options).args)
+
+        return _patiently(lambda: function(*args, **options), find_written)
+
+    return method
+
+
+def _creating_method(create: Callable[..., int]) -> Callable[..., int]:
+    @functools.wraps(create)
+    def create_new_trial(
+        self: BaseStorage, study_id: int, template_trial: FrozenTrial | None = None
+    ) -> int:
+        created_here = vars(self).setdefault("_created_here", set())
+
+        def find_created() -> int | None:
+            for trial in self.get_all_trials(study_id, deepcopy=False):
+                is_new = trial._trial_id not in created_here
+                if is_new and template_trial and _is_of_template(trial, template_trial):
+                    return trial._trial_id
+            return None
+
+        trial_id = _patiently(lambda: create(self, study_id, template_trial), find_created)
+        created_here.add(trial_id)
+        return trial_id
+
+    return create_new_trial
+
+
+def _is_of_template(trial: FrozenTrial, template: FrozenTrial) -> bool:
+    """Return whether a trial may be a template's; those that a run begins tell who runs them."""
+    attrs = json.loads(json.dumps(template.system_attrs))  # As they were stored.
+    return (
+        attrs.items() <= trial.system_attrs.items()
+        and template.params.items() <= trial.params.items()
+    )
+
+
+def _has_attribute(
+    getter: str, storage: BaseStorage, of: int, key: Any, value: Any, *_: Any
+) -> bool | None:
+    if getter == "get_trial_intermediate_values":
+        attributes = storage.get_trial(of).intermediate_values
+    else:
+        attributes = getattr(storage, getter)(of)
+    return {key: value}.items() <= attributes.items() or None
+
+
+def _has_state(
+    storage: BaseStorage, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+) -> bool | None:
+    trial = storage.get_trial(trial_id)
+    if state == TrialState.RUNNING:  # Another worker may have begun it.
+        return (trial.state == state and _owners.is_own(trial)) or None
+    return (trial.state == state and list(trial.values or ()) == list(values or ())) or None
+
+
+def _study_of_name(storage: BaseStorage, _: Any, study_name: str | None = None) -> int | None:
+    ids = {study.study_name: study._study_id for study in storage.get_all_studies()}
+    return ids.get(study_name or "")
+
+
+# What a write returned before its answer was lost, None if it did not arrive.
+_FINDS: dict[str, Callable[..., Any]] = {
+    "create_new_study": _study_of_name,
+    "set_trial_state_values": _has_state,
+}
+
+
+def _patiently(call: Callable[[], _T], find: Callable[[], _T | None] = lambda: None) -> _T:
+    """Call a function, and again for up to five minutes if the database is locked or away.
+
+    Before it is called again, ``find`` returns its result if the call before did arrive.
+    """
+
+    def call_again() -> _T:
+        result = find()
+        return call() if result is None else result
+
+    before = _is_patient.set(True)
+    try:
+        return repeated(call, passes, call_again=call_again)
+    except storage_errors() as error:
+        if not is_fault(error):
+            raise
+        raise StorageError(
+            f"The storage failed ({reason(error)}); all that it stored before is kept: mend it, "
+            "then resume the study."
+        ) from None  # The cause may name a user.
+    finally:
+        _is_patient.reset(before)
+
+
+def repeated(
+    call: Callable[[], _T],
+    passes: Callable[[Exception], bool],
+    url: str = "",
+    call_again: Callable[[], _T] | None = None,
+) -> _T:
+    """Call again while it raises what passes, as long as the patience lasts.
+
+    Warnings show nothing of ``url`` that is not shown otherwise.
+    """
+    began, has_warned = time.monotonic(), False
+    while True:
+        try:
+            return call()
+        except (*storage_errors(), AssertionError) as error:
+            waited = time.monotonic() - began
+            if waited >= _PATIENCE or not passes(error):
+                raise
+            # That others create tables at the same moment is no fault.
+            if waited >= _SECONDS_BEFORE_WARNING and not has_warned and is_fault(error):
+                has_warned = True
+                said = "The storage does not answer (%s); trying again for %g s."
+                _checks.logger.warning(said, reason(error, url), _PATIENCE)
+        call = call_again or call
+        time.sleep(_SECONDS_BETWEEN_ATTEMPTS * random.uniform(0.5, 1.5))  # noqa: S311
+
+
+def storage_errors() -> tuple[type[Exception], type[Exception], type[Exception]]:
+    """Return the errors of a storage that fails or refuses a request."""
+    return load("sqlalchemy").exc.SQLAlchemyError, StorageInternalError, _FaultError
+
+
+def causes(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """Return SQLAlchemy's error, which Optuna's hides, and the driver's, if there is one."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    if isinstance(error, _FaultError):
+        cause = error.args[0]
+    return cause, getattr(cause, "orig", None)
+
+
+def reason(error: BaseException, url: str = "") -> str:
+    """Return what a driver says, without anything of the URL that is not shown."""
+    cause, driver_error = causes(error)
+    said = _checks.first_line(driver_error or cause)
+    if driver_error is not None and not isinstance(driver_error, sqlite3.Error):
+        said = _QUOTED.sub("***", said)
+    return _checks.without_secrets(url, said)
+
+
+def is_fault(error: BaseException) -> bool:
+    """Return whether the database failed, not the request."""
+    exc: Any = load("sqlalchemy").exc
+    cause, _ = causes(error)
+    # Optuna tries a query that failed in another form, which a broken connection answers by a
+    # PendingRollbackError. SQLite reports a corrupt file by the class of all errors.
+    kinds = exc.OperationalError | exc.InterfaceError | exc.PendingRollbackError
+    return isinstance(cause, kinds) or type(cause) is exc.DatabaseError
+
+
+def sqlite_code(error: BaseException | None) -> int:
+    """Return SQLite's result code: the lower byte, the others say more about it."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def passes(error: BaseException) -> bool:
+    """Return whether a fault of the database may be over in a moment."""
+    _, driver_error = causes(error)
+    if isinstance(driver_error, sqlite3.Error):
+        return sqlite_code(driver_error) in _SQLITE_PASSING
+    return is_fault(error)
