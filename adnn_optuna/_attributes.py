@@ -25,6 +25,7 @@ EVALUATED = "adnn:evaluated"  # The subject of the evaluations that its trials a
 CODE = "adnn:code"  # The fingerprints of the functions that its trials are of, and the Python.
 # A prefix, with the trial and its new seeds, by numbers: how many confirm it, `Planned`.
 PLANNED = "adnn:planned"
+RESAMPLED = "adnn:resampled"  # Training and test examples, if a function's seeds redraw splits.
 STOP_REASON = "adnn:stop_reason"  # Why it ended: a limit's name, "exhausted" or "interrupted".
 
 # System attributes of a trial.
@@ -345,6 +346,7 @@ _TYPES: dict[str, Any] = {
     CODE: dict[str, str],
     VIOLATED: bool,
     PLANNED: Planned,
+    RESAMPLED: Annotated[list[Size], finder("two numbers", lambda sizes: len(sizes) == 2)] | None,
     STOP_REASON: str | None,
     PROPOSAL: Proposal,
     REPLICATE: Replicate,

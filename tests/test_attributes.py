@@ -199,6 +199,7 @@ WRONG: dict[str, Any] = {
     },
     stored.EVALUATED: 3,
     stored.VIOLATED: 1,
+    stored.RESAMPLED: [75],
     stored.PLANNED: {"seeds": -1, "sequential": False, "rank": 1},
     stored.CODE: [],
     stored.REPLICATE: {"trial": 0, "index": 0, "repetition": 0},

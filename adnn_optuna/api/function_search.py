@@ -16,6 +16,7 @@ from adnn_optuna import _attributes as stored
 from adnn_optuna._checks import WrongValueError, as_integer, check_type, logger
 from adnn_optuna.api._calls import check_executor
 from adnn_optuna.api._progress import SearchProgress, log_trial
+from adnn_optuna.api._resampling import check_splits
 from adnn_optuna.callbacks import LimitValues
 from adnn_optuna.engine.arms import SAMPLERS, SamplerSpec
 from adnn_optuna.engine.code_fingerprint import check_code
@@ -27,6 +28,7 @@ from adnn_optuna.engine.objectives import (
     FunctionObjective,
     checked_catch,
     checked_direction,
+    seeds_of_trials,
     with_seed,
 )
 from adnn_optuna.engine.records import FunctionRecord, read_record
@@ -35,6 +37,7 @@ from adnn_optuna.engine.storages import open_storage
 from adnn_optuna.engine.studies import StudySpec, n_done, open_studies, resume_hint, run_trials
 from adnn_optuna.results.findings import reused_note
 from adnn_optuna.results.function_search import FunctionSearch, stored_result
+from adnn_optuna.stats.resampling import ResampledArgument
 
 Replicate = float | Literal["auto"]
 
@@ -56,6 +59,7 @@ def search_function(
     catch: Catch,
     n_jobs: int,
     executor: futures.Executor | None,
+    resampled: ResampledArgument,
     show_progress_bar: bool,
 ) -> FunctionSearch:
     """Run the search of a function and return its result; the arguments are those of search."""
@@ -66,6 +70,9 @@ def search_function(
         )
     is_seeded, n_jobs = with_seed(function)[1], as_integer("n_jobs", n_jobs, 1, stored.TOO_MANY)
     check_executor(executor)
+    sizes = check_splits(
+        {"objective": function}, {"objective": seeds_of_trials(function)}, resampled
+    )
     if replicate != "auto":
         replicate = checked_share("replicate", replicate, is_seeded=is_seeded)
         if replicate and limits["max_trial"] is None:
@@ -95,6 +102,8 @@ def search_function(
         check_is_reached(opened, executor)
         [study] = open_studies([spec], opened)
         check_code([study], {"objective": function}, reuse=reuse)
+        if resampled is not None:
+            study.set_user_attr(stored.RESAMPLED, sizes)
         n_before = n_done(study)
         try:
             with progress_bar(show=show_progress_bar, bar_format="{desc} |{bar}|") as bar:
@@ -158,6 +167,7 @@ def resumed_function(
         batch_size=settings["batch_size"],
         n_jobs=settings["n_jobs"],
         executor=None,
+        resampled=study.user_attrs.get(stored.RESAMPLED) or False,
         **options,
     )
 

@@ -33,14 +33,20 @@ from adnn_optuna._checks import (
     is_integer,
 )
 from adnn_optuna._seeds import experiment_fingerprint
-from adnn_optuna.api._calls import check_executor, found_by_evaluating, interrupted_where_called
+from adnn_optuna.api._calls import (
+    check_executor,
+    check_for_networks,
+    found_by_evaluating,
+    interrupted_where_called,
+)
+from adnn_optuna.api._resampling import check_splits
 from adnn_optuna.callbacks import checked_limits
 from adnn_optuna.engine.code_fingerprint import check_code
 from adnn_optuna.engine.evaluations import open_evaluations, plan_seeds
 from adnn_optuna.engine.example_scores import from_attributes
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
 from adnn_optuna.engine.new_seeds import TrialEvaluation, beginning_of
-from adnn_optuna.engine.objectives import Catch, checked_catch, with_seed
+from adnn_optuna.engine.objectives import Catch, checked_catch, seeds_of_trials, with_seed
 from adnn_optuna.engine.records import NEW_SEED_NAMES
 from adnn_optuna.engine.studies import objective_from_study, opened_study
 from adnn_optuna.results.overtuning import overtuning_of
@@ -49,6 +55,7 @@ from adnn_optuna.results.recheck_numbers import BASELINE_NETWORK, FIRST_OF_PARAM
 from adnn_optuna.samplers._evaluations import evaluation_trials
 from adnn_optuna.samplers._trials import is_feasible
 from adnn_optuna.samplers._unit_interval import n_choices, to_unit
+from adnn_optuna.stats.resampling import ResampledArgument
 
 # Annealing ends with moves of about a thousandth of the range; steps of the paper are longer.
 _NEAR = 0.005
@@ -66,6 +73,7 @@ def recheck(
     deterministic: bool = False,
     catch: Catch = (),
     failed: float | None = None,
+    resampled: ResampledArgument = None,
     reuse: bool = False,
     storage: str | BaseStorage | None = None,
     n_jobs: int = 1,
@@ -124,6 +132,9 @@ def recheck(
         failed: The value that each failed evaluation counts as, such as 0.0 for an accuracy. If
             :obj:`None`, a value some of whose evaluations failed has no CI, because those that
             succeed are a selection.
+        resampled: If the seeds redraw the split of one data set, the numbers of training and test
+            examples of a split. The CIs are then for new data of this kind, and wider. False if
+            each seed has independent data. If the code seems to redraw a split, you are asked.
         reuse: Whether stored evaluations count although ``evaluate`` changed since they were made.
             Changes are seen in its code and in functions of the same module, not in other modules
             or data.
@@ -140,7 +151,8 @@ def recheck(
         TypeError: If an argument has a wrong type, or a value is no number.
         FileNotFoundError: If the study's SQLite file does not exist.
         ValueError: If an argument is wrong, the study has several objectives, no trial of it was
-            completed, or ``evaluate`` changed without ``reuse``.
+            completed, or ``evaluate`` changed without ``reuse``. Also if it redraws a split, and
+            ``resampled`` does not say so.
         KeyboardInterrupt: If the user interrupts; all finished evaluations are stored.
     """
     top, seeds = as_integer("top", top), as_integer("seeds", seeds)
@@ -153,6 +165,12 @@ def recheck(
     read_study(study)
     completed = _completed(study)
     function, is_seeded, objective = _seeded(study, evaluate)
+    sizes = None
+    if objective is not None:
+        check_for_networks({"resampled": resampled})
+    elif not deterministic:
+        names = {"evaluate": seeds_of_trials(function)}
+        sizes = check_splits({"evaluate": function}, names, resampled)
     candidates = _best_of_places(completed, top)
     against_of = _against(study, objective, completed, against)
     others = filter(None, map(against_of, candidates))
@@ -184,6 +202,7 @@ def recheck(
         seeds=seeds,
         confirm=confirm,
         failed=failed,
+        resampled=sizes,
         plan_of=plan_of,
         is_seeded=is_seeded,
         is_deterministic=deterministic,

@@ -48,6 +48,7 @@ from adnn_optuna.results.findings import reused_note
 from adnn_optuna.results.function_search import FunctionSearch
 from adnn_optuna.results.search import NetworkSearch, parts_of
 from adnn_optuna.results.search_notes import unowned_notes, why_no_best_trial
+from adnn_optuna.stats.resampling import ResampledArgument
 
 if TYPE_CHECKING:
     import keras
@@ -222,6 +223,7 @@ def search(
     confirm: int | Literal["auto"] = "auto",
     n_jobs: int | None = None,
     executor: futures.Executor | None = None,
+    resampled: ResampledArgument = None,
     show_progress_bar: bool = False,
     **limits: Unpack[LimitValues],
 ) -> SearchResult | FunctionSearch:
@@ -280,6 +282,9 @@ def search(
         n_jobs: For functions, how many trials run at once; by default 1.
         executor: For functions, runs the trials, in place of threads: any
             ``concurrent.futures.Executor`` whose workers reach ``storage``.
+        resampled: For functions whose seeds redraw the split of one data set, the numbers of
+            training and test examples, as in :func:`~adnn_optuna.compare`. The CI of the value is
+            then for new data of this kind.
         show_progress_bar: Whether to show a progress bar, instead of a log line for each trial.
         **limits: When it ends, each by the name of its callback's argument.
 
@@ -289,7 +294,8 @@ def search(
     Raises:
         TypeError: If an argument has a wrong type, or a function's value is no number.
         ValueError: If an argument is wrong, or a study of another objective, sampler or seed
-            exists, or of a function that changed, without ``reuse``.
+            exists, or of a function that changed, without ``reuse``. Also if a function redraws a
+            split, and ``resampled`` does not say so.
     """
     check_sampler(sampler)
     limits = checked_limits(**limits)
@@ -310,6 +316,7 @@ def search(
             catch=catch,
             n_jobs=1 if n_jobs is None else n_jobs,
             executor=executor,
+            resampled=resampled,
             show_progress_bar=show_progress_bar,
         )
     check_for_networks(
@@ -319,6 +326,7 @@ def search(
             "replicate": None if replicate == "auto" else replicate,
             "n_jobs": n_jobs,
             "executor": executor,
+            "resampled": resampled,
         }
     )
     check_confirm(confirm)

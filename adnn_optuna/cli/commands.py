@@ -26,6 +26,7 @@ def search(
     trials_at_once: opt.AtOnce = None,
     replicate: str = "auto",
     confirm: str = "auto",
+    resampled: opt.Resampled = None,
     objective: dict[str, Any],
     **options: Any,
 ) -> out.Answer:
@@ -56,6 +57,7 @@ def search(
         replicate=parsing.parse_share(replicate),
         batch_size=trials_at_once or "auto",
         confirm=parsing.parse_confirm(confirm),
+        resampled=parsing.parse_resampled(resampled),
         **options,
         **limits,
     )

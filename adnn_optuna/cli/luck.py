@@ -35,6 +35,7 @@ def recheck(
     *,
     evaluate: Annotated[str | None, _EVALUATE] = None,
     against: Annotated[str | None, _AGAINST] = None,
+    resampled: opt.Resampled = None,
     **options: Any,
 ) -> out.Answer:
     """Recheck how much of the best value of any Optuna study is luck.
@@ -52,6 +53,7 @@ def recheck(
         (parsing.parse_storage(storage), name),
         None if evaluate is None else parsing.load_function("--evaluate", evaluate),
         against=parsing.parse_against(against),
+        resampled=parsing.parse_resampled(resampled),
         **options,
     )
     return out.Answer(found)

@@ -313,6 +313,12 @@ class FunctionRecord(SearchRecord):
         return None if self.best is None else planned_of(self.attrs, self.best.number)
 
     @property
+    def resampled(self) -> tuple[int, int] | None:
+        """The numbers of training and test examples, if seeds redraw the split of one data set."""
+        sizes = self.attrs.get(stored.RESAMPLED)
+        return None if sizes is None else (sizes[0], sizes[1])
+
+    @property
     def new_seeds(self) -> list[int]:
         """The declared new seeds of the best trial; all arms of a unit have the same."""
         if self._declared is None:

@@ -17,6 +17,7 @@ from adnn_optuna.render.document import Line
 from adnn_optuna.results.differences import unseen_note
 from adnn_optuna.results.findings import counted_values, failures_note
 from adnn_optuna.stats.proportions import student_half_width, unseen_share
+from adnn_optuna.stats.resampling import Resampled, variance_factor
 from adnn_optuna.stats.sequential import (
     AFTER_FIXED,
     ALPHA,
@@ -41,6 +42,8 @@ class ConfirmedValue:
         failed: The value that a failed run counts as; without one, a failure leaves no CI.
         is_seeded: Whether the function takes a seed; if not, each run is random by itself.
         n_violated: In how many runs a constraint is violated.
+        resampled: The numbers of training and test examples, if each run redraws the split of one
+            data set. The CI is then for new data of this kind.
     """
 
     runs: Sequence[float]
@@ -49,6 +52,7 @@ class ConfirmedValue:
     failed: float | None = None
     is_seeded: bool = True
     n_violated: int = 0
+    resampled: Resampled | None = None
 
     @functools.cached_property
     def values(self) -> list[float]:
@@ -78,12 +82,19 @@ class ConfirmedValue:
             self.resolution,
             n_claims=self.n_claims,
             sequential=self.planned["sequential"],
+            resampled=self.resampled,
         )
-        return estimate if self._is_complete else Estimate(estimate.value)
+        has_interval = self._is_complete and not self._has_unplanned_splits
+        return estimate if has_interval else Estimate(estimate.value)
 
     @property
     def _is_complete(self) -> bool:
         return len(self.values) == len(self.runs) >= self.planned["seeds"]
+
+    @property
+    def _has_unplanned_splits(self) -> bool:
+        """Whether splits were added after some were seen: no sequential CI is for new data."""
+        return self.planned["sequential"] and self.resampled is not None
 
     @property
     def next_run(self) -> Estimate:
@@ -128,7 +139,10 @@ class ConfirmedValue:
             fewest = fewest_sequential_pairs(AFTER_FIXED * self.n_claims)
         if n < fewest:
             return f"No CI of the value: {fewest} values on {self.where} are needed."
-        return "No CI of the value: the values are not of one distribution."
+        why = "the values are not of one distribution"
+        if self._has_unplanned_splits:
+            why = f"for new data, the number of {self.where} must be planned, but it was raised"
+        return f"No CI of the value: {why}."
 
     def notes(
         self, trial: int, unit: Unit, redrawn: str = "", *, on_same_examples: bool = False
@@ -164,6 +178,11 @@ class ConfirmedValue:
 
     @property
     def _redrawn(self) -> str:
+        if self.resampled is not None:
+            return (
+                f"The {self._runs} redraw the split, and the CI is for new data of this kind. Its "
+                "correction for overlapping splits is approximate (Nadeau and Bengio)."
+            )
         source = "depends on the seed" if self.is_seeded else "is random in the function"
         return f"Only what {source} was redrawn. The CI contains no other variance."
 
@@ -193,12 +212,19 @@ def resolution_of(values: Sequence[float]) -> float:
 
 
 def mean_interval(
-    values: Sequence[float], resolution: float, *, n_claims: int = 1, sequential: bool = False
+    values: Sequence[float],
+    resolution: float,
+    *,
+    n_claims: int = 1,
+    sequential: bool = False,
+    resampled: Resampled | None = None,
 ) -> Estimate:
     """Return the mean with its CI, Student's or sequential; NaN for one value."""
-    if len(values) < 2:
+    n = len(values)
+    if n < 2:
         return Estimate(*values) if values else UNKNOWN
     center, half = mean(values), student_half_width(values, 0.0, 1 - ALPHA / n_claims)
+    half *= math.sqrt(n * variance_factor(n, resampled))
     if sequential and max(values) - min(values) >= resolution:
         return Estimate(center, *sequential_ends(values, half, n_claims))
     # The CI of equal values, except for rounding, is as wide as their smallest difference.

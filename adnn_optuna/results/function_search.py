@@ -52,7 +52,11 @@ class FunctionSearch(StudyResult, FunctionRecord):
         finite = [value for value in self.new_values if math.isfinite(value)]
         resolution = resolution_of([*self.values, *finite])
         return ConfirmedValue(
-            self.new_values, self.planned, resolution, n_violated=self.n_violated
+            self.new_values,
+            self.planned,
+            resolution,
+            n_violated=self.n_violated,
+            resampled=self.resampled,
         )
 
     @property

@@ -204,7 +204,8 @@ class Recheck(RecheckNumbers, Printed):
     def _next_step(self) -> str:
         if self.missing:
             return NEXT_STEP
-        if self.on_new_data or self.on_same_data or self.is_deterministic:
+        is_of_new_data = self.on_new_data or self.resampled
+        if is_of_new_data or self.on_same_data or self.is_deterministic:
             return ""
         return "estimate the value on new data: return adnn.log_scores(trial, scores)"
 

@@ -25,6 +25,7 @@ from adnn_optuna.results.overtuning import Overtuning
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.overtuning import on_new_seeds
 from adnn_optuna.stats.paired_differences import fewest_pairs, paired_differences
+from adnn_optuna.stats.resampling import Resampled, for_new_data
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +65,7 @@ class RecheckNumbers:
     is_deterministic: bool = False  # The caller says that nothing in it is random.
     on_same_data: bool = False  # The seed does not change the validation data.
     experiment: Any = field(default=None, repr=False)  # What the seeds follow from.
+    resampled: Resampled | None = None  # The sizes of the splits that the seeds redraw.
     against_of: Callable[[FrozenTrial], FrozenTrial | None] = field(
         default=lambda _: None, repr=False, compare=False
     )
@@ -181,7 +183,7 @@ class RecheckNumbers:
     @functools.cached_property
     def on_new_data(self) -> Estimate | None:
         """Its value on new data and new seeds; None without the scores of single examples."""
-        if self.trial is None or self.missing or self.overtuned is None:
+        if self.trial is None or self.missing or self.overtuned is None or self.resampled:
             return None
         number, overtuned = self.trial.number, self.overtuned
         known = [self.scores.get((number, seed)) for seed in self.by_seed(self.trial, "confirm")]
@@ -219,6 +221,7 @@ class RecheckNumbers:
             self.failed,
             is_seeded=self.is_seeded,
             n_violated=len(self.violated.intersection(runs)),
+            resampled=self.resampled,
         )
 
     @property
@@ -246,12 +249,21 @@ class RecheckNumbers:
             str(role): [self._sign * self._counted(number, seed) for seed in seeds]
             for role, number in enumerate((self.trial.number, self.against.number))
         }
-        [row] = paired_differences(
+        n_claims = self.confirmed.n_claims
+        rows = paired_differences(
             arms,
             margin=None,
-            n_claims=self.confirmed.n_claims,
+            n_claims=n_claims,
             sequential=self.sequential,
             after_fixed=self.sequential,
+        )
+        [row] = for_new_data(
+            rows,
+            arms,
+            self.resampled,
+            n_planned=len(seeds),
+            n_claims=n_claims,
+            sequential=self.sequential,
         )
         return row.estimate if row.n_pairs == len(seeds) else UNKNOWN
 
@@ -309,7 +321,8 @@ class RecheckNumbers:
     def interval(self, trial: FrozenTrial, role: Role) -> Estimate:
         """Return the mean of a trial's values with its CI."""
         plan = self.planned if role == "confirm" else _UNPLANNED
-        return ConfirmedValue(self.values(trial, role), plan, self._resolution).estimate
+        values = self.values(trial, role)
+        return ConfirmedValue(values, plan, self._resolution, resampled=self.resampled).estimate
 
     @functools.cached_property
     def _resolution(self) -> float:

@@ -60,6 +60,12 @@ def checked_resampling(
     return as_integer("n_train", resampled[0]), as_integer("n_test", resampled[1])
 
 
+def variance_factor(n: int, resampled: Resampled | None) -> float:
+    """Return the variance of a mean, in variances of a value, by Nadeau and Bengio (2003)."""
+    n_train, n_test = resampled or (1, 0)
+    return 1 / n + n_test / n_train
+
+
 def for_new_data(
     rows: list[PairedDifference],
     values: Mapping[str, Sequence[float]],
@@ -84,7 +90,6 @@ def for_new_data(
         return inconclusive(rows, f"no CI: {said}, but this design is sequential")
     if any(row.verdict and math.isnan(row.low) for row in rows):
         return rows
-    n_train, n_test = resampled
     judged = []
     for row in rows:
         if row.verdict is None:
@@ -94,7 +99,7 @@ def for_new_data(
         if n == n_planned:
             sd = stdev(map(operator.sub, values[row.arm], values[row.other]))
             quantile = float(scipy.stats.t.isf(ALPHA / (2 * n_claims), n - 1))
-            half = quantile * sd * math.sqrt(1 / n + n_test / n_train)
+            half = quantile * sd * math.sqrt(variance_factor(n, resampled))
         low, high = max(row.mean - half, -most), min(row.mean + half, most)
         verdict = verdict_of(low, high, row.margin)
         judged.append(dataclasses.replace(row, low=low, high=high, verdict=verdict))

@@ -86,6 +86,39 @@ class TestIsAskedBeforeAnythingIsEvaluated:
             corrected.paired_differences[0].high - corrected.paired_differences[0].low
         )
 
+    def test_in_searches_and_rechecks(self, tmp_path: Path) -> None:
+        storage = f"sqlite:///{tmp_path}/search.db"
+        options: Any = {
+            "sampler": "random",
+            "max_trial": 10,
+            "storage": storage,
+            "study_name": "s",
+        }
+        with pytest.raises(ValueError, match="objective " + ASKED):
+            adnn.search(value_of_trial, **options)
+        alone = adnn.search(value_of_trial, **options, resampled=False)
+        for_new_data = adnn.search(value_of_trial, **options, resampled=(15, 5))
+        # What a study was told is not asked again.
+        resumed = adnn.resume(storage, "s", objective=value_of_trial)
+        assert resumed.value == for_new_data.value
+        study = alone.study
+        with pytest.raises(ValueError, match="evaluate " + ASKED):
+            adnn.recheck(study, value_of_trial)
+        rechecks = [
+            adnn.recheck(study, value_of_trial, top=1, against=0, resampled=resampled)
+            for resampled in (False, (15, 5))
+        ]
+        for narrow, wide in (
+            (alone.value, for_new_data.value),
+            (rechecks[0].estimate, rechecks[1].estimate),
+        ):
+            # Nadeau and Bengio: 1 / n + n_test / n_train in place of 1 / n.
+            assert wide.value == narrow.value
+            ratio = (wide.high - wide.low) / (narrow.high - narrow.low)
+            assert ratio == pytest.approx((1 + 10 * 5 / 15) ** 0.5)
+        for result in (for_new_data, rechecks[1]):
+            assert "the CI is for new data of this kind" in " ".join(str(result).split())
+
     def test_in_comparisons_of_samplers(self, tmp_path: Path) -> None:
         options: Any = {"max_trial": 2, "seeds": range(2), "confirm": 1}
         with pytest.raises(ValueError, match="objective " + ASKED):
