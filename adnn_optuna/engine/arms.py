@@ -5,6 +5,7 @@ All that is to be known of an arm is its entry in :data:`ARMS`.
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -181,16 +182,20 @@ def _keyed(
     kind: Callable[..., BaseSampler], package: str | None = None, **settings: Any
 ) -> _SamplerOf:
     """Return what makes one of Optuna's samplers, which may need a package of its own."""
-
-    def made(seed: int, _: int | None) -> BaseSampler:
-        return kind(seed=seed, **settings)
+    factory = functools.partial(_of_seed, kind=kind, **settings)
 
     def sampler(seed: int, _: Mapping[str, BaseDistribution], n_trials: int | None) -> BaseSampler:
         if package is not None:
             check_installed(package, f"Optuna's {kind.__name__}")
-        return KeyedIndexSampler(KeyedSampler(made, seed, n_trials))
+        return KeyedIndexSampler(KeyedSampler(factory, seed, n_trials))
 
     return sampler
+
+
+def _of_seed(
+    seed: int, _: int | None, kind: Callable[..., BaseSampler], **settings: Any
+) -> BaseSampler:
+    return kind(seed=seed, **settings)
 
 
 # The baseline network and one random rate: with Optuna's ten, short searches would only be random.

@@ -12,7 +12,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent import futures
 from contextvars import copy_context
 from datetime import UTC, datetime
@@ -29,9 +29,9 @@ from adnn_optuna.callbacks import Limit, LimitValues, callbacks_of, checked_limi
 from adnn_optuna.engine import signals
 from adnn_optuna.engine.decisions import Begin, End, Observer, Snapshot, Wait, after, before
 from adnn_optuna.engine.init_offset_objective import InitOffsetObjective
-from adnn_optuna.engine.objectives import FunctionObjective, Outcome, mark
+from adnn_optuna.engine.objectives import FunctionObjective, ObjectiveStudy, Outcome, mark
 from adnn_optuna.engine.records import read_record
-from adnn_optuna.engine.repeating import StorageError
+from adnn_optuna.engine.repeating import StorageError, view_as
 from adnn_optuna.engine.storages import enqueue_again
 from adnn_optuna.networks.keras_files import policy_of_caller
 from adnn_optuna.samplers import _owners
@@ -80,7 +80,8 @@ class Loop:
         is_run: bool = True,
         after_tell: AfterTell = lambda *_: None,
     ) -> None:
-        self._study, self._objective, self._limit_values = study, objective, limits
+        self._study: optuna.Study = view_as(ObjectiveStudy, study)
+        self._objective, self._limit_values = objective, limits
         self._n_threads = n_threads
         self._storage: Any = study._storage
         self._stop, self._after_tell = stop, after_tell
@@ -297,17 +298,7 @@ class Loop:
 
     def _train(self, trials: list[optuna.Trial], began: float) -> list[Outcome]:
         deadline = began + (self._limit_values["max_time"] or math.inf)
-        with self._stoppable():
-            return self._objective.train(trials, stop=self._stop, deadline=deadline)
-
-    @contextlib.contextmanager
-    def _stoppable(self) -> Iterator[None]:
-        """Let objectives, samplers and callbacks call ``study.stop()`` in this thread."""
-        self._study._thread_local.in_optimize_loop = True
-        try:
-            yield
-        finally:
-            self._study._thread_local.in_optimize_loop = False
+        return self._objective.train(trials, stop=self._stop, deadline=deadline)
 
     def _collect(self, seconds: float | None) -> None:
         """Wait until some jobs have ended, for some seconds at most, and tell their trials."""
@@ -325,8 +316,8 @@ class Loop:
                 continue
             if position and any(limit.reached(self._study) for limit in early):
                 outcome = Outcome("timeout")  # noqa: PLW2901
-            with self._stoppable():
-                self._tell_one(trial, outcome, time.monotonic() - began)
+            self._tell_one(trial, outcome, time.monotonic() - began)
+            self._study._stop_flag |= outcome.stops_study
             self._open.pop(trial._trial_id, None)
             self._told.append((trial, outcome))
 
@@ -344,7 +335,7 @@ class Loop:
             else:
                 self._study.tell(trial, value, state, skip_if_finished=True)
         except UpdateFinishedTrialError:
-            said = "Trial %d had been ended, as by a worker that saw no sign of life of this one."
+            said = "Trial %d had been ended, by its objective or by another worker."
             logger.warning(said, trial.number)
         except KeyError:
             logger.warning("Trial %d was deleted while it ran.", trial.number)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import OptunaError, TrialPruned
+from optuna.exceptions import OptunaError, TrialPruned, UpdateFinishedTrialError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -40,6 +40,7 @@ class Outcome:
     trained: Trained | None = None
     system_attrs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     examples: Scored | None = None
+    stops_study: bool = False  # Its objective asked for no further trials.
 
     @property
     def state(self) -> TrialState:
@@ -63,6 +64,37 @@ class Outcome:
         trial.set_user_attr(stored.OUTCOME, outcome)
         if self.status in ("timeout", "diverged"):
             mark(trial, "interrupted" if self.status == "timeout" else "diverged")
+
+
+class ObjectiveStudy(optuna.Study):
+    """The study of a search as its objectives see it, in any thread."""
+
+    def ask(self, *_: Any, **__: Any) -> optuna.Trial:
+        """Refuse: the search would wait for the trial."""
+        raise WrongValueError(
+            "An objective must not ask its own study for trials; got study.ask(). Suggest all "
+            "parameters from the trial, or ask another study."
+        )
+
+    def stop(self) -> None:
+        """Let no further trial begin."""
+        self._stop_flag = True
+
+    def tell(
+        self,
+        trial: optuna.Trial | int,
+        values: float | Sequence[float] | None = None,
+        state: TrialState | None = None,
+        skip_if_finished: bool = False,  # noqa: FBT001, FBT002 - as Optuna has it.
+    ) -> FrozenTrial:
+        """Tell a trial; one that failed by itself counts, too."""
+        is_nan = isinstance(values, float) and math.isnan(values)
+        if state == TrialState.FAIL or is_nan:
+            number = trial if isinstance(trial, int) else trial.number
+            id_of = self._storage.get_trial_id_from_study_id_trial_number
+            trial_id = id_of(self._study_id, number)
+            self._storage.set_trial_system_attr(trial_id, stored.ENDED, "diverged")
+        return super().tell(trial, values, state, skip_if_finished)
 
 
 def best_trial(trials: Iterable[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
@@ -223,6 +255,10 @@ class FunctionObjective:
         return [*self.executor.map(elsewhere._run, trials)]
 
     def _run(self, trial: optuna.Trial) -> Outcome:
+        outcome = self._outcome(trial)
+        return dataclasses.replace(outcome, stops_study=trial.study._stop_flag)
+
+    def _outcome(self, trial: optuna.Trial) -> Outcome:
         returned: Any = math.nan
         seed = self._seed_of(trial)
         try:
@@ -230,6 +266,10 @@ class FunctionObjective:
                 returned = with_seed(self.function)[0](trial, seed)
         except TrialPruned:
             return Outcome("pruned")
+        except UpdateFinishedTrialError:
+            if not trial.study._storage.get_trial(trial._trial_id).state.is_finished():
+                raise
+            return Outcome("pruned")  # As whoever ended it told.
         value = number(returned)
         # As a penalty, it is for samplers to learn from, as in `Study.optimize`.
         penalty = math.inf if self.direction == StudyDirection.MINIMIZE else -math.inf

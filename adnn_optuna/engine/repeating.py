@@ -63,7 +63,7 @@ def repeating(storage: BaseStorage) -> BaseStorage:
     # Optuna adds a cache to those that need one; the view is above it.
     storage = optuna.storages.get_storage(storage)
     _listen(storage)
-    view: BaseStorage = _view(_repeating_class(type(storage)), storage)
+    view: BaseStorage = view_as(_repeating_class(type(storage)), storage)
     return view
 
 
@@ -72,14 +72,14 @@ class _Repeating:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return a copy for another process, which reads the database as it is unpickled."""
-        plain = _view(type(self).__bases__[1], self)
+        plain = view_as(type(self).__bases__[1], self)
         return _unpickled, (pickle.dumps(plain),)
 
 
-def _view(kind: type, storage: object) -> Any:
+def view_as(kind: type, of: object) -> Any:
     """Return an object of another class that has the same attributes, also later."""
     view: Any = object.__new__(kind)
-    view.__dict__ = vars(storage)
+    view.__dict__ = vars(of)
     return view
 
 

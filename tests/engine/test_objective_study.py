@@ -1,0 +1,152 @@
+"""What an objective may do with the study of its trial, in whatever thread or process it runs."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from concurrent import futures
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+import adnn_optuna as adnn
+from adnn_optuna.engine.arms import SAMPLERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+EXCEPT_NETWORKS = [name for name in SAMPLERS if name not in ("random_restart", "gp", "cmaes")]
+
+
+class Pickling(futures.ThreadPoolExecutor):
+    """An executor that sends copies, as those of other processes do."""
+
+    def submit(self, *work: Any, **options: Any) -> futures.Future[Any]:
+        def run(sent: bytes) -> Any:
+            function, *arguments = pickle.loads(sent)
+            return function(*arguments, **options)
+
+        return super().submit(run, pickle.dumps(work))
+
+
+@pytest.fixture
+def executor() -> Iterator[futures.Executor]:
+    with Pickling(2) as executor:
+        yield executor
+
+
+def quadratic(trial: optuna.Trial) -> float:
+    return trial.suggest_float("x", -1, 1) ** 2
+
+
+def stopping(trial: optuna.Trial) -> float:
+    if trial.number == 2:
+        trial.study.stop()
+    return quadratic(trial)
+
+
+def asking(trial: optuna.Trial) -> float:
+    trial.study.ask()
+    return quadratic(trial)
+
+
+def states(study: optuna.Study) -> list[str]:
+    return [trial.state.name for trial in study.trials]
+
+
+@pytest.mark.parametrize("sampler", EXCEPT_NETWORKS)
+def test_each_sampler_can_be_sent(
+    sampler: str, tmp_path: Path, executor: futures.Executor
+) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    sent = adnn.search(quadratic, sampler, max_trial=3, storage=url, executor=executor)
+    alone = adnn.search(quadratic, sampler, max_trial=3)
+    values = [sorted(t.values for t in result.study.trials) for result in (sent, alone)]
+    assert values[0] == values[1]
+
+
+@pytest.mark.parametrize("sampler", ["random", "annealing"])
+def test_an_objective_stops_its_search_from_any_thread(sampler: str) -> None:
+    result = adnn.search(stopping, sampler, max_trial=9, n_jobs=2)
+    assert 3 <= len(result.study.trials) <= 4
+    assert set(states(result.study)) == {"COMPLETE"}
+    assert result.stop_reason == "exhausted"
+
+
+def test_an_objective_stops_its_search_from_another_process(
+    tmp_path: Path, executor: futures.Executor
+) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    result = adnn.search(stopping, "random", max_trial=9, storage=url, executor=executor)
+    assert len(result.study.trials) == 3
+    assert result.stop_reason == "exhausted"
+
+
+@pytest.mark.parametrize("sampler", ["tpe", optuna.samplers.RandomSampler(), "annealing"])
+def test_an_objective_that_asks_its_own_study_is_refused(sampler: Any) -> None:
+    with pytest.raises(ValueError, match=r"^An objective must not ask .*study.ask\(\)\. .*\.$"):
+        adnn.search(asking, sampler, max_trial=2)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "annealing"])
+@pytest.mark.parametrize(
+    ("state", "tell"),
+    [
+        ("COMPLETE", lambda trial: trial.study.tell(trial, 0.5)),
+        ("PRUNED", lambda trial: trial.study.tell(trial, state=TrialState.PRUNED)),
+        ("FAIL", lambda trial: trial.study.tell(trial, state=TrialState.FAIL)),
+        ("FAIL", lambda trial: trial.study.tell(trial.number, state=TrialState.FAIL)),
+        ("FAIL", lambda trial: trial.study.tell(trial, math.nan)),
+    ],
+)
+def test_a_trial_that_its_objective_told_is_told(
+    sampler: str, state: str, tell: Callable[[optuna.Trial], object]
+) -> None:
+    def telling(trial: optuna.Trial) -> float:
+        value = quadratic(trial)
+        if trial.number < 2:
+            tell(trial)
+        return value
+
+    result = adnn.search(telling, sampler, max_trial=4)
+    assert states(result.study) == [state] * 2 + ["COMPLETE"] * 2
+    assert result.stop_reason == "max_trial"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        quadratic,
+        lambda trial: trial.report(1.0, 0),
+        lambda trial: trial.set_user_attr("a", 1),
+    ],
+    ids=["suggest", "report", "set_user_attr"],
+)
+def test_a_trial_that_another_worker_ended_is_done_again(
+    write: Callable[[optuna.Trial], object],
+) -> None:
+    def ended(trial: optuna.Trial) -> float:
+        if trial.number == 1:  # As a worker does that takes this one for dead.
+            trial.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            write(trial)
+        return quadratic(trial)
+
+    result = adnn.search(ended, "annealing", max_trial=4)
+    assert states(result.study) == ["COMPLETE", "FAIL", *["COMPLETE"] * 3]
+    whole = adnn.search(quadratic, "annealing", max_trial=4).study
+    completed = result.study.get_trials(states=(TrialState.COMPLETE,))
+    assert [trial.params for trial in completed] == [trial.params for trial in whole.trials]
+
+
+def test_an_error_about_a_trial_of_another_study_is_raised() -> None:
+    def elsewhere(trial: optuna.Trial) -> float:
+        other = optuna.create_study().ask()
+        other.study.tell(other, 1.0)
+        other.report(1.0, 0)
+        return quadratic(trial)
+
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        adnn.search(elsewhere, "random", max_trial=2)
