@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any
 
-from adnn_optuna.engine import source_trees
+from adnn_optuna.engine.split_instructions import seems_to_split
 from adnn_optuna.engine.value_flow import (
     CHANCE,
     GENERATORS,
@@ -36,6 +36,7 @@ _SPLIT_IF_SHUFFLED = re.compile(r"^(?!Repeated).*Folds?$")
 _CUT = {"split", "array_split", "hsplit", "vsplit", "rsplit", "tensor_split", "chunk"}
 _DRAW = {"permutation", "permuted", "shuffle", "sample", "randperm", "choice", "choices"}
 _DRAW |= {"resample"}
+_DRAW_MASK = {"random", "rand", "integers", "randint", "binomial"}
 _SORT = {"argsort", "sorted", "sort", "sort_values"}
 _CROSS_VALIDATE = re.compile(r"^cross_val|_curve$|^permutation_test_score$")
 _EXCLUDE = {"drop", "delete", "setdiff1d", "difference", "logical_not", "invert"}
@@ -78,10 +79,9 @@ class _Splits(Flow):
         self._generators: dict[str, Labels] = {}  # The seeds of global ones, by their library.
 
     def of_unknown_source(self, function: FunctionType, labels: Labels) -> Value:
-        """Return a split if the function names what draws one."""
-        names = source_trees.names_in(function)
-        if any(_DRAW & {name} or (_SPLIT.search(name) and name not in _CUT) for name in names):
-            return Value(labels | {Label(function.__name__, "split")})
+        """Return a split if the function seems to draw one."""
+        if seems_to_split(function, _is_split, _SPLIT_IF_SHUFFLED.match, _DRAW | _DRAW_MASK):
+            labels |= {Label(function.__name__, "split")}
         return Value(labels)
 
     def attribute(self, base: Value, name: str) -> Value:
@@ -99,12 +99,25 @@ class _Splits(Flow):
         return super().called(call)
 
     def of_library(self, call: Call) -> Value:
-        """Return the value of a call, by the name of its function."""
+        """Return the value of a call, by the name of its function; it may call what is passed."""
+        if labels := self._of_passed_functions(call):
+            call = call._replace(keywords={**call.keywords, "": Value(labels)})
         rules = (self._of_python, self._of_iterables, self._seeding, self._of_rows, self._drawn)
         for rule in rules:
             if (value := rule(call)) is not None:
                 return value
         return self._unknown(call)
+
+    def _of_passed_functions(self, call: Call) -> Labels:
+        """Return the labels of what functions return, such as a key, or an own way to split."""
+        labels, passed = NONE, Value(call.labels)
+        for value in (*call.args, *call.keywords.values()):
+            function = value.target
+            if function is not None and not self.is_followed(function):
+                function = self.attribute(value, "split").target
+            if self.is_followed(function):
+                labels |= self.follow(function, [passed] * 3, {}).labels
+        return labels
 
     def _of_python(self, call: Call) -> Value | None:
         name, args = call.name, call.args
@@ -172,13 +185,16 @@ class _Splits(Flow):
         name, source = call.name, f"{ast.unparse(call.node.func)} in line {call.node.lineno}"
         rows = frozenset(each for each in call.labels if each.kind != "numbers")
         if name in _SORT and _numbers(call.labels):
-            return Value(rows | {Label(source, "order")})
+            order = frozenset({Label(source, "order")})
+            if name == "sort" and isinstance(call.node.func, ast.Attribute):
+                self.add(call.node.func.value, order)  # In its place.
+            return Value(rows | order)
         if name in _DRAW and self._randomness(call):
             order = frozenset({Label(source, "order")})
             if name == "shuffle" and call.args and "random_state" not in call.keywords:
                 self.add(call.node.args[0], order)  # In its place.
             return Value(rows | order)
-        is_split = bool(_SPLIT.search(name)) and name not in _CUT
+        is_split = _is_split(name)
         is_split |= "validation_split" in call.keywords and "seed" in call.keywords
         if not is_split and not _constant(call, "oob_score"):
             return None
@@ -188,13 +204,10 @@ class _Splits(Flow):
         return Value(_split(rows) | {Label(source, "split" if self._randomness(call) else "kept")})
 
     def _unknown(self, call: Call) -> Value:
-        """Return the value of any other call; functions that are passed are called."""
+        """Return the value of any other call."""
         if _FIT.fullmatch(call.name):
             return self._fitted(call)
         labels = call.labels
-        for each in (*call.args, *call.keywords.values()):
-            if self.is_followed(each.target):
-                labels |= self.follow(each.target, [Value(labels)] * 3, {}).labels
         numbers = _numbers(labels)
         if (library := _library(call)) and not numbers:
             numbers = self._generators.get(library, CHANCE)
@@ -231,6 +244,10 @@ class _Splits(Flow):
             return numbers
         library = _library(call) or ("numpy" if _uses_numpy(call) else "")
         return self._generators.get(library, CHANCE) if library else NONE
+
+
+def _is_split(name: str) -> bool:
+    return bool(_SPLIT.search(name)) and name not in _CUT
 
 
 def _numbers(labels: Labels) -> Labels:

@@ -76,8 +76,10 @@ def named_object(function: FunctionType, name: str) -> Any:
     return function.__globals__.get(name, getattr(builtins, name, None))
 
 
-def names_in(function: FunctionType, visited: set[CodeType] | None = None) -> Iterator[str]:
-    """Yield the names in a function's code, and in users' functions that it names."""
+def codes_of(
+    function: FunctionType, visited: set[CodeType] | None = None
+) -> Iterator[tuple[FunctionType, CodeType]]:
+    """Yield a function with its codes, and those of the users' functions that it names."""
     visited = set() if visited is None else visited
     codes = [function.__code__]
     while codes:
@@ -85,8 +87,11 @@ def names_in(function: FunctionType, visited: set[CodeType] | None = None) -> It
         if code in visited:
             continue
         visited.add(code)
-        yield from code.co_names
+        yield function, code
         codes += [each for each in code.co_consts if isinstance(each, CodeType)]
-        for name in (*code.co_names, *code.co_freevars):
-            if (other := function_of(named_object(function, name))) is not None:
-                yield from names_in(other, visited)
+        cls = function.__qualname__.partition(".")[0]  # Of a method, the others may be called.
+        for name in (*code.co_names, *code.co_freevars, cls):
+            what = named_object(function, name)
+            members = vars(what).values() if isinstance(what, type) and is_users(what) else [what]
+            for other in filter(None, map(function_of, members)):
+                yield from codes_of(other, visited)

@@ -138,9 +138,12 @@ def _union(values: Sequence[Value]) -> Value:
 
 
 def _with_part(labels: Labels, text: str) -> Labels:
-    return frozenset(
-        label._replace(part=f"{label.part}{text}"[-_LONGEST_PART:]) for label in labels
-    )
+    parts = set()
+    for label in labels:
+        # What a loop repeats is the same part again.
+        part = label.part.removesuffix("" if text == "~" else text)
+        parts.add(label._replace(part=f"{part}{text}"[-_LONGEST_PART:]))
+    return frozenset(parts)
 
 
 class Flow:
@@ -344,7 +347,12 @@ class Flow:
             labels = labels if instead else before.labels | labels
             self.bind(target, replace(before, labels=labels, items={}))
         elif isinstance(target, ast.Subscript):
-            self.add(target.value, labels)
+            index = selecting(self.value(target.slice).labels)
+            self.add(target.value, labels | frozenset(x.of_kind("pieces", "order") for x in index))
+        elif isinstance(target, ast.IfExp):
+            condition = selecting(self.value(target.test).labels)
+            self.add(target.body, labels | self.note(condition))
+            self.add(target.orelse, labels | self.note(complement(condition)))
 
     # Expressions
 
@@ -376,8 +384,10 @@ class Flow:
                 self.bind(node.target, value)
                 return value
             case ast.IfExp():
-                self.value(node.test)
-                return _union([self.value(node.body), self.value(node.orelse)])
+                branches = [self.value(node.body), self.value(node.orelse)]
+                if any(branch.labels for branch in branches):
+                    return _union(branches)
+                return self.value(node.test)  # Such as 1 for a hit and 0 for a miss.
             case ast.UnaryOp(op=ast.Invert() | ast.Not()):
                 return Value(complement(self.value(node.operand).labels))
             case ast.BinOp():
@@ -455,8 +465,9 @@ class Flow:
             return value_of(getattr(holder, name, None))
         cls = holder.cls if isinstance(holder, _Instance) else holder
         what = inspect.getattr_static(cls, name, None)
-        if isinstance(what, property) and what.fget and source_trees.is_users(what.fget):
-            return self.follow(what.fget, [base], {})
+        getter = getattr(what, "fget", getattr(what, "func", None))  # Also of a cached property.
+        if isinstance(what, property | functools.cached_property) and self.is_followed(getter):
+            return self.follow(getter, [base], {})
         if isinstance(what, staticmethod):
             what = what.__func__
         elif isinstance(what, classmethod):

@@ -1,0 +1,69 @@
+"""What a function without source seems to draw, by the instructions of its code."""
+
+import dis
+from collections.abc import Callable, Collection, Sequence
+from numbers import Number
+from types import CodeType, FunctionType
+from typing import Any
+
+from adnn_optuna.engine.source_trees import codes_of
+
+_LOADS = {"LOAD_GLOBAL", "LOAD_ATTR", "LOAD_METHOD", "LOAD_NAME"}
+_CALLS = {"CALL", "CALL_KW", "CALL_FUNCTION_EX"}
+_GENERATORS = {"default_rng", "RandomState", "Random", "seed", "manual_seed"}
+
+
+def seems_to_split(
+    function: FunctionType,
+    is_split: Callable[[str], bool],
+    needs_shuffle: Callable[[str], Any],
+    draws: Collection[str],
+) -> bool:
+    """Return whether a function, or a user's function that it names, may draw a split.
+
+    It calls what splits, other than with a constant seed; or what draws rows, other than by
+    generators with constant seeds. What becomes of the rows is unknown.
+    """
+    has_draw, seeds_are_constant = False, list[bool]()
+    for owner, code in codes_of(function):
+        steps = [step for step in dis.get_instructions(code) if step.opname != "PUSH_NULL"]
+        for i, step in enumerate(steps):
+            name = _loaded_name(step)
+            if name in _GENERATORS and len(steps) > i + 2:
+                has_one_argument = steps[i + 2].opname in {"PRECALL", "CALL"}
+                seeds_are_constant.append(has_one_argument and _is_constant(steps[i + 1], owner))
+            elif is_split(name):
+                arguments = _arguments(steps[i + 1 :], code)
+                state = arguments.get("random_state", arguments.get("seed"))
+                is_shuffled = "shuffle" in arguments or not needs_shuffle(name)
+                if is_shuffled and not (state and _is_constant(state, owner)):
+                    return True
+            has_draw |= name in draws
+    is_kept = bool(seeds_are_constant) and all(seeds_are_constant)
+    return has_draw and not is_kept
+
+
+def _loaded_name(step: dis.Instruction) -> str:
+    """Return the name of what may be a function; empty for other instructions."""
+    name = str(step.argval)
+    return name if step.opname in _LOADS and not name.isupper() else ""
+
+
+def _arguments(steps: Sequence[dis.Instruction], code: CodeType) -> dict[str, Any]:
+    """Return the instructions that load the next call's named arguments."""
+    for i, step in enumerate(steps):
+        if step.opname == "KW_NAMES":
+            names = code.co_consts[step.arg or 0]
+            return dict(zip(names, steps[i - len(names) : i], strict=False))
+        if step.opname == "CALL_KW":  # Its last argument are the names.
+            names = steps[i - 1].argval
+            return dict(zip(names, steps[i - 1 - len(names) : i - 1], strict=False))
+        if step.opname in _CALLS:
+            break
+    return {}
+
+
+def _is_constant(step: dis.Instruction, owner: FunctionType) -> bool:
+    if step.opname == "LOAD_GLOBAL":
+        return isinstance(owner.__globals__.get(step.argval), Number)
+    return step.opname in {"LOAD_CONST", "LOAD_SMALL_INT"} and step.argval is not None
