@@ -162,7 +162,8 @@ class SearchResult(NetworkSearch):
         """Return the result as a contract that others can check, see :func:`~adnn_optuna.verify`.
 
         It trains the baseline and the best network again. It holds the estimates on new seeds, so
-        it confirms the best trial first, see :meth:`confirm`.
+        it confirms the best trial first. This result does not change; :meth:`confirm` then returns
+        the confirmed one, and trains nothing.
 
         Args:
             data: ``"embed"`` writes the data beside the contract, at most 50 MB, so that anyone
@@ -177,6 +178,11 @@ class SearchResult(NetworkSearch):
         self._check_contract()
         arrays = embedded(self.objective.dataset) if data else {}
         found = self.confirmed()
+        if self.confirmation is None and found.confirmation is not None:
+            logger.info(
+                "The best trial was confirmed for the contract. result.confirm() returns the "
+                "result with this confirmation, and trains nothing."
+            )
         content = confirmation_content(found.confirmation)
         return Contract.from_search(found, self.objective, content, arrays)
 

@@ -167,10 +167,7 @@ class Contract(Printed):
                 *claims_tables(claimed_confirmation(content), claim.unit),
             ],
             notes=self._notes(),
-            next_step=(
-                'contract.save("FILE.contract.json"), then others check it: adnn verify '
-                "FILE.contract.json"
-            ),
+            next_step="check it, after contract.save(FILE): adnn verify FILE",
             fields={"content": content},
         )
 

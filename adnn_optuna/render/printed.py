@@ -75,9 +75,10 @@ class Printed(ABC):
 
         Raises:
             FileNotFoundError: If the file's folder does not exist.
-            ValueError: If the path is a folder, or may not be written to.
+            ValueError: If the path does not end in ``.html``, is a folder, or may not be written
+                to.
             OSError: If writing fails, such as on a full disk.
         """
-        check_output_file("The report", path)
+        check_output_file("path", path, ".html")
         html = load("adnn_optuna.render.html")
         write_text(path, html.to_page(self.document()))

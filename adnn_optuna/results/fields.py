@@ -11,9 +11,12 @@ from typing import Literal, NamedTuple
 
 from optuna.trial import FrozenTrial
 
+from adnn_optuna import _attributes as stored
 from adnn_optuna._units import COUNT, PLAIN, SECONDS, Unit, unit_of
 from adnn_optuna.engine.records import SearchRecord
 from adnn_optuna.stats.spread import unit_of_values
+
+_LARGE = 1000.0  # Such values of losses and errors need fewer than four decimals.
 
 
 class Units(NamedTuple):
@@ -54,6 +57,18 @@ class Field(NamedTuple):
         return unit.gain(number) if self.is_gain else unit.value(number)
 
 
+def _n_test_evaluations(run: SearchRecord, _: Baselines) -> float:
+    """Return how often the test set was evaluated, also by other studies of the storage."""
+    if stored.CONFIG not in run.attrs:
+        return math.nan
+    return len(run.test_evaluations) + sum(run.test_evaluations_elsewhere.values())
+
+
+def _if_tested(get: Callable[[SearchRecord], float]) -> Callable[[SearchRecord, Baselines], float]:
+    """Return what gets a number of the test set; NaN without a test-set evaluation."""
+    return lambda run, _: get(run) if run.test_evaluations else math.nan
+
+
 FIELDS = (
     Field("n_trials", "trials", "", lambda run, _: len(run.done_trials)),
     Field("baseline", "baseline", "selection", lambda run, _: run.baseline),
@@ -66,15 +81,10 @@ FIELDS = (
         lambda run, _: run.hyperparameter_gain,
         is_gain=True,
     ),
-    Field("test_baseline", "test baseline", "test", lambda run, _: run.test_baseline),
-    Field("test_value", "test score", "test", lambda run, _: run.test_value),
-    Field("test_gain", "test gain", "test", lambda run, _: run.test_gain, is_gain=True),
-    Field(
-        "n_test_evaluations",
-        "test-set evaluations",
-        "",
-        lambda run, _: len(run.test_evaluations) + sum(run.test_evaluations_elsewhere.values()),
-    ),
+    Field("test_baseline", "test baseline", "test", _if_tested(lambda run: run.test_baseline)),
+    Field("test_value", "test score", "test", _if_tested(lambda run: run.test_value)),
+    Field("test_gain", "test gain", "test", _if_tested(lambda run: run.test_gain), is_gain=True),
+    Field("n_test_evaluations", "test-set evaluations", "", _n_test_evaluations),
 )
 """All numbers of a search, in the order in which they are shown."""
 
@@ -130,8 +140,12 @@ def units_of(record: SearchRecord) -> Units:
 
 def fitted(metric: str, values: Sequence[float]) -> Unit:
     """Return how a metric is written, with the digits that some values need."""
-    unit, of_values = unit_of(metric), unit_of_values([values])
-    return of_values if unit is PLAIN and of_values.digits > unit.digits else unit
+    unit = unit_of(metric)
+    if unit is not PLAIN:
+        return unit
+    of_values = unit_of_values([values])
+    is_large = max(map(abs, values), default=0.0) >= _LARGE
+    return of_values if is_large or of_values.digits > unit.digits else unit
 
 
 def seconds_under_way(trials: Iterable[FrozenTrial]) -> float:

@@ -21,6 +21,7 @@ from adnn_optuna._units import Estimate, Unit, in_list, unit_of
 from adnn_optuna.render.document import Document, Figure, Line, Series, Table
 from adnn_optuna.render.printed import Printed
 from adnn_optuna.results.differences import sources_in_words, unseen_note
+from adnn_optuna.results.fields import fitted
 from adnn_optuna.results.findings import NEXT_STEP, made_so_far
 from adnn_optuna.samplers._evaluations import Evaluation
 from adnn_optuna.stats.proportions import unseen_share
@@ -193,11 +194,12 @@ class Variance(Printed):
         """
         import pandas as pd
 
+        sds = {**self.sd_by_source, ALL: self.sd}
         rows = [
-            {"source": source, "sd": sd.value, "low": sd.low, "high": sd.high, **self._share(sd)}
-            for source, sd in {**self.sd_by_source, ALL: self.sd}.items()
+            {"sd": sd.value, "low": sd.low, "high": sd.high, **self._share(sd)}
+            for sd in sds.values()
         ]
-        return pd.DataFrame(rows).set_index("source")
+        return pd.DataFrame(rows, index=pd.Index(sources_in_words(sds), name="source"))
 
     def _share(self, part: Estimate) -> dict[str, float]:
         """Return the share of the variance that a part is, with its 95% CI."""
@@ -254,7 +256,8 @@ class Variance(Printed):
         return unit._replace(of_values=unit.of_gains).rounded_to((sd.high - sd.low) / 2)
 
     def _estimates(self) -> list[Line]:
-        unit, of_values = self._sd_unit(self.sd), unit_of(self.value_name)
+        unit = self._sd_unit(self.sd)
+        of_values = fitted(self.value_name, self.values.tolist())
         critical = Estimate(self.critical_difference)
         lines = [
             Line("standard deviation", self.sd, unit),

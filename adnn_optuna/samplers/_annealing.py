@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna._attributes import Proposal
 from adnn_optuna._checks import (
+    WrongTypeError,
     WrongValueError,
     check_integer,
     check_parameters,
@@ -147,6 +148,7 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
             30.53 (a ratio of temperatures of 1e-5 after 100 trials, re-annealing in full each 100
             accepted trials), with the last of the changes only. Then ``n_trials`` and
             ``n_candidates`` have no effect.
+        constraints_func: Not supported; call ``trial.set_constraint`` in the objective.
     """
 
     def __init__(
@@ -160,7 +162,13 @@ class AdaptiveSimulatedAnnealingSampler(IndexedSampler):
         n_candidates: int = 256,
         reannealing: bool = False,
         ingber: bool = False,
+        constraints_func: None = None,
     ) -> None:
+        if constraints_func is not None:
+            raise WrongTypeError(
+                "`constraints_func` must be omitted, as Optuna has deprecated it; got "
+                f"{constraints_func!r:.100}. Call trial.set_constraint in the objective."
+            )
         check_seed(seed)
         if n_trials is not None:
             check_integer("n_trials", n_trials, low=1)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import optuna
 import pytest
 from stored_studies import declaration, store_head, store_study
 
+import adnn_optuna as adnn
+from adnn_optuna import callbacks
 from adnn_optuna.api.comparisons import (
     declaration_of,
     is_comparison,
@@ -13,6 +17,13 @@ from adnn_optuna.api.comparisons import (
     load_head,
     records_of_comparison,
 )
+from adnn_optuna.callbacks import LIMITS, Limit
+from adnn_optuna.engine.records import read_record
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+    from adnn_optuna.samplers._tally import Tally
 
 
 def test_studies_of_a_comparison_are_those_that_it_declares() -> None:
@@ -55,3 +66,32 @@ def test_a_search_is_no_comparison() -> None:
     for load in (declaration_of, load_head):
         with pytest.raises(ValueError, match="'mine' must be a comparison; got another one"):
             load(storage, "mine")
+
+
+class MaxSuggestions(Limit):
+    """A limit as somebody may add it."""
+
+    reason = "max_suggestions"
+    kind = int
+    help = "The number of suggested values."
+
+    def _used(self, study: Study, tally: Tally) -> float:
+        return 0.0
+
+
+@pytest.mark.parametrize("limit", [*LIMITS, MaxSuggestions])
+def test_a_resumed_comparison_keeps_each_limit(
+    limit: type[Limit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "LIMITS", (*LIMITS, MaxSuggestions))
+    storage = optuna.storages.InMemoryStorage()
+
+    def function(trial: optuna.Trial) -> float:
+        return trial.suggest_float("x", 0, 1)
+
+    options: Any = {"max_trial": 2, limit.reason: 7, "storage": storage, "study_name": "c"}
+    first = adnn.compare(function, ["tpe"], seeds=range(1), **options)
+    resumed = adnn.resume(storage, "c", objective=function)
+    for comparison in (first, resumed):
+        for [run] in comparison.results.values():
+            assert read_record(run.study).runs[-1]["limits"][limit.reason] == 7

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,22 @@ def surfaces_of(result: StudyResult) -> tuple[str, ...]:
     document = result.document()
     texts = result.to_text(details=True), result.to_markdown(), to_page(document)
     return to_json(document), *(" ".join(re.sub(r"<[^>]*>|[|\\]", " ", t).split()) for t in texts)
+
+
+def test_a_function_has_no_numbers_of_a_test_set() -> None:
+    result = adnn.search(lambda t: t.suggest_float("x", 0, 1), "random", max_trial=2)
+    assert "test" not in result.to_text(details=True)
+    of_test = {field.key for field in FIELDS if "test" in field.key}
+    assert len(of_test) == 4
+    fields = json.loads(to_json(result.document()))
+    assert [fields[key] for key in of_test] == [None] * 4
+
+
+def test_large_losses_have_no_more_digits_than_they_need() -> None:
+    study = store_study("mae", metric="val_mae", values=[38557.2332, 38611.871, 38402.5])
+    assert units_of(read_record(study)).selection.value(38557.2332) == "38557"
+    study = store_study("loss", metric="val_loss", values=[0.55, 0.65])
+    assert units_of(read_record(study)).selection.value(0.55) == "0.5500"
 
 
 class TestSurfaces:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from snapshots import assert_surfaces
 
-from adnn_optuna.results.differences import sources_in_words
 from adnn_optuna.results.variance import ALL, Variance
 
 if TYPE_CHECKING:
@@ -142,7 +141,7 @@ def test_what_never_varies_has_no_shares(sources: tuple[str, ...]) -> None:
     assert found.sd.value == 0
     assert found.to_dataframe()["share"].isna().all()
     [table] = found.document().tables
-    assert [row[0] for row in table.rows] == sources_in_words(found.to_dataframe().index)
+    assert [row[0] for row in table.rows] == [*found.to_dataframe().index]
     assert {cell for row in table.rows for cell in row[3:]} == {""}
 
 

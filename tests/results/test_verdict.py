@@ -183,6 +183,13 @@ def test_a_report_escapes_what_a_contract_holds(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)" in page
 
 
+def test_a_report_has_the_suffix_of_what_it_is(tmp_path: Path) -> None:
+    for name in ("verdict.pdf", "verdict"):
+        with pytest.raises(ValueError, match=r"path must be the name of a \.html file; got"):
+            Verdict("breached").report(tmp_path / name)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_prints_no_commands_for_terminals() -> None:
     verdict = Verdict("within_tolerance", ("environment.versions.\x1b[2J\ud800\u202e is None.",))
     assert all(line.isprintable() for line in str(verdict).split("\n"))
