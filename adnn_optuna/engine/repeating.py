@@ -12,6 +12,7 @@ import pickle
 import random
 import re
 import sqlite3
+import sys
 import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,6 +40,9 @@ _SECONDS_BETWEEN_ATTEMPTS = 0.1
 # SQLite's result codes for what passes by itself: SQLITE_BUSY, SQLITE_LOCKED, and SQLITE_CANTOPEN
 # of a folder that is away.
 _SQLITE_PASSING = (5, 6, 14)
+
+# The codes of gRPC and the errors of Redis that pass by themselves.
+_SERVER_PASSING = {"UNAVAILABLE", "CANCELLED", "ConnectionError", "TimeoutError"}
 
 # Servers quote users, among others.
 _QUOTED = re.compile(r"""(["'])[^"'\s]+\1""")
@@ -227,7 +231,7 @@ def _patiently(call: Callable[[], _T], find: Callable[[], _T | None] = lambda: N
     before = _is_patient.set(True)
     try:
         return repeated(call, passes, call_again=call_again)
-    except storage_errors() as error:
+    except Exception as error:
         if not is_fault(error):
             raise
         raise StorageError(
@@ -252,7 +256,7 @@ def repeated(
     while True:
         try:
             return call()
-        except (*storage_errors(), AssertionError) as error:
+        except Exception as error:
             waited = time.monotonic() - began
             if waited >= _PATIENCE or not passes(error):
                 raise
@@ -265,9 +269,15 @@ def repeated(
         time.sleep(_SECONDS_BETWEEN_ATTEMPTS * random.uniform(0.5, 1.5))  # noqa: S311
 
 
-def storage_errors() -> tuple[type[Exception], type[Exception], type[Exception]]:
-    """Return the errors of a storage that fails or refuses a request."""
-    return load("sqlalchemy").exc.SQLAlchemyError, StorageInternalError, _FaultError
+def storage_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of a database that fails or refuses a request."""
+    return load("sqlalchemy").exc.SQLAlchemyError, StorageInternalError
+
+
+def _server_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of Optuna's proxy and of Redis, if their packages are in use."""
+    names = {"grpc": "RpcError", "redis": "RedisError"}
+    return tuple(getattr(sys.modules[m], name) for m, name in names.items() if m in sys.modules)
 
 
 def causes(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
@@ -282,6 +292,8 @@ def reason(error: BaseException, url: str = "") -> str:
     """Return what a driver says, without anything of the URL that is not shown."""
     cause, driver_error = causes(error)
     said = _checks.first_line(driver_error or cause)
+    if isinstance(cause, _server_errors()) and hasattr(cause, "details"):
+        said = cause.details()  # The text of gRPC's errors is a table.
     if driver_error is not None and not isinstance(driver_error, sqlite3.Error):
         said = _QUOTED.sub("***", said)
     return _checks.without_secrets(url, said)
@@ -293,7 +305,7 @@ def is_fault(error: BaseException) -> bool:
     cause, _ = causes(error)
     # Optuna tries a query that failed in another form, which a broken connection answers by a
     # PendingRollbackError. SQLite reports a corrupt file by the class of all errors.
-    kinds = exc.OperationalError | exc.InterfaceError | exc.PendingRollbackError
+    kinds = exc.OperationalError, exc.InterfaceError, exc.PendingRollbackError, *_server_errors()
     return isinstance(cause, kinds) or type(cause) is exc.DatabaseError
 
 
@@ -304,7 +316,11 @@ def sqlite_code(error: BaseException | None) -> int:
 
 def passes(error: BaseException) -> bool:
     """Return whether a fault of the database may be over in a moment."""
-    _, driver_error = causes(error)
+    cause, driver_error = causes(error)
     if isinstance(driver_error, sqlite3.Error):
         return sqlite_code(driver_error) in _SQLITE_PASSING
+    if isinstance(cause, _server_errors()):
+        code = getattr(cause, "code", lambda: None)()
+        names = {getattr(code, "name", ""), *(kind.__name__ for kind in type(cause).__mro__)}
+        return bool(names & _SERVER_PASSING)
     return is_fault(error)
