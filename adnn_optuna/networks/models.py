@@ -264,8 +264,8 @@ class Training:
         if self.patience is not None:
             settings["patience"] = _checks.as_integer("patience", self.patience, low=0)
             settings["min_delta"] = float(self.min_delta)
-        elif self.restore_best_weights or self.min_delta:
-            said = "restore_best_weights and min_delta need a patience"
+        elif self.restore_best_weights or self.min_delta or self.monitor != "val_loss":
+            said = "restore_best_weights, min_delta and monitor need a patience"
             raise WrongValueError(f"{said}. Pass one, such as patience=epochs.")
         for name, setting in settings.items():
             object.__setattr__(self, name, setting)
