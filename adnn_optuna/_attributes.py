@@ -1,6 +1,7 @@
 """Names and types of everything a study stores as JSON, and the check of stored values."""
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from adnn_optuna._checks import TOO_LARGE, Fault, Finder, WrongValueError, finder, finder_of
@@ -382,10 +383,23 @@ def check(study_name: str, attrs: Mapping[str, Any]) -> None:
 
 
 def check_trial(trial: Any, study: Any) -> None:
-    """Raise unless all attributes of a trial are of their types."""
+    """Raise unless a trial has attributes of their types, and numbers as values."""
     found = _first_fault(trial.system_attrs) or _first_fault(trial.user_attrs)
     if found is not None:
         raise malformed(found[0], f"trial {trial.number} of study {study.study_name!r}", found[1])
+    numbers = list(trial.values or ())
+    if trial.state.name == "COMPLETE" and not numbers:
+        numbers = [None]
+    for name, value in trial.params.items():
+        if not hasattr(trial.distributions[name], "choices"):
+            numbers.append(value)
+    wrong = [number for number in numbers if not isinstance(number, Real)]
+    if wrong:
+        raise WrongValueError(
+            f"Trial {trial.number} of study {study.study_name!r} must have numbers as values and "
+            f"parameters; got {wrong[0]!r:.100}. Restore a copy of the storage, or choose another "
+            "study_name."
+        )
 
 
 def read_study(study: Any) -> tuple[dict[str, Any], list[Any]]:

@@ -369,7 +369,7 @@ def finder_of(kind: Any) -> Finder:
 def _finder_of_keys(hints: Mapping[str, Any], needed: frozenset[str]) -> Finder:
     finders = {key: finder_of(hint) for key, hint in hints.items()}
     return finder(
-        f"a mapping with {', '.join(sorted(needed))}",
+        f"a mapping with {', '.join(sorted(needed))}" if needed else "a mapping",
         lambda value: isinstance(value, dict) and value.keys() >= needed,
         lambda value: [(key, finders[key], value[key]) for key in finders if key in value],
     )

@@ -23,7 +23,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _checks
-from adnn_optuna._checks import load
+from adnn_optuna._checks import WrongInputError, WrongValueError, first_line, load
 from adnn_optuna.samplers import _owners
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ def _repeating_class(base: type[BaseStorage]) -> Any:
 
 def _repeating_method(function: Callable[..., Any]) -> Callable[..., Any]:
     name = function.__name__
+    is_reading = name.startswith("get_") and name != "get_best_trial"
     find: Callable[..., Any] = _FINDS.get(name, lambda *_: None)
     if name.startswith("set_"):
         find = _FINDS.get(name, functools.partial(_has_attribute, f"get_{name[4:]}s"))
@@ -152,7 +153,16 @@ def _repeating_method(function: Callable[..., Any]) -> Callable[..., Any]:
         def find_written() -> Any:
             return find(*inspect.signature(function).bind(*args, **options).args)
 
-        return _patiently(lambda: function(*args, **options), find_written)
+        try:
+            return _patiently(lambda: function(*args, **options), find_written)
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            # Of no such study or trial, and of no best one, Optuna says so itself.
+            if not is_reading or isinstance(error, KeyError | WrongInputError):
+                raise
+            raise WrongValueError(
+                f"The storage must hold studies as Optuna writes them; got {first_line(error)}. "
+                "Restore a copy of it, or choose another storage or study_name."
+            ) from error
 
     return method
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # How long SQLite itself waits for another process's transaction, in seconds. Not longer, because
 # nothing interrupts it meanwhile.
 _SQLITE_TIMEOUT = 5.0
+_SQLITE_FAILED = (10, 13)  # SQLITE_IOERR, and SQLITE_FULL of a disk.
 _SQLITE_DAMAGED = (11, 26)  # SQLITE_CORRUPT and SQLITE_NOTADB.
 
 # Errors on opening a database that waiting does not fix.
@@ -84,7 +85,9 @@ def open_storage(storage: str | BaseStorage | None, *, must_exist: bool = False)
     try:
         opened = repeated(lambda: _open(storage, is_sqlite=is_sqlite), _passes_at_opening, storage)
     except Exception as error:  # noqa: BLE001 - Optuna, SQLAlchemy and drivers have any.
-        refusal = StorageError if _passes_at_opening(error) else WrongValueError
+        _, driver_error = causes(error)
+        has_failed = sqlite_code(driver_error) in _SQLITE_FAILED or _passes_at_opening(error)
+        refusal = StorageError if has_failed else WrongValueError
         # Without the cause, which may tell a password.
         raise refusal(
             f"The storage {shown!r} cannot be opened ({reason(error, storage)}); check that it "

@@ -114,6 +114,7 @@ def test_builds_no_model_that_could_do_harm(kind: str, content: Any, path: Path)
         ("objective.training.unknown", 1),
         ("objective.training.loss", "mse" * 10_000),
         ("objective.training.batch_size", True),
+        ("objective.training.monitor", ["val_loss"]),
         ("objective.dataset.source", "elsewhere"),
         ("objective.dataset.path", ".."),
         ("objective.model.kernel_initializer", {"class_name": "Lambda", "config": {}}),

@@ -566,7 +566,7 @@ def test_what_is_replaced_is_as_if_it_was_given(objective: InitOffsetObjective) 
         ({"direction": "down"}, "direction must be 'minimize' or 'maximize'; got 'down'"),
         ({"dataset": few_digits(val=0)}, "has no validation split.*train_accuracy"),
         ({"dataset": few_digits(val=0), "metric": "val_loss"}, "has no validation split"),
-        ({"dataset": "digits"}, "dataset must be a Dataset; got 'digits' of type str"),
+        ({"dataset": "digits"}, "dataset must be a Dataset, such as .*; got 'digits' of type str"),
         ({"training": {"epochs": 3}}, "training must be a Training"),
         ({"space": (-1, 1)}, "space must be an OffsetSpace or RESTARTS"),
         ({"model": "MLP"}, "model must be an MLP or a callable"),

@@ -143,6 +143,7 @@ def test_what_a_configuration_holds_is_not_refused() -> None:
         ({"patience": -1}, "patience"),
         ({"restore_best_weights": True}, "need a patience"),
         ({"min_delta": 0.1}, "need a patience"),
+        ({"monitor": "val_accuracy"}, "need a patience"),
         ({"patience": 3, "min_delta": -0.1}, "min_delta must be .* got -0.1"),
         ({"mode": "down"}, "mode must be .* got 'down'"),
         (
