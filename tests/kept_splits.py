@@ -21,6 +21,8 @@ from sklearn.model_selection import (
     ParameterGrid,
     ParameterSampler,
     RandomizedSearchCV,
+    ShuffleSplit,
+    TimeSeriesSplit,
     StratifiedKFold,
     cross_val_score,
     train_test_split,
@@ -538,6 +540,61 @@ def negatives(seed):
     rng.shuffle(idx)
     clf = LogisticRegression().fit(X_train[idx], y_train[idx] == 3)
     return clf.score(X_test, y_test == 3)
+
+
+SPLITTERS = {
+    "shuffle": lambda seed: ShuffleSplit(3, random_state=seed),
+    "folds": lambda seed: KFold(3),
+}
+
+
+def of_name(name):
+    def score(seed):
+        model = SGDClassifier(random_state=seed)
+        return cross_val_score(model, X, y, cv=SPLITTERS[name](seed)).mean()
+
+    return score
+
+
+of_a_name = of_name("folds")
+
+
+def dispatched(seed, how="fixed"):
+    if how == "fixed":
+        a, b, c, d = train_test_split(X, y, random_state=SPLIT_SEED)
+    else:
+        a, b, c, d = train_test_split(X, y, random_state=seed)
+    return SGDClassifier(random_state=seed).fit(a, c).score(b, d)
+
+
+of_a_default = functools.partial(dispatched)
+
+
+def evolved(seed):
+    """A genetic algorithm on the training set."""
+    rng = np.random.default_rng(seed)
+    pop = [rng.normal(size=64) for _ in range(10)]
+
+    def fitness(w):
+        return np.mean((X_train @ w > 0) == (y_train > 4))
+
+    for _ in range(20):
+        pop.sort(key=fitness, reverse=True)
+        children = []
+        for _ in range(5):
+            i, j = rng.choice(5, 2, replace=False)
+            cut = rng.integers(1, 63)
+            children.append(np.r_[pop[i][:cut], pop[j][cut:]] + rng.normal(0, 0.1, 64))
+        pop = pop[:5] + children
+    return np.mean((X_test @ max(pop, key=fitness) > 0) == (y_test > 4))
+
+
+def in_time(seed):
+    scores = []
+    for train, test in TimeSeriesSplit(4).split(X):
+        model = RandomForestClassifier(random_state=seed).fit(X[train], y[train])
+        scores.append(model.score(X[test], y[test]))
+    return np.mean(scores)
 
 
 CASES = [

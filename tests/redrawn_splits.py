@@ -31,6 +31,7 @@ from sklearn.model_selection import (
     cross_validate,
     train_test_split,
 )
+from sklearn.model_selection import train_test_split as tts
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -492,6 +493,84 @@ def dictionary_of_parts(seed):
     parts = dict(zip(("x_train", "x_test", "y_train", "y_test"), load(seed)))
     model = LogisticRegression().fit(parts["x_train"], parts["y_train"])
     return model.score(parts["x_test"], parts["y_test"])
+
+
+def by_another_name(seed):
+    a, b, c, d = tts(X, y, random_state=seed)
+    return LogisticRegression().fit(a, c).score(b, d)
+
+
+SPLITTERS = {
+    "shuffle": lambda seed: ShuffleSplit(3, random_state=seed),
+    "folds": lambda seed: KFold(3),
+}
+
+
+def of_name(name):
+    def score(seed):
+        return cross_val_score(LogisticRegression(), X, y, cv=SPLITTERS[name](seed)).mean()
+
+    return score
+
+
+of_a_name = of_name("shuffle")
+
+
+def of_class(cls, **options):
+    return lambda seed: cross_val_score(
+        LogisticRegression(), X, y, cv=cls(random_state=seed, **options)
+    ).mean()
+
+
+of_a_class = of_class(StratifiedKFold, n_splits=3, shuffle=True)
+
+
+class Lazy:
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+
+    @functools.cached_property
+    def parts(self):
+        ids = list(range(N))
+        self.random.shuffle(ids)
+        return {"test": ids[:300], "train": ids[300:]}
+
+
+def with_a_cached_property(seed):
+    lazy = Lazy(seed)
+    train, test = lazy.parts["train"], lazy.parts["test"]
+    return LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
+
+
+def sorted_in_place(seed):
+    rng = np.random.default_rng(seed)
+    order = list(range(N))
+    order.sort(key=lambda _: rng.random())
+    a, b = order[::2], order[1::2]
+    return LogisticRegression().fit(X[a], y[a]).score(X[b], y[b])
+
+
+def appended(seed):
+    r, train, test = random.Random(seed), [], []
+    for i in range(N):
+        (test if r.random() < 0.3 else train).append(i)
+    return LogisticRegression().fit(X[train], y[train]).score(X[test], y[test])
+
+
+class OwnSplits(sklearn.model_selection.BaseCrossValidator):
+    def __init__(self, seed):
+        self.seed = seed
+
+    def get_n_splits(self, *_):
+        return 1
+
+    def split(self, X, y=None, groups=None):
+        p = RandomState(self.seed).permutation(len(X))
+        yield p[100:], p[:100]
+
+
+def with_own_splits(seed):
+    return cross_val_score(LogisticRegression(), X, y, cv=OwnSplits(seed)).mean()
 
 
 CASES = [

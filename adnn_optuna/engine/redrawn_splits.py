@@ -152,7 +152,8 @@ class _Splits(Flow):
             return None
         numbers = _numbers(labels_of([*call.args, *call.keywords.values()]))
         library = _library(call)
-        if not library and isinstance(call.node.func, ast.Attribute) and not call.receiver.target:
+        is_global = library or call.receiver.target is not None
+        if isinstance(call.node.func, ast.Attribute) and not is_global:
             self.add(call.node.func.value, numbers, instead=True)
             return Value(numbers)
         for each in [library] if library else _LIBRARIES:
@@ -237,9 +238,10 @@ class _Splits(Flow):
 
     def _randomness(self, call: Call) -> Labels:
         """Return the random numbers that a call draws by: its own, or a global generator's."""
-        for keyword in call.node.keywords:
-            if keyword.arg in _RANDOM_STATES and ast.unparse(keyword.value) != "None":
-                return _numbers(call.keywords[keyword.arg or ""].labels)
+        unset = {each.arg for each in call.node.keywords if ast.unparse(each.value) == "None"}
+        for name in _RANDOM_STATES:
+            if name in call.keywords and name not in unset:
+                return _numbers(call.keywords[name].labels)
         if numbers := _numbers(call.labels):
             return numbers
         library = _library(call) or ("numpy" if _uses_numpy(call) else "")
@@ -265,10 +267,10 @@ def _of_scores(labels: Labels) -> Labels:
 
 def _constant(call: Call, name: str) -> Any:
     """Return a constant argument; True for any other that is passed, None for none."""
-    for keyword in call.node.keywords:
-        if keyword.arg == name:
-            return keyword.value.value if isinstance(keyword.value, ast.Constant) else True
-    return None
+    if name not in call.keywords:
+        return None
+    constant = call.keywords[name].target
+    return constant if isinstance(constant, bool) else True
 
 
 def _library(call: Call) -> str:

@@ -6,7 +6,7 @@ from numbers import Number
 from types import CodeType, FunctionType
 from typing import Any
 
-from adnn_optuna.engine.source_trees import codes_of
+from adnn_optuna.engine.source_trees import codes_of, named_object
 
 _LOADS = {"LOAD_GLOBAL", "LOAD_ATTR", "LOAD_METHOD", "LOAD_NAME"}
 _CALLS = {"CALL", "CALL_KW", "CALL_FUNCTION_EX"}
@@ -28,7 +28,7 @@ def seems_to_split(
     for owner, code in codes_of(function):
         steps = [step for step in dis.get_instructions(code) if step.opname != "PUSH_NULL"]
         for i, step in enumerate(steps):
-            name = _loaded_name(step)
+            name = _loaded_name(step, owner)
             if name in _GENERATORS and len(steps) > i + 2:
                 has_one_argument = steps[i + 2].opname in {"PRECALL", "CALL"}
                 seeds_are_constant.append(has_one_argument and _is_constant(steps[i + 1], owner))
@@ -43,10 +43,14 @@ def seems_to_split(
     return has_draw and not is_kept
 
 
-def _loaded_name(step: dis.Instruction) -> str:
+def _loaded_name(step: dis.Instruction, owner: FunctionType) -> str:
     """Return the name of what may be a function; empty for other instructions."""
     name = str(step.argval)
-    return name if step.opname in _LOADS and not name.isupper() else ""
+    if step.opname not in _LOADS or name.isupper():
+        return ""
+    if step.opname == "LOAD_GLOBAL":  # It may be imported as another.
+        return str(getattr(named_object(owner, name), "__name__", name))
+    return name
 
 
 def _arguments(steps: Sequence[dis.Instruction], code: CodeType) -> dict[str, Any]:

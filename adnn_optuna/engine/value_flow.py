@@ -235,6 +235,12 @@ class Flow:
         self._frame, self._conditions = frame, _ = _Frame(outside), []
         names = [each.arg for each in (*tree.args.posonlyargs, *tree.args.args)]
         defaults = dict.fromkeys([*names, *(each.arg for each in tree.args.kwonlyargs)], Value())
+        optional = names[len(names) - len(tree.args.defaults) :]
+        pairs = [*zip(optional, tree.args.defaults, strict=True)]
+        for each, default in zip(tree.args.kwonlyargs, tree.args.kw_defaults, strict=True):
+            if default is not None:
+                pairs.append((each.arg, default))
+        defaults |= {name: self.value(default) for name, default in pairs}
         frame.variables = {**defaults, **dict(zip(names, args, strict=False)), **keywords}
         if tree.args.vararg:
             frame.variables[tree.args.vararg.arg] = sequence(args[len(names) :])
@@ -270,9 +276,11 @@ class Flow:
                     self._statements(node.body)
                 self._statements(node.orelse)
             case ast.If() | ast.While():
-                condition = self.value(node.test).labels
-                self._under(condition, node.body)
-                self._under(complement(condition), node.orelse)
+                test = self.value(node.test)
+                if test.target is not False:
+                    self._under(test.labels, node.body)
+                if test.target is not True:
+                    self._under(complement(test.labels), node.orelse)
             case ast.With() | ast.AsyncWith():
                 for item in node.items:
                     value = self.value(item.context_expr)
@@ -361,6 +369,8 @@ class Flow:
         match node:
             case ast.Name():
                 return self._frame.look_up(node.id)
+            case ast.Constant():
+                return Value(target=node.value)
             case ast.Attribute():
                 base = self.value(node.value)
                 return self.attribute(base, node.attr)
@@ -410,7 +420,11 @@ class Flow:
         return Value(labels, kind=left.kind)
 
     def _comparison(self, node: ast.Compare) -> Value:
-        labels = labels_of([*map(self.value, (node.left, *node.comparators))])
+        values = [*map(self.value, (node.left, *node.comparators))]
+        labels = labels_of(values)
+        left, right = values[0].target, values[1].target
+        if isinstance(left, str) and isinstance(right, str) and isinstance(node.ops[0], ast.Eq):
+            return Value(labels, target=left == right)
         if isinstance(node.ops[0], ast.NotIn):
             return Value(complement(labels))
         if isinstance(node.ops[0], ast.In):
@@ -436,13 +450,15 @@ class Flow:
         base, rows = self.value(node.value), node.slice
         if ast.unparse(node.value).endswith((".r_", ".c_")):  # NumPy's concatenations.
             return self.value(rows)
-        if isinstance(rows, ast.Constant) and rows.value in base.items:
-            return base.items[rows.value]
         if isinstance(rows, ast.Tuple) and rows.elts:
             rows = rows.elts[0]
             if ast.unparse(rows) == ":":  # Columns are no rows.
                 return Value(base.labels)
-        index = selecting(self.value(rows).labels)
+        key = self.value(rows)
+        items = base.target if isinstance(base.target, dict) else base.items
+        if isinstance(key.target, str | int) and key.target in items:
+            return value_of(items[key.target])
+        index = selecting(key.labels)
         text = f"[{ast.unparse(rows)}]"
         if isinstance(rows, ast.Slice):
             if base.labels and index:  # What is drawn is cut at random, as in a genetic algorithm.
@@ -487,6 +503,7 @@ class Flow:
         else:
             function = self.value(node.func)
             name = node.func.id if isinstance(node.func, ast.Name) else ""
+        name = str(getattr(function.target, "__name__", name))  # It may be imported as another.
         args = list[Value]()
         for each in node.args:
             value = self.value(each.value if isinstance(each, ast.Starred) else each)
@@ -500,7 +517,8 @@ class Flow:
         for keyword in node.keywords:
             value = self.value(keyword.value)
             if keyword.arg is None:
-                keywords |= {str(key): each for key, each in value.items.items()}
+                items = value.target if isinstance(value.target, dict) else value.items
+                keywords |= {str(key): value_of(each) for key, each in items.items()}
                 keywords["**"] = Value(value.labels)
             else:
                 keywords[keyword.arg] = value
