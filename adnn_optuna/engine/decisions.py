@@ -9,6 +9,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Collection, Hashable
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -199,15 +200,18 @@ class Observer:
         """Return the snapshot for the decisions; more is told of the trials that have just begun.
 
         The order matters. First, the storage ends the trials of workers that show no sign of
-        life, so that they are read as ended. Then all trials are read, once: free indices and
-        results follow from that one list. A worker that begins a trial later gets another
-        number, or finds ours. Last, the processes of the trials' owners are looked up. One that
-        ended in between may have told its trial, which the storage notices when that is ended.
+        life and whose processes are not seen here, so that they are read as ended. Then all
+        trials are read, once: free indices and results follow from that one list. A worker that
+        begins a trial later gets another number, or finds ours. Last, the processes of the
+        trials' owners are looked up. One that ended in between may have told its trial, which the
+        storage notices when that is ended.
         """
         tally, study = self.tally, self._study
         interval, now = tally.heartbeat_interval, time.monotonic()
         if interval is not None and now - self._asked_for_stale >= interval:
             self._asked_for_stale = now
+            tally.update(study)
+            self._vouch()
             with signals.without_warnings():
                 optuna.storages.fail_stale_trials(study)
         tally.update(study)
@@ -230,6 +234,18 @@ class Observer:
             has_heartbeats=interval is not None,
             limit=next(reached, None),
         )
+
+    def _vouch(self) -> None:
+        """Give a sign of life for the runs of other processes on this host that live.
+
+        They give none while they cannot reach the database, and Optuna would end their trials.
+        """
+        storage: Any = self._study._storage
+        for trial in self.tally.reader.unfinished.values():
+            created = _as_created(trial)
+            owner = _owners.owner_of(created)
+            if owner is not None and owner["run"] and _owners.is_alive(created):
+                storage.record_heartbeat(trial._trial_id)
 
     def _unfinished(
         self, trial: FrozenTrial, open_ids: Collection[int], begun: Collection[int]

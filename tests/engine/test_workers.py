@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
@@ -20,7 +21,7 @@ from search_worker import make_objective
 import adnn_optuna as adnn
 from adnn_optuna._attributes import OWNER
 from adnn_optuna.engine.storages import open_storage
-from adnn_optuna.samplers._owners import is_alive, owner_of
+from adnn_optuna.samplers._owners import _start_time, is_alive, owned_template, owner_of
 
 if TYPE_CHECKING:
     from postgresql import Server
@@ -87,6 +88,34 @@ def test_a_trial_that_kills_its_workers_is_not_retried_forever(
     study._storage.set_trial_system_attr(dead._trial_id, "failed_trial", 0)
     result = adnn.search(objective, sampler, storage=url, study_name="s", max_trial=3)
     assert len([t for t in result.study.trials if t.params["weight_offset_0"] == 0.1]) == 1
+
+
+def test_a_process_that_is_seen_lives_whatever_its_heartbeats(tmp_path: Path) -> None:
+    storage: Any = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    worker = subprocess.Popen(["sleep", "600"])
+    seen = []
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 3:
+            seen.append(trial.study.trials[1].state)
+            worker.kill()
+            worker.wait()
+        return trial.suggest_float("x", 0, 1)
+
+    search = functools.partial(adnn.search, objective, storage=storage, study_name="s")
+    study = search(max_trial=1).study
+    begun = owned_template(1)
+    owner = {"process": worker.pid, "start": _start_time(worker.pid), "run": "other"}
+    begun.system_attrs[OWNER] |= owner
+    trial_id = storage.create_new_trial(study._study_id, begun)
+    storage.record_heartbeat(trial_id)
+    with storage._backend.engine.begin() as connection:  # As if the database was away.
+        connection.exec_driver_sql(
+            "UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-1 hour')"
+        )
+    states = [trial.state.name for trial in search(max_trial=4).study.trials]
+    assert seen == [TrialState.RUNNING]
+    assert states == ["COMPLETE", "FAIL", *["COMPLETE"] * 3]
 
 
 def test_a_worker_of_another_host_shows_no_sign_of_life(
