@@ -141,8 +141,8 @@ def confirm_best_trial(
             "Neither the initial weights nor the order of the batches are random, so no new seed "
             "can confirm the best trial. Pass confirm=0."
         )
-    name = f"{stored.CONFIRMED}/{best.number}"
-    if name not in record.study.user_attrs:
+    record = record._refreshed(stored.CONFIRMED)
+    if best.number not in record.confirmations:
         experiment = experiment_fingerprint(record.attrs[stored.CONFIG])
         declared: Confirmed = {
             "began": datetime.now(UTC).isoformat(),
@@ -153,13 +153,13 @@ def confirm_best_trial(
         if others := _earlier(record, declared["seeds"]):
             declared["earlier"] = [study_name for study_name, _ in others]
             declared["seeds"] = others[0][1]["seeds"]
-        record = record._with_stored({name: declared})
-    # As the first worker declared it, and with the earlier best trials.
-    record = record._refreshed(stored.CONFIRMED)
-    confirmed: Confirmed = record.attrs[name]
-    if (confirmed["trial"], confirmed["arms"]) != (best.number, [*arms]):
+        name = f"{stored.CONFIRMED}/{declared['began']}-{os.getpid()}"
+        # Others may have declared it at the same moment: the first one counts.
+        record = record._with_stored({name: declared})._refreshed(stored.CONFIRMED)
+    confirmed = record.confirmations[best.number]
+    if confirmed["arms"] != [*arms]:
         fault = Fault(f"of trial {best.number} and its arms {[*arms]}", "others")
-        raise stored.malformed(name, f"study {record.study.study_name!r}", fault)
+        raise stored.malformed(stored.CONFIRMED, f"study {record.study.study_name!r}", fault)
     evaluate = _NetworkEvaluation(arms, stop, _earlier_runs(record, confirmed))
     n_at_once = arms[BASELINE][0].trainer.n_at_once(least=n_cores())
     make_needed(

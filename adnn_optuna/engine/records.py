@@ -13,7 +13,14 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adnn_optuna import _attributes as stored
-from adnn_optuna._attributes import Metrics, Planned, RunRecord, TestEvaluation, planned_of
+from adnn_optuna._attributes import (
+    Confirmed,
+    Metrics,
+    Planned,
+    RunRecord,
+    TestEvaluation,
+    planned_of,
+)
 from adnn_optuna._seeds import confirmation_seeds, experiment_fingerprint
 from adnn_optuna._units import with_class
 from adnn_optuna.engine.arms import ARMS, CONTROLS
@@ -265,6 +272,17 @@ class SearchRecord:
     def score(self) -> float:
         """The values by which arms are compared; higher ones are better."""
         return self.improvement(self.test_value, 0.0)
+
+    @property
+    def confirmations(self) -> dict[int, Confirmed]:
+        """The first declared confirmation of each best trial, by its number, in their order."""
+        declared: list[Confirmed] = [
+            of for name, of in self.attrs.items() if name.startswith(f"{stored.CONFIRMED}/")
+        ]
+        first = dict[int, Confirmed]()
+        for confirmed in sorted(declared, key=lambda of: (of["began"], of["trial"])):
+            first.setdefault(confirmed["trial"], confirmed)
+        return first
 
     @property
     def repeated(self) -> float:

@@ -69,12 +69,10 @@ class ConfirmationRuns:
 def read_runs(record: SearchRecord) -> ConfirmationRuns | None:
     """Return the runs that confirm a search's best trial; :obj:`None` until all are made."""
     best, own = record.best, own_scores(record)
-    declared = [v for name, v in record.attrs.items() if name.startswith(f"{stored.CONFIRMED}/")]
-    declared.sort(key=lambda confirmed: (confirmed["began"], confirmed["trial"]))
-    numbers = [confirmed["trial"] for confirmed in declared]
-    if best is None or own is None or best.number not in numbers:
+    confirmations = record.confirmations
+    if best is None or own is None or best.number not in confirmations:
         return None
-    confirmed: Confirmed = declared[numbers.index(best.number)]
+    confirmed = confirmations[best.number]
     needed, made = needed_evaluations(confirmed), dict[Evaluation, np.ndarray]()
     values: dict[Evaluation, float] = {}
     for trial in filter(is_done, record.confirming):
@@ -88,7 +86,7 @@ def read_runs(record: SearchRecord) -> ConfirmationRuns | None:
         return None
     return ConfirmationRuns(
         trial=best.number,
-        rank=1 + numbers.index(best.number),
+        rank=1 + [*confirmations].index(best.number),
         seeds=tuple(confirmed["seeds"]),
         own=own,
         values=_by_arm(confirmed, values),
