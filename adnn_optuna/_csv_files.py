@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import math
+import re
 from collections import Counter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -77,6 +78,10 @@ def _check_names(file: Path, names: list[str], most: float) -> None:
             f"{str(file)!r} must have at most {most} columns; got {len(names)}. Omit some."
         )
     repeated = [name for name, n in Counter(names).items() if n > 1 and name]
+    if repeated and all(re.fullmatch(r"[\d.+-]*", name) for name in names):
+        raise WrongValueError(
+            f"{str(file)!r} must have a header for all columns. Name them in the first line."
+        )
     if repeated:
         raise WrongValueError(
             f"{str(file)!r} must have different names of columns; got {repeated[0]!r:.100} more "

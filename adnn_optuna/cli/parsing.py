@@ -10,10 +10,18 @@ from typing import Any, Literal
 
 from adnn_optuna._checks import WrongValueError, masked
 
+# Python reads no longer numbers than 4,300 digits.
+_WHOLE = r"[0-9]{1,100}"
+
+
+def is_whole(text: str) -> bool:
+    """Return whether a text is a whole number."""
+    return re.fullmatch(_WHOLE, text) is not None
+
 
 def integers(option: str, text: str) -> tuple[int, ...]:
     """Return the whole numbers of a list."""
-    if not re.fullmatch(r"\d+(,\d+)*,?", text):
+    if not re.fullmatch(rf"{_WHOLE}(,{_WHOLE})*,?", text):
         raise WrongValueError(
             f"{option} must be whole numbers separated by commas; got {text!r:.100}."
         )
@@ -76,8 +84,10 @@ def parse_controls(text: str | None) -> Sequence[str] | None:
 
 def parse_against(text: str | None) -> Any:
     """Return a trial's number, or parameters that are given as JSON."""
-    if text is None or text.isdecimal():
-        return text and int(text)
+    if text is None:
+        return None
+    if is_whole(text):
+        return int(text)
     if not isinstance(params := name_or_config("--against", text), dict):
         raise WrongValueError(
             f"--against must be a trial's number, or parameters as JSON; got {text!r:.100}."
@@ -87,7 +97,7 @@ def parse_against(text: str | None) -> Any:
 
 def parse_confirm(text: str) -> Any:
     """Return a number of seeds, or the text, which Python checks."""
-    return int(text) if text.isdecimal() else text
+    return int(text) if is_whole(text) else text
 
 
 def parse_share(text: str) -> Any:
@@ -104,9 +114,9 @@ def parse_resampled(text: str | None) -> tuple[int, ...] | Literal[False] | None
 
 def parse_seeds(text: str) -> Sequence[int]:
     """Return the seeds of a count, a list or a range with both its ends."""
-    if ends := re.fullmatch(r"(\d+)-(\d+)", text):
+    if ends := re.fullmatch(rf"({_WHOLE})-({_WHOLE})", text):
         return range(int(ends[1]), int(ends[2]) + 1)
-    return range(int(text)) if text.isdecimal() else integers("--seeds", text)
+    return range(int(text)) if is_whole(text) else integers("--seeds", text)
 
 
 def name_or_config(option: str, text: str) -> str | dict[str, Any]:

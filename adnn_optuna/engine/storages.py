@@ -202,9 +202,11 @@ def check_study_name(study_name: str) -> None:
         raise WrongValueError(
             f"study_name must be a name; got the URL {study_name!r}. Pass a URL as storage."
         )
-    if not 0 < len(study_name) <= _MAX_NAME_LENGTH:
+    # Half a character cannot be stored.
+    is_whole = study_name == study_name.encode(errors="replace").decode()
+    if not is_whole or not 0 < len(study_name) <= _MAX_NAME_LENGTH:
         raise WrongValueError(
-            f"study_name must be text of 1 to {_MAX_NAME_LENGTH} characters; got "
+            f"study_name must be text of 1 to {_MAX_NAME_LENGTH} whole characters; got "
             f"{study_name[:50]!a} ({len(study_name)} characters)."
         )
 

@@ -23,7 +23,7 @@ _COMPARED, _LEAST_KEPT = 10_000, 0.9
 
 def named(values: Iterable[Any]) -> str:
     """Return the first few of some values in words."""
-    said = [repr(value) for value in itertools.islice(values, _NAMED + 1)]
+    said = [f"{value!r:.100}" for value in itertools.islice(values, _NAMED + 1)]
     return ", ".join([*said[:_NAMED], "…"] if len(said) > _NAMED else said)
 
 
@@ -242,6 +242,11 @@ def encoded(
     classes: Sequence[Any] = tuple(found)
     if num_classes is not None:
         classes = range(as_integer("num_classes", num_classes, low=2))
+    elif len(found) == 1:
+        raise WrongValueError(
+            f"y must have at least two different labels; got {named(found)} only. Add samples of "
+            "others."
+        )
     elif labels[""].dtype.kind in "iu" and found == [*range(len(found))]:
         classes = range(len(found))
     return {s: encoded_labels(f"y{s}", y, classes) for s, y in labels.items()}, classes

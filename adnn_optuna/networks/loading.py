@@ -242,7 +242,8 @@ def _read_npz(path: Path, roles: Mapping[str, Any]) -> dict[str, Any]:
     """Return x, y, those of the splits, and others by their names."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files if key in _NPZ_KEYS | {*roles.values()}}
+            names = [key for key in file.files if key in _NPZ_KEYS | {*roles.values()}]
+            arrays: dict[str, Any] = {name: np.asarray(file[name]) for name in names}
     # A broken archive can raise anything that zipfile, zlib and NumPy's header parser know.
     except Exception as error:
         said = f"{path} is not a valid .npz file of plain arrays ({error})"

@@ -273,6 +273,7 @@ class TestTables:
             ("a,b\n", "0 rows"),
             ("seed,a\n1,2\n", "1 arms"),
             ("a,b,a\n1,2,3\n", "got 'a' more than once"),
+            ("1,2,1\n1,2,3\n", "must have a header"),
             (",".join(map(str, range(201))), "at most 200 columns; got 201"),
         ],
     )

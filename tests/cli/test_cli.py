@@ -635,6 +635,8 @@ WRONG = {
     ),
     "no URL": (["search", "--storage", "nope//me:secret@host/a", *LIMIT], r"'\*\*\*' is not a"),
     "empty name": (["search", "--study-name", "", *LIMIT], "--study-name must"),
+    "half a character": (["search", "--study-name", "\udc80", *LIMIT], "--study-name.*whole"),
+    "long number": (["search", "--hidden", "9" * 5000, *LIMIT], "--hidden must be whole numbers"),
     "long name": (["search", "--study-name", "a" * 513, *LIMIT], "--study-name.*512"),
     "resume what": (["resume"], "--study-name"),
     "resume from nowhere": (["resume", "--study-name", "a"], "File 'adnn.db' not found"),

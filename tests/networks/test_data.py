@@ -331,7 +331,7 @@ def test_given_splits_are_kept() -> None:
         ({"x_test": np.zeros((1, 2)), "y_test": [0], "test_size": 1}, "either test_size or"),
         ({"x": np.zeros((0, 2)), "y": np.zeros(0, int)}, "Of 0 samples"),
         ({"y": [0] * 9}, "x has 10 samples and y 9"),
-        ({"y": [0] * 10}, "num_classes must be .* got 1"),
+        ({"y": [0] * 10}, "two different labels; got 0 only"),
         ({"x_val": np.zeros((1, 2)), "y_val": [0.5]}, "y_val has the dtype float64"),
         ({"x": np.full((10, 2), np.nan)}, r"x\[0, 0\] is nan"),
     ],

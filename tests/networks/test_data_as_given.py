@@ -191,7 +191,7 @@ class TestLabels:
                 {"y": [0] * (N - 1) + [1], "validation_size": 0.5},
                 "training part has no sample of 1",
             ),
-            ({"y": ["one"] * N}, "num_classes must be .* got 1"),
+            ({"y": ["one"] * N}, "two different labels; got 'one' only"),
             ({"y": X[:, 0]}, 'y has the dtype float64 .*task="regression"'),
             ({"y": X}, r"y has .* the shape \(60, 3\), .* one-hot rows"),
             ({"y": [None, "a"] * (N // 2)}, "only strings; got NoneType, str"),
