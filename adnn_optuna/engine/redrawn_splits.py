@@ -10,7 +10,6 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from types import FunctionType
 from typing import Any
 
 from adnn_optuna.engine.split_instructions import seems_to_split
@@ -62,8 +61,13 @@ def redrawn_split(function: Callable[..., Any], seeds: Iterable[str]) -> str:
     ``seeds`` are those of its parameters that are seeds.
     """
     seed = Value(frozenset({Label("the seed", "numbers")}))
-    flow = _Splits()
-    value = flow.follow(function, [], dict.fromkeys(seeds, seed))
+    flow, value = _Splits(), Value()
+    try:
+        value = flow.follow(function, [], dict.fromkeys(seeds, seed))
+    except Exception:  # noqa: BLE001 - attributes of a user's objects may raise anything.
+        flow.is_exhausted = True
+    if flow.is_exhausted:
+        value = flow.of_unknown_source(function, NONE)
     for source, kind, _, is_fitted in sorted(value.labels):
         is_part = kind in ("order", "mixed") and len(flow.parts.get(source, ())) > 1
         if (kind in ("split", "pieces") or is_part) and not is_fitted:
@@ -78,10 +82,10 @@ class _Splits(Flow):
         super().__init__()
         self._generators: dict[str, Labels] = {}  # The seeds of global ones, by their library.
 
-    def of_unknown_source(self, function: FunctionType, labels: Labels) -> Value:
+    def of_unknown_source(self, function: Callable[..., Any], labels: Labels) -> Value:
         """Return a split if the function seems to draw one."""
         if seems_to_split(function, _is_split, _SPLIT_IF_SHUFFLED.match, _DRAW | _DRAW_MASK):
-            labels |= {Label(function.__name__, "split")}
+            labels |= {Label(getattr(function, "__name__", "its code"), "split")}
         return Value(labels)
 
     def attribute(self, base: Value, name: str) -> Value:

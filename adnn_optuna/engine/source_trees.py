@@ -8,10 +8,12 @@ import linecache
 import sys
 import sysconfig
 from collections.abc import Iterator
+from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
-_LIBRARIES = ("site-packages", "dist-packages", sysconfig.get_path("stdlib"), "<frozen")
+_OWN = str(Path(__file__).parents[1])
+_LIBRARIES = ("site-packages", "dist-packages", sysconfig.get_path("stdlib"), "<frozen", _OWN)
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -38,12 +40,15 @@ def function_of(what: Any) -> FunctionType | None:
     return what if isinstance(what, FunctionType) and is_users(what) else None
 
 
-def tree_of(function: FunctionType) -> FunctionNode | None:
-    """Return a function's syntax tree; :obj:`None` without its source."""
-    code = function.__code__
+@functools.lru_cache(maxsize=1024)
+def tree_of(code: CodeType, file: str) -> FunctionNode | None:
+    """Return the syntax tree of a function's code in a file; :obj:`None` without its source.
+
+    Equal codes of several files are equal keys of the cache, so the file is one, too.
+    """
     arguments = list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
     trees = []
-    for node in ast.walk(_module(code.co_filename, tuple(linecache.getlines(code.co_filename)))):
+    for node in ast.walk(_module(tuple(linecache.getlines(file)))):
         if isinstance(node, FunctionNode):
             args = node.args
             names = [each.arg for each in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
@@ -58,7 +63,7 @@ def tree_of(function: FunctionType) -> FunctionNode | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _module(_: str, lines: tuple[str, ...]) -> ast.Module:
+def _module(lines: tuple[str, ...]) -> ast.Module:
     try:
         return ast.parse("".join(lines))
     except SyntaxError:
@@ -77,9 +82,13 @@ def named_object(function: FunctionType, name: str) -> Any:
 
 
 def codes_of(
-    function: FunctionType, visited: set[CodeType] | None = None
+    what: Any, visited: set[CodeType] | None = None
 ) -> Iterator[tuple[FunctionType, CodeType]]:
-    """Yield a function with its codes, and those of the users' functions that it names."""
+    """Yield a user's function with its codes, and those of the functions that it names."""
+    while isinstance(what, functools.partial | MethodType):
+        what = what.func if isinstance(what, functools.partial) else what.__func__
+    if (function := function_of(what)) is None:
+        return
     visited = set() if visited is None else visited
     codes = [function.__code__]
     while codes:
@@ -93,5 +102,5 @@ def codes_of(
         for name in (*code.co_names, *code.co_freevars, cls):
             what = named_object(function, name)
             members = vars(what).values() if isinstance(what, type) and is_users(what) else [what]
-            for other in filter(None, map(function_of, members)):
+            for other in members:
                 yield from codes_of(other, visited)

@@ -14,7 +14,7 @@ _GENERATORS = {"default_rng", "RandomState", "Random", "seed", "manual_seed"}
 
 
 def seems_to_split(
-    function: FunctionType,
+    function: Callable[..., Any],
     is_split: Callable[[str], bool],
     needs_shuffle: Callable[[str], Any],
     draws: Collection[str],

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from adnn_optuna.engine import source_trees
 
-_MAX_DEPTH, _MAX_CALLS = 10, 3000
+_MAX_DEPTH, _MAX_CALLS = 10, 500
 _LONGEST_PART = 80
 
 Kind = Literal["numbers", "order", "pieces", "split", "kept", "mixed"]
@@ -151,6 +151,7 @@ class Flow:
 
     def __init__(self) -> None:
         self.parts: dict[str, set[str]] = {}
+        self.is_exhausted = False  # Too many calls were followed to go on.
         self._frame = _Frame(lambda _: Value())
         self._attributes: dict[tuple[int, str], tuple[Any, Value]] = {}
         self._conditions: list[Labels] = []
@@ -160,7 +161,7 @@ class Flow:
         """Return the value of a call of a function that is not a user's."""
         return Value(call.labels)
 
-    def of_unknown_source(self, function: FunctionType, labels: Labels) -> Value:
+    def of_unknown_source(self, function: Callable[..., Any], labels: Labels) -> Value:
         """Return the value of a call of a user's function without source."""
         raise NotImplementedError
 
@@ -193,7 +194,8 @@ class Flow:
 
     def follow(self, function: Any, args: Sequence[Value], keywords: Mapping[str, Value]) -> Value:
         """Return the value of a call of a user's function."""
-        if self._depth >= _MAX_DEPTH or self._n_calls >= _MAX_CALLS:
+        self.is_exhausted |= self._n_calls == _MAX_CALLS
+        if self._depth == _MAX_DEPTH or self.is_exhausted:
             return Value(labels_of([*args, *keywords.values()]))
         self._depth += 1
         self._n_calls += 1
@@ -216,7 +218,9 @@ class Flow:
         labels = labels_of([*args, *keywords.values()])
         if followed is None:
             return Value(labels)
-        if (tree := source_trees.tree_of(followed)) is None:
+        if (
+            tree := source_trees.tree_of(followed.__code__, followed.__code__.co_filename)
+        ) is None:
             return self.of_unknown_source(followed, labels)
         if not isinstance(inspect.unwrap(function), FunctionType):
             args = [value_of(function), *args]

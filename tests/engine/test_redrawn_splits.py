@@ -117,3 +117,24 @@ class TestIsAskedBeforeAnythingIsEvaluated:
         adnn.compare(value_of_trial, ["annealing"], **options, resampled=False, storage=storage)
         # A comparison that was asked once is resumed without a further question.
         adnn.resume(storage, "compare", objective=value_of_trial, max_trial=3)
+
+
+class Raising:
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+RAISING = Raising()
+
+
+def of_raising(seed: int) -> float:
+    return RAISING.value + value(seed)
+
+
+def of_many_calls(seed: int, n: int = 20) -> float:
+    return of_many_calls(seed, n - 1) + of_many_calls(seed + 1, n - 2) + value(seed)
+
+
+@pytest.mark.parametrize("function", [of_raising, of_many_calls])
+def test_what_cannot_be_followed_is_unclear(function: Callable[..., float]) -> None:
+    assert redrawn(function)
